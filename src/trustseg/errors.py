@@ -1,0 +1,82 @@
+"""One tree of errors; each message says what was got, what was expected and what to change.
+
+TrustsegError
+├── ConfigError (ValueError)             a configuration key or value that does not exist or does not fit
+├── UnknownNameError (ValueError)        a name that is in none of our dictionaries
+├── DataError (ValueError)               an image, a mask or a dataset that cannot be used
+├── MissingFileError (FileNotFoundError) a file or folder that is not there
+├── ShapeError (ValueError)              tensors whose shapes, types or values do not fit each other
+├── BeliefError (ValueError)             a measure that this kind of belief cannot give
+├── ModelError (ValueError)              a model file or architecture that does not fit
+├── AttackError (ValueError)             an attack that cannot run as asked
+├── MissingPackageError (ImportError)    an optional package that is not installed
+└── RunError (RuntimeError)              a run that failed; the command exits with 1, with 2 for all others
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrustsegError(Exception):
+    """Root of every error that trustseg raises on purpose."""
+
+
+class ConfigError(TrustsegError, ValueError):
+    """A configuration key or value does not exist or does not fit."""
+
+
+class UnknownNameError(TrustsegError, ValueError):
+    """A name is in none of our dictionaries."""
+
+
+class DataError(TrustsegError, ValueError):
+    """An image, a mask or a dataset cannot be used."""
+
+
+class MissingFileError(TrustsegError, FileNotFoundError):
+    """A file or folder is not there."""
+
+
+class ShapeError(TrustsegError, ValueError):
+    """Tensors do not fit each other in shape, type or values."""
+
+
+class BeliefError(TrustsegError, ValueError):
+    """This kind of belief cannot give the measure asked for."""
+
+
+class ModelError(TrustsegError, ValueError):
+    """A model file or an architecture does not fit."""
+
+
+class AttackError(TrustsegError, ValueError):
+    """An attack cannot run as asked."""
+
+
+class MissingPackageError(TrustsegError, ImportError):
+    """An optional package is not installed."""
+
+
+class RunError(TrustsegError, RuntimeError):
+    """A run failed."""
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a name that a dictionary does not hold, with the nearest known one.
+
+    Args:
+        kind: what the name stands for, e.g. ``"attack"``.
+        got: the name asked for.
+        known: the names that exist.
+
+    Returns:
+        The error, to be raised by the caller.
+
+    Example:
+        >>> str(unknown_name("attack", "fgms", ["fgsm", "pgd"]))
+        "unknown attack 'fgms'; did you mean 'fgsm'? known: fgsm, pgd"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(got, names, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ";"
+    return UnknownNameError(f"unknown {kind} '{got}'{hint} known: {', '.join(names)}")
