@@ -1,0 +1,106 @@
+"""Batches from a pack: rows are gathered from the memory map, nothing is decoded and no worker process is needed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trustseg.data.pack import Pack
+from trustseg.randomness import derived_generator
+
+__all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader"]
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PackRows(Dataset[Batch]):
+    """Some rows of a pack, gathered a batch at a time.
+
+    Attributes:
+        pack: where images and masks are.
+        rows: indices into the pack.
+    """
+
+    pack: Pack
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Batch:
+        """Return a batch of one image."""
+        return self.__getitems__([position])
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """Return a batch.
+
+        Returns:
+            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0 and 1, ``rows`` (B,) indices into the pack.
+        """
+        rows = self.rows[np.asarray(positions)]
+        return {
+            "images": torch.from_numpy(np.asarray(self.pack.images[rows])),
+            "masks": torch.from_numpy(np.asarray(self.pack.masks[rows])),
+            "rows": torch.from_numpy(rows),
+        }
+
+
+class EpochShuffle(Sampler[int]):
+    """A new order every epoch, given by the seed and the epoch alone.
+
+    Args:
+        length: number of rows.
+        seed: seed of the run.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is given next; the Trainer calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        generator = derived_generator(self.seed, "order", self.epoch)
+        return iter(torch.randperm(self.length, generator=generator).tolist())
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
+
+
+def pack_loader(
+    pack: Pack, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
+) -> DataLoader[Batch]:
+    """Return an iterator over batches of the given rows.
+
+    Args:
+        pack: where images and masks are.
+        rows: indices into the pack.
+        batch_size: images a batch; a shuffled loader leaves out a last batch of another size if there is a full one.
+        shuffle_seed: seed of the order; ``None`` keeps the order of ``rows``.
+    """
+    dataset = PackRows(pack, rows)
+    sampler = None if shuffle_seed is None else EpochShuffle(len(dataset), shuffle_seed)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=sampler is not None and len(dataset) >= batch_size,
+        collate_fn=_unchanged,
+    )
+
+
+def as_images(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return images (B, C, H, W) float32 in [0, 1] and masks (B, 1, H, W) float32 in {0, 1} of a batch."""
+    return batch["images"].float() / 255, batch["masks"].float()

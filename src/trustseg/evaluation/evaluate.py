@@ -1,0 +1,111 @@
+"""One row an image and condition, and small histograms that merge by adding: all that statistics and reports read."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from trustseg.config import EvaluationConfig
+from trustseg.data import Pack
+from trustseg.data.module import as_images, pack_loader
+from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
+from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
+from trustseg.files import replacing
+from trustseg.models import Segmenter
+from trustseg.randomness import derived_generator
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    segmenter: Segmenter,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    config: EvaluationConfig,
+    folder: Path,
+    *,
+    labels: Mapping[str, str | int] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Measure a segmenter on some images of a pack under every condition of ``config``.
+
+    Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
+    patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``. Each finished condition is
+    kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped.
+
+    Args:
+        segmenter: the model, measured in eval mode and float32.
+        pack: the images.
+        rows: which of them, e.g. the test split.
+        config: conditions, measures and aggregations.
+        folder: where the tables go.
+        labels: columns that say which model and split this is, put before the others.
+        seed: seed of random starts.
+        device: where to compute.
+        report: called after each condition with the number done and the number in all.
+
+    Returns:
+        The folder.
+    """
+    segmenter = segmenter.eval().to(device)
+    conditions = conditions_of(config)
+    parts = folder / "parts"
+    for number, condition in enumerate(conditions):
+        if not all(_part(parts, condition, table).exists() for table in TABLES):
+            tables = _measure(segmenter, pack, rows, condition, config, seed=seed, device=device)
+            for table in TABLES:
+                with replacing(_part(parts, condition, table)) as temporary:
+                    tables[table].write_parquet(temporary)
+        if report is not None:
+            report(number + 1, len(conditions))
+    for table in TABLES:
+        merged = pl.concat([pl.read_parquet(_part(parts, condition, table)) for condition in conditions])
+        if table == "records":
+            merged = merged.select(*[pl.lit(value).alias(name) for name, value in (labels or {}).items()], pl.all())
+        with replacing(folder / f"{table}.parquet") as temporary:
+            merged.write_parquet(temporary)
+    for file in parts.glob("*.parquet"):
+        file.unlink()
+    parts.rmdir()
+    return folder
+
+
+def _part(parts: Path, condition: Condition, table: str) -> Path:
+    return parts / f"{condition.slug}.{table}.parquet"
+
+
+def _measure(
+    segmenter: Segmenter,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    condition: Condition,
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    device: str,
+) -> Tables:
+    """Return the tables of one condition; each batch has its own generator, so that conditions can be redone alone."""
+    batches: list[Tables] = []
+    for number, batch in enumerate(pack_loader(pack, rows, batch_size=config.batch_size)):
+        images, masks = (part.to(device) for part in as_images(batch))
+        generator = derived_generator(seed, "evaluation", condition.name, f"{condition.eps:.6f}", number)
+        attacked = perturbed(segmenter, images, masks, condition, generator=generator)
+        with torch.no_grad():
+            belief = segmenter.belief(attacked)
+        cases = pack.index[batch["rows"].tolist()].select("name", "patient")
+        batches.append(tables_of_batch(belief, images, attacked, masks, cases, condition=condition, config=config))
+    return {table: _merged([tables[table] for tables in batches], table) for table in TABLES}
+
+
+def _merged(frames: list[pl.DataFrame], table: str) -> pl.DataFrame:
+    """Concatenate records; add up histograms of the same patient."""
+    whole = pl.concat(frames)
+    if table == "records":
+        return whole
+    keys = [name for name in ("condition", "eps", "measure", "patient", "bin") if name in whole.columns]
+    return whole.group_by(keys, maintain_order=True).sum()

@@ -1,0 +1,96 @@
+"""A few cases kept as pictures, so that a report can show what the numbers mean."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trustseg.config import EvaluationConfig
+from trustseg.data import Pack
+from trustseg.data.module import PackRows, as_images
+from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
+from trustseg.files import replacing
+from trustseg.metrics import dice
+from trustseg.models import Segmenter
+from trustseg.randomness import derived_generator
+
+__all__ = ["gallery_rows", "write_gallery"]
+
+
+def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return ``count`` of the rows, evenly spread over lesion size, so that every model of a split shows the same cases.
+
+    Args:
+        pack: the images.
+        rows: candidates.
+        count: how many, >= 0; at most all.
+    """
+    areas = np.asarray(pack.masks[rows], dtype=np.int64).sum(axis=(1, 2, 3))
+    order = rows[np.lexsort((rows, areas))]
+    places = np.linspace(0, len(order) - 1, num=min(count, len(order))).round().astype(np.int64)
+    return order[places]
+
+
+def write_gallery(
+    segmenter: Segmenter,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    config: EvaluationConfig,
+    path: Path,
+    *,
+    eps: float,
+    measure: str,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Write images, predictions and uncertainties of a few cases, clean and attacked, to an npz file.
+
+    Args:
+        segmenter: the model.
+        pack: the images.
+        rows: candidates; ``config.gallery`` of them are taken.
+        config: the last attack of its list is used.
+        path: the npz file.
+        eps: the budget shown is the one of the attack that is nearest to this, in pixel units of [0, 1].
+        measure: pixel measure to show.
+        seed: seed of random starts.
+        device: where to compute.
+    """
+    condition = _shown(config, eps)
+    chosen = gallery_rows(pack, rows, config.gallery)
+    if condition is None or not len(chosen):
+        return
+    segmenter = segmenter.eval().to(device)
+    images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
+    attacked = perturbed(segmenter, images, masks, condition, generator=derived_generator(seed, "gallery"))
+    with torch.no_grad():
+        before, after = segmenter.belief(images), segmenter.belief(attacked)
+
+    def plane(values: torch.Tensor, kind: type[np.generic]) -> NDArray[np.generic]:
+        return values.mean(dim=1).cpu().numpy().astype(kind)
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            name=np.array(pack.index["name"].gather(chosen.tolist()).to_list()),
+            condition=np.array(condition.name),
+            eps=np.array(condition.eps),
+            measure=np.array(measure),
+            image=plane(images * 255, np.uint8),
+            mask=plane(masks, np.uint8),
+            probability=plane(before.probability, np.float16),
+            uncertainty=plane(before.uncertainty(measure), np.float16),
+            adversarial=plane(attacked, np.float16),
+            adversarial_probability=plane(after.probability, np.float16),
+            adversarial_uncertainty=plane(after.uncertainty(measure), np.float16),
+            dice=dice(before.log_odds > 0, masks).cpu().numpy(),
+            adversarial_dice=dice(after.log_odds > 0, masks).cpu().numpy(),
+        )
+
+
+def _shown(config: EvaluationConfig, eps: float) -> Condition | None:
+    """Return the condition of the last attack whose budget is nearest to ``eps``."""
+    attacks = [condition for condition in conditions_of(config) if condition.attack is not None]
+    last = [condition for condition in attacks if condition.attack is config.attacks[-1]]
+    return min(last, key=lambda condition: abs(condition.eps - eps), default=None)

@@ -1,0 +1,131 @@
+"""What is written down of each image under each condition."""
+
+from typing import Final
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from trustseg.beliefs import Belief
+from trustseg.config import EvaluationConfig
+from trustseg.evaluation.conditions import Condition, perturbation_size
+from trustseg.losses import LOSSES
+from trustseg.metrics import calibration_counts, dice, iou, overlap_counts
+from trustseg.metrics.histograms import BINS, uncertainty_keys
+from trustseg.metrics.overlap import harm
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+__all__ = ["TABLES", "Tables", "tables_of_batch"]
+
+Tables = dict[str, pl.DataFrame]
+TABLES: Final = ("records", "histograms", "calibration")
+
+
+def tables_of_batch(
+    belief: Belief,
+    images: Tensor,
+    attacked: Tensor,
+    masks: Tensor,
+    cases: pl.DataFrame,
+    *,
+    condition: Condition,
+    config: EvaluationConfig,
+) -> Tables:
+    """Return the three tables of one batch.
+
+    Args:
+        belief: what the model believes of ``attacked``.
+        images: the clean images (B, C, H, W).
+        attacked: what the model saw (B, C, H, W).
+        masks: reference masks (B, 1, H, W) in {0, 1}.
+        cases: name and patient of each image, B rows.
+        condition: under which condition.
+        config: measures (those the belief cannot give are left out) and aggregations.
+
+    Returns:
+        ``records``: a row an image, with overlap (counts in pixels, Dice, IoU, harm), Brier score and cross-entropy
+        (means over pixels), the measured size of the perturbation and ``u_<measure>_<aggregation>`` columns.
+        ``histograms``: patient, measure, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared errors.
+        ``calibration``: patient, bin of p, pixels, sum of p, sum of the reference.
+    """
+    wrong = (belief.log_odds > 0) != (masks > 0.5)
+    squared = (belief.probability - masks).double() ** 2
+    maps = {name: MEASURES[name](belief) for name in config.measures if name in belief.measures}
+    where = [pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")]
+    records = cases.select(pl.col("name").alias("image"), "patient", *where).with_columns(
+        _columns(belief, attacked - images, masks, squared, condition)
+        + [
+            pl.Series(
+                f"u_{measure}_{name}", AGGREGATIONS[name](maps[measure], belief.probability).double().cpu().numpy()
+            )
+            if measure in maps
+            else pl.lit(None, dtype=pl.Float64).alias(f"u_{measure}_{name}")
+            for measure in config.measures
+            for name in config.aggregations
+        ]
+    )
+    patients = cases["patient"].to_list()
+    histograms = pl.concat(
+        [
+            _histogram(maps[measure][number], wrong[number], squared[number]).select(
+                *where, pl.lit(measure).alias("measure"), pl.lit(patient).alias("patient"), pl.all()
+            )
+            for measure in maps
+            for number, patient in enumerate(patients)
+        ]
+    )
+    counts = calibration_counts(belief.probability, masks).double().cpu()
+    bins = torch.arange(counts.shape[1], dtype=torch.int32)
+    calibration = pl.concat(
+        [
+            pl.DataFrame(
+                {
+                    "bin": bins.numpy(),
+                    "count": counts[number, :, 0].long().numpy(),
+                    "sum_probability": counts[number, :, 1].numpy(),
+                    "sum_reference": counts[number, :, 2].numpy(),
+                }
+            ).select(*where, pl.lit(patient).alias("patient"), pl.all())
+            for number, patient in enumerate(patients)
+        ]
+    )
+    return {"records": records, "histograms": histograms, "calibration": calibration}
+
+
+def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor, condition: Condition) -> list[pl.Series]:
+    prediction = belief.log_odds > 0
+    counts = overlap_counts(prediction, masks)
+    norm = condition.attack.norm if condition.attack is not None else "linf"
+    columns = {
+        "pixels": torch.full((len(masks),), masks[0].numel()),
+        "mask_px": counts.reference,
+        "predicted_px": counts.predicted,
+        "intersection_px": counts.intersection,
+        "dice": dice(prediction, masks),
+        "iou": iou(prediction, masks),
+        "harm": harm(prediction, masks),
+        "brier": squared.flatten(1).mean(1),
+        "nll": LOSSES["binary_cross_entropy"](belief, masks),
+        norm: perturbation_size(change, norm=norm),
+    }
+    return [
+        pl.Series(name, (values.double() if values.is_floating_point() else values.long()).cpu().numpy())
+        for name, values in columns.items()
+    ]
+
+
+def _histogram(uncertainty: Tensor, wrong: Tensor, squared: Tensor) -> pl.DataFrame:
+    """Return the filled bins of one image: pixels, wrong pixels and squared errors by coarse uncertainty bin."""
+    keys = uncertainty_keys(uncertainty, resolution="coarse").flatten().long().cpu()
+    count = torch.bincount(keys, minlength=BINS["coarse"])
+    mistakes = torch.bincount(keys, weights=wrong.flatten().double().cpu(), minlength=BINS["coarse"])
+    errors = torch.bincount(keys, weights=squared.flatten().cpu(), minlength=BINS["coarse"])
+    filled = count.nonzero().flatten()
+    return pl.DataFrame(
+        {
+            "bin": filled.int().numpy(),
+            "count": count[filled].numpy(),
+            "wrong": mistakes[filled].long().numpy(),
+            "brier": errors[filled].numpy(),
+        }
+    )

@@ -1,0 +1,53 @@
+"""Files are written under a temporary name and renamed, so that a killed process leaves no half-written result."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from trustseg.errors import DataError
+
+__all__ = ["read_json", "replacing", "write_json", "write_text"]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling of ``path`` to write to, and rename it to ``path`` if the block succeeds.
+
+    Args:
+        path: the file to be made or replaced; its folder is made if absent.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as indented JSON to ``path``, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object in a JSON file.
+
+    Raises:
+        DataError: if the file is damaged or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"'{path}' cannot be read as JSON ({error}); delete it and run the command again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"'{path}' holds a {type(content).__name__}, an object was expected; delete it and run again")
+    return content

@@ -1,0 +1,14 @@
+"""Segmenters: normalisation, network and head in one module that turns images into beliefs."""
+
+from trustseg.models.architectures import ARCHITECTURES
+from trustseg.models.segmenter import HEADS, Segmenter, build_segmenter
+from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights
+
+__all__ = [
+    "ARCHITECTURES",
+    "HEADS",
+    "Segmenter",
+    "build_segmenter",
+    "fetch_encoder_weights",
+    "load_encoder_weights",
+]

@@ -1,0 +1,124 @@
+"""The networks a segmenter can be built on: images in, one map of logits per output out.
+
+Every builder starts from random weights: nothing is ever downloaded here (see ``models/weights.py``).
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from torch import Tensor, nn
+
+from trustseg.errors import ModelError, unknown_name
+
+__all__ = ["ARCHITECTURES", "Builder", "check_licence"]
+
+# Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
+NONCOMMERCIAL: Final[Mapping[str, str]] = {
+    "mit_b": "NVIDIA Source Code License, non-commercial",
+    "mobileone": "Apple sample code licence, own terms",
+}
+
+
+class Builder(Protocol):
+    """A function that builds a network with random weights."""
+
+    def __call__(self, encoder: str, *, channels: int, outputs: int) -> nn.Module:
+        """Return a network from (B, channels, H, W) to (B, outputs, H, W); H and W multiples of 32."""
+        ...
+
+
+def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
+    """Refuse an encoder under non-commercial terms unless they were accepted.
+
+    Args:
+        encoder: name of the encoder.
+        accept_noncommercial: whether the user said so explicitly.
+
+    Raises:
+        ModelError: if the encoder has such terms and they were not accepted.
+    """
+    for prefix, terms in NONCOMMERCIAL.items():
+        if encoder.startswith(prefix) and not accept_noncommercial:
+            raise ModelError(
+                f"encoder '{encoder}' comes under '{terms}'; an encoder free for any use was expected; "
+                "set model.accept_noncommercial=true if these terms fit your use"
+            )
+
+
+def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Build a segmentation_models.pytorch network without looking for weights anywhere."""
+    import segmentation_models_pytorch as smp
+
+    if encoder not in smp.encoders.get_encoder_names() and not encoder.startswith("tu-"):
+        raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
+    try:
+        network: nn.Module = getattr(smp, class_name)(
+            encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs
+        )
+    except (KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{class_name} cannot be built on encoder '{encoder}': {error}; choose another model.encoder"
+        ) from error
+    return network
+
+
+def unet(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a U-Net (Ronneberger et al., MICCAI 2015, arXiv:1505.04597)."""
+    return _smp_network("Unet", encoder, channels=channels, outputs=outputs)
+
+
+def unet_plus_plus(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a U-Net++ (Zhou et al., DLMIA 2018, arXiv:1807.10165)."""
+    return _smp_network("UnetPlusPlus", encoder, channels=channels, outputs=outputs)
+
+
+def fpn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a feature pyramid network (Lin et al., CVPR 2017, arXiv:1612.03144)."""
+    return _smp_network("FPN", encoder, channels=channels, outputs=outputs)
+
+
+def deeplab_v3(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a DeepLabV3 (Chen et al., 2017, arXiv:1706.05587)."""
+    return _smp_network("DeepLabV3", encoder, channels=channels, outputs=outputs)
+
+
+def deeplab_v3_plus(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a DeepLabV3+ (Chen et al., ECCV 2018, arXiv:1802.02611)."""
+    return _smp_network("DeepLabV3Plus", encoder, channels=channels, outputs=outputs)
+
+
+class _Fcn(nn.Module):
+    """torchvision's FCN, returning its map instead of a dictionary."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.encoder = network.backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)["out"]
+        return logits
+
+
+def fcn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Return a fully convolutional network (Long et al., CVPR 2015, arXiv:1411.4038) from torchvision."""
+    from torchvision.models import segmentation
+
+    builders = {"resnet50": segmentation.fcn_resnet50, "resnet101": segmentation.fcn_resnet101}
+    if encoder not in builders:
+        raise unknown_name("encoder for fcn", encoder, builders)
+    network = builders[encoder](weights=None, weights_backbone=None, num_classes=outputs)
+    first = network.backbone.conv1
+    network.backbone.conv1 = nn.Conv2d(channels, first.out_channels, 7, stride=2, padding=3, bias=False)
+    nn.init.zeros_(network.classifier[-1].bias)  # p = 1/2 everywhere before training, as in the other networks
+    return _Fcn(network)
+
+
+ARCHITECTURES: Final[Mapping[str, Builder]] = {
+    "deeplab_v3": deeplab_v3,
+    "deeplab_v3_plus": deeplab_v3_plus,
+    "fcn": fcn,
+    "fpn": fpn,
+    "unet": unet,
+    "unet_plus_plus": unet_plus_plus,
+}

@@ -1,0 +1,220 @@
+"""A segmenter: normalisation, network and head in one module that turns images into a belief."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import pad, softplus
+
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_name
+from trustseg.models.architectures import ARCHITECTURES, check_licence
+
+__all__ = ["HEADS", "Segmenter", "SegmenterSpec", "build_segmenter"]
+
+HEADS: Final[Mapping[str, int]] = {"bernoulli": 1, "beta": 2}  # head -> output maps of the network
+STRIDE: Final = 32  # every network here halves its input five times
+FORMAT: Final = 1  # version of the model folder; raised when its layout changes
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterSpec:
+    """What a segmenter is built from; together with its weights, all there is to save.
+
+    Attributes:
+        architecture: a name in ``ARCHITECTURES``.
+        encoder: an encoder of segmentation_models.pytorch (for ``fcn``, of torchvision).
+        head: ``"bernoulli"`` (one logit a pixel) or ``"beta"`` (two amounts of evidence a pixel).
+        channels: image channels, 1 or 3.
+        size: side in pixels of the square images it was trained on; other sizes work, at another scale.
+        prior: prior weight of each class in a Beta head, > 0.
+        mean: grey level in [0, 1] that is subtracted from images.
+        deviation: grey level > 0 by which images are then divided.
+    """
+
+    architecture: str
+    encoder: str
+    head: str
+    channels: int = 1
+    size: int = 224
+    prior: float = 1.0
+    mean: float = 0.5
+    deviation: float = 0.25
+
+
+class Segmenter(nn.Module):
+    """A network that turns images into a belief about every pixel.
+
+    Args:
+        spec: what it is built from.
+        network: maps (B, C, H, W) to (B, 1 or 2, H, W) logits, H and W multiples of 32.
+
+    Example:
+        >>> segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta")
+        >>> segmenter.eval().belief(torch.rand(1, 1, 40, 50)).probability.shape
+        torch.Size([1, 1, 40, 50])
+    """
+
+    def __init__(self, spec: SegmenterSpec, network: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = network
+
+    def forward(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel of ``images``.
+
+        Args:
+            images: (B, C, H, W) float in [0, 1], any H and W.
+
+        Returns:
+            A Bernoulli or Beta belief whose maps are (B, 1, H, W) float32.
+
+        Raises:
+            ShapeError: if ``images`` has another number of channels or dimensions.
+        """
+        if images.ndim != 4 or images.shape[1] != self.spec.channels:
+            raise ShapeError(
+                f"images must be (B, {self.spec.channels}, H, W), got {tuple(images.shape)}; "
+                "set data.channels to what the model was trained with"
+            )
+        height, width = images.shape[-2:]
+        normalised = (images - self.spec.mean) / self.spec.deviation
+        bottom, right = -height % STRIDE, -width % STRIDE
+        if bottom or right:
+            normalised = pad(normalised, (0, right, 0, bottom), mode="replicate")
+        logits = self.network(normalised)[..., :height, :width]
+        with torch.autocast(images.device.type, enabled=False):  # beliefs are float32 whatever autocast does
+            return self._belief(logits if logits.dtype == torch.float64 else logits.float())
+
+    def _belief(self, logits: Tensor) -> Belief:
+        if self.spec.head == "bernoulli":
+            return Bernoulli(logits)
+        evidence = softplus(logits)
+        prior = self.spec.prior
+        return Beta(prior + evidence[:, :1], prior + evidence[:, 1:], prior)
+
+    def belief(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel of ``images``; see ``forward``."""
+        belief: Belief = self(images)
+        return belief
+
+    def save(self, path: Path | str) -> Path:
+        """Write ``model.safetensors`` and ``model.json`` into the folder ``path``.
+
+        Each file is written under a temporary name and renamed, the description last.
+
+        Args:
+            path: the model's folder; made if absent.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        temporary = folder / "model.safetensors.partial"
+        save_file(weights, temporary)
+        os.replace(temporary, folder / "model.safetensors")
+        temporary = folder / "model.json.partial"
+        temporary.write_text(json.dumps({"format": FORMAT, **asdict(self.spec)}, indent=2) + "\n")
+        os.replace(temporary, folder / "model.json")
+        return folder
+
+    @staticmethod
+    def load(path: Path | str, *, head: str | None = None) -> "Segmenter":
+        """Return the segmenter saved in the folder ``path``, on the CPU, in eval mode.
+
+        Args:
+            path: a folder written by ``save``.
+            head: the head it is expected to have; ``None`` takes any.
+
+        Raises:
+            MissingFileError: if the folder or one of its two files is not there.
+            ModelError: if a file is damaged, of another version, or the head is another one.
+        """
+        folder = Path(path)
+        for name in ("model.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise MissingFileError(
+                    f"no {name} in '{folder}'; a folder written by 'trustseg train' or 'trustseg study' was expected; "
+                    "give the path of its 'model' folder"
+                )
+        spec = _read_spec(folder / "model.json")
+        if head is not None and head != spec.head:
+            raise ModelError(
+                f"'{folder}' holds a {spec.head} head, a {head} head was expected; "
+                f"set model.head={spec.head} or give another model"
+            )
+        segmenter = Segmenter(spec, _network(spec))
+        try:
+            segmenter.load_state_dict(load_file(folder / "model.safetensors"))
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ModelError(
+                f"'{folder / 'model.safetensors'}' does not fit the {spec.head} {spec.architecture} on {spec.encoder} "
+                f"that model.json describes ({reason}); copy both files from the same run"
+            ) from error
+        return segmenter.eval()
+
+
+def _read_spec(path: Path) -> SegmenterSpec:
+    """Read and check a model's description."""
+    try:
+        content = json.loads(path.read_text())
+        version = content.pop("format")
+        spec = SegmenterSpec(**content)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"'{path}' is not a model description ({error}); copy it again from the run") from error
+    if version != FORMAT:
+        raise ModelError(
+            f"'{path}' has format {version}, format {FORMAT} was expected; train it again or update trustseg"
+        )
+    return spec
+
+
+def _network(spec: SegmenterSpec) -> nn.Module:
+    """Build the network of ``spec`` with random weights, checking its names."""
+    if spec.architecture not in ARCHITECTURES:
+        raise unknown_name("architecture", spec.architecture, ARCHITECTURES)
+    if spec.head not in HEADS:
+        raise unknown_name("head", spec.head, HEADS)
+    if spec.channels not in (1, 3):
+        raise ModelError(f"a model has 1 or 3 channels, got {spec.channels}; set data.channels=1 for grey images")
+    return ARCHITECTURES[spec.architecture](spec.encoder, channels=spec.channels, outputs=HEADS[spec.head])
+
+
+def build_segmenter(
+    *,
+    architecture: str = "unet",
+    encoder: str = "resnet18",
+    head: str = "beta",
+    channels: int = 1,
+    size: int = 224,
+    prior: float = 1.0,
+    accept_noncommercial: bool = False,
+) -> Segmenter:
+    """Return a segmenter with random weights.
+
+    Args:
+        architecture: a name in ``ARCHITECTURES``.
+        encoder: any encoder of segmentation_models.pytorch (``fcn``: resnet50 or resnet101).
+        head: ``"bernoulli"`` or ``"beta"``.
+        channels: image channels, 1 or 3.
+        size: side in pixels of the square images it will be trained on.
+        prior: prior weight of each class in a Beta head, > 0.
+        accept_noncommercial: whether encoders under non-commercial terms may be used.
+
+    Raises:
+        UnknownNameError: if a name is not known.
+        ModelError: if the parts do not fit each other or the licence was not accepted.
+    """
+    check_licence(encoder, accept_noncommercial=accept_noncommercial)
+    spec = SegmenterSpec(architecture, encoder, head, channels=channels, size=size, prior=prior)
+    return Segmenter(spec, _network(spec))

@@ -1,0 +1,78 @@
+"""What a result was made with: versions, hardware, data, code."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from trustseg import __version__
+from trustseg.data import Pack
+
+__all__ = ["provenance"]
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "segmentation-models-pytorch",
+    "timm",
+    "numpy",
+    "kornia",
+)
+
+
+def provenance(pack: Pack) -> dict[str, object]:
+    """Return what a run is made with, without user names or paths.
+
+    Args:
+        pack: the images of the run.
+
+    Returns:
+        Plain values: versions of packages, commit, hardware, command, digest and counts of the data, time of the start.
+    """
+    commit, dirty = _commit()
+    cuda = torch.cuda.is_available()
+    return {
+        "trustseg": __version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "commit": commit,
+        "dirty": dirty,
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(0) if cuda else "cpu",
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "command": shlex.join([Path(sys.argv[0]).name, *(Path(part).name for part in sys.argv[1:])]),
+        "slurm": {key: value for key, value in os.environ.items() if key in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID")},
+        "data": {
+            "digest": pack.digest,
+            "layout": pack.layout,
+            "images": len(pack),
+            "patients": pack.index["patient"].n_unique(),
+        },
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout this package runs from and whether it was changed; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return head.stdout.strip(), bool(changes.stdout.strip())
