@@ -118,7 +118,7 @@ def _differential_excess(x: Tensor) -> Tensor:
     exact = small + torch.lgamma(small) + (1 - small) * torch.digamma(small)
     large = x.clamp(min=switch)
     i = 1 / large
-    tail = i * (1 / 3 + i * (1 / 12 + i * i * (1 / 90 - i * (1 / 120 + i * (1 / 210 - i / 252)))))
+    tail = i * (1 / 3 + i * (1 / 12 + i * (1 / 90 - i * (1 / 120 + i * (1 / 210 - i / 252)))))
     series = 0.5 * (math.log(2 * math.pi * math.e) + large.log()) - tail
     return torch.where(x <= switch, exact, series)
 

@@ -1,0 +1,118 @@
+"""The loss that segmentation models are trained with, and the schedule of its penalty."""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from torch import Tensor
+
+from trustseg.beliefs import Belief
+from trustseg.errors import ConfigError, unknown_name
+from trustseg.losses.balance import Balance
+from trustseg.losses.bernoulli import binary_cross_entropy
+from trustseg.losses.evidential import (
+    bayes_risk_cross_entropy,
+    bayes_risk_squared_error,
+    kl_to_uniform,
+    type_ii_likelihood,
+)
+from trustseg.losses.overlap import soft_dice
+
+
+class DataTerm(Protocol):
+    """A proper score of each pixel, averaged over each image: the part of a loss that says what is true."""
+
+    def __call__(self, belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
+        """Return the loss (B,) of belief and masks (B, 1, H, W)."""
+
+
+DATA_TERMS: Final[Mapping[str, DataTerm]] = {
+    "binary_cross_entropy": binary_cross_entropy,
+    "type_ii_likelihood": type_ii_likelihood,
+    "bayes_risk_cross_entropy": bayes_risk_cross_entropy,
+    "bayes_risk_squared_error": bayes_risk_squared_error,
+}
+
+
+def segmentation_loss(
+    belief: Belief,
+    masks: Tensor,
+    *,
+    data_term: str,
+    kl_weight: float = 0.0,
+    dice_weight: float = 1.0,
+    balance: Balance = "none",
+) -> Tensor:
+    """Return the training loss of each image.
+
+    loss = data_term + kl_weight kl_to_uniform + dice_weight soft_dice. A term of weight 0 is not computed, so that a
+    Bernoulli model trains with ``kl_weight=0``.
+
+    Args:
+        belief: belief about ``masks``.
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        data_term: a name in ``DATA_TERMS``.
+        kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta.
+        dice_weight: weight of ``soft_dice``, >= 0.
+        balance: how data term and divergence average the pixels of an image; Dice is balanced by itself.
+
+    Returns:
+        (B,), >= 0.
+
+    Raises:
+        UnknownNameError: if ``data_term`` is not in ``DATA_TERMS``.
+        ConfigError: if a weight is negative or ``balance`` unknown.
+        BeliefError: if a term needs a Beta with prior weight 1 and ``belief`` is none.
+        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+
+    Example:
+        >>> import torch
+        >>> from trustseg.beliefs import Beta
+        >>> ones = torch.ones(1, 1, 1, 1)
+        >>> segmentation_loss(Beta(ones, ones), ones, data_term="bayes_risk_cross_entropy", kl_weight=0.1)
+        tensor([1.2000])
+
+    Reference:
+        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
+        arXiv:1806.01768, section 4, equation 5 and the annealed regulariser.
+        Deviation: plus Dice of the mean probability, for the few foreground pixels of a lesion.
+    """
+    if data_term not in DATA_TERMS:
+        raise unknown_name("data term", data_term, DATA_TERMS)
+    for name, weight in (("kl_weight", kl_weight), ("dice_weight", dice_weight)):
+        if not weight >= 0:
+            raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
+    loss = DATA_TERMS[data_term](belief, masks, balance=balance)
+    if kl_weight > 0:
+        loss = loss + kl_weight * kl_to_uniform(belief, masks, balance=balance)
+    if dice_weight > 0:
+        loss = loss + dice_weight * soft_dice(belief, masks)
+    return loss
+
+
+def annealed(maximum: float, *, epoch: int, epochs: int) -> float:
+    """Return the weight of a term that grows linearly from 0: maximum min(1, epoch / epochs).
+
+    Args:
+        maximum: weight once grown, any unit.
+        epoch: epoch counted from 0.
+        epochs: epochs of growth; 0 gives ``maximum`` at once.
+
+    Returns:
+        The weight, from 0 to ``maximum``.
+
+    Raises:
+        ConfigError: if ``epoch`` or ``epochs`` is negative.
+
+    Example:
+        >>> [annealed(0.1, epoch=epoch, epochs=10) for epoch in (0, 5, 10, 99)]
+        [0.0, 0.05, 0.1, 0.1]
+
+    Reference:
+        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
+        arXiv:1806.01768, section 4: lambda_t = min(1, t / 10), here with a maximum.
+    """
+    if epoch < 0 or epochs < 0:
+        raise ConfigError(f"epoch and epochs must be at least 0, got {epoch} and {epochs}; count epochs from 0")
+    if epoch >= epochs:
+        return maximum
+    return maximum * (epoch / epochs)

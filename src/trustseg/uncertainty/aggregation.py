@@ -1,0 +1,219 @@
+"""Image scores: a map of uncertainty and its probability to one number an image, higher = less sure.
+
+Where the region of an aggregation is empty (no foreground, a band that covers everything) the score is the maximum of
+the map. An empty prediction on a sick patient is the dangerous case and must be able to rank high.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from trustseg.errors import ConfigError, ShapeError
+
+
+class Aggregation(Protocol):
+    """What selection, evaluation and deferral call: a map to its image score."""
+
+    def __call__(self, uncertainty: Tensor, probability: Tensor, /) -> Tensor:
+        """Return the score (B,) of maps (B, 1, H, W)."""
+
+
+def _check(uncertainty: Tensor, probability: Tensor) -> None:
+    if uncertainty.shape != probability.shape or uncertainty.ndim != 4:
+        raise ShapeError(
+            "uncertainty and probability must have one shape (B, 1, H, W), "
+            f"got {tuple(uncertainty.shape)} and {tuple(probability.shape)}; take both from the same belief"
+        )
+
+
+def _region_mean(uncertainty: Tensor, region: Tensor) -> Tensor:
+    """Return the mean over a region (B, 1, H, W) of each image, or the maximum of its map if it has none."""
+    values, inside = uncertainty.flatten(1), region.flatten(1)
+    pixels = inside.sum(dim=1)
+    total = torch.where(inside, values, 0).sum(dim=1)
+    return torch.where(pixels > 0, total / pixels.clamp_min(1), values.amax(dim=1))
+
+
+def mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return the mean of the map; diluted by background.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+
+    Returns:
+        (B,) in the unit of the map.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Zenk et al., "Comparative Benchmarking of Failure Detection Methods in Medical Image Segmentation",
+        arXiv:2406.03323; mean aggregation.
+    """
+    _check(uncertainty, probability)
+    return uncertainty.flatten(1).mean(dim=1)
+
+
+def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return the maximum of the map; one pixel decides. Its name in ``AGGREGATIONS`` is ``max``.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+
+    Returns:
+        (B,) in the unit of the map.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        An order statistic, with no source of its own; also the score of every empty region here.
+    """
+    _check(uncertainty, probability)
+    return uncertainty.flatten(1).amax(dim=1)
+
+
+def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 0.5) -> Tensor:
+    """Return the number of pixels above a threshold; grows with object size and resolution.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        threshold: in the unit of the map; take it from the calibration split.
+
+    Returns:
+        (B,) whole numbers of pixels, in the type of the map, from 0 to H W.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
+        Segmentation", ICLR 2024, arXiv:2401.08501; threshold-level aggregation.
+        Deviation: a count of pixels where they average the values above the threshold.
+    """
+    _check(uncertainty, probability)
+    return (uncertainty > threshold).flatten(1).sum(dim=1).to(uncertainty.dtype)
+
+
+def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float = 0.95) -> Tensor:
+    """Return the mean of the k largest values, k = max(1, round((1 - quantile) H W)).
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        quantile: in [0, 1]; 0 is the mean of the map, 1 its maximum.
+
+    Returns:
+        (B,) in the unit of the map.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+        ConfigError: if ``quantile`` is outside [0, 1].
+
+    Reference:
+        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
+        Segmentation", ICLR 2024, arXiv:2401.08501; the threshold as a quantile of each map.
+    """
+    _check(uncertainty, probability)
+    if not 0 <= quantile <= 1:
+        raise ConfigError(f"quantile must lie in [0, 1], got {quantile}; 0.95 keeps the largest 5 % of the pixels")
+    values = uncertainty.flatten(1)
+    kept = max(1, round((1 - quantile) * values.shape[1]))
+    return values.topk(kept, dim=1).values.mean(dim=1)
+
+
+def foreground_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return the mean over the predicted infection, p > 1/2; blind to what was missed.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in the unit of the map; its maximum where nothing is predicted.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
+        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean.
+    """
+    _check(uncertainty, probability)
+    return _region_mean(uncertainty, probability > 0.5)
+
+
+def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: int = 2) -> Tensor:
+    """Return the mean outside the rim of the prediction, so that the length of the rim does not count.
+
+    The rim is every pixel that has both predicted classes within Chebyshev distance ``width``; the edge of the
+    image is no rim.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1].
+        width: pixels, >= 0; 0 excludes nothing.
+
+    Returns:
+        (B,) in the unit of the map; its maximum where the rim covers the image.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+        ConfigError: if ``width`` is negative.
+
+    Reference:
+        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
+        Segmentation", ICLR 2024, arXiv:2401.08501; the concern that large objects look unsure.
+    """
+    _check(uncertainty, probability)
+    if width < 0:
+        raise ConfigError(f"width must be at least 0 pixels, got {width}; the usual value is 2")
+    infected = (probability > 0.5).to(uncertainty.dtype)
+    dilated = max_pool2d(infected, 2 * width + 1, stride=1, padding=width)
+    eroded = -max_pool2d(-infected, 2 * width + 1, stride=1, padding=width)
+    return _region_mean(uncertainty, dilated == eroded)
+
+
+def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: int = 16) -> Tensor:
+    """Return the largest mean over all square windows of the map.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        patch: side of a window in pixels, >= 1, cut to the image; windows move by one pixel.
+
+    Returns:
+        (B,) in the unit of the map.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+        ConfigError: if ``patch`` is below 1.
+
+    Reference:
+        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
+        Segmentation", ICLR 2024, arXiv:2401.08501; patch-level aggregation.
+        Deviation: the mean of a window where they sum, so that the score does not depend on its size.
+    """
+    _check(uncertainty, probability)
+    if patch < 1:
+        raise ConfigError(f"patch must be at least 1 pixel, got {patch}; the usual value is 16")
+    height, width = uncertainty.shape[-2:]
+    window = (min(patch, height), min(patch, width))
+    return avg_pool2d(uncertainty, window, stride=1).flatten(1).amax(dim=1)
+
+
+AGGREGATIONS: Final[Mapping[str, Aggregation]] = {
+    "mean": mean,
+    "max": max_,  # the underscore keeps the builtin visible in this file
+    "count_above": count_above,
+    "quantile_mean": quantile_mean,
+    "foreground_mean": foreground_mean,
+    "boundary_excluded_mean": boundary_excluded_mean,
+    "patch_max": patch_max,
+}

@@ -1,0 +1,212 @@
+"""Pixel measures of uncertainty: belief to map, higher = less sure.
+
+The closed forms are methods of the beliefs; here each has its name, meaning and source. A measure that a kind of belief
+cannot give raises an error that lists those it can.
+
+In the binary case entropy and variance rank pixels alike, and vacuity + dissonance = 2 min(p, q). Vacuity and mutual
+information of a trained Beta restate how ambiguous a pixel is; they are no measure of what the model has not seen.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from torch import Tensor
+
+from trustseg.beliefs import Belief
+
+
+class Measure(Protocol):
+    """What selection, evaluation and attacks call: a belief to its map of uncertainty."""
+
+    def __call__(self, belief: Belief, /) -> Tensor:
+        """Return the map (B, 1, H, W), higher = less sure."""
+
+
+def entropy(belief: Belief) -> Tensor:
+    """Return the entropy of the mean, H(p) = -p ln p - q ln q: total uncertainty.
+
+    Args:
+        belief: belief of any kind.
+
+    Returns:
+        (B, 1, H, W) in nats, in [0, ln 2].
+
+    Reference:
+        Shannon, "A Mathematical Theory of Communication", Bell System Technical Journal, 1948, section 6.
+    """
+    return belief.uncertainty("entropy")
+
+
+def variance(belief: Belief) -> Tensor:
+    """Return the variance of the label, p q: total uncertainty, the sum of its epistemic and aleatoric parts.
+
+    Args:
+        belief: belief of any kind.
+
+    Returns:
+        (B, 1, H, W) in [0, 1/4].
+
+    Reference:
+        Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?", NeurIPS 2017,
+        arXiv:1703.04977, section 2; law of total variance of a Bernoulli label.
+    """
+    return belief.uncertainty("variance")
+
+
+def epistemic_variance(belief: Belief) -> Tensor:
+    """Return the variance of the infection probability theta; p q / (S + 1) for a Beta.
+
+    Args:
+        belief: Beta or Mixture.
+
+    Returns:
+        (B, 1, H, W) in [0, 1/4]; at most 1/12 for a Beta with prior weight 1.
+
+    Raises:
+        BeliefError: for a Bernoulli.
+
+    Reference:
+        Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
+        section 3, variance decomposition.
+    """
+    return belief.uncertainty("epistemic_variance")
+
+
+def aleatoric_variance(belief: Belief) -> Tensor:
+    """Return the mean variance of the label given theta, E[theta (1 - theta)]; p q S / (S + 1) for a Beta.
+
+    Args:
+        belief: Beta or Mixture.
+
+    Returns:
+        (B, 1, H, W) in [0, 1/4].
+
+    Raises:
+        BeliefError: for a Bernoulli.
+
+    Reference:
+        Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
+        section 3, variance decomposition.
+    """
+    return belief.uncertainty("aleatoric_variance")
+
+
+def expected_entropy(belief: Belief) -> Tensor:
+    """Return the mean entropy of the label given theta, E[H(theta)]: the aleatoric part of the entropy.
+
+    Args:
+        belief: Beta or Mixture.
+
+    Returns:
+        (B, 1, H, W) in nats, in [0, ln 2]; 1/2 at Beta(1, 1).
+
+    Raises:
+        BeliefError: for a Bernoulli.
+
+    Reference:
+        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
+        section 4; two classes.
+    """
+    return belief.uncertainty("expected_entropy")
+
+
+def mutual_information(belief: Belief) -> Tensor:
+    """Return entropy - expected entropy, what the label would tell about theta.
+
+    Args:
+        belief: Beta or Mixture.
+
+    Returns:
+        (B, 1, H, W) in nats, in [0, ln 2]; at most ln 2 - 1/2 for a Beta with prior weight 1.
+
+    Raises:
+        BeliefError: for a Bernoulli.
+
+    Reference:
+        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
+        section 4; two classes.
+    """
+    return belief.uncertainty("mutual_information")
+
+
+def differential_entropy(belief: Belief) -> Tensor:
+    """Return the differential entropy of Beta(alpha, beta); without meaning where alpha or beta is below 1.
+
+    Args:
+        belief: Beta.
+
+    Returns:
+        (B, 1, H, W) in nats, at most 0, unbounded below.
+
+    Raises:
+        BeliefError: for a Bernoulli or a Mixture.
+
+    Reference:
+        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
+        section 4; two classes.
+    """
+    return belief.uncertainty("differential_entropy")
+
+
+def vacuity(belief: Belief) -> Tensor:
+    """Return the lack of evidence, 2 w / S with prior weight w.
+
+    Args:
+        belief: Beta.
+
+    Returns:
+        (B, 1, H, W) in (0, 1]; 1 without evidence.
+
+    Raises:
+        BeliefError: for a Bernoulli or a Mixture.
+
+    Reference:
+        Josang, "Subjective Logic", Springer 2016; uncertainty mass of a binomial opinion.
+    """
+    return belief.uncertainty("vacuity")
+
+
+def dissonance(belief: Belief) -> Tensor:
+    """Return the conflict of evidence, 2 min(alpha - w, beta - w) / S with prior weight w.
+
+    Args:
+        belief: Beta.
+
+    Returns:
+        (B, 1, H, W) in [0, 1); 0 where all evidence is on one side.
+
+    Raises:
+        BeliefError: for a Bernoulli or a Mixture.
+
+    Reference:
+        Shi et al., "Multifaceted Uncertainty Estimation for Label-Efficient Deep Learning", NeurIPS 2020; two classes.
+    """
+    return belief.uncertainty("dissonance")
+
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    "entropy": entropy,
+    "variance": variance,
+    "epistemic_variance": epistemic_variance,
+    "aleatoric_variance": aleatoric_variance,
+    "expected_entropy": expected_entropy,
+    "mutual_information": mutual_information,
+    "differential_entropy": differential_entropy,
+    "vacuity": vacuity,
+    "dissonance": dissonance,
+}
+
+# Largest value of each measure for a Beta with prior weight 1, to scale displays with. Mutual information and epistemic
+# variance of a mixture, or of a Beta with a smaller prior weight, may reach ln 2 and 1/4.
+UPPER_BOUNDS: Final[Mapping[str, float]] = {
+    "entropy": math.log(2),
+    "variance": 1 / 4,
+    "epistemic_variance": 1 / 12,
+    "aleatoric_variance": 1 / 4,
+    "expected_entropy": math.log(2),
+    "mutual_information": math.log(2) - 1 / 2,
+    "differential_entropy": 0.0,
+    "vacuity": 1.0,
+    "dissonance": 1.0,
+}

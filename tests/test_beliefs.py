@@ -1,0 +1,344 @@
+"""Beliefs against worked tables, quadrature, 50-digit references and brute force."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from scipy import integrate, special, stats
+from torch import Tensor
+
+from tests.vectors import load_vectors
+from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
+from trustseg.errors import BeliefError, ShapeError
+
+LN2 = math.log(2)
+TOLERANCE = {torch.float64: (1e-9, 2e-12), torch.float32: (1e-4, 1e-6)}  # rtol, atol of the vectors
+
+# (alpha, beta): p, variance, epistemic variance, entropy, expected entropy, mutual information, differential entropy,
+# vacuity, dissonance; Beta(1, 1) and Beta(2, 1) by hand, the others with 50 digits.
+WORKED = {
+    (1.0, 1.0): (1 / 2, 1 / 4, 1 / 12, LN2, 1 / 2, LN2 - 1 / 2, 0.0, 1.0, 0.0),
+    (2.0, 1.0): (2 / 3, 2 / 9, 1 / 18, math.log(3) - 2 / 3 * LN2, 1 / 2, math.log(3) - 2 / 3 * LN2 - 0.5, 0.5 - LN2,
+                 2 / 3, 0.0),
+    (10.0, 10.0): (1 / 2, 1 / 4, 1 / 84, LN2, 0.6687714031754279, 0.024375777384517367, -0.7983439698788518, 0.1, 0.9),
+    (1.5, 8.25): (2 / 13, 22 / 169, 0.012109536259804597, 0.4293230219306162, 0.38368311532750465,
+                  0.04563990660311156, -0.9542344183817953, 8 / 39, 4 / 39),
+}  # fmt: skip
+COLUMNS = (
+    "probability", "variance", "epistemic_variance", "entropy", "expected_entropy", "mutual_information",
+    "differential_entropy", "vacuity", "dissonance",
+)  # fmt: skip
+
+
+def value(belief: Belief, name: str) -> Tensor:
+    return belief.probability if name == "probability" else belief.uncertainty(name)
+
+
+def beta(alpha: float, beta: float, *, prior: float = 1.0, dtype: torch.dtype = torch.float64) -> Beta:
+    return Beta(torch.tensor([alpha], dtype=dtype), torch.tensor([beta], dtype=dtype), prior)
+
+
+def evidence_grid(dtype: torch.dtype) -> Tensor:
+    """Return (N, 2) pairs of alpha, beta: one-sided, two-sided and balanced evidence from 1e-3 to 1e6."""
+    steps = torch.logspace(-3, 6, 46, dtype=torch.float64)
+    zero = torch.zeros_like(steps)
+    pairs = [
+        torch.stack([steps, zero], dim=1),
+        torch.stack([steps, zero + 1e-3], dim=1),
+        torch.stack([steps, 1.1 * steps], dim=1),
+        torch.cartesian_prod(steps[::5], steps[::5]),
+    ]
+    one_way = torch.cat(pairs)
+    return (1 + torch.cat([one_way, one_way.flip(1)])).to(dtype)
+
+
+def exact(alpha: float, beta: float) -> dict[str, Any]:
+    """Return the entropies of Beta(alpha, beta) by their definitions, with 50 digits."""
+    mp = pytest.importorskip("mpmath")
+    with mp.workdps(50):
+        a, b = mp.mpf(alpha), mp.mpf(beta)
+        s = a + b
+        entropy = -a / s * mp.log(a / s) - b / s * mp.log(b / s)
+        expected = mp.psi(0, s + 1) - a / s * mp.psi(0, a + 1) - b / s * mp.psi(0, b + 1)
+        log_beta = mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(s)
+        differential = log_beta - (a - 1) * mp.psi(0, a) - (b - 1) * mp.psi(0, b) + (s - 2) * mp.psi(0, s)
+        return {
+            "entropy": entropy,
+            "expected_entropy": expected,
+            "mutual_information": entropy - expected,
+            "differential_entropy": differential,
+        }
+
+
+class TestBeta:
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("pair", WORKED)
+    def test_worked_table(self, pair: tuple[float, float], dtype: torch.dtype) -> None:
+        rtol, atol = TOLERANCE[dtype]
+        for name, expected in zip(COLUMNS, WORKED[pair], strict=True):
+            assert value(beta(*pair, dtype=dtype), name).item() == pytest.approx(expected, rel=rtol, abs=atol), name
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    @pytest.mark.parametrize("kind", ["measures", "prior_measures"])
+    def test_vectors(self, kind: str, dtype: torch.dtype) -> None:
+        rtol, atol = TOLERANCE[dtype]
+        for case in load_vectors("evidential")[kind]["cases"]:
+            belief = beta(case["alpha"], case["beta"], prior=case.get("prior", 1.0), dtype=dtype)
+            for name, expected in case["expect"].items():
+                assert value(belief, name).item() == pytest.approx(expected, rel=rtol, abs=atol), (case, name)
+
+    @pytest.mark.parametrize("pair", [(1.0, 1.0), (4.0, 1.3), (2.5, 9.0), (40.0, 60.0)])
+    def test_measures_equal_quadrature(self, pair: tuple[float, float]) -> None:
+        density = stats.beta(*pair).pdf
+
+        def mean_of(function: Callable[[float], float]) -> float:
+            return float(integrate.quad(lambda t: function(t) * density(t), 0, 1, epsabs=1e-12, limit=200)[0])
+
+        p = mean_of(lambda t: t)
+        expected = {
+            "probability": p,
+            "variance": p * (1 - p),
+            "epistemic_variance": mean_of(lambda t: (t - p) ** 2),
+            "aleatoric_variance": mean_of(lambda t: t * (1 - t)),
+            "entropy": special.entr(p) + special.entr(1 - p),
+            "expected_entropy": mean_of(lambda t: special.entr(t) + special.entr(1 - t)),
+            "differential_entropy": stats.beta(*pair).entropy(),
+        }
+        expected["mutual_information"] = expected["entropy"] - expected["expected_entropy"]
+        for name, reference in expected.items():
+            assert value(beta(*pair), name).item() == pytest.approx(reference, abs=1e-9), name
+
+    @pytest.mark.parametrize(
+        ("dtype", "mutual_rtol", "differential_atol"), [(torch.float32, 7e-6, 3e-6), (torch.float64, 1e-13, 4e-13)]
+    )
+    def test_numerics_from_little_to_much_evidence(
+        self, dtype: torch.dtype, mutual_rtol: float, differential_atol: float
+    ) -> None:
+        grid = evidence_grid(dtype)
+        belief = Beta(grid[:, 0], grid[:, 1])
+        got = {name: belief.uncertainty(name).tolist() for name in Beta.measures}
+        for i, (a, b) in enumerate(grid.tolist()):
+            reference = exact(a, b)
+            mutual = reference["mutual_information"]
+            assert abs(got["mutual_information"][i] - mutual) <= mutual_rtol * mutual, (a, b)
+            for name, atol in (("differential_entropy", differential_atol), ("expected_entropy", differential_atol)):
+                assert abs(got[name][i] - reference[name]) <= atol, (name, a, b)
+            assert abs(got["entropy"][i] - reference["entropy"]) <= differential_atol / 5, (a, b)
+
+    def test_forms_join_where_the_series_begins(self) -> None:
+        for dtype, switch, atol in ((torch.float32, 8.0, 5e-6), (torch.float64, 30.0, 1e-12)):
+            below = torch.tensor([switch], dtype=dtype)
+            above = torch.nextafter(below, torch.tensor([math.inf], dtype=dtype))
+            for name in ("mutual_information", "differential_entropy"):
+                left, right = (Beta(x, torch.ones_like(x)).uncertainty(name) for x in (below, above))
+                torch.testing.assert_close(left, right, rtol=0, atol=atol)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("name", Beta.measures)
+    def test_finite_values_and_gradients(self, name: str, dtype: torch.dtype) -> None:
+        grid = torch.cat([evidence_grid(dtype), torch.tensor([[1.0, 1.0], [1e8, 1.0], [0.01, 0.02]], dtype=dtype)])
+        grid.requires_grad_()
+        measured = Beta(grid[:, 0], grid[:, 1], prior=0.01).uncertainty(name)
+        (gradient,) = torch.autograd.grad(measured.sum(), grid)
+        assert measured.isfinite().all()
+        assert gradient.isfinite().all()
+
+    @pytest.mark.parametrize("name", [m for m in Beta.measures if m != "dissonance"])
+    def test_gradcheck_on_both_sides_of_the_series(self, name: str) -> None:
+        pairs = torch.tensor([[1.2, 3.0], [20.0, 29.0], [31.0, 2.0], [400.0, 50.0]], dtype=torch.float64)
+        assert torch.autograd.gradcheck(
+            lambda x: Beta(x[:, 0], x[:, 1]).uncertainty(name), pairs.requires_grad_(), atol=1e-6
+        )
+
+    def test_vacuity_and_dissonance_split_the_smaller_probability(self) -> None:
+        # Exact for every prior weight w: 2 w / S + 2 (min(alpha, beta) - w) / S = 2 min(p, q).
+        grid = evidence_grid(torch.float64)
+        for prior in (1.0, 0.25):
+            belief = Beta(grid[:, 0], grid[:, 1], prior)
+            smaller = torch.minimum(belief.alpha, belief.beta) / belief.strength
+            torch.testing.assert_close(belief.vacuity() + belief.dissonance(), 2 * smaller, rtol=1e-12, atol=0)
+            assert (belief.vacuity() <= 2 * smaller * (1 + 1e-12)).all()
+
+    def test_entropy_variance_and_distance_from_half_rank_alike(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        # Evidence in steps of 1/4, so that beliefs with the same p and another S are among them.
+        pairs = 1 + torch.randint(0, 40, (500, 2), generator=generator).double() / 4
+        belief = Beta(pairs[:, 0], pairs[:, 1])
+        nearer = torch.minimum(belief.alpha, belief.beta) / belief.strength
+        order = nearer.argsort()
+        for name in ("entropy", "variance"):
+            ranked = belief.uncertainty(name)[order]
+            assert (ranked.diff() >= -1e-15).all(), name
+        assert (belief.uncertainty("mutual_information")[order].diff() < -1e-6).any()
+
+    def test_variance_is_the_sum_of_its_parts(self) -> None:
+        grid = evidence_grid(torch.float32)
+        belief = Beta(grid[:, 0], grid[:, 1])
+        parts = belief.epistemic_variance() + belief.aleatoric_variance()
+        torch.testing.assert_close(parts, belief.variance(), rtol=1e-6, atol=0)
+
+    def test_swapping_the_classes_changes_no_measure(self) -> None:
+        grid = evidence_grid(torch.float32)
+        there, back = Beta(grid[:, 0], grid[:, 1]), Beta(grid[:, 1], grid[:, 0])
+        for name in Beta.measures:
+            torch.testing.assert_close(there.uncertainty(name), back.uncertainty(name), rtol=1e-5, atol=2e-6)
+        torch.testing.assert_close(there.log_odds, -back.log_odds)
+
+    def test_log_odds_are_those_of_the_mean(self) -> None:
+        torch.testing.assert_close(beta(8.0, 2.0).log_odds, torch.tensor([math.log(4.0)], dtype=torch.float64))
+        assert beta(9.0, 2.0, dtype=torch.float32).probability.item() == pytest.approx(0.818182, abs=1e-6)
+
+    def test_bad_parameters_are_refused(self) -> None:
+        with pytest.raises(ShapeError, match=r"\(1,\) and \(2,\); take both"):
+            Beta(torch.ones(1), torch.ones(2))
+        for prior in (0.0, -1.0, math.nan):
+            with pytest.raises(ShapeError, match="above 0"):
+                Beta(torch.ones(1), torch.ones(1), prior)
+
+
+class TestBernoulli:
+    def test_closed_forms(self) -> None:
+        p = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+        belief = Bernoulli(torch.logit(p))
+        torch.testing.assert_close(belief.probability, p)
+        torch.testing.assert_close(belief.variance(), p * (1 - p))
+        torch.testing.assert_close(belief.entropy(), torch.special.entr(p) + torch.special.entr(1 - p))
+        torch.testing.assert_close(belief.log_odds, torch.logit(p))
+
+    def test_certainty_has_no_entropy_and_no_nan(self) -> None:
+        for dtype in (torch.float32, torch.float64):
+            logits = torch.tensor([-math.inf, -1e30, -200.0, 200.0, 1e30, math.inf], dtype=dtype, requires_grad=True)
+            belief = Bernoulli(logits)
+            assert belief.probability.tolist()[0] == 0
+            assert belief.probability.tolist()[-1] == 1
+            for name in Bernoulli.measures:
+                measured = belief.uncertainty(name)
+                assert measured.abs().max() < 1e-30
+                (gradient,) = torch.autograd.grad(measured.sum(), logits)
+                assert gradient.isfinite().all()
+
+    def test_float32_entropy_keeps_its_digits_far_from_half(self) -> None:
+        logits = torch.linspace(-80, 80, 321)
+        z = logits.double().abs()
+        reference = torch.log1p(torch.exp(-z)) + z / (1 + torch.exp(z))
+        torch.testing.assert_close(Bernoulli(logits).entropy().double(), reference, rtol=1e-6, atol=0)
+
+    def test_nan_is_passed_on(self) -> None:
+        belief = Bernoulli(torch.tensor([math.nan]))
+        assert all(belief.uncertainty(name).isnan().all() for name in Bernoulli.measures)
+
+
+class TestMixture:
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+    def test_vectors(self, dtype: torch.dtype) -> None:
+        rtol, atol = TOLERANCE[dtype]
+        for case in load_vectors("evidential")["mixtures"]["cases"]:
+            members = [
+                beta(*member, dtype=dtype)
+                if isinstance(member, list)
+                else Bernoulli(torch.tensor([member], dtype=dtype).logit())
+                for member in case["members"]
+            ]
+            for name, expected in case["expect"].items():
+                got = value(Mixture(members), name).item()
+                assert got == pytest.approx(expected, rel=rtol, abs=atol), (case, name)
+
+    def test_worked_pair(self) -> None:
+        mixture = Mixture([beta(3.0, 1.0), beta(1.0, 3.0)])
+        assert mixture.epistemic_variance().item() == pytest.approx(0.1)
+        assert mixture.expected_entropy().item() == pytest.approx(11 / 24)
+        assert mixture.mutual_information().item() == pytest.approx(LN2 - 11 / 24)
+
+    def test_brute_force(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        logits = 3 * torch.randn(5, 2, 1, 3, 4, generator=generator, dtype=torch.float64)
+        pairs = 1 + 20 * torch.rand(3, 2, 2, 1, 3, 4, generator=generator, dtype=torch.float64)
+        bernoullis = [Bernoulli(z) for z in logits]
+        betas = [Beta(pair[0], pair[1]) for pair in pairs]
+        mixture = Mixture([*bernoullis, *betas])
+        # The law of theta is a mixture itself: moments and entropies are averages over members, taken one by one.
+        first = torch.stack([m.probability for m in mixture.members]).mean(0)
+        second = torch.stack(
+            [m.probability**2 for m in bernoullis] + [m.epistemic_variance() + m.probability**2 for m in betas]
+        ).mean(0)
+        conditional = torch.stack([m.entropy() for m in bernoullis] + [m.expected_entropy() for m in betas]).mean(0)
+        total = torch.special.entr(first) + torch.special.entr(1 - first)
+        expected = {
+            "probability": first,
+            "variance": first - first**2,
+            "epistemic_variance": second - first**2,
+            "aleatoric_variance": first - second,
+            "entropy": total,
+            "expected_entropy": conditional,
+            "mutual_information": total - conditional,
+        }
+        for name, reference in expected.items():
+            torch.testing.assert_close(value(mixture, name), reference, msg=name)
+        torch.testing.assert_close(mixture.log_odds, torch.logit(first))
+
+    def test_one_member_is_that_member(self) -> None:
+        for member in (beta(4.0, 1.5), Bernoulli(torch.tensor([0.3], dtype=torch.float64))):
+            for name in member.measures:
+                if name in Mixture.measures:
+                    torch.testing.assert_close(Mixture([member]).uncertainty(name), member.uncertainty(name))
+
+    def test_order_of_members_does_not_matter(self) -> None:
+        members: list[Bernoulli | Beta] = [
+            beta(4.0, 1.5),
+            beta(1.0, 7.0),
+            Bernoulli(torch.tensor([0.3], dtype=torch.float64)),
+        ]
+        expected = Mixture(members).uncertainty("mutual_information")
+        for shuffled in itertools.permutations(members):
+            torch.testing.assert_close(Mixture(shuffled).uncertainty("mutual_information"), expected)
+
+    def test_opposite_certainties_are_pure_disagreement(self) -> None:
+        mixture = Mixture([Bernoulli(torch.tensor([math.inf])), Bernoulli(torch.tensor([-math.inf]))])
+        assert mixture.log_odds.item() == 0
+        assert mixture.mutual_information().item() == pytest.approx(LN2)
+        assert mixture.epistemic_variance().item() == pytest.approx(1 / 4)
+        assert mixture.aleatoric_variance().item() == 0
+
+    def test_agreeing_certainties_are_certain(self) -> None:
+        mixture = Mixture([Bernoulli(torch.tensor([math.inf, -math.inf]))] * 3)
+        assert mixture.probability.tolist() == [1, 0]
+        for name in Mixture.measures:
+            assert mixture.uncertainty(name).tolist() == [0, 0], name
+
+    def test_no_member_is_refused(self) -> None:
+        with pytest.raises(BeliefError, match="at least one member"):
+            Mixture([])
+
+
+ONE_PIXEL = torch.zeros(1, 1, 1, 1)
+BELIEFS = [Bernoulli(ONE_PIXEL), Beta(ONE_PIXEL + 2, ONE_PIXEL + 3), Mixture([Bernoulli(ONE_PIXEL)])]
+
+
+@pytest.mark.parametrize("belief", BELIEFS, ids=lambda b: type(b).__name__)
+def test_a_measure_that_is_not_there_names_those_that_are(belief: Belief) -> None:
+    known = ", ".join(belief.measures)
+    for missing in {*Beta.measures, "probability", "logits", "__class__", "no_such"} - set(belief.measures):
+        with pytest.raises(BeliefError) as error:
+            belief.uncertainty(missing)
+        assert missing in str(error.value)
+        assert known in str(error.value)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_promoted(half: torch.dtype) -> None:
+    maps = torch.full((1, 1, 2, 3), 2.0, dtype=half)
+    for belief in (Bernoulli(maps), Beta(maps, maps), Mixture([Bernoulli(maps), Beta(maps, maps)])):
+        assert belief.probability.dtype == torch.float32
+        for name in belief.measures:
+            assert belief.uncertainty(name).dtype == torch.float32
+
+
+def test_float64_is_left_alone_and_shapes_are_kept() -> None:
+    maps = torch.full((2, 1, 3, 5), 2.0, dtype=torch.float64)
+    for belief in (Bernoulli(maps), Beta(maps, maps), Mixture([Bernoulli(maps), Beta(maps, maps)])):
+        for name in ("probability", *belief.measures):
+            assert value(belief, name).dtype == torch.float64
+            assert value(belief, name).shape == maps.shape

@@ -1,0 +1,110 @@
+"""The named measures: the beliefs' own closed forms, their ranges and their contract."""
+
+import inspect
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
+from trustseg.errors import BeliefError
+from trustseg.uncertainty import MEASURES, UPPER_BOUNDS
+
+SIZES = [(1, 1, 1, 1), (1, 1, 3, 2), (4, 1, 5, 7)]
+# The bounds that hold for every belief; a Beta with prior weight 1 keeps to the tighter UPPER_BOUNDS.
+LOOSE_BOUNDS = {**UPPER_BOUNDS, "mutual_information": math.log(2), "epistemic_variance": 1 / 4}
+
+every_measure = pytest.mark.parametrize("name", MEASURES)
+
+
+def evidence_of(shape: tuple[int, ...], *, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return scale * torch.randn(2, *shape, generator=generator, dtype=dtype).exp()
+
+
+def beliefs_from(evidence: Tensor) -> list[Belief]:
+    beta = Beta(1 + evidence[0], 1 + evidence[1])
+    bernoulli = Bernoulli(evidence[0] - evidence[1])
+    return [beta, bernoulli, Mixture([beta, bernoulli])]
+
+
+def beliefs_with(name: str, evidence: Tensor) -> list[Belief]:
+    return [belief for belief in beliefs_from(evidence) if name in belief.measures]
+
+
+def test_every_closed_form_has_a_name_and_a_bound() -> None:
+    assert tuple(MEASURES) == Beta.measures
+    assert tuple(UPPER_BOUNDS) == tuple(MEASURES)
+    assert all(getattr(measure, "__name__", None) == name for name, measure in MEASURES.items())
+
+
+@every_measure
+def test_is_the_closed_form_of_the_belief(name: str) -> None:
+    for belief in beliefs_with(name, evidence_of((2, 1, 3, 4))):
+        torch.testing.assert_close(MEASURES[name](belief), belief.uncertainty(name), rtol=0, atol=0)
+
+
+def test_beta_1_1_by_hand() -> None:
+    ones = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    expected = dict(UPPER_BOUNDS, aleatoric_variance=1 / 6, expected_entropy=1 / 2, dissonance=0.0)
+    for name, measure in MEASURES.items():
+        assert measure(Beta(ones, ones)).item() == pytest.approx(expected[name], abs=1e-15), name
+
+
+@every_measure
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e6])
+def test_shape_and_range(name: str, shape: tuple[int, ...], scale: float) -> None:
+    rounding = 1e-6
+    for belief in beliefs_with(name, evidence_of(shape, scale=scale)):
+        measured = MEASURES[name](belief)
+        bound = UPPER_BOUNDS[name] if isinstance(belief, Beta) else LOOSE_BOUNDS[name]
+        assert measured.shape == shape
+        assert measured.dtype == torch.float32
+        assert measured.isfinite().all()
+        assert measured.max() <= bound + rounding
+        assert name == "differential_entropy" or measured.min() >= 0
+
+
+@every_measure
+def test_pixels_are_measured_one_by_one(name: str) -> None:
+    evidence = evidence_of((3, 1, 4, 5))
+    order = torch.tensor([2, 0, 1])
+    for whole, turned in zip(beliefs_with(name, evidence), beliefs_with(name, evidence[:, order]), strict=True):
+        torch.testing.assert_close(MEASURES[name](turned), MEASURES[name](whole)[order])
+    for whole, part in zip(beliefs_with(name, evidence), beliefs_with(name, evidence[:, :1, :, :2, 3:]), strict=True):
+        torch.testing.assert_close(MEASURES[name](part), MEASURES[name](whole)[:1, :, :2, 3:])
+
+
+@every_measure
+def test_more_evidence_in_the_same_proportion_is_surer_or_as_sure(name: str) -> None:
+    pixel = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    maps = [MEASURES[name](Beta(3 * k * pixel, 2 * k * pixel)).item() for k in (1.0, 4.0, 100.0)]
+    rises = {"aleatoric_variance", "expected_entropy", "dissonance"}  # what is not lack of knowledge takes its share
+    assert maps == pytest.approx(sorted(maps, reverse=name not in rises), rel=1e-12)
+
+
+@every_measure
+def test_nan_is_passed_on(name: str) -> None:
+    evidence = evidence_of((1, 1, 1, 2))
+    evidence[:, :, :, :, 0] = math.nan
+    for belief in beliefs_with(name, evidence):
+        assert MEASURES[name](belief).isnan().flatten().tolist() == [True, False]
+
+
+@every_measure
+def test_a_belief_without_it_says_what_it_has(name: str) -> None:
+    for belief in beliefs_from(evidence_of((1, 1, 1, 1))):
+        if name not in belief.measures:
+            with pytest.raises(BeliefError, match=f"no '{name}'; it gives {', '.join(belief.measures)};"):
+                MEASURES[name](belief)
+
+
+@every_measure
+def test_docstring_says_shape_unit_source(name: str) -> None:
+    text = inspect.getdoc(MEASURES[name]) or ""
+    for part in ("Args:", "Returns:", "Reference:", "(B, 1, H, W)"):
+        assert part in text, part
+    everywhere = all(name in belief.measures for belief in (Bernoulli, Beta, Mixture))
+    assert everywhere == ("Raises:" not in text)
