@@ -23,6 +23,7 @@ __all__ = [
     "EvaluationConfig",
     "LossConfig",
     "ModelConfig",
+    "PhantomConfig",
     "RunConfig",
     "StudyConfig",
     "TrainingConfig",
@@ -58,7 +59,7 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which images, at which size, split how."""
 
-    path: str | None = Field(None, description="dataset folder or pack; null: generated phantoms of the demo")
+    path: str | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
     size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
     fold: int | None = Field(None, ge=0, description="which fold is the test set; null: the official train/test split")
@@ -218,8 +219,19 @@ class RunConfig(_Section):
         return self
 
 
+class PhantomConfig(_Section):
+    """The generated chest X-rays of a study that names no data."""
+
+    train: int = Field(160, ge=0, description="images to train and validate on")
+    test: int = Field(40, ge=0, description="images to test on")
+    control: int = Field(20, ge=0, description="images without infection")
+    seed: int = Field(0, ge=0, description="seed of the generator")
+
+
 class StudyConfig(RunConfig):
     """A run repeated over a grid of values."""
+
+    phantoms: PhantomConfig = PhantomConfig()
 
     name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the study's folder")
     grid: dict[str, tuple[Any, ...]] = Field(

@@ -1,7 +1,7 @@
 """Measuring a segmenter under many conditions; everything ends in tables that need no model to be read."""
 
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
-from trustseg.evaluation.evaluate import evaluate
+from trustseg.evaluation.evaluate import evaluate, rows_of_split
 from trustseg.evaluation.gallery import write_gallery
 
-__all__ = ["CLEAN", "Condition", "conditions_of", "evaluate", "write_gallery"]
+__all__ = ["CLEAN", "Condition", "conditions_of", "evaluate", "rows_of_split", "write_gallery"]

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS
+from trustseg.attacks import ATTACKS, Attack, pgd
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.errors import AttackError
@@ -43,8 +44,8 @@ CLEAN: Final = Condition("clean")
 def conditions_of(config: EvaluationConfig) -> list[Condition]:
     """Return the conditions of an evaluation: clean first, then every attack with its budgets above 0 in rising order.
 
-    The label of an attack tells it from others of the same name: objective, norm and restarts where they are not the
-    usual ones.
+    The label of an attack tells it from others of the same name: steps, norm, restarts and objective where they are
+    not the usual ones.
 
     Raises:
         AttackError: if two entries of the configuration give the same condition.
@@ -65,7 +66,7 @@ def conditions_of(config: EvaluationConfig) -> list[Condition]:
 def _label(attack: AttackConfig) -> str:
     parts = [attack.name]
     if attack.name == "pgd":
-        parts[0] = f"pgd{attack.steps}"
+        parts[0] += str(attack.steps) if attack.steps != AttackConfig.model_fields["steps"].default else ""
         parts += [attack.norm] if attack.norm != "linf" else []
         parts += [f"x{attack.restarts}"] if attack.restarts > 1 else []
     parts += [attack.objective] if attack.objective != "cross_entropy" else []
@@ -98,10 +99,10 @@ def perturbed(
     if condition.attack is None:
         return images
     config = condition.attack
-    options = {"steps": config.steps, "restarts": config.restarts, "norm": config.norm} if config.name == "pgd" else {}
-    attacked = ATTACKS[config.name](
-        model, images, masks, eps=condition.eps, objective=config.objective, generator=generator, **options
-    )
+    run_attack: Attack = ATTACKS[config.name]
+    if config.name == "pgd":
+        run_attack = partial(pgd, steps=config.steps, restarts=config.restarts, norm=config.norm)
+    attacked = run_attack(model, images, masks, eps=condition.eps, objective=config.objective, generator=generator)
     excess = max(
         float(perturbation_size(attacked - images, norm=config.norm).max()) - condition.eps,
         float(-attacked.min()),

@@ -8,16 +8,17 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from trustseg.config import EvaluationConfig
-from trustseg.data import Pack
+from trustseg.config import DataConfig, EvaluationConfig
+from trustseg.data import Pack, split_cases
 from trustseg.data.module import as_images, pack_loader
+from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
 from trustseg.files import replacing
 from trustseg.models import Segmenter
 from trustseg.randomness import derived_generator
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "rows_of_split"]
 
 
 def evaluate(
@@ -73,6 +74,41 @@ def evaluate(
         file.unlink()
     parts.rmdir()
     return folder
+
+
+def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int64]:
+    """Return the rows of a pack that a split's name means.
+
+    Args:
+        pack: the images.
+        split: test, validation, train, control, or all (every image with a mask).
+        config: fold and seed of the split.
+
+    Raises:
+        UnknownNameError: if there is no such split.
+        DataError: if it is empty.
+    """
+    known = ("test", "validation", "train", "control", "all")
+    if split not in known:
+        raise unknown_name("split", split, known)
+    if split == "control":
+        rows = (pack.index["split"] == "control").arg_true().to_numpy()
+    elif split == "all":
+        rows = (pack.index["split"] != "control").arg_true().to_numpy()
+    else:
+        splits = split_cases(
+            pack.index,
+            fold=config.fold,
+            folds=config.folds,
+            validation_fraction=config.validation_fraction,
+            seed=config.split_seed,
+        )
+        rows = getattr(splits, split)
+    if not len(rows):
+        raise DataError(
+            f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
+        )
+    return np.asarray(rows, dtype=np.int64)
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:

@@ -19,7 +19,7 @@ __all__ = ["gallery_rows", "write_gallery"]
 
 
 def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``count`` of the rows, evenly spread over lesion size, so that every model of a split shows the same cases.
+    """Return ``count`` of the rows, evenly spread over lesion size: the same cases for every model of a split.
 
     Args:
         pack: the images.

@@ -53,7 +53,7 @@ def tables_of_batch(
     maps = {name: MEASURES[name](belief) for name in config.measures if name in belief.measures}
     where = [pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")]
     records = cases.select(pl.col("name").alias("image"), "patient", *where).with_columns(
-        _columns(belief, attacked - images, masks, squared, condition)
+        _columns(belief, attacked - images, masks, squared)
         + [
             pl.Series(
                 f"u_{measure}_{name}", AGGREGATIONS[name](maps[measure], belief.probability).double().cpu().numpy()
@@ -92,10 +92,9 @@ def tables_of_batch(
     return {"records": records, "histograms": histograms, "calibration": calibration}
 
 
-def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor, condition: Condition) -> list[pl.Series]:
+def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor) -> list[pl.Series]:
     prediction = belief.log_odds > 0
     counts = overlap_counts(prediction, masks)
-    norm = condition.attack.norm if condition.attack is not None else "linf"
     columns = {
         "pixels": torch.full((len(masks),), masks[0].numel()),
         "mask_px": counts.reference,
@@ -106,7 +105,8 @@ def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor, con
         "harm": harm(prediction, masks),
         "brier": squared.flatten(1).mean(1),
         "nll": LOSSES["binary_cross_entropy"](belief, masks),
-        norm: perturbation_size(change, norm=norm),
+        "linf": perturbation_size(change, norm="linf"),
+        "l2": perturbation_size(change, norm="l2"),
     }
     return [
         pl.Series(name, (values.double() if values.is_floating_point() else values.long()).cpu().numpy())

@@ -1,12 +1,13 @@
 """The mixed batch of adversarial training: choose some images, attack them, train on both kinds in one step."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS
+from trustseg.attacks import ATTACKS, Attack, pgd
 from trustseg.losses import LOSSES
 from trustseg.models import Segmenter
 from trustseg.selection import SELECTIONS, attacked_count
@@ -127,8 +128,8 @@ def mixed_batch(
     """
     scores = image_scores(segmenter, images, masks, selection=selection, measure=measure, aggregation=aggregation)
     chosen = SELECTIONS[selection](scores, attacked_count(len(images), fraction), generator).to(images.device)
-    options = {"steps": steps} if attack == "pgd" else {}
-    adversarial = ATTACKS[attack](
+    run_attack: Attack = partial(pgd, steps=steps) if attack == "pgd" else ATTACKS[attack]
+    adversarial = run_attack(
         segmenter,
         images[chosen],
         masks[chosen],
@@ -136,7 +137,6 @@ def mixed_batch(
         objective=objective,
         generator=generator,
         keep_best=False,
-        **options,
     )
     kept = torch.ones(len(images), dtype=torch.bool, device=images.device)
     if mode == "replace":

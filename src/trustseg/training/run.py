@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
+import polars
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+import yaml
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
@@ -16,11 +18,12 @@ from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
 from trustseg.errors import ConfigError, MissingPackageError, RunError
+from trustseg.files import replacing, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.module import SegmentationModule
 
-__all__ = ["train"]
+__all__ = ["require_same_run", "train"]
 
 Report = Callable[[int, int], None]
 
@@ -60,10 +63,12 @@ def train(
     )
     options = config.training
     module = SegmentationModule(_initial_segmenter(config), config)
-    best = _checkpoints(folder)
-    trainer = _trainer(config, folder, best, progress=progress, report=report)
+    best = ModelCheckpoint(
+        folder / "checkpoints", filename="best-{epoch}", monitor="validation_score", mode="max", save_top_k=1
+    )
     last = folder / "checkpoints" / "last.ckpt"
     with _quiet_lightning():
+        trainer = _trainer(config, folder, [best, _SaveLast(last, report)], progress=progress)
         try:
             trainer.fit(
                 module,
@@ -79,8 +84,26 @@ def train(
     state = torch.load(best.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
     segmenter = module.segmenter.cpu()
     segmenter.load_state_dict({name.removeprefix("segmenter."): value for name, value in state.items()})
+    _merge_logs(folder)
     segmenter.eval().save(folder / "model")
     return segmenter
+
+
+def require_same_run(config: RunConfig, folder: Path) -> None:
+    """Write the configuration into a new run's folder; refuse to go on with another one in an old run's.
+
+    Raises:
+        ConfigError: if the folder holds a run with another configuration.
+    """
+    file = folder / "config.yaml"
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    if not file.exists():
+        write_text(file, text)
+    elif file.read_text() != text:
+        raise ConfigError(
+            f"'{folder}' holds a run with other settings (see its config.yaml), the same were expected; "
+            "give another --output, or delete that folder"
+        )
 
 
 def _initial_segmenter(config: RunConfig) -> Segmenter:
@@ -101,19 +124,9 @@ def _initial_segmenter(config: RunConfig) -> Segmenter:
     return segmenter.to(memory_format=torch.channels_last)
 
 
-def _checkpoints(folder: Path) -> ModelCheckpoint:
-    """Keep the best validated epoch; ``last.ckpt`` is written by another callback after every epoch."""
-    return ModelCheckpoint(
-        folder / "checkpoints", filename="best-{epoch}", monitor="validation_score", mode="max", save_top_k=1
-    )
-
-
-def _trainer(
-    config: RunConfig, folder: Path, best: ModelCheckpoint, *, progress: bool, report: Report | None
-) -> pl.Trainer:
+def _trainer(config: RunConfig, folder: Path, checkpoints: list[Callback], *, progress: bool) -> pl.Trainer:
     options = config.training
-    every = min(options.validation_every, options.epochs)
-    callbacks: list[Callback] = [best, _SaveLast(folder / "checkpoints" / "last.ckpt", report)]
+    callbacks = list(checkpoints)
     if options.patience is not None:
         callbacks.append(
             EarlyStopping("validation_score", mode="max", patience=options.patience, check_on_train_epoch_end=False)
@@ -129,7 +142,7 @@ def _trainer(
             plugins=LightningEnvironment() if options.devices == 1 else None,
             precision=options.precision,
             max_epochs=options.epochs,
-            check_val_every_n_epoch=every,
+            check_val_every_n_epoch=min(options.validation_every, options.epochs),
             num_sanity_val_steps=0,
             gradient_clip_val=options.clip_norm,
             deterministic=options.deterministic,
@@ -146,7 +159,7 @@ def _trainer(
         ) from error
 
 
-class _SaveLast(Callback):
+class _SaveLast(Checkpoint):
     """Write ``last.ckpt`` after every epoch, validation included, and report progress."""
 
     def __init__(self, path: Path, report: Report | None) -> None:
@@ -160,8 +173,9 @@ class _SaveLast(Callback):
 
 
 def _loggers(config: RunConfig, folder: Path) -> list[Logger]:
-    """Return the CSV logger, and the tracker asked for."""
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="log")]
+    """Return the CSV logger, with a file of its own for every start of the run, and the tracker asked for."""
+    start = len(list((folder / "log").glob("*/")))
+    loggers: list[Logger] = [CSVLogger(folder, name="log", version=str(start), flush_logs_every_n_steps=1)]
     try:
         if config.training.logger == "tensorboard":
             from lightning.pytorch.loggers import TensorBoardLogger
@@ -180,6 +194,19 @@ def _loggers(config: RunConfig, folder: Path) -> list[Logger]:
             f"run pip install 'trustseg[{extra}]' or set training.logger=csv"
         ) from error
     return loggers
+
+
+def _merge_logs(folder: Path) -> None:
+    """Write ``metrics.csv`` from the logs of all starts; an epoch that was repeated counts once, the last time."""
+    logs = sorted((folder / "log").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
+    merged = polars.DataFrame()
+    for log in logs:
+        rows = polars.read_csv(log)
+        if len(rows) and len(merged):
+            merged = merged.filter(polars.col("epoch") < rows["epoch"].min())
+        merged = polars.concat([merged, rows], how="diagonal_relaxed")
+    with replacing(folder / "metrics.csv") as temporary:
+        merged.write_csv(temporary)
 
 
 @contextmanager

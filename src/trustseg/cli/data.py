@@ -1,0 +1,177 @@
+"""``trustseg data``: look at a dataset, pack it, generate one, fetch what lies elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from trustseg.data.check import CheckReport
+    from trustseg.data.decode import Progress
+
+app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
+
+_PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
+_SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
+
+
+@app.command()
+def check(
+    path: Annotated[Path, _PATH],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with every name.")] = False,
+) -> None:
+    """Report what is in a dataset and what is wrong with it; the exit code is 2 if there is an error."""
+    import json
+    from dataclasses import asdict
+
+    from trustseg.data.check import check_dataset
+
+    with _progress("checking") as progress:
+        report = check_dataset(path, progress=progress)
+    if as_json:
+        sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
+    else:
+        _print_report(path, report)
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+@app.command()
+def pack(
+    source: Annotated[Path, _PATH],
+    target: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
+    size: Annotated[int, _SIZE] = 224,
+    channels: Annotated[int, typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")] = 1,
+) -> None:
+    """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
+    from trustseg.data.packing import write_pack
+    from trustseg.errors import ConfigError
+
+    if channels not in (1, 3):
+        raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
+    with _progress("packing") as progress:
+        made = write_pack(source, target, size=size, channels=1 if channels == 1 else 3, progress=progress)
+    for note in made.notes:
+        sys.stdout.write(f"note: {note}\n")
+    megabytes = (made.images.nbytes + made.masks.nbytes) / 1e6
+    sys.stdout.write(
+        f"{len(made)} images of {size}x{size} pixels in {target} ({megabytes:.1f} MB), {made.digest[:12]}\n"
+    )
+
+
+@app.command()
+def phantoms(
+    path: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
+    train: Annotated[int, typer.Option(min=0, help="Training images.")] = 160,
+    test: Annotated[int, typer.Option(min=0, help="Test images.")] = 40,
+    control: Annotated[int, typer.Option(min=0, help="Images without infection.")] = 20,
+    size: Annotated[int, _SIZE] = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal files.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="all cores")] = None,
+) -> None:
+    """Generate chest X-rays with infections and reference masks, in the QaTa-COV19-v2 layout."""
+    from trustseg.data.phantom import write_phantoms
+
+    total = train + test + control
+    with _progress("drawing") as progress:
+        made = write_phantoms(
+            path,
+            train=train,
+            test=test,
+            control=control,
+            size=size,
+            seed=seed,
+            jobs=jobs,
+            progress=lambda done: progress(done, total),
+        )
+    sys.stdout.write(f"{total} phantoms of {size}x{size} pixels in {made}\n")
+
+
+@app.command()
+def fetch_qata(
+    target: Annotated[
+        Path | None, typer.Option(help="Folder to download into.", show_default="kagglehub's cache")
+    ] = None,
+) -> None:
+    """Download QaTa-COV19-v2 from Kaggle (needs trustseg's extra named qata, and a network)."""
+    from trustseg.data.fetch import fetch_qata as fetch
+
+    sys.stdout.write(f"{fetch(target)}\n")
+
+
+@app.command()
+def fetch_encoder(
+    encoder: Annotated[str, typer.Argument(help="Encoder of segmentation_models.pytorch, such as resnet18.")],
+    target: Annotated[Path, typer.Argument(help="File to write, such as resnet18.safetensors.")],
+    weights: Annotated[str, typer.Option(help="Which published weights.")] = "imagenet",
+) -> None:
+    """Download an encoder's published weights once, to be named as model.weights (needs a network)."""
+    from trustseg.models.weights import fetch_encoder_weights
+
+    sys.stdout.write(f"{fetch_encoder_weights(encoder, target, weights=weights)}\n")
+
+
+def _print_report(path: Path, report: "CheckReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(
+        "split", "images", "patients", "empty masks", title=f"{path.absolute().name} ({report.layout} layout)"
+    )
+    for split, count in report.images.items():
+        cells = (count, report.patients.get(split, 0), report.empty_masks.get(split, 0))
+        table.add_row(split, *(f"{cell:,}" for cell in cells))
+    console.print(table)
+    shown = 5
+    sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
+    values = [f"{value}: {count:,}" for value, count in report.mask_values.items()]
+    infection = [f"{name} {fraction:.3f}" for name, fraction in report.infection.items()]
+    for label, parts in (("sizes", sizes), ("mask values", values), ("infected fraction", infection)):
+        if parts:
+            more = f", and {len(parts) - shown} more" if len(parts) > shown else ""
+            console.print(Text(f"{label}: {', '.join(parts[:shown])}{more}"), soft_wrap=True)
+    console.print(
+        f"patients: {report.singletons:,} with one image, {report.unknown_patients:,} images of unknown patients",
+        soft_wrap=True,
+        highlight=False,
+    )
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for finding in report.findings:
+        line = Text.assemble((finding.severity, styles[finding.severity]), f": {finding.message}")
+        console.print(line, soft_wrap=True)
+    console.print(Text("no errors" if report.ok else "not usable as it is: see the errors above"))
+
+
+@contextmanager
+def _progress(label: str) -> "Iterator[Progress]":
+    """Yield a progress callback: a bar on a terminal, a plain line every tenth elsewhere, both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines(label)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain_lines(label: str) -> "Progress":
+    """Return a progress callback that writes one line each tenth of the way."""
+    tenths = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal tenths
+        if done * 10 // total > tenths:
+            tenths = done * 10 // total
+            sys.stderr.write(f"{label}: {done} of {total}\n")
+
+    return show

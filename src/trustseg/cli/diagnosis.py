@@ -1,0 +1,150 @@
+"""What ``trustseg doctor`` looks at."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Finding", "diagnose"]
+
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "segmentation-models-pytorch",
+    "kornia",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pillow",
+    "polars",
+    "pydantic",
+    "matplotlib",
+    "plotly",
+    "jinja2",
+)
+OPTIONAL = {
+    "kagglehub": ("qata", "download QaTa-COV19 with trustseg data fetch-qata"),
+    "tensorboard": ("tensorboard", "training.logger=tensorboard"),
+    "mlflow-skinny": ("mlflow", "training.logger=mlflow"),
+}
+COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Attributes:
+        check: what was looked at.
+        state: "ok"; "optional" (absent, and only some things need it); "missing" (must be mended).
+        found: what was found.
+        advice: what to do; empty if nothing.
+    """
+
+    check: str
+    state: Literal["ok", "optional", "missing"]
+    found: str
+    advice: str = ""
+
+
+def diagnose() -> Iterator[Finding]:
+    """Yield one finding after another, the cheap ones first; no user names and no paths."""
+    yield Finding("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield _memory()
+    yield _disk()
+    yield from _torch()
+    slurm = shutil.which("sbatch") is not None
+    yield Finding(
+        "SLURM", "ok" if slurm else "optional", "found" if slurm else "none", "" if slurm else "only for clusters"
+    )
+    browser = next((name for name in ("chromium", "google-chrome", "chrome") if shutil.which(name)), None)
+    advice = "" if browser else "only for the browser test of the report; install Debian's chromium and chromium-driver"
+    yield Finding("headless browser", "ok" if browser else "optional", browser or "none", advice)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Finding]:
+    for name in REQUIRED:
+        version = _version(name)
+        if version in COMPROMISED.get(name, ()):
+            yield Finding(name, "missing", f"{version}: a compromised release", "uninstall it and run make setup")
+        elif version is None:
+            yield Finding(name, "missing", "not installed", "run make setup, or pip install trustseg again")
+        else:
+            yield Finding(name, "ok", version)
+    for name, (extra, purpose) in OPTIONAL.items():
+        version = _version(name)
+        if version is None:
+            yield Finding(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' for {purpose}")
+        else:
+            yield Finding(name, "ok", version)
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    enough = total >= 4
+    advice = "" if enough else "4 GiB were expected; use --jobs 1 and a smaller data.size"
+    return Finding("memory and cores", "ok" if enough else "optional", f"{total:.0f} GiB, {cores} cores", advice)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    try:
+        with tempfile.TemporaryFile(dir=Path.cwd()):
+            pass
+    except OSError:
+        return Finding("this folder", "missing", "cannot be written", "change to a folder of yours")
+    enough = free >= 2
+    return Finding(
+        "this folder", "ok" if enough else "missing", f"writable, {free:.0f} GiB free", "" if enough else "free 2 GiB"
+    )
+
+
+def _torch() -> Iterator[Finding]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    cuda = torch.cuda.is_available()
+    found = torch.cuda.get_device_name(0) if cuda else f"none; {torch.get_num_threads()} threads on the processor"
+    yield Finding("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
+    try:
+        yield _self_test()
+    except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
+        yield Finding("self-test", "missing", f"{type(error).__name__}: {error}", "run make setup in a fresh checkout")
+
+
+def _self_test() -> Finding:
+    """Attack one generated image with an untrained model, twice, and compare the bits."""
+    import torch
+
+    from trustseg.attacks import pgd
+    from trustseg.models import build_segmenter
+
+    segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta").eval()
+    images = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    masks = (images > 0.5).float()
+    attacked = [
+        pgd(segmenter, images, masks, eps=4 / 255, steps=2, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
+    ]
+    if not torch.equal(attacked[0], attacked[1]):
+        return Finding("self-test", "missing", "two equal attacks differ", "set training.deterministic=true")
+    return Finding("self-test", "ok", "forward pass and attack on one image, twice the same bits")

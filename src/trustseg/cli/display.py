@@ -1,0 +1,77 @@
+"""Progress on a terminal as bars, elsewhere as plain lines."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trustseg.study.runner import CellStatus
+
+__all__ = ["counted", "watched_study"]
+
+
+@contextmanager
+def counted(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of ``total`` are done; yields the function to call with that number."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        sys.stderr.write(f"{description}: {total} done\n")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+@contextmanager
+def watched_study() -> Iterator[Callable[[Sequence["CellStatus"]], None]]:
+    """Show where a study stands: a bar for the whole and one for each running cell; yields the observer."""
+    if sys.stderr.isatty():
+        with _bars() as observer:
+            yield observer
+    else:
+        yield _Lines()
+
+
+class _Lines:
+    """One plain line whenever a cell changes its state or its stage."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, str] = {}
+
+    def __call__(self, cells: Sequence["CellStatus"]) -> None:
+        done = sum(cell.state == "done" for cell in cells)
+        for cell in cells:
+            now = f"{cell.state} {cell.stage}".strip() if cell.state == "running" else cell.state
+            if now not in (self.seen.get(cell.name, "waiting"), "running"):
+                sys.stderr.write(f"[{done}/{len(cells)}] {cell.name}: {now}{': ' + cell.error if cell.error else ''}\n")
+                self.seen[cell.name] = now
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[Sequence["CellStatus"]], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        whole = progress.add_task("study", total=None)
+        tasks: dict[str, TaskID] = {}
+
+        def observer(cells: Sequence["CellStatus"]) -> None:
+            done = sum(cell.state in ("done", "failed") for cell in cells)
+            progress.update(whole, description=f"study, {done} of {len(cells)} cells", total=len(cells), completed=done)
+            for cell in cells:
+                if cell.state == "running":
+                    if cell.name not in tasks:
+                        tasks[cell.name] = progress.add_task(cell.variant, total=1.0)
+                    progress.update(
+                        tasks[cell.name], completed=cell.share, description=f"  {cell.variant}: {cell.stage or 'start'}"
+                    )
+                elif cell.name in tasks:
+                    progress.remove_task(tasks.pop(cell.name))
+
+        yield observer

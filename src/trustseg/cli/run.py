@@ -1,0 +1,167 @@
+"""``trustseg train``, ``evaluate`` and ``predict``: one model."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["evaluate", "predict", "train"]
+
+SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
+
+
+def _show_keys(wanted: bool) -> None:
+    """Print every configuration key with default, range and meaning."""
+    if not wanted:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from trustseg.config import describe_keys
+
+    table = Table("key", "default", "allowed", "meaning", header_style="bold")
+    for row in describe_keys():
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    raise typer.Exit
+
+
+KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List every key with its default and exit.")
+
+
+def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
+    """Return the YAML file among the settings, if any, and the key=value ones.
+
+    Raises:
+        ConfigError: if there are two files.
+    """
+    from trustseg.errors import ConfigError
+
+    files = [Path(text) for text in settings or [] if "=" not in text]
+    if len(files) > 1:
+        raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}), at most one was expected; drop one")
+    return (files[0] if files else None), [text for text in settings or [] if "=" in text]
+
+
+def train(
+    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/NAME.")] = None,
+    keys: Annotated[bool, KEYS] = False,
+) -> None:
+    """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
+    from trustseg.config import load_run
+    from trustseg.data import open_dataset
+    from trustseg.errors import ConfigError
+
+    file, overrides = split_settings(settings)
+    config = load_run(file, overrides)
+    if config.data.path is None:
+        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
+    folder = output or Path("runs") / (file.stem if file else "train")
+    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+
+    from trustseg.files import write_json
+    from trustseg.training import train as run_training
+    from trustseg.training.provenance import provenance
+    from trustseg.training.run import require_same_run
+
+    require_same_run(config, folder)
+    if not (folder / "provenance.json").exists():
+        write_json(folder / "provenance.json", provenance(pack))
+    run_training(
+        config, pack, folder, progress=sys.stderr.isatty(), report=None if sys.stderr.isatty() else _epoch_line
+    )
+    typer.echo(f"model: {folder / 'model'}")
+
+
+def _epoch_line(done: int, total: int) -> None:
+    sys.stderr.write(f"epoch {done} of {total}\n")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../evaluation.")] = None,
+    split: Annotated[str, typer.Option(help="Which images: test, validation, train, control or all.")] = "test",
+    keys: Annotated[bool, KEYS] = False,
+) -> None:
+    """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table."""
+    from trustseg.config import load_run
+    from trustseg.errors import ConfigError
+    from trustseg.models import Segmenter
+
+    segmenter = Segmenter.load(model)
+    spec = segmenter.spec
+    built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
+    file, overrides = split_settings(settings)
+    config = load_run(file, [*built, *overrides])
+    if config.data.path is None:
+        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
+    if any(text.startswith("model.head=") for text in overrides):
+        segmenter = Segmenter.load(model, head=config.model.head)
+
+    from trustseg.data import open_dataset
+    from trustseg.evaluation import conditions_of, rows_of_split
+    from trustseg.evaluation import evaluate as run_evaluation
+
+    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+    rows = rows_of_split(pack, split, config.data)
+    folder = output or model.parent / "evaluation"
+    labels: dict[str, str | int] = {"cell": model.parent.name, "variant": model.parent.name, "head": spec.head}
+    from trustseg.cli.display import counted
+
+    with counted("evaluating", len(conditions_of(config.evaluation))) as report:
+        run_evaluation(
+            segmenter,
+            pack,
+            rows,
+            config.evaluation,
+            folder,
+            labels=labels,
+            seed=config.training.seed,
+            report=lambda done, total: report(done),
+        )
+    _print_means(folder)
+    typer.echo(f"records: {folder / 'records.parquet'}")
+
+
+def _print_means(folder: Path) -> None:
+    import polars as pl
+    from rich.console import Console
+    from rich.table import Table
+
+    records = pl.read_parquet(folder / "records.parquet")
+    table = Table("condition", "eps x 255", "images", "Dice (per image)", "IoU", "pooled Dice", header_style="bold")
+    for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
+        pooled = 2 * rows["intersection_px"].sum() / max(1, rows["predicted_px"].sum() + rows["mask_px"].sum())
+        means = [rows[name].drop_nans().mean() for name in ("dice", "iou")]
+        shown = ["undefined" if mean is None else f"{mean:.3f}" for mean in means]
+        table.add_row(str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown, f"{pooled:.3f}")
+    Console().print(table)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("predictions"),
+    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
+    aggregation: Annotated[str, typer.Option(help="Map to image score, e.g. mean, quantile_mean.")] = "mean",
+) -> None:
+    """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
+    from trustseg.cli.display import counted
+    from trustseg.errors import unknown_name
+    from trustseg.evaluation.predict import image_files_of
+    from trustseg.evaluation.predict import predict as run_prediction
+    from trustseg.models import Segmenter
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    if measure not in MEASURES:
+        raise unknown_name("measure", measure, MEASURES)
+    if aggregation not in AGGREGATIONS:
+        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    segmenter = Segmenter.load(model)
+    files = image_files_of(images)
+    with counted("predicting", len(files)) as report:
+        table = run_prediction(segmenter, files, output, measure=measure, aggregation=aggregation, report=report)
+    typer.echo(f"masks, uncertainty maps and scores: {table.parent}")

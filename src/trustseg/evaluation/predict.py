@@ -1,0 +1,131 @@
+"""Predictions for images without a reference: masks, uncertainty maps and a score that says which to look at first."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from trustseg.data.decode import read_image, resize_image
+from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.files import replacing
+from trustseg.models import Segmenter
+from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
+
+__all__ = ["PICTURES", "image_files_of", "predict"]
+
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def image_files_of(path: Path) -> list[Path]:
+    """Return the image file ``path``, or those directly inside the folder ``path``, sorted by name.
+
+    Raises:
+        MissingFileError: if there is no such file or folder.
+        DataError: if the folder holds no image, or two images of one name.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise MissingFileError(f"no image or folder '{path}'; check the path")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    if not files:
+        raise DataError(f"no image in '{path}'; files ending in {', '.join(PICTURES)} were expected; check the path")
+    stems = [file.stem for file in files]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise DataError(f"'{path}' holds two images named '{stem}', one was expected; rename one of them")
+    return files
+
+
+def predict(
+    segmenter: Segmenter,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    measure: str = "entropy",
+    aggregation: str = "mean",
+    device: str = "cpu",
+    report: Callable[[int], None] | None = None,
+) -> Path:
+    """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``.
+
+    Each image is resized to the side the model was trained on; its maps are resized back to the image's own size.
+
+    Args:
+        segmenter: the model.
+        files: image files.
+        folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound) and
+            ``predictions.csv``, the least sure image first.
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score.
+        device: where to compute.
+        report: called after each image with the number done.
+
+    Returns:
+        The CSV file.
+
+    Raises:
+        BeliefError: if the model cannot give the measure.
+        DataError: if an image cannot be read.
+    """
+    segmenter = segmenter.eval().to(device)
+    rows = []
+    for number, file in enumerate(files):
+        rows.append(_predict_one(segmenter, file, folder, measure=measure, aggregation=aggregation, device=device))
+        if report is not None:
+            report(number + 1)
+    rows.sort(key=lambda row: -float(row["uncertainty"]))
+    table = folder / "predictions.csv"
+    with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return table
+
+
+def _predict_one(
+    segmenter: Segmenter, file: Path, folder: Path, *, measure: str, aggregation: str, device: str
+) -> dict[str, str]:
+    spec = segmenter.spec
+    picture = read_image(file, channels=1 if spec.channels == 1 else 3)
+    pixels = resize_image(picture.pixels, spec.size)
+    planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    images = torch.from_numpy(np.ascontiguousarray(planes))[None].to(device).float() / 255
+    with torch.no_grad():
+        belief = segmenter.belief(images)
+    if measure not in belief.measures:
+        raise BeliefError(
+            f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"
+        )
+    uncertainty = belief.uncertainty(measure)
+    score = float(AGGREGATIONS[aggregation](uncertainty, belief.probability))
+    width, height = picture.size
+    probability = _resized(belief.probability, height, width)
+    shown = (_resized(uncertainty, height, width) / UPPER_BOUNDS.get(measure, 1.0)).clamp(0, 1)
+    _write_png(probability > 0.5, folder / "masks" / f"{file.stem}.png")
+    _write_png(shown, folder / "uncertainty" / f"{file.stem}.png")
+    return {
+        "image": file.name,
+        "uncertainty": f"{score:.6g}",
+        "measure": measure,
+        "aggregation": aggregation,
+        "predicted_fraction": f"{float((probability > 0.5).float().mean()):.6f}",
+        "largest_probability": f"{float(probability.max()):.6f}",
+        "width": str(width),
+        "height": str(height),
+    }
+
+
+def _resized(maps: Tensor, height: int, width: int) -> Tensor:
+    return interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)[0, 0].cpu()
+
+
+def _write_png(values: Tensor, path: Path) -> None:
+    with replacing(path) as temporary:
+        Image.fromarray((values.float() * 255).round().byte().numpy()).save(temporary, format="PNG")

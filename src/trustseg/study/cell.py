@@ -1,0 +1,164 @@
+"""One cell of a study: train, evaluate, say so; every stage is skipped when it is done."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import yaml
+
+from trustseg.config import RunConfig
+from trustseg.data import Pack
+from trustseg.evaluation import evaluate, rows_of_split, write_gallery
+from trustseg.files import read_json, write_json, write_text
+from trustseg.models import Segmenter
+from trustseg.study.grid import Cell
+from trustseg.training import train
+from trustseg.training.provenance import provenance
+
+__all__ = ["claimed", "device_of", "is_done", "prepare_cell", "run_cell"]
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a cell's results are complete."""
+    return (folder / "done.json").exists()
+
+
+def prepare_cell(cell: Cell, folder: Path) -> None:
+    """Write what a worker needs to know of a cell into its folder, unless the cell is done; results are left alone."""
+    if is_done(folder):
+        return
+    config = cell.config
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_json(
+        folder / "cell.json",
+        {
+            "id": cell.name,
+            "variant": cell.variant,
+            "values": dict(cell.values),
+            "head": config.model.head,
+            "regime": config.adversarial.selection,
+            "fold": -1 if config.data.fold is None else config.data.fold,
+            "seed": config.training.seed,
+        },
+    )
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Yield whether this process now owns the cell; the claim ends with the process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "claim.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield True
+
+
+def device_of(accelerator: str) -> str:
+    """Return the torch device that an accelerator setting means on this machine."""
+    return "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+
+
+def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = False) -> None:
+    """Train and evaluate one cell into its folder, going on where an earlier process stopped.
+
+    Args:
+        folder: the cell's folder, with ``cell.json``.
+        config: the run.
+        pack: its images.
+        progress: whether training draws a progress bar.
+    """
+    if is_done(folder):
+        return
+    (folder / "failed.json").unlink(missing_ok=True)
+    if not (folder / "provenance.json").exists():
+        write_json(folder / "provenance.json", provenance(pack))
+    stages = _Stages(folder)
+    segmenter = train(config, pack, folder, progress=progress, report=stages.reporter("training"))
+    stages.finish("training")
+    _evaluate(folder, config, pack, segmenter, stages)
+    stages.finish("evaluation")
+    write_json(
+        folder / "done.json",
+        {
+            **stages.seconds(),
+            "epochs": config.training.epochs,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def _evaluate(folder: Path, config: RunConfig, pack: Pack, segmenter: Segmenter, stages: "_Stages") -> None:
+    rows = rows_of_split(pack, "test", config.data)
+    about = read_json(folder / "cell.json")
+    labels = {"cell": str(about["id"]), "variant": str(about["variant"]), "head": str(about["head"])}
+    counts = {name: int(str(about[name])) for name in ("fold", "seed")}
+    device = device_of(config.training.accelerator)
+    seed = config.training.seed
+    evaluate(
+        segmenter,
+        pack,
+        rows,
+        config.evaluation,
+        folder,
+        labels={**labels, "regime": str(about["regime"]), **counts},
+        seed=seed,
+        device=device,
+        report=stages.reporter("evaluation"),
+    )
+    measure = config.adversarial.measure
+    write_gallery(
+        segmenter,
+        pack,
+        rows,
+        config.evaluation,
+        folder / "gallery.npz",
+        eps=config.adversarial.eps,
+        measure=measure.beta if config.model.head == "beta" else measure.bernoulli,
+        seed=seed,
+        device=device,
+    )
+
+
+class _Stages:
+    """Keeps ``progress.json`` (what others look at) and the seconds of each stage over interruptions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "progress.json"
+        self.spent: dict[str, float] = {}
+        if self.path.exists():
+            spent = read_json(self.path).get("seconds", {})
+            self.spent = dict(spent) if isinstance(spent, dict) else {}
+        self.since = time.perf_counter()
+
+    def reporter(self, stage: str) -> Callable[[int, int], None]:
+        """Return what a stage calls when a step of it is done."""
+
+        def report(done: int, total: int) -> None:
+            self._add(stage)
+            write_json(self.path, {"stage": stage, "done": done, "total": total, "seconds": self.spent})
+
+        return report
+
+    def finish(self, stage: str) -> None:
+        """Count the time since the last report to ``stage``."""
+        self._add(stage)
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each stage, over all interruptions."""
+        return {f"seconds_{stage}": round(value, 1) for stage, value in self.spent.items()}
+
+    def _add(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.spent[stage] = self.spent.get(stage, 0.0) + now - self.since
+        self.since = now

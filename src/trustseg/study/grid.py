@@ -1,0 +1,88 @@
+"""The cells of a study: every combination of the grid's values, each named by what it is made from."""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trustseg.config import RunConfig, StudyConfig, with_values
+from trustseg.errors import ConfigError
+
+__all__ = ["REPETITIONS", "Cell", "cells_of"]
+
+# Keys that repeat a measurement rather than change what is measured.
+REPETITIONS = ("data.fold", "training.seed")
+# Keys that change how fast a cell is computed, or where, and not what comes out.
+INDIFFERENT = ("data.path", "training.accelerator", "training.devices", "training.logger")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training and its evaluation.
+
+    Attributes:
+        name: folder name; the same for the same configuration and data, wherever they lie.
+        variant: what is compared, in words: the grid's values without fold and seed.
+        values: the grid's keys and this cell's values.
+        config: the whole run.
+    """
+
+    name: str
+    variant: str
+    values: Mapping[str, object]
+    config: RunConfig
+
+
+def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
+    """Return the cells of a study, repetitions varying slowest, so that a first answer comes early.
+
+    Args:
+        study: run and grid.
+        data_digest: digest of the pack; other data, other cells.
+
+    Raises:
+        ConfigError: if a grid key is unknown, a value does not fit, or two cells are the same.
+    """
+    repeated = [key for key in study.grid if key in REPETITIONS]
+    compared = [key for key in study.grid if key not in REPETITIONS]
+    order = [*repeated, *compared]
+    cells = [
+        _cell(study, dict(zip(order, values, strict=True)), data_digest)
+        for values in itertools.product(*(study.grid[key] for key in order))
+    ]
+    names = [cell.name for cell in cells]
+    for cell in cells:
+        if names.count(cell.name) > 1:
+            raise ConfigError(
+                f"the grid gives '{cell.name}' twice, each cell was expected once; remove repeated values"
+            )
+    return cells
+
+
+def _cell(study: StudyConfig, values: dict[str, object], data_digest: str) -> Cell:
+    config = with_values(study, values)
+    variant = ", ".join(_word(key, value) for key, value in values.items() if key not in REPETITIONS)
+    variant = variant or f"{config.model.head}, {config.adversarial.selection}"
+    parts = [variant]
+    if config.data.fold is not None:
+        parts.append(f"fold{config.data.fold}")
+    parts.append(f"seed{config.training.seed}")
+    slug = re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")
+    return Cell(f"{slug}-{_fingerprint(config, data_digest)}", variant, values, config)
+
+
+def _word(key: str, value: object) -> str:
+    """Return how a value reads in a variant's name; head and selection speak for themselves."""
+    plain = key in ("model.head", "adversarial.selection", "model.architecture", "model.encoder")
+    return str(value) if plain else f"{key.split('.')[-1]}={value}"
+
+
+def _fingerprint(config: RunConfig, data_digest: str) -> str:
+    content = config.model_dump(mode="json")
+    for key in INDIFFERENT:
+        section, name = key.split(".")
+        del content[section][name]
+    text = json.dumps([content, data_digest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

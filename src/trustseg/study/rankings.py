@@ -1,0 +1,178 @@
+"""How well an uncertainty ranks errors, from counts alone: AURC, AUGRC, AUSE, nAUSE and their curves, in NumPy.
+
+Items are given as blocks ordered from the surest to the least sure: ``count`` items in a block share one uncertainty,
+and ``error`` is the sum of their errors. Inside a block every order is equally likely, so ties are averaged exactly. All
+functions work on the last axis and take any number of leading axes, which is how a bootstrap asks for 2000 at once.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
+
+Floats = NDArray[np.float64]
+
+
+def aurc(count: ArrayLike, error: ArrayLike) -> Floats:
+    """Return the area under the risk-coverage curve: the mean over k of the mean error of the k surest items.
+
+    Args:
+        count: items in each block (..., K), from the surest block to the least sure, >= 0.
+        error: sum of the errors in each block (..., K), >= 0.
+
+    Returns:
+        (...) in [0, largest error]; NaN without items.
+
+    Example:
+        >>> float(aurc([1, 1, 1, 1], [0, 0, 0, 1]))
+        0.0625
+
+    Reference:
+        Geifman & El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, arXiv:1705.08500.
+        Ties are averaged: over a block of n items after n0 items with error c0, the risks sum to
+        n e + (c0 - e n0)(H(n0 + n) - H(n0)), where e is the mean error of the block and H the harmonic numbers.
+    """
+    counts, errors, before, spent = _blocks(count, error)
+    harmonic = digamma(before + counts + 1.0) - digamma(before + 1.0)
+    return _divide((errors + (spent - _mean_error(counts, errors) * before) * harmonic).sum(-1), counts.sum(-1))
+
+
+def augrc(count: ArrayLike, error: ArrayLike) -> Floats:
+    """Return the area under the generalised risk-coverage curve: the mean over k of (errors of the k surest) / N.
+
+    Args:
+        count: items in each block (..., K), from the surest block to the least sure, >= 0.
+        error: sum of the errors in each block (..., K), >= 0.
+
+    Returns:
+        (...) in [0, largest error]; NaN without items.
+
+    Example:
+        >>> float(augrc([1, 1, 1, 1], [0, 0, 0, 1]))
+        0.0625
+
+    Reference:
+        Traub et al., "Overcoming Common Flaws in the Evaluation of Selective Classification Systems", NeurIPS 2024,
+        arXiv:2407.01032, equation 5; ties averaged.
+    """
+    counts, errors, _, spent = _blocks(count, error)
+    return _divide((counts * spent + errors * (counts + 1.0) / 2.0).sum(-1), counts.sum(-1) ** 2)
+
+
+def oracle_aurc(items: ArrayLike, wrong: ArrayLike) -> Floats:
+    """Return the smallest AURC that 0/1 errors allow, in closed form: [m - (N - m)(H(N) - H(N - m))] / N.
+
+    Args:
+        items: number of items N (...), >= 0.
+        wrong: number of wrong items m (...), in [0, N].
+
+    Returns:
+        (...) in [0, 1]; NaN without items.
+
+    Example:
+        >>> float(oracle_aurc(4, 1))
+        0.0625
+    """
+    total, errors = np.asarray(items, np.float64), np.asarray(wrong, np.float64)
+    right = total - errors
+    return _divide(errors - right * (digamma(total + 1.0) - digamma(right + 1.0)), total)
+
+
+def ause(count: ArrayLike, wrong: ArrayLike) -> Floats:
+    """Return the area between the sparsification curves of the uncertainty and of an oracle, for 0/1 errors.
+
+    AUSE = (AURC - oracle AURC) / error rate. A random order gives less than 1, and ever less as the error rate grows:
+    compare AUSE only at equal error rates.
+
+    Args:
+        count: items in each block (..., K), from the surest block to the least sure, >= 0.
+        wrong: wrong items in each block (..., K), between 0 and ``count``.
+
+    Returns:
+        (...) >= 0 up to rounding; NaN where nothing is wrong.
+
+    Example:
+        >>> float(ause([1, 1, 1, 1], [0, 0, 0, 1]))
+        0.0
+
+    Reference:
+        Ilg et al., "Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow", ECCV 2018, arXiv:1802.07095,
+        section 4. Deviation: errors are 0/1 and the curves are divided by the initial error.
+    """
+    items, errors = np.asarray(count, np.float64).sum(-1), np.asarray(wrong, np.float64).sum(-1)
+    return _divide((aurc(count, wrong) - oracle_aurc(items, errors)) * items, errors)
+
+
+def nause(count: ArrayLike, wrong: ArrayLike) -> Floats:
+    """Return AUSE divided by the AUSE of a random order: 0 is an oracle, 1 is chance, above 1 is worse than chance.
+
+    Args:
+        count: items in each block (..., K), from the surest block to the least sure, >= 0.
+        wrong: wrong items in each block (..., K), between 0 and ``count``.
+
+    Returns:
+        (...) >= 0 up to rounding; NaN where nothing or everything is wrong.
+
+    Example:
+        >>> float(nause([4], [1]))
+        1.0
+    """
+    items, errors = np.asarray(count, np.float64).sum(-1), np.asarray(wrong, np.float64).sum(-1)
+    oracle = oracle_aurc(items, errors)
+    chance = np.where(errors < items, _divide(errors, items) - oracle, 0.0)
+    return _divide(aurc(count, wrong) - oracle, chance)
+
+
+def risk_curve(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats]:
+    """Return coverage and mean error of what is kept when the least sure blocks are removed one after the other.
+
+    Args:
+        count: items in each block (K,), from the surest block to the least sure, >= 0.
+        error: sum of the errors in each block (K,), >= 0.
+
+    Returns:
+        Coverage, increasing in (0, 1], and risk, one value a block that is not empty.
+
+    Example:
+        >>> coverage, risk = risk_curve([1, 0, 3], [0, 0, 2])
+        >>> coverage.tolist(), risk.tolist()
+        ([0.25, 1.0], [0.0, 0.5])
+    """
+    counts, errors, before, spent = _blocks(count, error)
+    kept = (before + counts)[counts > 0]
+    return _divide(kept, kept[-1:]), _divide((spent + errors)[counts > 0], kept)
+
+
+def auroc(negative: ArrayLike, positive: ArrayLike) -> float:
+    """Return the chance that a positive scores above a negative, ties counting half.
+
+    Args:
+        negative: scores of the negatives (N,), finite.
+        positive: scores of the positives (M,), finite.
+
+    Returns:
+        In [0, 1]; NaN when one of the two is empty.
+
+    Example:
+        >>> auroc([0.1, 0.2], [0.2, 0.3])
+        0.875
+    """
+    low, high = np.sort(np.asarray(negative, np.float64)), np.asarray(positive, np.float64)
+    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
+    return float(_divide(below.sum() / 2.0, low.size * high.size))
+
+
+def _blocks(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return counts, errors, and how many items and how much error lie in the surer blocks."""
+    counts, errors = np.asarray(count, np.float64), np.asarray(error, np.float64)
+    return counts, errors, np.cumsum(counts, -1) - counts, np.cumsum(errors, -1) - errors
+
+
+def _mean_error(counts: Floats, errors: Floats) -> Floats:
+    means: Floats = np.divide(errors, counts, out=np.zeros_like(errors), where=counts > 0)
+    return means
+
+
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
+    """Return the quotient, NaN where the denominator is 0."""
+    above, below = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)

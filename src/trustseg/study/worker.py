@@ -1,0 +1,52 @@
+"""A worker: takes cells of a study that nobody works on, one after another, until none is left.
+
+Started as ``python -m trustseg.study.worker FOLDER``. Workers know nothing of each other: a lock on a cell's
+folder says that it is taken, and the system frees it when its owner dies. Any number may run, here or elsewhere.
+"""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+__all__ = ["work"]
+
+
+def work(folder: Path) -> None:
+    """Run the unfinished, unclaimed cells of a study; one that breaks is marked as failed and the others go on.
+
+    Args:
+        folder: a study's folder, prepared by ``study.runner``.
+    """
+    from trustseg.config import load_run
+    from trustseg.data import open_dataset
+    from trustseg.files import read_json, write_json
+    from trustseg.study.cell import claimed, is_done, run_cell
+
+    plan = read_json(folder / "plan.json")["cells"]
+    for name in plan if isinstance(plan, list) else []:
+        cell = folder / "cells" / str(name)
+        with claimed(cell) as mine:
+            if not mine or is_done(cell) or (cell / "failed.json").exists():
+                continue
+            try:
+                config = load_run(cell / "config.yaml")
+                pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+                run_cell(cell, config, pack)
+            except Exception as error:  # whatever broke this cell, the others go on
+                traceback.print_exc()
+                write_json(cell / "failed.json", {"error": str(error) or type(error).__name__})
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, so that a killed study leaves no workers behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    work(Path(sys.argv[1]))
