@@ -1,0 +1,31 @@
+"""Datasets: layouts, checks, packs and patient-grouped splits. Nothing here loads torch.
+
+The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.module``) do, and are imported by name.
+"""
+
+from trustseg.data.cases import Case, Listing, patient_of
+from trustseg.data.check import CheckReport, Finding, check_dataset
+from trustseg.data.fetch import fetch_qata
+from trustseg.data.layouts import LAYOUTS, find_cases
+from trustseg.data.pack import Pack
+from trustseg.data.packing import open_dataset, write_pack
+from trustseg.data.phantom import write_phantoms
+from trustseg.data.splits import Splits, split_cases
+
+__all__ = [
+    "LAYOUTS",
+    "Case",
+    "CheckReport",
+    "Finding",
+    "Listing",
+    "Pack",
+    "Splits",
+    "check_dataset",
+    "fetch_qata",
+    "find_cases",
+    "open_dataset",
+    "patient_of",
+    "split_cases",
+    "write_pack",
+    "write_phantoms",
+]

@@ -1,0 +1,242 @@
+"""Making packs, and opening whatever a user calls a dataset."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from trustseg.data.cases import Case, Listing
+from trustseg.data.decode import (
+    Channels,
+    Progress,
+    check_sizes,
+    foreground,
+    in_threads,
+    read_image,
+    read_mask,
+    resize_image,
+    resize_mask,
+)
+from trustseg.data.layouts import find_cases
+from trustseg.data.pack import FORMAT, SCHEMA, Pack, digest_of, is_pack
+from trustseg.errors import ConfigError, DataError, TrustsegError
+
+DEFAULT_SIZE: Final = 224
+
+
+def open_dataset(
+    path: Path | str,
+    *,
+    size: int | None = None,
+    channels: Channels = 1,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Pack:
+    """Return a dataset as a pack: a pack as it is, anything else packed once into a cache.
+
+    Args:
+        path: a pack, or a folder in one of ``LAYOUTS``; nothing is written there.
+        size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
+        channels: 1 (grey) or 3 (RGB).
+        cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
+        progress: called with (images done, images in all) while packing.
+
+    Returns:
+        The pack. A folder is packed again only after one of its files was added, removed or changed.
+
+    Raises:
+        MissingFileError: if there is nothing at ``path``.
+        DataError: if an image or mask cannot be used, or if a pack has another size or number of channels.
+    """
+    path = Path(path)
+    if is_pack(path):
+        pack = Pack.open(path)
+        if pack.channels != channels or size not in (None, pack.size):
+            wanted = size or pack.size
+            raise DataError(
+                f"the pack {path} holds {pack.size}-pixel images with {pack.channels} channels, expected {wanted} "
+                f"pixels and {channels}; pack the images again with: "
+                f"trustseg data pack SOURCE TARGET --size {wanted} --channels {channels}"
+            )
+        return pack
+    size = DEFAULT_SIZE if size is None else size
+    listing = find_cases(path)
+    folder = cache or Path(os.environ.get("TRUSTSEG_CACHE") or Path.home() / ".cache" / "trustseg") / "packs"
+    target = folder / _fingerprint(path, listing, size=size, channels=channels)
+    if not is_pack(target):
+        _build(listing, target, source=path, size=size, channels=channels, progress=progress)
+    return Pack.open(target)
+
+
+def write_pack(
+    source: Path | str,
+    target: Path | str,
+    *,
+    size: int,
+    channels: Channels = 1,
+    progress: Progress | None = None,
+) -> Pack:
+    """Decode a dataset once, write it as a pack and return that.
+
+    Images become grey (or RGB) squares by area average, bilinear where a side grows; masks are thresholded above 127
+    (at 1 where 1 is the maximum) and then resized by nearest neighbour. The pack appears whole or not at all.
+
+    Args:
+        source: a folder in one of ``LAYOUTS``.
+        target: the folder to make.
+        size: side of the square in pixels, >= 1.
+        channels: 1 (grey) or 3 (RGB).
+        progress: called with (images done, images in all).
+
+    Raises:
+        MissingFileError: if there is no such source.
+        ConfigError: if size or channels cannot be.
+        DataError: if the target exists or cannot be written, or if an image or mask cannot be used.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise DataError(f"{target} exists already, expected a new folder; delete it or name another target")
+    return _build(find_cases(source), target, source=source, size=size, channels=channels, progress=progress)
+
+
+def _build(
+    listing: Listing, target: Path, *, source: Path, size: int, channels: Channels, progress: Progress | None
+) -> Pack:
+    """Write the pack beside its target, rename it into place and return it."""
+    if size < 1 or channels not in (1, 3):
+        raise ConfigError(f"got size {size} and {channels} channels, expected size >= 1 and 1 or 3 channels; change it")
+    _refuse_unpaired(listing, source)
+    part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+    try:
+        part.mkdir(parents=True)
+        rows = _write_arrays(listing.cases, part, size=size, channels=channels, progress=progress)
+        index = pl.DataFrame([row.columns for row in rows], schema=SCHEMA)
+        index.write_parquet(part / "index.parquet")
+        about = {
+            "format": FORMAT,
+            "size": size,
+            "channels": channels,
+            "layout": listing.layout,
+            "digest": digest_of(index, size=size, channels=channels),
+            "count": len(index),
+            "source": source.absolute().name,
+            "notes": [*listing.notes, *_notes(rows)],
+        }
+        (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n")
+        try:
+            part.rename(target)
+        except OSError:
+            # Another process was faster: its pack is as good as ours if it holds the same data.
+            if not is_pack(target) or Pack.open(target).digest != about["digest"]:
+                raise
+    except TrustsegError:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"the pack cannot be written to {target} ({error.strerror}), expected a writable folder with "
+            f"{len(listing.cases) * (channels + 1) * size**2 / 1e6:.0f} MB free; make room, or choose another place "
+            "(trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Pack.open(target)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The index row of one case, and what was converted to get there."""
+
+    columns: dict[str, str | int | bool | None]
+    conversions: tuple[str, ...]
+
+
+def _write_arrays(
+    cases: tuple[Case, ...], folder: Path, *, size: int, channels: Channels, progress: Progress | None
+) -> list[_Row]:
+    """Write both arrays, each case straight to its place so that memory stays constant, and return the rows."""
+    images = _new_array(folder / "images.npy", (len(cases), channels, size, size))
+    masks = _new_array(folder / "masks.npy", (len(cases), 1, size, size))
+
+    def pack_one(number: int) -> _Row:
+        return _pack_case(cases[number], images[number], masks[number, 0])
+
+    rows = in_threads(pack_one, range(len(cases)), progress=progress)
+    images.flush()
+    masks.flush()
+    return rows
+
+
+def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArray[np.uint8]) -> _Row:
+    """Decode one case into its places, (C, S, S) and (S, S), and return its row."""
+    channels: Channels = 1 if len(image_out) == 1 else 3
+    size = image_out.shape[-1]
+    image = read_image(case.image, channels=channels)
+    image_out[:] = np.moveaxis(np.atleast_3d(resize_image(image.pixels, size)), -1, 0)
+    conversions = [f"had more than 8 bits: 0 to {image.white} became 0 to 255"] if image.white != 255 else []
+    mask_digest = None
+    if case.mask:
+        mask = read_mask(case.mask)
+        check_sizes(image, mask, image_path=case.image, mask_path=case.mask)
+        infected = foreground(mask.pixels, case.mask)
+        mask_out[:] = resize_mask(infected, size)
+        mask_digest = mask.sha256
+        if mask.pixels.max() == 1:
+            conversions.append("had a mask of 0 and 1, read as infection where 1")
+        if infected.any() and not mask_out.any():
+            conversions.append("lost a tiny infection when its mask shrank")
+    columns: dict[str, str | int | bool | None] = {
+        "name": case.name,
+        "patient": case.patient or case.name,
+        "patient_known": case.patient is not None,
+        "split": case.split,
+        "has_mask": case.mask is not None,
+        "foreground": int(mask_out.sum(dtype=np.int64)),
+        "width": image.size[0],
+        "height": image.size[1],
+        "sha256_image": image.sha256,
+        "sha256_mask": mask_digest,
+    }
+    return _Row(columns, tuple(conversions))
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Return a zeroed array in a new file whose room on the disk is reserved: a full disk is an error, not a crash."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _refuse_unpaired(listing: Listing, source: Path) -> None:
+    lone = [*listing.lone_images, *listing.lone_masks]
+    if lone:
+        raise DataError(
+            f"{source} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks "
+            f"without an image, such as {lone[0]}, expected pairs; see them all with: trustseg data check {source}"
+        )
+
+
+def _notes(rows: list[_Row]) -> list[str]:
+    counts = Counter(conversion for row in rows for conversion in row.conversions)
+    return [f"{count} images {conversion}" for conversion, count in sorted(counts.items())]
+
+
+def _fingerprint(path: Path, listing: Listing, *, size: int, channels: int) -> str:
+    """Return a name for the pack of these files as they are now: names, sizes and times, no content."""
+    digest = hashlib.sha256(json.dumps([FORMAT, size, channels, str(path.resolve())]).encode())
+    for case in listing.cases:
+        for file in (case.image, case.mask):
+            if file:
+                state = file.stat()
+                digest.update(json.dumps([case.name, case.split, file.name, state.st_size, state.st_mtime_ns]).encode())
+    return digest.hexdigest()[:32]

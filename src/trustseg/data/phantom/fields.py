@@ -1,0 +1,90 @@
+"""Building blocks on a square frame: coordinates, soft steps, smooth random fields and pixels' views of them.
+
+The frame is [-1, 1] x [-1, 1], x to the right and y down, whatever the number of pixels; random fields live on a lattice
+of fixed size that is interpolated to the pixels, so that an image of 128 px and one of 224 px show the same thing.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[np.float32]
+"""A float32 map, usually (size, size)."""
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """Return the random generator of one purpose, a function of ``seed`` and ``key`` alone.
+
+    Args:
+        seed: the seed of the whole set, >= 0.
+        key: integers >= 0 that name the purpose, such as patient, session and stream.
+
+    Returns:
+        A generator that is statistically independent of those of all other keys.
+
+    Example:
+        >>> stream(0, 1).random() == stream(0, 1).random()
+        True
+    """
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
+
+
+def normals(generator: np.random.Generator, *shape: int) -> Array:
+    """Return independent standard normal numbers as float32."""
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def frame(size: int) -> tuple[Array, Array]:
+    """Return the frame coordinates of the pixel centres: x as (1, size) and y as (size, 1), both in (-1, 1)."""
+    centres = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
+    return centres[None, :], centres[:, None]
+
+
+def upsample(lattice: Array, size: int) -> Array:
+    """Return a (k, k) lattice interpolated bicubically to (size, size)."""
+    return np.asarray(Image.fromarray(lattice).resize((size, size), Image.Resampling.BICUBIC))
+
+
+@lru_cache(maxsize=64)
+def _weight_norms(nodes: int, size: int) -> Array:
+    """Return the Euclidean norm of the interpolation weights of each pixel along one axis, (size,)."""
+    weights = np.asarray(
+        Image.fromarray(np.eye(nodes, dtype=np.float32)).resize((size, nodes), Image.Resampling.BICUBIC)
+    )
+    return np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0)).astype(np.float32)
+
+
+def gaussian_field(generator: np.random.Generator, nodes: int, size: int) -> Array:
+    """Return a smooth Gaussian field whose value at every single pixel is exactly standard normal.
+
+    Interpolated white noise has variance (sum of squared weights), which differs from pixel to pixel; dividing by its root
+    makes each marginal N(0, 1).
+
+    Args:
+        generator: source of the ``nodes`` x ``nodes`` lattice.
+        nodes: lattice points along an axis; the field is correlated over about 2 / nodes of the frame.
+        size: pixels along an axis.
+
+    Returns:
+        (size, size).
+    """
+    norms = _weight_norms(nodes, size)
+    return upsample(normals(generator, nodes, nodes), size) / (norms[:, None] * norms[None, :])
+
+
+def ramp(values: Array, width: float) -> Array:
+    """Return a smooth step from 0 (below ``-width``) over one half (at 0) to 1 (above ``+width``)."""
+    step = values * np.float32(2 / width)
+    np.tanh(step, out=step)
+    step += 1
+    step *= np.float32(0.5)
+    return step
+
+
+def chord(squared: Array) -> Array:
+    """Return how thick an ellipsoid of depth 1 is where its normalised squared radius is ``squared``; 0 outside."""
+    thickness: Array = np.sqrt(np.clip(1 - squared, 0, 1))
+    return thickness

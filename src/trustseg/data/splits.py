@@ -1,0 +1,159 @@
+"""Who trains, who validates, who tests: always whole patients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from trustseg.errors import ConfigError, DataError
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splits:
+    """Rows of a pack by their use, ascending; controls are in none.
+
+    Attributes:
+        train: rows to learn from.
+        validation: rows to choose checkpoints and thresholds by.
+        test: rows to report on.
+        unknown_patients: number of images among them whose patient is unknown; each counts as a patient.
+    """
+
+    train: Indices
+    validation: Indices
+    test: Indices
+    unknown_patients: int
+
+
+def split_cases(
+    index: pl.DataFrame,
+    *,
+    fold: int | None = None,
+    folds: int = 5,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+) -> Splits:
+    """Return train, validation and test rows of which no two share a patient.
+
+    Args:
+        index: index of a pack, with the columns ``patient``, ``patient_known``, ``split``, ``has_mask`` and
+            ``foreground``.
+        fold: None takes the dataset's own train and test sides; k in [0, ``folds``) tests on the k-th part of all
+            cases with a mask, whatever their side. The parts of one ``seed`` hold every such case once.
+        folds: number of parts, >= 2.
+        validation_fraction: share of the images that are not tested on, in (0, 1).
+        seed: >= 0; equal seeds give equal splits.
+
+    Returns:
+        The rows. Parts are balanced in images and in empty masks as far as whole patients allow.
+
+    Raises:
+        ConfigError: if ``fold``, ``folds``, ``validation_fraction`` or ``seed`` cannot be.
+        DataError: if there are too few patients or no test side, or if the dataset's own sides share patients.
+    """
+    _check_options(fold=fold, folds=folds, validation_fraction=validation_fraction, seed=seed)
+    cases = index.with_row_index("row").filter(pl.col("has_mask") & (pl.col("split") != "control"))
+    if fold is None:
+        test = _official_test(cases)
+    else:
+        needed = max(folds, 4)  # two folds need four patients, else one fold leaves nobody to train and to validate on
+        if cases["patient"].n_unique() < needed:
+            raise _too_few(cases, f"{folds} patient-grouped folds", needed)
+        test = _dealt(cases, [1 / folds] * folds, np.random.default_rng([seed, 0])) == fold
+    rest = cases.filter(~test)
+    if rest["patient"].n_unique() < 2:
+        raise _too_few(rest, "training and validation", 2)
+    stream = [seed, 1] if fold is None else [seed, 2 + fold]
+    validation = _dealt(rest, [1 - validation_fraction, validation_fraction], np.random.default_rng(stream)) == 1
+    splits = Splits(
+        train=_rows(rest.filter(~validation)),
+        validation=_rows(rest.filter(validation)),
+        test=_rows(cases.filter(test)),
+        unknown_patients=int((~cases["patient_known"]).sum()),
+    )
+    _require_disjoint(index, splits)
+    return splits
+
+
+def _check_options(*, fold: int | None, folds: int, validation_fraction: float, seed: int) -> None:
+    if folds < 2:
+        raise ConfigError(f"data.folds is {folds}, expected at least 2; use data.folds=5, or data.fold=null for none")
+    if fold is not None and not 0 <= fold < folds:
+        raise ConfigError(f"data.fold is {fold}, expected 0 to {folds - 1}; change it, or raise data.folds")
+    if not 0 < validation_fraction < 1:
+        raise ConfigError(f"data.validation_fraction is {validation_fraction}, expected a number in (0, 1); use 0.2")
+    if seed < 0:
+        raise ConfigError(f"the seed of the split is {seed}, expected 0 or more; change it")
+
+
+def _official_test(cases: pl.DataFrame) -> pl.Series:
+    """Return which cases the dataset itself tests on, after checking that it can be believed."""
+    test = cases["split"] == "test"
+    if not test.any():
+        raise DataError(
+            "the dataset has no test cases of its own, expected a test side; "
+            "choose cross-validation with data.fold=0 (to data.folds - 1)"
+        )
+    if test.all():
+        raise DataError(
+            "the dataset has test cases only, expected a training side as well; "
+            "choose cross-validation with data.fold=0 (to data.folds - 1)"
+        )
+    shared = sorted(set(cases.filter(test)["patient"]) & set(cases.filter(~test)["patient"]))
+    if shared:
+        raise DataError(
+            f"{len(shared)} patients stand in train and in test ({', '.join(shared[:3])}), expected none; "
+            "choose patient-grouped cross-validation with data.fold=0 (to data.folds - 1)"
+        )
+    return test
+
+
+def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generator) -> pl.Series:
+    """Return the part of each case: whole patients dealt to parts of the given shares.
+
+    Patients come in random order, those that weigh most first: share of all images + share of all empty masks. Each
+    goes where it adds least to the sum over parts of (share of images^2 + share of empty masks^2) / share of the part,
+    whose minimum gives each part its share of both.
+    Once only as many patients are left as parts are empty, each empty part gets one.
+    """
+    patients = cases.group_by("patient").agg(images=pl.len(), empty=(pl.col("foreground") == 0).sum()).sort("patient")
+    counts = patients.select("images", "empty").to_numpy().astype(np.float64)
+    counts /= np.maximum(counts.sum(axis=0), 1)
+    order = rng.permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(axis=1), kind="stable")]
+    share = np.asarray(shares)[:, None]
+    held = np.zeros((len(shares), 2))
+    part = np.empty(len(counts), dtype=np.int64)
+    for dealt, patient in enumerate(order):
+        cost = (((held + counts[patient]) ** 2 - held**2) / share).sum(axis=1)
+        is_empty = held[:, 0] == 0
+        if is_empty.sum() >= len(order) - dealt:
+            cost[~is_empty] = np.inf
+        part[patient] = int(cost.argmin())
+        held[part[patient]] += counts[patient]
+    part_of = dict(zip(patients["patient"], part.tolist(), strict=True))
+    return pl.Series([part_of[patient] for patient in cases["patient"]], dtype=pl.Int64)
+
+
+def _too_few(cases: pl.DataFrame, purpose: str, needed: int) -> DataError:
+    got = cases["patient"].n_unique()
+    return DataError(
+        f"the dataset has {got} patients ({len(cases)} images with masks) for {purpose}, expected at least {needed}; "
+        "add images of other patients, or lower data.folds"
+    )
+
+
+def _rows(cases: pl.DataFrame) -> Indices:
+    return cases["row"].to_numpy().astype(np.int64)
+
+
+def _require_disjoint(index: pl.DataFrame, splits: Splits) -> None:
+    """Raise if a patient stands on two sides: the promise of this file, checked on its result."""
+    sides = [set(index["patient"].gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
+    shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
+    if shared:
+        raise DataError(f"patients {sorted(shared)[:3]} stand in two splits, expected none; report this as a bug")

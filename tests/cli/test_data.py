@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import pytest
+from tests import fake
+from typer.testing import CliRunner, Result
+
+from trustseg.cli.data import app
+from trustseg.data import Pack
+from trustseg.errors import ConfigError, DataError, MissingFileError
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_check_shows_counts_and_findings(tmp_path: Path) -> None:
+    result = run("check", fake.qata(tmp_path))
+    assert result.exit_code == 0
+    assert "QaTa-COV19 (qata layout)" in result.stdout
+    assert "sizes: 7 of 20x16, 2 of 30x30" in result.stdout
+    assert "warning: 1 images are lateral views by their name (vp-ll)" in result.stdout
+    assert result.stdout.endswith("no errors\n")
+    assert "checking: 9 of 9" in result.stderr
+    assert "\r" not in result.output
+
+
+def test_check_exits_with_2_on_an_error(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path)
+    (root / "masks" / "covid_7.png").unlink()
+    result = run("check", root)
+    assert result.exit_code == 2
+    assert "error: 1 images have no mask; add the mask of the same name" in result.stdout
+
+
+def test_check_as_json(tmp_path: Path) -> None:
+    result = run("check", fake.qata(tmp_path), "--json")
+    report = json.loads(result.stdout)
+    assert report["ok"] is True
+    assert report["images"] == {"train": 5, "test": 2, "control": 2}
+    assert {"severity", "kind", "message", "names"} == set(report["findings"][0])
+    (fake.train_set(tmp_path) / "Images" / "covid_7.png").write_bytes(b"")
+    result = run("check", tmp_path, "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["findings"][0]["kind"] == "unreadable"
+
+
+def test_check_prints_names_with_brackets_as_they_are(tmp_path: Path) -> None:
+    assert "([red]a)" in run("check", fake.two_folders(tmp_path, ["[red]a"])).stdout
+
+
+def test_pack(tmp_path: Path) -> None:
+    result = run("pack", fake.qata(tmp_path / "data"), tmp_path / "pack", "--size", "8", "--channels", "3")
+    assert result.exit_code == 0
+    assert "9 images of 8x8 pixels in" in result.stdout
+    assert "note: Control_Group_II is left out" in result.stdout
+    assert Pack.open(tmp_path / "pack").images.shape == (9, 3, 8, 8)
+
+
+def test_phantoms_are_a_dataset_without_errors(tmp_path: Path) -> None:
+    counts = ("--train", "6", "--test", "4", "--control", "2")
+    result = run("phantoms", tmp_path / "made", *counts, "--size", "32", "--jobs", "1")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("12 phantoms of 32x32 pixels in")
+    assert "drawing: 12 of 12" in result.stderr
+    report = json.loads(run("check", tmp_path / "made", "--json").stdout)
+    assert report["ok"] is True
+    assert report["images"] == {"train": 6, "test": 4, "control": 2}
+    assert report["unknown_patients"] == 0
+
+
+def test_bad_calls_raise_our_errors(tmp_path: Path) -> None:
+    assert isinstance(run("check", tmp_path).exception, DataError)
+    assert isinstance(run("check", tmp_path / "nowhere").exception, MissingFileError)
+    assert isinstance(run("pack", tmp_path, tmp_path / "pack", "--channels", "2").exception, ConfigError)
+    assert run("pack", tmp_path, tmp_path / "pack", "--size", "0").exit_code == 2
+
+
+@pytest.mark.parametrize("verb", ["check", "pack", "phantoms", "fetch-qata", "fetch-encoder"])
+def test_every_verb_has_help(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout

@@ -1,0 +1,179 @@
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests import fake
+
+from trustseg.data import CheckReport, Finding, check_dataset
+from trustseg.errors import MissingFileError
+
+
+def found(report: CheckReport, kind: str) -> Finding:
+    matches = [finding for finding in report.findings if finding.kind == kind]
+    assert len(matches) == 1, report.findings
+    return matches[0]
+
+
+def kinds(report: CheckReport) -> set[tuple[str, str]]:
+    return {(finding.severity, finding.kind) for finding in report.findings}
+
+
+def test_a_sound_dataset(tmp_path: Path) -> None:
+    report = check_dataset(fake.qata(tmp_path))
+    assert report.ok
+    assert report.layout == "qata"
+    assert report.images == {"train": 5, "test": 2, "control": 2}
+    assert report.patients == {"train": 3, "test": 2, "control": 2}
+    assert (report.singletons, report.unknown_patients) == (6, 1)
+    assert report.empty_masks == {"train": 1}
+    assert report.sizes == {"20x16": 7, "30x30": 2}
+    assert report.mask_values == {0: 7 * 320 - 6 * 80, 255: 6 * 80}
+    assert report.infection == pytest.approx({"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7})
+    assert kinds(report) == {
+        ("warning", "lateral"),
+        ("warning", "unknown_patient"),
+        ("note", "layout"),
+        ("note", "empty_mask"),
+    }
+    assert found(report, "lateral").names == (fake.TEST[0],)
+    assert found(report, "unknown_patient").message == (
+        "1 images tell no patient (covid_<n>) and count as a patient each: intervals may be too narrow (covid_7)"
+    )
+    assert found(report, "empty_mask").names == (fake.EMPTY,)
+    assert json.loads(json.dumps(asdict(report)))["layout"] == "qata"
+
+
+def test_unpaired_files(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    train = fake.train_set(tmp_path)
+    (train / "Ground-truths" / "mask_covid_7.png").rename(train / "Ground-truths" / "mask_covid_8.png")
+    report = check_dataset(root)
+    assert not report.ok
+    assert found(report, "unpaired_image").message.startswith("1 images have no mask; add the mask of the same name")
+    assert found(report, "unpaired_image").names[0].endswith("Images/covid_7.png")
+    assert found(report, "unpaired_mask").message.startswith("1 masks have no image; add the image of the same name")
+
+
+def test_every_bad_file_is_named_and_the_others_are_still_counted(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c", "d", "e"])
+    (root / "images" / "a.png").write_bytes(b"no image")
+    (root / "masks" / "b.png").write_bytes(b"")
+    fake.save(fake.mask("c", size=(5, 5)), root / "masks" / "c.png")
+    fake.save(fake.mask("d") // 3, root / "masks" / "d.png")
+    report = check_dataset(root)
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    assert [(error.kind, error.names) for error in errors] == [
+        ("unreadable", ("a",)),
+        ("unreadable", ("b",)),
+        ("size_mismatch", ("c",)),
+        ("mask_values", ("d",)),
+    ]
+    assert "images/a.png cannot be decoded (unknown format)" in errors[0].message
+    assert "masks/b.png cannot be decoded (0 bytes)" in errors[1].message
+    assert "c.png has 5x5 pixels but its image" in errors[2].message
+    assert "largest grey value is 85" in errors[3].message
+    assert report.images == {"train": 5}
+    assert set(report.mask_values) == {0, 85, 255}
+    assert report.infection["max"] == 0.25
+
+
+def test_patients_on_both_sides(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    test = root / "QaTa-COV19-v2" / "Test Set"
+    fake.pairs(test, ["sub-S01_ses-E9_run-1_cr"], images="Images", masks="Ground-truths", affix=("mask_", ""))
+    fake.save(fake.image("x"), root / "Control_Group" / "Control_Group_I" / "sub-S02_ses-E9_run-1_cr.png")
+    report = check_dataset(root)
+    assert not report.ok
+    leak = found(report, "patient_leak")
+    assert leak.names == ("S01",)
+    assert leak.message.startswith(
+        "1 patients stand in train and in test, so that the test is none; use patient-grouped"
+    )
+    assert found(report, "patient_in_controls").names == ("S02",)
+    assert found(report, "patient_in_controls").severity == "warning"
+
+
+def test_the_same_content_in_train_and_test(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    base = root / "QaTa-COV19-v2"
+    copy = base / "Test Set" / "Images" / f"{fake.TEST[1]}.png"
+    with Image.open(base / "Train Set" / "Images" / "covid_7.png") as image:
+        image.save(copy, compress_level=0)  # other bytes, same picture
+    leak = found(check_dataset(root), "content_leak")
+    assert leak.severity == "error"
+    assert leak.names == (f"covid_7 = {fake.TEST[1]}",)
+
+
+def test_the_same_content_within_a_split(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c"])
+    for name in "bc":
+        fake.save(fake.image("a"), root / "images" / f"{name}.png")
+    report = check_dataset(root)
+    assert report.ok
+    assert found(report, "duplicate").names == ("a = b = c",)
+
+
+def test_mask_values(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c"])
+    fake.save(fake.mask("a") // 255, root / "masks" / "a.png")
+    fake.save(fake.mask("b") - 10 * (fake.mask("b") > 0).astype(np.uint8), root / "masks" / "b.png")
+    report = check_dataset(root)
+    assert report.ok
+    assert found(report, "zero_one_mask").names == ("a",)
+    assert found(report, "non_binary_mask").names == ("b",)
+    assert "cut above 127; export them anew (b)" in found(report, "non_binary_mask").message
+    assert report.mask_values == {0: 3 * 240, 1: 80, 245: 80, 255: 80}
+    assert report.infection["mean"] == 0.25
+
+
+def test_names_and_depths(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["holiday", "sub-S1_run-1"])
+    fake.save(fake.image("x").astype(np.uint16) * 16, root / "images" / "sub-S1_run-1.png")
+    report = check_dataset(root)
+    assert report.ok
+    assert found(report, "unknown_name").names == ("holiday",)
+    assert found(report, "deep_image").message.startswith("1 images have more than 8 bits; 0 to 4095 becomes 0 to 255")
+
+
+def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c", "d", "e"])
+    (root / "images" / "a.png").write_bytes(b"")
+    fake.save(np.zeros((16, 20), dtype=np.uint8), root / "masks" / "b.png")
+    report = check_dataset(root)
+    assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
+    assert found(report, "unknown_name").message.endswith("(a, b, c, ...)")
+    assert found(report, "unknown_name").names == ("a", "b", "c", "d", "e")
+
+
+def test_one_pixel_and_controls_only(tmp_path: Path) -> None:
+    fake.save(np.array([[9]], dtype=np.uint8), tmp_path / "00000001_000.png")
+    report = check_dataset(tmp_path)
+    assert report.ok
+    assert report.images == {"control": 1}
+    assert report.sizes == {"1x1": 1}
+    assert report.infection == {}
+    assert report.mask_values == {}
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        check_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.real
+def test_the_real_chest_x_rays() -> None:
+    places = [Path(os.environ.get("TRUSTSEG_DATA", "nowhere")), Path(__file__).parents[3] / "shared" / "data"]
+    root = next((place / "covid_cxr" for place in places if (place / "covid_cxr").is_dir()), None)
+    if root is None:
+        pytest.skip("the real images are absent; set TRUSTSEG_DATA to the folder that holds covid_cxr")
+    report = check_dataset(root)
+    assert report.ok
+    assert report.images == {"train": 76, "test": 24}
+    assert report.patients == {"train": 56, "test": 17}
+    assert report.empty_masks == {"train": 5, "test": 1}
+    assert set(report.mask_values) == {0, 255}
+    assert kinds(report) == {("note", "empty_mask")}

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+from tests import fake
+
+from trustseg.data import LAYOUTS, Listing, find_cases, patient_of
+from trustseg.errors import DataError, MissingFileError
+
+
+def names(listing: Listing, split: str) -> tuple[str, ...]:
+    return tuple(case.name for case in listing.cases if case.split == split)
+
+
+@pytest.mark.parametrize("tail", ["", "QaTa-COV19", "QaTa-COV19/QaTa-COV19-v2"])
+def test_qata_is_found_from_each_folder_above_it(tmp_path: Path, tail: str) -> None:
+    fake.qata(tmp_path)
+    listing = find_cases(tmp_path / tail)
+    assert listing.layout == "qata"
+    assert names(listing, "train") == fake.TRAIN
+    assert names(listing, "test") == fake.TEST
+    assert names(listing, "control") == fake.CONTROL
+    assert not listing.lone_images
+    assert not listing.lone_masks
+    assert all(
+        case.mask and case.mask.name == f"mask_{case.name}.png" for case in listing.cases if case.split != "control"
+    )
+    assert not any("virus" in case.name for case in listing.cases)
+    assert any("Control_Group_II is left out" in note for note in listing.notes)
+
+
+def test_qata_from_inside_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.qata(tmp_path)
+    monkeypatch.chdir(tmp_path / "QaTa-COV19" / "QaTa-COV19-v2")
+    assert names(find_cases("."), "control") == fake.CONTROL
+
+
+def test_qata_needs_no_control_group(tmp_path: Path) -> None:
+    listing = find_cases(fake.qata(tmp_path, control=False))
+    assert len(listing.cases) == 7
+    assert listing.notes == ()
+
+
+def test_control_group_beside_a_bare_train_set(tmp_path: Path) -> None:
+    fake.pairs(tmp_path / "Train Set", fake.TRAIN, images="Images", masks="Ground-truths", affix=("mask_", ""))
+    fake.save(fake.image("c"), tmp_path / "Control_Group" / "Control_Group_I" / "00000009_001.png")
+    listing = find_cases(tmp_path)
+    assert names(listing, "control") == ("00000009_001",)
+    assert listing.cases[-1].patient == "00000009"
+    assert listing.cases[-1].mask is None
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("covid_12", None),
+        ("sub-S09611_ses-E17966_acq-1_run-1_bp-chest_vp-ll_dx", "S09611"),
+        ("sub-G0003_ses-01_bp-chest_vp-ap", "G0003"),
+        ("sub-S1", "S1"),
+        ("sub-S1_something else", "S1"),
+        ("00001281_000", "00001281"),
+        ("1281_000", None),
+        ("sub-", None),
+        ("x_sub-S1_ses-1", None),
+    ],
+)
+def test_patient_of(name: str, patient: str | None) -> None:
+    assert patient_of(name) == patient
+
+
+def test_lvit_copy(tmp_path: Path) -> None:
+    sides = {"Train_Folder": fake.TRAIN[:3], "Val_Folder": fake.TRAIN[3:], "Test_Folder": fake.TEST}
+    listing = find_cases(fake.rearranged(tmp_path, sides, images="img", masks="labelcol"))
+    assert listing.layout == "rearranged"
+    assert listing.notes == ("Val_Folder joins the training side: validation cases are drawn by patient",)
+    assert sorted(names(listing, "train")) == sorted(fake.TRAIN)
+    assert names(listing, "test") == fake.TEST
+
+
+@pytest.mark.parametrize("masks", ["GTs", "Ground-truths"])
+def test_languidemedseg_copy(tmp_path: Path, masks: str) -> None:
+    sides = {"Train": fake.TRAIN, "Test": fake.TEST}
+    listing = find_cases(fake.rearranged(tmp_path, sides, images="Images", masks=masks))
+    assert listing.layout == "rearranged"
+    assert names(listing, "train") == fake.TRAIN
+    assert names(listing, "test") == fake.TEST
+
+
+def test_unpaired_files_are_listed(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    train = fake.train_set(tmp_path)
+    (train / "Ground-truths" / "mask_covid_7.png").unlink()
+    fake.save(fake.mask("x"), train / "Ground-truths" / "mask_covid_8.png")
+    listing = find_cases(root)
+    assert [path.name for path in listing.lone_images] == ["covid_7.png"]
+    assert [path.name for path in listing.lone_masks] == ["mask_covid_8.png"]
+
+
+def test_images_without_any_mask_folder_are_lone(tmp_path: Path) -> None:
+    fake.save(fake.image("a"), tmp_path / "Train Set" / "Images" / "a.png")
+    listing = find_cases(tmp_path)
+    assert listing.cases == ()
+    assert [path.name for path in listing.lone_images] == ["a.png"]
+
+
+def test_paths_without_a_dataset(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"nowhere does not exist, expected a dataset folder; check the path"):
+        find_cases(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(MissingFileError, match="is a file, expected a dataset folder"):
+        find_cases(tmp_path / "file")
+    with pytest.raises(DataError, match="holds no images in a known layout, expected images/ and masks/"):
+        find_cases(tmp_path)
+    (tmp_path / "Train Set" / "Images").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no images"):
+        find_cases(tmp_path)
+
+
+def test_every_layout_finds_nothing_in_an_empty_folder(tmp_path: Path) -> None:
+    for name, find in LAYOUTS.items():
+        assert find.__name__ == name
+        assert not find(tmp_path)
