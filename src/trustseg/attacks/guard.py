@@ -1,0 +1,73 @@
+"""Run an attack without leaving a trace in the model, the mode or the random state."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trustseg.errors import AttackError
+
+__all__ = ["isolated"]
+
+
+@contextmanager
+def isolated(model: object) -> Iterator[None]:
+    """Put ``model`` into eval mode and open full-precision gradients; afterwards everything is as before.
+
+    Inside: every submodule has ``training`` False, gradients are on whatever ``no_grad`` or ``inference_mode`` stands
+    around, autocast is off, and what draws from the global random state draws from a copy. The flags are set by
+    attribute, so that an overridden ``train()`` does not fire; in eval mode batch norm leaves its statistics alone.
+    Dropout is off too: a model that samples on purpose has to do so in eval mode.
+
+    Clone tensors that come from outside: those made under ``inference_mode`` cannot carry gradients.
+
+    Args:
+        model: a module, a method of one, or a ``functools.partial`` that holds some. Anything else, such as a plain
+            function, is taken as stateless: a module that it hides keeps its mode.
+
+    Raises:
+        AttackError: if a module is wrapped for distributed training, where one more forward on one rank deadlocks.
+
+    Example:
+        >>> network = nn.Dropout()
+        >>> with isolated(network):
+        ...     network.training
+        False
+        >>> network.training
+        True
+    """
+    modules = [module for root in _roots(model) for module in root.modules()]
+    if any(isinstance(module, DistributedDataParallel) for module in modules):
+        raise AttackError(
+            "got a model wrapped in DistributedDataParallel, expected the raw module, because an attack on one rank "
+            "would wait for the others; pass model.module"
+        )
+    modes = [(module, module.training) for module in modules]
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))  # enable_grad alone does not lift inference mode
+        stack.enter_context(torch.enable_grad())
+        for device_type in ("cpu", "cuda") if cuda else ("cpu",):
+            stack.enter_context(torch.autocast(device_type, enabled=False))
+        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else ()))
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def _roots(model: object) -> Iterator[nn.Module]:
+    """Yield the modules in a module, a bound method or a partial."""
+    if isinstance(model, nn.Module):
+        yield model
+    elif isinstance(model, partial):
+        for part in (model.func, *model.args, *model.keywords.values()):
+            yield from _roots(part)
+    elif isinstance(owner := getattr(model, "__self__", None), nn.Module):
+        yield owner

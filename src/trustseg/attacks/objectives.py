@@ -1,0 +1,310 @@
+"""What an attack increases: objectives (belief, masks, progress) -> (B,), one value an image.
+
+With z the log-odds of infection and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
+right, and -ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
+``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust for free.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from trustseg.beliefs import Belief, Beta
+from trustseg.errors import BeliefError, unknown_name
+
+__all__ = ["OBJECTIVES", "Objective", "find_objective"]
+
+
+class Objective(Protocol):
+    """What an attack calls after every forward pass."""
+
+    def __call__(self, belief: Belief, masks: Tensor, progress: float, /) -> Tensor:
+        """Return (B,), larger = better for the attacker; progress in [0, 1) is the share of steps done."""
+
+
+def _margin(belief: Belief, masks: Tensor) -> Tensor:
+    """Return m = s z, the shape of masks."""
+    return (2 * masks - 1) * belief.log_odds
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Return the mean over the pixels of each image, (B,)."""
+    return values.flatten(1).mean(dim=1)
+
+
+def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of softplus(-m) = -ln p_y; of a Beta, the type-II likelihood loss.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in nats per pixel, >= 0. Unbounded on pixels already lost, where it wastes budget.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> cross_entropy(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
+        tensor([0.6931])
+
+    Reference:
+        Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv:1412.6572, section 4.
+    """
+    return _mean(softplus(-_margin(belief, masks)))
+
+
+def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of 1[m > 0] softplus(-m): only pixels still right count.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in [0, ln 2]. It falls when a pixel flips, so judge progress by another objective.
+
+    Reference:
+        Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
+        ECCV 2024, arXiv:2306.12941, the loss L_MCE.
+    """
+    margin = _margin(belief, masks)
+    return _mean(torch.where(margin > 0, softplus(-margin), 0.0))
+
+
+def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return masked cross-entropy per foreground pixel plus the same per background pixel, halved.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in [0, ln 2]; a class without pixels contributes 0.
+
+    Reference:
+        Croce et al., arXiv:2306.12941, the loss L_MCE-Bal, with two classes and the pixel counts of each image.
+    """
+    margin = _margin(belief, masks)
+    values = torch.where(margin > 0, softplus(-margin), 0.0)
+    foreground, background = (
+        (values * own).flatten(1).sum(dim=1) / own.flatten(1).sum(dim=1).clamp_min(1) for own in (masks, 1 - masks)
+    )
+    return (foreground + background) / 2
+
+
+def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of w softplus(-m), w = 1 - lam on right pixels and lam on lost ones, lam = progress / 2.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: (t - 1) / T in step t = 1..T, in [0, 1).
+
+    Returns:
+        (B,) in nats per pixel, >= 0.
+
+    Reference:
+        Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
+        Robustness", ECCV 2022, arXiv:2207.12391, algorithm 1.
+    """
+    margin = _margin(belief, masks)
+    lost = progress / 2
+    return _mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin))
+
+
+def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of w softplus(-m), w = p_y / sqrt(p_y^2 + (1 - p_y)^2), held constant.
+
+    w is the cosine between (1 - p, p) and the one-hot mask, written for a model with one logit.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in nats per pixel, >= 0.
+
+    Reference:
+        Agnihotri et al., "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",
+        ICML 2024, arXiv:2302.02213, section 3.
+    """
+    margin = _margin(belief, masks)
+    right, wrong = torch.sigmoid(margin.detach()), torch.sigmoid(-margin.detach())
+    return _mean(right / torch.hypot(right, wrong) * softplus(-margin))
+
+
+def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean Jensen-Shannon divergence between (1 - p, p) and the one-hot mask.
+
+    JS = (p_y (ln p_y - ln(1 + p_y)) + 2 ln 2 - ln(1 + p_y)) / 2. Its slope is largest at p_y = 0.317 and fades on lost
+    and on saturated pixels.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in [0, ln 2].
+
+    Reference:
+        Croce et al., arXiv:2306.12941, the loss L_JS, for one logit.
+    """
+    log_right = -softplus(-_margin(belief, masks))
+    right = log_right.exp()
+    shared = torch.log1p(right)
+    return _mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2)
+
+
+def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of -m, which a rescaling of the logits cannot blind.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in log-odds, of any sign.
+
+    Reference:
+        Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, arXiv:1608.04644,
+        section V-A, for one logit; stands in for the DLR loss of arXiv:2003.01690, which needs three classes.
+    """
+    return _mean(-_margin(belief, masks))
+
+
+def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of -m 1[m > -1]: the margin of pixels that are right or only just lost.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in log-odds, at most 1. It falls when a pixel is lost for good.
+
+    Reference:
+        Carlini and Wagner, arXiv:1608.04644, section V-A, with confidence kappa = 1.
+        Deviation: cut off instead of clamped, and averaged over pixels.
+    """
+    margin = _margin(belief, masks)
+    return _mean(torch.where(margin > -1, -margin, 0.0))
+
+
+def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return one minus the soft Dice overlap of each image; cross-entropy where the mask is empty.
+
+    With w = sigmoid(-m) the probability given to the wrong class, M its sum over the Y foreground pixels and F its sum
+    over the background: 1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1) = (M + F) / (2 Y - M + F + 1). Written so, the
+    gradient of a confident foreground pixel is not rounded away in 1 - p.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in [0, 1]; in nats per pixel where the mask is empty, because there the overlap has hardly a gradient.
+
+    Reference:
+        Milletari et al., "V-Net", 3DV 2016, arXiv:1606.04797, section 3.
+        Deviation: plain sums in the denominator, smoothing by one pixel, and the case of an empty mask.
+    """
+    wrong = torch.sigmoid(-_margin(belief, masks))
+    pixels = masks.flatten(1).sum(dim=1)
+    missed = (wrong * masks).flatten(1).sum(dim=1)
+    false = (wrong * (1 - masks)).flatten(1).sum(dim=1)
+    overlap = (missed + false) / (2 * pixels - missed + false + 1)
+    return torch.where(pixels > 0, overlap, cross_entropy(belief, masks))
+
+
+def _evidential(belief: Belief, objective: str) -> Beta:
+    """Return ``belief`` if it is a Beta, or say which objectives fit any belief."""
+    if isinstance(belief, Beta):
+        return belief
+    raise BeliefError(
+        f"the objective '{objective}' needs a Beta belief, got a {type(belief).__name__}; "
+        "choose 'cross_entropy', 'margin' or another that fits every belief"
+    )
+
+
+def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of psi(S) - psi(alpha_y), the cross-entropy expected under a Beta.
+
+    Args:
+        belief: a Beta belief about ``masks``, maps (B, 1, H, W); alpha_y is alpha on foreground, beta on background.
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in nats per pixel, >= 0.
+
+    Raises:
+        BeliefError: if ``belief`` is not a Beta.
+
+    Reference:
+        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
+        arXiv:1806.01768, equation 4.
+    """
+    beta = _evidential(belief, "digamma")
+    own = torch.where(masks > 0, beta.alpha, beta.beta)
+    return _mean(torch.digamma(beta.strength) - torch.digamma(own))
+
+
+def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of -(2 y - 1) (alpha - beta), whose gradient does not fade as evidence grows.
+
+    Args:
+        belief: a Beta belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        progress: not used.
+
+    Returns:
+        (B,) in evidence, of any sign; it has the sign of the margin on every pixel.
+
+    Raises:
+        BeliefError: if ``belief`` is not a Beta.
+
+    Reference:
+        Our own: the margin of Carlini and Wagner, arXiv:1608.04644, on evidence instead of log-odds.
+    """
+    beta = _evidential(belief, "evidence_margin")
+    return _mean((1 - 2 * masks) * (beta.alpha - beta.beta))
+
+
+OBJECTIVES: Final[Mapping[str, Objective]] = {
+    "cross_entropy": cross_entropy,
+    "masked_cross_entropy": masked_cross_entropy,
+    "balanced_masked_cross_entropy": balanced_masked_cross_entropy,
+    "segpgd": segpgd,
+    "cospgd": cospgd,
+    "jensen_shannon": jensen_shannon,
+    "margin": margin,
+    "masked_margin": masked_margin,
+    "soft_dice": soft_dice,
+    "digamma": digamma,
+    "evidence_margin": evidence_margin,
+}
+
+
+def find_objective(objective: str | Objective) -> Objective:
+    """Return the objective of that name; one that is a function already is returned as it is.
+
+    Raises:
+        UnknownNameError: if no objective has that name.
+    """
+    if not isinstance(objective, str):
+        return objective
+    if objective not in OBJECTIVES:
+        raise unknown_name("objective", objective, OBJECTIVES)
+    return OBJECTIVES[objective]

@@ -1,0 +1,103 @@
+"""The geometry of a budget: steepest direction, projection onto ball and box, random start, for each norm.
+
+The box is [0, 1], the values an image can have. ``radius`` is (B, 1, 1, 1), one budget per image in pixel units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["L2", "LINF", "NORMS", "Norm", "gaussian"]
+
+
+class Direction(Protocol):
+    """Gradient to the step of length 1 that gains most."""
+
+    def __call__(self, gradient: Tensor, /) -> Tensor:
+        """Return the direction (B, C, H, W); 0 where the gradient is 0."""
+
+
+class Projection(Protocol):
+    """Candidates to feasible candidates."""
+
+    def __call__(self, candidates: Tensor, images: Tensor, radius: Tensor, /) -> Tensor:
+        """Return candidates (B, C, H, W) within ``radius`` of ``images`` and within [0, 1]."""
+
+
+class Start(Protocol):
+    """A random point of the ball around each image."""
+
+    def __call__(self, images: Tensor, radius: Tensor, generator: torch.Generator, /) -> Tensor:
+        """Return starting points (B, C, H, W), feasible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """What an attack needs to know of a norm.
+
+    Attributes:
+        direction: the step of length 1 along which a linear objective rises most.
+        project: the way back into ball and box.
+        start: a random feasible point.
+    """
+
+    direction: Direction
+    project: Projection
+    start: Start
+
+
+def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return standard normal noise shaped like ``images``.
+
+    It is drawn where the generator lives and then moved, so that a run seeded on the CPU repeats on a GPU.
+    """
+    noise = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
+    return noise.to(images.device)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Return the L2 length (B, 1, 1, 1) of each image, summed in float64.
+
+    In float32 the sum over an image is off by up to 1e-6 of itself, and the squares of a small gradient vanish.
+    """
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+    return length.to(vectors.dtype)
+
+
+def _project_linf(candidates: Tensor, images: Tensor, radius: Tensor) -> Tensor:
+    """Clamp to the intersection of ball and box, itself a box: the exact projection."""
+    return candidates.clamp((images - radius).clamp_min(0), (images + radius).clamp_max(1))
+
+
+def _start_linf(images: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw uniformly from the ball."""
+    noise = torch.rand(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
+    return _project_linf(images + radius * (2 * noise.to(images.device) - 1), images, radius)
+
+
+def _direction_l2(gradient: Tensor) -> Tensor:
+    """Normalise; tiny gradients count as much as large ones."""
+    return gradient / _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+
+
+def _project_l2(candidates: Tensor, images: Tensor, radius: Tensor) -> Tensor:
+    """Rescale to the ball, then clip to the box.
+
+    Clipping moves every pixel towards ``images``, so the result is feasible, though not the nearest feasible point.
+    """
+    difference = candidates - images
+    shrink = radius / _length(difference).clamp_min(torch.finfo(difference.dtype).tiny)
+    return (images + difference * shrink.clamp_max(1)).clamp(0, 1)
+
+
+def _start_l2(images: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw uniformly from the sphere, then clip to the box."""
+    return _project_l2(images + radius * _direction_l2(gaussian(images, generator)), images, radius)
+
+
+LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf)
+L2: Final = Norm(direction=_direction_l2, project=_project_l2, start=_start_l2)
+NORMS: Final[Mapping[str, Norm]] = {"linf": LINF, "l2": L2}

@@ -1,0 +1,200 @@
+"""What every attack does between its steps: ask the model, remember the most harmful image, distrust the numbers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.objectives import Objective, find_objective
+from trustseg.beliefs import Belief
+from trustseg.errors import AttackError, ShapeError
+
+__all__ = ["Model", "Search", "harm"]
+
+Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
+
+
+def harm(belief: Belief, masks: Tensor) -> Tensor:
+    """Return how wrong the decision z > 0 is on each image; it orders candidates and is never reported.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+
+    Returns:
+        (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground.
+    """
+    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
+    overlap = (predicted & reference).sum(dim=1)
+    found, pixels = predicted.sum(dim=1), reference.sum(dim=1)
+    return torch.where(pixels > 0, 1 - 2 * overlap / (found + pixels), found / predicted.shape[1])
+
+
+class Search:
+    """One attack on one batch, to be used inside ``isolated(model)``.
+
+    Nothing here waits for a GPU between construction and ``result``.
+
+    Args:
+        model: any callable from images to a belief.
+        images: (B, C, H, W) float32 in [0, 1]; copied.
+        masks: reference masks (B, 1, H, W), each value 0 or 1; copied.
+        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        objective: what to increase, a name or a function.
+        keep_best: whether to remember the most harmful candidate of each image; ties go to the larger objective, then
+            to the earlier candidate.
+
+    Attributes:
+        images: the clean images, float32.
+        masks: the masks on the device and in the type of ``images``.
+        radius: (B, 1, 1, 1), the budget.
+        keep_best: as given.
+
+    Raises:
+        AttackError: if ``images`` leave [0, 1] or are not finite, or ``eps`` is negative or not finite.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no objective has that name.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        images: Tensor,
+        masks: Tensor,
+        *,
+        eps: float | Tensor,
+        objective: str | Objective,
+        keep_best: bool,
+    ) -> None:
+        _check_shapes(images, masks, eps)
+        self.images = images.detach().clone()
+        self.masks = masks.detach().to(self.images, copy=True)
+        self.radius = torch.as_tensor(eps).detach().to(self.images).expand(len(images)).clone().view(-1, 1, 1, 1)
+        _check_values(self.images, self.masks, self.radius)
+        self.keep_best = keep_best
+        self._model = model
+        self._objective = find_objective(objective)
+        self._worst = self.images
+        self._harm = self.images.new_full((len(images),), -1.0)
+        self._value = self._harm
+        self._finite = torch.ones((), dtype=torch.bool, device=images.device)
+
+    def gradient(self, candidates: Tensor, *, progress: float) -> Tensor:
+        """Return the gradient (B, C, H, W) of the objective at ``candidates``; with ``keep_best``, remember them.
+
+        Raises:
+            AttackError: if the model does not return a belief, or its belief has no gradient.
+            ShapeError: if the belief is not about ``masks`` or the objective is not (B,).
+        """
+        candidates = candidates.detach().requires_grad_()
+        belief, values = self._ask(candidates, progress)
+        gradient = None
+        if values.requires_grad:  # summed, not averaged: an image's gradient does not depend on its batch
+            (gradient,) = torch.autograd.grad(values.sum(), candidates, allow_unused=True)
+        if gradient is None:
+            raise AttackError(
+                "got an objective without a gradient with respect to the images, expected a model that can be "
+                "differentiated; remove no_grad, detach or rounding from the model, or attack it without gradients"
+            )
+        self._finite &= gradient.isfinite().all()
+        if self.keep_best:
+            with torch.no_grad():
+                self._remember(candidates.detach(), belief, values.detach())
+        return gradient
+
+    def offer(self, candidates: Tensor, *, progress: float) -> None:
+        """With ``keep_best``, remember ``candidates`` where they do more harm; otherwise do nothing."""
+        if self.keep_best:
+            with torch.no_grad():
+                self._remember(candidates, *self._ask(candidates, progress))
+
+    def result(self, last: Tensor) -> Tensor:
+        """Return the most harmful candidates, or with ``keep_best=False`` the ``last`` ones.
+
+        Raises:
+            AttackError: if an objective or a gradient was not finite on the way.
+        """
+        if not self._finite.item():
+            raise AttackError(
+                "the attack met NaN or infinity in the objective or its gradient, expected finite numbers; "
+                "check the model's weights and logits, or choose the objective 'margin'"
+            )
+        return self._worst if self.keep_best else last
+
+    def _ask(self, candidates: Tensor, progress: float) -> tuple[Belief, Tensor]:
+        """Return the model's belief and the objective (B,)."""
+        belief = self._model(candidates)
+        if not isinstance(belief, Belief):
+            raise AttackError(
+                f"the model returned a {type(belief).__name__}, expected a belief; "
+                "wrap its logits, for example lambda images: Bernoulli(network(images))"
+            )
+        if belief.log_odds.shape != self.masks.shape:
+            raise ShapeError(
+                f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}, expected "
+                "one shape; resize the masks or use a model with one map an image"
+            )
+        values = self._objective(belief, self.masks, progress)
+        if values.shape != self._harm.shape:
+            raise ShapeError(
+                f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, one value an "
+                "image; average over pixels but not over images"
+            )
+        self._finite &= values.isfinite().all()
+        return belief, values
+
+    def _remember(self, candidates: Tensor, belief: Belief, values: Tensor) -> None:
+        """Keep each candidate that does more harm than the best before it."""
+        harms = harm(belief, self.masks)
+        better = (harms > self._harm) | ((harms == self._harm) & (values > self._value))
+        self._worst = torch.where(better.view(-1, 1, 1, 1), candidates, self._worst)
+        self._harm = torch.where(better, harms, self._harm)
+        self._value = torch.where(better, values, self._value)
+
+
+def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
+    """Raise unless the tensors fit each other; costs nothing."""
+    if images.ndim != 4 or images.dtype != torch.float32:
+        raise ShapeError(
+            f"images must be float32 (B, C, H, W), got {images.dtype} {tuple(images.shape)}; "
+            "convert them with .float() and add the missing dimensions"
+        )
+    if not isinstance(masks, Tensor):
+        raise ShapeError(
+            f"masks must be a tensor of reference masks, got {type(masks).__name__}; "
+            "an attack never takes the model's own prediction instead"
+        )
+    expected = (images.shape[0], 1, *images.shape[2:])
+    if masks.shape != expected:
+        raise ShapeError(
+            f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}; "
+            "give each image one mask of its own size"
+        )
+    if isinstance(eps, Tensor) and eps.shape not in ((), (len(images),)):
+        raise ShapeError(
+            f"eps must be one number or ({len(images)},), one per image, got {tuple(eps.shape)}; flatten it"
+        )
+
+
+def _check_values(images: Tensor, masks: Tensor, radius: Tensor) -> None:
+    """Raise unless the values make sense; reads them from the device once."""
+    checks = (
+        ((images >= 0) & (images <= 1)).all(),
+        ((masks == 0) | (masks == 1)).all(),
+        ((radius >= 0) & radius.isfinite()).all(),
+    )
+    images_fit, masks_fit, radius_fits = torch.stack(checks).tolist()
+    if not images_fit:
+        raise AttackError(
+            f"images must be finite and in [0, 1], got values from {images.min():g} to {images.max():g}; "
+            "pass them before normalisation, divided by 255 if they hold grey levels"
+        )
+    if not masks_fit:
+        raise ShapeError(
+            f"masks must hold only 0 and 1, got values from {masks.min():g} to {masks.max():g}; "
+            "threshold them, for example (masks > 0.5).float()"
+        )
+    if not radius_fits:
+        raise AttackError(
+            f"eps must be finite and at least 0, got {radius.min():g}; give it in pixel units of [0, 1], such as 4/255"
+        )

@@ -1,0 +1,171 @@
+"""Which images of a batch get attacked, given one score an image."""
+
+import math
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+from trustseg.errors import ConfigError, ShapeError
+
+__all__ = ["SELECTIONS", "Selection", "attacked_count", "certain", "hard", "random", "uncertain"]
+
+
+class Selection(Protocol):
+    """What adversarial training calls."""
+
+    def __call__(self, scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+        """Return the indices (k,) of the images to attack, int64, ascending, on the device of ``scores`` (B,)."""
+
+
+def attacked_count(batch_size: int, fraction: float) -> int:
+    """Return how many images of a batch get attacked: fraction * batch_size, rounded up.
+
+    A product less than 1e-9 above a whole number is that number: 0.07 of 100 images is 7, though the float exceeds it.
+
+    Args:
+        batch_size: images in the batch, >= 0.
+        fraction: share of the batch, in [0, 1].
+
+    Returns:
+        A number in [0, batch_size]; at least 1 if neither argument is 0.
+
+    Raises:
+        ConfigError: if ``fraction`` is not in [0, 1] or ``batch_size`` is negative.
+
+    Example:
+        >>> attacked_count(10, 0.3), attacked_count(5, 0.5)
+        (3, 3)
+    """
+    if not (0 <= fraction <= 1 and batch_size >= 0):
+        raise ConfigError(
+            f"the attacked fraction must be in [0, 1] of a batch of at least 0 images, got {fraction} of {batch_size}; "
+            "0.5 attacks every second image"
+        )
+    product = fraction * batch_size
+    return max(math.ceil(product - 1e-9), int(product > 0))
+
+
+def random(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Return k images drawn without regard to their scores, each set equally likely: the control.
+
+    Args:
+        scores: (B,), only counted.
+        k: images to choose, 0 <= k <= B.
+        generator: source of the draw.
+
+    Returns:
+        (k,) distinct indices, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or k is not in [0, B].
+
+    Reference:
+        Goodfellow et al., arXiv:1412.6572, section 6: adversarial examples for a part of every batch.
+    """
+    _check(scores, k)
+    return _shuffled(scores, generator)[:k].sort().values
+
+
+def uncertain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Return the k images of highest score; among equal scores the generator decides.
+
+    Args:
+        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
+        k: images to choose, 0 <= k <= B.
+        generator: source of the tie-breaking.
+
+    Returns:
+        (k,) distinct indices, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+
+    Example:
+        >>> uncertain(torch.tensor([0.1, 0.9, 0.5]), 2, torch.Generator())
+        tensor([1, 2])
+
+    Reference:
+        Our own, after the entropy-weighted adversarial training of Kim et al., SaTML 2023.
+    """
+    return _first(scores, k, generator, descending=True)
+
+
+def certain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Return the k images of lowest score; among equal scores the generator decides. The opposite of ``uncertain``.
+
+    Args:
+        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
+        k: images to choose, 0 <= k <= B.
+        generator: source of the tie-breaking.
+
+    Returns:
+        (k,) distinct indices, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+
+    Reference:
+        Our own, as a control.
+    """
+    return _first(scores, k, generator, descending=False)
+
+
+def hard(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Return the k images of highest loss; among equal losses the generator decides.
+
+    The rule is that of ``uncertain``; the caller passes the clean loss of each image instead of its uncertainty.
+
+    Args:
+        scores: (B,) clean loss of each image under the current weights; infinities allowed, NaN not.
+        k: images to choose, 0 <= k <= B.
+        generator: source of the tie-breaking.
+
+    Returns:
+        (k,) distinct indices, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+
+    Reference:
+        Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016,
+        arXiv:1604.03540, section 4: examples ranked by their current loss.
+    """
+    return _first(scores, k, generator, descending=True)
+
+
+SELECTIONS: Final[Mapping[str, Selection]] = {
+    "random": random,
+    "uncertain": uncertain,
+    "certain": certain,
+    "hard": hard,
+}
+
+
+def _check(scores: Tensor, k: int) -> None:
+    """Raise unless k of these scores can be chosen."""
+    if scores.ndim != 1 or not 0 <= k <= len(scores):
+        raise ShapeError(
+            f"scores must be (B,) and k in [0, B], got {tuple(scores.shape)} and {k}; "
+            "give one score an image and take k from attacked_count"
+        )
+
+
+def _shuffled(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """Return 0..B-1 in random order, drawn where the generator lives, on the device of ``scores``."""
+    return torch.randperm(len(scores), generator=generator, device=generator.device).to(scores.device)
+
+
+def _first(scores: Tensor, k: int, generator: torch.Generator, *, descending: bool) -> Tensor:
+    """Return the first k indices by score, ascending: shuffle, then sort stably, so that ties stay shuffled."""
+    _check(scores, k)
+    unknown = int(scores.isnan().sum())
+    if unknown:
+        raise ShapeError(
+            f"{unknown} of {len(scores)} scores are NaN, expected numbers; "
+            "choose a measure and an aggregation that are defined on every image"
+        )
+    order = _shuffled(scores, generator)
+    ranked = scores[order].argsort(descending=descending, stable=True)
+    return order[ranked[:k]].sort().values
