@@ -216,7 +216,7 @@ def bootstrap_rows(
     """Return a statistic of summed rows with its interval: scores of pixel histograms, calibration of bin counts ...
 
     Args:
-        table: mergeable row of each image or patient (N, K), e.g. histograms laid side by side; >= 0.
+        table: mergeable row of each image or patient (N, K), e.g. histograms laid side by side.
         patients: patient of each row (N,).
         statistic: takes sums of rows (D, K), one for each of D draws, and returns (D,), NaN where undefined. Called
             several times, with as many draws as fit in about 64 MB.

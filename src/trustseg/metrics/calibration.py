@@ -1,0 +1,290 @@
+"""Does a probability mean what it says? Calibration errors, Brier score and likelihood of the infection probability.
+
+The state of a binned calibration error is n, sum p and sum y of each bin: exact, mergeable by adding, and small enough
+to keep for every image and to bootstrap by patient.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+
+from trustseg.errors import ShapeError
+from trustseg.metrics.selective import error_of_kept, tie_blocks
+
+
+def expected_calibration_error(
+    probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
+) -> Tensor:
+    """Return the expected calibration error of the infection probability, over all pixels at once.
+
+    ECE = sum over bins of (n_b / N) |mean p - mean y|, with equal bins [i/B, (i+1)/B), the last one closed. Of the
+    whole image it looks perfect because most pixels are easy background: give ``region`` too.
+
+    Args:
+        probability: infection probability (B, ...), in [0, 1].
+        masks: reference masks of the same shape, in {0, 1}.
+        bins: number B of bins, >= 1.
+        region: pixels to count, bool of the same shape, e.g. ``boundary_band(masks)``; None for all.
+
+    Returns:
+        Scalar float64 in [0, 1]; NaN if no pixel counts.
+
+    Raises:
+        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], ``region`` is not bool or ``bins`` < 1.
+
+    Example:
+        >>> expected_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
+        tensor(0.3333, dtype=torch.float64)
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599, equation 3.
+        Deviation: probability of the positive class, not of the predicted one.
+    """
+    return calibration_error_from_counts(calibration_counts(probability, masks, bins=bins, region=region).sum(0))
+
+
+def top_label_calibration_error(
+    probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
+) -> Tensor:
+    """Return the expected calibration error of the predicted class: confidence max(p, 1 - p) against hit or miss.
+
+    Only to compare with work that reports it; arguments and errors as ``expected_calibration_error``.
+
+    Example:
+        >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
+        tensor(0.3333, dtype=torch.float64)
+    """
+    hit = (probability > 0.5) == (masks > 0.5)
+    confidence = torch.maximum(probability, 1 - probability)
+    return expected_calibration_error(confidence, hit.to(masks.dtype), bins=bins, region=region)
+
+
+def adaptive_calibration_error(
+    probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
+) -> Tensor:
+    """Return the calibration error over groups of exactly N / bins pixels, ordered by probability.
+
+    Equal probabilities across the edge of a group are shared in proportion, so the order of pixels does not matter.
+    Sorts, so meant for one image or a small set; arguments and errors as ``expected_calibration_error``.
+
+    Example:
+        >>> adaptive_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]), bins=1)
+        tensor(0.3333, dtype=torch.float64)
+
+    Reference:
+        Nixon et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019, arXiv:1904.01685, section 3.
+    """
+    probability, masks = _checked(probability, masks, bins, region)
+    if region is not None:
+        probability, masks = probability[region], masks[region]
+    count = probability.numel()
+    if count == 0:
+        return torch.full((), torch.nan, dtype=torch.float64, device=probability.device)
+    blocks = tie_blocks(probability.flatten(), probability.flatten().double() - masks.flatten().double())
+    edges = torch.arange(1, bins + 1, dtype=torch.float64, device=probability.device) * count / bins
+    gap = torch.diff(functional.pad(error_of_kept(blocks, edges), (1, 0)))
+    return gap.abs().sum() / count
+
+
+def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None) -> Tensor:
+    """Return what calibration errors need: pixels, sum of p and sum of y in each bin, for every image.
+
+    Args:
+        probability: infection probability (B, ...), in [0, 1].
+        masks: reference masks of the same shape, in {0, 1}.
+        bins: number of equal bins [i/bins, (i+1)/bins), the last one closed, >= 1.
+        region: pixels to count, bool of the same shape; None for all.
+
+    Returns:
+        (B, bins, 3) float64; sums over images are the counts of the images together.
+
+    Raises:
+        ShapeError: as ``expected_calibration_error``.
+
+    Example:
+        >>> calibration_counts(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]), bins=2)
+        tensor([[[1.0000, 0.0000, 0.0000],
+                 [2.0000, 1.5000, 2.0000]]], dtype=torch.float64)
+    """
+    probability, masks = _checked(probability, masks, bins, region)
+    edges = (torch.arange(1, bins, dtype=torch.float64, device=probability.device) / bins).to(probability.dtype)
+    image = torch.arange(probability.shape[0], device=probability.device).view(-1, *[1] * (probability.ndim - 1))
+    cell = (torch.bucketize(probability, edges, right=True) + bins * image).flatten()
+    values = torch.stack([torch.ones_like(probability), probability, masks.to(probability.dtype)], -1)
+    values = values.double().flatten(0, -2)
+    if region is not None:
+        cell, values = cell[region.flatten()], values[region.flatten()]
+    counts = values.new_zeros(probability.shape[0] * bins, 3).index_add_(0, cell, values)
+    return counts.view(-1, bins, 3)
+
+
+def calibration_error_from_counts(counts: Tensor) -> Tensor:
+    """Return the expected calibration error of counts (..., bins, 3), leading shape, float64; NaN without pixels.
+
+    Example:
+        >>> calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
+        tensor(0.1667, dtype=torch.float64)
+    """
+    pixels, probability, infected = _columns(counts)
+    return (probability - infected).abs().sum(-1) / pixels.sum(-1)
+
+
+def maximum_calibration_error_from_counts(counts: Tensor) -> Tensor:
+    """Return the largest gap of a bin, |mean p - mean y|, of counts (..., bins, 3); NaN without pixels.
+
+    Example:
+        >>> maximum_calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
+        tensor(0.2500, dtype=torch.float64)
+    """
+    pixels, probability, infected = _columns(counts)
+    largest = ((probability - infected).abs() / pixels.clamp_min(1)).amax(-1)
+    return torch.where(pixels.sum(-1) > 0, largest, torch.nan)
+
+
+def brier(probability: Tensor, masks: Tensor) -> Tensor:
+    """Return the Brier score of each image, the mean of (p - y)^2.
+
+    Args:
+        probability: infection probability (B, ...), in [0, 1].
+        masks: reference masks of the same shape, in {0, 1}.
+
+    Returns:
+        (B,) float64 in [0, 1] (the one-output form, half the sum over both classes).
+
+    Raises:
+        ShapeError: if shapes differ or a probability is NaN or outside [0, 1].
+
+    Example:
+        >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
+        tensor([0.1250], dtype=torch.float64)
+    """
+    probability, masks = _checked(probability, masks, 1, None)
+    return (probability.double() - masks.double()).square().flatten(1).mean(1)
+
+
+def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
+    """Return the mean of -ln p_y of each image from the log-odds z, as softplus(-z) or softplus(z).
+
+    Finite and exact where p itself would round to 0 or 1.
+
+    Args:
+        log_odds: ln(p / (1 - p)) (B, ...), not NaN; ``belief.log_odds``.
+        masks: reference masks of the same shape, in {0, 1}.
+
+    Returns:
+        (B,) float64, >= 0.
+
+    Raises:
+        ShapeError: if shapes differ or a value is NaN.
+
+    Example:
+        >>> negative_log_likelihood(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]]))
+        tensor([500.3466], dtype=torch.float64)
+    """
+    _check_shapes("log_odds", log_odds, masks)
+    if bool(torch.isnan(log_odds).any()):
+        raise ShapeError("log_odds hold NaN, expected numbers; find where the model breaks down")
+    margin = torch.where(masks > 0.5, log_odds, -log_odds).detach().double()
+    return functional.softplus(-margin).flatten(1).mean(1)
+
+
+def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
+    """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.
+
+    Args:
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        width: distance in pixels, >= 0 (0 gives an empty band).
+
+    Returns:
+        (B, 1, H, W) bool, all False for an empty or a full mask.
+
+    Raises:
+        ShapeError: if masks are not (B, 1, H, W) or ``width`` is negative.
+
+    Example:
+        >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
+        tensor([[[[False, False,  True,  True, False]]]])
+    """
+    if masks.ndim != 4:
+        raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
+    if width < 0:
+        raise ShapeError(f"width is {width}, expected pixels >= 0; the usual band is 5")
+    foreground = (masks > 0.5).float()
+    near = [
+        functional.max_pool2d(side, 2 * width + 1, stride=1, padding=width) for side in (foreground, 1 - foreground)
+    ]
+    return (near[0] > 0.5) & (near[1] > 0.5)
+
+
+class CalibrationError(Metric):
+    """Expected calibration error of the infection probability over a dataset, streamed.
+
+    Args:
+        bins: number of equal bins, >= 1.
+
+    Attributes:
+        counts: pixels, sum of p and sum of y in each bin (bins, 3), float64.
+
+    Raises:
+        ShapeError: if ``bins`` is below 1.
+
+    Example:
+        >>> metric = CalibrationError(bins=2)
+        >>> metric.update(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]))
+        >>> metric.compute()
+        tensor(0.1667, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+
+    def __init__(self, *, bins: int = 15) -> None:
+        super().__init__()
+        _check_bins(bins)
+        self.bins = bins
+        self.add_state("counts", torch.zeros(bins, 3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
+        """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
+        self.counts += calibration_counts(probability, masks, bins=self.bins, region=region).sum(0)
+
+    def compute(self) -> Tensor:
+        """Return the expected calibration error, scalar float64; NaN without pixels."""
+        return calibration_error_from_counts(self.counts)
+
+
+def _checked(probability: Tensor, masks: Tensor, bins: int, region: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return probability (at least float32) and masks detached; raise if anything does not fit."""
+    _check_shapes("probability", probability, masks)
+    _check_bins(bins)
+    if region is not None and (region.shape != masks.shape or region.dtype != torch.bool):
+        raise ShapeError(
+            f"region is {tuple(region.shape)} of {region.dtype}, expected {tuple(masks.shape)} of torch.bool; "
+            "pass e.g. boundary_band(masks)"
+        )
+    probability = probability.detach().to(torch.promote_types(probability.dtype, torch.float32))
+    if not bool(((probability >= 0) & (probability <= 1)).all()):
+        raise ShapeError("probability holds NaN or values outside [0, 1]; pass belief.probability, not logits")
+    return probability, masks.detach()
+
+
+def _check_shapes(name: str, values: Tensor, masks: Tensor) -> None:
+    if values.shape != masks.shape or masks.ndim < 2:
+        raise ShapeError(
+            f"{name} is {tuple(values.shape)} and masks {tuple(masks.shape)}, expected the same (B, ...); "
+            "resize the prediction to the mask, or add the missing dimension"
+        )
+
+
+def _check_bins(bins: int) -> None:
+    if bins < 1:
+        raise ShapeError(f"bins is {bins}, expected at least 1; the usual number is 15")
+
+
+def _columns(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    pixels, probability, infected = counts.double().unbind(-1)
+    return pixels, probability, infected

@@ -1,0 +1,195 @@
+"""Overlap of hard masks: Dice and IoU per image and pooled, and the harm of a prediction."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from trustseg.errors import ShapeError
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapCounts:
+    """Foreground pixels of each image, all (B,) int64.
+
+    Attributes:
+        intersection: pixels in the prediction and in the reference mask.
+        predicted: pixels in the prediction.
+        reference: pixels in the reference mask.
+    """
+
+    intersection: Tensor
+    predicted: Tensor
+    reference: Tensor
+
+
+def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
+    """Return the pixel counts from which Dice and IoU follow.
+
+    Args:
+        prediction: hard masks (B, 1, H, W), bool or numbers that are all 0 or 1 (probability > 0.5, not probability).
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+
+    Returns:
+        Counts of each image, (B,) int64.
+
+    Raises:
+        ShapeError: if the shapes differ or have no batch dimension, or the prediction is not a hard mask.
+
+    Example:
+        >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
+        tensor([1])
+    """
+    if prediction.shape != masks.shape or masks.ndim < 2:
+        raise ShapeError(
+            f"prediction is {tuple(prediction.shape)} and masks {tuple(masks.shape)}, expected the same (B, 1, H, W); "
+            "resize the prediction to the mask, or add the missing dimension"
+        )
+    predicted, reference = _hard(prediction).flatten(1), (masks > 0.5).flatten(1)
+    return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1))
+
+
+def dice(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the Dice overlap of each image, 2 |P and M| / (|P| + |M|).
+
+    Args:
+        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+
+    Returns:
+        (B,) float32 in [0, 1]; 0 if only one of the two masks is empty, NaN (undefined) if both are.
+
+    Raises:
+        ShapeError: as ``overlap_counts``.
+
+    Example:
+        >>> dice(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]]))
+        tensor([0.5000])
+    """
+    return _dice(overlap_counts(prediction, masks))
+
+
+def iou(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the intersection over union of each image, |P and M| / |P or M| (arguments and edges as ``dice``).
+
+    Example:
+        >>> iou(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]]))
+        tensor([0.3333])
+    """
+    return _iou(overlap_counts(prediction, masks))
+
+
+def pooled_dice(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the Dice overlap of all images taken as one (scalar), so that large lesions weigh more.
+
+    Example:
+        >>> pooled_dice(torch.tensor([[[[1, 1, 1]]], [[[0, 0, 0]]]]), torch.tensor([[[[1, 1, 1]]], [[[0, 0, 1]]]]))
+        tensor(0.8571)
+    """
+    return _dice(_pooled(overlap_counts(prediction, masks)))
+
+
+def pooled_iou(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the intersection over union of all images taken as one (scalar).
+
+    Example:
+        >>> pooled_iou(torch.tensor([[[[1, 1, 1]]], [[[0, 0, 0]]]]), torch.tensor([[[[1, 1, 1]]], [[[0, 0, 1]]]]))
+        tensor(0.7500)
+    """
+    return _iou(_pooled(overlap_counts(prediction, masks)))
+
+
+def harm(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return how bad each prediction is, for every image: an ordering device, not a metric to report.
+
+    Args:
+        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+
+    Returns:
+        (B,) float32 in [0, 1]: 1 - Dice, or the share of pixels predicted as foreground if the mask is empty.
+
+    Raises:
+        ShapeError: as ``overlap_counts``.
+
+    Example:
+        >>> harm(torch.tensor([[[[1, 1, 0, 0]]]]), torch.zeros(1, 1, 1, 4))
+        tensor([0.5000])
+    """
+    counts = overlap_counts(prediction, masks)
+    return torch.where(counts.reference > 0, 1 - _dice(counts), counts.predicted / max(1, masks[:1].numel()))
+
+
+class Dice(Metric):
+    """Dice over a dataset, streamed: the mean of the defined per-image values, or pooled.
+
+    Args:
+        per_image: mean over images if True, all images as one if False.
+
+    Attributes:
+        undefined: images without foreground in prediction and mask, left out of the mean.
+
+    Example:
+        >>> metric = Dice()
+        >>> metric.update(torch.tensor([[[[1, 1]]], [[[0, 0]]]]), torch.tensor([[[[0, 1]]], [[[0, 0]]]]))
+        >>> metric.compute(), metric.undefined
+        (tensor(0.6667), tensor(1))
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    dice_sum: Tensor
+    defined: Tensor
+    undefined: Tensor
+    intersection: Tensor
+    predicted: Tensor
+    reference: Tensor
+
+    def __init__(self, *, per_image: bool = True) -> None:
+        super().__init__()
+        self.per_image = per_image
+        self.add_state("dice_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("defined", "undefined", "intersection", "predicted", "reference"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, masks: Tensor) -> None:
+        """Add a batch of hard masks (B, 1, H, W) and their reference masks."""
+        counts = overlap_counts(prediction, masks)
+        values = _dice(counts).double()
+        self.dice_sum += values.nansum()
+        self.undefined += values.isnan().sum()
+        self.defined += values.isfinite().sum()
+        self.intersection += counts.intersection.sum()
+        self.predicted += counts.predicted.sum()
+        self.reference += counts.reference.sum()
+
+    def compute(self) -> Tensor:
+        """Return the mean per-image or the pooled Dice, scalar float32; NaN if no image defines it."""
+        if self.per_image:
+            return (self.dice_sum / self.defined).float()
+        return _dice(OverlapCounts(self.intersection, self.predicted, self.reference))
+
+
+def _hard(prediction: Tensor) -> Tensor:
+    """Return the prediction as bool; probabilities are refused, for a silent threshold would hide a mistake."""
+    hard = prediction > 0.5
+    if prediction.dtype != torch.bool and bool((prediction != hard).any()):
+        raise ShapeError(
+            "prediction holds values other than 0 and 1, expected a hard mask; pass e.g. belief.probability > 0.5"
+        )
+    return hard
+
+
+def _pooled(counts: OverlapCounts) -> OverlapCounts:
+    return OverlapCounts(counts.intersection.sum(), counts.predicted.sum(), counts.reference.sum())
+
+
+def _dice(counts: OverlapCounts) -> Tensor:
+    return 2 * counts.intersection / (counts.predicted + counts.reference)
+
+
+def _iou(counts: OverlapCounts) -> Tensor:
+    return counts.intersection / (counts.predicted + counts.reference - counts.intersection)

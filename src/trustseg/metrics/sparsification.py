@@ -1,0 +1,108 @@
+"""Sparsification: how fast the error falls when the least sure items are removed, against an oracle that knows it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trustseg.metrics.selective import Blocks, checked_ranking, error_of_kept, kept_grid, rank_scores, tie_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class SparsificationCurve:
+    """Mean error of the rest over the mean error of all, against the share removed; each (K,) float64.
+
+    Attributes:
+        removed: share of least sure items removed, rising from 0.
+        model: removed by uncertainty. The mean of ``model - oracle`` over every item count is AUSE.
+        oracle: removed by the error itself.
+        random: removed in random order, 1 everywhere.
+    """
+
+    removed: Tensor
+    model: Tensor
+    oracle: Tensor
+    random: Tensor
+
+
+def ause(uncertainty: Tensor, error: Tensor) -> Tensor:
+    """Return the area between the sparsification curves of the uncertainty and of the oracle.
+
+    AUSE = (AURC - AURC of the oracle) / mean error, exactly; ties are averaged. It falls when the error rate rises,
+    so compare clean with attacked images by ``nause``.
+
+    Args:
+        uncertainty: any shape, any real type, higher = less sure; may be infinite.
+        error: same shape, finite and >= 0; wrong pixels as bool, squared errors, 1 - Dice of images ...
+
+    Returns:
+        Scalar float64, 0 for the oracle; NaN without any error or item.
+
+    Raises:
+        ShapeError: if the shapes differ, the uncertainty is NaN, or an error is NaN, infinite or negative.
+
+    Example:
+        >>> ause(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 0.0]))
+        tensor(0.3333, dtype=torch.float64)
+
+    Reference:
+        Ilg et al., "Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow", ECCV 2018,
+        arXiv:1802.07095, section 4. Deviation: ties averaged, a plain mean over every item count.
+    """
+    return rank_scores(uncertainty, error).ause
+
+
+def nause(uncertainty: Tensor, error: Tensor) -> Tensor:
+    """Return AUSE over the AUSE of a random ranking: 0 for the oracle, 1 for chance, above 1 worse than chance.
+
+    Args:
+        uncertainty: as in ``ause``.
+        error: as in ``ause``.
+
+    Returns:
+        Scalar float64; NaN when all errors are equal, for then every ranking is as good.
+
+    Raises:
+        ShapeError: as ``ause``.
+
+    Example:
+        >>> nause(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.0, 1.0, 0.0]))
+        tensor(1., dtype=torch.float64)
+    """
+    return rank_scores(uncertainty, error).nause
+
+
+def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> SparsificationCurve:
+    """Return the sparsification curves of the uncertainty, the oracle and a random order.
+
+    Args:
+        uncertainty: as in ``ause``.
+        error: as in ``ause``.
+        points: number of points, >= 1; None gives one per item. Nothing removed is always the first point.
+
+    Returns:
+        Curves that start at 1; all but ``removed`` are NaN without any error.
+
+    Raises:
+        ShapeError: as ``ause``, or if ``points`` is below 1.
+
+    Example:
+        >>> sparsification_curve(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0])).model
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    uncertainty, error = checked_ranking(uncertainty, error)
+    return sparsification_from_blocks(tie_blocks(uncertainty, error), tie_blocks(error, error), points=points)
+
+
+def sparsification_from_blocks(blocks: Blocks, oracle: Blocks, *, points: int | None = None) -> SparsificationCurve:
+    """Return the sparsification curves from tie blocks (K,) and those of the oracle (L,), see ``selective``."""
+    count = blocks.counts.sum()
+    kept = kept_grid(int(count), points).to(count.device).flip(0)
+    mean_error = blocks.error_sums.sum() / count
+    model = error_of_kept(blocks, kept) / kept / mean_error
+    return SparsificationCurve(
+        removed=1 - kept / count,
+        model=model,
+        oracle=error_of_kept(oracle, kept) / kept / mean_error,
+        random=torch.where(torch.isnan(model), torch.nan, torch.ones_like(model)),
+    )

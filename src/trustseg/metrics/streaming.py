@@ -1,0 +1,168 @@
+"""AUSE and AURC of all pixels of a dataset, streamed: no pixel is kept, processes merge by adding."""
+
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from trustseg.errors import ShapeError, unknown_name
+from trustseg.metrics.histograms import BINS, UNIT, accumulate, scores_from_histogram
+from trustseg.metrics.selective import RankScores
+
+PixelError = Literal["wrong", "brier"]
+
+_PIXEL_ERRORS: Final = ("wrong", "brier")
+
+
+class AUSE(Metric):
+    """Area between the sparsification curves of the uncertainty and of the oracle, over every pixel seen.
+
+    Equals ``ause`` (or ``nause``) of all pixels at once to about 1e-6 from a million pixels on, and to the bit whatever
+    the batches and their order: scores are binned, see ``histograms``.
+
+    Args:
+        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+        normalized: divide by the AUSE of a random ranking (nAUSE), which makes error rates comparable.
+
+    Raises:
+        UnknownNameError: if ``error`` is neither.
+
+    Example:
+        >>> metric = AUSE()
+        >>> uncertainty, probability = torch.tensor([0.1, 0.2, 0.4]), torch.tensor([0.1, 0.8, 0.6])
+        >>> metric.update(uncertainty, probability, torch.tensor([1.0, 1.0, 1.0]))
+        >>> metric.compute()
+        tensor(1.5000, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+    error_units: Tensor
+    oracle_counts: Tensor
+    oracle_units: Tensor
+
+    def __init__(self, *, error: PixelError = "wrong", normalized: bool = False) -> None:
+        super().__init__()
+        self.error = error
+        self.normalized = normalized
+        _add_states(self, error)
+
+    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        _update(self, self.error, uncertainty, probability, masks)
+
+    def compute(self) -> Tensor:
+        """Return AUSE or nAUSE, scalar float64; NaN without any error (nAUSE: when all errors are equal)."""
+        scores = _scores(self, self.error)
+        return scores.nause if self.normalized else scores.ause
+
+
+class AURC(Metric):
+    """Area under the risk-coverage curve over every pixel seen, in units of the error.
+
+    Equals ``aurc`` (or ``augrc``) of all pixels at once to about 1e-6 from a million pixels on, and to the bit whatever
+    the batches and their order: scores are binned, see ``histograms``.
+
+    Args:
+        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+        generalized: give AUGRC instead, the mean undetected error over all coverages.
+
+    Raises:
+        UnknownNameError: if ``error`` is neither.
+
+    Example:
+        >>> metric = AURC()
+        >>> uncertainty, probability = torch.tensor([0.1, 0.2, 0.4]), torch.tensor([0.1, 0.8, 0.6])
+        >>> metric.update(uncertainty, probability, torch.tensor([1.0, 1.0, 1.0]))
+        >>> metric.compute()
+        tensor(0.6111, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+    error_units: Tensor
+    oracle_counts: Tensor
+    oracle_units: Tensor
+
+    def __init__(self, *, error: PixelError = "wrong", generalized: bool = False) -> None:
+        super().__init__()
+        self.error = error
+        self.generalized = generalized
+        _add_states(self, error)
+
+    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        _update(self, self.error, uncertainty, probability, masks)
+
+    def compute(self) -> Tensor:
+        """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
+        scores = _scores(self, self.error)
+        return scores.augrc if self.generalized else scores.aurc
+
+
+def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
+    """Return the error of each pixel.
+
+    Args:
+        probability: infection probability p, any shape, in [0, 1].
+        masks: reference masks y of the same shape, in {0, 1}.
+        error: ``"wrong"`` for [p > 1/2] != y, or ``"brier"`` for (p - y)^2.
+
+    Returns:
+        Same shape; bool for ``"wrong"``, at least float32 in [0, 1] for ``"brier"``.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        UnknownNameError: if ``error`` is neither.
+
+    Example:
+        >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))
+        tensor([False,  True, False])
+    """
+    if probability.shape != masks.shape:
+        raise ShapeError(
+            f"probability is {tuple(probability.shape)} and masks {tuple(masks.shape)}, expected equal shapes; "
+            "resize the prediction to the mask"
+        )
+    if error == "wrong":
+        return (probability > 0.5) != (masks > 0.5)
+    if error == "brier":
+        promoted = torch.promote_types(probability.dtype, torch.float32)
+        return (probability.to(promoted) - masks.to(promoted)).square()
+    raise unknown_name("pixel error", error, _PIXEL_ERRORS)
+
+
+def _add_states(metric: Metric, error: str) -> None:
+    """Add two fine histograms of int64, and those of the oracle where the error is not 0 or 1."""
+    if error not in _PIXEL_ERRORS:
+        raise unknown_name("pixel error", error, _PIXEL_ERRORS)
+    names = (
+        ("counts", "error_units") if error == "wrong" else ("counts", "error_units", "oracle_counts", "oracle_units")
+    )
+    for name in names:
+        metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+
+
+def _update(metric: AUSE | AURC, error: PixelError, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+    """Add the pixels to the histograms of the metric."""
+    errors = pixel_error(probability, masks, error=error)
+    counts, units = accumulate(uncertainty, errors)
+    metric.counts += counts
+    metric.error_units += units
+    if error == "brier":
+        counts, units = accumulate(errors, errors)
+        metric.oracle_counts += counts
+        metric.oracle_units += units
+
+
+def _scores(metric: AUSE | AURC, error: PixelError) -> RankScores:
+    """Return the scores of the histograms of the metric."""
+    oracle = None if error == "wrong" else (metric.oracle_counts, metric.oracle_units.double() / UNIT)
+    return scores_from_histogram(metric.counts, metric.error_units.double() / UNIT, oracle=oracle)

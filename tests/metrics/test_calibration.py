@@ -1,0 +1,161 @@
+"""Calibration against loops, golden numbers and closed forms; bands, regions and merging."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.oracles import adaptive_calibration_by_copies, band_by_loop, calibration_by_loop
+from tests.vectors import load_vectors
+
+from trustseg.errors import ShapeError
+from trustseg.metrics import (
+    CalibrationError,
+    adaptive_calibration_error,
+    boundary_band,
+    brier,
+    calibration_counts,
+    calibration_error_from_counts,
+    expected_calibration_error,
+    maximum_calibration_error_from_counts,
+    negative_log_likelihood,
+    top_label_calibration_error,
+)
+
+# p, y, bins, (ECE, MCE, top label, adaptive, Brier): no ties; only 0, 1 and two neighbours; many ties
+GOLDEN = [
+    ([0.93, 0.81, 0.62, 0.44, 0.31, 0.12, 0.56, 0.02], [1, 1, 0, 1, 0, 0, 1, 0], 10,
+     (0.29125, 0.62, 0.10375, 0.22225, 0.1304375)),
+    ([0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.97, 0.03], [0, 1, 1, 0, 1, 0, 1, 0], 10,
+     (0.2425, 0.2425, 0.2425, 0.2545, 0.250225)),
+    ([0.21] * 6 + [0.43] * 5 + [0.77] * 4, [0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 1], 4,
+     (0.06466666666666666, 0.12333333333333334, 0.06466666666666666, 0.058666666666666666, 0.22538)),
+]  # fmt: skip
+
+
+def _row(values: object) -> torch.Tensor:
+    return torch.tensor([values], dtype=torch.float64)
+
+
+def _all(p: list[float], y: list[float], bins: int) -> tuple[float, ...]:
+    probability, masks = _row(p), _row(y)
+    return (
+        float(expected_calibration_error(probability, masks, bins=bins)),
+        float(maximum_calibration_error_from_counts(calibration_counts(probability, masks, bins=bins))),
+        float(top_label_calibration_error(probability, masks, bins=bins)),
+        float(adaptive_calibration_error(probability, masks, bins=bins)),
+        float(brier(probability, masks)),
+    )
+
+
+@pytest.mark.parametrize(("p", "y", "bins", "expected"), GOLDEN)
+def test_golden_cases(p: list[float], y: list[float], bins: int, expected: tuple[float, ...]) -> None:
+    assert _all(p, y, bins) == pytest.approx(expected, rel=1e-12)
+
+
+def test_golden_files() -> None:
+    for case in load_vectors("selective")["calibration"]["cases"]:
+        wanted = [case["expect"][name] for name in ("ece", "mce", "ece_top_label", "ece_adaptive", "brier")]
+        assert _all(case["p"], case["y"], case["bins"]) == pytest.approx(wanted, rel=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.2, 1 / 3, 0.5, 0.7, 0.99, 1.0]), st.integers(0, 1)), min_size=1),
+    st.integers(1, 12),
+)
+def test_loops(items: list[tuple[float, int]], bins: int) -> None:
+    p, y = zip(*items, strict=True)
+    ece, mce, _, adaptive, _ = _all(list(p), list(y), bins)
+    assert (ece, mce) == pytest.approx(calibration_by_loop(p, y, bins), abs=1e-12)
+    assert adaptive == pytest.approx(adaptive_calibration_by_copies(p, y, bins), abs=1e-12)
+
+
+def test_probabilities_on_an_edge_belong_to_the_upper_bin() -> None:
+    for dtype in (torch.float32, torch.float64):
+        p = torch.tensor([[i / 10 for i in range(11)]], dtype=dtype)
+        pixels = calibration_counts(p, torch.zeros_like(p), bins=10)[0, :, 0]
+        assert pixels.tolist() == [1.0] * 9 + [2.0]
+
+
+def test_perfect_hopeless_and_nothing() -> None:
+    masks = torch.tensor([[0.0, 1.0, 1.0]])
+    for function in (expected_calibration_error, top_label_calibration_error, adaptive_calibration_error):
+        assert float(function(masks, masks, bins=3)) == 0.0
+        assert float(function(masks, 1 - masks, bins=3)) == 1.0
+        assert math.isnan(float(function(masks, masks, region=torch.zeros(1, 3, dtype=torch.bool))))
+    assert math.isnan(float(maximum_calibration_error_from_counts(torch.zeros(4, 3))))
+
+
+def test_counts_merge_and_batch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(4, 1, 9, 7, generator=generator)
+    y = (torch.rand(p.shape, generator=generator) < p**2).float()
+    counts = calibration_counts(p, y, bins=6)
+    assert counts.shape == (4, 6, 3)
+    assert counts[..., 0].sum(1).tolist() == [63.0] * 4
+    for i in range(4):
+        torch.testing.assert_close(calibration_counts(p[i : i + 1], y[i : i + 1], bins=6)[0], counts[i])
+        own = expected_calibration_error(p[i : i + 1], y[i : i + 1], bins=6)
+        torch.testing.assert_close(calibration_error_from_counts(counts)[i], own)
+    metric = CalibrationError(bins=6)
+    for part in ([2, 0], [3], [1]):
+        metric.update(p[part], y[part])
+    torch.testing.assert_close(metric.compute(), expected_calibration_error(p, y, bins=6))
+
+
+def test_region_counts_only_its_pixels() -> None:
+    generator = torch.Generator().manual_seed(1)
+    p, y = torch.rand(2, 1, 8, 8, generator=generator), (torch.rand(2, 1, 8, 8, generator=generator) > 0.5).float()
+    region = torch.rand(p.shape, generator=generator) > 0.4
+    for function in (expected_calibration_error, top_label_calibration_error, adaptive_calibration_error):
+        torch.testing.assert_close(function(p, y, region=region), function(p[region][None], y[region][None]))
+    metric = CalibrationError()
+    metric.update(p, y, region)
+    torch.testing.assert_close(metric.compute(), expected_calibration_error(p, y, region=region))
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 5])
+def test_boundary_band_against_a_loop(width: int) -> None:
+    masks = (torch.rand(3, 1, 7, 10, generator=torch.Generator().manual_seed(2)) > 0.9).float()
+    masks[1] = 0.0
+    masks[2] = 1.0
+    masks[2, 0, 0, 0] = 0.0
+    wanted = [[band_by_loop(mask[0].int().tolist(), width)] for mask in masks]
+    assert boundary_band(masks, width=width).tolist() == wanted
+    assert not bool(boundary_band(torch.ones(1, 1, 3, 3), width=width).any())
+
+
+def test_likelihood_is_finite_where_the_probability_rounds() -> None:
+    log_odds = torch.tensor([[0.0, 3.0, -3.0], [200.0, -200.0, 200.0]])
+    masks = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    p = torch.sigmoid(log_odds[0].double())
+    torch.testing.assert_close(
+        negative_log_likelihood(log_odds, masks),
+        torch.stack([-p.log().mean(), torch.tensor(400 / 3, dtype=torch.float64)]),
+    )
+
+
+def test_brier_is_one_number_an_image() -> None:
+    p, y = torch.tensor([[1.0, 0.5], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert brier(p, y).tolist() == [0.125, 0.5]
+
+
+def test_bad_input_gets_its_sentence() -> None:
+    p = torch.tensor([[0.5]])
+    for bad in (1.5, -0.1, math.nan):
+        with pytest.raises(ShapeError, match="not logits"):
+            expected_calibration_error(torch.tensor([[bad]]), p)
+    with pytest.raises(ShapeError, match="resize the prediction"):
+        brier(p, torch.zeros(1, 2))
+    with pytest.raises(ShapeError, match="expected at least 1"):
+        CalibrationError(bins=0)
+    with pytest.raises(ShapeError, match=r"torch\.bool"):
+        calibration_counts(p, p, region=p)
+    with pytest.raises(ShapeError, match="log_odds hold NaN"):
+        negative_log_likelihood(torch.tensor([[math.nan]]), p)
+    with pytest.raises(ShapeError, match="width is -1"):
+        boundary_band(torch.zeros(1, 1, 2, 2), width=-1)
+    with pytest.raises(ShapeError, match="missing dimension"):
+        boundary_band(torch.zeros(2, 2))

@@ -1,0 +1,215 @@
+"""The patient bootstrap against enumeration, closed forms and SciPy; pairing, undefined values, histograms."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from trustseg.errors import ShapeError
+from trustseg.study.statistics import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_rows,
+    bootstrap_statistic,
+    draw_patients,
+    paired_summary,
+    spearman,
+)
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def cohort() -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
+    """Patients with 1 to 4 images each, and two values an image that share the patient's level."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat([f"sub-{i:02d}" for i in range(40)], rng.integers(1, 5, 40))
+    level = dict(zip(np.unique(patients), rng.normal(size=40), strict=True))
+    first = np.array([level[name] for name in patients]) + 0.3 * rng.normal(size=len(patients))
+    return patients, first, first + 0.5 + 0.1 * rng.normal(size=len(patients))
+
+
+def test_draws_depend_on_patients_and_seed_only() -> None:
+    names, times = draw_patients(["b", "a", "b", "c"], draws=500, seed=1)
+    again, same = draw_patients(["c", "a", "a", "b", "b", "b"], draws=500, seed=1)
+    assert names.tolist() == again.tolist() == ["a", "b", "c"]
+    assert np.array_equal(times, same)
+    assert not np.array_equal(times, draw_patients(["a", "b", "c"], draws=500, seed=2)[1])
+    assert times.shape == (500, 3)
+    assert (times.sum(axis=1) == 3).all()
+    # each patient comes a Binomial(3, 1/3) number of times
+    assert np.bincount(times[:, 0], minlength=4)[:4] / 500 == pytest.approx(
+        stats.binom.pmf(range(4), 3, 1 / 3), abs=0.07
+    )
+
+
+def test_mean_takes_all_images_of_a_drawn_patient() -> None:
+    # Two patients: the mean of a draw is one of three numbers, with chances 1/4, 1/2, 1/4.
+    got = bootstrap_mean([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"])
+    assert (got.value, got.low, got.high) == (0.25, 0.0, 1.0)
+    assert (got.count, got.patients, got.undefined, got.undefined_draws) == (4, 2, 0, 0)
+    assert got.few_patients
+
+
+def test_mean_against_every_possible_draw() -> None:
+    values, patients = np.array([0.1, 0.9, 0.4, 0.2, 0.7]), np.array([3, 3, 1, 2, 2])
+    rows = {name: np.flatnonzero(patients == name) for name in (1, 2, 3)}
+    every = [values[np.concatenate([rows[name] for name in draw])].mean() for draw in product((1, 2, 3), repeat=3)]
+    got = bootstrap_mean(values, patients, draws=20_000)
+    low, high = np.quantile(every, (0.025, 0.975), method="inverted_cdf")
+    assert (got.low, got.high) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_many_single_images_give_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(size=2000)
+    got = bootstrap_mean(values, np.arange(2000))
+    half = 1.96 * values.std() / math.sqrt(2000)
+    assert (got.low, got.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
+    assert not got.few_patients
+
+
+def test_clusters_widen_the_interval(cohort: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]) -> None:
+    patients, first, _ = cohort
+    by_patient, by_image = bootstrap_mean(first, patients), bootstrap_mean(first, np.arange(len(first)))
+    assert by_patient.high - by_patient.low > 1.2 * (by_image.high - by_image.low)
+
+
+def test_differences_are_paired(cohort: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]) -> None:
+    patients, first, second = cohort
+    got, alone = bootstrap_difference(second, first, patients), bootstrap_mean(first, patients)
+    assert got.value == pytest.approx(np.mean(second - first))
+    assert got.high - got.low < 0.2 * (alone.high - alone.low)
+    assert bootstrap_difference(first, second, patients).low == pytest.approx(-got.high)
+
+
+def test_every_bootstrap_agrees_on_the_mean(
+    cohort: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    patients, first, _ = cohort
+    table = np.stack([first - first.min(), np.ones_like(first)], axis=1)
+    wanted = bootstrap_mean(first - first.min(), patients, seed=3)
+    for got in (
+        bootstrap_statistic(lambda rows: float(table[rows, 0].mean()), patients, seed=3),
+        bootstrap_ratio(table[:, 0], table[:, 1], patients, seed=3),
+        bootstrap_rows(table, patients, lambda sums: sums[:, 0] / sums[:, 1], seed=3),
+    ):
+        assert (got.value, got.low, got.high) == pytest.approx((wanted.value, wanted.low, wanted.high), rel=1e-12)
+        assert (got.count, got.patients) == (wanted.count, 40)
+
+
+def test_undefined_values_are_left_out_and_counted() -> None:
+    patients = [f"p{i}" for i in range(30)]
+    values = [NAN, NAN] + [0.5] * 28
+    got = bootstrap_mean(values, patients)
+    assert (got.value, got.low, got.count, got.patients, got.undefined) == (0.5, 0.5, 28, 28, 2)
+    pair = bootstrap_difference(values, [0.25] * 29 + [NAN], patients)
+    assert (pair.value, pair.count, pair.undefined) == (0.25, 27, 3)
+
+
+def test_too_many_undefined_draws_leave_no_interval() -> None:
+    rare = bootstrap_mean([1.0, NAN, NAN], ["a", "b", "c"])  # (2/3)^3 of the draws lack "a"
+    assert rare.undefined_draws / 2000 == pytest.approx(8 / 27, abs=0.05)
+    assert rare.value == 1.0
+    assert math.isnan(rare.low)
+    assert math.isnan(rare.high)
+    assert f"{rare}" == "1.000 [no interval]"
+    never = bootstrap_mean([NAN, NAN], ["a", "b"])
+    assert (never.count, never.patients, never.undefined, never.undefined_draws) == (0, 0, 2, 2000)
+    assert never.text() == "undefined"
+
+
+def test_a_few_undefined_draws_are_tolerated() -> None:
+    values = np.array([1.0, 1.0, 1.0, NAN])  # (1/4)^4 of the draws hold nothing defined
+    got = bootstrap_mean(values, [1, 2, 3, 4])
+    assert 0 < got.undefined_draws < 100
+    assert (got.low, got.high) == (1.0, 1.0)
+
+
+def test_ratio_without_foreground_is_undefined() -> None:
+    assert bootstrap_ratio([0, 0], [0, 0], ["a", "b"]).text() == "undefined"
+    assert bootstrap_ratio([8, 0], [10, 2], ["a", "a"]).value == pytest.approx(2 / 3)
+
+
+def test_rows_in_chunks_equal_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    table, patients = rng.integers(0, 5, (50, 30)), rng.integers(0, 22, 50)
+    table[:, 7] = 0
+    calls: list[int] = []
+
+    def statistic(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        calls.append(len(sums))
+        return np.asarray((sums * np.arange(30)).sum(axis=1) / sums.sum(axis=1), dtype=np.float64)
+
+    once = bootstrap_rows(table, patients, statistic)
+    monkeypatch.setattr("trustseg.study.statistics._CHUNK_BYTES", 8 * 30 * 64)
+    chunked = bootstrap_rows(table, patients, statistic)
+    assert (once.low, once.high) == pytest.approx((chunked.low, chunked.high), rel=1e-12)
+    assert calls == [2000, 1, *[64] * 31, 16, 1]
+
+
+def test_paired_summary_by_hand() -> None:
+    patients = [f"p{i}" for i in range(4)]
+    got = paired_summary([0.5, 0.5, 0.5, NAN], [0.25, 0.25, 0.75, 0.0], patients)
+    assert got.change.value == pytest.approx(-0.25 / 3)
+    assert got.share_lower.value == pytest.approx(2 / 3)
+    assert (got.change.count, got.change.undefined, got.share_lower.undefined) == (3, 1, 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=30))
+def test_spearman_against_scipy(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=np.float64).T
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert math.isnan(spearman(x, y))
+    else:
+        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+
+
+def test_partial_spearman_against_residuals() -> None:
+    rng = np.random.default_rng(4)
+    area = rng.random(300)
+    x, y = area + 0.3 * rng.random(300), area + 0.3 * rng.random(300)
+    ranks = [stats.rankdata(column) for column in (x, y, area)]
+    left = [ranks[i] - np.polyval(np.polyfit(ranks[2], ranks[i], 1), ranks[2]) for i in range(2)]
+    assert spearman(x, y) > 0.8
+    assert spearman(x, y, given=area) == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-12)
+    assert math.isnan(spearman(x, y, given=2 * x))
+
+
+def test_spearman_leaves_nan_rows_out() -> None:
+    assert spearman([1, 2, NAN, 3], [3, 2, 0, 1]) == pytest.approx(-1.0)
+    assert math.isnan(spearman([1.0], [1.0]))
+
+
+def test_rank_correlation_with_interval(
+    cohort: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]],
+) -> None:
+    patients, first, second = cohort
+    got = bootstrap_statistic(lambda rows: spearman(first[rows], second[rows]), patients, draws=200)
+    assert 0.9 < got.low < got.value < got.high < 1.0
+
+
+def test_text_of_an_interval() -> None:
+    interval = Interval(0.61234, 0.5441, 0.6709, count=80, patients=40)
+    assert interval.text() == f"{interval}" == "0.612 [0.544, 0.671]"
+    assert interval.text(1) == "0.6 [0.5, 0.7]"
+    assert f"{interval:.1%}" == "61.2% [54.4%, 67.1%]"
+    assert not interval.few_patients
+
+
+def test_bad_input_gets_its_sentence() -> None:
+    with pytest.raises(ShapeError, match="at least one row"):
+        bootstrap_mean([], [])
+    with pytest.raises(ShapeError, match="align the rows"):
+        bootstrap_difference([1.0, 2.0], [1.0], ["a", "b"])
+    with pytest.raises(ShapeError, match="draws is 0"):
+        draw_patients(["a"], draws=0)
+    with pytest.raises(ShapeError, match=r"expected \(2, K\)"):
+        bootstrap_rows(np.ones((3, 4)), ["a", "b"], lambda sums: sums[:, 0])
