@@ -41,7 +41,7 @@ def demo(
 
 
 def doctor() -> None:
-    """Tell what is installed, what is missing and what to do about it. Holds no names and no paths: fit for an issue."""
+    """Tell what is installed, what is missing and what to do about it, without names or paths: fit for an issue."""
     from rich.console import Console
     from rich.table import Table
 

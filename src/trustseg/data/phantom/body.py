@@ -95,7 +95,7 @@ def lung_borders(body: Body, y: Array, left: Array | float) -> tuple[Array, Arra
     t = np.clip((body.widest - y) / (body.widest - body.apex), 0, 1)
     half = right_width + (left_width - right_width) * left
     lateral = half * (np.sqrt(np.maximum(1 - t * t * np.sqrt(t), 0)) + 0.12 * np.maximum(y - body.widest, 0))
-    medial = body.mediastinum + 0.22 * np.exp(np.minimum((body.apex - y) * 9, 3)) + 0.0 * lateral
+    medial = body.mediastinum + 0.22 * np.exp(np.minimum((body.apex - y) * 9, 3))
     return medial, lateral
 
 
@@ -104,7 +104,8 @@ def diaphragm(body: Body, across: Array, left: Array | float) -> Array:
     right, other = body.domes
     dome = right + (other - right) * left
     side = np.maximum(across - 0.42, 0)
-    return dome + 0.8 * np.square(across - 0.38) + 2.0 * side * side * side * (1 + side)
+    height: Array = dome + 0.8 * np.square(across - 0.38) + 2.0 * side * side * side * (1 + side)
+    return height
 
 
 def _heart(body: Body, x: Array, y: Array, enlarged: float) -> Array:
@@ -131,7 +132,8 @@ def _ribs(body: Body, across: Array, y: Array, lateral: Array) -> Array:
     anterior = _bands((y - drop * (0.55 - 1.2 * run)) / (1.12 * body.spacing) + 1.7 * body.rib_phase, 0.25)
     inside = ramp(1 - across / outer, 0.03) * ramp(y - body.apex + 0.04, 0.05)
     front = ramp(u - 0.5, 0.2) * 0.4
-    return inside * (posterior * ramp(across - 0.1, 0.05) + anterior * front) * (1 + 0.3 * run * run)
+    thickness: Array = inside * (posterior * ramp(across - 0.1, 0.05) + anterior * front) * (1 + 0.3 * run * run)
+    return thickness
 
 
 def _bands(phase: Array, half_width: float) -> Array:
@@ -151,28 +153,32 @@ def _shoulder_girdle(body: Body, across: Array, y: Array, overlap: float) -> Arr
     dx, dy = across - 0.86 + overlap, y + 0.42
     blade = ramp(1 - np.square((dx + 0.35 * dy) / 0.17) - np.square(dy / 0.36), 0.12)
     head = chord(np.square((across - 1.08) / 0.16) + np.square((y + 0.6) / 0.18))
-    return 0.2 * clavicle + 0.08 * blade + 0.22 * head
+    attenuation: Array = 0.2 * clavicle + 0.08 * blade + 0.22 * head
+    return attenuation
 
 
 def _spine(body: Body, x: Array, y: Array) -> Array:
-    """Return the attenuation of the vertebral column: a band with darker discs, pedicles not resolved."""
+    """Return the attenuation of the vertebral column, less the air of the trachea before it (hence partly negative)."""
     offset = x - body.scoliosis * np.sin(3 * y)
     phase = y / 0.125
-    disc = 0.5 - 0.5 * np.cos(np.float32(2 * np.pi) * phase)
+    disc = 0.5 - 0.5 * np.cos(2 * math.pi * phase)
     column = ramp(0.09 - np.abs(offset), 0.06)
     process = np.exp(-np.square(offset / 0.025) - np.square((phase - np.rint(phase)) / 0.25))
-    return column * (0.07 + 0.06 * disc) + 0.05 * process
+    trachea = ramp(0.045 - np.abs(x + 0.01), 0.03) * ramp(-0.28 - y, 0.1)
+    attenuation: Array = column * (0.07 + 0.06 * disc) + 0.05 * process - 0.2 * trachea
+    return attenuation
 
 
 def _outline(body: Body, across: Array, y: Array) -> Array:
-    """Return the thickness of the body without its lungs: 0 in the air beside neck and flanks, about 1 in the middle."""
+    """Return the thickness of the body without its lungs: 0 in the air beside it, about 1 in the middle."""
     flank = 0.98 + 0.3 * body.build + 0.08 * np.maximum(y, 0) + 0.8 * ramp(-0.25 - y, 0.3)
-    shoulder = -1.06 + 0.1 * body.build * -1 + 0.55 * np.maximum(across - 0.25, 0)
+    shoulder = -1.06 - 0.1 * body.build + 0.55 * np.maximum(across - 0.25, 0)
     above = np.maximum(y - shoulder, 0)
     neck = chord(np.square(across / (0.3 + 0.1 * body.build)))
     top = np.maximum(np.sqrt(np.minimum(above * 1.6, 1)), 0.8 * neck)
     side = np.sqrt(chord(np.square(across / flank)))
-    return side * top * (0.93 + 0.2 * ramp(y - 0.45, 0.5) + 0.08 * body.build)
+    thickness: Array = side * top * (0.93 + 0.2 * ramp(y - 0.45, 0.5) + 0.08 * body.build)
+    return thickness
 
 
 def _gas(body: Body, x: Array, y: Array, left_dome: float) -> Array:
@@ -181,7 +187,8 @@ def _gas(body: Body, x: Array, y: Array, left_dome: float) -> Array:
     cy = left_dome + 0.12 + radius
     bubble = chord(np.square((x - centre) / (1.5 * radius)) + np.square((y - cy) / radius))
     loop = chord(np.square((x - centre - 0.2) / radius) + np.square((y - cy - 0.1) / (0.7 * radius)))
-    return amount * np.maximum(bubble * ramp(cy + 0.5 * radius - y, 0.03), 0.7 * loop)
+    depth: Array = amount * np.maximum(bubble * ramp(cy + 0.5 * radius - y, 0.03), 0.7 * loop)
+    return depth
 
 
 def _bent(body: Body, x: Array, y: Array) -> tuple[Array, Array]:
@@ -209,33 +216,31 @@ def build_anatomy(body: Body, x: Array, y: Array, *, breath: float, enlarged: fl
         The maps of tissue, bones and lung depth, with the warped coordinates they were evaluated at.
     """
     x, y = _bent(body, x, y)
-    marrow = upsample(body.marrow, x.shape[0])
     across, left = np.abs(x), (x > 0).astype(np.float32)
     medial, lateral = lung_borders(body, y, left)
     floor = diaphragm(body, across, left) + breath
-    inside = ramp(across - medial, 0.08) * ramp(floor - y, 0.022)
-    thorax = np.sqrt(chord(np.square(across / np.maximum(lateral, 0.01))))
-    depth = inside * thorax * np.sqrt(np.clip((y - body.apex) * 1.8, 0, 1))
     heart = _heart(body, x, y, enlarged)
+    beside, above = ramp(across - medial, 0.08), ramp(floor - y, 0.022)
+    thorax = np.sqrt(chord(np.square(across / np.maximum(lateral, 0.01)))) * beside
+    depth = thorax * above * np.sqrt(np.clip((y - body.apex) * 1.8, 0, 1))
     depth = depth * (1 - 0.9 * heart) * (1 - 0.3 * ramp(y - floor + 0.15, 0.15))
-    behind = 0.14 * ramp(floor + 0.2 - y, 0.2) * ramp(y - floor, 0.05) * thorax * ramp(across - 0.1, 0.05)
+    recess = 0.14 * thorax * (1 - above) * ramp(floor + 0.2 - y, 0.2)
+
     outline = _outline(body, across, y)
-    trachea = ramp(0.045 - np.abs(x + 0.01), 0.03) * ramp(-0.28 - y, 0.1)
-    tissue = outline * (1 - body.air * depth - behind - 0.2 * trachea) + 0.1 * heart
+    marrow = upsample(body.marrow, x.shape[0])
+    hila = np.exp(-np.square((across - medial - 0.05) / 0.07) - np.square((y - 0.02) / 0.13))
+    tissue = outline * (1 - body.air * depth - recess) + 0.1 * heart + 0.13 * hila * depth
     if body.breast > 0:
         breasts = chord(np.square((across - 0.5) / 0.36) + np.square((y - 0.3) / 0.36)) * ramp(y - 0.2, 0.3)
         tissue = tissue + body.breast * breasts
-    hila = np.exp(-np.square((across - medial - 0.05) / 0.07) - np.square((y - 0.02) / 0.13))
-    tissue = tissue + 0.13 * hila * depth
-    tissue = tissue * (1 + 0.015 * marrow)
     if body.bubble[2] > 0:
         tissue = tissue - 0.5 * _gas(body, x, y, body.domes[1] + breath)
-    wall = ramp(outline - 0.3, 0.3)
-    bones = body.rib_contrast * _ribs(body, across, y, lateral) * ramp(floor + 0.1 - y, 0.3) * (
-        1 - 0.6 * heart
-    ) + _spine(body, x, y)
+    tissue = tissue * (1 + 0.015 * marrow)
+
+    bones = body.rib_contrast * _ribs(body, across, y, lateral) * ramp(floor + 0.1 - y, 0.3) * (1 - 0.6 * heart)
     upper = np.count_nonzero(y.min(axis=1) < 0.05)
     bones[:upper] += _shoulder_girdle(body, across[:upper], y[:upper], overlap)
-    bones *= wall
-    bones = bones * (1 + 0.12 * marrow)
+    middle = across.min(axis=0) < 0.2
+    bones[:, middle] += _spine(body, x[:, middle], y[:, middle])
+    bones = bones * ramp(outline - 0.3, 0.3) * (1 + 0.12 * marrow)
     return Anatomy(tissue, bones, depth, x, y)

@@ -1,7 +1,7 @@
 """Building blocks on a square frame: coordinates, soft steps, smooth random fields and pixels' views of them.
 
-The frame is [-1, 1] x [-1, 1], x to the right and y down, whatever the number of pixels; random fields live on a lattice
-of fixed size that is interpolated to the pixels, so that an image of 128 px and one of 224 px show the same thing.
+The frame is [-1, 1] x [-1, 1], x to the right and y down, whatever the number of pixels; random fields live on a
+lattice of fixed size that is interpolated to the pixels, so that images of 128 px and of 224 px show the same.
 """
 
 from functools import lru_cache
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
-"""A float32 map, usually (size, size)."""
+Array = NDArray[np.floating]
+"""A float32 map, usually (size, size); typed wider because stubs say float64 of float32 times a Python float."""
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
@@ -54,14 +54,15 @@ def _weight_norms(nodes: int, size: int) -> Array:
     weights = np.asarray(
         Image.fromarray(np.eye(nodes, dtype=np.float32)).resize((size, nodes), Image.Resampling.BICUBIC)
     )
-    return np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0)).astype(np.float32)
+    norms: Array = np.sqrt(np.square(weights, dtype=np.float64).sum(axis=0)).astype(np.float32)
+    return norms
 
 
 def gaussian_field(generator: np.random.Generator, nodes: int, size: int) -> Array:
     """Return a smooth Gaussian field whose value at every single pixel is exactly standard normal.
 
-    Interpolated white noise has variance (sum of squared weights), which differs from pixel to pixel; dividing by its root
-    makes each marginal N(0, 1).
+    Interpolated white noise has the sum of squared weights as variance, which differs from pixel to pixel; dividing by
+    its root makes each marginal N(0, 1).
 
     Args:
         generator: source of the ``nodes`` x ``nodes`` lattice.

@@ -1,13 +1,13 @@
 """From attenuation to an 8-bit film: exposure, tone curve, blur, noise, collimation, burnt-in letters."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trustseg.data.phantom.fields import Array, frame, gaussian_field, normals, ramp, upsample
+from trustseg.data.phantom.fields import Array, frame, normals, ramp
 from trustseg.data.phantom.strokes import draw_lines, draw_markers
 
 
@@ -31,12 +31,11 @@ class Exposure:
 
 
 def draw_exposure(generator: np.random.Generator) -> Exposure:
-    """Return a random pose, exposure and tone curve; three films in ten are portable AP ones."""
+    """Return how a patient is usually taken; three in ten lie, and get portable AP films."""
     u, n = generator.uniform, generator.normal
     portable = bool(generator.random() < 0.3)
     shrink = u(0.84, 1.04) if generator.random() < 0.85 else u(1.0, 1.3)
     floor = max(0.0, n(0.03, 0.07))
-    borders = np.where(generator.random(4) < 0.06, u(0.03, 0.2, 4), 0.0)
     return Exposure(
         portable=portable,
         turn=n(0, 0.05 if portable else 0.025),
@@ -47,11 +46,42 @@ def draw_exposure(generator: np.random.Generator) -> Exposure:
         middle=n(0.65, 0.11),
         floor=floor,
         ceiling=min(1.0, u(0.78, 1.06)),
-        gamma=float(np.exp(n(0, 0.15))),
+        gamma=math.exp(n(0, 0.15)),
         blur=u(0.1, 0.7) * (1.4 if portable else 1.0),
-        noise=float(np.exp(min(n(-5.2, 0.45), -4.1))),
-        collimation=tuple(borders.tolist()),
+        noise=math.exp(min(n(-5.2, 0.45), -4.1)),
+        collimation=(0.0, 0.0, 0.0, 0.0),
     )
+
+
+def retake(usual: Exposure, generator: np.random.Generator) -> Exposure:
+    """Return one film of a patient: the usual pose and exposure changed a little, and borders of its own."""
+    n = generator.normal
+    zoom, (x, y) = math.exp(n(0, 0.03)), usual.shift
+    borders = np.where(generator.random(4) < 0.06, generator.uniform(0.03, 0.2, 4), 0.0)
+    left, right, top, bottom = borders.tolist()
+    return replace(
+        usual,
+        portable=usual.portable if generator.random() < 0.85 else not usual.portable,
+        turn=usual.turn + n(0, 0.02),
+        zoom=(usual.zoom[0] * zoom, usual.zoom[1] * zoom),
+        shift=(x + n(0, 0.03), y + n(0, 0.03)),
+        breath=usual.breath + n(0, 0.05),
+        slope=usual.slope * math.exp(n(0, 0.12)),
+        middle=usual.middle + n(0, 0.05),
+        blur=usual.blur * math.exp(n(0, 0.2)),
+        noise=usual.noise * math.exp(n(0, 0.2)),
+        collimation=(left, right, top, bottom),
+    )
+
+
+def opening(exposure: Exposure, size: int) -> Array | float:
+    """Return how open the collimator is at each pixel, (size, size) in [0, 1]; 1.0 where nothing is shut."""
+    if max(exposure.collimation) == 0:
+        return 1.0
+    u, v = frame(size)
+    left, right, top, bottom = exposure.collimation
+    across = ramp(u + 1 - left, 0.02) * ramp(1 - right - u, 0.02)
+    return across * ramp(v + 1 - top, 0.02) * ramp(1 - bottom - v, 0.02)
 
 
 def body_coordinates(exposure: Exposure, size: int) -> tuple[Array, Array]:
@@ -64,7 +94,7 @@ def body_coordinates(exposure: Exposure, size: int) -> tuple[Array, Array]:
 
 
 def project(exposure: Exposure, texture: Array, reach: float, size: int) -> Array:
-    """Return what a frame of ``size`` pixels shows of a texture that covers [-reach, reach] x [-reach, reach] of a body."""
+    """Return what a frame of ``size`` pixels shows of a texture that covers [-reach, reach] of a body both ways."""
     c, s = math.cos(exposure.turn), math.sin(exposure.turn)
     scale = texture.shape[0] / (2 * reach)
     rows = []
@@ -124,10 +154,7 @@ def finish(exposure: Exposure, grey: Array, generator: np.random.Generator) -> N
     grey = _soften(grey, exposure.blur * size / 256)
     grain = normals(generator, size, size) * np.float32(exposure.noise * min(size / 128, 2))
     grey = grey + grain * np.sqrt(np.maximum(grey, 0.05))
-    left, right, top, bottom = exposure.collimation
-    if max(exposure.collimation) > 0:
-        open_field = ramp(u + 1 - left, 0.02) * ramp(1 - right - u, 0.02) * ramp(v + 1 - top, 0.02)
-        grey = grey * open_field * ramp(1 - bottom - v, 0.02)
+    grey = grey * opening(exposure, size)
     if letters:
         cover, ink = letters
         grey = grey * (1 - cover) + ink

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from trustseg.data.phantom.body import Anatomy, Body, build_anatomy, draw_body
 from trustseg.data.phantom.fields import Array, stream
-from trustseg.data.phantom.film import Exposure, body_coordinates, develop, draw_exposure, finish, project
+from trustseg.data.phantom.film import (
+    Exposure,
+    body_coordinates,
+    develop,
+    draw_exposure,
+    finish,
+    opening,
+    project,
+    retake,
+)
 from trustseg.data.phantom.lesions import Disease, ambiguity, draw_disease, lesion_density, read
 from trustseg.data.phantom.strokes import draw_vessels, vessel_tree
 from trustseg.errors import DataError
@@ -44,6 +53,7 @@ class _Patient(NamedTuple):
     body: Body
     disease: Disease
     markings: Array
+    usual: Exposure
 
 
 @lru_cache(maxsize=4)
@@ -54,8 +64,10 @@ def _patient(seed: int, number: int, infected: bool) -> _Patient:
     tree = vessel_tree(generator)
     tree[:, :4] /= _REACH
     markings = body.vessels * draw_vessels(tree, generator)
+    usual = draw_exposure(generator)
+    # The disease comes last, so that the control of a number is the healthy twin of its patient.
     disease = draw_disease(generator, body, empty_share=_HEALTHY if infected else 1.0)
-    return _Patient(body, disease, markings)
+    return _Patient(body, disease, markings, usual)
 
 
 def session_count(seed: int, patient: int) -> int:
@@ -90,9 +102,9 @@ def phantom(seed: int, patient: int, session: int, *, size: int = 128, infected:
     for name, value in (("seed", seed), ("patient", patient), ("session", session)):
         if value < 0:
             raise DataError(f"{name} is {value}, expected a whole number of at least 0; change {name}")
-    body, disease, markings = _patient(seed, patient, infected)
+    body, disease, markings, usual = _patient(seed, patient, infected)
     generator = stream(seed, patient, _FILM, session)
-    exposure = draw_exposure(generator)
+    exposure = retake(usual, generator)
     growth, denser = generator.normal(1, 0.12), math.exp(generator.normal(0, 0.25))
     anatomy = build_anatomy(
         body,
@@ -122,8 +134,9 @@ def check_size(size: int) -> None:
 
 
 def _visible_contrast(exposure: Exposure, anatomy: Anatomy, filled: Array) -> Array:
-    """Return by how many grey levels of 255 the lesions brighten the film, seen against soft tissue alone."""
+    """Return by how many grey levels of 255 the lesions brighten the film over soft tissue alone, where exposed."""
     if not filled.any():
         return filled
     with_lesions = develop(exposure, anatomy.tissue + anatomy.depth * filled)
-    return 255 * (with_lesions - develop(exposure, anatomy.tissue))
+    open_field = opening(exposure, filled.shape[0])
+    return 255 * open_field * (with_lesions - develop(exposure, anatomy.tissue))

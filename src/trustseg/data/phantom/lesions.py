@@ -77,9 +77,9 @@ def _draw_lesion(generator: np.random.Generator, body: Body, side: float, area: 
     left = float(side > 0)
     low = 1 - generator.beta(1.4, 2.6) if generator.random() < 0.8 else generator.uniform(0.1, 0.6)
     outward = generator.beta(2.6, 1.5)
-    bottom = float(diaphragm(body, np.float32(0.5), left)) + 0.05
+    bottom = diaphragm(body, np.array(0.5, np.float32), left).item() + 0.05
     y = body.apex + 0.12 + low * (bottom - body.apex - 0.12)
-    medial, lateral = (float(border) for border in lung_borders(body, np.float32(y), left))
+    medial, lateral = (border.item() for border in lung_borders(body, np.array(y, np.float32), left))
     x = side * (medial + outward * (lateral - medial))
     stretch = math.exp(generator.normal(0.25, 0.3))
     radius = math.sqrt(area / math.pi)
@@ -142,14 +142,15 @@ def ambiguity(visible: Array) -> NDArray[np.uint8]:
         function. The two constants are ours.
     """
     power = np.square(np.square(visible * np.float32(1 / SEEN_GREY)))
-    return np.rint(255 * power / (1 + power)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(255 * power / (1 + power)).astype(np.uint8)
+    return rounded
 
 
 def read(ambiguity_map: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.bool_]:
     """Return the mask that one reader draws: eta > U with U uniform at each pixel and smooth over the image.
 
-    U = Phi(G) with G a Gaussian field of standard normal marginals (a Gaussian copula), partly common to the whole image:
-    P(mask = 1) is eta at every pixel, while neighbours agree, so that contours hang together as a reader's do.
+    U = Phi(G) with G a Gaussian field of standard normal marginals (a Gaussian copula), partly common to the whole
+    image: P(mask = 1) is eta at every pixel, while neighbours agree, so that contours hang together as a reader's do.
 
     Args:
         ambiguity_map: 255 eta, (size, size) uint8.

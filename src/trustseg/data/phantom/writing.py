@@ -70,7 +70,8 @@ def write_phantoms(
         ``path``.
 
     Raises:
-        DataError: if a count, ``size``, ``seed`` or ``jobs`` is out of range, or ``path`` is taken or cannot be written.
+        DataError: if a count, ``size``, ``seed`` or ``jobs`` is out of range, or if ``path`` is taken or cannot be
+            written.
         RunError: if a worker process dies.
     """
     target, counts = Path(path), (train, test, control)
@@ -115,7 +116,7 @@ def _check(target: Path, counts: tuple[int, int, int], *, size: int, seed: int, 
 
 
 def _patients(seed: int, split: int, count: int) -> Iterator[_Patient]:
-    """Yield patients of a split until they have ``count`` images; splits interleave their numbers, so never share one."""
+    """Yield patients of a split until they have ``count`` images; the numbers of splits interleave, none is shared."""
     number = split + 1
     while count > 0:
         images = min(session_count(seed, number), count)
