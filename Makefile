@@ -24,17 +24,17 @@ demo: setup ## generate chest X-rays, train 2 heads x 3 regimes, attack, measure
 	$(BIN)/trustseg demo
 
 test: setup check ## lint, types, import rules and all tests
-	$(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 check: setup ## lint, format, types, import rules, spelling
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests scripts benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell src tests scripts docs README.md CHANGELOG.md Makefile experiments/
+	$(BIN)/codespell src tests scripts benchmarks docs README.md CHANGELOG.md Makefile experiments/
 
 bench: setup ## measure speeds as ratios in one run
-	$(BIN)/python benchmarks/pack_against_png.py
+	$(BIN)/python benchmarks/ratios.py
 
 docs: setup ## make the figures of the docs again
 	$(BIN)/python scripts/phantom_sheet.py
