@@ -133,8 +133,10 @@ class TrainingConfig(_Section):
     augment: bool = Field(True, description="random flips, small rotations, scaling, contrast and brightness")
     validation_every: int = Field(5, ge=1, description="epochs between validations")
     validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
-    monitor: Literal["clean", "robust", "both"] = Field(
-        "both", description="what chooses the best epoch: validation Dice clean, under PGD at full eps, or their mean"
+    monitor: Literal["clean", "robust", "both", "last"] = Field(
+        "both",
+        description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean; "
+        "last: the last epoch, whatever its score",
     )
     patience: int | None = Field(None, ge=1, description="validations without improvement before stopping; null: never")
     seed: int = Field(0, ge=0, description="seed of weights, batches, augmentation and attacks")

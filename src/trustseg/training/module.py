@@ -168,5 +168,6 @@ class SegmentationModule(pl.LightningModule):
             "robust": means["validation_robust_dice"],
             "both": (means["validation_dice"] + means["validation_robust_dice"]) / 2,
         }
-        means["validation_score"] = chosen[self.config.training.monitor]
+        monitor = self.config.training.monitor
+        means["validation_score"] = chosen["both" if monitor == "last" else monitor]
         self.log_dict(means, sync_dist=True, prog_bar=True)

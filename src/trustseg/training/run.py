@@ -81,7 +81,8 @@ def train(
             raise RunError(str(error)) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    state = torch.load(best.best_model_path or last, map_location="cpu", weights_only=True)["state_dict"]
+    kept = last if options.monitor == "last" else best.best_model_path or last
+    state = torch.load(kept, map_location="cpu", weights_only=True)["state_dict"]
     segmenter = module.segmenter.cpu()
     segmenter.load_state_dict({name.removeprefix("segmenter."): value for name, value in state.items()})
     _merge_logs(folder)
