@@ -63,14 +63,12 @@ def draw_vessels(segments: NDArray[np.float64], generator: np.random.Generator) 
         segments: (n, 5) as from ``vessel_tree``, in coordinates that the map covers from -1 to 1.
         generator: source of the grain.
     """
-    t = np.linspace(0, 1, 8, endpoint=False)[:, None]
-    beads_x = segments[:, 0] + t * (segments[:, 2] - segments[:, 0])
-    beads_y = segments[:, 1] + t * (segments[:, 3] - segments[:, 1])
     total = np.zeros((TEXTURE, TEXTURE), np.float32)
-    for nodes, low, high in ((64, 0.55, 2.0), (96, 0.3, 0.55), (TEXTURE, 0.0, 0.3)):
-        chosen = (segments[:, 4] >= low) & (segments[:, 4] < high)
-        weight = np.broadcast_to(segments[chosen, 4] * (nodes / TEXTURE), (8, chosen.sum()))
-        lattice = _splat(beads_x[:, chosen].ravel(), beads_y[:, chosen].ravel(), weight.ravel(), nodes)
+    for nodes, beads, low, high in ((64, 4, 0.55, 2.0), (96, 5, 0.3, 0.55), (TEXTURE, 7, 0.0, 0.3)):
+        x0, y0, x1, y1, calibre = segments[(segments[:, 4] >= low) & (segments[:, 4] < high)].T
+        t = np.arange(beads)[:, None] / beads
+        weight = np.broadcast_to(calibre * (8 * nodes / (beads * TEXTURE)), (beads, len(calibre)))
+        lattice = _splat((x0 + t * (x1 - x0)).ravel(), (y0 + t * (y1 - y0)).ravel(), weight.ravel(), nodes)
         if nodes == 96:
             lattice += np.float32(0.16) * normals(generator, nodes, nodes)
         total += lattice if nodes == TEXTURE else upsample(lattice, TEXTURE)
