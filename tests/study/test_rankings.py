@@ -5,7 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trustseg.study.rankings import augrc, aurc, auroc, ause, nause, oracle_aurc, risk_curve
+from trustseg.study.rankings import augrc, aurc, auroc, ause, nause, oracle_aurc, risk_curve, spearman_of_blocks
+from trustseg.study.statistics import spearman
 
 
 def _ordered(uncertainty: list[float], error: list[float]) -> np.ndarray:
@@ -91,3 +92,13 @@ def test_auroc_and_augrc_agree() -> None:
 def test_auroc_of_nothing_is_nan() -> None:
     assert np.isnan(auroc([], [1.0]))
     assert auroc([0.0], [0.0]) == 0.5
+
+
+def test_spearman_of_blocks_equals_spearman_of_repeated_items() -> None:
+    generator = np.random.default_rng(2)
+    first, second, times = (generator.integers(0, high, 30) for high in (6, 8, 4))
+    found = spearman_of_blocks(first, second, times)
+    assert found == pytest.approx(spearman(np.repeat(first, times), np.repeat(second, times)), rel=1e-12)
+    assert np.isnan(spearman_of_blocks([0, 0], [0, 1], [1, 1]))
+    assert np.isnan(spearman_of_blocks([0, 1], [0, 1], [0, 0]))
+    assert np.isnan(spearman_of_blocks([], [], []))

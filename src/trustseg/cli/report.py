@@ -1,0 +1,24 @@
+"""``trustseg report``: the HTML page, tables and figures of a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["report"]
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder that 'trustseg study' wrote.")],
+    gallery: Annotated[
+        bool, typer.Option("--gallery/--no-gallery", help="Show cases; they are pictures of patients.")
+    ] = True,
+    output: Annotated[
+        Path | None, typer.Option(help="The page to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]")
+    ] = None,
+) -> None:
+    """Write report.html, tables/ and figures/ of a study; no model and no network is needed."""
+    from trustseg.reporting import build_report
+
+    page = build_report(folder, gallery=gallery, output=output)
+    typer.echo(f"{page}")

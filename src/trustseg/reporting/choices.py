@@ -1,0 +1,167 @@
+"""Which attack, budgets, measures and pairs of variants a report speaks about, decided once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+import polars as pl
+
+from trustseg.reporting.results import Cell, Results
+from trustseg.study.grid import REPETITIONS
+
+# Measures that use evidence first: in the binary case entropy and variance rank pixels identically.
+_MEASURES: Final = (
+    "mutual_information",
+    "epistemic_variance",
+    "vacuity",
+    "differential_entropy",
+    "entropy",
+    "variance",
+    "expected_entropy",
+    "aleatoric_variance",
+    "dissonance",
+)
+_AGGREGATIONS: Final = ("quantile_mean", "mean")
+_USUAL_EPS: Final = 4 / 255
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the headline numbers refer to.
+
+    Attributes:
+        attacks: attacks with their budgets, ascending, in pixel units of [0, 1] (or L2 norms), without 0.
+        attack: the attack of the headline.
+        eps: budget of the headline, pixel units of [0, 1].
+        largest_eps: largest budget of that attack.
+        measures: variant -> uncertainty measure it is judged by.
+        columns: variant -> record column with that measure's image score.
+        all_columns: variant -> every measure its records hold -> record column, aggregated as in ``columns``.
+    """
+
+    attacks: Mapping[str, tuple[float, ...]]
+    attack: str
+    eps: float
+    largest_eps: float
+    measures: Mapping[str, str]
+    columns: Mapping[str, str]
+    all_columns: Mapping[str, Mapping[str, str]]
+
+    @property
+    def conditions(self) -> list[tuple[str, float]]:
+        """Clean, the headline budget and the largest one, without repetition."""
+        attacked = [(self.attack, self.eps), (self.attack, self.largest_eps)] if self.attacks else []
+        return list(dict.fromkeys([("clean", 0.0), *attacked]))
+
+    @property
+    def compared(self) -> list[tuple[str, float]]:
+        """Clean and the headline budget."""
+        return self.conditions[:2]
+
+
+def choose(results: Results) -> Choices:
+    """Return what the headline numbers of a study refer to.
+
+    The attack is PGD where it was run. The budget is the one the study trains with, taken to the nearest rung that was
+    evaluated. Measure and aggregation are those the study selects images by, else the first of mutual information,
+    epistemic variance, vacuity, ... that the records of the variant hold.
+    """
+    rows = results.records.filter(pl.col("condition") != "clean")
+    rungs = rows.select("condition", "eps").unique().sort("condition", "eps").group_by("condition", maintain_order=True)
+    attacks = {str(name[0]): tuple(frame["eps"].to_list()) for name, frame in rungs}
+    attack = min(attacks, key=lambda name: (is_l2(name), not name.startswith("pgd"), name), default="")
+    ladder = attacks.get(attack, (0.0,))
+    eps = _section(results, "adversarial").get("eps")
+    wanted = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
+    all_columns = {variant: _measures(results, variant) for variant in results.variants}
+    return Choices(
+        attacks=attacks,
+        attack=attack,
+        eps=min(ladder, key=lambda eps: abs(eps - wanted)),
+        largest_eps=ladder[-1],
+        measures={variant: next(iter(found)) for variant, found in all_columns.items() if found},
+        columns={variant: next(iter(found.values())) for variant, found in all_columns.items() if found},
+        all_columns=all_columns,
+    )
+
+
+def pairs(results: Results) -> list[tuple[str, str]]:
+    """Return the variants to compare, each with its baseline: (variant, baseline).
+
+    Every variant is held against regime "none" of the same settings outside adversarial training, and regime
+    "uncertain" against "random" of the same settings but for the selection.
+    """
+    cells = [results.cells_of(variant)[0] for variant in results.variants]
+    found = []
+    for cell, other in product(cells, cells):
+        if cell.head != other.head or cell.variant == other.variant:
+            continue
+        undefended = other.regime == "none" and cell.regime != "none" and _same(cell, other, ignoring="adversarial.")
+        by_luck = (cell.regime, other.regime) == ("uncertain", "random") and _same(
+            cell, other, ignoring="adversarial.selection"
+        )
+        if undefended or by_luck:
+            found.append((cell.variant, other.variant))
+    return found
+
+
+def is_l2(attack: str) -> bool:
+    """Return whether the budgets of an attack are L2 norms; otherwise they are the largest change of a pixel."""
+    return "l2" in attack.split("_")
+
+
+def describe_condition(condition: str, eps: float) -> str:
+    """Return a condition in words, e.g. ``"PGD 4/255"``.
+
+    Example:
+        >>> describe_condition("pgd", 4 / 255), describe_condition("pgd_l2", 0.5), describe_condition("clean", 0.0)
+        ('PGD 4/255', 'PGD l2 0.5', 'clean')
+    """
+    return condition if condition == "clean" else f"{describe_attack(condition)} {describe_eps(condition, eps)}"
+
+
+def describe_attack(condition: str) -> str:
+    """Return an attack's usual spelling.
+
+    Example:
+        >>> describe_attack("r_fgsm"), describe_attack("pgd100_margin")
+        ('R+FGSM', 'PGD-100 margin')
+    """
+    name, *details = condition.replace("r_fgsm", "r+fgsm").split("_")
+    return " ".join([re.sub(r"(\d+)$", r"-\1", name.upper()), *details])
+
+
+def describe_eps(condition: str, eps: float) -> str:
+    """Return a budget in words: grey levels of 255, or the L2 norm in units of [0, 1]."""
+    return f"{eps:g}" if is_l2(condition) else f"{round(eps * 255, 3):g}/255"
+
+
+def _same(cell: Cell, other: Cell, *, ignoring: str) -> bool:
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in values.items() if k not in REPETITIONS and not k.startswith(ignoring)}
+
+    return kept(cell.values) == kept(other.values)
+
+
+def _section(results: Results, name: str) -> Mapping[str, Any]:
+    """Return a section of the study's configuration, empty where there is none."""
+    section = results.study.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _measures(results: Results, variant: str) -> dict[str, str]:
+    """Return the measures that a variant's records hold, the one it is judged by first, each with its column."""
+    adversarial = _section(results, "adversarial")
+    by_head = adversarial.get("measure")
+    asked = by_head.get(results.cells_of(variant)[0].head) if isinstance(by_head, dict) else None
+    rows = results.records.filter(pl.col("variant") == variant)
+    held = sorted(name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows))
+    columns: dict[str, str] = {}
+    for measure in dict.fromkeys((asked, *_MEASURES)):
+        wanted = [f"u_{measure}_{aggregation}" for aggregation in (adversarial.get("aggregation"), *_AGGREGATIONS)]
+        wanted += [name for name in held if name.startswith(f"u_{measure}_")]
+        if found := [name for name in wanted if name in held]:
+            columns[str(measure)] = found[0]
+    return columns

@@ -1,0 +1,190 @@
+"""The numbers of a study, computed once: what tables, figures and words of a report are made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import polars as pl
+
+from trustseg.reporting import image_scores, pixel_scores
+from trustseg.reporting.choices import Choices, choose, pairs
+from trustseg.reporting.image_scores import Place, Shift
+from trustseg.reporting.results import Results
+from trustseg.study import rankings
+from trustseg.study.statistics import Interval
+
+Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "nause", "aurc", "augrc", "ece"]
+
+HIGHER_IS_BETTER: Final = frozenset({"dice", "pooled_dice", "iou", "pooled_iou"})
+_COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference variant - baseline in one metric under one condition."""
+
+    variant: str
+    baseline: str
+    place: Place
+    metric: Metric
+    interval: Interval
+
+    @property
+    def verdict(self) -> str:
+        """What the interval allows to say: "better", "worse" or "includes 0"."""
+        if not (self.interval.low > 0 or self.interval.high < 0):
+            return "includes 0"
+        return "better" if (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Every number of a report.
+
+    Attributes:
+        results: the study they come from.
+        choices: attack, budgets and measures of the headline.
+        scores: (variant, condition with eps) -> metric -> interval, for the conditions of the headline; only overlap
+            at the largest budget.
+        robustness: (variant, condition with eps) -> "dice" and "iou", for every condition.
+        measures: (variant, condition with eps, measure) -> "nause" and "aurc", for every measure, clean and attacked.
+        differences: paired differences between variants.
+        shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
+        correlations: (variant, condition with eps) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
+    """
+
+    results: Results
+    choices: Choices
+    scores: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
+    robustness: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
+    measures: Mapping[tuple[str, Place, str], Mapping[Metric, Interval]]
+    differences: tuple[Difference, ...]
+    shifts: Mapping[str, Shift]
+    correlations: Mapping[tuple[str, Place], Interval]
+
+
+def collect(results: Results, *, draws: int = 2000) -> Evidence:
+    """Return every number of a report on a study.
+
+    Args:
+        results: the finished part of a study.
+        draws: bootstrap draws, > 0.
+    """
+    choices = choose(results)
+    ladder: list[Place] = [("clean", 0.0)]
+    ladder += [(attack, eps) for attack, rungs in choices.attacks.items() for eps in rungs]
+    judged = [variant for variant in results.variants if variant in choices.columns]
+    attacked = choices.compared[1:]
+    return Evidence(
+        results=results,
+        choices=choices,
+        scores={
+            (variant, place): _scores(results, choices, variant, place, draws)
+            for variant in results.variants
+            for place in choices.conditions
+            if _evaluated(results, variant, place)
+        },
+        robustness={
+            (variant, place): {
+                "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
+                "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
+            }
+            for variant in results.variants
+            for place in ladder
+            if _evaluated(results, variant, place)
+        },
+        measures={
+            (variant, place, measure): _measure_scores(results, variant, place, measure, column, draws)
+            for variant in results.variants
+            for measure, column in choices.all_columns[variant].items()
+            for place in choices.compared
+            if _evaluated(results, variant, place)
+        },
+        differences=tuple(
+            difference
+            for variant, baseline in pairs(results)
+            for place in choices.conditions
+            if _evaluated(results, variant, place) and _evaluated(results, baseline, place)
+            for difference in _differences(results, choices, variant, baseline, place, draws)
+        ),
+        shifts={
+            variant: image_scores.uncertainty_shift(results, variant, place, choices.columns[variant], draws=draws)
+            for variant in judged
+            for place in attacked
+            if _evaluated(results, variant, place)
+        },
+        correlations={
+            (variant, place): image_scores.rank_correlation(
+                image_scores.read_scores(results, variant, place, choices.columns[variant]), draws=draws
+            )
+            for variant in judged
+            for place in choices.compared
+            if _evaluated(results, variant, place)
+        },
+    )
+
+
+def _evaluated(results: Results, variant: str, place: Place) -> bool:
+    condition, eps = place
+    rows = (pl.col("variant") == variant) & (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
+    return bool(results.records.select(rows.any()).item())
+
+
+def _scores(results: Results, choices: Choices, variant: str, place: Place, draws: int) -> dict[Metric, Interval]:
+    found: dict[Metric, Interval] = {
+        "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
+        "pooled_dice": image_scores.pooled(results, variant, place, union=False, draws=draws),
+        "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
+        "pooled_iou": image_scores.pooled(results, variant, place, union=True, draws=draws),
+    }
+    if place in choices.compared:
+        found["ece"] = pixel_scores.estimate(pixel_scores.calibration_error(results, variant, place), draws=draws)
+    if place in choices.compared and variant in choices.columns:
+        measure = choices.measures[variant]
+        images = image_scores.read_scores(results, variant, place, choices.columns[variant])
+        found |= {
+            "ause": pixel_scores.estimate(
+                pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.ause), draws=draws
+            ),
+            "nause": pixel_scores.estimate(
+                pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause), draws=draws
+            ),
+            "aurc": image_scores.risk_area(images, draws=draws),
+            "augrc": image_scores.risk_area(images, rankings.augrc, draws=draws),
+        }
+    return found
+
+
+def _measure_scores(
+    results: Results, variant: str, place: Place, measure: str, column: str, draws: int
+) -> dict[Metric, Interval]:
+    pixels = pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause)
+    return {
+        "nause": pixel_scores.estimate(pixels, draws=draws),
+        "aurc": image_scores.risk_area(image_scores.read_scores(results, variant, place, column), draws=draws),
+    }
+
+
+def _differences(
+    results: Results, choices: Choices, variant: str, baseline: str, place: Place, draws: int
+) -> list[Difference]:
+    both = (variant, baseline)
+    intervals: dict[Metric, Interval] = {
+        "dice": image_scores.mean_difference(results, variant, baseline, place, "dice", draws=draws)
+    }
+    if place in choices.compared:
+        errors = [pixel_scores.calibration_error(results, name, place) for name in both]
+        intervals["ece"] = pixel_scores.estimate_difference(errors[0], errors[1], draws=draws)
+    # Scores of different measures are different questions: they are not subtracted.
+    column = choices.columns.get(variant)
+    if place in choices.compared and column is not None and column == choices.columns.get(baseline):
+        orders = [
+            pixel_scores.pixel_ranking(results, name, place, choices.measures[name], score=rankings.nause)
+            for name in both
+        ]
+        images = [image_scores.read_scores(results, name, place, column) for name in both]
+        intervals["nause"] = pixel_scores.estimate_difference(orders[0], orders[1], draws=draws)
+        intervals["aurc"] = image_scores.risk_area_difference(images[0], images[1], draws=draws)
+    return [
+        Difference(variant, baseline, place, metric, intervals[metric]) for metric in _COMPARED if metric in intervals
+    ]

@@ -1,0 +1,97 @@
+"""What a careful reader would ask about before believing the numbers: stated on the first screen of a report."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import polars as pl
+
+from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
+from trustseg.reporting.evidence import Evidence
+from trustseg.study.statistics import FEW_PATIENTS
+
+_FEW_SEEDS: Final = 3
+# A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
+_RISE: Final = 0.005
+
+
+def find_suspicions(evidence: Evidence) -> list[str]:
+    """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
+    checks = (_missing, _few, _image_sets, _data, _ladder, _attack_order, _budget)
+    return [sentence for check in checks for sentence in check(evidence)]
+
+
+def _missing(evidence: Evidence) -> Iterator[str]:
+    results = evidence.results
+    if results.missing:
+        total = len(results.missing) + len(results.cells)
+        yield f"{len(results.missing)} of {total} runs are missing; the numbers rest on the finished ones only."
+
+
+def _few(evidence: Evidence) -> Iterator[str]:
+    results = evidence.results
+    patients = results.records["patient"].n_unique()
+    if patients < FEW_PATIENTS:
+        yield f"Only {patients} patients were tested; with fewer than {FEW_PATIENTS} the intervals are too narrow."
+    seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in results.variants}
+    if few := [variant for variant, count in seeds.items() if count < _FEW_SEEDS]:
+        who = "every variant" if len(few) == len(seeds) else ", ".join(few)
+        yield f"Fewer than {_FEW_SEEDS} seeds for {who}; intervals cover the choice of patients, not of the seed."
+
+
+def _image_sets(evidence: Evidence) -> Iterator[str]:
+    results = evidence.results
+    sets = {
+        variant: frozenset(rows["image"])
+        for (variant,), rows in results.records.group_by("variant", maintain_order=True)
+    }
+    if len(set(sets.values())) > 1:
+        yield "The variants were not tested on the same images; compare them by the paired differences only."
+
+
+def _data(evidence: Evidence) -> Iterator[str]:
+    cells = evidence.results.cells
+    if len({str(cell.provenance.get("data", {}).get("digest")) for cell in cells}) > 1:
+        yield "The runs saw different data (their data digests differ); they should not be compared."
+    if len({str(cell.provenance.get("commit")) for cell in cells}) > 1:
+        yield "The runs come from different commits of the code."
+    if any(cell.provenance.get("dirty") for cell in cells):
+        yield "Some runs used code with changes that were not committed; they cannot be repeated from the commit alone."
+
+
+def _ladder(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.results.variants:
+        for attack, rungs in evidence.choices.attacks.items():
+            places = [("clean", 0.0), *((attack, eps) for eps in rungs)]
+            held = [place for place in places if (variant, place) in evidence.robustness]
+            for smaller, larger in pairwise(held):
+                before, after = (evidence.robustness[variant, place]["dice"].value for place in (smaller, larger))
+                if after > before + _RISE:
+                    yield (
+                        f"{variant}: Dice rises from {before:.3f} ({describe_condition(*smaller)}) to {after:.3f} "
+                        f"({describe_condition(*larger)}); the attack may have failed."
+                    )
+
+
+def _attack_order(evidence: Evidence) -> Iterator[str]:
+    attacks = evidence.choices.attacks
+    for variant in evidence.results.variants:
+        for eps in attacks.get("pgd", ()):
+            single = evidence.robustness.get((variant, ("fgsm", eps)))
+            iterated = evidence.robustness.get((variant, ("pgd", eps)))
+            if single and iterated and iterated["dice"].value > single["dice"].value + _RISE:
+                yield (
+                    f"{variant}: PGD is weaker than one-step FGSM at {describe_eps('pgd', eps)} "
+                    f"({iterated['dice'].value:.3f} against {single['dice'].value:.3f}); a sign of masked gradients."
+                )
+
+
+def _budget(evidence: Evidence) -> Iterator[str]:
+    records = evidence.results.records
+    if "linf" not in records.columns:
+        return
+    beyond = records.filter(pl.col("linf") > pl.col("eps") + 1e-6)
+    for (attack,), rows in beyond.group_by("condition", maintain_order=True):
+        if is_l2(str(attack)):
+            continue
+        yield f"{describe_attack(str(attack))} left its L-infinity budget on {len(rows)} images; its numbers are void."

@@ -1,0 +1,197 @@
+"""Cases side by side: image, prediction and uncertainty, clean and attacked, for several variants."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from trustseg.errors import DataError
+from trustseg.reporting.choices import describe_condition
+from trustseg.reporting.results import Cell, Results
+
+_LAYERS: Final = (
+    "image",
+    "mask",
+    "probability",
+    "uncertainty",
+    "adversarial",
+    "adversarial_probability",
+    "adversarial_uncertainty",
+)
+_REFERENCE: Final = "#00d5ff"
+_PREDICTED: Final = "#ff5db1"
+_TILE_INCHES: Final = 1.45
+_GAP_INCHES: Final = 0.05
+_LABEL_INCHES: Final = 0.85
+_TITLE_INCHES: Final = 0.22
+_MAGNIFIED: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One case as one variant sees it.
+
+    Attributes:
+        variant: which model.
+        condition: the attack, in words.
+        measure: name of the uncertainty measure.
+        layers: name -> (H, W) float32; image and adversarial in [0, 1].
+        dice: Dice on the clean image, NaN where undefined.
+        adversarial_dice: Dice on the attacked image.
+    """
+
+    variant: str
+    condition: str
+    measure: str
+    layers: dict[str, NDArray[np.float32]]
+    dice: float
+    adversarial_dice: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image with what each variant makes of it."""
+
+    name: str
+    rank: str
+    tiles: tuple[Tile, ...]
+
+
+def load_gallery(results: Results) -> list[Case]:
+    """Return the worst, the median and the best case under attack, by mean Dice over the variants that kept it.
+
+    Cases that more variants kept come first; of each variant its first run counts. Cases with an undefined Dice, an
+    empty mask and an empty prediction, are left out. Empty where no run kept any.
+
+    Raises:
+        DataError: if a gallery file cannot be read.
+    """
+    tiles: dict[str, dict[str, Tile]] = {}
+    for cell in results.cells:
+        for name, tile in _load(cell).items():
+            tiles.setdefault(name, {}).setdefault(cell.variant, tile)
+    most = max((len(found) for found in tiles.values()), default=0)
+    dice = {
+        name: float(np.mean([tile.adversarial_dice for tile in found.values()]))
+        for name, found in tiles.items()
+        if len(found) == most
+    }
+    order = sorted((name for name, value in dice.items() if not np.isnan(value)), key=lambda name: (dice[name], name))
+    if not order:
+        return []
+    chosen = dict.fromkeys([order[0], order[len(order) // 2], order[-1]])
+    ranks = ("worst", "median", "best") if len(chosen) == 3 else ("worst", "best")
+    shown = {variant: place for place, variant in enumerate(results.variants)}
+    return [
+        Case(name, rank, tuple(sorted(tiles[name].values(), key=lambda tile: shown[tile.variant])))
+        for name, rank in zip(chosen, ranks, strict=False)
+    ]
+
+
+def draw_case(case: Case, *, dpi: int = 110) -> bytes:
+    """Return a case as PNG: one row for each variant.
+
+    Args:
+        case: what to draw.
+        dpi: dots an inch.
+    """
+    titles = ("image", "prediction", "uncertainty", "change times 10", "attacked: prediction", "attacked: uncertainty")
+    rows, columns = len(case.tiles), len(titles)
+    height, width = case.tiles[0].layers["image"].shape
+    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
+    inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
+    with mpl.rc_context({"font.size": 8, "text.parse_math": False}):
+        figure = Figure(figsize=inches)
+        FigureCanvasAgg(figure)
+        for row, tile in enumerate(case.tiles):
+            bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
+            axes = [
+                figure.add_axes(
+                    (
+                        (_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0],
+                        bottom / inches[1],
+                        _TILE_INCHES / inches[0],
+                        tall / inches[1],
+                    )
+                )
+                for column in range(columns)
+            ]
+            _draw_tile(axes, tile)
+            label = tile.variant.replace(", ", ",\n")
+            figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
+            if row == 0:
+                for axis, title in zip(axes, titles, strict=True):
+                    axis.set_title(title, fontsize=8, pad=4)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=dpi)
+    return stream.getvalue()
+
+
+def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
+    layers = tile.layers
+    # One scale for both maps of a variant: otherwise a change of uncertainty could not be seen.
+    brightest = max(float(layers["uncertainty"].max()), float(layers["adversarial_uncertainty"].max()), 1e-6)
+    change = 0.5 + _MAGNIFIED * (layers["adversarial"] - layers["image"])
+    grey = {0: layers["image"], 1: layers["image"], 3: change, 4: layers["adversarial"]}
+    unsure = {2: layers["uncertainty"], 5: layers["adversarial_uncertainty"]}
+    for place, axis in enumerate(axes):
+        if place in grey:
+            axis.imshow(grey[place], cmap="gray", vmin=0, vmax=1, aspect="auto")
+        else:
+            axis.imshow(unsure[place], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
+        axis.set_axis_off()
+    for axis in (axes[0], axes[1], axes[4]):
+        _contour(axis, layers["mask"], _REFERENCE)
+    _contour(axes[1], layers["probability"], _PREDICTED)
+    _contour(axes[4], layers["adversarial_probability"], _PREDICTED)
+    for axis, dice in ((axes[1], tile.dice), (axes[4], tile.adversarial_dice)):
+        text = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
+        box = {"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5}
+        axis.text(0.03, 0.04, text, color="white", fontsize=7, transform=axis.transAxes, bbox=box)
+
+
+def _contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
+    """Draw the border between values up to and above 1/2; none for a map that lies on one side."""
+    if min(values.shape) > 1 and values.min() <= 0.5 < values.max():
+        axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)
+
+
+def _load(cell: Cell) -> dict[str, Tile]:
+    path = cell.folder / "gallery.npz"
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files}
+        names = [str(name) for name in stored["name"]]
+        layers = {name: _unit(stored[name]) if name == "image" else stored[name].astype(np.float32) for name in _LAYERS}
+        attacks, budgets = (np.broadcast_to(stored[name], len(names)) for name in ("condition", "eps"))
+        return {
+            name: Tile(
+                variant=cell.variant,
+                condition=describe_condition(str(attacks[row]), float(budgets[row])),
+                measure=str(stored["measure"]),
+                layers={layer: values[row] for layer, values in layers.items()},
+                dice=float(stored["dice"][row]),
+                adversarial_dice=float(stored["adversarial_dice"][row]),
+            )
+            for row, name in enumerate(names)
+        }
+    except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+        raise DataError(
+            f"cannot read {path}: {error}; expected the pictures that 'trustseg study' kept; "
+            "delete the file and report without it, or run the cell again"
+        ) from error
+
+
+def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Return images in [0, 1], which may be kept as whole grey levels."""
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    return (images / scale).astype(np.float32)

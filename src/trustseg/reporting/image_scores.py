@@ -1,0 +1,192 @@
+"""Scores of images with their patient-bootstrap intervals, from the records.
+
+A variant's folds hold different images and count as one test set. Seeds are repetitions: a value of an image is
+averaged over the seeds first; a ranking or calibration score is computed for each seed and then averaged. All scores
+draw the same patients, so differences between variants are paired.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.reporting.results import Results
+from trustseg.study import rankings
+from trustseg.study.statistics import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_statistic,
+    paired_summary,
+)
+
+Floats = NDArray[np.float64]
+Place = tuple[str, float]
+Rows = NDArray[np.int64]
+RankingScore = Callable[[Floats, Floats], Floats]
+
+UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
+
+
+def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
+    """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
+    condition, eps = place
+    rows = results.records.filter(
+        pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
+    )
+    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
+    means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numbers]
+    return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
+
+
+def mean_of(results: Results, variant: str, place: Place, column: str, *, draws: int) -> Interval:
+    """Return the mean of a record column over the images, undefined ones left out and counted."""
+    frame = per_image(results, variant, place)
+    return bootstrap_mean(_numbers(frame, column), _patients(frame), draws=draws)
+
+
+def pooled(results: Results, variant: str, place: Place, *, union: bool, draws: int) -> Interval:
+    """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
+    frame = per_image(results, variant, place)
+    hit, both = _numbers(frame, "intersection_px"), _numbers(frame, "mask_px") + _numbers(frame, "predicted_px")
+    above, below = (hit, both - hit) if union else (2 * hit, both)
+    return bootstrap_ratio(above, below, _patients(frame), draws=draws)
+
+
+def mean_difference(
+    results: Results, variant: str, baseline: str, place: Place, column: str, *, draws: int
+) -> Interval:
+    """Return the mean paired difference variant - baseline of a record column over the images of both."""
+    first, second = (per_image(results, name, place).select("image", "patient", column) for name in (variant, baseline))
+    frame = first.join(second, on="image", suffix="_baseline", maintain_order="left")
+    return bootstrap_difference(
+        _numbers(frame, column), _numbers(frame, f"{column}_baseline"), _patients(frame), draws=draws
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """Uncertainty and risk (1 - Dice) of images with a defined Dice, one row per seed; NaN where a seed has none."""
+
+    images: list[str]
+    patients: NDArray[np.str_]
+    uncertainty: Floats
+    risk: Floats
+
+
+def read_scores(results: Results, variant: str, place: Place, column: str) -> ImageScores:
+    """Return the image uncertainty in record column ``column`` beside 1 - Dice, seeds apart."""
+    condition, eps = place
+    rows = results.records.filter(
+        pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
+    ).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
+    names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
+    images, seeds = names["image"].to_list(), sorted(rows["seed"].unique())
+    values = np.full((2, len(seeds), len(images)), np.nan)
+    row = rows["seed"].replace_strict(seeds, range(len(seeds))).to_numpy() if seeds else np.zeros(0, np.int64)
+    place_of = rows["image"].replace_strict(images, range(len(images))).to_numpy() if images else row
+    values[0, row, place_of] = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    values[1, row, place_of] = 1 - rows["dice"].to_numpy()
+    return ImageScores(images, names["patient"].to_numpy().astype(np.str_), values[0], values[1])
+
+
+def image_ranking(scores: ImageScores, score: RankingScore) -> Callable[[Rows], float]:
+    """Return the function that gives the mean over seeds of an image-level ranking score of drawn images."""
+    layers = []
+    for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
+        known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
+        layers.append((known, np.unique(uncertainty[known], return_inverse=True)[1], risk[known]))
+
+    def statistic(rows: Rows) -> float:
+        times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
+        values = [
+            score(_sum_by(block, times[known]), _sum_by(block, times[known] * risk)) for known, block, risk in layers
+        ]
+        return float(np.mean(values))
+
+    return statistic
+
+
+def risk_area(scores: ImageScores, score: RankingScore = rankings.aurc, *, draws: int) -> Interval:
+    """Return AURC (or another ranking score) of the images with its interval; undefined without images."""
+    if not scores.images:
+        return UNDEFINED
+    return bootstrap_statistic(image_ranking(scores, score), scores.patients, draws=draws)
+
+
+def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int) -> Interval:
+    """Return the paired difference first - second in AURC over the images that both hold."""
+    shared = sorted(set(first.images) & set(second.images))
+    if not shared:
+        return UNDEFINED
+    left, right = (image_ranking(_only(scores, shared), rankings.aurc) for scores in (first, second))
+    patients = _only(first, shared).patients
+    return bootstrap_statistic(lambda rows: left(rows) - right(rows), patients, draws=draws)
+
+
+def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
+    """Return Spearman's correlation of image uncertainty with 1 - Dice, averaged over the seeds."""
+    if not scores.images:
+        return UNDEFINED
+    layers = []
+    for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
+        known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
+        layers.append((known, *(np.unique(part[known], return_inverse=True)[1] for part in (uncertainty, risk))))
+
+    def statistic(rows: Rows) -> float:
+        times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
+        return float(np.mean([rankings.spearman_of_blocks(u, r, times[known]) for known, u, r in layers]))
+
+    return bootstrap_statistic(statistic, scores.patients, draws=draws)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What an attack does to the uncertainty of the images of one variant."""
+
+    change: Interval
+    share_lower: Interval
+    detection: Interval
+
+
+def uncertainty_shift(results: Results, variant: str, place: Place, column: str, *, draws: int) -> Shift:
+    """Return the paired change of image uncertainty under attack, the share that falls, and AUROC of "was attacked".
+
+    AUROC above 1/2: attacked images look less sure than clean ones; below 1/2: surer.
+    """
+    clean, attacked = (
+        per_image(results, variant, p).select("image", "patient", column) for p in (("clean", 0.0), place)
+    )
+    frame = clean.join(attacked, on="image", suffix="_attacked", maintain_order="left").drop_nulls()
+    before, after, patients = _numbers(frame, column), _numbers(frame, f"{column}_attacked"), _patients(frame)
+    if not len(frame):
+        return Shift(UNDEFINED, UNDEFINED, UNDEFINED)
+    paired = paired_summary(before, after, patients, draws=draws)
+    return Shift(
+        change=paired.change,
+        share_lower=paired.share_lower,
+        detection=bootstrap_statistic(lambda rows: rankings.auroc(before[rows], after[rows]), patients, draws=draws),
+    )
+
+
+def _sum_by(block: NDArray[np.intp], values: Floats) -> Floats:
+    return np.asarray(np.bincount(block, values), np.float64)
+
+
+def _only(scores: ImageScores, images: list[str]) -> ImageScores:
+    place = {name: column for column, name in enumerate(scores.images)}
+    chosen = [place[name] for name in images]
+    return ImageScores(images, scores.patients[chosen], scores.uncertainty[:, chosen], scores.risk[:, chosen])
+
+
+def _numbers(frame: pl.DataFrame, column: str) -> Floats:
+    return frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _patients(frame: pl.DataFrame) -> NDArray[np.str_]:
+    return frame["patient"].to_numpy().astype(np.str_)

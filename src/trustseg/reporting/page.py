@@ -1,0 +1,182 @@
+"""One self-contained page from the evidence of a study, with its tables and figures beside it."""
+
+import base64
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import plotly.offline
+from markupsafe import Markup
+
+from trustseg import __version__
+from trustseg.errors import RunError
+from trustseg.files import write_text
+from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines, words
+from trustseg.reporting.charts import all_charts
+from trustseg.reporting.choices import describe_condition
+from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.gallery import Case, draw_case, load_gallery
+from trustseg.reporting.paper_figures import write_figure
+from trustseg.reporting.plotly_figures import draw_plotly
+from trustseg.reporting.results import load_results
+from trustseg.reporting.series import Chart
+from trustseg.reporting.tables import Table, number_text
+
+QUESTION: Final = (
+    "Does adversarial training that attacks the most uncertain images give a segmentation model that is accurate, "
+    "robust and knows when it is wrong?"
+)
+
+
+def build_report(folder: Path, *, gallery: bool = True, output: Path | None = None, draws: int = 2000) -> Path:
+    """Write ``report.html``, ``tables/`` and ``figures/`` of a study and return the page.
+
+    The page is one file that asks nothing of a network. A study with missing cells gets a report on the others, which
+    says so on its first screen.
+
+    Args:
+        folder: a study folder.
+        gallery: show cases, i.e. pictures of patients.
+        output: the page; tables and figures go beside it. ``folder / "report.html"`` by default.
+        draws: bootstrap draws of every interval, > 0.
+
+    Returns:
+        The page written.
+
+    Raises:
+        MissingFileError: if the folder is not there or no cell has finished.
+        DataError: if a file in it cannot be read.
+        RunError: if the report cannot be written.
+    """
+    evidence = collect(load_results(folder), draws=draws)
+    tables, charts = all_tables(evidence), all_charts(evidence)
+    cases = load_gallery(evidence.results) if gallery else []
+    page = output or folder / "report.html"
+    try:
+        pictures = {key: write_figure(chart, page.parent / "figures") for key, chart in charts.items()}
+        for table in tables.values():
+            write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
+            write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
+        write_text(page.parent / "tables" / "summary.md", tables["summary"].markdown())
+        write_text(page, _render(evidence, tables, charts, pictures, cases, draws=draws))
+    except OSError as error:
+        raise RunError(
+            f"cannot write the report {page}: {error.strerror or error}; expected a folder with free space that may be "
+            "written; free some space or choose another place with --output"
+        ) from error
+    return page
+
+
+def _render(
+    evidence: Evidence,
+    tables: Mapping[str, Table],
+    charts: Mapping[str, Chart],
+    pictures: Mapping[str, bytes],
+    cases: list[Case],
+    *,
+    draws: int,
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trustseg.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": _data_uri, "words": words, "number": number_text}
+    results, choices = evidence.results, evidence.choices
+    return environment.get_template("report.html.jinja").render(
+        title=str(results.study.get("name") or results.folder.name),
+        question=str(results.study.get("question") or QUESTION),
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        facts=_facts(evidence, draws),
+        headlines=headlines(evidence),
+        comparisons=comparisons(evidence),
+        suspicions=find_suspicions(evidence),
+        missing=_missing(evidence),
+        tables=tables,
+        charts={key: (chart, Markup(draw_plotly(chart)), pictures[key]) for key, chart in charts.items()},
+        cases=[(case, draw_case(case)) for case in cases],
+        metric_names=METRIC_NAMES,
+        describe=describe_condition,
+        measures=sorted({words(measure) for measure in choices.measures.values()}),
+        heads={cell.head for cell in results.cells},
+        provenance=_provenance(evidence),
+        study_text=_without_folders(results.study_text),
+        configs=[(cell.id, _without_folders(cell.config)) for cell in results.cells],
+        plotly=Markup(plotly.offline.get_plotlyjs()),
+        mapping=_MAPPING,
+    )
+
+
+def _facts(evidence: Evidence, draws: int) -> list[tuple[str, str]]:
+    """Return the numbers under the title: value and what it counts."""
+    results = evidence.results
+    records = results.records
+    folds = {cell.fold for cell in results.cells}
+    return [
+        (str(records["patient"].n_unique()), "patients tested"),
+        (str(records["image"].n_unique()), "test images"),
+        (str(len(results.variants)), "variants"),
+        ("1", "given split") if folds == {-1} else (str(len(folds)), "folds"),
+        (str(len({cell.seed for cell in results.cells})), "seeds"),
+        (f"{len(results.cells)} of {len(results.cells) + len(results.missing)}", "runs finished"),
+        (str(draws), "bootstrap draws"),
+    ]
+
+
+def _missing(evidence: Evidence) -> list[tuple[str, str, list[str]]]:
+    """Return the variants that lack runs, each with a reason and the names of those runs; failed ones first."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in sorted(evidence.results.missing, key=lambda cell: not cell.reason.startswith("failed")):
+        found.setdefault((cell.variant, cell.reason), []).append(cell.id)
+    return [(*key, names) for key, names in found.items()]
+
+
+def _provenance(evidence: Evidence) -> list[tuple[str, str]]:
+    """Return every fact of the runs' provenance once, with all values that occur."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in evidence.results.cells:
+        for key, value in _flat("", cell.provenance):
+            found.setdefault(key, {})[value] = None
+    return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
+
+
+def _without_folders(config: str) -> str:
+    """Return a configuration whose absolute paths keep only their last part: where data lay is nobody's business."""
+    return re.sub(r"(?m)(:\s+|-\s+)(?:/|~/|[A-Za-z]:[\\/]).*[\\/]([^\\/\n]+)$", r"\1.../\2", config)
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        pairs += _flat(f"{name}.", value) if isinstance(value, Mapping) else [(name, str(value))]
+    return pairs
+
+
+def _data_uri(content: bytes | str, kind: str) -> str:
+    raw = content.encode() if isinstance(content, str) else content
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+# Article of the EU AI Act (Regulation 2024/1689), what it asks for, what of this page may serve, and how far.
+_MAPPING: Final = (
+    ("Art. 9", "risk management", "failure modes with numbers: robustness, uncertainty shift, gallery", "user"),
+    ("Art. 10(2)-(3)", "data governance", "data digest, patient counts, split by patient", "partly"),
+    ("Art. 13(3)", "instructions for use", "scores with intervals, conditions that lower them, limitations", "partly"),
+    ("Art. 14(4)(a)", "limits and anomalies", "limitations, suspicions, uncertainty under attack", "partly"),
+    ("Art. 14(4)(c)", "interpreting the output", "how-to-read paragraphs, calibration, gallery", "partly"),
+    ("Art. 15(1), (3)", "declared accuracy", "Dice and IoU with intervals, AUSE, AURC, ECE", "partly"),
+    (
+        "Art. 15(5)",
+        "resilience to evasion",
+        "curves for each attack and budget; poisoning not tested",
+        "partly",
+    ),
+)

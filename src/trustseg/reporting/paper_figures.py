@@ -1,0 +1,113 @@
+"""Charts as Matplotlib figures, for papers and for pages without scripts; no global state of pyplot is used."""
+
+import io
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from trustseg.files import replacing, write_text
+from trustseg.reporting.series import Chart, Line, Panel
+
+_SETTINGS: Final[Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.edgecolor": "#6b7680",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e9ed",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+}
+_DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
+_SYMBOLS: Final = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "X"}
+_DPI: Final = 160
+_RULE: Final = "#9aa3ad"
+
+
+def write_figure(chart: Chart, folder: Path) -> bytes:
+    """Write a chart as PDF and PNG and its points as CSV, named after its key.
+
+    Args:
+        chart: what to draw.
+        folder: folder that exists or will be made.
+
+    Returns:
+        The PNG, for a page.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    write_text(folder / f"{chart.key}.csv", chart.frame().write_csv())
+    with mpl.rc_context(_SETTINGS):
+        figure = _draw(chart)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the layout is found; each file would look for it again
+        with replacing(folder / f"{chart.key}.pdf") as temporary:
+            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=_DPI)
+    with replacing(folder / f"{chart.key}.png") as temporary:
+        temporary.write_bytes(picture.getvalue())
+    return picture.getvalue()
+
+
+def _draw(chart: Chart) -> Figure:
+    rows = -(-len(chart.panels) // chart.columns)
+    height = (
+        max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9) if chart.horizontal else 2.9 * rows
+    )
+    figure = Figure(figsize=(3.6 * chart.columns if chart.columns < 3 else 9.6, height + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, chart.columns, squeeze=False, sharey=chart.horizontal).ravel()
+    handles: dict[str, Line2D] = {}
+    for axis, panel in zip(axes, chart.panels, strict=False):
+        for line in panel.lines:
+            handles.setdefault(line.name, _draw_line(axis, line, horizontal=chart.horizontal))
+        _draw_axes(axis, panel)
+    for axis in axes[len(chart.panels) :]:
+        axis.set_axis_off()
+    if not chart.horizontal:
+        columns = 3 if max(map(len, handles)) < 30 else 2
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
+    colour, marker = line.look.colour, _SYMBOLS[line.look.symbol]
+    if horizontal:
+        if len(line.low):
+            axis.hlines(line.y, line.low, line.high, color=colour, linewidth=2)
+        return axis.plot(line.x, line.y, marker, color=colour, markersize=6)[0]
+    if len(line.low):
+        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, linewidth=0)
+    if line.mode == "markers":
+        return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
+    shown = marker if "markers" in line.mode else ""
+    style = _DASHES[line.look.dash]
+    return axis.plot(line.x, line.y, linestyle=style, marker=shown, color=colour, markersize=4, linewidth=1.6)[0]
+
+
+def _draw_axes(axis: Axes, panel: Panel) -> None:
+    axis.set_title(panel.title)
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    if panel.x_range:
+        axis.set_xlim(*panel.x_range)
+    if panel.zero:
+        axis.locator_params(axis="x", nbins=5)
+    if panel.y_range:
+        axis.set_ylim(*panel.y_range)
+    if panel.y_ticks:
+        axis.set_yticks(list(panel.y_ticks), list(panel.y_ticks.values()))
+    if panel.diagonal:
+        axis.axline((0, 0), slope=1, color=_RULE, linewidth=1, linestyle=":", zorder=0)
+    if panel.zero:
+        axis.axvline(0, color=_RULE, linewidth=1.2, zorder=0)

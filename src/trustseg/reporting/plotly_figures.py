@@ -1,0 +1,152 @@
+"""Charts as Plotly figures, for the page."""
+
+from html import escape
+from typing import Any, Final
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from trustseg.reporting.series import Chart, Line, Panel
+
+_INK: Final = "#1f2933"
+_GRID: Final = "#e6e9ed"
+_RULE: Final = "#9aa3ad"
+_FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_PANEL_PX: Final = 300
+_TITLE_PX: Final = 34
+_LEGEND_ROW_PX: Final = 24
+_LABEL_PX: Final = 64
+_LEGEND_ENTRY_PX: Final = 7.5
+_PAGE_PX: Final = 960
+
+
+def draw_plotly(chart: Chart) -> str:
+    """Return a chart as Plotly's JSON, safe inside a script element: no ``<`` in it.
+
+    Text from data is escaped, because Plotly reads a subset of HTML in names and hover texts.
+    """
+    rows = -(-len(chart.panels) // chart.columns)
+    titles = [escape(panel.title) for panel in chart.panels]
+    names = list(dict.fromkeys(line.name for panel in chart.panels for line in panel.lines))
+    legend = 0 if chart.horizontal else _legend_rows(names) * _LEGEND_ROW_PX
+    inner = max(_PANEL_PX, 40 * _most_rows(chart)) if chart.horizontal else _PANEL_PX * rows + _LABEL_PX * (rows - 1)
+    spacing = (_LABEL_PX + _TITLE_PX) / inner if rows > 1 else 0.0
+    figure = make_subplots(
+        rows=rows,
+        cols=chart.columns,
+        subplot_titles=titles,
+        horizontal_spacing=0.03 if chart.horizontal else 0.22 / chart.columns,
+        vertical_spacing=spacing,
+    )
+    shown: set[str] = set()
+    for place, panel in enumerate(chart.panels):
+        at = {"row": place // chart.columns + 1, "col": place % chart.columns + 1}
+        for line in panel.lines:
+            first = line.name not in shown and not chart.horizontal
+            shown.add(line.name)
+            for trace in _traces(line, panel.x_label, horizontal=chart.horizontal, legend=first):
+                figure.add_trace(trace, **at)
+        _axes(figure, panel, at, labels=not chart.horizontal or at["col"] == 1)
+    figure.update_layout(
+        template="none",
+        height=inner + _TITLE_PX + legend + _LABEL_PX,
+        margin={"l": 8 if chart.horizontal else 64, "r": 16, "t": _TITLE_PX + legend, "b": _LABEL_PX},
+        font={"family": _FONT, "size": 13, "color": _INK},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + _TITLE_PX / inner, "yanchor": "bottom"},
+        hoverlabel={"bgcolor": "white", "font": {"family": _FONT, "size": 13, "color": _INK}, "align": "left"},
+        hovermode="closest",
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+    )
+    figure.update_annotations(font={"size": 14, "family": _FONT, "color": _INK})
+    return str(figure.to_json()).replace("<", "\\u003c")
+
+
+def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[go.Scatter]:
+    """Return the band, if there is one, and the line."""
+    look, name = line.look, escape(line.name)
+    common: dict[str, Any] = {"legendgroup": name, "name": name}
+    traces = []
+    spans = [""] * len(line.x)
+    if len(line.low):
+        spans = [f" [{low:.3f}, {high:.3f}]" for low, high in zip(line.low, line.high, strict=True)]
+        if not horizontal:
+            traces.append(_band(line, common))
+    notes = [f"<br>{escape(text)}" for text in line.texts] or [""] * len(line.x)
+    values = [(x if horizontal else y) for x, y in zip(line.x, line.y, strict=True)]
+    hover = [
+        f"<b>{name}</b><br>" + ("" if horizontal else f"{label}: {x:.4g}<br>") + f"{value:.3f}{span}{note}"
+        for x, value, span, note in zip(line.x, values, spans, notes, strict=True)
+    ]
+    bars = {}
+    if horizontal and len(line.low):
+        plus = [high - x for high, x in zip(line.high, line.x, strict=True)]
+        minus = [x - low for low, x in zip(line.low, line.x, strict=True)]
+        bars = {"error_x": {"array": plus, "arrayminus": minus, "thickness": 2.5, "width": 0, "color": look.colour}}
+    cloud = line.mode == "markers" and not horizontal
+    traces.append(
+        go.Scatter(
+            x=list(line.x),
+            y=list(line.y),
+            mode=line.mode,
+            line={"color": look.colour, "dash": look.dash, "width": 2.2},
+            marker={
+                "color": look.colour,
+                "symbol": look.symbol,
+                "size": 6 if cloud else 11 if horizontal else 7,
+                "opacity": 0.65 if cloud else 1,
+            },
+            showlegend=legend,
+            hovertext=hover,
+            hoverinfo="text",
+            **bars,
+            **common,
+        )
+    )
+    return traces
+
+
+def _band(line: Line, common: dict[str, Any]) -> go.Scatter:
+    red, green, blue = (int(line.look.colour[place : place + 2], 16) for place in (1, 3, 5))
+    return go.Scatter(
+        x=[*line.x, *reversed(line.x)],
+        y=[*line.low, *reversed(line.high)],
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.12)",
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        **common,
+    )
+
+
+def _axes(figure: go.Figure, panel: Panel, at: dict[str, int], *, labels: bool) -> None:
+    common = {"showline": True, "linecolor": _RULE, "gridcolor": _GRID, "zeroline": False, "ticks": "outside"}
+    common |= {"tickcolor": _RULE, "automargin": True, "title_standoff": 10, "title_font_size": 13}
+    figure.update_xaxes(title_text=escape(panel.x_label), range=panel.x_range, **common, **at)
+    ticks: dict[str, Any] = {}
+    if panel.y_ticks:
+        texts = [escape(text) for text in panel.y_ticks.values()]
+        ticks = {"tickmode": "array", "tickvals": list(panel.y_ticks), "ticktext": texts, "showticklabels": labels}
+    figure.update_yaxes(title_text=escape(panel.y_label), range=panel.y_range, **ticks, **common, **at)
+    if panel.diagonal:
+        low, high = _limits(panel)
+        rule = {"color": _RULE, "width": 1, "dash": "dot"}
+        figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=rule, layer="below", **at)
+    if panel.zero:
+        figure.add_vline(x=0, line={"color": _RULE, "width": 1.5}, layer="below", **at)
+
+
+def _limits(panel: Panel) -> tuple[float, float]:
+    values = [float(v) for line in panel.lines for v in (*line.x, *line.y)]
+    return panel.x_range or (min(values), max(values))
+
+
+def _legend_rows(names: list[str]) -> int:
+    widest = max((len(name) for name in names), default=0) * _LEGEND_ENTRY_PX + 50
+    return -(-len(names) // max(1, int(_PAGE_PX / widest)))
+
+
+def _most_rows(chart: Chart) -> int:
+    return max(len(panel.y_ticks) for panel in chart.panels)

@@ -1,0 +1,214 @@
+"""What a study folder holds: its finished cells, their tables, and which cells are missing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import polars as pl
+import yaml
+
+from trustseg.errors import DataError, MissingFileError
+from trustseg.files import read_json
+
+T = TypeVar("T")
+
+_TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One finished run of a study: one variant, one fold, one seed."""
+
+    id: str
+    variant: str
+    head: str
+    regime: str
+    fold: int
+    seed: int
+    values: Mapping[str, Any]
+    folder: Path
+    provenance: Mapping[str, Any]
+    done: Mapping[str, Any]
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cell that is not in the report, and why."""
+
+    id: str
+    variant: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The finished part of a study.
+
+    Attributes:
+        folder: the study folder.
+        study: the resolved study configuration.
+        study_text: the same as it was written.
+        cells: finished cells.
+        missing: cells that did not finish.
+        records: one row per (cell, image, condition), eps in pixel units of [0, 1].
+    """
+
+    folder: Path
+    study: Mapping[str, Any]
+    study_text: str
+    cells: tuple[Cell, ...]
+    missing: tuple[Missing, ...]
+    records: pl.DataFrame
+
+    @property
+    def variants(self) -> list[str]:
+        """Variants in the order of their cells."""
+        return list(dict.fromkeys(cell.variant for cell in self.cells))
+
+    def cells_of(self, variant: str) -> list[Cell]:
+        """Return the folds and seeds of one variant."""
+        return [cell for cell in self.cells if cell.variant == variant]
+
+
+def load_results(folder: Path) -> Results:
+    """Return the finished cells of a study folder and the names of those that are missing.
+
+    Args:
+        folder: a folder that ``trustseg study`` wrote, with ``study.yaml`` and ``cells/``.
+
+    Returns:
+        The results; records of all finished cells in one table.
+
+    Raises:
+        MissingFileError: if the folder is not there or is no study folder, or if no cell has finished.
+        DataError: if a file in it cannot be read.
+    """
+    study_file = folder / "study.yaml"
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"no folder {folder}; expected the folder of a study; give the one 'trustseg study' printed"
+        )
+    if not study_file.is_file() or not (folder / "cells").is_dir():
+        raise MissingFileError(
+            f"{folder} holds no study; expected study.yaml and cells/ in it; give the folder 'trustseg study' printed"
+        )
+    text = _read(study_file, Path.read_text)
+    study = _read(study_file, lambda _: yaml.safe_load(text)) or {}
+    states = [_load_cell(cell) for cell in _cell_folders(folder)]
+    cells = tuple(state for state in states if isinstance(state, Cell))
+    missing = tuple(state for state in states if isinstance(state, Missing))
+    if not cells:
+        reason = f"; first reason: {missing[0].reason}" if missing else ""
+        raise MissingFileError(
+            f"none of the {len(states)} cells in {folder} has finished; expected at least one{reason}; "
+            "run 'trustseg study' again, it goes on where it stopped"
+        )
+    return Results(folder, study, text, cells, missing, _load_records(cells))
+
+
+def load_histogram(cell: Cell, *, condition: str, eps: float, measure: str) -> pl.DataFrame:
+    """Return counts per uncertainty bin and patient for one cell, condition and measure.
+
+    Returns:
+        Columns ``patient, bin, count, wrong``; no rows where the cell did not store the measure.
+    """
+    table = _read(cell.folder / "histograms.parquet", pl.scan_parquet)
+    chosen = table.filter(_at(condition, eps), pl.col("measure") == measure)
+    return _read(
+        cell.folder / "histograms.parquet", lambda _: chosen.select("patient", "bin", "count", "wrong").collect()
+    )
+
+
+def load_calibration(cell: Cell, *, condition: str, eps: float) -> pl.DataFrame:
+    """Return sums per probability bin and patient: ``patient, bin, count, sum_probability, sum_reference``."""
+    table = _read(cell.folder / "calibration.parquet", pl.read_parquet)
+    return table.filter(_at(condition, eps)).drop("condition", "eps")
+
+
+def load_training(cell: Cell) -> pl.DataFrame | None:
+    """Return one row per epoch of the training log, the last value of each column, or None where there is no log."""
+    path = cell.folder / "metrics.csv"
+    if not path.is_file():
+        return None
+    table = _read(path, lambda file: pl.read_csv(file, infer_schema_length=None))
+    if "epoch" not in table.columns:
+        return None
+    return table.group_by("epoch").agg(pl.exclude("epoch").drop_nulls().last()).sort("epoch")
+
+
+def _cell_folders(folder: Path) -> list[Path]:
+    """Return the folders of the cells in the study's plan; of all cells where there is no plan."""
+    plan = folder / "plan.json"
+    names = read_json(plan).get("cells") if plan.is_file() else None
+    cells = sorted(path.parent for path in (folder / "cells").glob("*/cell.json"))
+    if not isinstance(names, list):
+        return cells
+    place = {str(name): row for row, name in enumerate(names)}
+    return sorted((cell for cell in cells if cell.name in place), key=lambda cell: place[cell.name])
+
+
+def _load_cell(folder: Path) -> Cell | Missing:
+    facts = read_json(folder / "cell.json")
+    if lacking := sorted({"id", "variant", "head", "regime", "fold", "seed"} - set(facts)):
+        raise DataError(f"{folder / 'cell.json'} lacks {', '.join(lacking)}; expected them all; run the study again")
+    name, variant = str(facts["id"]), str(facts["variant"])
+    if not (folder / "done.json").is_file():
+        failed = folder / "failed.json"
+        reason = f"failed: {read_json(failed).get('error')}" if failed.is_file() else "not finished"
+        return Missing(name, variant, reason)
+    absent = [table for table in _TABLES if not (folder / table).is_file()]
+    if absent:
+        return Missing(name, variant, f"marked as done, but without {', '.join(absent)}")
+    config, provenance, values = folder / "config.yaml", folder / "provenance.json", facts.get("values")
+    return Cell(
+        id=name,
+        variant=variant,
+        head=str(facts["head"]),
+        regime=str(facts["regime"]),
+        fold=int(str(facts["fold"])),
+        seed=int(str(facts["seed"])),
+        values=values if isinstance(values, dict) else {},
+        folder=folder,
+        provenance=read_json(provenance) if provenance.is_file() else {},
+        done=read_json(folder / "done.json"),
+        config=_read(config, Path.read_text) if config.is_file() else "",
+    )
+
+
+def _load_records(cells: tuple[Cell, ...]) -> pl.DataFrame:
+    """Return the records of all cells; what a cell is called comes from its cell.json, so that both agree."""
+    frames = []
+    for cell in cells:
+        path = cell.folder / "records.parquet"
+        frame = _read(path, pl.read_parquet)
+        needed = {"image", "patient", "condition", "eps", "dice", "iou", "mask_px", "predicted_px", "intersection_px"}
+        if lacking := sorted(needed - set(frame.columns)):
+            raise DataError(f"{path} lacks the columns {', '.join(lacking)}; expected a record table; evaluate again")
+        labels = {"cell": cell.id, "variant": cell.variant, "head": cell.head, "regime": cell.regime}
+        frames.append(
+            frame.with_columns(
+                *(pl.lit(value).alias(key) for key, value in labels.items()),
+                fold=pl.lit(cell.fold),
+                seed=pl.lit(cell.seed),
+                eps=pl.col("eps").cast(pl.Float64).round(7),
+            )
+        )
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _at(condition: str, eps: float) -> pl.Expr:
+    return (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
+
+
+def _read(path: Path, reader: Callable[[Path], T]) -> T:
+    """Return what ``reader`` makes of the file, or raise one sentence that names it."""
+    try:
+        return reader(path)
+    except (OSError, ValueError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"cannot read {path}: {reason}; expected a file that 'trustseg study' wrote; "
+            "restore it or, if it belongs to a cell, delete the folder of that cell and run the study again"
+        ) from error

@@ -1,0 +1,138 @@
+"""What each figure shows, as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same series."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from trustseg.reporting.results import Results
+
+# Okabe & Ito's colour-blind-safe palette; a regime keeps its colour in every figure.
+_REGIME_COLOURS: Final = {
+    "none": "#5b6470",
+    "random": "#E69F00",
+    "uncertain": "#0072B2",
+    "certain": "#CC79A7",
+    "hard": "#009E73",
+}
+_SPARE_COLOURS: Final = ("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000")
+_HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
+_SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
+_SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a variant is drawn, in Plotly's words: colour by regime, dash by head, symbol among equals of both."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series.
+
+    Attributes:
+        name: variant or other name in the legend.
+        x: positions.
+        y: values.
+        look: colour, dash and symbol.
+        low: lower end of the interval of each value, or none.
+        high: upper end of the interval of each value, or none.
+        mode: "lines", "lines+markers" or "markers".
+        texts: words for each point shown on hover, or none.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    look: Look
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    mode: str = "lines"
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title: what is special about this panel.
+        x_label: with unit.
+        y_label: with unit.
+        lines: series.
+        x_range: limits, or None to fit.
+        y_range: limits, or None to fit.
+        diagonal: draw y = x as a thin grey line.
+        zero: draw x = 0 as a thin grey line.
+        x_ticks: position -> label, or none for the usual ones.
+        y_ticks: position -> label, or none for the usual ones.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    diagonal: bool = False
+    zero: bool = False
+    x_ticks: Mapping[float, str] = field(default_factory=dict)
+    y_ticks: Mapping[float, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure: panels in a row or a grid, with a paragraph that says how to read it.
+
+    Attributes:
+        key: file name without suffix, ``[a-z0-9_]``.
+        title: what is shown.
+        reading: how to read it, in plain language.
+        panels: panels, row by row.
+        columns: panels in a row.
+        horizontal: intervals run along x (a forest plot).
+    """
+
+    key: str
+    title: str
+    reading: str
+    panels: tuple[Panel, ...]
+    columns: int = 2
+    horizontal: bool = False
+
+    def frame(self) -> pl.DataFrame:
+        """Return every point of every series: ``panel, series, x, y, low, high``; null without interval."""
+        rows = [
+            {"panel": panel.title, "series": line.name, "x": float(x), "y": float(y)}
+            | {
+                "low": float(line.low[i]) if len(line.low) else None,
+                "high": float(line.high[i]) if len(line.high) else None,
+            }
+            for panel in self.panels
+            for line in panel.lines
+            for i, (x, y) in enumerate(zip(line.x, line.y, strict=True))
+        ]
+        kinds = {"panel": pl.String, "series": pl.String} | dict.fromkeys(("x", "y", "low", "high"), pl.Float64)
+        return pl.DataFrame(rows, schema=kinds)
+
+
+def looks(results: Results) -> dict[str, Look]:
+    """Return how each variant is drawn in every figure."""
+    first = {variant: results.cells_of(variant)[0] for variant in results.variants}
+    colours = _assign([cell.regime for cell in first.values()], _REGIME_COLOURS, _SPARE_COLOURS)
+    dashes = _assign([cell.head for cell in first.values()], _HEAD_DASHES, _SPARE_DASHES)
+    found: dict[str, Look] = {}
+    for variant, cell in first.items():
+        equals = sum((look.colour, look.dash) == (colours[cell.regime], dashes[cell.head]) for look in found.values())
+        found[variant] = Look(colours[cell.regime], dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
+    return found
+
+
+def _assign(names: list[str], fixed: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
+    others = [name for name in dict.fromkeys(names) if name not in fixed]
+    return dict(fixed) | {name: spare[place % len(spare)] for place, name in enumerate(others)}

@@ -1,0 +1,139 @@
+"""A table of names and intervals, and its four spellings: data frame, CSV, LaTeX, Markdown."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from trustseg.study.statistics import Interval
+
+Value = str | int | float | Interval
+
+_LATEX: Final = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its key in files, its title on pages, its digits, and whether numbers show a sign."""
+
+    key: str
+    title: str
+    digits: int = 3
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that can be shown on a page and written to files.
+
+    Attributes:
+        key: file name without suffix, ``[a-z0-9_]``.
+        title: caption in words.
+        columns: columns, in order.
+        rows: one mapping from column key to value per row; each holds every key.
+        constants: what is the same for all rows: columns of the data frame that are not shown.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Value], ...]
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+    def frame(self) -> pl.DataFrame:
+        """Return one column per key, then the constants; an interval fills ``key``, ``key_low`` and ``key_high``."""
+        data: dict[str, list[str | int | float]] = {} if self.rows else {column.key: [] for column in self.columns}
+        for column in self.columns:
+            for row in self.rows:
+                value = row[column.key]
+                parts = {"": value} if not isinstance(value, Interval) else {}
+                if isinstance(value, Interval):
+                    parts = {"": value.value, "_low": value.low, "_high": value.high}
+                for suffix, part in parts.items():
+                    data.setdefault(column.key + suffix, []).append(part)
+        return pl.DataFrame(data).with_columns(**{key: pl.lit(text) for key, text in self.constants.items()})
+
+    def cells(self) -> list[list[tuple[str, str]]]:
+        """Return the text of each cell: the value and, for an interval, its range in brackets."""
+        return [[_texts(row[column.key], column) for column in self.columns] for row in self.rows]
+
+    def csv(self) -> str:
+        """Return the data frame as CSV."""
+        return self.frame().write_csv()
+
+    def markdown(self) -> str:
+        """Return the table in GitHub's Markdown, without its caption."""
+        titles = [_markdown(column.title) for column in self.columns]
+        rule = ["---" if isinstance(self._sample(column), str) else "---:" for column in self.columns]
+        body = [[_markdown(f"{value} {span}".strip()) for value, span in row] for row in self.cells()]
+        return "".join(f"| {' | '.join(line)} |\n" for line in [titles, rule, *body])
+
+    def latex(self) -> str:
+        """Return the table for LaTeX with the package booktabs."""
+        align = "".join("l" if isinstance(self._sample(column), str) else "r" for column in self.columns)
+        lines = [" & ".join(_latex(f"{value} {span}".strip()) for value, span in row) + r" \\" for row in self.cells()]
+        head = " & ".join(_latex(column.title) for column in self.columns) + r" \\"
+        parts = ["% needs \\usepackage{booktabs}", rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
+        return "\n".join([*parts, *lines, r"\bottomrule", r"\end{tabular}", ""])
+
+    def numeric(self) -> list[bool]:
+        """Return for each column whether it holds numbers."""
+        return [not isinstance(self._sample(column), str) for column in self.columns]
+
+    def _sample(self, column: Column) -> Value:
+        return self.rows[0][column.key] if self.rows else ""
+
+
+def number_text(value: float, *, digits: int = 3, signed: bool = False) -> str:
+    """Return a number with fixed digits; "undefined" where it is NaN.
+
+    Example:
+        >>> number_text(0.12345), number_text(0.5, digits=1, signed=True), number_text(float("nan"))
+        ('0.123', '+0.5', 'undefined')
+    """
+    if math.isnan(value):
+        return "undefined"
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.lstrip("-") if not signed and float(text) == 0 else text
+
+
+def interval_text(interval: Interval, *, digits: int = 3, signed: bool = False) -> str:
+    """Return a value with its range, e.g. ``"0.812 [0.790, 0.834]"``."""
+    return " ".join(_texts(interval, Column("", "", digits, signed)))
+
+
+def _texts(value: Value, column: Column) -> tuple[str, str]:
+    if isinstance(value, Interval):
+        if math.isnan(value.low):
+            return number_text(value.value, digits=column.digits, signed=column.signed), "[no interval]"
+        shown, low, high = (
+            number_text(part, digits=column.digits, signed=column.signed)
+            for part in (value.value, value.low, value.high)
+        )
+        return shown, f"[{low}, {high}]"
+    if isinstance(value, float):
+        return number_text(value, digits=column.digits, signed=column.signed), ""
+    return str(value), ""
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _markdown(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,89 @@
+"""The page in a real browser: every figure is drawn, no error is logged, nothing leaves the page."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.browser
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no Chromium with chromedriver on this machine")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def opened(browser: "Chrome", page: Path) -> "Chrome":
+    browser.get(page.as_uri())
+    return browser
+
+
+def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
+    drawn = (
+        "return [...document.querySelectorAll('.plotly-graph-div')].map(e => e.querySelectorAll('.main-svg').length)"
+    )
+    counts = opened.execute_script(drawn)
+    assert len(counts) == 8
+    assert all(counts)
+    assert opened.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium left it untyped
+
+
+def test_figures_show_their_series(opened: "Chrome") -> None:
+    script = "return document.querySelectorAll('#figure-robustness_dice .scatterlayer .trace').length"
+    assert opened.execute_script(script) == 24  # 2 panels x 6 variants x (band + line)
+
+
+def test_every_picture_is_shown(opened: "Chrome") -> None:
+    script = "return [...document.images].map(image => [image.complete, image.naturalWidth])"
+    pictures = opened.execute_script(script)
+    assert len(pictures) == 8 + 3
+    assert all(complete and width > 0 for complete, width in pictures)
+
+
+def test_nothing_leaves_the_page(opened: "Chrome", page: Path) -> None:
+    entries = opened.get_log("performance")  # type: ignore[no-untyped-call]  # selenium left it untyped
+    events = [json.loads(entry["message"])["message"] for entry in entries]
+    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    asked = [request["request"]["url"] for request in sent if request["documentURL"].startswith(page.as_uri())]
+    assert asked[0] == page.as_uri()
+    assert all(address.startswith(("data:", "blob:")) for address in asked[1:])
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_nothing_is_wider_than_the_window(opened: "Chrome", width: int) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    opened.set_window_size(width, 900)
+    root = "document.documentElement"
+    fits = f"return innerWidth <= {width} && {root}.scrollWidth <= {root}.clientWidth"
+    assert WebDriverWait(opened, 10).until(lambda driver: driver.execute_script(fits))

@@ -1,0 +1,59 @@
+"""Which attack, budget, measure and pairs a report speaks about."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from tests.reporting.fake_results import write_study
+
+from trustseg.reporting.choices import choose, pairs
+from trustseg.reporting.results import load_results
+
+
+def test_headline_of_a_study(study: Path) -> None:
+    choices = choose(load_results(study))
+    assert choices.attack == "pgd"
+    assert [round(eps * 255) for eps in choices.attacks["fgsm"]] == [1, 2, 4, 8]
+    assert [(name, round(eps * 255)) for name, eps in choices.conditions] == [("clean", 0), ("pgd", 4), ("pgd", 8)]
+    assert choices.measures["bernoulli, none"] == "entropy"
+    assert choices.measures["beta, none"] == "mutual_information"
+    assert choices.columns["beta, none"] == "u_mutual_information_quantile_mean"
+
+
+def test_the_study_says_which_measure_and_budget(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", seeds=1, images=4, gallery=False)
+    adversarial = {"eps": 7 / 255, "measure": {"beta": "vacuity", "bernoulli": "variance"}, "aggregation": "mean"}
+    (folder / "study.yaml").write_text(yaml.safe_dump({"adversarial": adversarial}))
+    choices = choose(load_results(folder))
+    assert choices.columns["beta, none"] == "u_vacuity_mean"
+    assert choices.columns["bernoulli, none"] == "u_variance_mean"
+    assert choices.eps == choices.largest_eps == round(8 / 255, 7)
+    assert len(choices.conditions) == 2
+
+
+def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    for path in folder.glob("cells/*/records.parquet"):
+        pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
+    choices = choose(load_results(folder))
+    assert choices.conditions == choices.compared == [("clean", 0.0)]
+
+
+def test_pairs_stay_within_a_head_and_ignore_fold_and_seed(study: Path) -> None:
+    assert pairs(load_results(study)) == [
+        (f"{head}, {first}", f"{head}, {second}")
+        for head in ("bernoulli", "beta")
+        for first, second in (("random", "none"), ("uncertain", "none"), ("uncertain", "random"))
+    ]
+
+
+@pytest.mark.parametrize(("other", "count"), [({"model.encoder": "resnet34"}, 0), ({"training.seed": 5}, 1)])
+def test_variants_that_differ_otherwise_are_not_compared(tmp_path: Path, other: dict[str, object], count: int) -> None:
+    import json
+
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none", "random"), seeds=1, images=4)
+    path = folder / "cells" / "beta-random-fold0-seed0" / "cell.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"values": content["values"] | other}))
+    assert len(pairs(load_results(folder))) == count

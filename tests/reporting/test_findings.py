@@ -1,0 +1,81 @@
+"""Each thing a careful reader would ask about is found in a study that was given it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.results import load_results
+
+CELL = Path("cells") / "beta-none-fold0-seed0"
+
+
+def _study(folder: Path) -> Path:
+    regimes = ("none", "random")
+    return write_study(folder, heads=("beta",), regimes=regimes, seeds=3, images=24, patients=24, gallery=False)
+
+
+def _records(condition: str, grey_levels: int, column: str, value: float) -> Callable[[Path], None]:
+    """Return what sets a column of the records of one variant under one condition."""
+    here = (pl.col("condition") == condition) & ((pl.col("eps") * 255 - grey_levels).abs() < 0.01)
+
+    def doctor(folder: Path) -> None:
+        for path in folder.glob("cells/beta-none-*/records.parquet"):
+            changed = pl.when(here).then(value).otherwise(column).alias(column)
+            pl.read_parquet(path).with_columns(changed).write_parquet(path)
+
+    return doctor
+
+
+def _provenance(key: str, value: object) -> Callable[[Path], None]:
+    def doctor(folder: Path) -> None:
+        path = folder / CELL / "provenance.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    return doctor
+
+
+def _without_an_image(folder: Path) -> None:
+    for path in folder.glob("cells/beta-none-*/records.parquet"):
+        pl.read_parquet(path).filter(pl.col("image") != "image_003.png").write_parquet(path)
+
+
+def test_a_sound_study_has_no_suspicions(tmp_path: Path) -> None:
+    assert find_suspicions(collect(load_results(_study(tmp_path / "study")), draws=5)) == []
+
+
+@pytest.mark.parametrize(
+    ("doctor", "found"),
+    [
+        (lambda folder: (folder / CELL / "done.json").unlink(), "1 of 6 runs are missing"),
+        (_records("pgd", 8, "dice", 0.9), r"Dice rises from 0\.\d+ \(PGD 4/255\) to 0\.900 \(PGD 8/255\)"),
+        (_records("pgd", 1, "dice", 0.95), "PGD is weaker than one-step FGSM at 1/255"),
+        (_records("fgsm", 2, "linf", 0.5), "FGSM left its L-infinity budget on 72 images"),
+        (_provenance("data", {"digest": "other"}), "saw different data"),
+        (_provenance("commit", "other"), "different commits"),
+        (_provenance("dirty", True), "not committed"),
+        (_without_an_image, "not tested on the same images"),
+    ],
+)
+def test_doctored_studies(tmp_path: Path, doctor: Callable[[Path], None], found: str) -> None:
+    folder = _study(tmp_path / "study")
+    doctor(folder)
+    sentences = " ".join(find_suspicions(collect(load_results(folder), draws=5)))
+    assert re.search(found, sentences), sentences
+
+
+def test_few_patients_and_seeds(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), seeds=1, images=8, patients=5, gallery=False)
+    sentences = find_suspicions(collect(load_results(folder), draws=5))
+    assert "Only 5 patients were tested" in sentences[0]
+    assert "Fewer than 3 seeds for every variant" in sentences[1]
+
+
+def test_a_full_study(evidence: Evidence) -> None:
+    assert find_suspicions(evidence)[0].startswith("2 of 24 runs are missing")

@@ -1,0 +1,59 @@
+"""Cases are read, ranked and drawn; damaged files are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import DataError
+from trustseg.reporting.gallery import Case, Tile, draw_case, load_gallery
+from trustseg.reporting.results import load_results
+
+
+def test_worst_median_and_best_with_every_variant(study: Path) -> None:
+    cases = load_gallery(load_results(study))
+    assert [case.rank for case in cases] == ["worst", "median", "best"]
+    dice = [np.mean([tile.adversarial_dice for tile in case.tiles]) for case in cases]
+    assert dice == sorted(dice)
+    variants = [tile.variant for tile in cases[0].tiles]
+    assert variants == [variant for variant in load_results(study).variants if variant in variants]
+    assert cases[0].tiles[0].condition == "PGD 4/255"
+
+
+def test_no_gallery_files_no_cases(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), seeds=1, images=4, gallery=False)
+    assert load_gallery(load_results(folder)) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip file"])
+def test_broken_gallery_is_named(tmp_path: Path, content: bytes) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot read .*gallery\.npz"):
+        load_gallery(load_results(folder))
+
+
+def test_whole_grey_levels_and_one_attack_for_all_cases(tmp_path: Path) -> None:
+    """The evaluation keeps images as grey levels and names the attack once."""
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
+    with np.load(path) as file:
+        stored = {name: file[name] for name in file.files}
+    stored["image"] = (stored["image"].astype(np.float32) * 255).astype(np.uint8)
+    stored |= {"condition": np.array("pgd"), "eps": np.array(4 / 255)}
+    np.savez(path, **stored)
+    tile = load_gallery(load_results(folder))[0].tiles[0]
+    assert tile.condition == "PGD 4/255"
+    assert 0.5 < tile.layers["image"].max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width", "value"), [(5, 9, 0.0), (9, 5, 1.0), (1, 1, 1.0), (7, 7, float("nan"))])
+def test_odd_cases_are_drawn(height: int, width: int, value: float) -> None:
+    """Empty and full masks, one pixel, odd and non-square sizes, an undefined Dice."""
+    names = ["image", "mask", "probability", "uncertainty", "adversarial"]
+    names += ["adversarial_probability", "adversarial_uncertainty"]
+    layers = {name: np.full((height, width), np.nan_to_num(value), np.float32) for name in names}
+    tile = Tile("a, $b$", "PGD 4/255", "entropy", layers, value, value)
+    assert draw_case(Case("x", "worst", (tile, tile)), dpi=30).startswith(b"\x89PNG")

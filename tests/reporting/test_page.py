@@ -1,0 +1,197 @@
+"""The page: numbers equal the tables, text from data is escaped, nothing is asked of a network, words are weighed."""
+
+import re
+import subprocess
+import sys
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.reporting.conftest import HOSTILE
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import MissingFileError, RunError
+from trustseg.reporting import build_report, print_summary, summary_table
+from trustseg.reporting.tables import number_text
+
+COVER = "Technical evidence to support documentation. Not a conformity assessment. Research use."
+WORDS = r"compli|conform|certif|approv|guarant"
+
+
+class _Cells(HTMLParser):
+    """Text of each cell of each table, by table id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.table = ""
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.table = dict(attrs).get("id") or ""
+            self.tables.setdefault(self.table, [])
+        elif tag == "tr":
+            self.tables[self.table].append([])
+        elif tag in ("td", "th"):
+            self.tables[self.table][-1].append("")
+            self.inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.tables[self.table][-1][-1] += data
+
+
+def _without_scripts(page: Path) -> str:
+    return re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
+
+
+def test_numbers_in_the_page_equal_the_tables(page: Path) -> None:
+    parser = _Cells()
+    parser.feed(_without_scripts(page))
+    for key in ("summary", "ranking", "measures", "shift", "robustness"):
+        frame = pl.read_csv(page.parent / "tables" / f"{key}.csv")
+        shown = parser.tables[f"table-{key}"][1:]
+        assert len(shown) == len(frame)
+        for row, cells in zip(frame.iter_rows(named=True), shown, strict=True):
+            columns = [name for name in row if not name.endswith(("_low", "_high", "_under"))]
+            for name, cell in zip(columns, cells, strict=True):
+                if f"{name}_low" not in row:
+                    assert cell == str(row[name])
+                    continue
+                digits = 4 if name == "change" else 3
+                signed = name in ("change", "correlation", "robust_correlation")
+                value, low, high = (
+                    number_text(row[name + end], digits=digits, signed=signed) for end in ("", "_low", "_high")
+                )
+                assert cell == f"{value} [{low}, {high}]"
+
+
+def test_markdown_and_latex_hold_the_same_numbers(page: Path) -> None:
+    frame = pl.read_csv(page.parent / "tables" / "summary.csv")
+    first = f"{frame['dice'][0]:.3f} [{frame['dice_low'][0]:.3f}, {frame['dice_high'][0]:.3f}]"
+    assert f"| {frame['variant'][0]} | {first} |" in (page.parent / "tables" / "summary.md").read_text()
+    assert f"{frame['variant'][0]} & {first} &" in (page.parent / "tables" / "summary.tex").read_text()
+
+
+def test_text_from_data_is_escaped(page: Path) -> None:
+    text = page.read_text()
+    assert "<img src=x" not in text
+    assert HOSTILE in unescape(text)
+    assert "<b>of</b>" not in text
+    assert "&lt;b&gt;of&lt;/b&gt;" in text
+
+
+def test_nothing_is_asked_of_a_network(page: Path) -> None:
+    text = _without_scripts(page)
+    addresses = re.findall(r"""(?:src|href|action|srcset)\s*=\s*["']([^"']*)""", text)
+    assert len(addresses) > 20
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_words_are_weighed(page: Path) -> None:
+    """No claim of conformity anywhere but on the cover line, which is there once; templates and tables alike."""
+    text = _without_scripts(page)
+    assert text.count(COVER) == 1
+    others = [path.read_text() for path in page.parent.glob("tables/*.*")]
+    for part in (text.replace(COVER, ""), *others):
+        assert not re.search(WORDS, re.sub(r"data:[^\"]*", "", part), flags=re.IGNORECASE)
+
+
+def test_folders_of_this_machine_are_left_out(page: Path) -> None:
+    text = page.read_text()
+    assert "path: .../xrays" in text
+    assert "somebody" not in text
+
+
+def test_missing_cells_are_on_the_first_screen(page: Path) -> None:
+    summary = page.read_text().split('<section id="summary">')[1].split('id="table-summary"')[0]
+    assert "beta-uncertain-fold1-seed1" in summary
+    assert "not finished" in summary
+    assert "2 of 24 runs are missing" in summary
+
+
+def test_files_beside_the_page_are_whole(page: Path) -> None:
+    folder = page.parent
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".pdf", ".png", ".csv"}
+    assert len(list((folder / "figures").iterdir())) == 24
+    assert len(list((folder / "tables").iterdir())) == 17
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_sections_figures_and_their_explanations(page: Path) -> None:
+    text = page.read_text()
+    for anchor in re.findall(r"<nav.*?</nav>", text, flags=re.DOTALL)[0].split('href="#')[1:]:
+        assert f'<section id="{anchor.split(chr(34))[0]}">' in text
+    assert text.count('<div class="plotly-graph-div"') == text.count('data-figure="figure-') == 8
+    assert text.count("How to read this.") == 9
+    assert "vacuity + dissonance" in text
+
+
+def test_reporting_loads_no_model() -> None:
+    code = (
+        "import sys, trustseg.reporting, trustseg.reporting.page;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'matplotlib.pyplot')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def clean_only(tmp_path: Path) -> Path:
+    """One variant, one seed, one patient group, no attack, no training log: the least a study can hold."""
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=3, patients=2)
+    for path in folder.glob("cells/*/*.parquet"):
+        pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
+    for path in [*folder.glob("cells/*/metrics.csv"), *folder.glob("cells/*/provenance.json")]:
+        path.unlink()
+    return folder
+
+
+def test_the_least_a_study_can_hold(clean_only: Path) -> None:
+    output = clean_only.parent / "elsewhere" / "page.html"
+    assert build_report(clean_only, gallery=False, output=output, draws=20) == output
+    text = output.read_text()
+    assert (output.parent / "tables" / "summary.csv").is_file()
+    assert 'id="figure-reliability"' in text
+    assert 'id="robustness"' not in text
+    assert 'id="gallery"' not in text
+    assert "Only 2 patients" in text
+    assert not (clean_only / "report.html").exists()
+
+
+def test_all_dice_undefined(clean_only: Path) -> None:
+    for path in clean_only.glob("cells/*/records.parquet"):
+        pl.read_parquet(path).with_columns(dice=float("nan"), iou=float("nan")).write_parquet(path)
+    frame = summary_table(clean_only, draws=20)
+    assert frame["dice"].is_nan().all()
+    assert frame["aurc"].is_nan().all()
+    assert "undefined" in build_report(clean_only, draws=20).read_text()
+
+
+def test_report_that_cannot_be_written(clean_only: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match=r"cannot write the report .*file.*; expected a folder"):
+        build_report(clean_only, output=tmp_path / "file" / "report.html", draws=5)
+    with pytest.raises(MissingFileError):
+        build_report(tmp_path / "nowhere")
+
+
+def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    frame = pl.read_csv(page.parent / "tables" / "summary.csv")
+    print_summary(frame, console=Console(width=80, color_system=None))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "Dice, PGD 4/255" in lines[0]
+    value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
+    assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
+    assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()

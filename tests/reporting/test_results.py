@@ -1,0 +1,106 @@
+"""Reading a study folder: what is finished, what is missing, and one sentence for whatever is broken."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import DataError, MissingFileError
+from trustseg.reporting.results import load_calibration, load_histogram, load_results, load_training
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_study(tmp_path / "study", heads=("beta",), seeds=1, images=6, patients=4, gallery=False)
+
+
+def test_cells_and_records_of_a_study(study: Path) -> None:
+    results = load_results(study)
+    assert len(results.cells) == 22
+    assert results.variants[0] == "bernoulli, none"
+    assert {missing.variant for missing in results.missing} == {"beta, uncertain"}
+    reasons = [missing.reason for missing in results.missing]
+    assert reasons == ["failed: loss became NaN at step 12 <b>of</b> epoch 3", "not finished"]
+    assert results.records["cell"].n_unique() == 22
+    assert results.records.filter(pl.col("variant") == "beta, none")["image"].n_unique() == 32
+
+
+def test_the_plan_decides_which_cells_count(small: Path) -> None:
+    """A folder that an earlier grid left behind is not part of the study; order is the plan's."""
+    names = ["beta-uncertain-fold0-seed0", "beta-none-fold0-seed0"]
+    (small / "plan.json").write_text(json.dumps({"cells": names}))
+    assert [cell.id for cell in load_results(small).cells] == names
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"no folder .*nowhere; expected the folder of a study"):
+        load_results(tmp_path / "nowhere")
+
+
+def test_folder_without_study(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="holds no study"):
+        load_results(tmp_path)
+
+
+def test_no_finished_cell_names_the_first_reason(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, failed=1)
+    with pytest.raises(MissingFileError, match=r"none of the 1 cells .* loss became NaN"):
+        load_results(folder)
+
+
+def _read_all(folder: Path) -> None:
+    cell = load_results(folder).cells[0]
+    load_histogram(cell, condition="clean", eps=0.0, measure="entropy")
+    load_calibration(cell, condition="clean", eps=0.0)
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "histograms.parquet", "calibration.parquet"])
+def test_broken_parquet_is_named(small: Path, name: str) -> None:
+    path = small / "cells" / "beta-none-fold0-seed0" / name
+    path.write_bytes(b"PAR1 not a table")
+    with pytest.raises(DataError, match=f"cannot read .*{name}"):
+        _read_all(small)
+
+
+def test_records_without_a_column_are_named(small: Path) -> None:
+    path = small / "cells" / "beta-none-fold0-seed0" / "records.parquet"
+    pl.read_parquet(path).drop("dice").write_parquet(path)
+    with pytest.raises(DataError, match="lacks the columns dice"):
+        load_results(small)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"id": "x"}'])
+def test_broken_description_is_named(small: Path, content: str) -> None:
+    (small / "cells" / "beta-none-fold0-seed0" / "cell.json").write_text(content)
+    with pytest.raises(DataError, match=r"cell\.json"):
+        load_results(small)
+
+
+def test_broken_study_file_is_named(small: Path) -> None:
+    (small / "study.yaml").write_text("a: [")
+    with pytest.raises(DataError, match=r"study\.yaml"):
+        load_results(small)
+
+
+def test_done_without_tables_counts_as_missing(small: Path) -> None:
+    (small / "cells" / "beta-none-fold0-seed0" / "records.parquet").unlink()
+    missing = load_results(small).missing
+    assert [cell.reason for cell in missing] == ["marked as done, but without records.parquet"]
+
+
+def test_histogram_of_a_measure_that_was_not_kept_is_empty(small: Path) -> None:
+    cell = load_results(small).cells[0]
+    assert load_histogram(cell, condition="clean", eps=0.0, measure="dissonance").is_empty()
+    assert not load_histogram(cell, condition="pgd", eps=round(4 / 255, 7), measure="vacuity").is_empty()
+
+
+def test_training_log_is_one_row_per_epoch(small: Path) -> None:
+    cell = load_results(small).cells[0]
+    log = load_training(cell)
+    assert log is not None
+    assert log["epoch"].to_list() == list(range(12))
+    assert log["validation_dice"].null_count() == log["train_loss"].null_count() == 0
+    (cell.folder / "metrics.csv").unlink()
+    assert load_training(cell) is None

@@ -1,0 +1,82 @@
+"""The spellings of one table."""
+
+import io
+import math
+
+import polars as pl
+import pytest
+
+from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
+from trustseg.study.statistics import Interval
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value=value, low=low, high=high, count=3, patients=2)
+
+
+@pytest.fixture
+def table() -> Table:
+    columns = (Column("variant", "Variant"), Column("dice", "Dice 95 %"), Column("change", "Change", signed=True))
+    rows: tuple[dict[str, Value], ...] = (
+        {"variant": "a_b & c|d", "dice": _interval(0.5, 0.25, 0.75), "change": _interval(0.1, -0.1, 0.3)},
+        {"variant": "<b>", "dice": _interval(math.nan, math.nan, math.nan), "change": _interval(-0.2, -0.3, -0.1)},
+    )
+    return Table("t", "A table", columns, rows, {"attack": "PGD 4/255"})
+
+
+def test_frame_has_the_ends_of_every_interval_and_the_constants(table: Table) -> None:
+    frame = table.frame()
+    assert frame.columns == [
+        "variant",
+        "dice",
+        "dice_low",
+        "dice_high",
+        "change",
+        "change_low",
+        "change_high",
+        "attack",
+    ]
+    assert frame.row(0) == ("a_b & c|d", 0.5, 0.25, 0.75, 0.1, -0.1, 0.3, "PGD 4/255")
+
+
+def test_csv_can_be_read_back(table: Table) -> None:
+    read = pl.read_csv(io.StringIO(table.csv()))
+    assert read["change_high"].to_list() == [0.3, -0.1]
+    assert read["variant"].to_list() == ["a_b & c|d", "<b>"]
+
+
+def test_markdown_cannot_be_broken_by_names(table: Table) -> None:
+    lines = table.markdown().splitlines()
+    assert lines[0] == "| Variant | Dice 95 % | Change |"
+    assert lines[1] == "| --- | ---: | ---: |"
+    assert lines[2] == r"| a_b & c\|d | 0.500 [0.250, 0.750] | +0.100 [-0.100, +0.300] |"
+    assert lines[3] == "| &lt;b> | undefined [no interval] | -0.200 [-0.300, -0.100] |"
+
+
+def test_latex_is_booktabs_and_escaped(table: Table) -> None:
+    text = table.latex()
+    assert r"\begin{tabular}{lrr}" in text
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert r"a\_b \& c|d & 0.500 [0.250, 0.750]" in text
+    assert r"Dice 95 \%" in text
+    assert r"\textless{}b\textgreater{}" in text
+
+
+def test_a_table_without_rows_keeps_its_columns() -> None:
+    empty = Table("t", "nothing", (Column("variant", "Variant"), Column("dice", "Dice")), ())
+    assert empty.csv() == "variant,dice\n"
+    assert empty.cells() == []
+    assert empty.markdown().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "text"),
+    [(-0.0001, False, "0.000"), (-0.0001, True, "-0.000"), (0.0, True, "+0.000"), (math.nan, True, "undefined")],
+)
+def test_number_text(value: float, signed: bool, text: str) -> None:
+    assert number_text(value, signed=signed) == text
+
+
+def test_interval_text_says_when_there_is_no_interval() -> None:
+    assert interval_text(_interval(0.5, math.nan, math.nan)) == "0.500 [no interval]"
+    assert interval_text(_interval(0.05, 0.01, 0.09), digits=2, signed=True) == "+0.05 [+0.01, +0.09]"
