@@ -65,8 +65,8 @@ def choose(results: Results) -> Choices:
     """Return what the headline numbers of a study refer to.
 
     The attack is PGD where it was run. The budget is the one the study trains with, taken to the nearest rung that was
-    evaluated. Measure and aggregation are those the study selects images by, else the first of mutual information,
-    epistemic variance, vacuity, ... that the records of the variant hold.
+    evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads can
+    be compared; else each by its own. The aggregation is the one the study selects images by.
     """
     rows = results.records.filter(pl.col("condition") != "clean")
     rungs = rows.select("condition", "eps").unique().sort("condition", "eps").group_by("condition", maintain_order=True)
@@ -76,13 +76,15 @@ def choose(results: Results) -> Choices:
     eps = _section(results, "adversarial").get("eps")
     wanted = float(eps) if isinstance(eps, int | float) else _USUAL_EPS
     all_columns = {variant: _measures(results, variant) for variant in results.variants}
+    shared = [name for name in ("entropy", *_MEASURES) if all(name in found for found in all_columns.values())]
+    judged = {variant: shared[0] if shared else next(iter(found)) for variant, found in all_columns.items() if found}
     return Choices(
         attacks=attacks,
         attack=attack,
         eps=min(ladder, key=lambda eps: abs(eps - wanted)),
         largest_eps=ladder[-1],
-        measures={variant: next(iter(found)) for variant, found in all_columns.items() if found},
-        columns={variant: next(iter(found.values())) for variant, found in all_columns.items() if found},
+        measures=judged,
+        columns={variant: all_columns[variant][measure] for variant, measure in judged.items()},
         all_columns=all_columns,
     )
 
