@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from trustseg.errors import DataError
+from trustseg.errors import DataError, MissingFileError
 
 __all__ = ["read_json", "replacing", "write_json", "write_text"]
 
@@ -42,10 +42,13 @@ def read_json(path: Path) -> dict[str, object]:
     """Return the object in a JSON file.
 
     Raises:
+        MissingFileError: if there is no such file.
         DataError: if the file is damaged or holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"'{path}' is not there, a JSON file was expected; check the path") from error
     except (OSError, ValueError) as error:
         raise DataError(f"'{path}' cannot be read as JSON ({error}); delete it and run the command again") from error
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ There is thus nothing to save, and a resumed run draws the same numbers as an un
 """
 
 import hashlib
+import operator
 
 import torch
 
@@ -21,7 +22,9 @@ def derive_seed(seed: int, *stream: str | int) -> int:
         >>> derive_seed(0, "attack", 1) == derive_seed(0, "attack", 1) != derive_seed(0, "attack", 2)
         True
     """
-    digest = hashlib.sha256(repr((seed, *stream)).encode()).digest()
+    # An integer of numpy is written like one of Python.
+    parts = [part if isinstance(part, str) else operator.index(part) for part in (seed, *stream)]
+    digest = hashlib.sha256(repr(tuple(parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -1,6 +1,8 @@
 """The ``trustseg`` command. Only the verb that is run imports what it needs."""
 
+import errno
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -12,6 +14,8 @@ from trustseg.cli import data, report, run, study, tools
 from trustseg.errors import RunError, TrustsegError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="trustseg",
@@ -50,27 +54,37 @@ def _options(
 
 def main() -> None:
     """Run the command; an error is one sentence and exit code 2 (1 for a run that failed), unless ``--debug``."""
+    arguments = [part for part in sys.argv[1:] if part != "--debug"]  # accepted after the verb as well
+    if len(arguments) < len(sys.argv) - 1:
+        os.environ["TRUSTSEG_DEBUG"] = "1"
     try:
-        app()
-    except (TrustsegError, OSError, MemoryError) as error:
+        app(args=arguments)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            _say("interrupted; the same command goes on from here")
+        raise
+    except Exception as error:
         if os.environ.get("TRUSTSEG_DEBUG"):
             raise
-        Console(stderr=True, soft_wrap=True).print(
-            f"trustseg: {_sentence(error)}", style="red", markup=False, highlight=False
-        )
-        sys.exit(1 if isinstance(error, RunError) else 2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("trustseg: interrupted; the same command goes on from here")
-        sys.exit(130)
+        _say(_sentence(error))
+        sys.exit(2 if isinstance(error, TrustsegError | OSError) and not isinstance(error, RunError) else 1)
 
 
-def _sentence(error: BaseException) -> str:
+def _say(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"trustseg: {sentence}", style="red", markup=False, highlight=False)
+
+
+def _sentence(error: Exception) -> str:
     """Return what happened and what to do, in one sentence."""
-    if isinstance(error, OSError) and not isinstance(error, TrustsegError):
-        where = f" at '{error.filename}'" if error.filename else ""
-        if error.errno == 28:  # ENOSPC
-            return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
+    if isinstance(error, TrustsegError):
+        return str(error)
+    where = f" at '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
+    # safetensors and polars tell of a full disk in errors of their own, without a number.
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
+    if isinstance(error, OSError):
         return f"{error.strerror or error}{where}; a readable and writable path was expected; check it and its rights"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them"
-    return str(error)
+    name, text = type(error).__name__, " ".join(str(error).split())
+    return f"{name}: {text}; this is a fault of trustseg; run the command again with --debug and report what it prints"

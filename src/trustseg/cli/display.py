@@ -66,11 +66,10 @@ def _bars() -> Iterator[Callable[[Sequence["CellStatus"]], None]]:
             progress.update(whole, description=f"study, {done} of {len(cells)} cells", total=len(cells), completed=done)
             for cell in cells:
                 if cell.state == "running":
+                    words = f"  {cell.name.rpartition('-')[0]}: {cell.stage or 'start'}"
                     if cell.name not in tasks:
-                        tasks[cell.name] = progress.add_task(cell.variant, total=1.0)
-                    progress.update(
-                        tasks[cell.name], completed=cell.share, description=f"  {cell.variant}: {cell.stage or 'start'}"
-                    )
+                        tasks[cell.name] = progress.add_task(words, total=1.0)
+                    progress.update(tasks[cell.name], completed=cell.share, description=words)
                 elif cell.name in tasks:
                     progress.remove_task(tasks.pop(cell.name))
 

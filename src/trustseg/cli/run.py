@@ -1,5 +1,6 @@
 """``trustseg train``, ``evaluate`` and ``predict``: one model."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -61,17 +62,18 @@ def train(
     folder = output or Path("runs") / (file.stem if file else "train")
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
 
-    from trustseg.files import write_json
+    from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
-    from trustseg.training.provenance import provenance
-    from trustseg.training.run import require_same_run
+    from trustseg.training.run import prepare_run
 
-    require_same_run(config, folder)
-    if not (folder / "provenance.json").exists():
-        write_json(folder / "provenance.json", provenance(pack))
-    run_training(
-        config, pack, folder, progress=sys.stderr.isatty(), report=None if sys.stderr.isatty() else _epoch_line
-    )
+    with claimed(folder) as mine:
+        if not mine:
+            raise ConfigError(
+                f"another process trains in '{folder}', nobody was expected; wait or give another --output"
+            )
+        prepare_run(config, pack, folder)
+        bars = sys.stderr.isatty()
+        run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
     typer.echo(f"model: {folder / 'model'}")
 
 
@@ -86,7 +88,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which images: test, validation, train, control or all.")] = "test",
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table."""
+    """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table.
+
+    Settings that are not given are those of the model's own run, so that its test images are not those it learned from.
+    """
     from trustseg.config import load_run
     from trustseg.errors import ConfigError
     from trustseg.models import Segmenter
@@ -95,22 +100,23 @@ def evaluate(
     spec = segmenter.spec
     built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
     file, overrides = split_settings(settings)
-    config = load_run(file, [*built, *overrides])
+    own = model.absolute().parent / "config.yaml"
+    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
     if config.data.path is None:
         raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
-    if any(text.startswith("model.head=") for text in overrides):
+    if "head" in config.model.model_fields_set:
         segmenter = Segmenter.load(model, head=config.model.head)
 
+    from trustseg.cli.display import counted
     from trustseg.data import open_dataset
     from trustseg.evaluation import conditions_of, rows_of_split
     from trustseg.evaluation import evaluate as run_evaluation
+    from trustseg.study.cell import device_of
 
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
     rows = rows_of_split(pack, split, config.data)
-    folder = output or model.parent / "evaluation"
-    labels: dict[str, str | int] = {"cell": model.parent.name, "variant": model.parent.name, "head": spec.head}
-    from trustseg.cli.display import counted
-
+    folder = output or model.absolute().parent / "evaluation"
+    name = model.absolute().parent.name
     with counted("evaluating", len(conditions_of(config.evaluation))) as report:
         run_evaluation(
             segmenter,
@@ -118,12 +124,19 @@ def evaluate(
             rows,
             config.evaluation,
             folder,
-            labels=labels,
+            labels={"cell": name, "variant": name, "head": spec.head},
             seed=config.training.seed,
+            device=device_of(config.training.accelerator),
             report=lambda done, total: report(done),
         )
     _print_means(folder)
     typer.echo(f"records: {folder / 'records.parquet'}")
+
+
+def _mean(values: list[float]) -> float | None:
+    """Return the mean of the values that are defined; None if none is."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else None
 
 
 def _print_means(folder: Path) -> None:
@@ -134,11 +147,12 @@ def _print_means(folder: Path) -> None:
     records = pl.read_parquet(folder / "records.parquet")
     table = Table("condition", "eps x 255", "images", "Dice (per image)", "IoU", "pooled Dice", header_style="bold")
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
-        pooled = 2 * rows["intersection_px"].sum() / max(1, rows["predicted_px"].sum() + rows["mask_px"].sum())
-        means = [rows[name].drop_nans().mean() for name in ("dice", "iou")]
-        shown = ["undefined" if mean is None else f"{mean:.3f}" for mean in means]
-        table.add_row(str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown, f"{pooled:.3f}")
-    Console().print(table)
+        both, predicted, reference = (int(rows[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
+        values = [_mean(rows[name].to_list()) for name in ("dice", "iou")]
+        values.append(2 * both / (predicted + reference) if predicted + reference else None)
+        shown = ["undefined" if value is None else f"{value:.3f}" for value in values]
+        table.add_row(str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown)
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
 
 
 def predict(
@@ -154,6 +168,7 @@ def predict(
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
     from trustseg.models import Segmenter
+    from trustseg.study.cell import device_of
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     if measure not in MEASURES:
@@ -163,5 +178,13 @@ def predict(
     segmenter = Segmenter.load(model)
     files = image_files_of(images)
     with counted("predicting", len(files)) as report:
-        table = run_prediction(segmenter, files, output, measure=measure, aggregation=aggregation, report=report)
+        table = run_prediction(
+            segmenter,
+            files,
+            output,
+            measure=measure,
+            aggregation=aggregation,
+            device=device_of("auto"),
+            report=report,
+        )
     typer.echo(f"masks, uncertainty maps and scores: {table.parent}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from trustseg.randomness import derived_generator
 __all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader"]
 
 Batch = dict[str, Tensor]
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackRows(Dataset[Batch]):
     """Some rows of a pack, gathered a batch at a time.
 
@@ -75,7 +77,7 @@ class EpochShuffle(Sampler[int]):
         return iter(torch.randperm(self.length, generator=generator).tolist())
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Item) -> Item:
     return batch
 
 
@@ -98,6 +100,7 @@ def pack_loader(
         sampler=sampler,
         drop_last=sampler is not None and len(dataset) >= batch_size,
         collate_fn=_unchanged,
+        generator=torch.Generator(),  # else every start of an epoch draws from the global state
     )
 
 

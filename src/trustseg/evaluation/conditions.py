@@ -15,7 +15,7 @@ from trustseg.errors import AttackError
 
 __all__ = ["CLEAN", "Condition", "conditions_of", "perturbed"]
 
-TOLERANCE: Final = 1e-6  # float32 rounding of x + eps
+TOLERANCE: Final = 1e-6  # float32 rounding of x + eps, relative where eps > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +44,12 @@ CLEAN: Final = Condition("clean")
 def conditions_of(config: EvaluationConfig) -> list[Condition]:
     """Return the conditions of an evaluation: clean first, then every attack with its budgets above 0 in rising order.
 
-    The label of an attack tells it from others of the same name: steps, norm, restarts and objective where they are
-    not the usual ones.
-
-    Raises:
-        AttackError: if two entries of the configuration give the same condition.
+    The configuration sees to it that no two have the same name and budget.
     """
-    conditions = [CLEAN]
-    for attack in config.attacks:
-        conditions += [Condition(_label(attack), eps, attack) for eps in sorted(attack.eps) if eps > 0]
-    names = [(condition.name, condition.eps) for condition in conditions]
-    for name, eps in names:
-        if names.count((name, eps)) > 1:
-            raise AttackError(
-                f"the attack '{name}' at eps={eps:.4f} is named twice, each condition was expected once; "
-                "remove one from evaluation.attacks"
-            )
-    return conditions
-
-
-def _label(attack: AttackConfig) -> str:
-    parts = [attack.name]
-    if attack.name == "pgd":
-        parts[0] += str(attack.steps) if attack.steps != AttackConfig.model_fields["steps"].default else ""
-        parts += [attack.norm] if attack.norm != "linf" else []
-        parts += [f"x{attack.restarts}"] if attack.restarts > 1 else []
-    parts += [attack.objective] if attack.objective != "cross_entropy" else []
-    return "_".join(parts)
+    attacked = [
+        Condition(attack.label, eps, attack) for attack in config.attacks for eps in sorted(attack.eps) if eps > 0
+    ]
+    return [CLEAN, *attacked]
 
 
 def perturbed(
@@ -81,7 +60,7 @@ def perturbed(
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the images under ``condition``; what an attack returns is projected again and measured, never trusted.
+    """Return the images under ``condition``; what an attack returns is measured, never trusted.
 
     Args:
         model: maps images to a belief.
@@ -94,7 +73,7 @@ def perturbed(
         (B, C, H, W) float32 in [0, 1].
 
     Raises:
-        AttackError: if the attack left its ball, [0, 1], or the real numbers.
+        AttackError: if the attack left its ball, [0, 1], the real numbers, or the shape of the images.
     """
     if condition.attack is None:
         return images
@@ -103,12 +82,17 @@ def perturbed(
     if config.name == "pgd":
         run_attack = partial(pgd, steps=config.steps, restarts=config.restarts, norm=config.norm)
     attacked = run_attack(model, images, masks, eps=condition.eps, objective=config.objective, generator=generator)
+    if attacked.shape != images.shape:
+        raise AttackError(
+            f"the attack '{condition.name}' returned images of shape {tuple(attacked.shape)}, "
+            f"{tuple(images.shape)} was expected; mend the attack, its results are void"
+        )
     excess = max(
         float(perturbation_size(attacked - images, norm=config.norm).max()) - condition.eps,
         float(-attacked.min()),
         float(attacked.max()) - 1,
     )
-    if not excess <= TOLERANCE:
+    if not excess <= TOLERANCE * max(1, condition.eps):
         raise AttackError(
             f"the attack '{condition.name}' left its budget eps={condition.eps:.6f} by {excess:.2e}, at most "
             f"{TOLERANCE:.0e} was expected; mend the attack, its results are void"
@@ -117,6 +101,6 @@ def perturbed(
 
 
 def perturbation_size(change: Tensor, *, norm: str) -> Tensor:
-    """Return the L-inf or L2 norm of each image's change (B, C, H, W), as (B,)."""
-    flat = change.flatten(1)
+    """Return the L-inf or L2 norm of each image's change (B, C, H, W), as (B,) float64."""
+    flat = change.flatten(1).double()
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)

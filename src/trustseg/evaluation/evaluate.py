@@ -1,6 +1,10 @@
 """One row an image and condition, and small histograms that merge by adding: all that statistics and reports read."""
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +41,8 @@ def evaluate(
 
     Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
     patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``. Each finished condition is
-    kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped.
+    kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts of another
+    model, of other images or settings are not taken over.
 
     Args:
         segmenter: the model, measured in eval mode and float32.
@@ -52,10 +57,17 @@ def evaluate(
 
     Returns:
         The folder.
+
+    Raises:
+        DataError: if there are no rows.
+        BeliefError: if the model can give none of the measures.
+        AttackError: if an attack does not keep its promises.
     """
+    if not len(rows):
+        raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
     segmenter = segmenter.eval().to(device)
     conditions = conditions_of(config)
-    parts = folder / "parts"
+    parts = folder / "parts" / _fingerprint(segmenter, pack, rows, config, seed=seed)
     for number, condition in enumerate(conditions):
         if not all(_part(parts, condition, table).exists() for table in TABLES):
             tables = _measure(segmenter, pack, rows, condition, config, seed=seed, device=device)
@@ -70,9 +82,7 @@ def evaluate(
             merged = merged.select(*[pl.lit(value).alias(name) for name, value in (labels or {}).items()], pl.all())
         with replacing(folder / f"{table}.parquet") as temporary:
             merged.write_parquet(temporary)
-    for file in parts.glob("*.parquet"):
-        file.unlink()
-    parts.rmdir()
+    shutil.rmtree(folder / "parts")
     return folder
 
 
@@ -81,7 +91,7 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
 
     Args:
         pack: the images.
-        split: test, validation, train, control, or all (every image with a mask).
+        split: test, validation, train, control, or all (every image with a mask that is no control).
         config: fold and seed of the split.
 
     Raises:
@@ -94,7 +104,7 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
     if split == "control":
         rows = (pack.index["split"] == "control").arg_true().to_numpy()
     elif split == "all":
-        rows = (pack.index["split"] != "control").arg_true().to_numpy()
+        rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
     else:
         splits = split_cases(
             pack.index,
@@ -109,6 +119,14 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
             f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
         )
     return np.asarray(rows, dtype=np.int64)
+
+
+def _fingerprint(
+    segmenter: Segmenter, pack: Pack, rows: NDArray[np.int64], config: EvaluationConfig, *, seed: int
+) -> str:
+    """Return a short hash of everything that the numbers follow from."""
+    about = [asdict(segmenter.spec), pack.digest, rows.tolist(), config.model_dump(mode="json"), seed]
+    return hashlib.sha256(json.dumps(about).encode() + segmenter.weights()).hexdigest()[:16]
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:

@@ -26,7 +26,7 @@ def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.
         rows: candidates.
         count: how many, >= 0; at most all.
     """
-    areas = np.asarray(pack.masks[rows], dtype=np.int64).sum(axis=(1, 2, 3))
+    areas = pack.index["foreground"].to_numpy()[rows]
     order = rows[np.lexsort((rows, areas))]
     places = np.linspace(0, len(order) - 1, num=min(count, len(order))).round().astype(np.int64)
     return order[places]
@@ -77,7 +77,7 @@ def write_gallery(
             condition=np.array(condition.name),
             eps=np.array(condition.eps),
             measure=np.array(measure),
-            image=plane(images * 255, np.uint8),
+            image=plane((images * 255).mean(dim=1, keepdim=True).round(), np.uint8),
             mask=plane(masks, np.uint8),
             probability=plane(before.probability, np.float16),
             uncertainty=plane(before.uncertainty(measure), np.float16),

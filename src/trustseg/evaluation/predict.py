@@ -33,7 +33,7 @@ def image_files_of(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES and _is_visible(file))
     if not files:
         raise DataError(f"no image in '{path}'; files ending in {', '.join(PICTURES)} were expected; check the path")
     stems = [file.stem for file in files]
@@ -41,6 +41,11 @@ def image_files_of(path: Path) -> list[Path]:
         if stems.count(stem) > 1:
             raise DataError(f"'{path}' holds two images named '{stem}', one was expected; rename one of them")
     return files
+
+
+def _is_visible(file: Path) -> bool:
+    """Return whether this is a file, and none that an operating system hides (``._film.png``)."""
+    return file.is_file() and not file.name.startswith(".")
 
 
 def predict(
@@ -60,8 +65,8 @@ def predict(
     Args:
         segmenter: the model.
         files: image files.
-        folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound) and
-            ``predictions.csv``, the least sure image first.
+        folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
+            differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         device: where to compute.
@@ -72,8 +77,10 @@ def predict(
 
     Raises:
         BeliefError: if the model cannot give the measure.
-        DataError: if an image cannot be read.
+        DataError: if an image cannot be read, or there is none.
     """
+    if not files:
+        raise DataError("there is no image to predict, at least one file was expected; choose another folder")
     segmenter = segmenter.eval().to(device)
     rows = []
     for number, file in enumerate(files):
@@ -96,7 +103,7 @@ def _predict_one(
     picture = read_image(file, channels=1 if spec.channels == 1 else 3)
     pixels = resize_image(picture.pixels, spec.size)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-    images = torch.from_numpy(np.ascontiguousarray(planes))[None].to(device).float() / 255
+    images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     with torch.no_grad():
         belief = segmenter.belief(images)
     if measure not in belief.measures:
@@ -107,9 +114,9 @@ def _predict_one(
     score = float(AGGREGATIONS[aggregation](uncertainty, belief.probability))
     width, height = picture.size
     probability = _resized(belief.probability, height, width)
-    shown = (_resized(uncertainty, height, width) / UPPER_BOUNDS.get(measure, 1.0)).clamp(0, 1)
+    shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
     _write_png(probability > 0.5, folder / "masks" / f"{file.stem}.png")
-    _write_png(shown, folder / "uncertainty" / f"{file.stem}.png")
+    _write_png((shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), folder / "uncertainty" / f"{file.stem}.png")
     return {
         "image": file.name,
         "uncertainty": f"{score:.6g}",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief
 from trustseg.config import EvaluationConfig
+from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
 from trustseg.losses import LOSSES
 from trustseg.metrics import calibration_counts, dice, iou, overlap_counts
@@ -47,10 +48,18 @@ def tables_of_batch(
         (means over pixels), the measured size of the perturbation and ``u_<measure>_<aggregation>`` columns.
         ``histograms``: patient, measure, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared errors.
         ``calibration``: patient, bin of p, pixels, sum of p, sum of the reference.
+
+    Raises:
+        BeliefError: if the belief can give none of the measures.
     """
     wrong = (belief.log_odds > 0) != (masks > 0.5)
     squared = (belief.probability - masks).double() ** 2
     maps = {name: MEASURES[name](belief) for name in config.measures if name in belief.measures}
+    if not maps:
+        raise BeliefError(
+            f"a {type(belief).__name__} belief has none of {', '.join(config.measures) or 'no measures'}, at least one "
+            f"was expected; add one of {', '.join(belief.measures)} to evaluation.measures"
+        )
     where = [pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")]
     records = cases.select(pl.col("name").alias("image"), "patient", *where).with_columns(
         _columns(belief, attacked - images, masks, squared)

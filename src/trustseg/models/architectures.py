@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trustseg.errors import ModelError, unknown_name
 
-__all__ = ["ARCHITECTURES", "Builder", "check_licence"]
+__all__ = ["ARCHITECTURES", "Builder", "check_encoder", "check_licence"]
 
 # Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
 NONCOMMERCIAL: Final[Mapping[str, str]] = {
@@ -38,19 +38,30 @@ def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
         ModelError: if the encoder has such terms and they were not accepted.
     """
     for prefix, terms in NONCOMMERCIAL.items():
-        if encoder.startswith(prefix) and not accept_noncommercial:
+        if encoder.removeprefix("tu-").startswith(prefix) and not accept_noncommercial:
             raise ModelError(
                 f"encoder '{encoder}' comes under '{terms}'; an encoder free for any use was expected; "
                 "set model.accept_noncommercial=true if these terms fit your use"
             )
 
 
-def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) -> nn.Module:
-    """Build a segmentation_models.pytorch network without looking for weights anywhere."""
+def check_encoder(encoder: str) -> None:
+    """Check that segmentation_models.pytorch knows an encoder; names with ``tu-`` are for timm to judge.
+
+    Raises:
+        UnknownNameError: names the nearest one.
+    """
     import segmentation_models_pytorch as smp
 
     if encoder not in smp.encoders.get_encoder_names() and not encoder.startswith("tu-"):
         raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
+
+
+def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """Build a segmentation_models.pytorch network without looking for weights anywhere."""
+    import segmentation_models_pytorch as smp
+
+    check_encoder(encoder)
     try:
         network: nn.Module = getattr(smp, class_name)(
             encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs
@@ -93,7 +104,12 @@ class _Fcn(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.encoder = network.backbone
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Return the backbone, under the name it has in segmentation_models.pytorch; not registered a second time."""
+        backbone: nn.Module = self.network.get_submodule("backbone")
+        return backbone
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)["out"]

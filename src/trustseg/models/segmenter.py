@@ -1,20 +1,23 @@
 """A segmenter: normalisation, network and head in one module that turns images into a belief."""
 
+import hashlib
 import json
-import os
+import math
+import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_name
+from trustseg.files import replacing, write_json
 from trustseg.models.architectures import ARCHITECTURES, check_licence
 
 __all__ = ["HEADS", "Segmenter", "SegmenterSpec", "build_segmenter"]
@@ -105,10 +108,14 @@ class Segmenter(nn.Module):
         belief: Belief = self(images)
         return belief
 
+    def weights(self) -> bytes:
+        """Return all weights and statistics as the content of a safetensors file."""
+        return save({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()})
+
     def save(self, path: Path | str) -> Path:
         """Write ``model.safetensors`` and ``model.json`` into the folder ``path``.
 
-        Each file is written under a temporary name and renamed, the description last.
+        Each file is written under a temporary name and renamed, the description with the hash of the weights last.
 
         Args:
             path: the model's folder; made if absent.
@@ -117,14 +124,11 @@ class Segmenter(nn.Module):
             The folder.
         """
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        temporary = folder / "model.safetensors.partial"
-        save_file(weights, temporary)
-        os.replace(temporary, folder / "model.safetensors")
-        temporary = folder / "model.json.partial"
-        temporary.write_text(json.dumps({"format": FORMAT, **asdict(self.spec)}, indent=2) + "\n")
-        os.replace(temporary, folder / "model.json")
+        weights = self.weights()
+        with replacing(folder / "model.safetensors") as temporary:
+            temporary.write_bytes(weights)
+        about = {"format": FORMAT, **asdict(self.spec), "sha256": hashlib.sha256(weights).hexdigest()}
+        write_json(folder / "model.json", about)
         return folder
 
     @staticmethod
@@ -146,47 +150,68 @@ class Segmenter(nn.Module):
                     f"no {name} in '{folder}'; a folder written by 'trustseg train' or 'trustseg study' was expected; "
                     "give the path of its 'model' folder"
                 )
-        spec = _read_spec(folder / "model.json")
+        spec, digest = _read_description(folder / "model.json")
         if head is not None and head != spec.head:
             raise ModelError(
                 f"'{folder}' holds a {spec.head} head, a {head} head was expected; "
                 f"set model.head={spec.head} or give another model"
             )
-        segmenter = Segmenter(spec, _network(spec))
+        with torch.random.fork_rng(devices=[]):  # the first weights are random, and overwritten
+            segmenter = Segmenter(spec, _network(spec))
+        weights = (folder / "model.safetensors").read_bytes()
         try:
-            segmenter.load_state_dict(load_file(folder / "model.safetensors"))
+            segmenter.load_state_dict(load(weights))
         except (SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[-1].strip()
+            reason = textwrap.shorten(str(error).splitlines()[-1].strip(), 160)
             raise ModelError(
                 f"'{folder / 'model.safetensors'}' does not fit the {spec.head} {spec.architecture} on {spec.encoder} "
                 f"that model.json describes ({reason}); copy both files from the same run"
             ) from error
+        if digest is not None and digest != hashlib.sha256(weights).hexdigest():
+            raise ModelError(
+                f"'{folder / 'model.safetensors'}' holds other weights than those model.json was written for "
+                "(its sha256 differs); copy both files from the same run"
+            )
         return segmenter.eval()
 
 
-def _read_spec(path: Path) -> SegmenterSpec:
-    """Read and check a model's description."""
+def _read_description(path: Path) -> tuple[SegmenterSpec, str | None]:
+    """Read and check a model's description; return it and the hash of its weights, if it holds one."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format")
-        spec = SegmenterSpec(**content)
+        if version == FORMAT:
+            digest = content.pop("sha256", None)
+            spec = SegmenterSpec(**content)
+            _check_types(spec)
+            return spec, digest
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"'{path}' is not a model description ({error}); copy it again from the run") from error
-    if version != FORMAT:
-        raise ModelError(
-            f"'{path}' has format {version}, format {FORMAT} was expected; train it again or update trustseg"
-        )
-    return spec
+    raise ModelError(f"'{path}' has format {version}, format {FORMAT} was expected; train it again or update trustseg")
+
+
+def _check_types(spec: SegmenterSpec) -> None:
+    """Raise a TypeError if a field of a description read from a file is of another type."""
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        kinds: Any = (int, float) if field.type is float else field.type
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise TypeError(f"{field.name} is {value!r}")
 
 
 def _network(spec: SegmenterSpec) -> nn.Module:
-    """Build the network of ``spec`` with random weights, checking its names."""
+    """Build the network of ``spec`` with random weights, checking its parts."""
     if spec.architecture not in ARCHITECTURES:
         raise unknown_name("architecture", spec.architecture, ARCHITECTURES)
     if spec.head not in HEADS:
         raise unknown_name("head", spec.head, HEADS)
     if spec.channels not in (1, 3):
         raise ModelError(f"a model has 1 or 3 channels, got {spec.channels}; set data.channels=1 for grey images")
+    if not (spec.size > 0 and 0 < spec.prior < math.inf and 0 < spec.deviation < math.inf):
+        raise ModelError(
+            f"size, prior and deviation must be above 0 and finite, got {spec.size}, {spec.prior} and "
+            f"{spec.deviation}; use 224, 1.0 and 0.25"
+        )
     return ARCHITECTURES[spec.architecture](spec.encoder, channels=spec.channels, outputs=HEADS[spec.head])
 
 

@@ -1,18 +1,24 @@
 """Encoder weights from a file: nothing is downloaded during training, evaluation or reporting."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from trustseg.errors import MissingFileError, ModelError
+from trustseg.errors import MissingFileError, ModelError, unknown_name
+from trustseg.files import replacing
+from trustseg.models.architectures import check_encoder, check_licence
 from trustseg.models.segmenter import Segmenter
 
 __all__ = ["WeightsMatch", "fetch_encoder_weights", "load_encoder_weights"]
+
+_FREE_LICENCES: Final = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
+# Published weights of free encoders that are themselves for non-commercial use (CC BY-NC 4.0).
+_NONCOMMERCIAL_WEIGHTS: Final = ("instagram", "ssl", "swsl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +27,8 @@ class WeightsMatch:
 
     Attributes:
         loaded: names of the encoder's tensors that the file provided.
-        missing: names of the encoder's tensors that keep their random values.
-        unused: names in the file that the encoder has no place for.
+        missing: names of the encoder's tensors that keep their initial values; only counters of batches.
+        unused: names in the file that the encoder has no place for, such as a classifier's.
     """
 
     loaded: tuple[str, ...]
@@ -45,7 +51,7 @@ def load_encoder_weights(segmenter: Segmenter, path: Path | str) -> WeightsMatch
 
     Raises:
         MissingFileError: if there is no such file.
-        ModelError: if the file cannot be read or fits less than half of the encoder.
+        ModelError: if the file cannot be read, is not finite, lacks a tensor of the encoder, or is mostly of another.
     """
     file = Path(path)
     if not file.is_file():
@@ -67,17 +73,35 @@ def load_encoder_weights(segmenter: Segmenter, path: Path | str) -> WeightsMatch
     accepted = {
         name: fitted for name, value in offered.items() if (fitted := _fitted(value, expected.get(name))) is not None
     }
-    if 2 * len(accepted) < len(expected):
-        raise ModelError(
-            f"'{file}' fits {len(accepted)} of the {len(expected)} tensors of encoder '{segmenter.spec.encoder}'; "
-            "give the weights of the same encoder"
-        )
-    encoder.load_state_dict(accepted, strict=False)
-    return WeightsMatch(
+    match = WeightsMatch(
         loaded=tuple(sorted(accepted)),
         missing=tuple(sorted(set(expected) - set(accepted))),
         unused=tuple(sorted(set(offered) - set(accepted))),
     )
+    _check_match(match, accepted, where=f"'{file}'", encoder=segmenter.spec.encoder)
+    encoder.load_state_dict(accepted, strict=False)
+    return match
+
+
+def _check_match(match: WeightsMatch, accepted: dict[str, Tensor], *, where: str, encoder: str) -> None:
+    """Refuse a file that fits in part: what is missing would stay random in silence."""
+    missing = [name for name in match.missing if not name.endswith("num_batches_tracked")]
+    total = len(match.loaded) + len(match.missing)
+    if missing:
+        raise ModelError(
+            f"{where} fits {len(match.loaded)} of the {total} tensors of encoder '{encoder}' and not '{missing[0]}'; "
+            "give the weights of the same encoder"
+        )
+    if 3 * len(match.unused) > len(match.loaded):  # a classifier is less; resnet34 holds every name of resnet18
+        raise ModelError(
+            f"{where} holds {len(match.unused)} tensors that encoder '{encoder}' has no place for, such as "
+            f"'{match.unused[0]}'; give the weights of the same encoder"
+        )
+    broken = [name for name, value in accepted.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise ModelError(
+            f"{where} holds NaN or infinity in '{broken[0]}', finite weights were expected; fetch it again"
+        )
 
 
 def _fitted(value: Tensor, place: Tensor | None) -> Tensor | None:
@@ -92,33 +116,56 @@ def _fitted(value: Tensor, place: Tensor | None) -> Tensor | None:
     return None
 
 
-def fetch_encoder_weights(encoder: str, target: Path | str, *, weights: str = "imagenet") -> Path:
+def fetch_encoder_weights(
+    encoder: str, target: Path | str, *, weights: str = "imagenet", accept_noncommercial: bool = False
+) -> Path:
     """Download an encoder's published weights once and write them as safetensors.
 
     Args:
         encoder: an encoder of segmentation_models.pytorch.
         target: the file to write.
-        weights: which published weights, e.g. ``"imagenet"``.
+        weights: which published weights, e.g. ``"imagenet"``; an encoder of timm (``tu-``) names them itself.
+        accept_noncommercial: whether encoders and weights under non-commercial terms may be fetched.
 
     Returns:
         The file written.
 
     Raises:
-        ModelError: if there are no such weights or they cannot be downloaded.
+        UnknownNameError: if there is no such encoder, or it has no such weights.
+        ModelError: if they cannot be downloaded or their terms were not accepted.
     """
     import segmentation_models_pytorch as smp
 
-    file = Path(target)
+    check_encoder(encoder)
+    check_licence(encoder, accept_noncommercial=accept_noncommercial)
+    if not accept_noncommercial:
+        _check_weights_licence(encoder, weights)
+    of_timm = encoder.startswith("tu-")
+    if not of_timm and weights not in (published := smp.encoders.encoders[encoder]["pretrained_settings"]):
+        raise unknown_name(f"weights of encoder '{encoder}'", weights, published)
     try:
-        network = smp.encoders.get_encoder(encoder, in_channels=3, weights=weights)
+        network = smp.encoders.get_encoder(encoder, in_channels=3, weights=True if of_timm else weights)
     except Exception as error:  # the hub's client raises whatever its transport raises
         raise ModelError(
             f"the '{weights}' weights of encoder '{encoder}' could not be fetched ({type(error).__name__}); "
             "a network connection was expected; run this command on a machine that has one and copy the file"
         ) from error
-    temporary = file.with_name(file.name + ".partial")
-    save_file(
-        {name: value.contiguous() for name, value in network.state_dict().items() if torch.is_tensor(value)}, temporary
-    )
-    os.replace(temporary, file)
+    file = Path(target)
+    with replacing(file) as temporary:
+        temporary.write_bytes(save({name: value.contiguous() for name, value in network.state_dict().items()}))
     return file
+
+
+def _check_weights_licence(encoder: str, weights: str) -> None:
+    """Refuse published weights whose terms are known and not free for any use."""
+    terms: str | None = "CC BY-NC 4.0" if weights in _NONCOMMERCIAL_WEIGHTS else None
+    if encoder.startswith("tu-"):
+        import timm
+
+        published = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        terms = published.license if published and published.license not in _FREE_LICENCES else None
+    if terms is not None:
+        raise ModelError(
+            f"the '{weights}' weights of encoder '{encoder}' come under '{terms}', weights free for any use were "
+            "expected; accept the terms explicitly if they fit your use, or choose other weights"
+        )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import torch
 import yaml
@@ -20,7 +21,7 @@ from trustseg.study.grid import Cell
 from trustseg.training import train
 from trustseg.training.provenance import provenance
 
-__all__ = ["claimed", "device_of", "is_done", "prepare_cell", "run_cell"]
+__all__ = ["claimed", "device_of", "is_claimed", "is_done", "prepare_cell", "run_cell"]
 
 
 def is_done(folder: Path) -> bool:
@@ -53,15 +54,37 @@ def claimed(folder: Path) -> Iterator[bool]:
     """Yield whether this process now owns the cell; the claim ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "claim.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             yield False
             return
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield True
+
+
+def _locked(lock: TextIO) -> bool:
+    """Return whether the lock could be had; tried more than once, as an onlooker holds it for an instant."""
+    for _ in range(5):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
+
+
+def is_claimed(folder: Path) -> bool:
+    """Return whether some process, here or elsewhere, owns the cell at this moment."""
+    try:
+        with (folder / "claim.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def device_of(accelerator: str) -> str:

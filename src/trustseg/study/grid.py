@@ -16,6 +16,7 @@ __all__ = ["REPETITIONS", "Cell", "cells_of"]
 REPETITIONS = ("data.fold", "training.seed")
 # Keys that change how fast a cell is computed, or where, and not what comes out.
 INDIFFERENT = ("data.path", "training.accelerator", "training.devices", "training.logger")
+_LONGEST = 120  # characters of a folder's name before its fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
         _cell(study, dict(zip(order, values, strict=True)), data_digest)
         for values in itertools.product(*(study.grid[key] for key in order))
     ]
-    names = [cell.name for cell in cells]
-    for cell in cells:
-        if names.count(cell.name) > 1:
+    fingerprints = [cell.name.rpartition("-")[2] for cell in cells]  # 4/255 and 0.01568... make one cell
+    for cell, fingerprint in zip(cells, fingerprints, strict=True):
+        if fingerprints.count(fingerprint) > 1:
             raise ConfigError(
                 f"the grid gives '{cell.name}' twice, each cell was expected once; remove repeated values"
             )
@@ -69,7 +70,7 @@ def _cell(study: StudyConfig, values: dict[str, object], data_digest: str) -> Ce
     if config.data.fold is not None:
         parts.append(f"fold{config.data.fold}")
     parts.append(f"seed{config.training.seed}")
-    slug = re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")
+    slug = re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")[:_LONGEST]
     return Cell(f"{slug}-{_fingerprint(config, data_digest)}", variant, values, config)
 
 

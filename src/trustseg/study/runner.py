@@ -14,9 +14,9 @@ import yaml
 
 from trustseg.config import StudyConfig
 from trustseg.data import open_dataset, write_phantoms
-from trustseg.errors import RunError
+from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
 from trustseg.files import read_json, write_json, write_text
-from trustseg.study.cell import prepare_cell
+from trustseg.study.cell import is_claimed, prepare_cell
 from trustseg.study.grid import cells_of
 
 __all__ = ["CellStatus", "prepare_study", "run_study", "study_status"]
@@ -31,10 +31,11 @@ class CellStatus:
     Attributes:
         name: its folder's name.
         variant: what it compares, in words.
-        state: done, failed, running or waiting. A cell that was begun and is not run at the moment is waiting.
+        state: done, failed, running or waiting. A cell that was begun and that no process works on is waiting.
         stage: what it is at, "training" or "evaluation".
         share: how much of that stage is done, in [0, 1].
         error: the sentence of a failed cell.
+        owner: process that last worked on it; None if none did.
     """
 
     name: str
@@ -43,6 +44,7 @@ class CellStatus:
     stage: str = ""
     share: float = 0.0
     error: str = ""
+    owner: int | None = None
 
 
 def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
@@ -58,6 +60,11 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
         ConfigError: if a cell's configuration does not fit.
         DataError: if the data cannot be read.
     """
+    if config.training.devices > 1:
+        raise ConfigError(
+            f"training.devices={config.training.devices} in a study, 1 was expected, as cells run side by side; "
+            "set training.devices=1 and choose --jobs"
+        )
     path = _phantoms(config, folder) if config.data.path is None else Path(config.data.path)
     pack = open_dataset(path, size=config.data.size, channels=config.data.channels)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
@@ -77,28 +84,39 @@ def _phantoms(config: StudyConfig, folder: Path) -> Path:
     path = folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
     if path.exists():
         return path
-    return write_phantoms(
-        path,
-        train=wanted.train,
-        test=wanted.test,
-        control=wanted.control,
-        size=config.data.size,
-        seed=wanted.seed,
-    )
+    try:
+        return write_phantoms(
+            path,
+            train=wanted.train,
+            test=wanted.test,
+            control=wanted.control,
+            size=config.data.size,
+            seed=wanted.seed,
+        )
+    except DataError:
+        if not path.exists():  # else another start of the same study was faster
+            raise
+        return path
 
 
-def study_status(folder: Path, *, running: Sequence[int] = ()) -> list[CellStatus]:
+def study_status(folder: Path) -> list[CellStatus]:
     """Return where each cell of a study's plan stands, read from the folder alone.
 
     Args:
         folder: a study's folder.
-        running: process ids of the workers that are alive.
+
+    Raises:
+        MissingFileError: if there is no study in it.
     """
+    if not (folder / "plan.json").is_file():
+        raise MissingFileError(
+            f"no study in '{folder}', a folder with plan.json was expected; give the --output of 'trustseg study'"
+        )
     names = read_json(folder / "plan.json")["cells"]
-    return [_status(folder / "cells" / str(name), running) for name in (names if isinstance(names, list) else [])]
+    return [_status(folder / "cells" / str(name)) for name in (names if isinstance(names, list) else [])]
 
 
-def _status(cell: Path, running: Sequence[int]) -> CellStatus:
+def _status(cell: Path) -> CellStatus:
     variant = str(read_json(cell / "cell.json")["variant"])
     if (cell / "done.json").exists():
         return CellStatus(cell.name, variant, "done", share=1.0)
@@ -109,8 +127,8 @@ def _status(cell: Path, running: Sequence[int]) -> CellStatus:
         progress = read_json(cell / "progress.json")
         stage = str(progress["stage"])
         share = float(str(progress["done"])) / max(1.0, float(str(progress["total"])))
-    state: Literal["running", "waiting"] = "running" if _owner(cell) in running else "waiting"
-    return CellStatus(cell.name, variant, state, stage=stage, share=share)
+    state: Literal["running", "waiting"] = "running" if is_claimed(cell) else "waiting"
+    return CellStatus(cell.name, variant, state, stage=stage, share=share, owner=_owner(cell))
 
 
 def _owner(cell: Path) -> int | None:
@@ -121,7 +139,7 @@ def _owner(cell: Path) -> int | None:
 
 
 def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Observer | None = None) -> None:
-    """Run all cells of a study that are not done.
+    """Run all cells of a study that are not done; cells that another start of it works on are waited for.
 
     Args:
         config: the study.
@@ -140,23 +158,22 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
             alive = [worker for worker in workers if worker.poll() is None]
             for worker in workers:
                 _look_after(folder, worker)
-            status = study_status(folder, running=[worker.pid for worker in alive])
-            waiting = sum(cell.state == "waiting" for cell in status)
-            running = sum(cell.state == "running" for cell in status)
+            workers = alive
+            status = study_status(folder)
             if observer is not None:
                 observer(status)
-            if not alive and not waiting:
+            if not alive and all(cell.state in ("done", "failed") for cell in status):
                 break
-            workers = alive
-            idle = len(alive) - running
+            waiting = sum(cell.state == "waiting" for cell in status)
+            owners = {cell.owner for cell in status if cell.state == "running"}
+            idle = sum(worker.pid not in owners for worker in alive)
             while len(workers) < jobs and waiting > idle:
                 workers.append(_start_worker(folder, jobs))
                 idle += 1
             time.sleep(0.3)
     finally:
-        for worker in workers:
-            worker.terminate()
-    failed = [cell for cell in study_status(folder) if cell.state == "failed"]
+        _end(workers)
+    failed = [cell for cell in status if cell.state == "failed"]
     if failed:
         raise RunError(
             f"{len(failed)} of {len(status)} cells failed, the others are done; first: {failed[0].name}: "
@@ -165,16 +182,29 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
 
 
 def _start_worker(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with (folder / "workers.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "trustseg.study.worker", str(folder)],
+            [sys.executable, "-m", "trustseg.study.worker", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=environment,
+            start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask the workers to end, and make them after a few seconds."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        try:
+            worker.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
 
 
 def _look_after(folder: Path, worker: subprocess.Popen[bytes]) -> None:
@@ -183,15 +213,18 @@ def _look_after(folder: Path, worker: subprocess.Popen[bytes]) -> None:
     Raises:
         RunError: if the worker broke outside of any cell.
     """
-    if worker.returncode is None or worker.returncode == 0:
+    code = worker.returncode
+    if code is None or code == 0:
         return
-    if worker.returncode > 0:
+    number = -code if code < 0 else code - 128
+    if number not in set(signal.Signals):
         last = (folder / "workers.log").read_text(errors="replace").strip().splitlines()[-1:]
         raise RunError(
             f"a worker could not work ({' '.join(last)}); see {folder}/workers.log, then run trustseg doctor"
         )
-    name = signal.Signals(-worker.returncode).name
-    message = f"its process was ended by {name}; out of memory is the usual cause: lower --jobs or training.batch_size"
-    for status in study_status(folder, running=[worker.pid]):
-        if status.state == "running":
-            write_json(folder / "cells" / status.name / "failed.json", {"error": message})
+    killer = signal.Signals(number)
+    cause = "; out of memory is the usual cause: lower --jobs or training.batch_size" * (killer is signal.SIGKILL)
+    for cell in study_status(folder):
+        if cell.owner == worker.pid and cell.state == "waiting":
+            error = f"its process was ended by {killer.name}{cause or '; run the same command again'}"
+            write_json(folder / "cells" / cell.name / "failed.json", {"error": error})

@@ -1,6 +1,6 @@
 """A worker: takes cells of a study that nobody works on, one after another, until none is left.
 
-Started as ``python -m trustseg.study.worker FOLDER``. Workers know nothing of each other: a lock on a cell's
+Started as ``python -m trustseg.study.worker FOLDER [PARENT]``. Workers know nothing of each other: a lock on a cell's
 folder says that it is taken, and the system frees it when its owner dies. Any number may run, here or elsewhere.
 """
 
@@ -10,6 +10,8 @@ import threading
 import time
 import traceback
 from pathlib import Path
+
+from trustseg.errors import TrustsegError
 
 __all__ = ["work"]
 
@@ -37,16 +39,22 @@ def work(folder: Path) -> None:
                 run_cell(cell, config, pack)
             except Exception as error:  # whatever broke this cell, the others go on
                 traceback.print_exc()
-                write_json(cell / "failed.json", {"error": str(error) or type(error).__name__})
+                sentence = str(error) if isinstance(error, TrustsegError) else f"{type(error).__name__}: {error}"
+                write_json(cell / "failed.json", {"error": sentence})
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed study leaves no workers behind."""
+    """End this process when its parent is gone, so that a killed study leaves no workers behind.
+
+    Args:
+        parent: process id of the parent; it may be gone before this process asks for it.
+    """
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if len(sys.argv) > 2:
+        threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
     work(Path(sys.argv[1]))

@@ -64,7 +64,7 @@ def image_scores(
     """Return the score of each clean image by which ``selection`` chooses, from one forward pass in eval mode.
 
     Args:
-        segmenter: its mode is left as found.
+        segmenter: its mode, and that of each part of it, is left as found.
         images: (B, C, H, W) in [0, 1].
         masks: (B, 1, H, W) in {0, 1}; only ``hard`` looks at them.
         selection: a name in ``SELECTIONS``.
@@ -76,13 +76,14 @@ def image_scores(
     """
     if selection == "random":
         return torch.zeros(len(images), device=images.device)
-    training = segmenter.training
+    modes = [(module, module.training) for module in segmenter.modules()]
     segmenter.eval()
     try:
         with torch.no_grad():
             belief = segmenter.belief(images)
     finally:
-        segmenter.train(training)
+        for module, mode in modes:
+            module.training = mode
     if selection == "hard":
         return LOSSES["binary_cross_entropy"](belief, masks)
     return AGGREGATIONS[aggregation](belief.uncertainty(measure), belief.probability)

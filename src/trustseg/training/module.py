@@ -5,10 +5,11 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.optim import AdamW
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from trustseg.attacks import ATTACKS
+from trustseg.attacks import pgd
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
 from trustseg.data.module import Batch, as_images
@@ -63,9 +64,27 @@ class SegmentationModule(pl.LightningModule):
         schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(epoch, epochs=training.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
-    def on_train_epoch_start(self) -> None:
-        """Set the global seed, which only dropout inside a network draws from, by the epoch alone."""
-        torch.manual_seed(derive_seed(self.config.training.seed, "dropout", self.current_epoch))
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Set the global seed, which only dropout inside a network draws from, by epoch and batch alone.
+
+        Once an epoch would not do: the Trainer makes its iterators, which draw too, before or after an epoch's start.
+        """
+        where = (self.current_epoch, batch_index, self.global_rank)
+        torch.manual_seed(derive_seed(self.config.training.seed, "dropout", *where))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient to its largest norm; one that is not finite would spoil the weights in silence."""
+        norm = clip_grad_norm_(self.segmenter.parameters(), self.config.training.clip_norm)
+        if not bool(norm.isfinite()):
+            raise FloatingPointError(
+                f"the gradient of epoch {self.current_epoch} is not finite, a finite one was expected; "
+                "lower training.learning_rate or loss.kl_weight"
+            )
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one step on the mixed batch."""
@@ -131,7 +150,11 @@ class SegmentationModule(pl.LightningModule):
                 "a finite loss was expected; lower training.learning_rate or loss.kl_weight"
             )
         clean_count = len(losses) - len(mixed.attacked)
-        means = {"train_loss": mixed.mean(losses), "kl_weight": kl_weight, "eps": self._eps()}
+        means: dict[str, Tensor | float] = {
+            "train_loss": mixed.mean(losses),
+            "kl_weight": kl_weight,
+            "eps": self._eps(),
+        }
         if clean_count:
             means["train_loss_clean"] = losses[:clean_count].mean()
         if len(mixed.attacked):
@@ -141,7 +164,7 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Measure per-image Dice, clean and under PGD at the full budget."""
         images, masks = as_images(batch)
-        attacked = ATTACKS["pgd"](
+        attacked = pgd(
             self.segmenter,
             images,
             masks,

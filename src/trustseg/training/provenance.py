@@ -49,7 +49,7 @@ def provenance(pack: Pack) -> dict[str, object]:
         "device": torch.cuda.get_device_name(0) if cuda else "cpu",
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": shlex.join([Path(sys.argv[0]).name, *(Path(part).name for part in sys.argv[1:])]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]),
         "slurm": {key: value for key, value in os.environ.items() if key in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID")},
         "data": {
             "digest": pack.digest,
@@ -61,18 +61,28 @@ def provenance(pack: Pack) -> dict[str, object]:
     }
 
 
+def _without_folders(part: str) -> str:
+    """Return a word of a command line, a path in it cut to its last name; "eps=4/255" is none.
+
+    Example:
+        >>> _without_folders("data.path=/home/someone/xrays"), _without_folders("adversarial.eps=4/255")
+        ('data.path=xrays', 'adversarial.eps=4/255')
+    """
+    key, equals, value = part.rpartition("=")
+    is_path = value.startswith(("/", "~", "./", "../")) or ("/" in value and Path(value).exists())
+    return f"{key}{equals}{Path(value).name if is_path else value}"
+
+
 def _commit() -> tuple[str | None, bool | None]:
     """Return the commit of the checkout this package runs from and whether it was changed; None outside of one."""
-    here = Path(__file__).parent
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # no foreign repository around an installed package
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
-    return head.stdout.strip(), bool(changes.stdout.strip())
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,59 +1,67 @@
 """One training from its configuration to a saved model, resumable at any moment."""
 
 import logging
+import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
-import polars
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
 from trustseg.errors import ConfigError, MissingPackageError, RunError
-from trustseg.files import replacing, write_text
+from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
+from trustseg.training.bar import Bar
+from trustseg.training.keeping import Keeper, Patience, Report
 from trustseg.training.module import SegmentationModule
+from trustseg.training.provenance import provenance
 
-__all__ = ["require_same_run", "train"]
-
-Report = Callable[[int, int], None]
+__all__ = ["prepare_run", "train"]
 
 
 def train(
     config: RunConfig, pack: Pack, folder: Path, *, progress: bool = False, report: Report | None = None
 ) -> Segmenter:
-    """Train the model of a run, or go on with it, and return the best one of the validation set.
+    """Train the model of a run, or go on with it, and return the one of the epoch that ``training.monitor`` chooses.
 
-    Everything is kept in ``folder``: ``checkpoints/last.ckpt`` (after each epoch), ``metrics.csv`` and at the end
-    ``model/``. A finished training is not repeated; a killed one goes on from its last finished epoch and ends with the
-    same weights as an uninterrupted one.
+    Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``.
+    A finished training is not repeated; a killed one goes on from its last finished epoch and ends with the same
+    weights as an uninterrupted one.
 
     Args:
         config: the run.
         pack: its images; the test images are not looked at.
         folder: where the run lives.
-        progress: whether to draw a progress bar.
+        progress: whether to draw a progress bar on stderr.
         report: called after each epoch with the number done and the number in all.
 
     Returns:
-        The segmenter of the best validated epoch, in eval mode, on the CPU.
+        The segmenter of that epoch, in eval mode, on the CPU.
 
     Raises:
         DataError: if the images cannot be split as asked.
         ConfigError: if a setting does not fit this machine.
-        RunError: if the loss stops being finite.
+        RunError: if the loss stops being finite, or the checkpoint of a killed training is damaged.
     """
-    if (folder / "model" / "model.json").exists():
-        return Segmenter.load(folder / "model", head=config.model.head)
+    if not (folder / "model" / "model.json").exists():
+        _fit(config, pack, folder, progress=progress, report=report)
+    # A model that was just trained and one that was found must compute the same bits: both come from the file.
+    return Segmenter.load(folder / "model", head=config.model.head).to(memory_format=torch.channels_last)
+
+
+def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report: Report | None) -> None:
     splits = split_cases(
         pack.index,
         fold=config.data.fold,
@@ -63,47 +71,47 @@ def train(
     )
     options = config.training
     module = SegmentationModule(_initial_segmenter(config), config)
-    best = ModelCheckpoint(
-        folder / "checkpoints", filename="best-{epoch}", monitor="validation_score", mode="max", save_top_k=1
-    )
-    last = folder / "checkpoints" / "last.ckpt"
-    with _quiet_lightning():
-        trainer = _trainer(config, folder, [best, _SaveLast(last, report)], progress=progress)
+    keeper = Keeper(folder, report, choose=options.monitor != "last")
+    with _quiet_lightning(), _own_interrupts(), torch.random.fork_rng(devices=[]):
+        trainer = _trainer(config, folder, keeper, progress=progress)
         try:
             trainer.fit(
                 module,
                 pack_loader(pack, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
                 pack_loader(pack, splits.validation, batch_size=options.batch_size),
-                ckpt_path=str(last) if last.exists() else None,
+                ckpt_path=keeper.resumable(),
                 weights_only=True,
             )
         except FloatingPointError as error:
             raise RunError(str(error)) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    kept = last if options.monitor == "last" else best.best_model_path or last
-    state = torch.load(kept, map_location="cpu", weights_only=True)["state_dict"]
-    segmenter = module.segmenter.cpu()
-    segmenter.load_state_dict({name.removeprefix("segmenter."): value for name, value in state.items()})
-    _merge_logs(folder)
-    segmenter.eval().save(folder / "model")
-    return segmenter
+        if trainer.is_global_zero:
+            keeper.finish(module.segmenter)
+        trainer.strategy.barrier("the model is written")
 
 
-def require_same_run(config: RunConfig, folder: Path) -> None:
-    """Write the configuration into a new run's folder; refuse to go on with another one in an old run's.
+def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
+    """Write configuration and provenance into a new run's folder; refuse to go on with an old run that differs.
 
     Raises:
-        ConfigError: if the folder holds a run with another configuration.
+        ConfigError: if the folder holds a run with another configuration or other images.
     """
     file = folder / "config.yaml"
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     if not file.exists():
         write_text(file, text)
-    elif file.read_text() != text:
+    elif file.read_text(encoding="utf-8") != text:
         raise ConfigError(
             f"'{folder}' holds a run with other settings (see its config.yaml), the same were expected; "
             "give another --output, or delete that folder"
+        )
+    file = folder / "provenance.json"
+    if not file.exists():
+        write_json(file, provenance(pack))
+    data = read_json(file).get("data")
+    if not isinstance(data, dict) or data.get("digest") != pack.digest:
+        raise ConfigError(
+            f"the images in '{config.data.path}' are not those that the run in '{folder}' began with, the same were "
+            "expected; give another --output, or delete that folder"
         )
 
 
@@ -125,15 +133,13 @@ def _initial_segmenter(config: RunConfig) -> Segmenter:
     return segmenter.to(memory_format=torch.channels_last)
 
 
-def _trainer(config: RunConfig, folder: Path, checkpoints: list[Callback], *, progress: bool) -> pl.Trainer:
+def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool) -> pl.Trainer:
     options = config.training
-    callbacks = list(checkpoints)
+    callbacks: list[Callback] = [keeper]
     if options.patience is not None:
-        callbacks.append(
-            EarlyStopping("validation_score", mode="max", patience=options.patience, check_on_train_epoch_end=False)
-        )
+        callbacks.append(Patience(options.patience))
     if progress:
-        callbacks.append(TQDMProgressBar())
+        callbacks.append(Bar())
     try:
         return pl.Trainer(
             default_root_dir=folder,
@@ -145,69 +151,38 @@ def _trainer(config: RunConfig, folder: Path, checkpoints: list[Callback], *, pr
             max_epochs=options.epochs,
             check_val_every_n_epoch=min(options.validation_every, options.epochs),
             num_sanity_val_steps=0,
-            gradient_clip_val=options.clip_norm,
             deterministic=options.deterministic,
             callbacks=callbacks,
-            logger=_loggers(config, folder),
+            logger=_trackers(config, folder),
             log_every_n_steps=1,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(
             f"training.accelerator={options.accelerator}, training.devices={options.devices} does not fit this machine "
             f"({str(error).splitlines()[0]}); set training.accelerator=cpu or fewer devices"
         ) from error
 
 
-class _SaveLast(Checkpoint):
-    """Write ``last.ckpt`` after every epoch, validation included, and report progress."""
-
-    def __init__(self, path: Path, report: Report | None) -> None:
-        self.path = path
-        self.report = report
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.path)
-        if self.report is not None:
-            self.report(trainer.current_epoch + 1, trainer.max_epochs or 0)
-
-
-def _loggers(config: RunConfig, folder: Path) -> list[Logger]:
-    """Return the CSV logger, with a file of its own for every start of the run, and the tracker asked for."""
-    start = len(list((folder / "log").glob("*/")))
-    loggers: list[Logger] = [CSVLogger(folder, name="log", version=str(start), flush_logs_every_n_steps=1)]
+def _trackers(config: RunConfig, folder: Path) -> list[Logger]:
+    """Return the tracker asked for beside ``metrics.csv``, if any."""
+    wanted = config.training.logger
     try:
-        if config.training.logger == "tensorboard":
+        if wanted == "tensorboard":
             from lightning.pytorch.loggers import TensorBoardLogger
 
-            loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-        elif config.training.logger == "mlflow":
+            return [TensorBoardLogger(folder, name="tensorboard", version="")]
+        if wanted == "mlflow":
             from lightning.pytorch.loggers import MLFlowLogger
 
-            loggers.append(
-                MLFlowLogger("trustseg", run_name=folder.name, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
-            )
+            return [MLFlowLogger("trustseg", run_name=folder.name, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")]
     except ModuleNotFoundError as error:
-        extra = config.training.logger
         raise MissingPackageError(
-            f"training.logger={extra} needs a package that is not installed ({error}); "
-            f"run pip install 'trustseg[{extra}]' or set training.logger=csv"
+            f"training.logger={wanted} needs a package that is not installed ({error}); "
+            f"run pip install 'trustseg[{wanted}]' or set training.logger=csv"
         ) from error
-    return loggers
-
-
-def _merge_logs(folder: Path) -> None:
-    """Write ``metrics.csv`` from the logs of all starts; an epoch that was repeated counts once, the last time."""
-    logs = sorted((folder / "log").glob("*/metrics.csv"), key=lambda path: int(path.parent.name))
-    merged = polars.DataFrame()
-    for log in logs:
-        rows = polars.read_csv(log)
-        if len(rows) and len(merged):
-            merged = merged.filter(polars.col("epoch") < rows["epoch"].min())
-        merged = polars.concat([merged, rows], how="diagonal_relaxed")
-    with replacing(folder / "metrics.csv") as temporary:
-        merged.write_csv(temporary)
+    return []
 
 
 @contextmanager
@@ -222,3 +197,20 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Let Ctrl-C be a KeyboardInterrupt again, where Lightning exits with 1 and ignores further ones."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SIGTERMException as end:
+        raise SystemExit(128 + signal.SIGTERM) from end
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,39 @@
+"""The settings of a run and of a study: one schema, checked against the dictionaries of names.
+
+A study is a run plus a grid of values; see ``study/grid.py``. Importing this package loads neither torch nor Lightning:
+names are looked up when a configuration is checked.
+"""
+
+from trustseg.config.keys import describe_keys
+from trustseg.config.loading import load_run, load_study, with_values
+from trustseg.config.schema import (
+    AdversarialConfig,
+    AttackConfig,
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    MeasureConfig,
+    ModelConfig,
+    PhantomConfig,
+    RunConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "AdversarialConfig",
+    "AttackConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "LossConfig",
+    "MeasureConfig",
+    "ModelConfig",
+    "PhantomConfig",
+    "RunConfig",
+    "StudyConfig",
+    "TrainingConfig",
+    "describe_keys",
+    "load_run",
+    "load_study",
+    "with_values",
+]

@@ -1,0 +1,114 @@
+"""What keys there are: for ``trustseg train --keys`` and for the hint at an unknown one."""
+
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, Final, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from trustseg.config.names import allowed_names
+from trustseg.config.schema import AttackConfig, StudyConfig
+
+__all__ = ["describe_keys", "known_keys"]
+
+_KINDS: Final = {bool: "true | false", int: "integer", float: "number", str: "text"}
+
+
+def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return every dotted key of a section, sections included; those of a list's items stand below the list's key."""
+    keys: list[str] = []
+    for name, field in kind.model_fields.items():
+        keys.append(prefix + name)
+        section = _section(field.annotation)
+        if section is not None:
+            keys += known_keys(section, f"{prefix}{name}.")
+    return keys
+
+
+def describe_keys() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (key, default, allowed values, meaning) of every key of a run and of a study, in order."""
+    yield from _described(StudyConfig, "")
+
+
+def _described(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in kind.model_fields.items():
+        key = prefix + name
+        section = _section(field.annotation)
+        if section is None or get_origin(field.annotation) is tuple:
+            default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True), field)
+            yield key, default, _allowed(key, field), field.description or ""
+        if section is not None:
+            yield from _described(section, f"{key}.")
+
+
+def _section(annotation: object) -> type[BaseModel] | None:
+    """Return the section that a field is, or holds a list of."""
+    inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def _allowed(key: str, field: FieldInfo) -> str:
+    """Return the values a key may hold, in words."""
+    annotation: Any = field.annotation
+    if get_origin(annotation) is tuple:
+        if key in allowed_names():
+            return "list of " + " | ".join(allowed_names()[key])
+        return "list of attacks" if _section(annotation) else "list of numbers >= 0, or fractions"
+    if key in allowed_names():
+        return " | ".join(allowed_names()[key])
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is dict:
+        return "section of keys"
+    options = get_args(annotation) or (annotation,)
+    kind = next((word for option, word in _KINDS.items() if option in options), "text")
+    if _is_budget(field):
+        kind = "number or fraction"
+    return f"{kind}{_bounds(field)}{' or null' if NoneType in options else ''}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Return the range of a number, such as " > 0, <= 1"."""
+    found: dict[str, Any] = {}
+    for part in field.metadata:
+        match part:
+            case Ge(ge=bound):
+                found[">="] = bound
+            case Gt(gt=bound):
+                found[">"] = bound
+            case Le(le=bound):
+                found["<="] = bound
+            case Lt(lt=bound):
+                found["<"] = bound
+    bounds = [f"{sign} {found[sign]:g}" for sign in (">=", ">", "<=", "<") if sign in found]
+    return f" {', '.join(bounds)}" if bounds else ""
+
+
+def _is_budget(field: FieldInfo) -> bool:
+    return any(isinstance(part, BeforeValidator) for part in field.metadata)
+
+
+def _shown(value: object, field: FieldInfo) -> str:
+    """Return a default as one would write it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and _is_budget(field):
+        return _fraction(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return "; ".join(map(_attack, value)) if _section(field.annotation) else ", ".join(map(str, value))
+    return str(value) if value != {} else "none"
+
+
+def _attack(attack: AttackConfig) -> str:
+    return f"{attack.label} at {', '.join(map(_fraction, attack.eps))}"
+
+
+def _fraction(eps: float) -> str:
+    level = eps * 255
+    return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-9 else f"{eps:g}"

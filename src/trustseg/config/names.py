@@ -1,0 +1,76 @@
+"""The names that a configuration may hold, read from the dictionaries. Calling anything here loads torch."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from trustseg.errors import BeliefError, ConfigError, unknown_name
+
+__all__ = ["allowed_names", "check_names", "check_objective_of_bernoulli"]
+
+
+@cache
+def allowed_names() -> Mapping[str, tuple[str, ...]]:
+    """Return configuration key -> the names it may hold, for every key that names an entry of a dictionary."""
+    from trustseg.attacks import ATTACKS, OBJECTIVES
+    from trustseg.beliefs import Bernoulli, Beta
+    from trustseg.losses import DATA_TERMS
+    from trustseg.models.architectures import ARCHITECTURES
+    from trustseg.selection import SELECTIONS
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    return {
+        "model.architecture": tuple(ARCHITECTURES),
+        "loss.bernoulli": tuple(name for name, term in DATA_TERMS.items() if _takes_bernoulli(term)),
+        "loss.beta": tuple(DATA_TERMS),
+        "adversarial.selection": ("none", *SELECTIONS),
+        "adversarial.attack": tuple(ATTACKS),
+        "adversarial.objective": tuple(OBJECTIVES),
+        "adversarial.measure.bernoulli": Bernoulli.measures,
+        "adversarial.measure.beta": Beta.measures,
+        "adversarial.aggregation": tuple(AGGREGATIONS),
+        "evaluation.attacks.name": tuple(ATTACKS),
+        "evaluation.attacks.objective": tuple(OBJECTIVES),
+        "evaluation.measures": tuple(MEASURES),
+        "evaluation.aggregations": tuple(AGGREGATIONS),
+    }
+
+
+def check_names(key: str, *got: str) -> None:
+    """Check the names that a key holds.
+
+    Raises:
+        UnknownNameError: if the key may not hold one of them.
+    """
+    known = allowed_names()[key]
+    for name in got:
+        if name not in known:
+            raise unknown_name(f"value of {key}", name, known)
+
+
+def check_objective_of_bernoulli(key: str, objective: str) -> None:
+    """Check that a model with a bernoulli head can be attacked through this objective.
+
+    Raises:
+        ConfigError: if it needs the evidence of a beta head.
+    """
+    from trustseg.attacks import OBJECTIVES
+
+    if not _takes_bernoulli(OBJECTIVES[objective], 0.0):
+        raise ConfigError(
+            f"{key}={objective} needs a beta head, model.head is bernoulli; "
+            f"choose another objective such as cross_entropy, or set model.head=beta"
+        )
+
+
+def _takes_bernoulli(function: Callable[..., object], *options: float) -> bool:
+    """Return whether a loss or an objective can be computed of a Bernoulli belief, by trying it on one pixel."""
+    import torch
+
+    from trustseg.beliefs import Bernoulli
+
+    pixel = torch.zeros(1, 1, 1, 1)
+    try:
+        function(Bernoulli(pixel), pixel, *options)
+    except BeliefError:
+        return False
+    return True

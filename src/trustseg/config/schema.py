@@ -1,0 +1,271 @@
+"""The sections of a configuration: keys, defaults, ranges and meanings, and which values do not go together."""
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from trustseg.config.names import check_names, check_objective_of_bernoulli
+
+__all__ = [
+    "AdversarialConfig",
+    "AttackConfig",
+    "Budget",
+    "DataConfig",
+    "EvaluationConfig",
+    "LossConfig",
+    "MeasureConfig",
+    "ModelConfig",
+    "PhantomConfig",
+    "RunConfig",
+    "StudyConfig",
+    "TrainingConfig",
+]
+
+
+def _number(value: object) -> object:
+    """Turn a fraction such as "4/255" into a float; leave everything else to pydantic."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ArithmeticError):
+            return value
+    return value
+
+
+Budget = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+
+
+class _Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_a_switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number belongs; YAML also reads yes, no, on and off as these."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"got {str(value).lower()}, another kind of value was expected; quote it if it is a word")
+        return value
+
+
+class DataConfig(_Section):
+    """Which images, at which size, split how."""
+
+    path: str | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
+    size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
+    channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
+    fold: int | None = Field(None, ge=0, description="which fold is the test set; null: the official train/test split")
+    folds: int = Field(5, ge=2, description="number of patient-grouped folds")
+    validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of training images kept for validation")
+    split_seed: int = Field(0, ge=0, description="seed of folds and validation split")
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} does not exist among {self.folds} folds (0 to {self.folds - 1})")
+        return self
+
+
+class ModelConfig(_Section):
+    """What the segmenter is built from."""
+
+    architecture: str = Field("unet", description="network")
+    encoder: str = Field("resnet18", description="encoder of segmentation_models.pytorch (fcn: resnet50, resnet101)")
+    head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
+    prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
+    weights: str | None = Field(None, description="safetensors file with encoder weights; null: random start")
+    accept_noncommercial: bool = Field(False, description="allow encoders under non-commercial terms")
+
+
+class LossConfig(_Section):
+    """What training minimises: data term + kl_weight * KL to uniform (beta) + dice_weight * soft Dice."""
+
+    bernoulli: str = Field("binary_cross_entropy", description="data term of a bernoulli head")
+    beta: str = Field("bayes_risk_cross_entropy", description="data term of a beta head")
+    kl_weight: float = Field(0.1, ge=0, description="largest weight of the KL to uniform (beta head only)")
+    kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full")
+    dice_weight: float = Field(1.0, ge=0, description="weight of the soft Dice loss on p")
+    balance: Literal["none", "image"] = Field("none", description="pixel mean, or foreground and background half each")
+
+
+class MeasureConfig(_Section):
+    """The uncertainty measure that scores images, by head."""
+
+    bernoulli: str = Field("entropy", description="measure for a bernoulli head")
+    beta: str = Field("epistemic_variance", description="measure for a beta head")
+
+
+class AdversarialConfig(_Section):
+    """Which images of a batch are attacked during training, and how."""
+
+    selection: str = Field("none", description="which images are attacked")
+    fraction: float = Field(0.5, gt=0, le=1, description="share of the batch that is attacked")
+    mode: Literal["replace", "append"] = Field("replace", description="whether the clean originals leave the batch")
+    weight: float = Field(1.0, gt=0, description="weight of an adversarial image's loss against a clean one's")
+    attack: str = Field("fgsm", description="training attack")
+    eps: Budget = Field(4 / 255, le=1, description="L-inf budget in pixel units of [0, 1]; 4/255 = four grey levels")
+    steps: int = Field(7, ge=1, description="gradient steps of pgd")
+    objective: str = Field("cross_entropy", description="what the attack maximises")
+    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
+    aggregation: str = Field("mean", description="map to image score")
+    warmup_epochs: int = Field(2, ge=0, description="epochs without attacks at the start")
+    ramp_epochs: int = Field(5, ge=0, description="epochs over which eps then grows to its full value")
+
+
+class TrainingConfig(_Section):
+    """How long, how fast and on what."""
+
+    epochs: int = Field(60, ge=1, description="largest number of epochs")
+    batch_size: int = Field(8, ge=1, description="images a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW (cosine decay after a warm-up)")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW")
+    clip_norm: float = Field(5.0, gt=0, description="largest gradient norm")
+    augment: bool = Field(True, description="random flips, small rotations, scaling, contrast and brightness")
+    validation_every: int = Field(5, ge=1, description="epochs between validations")
+    validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
+    monitor: Literal["clean", "robust", "both", "last"] = Field(
+        "both",
+        description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean; "
+        "last: the last epoch, whatever its score",
+    )
+    patience: int | None = Field(None, ge=1, description="validations without improvement before stopping; null: never")
+    seed: int = Field(0, ge=0, description="seed of weights, batches, augmentation and attacks")
+    deterministic: bool = Field(True, description="repeatable bit for bit on one machine")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the network")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to compute")
+    devices: int = Field(1, ge=1, description="devices; more than one trains with DDP")
+    logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
+
+
+class AttackConfig(_Section):
+    """One attack of the evaluation at a ladder of budgets."""
+
+    name: str = Field(description="attack")
+    eps: tuple[Budget, ...] = Field(min_length=1, description="budgets in pixel units of [0, 1], e.g. [1/255, 4/255]")
+    steps: int = Field(20, ge=1, description="gradient steps of pgd")
+    restarts: int = Field(1, ge=1, description="restarts of pgd")
+    norm: Literal["linf", "l2"] = Field("linf", description="norm of the budget of pgd; l2 is over the whole image")
+    objective: str = Field("cross_entropy", description="what the attack maximises")
+
+    @property
+    def label(self) -> str:
+        """Return the name of the condition: the attack's, with the options that are not the usual ones."""
+        usual = AttackConfig.model_fields["steps"].default
+        parts = [self.name if self.steps == usual else f"{self.name}{self.steps}"]
+        parts += [self.norm] if self.norm != "linf" else []
+        parts += [f"x{self.restarts}"] if self.restarts > 1 else []
+        parts += [self.objective] if self.objective != "cross_entropy" else []
+        return "_".join(parts)
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        for option in ("steps", "restarts", "norm"):
+            usual = AttackConfig.model_fields[option].default
+            if self.name != "pgd" and getattr(self, option) != usual:
+                raise ValueError(f"{option} is an option of pgd, the attack is {self.name}; leave it out")
+        if self.norm == "linf" and max(self.eps) > 1:
+            raise ValueError(
+                f"eps={max(self.eps):g} is above 1, the whole range of a pixel; write 4/255 for four levels"
+            )
+        return self
+
+
+_LADDER = tuple(level / 255 for level in (1, 2, 4, 8))
+
+
+class EvaluationConfig(_Section):
+    """Under which conditions a model is measured."""
+
+    attacks: tuple[AttackConfig, ...] = Field(
+        (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
+        description="attacks and budgets",
+    )
+    measures: tuple[str, ...] = Field(
+        ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
+        description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
+    )
+    aggregations: tuple[str, ...] = Field(
+        ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="map to image score"
+    )
+    batch_size: int = Field(16, ge=1, description="images a forward pass")
+    gallery: int = Field(4, ge=0, description="cases kept as pictures for the report; 0: none")
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        conditions = [f"{attack.label} at eps={eps:.6f}" for attack in self.attacks for eps in attack.eps if eps > 0]
+        for key, names in (("attacks", conditions), ("measures", self.measures), ("aggregations", self.aggregations)):
+            twice = next((name for name in names if list(names).count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key} holds '{twice}' twice, once was expected; remove one")
+        return self
+
+
+class RunConfig(_Section):
+    """Everything one training and evaluation needs."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        adversarial, evaluation = self.adversarial, self.evaluation
+        check_names("model.architecture", self.model.architecture)
+        check_names("loss.bernoulli", self.loss.bernoulli)
+        check_names("loss.beta", self.loss.beta)
+        check_names("adversarial.selection", adversarial.selection)
+        check_names("adversarial.attack", adversarial.attack)
+        check_names("adversarial.objective", adversarial.objective)
+        check_names("adversarial.measure.bernoulli", adversarial.measure.bernoulli)
+        check_names("adversarial.measure.beta", adversarial.measure.beta)
+        check_names("adversarial.aggregation", adversarial.aggregation)
+        check_names("evaluation.attacks.name", *(attack.name for attack in evaluation.attacks))
+        check_names("evaluation.attacks.objective", *(attack.objective for attack in evaluation.attacks))
+        check_names("evaluation.measures", *evaluation.measures)
+        check_names("evaluation.aggregations", *evaluation.aggregations)
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.model.head == "bernoulli":
+            check_objective_of_bernoulli("adversarial.objective", self.adversarial.objective)
+            for attack in self.evaluation.attacks:
+                check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)
+        elif self.model.prior != 1 and self.loss.kl_weight > 0:
+            raise ValueError(
+                f"loss.kl_weight={self.loss.kl_weight:g} pulls towards Beta(1, 1) and needs model.prior=1, "
+                f"got model.prior={self.model.prior:g}; set loss.kl_weight=0 or model.prior=1"
+            )
+        if not {"entropy", "variance"} & set(self.evaluation.measures):
+            raise ValueError(
+                f"evaluation.measures holds {', '.join(self.evaluation.measures) or 'nothing'}, "
+                "one that every head gives was expected; add entropy or variance"
+            )
+        return self
+
+
+class PhantomConfig(_Section):
+    """The generated chest X-rays of a study that names no data."""
+
+    train: int = Field(160, ge=0, description="generated images to train and validate on (study only)")
+    test: int = Field(40, ge=0, description="generated images to test on (study only)")
+    control: int = Field(20, ge=0, description="generated images without infection (study only)")
+    seed: int = Field(0, ge=0, description="seed of the generated images (study only)")
+
+
+class StudyConfig(RunConfig):
+    """A run repeated over a grid of values."""
+
+    phantoms: PhantomConfig = PhantomConfig()
+
+    name: str = Field(
+        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the study's folder (study only)"
+    )
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        default_factory=dict, description="key -> list of its values; all combinations are run (study only)"
+    )

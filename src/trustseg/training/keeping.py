@@ -1,0 +1,145 @@
+"""What a training keeps after every epoch, so that it can be killed at any moment and go on as if nothing happened."""
+
+import math
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import lightning.pytorch as pl
+import polars
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+
+from trustseg.errors import RunError
+from trustseg.files import replacing
+from trustseg.models import Segmenter
+from trustseg.training.module import SegmentationModule
+
+__all__ = ["SCORE", "Keeper", "Patience", "Report"]
+
+Report = Callable[[int, int], None]
+
+SCORE: Final = "validation_score"
+
+
+class Keeper(Checkpoint):
+    """Keeps the state of the training, the best model so far and the metrics of every epoch.
+
+    After an epoch, ``checkpoints/best-EPOCH`` is written if it is the best one yet, then ``checkpoints/last.ckpt``,
+    which remembers which one is best and all metrics, then ``metrics.csv``. Each appears whole or not at all, and the
+    former best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of these steps costs
+    at most the epoch it falls into. No path is remembered, so the folder can be moved.
+
+    Args:
+        folder: the run's folder.
+        report: called after each epoch with the number done and the number in all.
+        choose: whether the best validated epoch is kept; else the last one.
+
+    Attributes:
+        best_epoch: the epoch of the highest validation score, counted from 0; None before the first validation, and
+            where none is chosen.
+        best_score: its score.
+        rows: the metrics of each epoch.
+    """
+
+    def __init__(self, folder: Path, report: Report | None = None, *, choose: bool = True) -> None:
+        self.folder = folder
+        self.report = report
+        self.choose = choose
+        self.best_epoch: int | None = None
+        self.best_score = -math.inf
+        self.rows: list[dict[str, float]] = []
+        self._validated: dict[str, float] = {}
+
+    @property
+    def last(self) -> Path:
+        """Return the file that a resumed training starts from."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    def resumable(self) -> Path | None:
+        """Return ``last`` if it is there.
+
+        Raises:
+            RunError: if it is damaged.
+        """
+        if not self.last.exists():
+            return None
+        try:
+            torch.load(self.last, map_location="meta", weights_only=True, mmap=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"'{self.last}' is damaged ({str(error).splitlines()[0]}), a checkpoint of this training was expected; "
+                f"delete '{self.last.parent}' to begin it again"
+            ) from error
+        return self.last
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what ``last.ckpt`` remembers of this callback: plain values."""
+        return {"best_epoch": self.best_epoch, "best_score": self.best_score, "rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what ``last.ckpt`` remembers."""
+        self.best_epoch = state_dict["best_epoch"]
+        self.best_score = state_dict["best_score"]
+        self.rows = list(state_dict["rows"])
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the validation metrics; Lightning goes on showing them in epochs that are not validated."""
+        metrics = trainer.callback_metrics.items()
+        self._validated = {name: float(value) for name, value in metrics if name.startswith("validation_")}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write everything down."""
+        epoch = trainer.current_epoch
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        trained = {name: value for name, value in metrics.items() if not name.startswith("validation_")}
+        self.rows.append({"epoch": epoch, **trained, **self._validated})
+        if self.choose and self._validated.get(SCORE, -math.inf) > self.best_score:
+            self.best_epoch, self.best_score = epoch, self._validated[SCORE]
+            if trainer.is_global_zero and isinstance(pl_module, SegmentationModule):
+                pl_module.segmenter.save(self._best_folder(epoch))
+        self._validated = {}
+        partial = self.last.with_name("last.ckpt.partial")
+        trainer.save_checkpoint(partial)  # by all processes together
+        if trainer.is_global_zero:
+            partial.replace(self.last)
+            for folder in self.last.parent.glob("best-*"):
+                if folder != self._best_folder(self.best_epoch):
+                    shutil.rmtree(folder)
+            with replacing(self.folder / "metrics.csv") as temporary:
+                polars.DataFrame(self.rows, infer_schema_length=None).write_csv(temporary)
+            if self.report is not None:
+                self.report(epoch + 1, trainer.max_epochs or 0)
+
+    def finish(self, segmenter: Segmenter) -> None:
+        """Write the chosen model into ``model`` and remove the checkpoints, four times its size.
+
+        Args:
+            segmenter: the model of the last epoch, kept if none was chosen.
+        """
+        if self.best_epoch is not None:
+            segmenter = Segmenter.load(self._best_folder(self.best_epoch))
+        segmenter.save(self.folder / "model")
+        shutil.rmtree(self.last.parent)
+
+    def _best_folder(self, epoch: int | None) -> Path:
+        return self.last.parent / f"best-{epoch}"
+
+
+class Patience(EarlyStopping):
+    """Stop after some validations without a better score; a stopped training that is resumed stays stopped.
+
+    Args:
+        patience: validations without improvement, >= 1. One whose score is undefined counts as one.
+    """
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(SCORE, mode="max", patience=patience, check_finite=False, check_on_train_epoch_end=False)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once if the training was killed after it had been stopped and before its model was written."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True

@@ -1,0 +1,109 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from trustseg.data.augment import augmented
+
+
+def disc(size: int = 64, *, centre: tuple[float, float] = (28.0, 36.0), radius: float = 12.0) -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+    return inside.float().view(1, 1, size, size)
+
+
+def test_masks_follow_the_images() -> None:
+    masks = disc().expand(16, 1, 64, 64).contiguous()
+    images = 0.1 + 0.8 * masks  # the image shows the mask
+    for seed in range(5):
+        views, moved = augmented(images, masks, seed=seed)
+        shown = (views > 0.5).float()  # contrast and brightness leave 0.1 and 0.9 on their sides
+        edge = torch.nn.functional.max_pool2d(moved, 3, 1, 1) + torch.nn.functional.max_pool2d(-moved, 3, 1, 1)
+        assert not bool(((shown != moved) & (edge == 0)).any())
+        assert float((shown != moved).float().mean()) < 0.01
+
+
+def test_masks_stay_zero_and_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(8, 1, 37, 50, generator=generator) > 0.5).float()
+    for seed in range(5):
+        _, moved = augmented(torch.rand(8, 1, 37, 50, generator=generator), masks, seed=seed)
+        assert moved.shape == masks.shape
+        assert moved.dtype == masks.dtype
+        assert set(moved.flatten().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_images_stay_in_range(channels: int, level: float) -> None:
+    images = torch.full((8, channels, 32, 48), level)
+    for seed in range(5):
+        views, _ = augmented(images, torch.zeros(8, 1, 32, 48), seed=seed)
+        assert views.shape == images.shape
+        assert views.dtype == torch.float32
+        assert 0 <= float(views.min()) <= float(views.max()) <= 1
+
+
+def test_empty_masks_stay_empty() -> None:
+    _, moved = augmented(torch.rand(4, 1, 32, 32), torch.zeros(4, 1, 32, 32), seed=0)
+    assert float(moved.sum()) == 0
+
+
+def test_a_full_mask_loses_only_what_came_in_from_outside() -> None:
+    views, moved = augmented(torch.full((16, 1, 64, 64), 0.9), torch.ones(16, 1, 64, 64), seed=0)
+    assert 0.7 < float(moved.mean()) < 1
+    assert float((views[moved == 0] < 0.5).float().mean()) > 0.9  # black, but for the blended border
+
+
+def test_areas_change_as_little_as_promised() -> None:
+    """Scales of 0.9 to 1.1 change the area of a lesion inside the image by a factor of 0.81 to 1.21."""
+    masks = disc(centre=(32, 32), radius=10).expand(64, 1, 64, 64).contiguous()
+    _, moved = augmented(masks, masks, seed=1)
+    factors = moved.sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3))
+    assert 0.75 < float(factors.min()) < 0.95
+    assert 1.05 < float(factors.max()) < 1.28
+
+
+def test_images_of_a_batch_get_views_of_their_own() -> None:
+    images = disc().expand(8, 1, 64, 64).contiguous()
+    views, _ = augmented(images, images, seed=0)
+    different = sum(not torch.equal(views[0], view) for view in views[1:])
+    assert different >= 6
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    images, masks = torch.rand(4, 1, 33, 47), disc(33)[..., :33, :].expand(4, 1, 33, 33)
+    masks = torch.nn.functional.pad(masks, (0, 14))
+    first, again, other = (augmented(images, masks, seed=seed) for seed in (2**62, 2**62, 3))
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_a_view_does_not_depend_on_what_was_augmented_before() -> None:
+    images, masks = torch.rand(4, 1, 32, 32), torch.zeros(4, 1, 32, 32)
+    expected, _ = augmented(images, masks, seed=5)
+    augmented(torch.rand(3, 1, 64, 48), torch.zeros(3, 1, 64, 48), seed=6)
+    found, _ = augmented(images, masks, seed=5)
+    assert torch.equal(found, expected)
+
+
+def test_global_random_states_and_the_inputs_are_left_alone() -> None:
+    images, masks = torch.rand(4, 1, 32, 32), (torch.rand(4, 1, 32, 32) > 0.5).float()
+    copies = images.clone(), masks.clone()
+    random.seed(1)
+    np.random.seed(1)
+    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]  # a tuple, as legacy=True
+    augmented(images, masks, seed=0)
+    after = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]  # a tuple, as legacy=True
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+    assert torch.equal(images, copies[0])
+    assert torch.equal(masks, copies[1])
+
+
+def test_one_image_is_enough() -> None:
+    for seed in range(8):
+        views, moved = augmented(torch.rand(1, 1, 32, 32), torch.ones(1, 1, 32, 32), seed=seed)
+        assert views.shape == moved.shape == (1, 1, 32, 32)

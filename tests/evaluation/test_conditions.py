@@ -1,0 +1,118 @@
+from collections.abc import Mapping
+
+import pytest
+import torch
+from tests.evaluation.packs import small_segmenter
+from torch import Tensor
+
+from trustseg.attacks import ATTACKS, Attack, pgd
+from trustseg.config import AttackConfig, EvaluationConfig
+from trustseg.errors import AttackError
+from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of, perturbation_size, perturbed
+
+IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+MASKS = (IMAGES > 0.7).float()
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
+
+
+def test_clean_comes_first_and_budgets_rise() -> None:
+    config = EvaluationConfig(
+        attacks=(AttackConfig(name="pgd", eps=(0.2, 0.0, 0.1), steps=3), AttackConfig(name="fgsm", eps=(0.1,)))
+    )
+    conditions = conditions_of(config)
+    assert conditions[0] is CLEAN
+    assert [(one.name, one.eps) for one in conditions[1:]] == [("pgd3", 0.1), ("pgd3", 0.2), ("fgsm", 0.1)]
+    assert [one.attack for one in conditions[1:]] == [config.attacks[0], config.attacks[0], config.attacks[1]]
+    assert conditions_of(EvaluationConfig(attacks=())) == [CLEAN]
+
+
+def test_file_names_are_safe_and_different() -> None:
+    ladder = tuple(level / 255 for level in range(1, 17))
+    attacks = tuple(AttackConfig(name=name, eps=ladder) for name in ATTACKS)
+    slugs = [condition.slug for condition in conditions_of(EvaluationConfig(attacks=attacks))]
+    assert len(set(slugs)) == len(slugs) == 1 + 16 * len(ATTACKS)
+    assert all(slug.replace("_", "").isalnum() for slug in slugs)
+
+
+def test_clean_images_are_the_images() -> None:
+    assert perturbed(small_segmenter().eval(), IMAGES, MASKS, CLEAN, generator=generator()) is IMAGES
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("eps", [1 / 255, 8 / 255, 1.0])
+def test_every_attack_keeps_its_budget(name: str, eps: float) -> None:
+    condition = Condition(name, eps, AttackConfig(name=name, eps=(eps,)))
+    attacked = perturbed(small_segmenter().eval(), IMAGES, MASKS, condition, generator=generator())
+    change = (attacked.double() - IMAGES.double()).abs()
+    assert float(change.max()) <= eps + 1e-6
+    assert float(change.max()) > 0 or eps == 1  # one step across the whole range may harm less than none
+    assert 0 <= float(attacked.min()) <= float(attacked.max()) <= 1
+
+
+def test_options_of_pgd_reach_it() -> None:
+    model = small_segmenter().eval()
+    attack = AttackConfig(name="pgd", eps=(2.0,), steps=3, restarts=2, norm="l2", objective="margin")
+    found = perturbed(model, IMAGES, MASKS, Condition("x", 2.0, attack), generator=generator())
+    expected = pgd(
+        model, IMAGES, MASKS, eps=2.0, objective="margin", norm="l2", steps=3, restarts=2, generator=generator()
+    )
+    assert torch.equal(found, expected)
+    assert float(perturbation_size(found - IMAGES, norm="l2").max()) <= 2 + 2e-6
+
+
+def cheat(change: float | Tensor, *, shape: tuple[int, ...] | None = None) -> Attack:
+    def attack(
+        model: object,
+        images: Tensor,
+        masks: Tensor,
+        *,
+        eps: float | Tensor,
+        objective: object = "cross_entropy",
+        generator: torch.Generator | None = None,
+        keep_best: bool = True,
+    ) -> Tensor:
+        return images + change if shape is None else torch.zeros(shape)
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        (cheat(0.11), "left its budget"),
+        (cheat(-0.11), "left its budget"),
+        (cheat(0.1), "left its budget"),  # within eps, yet out of [0, 1] where the image is bright
+        (cheat(torch.nan), "left its budget"),
+        (cheat(0.0, shape=(3, 1, 16, 16)), "shape (3, 1, 16, 16)"),
+        (cheat(0.0, shape=(3, 3, 32, 32)), "shape (3, 3, 32, 32)"),
+        (cheat(0.0, shape=(1, 1, 32, 32)), "shape (1, 1, 32, 32)"),
+    ],
+)
+def test_an_attack_that_cheats_is_caught(monkeypatch: pytest.MonkeyPatch, attack: Attack, words: str) -> None:
+    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", {"fgsm": attack})
+    condition = Condition("fgsm", 0.1, AttackConfig(name="fgsm", eps=(0.1,)))
+    with pytest.raises(AttackError) as caught:
+        perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
+    assert words in str(caught.value)
+    assert "results are void" in str(caught.value)
+
+
+def test_rounding_is_no_cheating(monkeypatch: pytest.MonkeyPatch) -> None:
+    bright = torch.full((1, 1, 4, 4), 0.95)
+    attacks: Mapping[str, Attack] = {"fgsm": cheat(0.05 + 5e-7)}
+    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", attacks)
+    condition = Condition("fgsm", 0.05, AttackConfig(name="fgsm", eps=(0.05,)))
+    found = perturbed(small_segmenter(), bright, torch.zeros_like(bright), condition, generator=generator())
+    assert float(found.max()) <= 1
+
+
+def test_sizes_of_perturbations_by_hand() -> None:
+    change = torch.zeros(2, 1, 2, 2)
+    change[0, 0, 0] = torch.tensor([0.3, -0.4])
+    assert perturbation_size(change, norm="linf").tolist() == pytest.approx([0.4, 0])
+    assert perturbation_size(change, norm="l2").tolist() == pytest.approx([0.5, 0])
+    large = torch.full((1, 3, 512, 512), 0.1)  # float32 sums would be off by more than the tolerance
+    assert float(perturbation_size(large, norm="l2")) == pytest.approx(float(large[0, 0, 0, 0]) * (3 * 512**2) ** 0.5)

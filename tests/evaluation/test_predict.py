@@ -1,0 +1,164 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tests.evaluation.packs import small_segmenter
+from tests.fake import save
+
+from trustseg.beliefs import Beta
+from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.evaluation.predict import PICTURES, image_files_of, predict
+
+
+def noise(height: int, width: int, *more: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, *more), dtype=np.uint8)
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# --- which files -----------------------------------------------------------------------------------------------------
+
+
+def test_images_of_a_folder_in_order_and_nothing_else(tmp_path: Path) -> None:
+    names = ["b.png", "a.JPG", "c.tiff", "d.bmp", "e.jpeg", "f.tif"]
+    for name in [*names, "notes.txt", "._a.png", ".hidden.png", "scores.csv"]:
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [file.name for file in image_files_of(tmp_path)] == sorted(names)
+    assert {Path(name).suffix.lower() for name in names} == set(PICTURES)
+
+
+def test_a_single_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "film.dat").touch()
+    assert image_files_of(tmp_path / "film.dat") == [tmp_path / "film.dat"]
+
+
+def test_bad_places_get_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no image or folder"):
+        image_files_of(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"no image in .*\.png"):
+        image_files_of(tmp_path)
+    for name in ("film.png", "film.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match="two images named 'film'"):
+        image_files_of(tmp_path)
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def test_an_image_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
+    pixels = noise(32, 32)
+    segmenter = small_segmenter()
+    file = save(pixels, tmp_path / "in" / "film.png")
+    table = predict(segmenter, [file], tmp_path / "out", measure="vacuity")
+    with torch.no_grad():
+        belief = segmenter.eval().belief(torch.from_numpy(pixels)[None, None].float() / 255)
+    assert isinstance(belief, Beta)
+    expected = (belief.log_odds > 0)[0, 0].numpy()
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(read(tmp_path / "out" / "masks" / "film.png"), 255 * expected)
+    vacuity = belief.vacuity()[0, 0].numpy()
+    np.testing.assert_array_equal(read(tmp_path / "out" / "uncertainty" / "film.png"), np.rint(255 * vacuity))
+    (row,) = rows_of(table)
+    assert float(row["uncertainty"]) == pytest.approx(vacuity.mean(), rel=1e-5)
+    assert float(row["predicted_fraction"]) == pytest.approx(expected.mean(), abs=1e-6)
+    assert float(row["largest_probability"]) == pytest.approx(float(belief.probability.max()), abs=1e-6)
+    assert (row["image"], row["measure"], row["aggregation"]) == ("film.png", "vacuity", "mean")
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (50, 33), (7, 90), (1, 1), (200, 300)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_maps_come_back_in_the_size_of_the_image(tmp_path: Path, height: int, width: int, channels: int) -> None:
+    file = save(noise(height, width), tmp_path / "film.png")
+    table = predict(small_segmenter(channels=channels), [file], tmp_path / "out")
+    for kind in ("masks", "uncertainty"):
+        assert read(tmp_path / "out" / kind / "film.png").shape == (height, width)
+    assert set(np.unique(read(tmp_path / "out" / "masks" / "film.png"))) <= {0, 255}
+    assert [(row["width"], row["height"]) for row in rows_of(table)] == [(str(width), str(height))]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_and_deep_files_are_read(tmp_path: Path, channels: int) -> None:
+    grey = noise(40, 30)
+    files = [
+        save(grey, tmp_path / "grey.png"),
+        save(np.stack([grey] * 3, axis=-1), tmp_path / "colour.png"),
+        save((grey.astype(np.uint16) * 257), tmp_path / "deep.tif"),
+    ]
+    predict(small_segmenter(channels=channels), files, tmp_path / "out")
+    masks = [read(tmp_path / "out" / "masks" / f"{name}.png") for name in ("grey", "colour", "deep")]
+    np.testing.assert_array_equal(masks[0], masks[1])  # the same picture, written in three ways
+    if int(grey.max()) == 255:
+        np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_the_least_sure_image_comes_first_and_ties_keep_their_order(tmp_path: Path) -> None:
+    segmenter = small_segmenter()
+    levels = {"a": 0, "b": 255, "c": 120, "d": 120}
+    files = [save(np.full((32, 32), level, np.uint8), tmp_path / f"{name}.png") for name, level in levels.items()]
+    done: list[int] = []
+    rows = rows_of(predict(segmenter, files, tmp_path / "out", report=done.append))
+    scores = [float(row["uncertainty"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    names = [row["image"] for row in rows]
+    assert names.index("c.png") + 1 == names.index("d.png")
+    assert done == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("measure", Beta.measures)
+def test_every_measure_can_be_drawn(tmp_path: Path, measure: str) -> None:
+    file = save(noise(32, 32), tmp_path / "film.png")
+    predict(small_segmenter(), [file], tmp_path, measure=measure, aggregation="max")
+    assert len(np.unique(read(tmp_path / "uncertainty" / "film.png"))) > 1
+
+
+def test_predicting_leaves_the_input_alone_and_repeats_itself(tmp_path: Path) -> None:
+    file = save(noise(32, 32), tmp_path / "film.png")
+    before = file.read_bytes()
+    for folder in ("one", "two"):
+        predict(small_segmenter(), [file], tmp_path / folder)
+    assert file.read_bytes() == before
+    for name in ("predictions.csv", "masks/film.png", "uncertainty/film.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image to predict"):
+        predict(small_segmenter(), [], tmp_path)
+
+
+def test_a_measure_the_head_cannot_give_names_those_it_can(tmp_path: Path) -> None:
+    file = save(noise(8, 8), tmp_path / "film.png")
+    with pytest.raises(BeliefError, match="no 'vacuity'; it gives entropy, variance"):
+        predict(small_segmenter("bernoulli"), [file], tmp_path / "out", measure="vacuity")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unusable_images_are_named_and_no_table_is_written(tmp_path: Path) -> None:
+    nan = np.full((8, 8), np.nan, np.float32)
+    good = save(noise(8, 8), tmp_path / "good.png")
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    for bad, words in ((save(nan, tmp_path / "nan.tif"), "NaN"), (text, "unknown format"), (empty, "0 bytes")):
+        with pytest.raises(DataError, match=words) as caught:
+            predict(small_segmenter(), [good, bad], tmp_path / "out")
+        assert bad.name in str(caught.value)
+        assert not (tmp_path / "out" / "predictions.csv").exists()

@@ -1,0 +1,99 @@
+"""One batch whose rows can be worked by hand."""
+
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from trustseg.beliefs import Bernoulli, Beta
+from trustseg.config import EvaluationConfig
+from trustseg.errors import BeliefError, ShapeError
+from trustseg.evaluation.conditions import CLEAN, Condition
+from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
+from trustseg.metrics import uncertainty_keys
+
+CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
+CASES = pl.DataFrame({"name": ["left", "right"], "patient": ["p", "p"], "more": [1, 2]})
+MASKS = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]], [[[0.0, 0.0, 0.0, 0.0]]]])
+INF = math.inf
+
+
+def tables_for(logits: list[list[float]], *, change: float = 0.0) -> Tables:
+    images = torch.full((2, 1, 1, 4), 0.5)
+    belief = Bernoulli(torch.tensor(logits).view(2, 1, 1, 4))
+    return tables_of_batch(
+        belief, images, images + change, MASKS, CASES, condition=Condition("fgsm", 0.1), config=CONFIG
+    )
+
+
+def test_a_row_by_hand() -> None:
+    tables = tables_for([[INF, -INF, 0.0, INF], [-INF, -INF, -INF, -INF]], change=0.1)
+    left, right = tables["records"].rows(named=True)
+    assert (left["image"], left["patient"], left["condition"], left["eps"]) == ("left", "p", "fgsm", 0.1)
+    assert (left["pixels"], left["mask_px"], left["predicted_px"], left["intersection_px"]) == (4, 2, 2, 1)
+    assert (left["dice"], left["iou"]) == pytest.approx((0.5, 1 / 3))
+    assert left["brier"] == pytest.approx((0 + 1 + 0.25 + 1) / 4)  # p exactly 1, 0, 1/2, 1
+    assert left["nll"] == INF  # sure, and wrong
+    assert left["u_entropy_mean"] == pytest.approx(math.log(2) / 4)
+    assert left["u_vacuity_mean"] is None
+    assert (left["linf"], left["l2"]) == pytest.approx((0.1, 0.2))
+    assert math.isnan(right["dice"])
+    assert (right["brier"], right["nll"], right["harm"]) == (0, 0, 0)
+
+
+def test_p_of_one_half_is_background() -> None:
+    tables = tables_for([[0.0] * 4, [0.0] * 4])
+    assert tables["records"]["predicted_px"].to_list() == [0, 0]
+    assert tables["histograms"]["wrong"].sum() == 2
+
+
+def test_tied_pixels_share_a_bin() -> None:
+    histograms = tables_for([[INF, -INF, 0.0, INF], [-INF] * 4])["histograms"]
+    zero, full = (int(uncertainty_keys(torch.tensor([u]), resolution="coarse")) for u in (0.0, math.log(2)))
+    rows = histograms.group_by("bin").agg(pl.col("count", "wrong", "brier").sum()).sort("bin").rows()
+    assert rows == [(zero, 7, 2, 2.0), (full, 1, 0, 0.25)]
+    assert histograms.select("patient", "measure", "condition", "eps").unique().rows() == [
+        ("p", "entropy", "fgsm", 0.1)
+    ]
+
+
+def test_probabilities_of_zero_and_one_lie_in_the_outer_bins() -> None:
+    calibration = tables_for([[INF, -INF, 0.0, INF], [-INF] * 4])["calibration"]
+    rows = calibration.group_by("bin").agg(pl.col("count", "sum_probability", "sum_reference").sum()).sort("bin")
+    filled = rows.filter(pl.col("count") > 0).rows()
+    assert filled == [(0, 5, 0.0, 1.0), (7, 1, 0.5, 0.0), (14, 2, 2.0, 1.0)]
+
+
+def test_tables_have_the_documented_columns() -> None:
+    tables = tables_for([[0.0] * 4, [0.0] * 4])
+    assert tuple(tables) == TABLES
+    assert tables["records"].columns == [
+        *("image", "patient", "condition", "eps", "pixels", "mask_px", "predicted_px", "intersection_px"),
+        *("dice", "iou", "harm", "brier", "nll", "linf", "l2", "u_entropy_mean", "u_vacuity_mean"),
+    ]
+    assert tables["histograms"].columns == ["condition", "eps", "measure", "patient", "bin", "count", "wrong", "brier"]
+    assert tables["calibration"].columns == [
+        *("condition", "eps", "patient", "bin", "count", "sum_probability", "sum_reference")
+    ]
+
+
+def test_one_image_of_one_pixel() -> None:
+    one = torch.full((1, 1, 1, 1), 3.0)
+    pixel = torch.ones(1, 1, 1, 1)
+    tables = tables_of_batch(Beta(one, one / 3), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=CONFIG)
+    row = tables["records"].row(0, named=True)
+    assert (row["dice"], row["linf"], row["u_vacuity_mean"]) == (1, 0, 0.5)
+    assert [len(tables[name]) for name in TABLES] == [1, 2, 15]
+
+
+def test_a_model_that_breaks_down_is_not_recorded() -> None:
+    with pytest.raises(ShapeError, match="NaN"):
+        tables_for([[math.nan] * 4, [0.0] * 4])
+
+
+def test_no_measure_at_all_gets_a_sentence() -> None:
+    config = CONFIG.model_copy(update={"measures": ()})
+    pixel = torch.zeros(1, 1, 1, 1)
+    with pytest.raises(BeliefError, match="at least one was expected"):
+        tables_of_batch(Bernoulli(pixel), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=config)

@@ -1,0 +1,106 @@
+import socket
+from typing import NoReturn
+
+import pytest
+import torch
+from torch import nn
+
+from trustseg.errors import ModelError, UnknownNameError
+from trustseg.models import ARCHITECTURES, build_segmenter
+from trustseg.models.architectures import NONCOMMERCIAL, check_licence
+
+
+def smallest_encoder(architecture: str) -> str:
+    return "resnet50" if architecture == "fcn" else "resnet18"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        pytest.fail(f"the network was asked for {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", refuse)
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("head", "channels"), [("bernoulli", 3), ("beta", 1)])
+def test_every_architecture_takes_every_size_and_is_undecided(architecture: str, head: str, channels: int) -> None:
+    torch.manual_seed(0)
+    segmenter = build_segmenter(
+        architecture=architecture, encoder=smallest_encoder(architecture), head=head, channels=channels
+    )
+    with torch.no_grad():
+        start = segmenter.belief(torch.rand(4, channels, 32, 32))  # batch statistics, as in the first training step
+        assert 0.2 < float(start.probability.mean()) < 0.8
+        segmenter.eval()
+        for height, width in ((33, 50), (1, 1)):  # odd, not square, smaller than the stride
+            belief = segmenter.belief(torch.rand(1, channels, height, width))
+            assert belief.probability.shape == (1, 1, height, width)
+            assert belief.probability.dtype == torch.float32
+            assert bool(torch.isfinite(belief.log_odds).all())
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus", "fpn", "fcn"])
+def test_the_last_bias_is_zero(architecture: str) -> None:
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2)
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
+    assert last.bias is not None
+    assert float(last.bias.detach().abs().max()) == 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_has_an_encoder_and_registers_it_once(architecture: str) -> None:
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1)
+    assert isinstance(network.encoder, nn.Module)
+    state = network.state_dict()
+    places = [value.data_ptr() for value in state.values() if value.numel()]
+    assert len(set(places)) == len(places)
+    inside = {value.data_ptr() for value in network.encoder.state_dict().values()}
+    assert inside <= set(places)
+
+
+@pytest.mark.parametrize("encoder", ["mit_b0", "mobileone_s1", "tu-mobileone_s0"])
+def test_encoders_under_other_terms_need_a_word(encoder: str) -> None:
+    with pytest.raises(ModelError, match=r"set model\.accept_noncommercial=true"):
+        build_segmenter(encoder=encoder)
+    check_licence(encoder, accept_noncommercial=True)
+
+
+def test_free_encoders_need_none() -> None:
+    for encoder in ("resnet18", "efficientnet-b0", "tu-resnet18"):
+        check_licence(encoder, accept_noncommercial=False)
+        assert not encoder.startswith(tuple(NONCOMMERCIAL))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "words"),
+    [
+        ("unet", "resnet81", "did you mean 'resnet18'"),
+        ("fcn", "resnet18", "unknown encoder for fcn 'resnet18'"),
+        ("unet", "", "unknown encoder ''"),
+    ],
+)
+def test_an_unknown_encoder_names_the_nearest(architecture: str, encoder: str, words: str) -> None:
+    with pytest.raises(UnknownNameError, match=words):
+        build_segmenter(architecture=architecture, encoder=encoder)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [("unet", "tu-no_such_net"), ("deeplab_v3", "vgg11"), ("unet_plus_plus", "mit_b0")]
+)
+def test_parts_that_do_not_fit_get_a_sentence(architecture: str, encoder: str) -> None:
+    with pytest.raises(ModelError, match=r"cannot be built on encoder .*choose another model\.encoder") as caught:
+        build_segmenter(architecture=architecture, encoder=encoder, accept_noncommercial=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_an_encoder_of_timm_starts_at_random() -> None:
+    segmenter = build_segmenter(encoder="tu-resnet10t").eval()
+    with torch.no_grad():
+        assert segmenter.belief(torch.rand(1, 1, 32, 32)).probability.shape == (1, 1, 32, 32)

@@ -1,0 +1,129 @@
+"""A cell goes on where it was stopped, at any stage, and ends with the same tables."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from tests.training.tiny import TINY, pack, use_tiny_networks
+
+from trustseg.config import load_study
+from trustseg.files import write_json
+from trustseg.study import cell as module
+from trustseg.study.cell import claimed, device_of, is_claimed, is_done, prepare_cell, run_cell
+from trustseg.study.grid import Cell, cells_of
+
+TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
+
+
+@pytest.fixture(autouse=True)
+def _small_and_tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    use_tiny_networks(monkeypatch)
+    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.set_num_threads(threads)
+
+
+def a_cell(tmp_path: Path) -> Cell:
+    file = tmp_path / "study.yaml"
+    file.write_text("evaluation: {attacks: [{name: fgsm, eps: [2/255, 4/255]}], gallery: 2}\n")
+    (cell,) = cells_of(load_study(file, [*TINY, "training.epochs=2", "grid.data.fold=[1]"]), data_digest=pack().digest)
+    return cell
+
+
+def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
+    cell = a_cell(tmp_path)
+    folder = tmp_path / cell.name
+    prepare_cell(cell, folder)
+    assert not is_done(folder)
+    run_cell(folder, cell.config, pack())
+    assert is_done(folder)
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        *TABLES,
+        *("cell.json", "config.yaml", "done.json", "gallery.npz", "metrics.csv"),
+        *("model/model.json", "model/model.safetensors", "progress.json", "provenance.json"),
+    }
+    about = json.loads((folder / "cell.json").read_text())
+    assert about["id"] == cell.name
+    assert (about["head"], about["regime"], about["fold"], about["seed"]) == ("beta", "uncertain", 1, 0)
+    records = pl.read_parquet(folder / "records.parquet")
+    assert records["regime"].unique().to_list() == ["uncertain"]
+    assert records.group_by("condition", "eps").len()["len"].n_unique() == 1
+    done = json.loads((folder / "done.json").read_text())
+    assert done["seconds_training"] > 0
+    assert done["seconds_evaluation"] > 0
+
+
+def test_a_finished_cell_is_left_alone(tmp_path: Path) -> None:
+    cell = a_cell(tmp_path)
+    prepare_cell(cell, tmp_path / "a")
+    run_cell(tmp_path / "a", cell.config, pack())
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")}
+    prepare_cell(cell, tmp_path / "a")
+    run_cell(tmp_path / "a", cell.config, pack())
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
+
+
+@pytest.mark.parametrize(("stage", "step"), [("training", 1), ("evaluation", 1), ("evaluation", 3)])
+def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+    cell = a_cell(tmp_path)
+    for name in ("whole", "killed"):
+        prepare_cell(cell, tmp_path / name)
+    run_cell(tmp_path / "whole", cell.config, pack())
+    with monkeypatch.context() as patch:
+
+        def killing(path: Path, content: object) -> None:
+            write_json(path, content)
+            if isinstance(content, dict) and (content.get("stage"), content.get("done")) == (stage, step):
+                raise KeyboardInterrupt
+
+        patch.setattr(module, "write_json", killing)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(tmp_path / "killed", cell.config, pack())
+    assert not is_done(tmp_path / "killed")
+    run_cell(tmp_path / "killed", cell.config, pack())
+    for table in TABLES:
+        assert pl.read_parquet(tmp_path / "whole" / table).equals(pl.read_parquet(tmp_path / "killed" / table))
+    assert (tmp_path / "whole" / "metrics.csv").read_text() == (tmp_path / "killed" / "metrics.csv").read_text()
+    spent = json.loads((tmp_path / "killed" / "progress.json").read_text())["seconds"]
+    assert spent.keys() == {"training", "evaluation"}
+
+
+def test_a_claim_is_for_one(tmp_path: Path) -> None:
+    assert not is_claimed(tmp_path)
+    with claimed(tmp_path) as mine:
+        assert mine
+        assert is_claimed(tmp_path)
+        with claimed(tmp_path) as other:
+            assert not other
+        assert is_claimed(tmp_path)
+    assert not is_claimed(tmp_path)
+    with claimed(tmp_path) as again:
+        assert again
+
+
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    code = "import fcntl, sys, time; lock = open(sys.argv[1], 'a'); fcntl.flock(lock, fcntl.LOCK_EX); print(flush=True)"
+    command = [sys.executable, "-c", f"{code}; time.sleep(60)", str(tmp_path / "claim.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        assert is_claimed(tmp_path)
+        with claimed(tmp_path) as mine:
+            assert not mine
+        owner.kill()
+        owner.wait()
+        with claimed(tmp_path) as mine:
+            assert mine
+
+
+def test_devices() -> None:
+    assert device_of("cpu") == "cpu"
+    assert device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")

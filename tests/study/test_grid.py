@@ -1,0 +1,128 @@
+"""Cells come in the order of their first answer, and are named by what they compute."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustseg.config import StudyConfig, load_study
+from trustseg.errors import ConfigError, TrustsegError
+from trustseg.study.grid import Cell, cells_of
+
+GRID: dict[str, list[Any]] = {
+    "model.head": ["bernoulli", "beta"],
+    "data.fold": [0, 1],
+    "adversarial.selection": ["none", "uncertain"],
+}
+
+
+def study(tmp_path: Path, grid: dict[str, list[Any]], *settings: str) -> StudyConfig:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: x\n")
+    return load_study(file, [*(f"grid.{key}={values}" for key, values in grid.items()), *settings])
+
+
+def names(tmp_path: Path, *settings: str, digest: str = "d", grid: dict[str, list[Any]] | None = None) -> list[str]:
+    return [
+        cell.name for cell in cells_of(study(tmp_path, GRID if grid is None else grid, *settings), data_digest=digest)
+    ]
+
+
+def test_repetitions_vary_slowest(tmp_path: Path) -> None:
+    cells = cells_of(study(tmp_path, GRID), data_digest="d")
+    found = [(cell.config.data.fold, cell.config.model.head, cell.config.adversarial.selection) for cell in cells]
+    variants = [("bernoulli", "none"), ("bernoulli", "uncertain"), ("beta", "none"), ("beta", "uncertain")]
+    assert found == [(fold, *variant) for fold in (0, 1) for variant in variants]
+    assert [cell.variant for cell in cells[:4]] == [", ".join(variant) for variant in variants]
+    assert [cell.variant for cell in cells[:4]] == [cell.variant for cell in cells[4:]]
+    assert cells[5].values == {"data.fold": 1, "model.head": "bernoulli", "adversarial.selection": "uncertain"}
+
+
+def test_names(tmp_path: Path) -> None:
+    found = names(tmp_path)
+    assert len(set(found)) == 8
+    assert re.fullmatch(r"bernoulli-none-fold0-seed0-[0-9a-f]{8}", found[0])
+    assert found == names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.path=/elsewhere",
+        "training.accelerator=cpu",
+        "training.devices=2",
+        "training.logger=tensorboard",
+        "name=other",
+        "phantoms.train=3",
+    ],
+)
+def test_names_do_not_depend_on_where_and_how_fast(tmp_path: Path, setting: str) -> None:
+    assert names(tmp_path, setting) == names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "setting", ["training.epochs=7", "evaluation.gallery=1", "data.split_seed=1", "loss.kl_weight=0"]
+)
+def test_names_depend_on_everything_else(tmp_path: Path, setting: str) -> None:
+    assert not set(names(tmp_path, setting)) & set(names(tmp_path))
+
+
+def test_names_depend_on_the_data(tmp_path: Path) -> None:
+    assert not set(names(tmp_path, digest="e")) & set(names(tmp_path))
+
+
+def test_a_larger_grid_keeps_the_cells_of_a_smaller_one(tmp_path: Path) -> None:
+    more = {**GRID, "data.fold": [0, 1, 2]}
+    assert set(names(tmp_path)) < set(names(tmp_path, grid=more))
+
+
+def only(tmp_path: Path, grid: dict[str, list[Any]], *settings: str) -> Cell:
+    (cell,) = cells_of(study(tmp_path, grid, *settings), data_digest="d")
+    return cell
+
+
+def test_no_grid_is_one_cell(tmp_path: Path) -> None:
+    cell = only(tmp_path, {}, "model.head=beta", "adversarial.selection=hard")
+    assert cell.variant == "beta, hard"
+    assert cell.name.startswith("beta-hard-seed0-")
+
+
+def test_other_keys_are_named_in_the_variant(tmp_path: Path) -> None:
+    cell = only(tmp_path, {"adversarial.eps": ["4/255"], "training.epochs": [3]})
+    assert cell.variant == "eps=4/255, epochs=3"
+    assert cell.name.startswith("eps-4-255-epochs-3-seed0-")
+
+
+def test_long_values_make_no_endless_names(tmp_path: Path) -> None:
+    attacks = [{"name": "fgsm", "eps": [step / 1000 for step in range(1, 100)]}]
+    assert len(only(tmp_path, {"evaluation.attacks": [attacks]}).name) < 200
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"model.head": ["beta", "beta"]},
+        {"adversarial.eps": ["4/255", 4 / 255]},
+        {"training.logger": ["csv", "tensorboard"]},
+    ],
+    ids=str,
+)
+def test_the_same_cell_twice(tmp_path: Path, grid: dict[str, list[Any]]) -> None:
+    with pytest.raises(ConfigError, match=r"twice, each cell was expected once; remove repeated values"):
+        names(tmp_path, grid=grid)
+
+
+@pytest.mark.parametrize(
+    ("grid", "sentence"),
+    [
+        ({"model.heads": ["beta"]}, r"model\.head"),
+        ({"head": ["beta"]}, "head"),
+        ({"model.head": ["gaussian"]}, "gaussian"),
+        ({"training.epochs": ["many"]}, r"training\.epochs"),
+        ({"model.head": []}, r"grid\.model\.head=\[\]"),
+    ],
+)
+def test_a_grid_that_does_not_fit(tmp_path: Path, grid: dict[str, list[Any]], sentence: str) -> None:
+    with pytest.raises(TrustsegError, match=sentence):
+        names(tmp_path, grid=grid)

@@ -1,0 +1,90 @@
+"""A worker does what is left to do, and one cell's misfortune is not another's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustseg.errors import DataError
+from trustseg.files import write_json, write_text
+from trustseg.study import cell as module
+from trustseg.study.cell import claimed
+from trustseg.study.worker import work
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Cells that were run, in a plan of four whose data are never opened."""
+    write_json(tmp_path / "plan.json", {"cells": NAMES})
+    for name in NAMES:
+        write_text(tmp_path / "cells" / name / "config.yaml", "data: {path: nowhere}\n")
+    names: list[str] = []
+    monkeypatch.setattr("trustseg.data.open_dataset", lambda *args, **options: None)
+    monkeypatch.setattr(module, "run_cell", lambda folder, config, pack: names.append(folder.name))
+    return names
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run_cell(folder: Path, config: Any, pack: Any) -> None:  # noqa: ANN401
+        if folder.name == "b":
+            raise error
+
+    monkeypatch.setattr(module, "run_cell", run_cell)
+
+
+def test_cells_come_in_the_order_of_the_plan(tmp_path: Path, ran: list[str]) -> None:
+    work(tmp_path)
+    assert ran == list(NAMES)
+
+
+def test_what_is_done_failed_or_taken_is_left_out(tmp_path: Path, ran: list[str]) -> None:
+    write_json(tmp_path / "cells" / "a" / "done.json", {})
+    write_json(tmp_path / "cells" / "c" / "failed.json", {"error": "before"})
+    with claimed(tmp_path / "cells" / "d"):
+        work(tmp_path)
+    assert ran == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (DataError("no images; add some"), "no images; add some"),
+        (KeyError("weights"), "KeyError: 'weights'"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_a_failure_is_noted_and_the_others_go_on(
+    tmp_path: Path,
+    ran: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    sentence: str,
+) -> None:
+    breaking(monkeypatch, error)
+    work(tmp_path)
+    assert json.loads((tmp_path / "cells" / "b" / "failed.json").read_text())["error"].startswith(sentence)
+    assert not any((tmp_path / "cells" / name / "failed.json").exists() for name in "acd")
+    assert "Traceback" in capsys.readouterr().err  # for workers.log
+
+
+def test_an_interruption_is_no_failure(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    breaking(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path)
+    assert not (tmp_path / "cells" / "b" / "failed.json").exists()
+
+
+def test_a_worker_whose_parent_is_gone_ends_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as parent:
+        parent.wait()
+    (tmp_path / "fifo").mkdir()
+    os.mkfifo(tmp_path / "fifo" / "plan.json")  # reading the plan takes for ever
+    command = [sys.executable, "-m", "trustseg.study.worker", str(tmp_path / "fifo"), str(parent.pid)]
+    assert subprocess.run(command, timeout=60).returncode == 1

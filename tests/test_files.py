@@ -1,0 +1,47 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from trustseg.errors import DataError, MissingFileError
+from trustseg.files import read_json, replacing, write_json, write_text
+
+
+def test_written_and_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "about.json"
+    write_json(file, {"name": "Lungenentzündung", "count": 3})
+    assert read_json(file) == {"name": "Lungenentzündung", "count": 3}
+    assert [path.name for path in file.parent.iterdir()] == ["about.json"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "result.txt"
+    write_text(file, "old")
+    with pytest.raises(OSError, match="full"), replacing(file) as temporary:  # noqa: PT012 - the block is the subject
+        temporary.write_text("ne")
+        raise OSError("disk full")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_nothing_is_seen_under_the_name_before_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "result.txt"
+    with replacing(file) as temporary:
+        temporary.write_text("half")
+        assert not file.exists()
+        assert temporary.parent == file.parent  # a rename within one file system is atomic
+        assert str(os.getpid()) in temporary.name  # two processes do not write to the same file
+    assert file.read_text() == "half"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1]", b"3"])
+def test_a_damaged_json_file_gets_a_sentence(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "done.json"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"done\.json.*delete it and run"):
+        read_json(file)
+
+
+def test_a_missing_json_file_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"done\.json' is not there"):
+        read_json(tmp_path / "done.json")

@@ -1,0 +1,210 @@
+"""The mixed batch against batches worked by hand; the model is left as it was found."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pytest
+import torch
+from tests.training.tiny import network, same_weights
+from torch import Tensor, nn
+
+from trustseg.losses import binary_cross_entropy
+from trustseg.models import Segmenter
+from trustseg.models.segmenter import SegmenterSpec
+from trustseg.selection import SELECTIONS
+from trustseg.training import MixedBatch, eps_at, image_scores, mixed_batch
+
+OPTIONS: dict[str, Any] = {
+    "selection": "uncertain",
+    "fraction": 0.5,
+    "mode": "replace",
+    "weight": 1.0,
+    "attack": "fgsm",
+    "eps": 4 / 255,
+    "steps": 2,
+    "objective": "cross_entropy",
+    "measure": "entropy",
+    "aggregation": "mean",
+}
+
+
+class Contrast(nn.Module):
+    """The log odds are the grey levels: an image of grey 0.5 is most uncertain, black and white ones are certain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 4 * self.scale * images  # the segmenter has already taken 0.5 off and divided by 0.25
+
+
+def contrast() -> Segmenter:
+    return Segmenter(SegmenterSpec("unet", "resnet18", "bernoulli", size=32), Contrast())
+
+
+def small(head: str) -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(
+        SegmenterSpec("unet", "resnet18", head, size=32), network("", channels=1, outputs=1 + (head == "beta"))
+    )
+
+
+def greys(*levels: float, height: int = 5, width: int = 7) -> Tensor:
+    return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 1, height, width).clone()
+
+
+def made(segmenter: Segmenter, images: Tensor, masks: Tensor, **options: Any) -> MixedBatch:  # noqa: ANN401
+    generator = torch.Generator().manual_seed(3)
+    return mixed_batch(segmenter, images, masks, generator=generator, **{**OPTIONS, **options})
+
+
+@contextmanager
+def counted(segmenter: Segmenter) -> Iterator[list[int]]:
+    """Yield the batch size of each forward pass."""
+    sizes: list[int] = []
+    handle = segmenter.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    yield sizes
+    handle.remove()
+
+
+IMAGES = greys(0.3, 0.5, 0.9, 0.45, 0.0)
+MASKS = torch.zeros_like(IMAGES)
+MASKS[:, :, :2] = 1
+
+
+@pytest.mark.parametrize(("mode", "size"), [("replace", 5), ("append", 8)])
+def test_the_most_uncertain_images_are_attacked(mode: Literal["replace", "append"], size: int) -> None:
+    mixed = made(contrast(), IMAGES, MASKS, mode=mode, weight=0.25)
+    assert mixed.attacked.tolist() == [0, 1, 3]  # half of five, rounded up
+    clean = 2 if mode == "replace" else 5
+    assert mixed.images.shape == (size, 1, 5, 7)
+    assert mixed.masks.shape == (size, 1, 5, 7)
+    assert mixed.weights.tolist() == [1.0] * clean + [0.25] * 3
+    kept = [2, 4] if mode == "replace" else [0, 1, 2, 3, 4]
+    assert torch.equal(mixed.images[:clean], IMAGES[kept])
+    assert torch.equal(mixed.masks, MASKS[[*kept, 0, 1, 3]])
+
+
+def test_attacked_images_are_those_of_fgsm() -> None:
+    mixed = made(contrast(), IMAGES, MASKS, fraction=0.3)
+    assert mixed.attacked.tolist() == [1, 3]
+    towards = 1 - 2 * MASKS[[1, 3]]  # log odds rise with the grey level, the loss of foreground falls with it
+    torch.testing.assert_close(mixed.images[3:], IMAGES[[1, 3]] + 4 / 255 * towards)
+
+
+@pytest.mark.parametrize(("selection", "attacked"), [("uncertain", [1]), ("certain", [4]), ("hard", [2])])
+def test_each_rule_takes_its_own_image(selection: str, attacked: list[int]) -> None:
+    masks = torch.zeros_like(IMAGES)  # all healthy: the brightest image is the most wrong one
+    mixed = made(contrast(), IMAGES, masks, selection=selection, fraction=0.2)
+    assert mixed.attacked.tolist() == attacked
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 1.0])
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_sizes_at_the_edges(mode: Literal["replace", "append"], count: int, fraction: float) -> None:
+    mixed = made(contrast(), IMAGES[:count], MASKS[:count], mode=mode, fraction=fraction)
+    attacked = {0.01: 1, 0.5: (count + 1) // 2, 1.0: count}[fraction]
+    assert len(mixed.attacked) == attacked
+    assert len(mixed.images) == len(mixed.weights) == (count if mode == "replace" else count + attacked)
+    assert float(mixed.mean(torch.ones(len(mixed.images)))) == 1.0
+
+
+def test_the_weighted_mean_by_hand() -> None:
+    nothing = torch.zeros(3, 1, 1, 1)
+    mixed = MixedBatch(nothing, nothing, torch.tensor([1.0, 1.0, 0.5]), torch.tensor([0]))
+    assert float(mixed.mean(torch.tensor([1.0, 3.0, 8.0]))) == pytest.approx((1 + 3 + 0.5 * 8) / 2.5)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "expected"),
+    [
+        (2, 3, [0, 0, 1 / 4, 2 / 4, 3 / 4, 1, 1]),
+        (0, 0, [1, 1, 1, 1, 1, 1, 1]),
+        (0, 1, [1 / 2, 1, 1, 1, 1, 1, 1]),
+        (1, 0, [0, 1, 1, 1, 1, 1, 1]),
+        (9, 0, [0, 0, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_the_budget_of_every_epoch(warmup: int, ramp: int, expected: list[float]) -> None:
+    got = [eps_at(epoch, eps=0.5, warmup_epochs=warmup, ramp_epochs=ramp) for epoch in range(7)]
+    assert got == pytest.approx([0.5 * share for share in expected])
+
+
+@pytest.mark.parametrize("head", ["bernoulli", "beta"])
+@pytest.mark.parametrize("attack", ["fgsm", "r_fgsm", "pgd"])
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_model_is_left_as_found(selection: str, attack: str, head: str) -> None:
+    segmenter, untouched = small(head).train(), small(head)
+    segmenter.network[1].eval()  # type: ignore[index]  # a frozen part in the middle of a training one
+    modes = [module.training for module in segmenter.modules()]
+    state = torch.get_rng_state()
+    made(segmenter, IMAGES, MASKS, selection=selection, attack=attack)
+    assert [module.training for module in segmenter.modules()] == modes
+    assert same_weights(segmenter, untouched)  # running statistics and their counter included
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in segmenter.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_mode_comes_back_when_scoring_breaks() -> None:
+    segmenter = small("bernoulli").train()
+    with pytest.raises(RuntimeError):
+        image_scores(segmenter, IMAGES[:, :, :, :0], MASKS, selection="hard", measure="entropy", aggregation="mean")
+    assert all(module.training for module in segmenter.modules())
+
+
+@pytest.mark.parametrize(
+    ("selection", "attack", "passes"),
+    [
+        ("random", "fgsm", [3]),
+        ("uncertain", "fgsm", [5, 3]),
+        ("hard", "fgsm", [5, 3]),
+        ("random", "r_fgsm", [3]),
+        ("random", "pgd", [3, 3]),
+    ],
+)
+def test_forward_passes(selection: str, attack: str, passes: list[int]) -> None:
+    segmenter = small("bernoulli")
+    with counted(segmenter) as sizes:
+        made(segmenter, IMAGES, MASKS, selection=selection, attack=attack)
+    assert sizes == passes  # one to score the batch unless nobody asks for scores, then one a gradient
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_scores(selection: str) -> None:
+    segmenter = contrast()
+    scores = image_scores(segmenter, IMAGES, MASKS, selection=selection, measure="variance", aggregation="mean")
+    belief = segmenter.belief(IMAGES)
+    expected = {
+        "random": torch.zeros(5),
+        "hard": binary_cross_entropy(belief, MASKS),
+        "uncertain": (belief.probability * (1 - belief.probability)).flatten(1).mean(1),
+    }
+    torch.testing.assert_close(scores, expected.get(selection, expected["uncertain"]))
+    assert not scores.requires_grad
+
+
+def test_equal_generators_equal_batches() -> None:
+    one, other = (made(small("beta"), IMAGES, MASKS, selection="random", attack="r_fgsm") for _ in range(2))
+    assert torch.equal(one.images, other.images)
+    assert torch.equal(one.attacked, other.attacked)
+
+
+def test_scoring_under_autocast_leaves_the_gradients() -> None:
+    """Half-precision copies of weights that a pass without gradients made must not serve one with gradients."""
+    found = []
+    for scored in (False, True):
+        segmenter = small("beta").train()
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            if scored:
+                made(segmenter, IMAGES, MASKS, attack="pgd")
+            loss = segmenter.belief(IMAGES).probability.mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        found.append([parameter.grad for parameter in segmenter.parameters()])
+    for without, after in zip(*found, strict=True):
+        assert without is not None
+        assert after is not None
+        assert torch.equal(without, after)
