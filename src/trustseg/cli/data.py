@@ -107,11 +107,15 @@ def fetch_encoder(
     encoder: Annotated[str, typer.Argument(help="Encoder of segmentation_models.pytorch, such as resnet18.")],
     target: Annotated[Path, typer.Argument(help="File to write, such as resnet18.safetensors.")],
     weights: Annotated[str, typer.Option(help="Which published weights.")] = "imagenet",
+    accept_noncommercial: Annotated[
+        bool, typer.Option("--accept-noncommercial", help="Accept terms that forbid commercial use.")
+    ] = False,
 ) -> None:
     """Download an encoder's published weights once, to be named as model.weights (needs a network)."""
     from trustseg.models.weights import fetch_encoder_weights
 
-    sys.stdout.write(f"{fetch_encoder_weights(encoder, target, weights=weights)}\n")
+    file = fetch_encoder_weights(encoder, target, weights=weights, accept_noncommercial=accept_noncommercial)
+    sys.stdout.write(f"{file}\n")
 
 
 def _print_report(path: Path, report: "CheckReport") -> None:

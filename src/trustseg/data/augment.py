@@ -31,8 +31,9 @@ def _pipeline() -> AugmentationSequential:
 def augmented(images: Tensor, masks: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
     """Return a random view of each image, and its mask seen the same way.
 
-    Flips, rotations of up to 10 degrees, shifts of up to 5 % of the side, scales 0.9 to 1.1, contrast 0.8 to 1.2 and
-    brightness 0.9 to 1.1. What comes in from outside the image is black in the image and background in the mask.
+    Flips, rotations of up to 10 degrees, shifts of up to 5 % of the side, scales 0.9 to 1.1, contrast times 0.8 to 1.2
+    and brightness -0.1 to +0.1. What comes in from outside the image is black before these tone changes, and background
+    in the mask. A lesion of a single pixel vanishes in some views, larger ones do not.
 
     Args:
         images: (B, C, H, W) float32 in [0, 1].
