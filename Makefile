@@ -1,4 +1,4 @@
-# Targets: setup demo test check bench oracle docs lock. Everything is installed into .venv; a second run is quick.
+# Targets: setup demo test check bench docs lock clean. Everything is installed into .venv; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,8 @@ setup: $(STAMP) ## install everything from the hashed lock into .venv
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "trustseg needs Python >= 3.11, got $$($(PYTHON) --version); set PYTHON=python3.12, say"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "no virtual environment could be made; install Python's venv module"; exit 2; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

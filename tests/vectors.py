@@ -1,18 +1,13 @@
-"""Test vectors kept beside the repository; tests that read them are skipped where the folder is absent."""
+"""Golden values, computed with 50 digits or in exact arithmetic, each kind with its definition."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-FOLDER = Path(__file__).parents[2] / "shared" / "vectors"
+FOLDER = Path(__file__).parent / "golden"
 
 
 def load_vectors(name: str) -> dict[str, Any]:
-    """Return the kinds of ``name``.json: {kind: {definition, cases, ...}}; skip where it is absent."""
-    path = FOLDER / f"{name}.json"
-    if not path.is_file():
-        pytest.skip(f"no test vectors at ../shared/vectors/{name}.json")
-    kinds: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["kinds"]
+    """Return the kinds of ``golden/NAME.json``: {kind: {definition, cases, ...}}."""
+    kinds: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["kinds"]
     return kinds

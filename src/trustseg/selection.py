@@ -62,7 +62,8 @@ def random(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         ShapeError: if ``scores`` is not (B,) or k is not in [0, B].
 
     Reference:
-        Goodfellow et al., arXiv:1412.6572, section 6: adversarial examples for a part of every batch.
+        Kurakin et al., "Adversarial Machine Learning at Scale", ICLR 2017, arXiv:1611.01236: adversarial examples for
+        a part of every batch.
     """
     _check(scores, k)
     return _shuffled(scores, generator)[:k].sort().values

@@ -34,7 +34,7 @@ REQUIRED = (
 OPTIONAL = {
     "kagglehub": ("qata", "download QaTa-COV19 with trustseg data fetch-qata"),
     "tensorboard": ("tensorboard", "training.logger=tensorboard"),
-    "mlflow-skinny": ("mlflow", "training.logger=mlflow"),
+    "mlflow": ("mlflow", "training.logger=mlflow"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 

@@ -1,4 +1,4 @@
-"""Download of QaTa-COV19-v2 from Kaggle, the only place in trustseg that reaches for the network."""
+"""Download of QaTa-COV19-v2 from Kaggle, on request only."""
 
 from pathlib import Path
 from typing import Final

@@ -48,7 +48,8 @@ class Pack:
         size: S, side of the square in pixels.
         channels: C, 1 (grey) or 3 (RGB).
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.
-        digest: SHA-256 over the index, size and channels: equal digests mean equal data.
+        digest: SHA-256 over the index, size and channels: equal digests
+            mean equal image and mask files, packed alike.
         notes: sentences on what was converted on the way.
     """
 

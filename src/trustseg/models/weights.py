@@ -39,8 +39,9 @@ class WeightsMatch:
 def load_encoder_weights(segmenter: Segmenter, path: Path | str) -> WeightsMatch:
     """Load the encoder's weights from a safetensors file, in place.
 
-    A first layer of three channels is summed into one where the segmenter takes grey images, which gives what the
-    three-channel encoder would say of that grey image.
+    A first layer of three channels is summed into one where the segmenter takes grey images, which equals
+    the three-channel encoder on three equal channels. Images are normalised as the segmenter does it, which may differ
+    from how the weights were trained: fine-tuning is expected.
 
     Args:
         segmenter: its encoder's tensors are overwritten.

@@ -1,0 +1,32 @@
+"""Every YAML that is shipped is trained and measured for one step, on a few generated images."""
+
+from pathlib import Path
+
+import pytest
+
+import trustseg
+from trustseg.config import load_study
+from trustseg.data import open_dataset, write_phantoms
+from trustseg.files import read_json
+from trustseg.study.cell import prepare_cell, run_cell
+from trustseg.study.grid import cells_of
+
+EXPERIMENTS = sorted((Path(trustseg.__file__).parent / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantoms(tmp_path_factory.mktemp("data") / "phantoms", train=16, test=4, control=0, size=32, jobs=1)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
+def test_last_cell_of_each_experiment_runs(experiment: Path, phantoms: Path, tmp_path: Path) -> None:
+    small = ["data.size=32", "training.epochs=1", "training.precision=32-true", "training.batch_size=4"]
+    one_attack = "evaluation.attacks=[{name: fgsm, eps: [4/255]}]"
+    study = load_study(experiment, [*small, one_attack, "adversarial.warmup_epochs=0", f"data.path={phantoms}"])
+    pack = open_dataset(phantoms, size=32, cache=tmp_path / "cache")
+    cell = cells_of(study, data_digest=pack.digest)[-1]
+    prepare_cell(cell, tmp_path / cell.name)
+    run_cell(tmp_path / cell.name, cell.config, pack)
+    assert read_json(tmp_path / cell.name / "done.json")["epochs"] == 1
+    assert (tmp_path / cell.name / "records.parquet").is_file()
