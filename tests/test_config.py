@@ -191,7 +191,8 @@ NAMES = {
 @pytest.mark.parametrize("key", NAMES)
 def test_every_known_name_is_accepted_and_no_other(key: str) -> None:
     for name in NAMES[key]:
-        assert value_at(load_run(None, [f"{key}={name}"]).model_dump(), key) == name
+        settings = [f"{key}={name}", *(["adversarial.measure.beta=vacuity"] if name == "count_above" else [])]
+        assert value_at(load_run(None, settings).model_dump(), key) == name
     message = refusal(f"{key}=nonsense")
     assert f"unknown value of {key} 'nonsense'" in message
     assert all(name in message for name in NAMES[key])
@@ -244,6 +245,39 @@ def test_a_bernoulli_head_takes_no_evidential_objective() -> None:
 @pytest.mark.parametrize("measures", ["[]", "[vacuity]", "[mutual_information, dissonance]"])
 def test_one_measure_must_be_given_by_every_head(measures: str) -> None:
     assert "add entropy or variance" in refusal(f"evaluation.measures={measures}")
+
+
+def test_measures_that_rank_alike_are_refused() -> None:
+    assert "in the same order" in refusal("evaluation.measures=[entropy, vacuity, variance]")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["adversarial.aggregation=count_above"],  # the default measure of a beta head is the epistemic variance
+        ["adversarial.aggregation=count_above", "adversarial.measure.beta=mutual_information"],
+        ["adversarial.aggregation=count_above", "adversarial.measure.bernoulli=variance", "model.head=bernoulli"],
+        ["evaluation.aggregations=[mean, count_above]"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[variance]"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[entropy, differential_entropy]"],
+    ],
+)
+def test_a_count_that_is_always_zero_is_refused(settings: list[str]) -> None:
+    message = refusal(*settings)
+    assert "every image would score 0" in message
+    assert "only measures among entropy, expected_entropy, vacuity, dissonance" in message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["adversarial.aggregation=count_above", "model.head=bernoulli"],
+        ["adversarial.aggregation=count_above", "adversarial.measure.beta=dissonance"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[entropy, vacuity]"],
+    ],
+)
+def test_a_count_that_can_rise_is_accepted(settings: list[str]) -> None:
+    load_run(None, settings)
 
 
 @pytest.mark.parametrize("option", ["steps: 3", "restarts: 2", "norm: l2"])

@@ -113,6 +113,17 @@ def test_clean_scores_are_those_of_numpy(
     np.testing.assert_allclose(rows["u_vacuity_mean"], (2 / (alpha + beta)).mean(1), rtol=1e-5)
 
 
+def test_strengths_are_those_of_numpy(
+    tmp_path: Path, tables: Tables, clean: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]
+) -> None:
+    strength = np.sort(clean[0] + clean[1], axis=1)
+    rows = tables["records"].filter(pl.col("condition") == "clean")
+    np.testing.assert_allclose(rows["strength_median"], strength[:, 32 * 32 // 2 - 1], rtol=1e-6)
+    np.testing.assert_allclose(rows["strength_p99"], strength[:, int(np.ceil(0.99 * 32 * 32)) - 1], rtol=1e-6)
+    classical = measured(tmp_path, segmenter=small_segmenter("bernoulli"))["records"]
+    assert classical["strength_median"].null_count() == classical["strength_p99"].null_count() == len(classical)
+
+
 def test_budgets_are_kept_as_measured(tables: Tables) -> None:
     records = tables["records"]
     linf = records.filter(pl.col("condition") != "pgd2_l2")
@@ -275,9 +286,63 @@ def test_the_same_call_gives_the_same_tables(tmp_path: Path, tables: Tables) -> 
     assert_same(measured(tmp_path), tables)
 
 
+def files_in(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
 def test_nothing_but_the_tables_is_left(tmp_path: Path) -> None:
     measured(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{table}.parquet" for table in TABLES)
+    assert sorted(files_in(tmp_path)) == sorted(["evaluation.json", *(f"{table}.parquet" for table in TABLES)])
+
+
+def test_a_finished_evaluation_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(tmp_path)
+    before = files_in(tmp_path)
+    (tmp_path / "parts").mkdir()  # left by a process that was killed while it tidied up
+    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", {})
+    done: list[tuple[int, int]] = []
+    measured(tmp_path, report=lambda number, total: done.append((number, total)))
+    assert files_in(tmp_path) == before
+    assert done == [(len(CONDITIONS), len(CONDITIONS))]
+    measured(tmp_path, config=CONFIG.model_copy(update={"gallery": 0}))  # does not touch the tables
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("other", ["weights", "rows", "config", "labels", "lost table"])
+def test_tables_of_another_evaluation_are_replaced(tmp_path: Path, tables: Tables, other: str) -> None:
+    evaluate(
+        small_segmenter(seed=other == "weights"),
+        pack_of(),
+        ROWS[:2] if other == "rows" else ROWS,
+        CONFIG.model_copy(update={"batch_size": 2}) if other == "config" else CONFIG,
+        tmp_path,
+        labels={"cell": "x"} if other == "labels" else None,
+        seed=3,
+    )
+    if other == "lost table":
+        (tmp_path / "calibration.parquet").unlink()
+    assert_same(measured(tmp_path), tables)
+
+
+def test_tables_that_are_half_replaced_are_not_called_finished(
+    tmp_path: Path, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(tmp_path)
+    written: list[Path] = []
+
+    def killing(self: pl.DataFrame, path: Path) -> None:
+        if path.parent == tmp_path:
+            if written:
+                raise Killed
+            written.append(path)
+        original(self, path)
+
+    original = pl.DataFrame.write_parquet
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", killing)
+        with pytest.raises(Killed):
+            measured(tmp_path, rows=ROWS[:2])
+    assert_same(measured(tmp_path), tables)
 
 
 class Killed(Exception):

@@ -150,7 +150,7 @@ def test_a_measure_the_head_cannot_give_names_those_it_can(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_unusable_images_are_named_and_no_table_is_written(tmp_path: Path) -> None:
+def test_unusable_images_are_named_before_anything_is_written(tmp_path: Path) -> None:
     nan = np.full((8, 8), np.nan, np.float32)
     good = save(noise(8, 8), tmp_path / "good.png")
     text = tmp_path / "text.png"
@@ -161,4 +161,4 @@ def test_unusable_images_are_named_and_no_table_is_written(tmp_path: Path) -> No
         with pytest.raises(DataError, match=words) as caught:
             predict(small_segmenter(), [good, bad], tmp_path / "out")
         assert bad.name in str(caught.value)
-        assert not (tmp_path / "out" / "predictions.csv").exists()
+        assert not (tmp_path / "out").exists()

@@ -36,7 +36,7 @@ def test_a_row_by_hand() -> None:
     assert left["brier"] == pytest.approx((0 + 1 + 0.25 + 1) / 4)  # p exactly 1, 0, 1/2, 1
     assert left["nll"] == INF  # sure, and wrong
     assert left["u_entropy_mean"] == pytest.approx(math.log(2) / 4)
-    assert left["u_vacuity_mean"] is None
+    assert left["u_vacuity_mean"] is left["strength_median"] is left["strength_p99"] is None
     assert (left["linf"], left["l2"]) == pytest.approx((0.1, 0.2))
     assert math.isnan(right["dice"])
     assert (right["brier"], right["nll"], right["harm"]) == (0, 0, 0)
@@ -70,7 +70,8 @@ def test_tables_have_the_documented_columns() -> None:
     assert tuple(tables) == TABLES
     assert tables["records"].columns == [
         *("image", "patient", "condition", "eps", "pixels", "mask_px", "predicted_px", "intersection_px"),
-        *("dice", "iou", "harm", "brier", "nll", "linf", "l2", "u_entropy_mean", "u_vacuity_mean"),
+        *("dice", "iou", "harm", "brier", "nll", "linf", "l2"),
+        *("strength_median", "strength_p99", "u_entropy_mean", "u_vacuity_mean"),
     ]
     assert tables["histograms"].columns == ["condition", "eps", "measure", "patient", "bin", "count", "wrong", "brier"]
     assert tables["calibration"].columns == [
@@ -84,6 +85,7 @@ def test_one_image_of_one_pixel() -> None:
     tables = tables_of_batch(Beta(one, one / 3), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=CONFIG)
     row = tables["records"].row(0, named=True)
     assert (row["dice"], row["linf"], row["u_vacuity_mean"]) == (1, 0, 0.5)
+    assert (row["strength_median"], row["strength_p99"]) == (4, 4)
     assert [len(tables[name]) for name in TABLES] == [1, 2, 15]
 
 

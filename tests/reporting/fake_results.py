@@ -85,7 +85,7 @@ def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int)
         )
     )
     config: dict[str, dict[str, object]] = {"data": {"path": "/home/somebody/xrays"}, "model": {"head": head}}
-    config |= {"adversarial": {"selection": regime, "eps": 4 / 255}}
+    config |= {"adversarial": {"selection": regime, "attack": "fgsm", "eps": 4 / 255}}
     (cell / "config.yaml").write_text(yaml.safe_dump(config))
     provenance = {
         "trustseg": "0.1.0",
@@ -119,6 +119,7 @@ def _write_results(
         mask = np.round(area * _PIXELS)
         mask[1 if len(rows) > 1 else 0] = 0
         predicted = np.round(mask * (1 + noise.normal(0, 0.05, len(rows))))
+        predicted[mask == 0] = np.round(40 * pressure)  # Dice of an empty mask: undefined clean, 0 under attack
         hit = np.where(mask > 0, np.round((1 - loss) * (mask + predicted) / 2), 0.0)
         hit = np.minimum(hit, np.minimum(mask, predicted))
         records.append(_records(condition, eps, names, patients, mask, predicted, hit, loss, head, noise))

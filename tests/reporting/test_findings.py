@@ -21,12 +21,14 @@ def _study(folder: Path) -> Path:
     return write_study(folder, heads=("beta",), regimes=regimes, seeds=3, images=24, patients=24, gallery=False)
 
 
-def _records(condition: str, grey_levels: int, column: str, value: float) -> Callable[[Path], None]:
+def _records(
+    condition: str, grey_levels: int, column: str, value: float, *, regime: str = "none"
+) -> Callable[[Path], None]:
     """Return what sets a column of the records of one variant under one condition."""
     here = (pl.col("condition") == condition) & ((pl.col("eps") * 255 - grey_levels).abs() < 0.01)
 
     def doctor(folder: Path) -> None:
-        for path in folder.glob("cells/beta-none-*/records.parquet"):
+        for path in folder.glob(f"cells/beta-{regime}-*/records.parquet"):
             changed = pl.when(here).then(value).otherwise(column).alias(column)
             pl.read_parquet(path).with_columns(changed).write_parquet(path)
 
@@ -56,6 +58,10 @@ def test_a_sound_study_has_no_suspicions(tmp_path: Path) -> None:
         (lambda folder: (folder / CELL / "done.json").unlink(), "1 of 6 runs are missing"),
         (_records("pgd", 8, "dice", 0.9), r"Dice rises from 0\.\d+ \(PGD 4/255\) to 0\.900 \(PGD 8/255\)"),
         (_records("pgd", 1, "dice", 0.95), "PGD is weaker than one-step FGSM at 1/255"),
+        (
+            _records("pgd", 4, "dice", 0.1, regime="random"),
+            r"beta, random: trained with one-step FGSM, Dice under FGSM is 0\.\d+ above Dice under PGD at 4/255",
+        ),
         (_records("fgsm", 2, "linf", 0.5), "FGSM left its L-infinity budget on 72 images"),
         (_provenance("data", {"digest": "other"}), "saw different data"),
         (_provenance("commit", "other"), "different commits"),
@@ -68,6 +74,16 @@ def test_doctored_studies(tmp_path: Path, doctor: Callable[[Path], None], found:
     doctor(folder)
     sentences = " ".join(find_suspicions(collect(load_results(folder), draws=5)))
     assert re.search(found, sentences), sentences
+
+
+def test_only_one_step_training_can_overfit_to_one_step(tmp_path: Path) -> None:
+    folder = _study(tmp_path / "study")
+    _records("pgd", 4, "dice", 0.1)(folder)  # the variant without adversarial training
+    assert "catastrophic" not in " ".join(find_suspicions(collect(load_results(folder), draws=5)))
+    _records("pgd", 4, "dice", 0.1, regime="random")(folder)
+    for path in folder.glob("cells/beta-random-*/config.yaml"):
+        path.write_text(path.read_text().replace("attack: fgsm", "attack: pgd"))
+    assert "catastrophic" not in " ".join(find_suspicions(collect(load_results(folder), draws=5)))
 
 
 def test_few_patients_and_seeds(tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ from trustseg.study.statistics import spearman
 def _results(rows: list[dict[str, object]]) -> Results:
     """Results with nothing but records: one variant unless a row says otherwise."""
     usual = {"variant": "a", "condition": "clean", "eps": 0.0, "fold": 0, "seed": 0, "patient": "p"}
-    usual |= {"mask_px": 10, "predicted_px": 10, "intersection_px": 5, "dice": 0.5, "iou": 1 / 3, "u": 0.1}
+    usual |= {
+        "pixels": 100,
+        "mask_px": 10,
+        "predicted_px": 10,
+        "intersection_px": 5,
+        "dice": 0.5,
+        "iou": 1 / 3,
+        "u": 0.1,
+    }
     return Results(Path(), {}, "", (), (), pl.DataFrame([usual | row for row in rows]))
 
 
@@ -33,6 +41,32 @@ def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
     mean = image_scores.mean_of(_results(rows), "a", ("clean", 0.0), "dice", draws=10)
     assert mean.value == pytest.approx(0.2)
     assert mean.undefined == 1
+
+
+def test_empty_references_are_told_by_area_and_never_by_dice() -> None:
+    """Clean nothing is predicted on y and its Dice is undefined; attacked it would be 0. Both leave x alone."""
+    rows: list[dict[str, object]] = [
+        {"image": "x", "condition": "clean"},
+        {
+            "image": "y",
+            "condition": "clean",
+            "mask_px": 0,
+            "predicted_px": 0,
+            "dice": float("nan"),
+            "iou": float("nan"),
+        },
+        {"image": "x", "condition": "pgd", "eps": 0.01},
+        {"image": "y", "condition": "pgd", "eps": 0.01, "mask_px": 0, "predicted_px": 25, "dice": 0.0, "iou": 0.0},
+    ]
+    results = _results(rows)
+    for place, area in ((("clean", 0.0), 0.0), (("pgd", 0.01), 0.25)):
+        mean = image_scores.mean_of(results, "a", place, "dice", draws=5)
+        assert (mean.value, mean.count, mean.undefined) == (0.5, 1, 1)
+        assert image_scores.read_scores(results, "a", place, "u").images == ["x"]
+        found = image_scores.false_positive_area(results, "a", place, draws=5)
+        assert (found.value, found.count) == (area, 1)
+    infected = _results([{"image": "x"}])
+    assert np.isnan(image_scores.false_positive_area(infected, "a", ("clean", 0.0), draws=5).value)
 
 
 def test_pooled_dice_and_iou_obey_their_identity() -> None:

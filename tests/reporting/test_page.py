@@ -1,6 +1,7 @@
 """The page: numbers equal the tables, text from data is escaped, nothing is asked of a network, words are weighed."""
 
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
@@ -13,7 +14,9 @@ from tests.reporting.conftest import HOSTILE
 from tests.reporting.fake_results import write_study
 
 from trustseg.errors import MissingFileError, RunError
-from trustseg.reporting import build_report, print_summary, summary_table
+from trustseg.reporting import build_report, load_results, print_summary, summary_table
+from trustseg.reporting.charts import all_charts
+from trustseg.reporting.evidence import collect
 from trustseg.reporting.tables import number_text
 
 COVER = "Technical evidence to support documentation. Not a conformity assessment. Research use."
@@ -61,8 +64,8 @@ def test_numbers_in_the_page_equal_the_tables(page: Path) -> None:
         for row, cells in zip(frame.iter_rows(named=True), shown, strict=True):
             columns = [name for name in row if not name.endswith(("_low", "_high", "_under"))]
             for name, cell in zip(columns, cells, strict=True):
-                if f"{name}_low" not in row:
-                    assert cell == str(row[name])
+                if row[name] is None or f"{name}_low" not in row:
+                    assert cell == ("" if row[name] is None else str(row[name]))
                     continue
                 digits = 4 if name == "change" else 3
                 signed = name in ("change", "correlation", "robust_correlation")
@@ -75,8 +78,22 @@ def test_numbers_in_the_page_equal_the_tables(page: Path) -> None:
 def test_markdown_and_latex_hold_the_same_numbers(page: Path) -> None:
     frame = pl.read_csv(page.parent / "tables" / "summary.csv")
     first = f"{frame['dice'][0]:.3f} [{frame['dice_low'][0]:.3f}, {frame['dice_high'][0]:.3f}]"
-    assert f"| {frame['variant'][0]} | {first} |" in (page.parent / "tables" / "summary.md").read_text()
-    assert f"{frame['variant'][0]} & {first} &" in (page.parent / "tables" / "summary.tex").read_text()
+    small = first.replace("[", "<sub>[") + "</sub>"
+    assert f"| {frame['variant'][0]} | {small} |" in (page.parent / "tables" / "summary.md").read_text()
+    assert f"{frame['variant'][0]} & 30 & {first} &" in (page.parent / "tables" / "summary.tex").read_text()
+
+
+def test_latex_is_ascii_and_balanced(page: Path) -> None:
+    for path in page.parent.glob("tables/*.tex"):
+        text = path.read_text()
+        assert text.isascii(), path.name
+        bare = re.sub(r"\\[{}$&%]", "", text)
+        assert bare.count("{") == bare.count("}")
+        assert bare.count("$") % 2 == 0
+        assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+        lines = [line for line in bare.splitlines() if line.endswith(r"\\")]
+        align = re.findall(r"tabular\}\{([lr]+)\}", text)[0]
+        assert {line.count("&") for line in lines} == {len(align) - 1}, path.name
 
 
 def test_text_from_data_is_escaped(page: Path) -> None:
@@ -123,7 +140,7 @@ def test_files_beside_the_page_are_whole(page: Path) -> None:
     folder = page.parent
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".pdf", ".png", ".csv"}
     assert len(list((folder / "figures").iterdir())) == 24
-    assert len(list((folder / "tables").iterdir())) == 17
+    assert len(list((folder / "tables").iterdir())) == 19
     assert not list(folder.rglob("*.partial"))
 
 
@@ -165,6 +182,19 @@ def test_the_least_a_study_can_hold(clean_only: Path) -> None:
     assert 'id="gallery"' not in text
     assert "Only 2 patients" in text
     assert not (clean_only / "report.html").exists()
+
+
+def test_without_a_gallery_no_picture_of_a_patient_is_read(study: Path, tmp_path: Path) -> None:
+    """Pictures live in gallery.npz alone; a report that never opens it cannot show one, on the page or beside it."""
+    folder = shutil.copytree(study, tmp_path / "study")
+    for path in folder.glob("cells/*/gallery.npz"):
+        path.write_bytes(b"not to be opened")
+    page = build_report(folder, gallery=False, draws=5)
+    charts = set(all_charts(collect(load_results(folder), draws=5)))
+    figures = {path.name for path in (page.parent / "figures").iterdir()}
+    assert figures == {f"{key}.{suffix}" for key in charts for suffix in ("pdf", "png", "csv")}
+    assert {path.suffix for path in (page.parent / "tables").iterdir()} == {".csv", ".tex", ".md"}
+    assert page.read_text().count("data:image/") == len(charts)
 
 
 def test_all_dice_undefined(clean_only: Path) -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from tests.reporting.fake_results import write_study
 
+from trustseg.metrics import calibration_error_from_counts
 from trustseg.reporting import pixel_scores
-from trustseg.reporting.results import load_histogram, load_results
+from trustseg.reporting.results import load_calibration, load_histogram, load_results
 from trustseg.study import rankings
 
 CLEAN = ("clean", 0.0)
@@ -62,6 +64,21 @@ def test_difference_with_itself_is_zero_and_paired(study: Path) -> None:
     table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=rankings.nause)
     difference = pixel_scores.estimate_difference(table, table, draws=20)
     assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
+
+
+def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
+    results = load_results(study)
+    expected = []
+    for seed in (0, 1):
+        frames = [
+            load_calibration(cell, condition="clean", eps=0.0)
+            for cell in results.cells_of("beta, none")
+            if cell.seed == seed
+        ]
+        sums = pl.concat(frames).group_by("bin").agg(pl.exclude("patient", "bin").sum()).sort("bin").drop("bin")
+        expected.append(float(calibration_error_from_counts(torch.from_numpy(sums.cast(pl.Float64).to_numpy()))))
+    found = pixel_scores.estimate(pixel_scores.calibration_error(results, "beta, none", CLEAN), draws=5)
+    assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
 def test_calibration_error_by_hand(tmp_path: Path) -> None:

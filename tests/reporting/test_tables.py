@@ -49,8 +49,9 @@ def test_markdown_cannot_be_broken_by_names(table: Table) -> None:
     lines = table.markdown().splitlines()
     assert lines[0] == "| Variant | Dice 95 % | Change |"
     assert lines[1] == "| --- | ---: | ---: |"
-    assert lines[2] == r"| a_b & c\|d | 0.500 [0.250, 0.750] | +0.100 [-0.100, +0.300] |"
-    assert lines[3] == "| &lt;b> | undefined [no interval] | -0.200 [-0.300, -0.100] |"
+    assert lines[2] == r"| a_b & c\|d | 0.500 <sub>[0.250, 0.750]</sub> | +0.100 <sub>[-0.100, +0.300]</sub> |"
+    assert lines[3] == "| &lt;b> | undefined <sub>[no interval]</sub> | -0.200 <sub>[-0.300, -0.100]</sub> |"
+    assert lines[4:] == ["", "A table"]
 
 
 def test_latex_is_booktabs_and_escaped(table: Table) -> None:
@@ -66,7 +67,22 @@ def test_a_table_without_rows_keeps_its_columns() -> None:
     empty = Table("t", "nothing", (Column("variant", "Variant"), Column("dice", "Dice")), ())
     assert empty.csv() == "variant,dice\n"
     assert empty.cells() == []
-    assert empty.markdown().count("\n") == 2
+    assert empty.markdown().splitlines()[2:] == ["", "nothing"]
+
+
+def test_a_cell_may_be_empty() -> None:
+    """Also the first: alignment and the columns of the frame come from the values that are there."""
+    columns = (Column("variant", "Variant"), Column("dice", "Dice ↑"))
+    rows: tuple[dict[str, Value], ...] = (
+        {"variant": "a", "dice": None},
+        {"variant": "b", "dice": _interval(0.5, 0.25, 0.75)},
+    )
+    table = Table("t", "A table", columns, rows)
+    assert table.frame().rows() == [("a", None, None, None), ("b", 0.5, 0.25, 0.75)]
+    assert table.numeric() == [False, True]
+    assert "| a |  |\n" in table.markdown()
+    assert "a &  \\\\\n" in table.latex()
+    assert r"Dice $\uparrow$" in table.latex()
 
 
 @pytest.mark.parametrize(

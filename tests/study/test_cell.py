@@ -1,5 +1,6 @@
 """A cell goes on where it was stopped, at any stage, and ends with the same tables."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -47,8 +48,8 @@ def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files == {
         *TABLES,
-        *("cell.json", "config.yaml", "done.json", "gallery.npz", "metrics.csv"),
-        *("model/model.json", "model/model.safetensors", "progress.json", "provenance.json"),
+        *("cell.json", "config.yaml", "done.json", "evaluation.json", "gallery.npz", "metrics.csv"),
+        *("model/model.json", "model/model.safetensors", "model/splits.json", "progress.json", "provenance.json"),
     }
     about = json.loads((folder / "cell.json").read_text())
     assert about["id"] == cell.name
@@ -94,6 +95,25 @@ def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "whole" / "metrics.csv").read_text() == (tmp_path / "killed" / "metrics.csv").read_text()
     spent = json.loads((tmp_path / "killed" / "progress.json").read_text())["seconds"]
     assert spent.keys() == {"training", "evaluation"}
+
+
+def test_a_gallery_that_fails_costs_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = a_cell(tmp_path)
+    prepare_cell(cell, tmp_path / "a")
+
+    def full_disk(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_gallery", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            run_cell(tmp_path / "a", cell.config, pack())
+    assert not is_done(tmp_path / "a")
+    before = {table: (tmp_path / "a" / table).stat().st_mtime_ns for table in TABLES}
+    run_cell(tmp_path / "a", cell.config, pack())
+    assert is_done(tmp_path / "a")
+    assert {table: (tmp_path / "a" / table).stat().st_mtime_ns for table in TABLES} == before
+    assert (tmp_path / "a" / "gallery.npz").exists()
 
 
 def test_a_claim_is_for_one(tmp_path: Path) -> None:

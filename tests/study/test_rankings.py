@@ -1,12 +1,24 @@
 """Rankings against enumeration of every tie order and worked numbers."""
 
+from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import ArrayLike, NDArray
+from tests.vectors import load_vectors
 
+from trustseg.metrics import scores_from_histogram
 from trustseg.study.rankings import augrc, aurc, auroc, ause, nause, oracle_aurc, risk_curve, spearman_of_blocks
 from trustseg.study.statistics import spearman
+
+SCORES: dict[str, Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]] = {
+    "aurc": aurc,
+    "augrc": augrc,
+    "ause": ause,
+    "nause": nause,
+}
 
 
 def _ordered(uncertainty: list[float], error: list[float]) -> np.ndarray:
@@ -21,6 +33,53 @@ def _areas_over_all_orders(blocks: list[list[float]]) -> tuple[float, float]:
     cumulative = np.cumsum(np.array(orders), axis=1)
     ranks = np.arange(1, cumulative.shape[1] + 1)
     return float((cumulative / ranks).mean()), float((cumulative / ranks[-1]).mean())
+
+
+def _same_in_both(count: np.ndarray, error: np.ndarray) -> None:
+    """Hold the scores of a histogram of 0/1 errors against those of trustseg.metrics, which work on tensors."""
+    expected = scores_from_histogram(torch.from_numpy(count), torch.from_numpy(error))
+    for name, score in SCORES.items():
+        wanted = float(getattr(expected, name))
+        assert float(score(count, error)) == pytest.approx(wanted, rel=1e-10, abs=1e-13, nan_ok=True), name
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_histograms_with_ties_score_as_in_metrics(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    count = generator.integers(0, generator.choice([2, 5, 1000]), generator.integers(1, 60))
+    _same_in_both(count, generator.binomial(count, generator.random(count.size)))
+
+
+@pytest.mark.parametrize(("count", "wrong"), [([0], [0]), ([1], [0]), ([1], [1]), ([5], [5]), ([0, 9], [0, 4])])
+def test_edges_score_as_in_metrics(count: list[int], wrong: list[int]) -> None:
+    _same_in_both(np.asarray(count), np.asarray(wrong))
+
+
+def _blocks(uncertainty: list[float], error: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    _, block = np.unique(uncertainty, return_inverse=True)
+    return np.bincount(block), np.bincount(block, error)
+
+
+def test_golden_literals_with_ties() -> None:
+    """The cases of 0/1 errors with ties that trustseg.metrics is held against, worked out in exact arithmetic."""
+    blocks = _blocks([0.0, 0.0, 0.0, 0.2, 0.2, 0.7], [0, 1, 0, 1, 0, 1])
+    wanted = (0.37916666666666665, 0.2361111111111111, 0.375, 0.6081081081081081)
+    assert [float(score(*blocks)) for score in (aurc, augrc, ause, nause)] == pytest.approx(wanted, rel=1e-12)
+    one = _blocks([0.5] * 4, [1, 1, 0, 0])
+    wanted = (0.5, 0.3125, 0.5833333333333334, 1.0)
+    assert [float(score(*one)) for score in (aurc, augrc, ause, nause)] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_golden_files() -> None:
+    """AURC and AUGRC take any error; AUSE and nAUSE here know the oracle of 0/1 errors only."""
+    for case in load_vectors("selective")["ranking"]["cases"]:
+        blocks = _blocks(case["uncertainty"], case["error"])
+        names = ("aurc", "augrc", "ause", "nause") if set(case["error"]) <= {0, 1} else ("aurc", "augrc")
+        for name in names:
+            wanted = case["expect"][name]
+            assert float(SCORES[name](*blocks)) == pytest.approx(
+                np.nan if wanted is None else wanted, rel=1e-9, abs=1e-12, nan_ok=True
+            )
 
 
 def test_worked_example_without_ties() -> None:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def test_cells_of_another_start_are_waited_for(tmp_path: Path, stand_ins: list[i
         assert len(stand_ins) == 1  # for the other cell, and not again and again for the one that is taken
 
 
-def wait_for(reached: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(reached: Callable[[], bool], *, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end, "this should have happened by now"
@@ -224,7 +225,7 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
     prepare_study(written(tmp_path, "data.path=null", "phantoms={train: 4, test: 2, control: 0}"), tmp_path / "run")
 
 
-# From here on with real workers.
+# From here on with real workers, two at a time: each then has one thread, and equal threads give equal bits.
 
 
 def records(folder: Path) -> list[pl.DataFrame]:
@@ -257,7 +258,7 @@ def test_a_study_and_its_second_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     config = written(tmp_path, epochs=4)
-    run_study(config, tmp_path / "whole", jobs=1)
+    run_study(config, tmp_path / "whole", jobs=2)
 
     def killing(cells: object) -> None:
         for cell in study_status(tmp_path / "killed"):
@@ -267,9 +268,9 @@ def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
 
     killed: list[int] = []
     with pytest.raises(RunError, match="SIGKILL"):
-        run_study(config, tmp_path / "killed", jobs=1, observer=killing)
+        run_study(config, tmp_path / "killed", jobs=2, observer=killing)
     assert sorted(states(tmp_path / "killed")) == ["done", "failed"]
-    run_study(config, tmp_path / "killed", jobs=1)
+    run_study(config, tmp_path / "killed", jobs=2)
     assert same_results(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -278,12 +279,19 @@ import sys
 from pathlib import Path
 from trustseg.config import load_study
 from trustseg.study.runner import run_study
-run_study(load_study(sys.argv[1]), Path(sys.argv[2]), jobs=1)
+run_study(load_study(sys.argv[1]), Path(sys.argv[2]), jobs=2)
 """
 
 
-def parent(tmp_path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "small.yaml"), str(tmp_path / "run")])
+@contextmanager
+def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs the study; it is gone at the end, whatever the test found."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "small.yaml"), str(tmp_path / "run")]
+    with subprocess.Popen(command) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
@@ -304,7 +312,7 @@ def test_two_parents_share_the_work(tmp_path: Path) -> None:
     with parent(tmp_path) as one, parent(tmp_path) as other:
         assert (one.wait(), other.wait()) == (0, 0)
     assert states(tmp_path / "run") == ["done", "done"]
-    run_study(config, tmp_path / "alone", jobs=1)
+    run_study(config, tmp_path / "alone", jobs=2)
     assert same_results(tmp_path / "run", tmp_path / "alone")
 
 
@@ -312,6 +320,6 @@ def test_two_parents_share_the_work(tmp_path: Path) -> None:
 def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.model.weights=[nowhere.safetensors, null]")
     with pytest.raises(RunError, match=r"1 of 2 cells failed.*no weights file 'nowhere\.safetensors'"):
-        run_study(config, tmp_path / "run", jobs=1)
+        run_study(config, tmp_path / "run", jobs=2)
     assert states(tmp_path / "run") == ["failed", "done"]
     assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()

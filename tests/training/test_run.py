@@ -1,5 +1,6 @@
 """A training that is killed and goes on equals one that was left alone, bit for bit; what cannot go on says why."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import polars as pl
 import pytest
 import torch
 from tests.training.tiny import config, network, pack, same_weights
+from torch import nn
 
 from trustseg.data import split_cases
 from trustseg.data.module import as_images, pack_loader
+from trustseg.data.seen import seen_by
 from trustseg.errors import ConfigError, DataError, MissingPackageError, RunError
 from trustseg.metrics import dice
 from trustseg.models import ARCHITECTURES, Segmenter
@@ -285,6 +288,31 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert metrics(tmp_path).count("\n") == 2
 
 
+def squeezing(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+    """A network whose deepest layer is one pixel, normalised."""
+    deep = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(channels), nn.Upsample(32))
+    return nn.Sequential(deep, nn.Conv2d(channels, outputs, 1))
+
+
+def test_one_image_a_batch_that_cannot_be_normalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "unet", squeezing)
+    with pytest.raises(ConfigError, match=r"training\.batch_size to 2 or more, or raise data\.size"):
+        train(config("training.batch_size=1"), pack(), tmp_path)
+    train(config("training.batch_size=2", "training.epochs=1"), pack(), tmp_path / "two")
+
+
+def test_whom_the_model_has_seen(tmp_path: Path) -> None:
+    run, images = config("training.epochs=1", "data.fold=2"), pack()
+    train(run, images, tmp_path)
+    splits = split_cases(images.index, fold=2)
+    seen = seen_by(tmp_path / "model")
+    assert seen is not None
+    assert seen.digest == images.digest
+    assert seen.patients == set(images.index["patient"].gather([*splits.train, *splits.validation]))
+    about = json.loads((tmp_path / "model" / "splits.json").read_text())
+    assert about["unknown_patients"] == len(images)
+
+
 def test_nothing_is_said_on_the_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(config("training.epochs=1"), pack(), tmp_path)
     assert capfd.readouterr() == ("", "")
@@ -295,7 +323,10 @@ def test_the_run_folder(tmp_path: Path) -> None:
     prepare_run(run, images, tmp_path)
     train(run, images, tmp_path)
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert files == ["config.yaml", "metrics.csv", "model/model.json", "model/model.safetensors", "provenance.json"]
+    assert files == [
+        *("config.yaml", "metrics.csv"),
+        *("model/model.json", "model/model.safetensors", "model/splits.json", "provenance.json"),
+    ]
     prepare_run(run, images, tmp_path)  # the same again is welcome
     with pytest.raises(ConfigError, match=r"other settings.*give another --output"):
         prepare_run(config(), images, tmp_path)

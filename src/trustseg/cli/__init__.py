@@ -66,25 +66,27 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("TRUSTSEG_DEBUG"):
             raise
-        _say(_sentence(error))
-        sys.exit(2 if isinstance(error, TrustsegError | OSError) and not isinstance(error, RunError) else 1)
+        sentence, code = _explained(error)
+        _say(sentence)
+        sys.exit(code)
 
 
 def _say(sentence: str) -> None:
     Console(stderr=True, soft_wrap=True).print(f"trustseg: {sentence}", style="red", markup=False, highlight=False)
 
 
-def _sentence(error: Exception) -> str:
-    """Return what happened and what to do, in one sentence."""
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return what happened and what to do, in one sentence, and the exit code."""
     if isinstance(error, TrustsegError):
-        return str(error)
+        return str(error), 1 if isinstance(error, RunError) else 2
     where = f" at '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
     # safetensors and polars tell of a full disk in errors of their own, without a number.
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
-        return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
+        return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again", 2
     if isinstance(error, OSError):
-        return f"{error.strerror or error}{where}; a readable and writable path was expected; check it and its rights"
+        reason = error.strerror or error
+        return f"{reason}{where}; a readable and writable path was expected; check it and its rights", 2
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them"
-    name, text = type(error).__name__, " ".join(str(error).split())
-    return f"{name}: {text}; this is a fault of trustseg; run the command again with --debug and report what it prints"
+        return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them", 2
+    fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{fault}; this is a fault of trustseg; run the command again with --debug and report what it prints", 1

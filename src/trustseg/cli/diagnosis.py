@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -18,6 +19,7 @@ REQUIRED = (
     "torch",
     "torchvision",
     "lightning",
+    "pytorch-lightning",
     "torchmetrics",
     "segmentation-models-pytorch",
     "kornia",
@@ -32,9 +34,9 @@ REQUIRED = (
     "jinja2",
 )
 OPTIONAL = {
-    "kagglehub": ("qata", "download QaTa-COV19 with trustseg data fetch-qata"),
-    "tensorboard": ("tensorboard", "training.logger=tensorboard"),
-    "mlflow": ("mlflow", "training.logger=mlflow"),
+    "kagglehub": ("qata", "to download QaTa-COV19 with trustseg data fetch-qata"),
+    "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
+    "mlflow": ("mlflow", "for training.logger=mlflow"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 
@@ -91,7 +93,7 @@ def _packages() -> Iterator[Finding]:
     for name, (extra, purpose) in OPTIONAL.items():
         version = _version(name)
         if version is None:
-            yield Finding(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' for {purpose}")
+            yield Finding(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' {purpose}")
         else:
             yield Finding(name, "ok", version)
 
@@ -120,15 +122,28 @@ def _disk() -> Finding:
 def _torch() -> Iterator[Finding]:
     if importlib.util.find_spec("torch") is None:
         return
-    import torch
-
+    try:
+        import torch
+    except Exception as error:  # a library of the system that is missing or does not fit
+        yield Finding("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
+        return
     cuda = torch.cuda.is_available()
     found = torch.cuda.get_device_name(0) if cuda else f"none; {torch.get_num_threads()} threads on the processor"
     yield Finding("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
-        yield Finding("self-test", "missing", f"{type(error).__name__}: {error}", "run make setup in a fresh checkout")
+        yield Finding("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
+
+
+def _without_paths(error: Exception) -> str:
+    """Return what an error says, every path in it cut to its last name.
+
+    Example:
+        >>> _without_paths(OSError("cannot open '/home/someone/lib/libgomp.so'"))
+        "OSError: cannot open 'libgomp.so'"
+    """
+    return f"{type(error).__name__}: " + re.sub(r"(?:[^\s'\"]*/)+([^\s'\"/]*)", r"\1", " ".join(str(error).split()))
 
 
 def _self_test() -> Finding:

@@ -1,14 +1,33 @@
-"""Progress on a terminal as bars, elsewhere as plain lines."""
+"""What a user sees: tables on stdout; progress on stderr, on a terminal as bars, elsewhere as plain lines."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trustseg.study.runner import CellStatus
 
-__all__ = ["counted", "watched_study"]
+__all__ = ["counted", "print_table", "watched_study"]
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, width: int) -> None:
+    """Print a table on stdout, its words as they are.
+
+    Args:
+        header: names of the columns.
+        rows: the words of each row.
+        width: characters of a line where stdout is no terminal.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))  # as Text, since rich takes [qata] or [0, 1] for markup
+    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 @contextmanager

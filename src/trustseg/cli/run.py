@@ -1,7 +1,9 @@
 """``trustseg train``, ``evaluate`` and ``predict``: one model."""
 
 import math
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -16,15 +18,10 @@ def _show_keys(wanted: bool) -> None:
     """Print every configuration key with default, range and meaning."""
     if not wanted:
         return
-    from rich.console import Console
-    from rich.table import Table
-
+    from trustseg.cli.display import print_table
     from trustseg.config import describe_keys
 
-    table = Table("key", "default", "allowed", "meaning", header_style="bold")
-    for row in describe_keys():
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    print_table(("key", "default", "allowed", "meaning"), describe_keys(), width=180)
     raise typer.Exit
 
 
@@ -66,12 +63,15 @@ def train(
     from trustseg.training import train as run_training
     from trustseg.training.run import prepare_run
 
-    with claimed(folder) as mine:
+    # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    with claimed(folder) if first else nullcontext(True) as mine:
         if not mine:
             raise ConfigError(
                 f"another process trains in '{folder}', nobody was expected; wait or give another --output"
             )
-        prepare_run(config, pack, folder)
+        if first:
+            prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()
         run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
     typer.echo(f"model: {folder / 'model'}")
@@ -84,13 +84,20 @@ def _epoch_line(done: int, total: int) -> None:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../evaluation.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: MODEL/../evaluation-SPLIT, of other data evaluation-SPLIT-DATA."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Which images: test, validation, train, control or all.")] = "test",
+    allow_training_patients: Annotated[
+        bool, typer.Option("--allow-training-patients", help="Also measure on patients that the model has seen.")
+    ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table.
 
-    Settings that are not given are those of the model's own run, so that its test images are not those it learned from.
+    Without a YAML file the settings are those of the model's own run, so that it is not tested on what it learned from.
+    Images of patients that it was trained or validated on are refused.
     """
     from trustseg.config import load_run
     from trustseg.errors import ConfigError
@@ -100,7 +107,8 @@ def evaluate(
     spec = segmenter.spec
     built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
     file, overrides = split_settings(settings)
-    own = model.absolute().parent / "config.yaml"
+    home = model.parent if model.name else model.absolute().parent
+    own = home / "config.yaml"
     config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
     if config.data.path is None:
         raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
@@ -109,14 +117,24 @@ def evaluate(
 
     from trustseg.cli.display import counted
     from trustseg.data import open_dataset
+    from trustseg.data.seen import require_unseen, seen_by
     from trustseg.evaluation import conditions_of, rows_of_split
     from trustseg.evaluation import evaluate as run_evaluation
     from trustseg.study.cell import device_of
+    from trustseg.training.run import prepare_run
 
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
     rows = rows_of_split(pack, split, config.data)
-    folder = output or model.absolute().parent / "evaluation"
-    name = model.absolute().parent.name
+    seen = seen_by(model)
+    if seen is None:
+        typer.echo(f"note: no splits.json in '{model}': it could not be checked whom the model has seen", err=True)
+    elif not allow_training_patients:
+        require_unseen(seen, pack, rows)
+    is_own_data = seen is not None and seen.digest == pack.digest
+    parts = ["evaluation", split, *([] if is_own_data else [Path(config.data.path).absolute().name])]
+    folder = output or home / "-".join(parts)
+    prepare_run(config, pack, folder)
+    name = home.absolute().name
     with counted("evaluating", len(conditions_of(config.evaluation))) as report:
         run_evaluation(
             segmenter,
@@ -124,7 +142,7 @@ def evaluate(
             rows,
             config.evaluation,
             folder,
-            labels={"cell": name, "variant": name, "head": spec.head},
+            labels={"cell": name, "variant": name, "head": spec.head, "split": split},
             seed=config.training.seed,
             device=device_of(config.training.accelerator),
             report=lambda done, total: report(done),
@@ -141,18 +159,19 @@ def _mean(values: list[float]) -> float | None:
 
 def _print_means(folder: Path) -> None:
     import polars as pl
-    from rich.console import Console
-    from rich.table import Table
+
+    from trustseg.cli.display import print_table
 
     records = pl.read_parquet(folder / "records.parquet")
-    table = Table("condition", "eps x 255", "images", "Dice (per image)", "IoU", "pooled Dice", header_style="bold")
+    header = ("condition", "eps x 255", "images", "Dice (per image)", "IoU (per image)", "pooled Dice")
+    lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
         both, predicted, reference = (int(rows[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
         values = [_mean(rows[name].to_list()) for name in ("dice", "iou")]
         values.append(2 * both / (predicted + reference) if predicted + reference else None)
         shown = ["undefined" if value is None else f"{value:.3f}" for value in values]
-        table.add_row(str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown)
-    Console(width=None if sys.stdout.isatty() else 100).print(table)
+        lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])
+    print_table(header, lines, width=100)
 
 
 def predict(

@@ -24,7 +24,7 @@ def study(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", min=1, help="Cells run side by side. Default: one a core, or one a GPU."),
+        typer.Option("--jobs", "-j", min=1, help="Cells side by side. Default: one a core, at most 8; 1 with a GPU."),
     ] = None,
     status: Annotated[bool, typer.Option("--status", help="Only show where the study stands.")] = False,
     keys: Annotated[bool, KEYS] = False,

@@ -44,15 +44,11 @@ def demo(
 
 def doctor() -> None:
     """Tell what is installed, what is missing and what to do about it, without names or paths: fit for an issue."""
-    from rich.console import Console
-    from rich.table import Table
-
     from trustseg.cli.diagnosis import diagnose
+    from trustseg.cli.display import print_table
 
-    table = Table("check", "state", "found", "what to do", header_style="bold")
     findings = list(diagnose())
-    for finding in findings:
-        table.add_row(finding.check, finding.state, finding.found, finding.advice)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    rows = [(finding.check, finding.state, finding.found, finding.advice) for finding in findings]
+    print_table(("check", "state", "found", "what to do"), rows, width=160)
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(2)

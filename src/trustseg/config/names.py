@@ -1,11 +1,11 @@
 """The names that a configuration may hold, read from the dictionaries. Calling anything here loads torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from trustseg.errors import BeliefError, ConfigError, unknown_name
 
-__all__ = ["allowed_names", "check_names", "check_objective_of_bernoulli"]
+__all__ = ["allowed_names", "check_counted", "check_names", "check_objective_of_bernoulli"]
 
 
 @cache
@@ -45,6 +45,27 @@ def check_names(key: str, *got: str) -> None:
     for name in got:
         if name not in known:
             raise unknown_name(f"value of {key}", name, known)
+
+
+def check_counted(key: str, aggregations: Iterable[str], measures: Iterable[str]) -> None:
+    """Check that ``count_above``, if among the aggregations of a key, can count a pixel of each measure.
+
+    Raises:
+        ConfigError: if one of the measures never exceeds its threshold, so that all images would score 0.
+    """
+    from trustseg.uncertainty import UPPER_BOUNDS
+    from trustseg.uncertainty.aggregation import COUNTED_ABOVE
+
+    if "count_above" not in aggregations:
+        return
+    for measure in measures:
+        if UPPER_BOUNDS[measure] <= COUNTED_ABOVE:
+            able = ", ".join(name for name, bound in UPPER_BOUNDS.items() if bound > COUNTED_ABOVE)
+            raise ConfigError(
+                f"{key} counts pixels above {COUNTED_ABOVE:g} with count_above, but {measure} is at most "
+                f"{UPPER_BOUNDS[measure]:.3g} and every image would score 0; "
+                f"choose another aggregation, or only measures among {able}"
+            )
 
 
 def check_objective_of_bernoulli(key: str, objective: str) -> None:

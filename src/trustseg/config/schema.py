@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from trustseg.config.names import check_names, check_objective_of_bernoulli
+from trustseg.config.names import check_counted, check_names, check_objective_of_bernoulli
 
 __all__ = [
     "AdversarialConfig",
@@ -241,7 +241,22 @@ class RunConfig(_Section):
                 f"loss.kl_weight={self.loss.kl_weight:g} pulls towards Beta(1, 1) and needs model.prior=1, "
                 f"got model.prior={self.model.prior:g}; set loss.kl_weight=0 or model.prior=1"
             )
-        if not {"entropy", "variance"} & set(self.evaluation.measures):
+        return self
+
+    @model_validator(mode="after")
+    def _measures_rank(self) -> Self:
+        """Check that every score of an image can tell images apart, and that no two rank pixels alike."""
+        measure = self.adversarial.measure
+        used = measure.beta if self.model.head == "beta" else measure.bernoulli
+        check_counted("adversarial.aggregation", [self.adversarial.aggregation], [used])
+        check_counted("evaluation.aggregations", self.evaluation.aggregations, self.evaluation.measures)
+        given = {"entropy", "variance"} & set(self.evaluation.measures)
+        if len(given) == 2:
+            raise ValueError(
+                "evaluation.measures holds entropy and variance, which put all pixels in the same order, "
+                "one of them was expected; remove the other"
+            )
+        if not given:
             raise ValueError(
                 f"evaluation.measures holds {', '.join(self.evaluation.measures) or 'nothing'}, "
                 "one that every head gives was expected; add entropy or variance"

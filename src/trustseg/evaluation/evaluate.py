@@ -3,26 +3,30 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from trustseg import __version__
 from trustseg.config import DataConfig, EvaluationConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import as_images, pack_loader
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
-from trustseg.files import replacing
+from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
 from trustseg.randomness import derived_generator
 
 __all__ = ["evaluate", "rows_of_split"]
+
+FINISHED: Final = "evaluation.json"
 
 
 def evaluate(
@@ -40,8 +44,9 @@ def evaluate(
     """Measure a segmenter on some images of a pack under every condition of ``config``.
 
     Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
-    patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``. Each finished condition is
-    kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts of another
+    patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``, then ``evaluation.json``,
+    which says what they were made of: the same evaluation is not repeated. Each finished condition is kept in
+    ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts and tables of another
     model, of other images or settings are not taken over.
 
     Args:
@@ -53,7 +58,7 @@ def evaluate(
         labels: columns that say which model and split this is, put before the others.
         seed: seed of random starts.
         device: where to compute.
-        report: called after each condition with the number done and the number in all.
+        report: called after each condition with the number done and the number in all; once if all were done before.
 
     Returns:
         The folder.
@@ -67,7 +72,13 @@ def evaluate(
         raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
     segmenter = segmenter.eval().to(device)
     conditions = conditions_of(config)
-    parts = folder / "parts" / _fingerprint(segmenter, pack, rows, config, seed=seed)
+    fingerprint = _fingerprint(segmenter, pack, rows, config, labels=labels or {}, seed=seed)
+    parts = folder / "parts" / fingerprint
+    if _is_finished(folder, fingerprint):
+        shutil.rmtree(folder / "parts", ignore_errors=True)  # left by a process that was killed while it tidied up
+        if report is not None:
+            report(len(conditions), len(conditions))
+        return folder
     for number, condition in enumerate(conditions):
         if not all(_part(parts, condition, table).exists() for table in TABLES):
             tables = _measure(segmenter, pack, rows, condition, config, seed=seed, device=device)
@@ -76,12 +87,8 @@ def evaluate(
                     tables[table].write_parquet(temporary)
         if report is not None:
             report(number + 1, len(conditions))
-    for table in TABLES:
-        merged = pl.concat([pl.read_parquet(_part(parts, condition, table)) for condition in conditions])
-        if table == "records":
-            merged = merged.select(*[pl.lit(value).alias(name) for name, value in (labels or {}).items()], pl.all())
-        with replacing(folder / f"{table}.parquet") as temporary:
-            merged.write_parquet(temporary)
+    _join(parts, conditions, folder, labels=labels or {})
+    write_json(folder / FINISHED, {"fingerprint": fingerprint})
     shutil.rmtree(folder / "parts")
     return folder
 
@@ -122,11 +129,35 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
 
 
 def _fingerprint(
-    segmenter: Segmenter, pack: Pack, rows: NDArray[np.int64], config: EvaluationConfig, *, seed: int
+    segmenter: Segmenter,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    config: EvaluationConfig,
+    *,
+    labels: Mapping[str, str | int],
+    seed: int,
 ) -> str:
-    """Return a short hash of everything that the numbers follow from."""
-    about = [asdict(segmenter.spec), pack.digest, rows.tolist(), config.model_dump(mode="json"), seed]
+    """Return a short hash of everything that the tables follow from."""
+    settings = config.model_dump(mode="json", exclude={"gallery"})
+    about = [__version__, asdict(segmenter.spec), pack.digest, rows.tolist(), settings, dict(labels), seed]
     return hashlib.sha256(json.dumps(about).encode() + segmenter.weights()).hexdigest()[:16]
+
+
+def _is_finished(folder: Path, fingerprint: str) -> bool:
+    """Return whether the tables in a folder are those of this evaluation."""
+    files = [folder / FINISHED, *(folder / f"{table}.parquet" for table in TABLES)]
+    return all(file.exists() for file in files) and read_json(files[0]).get("fingerprint") == fingerprint
+
+
+def _join(parts: Path, conditions: Sequence[Condition], folder: Path, *, labels: Mapping[str, str | int]) -> None:
+    """Write the tables of all conditions; tables of another evaluation are no longer called finished."""
+    (folder / FINISHED).unlink(missing_ok=True)
+    for table in TABLES:
+        merged = pl.concat([pl.read_parquet(_part(parts, condition, table)) for condition in conditions])
+        if table == "records":
+            merged = merged.select(*[pl.lit(value).alias(name) for name, value in labels.items()], pl.all())
+        with replacing(folder / f"{table}.parquet") as temporary:
+            merged.write_parquet(temporary)
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from trustseg.data.decode import read_image, resize_image
+from trustseg.data.decode import in_threads, read_image, resize_image
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.files import replacing
 from trustseg.models import Segmenter
@@ -61,6 +61,7 @@ def predict(
     """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``.
 
     Each image is resized to the side the model was trained on; its maps are resized back to the image's own size.
+    Nothing is written unless every file can be read.
 
     Args:
         segmenter: the model.
@@ -81,6 +82,7 @@ def predict(
     """
     if not files:
         raise DataError("there is no image to predict, at least one file was expected; choose another folder")
+    in_threads(_check, files, progress=None)
     segmenter = segmenter.eval().to(device)
     rows = []
     for number, file in enumerate(files):
@@ -94,6 +96,11 @@ def predict(
         writer.writeheader()
         writer.writerows(rows)
     return table
+
+
+def _check(file: Path) -> None:
+    """Raise if a file cannot be read as an image; the picture is not kept."""
+    read_image(file)
 
 
 def _predict_one(

@@ -2,11 +2,12 @@
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief
+from trustseg.beliefs import Belief, Beta
 from trustseg.config import EvaluationConfig
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
@@ -45,7 +46,8 @@ def tables_of_batch(
 
     Returns:
         ``records``: a row an image, with overlap (counts in pixels, Dice, IoU, harm), Brier score and cross-entropy
-        (means over pixels), the measured size of the perturbation and ``u_<measure>_<aggregation>`` columns.
+        (means over pixels), the measured size of the perturbation, median and 99th percentile of alpha + beta (null
+        where there is none) and ``u_<measure>_<aggregation>`` columns.
         ``histograms``: patient, measure, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared errors.
         ``calibration``: patient, bin of p, pixels, sum of p, sum of the reference.
 
@@ -63,6 +65,7 @@ def tables_of_batch(
     where = [pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")]
     records = cases.select(pl.col("name").alias("image"), "patient", *where).with_columns(
         _columns(belief, attacked - images, masks, squared)
+        + _strengths(belief)
         + [
             pl.Series(
                 f"u_{measure}_{name}", AGGREGATIONS[name](maps[measure], belief.probability).double().cpu().numpy()
@@ -121,6 +124,19 @@ def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor) -> 
         pl.Series(name, (values.double() if values.is_floating_point() else values.long()).cpu().numpy())
         for name, values in columns.items()
     ]
+
+
+def _strengths(belief: Belief) -> list[pl.Series]:
+    """Return median and 99th percentile of alpha + beta over the pixels of each image: values that a pixel has.
+
+    A model that holds out under attack with a far larger strength than others may only hide its gradients.
+    """
+    names = ("strength_median", "strength_p99")
+    if not isinstance(belief, Beta):
+        return [pl.Series(name, [None] * len(belief.probability), dtype=pl.Float64) for name in names]
+    strength = belief.strength.flatten(1).double().cpu().numpy()
+    values = np.quantile(strength, (0.5, 0.99), axis=1, method="inverted_cdf")
+    return [pl.Series(name, column) for name, column in zip(names, values, strict=True)]
 
 
 def _histogram(uncertainty: Tensor, wrong: Tensor, squared: Tensor) -> pl.DataFrame:

@@ -70,7 +70,7 @@ def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) 
         raise ModelError(
             f"{class_name} cannot be built on encoder '{encoder}': {error}; choose another model.encoder"
         ) from error
-    for layer in network.segmentation_head.modules():
+    for layer in network.get_submodule("segmentation_head").modules():
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
             nn.init.zeros_(layer.bias)  # p = 1/2 everywhere on average before training; DeepLab leaves it random
     return network

@@ -6,12 +6,12 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps
+from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, words
 from trustseg.reporting.evidence import Difference, Evidence, Metric
-from trustseg.reporting.image_scores import UNDEFINED, Place, per_image
+from trustseg.reporting.image_scores import UNDEFINED, per_image, rows_of
+from trustseg.reporting.overview import basis, summary
 from trustseg.reporting.results import Cell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
-from trustseg.study.statistics import Interval
 
 METRIC_NAMES: Final[Mapping[str, str]] = {
     "dice": "Dice",
@@ -34,6 +34,7 @@ def all_tables(evidence: Evidence) -> dict[str, Table]:
         summary(evidence),
         differences(evidence),
         robustness(evidence),
+        false_positives(evidence),
         ranking(evidence),
         measures(evidence),
         calibration(evidence),
@@ -41,35 +42,6 @@ def all_tables(evidence: Evidence) -> dict[str, Table]:
         repetitions(evidence),
     )
     return {table.key: table for table in tables}
-
-
-def summary(evidence: Evidence) -> Table:
-    """Return one row per variant: Dice clean and attacked; ranking, selective risk, calibration clean."""
-    clean, attacked = ("clean", 0.0), evidence.choices.conditions[1:]
-    keys = ("robust_dice", "worst_dice")
-    columns = [
-        _VARIANT,
-        Column("dice", "Dice per image"),
-        Column("pooled_dice", "Dice pooled"),
-        Column("iou", "IoU per image"),
-    ]
-    columns += [Column(key, f"Dice, {describe_condition(*place)}") for key, place in zip(keys, attacked, strict=False)]
-    columns += [
-        Column("ause", "pixel AUSE ↓"),
-        Column("nause", "pixel nAUSE ↓"),
-        Column("aurc", "image AURC ↓"),
-        Column("ece", "ECE ↓"),
-    ]
-    rows = []
-    for variant in evidence.results.variants:
-        row: dict[str, Value] = {"variant": variant}
-        for metric in ("dice", "pooled_dice", "iou", "ause", "nause", "aurc", "ece"):
-            row[metric] = _score(evidence, variant, clean, metric)
-        for key, place in zip(keys, attacked, strict=False):
-            row[key] = _score(evidence, variant, place, "dice")
-        rows.append(row)
-    attacks = {f"{key}_under": describe_condition(*place) for key, place in zip(keys, attacked, strict=False)}
-    return Table("summary", "Mean with 95 % patient-bootstrap interval", tuple(columns), tuple(rows), attacks)
 
 
 def differences(evidence: Evidence) -> Table:
@@ -89,27 +61,52 @@ def differences(evidence: Evidence) -> Table:
             "metric": METRIC_NAMES[item.metric],
             "condition": describe_condition(*item.place),
             "difference": item.interval,
-            "verdict": item.verdict,
+            "verdict": item.wording,
         }
         for item in evidence.differences
     ]
-    return Table("differences", "Paired differences on the same images", columns, tuple(rows))
+    return Table("differences", f"Paired differences on the same images. {basis(evidence)}", columns, tuple(rows))
 
 
 def robustness(evidence: Evidence) -> Table:
     """Return Dice and IoU of every variant under every attack and budget."""
-    columns = (_VARIANT, _CONDITION, Column("eps", "Budget"), Column("dice", "Dice"), Column("iou", "IoU"))
+    columns = (
+        _VARIANT,
+        _CONDITION,
+        Column("eps", "Budget"),
+        Column("images", "Images"),
+        Column("dice", "Dice"),
+        Column("iou", "IoU"),
+    )
     rows: list[dict[str, Value]] = [
         {
             "variant": variant,
             "condition": condition if condition == "clean" else describe_attack(condition),
             "eps": describe_eps(condition, eps),
+            "images": found["dice"].count,
             "dice": found["dice"],
             "iou": found["iou"],
         }
         for (variant, (condition, eps)), found in evidence.robustness.items()
     ]
-    return Table("robustness", "Per-image Dice and IoU under attack", columns, tuple(rows))
+    return Table("robustness", "Per-image Dice and IoU of the images with infection", columns, tuple(rows))
+
+
+def false_positives(evidence: Evidence) -> Table:
+    """Return the area predicted as infected in images without infection, clean and attacked."""
+    columns = [_VARIANT, Column("images", "Images without infection")]
+    columns += [
+        Column(key, f"Share of pixels, {describe_condition(*place)} ↓", digits=4)
+        for key, place in zip(("clean", "attacked"), evidence.choices.compared, strict=False)
+    ]
+    rows: list[dict[str, Value]] = []
+    for variant in evidence.results.variants:
+        found = [evidence.false_positives.get((variant, place), UNDEFINED) for place in evidence.choices.compared]
+        if found[0].count:
+            row: dict[str, Value] = {"variant": variant, "images": found[0].count}
+            rows.append(row | {column.key: area for column, area in zip(columns[2:], found, strict=True)})
+    title = "Predicted as infected where the reference mask is empty"
+    return Table("false_positives", title, tuple(columns), tuple(rows))
 
 
 def ranking(evidence: Evidence) -> Table:
@@ -123,7 +120,7 @@ def ranking(evidence: Evidence) -> Table:
             "measure": words(evidence.choices.measures[variant]),
             "condition": describe_condition(*place),
         }
-        | {metric: _score(evidence, variant, place, metric) for metric in metrics}
+        | {metric: evidence.score(variant, place, metric) for metric in metrics}
         for variant in evidence.results.variants
         if variant in evidence.choices.measures
         for place in evidence.choices.compared
@@ -161,7 +158,7 @@ def calibration(evidence: Evidence) -> Table:
     rows = [
         {"variant": variant}
         | {
-            column.key: _score(evidence, variant, place, "ece")
+            column.key: evidence.score(variant, place, "ece")
             for column, place in zip(columns[1:], evidence.choices.compared, strict=True)
         }
         for variant in evidence.results.variants
@@ -203,8 +200,9 @@ def repetitions(evidence: Evidence) -> Table:
         _VARIANT,
         Column("folds", "Folds"),
         Column("seeds", "Seeds"),
+        Column("models", "Trained models"),
         Column("images", "Test images"),
-        Column("undefined", "Dice undefined"),
+        Column("empty", "Without infection"),
         Column("patients", "Patients"),
         Column("lowest_dice", "Lowest seed, Dice"),
         Column("highest_dice", "Highest seed, Dice"),
@@ -241,12 +239,15 @@ def headlines(evidence: Evidence) -> list[tuple[str, list[str]]]:
     regime = {variant: evidence.results.cells_of(variant)[0].regime for variant in evidence.results.variants}
     pairs = comparisons(evidence)
     chosen = [pair for pair in pairs if regime[pair[1]] == "random"] or pairs
-    said = {"includes 0": "the interval includes 0, so no difference is shown"}
+    said = {
+        "includes 0": "the interval includes 0, so no difference is shown",
+        "undefined": "no interval, so nothing can be said",
+    }
     return [
         (
             f"{variant} minus {baseline}",
             [
-                f"{sentence(item)}: {said.get(item.verdict, item.verdict)}"
+                f"{sentence(item)}: {said.get(item.verdict, item.verdict)}{item.scope}"
                 for item in items
                 if item.place in evidence.choices.compared
             ],
@@ -255,28 +256,20 @@ def headlines(evidence: Evidence) -> list[tuple[str, list[str]]]:
     ]
 
 
-def words(measure: str) -> str:
-    """Return the name of a measure or aggregation in words."""
-    return measure.replace("_", " ")
-
-
-def _score(evidence: Evidence, variant: str, place: Place, metric: Metric) -> Interval:
-    return evidence.scores.get((variant, place), {}).get(metric, UNDEFINED)
-
-
 def _repetition(evidence: Evidence, variant: str) -> dict[str, Value]:
     results = evidence.results
     cells = results.cells_of(variant)
     images = per_image(results, variant, ("clean", 0.0))
-    clean = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
+    clean = rows_of(results, variant, ("clean", 0.0))
     per_seed = clean.group_by("seed").agg(pl.col("dice").fill_nan(None).mean())["dice"].drop_nulls().to_list()
     epochs = [cell.done.get("epochs") for cell in cells]
     return {
         "variant": variant,
         "folds": len({cell.fold for cell in cells}),
         "seeds": len({cell.seed for cell in cells}),
+        "models": len(cells),
         "images": len(images),
-        "undefined": images["dice"].null_count(),
+        "empty": images.filter(pl.col("mask_px") == 0).height,
         "patients": images["patient"].n_unique(),
         "lowest_dice": min(per_seed, default=math.nan),
         "highest_dice": max(per_seed, default=math.nan),

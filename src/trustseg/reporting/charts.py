@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.reporting import image_scores
-from trustseg.reporting.answers import words
-from trustseg.reporting.choices import describe_attack, describe_condition, is_l2
+from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
 from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import Floats, Place
 from trustseg.reporting.results import load_calibration, load_histogram, load_training
@@ -54,7 +53,7 @@ def differences(evidence: Evidence) -> Chart:
                 [item.interval.low],
                 [item.interval.high],
                 mode="markers",
-                texts=[item.verdict],
+                texts=[item.wording],
             )
             for item, (height, name) in zip(found, heights.items(), strict=True)
         )
@@ -63,7 +62,8 @@ def differences(evidence: Evidence) -> Chart:
         panels.append(Panel(title, label, "", lines, limits, (0.4, len(found) + 0.6), zero=True, y_ticks=heights))
     reading = (
         "Each row subtracts one variant from another on the same images; the bar is the 95 % interval over patients. "
-        "Right of the line the first variant is better. A bar that crosses the line shows no difference."
+        "Right of the line the first variant scores higher. A bar that crosses the line shows no difference. The bars "
+        "tell nothing of what another training of the same variants would give."
     )
     return Chart("differences", "Differences in Dice", reading, tuple(panels), len(panels), horizontal=True)
 

@@ -65,8 +65,8 @@ def choose(results: Results) -> Choices:
     """Return what the headline numbers of a study refer to.
 
     The attack is PGD where it was run. The budget is the one the study trains with, taken to the nearest rung that was
-    evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads can
-    be compared; else each by its own. The aggregation is the one the study selects images by.
+    evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads
+    can be compared; else each by its own. The aggregation is the one the study selects images by.
     """
     rows = results.records.filter(pl.col("condition") != "clean")
     rungs = rows.select("condition", "eps").unique().sort("condition", "eps").group_by("condition", maintain_order=True)
@@ -138,6 +138,11 @@ def describe_attack(condition: str) -> str:
 def describe_eps(condition: str, eps: float) -> str:
     """Return a budget in words: grey levels of 255, or the L2 norm in units of [0, 1]."""
     return f"{eps:g}" if is_l2(condition) else f"{round(eps * 255, 3):g}/255"
+
+
+def words(measure: str) -> str:
+    """Return the name of a measure or aggregation in words."""
+    return measure.replace("_", " ")
 
 
 def _same(cell: Cell, other: Cell, *, ignoring: str) -> bool:

@@ -1,5 +1,6 @@
 """The numbers of a study, computed once: what tables, figures and words of a report are made from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,28 +14,52 @@ from trustseg.reporting.results import Results
 from trustseg.study import rankings
 from trustseg.study.statistics import Interval
 
+Verdict = Literal["better", "worse", "includes 0", "undefined"]
 Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "nause", "aurc", "augrc", "ece"]
 
 HIGHER_IS_BETTER: Final = frozenset({"dice", "pooled_dice", "iou", "pooled_iou"})
+FEW_TRAININGS: Final = 3  # fewer seeds and fewer folds than this say nothing of how much trainings differ
 _COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A paired difference variant - baseline in one metric under one condition."""
+    """A paired difference variant - baseline in one metric under one condition.
+
+    Attributes:
+        variant: first variant.
+        baseline: what is subtracted.
+        place: condition with eps.
+        metric: which score.
+        interval: the difference, its interval over patients.
+        tentative: both or one of the variants was trained too few times to speak of more than these trained models.
+    """
 
     variant: str
     baseline: str
     place: Place
     metric: Metric
     interval: Interval
+    tentative: bool = False
 
     @property
-    def verdict(self) -> str:
-        """What the interval allows to say: "better", "worse" or "includes 0"."""
-        if not (self.interval.low > 0 or self.interval.high < 0):
+    def verdict(self) -> Verdict:
+        """What the interval allows to say; "undefined" where there is none."""
+        if math.isnan(self.interval.low) or math.isnan(self.interval.high):
+            return "undefined"
+        if self.interval.low <= 0 <= self.interval.high:
             return "includes 0"
         return "better" if (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+
+    @property
+    def scope(self) -> str:
+        """What to add to the verdict where it is about less than it seems."""
+        return ", for these trained models" if self.tentative and self.verdict != "undefined" else ""
+
+    @property
+    def wording(self) -> str:
+        """The verdict with its scope."""
+        return self.verdict + self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +73,8 @@ class Evidence:
             at the largest budget.
         robustness: (variant, condition with eps) -> "dice" and "iou", for every condition.
         measures: (variant, condition with eps, measure) -> "nause" and "aurc", for every measure, clean and attacked.
+        false_positives: (variant, condition with eps) -> share of pixels predicted as infected in images without
+            infection, clean and attacked.
         differences: paired differences between variants.
         shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
         correlations: (variant, condition with eps) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
@@ -58,9 +85,14 @@ class Evidence:
     scores: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
     robustness: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
     measures: Mapping[tuple[str, Place, str], Mapping[Metric, Interval]]
+    false_positives: Mapping[tuple[str, Place], Interval]
     differences: tuple[Difference, ...]
     shifts: Mapping[str, Shift]
     correlations: Mapping[tuple[str, Place], Interval]
+
+    def score(self, variant: str, place: Place, metric: Metric) -> Interval:
+        """Return one of ``scores``, undefined where there is none."""
+        return self.scores.get((variant, place), {}).get(metric, image_scores.UNDEFINED)
 
 
 def collect(results: Results, *, draws: int = 2000) -> Evidence:
@@ -97,6 +129,12 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
             (variant, place, measure): _measure_scores(results, variant, place, measure, column, draws)
             for variant in results.variants
             for measure, column in choices.all_columns[variant].items()
+            for place in choices.compared
+            if _evaluated(results, variant, place)
+        },
+        false_positives={
+            (variant, place): image_scores.false_positive_area(results, variant, place, draws=draws)
+            for variant in results.variants
             for place in choices.compared
             if _evaluated(results, variant, place)
         },
@@ -185,6 +223,14 @@ def _differences(
         images = [image_scores.read_scores(results, name, place, column) for name in both]
         intervals["nause"] = pixel_scores.estimate_difference(orders[0], orders[1], draws=draws)
         intervals["aurc"] = image_scores.risk_area_difference(images[0], images[1], draws=draws)
+    tentative = any(_few_trainings(results, name) for name in both)
     return [
-        Difference(variant, baseline, place, metric, intervals[metric]) for metric in _COMPARED if metric in intervals
+        Difference(variant, baseline, place, metric, intervals[metric], tentative)
+        for metric in _COMPARED
+        if metric in intervals
     ]
+
+
+def _few_trainings(results: Results, variant: str) -> bool:
+    cells = results.cells_of(variant)
+    return max(len({cell.seed for cell in cells}), len({cell.fold for cell in cells})) < FEW_TRAININGS

@@ -5,19 +5,23 @@ from itertools import pairwise
 from typing import Final
 
 import polars as pl
+import yaml
 
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
+from trustseg.reporting.results import Cell
 from trustseg.study.statistics import FEW_PATIENTS
 
-_FEW_SEEDS: Final = 3
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
 _RISE: Final = 0.005
+# Dice under FGSM minus Dice under PGD beyond which one-step training has learnt to beat one step only (catastrophic
+# overfitting: Wong et al., "Fast is better than free", ICLR 2020, arXiv:2001.03994; the number is ours).
+_COLLAPSE: Final = 0.15
 
 
 def find_suspicions(evidence: Evidence) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_missing, _few, _image_sets, _data, _ladder, _attack_order, _budget)
+    checks = (_missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _budget)
     return [sentence for check in checks for sentence in check(evidence)]
 
 
@@ -34,9 +38,9 @@ def _few(evidence: Evidence) -> Iterator[str]:
     if patients < FEW_PATIENTS:
         yield f"Only {patients} patients were tested; with fewer than {FEW_PATIENTS} the intervals are too narrow."
     seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in results.variants}
-    if few := [variant for variant, count in seeds.items() if count < _FEW_SEEDS]:
+    if few := [variant for variant, count in seeds.items() if count < FEW_TRAININGS]:
         who = "every variant" if len(few) == len(seeds) else ", ".join(few)
-        yield f"Fewer than {_FEW_SEEDS} seeds for {who}; intervals cover the choice of patients, not of the seed."
+        yield f"Fewer than {FEW_TRAININGS} seeds for {who}; intervals cover the choice of patients, not of the seed."
 
 
 def _image_sets(evidence: Evidence) -> Iterator[str]:
@@ -84,6 +88,30 @@ def _attack_order(evidence: Evidence) -> Iterator[str]:
                     f"{variant}: PGD is weaker than one-step FGSM at {describe_eps('pgd', eps)} "
                     f"({iterated['dice'].value:.3f} against {single['dice'].value:.3f}); a sign of masked gradients."
                 )
+
+
+def _collapse(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.results.variants:
+        attack = _trained_with(evidence.results.cells_of(variant)[0])
+        if not attack.endswith("fgsm"):
+            continue
+        gaps = {}
+        for eps in evidence.choices.attacks.get("pgd", ()):
+            single, iterated = (evidence.robustness.get((variant, (name, eps))) for name in ("fgsm", "pgd"))
+            if single and iterated:
+                gaps[eps] = single["dice"].value - iterated["dice"].value
+        eps = max(gaps, key=lambda eps: gaps[eps], default=0.0)
+        if gaps.get(eps, 0.0) > _COLLAPSE:
+            yield (
+                f"{variant}: trained with one-step {describe_attack(attack)}, Dice under FGSM is {gaps[eps]:.3f} above "
+                f"Dice under PGD at {describe_eps('pgd', eps)}; a sign of catastrophic overfitting."
+            )
+
+
+def _trained_with(cell: Cell) -> str:
+    """Return the attack a cell was trained with, empty for training without attacks."""
+    section = (yaml.safe_load(cell.config) or {}).get("adversarial") or {}
+    return "" if cell.regime == "none" else str(section.get("attack", ""))
 
 
 def _budget(evidence: Evidence) -> Iterator[str]:

@@ -3,6 +3,9 @@
 A variant's folds hold different images and count as one test set. Seeds are repetitions: a value of an image is
 averaged over the seeds first; a ranking or calibration score is computed for each seed and then averaged. All scores
 draw the same patients, so differences between variants are paired.
+
+Dice and IoU of an image, and what ranks by them, are taken over the images with infection alone: the same images for
+every variant and condition. What is predicted where there is none is told by its area.
 """
 
 import math
@@ -33,12 +36,22 @@ RankingScore = Callable[[Floats, Floats], Floats]
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 
 
-def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
-    """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
+def rows_of(results: Results, variant: str, place: Place) -> pl.DataFrame:
+    """Return the records of a variant under one condition, Dice and IoU null where the reference mask is empty.
+
+    An empty reference mask has Dice 0, or none at all, by whether anything was predicted: it would enter the mean under
+    one condition and leave it under another.
+    """
     condition, eps = place
     rows = results.records.filter(
         pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
     )
+    return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in ("dice", "iou"))
+
+
+def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
+    """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
+    rows = rows_of(results, variant, place)
     numbers = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
     means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numbers]
     return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
@@ -56,6 +69,14 @@ def pooled(results: Results, variant: str, place: Place, *, union: bool, draws: 
     hit, both = _numbers(frame, "intersection_px"), _numbers(frame, "mask_px") + _numbers(frame, "predicted_px")
     above, below = (hit, both - hit) if union else (2 * hit, both)
     return bootstrap_ratio(above, below, _patients(frame), draws=draws)
+
+
+def false_positive_area(results: Results, variant: str, place: Place, *, draws: int) -> Interval:
+    """Return the mean share of pixels predicted as infected in images with an empty reference mask."""
+    frame = per_image(results, variant, place).filter(pl.col("mask_px") == 0)
+    if frame.is_empty():
+        return UNDEFINED
+    return bootstrap_mean(_numbers(frame, "predicted_px") / _numbers(frame, "pixels"), _patients(frame), draws=draws)
 
 
 def mean_difference(
@@ -81,10 +102,7 @@ class ImageScores:
 
 def read_scores(results: Results, variant: str, place: Place, column: str) -> ImageScores:
     """Return the image uncertainty in record column ``column`` beside 1 - Dice, seeds apart."""
-    condition, eps = place
-    rows = results.records.filter(
-        pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
-    ).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
+    rows = rows_of(results, variant, place).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
     names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
     images, seeds = names["image"].to_list(), sorted(rows["seed"].unique())
     values = np.full((2, len(seeds), len(images)), np.nan)

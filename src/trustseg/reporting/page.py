@@ -14,12 +14,13 @@ from markupsafe import Markup
 from trustseg import __version__
 from trustseg.errors import RunError
 from trustseg.files import write_text
-from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines, words
+from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines
 from trustseg.reporting.charts import all_charts
-from trustseg.reporting.choices import describe_condition
+from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.gallery import Case, draw_case, load_gallery
+from trustseg.reporting.overview import compact
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.results import load_results
@@ -61,7 +62,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
         for table in tables.values():
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
             write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
-        write_text(page.parent / "tables" / "summary.md", tables["summary"].markdown())
+        write_text(page.parent / "tables" / "summary.md", compact(evidence).markdown())
         write_text(page, _render(evidence, tables, charts, pictures, cases, draws=draws))
     except OSError as error:
         raise RunError(

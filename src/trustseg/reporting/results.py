@@ -183,7 +183,8 @@ def _load_records(cells: tuple[Cell, ...]) -> pl.DataFrame:
     for cell in cells:
         path = cell.folder / "records.parquet"
         frame = _read(path, pl.read_parquet)
-        needed = {"image", "patient", "condition", "eps", "dice", "iou", "mask_px", "predicted_px", "intersection_px"}
+        needed = {"image", "patient", "condition", "eps", "dice", "iou"}
+        needed |= {"pixels", "mask_px", "predicted_px", "intersection_px"}
         if lacking := sorted(needed - set(frame.columns)):
             raise DataError(f"{path} lacks the columns {', '.join(lacking)}; expected a record table; evaluate again")
         labels = {"cell": cell.id, "variant": cell.variant, "head": cell.head, "regime": cell.regime}

@@ -9,7 +9,7 @@ import polars as pl
 
 from trustseg.study.statistics import Interval
 
-Value = str | int | float | Interval
+Value = str | int | float | Interval | None
 
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -24,6 +24,8 @@ _LATEX: Final = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
 }
 
 
@@ -45,7 +47,7 @@ class Table:
         key: file name without suffix, ``[a-z0-9_]``.
         title: caption in words.
         columns: columns, in order.
-        rows: one mapping from column key to value per row; each holds every key.
+        rows: one mapping from column key to value per row; each holds every key, None where there is nothing to say.
         constants: what is the same for all rows: columns of the data frame that are not shown.
     """
 
@@ -57,15 +59,16 @@ class Table:
 
     def frame(self) -> pl.DataFrame:
         """Return one column per key, then the constants; an interval fills ``key``, ``key_low`` and ``key_high``."""
-        data: dict[str, list[str | int | float]] = {} if self.rows else {column.key: [] for column in self.columns}
+        data: dict[str, list[str | int | float | None]] = {}
         for column in self.columns:
-            for row in self.rows:
-                value = row[column.key]
-                parts = {"": value} if not isinstance(value, Interval) else {}
-                if isinstance(value, Interval):
-                    parts = {"": value.value, "_low": value.low, "_high": value.high}
-                for suffix, part in parts.items():
-                    data.setdefault(column.key + suffix, []).append(part)
+            values = [row[column.key] for row in self.rows]
+            if not any(isinstance(value, Interval) for value in values):
+                data[column.key] = [value for value in values if not isinstance(value, Interval)]
+                continue
+            intervals = [value if isinstance(value, Interval) else None for value in values]
+            data[column.key] = [found.value if found else None for found in intervals]
+            data[f"{column.key}_low"] = [found.low if found else None for found in intervals]
+            data[f"{column.key}_high"] = [found.high if found else None for found in intervals]
         return pl.DataFrame(data).with_columns(**{key: pl.lit(text) for key, text in self.constants.items()})
 
     def cells(self) -> list[list[tuple[str, str]]]:
@@ -77,18 +80,23 @@ class Table:
         return self.frame().write_csv()
 
     def markdown(self) -> str:
-        """Return the table in GitHub's Markdown, without its caption."""
+        """Return the table in GitHub's Markdown, ranges in small letters, its caption below."""
         titles = [_markdown(column.title) for column in self.columns]
         rule = ["---" if isinstance(self._sample(column), str) else "---:" for column in self.columns]
-        body = [[_markdown(f"{value} {span}".strip()) for value, span in row] for row in self.cells()]
-        return "".join(f"| {' | '.join(line)} |\n" for line in [titles, rule, *body])
+        body = [
+            [_markdown(value) + (f" <sub>{_markdown(span)}</sub>" if span else "") for value, span in row]
+            for row in self.cells()
+        ]
+        lines = "".join(f"| {' | '.join(line)} |\n" for line in [titles, rule, *body])
+        return f"{lines}\n{_markdown(self.title)}\n"
 
     def latex(self) -> str:
-        """Return the table for LaTeX with the package booktabs."""
+        """Return the table for LaTeX with the package booktabs; its caption is a comment on top."""
         align = "".join("l" if isinstance(self._sample(column), str) else "r" for column in self.columns)
         lines = [" & ".join(_latex(f"{value} {span}".strip()) for value, span in row) + r" \\" for row in self.cells()]
         head = " & ".join(_latex(column.title) for column in self.columns) + r" \\"
-        parts = ["% needs \\usepackage{booktabs}", rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
+        notes = [f"% {_latex(self.title)}", "% needs \\usepackage{booktabs}"]
+        parts = [*notes, rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
         return "\n".join([*parts, *lines, r"\bottomrule", r"\end{tabular}", ""])
 
     def numeric(self) -> list[bool]:
@@ -96,7 +104,8 @@ class Table:
         return [not isinstance(self._sample(column), str) for column in self.columns]
 
     def _sample(self, column: Column) -> Value:
-        return self.rows[0][column.key] if self.rows else ""
+        """Return the first value that a column holds, text where it holds none."""
+        return next((row[column.key] for row in self.rows if row[column.key] is not None), "")
 
 
 def number_text(value: float, *, digits: int = 3, signed: bool = False) -> str:
@@ -128,11 +137,11 @@ def _texts(value: Value, column: Column) -> tuple[str, str]:
         return shown, f"[{low}, {high}]"
     if isinstance(value, float):
         return number_text(value, digits=column.digits, signed=column.signed), ""
-    return str(value), ""
+    return "" if value is None else str(value), ""
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def _markdown(text: str) -> str:

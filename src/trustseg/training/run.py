@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
+from trustseg.data.seen import write_splits
 from trustseg.errors import ConfigError, MissingPackageError, RunError
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
@@ -36,7 +37,8 @@ def train(
 ) -> Segmenter:
     """Train the model of a run, or go on with it, and return the one of the epoch that ``training.monitor`` chooses.
 
-    Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``.
+    Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``,
+    which also says whom the model has seen.
     A finished training is not repeated; a killed one goes on from its last finished epoch and ends with the same
     weights as an uninterrupted one.
 
@@ -84,7 +86,16 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
             )
         except FloatingPointError as error:
             raise RunError(str(error)) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ConfigError(
+                f"batch normalisation met a batch of one image of data.size={config.data.size} that the encoder "
+                "shrinks to one pixel, at least two pixels a batch were expected; set training.batch_size to 2 or "
+                "more, or raise data.size"
+            ) from error
         if trainer.is_global_zero:
+            write_splits(folder / "model", pack, splits)
             keeper.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
 

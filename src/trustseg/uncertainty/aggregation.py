@@ -13,6 +13,9 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from trustseg.errors import ConfigError, ShapeError
 
+COUNTED_ABOVE: Final = 0.5
+"""Threshold of ``count_above``; a measure that stays below it gives every image the score 0."""
+
 
 class Aggregation(Protocol):
     """What selection, evaluation and deferral call: a map to its image score."""
@@ -78,7 +81,7 @@ def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
     return uncertainty.flatten(1).amax(dim=1)
 
 
-def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 0.5) -> Tensor:
+def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = COUNTED_ABOVE) -> Tensor:
     """Return the number of pixels above a threshold; grows with object size and resolution.
 
     Args:

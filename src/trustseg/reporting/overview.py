@@ -1,0 +1,102 @@
+"""The table of the first screen, its small form for a README, and the words on what their numbers rest on."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from trustseg.reporting.choices import describe_condition, words
+from trustseg.reporting.evidence import Evidence, Metric
+from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.tables import Column, Table, Value
+
+_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
+_CLEAN: Final = ("clean", 0.0)
+_METRICS: Final[tuple[Metric, ...]] = ("dice", "pooled_dice", "iou", "ause", "nause", "aurc", "ece")
+_ATTACKED: Final = ("robust_dice", "worst_dice")
+
+
+def summary(evidence: Evidence) -> Table:
+    """Return one row per variant: Dice clean and attacked; ranking, selective risk, calibration clean.
+
+    All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE beside it.
+    """
+    attacked = dict(zip(_ATTACKED, evidence.choices.conditions[1:], strict=False))
+    informed = _evidence_measures(evidence)
+    columns = (
+        Column("variant", "Variant"),
+        Column("images", "Images with infection"),
+        Column("dice", "Dice per image"),
+        Column("pooled_dice", "Dice pooled"),
+        Column("iou", "IoU per image"),
+        *(Column(key, f"Dice, {describe_condition(*place)}") for key, place in attacked.items()),
+        Column("ause", "pixel AUSE ↓"),
+        Column("nause", "pixel nAUSE ↓"),
+        *(Column(f"nause_{name}", f"pixel nAUSE ({words(name)}) ↓") for name in dict.fromkeys(informed.values())),
+        Column("aurc", "image AURC ↓"),
+        Column("ece", "ECE ↓"),
+    )
+    rows: list[dict[str, Value]] = []
+    for variant in evidence.results.variants:
+        row: dict[str, Value] = {"variant": variant, "images": evidence.score(variant, _CLEAN, "dice").count}
+        row |= {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS}
+        row |= {key: evidence.score(variant, place, "dice") for key, place in attacked.items()}
+        row |= {f"nause_{name}": None for name in informed.values()}
+        if name := informed.get(variant):
+            row[f"nause_{name}"] = evidence.measures.get((variant, _CLEAN, name), {}).get("nause", UNDEFINED)
+        rows.append(row)
+    under = {f"{key}_under": describe_condition(*place) for key, place in attacked.items()}
+    return Table("summary", f"Means. {basis(evidence)}", columns, tuple(rows), under)
+
+
+def compact(evidence: Evidence) -> Table:
+    """Return the summary in few columns, for a README."""
+    attacked = zip(_ATTACKED, evidence.choices.conditions[1:], strict=False)
+    measures = {words(measure) for measure in evidence.choices.measures.values()}
+    columns = (
+        Column("variant", "Variant"),
+        Column("dice", "Dice clean (per image)"),
+        Column("pooled_dice", "Dice pooled"),
+        *(Column(key, f"Dice {describe_condition(*place)}") for key, place in attacked),
+        Column("nause", f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓"),
+        Column("ece", "ECE ↓"),
+    )
+    return replace(summary(evidence), title=basis(evidence), columns=columns)
+
+
+def basis(evidence: Evidence) -> str:
+    """Return in words what the numbers rest on and what the brackets hold, for a caption."""
+    results = evidence.results
+    infected = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
+    images, patients = (results.records[name].n_unique() for name in ("image", "patient"))
+    cells = [results.cells_of(variant) for variant in results.variants]
+    folds = span_text(len({cell.fold for cell in found}) for found in cells)
+    seeds = span_text(len({cell.seed for cell in found}) for found in cells)
+    models = span_text(len(found) for found in cells)
+    scope = ", for these trained models" if any(item.tentative for item in evidence.differences) else ""
+    return (
+        f"{images} images of {patients} patients; per-image scores over the {infected} images with infection. Folds: "
+        f"{folds}, seeds: {seeds}, trained models behind each variant: {models}. In brackets: 95 % bootstrap interval "
+        f"over patients{scope}; it does not cover how much trainings differ."
+    )
+
+
+def span_text(counts: Iterable[int]) -> str:
+    """Return the range of some counts.
+
+    Example:
+        >>> span_text([4, 4]), span_text([4, 3])
+        ('4', '3 to 4')
+    """
+    found = sorted(set(counts))
+    return " to ".join(str(count) for count in dict.fromkeys((found[0], found[-1])))
+
+
+def _evidence_measures(evidence: Evidence) -> dict[str, str]:
+    """Return the measure of evidence of each variant that has one."""
+    held = {
+        variant: [name for name in _EVIDENCE if name in found]
+        for variant, found in evidence.choices.all_columns.items()
+    }
+    return {variant: names[0] for variant, names in held.items() if names}

@@ -1,0 +1,61 @@
+"""The command as a user runs it, in this process: arguments in, exit code and what was printed out."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Outcome(NamedTuple):
+    """What a command did.
+
+    Attributes:
+        code: its exit code.
+        out: what it wrote to stdout.
+        err: what it wrote to stderr.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run ``trustseg`` with some arguments, in an empty folder and with a cache of its own."""
+    from trustseg.cli import main
+
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TRUSTSEG_DEBUG", "")  # so that what --debug sets is taken back
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["trustseg", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        assert isinstance(code, int)
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+def one_sentence(outcome: Outcome) -> str:
+    """Return the sentence of an outcome after checking that it is one, on stderr, without a traceback."""
+    lines = outcome.err.strip().splitlines()
+    assert lines, "nothing was said"
+    assert lines[-1].startswith("trustseg: ")
+    assert "Traceback" not in outcome.err
+    assert "Traceback" not in outcome.out
+    assert "\r" not in outcome.err + outcome.out
+    return lines[-1].removeprefix("trustseg: ")

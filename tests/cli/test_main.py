@@ -1,0 +1,184 @@
+"""Every way to go wrong ends with one sentence and the exit code it deserves."""
+
+import errno
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command, one_sentence
+
+from trustseg import __version__
+from trustseg.cli import run as verbs
+from trustseg.errors import (
+    AttackError,
+    BeliefError,
+    ConfigError,
+    DataError,
+    MissingFileError,
+    MissingPackageError,
+    ModelError,
+    RunError,
+    ShapeError,
+    UnknownNameError,
+)
+
+VERBS = ["demo", "data", "train", "evaluate", "study", "report", "predict", "doctor"]
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let ``trustseg train`` raise this."""
+
+    def broken(settings: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(verbs, "split_settings", broken)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        AttackError,
+        BeliefError,
+        ConfigError,
+        DataError,
+        MissingFileError,
+        MissingPackageError,
+        ModelError,
+        ShapeError,
+        UnknownNameError,
+    ],
+)
+def test_our_own_errors_exit_with_2(
+    command: Command, monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], BaseException]
+) -> None:
+    raising(monkeypatch, kind("got [this], that was expected; change it"))
+    found = command("train")
+    assert found.code == 2
+    assert one_sentence(found) == "got [this], that was expected; change it"
+    assert found.out == ""
+
+
+def test_a_failed_run_exits_with_1(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, RunError("it failed"))
+    found = command("train")
+    assert found.code == 1
+    assert one_sentence(found) == "it failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/there/x"),
+            2,
+            "disk is full at '/there/x'; nothing finished",
+        ),
+        (OSError("No space left on device (os error 28)"), 2, "the disk is full; nothing finished is lost"),
+        (ValueError("I/O error: No space left on device (os error 28)"), 2, "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/there"), 2, "Permission denied at '/there'; a readable"),
+        (MemoryError(), 2, "out of memory"),
+        (
+            KeyError("weights"),
+            1,
+            "KeyError: 'weights'; this is a fault of trustseg; run the command again",
+        ),
+        (RuntimeError("one\n  two\nthree"), 1, "RuntimeError: one two three; this is a fault"),
+    ],
+)
+def test_errors_of_others(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, words: str
+) -> None:
+    raising(monkeypatch, error)
+    found = command("train")
+    assert found.code == code
+    assert words in one_sentence(found)
+
+
+def test_a_gpu_without_memory(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch names it."""
+
+    raising(monkeypatch, OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+    assert "lower one of them" in one_sentence(command("train"))
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "train"], ["train", "--debug"]])
+def test_debug_shows_the_traceback(command: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    raising(monkeypatch, DataError("broken"))
+    with pytest.raises(DataError, match="broken"):
+        command(*arguments)
+
+
+def test_an_interruption_exits_with_130(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+    found = command("train")
+    assert found.code == 130
+    assert one_sentence(found) == "interrupted; the same command goes on from here"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--nonsense"], ["trian"], ["predict"], ["study", "x.yaml", "--jobs", "0"], ["demo", "--jobs", "many"]],
+)
+def test_usage_errors_exit_with_2(command: Command, arguments: list[str]) -> None:
+    found = command(*arguments)
+    assert found.code == 2
+    assert "Error" in found.err
+    assert "Traceback" not in found.err
+
+
+def test_the_version(command: Command) -> None:
+    assert command("--version") == (0, f"trustseg {__version__}\n", "")
+
+
+def test_help_names_every_verb(command: Command) -> None:
+    found = command("--help")
+    assert found.code == 0
+    assert [verb for verb in VERBS if verb not in found.out] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("demo", ["--quick", "under a minute", "--jobs", "--output"]),
+        ("train", ["settings", "--output", "--keys", "adversarial.eps=4/255"]),
+        ("evaluate", ["model", "--split", "test", "--output"]),
+        ("study", ["--jobs", "one a core", "--status", "--output"]),
+        ("report", ["RUN_FOLDER", "--no-gallery"]),
+        ("predict", ["--measure", "entropy", "--aggregation", "mean", "predictions"]),
+        ("doctor", ["what to do"]),
+    ],
+)
+def test_help_of_each_verb(command: Command, verb: str, words: list[str]) -> None:
+    found = command(verb, "--help")
+    assert found.code == 0
+    assert [word for word in words if word.lower() not in " ".join(found.out.lower().split())] == []
+
+
+def on_a_terminal(arguments: list[str], **environment: str) -> str:
+    """Return what the command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", **environment}
+    code = "import sys; from trustseg.cli import main; sys.argv[0] = 'trustseg'; main()"
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        written = b""
+        try:
+            while part := os.read(ours, 4096):
+                written += part
+        except OSError:  # Linux says so when the other side is closed
+            pass
+    os.close(ours)
+    return written.decode()
+
+
+def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
+    arguments = ["train", str(tmp_path / "nowhere.yaml")]
+    assert "\x1b[31m" in on_a_terminal(arguments, NO_COLOR="")
+    plain = on_a_terminal(arguments, NO_COLOR="1")
+    assert "\x1b" not in plain
+    assert "no configuration file" in plain

@@ -1,0 +1,127 @@
+"""``study`` hands its settings on, shows where it stands, and is honest about what failed."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command, one_sentence
+
+from trustseg.cli import display
+from trustseg.cli.study import default_jobs
+from trustseg.config import StudyConfig
+from trustseg.errors import RunError
+from trustseg.files import write_json
+from trustseg.study import runner
+from trustseg.study.runner import CellStatus
+
+Observer = Callable[[Sequence[CellStatus]], None]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[StudyConfig, Path, int]]:
+    """What the runner was asked for; it then shows a study of two cells."""
+    asked: list[tuple[StudyConfig, Path, int]] = []
+
+    def run_study(config: StudyConfig, folder: Path, *, jobs: int, observer: Observer) -> None:
+        asked.append((config, folder, jobs))
+        for stages in (("waiting", "waiting"), ("running", "waiting"), ("running", "running"), ("done", "failed")):
+            observer([status(name, state) for name, state in zip("ab", stages, strict=True)])
+
+    monkeypatch.setattr(runner, "run_study", run_study)
+    return asked
+
+
+def status(name: str, state: str) -> CellStatus:
+    stage = "training" if state == "running" else ""
+    error = "it [broke]" if state == "failed" else ""
+    return CellStatus(f"{name}-seed0-12345678", name, state, stage=stage, share=0.5, error=error)  # type: ignore[arg-type]
+
+
+def written(text: str = "name: mine\n") -> Path:
+    Path("mine.yaml").write_text(text)
+    return Path("mine.yaml")
+
+
+def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int]]) -> None:
+    found = command("study", written(), "training.epochs=3", "-j", "2")
+    assert found.code == 0
+    assert found.out == "study: runs/mine\nnext: trustseg report runs/mine\n"
+    assert found.err.splitlines() == [
+        "[0/2] a-seed0-12345678: running training",
+        "[0/2] b-seed0-12345678: running training",
+        "[1/2] a-seed0-12345678: done",
+        "[1/2] b-seed0-12345678: failed: it [broke]",
+    ]
+    ((config, folder, jobs),) = calls
+    assert (config.training.epochs, folder, jobs) == (3, Path("runs/mine"), 2)
+
+
+def test_defaults(command: Command, calls: list[tuple[StudyConfig, Path, int]]) -> None:
+    command("study", written("training: {epochs: 3}\n"), "-o", "there")
+    ((config, folder, jobs),) = calls
+    assert (config.name, folder, jobs) == ("mine", Path("there"), default_jobs())
+    assert 1 <= default_jobs() <= min(8, len(os.sched_getaffinity(0)))
+
+
+def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object, **options: object) -> None:
+        raise RunError("1 of 2 cells failed")
+
+    monkeypatch.setattr(runner, "run_study", failing)
+    found = command("study", written())
+    assert found.code == 1
+    assert one_sentence(found) == "1 of 2 cells failed"
+    assert found.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["training.epochs=3"], "no study file was given"),
+        (["nowhere.yaml"], "no configuration file 'nowhere.yaml'"),
+        (["mine.yaml", "training.epoch=3"], "did you mean 'training.epochs'?"),
+        (["mine.yaml", "grid.model.head=[beta, gauss]"], "gauss"),
+        (["mine.yaml", "grid.model.haed=[beta]"], "model.head"),
+        (["mine.yaml", "data.path=nowhere"], "nowhere"),
+        (["mine.yaml", "--status"], "no study in 'runs/mine'"),
+        (["list.yaml"], "list.yaml"),
+        (["broken.yaml"], "broken.yaml"),
+    ],
+)
+def test_studies_that_cannot_be(command: Command, arguments: list[str], words: str) -> None:
+    written()
+    Path("list.yaml").write_text("- 1\n")
+    Path("broken.yaml").write_text("model: {head\n")
+    found = command("study", *arguments)
+    assert found.code == 2
+    assert words in one_sentence(found)
+
+
+def test_status(command: Command) -> None:
+    folder = Path("runs/mine")
+    write_json(folder / "plan.json", {"cells": ["a-1", "b-2"]})
+    for name in ("a-1", "b-2"):
+        write_json(folder / "cells" / name / "cell.json", {"variant": name})
+    write_json(folder / "cells" / "a-1" / "progress.json", {"stage": "training", "done": 1, "total": 4})
+    write_json(folder / "cells" / "b-2" / "failed.json", {"error": "no memory"})
+    found = command("study", written(), "--status")
+    assert (found.code, found.err) == (0, "")
+    assert [line.split() for line in found.out.splitlines()] == [
+        ["waiting", "training", "25%", "a-1"],
+        ["failed", "0%", "b-2", "no", "memory"],
+    ]
+
+
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with display.watched_study() as observer:
+        for states in (("waiting", "waiting"), ("running", "waiting"), ("running", "running"), ("done", "running")):
+            observer([status(name, state) for name, state in zip("ab", states, strict=True)])
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    last = shown.replace("\r", "\n").strip().splitlines()[-2:]
+    assert re.match(r"study, 1 of 2 cells\s.* 50% ", last[0])
+    assert re.match(r"\s*b-seed0: training\s.* 50% ", last[1])

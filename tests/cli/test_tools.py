@@ -1,0 +1,120 @@
+"""``doctor`` tells without telling on anybody; ``demo`` runs from nothing to a report."""
+
+import builtins
+import getpass
+import importlib.metadata
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Command
+
+from trustseg.cli import diagnosis
+from trustseg.cli.diagnosis import Finding, diagnose
+
+
+def test_doctor(command: Command) -> None:
+    found = command("doctor")
+    assert found.code == 0
+    assert found.err == ""
+    for words in ("Python", "torch", "memory and cores", "this folder", "self-test"):
+        assert words in found.out
+    assert "equal attacks differ" not in found.out
+    assert str(Path.home()) + "/" not in found.out
+    assert str(Path.cwd()) not in found.out
+    assert sys.prefix not in found.out
+    assert getpass.getuser() == "root" or getpass.getuser() not in found.out
+
+
+def findings(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> dict[str, Finding]:
+    """Return the findings by name where these packages have these versions."""
+    version = importlib.metadata.version
+
+    def pretended(name: str) -> str:
+        found = versions.get(name, "") or ("" if name in versions else version(name))
+        if not found:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", pretended)
+    monkeypatch.setattr(diagnosis, "_torch", lambda: iter(()))
+    return {finding.check: finding for finding in diagnose()}
+
+
+def test_what_is_missing_has_an_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = findings(monkeypatch, {"kornia": None, "kagglehub": None, "tensorboard": "2.20"})
+    assert (found["kornia"].state, found["kornia"].found) == ("missing", "not installed")
+    assert "make setup" in found["kornia"].advice
+    assert found["kagglehub"].state == "optional"
+    assert "pip install 'trustseg[qata]'" in found["kagglehub"].advice
+    assert found["tensorboard"].state == "ok"
+    assert all(finding.advice for finding in found.values() if finding.state != "ok")
+
+
+@pytest.mark.parametrize("name", ["lightning", "pytorch-lightning"])
+def test_compromised_releases_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    found = findings(monkeypatch, {name: "2.6.2"})
+    assert (found[name].state, found[name].found) == ("missing", "2.6.2: a compromised release")
+
+
+def test_doctor_exits_with_2_if_something_is_missing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "diagnose", lambda: iter([Finding("a", "optional", "b"), Finding("c", "ok", "d")]))
+    assert command("doctor").code == 0
+    monkeypatch.setattr(
+        diagnosis, "diagnose", lambda: iter([Finding("a", "missing", "b", "pip install 'trustseg[qata]'")])
+    )
+    found = command("doctor")
+    assert found.code == 2
+    assert "pip install 'trustseg[qata]'" in found.out
+
+
+def test_a_broken_torch_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, *arguments: Any, **options: Any) -> ModuleType:  # noqa: ANN401
+        if name == "torch":
+            raise OSError("/home/anna/lib/libcudart.so.12: cannot open shared object file")
+        return imported(name, *arguments, **options)
+
+    imported: Callable[..., ModuleType] = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", broken)
+    (found,) = diagnosis._torch()
+    assert found.state == "missing"
+    assert found.found == "OSError: libcudart.so.12: cannot open shared object file"
+
+
+def test_a_self_test_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Finding:
+        raise RuntimeError("no kernel in '/home/anna/x.so'\nfor this device")
+
+    monkeypatch.setattr(diagnosis, "_self_test", broken)
+    found = list(diagnosis._torch())[-1]
+    assert (found.state, found.found) == ("missing", "RuntimeError: no kernel in 'x.so' for this device")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o500)
+    monkeypatch.chdir(tmp_path)
+    assert diagnosis._disk().state == "missing"
+
+
+@pytest.mark.slow
+def test_the_quick_demo_and_its_second_run(command: Command) -> None:
+    found = command("demo", "--quick")
+    assert found.code == 0, found.err
+    page = Path("runs/tiny/report.html")
+    assert found.out.splitlines()[-1].endswith(f"s; report: {page}")
+    for variant in ("bernoulli, none", "bernoulli, uncertain", "beta, random"):
+        assert variant in found.out
+    assert "[6/6]" in found.err
+    assert "\r" not in found.err + found.out
+    assert "plotly" in page.read_text(encoding="utf-8").lower()
+    records = {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")}
+    since = time.monotonic()
+    assert command("demo", "--quick").code == 0
+    assert time.monotonic() - since < 30  # the report is written again, nothing else
+    assert {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")} == records

@@ -1,0 +1,51 @@
+"""A model knows whom it has seen, in whatever dataset they come back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.evaluation.packs import pack_of
+
+from trustseg.data import split_cases
+from trustseg.data.seen import Seen, require_unseen, seen_by, write_splits
+from trustseg.errors import DataError
+
+
+def rows(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array(numbers, dtype=np.int64)
+
+
+def test_what_is_written_is_whom_it_has_seen(tmp_path: Path) -> None:
+    pack = pack_of()
+    splits = split_cases(pack.index, fold=1, folds=3, seed=4)
+    write_splits(tmp_path / "model", pack, splits)
+    seen = seen_by(tmp_path / "model")
+    learnt = [*splits.train.tolist(), *splits.validation.tolist()]
+    assert seen == Seen(pack.digest, frozenset(pack.index["patient"].gather(learnt)))
+    about = json.loads((tmp_path / "model" / "splits.json").read_text())
+    assert about["unknown_patients"] == 0
+    assert about["images"] == {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
+    assert sorted(patient for side in about["patients"].values() for patient in side) == ["a", "b", "c", "d", "e"]
+    require_unseen(seen, pack, splits.test)
+    for row in learnt:
+        with pytest.raises(DataError, match=r"on 1 of these .* patients .*--allow-training-patients"):
+            require_unseen(seen, pack, rows(*splits.test.tolist(), row))
+
+
+def test_another_image_of_a_patient_in_another_pack_counts() -> None:
+    seen = Seen("of another pack", frozenset({"a"}))
+    require_unseen(seen, pack_of(size=64), rows(2, 3, 7))
+    with pytest.raises(DataError, match=r"on 1 of these 2 patients \(a\), on none was expected"):
+        require_unseen(seen, pack_of(size=64), rows(1, 2))
+
+
+def test_a_model_that_does_not_say(tmp_path: Path) -> None:
+    assert seen_by(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["{}", '{"digest": "x", "patients": {"train": []}}', "[]", "{"])
+def test_a_damaged_file_gets_a_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "splits.json").write_text(content)
+    with pytest.raises(DataError, match=r"splits\.json"):
+        seen_by(tmp_path)
