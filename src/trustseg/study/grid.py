@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trustseg import __version__
 from trustseg.config import RunConfig, StudyConfig, with_values
 from trustseg.errors import ConfigError
 
@@ -24,7 +25,7 @@ class Cell:
     """One training and its evaluation.
 
     Attributes:
-        name: folder name; the same for the same configuration and data, wherever they lie.
+        name: folder name; the same for the same configuration, data and version, wherever they lie.
         variant: what is compared, in words: the grid's values without fold and seed.
         values: the grid's keys and this cell's values.
         config: the whole run.
@@ -85,5 +86,5 @@ def _fingerprint(config: RunConfig, data_digest: str) -> str:
     for key in INDIFFERENT:
         section, name = key.split(".")
         del content[section][name]
-    text = json.dumps([content, data_digest], sort_keys=True)
+    text = json.dumps([__version__, content, data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

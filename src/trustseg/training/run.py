@@ -74,7 +74,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     options = config.training
     module = SegmentationModule(_initial_segmenter(config), config)
     keeper = Keeper(folder, report, choose=options.monitor != "last")
-    with _quiet_lightning(), _own_interrupts(), torch.random.fork_rng(devices=[]):
+    with _quiet_lightning(), _own_interrupts(), _own_determinism(), torch.random.fork_rng(devices=[]):
         trainer = _trainer(config, folder, keeper, progress=progress)
         try:
             trainer.fit(
@@ -208,6 +208,16 @@ def _quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _own_determinism() -> Iterator[None]:
+    """Leave the process's choice of deterministic algorithms as found; Lightning sets it for good."""
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager
