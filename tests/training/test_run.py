@@ -1,6 +1,7 @@
 """A training that is killed and goes on equals one that was left alone, bit for bit; what cannot go on says why."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def metrics(folder: Path) -> str:
         ["model.head=bernoulli", "adversarial.selection=random", "adversarial.attack=r_fgsm"],
         ["training.validation_every=2"],
         ["training.precision=bf16-mixed"],
+        ["training.monitor=last"],
     ],
     ids=" ".join,
 )
@@ -376,3 +378,19 @@ def test_killed_processes_equal_an_undisturbed_one(tmp_path: Path) -> None:
         assert process.stdout.read().split() == ["5"]
     assert same_weights(Segmenter.load(tmp_path / "whole" / "model"), Segmenter.load(tmp_path / "killed" / "model"))
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """Both start from the same command, as Lightning does it; one of them writes and speaks."""
+    code = RUN.replace("training.epochs=5", 'training.epochs=2", "training.devices=2')
+    (tmp_path / "script.py").write_text(code)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST", "LOCAL_RANK"))}
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "run")]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
+    assert found.stdout.split() == ["1", "2"]
+    assert found.stderr == ""
+    assert len(pl.read_csv(tmp_path / "run" / "metrics.csv")) == 2
+    assert all(weight.isfinite().all() for weight in Segmenter.load(tmp_path / "run" / "model").parameters())

@@ -74,7 +74,8 @@ def train(
             prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()
         run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
-    typer.echo(f"model: {folder / 'model'}")
+    if first:
+        typer.echo(f"model: {folder / 'model'}")
 
 
 def _epoch_line(done: int, total: int) -> None:

@@ -199,15 +199,16 @@ def _trackers(config: RunConfig, folder: Path) -> list[Logger]:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keep Lightning's advice (more workers, tips, hardware it found) out of the user's terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.pytorch")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextmanager
