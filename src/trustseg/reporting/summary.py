@@ -41,7 +41,7 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
         "variant": "variant",
         "dice": "Dice, clean",
         "robust_dice": f"Dice, {attack}",
-        "nause": "nAUSE (0 is best)",
+        "nause": "nAUSE",
     }
     held = {key: title for key, title in titles.items() if key in table.columns}
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
