@@ -59,10 +59,12 @@ def train(
     folder = output or Path("runs") / (file.stem if file else "train")
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
 
+    from trustseg.evaluation import rows_of_split
     from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
     from trustseg.training.run import prepare_run
 
+    rows_of_split(pack, "train", config.data)  # images that cannot be split must leave no run folder behind
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     with claimed(folder) if first else nullcontext(True) as mine:
