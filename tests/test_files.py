@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -22,6 +23,26 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise OSError("disk full")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_names_the_file_that_was_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "result.txt"
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left") as found:
+            write_text(file, "new")
+    assert found.value.filename == str(file)
+    (tmp_path / "result.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as found:
+        write_text(file, "new")
+    assert found.value.filename == str(file)
+    with pytest.raises(FileNotFoundError) as found, replacing(tmp_path / "copy.txt"):
+        (tmp_path / "other.txt").read_text()
+    assert found.value.filename == str(tmp_path / "other.txt")
 
 
 def test_nothing_is_seen_under_the_name_before_the_end(tmp_path: Path) -> None:

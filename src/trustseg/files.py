@@ -16,13 +16,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` to write to, and rename it to ``path`` if the block succeeds.
 
     Args:
-        path: the file to be made or replaced; its folder is made if absent.
+        path: the file to be made or replaced; its folder is made if absent. An error of the system that names no
+            file, or the temporary one, names this one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """What a training keeps after every epoch, so that it can be killed at any moment and go on as if nothing happened."""
 
+import io
 import math
 import pickle
 import shutil
@@ -12,13 +13,14 @@ import lightning.pytorch as pl
 import polars
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from trustseg.errors import RunError
 from trustseg.files import replacing
 from trustseg.models import Segmenter
 from trustseg.training.module import SegmentationModule
 
-__all__ = ["SCORE", "Keeper", "Patience", "Report"]
+__all__ = ["SCORE", "Keeper", "Patience", "Report", "WholeFiles"]
 
 Report = Callable[[int, int], None]
 
@@ -102,10 +104,8 @@ class Keeper(Checkpoint):
             if trainer.is_global_zero and isinstance(pl_module, SegmentationModule):
                 pl_module.segmenter.save(self._best_folder(epoch))
         self._validated = {}
-        partial = self.last.with_name("last.ckpt.partial")
-        trainer.save_checkpoint(partial)  # by all processes together
+        trainer.save_checkpoint(self.last)  # by all processes together; WholeFiles lets one of them write
         if trainer.is_global_zero:
-            partial.replace(self.last)
             for folder in self.last.parent.glob("best-*"):
                 if folder != self._best_folder(self.best_epoch):
                     shutil.rmtree(folder)
@@ -127,6 +127,20 @@ class Keeper(Checkpoint):
 
     def _best_folder(self, epoch: int | None) -> Path:
         return self.last.parent / f"best-{epoch}"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write a checkpoint beside its place and rename it; Lightning would fill the system's folder for temporary files.
+
+    Moving it from there is no single step where that folder lies on another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
+        """Write ``checkpoint`` to ``path``, whole or not at all."""
+        content = io.BytesIO()  # torch.save to a full disk would hide the reason
+        torch.save(checkpoint, content)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
 
 class Patience(EarlyStopping):

@@ -25,7 +25,7 @@ from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
-from trustseg.training.keeping import Keeper, Patience, Report
+from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
 
@@ -157,7 +157,7 @@ def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool)
             accelerator=options.accelerator,
             devices=options.devices,
             # One-GPU jobs keep Lightning away from SLURM's signals; the launcher owns them.
-            plugins=LightningEnvironment() if options.devices == 1 else None,
+            plugins=[WholeFiles(), *([LightningEnvironment()] if options.devices == 1 else [])],
             precision=options.precision,
             max_epochs=options.epochs,
             check_val_every_n_epoch=min(options.validation_every, options.epochs),
