@@ -35,7 +35,7 @@ def _areas_over_all_orders(blocks: list[list[float]]) -> tuple[float, float]:
     return float((cumulative / ranks).mean()), float((cumulative / ranks[-1]).mean())
 
 
-def _same_in_both(count: np.ndarray, error: np.ndarray) -> None:
+def _assert_same_in_both(count: np.ndarray, error: np.ndarray) -> None:
     """Hold the scores of a histogram of 0/1 errors against those of trustseg.metrics, which work on tensors."""
     expected = scores_from_histogram(torch.from_numpy(count), torch.from_numpy(error))
     for name, score in SCORES.items():
@@ -47,12 +47,12 @@ def _same_in_both(count: np.ndarray, error: np.ndarray) -> None:
 def test_histograms_with_ties_score_as_in_metrics(seed: int) -> None:
     generator = np.random.default_rng(seed)
     count = generator.integers(0, generator.choice([2, 5, 1000]), generator.integers(1, 60))
-    _same_in_both(count, generator.binomial(count, generator.random(count.size)))
+    _assert_same_in_both(count, generator.binomial(count, generator.random(count.size)))
 
 
 @pytest.mark.parametrize(("count", "wrong"), [([0], [0]), ([1], [0]), ([1], [1]), ([5], [5]), ([0, 9], [0, 4])])
 def test_edges_score_as_in_metrics(count: list[int], wrong: list[int]) -> None:
-    _same_in_both(np.asarray(count), np.asarray(wrong))
+    _assert_same_in_both(np.asarray(count), np.asarray(wrong))
 
 
 def _blocks(uncertainty: list[float], error: list[float]) -> tuple[np.ndarray, np.ndarray]:

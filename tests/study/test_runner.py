@@ -222,7 +222,9 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
         return write_phantoms(path, **options)
 
     monkeypatch.setattr(runner, "write_phantoms", late)
-    prepare_study(written(tmp_path, "data.path=null", "phantoms={train: 4, test: 2, control: 0}"), tmp_path / "run")
+    config = written(tmp_path, "data.path=null", "phantoms={train: 4, test: 2, control: 0}")
+    names = prepare_study(config, tmp_path / "run")
+    assert names == [cell.name for cell in study_status(tmp_path / "run")] != []
 
 
 # From here on with real workers, two at a time: each then has one thread, and equal threads give equal bits.
