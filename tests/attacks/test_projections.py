@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trustseg.attacks.projections import L2, LINF, NORMS, gaussian
+from trustseg.attacks.projections import L2, LINF, NORMS, find_norm, gaussian
+from trustseg.errors import UnknownNameError
 
 TOLERANCE = 1e-6
 
@@ -88,3 +89,9 @@ def test_noise_repeats_by_seed() -> None:
     images = torch.zeros(2, 1, 3, 3)
     first, second = (gaussian(images, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_norms_are_found_by_name() -> None:
+    assert [find_norm(name) for name in ("linf", "l2")] == [LINF, L2]
+    with pytest.raises(UnknownNameError, match="unknown norm 'l1'"):
+        find_norm("l1")

@@ -76,6 +76,44 @@ def test_without_keep_best_returns_the_last_and_asks_nothing_more() -> None:
     assert len(calls) == 1
 
 
+def test_gradient_of_one_objective_and_value_of_another() -> None:
+    asked = search(objective="margin")
+    gradient, value = asked.gradient_and_value(
+        asked.images, progress=0.0, track=lambda b, m, p: b.log_odds.amax((1, 2, 3))
+    )
+    torch.testing.assert_close(gradient, torch.full((2, 1, 2, 3), -1 / 6))
+    torch.testing.assert_close(value, torch.full((2,), 0.1))
+    assert not value.requires_grad
+    assert torch.equal(gradient, asked.gradient(asked.images, progress=0.0))
+
+
+def test_judge_must_give_one_finite_value_an_image() -> None:
+    asked = search()
+    with pytest.raises(ShapeError, match="one value an image"):
+        asked.gradient_and_value(
+            asked.images, progress=0.0, track=lambda belief, masks, progress: belief.log_odds.mean()
+        )
+    asked.gradient_and_value(asked.images, progress=0.0, track=lambda b, m, p: torch.full((2,), math.nan))
+    with pytest.raises(AttackError, match="NaN or infinity"):
+        asked.result(asked.images)
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_value_has_no_gradient_and_is_remembered_if_asked(keep_best: bool) -> None:
+    asked = search(keep_best=keep_best, objective="margin")
+    worse = torch.full((2, 1, 2, 3), 0.4)
+    value = asked.value(worse, progress=0.0)
+    torch.testing.assert_close(value, torch.full((2,), 0.1))
+    assert not value.requires_grad
+    assert torch.equal(asked.result(asked.images), worse if keep_best else asked.images)
+
+
+def test_belief_is_checked() -> None:
+    assert search().belief(torch.full((2, 1, 2, 3), 0.7)).log_odds.mean().item() == pytest.approx(0.2)
+    with pytest.raises(AttackError, match="expected a belief"):
+        search(lambda images: images).belief(torch.zeros(2, 1, 2, 3))  # type: ignore[arg-type, return-value]
+
+
 def test_inputs_are_copied() -> None:
     images, masks = torch.full((2, 1, 2, 3), 0.6), torch.ones(2, 1, 2, 3)
     asked = search(images=images, masks=masks)

@@ -34,6 +34,34 @@ def as_mixture(maps: Tensor) -> Belief:
     return Mixture([Bernoulli(maps[:, :1]), Bernoulli(-maps[:, 1:])])
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pixelwise(weights: Tensor) -> Callable[[Tensor], Belief]:
+    """Return a victim whose log-odds are weights * images, so that every margin objective is linear in the images."""
+    return lambda images: Bernoulli(weights * images)
+
+
+def hyperplane(weights: Tensor, offset: float) -> Callable[[Tensor], Belief]:
+    """Return a victim that gives all pixels of an image the log-odds <weights, image> + offset."""
+
+    def model(images: Tensor) -> Belief:
+        odds = (weights * images).sum(dim=(1, 2, 3), keepdim=True) + offset
+        return Bernoulli(odds.expand_as(images))
+
+    return model
+
+
+def linear_case() -> tuple[Tensor, Tensor, Tensor]:
+    """Return weights for ``pixelwise``, images away from the edge of the box, and masks."""
+    generator = seeded(3)
+    weights = torch.randn(1, 1, 5, 7, generator=generator)
+    images = 0.3 + 0.4 * torch.rand(3, 1, 5, 7, generator=generator)
+    masks = (torch.rand(3, 1, 5, 7, generator=generator) > 0.5).float()
+    return weights, images, masks
+
+
 HEADS: Final = {"bernoulli": as_bernoulli, "beta": as_beta, "mixture": as_mixture}
 
 

@@ -4,43 +4,78 @@
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
-import torch
-from torch import Tensor
-
-from trustseg.attacks.gradient import fgsm, pgd, r_fgsm
+from trustseg.attacks.auto_pgd import apgd, staged
+from trustseg.attacks.black_box import square, transfer
+from trustseg.attacks.contract import Attack
 from trustseg.attacks.guard import isolated
+from trustseg.attacks.iterated import bim, mi_fgsm, pgd
+from trustseg.attacks.minimal import Bracket, minimal_eps
+from trustseg.attacks.minimal_norm import Nearest, carlini_wagner_like, deepfool_like
 from trustseg.attacks.objectives import OBJECTIVES, Objective
+from trustseg.attacks.presets import PRESETS, Member, backward_passes, members_of
 from trustseg.attacks.search import Model
+from trustseg.attacks.single_step import fgsm, n_fgsm, r_fgsm, rs_fgsm
+from trustseg.attacks.uncertainty import (
+    UNCERTAINTY_ATTACKS,
+    deferral_aware,
+    overconfidence,
+    rank_swap,
+    underconfidence,
+)
+from trustseg.attacks.weighted import cospgd, segpgd
+from trustseg.attacks.worst_case import Strongest, ensemble, strongest
 
-__all__ = ["ATTACKS", "OBJECTIVES", "Attack", "Model", "Objective", "fgsm", "isolated", "pgd", "r_fgsm"]
-
-
-class Attack(Protocol):
-    """What evaluation and training call.
-
-    Images stay within eps and [0, 1] and come back detached; eps = 0 gives back the input; inputs are not written to;
-    train flags, buffers, parameter gradients and the global random state are left as found; the same generator seed
-    gives the same bits. With ``keep_best`` the clean image is a candidate, so an attack never helps the defender.
-    """
-
-    def __call__(
-        self,
-        model: Model,
-        images: Tensor,
-        masks: Tensor,
-        *,
-        eps: float | Tensor,
-        objective: str | Objective = "cross_entropy",
-        generator: torch.Generator | None = None,
-        keep_best: bool = True,
-    ) -> Tensor:
-        """Return adversarial images (B, C, H, W) of ``images`` and their reference ``masks`` (B, 1, H, W)."""
-
+__all__ = [
+    "ATTACKS",
+    "OBJECTIVES",
+    "PRESETS",
+    "UNCERTAINTY_ATTACKS",
+    "Attack",
+    "Bracket",
+    "Member",
+    "Model",
+    "Nearest",
+    "Objective",
+    "Strongest",
+    "apgd",
+    "backward_passes",
+    "bim",
+    "carlini_wagner_like",
+    "cospgd",
+    "deepfool_like",
+    "deferral_aware",
+    "ensemble",
+    "fgsm",
+    "isolated",
+    "members_of",
+    "mi_fgsm",
+    "minimal_eps",
+    "n_fgsm",
+    "overconfidence",
+    "pgd",
+    "r_fgsm",
+    "rank_swap",
+    "rs_fgsm",
+    "segpgd",
+    "square",
+    "staged",
+    "strongest",
+    "transfer",
+    "underconfidence",
+]
 
 ATTACKS: Final[Mapping[str, Attack]] = {
     "fgsm": fgsm,
     "r_fgsm": r_fgsm,
+    "rs_fgsm": rs_fgsm,
+    "bim": bim,
+    "mi_fgsm": mi_fgsm,
     "pgd": pgd,
+    "segpgd": segpgd,
+    "cospgd": cospgd,
+    "apgd": apgd,
+    "staged": staged,
+    "square": square,
 }

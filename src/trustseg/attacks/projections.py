@@ -5,12 +5,16 @@ The box is [0, 1], the values an image can have. ``radius`` is (B, 1, 1, 1), one
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["L2", "LINF", "NORMS", "Norm", "gaussian"]
+from trustseg.errors import unknown_name
+
+__all__ = ["L2", "LINF", "NORMS", "Norm", "NormName", "find_norm", "gaussian"]
+
+NormName = Literal["linf", "l2"]
 
 
 class Direction(Protocol):
@@ -101,3 +105,14 @@ def _start_l2(images: Tensor, radius: Tensor, generator: torch.Generator) -> Ten
 LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf)
 L2: Final = Norm(direction=_direction_l2, project=_project_l2, start=_start_l2)
 NORMS: Final[Mapping[str, Norm]] = {"linf": LINF, "l2": L2}
+
+
+def find_norm(name: str) -> Norm:
+    """Return the norm of that name.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    if name not in NORMS:
+        raise unknown_name("norm", name, NORMS)
+    return NORMS[name]

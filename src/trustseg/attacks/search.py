@@ -86,6 +86,16 @@ class Search:
             AttackError: if the model does not return a belief, or its belief has no gradient.
             ShapeError: if the belief is not about ``masks`` or the objective is not (B,).
         """
+        gradient, _ = self.gradient_and_value(candidates, progress=progress, track=self._objective)
+        return gradient
+
+    def gradient_and_value(self, candidates: Tensor, *, progress: float, track: Objective) -> tuple[Tensor, Tensor]:
+        """Return the gradient (B, C, H, W) of the objective like ``gradient``, and the value (B,) of ``track``.
+
+        Raises:
+            AttackError: if the model does not return a belief, or its belief has no gradient.
+            ShapeError: if the belief is not about ``masks``, or the objective or ``track`` is not (B,).
+        """
         candidates = candidates.detach().requires_grad_()
         belief, values = self._ask(candidates, progress)
         gradient = None
@@ -97,16 +107,49 @@ class Search:
                 "differentiated; remove no_grad, detach or rounding from the model, or attack it without gradients"
             )
         self._finite &= gradient.isfinite().all()
-        if self.keep_best:
-            with torch.no_grad():
+        with torch.no_grad():
+            if self.keep_best:
                 self._remember(candidates.detach(), belief, values.detach())
-        return gradient
+            tracked = values.detach() if track is self._objective else self._valued(track, belief, progress)
+        return gradient, tracked
+
+    def value(self, candidates: Tensor, *, progress: float) -> Tensor:
+        """Return the objective (B,) at ``candidates``, without a gradient; with ``keep_best``, remember them.
+
+        Raises:
+            AttackError: if the model does not return a belief.
+            ShapeError: if the belief is not about ``masks`` or the objective is not (B,).
+        """
+        with torch.no_grad():
+            belief, values = self._ask(candidates, progress)
+            if self.keep_best:
+                self._remember(candidates, belief, values)
+        return values
 
     def offer(self, candidates: Tensor, *, progress: float) -> None:
         """With ``keep_best``, remember ``candidates`` where they do more harm; otherwise do nothing."""
         if self.keep_best:
-            with torch.no_grad():
-                self._remember(candidates, *self._ask(candidates, progress))
+            self.value(candidates, progress=progress)
+
+    def belief(self, candidates: Tensor) -> Belief:
+        """Return what the model believes of ``candidates``, checked.
+
+        Raises:
+            AttackError: if the model does not return a belief.
+            ShapeError: if the belief is not about ``masks``.
+        """
+        belief = self._model(candidates)
+        if not isinstance(belief, Belief):
+            raise AttackError(
+                f"the model returned a {type(belief).__name__}, expected a belief; "
+                "wrap its logits, for example lambda images: Bernoulli(network(images))"
+            )
+        if belief.log_odds.shape != self.masks.shape:
+            raise ShapeError(
+                f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}, expected "
+                "one shape; resize the masks or use a model with one map an image"
+            )
+        return belief
 
     def result(self, last: Tensor) -> Tensor:
         """Return the most harmful candidates, or with ``keep_best=False`` the ``last`` ones.
@@ -123,25 +166,19 @@ class Search:
 
     def _ask(self, candidates: Tensor, progress: float) -> tuple[Belief, Tensor]:
         """Return the model's belief and the objective (B,)."""
-        belief = self._model(candidates)
-        if not isinstance(belief, Belief):
-            raise AttackError(
-                f"the model returned a {type(belief).__name__}, expected a belief; "
-                "wrap its logits, for example lambda images: Bernoulli(network(images))"
-            )
-        if belief.log_odds.shape != self.masks.shape:
-            raise ShapeError(
-                f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}, expected "
-                "one shape; resize the masks or use a model with one map an image"
-            )
-        values = self._objective(belief, self.masks, progress)
+        belief = self.belief(candidates)
+        return belief, self._valued(self._objective, belief, progress)
+
+    def _valued(self, objective: Objective, belief: Belief, progress: float) -> Tensor:
+        """Return an objective (B,), checked."""
+        values = objective(belief, self.masks, progress)
         if values.shape != self._harm.shape:
             raise ShapeError(
                 f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, one value an "
                 "image; average over pixels but not over images"
             )
         self._finite &= values.isfinite().all()
-        return belief, values
+        return values
 
     def _remember(self, candidates: Tensor, belief: Belief, values: Tensor) -> None:
         """Keep each candidate that does more harm than the best before it."""

@@ -1,18 +1,15 @@
-"""Attacks that follow the gradient of an objective: FGSM, R+FGSM and PGD."""
-
-import math
-from typing import Literal
+"""Attacks that ask for the gradient once: FGSM and its variants with a random start."""
 
 import torch
 from torch import Tensor
 
+from trustseg.attacks.ascent import ascend, demanded
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
-from trustseg.attacks.projections import LINF, NORMS, Norm, gaussian
+from trustseg.attacks.projections import LINF, gaussian
 from trustseg.attacks.search import Model, Search
-from trustseg.errors import AttackError, unknown_name
 
-__all__ = ["fgsm", "pgd", "r_fgsm"]
+__all__ = ["fgsm", "n_fgsm", "r_fgsm", "rs_fgsm"]
 
 
 def fgsm(
@@ -56,7 +53,7 @@ def fgsm(
     """
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
-        return search.result(_ascend(search, search.images, LINF, step_size=search.radius, steps=1))
+        return search.result(ascend(search, search.images, LINF, step_size=search.radius, steps=1))
 
 
 def r_fgsm(
@@ -95,110 +92,99 @@ def r_fgsm(
         Tramer et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, arXiv:1705.07204, equation 4
         with alpha = eps/2 as in its table 2. x1 is clipped to [0, 1] as in the authors' code.
     """
-    generator = _demanded(generator, "r_fgsm starts at random")
+    generator = demanded(generator, "r_fgsm starts at random")
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
         half = search.radius / 2
         start = (search.images + half * gaussian(search.images, generator).sign()).clamp(0, 1)
         search.offer(search.images, progress=0.0)
-        return search.result(_ascend(search, start, LINF, step_size=half, steps=1))
+        return search.result(ascend(search, start, LINF, step_size=half, steps=1))
 
 
-def pgd(
+def rs_fgsm(
     model: Model,
     images: Tensor,
     masks: Tensor,
     *,
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
-    norm: Literal["linf", "l2"] = "linf",
-    steps: int = 20,
-    step_size: float | None = None,
-    restarts: int = 1,
-    random_start: bool | None = None,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
-    """Return images moved in many steps up the gradient, projected onto ball and box after each.
+    """Return images moved to a random point of the ball, then by 1.25 eps along the sign of the gradient found there.
 
-    Costs restarts * steps backward passes, with ``keep_best`` restarts + 1 further forward passes at most.
+    d ~ U(-eps, eps), clipped so that x + d is in [0, 1]; x' = x + d + 1.25 eps sign g(x + d), projected onto ball and
+    box.
 
     Args:
         model: any callable from images to a belief; it is run in eval mode and left as found.
         images: (B, C, H, W) float32 in [0, 1].
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), measured in ``norm``.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
         objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-        norm: ``"linf"``, steps along the sign of the gradient, or ``"l2"``, steps along the normalised gradient.
-        steps: steps per run, >= 1.
-        step_size: length of a step in the same unit as eps, > 0; by default 2.5 eps / steps.
-        restarts: runs from different random points, >= 1; the most harmful image of all runs is kept.
-        random_start: start at a random point of the ball (``"l2"``: of the sphere) instead of the image itself; by
-            default when there is a generator.
-        generator: source of random starts; mandatory for them.
-        keep_best: return per image the most harmful of all iterates and the clean image; with ``False`` the last.
+        generator: source of the random start; mandatory.
+        keep_best: return per image the most harmful of clean, x + d and x'; with ``False`` always x'.
 
     Returns:
         (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
 
     Raises:
-        AttackError: if an option is out of range or does not fit another, a random start has no generator,
-            ``images`` leave [0, 1], ``eps`` is negative, or the model gives no finite gradient.
+        AttackError: if there is no generator, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no
+            finite gradient.
         ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective or norm has that name.
+        UnknownNameError: if no objective has that name.
 
     Reference:
-        Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083,
-        section 2.1; the default step is that of section 5. Deviations: the most harmful iterate is kept, and restarts
-        are judged by it per image, not by the mean loss.
+        Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020, arXiv:2001.03994,
+        algorithm 3 with alpha = 1.25 eps.
     """
-    if norm not in NORMS:
-        raise unknown_name("norm", norm, NORMS)
-    if random_start is None:
-        random_start = generator is not None
-    _check_options(steps, step_size, restarts, random_start, keep_best)
-    source = _demanded(generator, "random_start=True") if random_start else None
-    geometry = NORMS[norm]
+    generator = demanded(generator, "rs_fgsm starts at random")
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
-        stride = 2.5 * search.radius / steps if step_size is None else torch.full_like(search.radius, step_size)
-        last = search.images
-        if source is not None:
-            search.offer(search.images, progress=0.0)
-        for _ in range(restarts):
-            start = search.images if source is None else geometry.start(search.images, search.radius, source)
-            last = _ascend(search, start, geometry, step_size=stride, steps=steps)
-        return search.result(last)
+        search.offer(search.images, progress=0.0)
+        start = LINF.start(search.images, search.radius, generator)
+        return search.result(ascend(search, start, LINF, step_size=1.25 * search.radius, steps=1))
 
 
-def _ascend(search: Search, start: Tensor, norm: Norm, *, step_size: Tensor, steps: int) -> Tensor:
-    """Return the last of ``steps`` projected steps from ``start``, having offered every iterate."""
-    candidates = start
-    for step in range(steps):
-        gradient = search.gradient(candidates, progress=step / steps)
-        candidates = norm.project(candidates + step_size * norm.direction(gradient), search.images, search.radius)
-    search.offer(candidates, progress=(steps - 1) / steps)  # weighed like the iterate before it
-    return candidates
+def n_fgsm(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    objective: str | Objective = "cross_entropy",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return images moved by strong noise, then by eps along the sign of the gradient found there, outside the ball.
 
+    e ~ U(-2 eps, 2 eps), clipped so that x + e is in [0, 1]; x' = clip(x + e + eps sign g(x + e)). A perturbation to
+    train on, not an attack: it leaves the ball of eps, so it says nothing about robustness and is not in ``ATTACKS``.
 
-def _demanded(generator: torch.Generator | None, reason: str) -> torch.Generator:
-    """Return the generator, or say that there is none."""
-    if generator is None:
-        raise AttackError(
-            f"{reason}, but generator is None, expected a torch.Generator; "
-            "pass generator=torch.Generator().manual_seed(0)"
-        )
-    return generator
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        eps: length of the step and half the reach of the noise in pixel units of [0, 1], >= 0, one number or
+            one per image (B,).
+        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
+        generator: source of the noise; mandatory.
 
+    Returns:
+        (B, C, H, W) float32, detached, within 3 eps of ``images`` and within [0, 1].
 
-def _check_options(steps: int, step_size: float | None, restarts: int, random_start: bool, keep_best: bool) -> None:
-    """Raise unless the options of PGD are in range and fit each other."""
-    if steps < 1 or restarts < 1:
-        raise AttackError(f"steps and restarts must be at least 1, got {steps} and {restarts}; use 20 and 1")
-    if step_size is not None and not 0 < step_size < math.inf:
-        raise AttackError(f"step_size must be finite and above 0, got {step_size}; leave it out for 2.5 eps / steps")
-    if restarts > 1 and not (random_start and keep_best):
-        raise AttackError(
-            f"restarts={restarts} needs random_start and keep_best, got {random_start} and {keep_best}; "
-            "without them all runs but one are lost: pass a generator and keep_best=True, or restarts=1"
-        )
+    Raises:
+        AttackError: if there is no generator, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no
+            finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no objective has that name.
+
+    Reference:
+        de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022,
+        arXiv:2202.01181, equation 4 with k = 2 and alpha = eps.
+    """
+    generator = demanded(generator, "n_fgsm draws noise")
+    with isolated(model):
+        search = Search(model, images, masks, eps=eps, objective=objective, keep_best=False)
+        noisy = LINF.start(search.images, 2 * search.radius, generator)
+        moved = noisy + search.radius * search.gradient(noisy, progress=0.0).sign()
+        return search.result(moved.clamp(0, 1))

@@ -5,54 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.attacks.victims import dice, discs, trained
+from tests.attacks.victims import dice, discs, hyperplane, linear_case, pixelwise, seeded, trained
 from torch import Tensor
 
-from trustseg.attacks import OBJECTIVES, fgsm, pgd, r_fgsm
+from trustseg.attacks import OBJECTIVES, bim, fgsm, mi_fgsm, pgd
 from trustseg.attacks.search import harm
 from trustseg.beliefs import Belief, Bernoulli
 from trustseg.errors import AttackError, UnknownNameError
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def pixelwise(weights: Tensor) -> Callable[[Tensor], Belief]:
-    """Return a victim whose log-odds are weights * images, so that every margin objective is linear in the images."""
-    return lambda images: Bernoulli(weights * images)
-
-
-def hyperplane(weights: Tensor, offset: float) -> Callable[[Tensor], Belief]:
-    """Return a victim that gives all pixels of an image the log-odds <weights, image> + offset."""
-
-    def model(images: Tensor) -> Belief:
-        odds = (weights * images).sum(dim=(1, 2, 3), keepdim=True) + offset
-        return Bernoulli(odds.expand_as(images))
-
-    return model
-
-
-@pytest.fixture
-def linear() -> tuple[Tensor, Tensor, Tensor]:
-    """Return weights, images away from the edge of the box, and masks."""
-    generator = seeded(3)
-    weights = torch.randn(1, 1, 5, 7, generator=generator)
-    images = 0.3 + 0.4 * torch.rand(3, 1, 5, 7, generator=generator)
-    masks = (torch.rand(3, 1, 5, 7, generator=generator) > 0.5).float()
-    return weights, images, masks
-
-
-@pytest.mark.parametrize("objective", ["margin", "cross_entropy", "soft_dice"])
-def test_fgsm_finds_the_optimum_of_a_linear_victim(linear: tuple[Tensor, Tensor, Tensor], objective: str) -> None:
-    weights, images, masks = linear
-    optimum = images - 0.125 * (2 * masks - 1) * weights.sign()
-    got = fgsm(pixelwise(weights), images, masks, eps=0.125, objective=objective, keep_best=False)
-    torch.testing.assert_close(got, optimum, rtol=0, atol=1e-7)
-
-
-def test_pgd_finds_the_optimum_of_a_linear_victim(linear: tuple[Tensor, Tensor, Tensor]) -> None:
-    weights, images, masks = linear
+def test_pgd_finds_the_optimum_of_a_linear_victim() -> None:
+    weights, images, masks = linear_case()
     gradient = -(2 * masks - 1) * weights
     flat = images - 0.125 * (2 * masks - 1) * weights.sign()
     round_ = images + 0.5 * gradient / gradient.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
@@ -118,35 +81,6 @@ def test_pgd_equals_a_reference_written_by_hand(head: str) -> None:
     expected = reference_pgd(victim, images, masks, 0.1, 7)
     different = (got - expected).abs() > 1e-6  # a gradient within rounding of 0 may have either sign
     assert different.float().mean() < 1e-3
-
-
-def test_fgsm_is_one_step_of_pgd() -> None:
-    images, masks = discs(4, seed=7)
-    victim = trained("beta")
-    for keep_best in (True, False):
-        one = pgd(victim, images, masks, eps=0.1, steps=1, step_size=0.1, keep_best=keep_best)
-        assert torch.equal(one, fgsm(victim, images, masks, eps=0.1, keep_best=keep_best))
-
-
-def test_r_fgsm_steps_at_random_then_along_the_gradient(linear: tuple[Tensor, Tensor, Tensor]) -> None:
-    weights, images, masks = linear
-    noise = torch.randn(images.shape, generator=seeded(9)).sign()
-    expected = images + 0.05 * noise - 0.05 * (2 * masks - 1) * weights.sign()
-    got = r_fgsm(pixelwise(weights), images, masks, eps=0.1, generator=seeded(9), keep_best=False)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-7)
-
-
-def test_r_fgsm_clips_the_random_step_before_it_asks_for_the_gradient() -> None:
-    seen = []
-
-    def model(images: Tensor) -> Belief:
-        seen.append((images.min().item(), images.max().item()))
-        return Bernoulli(images - 0.5)
-
-    images = torch.tensor([0.0, 1.0, 0.01, 0.99] * 4).view(1, 1, 4, 4)
-    r_fgsm(model, images, torch.ones_like(images), eps=0.5, generator=seeded())
-    assert min(low for low, _ in seen) >= 0
-    assert max(high for _, high in seen) <= 1
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -276,7 +210,67 @@ def test_pgd_refuses(options: dict[str, object], error: type[Exception], words: 
         pgd(pixelwise(images), images, torch.ones_like(images), eps=0.1, **options)  # type: ignore[arg-type]
 
 
-def test_r_fgsm_refuses_to_draw_without_a_generator() -> None:
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_bim_and_mi_fgsm_reach_the_optimum_of_a_linear_victim(steps: int) -> None:
+    weights, images, masks = linear_case()
+    optimum = images - 0.125 * (2 * masks - 1) * weights.sign()
+    for attack in (bim, mi_fgsm):
+        got = attack(pixelwise(weights), images, masks, eps=0.125, objective="margin", steps=steps, keep_best=False)
+        torch.testing.assert_close(got, optimum, rtol=0, atol=1e-6)
+
+
+def test_bim_takes_steps_of_one_grey_level_where_the_paper_does() -> None:
+    """At eps = 8/255 the paper takes min(8 + 4, 1.25 * 8) = 10 steps of 1/255."""
+    images, masks = discs(4, seed=7)
+    victim = trained("beta")
+    got = bim(victim, images, masks, eps=8 / 255, steps=10)
+    assert torch.equal(got, pgd(victim, images, masks, eps=8 / 255, steps=10, step_size=1 / 255))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_mi_fgsm_without_momentum_takes_plain_steps(steps: int) -> None:
+    images, masks = discs(4, seed=7)
+    victim = trained("beta")
+    got = mi_fgsm(victim, images, masks, eps=0.05, steps=steps, momentum=0.0)
+    assert torch.equal(got, pgd(victim, images, masks, eps=0.05, steps=steps, step_size=0.05 / steps))
+
+
+def test_mi_fgsm_equals_a_reference_written_by_hand() -> None:
+    images, masks = discs(1, seed=7)
+    victim = trained("bernoulli")
+    moved, velocity = images.clone(), torch.zeros_like(images)
+    for _ in range(6):
+        moved = moved.detach().requires_grad_()
+        loss = torch.nn.functional.softplus(-(2 * masks - 1) * victim(moved).log_odds).mean()
+        (gradient,) = torch.autograd.grad(loss, moved)
+        velocity = 0.7 * velocity + gradient / gradient.abs().sum()
+        moved = (moved.detach() + 0.01 * velocity.sign()).clamp(0, 1)
+    got = mi_fgsm(victim, images, masks, eps=0.06, steps=6, momentum=0.7, keep_best=False)
+    assert ((got - moved).abs() > 1e-6).float().mean() < 5e-3  # a velocity within rounding of 0 may have either sign
+    plain = mi_fgsm(victim, images, masks, eps=0.06, steps=6, momentum=0.0, keep_best=False)
+    assert ((got - plain).abs() > 1e-6).float().mean() > 5e-3
+
+
+def test_mi_fgsm_weighs_images_alone() -> None:
+    images, masks = discs(3, seed=7)
+
+    def moved(slopes: list[float]) -> Tensor:
+        weights = torch.tensor(slopes).view(3, 1, 1, 1)
+        return mi_fgsm(lambda x: Bernoulli(weights * (x - 0.5)), images, masks, eps=0.1, objective="margin")
+
+    assert torch.equal(moved([1e-30, 1.0, 1e25]), moved([1.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("attack", "options", "words"),
+    [
+        (bim, {"steps": 0}, "steps must be at least 1, got 0"),
+        (mi_fgsm, {"steps": -1}, "steps must be at least 1, got -1"),
+        (mi_fgsm, {"momentum": -0.1}, "momentum must be finite and at least 0, got -0.1"),
+        (mi_fgsm, {"momentum": math.nan}, "momentum must be finite"),
+    ],
+)
+def test_bim_and_mi_fgsm_refuse(attack: Callable[..., Tensor], options: dict[str, float], words: str) -> None:
     images = torch.full((1, 1, 2, 2), 0.5)
-    with pytest.raises(AttackError, match="pass generator="):
-        r_fgsm(pixelwise(images), images, torch.ones_like(images), eps=0.1)
+    with pytest.raises(AttackError, match=words):
+        attack(pixelwise(images), images, torch.ones_like(images), eps=0.1, **options)

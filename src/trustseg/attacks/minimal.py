@@ -1,0 +1,209 @@
+"""The smallest budget that breaks each image, as a bracket: the largest one known to hold, the smallest known to break.
+
+An image is *broken* when its Dice is at most tau. A smaller tau asks for more harm, so for a larger budget.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.ascent import ascend
+from trustseg.attacks.guard import isolated
+from trustseg.attacks.objectives import Objective
+from trustseg.attacks.projections import Norm, NormName, find_norm
+from trustseg.attacks.search import Model, Search
+from trustseg.beliefs import Belief
+from trustseg.errors import AttackError
+
+__all__ = ["FALSE_ALARM", "LADDERS", "Bracket", "check_tau", "is_broken", "minimal_eps"]
+
+FALSE_ALARM: Final = 0.01
+"""Share of pixels predicted as foreground from which an image with an empty mask counts as broken."""
+
+LADDERS: Final[Mapping[str, tuple[float, ...]]] = {
+    "linf": (0.25 / 255, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255),
+    "l2": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0),
+}
+"""Budgets tried for each norm; those of L2 are meant for images of about 224 to 256 pixels a side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Where the smallest harmful budget of each image lies: in (eps_holds, eps_breaks].
+
+    Attributes:
+        eps_holds: (B,) largest budget at which no attack broke the image; no proof that none exists.
+        eps_breaks: (B,) smallest budget known to break it, a true upper bound; infinite where censored.
+        already_broken: (B,) bool, the clean image is broken; both budgets are 0.
+        censored: (B,) bool, not broken by the largest budget tried.
+        images: (B, C, H, W) images that are broken within ``eps_breaks``; the clean ones where censored.
+    """
+
+    eps_holds: Tensor
+    eps_breaks: Tensor
+    already_broken: Tensor
+    censored: Tensor
+    images: Tensor
+
+
+def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: float) -> Tensor:
+    """Return which predictions are too bad to be of use: Dice <= tau.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        progress: not used.
+        tau: Dice in [0, 1).
+
+    Returns:
+        (B,) bool. Where the mask is empty, Dice says nothing: broken when at least 1 % of the image is predicted as
+        foreground.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> half_found = Bernoulli(torch.tensor([[[[1.0, -1.0, -1.0, -1.0]]]]))
+        >>> is_broken(half_found, torch.tensor([[[[1.0, 1.0, 1.0, 0.0]]]]), tau=0.5)
+        tensor([True])
+    """
+    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
+    overlap = (predicted & reference).sum(dim=1)
+    found, pixels = predicted.sum(dim=1), reference.sum(dim=1)
+    return torch.where(pixels > 0, 2 * overlap / (found + pixels) <= tau, found / predicted.shape[1] >= FALSE_ALARM)
+
+
+def check_tau(tau: float) -> None:
+    """Raise unless ``tau`` is a Dice that an image can fall to.
+
+    Raises:
+        AttackError: if ``tau`` is outside [0, 1).
+    """
+    if not 0 <= tau < 1:
+        raise AttackError(f"tau must be a Dice in [0, 1), got {tau}; the usual values are 0.5 and 0.8")
+
+
+def minimal_eps(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    tau: float = 0.5,
+    ladder: Sequence[float] | None = None,
+    halvings: int = 4,
+    steps: int = 20,
+    objectives: Sequence[str | Objective] = ("margin", "balanced_masked_cross_entropy", "soft_dice"),
+    norm: NormName = "linf",
+    generator: torch.Generator | None = None,
+) -> Bracket:
+    """Return between which budgets each image breaks, by walking up a ladder and bisecting its last rung.
+
+    On each rung PGD follows one objective after the other from the most harmful image of the rung below; an image that
+    breaks leaves the ladder. Bisection then starts from the breaking image, projected onto the smaller ball. The width
+    of a bracket is the gap of the ladder it broke in, over 2^halvings. Costs at most
+    (len(ladder) + halvings) * len(objectives) * (steps + 2) passes an image, and mostly half of them.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
+        ladder: budgets to try, rising, > 0, in pixel units of [0, 1], measured in ``norm``; that of ``LADDERS`` if
+            left out.
+        halvings: bisections of the gap between the last rung that held and the first that broke, >= 0.
+        steps: steps of PGD an objective, >= 1.
+        objectives: what to increase, names in ``OBJECTIVES`` or functions, at least one; for a Beta model add
+            ``"evidence_margin"``, whose gradient does not fade with evidence.
+        norm: geometry of the budgets.
+        generator: not used; the search starts from the clean images and draws nothing.
+
+    Returns:
+        A bracket an image; its images are detached, within ``eps_breaks`` of ``images`` and within [0, 1].
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no norm or objective has that name.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> def model(images): return Bernoulli(images - 0.5)  # infected where brighter than 0.5
+        >>> images = torch.full((1, 1, 1, 1), 0.5 + 0.625 / 255)
+        >>> bracket = minimal_eps(model, images, torch.ones(1, 1, 1, 1), halvings=1)
+        >>> 255 * bracket.eps_holds, 255 * bracket.eps_breaks  # breaks between 0.5 and 0.75 grey levels
+        (tensor([0.5000]), tensor([0.7500]))
+
+    Reference:
+        Our own. PGD: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
+        arXiv:1706.06083, section 2.1.
+    """
+    geometry, broken_at_tau = find_norm(norm), partial(is_broken, tau=tau)
+    ladder = LADDERS[norm] if ladder is None else ladder
+    check_tau(tau)
+    _check_options(ladder, halvings, steps, objectives)
+    press = partial(_press, model, objectives=objectives, norm=geometry, steps=steps, broken_at_tau=broken_at_tau)
+    with isolated(model):
+        search = Search(model, images, masks, eps=0.0, objective=objectives[0], keep_best=False)
+        _, already_broken = search.gradient_and_value(search.images, progress=0.0, track=broken_at_tau)
+        clean, masks = search.result(search.images), search.masks
+        points = clean.clone()  # the most harmful image so far; once broken, the breaking one
+        holds = clean.new_zeros(len(clean))
+        breaks = torch.where(already_broken, 0.0, torch.full_like(holds, torch.inf))
+        for eps in ladder:
+            rows = breaks.isinf().nonzero().squeeze(1)
+            points[rows], broken = press(clean[rows], masks[rows], points[rows], holds.new_full(rows.shape, eps))
+            holds[rows[~broken]], breaks[rows[broken]] = eps, eps
+        censored = breaks.isinf()
+        rows = (~censored & ~already_broken).nonzero().squeeze(1)
+        for _ in range(halvings):
+            middle = (holds[rows] + breaks[rows]) / 2
+            nearer, broken = press(clean[rows], masks[rows], points[rows], middle)
+            points[rows[broken]] = nearer[broken]
+            holds[rows[~broken]], breaks[rows[broken]] = middle[~broken], middle[broken]
+        points[censored] = clean[censored]
+        return Bracket(holds, breaks, already_broken, censored, points)
+
+
+def _press(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    points: Tensor,
+    eps: Tensor,
+    *,
+    objectives: Sequence[str | Objective],
+    norm: Norm,
+    steps: int,
+    broken_at_tau: Objective,
+) -> tuple[Tensor, Tensor]:
+    """Return the most harmful images within eps (B,), reached by PGD from ``points``, and which of them are broken."""
+    points = norm.project(points, images, eps.view(-1, 1, 1, 1))
+    broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for objective in objectives:
+        rows = (~broken).nonzero().squeeze(1)
+        if not len(rows):
+            break
+        search = Search(model, images[rows], masks[rows], eps=eps[rows], objective=objective, keep_best=True)
+        points[rows] = search.result(
+            ascend(search, points[rows], norm, step_size=2.5 * search.radius / steps, steps=steps)
+        )
+        with torch.no_grad():
+            broken[rows] = broken_at_tau(search.belief(points[rows]), search.masks, 1.0)
+    return points, broken
+
+
+def _check_options(ladder: Sequence[float], halvings: int, steps: int, objectives: Sequence[str | Objective]) -> None:
+    """Raise unless the options are in range."""
+    if not ladder or not all(low < high < math.inf for low, high in pairwise([0.0, *ladder])):
+        raise AttackError(
+            f"ladder must hold rising finite budgets above 0, got {tuple(ladder)}; "
+            "sort it and give it in pixel units of [0, 1], such as (1/255, 2/255, 4/255)"
+        )
+    if halvings < 0 or steps < 1:
+        raise AttackError(f"halvings must be at least 0 and steps at least 1, got {halvings} and {steps}; use 4 and 20")
+    if isinstance(objectives, str) or not objectives:
+        raise AttackError(f"objectives must be a sequence of at least one, got {objectives!r}; use ('margin',) for one")

@@ -1,0 +1,243 @@
+"""The nearest broken image, after DeepFool and Carlini and Wagner: cross-checks of ``minimal_eps``, mostly weaker.
+
+Both shorten a distance where ``minimal_eps`` shrinks a ball; what they find is an upper bound too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.guard import isolated
+from trustseg.attacks.minimal import check_tau, is_broken
+from trustseg.attacks.projections import NormName, find_norm
+from trustseg.attacks.search import Model, Search
+from trustseg.beliefs import Belief
+from trustseg.errors import AttackError
+
+__all__ = ["Nearest", "carlini_wagner_like", "deepfool_like"]
+
+_ORDER: Final[Mapping[str, float]] = {"linf": torch.inf, "l2": 2}
+_DUAL_ORDER: Final[Mapping[str, float]] = {"linf": 1, "l2": 2}
+_LARGEST_STEP: Final[Mapping[str, float]] = {"linf": 0.5 / 255, "l2": 0.25}
+_INSIDE: Final = 1 - 1e-6  # keeps black and white pixels off the ends of tanh, where the gradient is 0
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The nearest broken image found for each image.
+
+    Attributes:
+        distance: (B,) from the clean image in the norm asked for, pixel units; 0 where already broken, infinite where
+            censored.
+        already_broken: (B,) bool, the clean image is broken.
+        censored: (B,) bool, no broken image was found.
+        images: (B, C, H, W) broken images; the clean ones where censored.
+    """
+
+    distance: Tensor
+    already_broken: Tensor
+    censored: Tensor
+    images: Tensor
+
+
+def deepfool_like(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    tau: float = 0.5,
+    norm: NormName = "l2",
+    steps: int = 50,
+    largest_step: float | None = None,
+    halvings: int = 10,
+    generator: torch.Generator | None = None,
+) -> Nearest:
+    """Return images moved across the linearised boundary, step by step, then drawn back along the way they came.
+
+    With f the mean margin of the pixels that are still right and g its gradient, a step goes against g, by
+    min(largest_step, 1.02 (f + 1e-4) / |g|*), |.|* the dual norm. An image stops when it breaks; bisection of the
+    segment to the clean image follows. Costs at most ``steps`` backward and ``steps`` + ``halvings`` forward passes.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
+        norm: geometry of the steps and of the distance.
+        steps: >= 1.
+        largest_step: length in pixel units, > 0; 0.5/255 (linf) or 0.25 (l2) if left out. Without a cap the step
+            overshoots by far, for the mean margin is anything but linear.
+        halvings: bisections of the segment, >= 0.
+        generator: not used; nothing is drawn.
+
+    Returns:
+        The nearest broken image found for each image; detached, within [0, 1].
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no norm has that name.
+
+    Reference:
+        After Moosavi-Dezfooli et al., "DeepFool", CVPR 2016, arXiv:1511.04599, algorithm 1 and section 3.1. Deviations:
+        the mean margin over pixels for the margin between classes, the cap, and the bisection.
+    """
+    geometry = find_norm(norm)
+    largest_step = _LARGEST_STEP[norm] if largest_step is None else largest_step
+    _check_options(tau, steps=steps, halvings=halvings, positive={"largest_step": largest_step})
+    with isolated(model):
+        search = Search(model, images, masks, eps=0.0, objective=_minus_right_margin, keep_best=False)
+        candidates, broken = search.images, _broken(search, search.images, tau)
+        already_broken = broken
+        for _ in range(steps):
+            gradient, value = search.gradient_and_value(candidates, progress=0.0, track=_minus_right_margin)
+            slope = _length(gradient, _DUAL_ORDER[norm]).clamp_min(torch.finfo(gradient.dtype).tiny)
+            length = (1.02 * (1e-4 - value) / slope).clamp_max(largest_step).view(-1, 1, 1, 1)
+            moved = (candidates + length * geometry.direction(gradient)).clamp(0, 1)
+            candidates = torch.where(broken.view(-1, 1, 1, 1), candidates, moved)
+            broken = broken | _broken(search, candidates, tau)
+            if broken.all():
+                break
+        candidates = _drawn_back(search, search.result(candidates), tau, halvings)
+        return _nearest(search, candidates, broken, already_broken, norm)
+
+
+def carlini_wagner_like(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    tau: float = 0.5,
+    norm: NormName = "l2",
+    steps: int = 60,
+    searches: int = 5,
+    weight: float = 1.0,
+    confidence: float = 1.0,
+    learning_rate: float = 0.003,
+    generator: torch.Generator | None = None,
+) -> Nearest:
+    """Return the nearest broken images met while Adam trades distance against margin, over several weights.
+
+    With x' = (tanh w + 1)/2 always in the box, it minimises D(x' - x) + c mean(relu(m + confidence)) over w. D is the
+    squared L2 length, or for L-infinity sum(relu(|x' - x| - t)), t = 0.9 times the smallest distance so far. Per image,
+    c grows tenfold until a search succeeds, then it is bisected. Costs ``searches`` * ``steps`` passes.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
+        norm: geometry of the distance.
+        steps: steps of Adam a search, >= 1.
+        searches: values of c tried, >= 1.
+        weight: first value of c, > 0.
+        confidence: margin in log-odds beyond which a lost pixel counts no more, > 0.
+        learning_rate: of Adam, > 0.
+        generator: not used; nothing is drawn.
+
+    Returns:
+        The nearest broken image found for each image; detached, within [0, 1].
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no norm has that name.
+
+    Reference:
+        After Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017,
+        arXiv:1608.04644, section VI-A (L2) and VI-C (L-infinity). Deviations: the margin of every pixel counts, and the
+        bound t of L-infinity shrinks inside a search and not between searches.
+    """
+    find_norm(norm)
+    positive = {"weight": weight, "confidence": confidence, "learning_rate": learning_rate}
+    _check_options(tau, steps=min(steps, searches), halvings=0, positive=positive)
+    objective, broken_at_tau = partial(_minus_excess, confidence=confidence), partial(is_broken, tau=tau)
+    with isolated(model):
+        search = Search(model, images, masks, eps=0.0, objective=objective, keep_best=False)
+        clean, nearest, already_broken = search.images, search.images, _broken(search, search.images, tau)
+        distance = torch.where(already_broken, 0.0, clean.new_full((len(clean),), torch.inf))
+        trade, failed = clean.new_full((len(clean),), weight), clean.new_zeros(len(clean))
+        succeeded = torch.full_like(trade, torch.inf)
+        for _ in range(searches):
+            latent = torch.atanh((2 * clean - 1) * _INSIDE)
+            optimiser = torch.optim.Adam([latent], lr=learning_rate)
+            success = already_broken
+            for _ in range(steps):
+                candidates = (torch.tanh(latent) + 1) / 2
+                gradient, broken = search.gradient_and_value(candidates, progress=0.0, track=broken_at_tau)
+                length = _length(candidates - clean, _ORDER[norm])
+                nearer = broken & (length < distance)
+                nearest = torch.where(nearer.view(-1, 1, 1, 1), candidates, nearest)
+                distance, success = torch.where(nearer, length, distance), success | broken
+                pull = _pull(candidates - clean, 0.9 * distance.view(-1, 1, 1, 1), norm)
+                slope = 2 * candidates * (1 - candidates)  # of tanh
+                latent.grad = slope * (pull - trade.view(-1, 1, 1, 1) * gradient)
+                optimiser.step()
+            failed, succeeded = torch.where(success, failed, trade), torch.where(success, trade, succeeded)
+            trade = torch.where(succeeded.isinf(), 10 * trade, (failed + succeeded) / 2)
+        return _nearest(search, search.result(nearest), distance.isfinite(), already_broken, norm)
+
+
+def _minus_right_margin(belief: Belief, masks: Tensor, progress: float) -> Tensor:
+    """Return minus the mean margin of the pixels that are still right, (B,) <= 0."""
+    margin = ((2 * masks - 1) * belief.log_odds).flatten(1)
+    right = margin.detach() > 0
+    return -torch.where(right, margin, 0.0).sum(dim=1) / right.sum(dim=1).clamp_min(1)
+
+
+def _minus_excess(belief: Belief, masks: Tensor, progress: float, *, confidence: float) -> Tensor:
+    """Return minus the mean of relu(m + confidence), (B,) <= 0."""
+    return -torch.relu((2 * masks - 1) * belief.log_odds + confidence).flatten(1).mean(dim=1)
+
+
+def _broken(search: Search, candidates: Tensor, tau: float) -> Tensor:
+    with torch.no_grad():
+        return is_broken(search.belief(candidates), search.masks, tau=tau)
+
+
+def _length(vectors: Tensor, order: float) -> Tensor:
+    """Return the length (B,) of each image, summed in float64."""
+    length: Tensor = torch.linalg.vector_norm(vectors, ord=order, dim=(1, 2, 3), dtype=torch.float64)
+    return length.to(vectors.dtype)
+
+
+def _pull(difference: Tensor, bound: Tensor, norm: NormName) -> Tensor:
+    """Return the gradient of what Carlini and Wagner pay for the distance, (B, C, H, W)."""
+    return 2 * difference if norm == "l2" else difference.sign() * (difference.abs() > bound)
+
+
+def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Tensor:
+    """Return the images as near to the clean ones on the segment between them as bisection finds them broken."""
+    holds = images.new_zeros(len(images), 1, 1, 1)
+    breaks, nearest = torch.ones_like(holds), images
+    for _ in range(halvings):
+        middle = (holds + breaks) / 2
+        candidates = torch.lerp(search.images, images, middle)
+        broken = _broken(search, candidates, tau).view(-1, 1, 1, 1)
+        holds, breaks = torch.where(broken, holds, middle), torch.where(broken, middle, breaks)
+        nearest = torch.where(broken, candidates, nearest)
+    return nearest
+
+
+def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: NormName) -> Nearest:
+    """Return the record of what was found."""
+    images = torch.where((broken & ~already_broken).view(-1, 1, 1, 1), images, search.images)
+    distance = torch.where(broken, _length(images - search.images, _ORDER[norm]), torch.inf)
+    return Nearest(distance=distance, already_broken=already_broken, censored=~broken, images=images)
+
+
+def _check_options(tau: float, *, steps: int, halvings: int, positive: Mapping[str, float]) -> None:
+    """Raise unless the options are in range."""
+    check_tau(tau)
+    if steps < 1 or halvings < 0:
+        raise AttackError(
+            f"steps and searches must be at least 1 and halvings at least 0, got {steps} and {halvings}; "
+            "leave them out for the defaults"
+        )
+    for name, value in positive.items():
+        if not 0 < value < torch.inf:
+            raise AttackError(f"{name} must be finite and above 0, got {value}; leave it out for the default")

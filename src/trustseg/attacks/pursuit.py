@@ -1,0 +1,110 @@
+"""A search for the best admissible image, where "best" is about the model's uncertainty and not about harm."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.projections import LINF
+from trustseg.attacks.search import Model, Search
+from trustseg.beliefs import Belief
+from trustseg.errors import AttackError, ShapeError
+
+__all__ = ["Aim", "Pursuit", "Score"]
+
+Score = Callable[[Belief], Tensor]  # a belief to the uncertainty of each image (B,), higher = less sure
+Aim = Callable[[Belief, Tensor, Tensor], Tensor]  # belief, masks and scores (B,) to a value (B,)
+
+
+class Pursuit:
+    """One attack on the score of one batch, within an L-infinity ball, to be used inside ``isolated(model)``.
+
+    Args:
+        model: any callable from images to a belief.
+        images: (B, C, H, W) float32 in [0, 1]; copied.
+        masks: reference masks (B, 1, H, W), each value 0 or 1; copied.
+        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        score: the uncertainty of each image, differentiable.
+        steps: steps of a run, >= 1.
+
+    Attributes:
+        masks: the masks on the device and in the type of the images.
+        belief: what the model last said; after construction, about the clean images.
+        scores: (B,), its scores.
+
+    Raises:
+        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, ``steps`` below 1, or the model or ``score`` has
+            no gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+    """
+
+    belief: Belief
+    scores: Tensor
+
+    def __init__(
+        self, model: Model, images: Tensor, masks: Tensor, *, eps: float | Tensor, score: Score, steps: int
+    ) -> None:
+        if steps < 1:
+            raise AttackError(f"steps must be at least 1, got {steps}; leave it out for the default")
+        self._score = score
+        self._steps = steps
+        self._aim: Aim = _the_score_itself
+        self._search = Search(model, images, masks, eps=eps, objective=self._objective, keep_best=False)
+        self._search.gradient(self._search.images, progress=0.0)
+        self.masks = self._search.masks
+        self._best = self._search.images
+        self._worth = torch.full_like(self.scores, -torch.inf)
+
+    def run(self, aim: Aim, worth: Aim, *, stride: float) -> None:
+        """Climb ``aim`` from the clean images; keep per image the iterate of largest ``worth``, the earlier of equals.
+
+        Args:
+            aim: what the gradient follows.
+            worth: what is kept; -inf where an image is not admissible. The same in every run of one pursuit.
+            stride: length of a step in units of eps.
+        """
+        self._aim = aim
+        images, radius = self._search.images, self._search.radius
+        candidates = images
+        for step in range(self._steps):
+            gradient = self._search.gradient(candidates, progress=step / self._steps)
+            self._keep(candidates, worth)
+            candidates = LINF.project(candidates + stride * radius * LINF.direction(gradient), images, radius)
+        self._search.value(candidates, progress=(self._steps - 1) / self._steps)
+        self._keep(candidates, worth)
+
+    def result(self) -> Tensor:
+        """Return the images kept.
+
+        Raises:
+            AttackError: if an aim, a score or a gradient was not finite on the way.
+        """
+        return self._search.result(self._best)
+
+    def _objective(self, belief: Belief, masks: Tensor, progress: float) -> Tensor:
+        """Return the aim, remembering belief and scores for the judgement that follows."""
+        scores = self._score(belief)
+        if scores.shape != (len(masks),):
+            raise ShapeError(
+                f"the score returned shape {tuple(scores.shape)}, expected {(len(masks),)}, one value an image; "
+                "aggregate the map, for example with AGGREGATIONS['mean']"
+            )
+        if belief.log_odds.requires_grad and not scores.requires_grad:
+            raise AttackError(
+                "got a score without a gradient, expected one that can be differentiated; "
+                "attack a mean in place of a count, for example AGGREGATIONS['mean']"
+            )
+        self.belief, self.scores = belief, scores
+        return self._aim(belief, masks, scores)
+
+    @torch.no_grad()
+    def _keep(self, candidates: Tensor, worth: Aim) -> None:
+        """Keep each candidate, which the model has just seen, that is worth more than the best before it."""
+        values = worth(self.belief, self.masks, self.scores)
+        better = values > self._worth
+        self._best = torch.where(better.view(-1, 1, 1, 1), candidates, self._best)
+        self._worth = torch.where(better, values, self._worth)
+
+
+def _the_score_itself(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+    return scores

@@ -1,0 +1,296 @@
+"""Attacks on what a model says about itself: look sure, look unsure, confuse the ranking, be wrong and stay unnoticed.
+
+``score`` is the deployed measure and aggregation, belief to (B,), called exactly as in deployment, for example
+``lambda belief: AGGREGATIONS["mean"](belief.uncertainty("entropy"), belief.probability)``. All attacks are L-infinity.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.guard import isolated
+from trustseg.attacks.objectives import cross_entropy, soft_dice
+from trustseg.attacks.pursuit import Pursuit, Score
+from trustseg.attacks.search import Model, harm
+from trustseg.beliefs import Belief
+from trustseg.errors import AttackError
+
+__all__ = ["KEPT_IOU", "UNCERTAINTY_ATTACKS", "deferral_aware", "overconfidence", "rank_swap", "underconfidence"]
+
+KEPT_IOU: Final = 0.98
+"""IoU with the clean prediction from which a mask counts as kept."""
+
+
+def overconfidence(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    score: Score,
+    steps: int = 60,
+    keep_mask: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return images on which the model looks surer than it is; with ``keep_mask`` its decisions stay.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1; checked, otherwise not used.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        score: the uncertainty to lower, belief to (B,).
+        steps: steps of eps/10, >= 1; each costs a backward pass.
+        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
+        generator: not used; the search starts from the clean images and draws nothing.
+
+    Returns:
+        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate of
+        lowest score; the clean image is one of them.
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> def model(images): return Bernoulli(images - 0.45)  # infected where brighter than 0.45, surer the brighter
+        >>> def score(belief): return belief.entropy().mean(dim=(1, 2, 3))
+        >>> overconfidence(model, torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1), eps=0.1, score=score)
+        tensor([[[[0.6000]]]])
+
+    Reference:
+        After Ledda et al., "Adversarial Attacks Against Uncertainty Quantification", arXiv:2309.10586. Deviations: the
+        score in use is attacked, not a surrogate; the constraint on the mask is ours (see ``rank_swap``).
+    """
+    return _shift(model, images, masks, _fall, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
+
+
+def underconfidence(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    score: Score,
+    steps: int = 60,
+    keep_mask: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return images on which the model looks less sure than it is, so that reviewers drown in good cases.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1; checked, otherwise not used.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        score: the uncertainty to raise, belief to (B,).
+        steps: steps of eps/10, >= 1; each costs a backward pass.
+        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
+        generator: not used; the search starts from the clean images and draws nothing.
+
+    Returns:
+        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate of
+        highest score; the clean image is one of them.
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+
+    Reference:
+        As ``overconfidence``, the other way.
+    """
+    return _shift(model, images, masks, _rise, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
+
+
+def rank_swap(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    score: Score,
+    median_dice: float | None = None,
+    steps: int = 60,
+    keep_mask: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return images on which good predictions look unsure and bad ones sure, while the masks stay as they are.
+
+    Accuracy and mean uncertainty hardly move, but uncertainty no longer finds the errors. The attacker knows the
+    reference masks.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        score: the uncertainty to swap, belief to (B,).
+        median_dice: clean Dice from which a prediction is a good one; the median of these images if left out, so give
+            that of the whole set when attacking batch by batch. For an empty mask, one minus the share of pixels
+            predicted as foreground stands for the Dice.
+        steps: steps of eps/10, >= 1; each costs a backward pass.
+        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
+        generator: not used; the search starts from the clean images and draws nothing.
+
+    Returns:
+        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate
+        that moves the score furthest in its direction; the clean image is one of them.
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+
+    Reference:
+        Galil and El-Yaniv, "Disrupting Deep Uncertainty Estimation Without Harming Accuracy", NeurIPS 2021,
+        arXiv:2110.13741, algorithm 1, lifted from classified images to segmented ones. Deviations: "correct" becomes a
+        Dice of at least the median, and the mask is kept by a penalty, since halving eps until nothing flips leaves
+        nothing to move.
+    """
+
+    def side(clean: Belief, masks: Tensor) -> Tensor:
+        quality = 1 - harm(clean, masks)
+        middle = quality.median() if median_dice is None else median_dice
+        return torch.where(quality >= middle, 1.0, -1.0)
+
+    return _shift(model, images, masks, side, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
+
+
+def deferral_aware(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    score: Score,
+    threshold: float,
+    weights: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
+    slack: float = 0.02,
+    steps: int = 20,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return images on which the prediction is as bad as possible while the case is not deferred: wrong and sure.
+
+    It maximises soft Dice loss - w relu((u - threshold) / |threshold| + slack) for each weight w in turn, with
+    cross-entropy for an empty mask, and keeps the most harmful iterate with u < threshold.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        score: the uncertainty by which cases are deferred, belief to (B,).
+        threshold: a case with a score of at least this is deferred; fixed beforehand on clean images.
+        weights: what an excess of uncertainty costs, in threshold units, > 0, at least one.
+        slack: how far below the threshold the search aims, >= 0, as a share of it.
+        steps: steps of 2.5 eps / steps a weight, >= 1; each costs a backward pass.
+        generator: not used; the search starts from the clean images and draws nothing.
+
+    Returns:
+        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the most harmful iterate
+        that is not deferred; the clean image where there is none, or none does more harm.
+
+    Raises:
+        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+
+    Reference:
+        Our own; an adaptive attack in the sense of Tramer et al., "On Adaptive Attacks to Adversarial Example
+        Defenses", NeurIPS 2020, arXiv:2002.08347.
+    """
+    if not weights or not all(0 < weight < math.inf for weight in weights):
+        raise AttackError(f"weights must be finite and above 0, at least one, got {tuple(weights)}; use (0.1, 1)")
+    if not math.isfinite(threshold) or not 0 <= slack < math.inf:
+        raise AttackError(
+            f"threshold must be finite and slack finite and at least 0, got {threshold} and {slack}; "
+            "take the threshold from a deferral policy fitted on clean images"
+        )
+    unit = max(abs(threshold), 1e-6)  # so that the weights fit measures of any size, variances too
+
+    def aim(belief: Belief, masks: Tensor, scores: Tensor, *, weight: float) -> Tensor:
+        empty = masks.flatten(1).sum(dim=1) == 0
+        loss = torch.where(empty, cross_entropy(belief, masks), soft_dice(belief, masks))
+        return loss - weight * torch.relu((scores - threshold) / unit + slack)
+
+    def worth(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+        return torch.where(scores < threshold, harm(belief, masks), 0.0)
+
+    with isolated(model):
+        pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
+        for weight in weights:
+            pursuit.run(partial(aim, weight=weight), worth, stride=2.5 / steps)
+        return pursuit.result()
+
+
+UNCERTAINTY_ATTACKS: Final[Mapping[str, Callable[..., Tensor]]] = {
+    "overconfidence": overconfidence,
+    "underconfidence": underconfidence,
+    "rank_swap": rank_swap,
+    "deferral_aware": deferral_aware,
+}
+"""Attacks (model, images, masks, *, eps, score) -> images; ``deferral_aware`` asks for a ``threshold`` besides."""
+
+
+def _shift(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    side: Callable[[Belief, Tensor], Tensor],
+    *,
+    eps: float | Tensor,
+    score: Score,
+    steps: int,
+    keep_mask: bool,
+) -> Tensor:
+    """Return images whose score moved to its ``side``, +1 or -1 (B,) from the clean belief and the masks.
+
+    The change is relative to the clean score, so that the penalty weighs alike whatever the unit of the measure.
+    """
+    with isolated(model):
+        pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
+        clean, start = pursuit.belief.log_odds.detach(), pursuit.scores.detach()
+        unit = side(pursuit.belief, pursuit.masks).to(start) / start.abs().clamp_min(1e-6)
+        price = torch.ones_like(start)
+
+        def aim(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+            nonlocal price
+            gain = unit * (scores - start)
+            if not keep_mask:
+                return gain
+            penalty = price * _slip(belief.log_odds, clean)
+            kept = _iou(belief.log_odds, clean) >= KEPT_IOU
+            price = torch.where(kept, price / 1.2, price * 1.5).clamp(0.01, 1e4)
+            return gain - penalty
+
+        def worth(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+            gain = unit * (scores - start)
+            return torch.where(_iou(belief.log_odds, clean) >= KEPT_IOU, gain, -torch.inf) if keep_mask else gain
+
+        pursuit.run(aim, worth, stride=0.1)
+        return pursuit.result()
+
+
+def _rise(clean: Belief, masks: Tensor) -> Tensor:
+    return torch.ones(len(masks))
+
+
+def _fall(clean: Belief, masks: Tensor) -> Tensor:
+    return -torch.ones(len(masks))
+
+
+def _slip(log_odds: Tensor, clean: Tensor) -> Tensor:
+    """Return how far decisions are from safely those of the clean image (B,), per clean foreground pixel."""
+    decided = clean > 0
+    short = torch.relu(0.2 - torch.where(decided, log_odds, -log_odds))
+    return short.flatten(1).sum(dim=1) / decided.flatten(1).sum(dim=1).clamp_min(1)
+
+
+def _iou(log_odds: Tensor, clean: Tensor) -> Tensor:
+    """Return the IoU (B,) of two predictions; 1 where both are empty."""
+    first, second = (log_odds > 0).flatten(1), (clean > 0).flatten(1)
+    union = (first | second).sum(dim=1)
+    return torch.where(union > 0, (first & second).sum(dim=1) / union.clamp_min(1), 1.0)

@@ -1,0 +1,251 @@
+"""The worst case of each image over several attacks: what a robustness number should rest on.
+
+One attack that fails is no evidence of robustness; of several different ones, each image is judged by the one that
+harmed it most, not by the one that harmed the average image most.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks.auto_pgd import apgd, find_judge, staged
+from trustseg.attacks.black_box import square, transfer
+from trustseg.attacks.guard import isolated
+from trustseg.attacks.objectives import Objective, find_objective
+from trustseg.attacks.presets import Member, Preset, members_of
+from trustseg.attacks.projections import LINF
+from trustseg.attacks.search import Model, Search, harm
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.errors import AttackError, ShapeError
+
+__all__ = ["Strongest", "ensemble", "strongest"]
+
+Report = Callable[[int, int], None]  # members done, members in all
+
+LARGEST_MEAN_ODDS: Final = 32.0
+"""Largest mean |log-odds| of a clean image that members meet; beyond it, losses hardly see a pixel that is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strongest:
+    """The most harmful version of each image, and where it comes from.
+
+    Attributes:
+        images: (B, C, H, W) float32, detached, within eps and [0, 1].
+        harm: (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground.
+        winner: one name an image: of the first member that reached this harm, ``"candidate"`` or ``"clean"``.
+        passes: (B,) int64, backward passes spent on the image.
+    """
+
+    images: Tensor
+    harm: Tensor
+    winner: tuple[str, ...]
+    passes: Tensor
+
+
+def ensemble(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    preset: Preset = "quick",
+    surrogates: Sequence[Model] = (),
+    candidates: Sequence[Tensor] = (),
+    generator: torch.Generator | None = None,
+    report: Report | None = None,
+) -> Tensor:
+    """Return the images of ``strongest``: each in its most harmful version over several attacks.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        preset: ``"quick"`` (90 backward passes an image), ``"standard"`` (400; 700 for a Beta) or ``"thorough"``
+            (1200; 2100 for a Beta; 5000 forward passes; 100 more for each surrogate).
+        surrogates: other models for the same task, asked by ``"thorough"`` for images that fool them.
+        candidates: further versions of the images, each (B, C, H, W), such as those found with a smaller eps.
+        generator: source of random starts and squares; by default one seeded with 0.
+        report: called after every member with the number of members done and their total.
+
+    Returns:
+        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
+
+    Raises:
+        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, the model gives no finite gradient, or there are
+            surrogates that the preset does not ask.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no preset has that name.
+
+    Reference:
+        As ``strongest``.
+    """
+    return strongest(
+        model,
+        images,
+        masks,
+        eps=eps,
+        preset=preset,
+        surrogates=surrogates,
+        candidates=candidates,
+        generator=generator,
+        report=report,
+    ).images
+
+
+def strongest(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    preset: Preset = "quick",
+    surrogates: Sequence[Model] = (),
+    candidates: Sequence[Tensor] = (),
+    generator: torch.Generator | None = None,
+    report: Report | None = None,
+) -> Strongest:
+    """Return the most harmful version of each image over the members of a preset, and which member found it.
+
+    The clean image and the ``candidates`` compete too, so nothing that was tried does more harm than what is returned.
+    An image that cannot be harmed more (Dice 0; with an empty mask, infection everywhere) is spared further members.
+
+    Multiplying all log-odds by a constant changes no mask, yet blinds losses. Where the mean |log-odds| of a clean
+    image exceeds 32, its members see log-odds divided down to that mean, except those that need evidence.
+
+    Args:
+        model: any callable from images to a belief; it is run in eval mode and left as found.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        preset: which members, a name in ``PRESETS``.
+        surrogates: other models for the same task, asked by ``"thorough"`` for images that fool them.
+        candidates: further versions of the images, each (B, C, H, W), brought into ball and box first. Pass those found
+            with a smaller eps, and harm cannot fall as eps grows.
+        generator: source of random starts and squares; by default one seeded with 0.
+        report: called after every member with the number of members done and their total.
+
+    Returns:
+        Images, harm, winner and passes, one of each per image.
+
+    Raises:
+        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, the model gives no finite gradient, or there are
+            surrogates that the preset does not ask.
+        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        UnknownNameError: if no preset has that name.
+
+    Reference:
+        Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-Free
+        Attacks", ICML 2020, arXiv:2003.01690, section 5; Croce et al., arXiv:2306.12941, the attack SEA.
+        Deviations: losses for one logit and for evidence, log-odds divided down where they are too large, and the worst
+        case is that of each image by its Dice.
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    with isolated(model):
+        found = _Worst(model, images, masks, eps)
+        members = members_of(preset, evidential=found.evidential, surrogates=len(surrogates))
+        _check(members, surrogates, candidates, found.clean)
+        every = torch.arange(len(images), device=images.device)
+        for candidate in candidates:
+            within = LINF.project(candidate.detach().to(found.clean), found.clean, found.radius)
+            found.offer("candidate", every, within)
+        start = LINF.start(found.clean, found.radius, generator)  # of all images, so that none depends on who is left
+        unasked = iter(surrogates)
+        for done, member in enumerate(members, start=1):
+            rows = found.unbroken()
+            surrogate = next(unasked) if member.attack == "transfer" else None
+            if len(rows) > 0:
+                attacked = _attacked(member, model, found, rows, start, surrogate, generator)
+                found.offer(member.name, rows, attacked, passes=member.backward_passes)
+            if report is not None:
+                report(done, len(members))
+        return Strongest(found.images, found.harm, tuple(found.winner), found.passes)
+
+
+class _Worst:
+    """The most harmful version of each image so far, by harm alone; ties go to the earlier one.
+
+    To be used inside ``isolated(model)``.
+    """
+
+    def __init__(self, model: Model, images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
+        with torch.no_grad():
+            search = Search(model, images, masks, eps=eps, objective="margin", keep_best=False)
+            belief = search.belief(search.images)
+        self.clean, self.masks, self.radius = search.images, search.masks, search.radius
+        self.evidential = isinstance(belief, Beta)
+        odds = belief.log_odds.abs().mean(dim=(1, 2, 3), keepdim=True)
+        self.temperature = (odds / LARGEST_MEAN_ODDS).clamp_min(1)
+        self.images = self.clean.clone()
+        self.harm = harm(belief, self.masks)
+        self.winner = ["clean"] * len(images)
+        self.passes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        self._model = model
+
+    def unbroken(self) -> Tensor:
+        """Return the rows of the images that can still be harmed more."""
+        return (self.harm < 1).nonzero().flatten()
+
+    def offer(self, name: str, rows: Tensor, candidates: Tensor, *, passes: int = 0) -> None:
+        """Measure new versions of some images, which are not trusted to do harm, and keep those that do more."""
+        with torch.no_grad():
+            harms = harm(self._model(candidates), self.masks[rows])
+        better = harms > self.harm[rows]
+        self.images[rows[better]] = candidates[better]
+        self.harm[rows[better]] = harms[better]
+        self.passes[rows] += passes
+        for row in rows[better].tolist():
+            self.winner[row] = name
+
+
+def _attacked(
+    member: Member,
+    model: Model,
+    found: _Worst,
+    rows: Tensor,
+    start: Tensor,
+    surrogate: Model | None,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the images of these rows as a member attacks them."""
+    images, masks, eps = found.clean[rows], found.masks[rows], found.radius.flatten()[rows]
+    steps, objective, track = member.steps, find_objective(member.objective), find_judge(member.objective)
+    if member.attack == "transfer" and surrogate is not None:
+        attack = partial(staged, steps=steps)
+        return transfer(model, images, masks, eps=eps, surrogate=surrogate, attack=attack, objective=objective)
+    if not member.evidential:
+        objective, track = (_cooled(function, found.temperature[rows]) for function in (objective, track))
+    if member.attack == "staged":
+        return staged(model, images, masks, eps=eps, objective=objective, track=track, steps=steps)
+    if member.attack == "apgd":
+        return apgd(model, images, masks, eps=eps, objective=objective, track=track, steps=steps, start=start[rows])
+    return square(model, images, masks, eps=eps, objective=objective, steps=steps, generator=generator)
+
+
+def _cooled(objective: Objective, temperature: Tensor) -> Objective:
+    """Return the objective of log-odds divided by ``temperature``, (B, 1, 1, 1)."""
+
+    def cooled(belief: Belief, masks: Tensor, progress: float) -> Tensor:
+        return objective(Bernoulli(belief.log_odds / temperature), masks, progress)
+
+    return cooled
+
+
+def _check(members: Sequence[Member], surrogates: Sequence[Model], candidates: Sequence[Tensor], clean: Tensor) -> None:
+    """Raise unless surrogates and candidates fit."""
+    if surrogates and not any(member.attack == "transfer" for member in members):
+        raise AttackError(
+            f"got {len(surrogates)} surrogates, expected none, because this preset asks none; "
+            "leave them out, or choose preset='thorough'"
+        )
+    for candidate in candidates:
+        if candidate.shape != clean.shape:
+            raise ShapeError(
+                f"candidates must be shaped like the images, {tuple(clean.shape)}, got {tuple(candidate.shape)}; "
+                "pass further versions of the same images"
+            )

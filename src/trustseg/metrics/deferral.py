@@ -1,0 +1,64 @@
+"""What an attack achieves against a reader who only sees the cases that the model is unsure of."""
+
+import math
+
+from torch import Tensor
+
+from trustseg.errors import ShapeError
+
+
+def undetected_harm(
+    clean_dice: Tensor,
+    dice: Tensor,
+    scores: Tensor,
+    empty: Tensor,
+    false_positive_fraction: Tensor,
+    *,
+    threshold: float,
+    drop: float = 0.1,
+    false_alarm: float = 0.01,
+) -> Tensor:
+    """Return which attacked images are harmed while nobody is called to look: Dice falls by ``drop``, u < threshold.
+
+    Where the mask is empty, Dice says nothing: harm is a false-positive area of at least ``false_alarm`` of the image.
+
+    Args:
+        clean_dice: per-image Dice of the clean images (B,) in [0, 1]; not read where ``empty``.
+        dice: per-image Dice of the attacked images (B,) in [0, 1]; not read where ``empty``.
+        scores: uncertainty of the attacked images (B,), higher = less sure.
+        empty: (B,) bool, the reference mask has no foreground.
+        false_positive_fraction: share of pixels (B,) in [0, 1] wrongly predicted as foreground on the attacked images;
+            read only where ``empty``.
+        threshold: a case with a score of at least this is deferred to a reader; fixed beforehand on clean images.
+        drop: smallest fall of Dice that counts as harm, > 0.
+        false_alarm: smallest share of pixels that counts as harm, > 0.
+
+    Returns:
+        (B,) bool.
+
+    Raises:
+        ShapeError: if shapes differ, or a number that is needed is NaN.
+
+    Example:
+        >>> import torch
+        >>> clean_dice, dice = torch.tensor([0.9, 0.9, 0.9]), torch.tensor([0.5, 0.5, 0.85])
+        >>> scores, none = torch.tensor([0.1, 0.3, 0.1]), torch.zeros(3)
+        >>> undetected_harm(clean_dice, dice, scores, none.bool(), none, threshold=0.2)
+        tensor([ True, False, False])
+
+    Reference:
+        Our own; the counterpart of a silent failure, Jaeger et al., "A Call to Reflect on Evaluation Practices for
+        Failure Detection in Image Classification", ICLR 2023, arXiv:2211.15259.
+    """
+    shapes = [tuple(values.shape) for values in (clean_dice, dice, scores, empty, false_positive_fraction)]
+    if len(set(shapes)) > 1 or scores.ndim != 1:
+        raise ShapeError(f"all values must be (B,), one an image, got shapes {shapes}; take them from the same images")
+    fall = clean_dice - dice
+    needed = (scores.isnan(), fall.isnan() & ~empty, false_positive_fraction.isnan() & empty)
+    if math.isnan(threshold) or any(bool(missing.any()) for missing in needed):
+        raise ShapeError(
+            "a score, a Dice or a threshold is NaN, expected numbers; "
+            "mark images without foreground as empty, for their Dice is undefined"
+        )
+    harmed = (fall >= drop).where(~empty, false_positive_fraction >= false_alarm)
+    return harmed & (scores < threshold)

@@ -1,0 +1,273 @@
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from tests.attacks.victims import discs, seeded, trained
+from torch import Tensor
+
+from trustseg.attacks import (
+    OBJECTIVES,
+    PRESETS,
+    apgd,
+    backward_passes,
+    ensemble,
+    members_of,
+    square,
+    staged,
+    strongest,
+    transfer,
+)
+from trustseg.attacks.presets import Preset
+from trustseg.attacks.projections import LINF
+from trustseg.attacks.search import harm
+from trustseg.beliefs import Belief, Bernoulli
+from trustseg.errors import AttackError, ShapeError, TrustsegError, UnknownNameError
+
+EPS = 0.05
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the steps, a hundredth of those of Square."""
+    shares = {"square": 100}
+    presets = {
+        name: tuple(replace(member, steps=member.steps // shares.get(member.attack, 10)) for member in members)
+        for name, members in PRESETS.items()
+    }
+    monkeypatch.setattr("trustseg.attacks.presets.PRESETS", presets)
+
+
+def names(preset: str, *, evidential: bool, surrogates: int = 0) -> list[str]:
+    return [member.name for member in members_of(preset, evidential=evidential, surrogates=surrogates)]
+
+
+def test_members_and_budgets_are_those_published() -> None:
+    general = ["staged_balanced_masked_cross_entropy", "staged_margin", "staged_soft_dice"]
+    evidential = ["staged_digamma", "staged_masked_margin", "staged_evidence_margin"]
+    full = [*general, "apgd_soft_dice"]
+    assert names("quick", evidential=False) == names("quick", evidential=True) == general
+    assert names("standard", evidential=False) == full
+    assert names("standard", evidential=True) == [*full, *evidential]
+    assert names("thorough", evidential=False) == [*full, "square_soft_dice"]
+    transfers = ["transfer_soft_dice"] * 2
+    assert names("thorough", evidential=True, surrogates=2) == [*full, *evidential, *transfers, "square_soft_dice"]
+    assert [backward_passes(preset, evidential=False) for preset in PRESETS] == [90, 400, 1200]
+    assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [90, 700, 2100]
+    assert backward_passes("thorough", evidential=False, surrogates=2) == 1400
+    assert {member.objective for members in PRESETS.values() for member in members} <= set(OBJECTIVES)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("head", ["bernoulli", "beta"])
+@pytest.mark.parametrize("preset", ["quick", "standard", "thorough"])
+def test_never_does_less_harm_than_a_member(head: str, preset: Preset) -> None:
+    images, masks = discs(4, seed=7)
+    victim, surrogate = trained(head), trained("mixture")
+    surrogates = [surrogate] if preset == "thorough" else []
+    found = strongest(
+        victim,
+        images,
+        masks,
+        eps=EPS,
+        preset=preset,
+        surrogates=surrogates,
+        generator=seeded(4),
+    )
+    generator = seeded(4)
+    start = LINF.start(images, torch.full((4, 1, 1, 1), EPS), generator)
+    harms = {"clean": harm(victim(images), masks)}
+    for member in members_of(preset, evidential=head == "beta", surrogates=len(surrogates)):
+        attacks: dict[str, Callable[..., Tensor]] = {
+            "staged": partial(staged, steps=member.steps),
+            "apgd": partial(apgd, steps=member.steps, start=start),
+            "square": partial(square, steps=member.steps, generator=generator),
+            "transfer": partial(transfer, surrogate=surrogate, attack=partial(staged, steps=member.steps)),
+        }
+        moved = attacks[member.attack](victim, images, masks, eps=EPS, objective=member.objective)
+        harms[member.name] = harm(victim(moved), masks)
+    table = torch.stack(list(harms.values()))
+    assert torch.equal(found.harm, table.amax(dim=0))
+    assert found.winner == tuple(list(harms)[row] for row in table.argmax(dim=0))  # the first of equals
+    torch.testing.assert_close(harm(victim(found.images), masks), found.harm)
+    assert ((found.images - images).abs() <= EPS + 1e-6).all()
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+    assert (found.harm > harms["clean"]).all()
+
+
+@pytest.mark.usefixtures("short")
+def test_ensemble_returns_the_images_of_the_strongest() -> None:
+    images, masks = discs(3, seed=7)
+    victim = trained("beta")
+    for preset in ("quick", "standard", "thorough"):
+        got = ensemble(victim, images, masks, eps=EPS, preset=preset)
+        assert torch.equal(got, strongest(victim, images, masks, eps=EPS, preset=preset).images)
+        assert torch.equal(got, ensemble(victim, images, masks, eps=EPS, preset=preset, generator=seeded(0)))
+        assert got.dtype == torch.float32
+        assert not got.requires_grad
+
+
+@pytest.mark.parametrize("head", ["bernoulli", "beta"])
+@pytest.mark.parametrize("preset", ["quick", "standard"])
+def test_spends_what_it_says(head: str, preset: Preset) -> None:
+    images, masks = discs(2, seed=7)
+    victim, backwards = trained(head), 0
+
+    def model(images: Tensor) -> Belief:
+        nonlocal backwards
+        backwards += len(images) * images.requires_grad
+        return victim.belief(images)
+
+    found = strongest(model, images, masks, eps=0.02, preset=preset)
+    budget = backward_passes(preset, evidential=head == "beta")
+    assert found.passes.tolist() == [budget, budget]
+    assert backwards == 2 * budget
+
+
+def test_spares_an_image_that_cannot_be_harmed_more() -> None:
+    images, masks = discs(4, seed=7)
+    masks[3] = 0
+    victim = trained("bernoulli")
+    runs = [
+        strongest(victim, images, masks, eps=torch.tensor([EPS, 1.0, EPS, last]), preset="standard")
+        for last in (1.0, 0.0)
+    ]
+    assert runs[0].harm[[1, 3]].tolist() == [1, 1]
+    assert (runs[0].passes < 400).tolist() == [False, True, False, True]
+    assert runs[1].passes.tolist() == [400, runs[0].passes[1].item(), 400, 400]
+    for run in runs:
+        assert (run.harm[[0, 2]] < 1).all()
+    torch.testing.assert_close(runs[0].harm[:3], runs[1].harm[:3], rtol=0, atol=0.02)
+    assert ((runs[0].images - runs[1].images)[[0, 2]].abs() > 1e-6).float().mean() < 5e-3
+
+
+def test_stops_early_where_all_is_lost() -> None:
+    images, masks = discs(2, seed=7)
+    upside_down = (1 - masks).contiguous()
+    found = strongest(lambda x: Bernoulli(x - 2), images, upside_down, eps=EPS)
+    assert found.winner == ("clean", "clean")
+    assert found.passes.tolist() == [0, 0]
+    assert torch.equal(found.images, images)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_smaller_budget_is_a_candidate_in_a_larger_one() -> None:
+    images, masks = discs(6, seed=7)
+    victim = trained("beta")
+    carried: list[Tensor] = []
+    last = harm(victim(images), masks)
+    winners: set[str] = set()
+    for eps in (0.002, 0.0021, 0.01, 0.0101, 0.05, 0.2):
+        found = strongest(victim, images, masks, eps=eps, candidates=carried)
+        assert (found.harm >= last).all()
+        carried, last = [found.images], found.harm
+        winners |= set(found.winner)
+    assert "candidate" in winners
+
+
+def test_candidates_are_brought_into_ball_and_box() -> None:
+    images, masks = discs(2, seed=7)
+    victim = trained("beta")
+    far = [images + 5, images - 5, torch.where(masks > 0, -9.0, 9.0)]
+    found = strongest(victim, images, masks, eps=EPS, candidates=far)
+    assert ((found.images - images).abs() <= EPS + 1e-6).all()
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+
+
+def test_without_budget_gives_back_the_input() -> None:
+    images, masks = discs(3, seed=7)
+    found = strongest(trained("beta"), images, masks, eps=0.0)
+    assert torch.equal(found.images, images)
+    assert found.images.data_ptr() != images.data_ptr()
+    assert found.winner == ("clean",) * 3
+
+
+def test_one_budget_an_image() -> None:
+    images, masks = discs(3, seed=7)
+    victim = trained("bernoulli")
+    eps = torch.tensor([0.0, 0.02, 0.1])
+    found = strongest(victim, images, masks, eps=eps)
+    assert ((found.images - images).abs().amax(dim=(1, 2, 3)) <= eps + 1e-6).all()
+    for row in range(3):
+        alone = strongest(victim, images[[row]], masks[[row]], eps=eps[row].item())
+        torch.testing.assert_close(alone.harm[0], found.harm[row], rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 7, 3), (0, 1, 4, 4)])
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+@pytest.mark.usefixtures("short")
+def test_empty_and_full_masks_of_odd_shapes(shape: tuple[int, ...], fill: float) -> None:
+    images, masks = torch.rand(shape, generator=seeded(1)), torch.full(shape, fill)
+    victim = trained("beta")
+    for preset in ("quick", "standard", "thorough"):
+        found = strongest(victim, images, masks, eps=EPS, preset=preset)
+        assert found.images.shape == images.shape
+        assert (found.harm >= harm(victim(images), masks)).all()
+        assert len(found.winner) == len(images)
+
+
+@pytest.mark.parametrize("preset", ["quick", "standard"])
+def test_sharpened_logits_do_not_make_a_model_look_robust(preset: Preset) -> None:
+    images, masks = discs(5, seed=7)
+    plain, sharp = trained("bernoulli"), trained("bernoulli", scale=128.0)  # the same masks
+    odds = [model(images).log_odds.abs().mean(dim=(1, 2, 3)) for model in (plain, sharp)]
+    assert (odds[0] < 32).all()
+    assert (odds[1] > 32).all()
+    found = [strongest(model, images, masks, eps=EPS, preset=preset).harm for model in (plain, sharp)]
+    margin = staged(plain, images, masks, eps=EPS, objective="margin", steps=30 if preset == "quick" else 100)
+    for found_harm in found:
+        assert (found_harm >= harm(plain(margin), masks)).all()
+    assert found[1].mean() > found[0].mean() - 0.03
+    loss = staged(sharp, images, masks, eps=EPS, objective="soft_dice", steps=30)
+    assert harm(sharp(loss), masks).mean() < found[0].mean() - 0.03  # which a single loss does believe
+
+
+@pytest.mark.usefixtures("short")
+def test_leaves_everything_as_found_and_draws_only_from_its_generator() -> None:
+    images, masks = discs(2, seed=7)
+    clean, reference = images.clone(), masks.clone()
+    victim, surrogate = trained("beta").train(), trained("bernoulli").train()
+    weights = [value.clone() for model in (victim, surrogate) for value in model.state_dict().values()]
+    random = torch.get_rng_state()
+    attack = partial(strongest, victim, eps=EPS, preset="thorough", surrogates=[surrogate])
+    plain = attack(images, masks)
+    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+        with mode:
+            assert torch.equal(attack(images.clone(), masks.clone()).images, plain.images)
+    after = [value for model in (victim, surrogate) for value in model.state_dict().values()]
+    assert all(torch.equal(*pair) for pair in zip(weights, after, strict=True))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert victim.training
+    assert surrogate.training
+    assert torch.equal(images, clean)
+    assert torch.equal(masks, reference)
+    assert all(parameter.grad is None for parameter in victim.parameters())
+
+
+def test_reports_every_member() -> None:
+    images, masks = discs(1, seed=7)
+    told: list[tuple[int, int]] = []
+    ensemble(trained("beta"), images, masks, eps=EPS, report=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"preset": "slow"}, UnknownNameError, "unknown preset 'slow'"),
+        ({"surrogates": [Bernoulli]}, AttackError, "got 1 surrogates, expected none"),
+        ({"candidates": [torch.zeros(1, 1, 2, 2)]}, ShapeError, r"candidates must be shaped like the images"),
+        ({"eps": -0.1}, AttackError, "at least 0, got -0.1"),
+        ({"masks": None}, ShapeError, "reference masks"),
+        ({"model": lambda images: images}, AttackError, "expected a belief"),
+        ({"model": lambda images: Bernoulli(images.detach() - 0.5)}, AttackError, "without a gradient"),
+    ],
+)
+def test_refuses(options: dict[str, object], error: type[TrustsegError], words: str) -> None:
+    images = torch.full((1, 1, 3, 3), 0.8)
+    given = {"model": lambda x: Bernoulli(x - 0.5), "images": images, "masks": torch.ones_like(images), "eps": EPS}
+    with pytest.raises(error, match=words):
+        ensemble(**(given | options))  # type: ignore[arg-type]  # on purpose
