@@ -39,6 +39,7 @@ bench: setup ## measure speeds as ratios in one run
 
 docs: setup ## make the figures of the docs again
 	$(BIN)/python scripts/phantom_sheet.py
+	$(BIN)/python scripts/shift_sheet.py
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

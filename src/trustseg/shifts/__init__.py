@@ -1,0 +1,142 @@
+"""Shifts: images as another device, hospital or day would have given them, by name and severity 1 to 5.
+
+``SHIFTS`` change grey levels only, ``GEOMETRIC_SHIFTS`` move the mask along; ``shift`` takes a name of either. What a
+severity means is frozen in ``SHIFT_TABLE``. Random fields are drawn for the largest severity and reused, so the same
+seed gives a milder and a stronger version of the same change.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+from trustseg.errors import unknown_name
+from trustseg.shifts.blur import gaussian_blur, low_resolution, motion_blur
+from trustseg.shifts.codec import jpeg
+from trustseg.shifts.field import collimation, collimation_cover, vignette
+from trustseg.shifts.foreign import leads, leads_cover, text_markers, text_markers_cover
+from trustseg.shifts.geometry import rotation, translation
+from trustseg.shifts.noise import gaussian_noise, low_dose, speckle
+from trustseg.shifts.table import SHIFT_TABLE, SHIFT_TABLE_VERSION
+from trustseg.shifts.tone import brightness_down, brightness_up, contrast_down, contrast_up, gamma_down, gamma_up
+
+__all__ = [
+    "GEOMETRIC_SHIFTS",
+    "SHIFTS",
+    "SHIFT_TABLE",
+    "SHIFT_TABLE_VERSION",
+    "GeometricShift",
+    "Shift",
+    "covered_share",
+    "shift",
+]
+
+
+class Shift(Protocol):
+    """What evaluation calls to change grey levels."""
+
+    def __call__(self, images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+        """Return shifted images (B, C, H, W) in [0, 1]; same seed, same bits, and nothing is written to."""
+
+
+class GeometricShift(Protocol):
+    """What evaluation calls to move images."""
+
+    def __call__(
+        self, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return moved images (B, C, H, W) in [0, 1] and their masks (B, 1, H, W) in {0, 1}, moved the same way."""
+
+
+SHIFTS: Final[Mapping[str, Shift]] = {
+    "gaussian_noise": gaussian_noise,
+    "low_dose": low_dose,
+    "speckle": speckle,
+    "gaussian_blur": gaussian_blur,
+    "motion_blur": motion_blur,
+    "gamma_up": gamma_up,
+    "gamma_down": gamma_down,
+    "contrast_up": contrast_up,
+    "contrast_down": contrast_down,
+    "brightness_up": brightness_up,
+    "brightness_down": brightness_down,
+    "vignette": vignette,
+    "collimation": collimation,
+    "jpeg": jpeg,
+    "low_resolution": low_resolution,
+    "text_markers": text_markers,
+    "leads": leads,
+}
+
+GEOMETRIC_SHIFTS: Final[Mapping[str, GeometricShift]] = {
+    "rotation": rotation,
+    "translation": translation,
+}
+
+_COVERS: Final[Mapping[str, Shift]] = {
+    "collimation": collimation_cover,
+    "text_markers": text_markers_cover,
+    "leads": leads_cover,
+}
+
+
+def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return shifted images and the masks that belong to them.
+
+    Args:
+        name: a key of ``SHIFTS`` or ``GEOMETRIC_SHIFTS``.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: reference masks (B, 1, H, W) float32 in {0, 1}.
+        severity: 1 (barely visible) to 5 (severe, still readable).
+        generator: source of all random numbers; it is asked image by image, so that batches of any size draw the same.
+
+    Returns:
+        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W); the masks as given unless the shift is geometric.
+
+    Raises:
+        ConfigError: if ``severity`` is not 1 to 5.
+        ShapeError: if ``images`` is not float32 (B, C, H, W) or, where they move, ``masks`` do not fit.
+        UnknownNameError: if no shift has that name.
+
+    Example:
+        >>> images, masks = torch.full((1, 1, 2, 2), 0.5), torch.ones(1, 1, 2, 2)
+        >>> brighter, same = shift("brightness_up", images, masks, 3, torch.Generator())
+        >>> brighter[0, 0, 0], same is masks
+        (tensor([0.6300, 0.6300]), True)
+    """
+    if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
+        raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
+    with torch.autocast(images.device.type, enabled=False):  # half precision has fewer levels than an image
+        if name in GEOMETRIC_SHIFTS:
+            return GEOMETRIC_SHIFTS[name](images, masks, severity, generator)
+        return SHIFTS[name](images, severity, generator), masks
+
+
+def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Generator) -> Tensor:
+    """Return which share of each lesion a shift hides under something opaque.
+
+    Args:
+        name: a key of ``SHIFTS`` or ``GEOMETRIC_SHIFTS``.
+        masks: reference masks (B, 1, H, W) float32 in {0, 1}.
+        severity: 1 to 5.
+        generator: in the state in which the shift was given it.
+
+    Returns:
+        (B,) in [0, 1], the share of mask pixels that are covered by more than half; 0 for a shift that covers nothing,
+        NaN where the mask is empty.
+
+    Raises:
+        ConfigError: if ``severity`` is not 1 to 5.
+        ShapeError: if ``masks`` is not float32 (B, 1, H, W).
+        UnknownNameError: if no shift has that name.
+
+    Example:
+        >>> covered_share("leads", torch.zeros(1, 1, 8, 8), 5, torch.Generator())
+        tensor([nan])
+    """
+    if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
+        raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
+    lesion = masks > 0
+    cover = _COVERS[name](masks, severity, generator) if name in _COVERS else torch.zeros_like(masks)
+    return ((cover > 0.5) & lesion).sum(dim=(1, 2, 3)) / lesion.sum(dim=(1, 2, 3))

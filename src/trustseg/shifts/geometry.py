@@ -1,0 +1,103 @@
+"""Geometry: the patient lies otherwise, so image and mask move together."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from trustseg.errors import ShapeError
+from trustseg.shifts.table import SHIFT_TABLE, parameter, uniform
+
+__all__ = ["rotation", "translation"]
+
+
+def rotation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images and masks turned about their centre, to either side.
+
+    Args:
+        images: (B, C, H, W) float32 in [0, 1]; interpolated bilinearly, black where nothing was.
+        masks: (B, 1, H, W) float32 in {0, 1}; the nearest pixel is taken, background where nothing was.
+        severity: 1 to 5, by 3 to 15 degrees.
+        generator: source of the direction of each image.
+
+    Returns:
+        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
+
+    Raises:
+        ConfigError: if ``severity`` is not 1 to 5.
+        ShapeError: if ``images`` is not float32 (B, C, H, W) or ``masks`` does not fit.
+
+    Reference:
+        Our own severities.
+    """
+    degrees = parameter("rotation", images, severity)
+    _check(images, masks)
+    height, width = images.shape[-2:]
+    angle = math.radians(degrees) * torch.where(uniform(images, generator) < 0.5, -1, 1)
+    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # Sides are measured as 2, so a turn of a non-square image is not a rotation matrix.
+    rows = [cosine, -sine * height / width, zero, sine * width / height, cosine, zero]
+    return _moved(images, masks, torch.stack(rows, dim=1).view(-1, 2, 3))
+
+
+def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return images and masks moved in a random direction that does not push the lesion out of the image.
+
+    The direction is drawn; of the sixteen directions that divide the circle from there, the first is taken that keeps
+    98 % of the mask inside at severity 5, or else the one that keeps most.
+
+    Args:
+        images: (B, C, H, W) float32 in [0, 1]; interpolated bilinearly, black where nothing was.
+        masks: (B, 1, H, W) float32 in {0, 1}; the nearest pixel is taken, background where nothing was.
+        severity: 1 to 5, by 0.02 to 0.12 of the side.
+        generator: source of the direction of each image.
+
+    Returns:
+        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
+
+    Raises:
+        ConfigError: if ``severity`` is not 1 to 5.
+        ShapeError: if ``images`` is not float32 (B, C, H, W) or ``masks`` does not fit.
+
+    Reference:
+        Our own severities.
+    """
+    distance = parameter("translation", images, severity)
+    _check(images, masks)
+    turns = uniform(images, generator) + torch.arange(16, device=images.device)[:, None] / 16
+    angles = 2 * math.pi * turns
+    directions = 2 * torch.stack([angles.cos(), angles.sin()], dim=-1)  # (16, B, 2), sides are measured as 2
+    kept = torch.stack([_kept(masks, SHIFT_TABLE["translation"][-1] * each) for each in directions])
+    enough = kept >= 0.98
+    choice = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), kept.argmax(dim=0))
+    motion = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    motion[:, :, 2] = distance * directions[choice, torch.arange(len(images), device=images.device)]
+    return _moved(images, masks, motion)
+
+
+def _check(images: Tensor, masks: Tensor) -> None:
+    """Raise unless each image has one mask of its size."""
+    expected = (len(images), 1, *images.shape[-2:])
+    if masks.shape != expected:
+        raise ShapeError(
+            f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}; "
+            "give each image one mask of its own size"
+        )
+
+
+def _kept(masks: Tensor, motion: Tensor) -> Tensor:
+    """Return the share (B,) of each mask that is still in the image after ``motion`` (B, 2), sides measured as 2."""
+    height, width = masks.shape[-2:]
+    columns, rows = ((2 * torch.arange(n, device=masks.device) + 1) / n - 1 for n in (width, height))
+    stays_x = (columns - motion[:, :1]).abs() < 1
+    stays_y = (rows - motion[:, 1:]).abs() < 1
+    kept = (masks * stays_y[:, None, :, None] * stays_x[:, None, None, :]).sum(dim=(1, 2, 3))
+    return kept / masks.sum(dim=(1, 2, 3)).clamp_min(1)
+
+
+def _moved(images: Tensor, masks: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Return images and masks sampled on one affine grid; ``motion`` (B, 2, 3) leads from new to old places."""
+    grid = affine_grid(motion, [*masks.shape], align_corners=False)
+    views = grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return views.clamp(0, 1), grid_sample(masks, grid, mode="nearest", padding_mode="zeros", align_corners=False)

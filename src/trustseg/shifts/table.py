@@ -1,0 +1,79 @@
+"""The frozen table of severities, and what every shift takes from it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.errors import ConfigError, ShapeError
+
+__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "parameter", "scale", "uniform"]
+
+SHIFT_TABLE_VERSION: Final = 1
+"""Raised whenever a number of the table or the meaning of one changes; reports print it."""
+
+SHIFT_TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
+    "gaussian_noise": (0.02, 0.04, 0.07, 0.11, 0.16),  # standard deviation in grey of [0, 1]
+    "low_dose": (1600, 600, 240, 100, 40),  # photons a pixel where the film is black
+    "speckle": (0.06, 0.12, 0.19, 0.28, 0.40),  # standard deviation as a share of the grey
+    "gaussian_blur": (0.6, 1.0, 1.6, 2.4, 3.4),  # standard deviation in px at 256
+    "motion_blur": (3, 6, 10, 15, 21),  # length in px at 256
+    "gamma_up": (1.15, 1.35, 1.6, 1.95, 2.4),  # exponent
+    "gamma_down": (0.87, 0.74, 0.62, 0.51, 0.42),  # exponent
+    "contrast_up": (1.15, 1.3, 1.5, 1.75, 2.05),  # factor
+    "contrast_down": (0.85, 0.70, 0.55, 0.40, 0.25),  # factor
+    "brightness_up": (0.04, 0.08, 0.13, 0.19, 0.26),  # grey of [0, 1]
+    "brightness_down": (0.04, 0.08, 0.13, 0.19, 0.26),  # grey of [0, 1]
+    "vignette": (0.15, 0.30, 0.45, 0.60, 0.75),  # share of the grey lost in the corners
+    "collimation": (0.02, 0.04, 0.06, 0.08, 0.10),  # mean width of the border as a share of the side
+    "jpeg": (60, 40, 25, 15, 8),  # quality
+    "low_resolution": (0.75, 0.55, 0.40, 0.28, 0.20),  # share of the pixels of a side
+    "text_markers": (1, 2, 3, 4, 6),  # strings
+    "leads": (1, 2, 3, 4, 6),  # wires
+    "rotation": (3, 6, 9, 12, 15),  # degrees
+    "translation": (0.02, 0.04, 0.06, 0.09, 0.12),  # share of the side
+}
+"""Shift -> its parameter at severities 1 to 5."""
+
+
+def parameter(name: str, images: Tensor, severity: int) -> float:
+    """Return the parameter of the shift ``name``, having checked what it is to be applied to.
+
+    Args:
+        name: a key of ``SHIFT_TABLE``.
+        images: (B, C, H, W) float32.
+        severity: 1 (barely visible) to 5 (severe, still readable).
+
+    Raises:
+        ConfigError: if ``severity`` is not a whole number from 1 to 5.
+        ShapeError: if ``images`` is not float32 (B, C, H, W).
+
+    Example:
+        >>> parameter("jpeg", torch.zeros(1, 1, 8, 8), 5)
+        8
+    """
+    if not isinstance(severity, int) or isinstance(severity, bool) or not 1 <= severity <= 5:
+        raise ConfigError(f"the severity of {name} must be 1, 2, 3, 4 or 5, got {severity!r}; 3 is the middle one")
+    if images.ndim != 4 or images.dtype != torch.float32 or not images.numel():
+        raise ShapeError(
+            f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}; "
+            "convert them with .float() and add the missing dimensions"
+        )
+    return SHIFT_TABLE[name][severity - 1]
+
+
+def scale(images: Tensor) -> float:
+    """Return max(H, W) / 256, by which lengths given in pixels at 256 are multiplied."""
+    return max(images.shape[-2:]) / 256
+
+
+def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    """Return numbers (B, *shape) in [0, 1), drawn image by image where the generator lives.
+
+    A batch thus gets what its images would get one after the other, on any device the same from a CPU generator.
+    """
+    numbers = torch.empty(len(images), *shape, device=generator.device)
+    for row in numbers:
+        row.uniform_(generator=generator)
+    return numbers.to(images.device)

@@ -1,0 +1,40 @@
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import torch
+from tests.shifts.films import seeded
+
+from trustseg.shifts import SHIFT_TABLE, SHIFT_TABLE_VERSION
+from trustseg.shifts.table import uniform
+
+FROZEN = {1: "676cde9cb8914516605b1c119fe3715b733c2b4d87b62b3344010da426f95ac1"}
+PAGE = Path(__file__).parents[2] / "docs" / "shifts.md"
+
+
+def test_the_table_is_frozen() -> None:
+    text = json.dumps({name: [float(value) for value in values] for name, values in SHIFT_TABLE.items()})
+    assert hashlib.sha256(text.encode()).hexdigest() == FROZEN[SHIFT_TABLE_VERSION]
+
+
+def test_parameters_go_one_way() -> None:
+    for name, values in SHIFT_TABLE.items():
+        assert len(set(values)) == 5, name
+        assert list(values) in (sorted(values), sorted(values, reverse=True)), name
+
+
+def test_the_page_shows_the_table() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` [^|]*\| [^|]+((?:\| [\d.]+ ){5})\|$", text, re.MULTILINE)
+    shown = {name: tuple(float(value) for value in cells.split("|")[1:]) for name, cells in rows}
+    assert shown == SHIFT_TABLE
+    assert f"Version {SHIFT_TABLE_VERSION}." in text
+
+
+def test_numbers_are_drawn_image_by_image() -> None:
+    images = torch.zeros(3, 1, 2, 2)
+    generator = seeded()
+    one_by_one = torch.cat([uniform(images[:1], generator, 5) for _ in range(3)])
+    assert torch.equal(uniform(images, seeded(), 5), one_by_one)
+    assert uniform(images, seeded()).shape == (3,)
