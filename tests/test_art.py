@@ -1,0 +1,364 @@
+"""The bridge to the Adversarial Robustness Toolbox: ART's attacks on our models, and the same attacks of ours."""
+
+import random
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.attacks.victims import Victim, dice, discs, trained
+from trustseg import attacks
+from trustseg.attacks import OBJECTIVES, fgsm, pgd, r_fgsm
+from trustseg.beliefs import Belief, Bernoulli
+from trustseg.errors import AttackError, ShapeError, UnknownNameError
+
+EPS = 8 / 255
+SHAPE = (1, 20, 23)
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "art_attack.py"
+
+
+def test_without_the_toolbox_importing_says_what_to_install() -> None:
+    code = "import sys; sys.modules['art'] = None; import trustseg.art"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert "MissingPackageError: the Adversarial Robustness Toolbox is not installed" in result.stderr
+    assert "pip install 'trustseg[art]'" in result.stderr
+
+
+def test_the_page_shows_the_example() -> None:
+    page = (ROOT / "docs" / "toolbox.md").read_text(encoding="utf-8")
+    (excerpt,) = [block for block in page.split("```")[1::2] if "Segmentation(" in block]
+    lines = [line.strip() for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in excerpt.strip().splitlines() if line not in lines] == []
+
+
+needs_art = pytest.mark.oracle
+heads = pytest.mark.parametrize("head", ["bernoulli", "beta", "mixture"])
+
+
+@pytest.fixture
+def evasion() -> ModuleType:
+    pytest.importorskip("art")
+    return import_module("art.attacks.evasion")
+
+
+@pytest.fixture
+def bridge(evasion: ModuleType) -> ModuleType:
+    return import_module("trustseg.art")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@needs_art
+@heads
+@pytest.mark.parametrize("objective", ["cross_entropy", "margin", "soft_dice", "balanced_masked_cross_entropy"])
+def test_fgsm_is_the_same_bit_for_bit(bridge: ModuleType, evasion: ModuleType, head: str, objective: str) -> None:
+    images, masks = discs(6, seed=3)
+    victim = trained(head)
+    estimator = bridge.Segmentation(victim, input_shape=SHAPE, objective=objective)
+    theirs = evasion.FastGradientMethod(estimator, eps=EPS).generate(images.numpy(), masks.numpy())
+    ours = fgsm(victim, images, masks, eps=EPS, objective=objective, keep_best=False).numpy()
+    assert np.array_equal(ours, theirs)
+    assert not np.array_equal(ours, images.numpy())
+
+
+@needs_art
+@heads
+def test_bim_and_pgd_are_the_same_bit_for_bit(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
+    images, masks = discs(6, seed=3)
+    victim = trained(head)
+    estimator = bridge.Segmentation(victim, input_shape=SHAPE)
+    pairs = [
+        ("BasicIterativeMethod", 0.125, attacks.bim(victim, images, masks, eps=EPS, steps=10, keep_best=False)),
+        ("ProjectedGradientDescent", 0.25, pgd(victim, images, masks, eps=EPS, steps=10, keep_best=False)),
+    ]
+    for name, stride, ours in pairs:
+        attack = getattr(evasion, name)(estimator, eps=EPS, eps_step=stride * EPS, max_iter=10, verbose=False)
+        assert np.array_equal(ours.numpy(), attack.generate(images.numpy(), masks.numpy())), name
+
+
+@needs_art
+def test_a_step_costs_one_forward_pass(bridge: ModuleType, evasion: ModuleType) -> None:
+    images, masks = discs(4)
+    victim = trained("bernoulli")
+    passes = 0
+
+    def counted(batch: Tensor) -> Belief:
+        nonlocal passes
+        passes += 1
+        return victim.belief(batch)
+
+    estimator = bridge.Segmentation(counted, input_shape=SHAPE)
+    attack = evasion.ProjectedGradientDescent(estimator, eps=EPS, eps_step=EPS / 4, max_iter=10, verbose=False)
+    attack.generate(images.numpy(), masks.numpy())
+    assert passes == 10
+
+
+@needs_art
+@heads
+def test_pgd_in_l2_is_the_same(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
+    images, masks = discs(6, seed=3)
+    victim = trained(head)
+    attack = evasion.ProjectedGradientDescent(
+        bridge.Segmentation(victim, input_shape=SHAPE), norm=2, eps=0.5, eps_step=0.125, max_iter=10, verbose=False
+    )
+    theirs = attack.generate(images.numpy(), masks.numpy())
+    ours = pgd(victim, images, masks, eps=0.5, norm="l2", steps=10, step_size=0.125, keep_best=False).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
+@needs_art
+@heads
+def test_mi_fgsm_is_the_same(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
+    images, masks = discs(6, seed=3)
+    victim = trained(head)
+    attack = evasion.MomentumIterativeMethod(
+        bridge.Segmentation(victim, input_shape=SHAPE), eps=EPS, eps_step=EPS / 8, decay=1.0, max_iter=8, verbose=False
+    )
+    theirs = torch.from_numpy(attack.generate(images.numpy(), masks.numpy()))
+    ours = attacks.mi_fgsm(victim, images, masks, eps=EPS, steps=8, momentum=1.0, keep_best=False)
+    # ART adds momentum up in float64, so a sign may differ where it is 0 but for rounding.
+    assert ((ours - theirs).abs() > 1e-6).float().mean() <= 1e-4
+    torch.testing.assert_close(dice(victim(ours), masks), dice(victim(theirs), masks), rtol=0, atol=1e-6)
+
+
+@needs_art
+@heads
+def test_r_fgsm_is_their_fgsm_after_our_start(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
+    images, masks = discs(6, seed=3)
+    victim = trained(head)
+    estimator = bridge.Segmentation(victim, input_shape=SHAPE)
+    start = bridge.random_start(images, eps=EPS / 2, generator=seeded())
+    theirs = evasion.FastGradientMethod(estimator, eps=EPS / 2).generate(start.numpy(), masks.numpy())
+    ours = r_fgsm(victim, images, masks, eps=EPS, generator=seeded(), keep_best=False)
+    assert np.array_equal(ours.numpy(), theirs)
+    kept = bridge.run_art(
+        "FastGradientMethod", victim, images, masks, eps=EPS, generator=seeded(), parameters={"random_start": 0.5}
+    )
+    torch.testing.assert_close(kept, torch.from_numpy(theirs), rtol=0, atol=1e-6)
+
+
+@needs_art
+def test_random_start_in_l2_lies_on_the_sphere(bridge: ModuleType) -> None:
+    images = torch.full((3, 1, 9, 8), 0.5)
+    start = bridge.random_start(images, eps=0.25, generator=seeded(), norm="l2")
+    torch.testing.assert_close((start - images).flatten(1).norm(dim=1), torch.full((3,), 0.25))
+
+
+@needs_art
+def test_gradient_and_loss_are_those_of_the_objective(bridge: ModuleType) -> None:
+    images, masks = discs(5, seed=4)
+    victim = trained("beta")
+    estimator = bridge.Segmentation(victim, input_shape=SHAPE, objective="digamma")
+    leaf = images.clone().requires_grad_()
+    values = OBJECTIVES["digamma"](victim(leaf), masks, 0.0)
+    (expected,) = torch.autograd.grad(values.sum(), leaf)
+    assert np.array_equal(estimator.loss_gradient(images.numpy(), masks.numpy()), expected.numpy())
+    np.testing.assert_allclose(
+        estimator.compute_loss(images.numpy(), masks.numpy().astype(bool)), values.detach().numpy(), rtol=1e-6
+    )
+    probability = estimator.predict(images.numpy(), batch_size=2)
+    np.testing.assert_allclose(probability, victim(images).probability.detach().numpy(), rtol=0, atol=1e-6)
+    assert probability.dtype == np.float32
+    assert estimator.input_shape == SHAPE
+
+
+class Network(nn.Module):
+    """Somebody else's network: one logit, batch norm, dropout, in training mode."""
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Conv2d(1, outputs, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+def snapshot(module: nn.Module) -> list[object]:
+    """Return everything an attack might have touched."""
+    tensors = [tensor.clone() for tensor in module.state_dict().values()]
+    flags = [part.training for part in module.modules()]
+    grads = [parameter.grad for parameter in module.parameters()]
+    states = [torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()]
+    return [[tensor.tolist() for tensor in tensors], flags, grads, states]
+
+
+@needs_art
+def test_any_module_with_one_logit_and_leaves_no_trace(bridge: ModuleType, evasion: ModuleType) -> None:
+    images, masks = discs(4, seed=5)
+    network = Network()
+    before = snapshot(network)
+    estimator = bridge.Segmentation.of_logits(network, input_shape=SHAPE)
+    theirs = evasion.FastGradientMethod(estimator, eps=EPS).generate(images.numpy(), masks.numpy())
+    assert snapshot(network) == before
+    for name in bridge.ART_ATTACKS:
+        model = bridge.bernoulli_model(network)
+        bridge.run_art(name, model, images, masks, eps=EPS, steps=None if name[0] == "F" else 3, generator=seeded(),
+                       parameters={})  # fmt: skip
+        assert snapshot(network) == before, name
+    network.eval()
+    ours = fgsm(lambda batch: Bernoulli(network(batch)), images, masks, eps=EPS, keep_best=False)
+    assert np.array_equal(ours.numpy(), theirs)
+
+
+@needs_art
+def test_a_module_with_other_outputs_is_refused(bridge: ModuleType) -> None:
+    with pytest.raises(ShapeError, match=r"logits \(B, 1, H, W\), got \(2, 2, 4, 4\)"):
+        bridge.bernoulli_model(Network(2))(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(ShapeError, match="got dict"):
+        bridge.bernoulli_model(dict)([])
+
+
+@needs_art
+def test_masks_are_mandatory_and_binary(bridge: ModuleType, evasion: ModuleType) -> None:
+    images, masks = (tensor.numpy() for tensor in discs(3))
+    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
+    with pytest.raises(AttackError, match="y is None, expected reference masks"):
+        estimator.loss_gradient(images, None)
+    with pytest.raises(ShapeError, match="masks must hold only 0 and 1"):
+        # Without masks ART attacks the model's own probabilities.
+        evasion.FastGradientMethod(estimator, eps=EPS).generate(images)
+    with pytest.raises(ShapeError, match="masks must hold only 0 and 1"):
+        estimator.loss_gradient(images, masks / 2)
+    with pytest.raises(ShapeError, match="masks must be"):
+        estimator.compute_loss(images, masks[:, :, 1:])
+    with pytest.raises(AttackError, match=r"in \[0, 1\]"):
+        estimator.loss_gradient(images * 255, masks)
+
+
+@needs_art
+@pytest.mark.parametrize("call", [lambda e: e.fit(None, None), lambda e: e.get_activations(None, 0, 1)])
+def test_what_a_belief_cannot_do_says_so(bridge: ModuleType, call: Callable[[Any], object]) -> None:
+    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
+    with pytest.raises(AttackError, match=r"trustseg train|ProjectedGradientDescent"):
+        call(estimator)
+
+
+STEPS = {"FastGradientMethod": None, "SquareAttack": 200}
+RUNS = [
+    ("FastGradientMethod", "linf", {}),
+    ("FastGradientMethod", "l2", {}),
+    ("FastGradientMethod", "linf", {"random_start": 0.5}),
+    ("BasicIterativeMethod", "linf", {"eps_step": 0.01}),
+    ("ProjectedGradientDescent", "linf", {"max_iter": 5}),
+    ("ProjectedGradientDescent", "l2", {"random_start": 0.25}),
+    ("ProjectedGradientDescent", "linf", {"decay": 0.5}),
+    ("MomentumIterativeMethod", "linf", {"decay": 0.9}),
+    ("SquareAttack", "linf", {"p_init": 0.5}),
+]
+
+
+@needs_art
+@pytest.mark.parametrize(("name", "norm", "parameters"), RUNS)
+def test_run_art_keeps_the_contract(bridge: ModuleType, name: str, norm: str, parameters: dict[str, Any]) -> None:
+    images, masks = discs(6, seed=3)
+    masks[0], masks[1] = 0, 1
+    copies = images.clone(), masks.clone()
+    victim = trained("bernoulli")
+    eps = EPS if norm == "linf" else 0.4
+    steps = None if "max_iter" in parameters else STEPS.get(name, 4)
+
+    def run(eps: float) -> Tensor:
+        attacked: Tensor = bridge.run_art(
+            name, victim, images, masks, eps=eps, norm=norm, steps=steps, generator=seeded(), parameters=parameters
+        )
+        return attacked
+
+    attacked = run(eps)
+    change = (attacked - images).flatten(1)
+    size = change.abs().amax(dim=1) if norm == "linf" else change.norm(dim=1)
+    assert (size <= eps + 1e-6).all()
+    assert size.max() > 0.5 * eps
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert not attacked.requires_grad
+    assert torch.equal(attacked, run(eps))
+    assert torch.equal(run(0.0), images)
+    assert torch.equal(images, copies[0])
+    assert torch.equal(masks, copies[1])
+    assert (dice(victim(attacked), masks)[2:] <= dice(victim(images), masks)[2:]).all()
+    assert dice(victim(attacked), masks)[2:].mean() < dice(victim(images), masks)[2:].mean()
+
+
+@needs_art
+def test_run_art_runs_inside_inference_mode_and_on_other_shapes(bridge: ModuleType) -> None:
+    network = Network()
+    for shape in ((1, 1, 1, 1), (2, 1, 5, 9)):
+        images = torch.rand(shape, generator=seeded())
+        with torch.inference_mode():
+            masks = (images > 0.5).float()
+            attacked = bridge.run_art(
+                "ProjectedGradientDescent", bridge.bernoulli_model(network), images, masks, eps=EPS, parameters={}
+            )
+        assert attacked.shape == shape
+
+
+@needs_art
+@pytest.mark.parametrize(
+    ("name", "options", "error", "sentence"),
+    [
+        ("AutoProjectedGradientDescent", {}, UnknownNameError, "known: BasicIterativeMethod, FastGradientMethod"),
+        ("ProjectedGradientDecent", {}, UnknownNameError, "did you mean 'ProjectedGradientDescent'"),
+        ("ProjectedGradientDescent", {"parameters": {"max_iters": 3}}, UnknownNameError, "did you mean 'max_iter'"),
+        ("ProjectedGradientDescent", {"parameters": {"eps_step": -1.0}}, AttackError, "refused .* has to be positive"),
+        ("ProjectedGradientDescent", {"parameters": {"max_iter": "many"}}, AttackError, "at least 1, got 'many'"),
+        ("SquareAttack", {"steps": 0, "generator": seeded()}, AttackError, "at least 1, got 0"),
+        ("SquareAttack", {"parameters": {"p_init": 7.0}, "generator": seeded()}, AttackError, "refused"),
+        ("ProjectedGradientDescent", {"parameters": {"random_start": 1.0}}, AttackError, r"share of eps in \[0, 1\)"),
+        ("ProjectedGradientDescent", {"parameters": {"random_start": 0.5}}, AttackError, "generator is None"),
+        ("SquareAttack", {}, AttackError, "generator is None"),
+        ("SquareAttack", {"norm": "l2", "generator": seeded()}, AttackError, "linf only"),
+        ("SquareAttack", {"norm": "l1"}, UnknownNameError, "unknown norm 'l1'"),
+        ("FastGradientMethod", {"objective": "crossentropy"}, UnknownNameError, "did you mean 'cross_entropy'"),
+        ("FastGradientMethod", {"steps": 3}, UnknownNameError, "parameter of FastGradientMethod"),
+        ("FastGradientMethod", {"eps": -0.1}, AttackError, "eps must be finite and at least 0"),
+    ],
+)
+def test_run_art_refuses(
+    bridge: ModuleType, name: str, options: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    images, masks = discs(2)
+    with pytest.raises(error, match=sentence):
+        bridge.run_art(name, trained("bernoulli"), images, masks, **{"eps": EPS, "parameters": {}, **options})
+
+
+@needs_art
+def test_a_model_without_gradient_is_refused_not_reported_robust(bridge: ModuleType) -> None:
+    images, masks = discs(2)
+    victim: Victim = trained("bernoulli")
+    with pytest.raises(AttackError, match="without a gradient"):
+        bridge.run_art(
+            "FastGradientMethod", lambda batch: victim(batch.detach()), images, masks, eps=EPS, parameters={}
+        )
+
+
+@needs_art
+@pytest.mark.slow
+def test_the_example_runs(
+    evasion: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE)])
+    with torch.random.fork_rng(devices=[]):
+        runpy.run_path(str(EXAMPLE))
+    clean, attacked = (float(line.rsplit(" ", 1)[1]) for line in capsys.readouterr().out.splitlines())
+    assert clean > 0.4
+    assert attacked < 0.7 * clean
+
+
+@needs_art
+def test_the_page_names_what_runs(bridge: ModuleType) -> None:
+    page = (ROOT / "docs" / "toolbox.md").read_text(encoding="utf-8")
+    assert [name for name in bridge.ART_ATTACKS if f"| `{name}` |" not in page] == []
