@@ -3,6 +3,7 @@
 Every builder starts from random weights: nothing is ever downloaded here (see ``models/weights.py``).
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from trustseg.errors import ModelError, unknown_name
 
-__all__ = ["ARCHITECTURES", "Builder", "check_encoder", "check_licence"]
+__all__ = ["ARCHITECTURES", "Builder", "check_encoder", "check_licence", "place_dropout"]
 
 # Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
 NONCOMMERCIAL: Final[Mapping[str, str]] = {
@@ -131,6 +132,38 @@ def fcn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     network.backbone.conv1 = nn.Conv2d(channels, first.out_channels, 7, stride=2, padding=3, bias=False)
     nn.init.zeros_(network.classifier[-1].bias)  # p = 1/2 everywhere before training, as in the other networks
     return _Fcn(network)
+
+
+def place_dropout(network: nn.Module, rate: float) -> None:
+    """Place a layer that drops whole channels before the last layers of a network, in place.
+
+    The layer has no weights and no other tensor changes its name, so that the weights of the network fit it with and
+    without. In torchvision's FCN it takes the place of the dropout (rate 0.1) that is there.
+
+    Args:
+        network: what a builder in ``ARCHITECTURES`` returned.
+        rate: share of channels that are dropped, in (0, 1).
+
+    Raises:
+        ModelError: if ``rate`` is outside (0, 1), or the network is none of these.
+
+    Reference:
+        Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015, arXiv:1411.4280,
+        section 3.2: neighbouring pixels are alike, so that dropping single ones would drop nothing.
+    """
+    if not 0 < rate < 1:
+        raise ModelError(f"a dropout rate must lie between 0 and 1, got {rate}; the usual values are 0.1 to 0.5")
+    if isinstance(network, _Fcn):
+        network.network.get_submodule("classifier").register_module("3", nn.Dropout2d(rate))
+        return
+    head = getattr(network, "segmentation_head", None)
+    if not isinstance(head, nn.Module):
+        raise ModelError(
+            f"a {type(network).__name__} has no segmentation_head to place dropout before; "
+            "build dropout into the network itself and leave the rate at 0"
+        )
+    kept = [(name, layer) for name, layer in head.named_children() if name != "dropout"]
+    network.segmentation_head = nn.Sequential(OrderedDict([("dropout", nn.Dropout2d(rate)), *kept]))
 
 
 ARCHITECTURES: Final[Mapping[str, Builder]] = {

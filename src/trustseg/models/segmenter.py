@@ -18,7 +18,7 @@ from torch.nn.functional import pad, softplus
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_name
 from trustseg.files import replacing, write_json
-from trustseg.models.architectures import ARCHITECTURES, check_licence
+from trustseg.models.architectures import ARCHITECTURES, check_licence, place_dropout
 
 __all__ = ["HEADS", "Segmenter", "SegmenterSpec", "build_segmenter"]
 
@@ -40,6 +40,7 @@ class SegmenterSpec:
         prior: prior weight of each class in a Beta head, > 0.
         mean: grey level in [0, 1] that is subtracted from images.
         deviation: grey level > 0 by which images are then divided.
+        dropout: share of channels dropped before the last layers, in [0, 1); 0 places no layer.
     """
 
     architecture: str
@@ -50,6 +51,7 @@ class SegmenterSpec:
     prior: float = 1.0
     mean: float = 0.5
     deviation: float = 0.25
+    dropout: float = 0.0
 
 
 class Segmenter(nn.Module):
@@ -59,11 +61,16 @@ class Segmenter(nn.Module):
         spec: what it is built from.
         network: maps (B, C, H, W) to (B, 1 or 2, H, W) logits, H and W multiples of 32.
 
+    Attributes:
+        passes: forward passes of the network that one belief takes.
+
     Example:
         >>> segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta")
         >>> segmenter.eval().belief(torch.rand(1, 1, 40, 50)).probability.shape
         torch.Size([1, 1, 40, 50])
     """
+
+    passes: Final = 1
 
     def __init__(self, spec: SegmenterSpec, network: nn.Module) -> None:
         super().__init__()
@@ -212,7 +219,10 @@ def _network(spec: SegmenterSpec) -> nn.Module:
             f"size, prior and deviation must be above 0 and finite, got {spec.size}, {spec.prior} and "
             f"{spec.deviation}; use 224, 1.0 and 0.25"
         )
-    return ARCHITECTURES[spec.architecture](spec.encoder, channels=spec.channels, outputs=HEADS[spec.head])
+    network = ARCHITECTURES[spec.architecture](spec.encoder, channels=spec.channels, outputs=HEADS[spec.head])
+    if spec.dropout != 0:
+        place_dropout(network, spec.dropout)
+    return network
 
 
 def build_segmenter(
@@ -223,6 +233,7 @@ def build_segmenter(
     channels: int = 1,
     size: int = 224,
     prior: float = 1.0,
+    dropout: float = 0.0,
     accept_noncommercial: bool = False,
 ) -> Segmenter:
     """Return a segmenter with random weights.
@@ -234,6 +245,7 @@ def build_segmenter(
         channels: image channels, 1 or 3.
         size: side in pixels of the square images it will be trained on.
         prior: prior weight of each class in a Beta head, > 0.
+        dropout: share of channels dropped before the last layers, in [0, 1), as MC dropout needs it.
         accept_noncommercial: whether encoders under non-commercial terms may be used.
 
     Raises:
@@ -241,5 +253,5 @@ def build_segmenter(
         ModelError: if the parts do not fit each other or the licence was not accepted.
     """
     check_licence(encoder, accept_noncommercial=accept_noncommercial)
-    spec = SegmenterSpec(architecture, encoder, head, channels=channels, size=size, prior=prior)
+    spec = SegmenterSpec(architecture, encoder, head, channels=channels, size=size, prior=prior, dropout=float(dropout))
     return Segmenter(spec, _network(spec))

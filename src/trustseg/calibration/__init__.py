@@ -1,0 +1,16 @@
+"""Calibration after training: maps of few parameters from belief to belief, fitted on validation images only."""
+
+from trustseg.calibration.fitting import fit_calibration
+from trustseg.calibration.maps import MAPS, CalibrationMap, beta_calibration, evidence_scaling, temperature_scaling
+from trustseg.calibration.model import Calibrated, Calibration
+
+__all__ = [
+    "MAPS",
+    "Calibrated",
+    "Calibration",
+    "CalibrationMap",
+    "beta_calibration",
+    "evidence_scaling",
+    "fit_calibration",
+    "temperature_scaling",
+]

@@ -1,0 +1,159 @@
+"""A fitted calibration: applied to beliefs, kept beside the model that it was fitted for."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.calibration.maps import MAPS, parameters_of
+from trustseg.errors import ModelError
+from trustseg.files import read_json, write_json
+
+__all__ = ["Calibrated", "Calibration"]
+
+FILE: Final = "calibration.json"
+FORMAT: Final = 1  # version of the file; raised when its layout changes
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A calibration map with its fitted parameters, and what they were fitted on.
+
+    Attributes:
+        method: a name in ``MAPS``.
+        parameters: name -> value of each parameter of the map.
+        split: name of the images it was fitted on, ``"validation"`` or ``"calibration"``.
+        images: how many.
+        patients: how many different patients.
+        patients_hash: short hash of their names, to tell whether two fits saw the same patients.
+        nll_before: mean negative log-likelihood of a pixel in nats, uncalibrated.
+        nll_after: the same, calibrated; on these images never larger.
+    """
+
+    method: str
+    parameters: Mapping[str, float]
+    split: str
+    images: int
+    patients: int
+    patients_hash: str
+    nll_before: float
+    nll_after: float
+
+    def apply(self, belief: Belief) -> Bernoulli | Beta:
+        """Return the calibrated belief, of the same kind and shape.
+
+        Raises:
+            BeliefError: if the map does not take this kind of belief.
+        """
+        return MAPS[self.method](belief, *self.parameters.values())
+
+    def save(self, folder: Path | str) -> Path:
+        """Write ``calibration.json`` into the folder of the model it was fitted for, with the hash of its weights.
+
+        Raises:
+            MissingFileError: if the folder holds no ``model.json``.
+        """
+        path = Path(folder)
+        about = {"format": FORMAT, "model_sha256": read_json(path / "model.json").get("sha256"), **asdict(self)}
+        write_json(path / FILE, about)
+        return path
+
+    @staticmethod
+    def load(folder: Path | str) -> "Calibration":
+        """Return the calibration in a model's folder.
+
+        Raises:
+            MissingFileError: if the folder holds no ``calibration.json`` or ``model.json``.
+            ModelError: if the file is damaged, of another version, or was fitted for other weights.
+        """
+        path = Path(folder) / FILE
+        content = read_json(path)
+        if content.pop("format", None) != FORMAT:
+            raise ModelError(f"'{path}' is not a calibration of format {FORMAT}; fit it again with this version")
+        if content.pop("model_sha256", None) != read_json(Path(folder) / "model.json").get("sha256"):
+            raise ModelError(f"'{path}' was fitted for other weights than those beside it; fit it again for this model")
+        try:
+            return _checked(content)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"'{path}' is not a calibration ({error}); fit it again") from error
+
+
+def _checked(content: dict[str, Any]) -> Calibration:
+    """Return the calibration that a file describes, or raise a TypeError or ValueError that says what is wrong."""
+    calibration = Calibration(**content)
+    for field in fields(Calibration):
+        value = getattr(calibration, field.name)
+        kinds: Any = {"parameters": dict, "nll_before": (int, float), "nll_after": (int, float)}
+        if not isinstance(value, kinds.get(field.name, field.type)) or isinstance(value, bool):
+            raise TypeError(f"{field.name} is {value!r}")
+    if calibration.method not in MAPS:
+        raise ValueError(f"unknown method {calibration.method!r}")
+    if tuple(calibration.parameters) != parameters_of(calibration.method):
+        raise ValueError(f"its parameters are {', '.join(calibration.parameters) or 'none'}")
+    for name, value in calibration.parameters.items():
+        number = isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or (name != "offset" and value <= 0):
+            raise ValueError(f"{name} is {value!r}")
+    return calibration
+
+
+class Calibrated(nn.Module):
+    """A model whose beliefs are calibrated.
+
+    Args:
+        model: any module from images to a Bernoulli or Beta belief, such as a ``Segmenter``.
+        calibration: fitted on this model's beliefs.
+
+    Attributes:
+        passes: forward passes that one belief takes, those of the model.
+        spec: what the model is built from.
+
+    Example:
+        >>> import torch
+        >>> from trustseg.beliefs import Bernoulli
+        >>> class Undecided(nn.Module):
+        ...     def forward(self, images):
+        ...         return Bernoulli(torch.ones_like(images))
+        >>> halved = Calibration("temperature_scaling", {"temperature": 2.0}, "validation", 3, 3, "", 0.7, 0.6)
+        >>> Calibrated(Undecided(), halved).belief(torch.rand(1, 1, 1, 1)).log_odds.item()
+        0.5
+    """
+
+    def __init__(self, model: nn.Module, calibration: Calibration) -> None:
+        super().__init__()
+        self.model = model
+        self.calibration = calibration
+
+    @property
+    def passes(self) -> int:
+        """Return the forward passes that one belief takes."""
+        return int(getattr(self.model, "passes", 1))
+
+    @property
+    def spec(self) -> Any:  # noqa: ANN401 - the description of whatever model is inside
+        """Return what the model is built from."""
+        return self.model.spec
+
+    def forward(self, images: Tensor) -> Bernoulli | Beta:
+        """Return the calibrated belief about each pixel of ``images`` (B, C, H, W) in [0, 1].
+
+        Raises:
+            BeliefError: if the calibration does not take this model's kind of belief.
+        """
+        return self.calibration.apply(self.model(images))
+
+    def belief(self, images: Tensor) -> Bernoulli | Beta:
+        """Return the calibrated belief about each pixel of ``images``; see ``forward``."""
+        belief: Bernoulli | Beta = self(images)
+        return belief
+
+    def weights(self) -> bytes:
+        """Return the model's weights, with the calibration, as the content of a safetensors file."""
+        tensors = {name: value.detach().cpu().contiguous().clone() for name, value in self.state_dict().items()}
+        return save(tensors, metadata={"calibration": json.dumps(asdict(self.calibration))})

@@ -1,0 +1,82 @@
+"""The same beliefs, faster: a copy of a model for inference and attacks."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from trustseg.models.segmenter import STRIDE, Segmenter
+
+__all__ = ["fast_forward"]
+
+
+@contextmanager
+def fast_forward(segmenter: Segmenter, *, compiled: bool = False) -> Iterator[Segmenter]:
+    """Yield a frozen copy of ``segmenter`` that computes the same belief in less time, in eval mode.
+
+    Each batch normalisation is folded into the convolution before it, and the network runs in channels-last layout.
+    Gradients with respect to images flow as before; weights need none. The original is not touched.
+
+    Args:
+        segmenter: the model; neither its mode nor its device changes.
+        compiled: whether to compile the network as well, which pays off on a GPU and for long runs only.
+
+    Example:
+        >>> from trustseg.models import build_segmenter
+        >>> segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta").eval()
+        >>> images = torch.rand(1, 1, 32, 32)
+        >>> with fast_forward(segmenter) as fast, torch.no_grad():
+        ...     torch.allclose(fast.belief(images).log_odds, segmenter.belief(images).log_odds, atol=1e-4)
+        True
+
+    Reference:
+        Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+        CVPR 2018, arXiv:1712.05877, section 3.2: folding of batch normalisation.
+    """
+    fast = copy.deepcopy(segmenter).eval().requires_grad_(False)
+    for convolution, normalisation in _pairs(fast):
+        _replace(fast, convolution, fuse_conv_bn_eval(convolution, normalisation))
+        _replace(fast, normalisation, nn.Identity())
+    fast = fast.to(memory_format=torch.channels_last)
+    if compiled:
+        fast.network = torch.compile(fast.network)  # type: ignore[assignment]  # a callable module
+    yield fast
+
+
+def _pairs(segmenter: Segmenter) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Return each convolution and the batch normalisation that alone reads its output.
+
+    Found by watching a forward pass, so that it holds for every architecture, whatever its modules are called.
+    """
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []  # tensors are kept, or their identities could be used again
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append((module, inputs[0], output))
+
+    handles = [module.register_forward_hook(note) for module in segmenter.modules() if not list(module.children())]
+    try:
+        with torch.no_grad():
+            weights = next(segmenter.parameters())
+            side = 2 * STRIDE
+            segmenter(torch.zeros(1, segmenter.spec.channels, side, side, device=weights.device, dtype=weights.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+    pairs = []
+    for module, _, output in calls:
+        readers = [reader for reader, seen, _ in calls if seen is output]
+        runs_once = sum(other is module for other, _, _ in calls) == 1
+        if isinstance(module, nn.Conv2d) and runs_once and len(readers) == 1 and isinstance(readers[0], nn.BatchNorm2d):
+            pairs.append((module, readers[0]))
+    return pairs
+
+
+def _replace(segmenter: Segmenter, old: nn.Module, new: nn.Module) -> None:
+    """Put one module in the place of another."""
+    for parent in segmenter.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)

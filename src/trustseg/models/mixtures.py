@@ -1,0 +1,252 @@
+"""Models that believe a mixture: MC dropout and deep ensembles, the comparators of a single pass.
+
+Both are made for prediction, attack and evaluation; they are trained as the segmenters that they hold. ``passes`` says
+how many forward passes of a network one belief takes.
+"""
+
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Final
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from trustseg.beliefs import Bernoulli, Beta, Mixture
+from trustseg.errors import BeliefError, ModelError
+from trustseg.models.architectures import place_dropout
+from trustseg.models.segmenter import Segmenter, SegmenterSpec
+from trustseg.randomness import derived_generator
+
+__all__ = ["DeepEnsemble", "MCDropout", "with_dropout"]
+
+_CHANNELWISE: Final = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+_DROPOUT: Final = (nn.Dropout, *_CHANNELWISE)
+
+
+def with_dropout(segmenter: Segmenter, rate: float) -> Segmenter:
+    """Return a copy of a segmenter that drops channels before its last layers, trained or not.
+
+    Args:
+        segmenter: left as it is.
+        rate: share of channels that are dropped, in (0, 1); replaces a layer placed before.
+
+    Returns:
+        A segmenter with the same weights, in the same mode; ``save`` and ``Segmenter.load`` keep the layer.
+
+    Raises:
+        ModelError: if ``rate`` is outside (0, 1).
+
+    Example:
+        >>> from trustseg.models import build_segmenter
+        >>> with_dropout(build_segmenter(encoder="resnet18"), 0.2).spec.dropout
+        0.2
+
+    Reference:
+        Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015, arXiv:1411.4280,
+        section 3.2: channels, not single pixels.
+    """
+    network = copy.deepcopy(segmenter.network)
+    place_dropout(network, rate)
+    return Segmenter(dataclasses.replace(segmenter.spec, dropout=float(rate)), network).train(segmenter.training)
+
+
+class MCDropout(nn.Module):
+    """Believes an equal mixture over thinned networks: one segmenter, sampled through its dropout layers.
+
+    Only dropout layers sample; everything else, batch norm above all, is in eval mode, and stays so under ``train()``
+    and inside ``attacks.isolated``. The masks are a function of ``seed``, sample and layer alone and are the same for
+    every image of a batch, so that the belief about an image depends neither on its neighbours nor on how often it was
+    asked for. The model is thus ``samples`` fixed networks, and an attack through it is exact. For an attacker who
+    cannot know the masks, attack an ``MCDropout`` of another seed, with at least as many samples: expectation over
+    transformations (Athalye et al., ICML 2018, arXiv:1802.00420). Fewer samples make a weak attack.
+
+    Args:
+        segmenter: a trained model with dropout layers; it is put into eval mode and its weights are shared.
+        samples: thinned networks, >= 1, each one forward pass.
+        rate: ``None`` samples the dropout layers that the model has, each at its own rate; a number in (0, 1) first
+            places one before the last layers of a copy, see ``with_dropout``.
+        seed: seed of all masks.
+
+    Attributes:
+        passes: forward passes of the network that one belief takes, ``samples``.
+
+    Raises:
+        ModelError: if the model has no dropout layer, or an option is out of range.
+
+    Example:
+        >>> from trustseg.models import build_segmenter
+        >>> model = MCDropout(build_segmenter(encoder="resnet18"), samples=3, rate=0.2)
+        >>> len(model.belief(torch.rand(1, 1, 32, 32)).members)
+        3
+
+    Reference:
+        Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016, arXiv:1506.02142, section 4.
+        Deviation: masks are shared between the images of a batch, and fixed by the seed.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, samples: int = 20, rate: float | None = None, seed: int = 0) -> None:
+        super().__init__()
+        if samples < 1:
+            raise ModelError(f"MC dropout needs at least 1 sample, got {samples}; the usual number is 20")
+        self.segmenter = segmenter if rate is None else with_dropout(segmenter, rate)
+        self.samples = samples
+        self.seed = seed
+        layers = [(name, layer) for name, layer in self.segmenter.named_modules() if isinstance(layer, _DROPOUT)]
+        self._sampled = [(name, layer) for name, layer in layers if 0 < layer.p < 1]
+        if not self._sampled:
+            spec = segmenter.spec
+            raise ModelError(
+                f"this {spec.architecture} on {spec.encoder} has no dropout layer, MC dropout samples at least one; "
+                "train with model.dropout=0.2, or give MCDropout a rate to place one after training"
+            )
+        self.eval()
+
+    @property
+    def passes(self) -> int:
+        """Return the forward passes of the network that one belief takes."""
+        return self.samples
+
+    @property
+    def spec(self) -> SegmenterSpec:
+        """Return what the segmenter is built from."""
+        return self.segmenter.spec
+
+    def train(self, mode: bool = True) -> "MCDropout":
+        """Stay in eval mode: batch norm must not learn from what is predicted."""
+        super().train(False)
+        return self
+
+    def forward(self, images: Tensor) -> Mixture:
+        """Return the mixture of what the thinned networks believe about each pixel of ``images``.
+
+        Args:
+            images: (B, C, H, W) float in [0, 1], any H and W.
+
+        Returns:
+            A mixture of ``samples`` Bernoulli or Beta beliefs, maps (B, 1, H, W) float32.
+
+        Raises:
+            ShapeError: if ``images`` has another number of channels or dimensions.
+            ModelError: if the segmenter was put into train mode from outside.
+        """
+        if self.segmenter.training:
+            raise ModelError("the segmenter is in train mode, MC dropout predicts in eval mode; call segmenter.eval()")
+        return Mixture([self._thinned(images, sample) for sample in range(self.samples)])
+
+    def _thinned(self, images: Tensor, sample: int) -> Bernoulli | Beta:
+        """Return the belief of one thinned network. The layers act through hooks, which eval mode does not stop."""
+        with ExitStack() as stack:
+            for name, layer in self._sampled:
+                stack.enter_context(layer.register_forward_hook(_Mask(layer.p, self.seed, sample, name)))
+            return _single(self.segmenter(images))
+
+    def belief(self, images: Tensor) -> Mixture:
+        """Return the mixture about each pixel of ``images``; see ``forward``."""
+        mixture: Mixture = self(images)
+        return mixture
+
+    def weights(self) -> bytes:
+        """Return the segmenter's weights, with samples and seed, as the content of a safetensors file."""
+        return _weights(self, samples=self.samples, seed=self.seed)
+
+
+class _Mask:
+    """A forward hook that multiplies what leaves a dropout layer by the layer's mask in one sample."""
+
+    def __init__(self, rate: float, seed: int, sample: int, layer: str) -> None:
+        self.rate = rate
+        self.stream = (seed, "dropout", sample, layer)
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        shape = output.shape[1:]
+        if isinstance(layer, _CHANNELWISE):
+            shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
+        drawn = torch.rand(shape, generator=derived_generator(*self.stream))  # on the CPU: equal on every device
+        kept = (drawn >= self.rate).to(output)
+        return output * (kept / (1 - self.rate))
+
+
+class DeepEnsemble(nn.Module):
+    """Believes an equal mixture of what several segmenters believe, each trained from another seed.
+
+    Args:
+        segmenters: at least one; architectures and heads may differ.
+
+    Attributes:
+        passes: forward passes of a network that one belief takes, the number of segmenters.
+
+    Raises:
+        ModelError: if there is no segmenter, or channels or sizes differ.
+
+    Example:
+        >>> from trustseg.models import build_segmenter
+        >>> ensemble = DeepEnsemble([build_segmenter(encoder="resnet18").eval() for _ in range(2)])
+        >>> ensemble.belief(torch.rand(1, 1, 32, 32)).epistemic_variance().shape
+        torch.Size([1, 1, 32, 32])
+
+    Reference:
+        Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS
+        2017, arXiv:1612.01474, section 2.4. Deviation: no adversarial examples unless the segmenters saw them.
+    """
+
+    def __init__(self, segmenters: Sequence[Segmenter]) -> None:
+        super().__init__()
+        if not segmenters:
+            raise ModelError("a deep ensemble needs at least one segmenter, got none; load the models of a study")
+        first, *others = (segmenter.spec for segmenter in segmenters)
+        for number, spec in enumerate(others, start=2):
+            if (spec.channels, spec.size) != (first.channels, first.size):
+                raise ModelError(
+                    f"model {number} of the ensemble takes {spec.channels} channels at {spec.size} px, the first "
+                    f"{first.channels} at {first.size} px; combine models trained with one data.channels and data.size"
+                )
+        self.segmenters = nn.ModuleList(segmenters)
+        self.spec = first
+
+    @property
+    def passes(self) -> int:
+        """Return the forward passes of a network that one belief takes."""
+        return len(self.segmenters)
+
+    def forward(self, images: Tensor) -> Mixture:
+        """Return the mixture of what the segmenters believe about each pixel of ``images``.
+
+        Args:
+            images: (B, C, H, W) float in [0, 1], any H and W.
+
+        Returns:
+            A mixture of Bernoulli or Beta beliefs, in the order of the segmenters, maps (B, 1, H, W) float32.
+
+        Raises:
+            ShapeError: if ``images`` has another number of channels or dimensions.
+        """
+        return Mixture([_single(segmenter(images)) for segmenter in self.segmenters])
+
+    def belief(self, images: Tensor) -> Mixture:
+        """Return the mixture about each pixel of ``images``; see ``forward``."""
+        mixture: Mixture = self(images)
+        return mixture
+
+    def weights(self) -> bytes:
+        """Return the weights of all segmenters as the content of a safetensors file."""
+        return _weights(self)
+
+
+def _single(belief: object) -> Bernoulli | Beta:
+    """Return the belief of one network; a mixture of mixtures would weigh their members unequally."""
+    if not isinstance(belief, Bernoulli | Beta):
+        raise BeliefError(
+            f"a member of a mixture must believe a Bernoulli or a Beta, got a {type(belief).__name__}; "
+            "give single segmenters"
+        )
+    return belief
+
+
+def _weights(model: nn.Module, **about: int) -> bytes:
+    """Return the tensors of ``model`` as the content of a safetensors file that also says ``about``."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    return save(tensors, metadata={"about": json.dumps(about)})

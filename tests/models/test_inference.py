@@ -1,0 +1,85 @@
+"""The fast copy against the model itself, with statistics and weights far from their first values."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trustseg.models import build_segmenter
+from trustseg.models.architectures import ARCHITECTURES
+from trustseg.models.inference import fast_forward
+from trustseg.models.segmenter import Segmenter
+
+
+def experienced(architecture: str, *, head: str = "beta") -> Segmenter:
+    """Return a model whose batch normalisations have seen something."""
+    encoder = "resnet50" if architecture == "fcn" else "resnet18"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        segmenter = build_segmenter(architecture=architecture, encoder=encoder, head=head)
+        for module in segmenter.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                nn.init.normal_(module.running_mean, std=0.1)
+                nn.init.uniform_(module.running_var, 0.5, 2)
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.normal_(module.bias, std=0.1)
+    return segmenter.eval()
+
+
+def gradient(segmenter: Segmenter, images: Tensor) -> Tensor:
+    images = images.clone().requires_grad_()
+    (found,) = torch.autograd.grad(segmenter.belief(images).log_odds.sum(), images)
+    return found
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_belief_and_gradient_are_those_of_the_model(architecture: str) -> None:
+    segmenter = experienced(architecture)
+    images = torch.rand(2, 1, 64, 70, generator=torch.Generator().manual_seed(0))
+    with fast_forward(segmenter) as fast:
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())  # every one was folded
+        with torch.no_grad():
+            torch.testing.assert_close(
+                fast.belief(images).log_odds, segmenter.belief(images).log_odds, atol=1e-4, rtol=0
+            )
+        own = gradient(segmenter, images)  # compared in norm: a unit within rounding of 0 passes a gradient or does not
+        assert float((gradient(fast, images) - own).norm() / own.norm()) < 1e-2
+
+
+def test_the_model_is_not_touched() -> None:
+    segmenter = experienced("unet").train()
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    with fast_forward(segmenter) as fast:
+        assert not fast.training
+        assert not any(weight.requires_grad for weight in fast.parameters())
+    assert all(module.training for module in segmenter.modules())
+    assert all(weight.requires_grad for weight in segmenter.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in segmenter.state_dict().items())
+    assert not any(module._forward_hooks for module in segmenter.modules())
+
+
+class Shared(nn.Module):
+    """A convolution that runs twice, and one whose output is read twice: neither may be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Conv2d(1, 1, 3, padding=1)
+        self.normalise = nn.BatchNorm2d(1)
+        self.last = nn.Conv2d(1, 1, 3, padding=1)
+        self.after = nn.BatchNorm2d(1)
+        self.head = nn.Conv2d(1, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.normalise(self.twice(self.twice(images)))
+        found = self.last(values)
+        logits: Tensor = self.head(self.after(found)) + self.head(found)
+        return logits
+
+
+def test_what_is_shared_is_left_alone() -> None:
+    segmenter = Segmenter(experienced("unet").spec, Shared()).eval()
+    images = torch.rand(1, 1, 32, 32)
+    with fast_forward(segmenter) as fast, torch.no_grad():
+        assert sum(isinstance(module, nn.BatchNorm2d) for module in fast.modules()) == 2
+        torch.testing.assert_close(fast.belief(images).log_odds, segmenter.belief(images).log_odds)
