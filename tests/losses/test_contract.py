@@ -11,7 +11,13 @@ from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ShapeError
 from trustseg.losses import DATA_TERMS, LOSSES
 
-BETA_ONLY = {"type_ii_likelihood", "bayes_risk_cross_entropy", "bayes_risk_squared_error", "kl_to_uniform"}
+BETA_ONLY = {
+    "type_ii_likelihood",
+    "bayes_risk_cross_entropy",
+    "bayes_risk_squared_error",
+    "fisher_squared_error",
+    "kl_to_uniform",
+}
 SIZES = [(1, 1, 1, 1), (1, 1, 3, 2), (4, 1, 5, 7)]
 
 every_loss = pytest.mark.parametrize("name", LOSSES)

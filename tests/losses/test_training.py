@@ -1,12 +1,28 @@
-"""The composed training loss and the annealing of its penalty."""
+"""The composed training loss, its stability through the head, and the annealing of its penalty."""
+
+import math
 
 import pytest
 import torch
 from tests.vectors import load_vectors
+from torch import Tensor, nn
 
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.errors import BeliefError, ConfigError, UnknownNameError
-from trustseg.losses import DATA_TERMS, LOSSES, Balance, annealed, kl_to_uniform, segmentation_loss, soft_dice
+from trustseg.losses import (
+    DATA_TERMS,
+    LOSSES,
+    SCHEDULES,
+    Balance,
+    Schedule,
+    annealed,
+    kl_to_uniform,
+    segmentation_loss,
+    soft_dice,
+    vacuity_correction,
+)
+from trustseg.models import Segmenter
+from trustseg.models.segmenter import SegmenterSpec
 
 GENERATOR = torch.Generator().manual_seed(3)
 EVIDENCE = 9 * torch.rand(2, 3, 1, 4, 5, generator=GENERATOR)
@@ -20,9 +36,12 @@ def test_is_the_weighted_sum_of_its_terms(data_term: str, balance: Balance) -> N
     expected = (
         DATA_TERMS[data_term](BELIEF, MASKS, balance=balance)
         + 0.3 * kl_to_uniform(BELIEF, MASKS, balance=balance)
+        + 0.7 * vacuity_correction(BELIEF, MASKS, balance=balance)
         + 2.0 * soft_dice(BELIEF, MASKS)
     )
-    got = segmentation_loss(BELIEF, MASKS, data_term=data_term, kl_weight=0.3, dice_weight=2.0, balance=balance)
+    got = segmentation_loss(
+        BELIEF, MASKS, data_term=data_term, kl_weight=0.3, vacuity_weight=0.7, dice_weight=2.0, balance=balance
+    )
     torch.testing.assert_close(got, expected)
 
 
@@ -35,15 +54,65 @@ def test_terms_of_weight_zero_are_left_out() -> None:
 def test_a_bernoulli_has_no_divergence() -> None:
     with pytest.raises(BeliefError, match="kl_to_uniform needs a Beta belief, got a Bernoulli"):
         segmentation_loss(Bernoulli(EVIDENCE[0]), MASKS, data_term="binary_cross_entropy", kl_weight=0.1)
+    with pytest.raises(BeliefError, match="vacuity_correction needs a Beta belief, got a Bernoulli"):
+        segmentation_loss(Bernoulli(EVIDENCE[0]), MASKS, data_term="binary_cross_entropy", vacuity_weight=0.1)
 
 
 def test_bad_options_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'type_ii_likelihood'"):
         segmentation_loss(BELIEF, MASKS, data_term="type_2_likelihood")
-    for name in ("kl_weight", "dice_weight"):
+    for name in ("kl_weight", "vacuity_weight", "dice_weight"):
         for weight in (-0.1, float("nan")):
             with pytest.raises(ConfigError, match=f"{name} must be at least 0, got {weight}"):
-                segmentation_loss(BELIEF, MASKS, data_term="type_ii_likelihood", **{name: weight})  # type: ignore[arg-type]  # names of two floats
+                segmentation_loss(BELIEF, MASKS, data_term="type_ii_likelihood", **{name: weight})  # type: ignore[arg-type]  # names of three floats
+
+
+def through_the_head(logits: Tensor) -> Beta:
+    """Return the belief of a segmenter whose network gives these logits (B, 2, H, W)."""
+
+    class Given(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return logits
+
+    belief = Segmenter(SegmenterSpec("unet", "resnet18", "beta"), Given()).belief(torch.zeros(len(logits), 1, 32, 32))
+    assert isinstance(belief, Beta)
+    return belief
+
+
+@pytest.mark.parametrize("data_term", DATA_TERMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("filled", [0.0, 1.0])
+def test_finite_through_the_head_for_evidence_from_0_to_a_million(
+    data_term: str, dtype: torch.dtype, filled: float
+) -> None:
+    steps = torch.cat([torch.tensor([-1e4, -100.0, -10.0, 0.0]), torch.logspace(0, 6, 28)])  # float16 ends at 65,504
+    logits = torch.cartesian_prod(steps, steps).T.reshape(1, 2, 32, 32).to(dtype).clamp(max=torch.finfo(dtype).max)
+    logits = logits.repeat(2, 1, 1, 1).requires_grad_()
+    masks = torch.full((2, 1, 32, 32), filled)
+    masks[1] = torch.bernoulli(torch.full((1, 32, 32), 0.5), generator=torch.Generator().manual_seed(0))
+    low = torch.bfloat16 if dtype == torch.float32 else dtype
+    for autocast in (False, True):
+        with torch.autocast("cpu", dtype=low, enabled=autocast):
+            loss = segmentation_loss(
+                through_the_head(logits), masks, data_term=data_term, kl_weight=0.1, vacuity_weight=0.1
+            )
+        (gradient,) = torch.autograd.grad(loss.sum(), logits)
+        assert loss.dtype == torch.float32
+        assert loss.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("data_term", sorted(set(DATA_TERMS) - {"binary_cross_entropy"}))
+def test_no_pixel_starts_dead(data_term: str) -> None:
+    logits = torch.tensor([-10.0, -5.0]).view(1, 2, 1, 1).expand(1, 2, 32, 32).clone().requires_grad_()
+    masks = torch.ones(1, 1, 32, 32)
+    slopes = []
+    for weight in (0.0, 1.0):
+        loss = DATA_TERMS[data_term](through_the_head(logits), masks)
+        loss = loss + weight * vacuity_correction(through_the_head(logits), masks)
+        slopes.append(32 * 32 * torch.autograd.grad(loss.sum(), logits)[0][0, 0, 0, 0].item())
+    assert -1e-3 < slopes[0] < -1e-5  # alive, but hardly
+    assert slopes[1] == pytest.approx(-1, abs=0.01)  # the vacuity of Beta(1, 1.007)
 
 
 def test_annealing_vectors() -> None:
@@ -63,3 +132,37 @@ def test_annealing_grows_to_its_maximum_and_stays() -> None:
 def test_annealing_refuses_negative_epochs(epoch: int, epochs: int) -> None:
     with pytest.raises(ConfigError, match="at least 0"):
         annealed(0.1, epoch=epoch, epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [0, 0.1, 0.2, 0.3, 0.4, 0.4]),
+        ("cosine", [0, 0.4 * (1 - math.sqrt(0.5)) / 2, 0.2, 0.4 * (1 + math.sqrt(0.5)) / 2, 0.4, 0.4]),
+        ("capped", [0, 0.25, 0.4, 0.4, 0.4, 0.4]),
+    ],
+)
+def test_schedules_by_hand(schedule: Schedule, expected: list[float]) -> None:
+    got = [annealed(0.4, epoch=epoch, epochs=4, schedule=schedule) for epoch in range(6)]
+    assert got == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("maximum", [0.0, 0.1, 3.0])
+@pytest.mark.parametrize("epochs", [0, 1, 7])
+def test_every_schedule_grows_from_0_to_its_maximum(schedule: Schedule, maximum: float, epochs: int) -> None:
+    weights = [annealed(maximum, epoch=epoch, epochs=epochs, schedule=schedule) for epoch in range(40)]
+    assert weights[0] == (0 if epochs else maximum)
+    assert weights == sorted(weights)
+    assert weights[-1] == max(weights) == maximum
+
+
+def test_capped_is_the_schedule_of_ev_at() -> None:
+    for epoch in range(100):
+        weight = annealed(0.2, epoch=epoch, epochs=200, schedule="capped")
+        assert weight == pytest.approx(min(0.2, 0.005 * epoch))
+
+
+def test_an_unknown_schedule_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'cosine'"):
+        annealed(0.1, epoch=0, epochs=1, schedule="cosin")  # type: ignore[arg-type]  # a typing error on purpose

@@ -14,6 +14,9 @@ from trustseg.uncertainty.aggregation import boundary_excluded_mean, count_above
 
 SIZES = [(1, 1, 1, 1), (1, 1, 3, 2), (4, 1, 21, 17)]
 
+# Scores in a unit of their own, and their range over the H W pixels of an image; all others lie within their map.
+RANGES = {"count_above": (0.0, math.inf), "morans_i": (-1.5, 1.5), "expected_dice_loss": (0.0, 1.0)}
+
 every_aggregation = pytest.mark.parametrize("name", AGGREGATIONS)
 
 
@@ -83,9 +86,10 @@ def test_patch_and_rim_equal_loops() -> None:
     assert got.item() == pytest.approx(sum(outside) / len(outside))
 
 
-@pytest.mark.parametrize("name", ["foreground_mean", "boundary_excluded_mean"])
+@pytest.mark.parametrize("name", ["foreground_mean", "boundary_excluded_mean", "lesion_mean", "lesion_max"])
 def test_an_empty_region_scores_the_maximum(name: str) -> None:
     uncertainty, _ = draw((2, 1, 3, 3))
+    uncertainty -= 2  # a map may be negative, as differential entropy is
     probability = torch.zeros(2, 1, 3, 3)
     if name == "boundary_excluded_mean":
         probability[:, :, 1, 1] = 1  # the rim of the one pixel covers the image
@@ -110,17 +114,16 @@ def test_one_score_an_image_inside_the_range_of_its_map(name: str, shape: tuple[
         score = AGGREGATIONS[name](uncertainty, probability)
         assert score.shape == shape[:1]
         assert score.dtype == uncertainty.dtype
-        if name == "count_above":
-            assert ((score >= 0) & (score <= flat.shape[1])).all()
-        else:
-            assert ((score >= flat.amin(1) - 1e-6) & (score <= flat.amax(1) + 1e-6)).all()
+        low, high = RANGES.get(name, (flat.amin(1), flat.amax(1)))
+        assert ((score >= low - 1e-6) & (score <= high + 1e-6)).all()
+        assert name != "count_above" or (score <= flat.shape[1]).all()
 
 
-@every_aggregation
+@pytest.mark.parametrize("name", [name for name in AGGREGATIONS if name != "expected_dice_loss"])
 def test_a_constant_map_scores_its_value(name: str) -> None:
     _, probability = draw((3, 1, 8, 5))
     score = AGGREGATIONS[name](torch.full((3, 1, 8, 5), 0.25), probability)
-    assert score.tolist() == pytest.approx([0.0 if name == "count_above" else 0.25] * 3)
+    assert score.tolist() == pytest.approx([0.0 if name in RANGES else 0.25] * 3)
 
 
 @every_aggregation
@@ -138,7 +141,7 @@ def test_batch_split_permutation_and_mirror_change_nothing(name: str) -> None:
 def test_more_uncertainty_never_scores_less(name: str) -> None:
     uncertainty, probability = draw((4, 1, 21, 17))
     more = AGGREGATIONS[name](uncertainty + 0.3, probability)
-    assert (more >= AGGREGATIONS[name](uncertainty, probability)).all()
+    assert (more >= AGGREGATIONS[name](uncertainty, probability) - 1e-6).all()
 
 
 @every_aggregation

@@ -14,23 +14,29 @@ from trustseg.losses.evidential import (
     kl_to_uniform,
     type_ii_likelihood,
 )
+from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import soft_dice
-from trustseg.losses.training import DATA_TERMS, DataTerm, annealed, segmentation_loss
+from trustseg.losses.training import DATA_TERMS, SCHEDULES, DataTerm, Schedule, annealed, segmentation_loss
+from trustseg.losses.vacuity import vacuity_correction
 
 __all__ = [
     "DATA_TERMS",
     "LOSSES",
+    "SCHEDULES",
     "Balance",
     "DataTerm",
     "Loss",
+    "Schedule",
     "annealed",
     "bayes_risk_cross_entropy",
     "bayes_risk_squared_error",
     "binary_cross_entropy",
+    "fisher_squared_error",
     "kl_to_uniform",
     "segmentation_loss",
     "soft_dice",
     "type_ii_likelihood",
+    "vacuity_correction",
 ]
 
 
@@ -47,5 +53,6 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "type_ii_likelihood": type_ii_likelihood,
     "bayes_risk_cross_entropy": bayes_risk_cross_entropy,
     "bayes_risk_squared_error": bayes_risk_squared_error,
+    "fisher_squared_error": fisher_squared_error,
     "kl_to_uniform": kl_to_uniform,
 }

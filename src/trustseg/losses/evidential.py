@@ -12,7 +12,8 @@ from trustseg.errors import BeliefError
 from trustseg.losses.balance import Balance, check_masks, image_mean
 
 
-def _as_beta(belief: Belief, loss: str) -> Beta:
+def as_beta(belief: Belief, loss: str) -> Beta:
+    """Return ``belief``, or raise a BeliefError that names the loss if it is no Beta."""
     if not isinstance(belief, Beta):
         raise BeliefError(
             f"{loss} needs a Beta belief, got a {type(belief).__name__}; "
@@ -21,7 +22,7 @@ def _as_beta(belief: Belief, loss: str) -> Beta:
     return belief
 
 
-def _right_and_wrong(belief: Beta, masks: Tensor) -> tuple[Tensor, Tensor]:
+def right_and_wrong(belief: Beta, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return the parameter of the true class and that of the other, each (B, 1, H, W)."""
     check_masks(belief.alpha.shape, masks)
     infected = masks > 0.5
@@ -55,7 +56,7 @@ def type_ii_likelihood(belief: Belief, masks: Tensor, *, balance: Balance = "non
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
         arXiv:1806.01768, section 4, equation 3; two classes.
     """
-    right, wrong = _right_and_wrong(_as_beta(belief, "type_ii_likelihood"), masks)
+    right, wrong = right_and_wrong(as_beta(belief, "type_ii_likelihood"), masks)
     return image_mean(torch.log1p(wrong / right), masks, balance=balance)
 
 
@@ -86,7 +87,7 @@ def bayes_risk_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance 
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
         arXiv:1806.01768, section 4, equation 4; two classes.
     """
-    right, wrong = _right_and_wrong(_as_beta(belief, "bayes_risk_cross_entropy"), masks)
+    right, wrong = right_and_wrong(as_beta(belief, "bayes_risk_cross_entropy"), masks)
     return image_mean(torch.digamma(right + wrong) - torch.digamma(right), masks, balance=balance)
 
 
@@ -117,7 +118,7 @@ def bayes_risk_squared_error(belief: Belief, masks: Tensor, *, balance: Balance 
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
         arXiv:1806.01768, section 4, equation 5; two classes, so twice the form with one output.
     """
-    right, wrong = _right_and_wrong(_as_beta(belief, "bayes_risk_squared_error"), masks)
+    right, wrong = right_and_wrong(as_beta(belief, "bayes_risk_squared_error"), masks)
     strength = right + wrong
     miss = wrong / strength  # |y - p| without a subtraction
     losses = 2 * miss * (miss + right / strength / (strength + 1))
@@ -162,10 +163,10 @@ def kl_to_uniform(belief: Belief, masks: Tensor, *, balance: Balance = "none") -
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
         arXiv:1806.01768, section 4, the regularising term; for two classes it needs no gamma function.
     """
-    beta = _as_beta(belief, "kl_to_uniform")
+    beta = as_beta(belief, "kl_to_uniform")
     if beta.prior != 1:
         raise BeliefError(
             f"kl_to_uniform needs prior weight 1, got {beta.prior}; set the prior to 1 or the weight of this term to 0"
         )
-    _, wrong = _right_and_wrong(beta, masks)
+    _, wrong = right_and_wrong(beta, masks)
     return image_mean(_kl_from_uniform(wrong), masks, balance=balance)

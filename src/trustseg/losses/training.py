@@ -1,7 +1,8 @@
-"""The loss that segmentation models are trained with, and the schedule of its penalty."""
+"""The loss that segmentation models are trained with, and the schedules of its penalty."""
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, Protocol
 
 from torch import Tensor
 
@@ -15,7 +16,9 @@ from trustseg.losses.evidential import (
     kl_to_uniform,
     type_ii_likelihood,
 )
+from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import soft_dice
+from trustseg.losses.vacuity import vacuity_correction
 
 
 class DataTerm(Protocol):
@@ -30,6 +33,7 @@ DATA_TERMS: Final[Mapping[str, DataTerm]] = {
     "type_ii_likelihood": type_ii_likelihood,
     "bayes_risk_cross_entropy": bayes_risk_cross_entropy,
     "bayes_risk_squared_error": bayes_risk_squared_error,
+    "fisher_squared_error": fisher_squared_error,
 }
 
 
@@ -39,24 +43,26 @@ def segmentation_loss(
     *,
     data_term: str,
     kl_weight: float = 0.0,
+    vacuity_weight: float = 0.0,
     dice_weight: float = 1.0,
     balance: Balance = "none",
 ) -> Tensor:
     """Return the training loss of each image.
 
-    loss = data_term + kl_weight kl_to_uniform + dice_weight soft_dice. A term of weight 0 is not computed, so that a
-    Bernoulli model trains with ``kl_weight=0``.
+    loss = data_term + kl_weight kl_to_uniform + vacuity_weight vacuity_correction + dice_weight soft_dice. A term of
+    weight 0 is not computed, so that a Bernoulli model trains with ``kl_weight=0``.
 
     Args:
         belief: belief about ``masks``.
         masks: reference masks (B, 1, H, W), each value 0 or 1.
         data_term: a name in ``DATA_TERMS``.
         kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta.
+        vacuity_weight: weight of ``vacuity_correction``, >= 0. Above 0 needs a Beta.
         dice_weight: weight of ``soft_dice``, >= 0.
         balance: how data term and divergence average the pixels of an image; Dice is balanced by itself.
 
     Returns:
-        (B,), >= 0.
+        (B,), >= 0 unless ``vacuity_weight`` is above 0.
 
     Raises:
         UnknownNameError: if ``data_term`` is not in ``DATA_TERMS``.
@@ -78,41 +84,76 @@ def segmentation_loss(
     """
     if data_term not in DATA_TERMS:
         raise unknown_name("data term", data_term, DATA_TERMS)
-    for name, weight in (("kl_weight", kl_weight), ("dice_weight", dice_weight)):
+    weights = {"kl_weight": kl_weight, "vacuity_weight": vacuity_weight, "dice_weight": dice_weight}
+    for name, weight in weights.items():
         if not weight >= 0:
             raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
     loss = DATA_TERMS[data_term](belief, masks, balance=balance)
     if kl_weight > 0:
         loss = loss + kl_weight * kl_to_uniform(belief, masks, balance=balance)
+    if vacuity_weight > 0:
+        loss = loss + vacuity_weight * vacuity_correction(belief, masks, balance=balance)
     if dice_weight > 0:
         loss = loss + dice_weight * soft_dice(belief, masks)
     return loss
 
 
-def annealed(maximum: float, *, epoch: int, epochs: int) -> float:
-    """Return the weight of a term that grows linearly from 0: maximum min(1, epoch / epochs).
+def _linear(maximum: float, progress: float) -> float:
+    """Return maximum min(1, progress)."""
+    return maximum * min(1.0, progress)
+
+
+def _cosine(maximum: float, progress: float) -> float:
+    """Return half a cosine from 0 to ``maximum``."""
+    return maximum * (1 - math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def _capped(maximum: float, progress: float) -> float:
+    """Return min(maximum, progress)."""
+    return min(maximum, progress)
+
+
+Schedule = Literal["linear", "cosine", "capped"]
+SCHEDULES: Final[Mapping[Schedule, Callable[[float, float], float]]] = {
+    "linear": _linear,
+    "cosine": _cosine,
+    "capped": _capped,
+}
+
+
+def annealed(maximum: float, *, epoch: int, epochs: int, schedule: Schedule = "linear") -> float:
+    """Return the weight of a term that grows from 0 to its maximum and stays there.
+
+    With t = epoch / epochs: linear = maximum min(1, t); cosine = maximum (1 - cos(pi min(1, t))) / 2, which starts and
+    ends without a kink; capped = min(maximum, t), whose slope does not depend on the maximum, so that a small maximum
+    is reached early.
 
     Args:
         maximum: weight once grown, any unit.
         epoch: epoch counted from 0.
-        epochs: epochs of growth; 0 gives ``maximum`` at once.
+        epochs: epochs of growth, for ``capped`` up to the weight 1; 0 gives ``maximum`` at once.
+        schedule: a name in ``SCHEDULES``.
 
     Returns:
         The weight, from 0 to ``maximum``.
 
     Raises:
+        UnknownNameError: if ``schedule`` is not in ``SCHEDULES``.
         ConfigError: if ``epoch`` or ``epochs`` is negative.
 
     Example:
         >>> [annealed(0.1, epoch=epoch, epochs=10) for epoch in (0, 5, 10, 99)]
         [0.0, 0.05, 0.1, 0.1]
+        >>> [annealed(0.2, epoch=epoch, epochs=10, schedule="capped") for epoch in (0, 1, 2, 3)]
+        [0.0, 0.1, 0.2, 0.2]
 
     Reference:
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4: lambda_t = min(1, t / 10), here with a maximum.
+        arXiv:1806.01768, section 4: lambda_t = min(1, t / 10), here with a maximum. Capped, with maximum 0.2 and 200
+        epochs: min(0.2, 0.005 epoch), the schedule of EV-AT, arXiv:2607.03075.
     """
+    if schedule not in SCHEDULES:
+        raise unknown_name("schedule", schedule, SCHEDULES)
     if epoch < 0 or epochs < 0:
         raise ConfigError(f"epoch and epochs must be at least 0, got {epoch} and {epochs}; count epochs from 0")
-    if epoch >= epochs:
-        return maximum
-    return maximum * (epoch / epochs)
+    return SCHEDULES[schedule](maximum, epoch / epochs if epochs else math.inf)

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from trustseg.errors import ConfigError, ShapeError
+from trustseg.errors import ConfigError
+from trustseg.uncertainty.agreement import expected_dice_loss
+from trustseg.uncertainty.lesions import lesion_max, lesion_mean
+from trustseg.uncertainty.maps import check_maps
+from trustseg.uncertainty.spatial import morans_i
 
 COUNTED_ABOVE: Final = 0.5
 """Threshold of ``count_above``; a measure that stays below it gives every image the score 0."""
@@ -22,14 +26,6 @@ class Aggregation(Protocol):
 
     def __call__(self, uncertainty: Tensor, probability: Tensor, /) -> Tensor:
         """Return the score (B,) of maps (B, 1, H, W)."""
-
-
-def _check(uncertainty: Tensor, probability: Tensor) -> None:
-    if uncertainty.shape != probability.shape or uncertainty.ndim != 4:
-        raise ShapeError(
-            "uncertainty and probability must have one shape (B, 1, H, W), "
-            f"got {tuple(uncertainty.shape)} and {tuple(probability.shape)}; take both from the same belief"
-        )
 
 
 def _region_mean(uncertainty: Tensor, region: Tensor) -> Tensor:
@@ -57,7 +53,7 @@ def mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
         Zenk et al., "Comparative Benchmarking of Failure Detection Methods in Medical Image Segmentation",
         arXiv:2406.03323; mean aggregation.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     return uncertainty.flatten(1).mean(dim=1)
 
 
@@ -77,7 +73,7 @@ def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
     Reference:
         An order statistic, with no source of its own; also the score of every empty region here.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     return uncertainty.flatten(1).amax(dim=1)
 
 
@@ -100,12 +96,12 @@ def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 
         Segmentation", ICLR 2024, arXiv:2401.08501; threshold-level aggregation.
         Deviation: a count of pixels where they average the values above the threshold.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     return (uncertainty > threshold).flatten(1).sum(dim=1).to(uncertainty.dtype)
 
 
 def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float = 0.95) -> Tensor:
-    """Return the mean of the k largest values, k = max(1, round((1 - quantile) H W)).
+    """Return the mean of the k largest values, k = max(1, round((1 - quantile) H W)); elsewhere called top-q mean.
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
@@ -123,7 +119,7 @@ def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float =
         Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
         Segmentation", ICLR 2024, arXiv:2401.08501; the threshold as a quantile of each map.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     if not 0 <= quantile <= 1:
         raise ConfigError(f"quantile must lie in [0, 1], got {quantile}; 0.95 keeps the largest 5 % of the pixels")
     values = uncertainty.flatten(1)
@@ -148,7 +144,7 @@ def foreground_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
         Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
         Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     return _region_mean(uncertainty, probability > 0.5)
 
 
@@ -174,7 +170,7 @@ def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: i
         Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
         Segmentation", ICLR 2024, arXiv:2401.08501; the concern that large objects look unsure.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     if width < 0:
         raise ConfigError(f"width must be at least 0 pixels, got {width}; the usual value is 2")
     infected = (probability > 0.5).to(uncertainty.dtype)
@@ -203,7 +199,7 @@ def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: int = 16) -> T
         Segmentation", ICLR 2024, arXiv:2401.08501; patch-level aggregation.
         Deviation: the mean of a window where they sum, so that the score does not depend on its size.
     """
-    _check(uncertainty, probability)
+    check_maps(uncertainty, probability)
     if patch < 1:
         raise ConfigError(f"patch must be at least 1 pixel, got {patch}; the usual value is 16")
     height, width = uncertainty.shape[-2:]
@@ -219,4 +215,8 @@ AGGREGATIONS: Final[Mapping[str, Aggregation]] = {
     "foreground_mean": foreground_mean,
     "boundary_excluded_mean": boundary_excluded_mean,
     "patch_max": patch_max,
+    "lesion_mean": lesion_mean,
+    "lesion_max": lesion_max,
+    "morans_i": morans_i,
+    "expected_dice_loss": expected_dice_loss,
 }

@@ -1,0 +1,71 @@
+"""Image scores that foretell the Dice of a segmentation: from its own probability, or from the members of a mixture."""
+
+import torch
+from torch import Tensor
+
+from trustseg.beliefs import Belief, Mixture
+from trustseg.errors import BeliefError
+from trustseg.uncertainty.maps import check_maps
+
+
+def expected_dice_loss(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return one minus the Dice that the probability itself promises to the prediction p > 1/2.
+
+    With F the predicted pixels: score = 1 - 2 sum over F of p / (sum(p) + |F|), the soft Dice of p with its own
+    prediction. It is as good as p is calibrated.
+
+    Args:
+        uncertainty: maps (B, 1, H, W); not read, so that the score is the same for every measure.
+        probability: infection probability (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1]; 1, the largest, where nothing is predicted.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Li et al., "Estimating Model Performance under Domain Shifts with Class-Specific Confidence Scores", MICCAI
+        2022, arXiv:2207.09957, Dice estimated from predicted probabilities. Deviation: of each image by itself.
+    """
+    check_maps(uncertainty, probability)
+    p = probability.flatten(1)
+    predicted = p > 0.5
+    inside = torch.where(predicted, p, 0).sum(dim=1)
+    union = p.sum(dim=1) + predicted.sum(dim=1)
+    return 1 - 2 * inside / union.clamp_min(torch.finfo(p.dtype).tiny)
+
+
+def pairwise_disagreement(belief: Belief) -> Tensor:
+    """Return one minus the mean Dice between the predictions of every two members of a mixture.
+
+    Every member predicts p > 1/2. Of two empty predictions the Dice is 1, of an empty and another one 0. It needs the
+    members, so that it is no aggregation of a map.
+
+    Args:
+        belief: mixture of at least two members, maps (B, 1, H, W).
+
+    Returns:
+        (B,) in [0, 1]; 0 where all members predict the same, also where all predict nothing.
+
+    Raises:
+        BeliefError: if ``belief`` is no mixture or has one member.
+
+    Reference:
+        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
+        Control", NeuroImage 2019, arXiv:1811.09800, Dice agreement of Monte-Carlo samples; Zenk et al.,
+        arXiv:2406.03323, for ensembles.
+    """
+    if not isinstance(belief, Mixture) or len(belief.members) < 2:
+        got = f"{len(belief.members)} member" if isinstance(belief, Mixture) else f"a {type(belief).__name__}"
+        raise BeliefError(
+            f"pairwise_disagreement needs a mixture of at least 2 members, got {got}; use MCDropout or a DeepEnsemble"
+        )
+    predicted = torch.stack([(member.log_odds > 0).flatten(1) for member in belief.members], dim=1).float()
+    overlap = predicted @ predicted.transpose(1, 2)  # (B, M, M), whole numbers, exact in float32 up to 16.7 million
+    area = predicted.sum(dim=2)
+    sizes = area.unsqueeze(1) + area.unsqueeze(2)
+    agreement = torch.where(sizes > 0, 2 * overlap / sizes.clamp_min(1), 1.0)
+    members = len(belief.members)
+    first, second = torch.triu_indices(members, members, offset=1, device=agreement.device)
+    return 1 - agreement[:, first, second].mean(dim=1)

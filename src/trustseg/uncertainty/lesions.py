@@ -1,0 +1,76 @@
+"""Image scores by predicted lesion: every connected piece of the prediction has one vote, whatever its size."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from trustseg.uncertainty.maps import check_maps
+
+
+def _lesion_means(uncertainty: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of the map over each predicted lesion of the batch (L,), and the image (L,) it lies in."""
+    touching = np.zeros((3, 3, 3), dtype=bool)
+    touching[1] = True  # the eight neighbours within an image, none in the next one
+    labels, count = ndimage.label((probability[:, 0] > 0.5).cpu().numpy(), structure=touching)
+    label = torch.from_numpy(labels).to(uncertainty.device).long().flatten()
+    pixels = torch.bincount(label, minlength=count + 1)[1:]
+    totals = uncertainty.new_zeros(count + 1).index_add(0, label, uncertainty.flatten())[1:]
+    image = torch.arange(len(uncertainty), device=label.device).repeat_interleave(uncertainty[0].numel())
+    home = image.new_zeros(count + 1).scatter_reduce(0, label, image, "amax")[1:]
+    return totals / pixels, home
+
+
+def lesion_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return the mean over the predicted lesions of the mean of the map over each.
+
+    A lesion is a piece of the prediction, p > 1/2, whose pixels touch by an edge or a corner. Unlike
+    ``foreground_mean``, a small lesion counts as much as a large one.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in the unit of the map; its maximum where nothing is predicted.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
+        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean, a structure being a connected lesion.
+    """
+    check_maps(uncertainty, probability)
+    means, home = _lesion_means(uncertainty, probability)
+    lesions = torch.bincount(home, minlength=len(uncertainty))
+    totals = uncertainty.new_zeros(len(uncertainty)).index_add(0, home, means)
+    return torch.where(lesions > 0, totals / lesions.clamp_min(1), uncertainty.flatten(1).amax(dim=1))
+
+
+def lesion_max(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return the mean of the map over the least sure predicted lesion.
+
+    A lesion is a piece of the prediction, p > 1/2, whose pixels touch by an edge or a corner. One doubtful lesion marks
+    the image, however many sure ones it has.
+
+    Args:
+        uncertainty: maps (B, 1, H, W), any real number.
+        probability: infection probability (B, 1, H, W) in [0, 1].
+
+    Returns:
+        (B,) in the unit of the map; its maximum where nothing is predicted.
+
+    Raises:
+        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+
+    Reference:
+        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
+        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean.
+        Deviation: the largest one, for images with several lesions.
+    """
+    check_maps(uncertainty, probability)
+    means, home = _lesion_means(uncertainty, probability)
+    lowest = uncertainty.new_full((len(uncertainty),), -torch.inf)
+    largest = lowest.scatter_reduce(0, home, means, "amax")
+    return torch.where(largest > -torch.inf, largest, uncertainty.flatten(1).amax(dim=1))
