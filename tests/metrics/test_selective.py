@@ -146,6 +146,19 @@ def test_reading_the_curve() -> None:
     assert float(coverage_at_risk(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), 0.1)) == 0.0
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=30),
+    st.sampled_from([-0.5, 0.0, 0.2, 0.25, 0.3, 0.5, 0.9, 1.0]),
+)
+def test_coverage_at_risk_is_the_last_point_low_enough(items: list[tuple[int, float]], risk: float) -> None:
+    uncertainty, error = _double([score for score, _ in items]), _double([value for _, value in items])
+    curve = risk_coverage_curve(uncertainty, error)
+    low = curve.coverage[curve.risk <= risk + 1e-12]
+    expected = float(low.max()) if low.numel() else 0.0
+    assert float(coverage_at_risk(uncertainty, error, risk + 1e-12)) == pytest.approx(expected)
+
+
 def test_undefined_is_nan_and_perfect_is_zero() -> None:
     nothing, item = torch.zeros(0), torch.ones(1)
     assert all(math.isnan(float(getattr(rank_scores(nothing, nothing), name))) for name in SCORES)

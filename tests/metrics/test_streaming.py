@@ -9,7 +9,18 @@ import torch
 from torch import distributed
 
 from trustseg.errors import ShapeError, UnknownNameError
-from trustseg.metrics import AURC, AUSE, augrc, aurc, ause, nause, pixel_error
+from trustseg.metrics import (
+    AURC,
+    AUSE,
+    AdaptiveCalibrationError,
+    Detection,
+    adaptive_calibration_error,
+    augrc,
+    aurc,
+    ause,
+    nause,
+    pixel_error,
+)
 from trustseg.metrics.streaming import PixelError
 
 
@@ -49,6 +60,47 @@ def test_order_and_batches_leave_every_bit() -> None:
     assert torch.equal(one.compute(), many.compute())
 
 
+@pytest.mark.parametrize("bins", [1, 7, 15])
+def test_adaptive_calibration_error_equals_sorting(bins: int) -> None:
+    _, probability, masks = _pixels()
+    region = torch.rand(masks.shape, generator=torch.Generator().manual_seed(2)) < 0.7
+    for inside in (None, region):
+        metric = AdaptiveCalibrationError(bins=bins)
+        for number in (3, 0, 5, 1, 4, 2):
+            part = slice(number, number + 1)
+            metric.update(probability[part], masks[part], None if inside is None else inside[part])
+        exact = adaptive_calibration_error(probability, masks, bins=bins, region=inside)
+        assert float(metric.compute()) == pytest.approx(float(exact), rel=1e-7)
+
+
+def test_adaptive_calibration_error_of_sure_and_of_no_pixels() -> None:
+    metric = AdaptiveCalibrationError(bins=2)
+    metric.update(torch.zeros(1, 0), torch.zeros(1, 0))
+    assert math.isnan(float(metric.compute()))
+    metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]))
+    assert float(metric.compute()) == 0.0
+    with pytest.raises(ShapeError, match="bins is 0"):
+        AdaptiveCalibrationError(bins=0)
+    with pytest.raises(ShapeError, match="outside"):
+        metric.update(torch.tensor([[1.5]]), torch.tensor([[1.0]]))
+
+
+@pytest.mark.slow
+def test_ten_million_pixels_with_saturated_ties_to_a_millionth() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(10, 1, 1000, 1000, generator=generator)
+    logits[:4] *= 20  # most of these round to exactly 0 or 1
+    probability = torch.sigmoid(logits)
+    masks = (torch.rand(logits.shape, generator=generator) < torch.sigmoid(logits / 3)).float()
+    uncertainty = torch.minimum(probability, 1 - probability)
+    assert int((uncertainty == 0).sum()) > 1_000_000
+    metric = AUSE()
+    for part in zip(uncertainty, probability, masks, strict=True):
+        metric.update(*part)
+    exact = ause(uncertainty, pixel_error(probability, masks))
+    assert float(metric.compute()) == pytest.approx(float(exact), abs=1e-6)
+
+
 def test_forward_reset_and_nothing_wrong() -> None:
     metric = AUSE()
     u, p, y = torch.tensor([0.1, 0.2]), torch.tensor([0.9, 0.2]), torch.tensor([1.0, 0.0])
@@ -81,10 +133,12 @@ def _score_a_share(rank: int, store: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     pixels = _pixels()
     metrics = [AUSE(error="brier"), AURC()]
+    detection = Detection()
     share = slice(0, 2) if rank == 0 else slice(2, 6)
     for metric in metrics:
         metric.update(*(part[share] for part in pixels))
-    torch.save([metric.compute() for metric in metrics], f"{store}.{rank}")
+    detection.update(pixels[0][share], pixel_error(*(part[share] for part in pixels[1:])))
+    torch.save([metric.compute() for metric in (*metrics, detection)], f"{store}.{rank}")
     distributed.destroy_process_group()
 
 
@@ -99,7 +153,11 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
         worker.join()
         assert worker.exitcode == 0
     pixels = _pixels()
-    for i, metric in enumerate((AUSE(error="brier"), AURC())):
+    metrics = [AUSE(error="brier"), AURC()]
+    for metric in metrics:
         metric.update(*pixels)
-        for rank in range(2):
-            assert torch.equal(torch.load(f"{store}.{rank}", weights_only=True)[i], metric.compute())
+    detection = Detection()
+    detection.update(pixels[0], pixel_error(*pixels[1:]))
+    expected = [metric.compute() for metric in (*metrics, detection)]
+    for rank in range(2):
+        assert torch.equal(torch.stack(torch.load(f"{store}.{rank}", weights_only=True)), torch.stack(expected))

@@ -1,7 +1,8 @@
 """Metrics on plain tensors: overlap, ranking of errors by uncertainty, calibration; each a function, some a Metric.
 
 ``overlap`` scores masks, ``selective`` and ``sparsification`` score a ranking exactly, ``histograms`` and ``streaming``
-do so for pixels that are never kept, ``calibration`` scores probabilities. Undefined is NaN, never 0.
+do so for pixels that are never kept, ``calibration`` scores probabilities, ``detection`` how positives stand out.
+Undefined is NaN, never 0.
 """
 
 from trustseg.metrics.calibration import (
@@ -16,6 +17,16 @@ from trustseg.metrics.calibration import (
     negative_log_likelihood,
     top_label_calibration_error,
 )
+from trustseg.metrics.deferral import undetected_harm
+from trustseg.metrics.detection import (
+    Detection,
+    auroc,
+    auroc_from_counts,
+    average_precision,
+    average_precision_from_counts,
+    fpr_at_tpr,
+    fpr_at_tpr_from_counts,
+)
 from trustseg.metrics.histograms import (
     BINS,
     Histogram,
@@ -27,6 +38,7 @@ from trustseg.metrics.histograms import (
     sparsification_from_histogram,
     uncertainty_keys,
 )
+from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
 from trustseg.metrics.overlap import (
     Dice,
     OverlapCounts,
@@ -49,23 +61,33 @@ from trustseg.metrics.selective import (
     risk_coverage_curve,
 )
 from trustseg.metrics.sparsification import SparsificationCurve, ause, nause, sparsification_curve
-from trustseg.metrics.streaming import AURC, AUSE, pixel_error
+from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
+from trustseg.metrics.survival import SurvivalCurve, survival_curve
 
 __all__ = [
     "AURC",
     "AUSE",
     "BINS",
+    "AdaptiveCalibrationError",
     "CalibrationError",
+    "CoverageAtRisk",
+    "Detection",
     "Dice",
     "Histogram",
     "OverlapCounts",
     "RankScores",
+    "RiskAtCoverage",
     "RiskCoverageCurve",
     "SparsificationCurve",
+    "SurvivalCurve",
     "adaptive_calibration_error",
     "augrc",
     "aurc",
+    "auroc",
+    "auroc_from_counts",
     "ause",
+    "average_precision",
+    "average_precision_from_counts",
     "bin_values",
     "boundary_band",
     "brier",
@@ -77,6 +99,8 @@ __all__ = [
     "e_aurc",
     "error_histogram",
     "expected_calibration_error",
+    "fpr_at_tpr",
+    "fpr_at_tpr_from_counts",
     "harm",
     "iou",
     "maximum_calibration_error_from_counts",
@@ -93,6 +117,8 @@ __all__ = [
     "scores_from_histogram",
     "sparsification_curve",
     "sparsification_from_histogram",
+    "survival_curve",
     "top_label_calibration_error",
     "uncertainty_keys",
+    "undetected_harm",
 ]

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
-from trustseg.metrics.selective import error_of_kept, tie_blocks
+from trustseg.metrics.selective import Blocks, error_of_kept, tie_blocks
 
 
 def expected_calibration_error(
@@ -66,7 +66,8 @@ def adaptive_calibration_error(
     """Return the calibration error over groups of exactly N / bins pixels, ordered by probability.
 
     Equal probabilities across the edge of a group are shared in proportion, so the order of pixels does not matter.
-    Sorts, so meant for one image or a small set; arguments and errors as ``expected_calibration_error``.
+    Sorts, so meant for one image or a small set, see ``AdaptiveCalibrationError`` for more; arguments and errors as
+    ``expected_calibration_error``.
 
     Example:
         >>> adaptive_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]), bins=1)
@@ -75,14 +76,19 @@ def adaptive_calibration_error(
     Reference:
         Nixon et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019, arXiv:1904.01685, section 3.
     """
-    probability, masks = _checked(probability, masks, bins, region)
+    probability, masks = checked_probability(probability, masks, bins, region)
     if region is not None:
         probability, masks = probability[region], masks[region]
-    count = probability.numel()
-    if count == 0:
-        return torch.full((), torch.nan, dtype=torch.float64, device=probability.device)
-    blocks = tie_blocks(probability.flatten(), probability.flatten().double() - masks.flatten().double())
-    edges = torch.arange(1, bins + 1, dtype=torch.float64, device=probability.device) * count / bins
+    gaps = probability.flatten().double() - masks.flatten().double()
+    return adaptive_error_of_blocks(tie_blocks(probability.flatten(), gaps), bins=bins)
+
+
+def adaptive_error_of_blocks(blocks: Blocks, *, bins: int) -> Tensor:
+    """Return the adaptive calibration error of blocks of equal p, rising, with the sums of p - y; NaN for no pixels."""
+    count = blocks.counts.sum()
+    if not bool(count > 0):
+        return torch.full_like(count, torch.nan)
+    edges = torch.arange(1, bins + 1, dtype=torch.float64, device=count.device) * count / bins
     gap = torch.diff(functional.pad(error_of_kept(blocks, edges), (1, 0)))
     return gap.abs().sum() / count
 
@@ -107,7 +113,7 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
         tensor([[[1.0000, 0.0000, 0.0000],
                  [2.0000, 1.5000, 2.0000]]], dtype=torch.float64)
     """
-    probability, masks = _checked(probability, masks, bins, region)
+    probability, masks = checked_probability(probability, masks, bins, region)
     edges = (torch.arange(1, bins, dtype=torch.float64, device=probability.device) / bins).to(probability.dtype)
     image = torch.arange(probability.shape[0], device=probability.device).view(-1, *[1] * (probability.ndim - 1))
     cell = (torch.bucketize(probability, edges, right=True) + bins * image).flatten()
@@ -159,7 +165,7 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
         >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([0.1250], dtype=torch.float64)
     """
-    probability, masks = _checked(probability, masks, 1, None)
+    probability, masks = checked_probability(probability, masks, 1, None)
     return (probability.double() - masks.double()).square().flatten(1).mean(1)
 
 
@@ -244,7 +250,7 @@ class CalibrationError(Metric):
 
     def __init__(self, *, bins: int = 15) -> None:
         super().__init__()
-        _check_bins(bins)
+        check_bins(bins)
         self.bins = bins
         self.add_state("counts", torch.zeros(bins, 3, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -257,10 +263,10 @@ class CalibrationError(Metric):
         return calibration_error_from_counts(self.counts)
 
 
-def _checked(probability: Tensor, masks: Tensor, bins: int, region: Tensor | None) -> tuple[Tensor, Tensor]:
+def checked_probability(probability: Tensor, masks: Tensor, bins: int, region: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return probability (at least float32) and masks detached; raise if anything does not fit."""
     _check_shapes("probability", probability, masks)
-    _check_bins(bins)
+    check_bins(bins)
     if region is not None and (region.shape != masks.shape or region.dtype != torch.bool):
         raise ShapeError(
             f"region is {tuple(region.shape)} of {region.dtype}, expected {tuple(masks.shape)} of torch.bool; "
@@ -280,7 +286,8 @@ def _check_shapes(name: str, values: Tensor, masks: Tensor) -> None:
         )
 
 
-def _check_bins(bins: int) -> None:
+def check_bins(bins: int) -> None:
+    """Raise unless there is at least one bin."""
     if bins < 1:
         raise ShapeError(f"bins is {bins}, expected at least 1; the usual number is 15")
 

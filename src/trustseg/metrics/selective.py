@@ -161,13 +161,8 @@ def risk_at_coverage(uncertainty: Tensor, error: Tensor, coverage: float) -> Ten
         >>> risk_at_coverage(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.5)
         tensor(0.5000, dtype=torch.float64)
     """
-    if not 0.0 < coverage <= 1.0:
-        raise ShapeError(f"coverage is {coverage}, expected a share above 0 and up to 1; pass e.g. 0.8 for 80 %")
-    uncertainty, error = checked_ranking(uncertainty, error)
-    if error.numel() == 0:
-        return error.new_full((), torch.nan)
-    kept = error.new_tensor([max(1.0, coverage * error.numel())])
-    return (error_of_kept(tie_blocks(uncertainty, error), kept) / kept).squeeze(0)
+    check_coverage(coverage)
+    return risk_of_blocks(tie_blocks(*checked_ranking(uncertainty, error)), coverage)
 
 
 def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> Tensor:
@@ -188,10 +183,7 @@ def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> Tensor:
         >>> coverage_at_risk(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.4)
         tensor(0.7500, dtype=torch.float64)
     """
-    curve = risk_coverage_curve(uncertainty, error)
-    if curve.coverage.numel() == 0:
-        return curve.coverage.new_full((), torch.nan)
-    return torch.where(curve.risk <= risk, curve.coverage, 0.0).max()
+    return coverage_of_blocks(tie_blocks(*checked_ranking(uncertainty, error)), risk)
 
 
 def checked_ranking(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,6 +253,38 @@ def scores_from_blocks(blocks: Blocks, oracle: Blocks) -> RankScores:
         ause_random=1 - best / mean_error,
         nause=excess / reach,
     )
+
+
+def check_coverage(coverage: float) -> None:
+    """Raise unless a coverage lies in (0, 1]."""
+    if not 0.0 < coverage <= 1.0:
+        raise ShapeError(f"coverage is {coverage}, expected a share above 0 and up to 1; pass e.g. 0.8 for 80 %")
+
+
+def risk_of_blocks(blocks: Blocks, coverage: float) -> Tensor:
+    """Return the mean error of the surest share ``coverage`` of one problem, scalar; NaN for no items."""
+    count = blocks.counts.sum()
+    if not bool(count > 0):
+        return torch.full_like(count, torch.nan)
+    kept = (coverage * count).clamp_min(1.0).unsqueeze(0)
+    return (error_of_kept(blocks, kept) / kept).squeeze(0)
+
+
+def coverage_of_blocks(blocks: Blocks, risk: float) -> Tensor:
+    """Return the largest share of one problem's items with a mean error of at most ``risk``, scalar; NaN for none.
+
+    Inside a block the mean error of k items, (c0 + e (k - n0)) / k, moves steadily towards e, so that the largest k is
+    its last item or lies where the two sides are equal, give or take the rounding.
+    """
+    counts, sums = blocks
+    upto, total = counts.cumsum(0), sums.cumsum(0)
+    before, total_before, mean = upto - counts, total - sums, sums / counts
+    crossing = ((mean * before - total_before) / (mean - risk)).nan_to_num().floor()
+    kept = torch.stack([upto, crossing + 1, crossing, crossing - 1])
+    kept = torch.minimum(torch.maximum(kept, before + 1), upto)
+    within = (total_before + mean * (kept - before)) / kept <= risk
+    largest = torch.cat([torch.where(within, kept, 0.0).flatten(), counts.new_zeros(1)]).max()
+    return largest / counts.sum()
 
 
 def error_of_kept(blocks: Blocks, kept: Tensor) -> Tensor:

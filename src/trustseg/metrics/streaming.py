@@ -1,4 +1,4 @@
-"""AUSE and AURC of all pixels of a dataset, streamed: no pixel is kept, processes merge by adding."""
+"""AUSE, AURC and adaptive calibration error of all pixels, streamed: none is kept, processes merge by adding."""
 
 from typing import Final, Literal
 
@@ -7,8 +7,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError, unknown_name
+from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
 from trustseg.metrics.histograms import BINS, UNIT, accumulate, scores_from_histogram
-from trustseg.metrics.selective import RankScores
+from trustseg.metrics.selective import Blocks, RankScores
 
 PixelError = Literal["wrong", "brier"]
 
@@ -105,6 +106,58 @@ class AURC(Metric):
         """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
         scores = _scores(self, self.error)
         return scores.augrc if self.generalized else scores.aurc
+
+
+class AdaptiveCalibrationError(Metric):
+    """Calibration error over groups of equal numbers of pixels, over every pixel seen.
+
+    Equals ``adaptive_calibration_error`` of all pixels at once but for probabilities whose log-odds share a bin of
+    ``histograms``, and to the bit whatever the batches and their order.
+
+    Args:
+        bins: number of groups, >= 1.
+
+    Raises:
+        ShapeError: if ``bins`` is below 1.
+
+    Example:
+        >>> metric = AdaptiveCalibrationError(bins=1)
+        >>> metric.update(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
+        >>> round(float(metric.compute()), 6)
+        0.333333
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+    probability_units: Tensor
+    infected_units: Tensor
+
+    def __init__(self, *, bins: int = 15) -> None:
+        super().__init__()
+        check_bins(bins)
+        self.bins = bins
+        for name in ("counts", "probability_units", "infected_units"):
+            self.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
+        """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
+        probability, masks = checked_probability(probability, masks, self.bins, region)
+        if region is not None:
+            probability, masks = probability[region], masks[region]
+        log_odds = torch.logit(probability)
+        counts, units = accumulate(log_odds, probability)
+        self.counts += counts
+        self.probability_units += units
+        self.infected_units += accumulate(log_odds, masks > 0.5)[1]
+
+    def compute(self) -> Tensor:
+        """Return the adaptive calibration error, scalar float64; NaN without pixels."""
+        filled = self.counts > 0
+        gaps = (self.probability_units - self.infected_units)[filled].double() / UNIT
+        return adaptive_error_of_blocks(Blocks(self.counts[filled].double(), gaps), bins=self.bins)
 
 
 def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:

@@ -1,0 +1,152 @@
+"""``trustseg defer``: fit a policy that sends unsure images to a human, and apply it as it is."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Decide which images a human should look at, by a policy fitted once.")
+
+_SHARES = ("coverage", "review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
+
+ONLY_CLEAN = (
+    "What the policy promises holds for clean images of new patients like those it was fitted on. "
+    "Under attack or shift, and on images of another population, the guarantee is void."
+)
+
+
+@app.command()
+def fit(
+    records: Annotated[
+        Path, typer.Argument(help="Folder of 'trustseg evaluate --split validation', or the run folder above it.")
+    ],
+    output: Annotated[Path, typer.Option("--out", "-o", help="The policy to write.")] = Path("policy.json"),
+    target: Annotated[str, typer.Option(help="What to bound: review_rate, risk or missed_lesions.")] = "review_rate",
+    at_most: Annotated[float, typer.Option(help="The bound, a share: 0.2 is 20 %.")] = 0.2,
+    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
+    aggregation: Annotated[str, typer.Option(help="Map to image score.")] = "mean",
+    tau: Annotated[float, typer.Option(help="A segmentation with a Dice below it has failed.")] = 0.5,
+    delta: Annotated[float, typer.Option(help="Chance that the bound on risk or missed_lesions is broken.")] = 0.05,
+) -> None:
+    """Fit a threshold on the clean images of a calibration split, freeze it, and say what it promises."""
+    from trustseg.deferral import TARGETS, fit_policy, save_policy
+    from trustseg.errors import unknown_name
+
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    policy = fit_policy(
+        _read(records, calibration=True),
+        measure=measure,
+        aggregation=aggregation,
+        target=target,  # type: ignore[arg-type]  # one of the targets, see above
+        at_most=at_most,
+        tau=tau,
+        delta=delta,
+    )
+    save_policy(policy, output)
+    typer.echo(policy.statement)
+    typer.echo(ONLY_CLEAN)
+    rule = (
+        f"review where {measure} ({aggregation}) > {policy.threshold:.6g}; " if math.isfinite(policy.threshold) else ""
+    )
+    typer.echo(f"{rule}policy: {output}")
+
+
+@app.command()
+def apply(
+    policy: Annotated[Path, typer.Argument(help="Policy written by 'trustseg defer fit'.")],
+    records: Annotated[Path, typer.Argument(help="Folder with records.parquet, or the run folder above it.")],
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the tables. Default: beside the records.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
+) -> None:
+    """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
+    from trustseg.deferral import VOID, apply_policy, load_policy
+    from trustseg.files import replacing
+    from trustseg.study.deferral import score_policy
+
+    frozen = load_policy(policy)
+    table = _read(records, calibration=False)
+    scores = score_policy(frozen, table, draws=draws)
+    decisions = apply_policy(frozen, table)
+    folder = output or _file(records, calibration=False).parent
+    columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")
+    for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):
+        with replacing(folder / f"{name}.csv") as temporary:
+            content.write_csv(temporary)
+    _print_scores(scores)
+    typer.echo(frozen.statement)
+    typer.echo(ONLY_CLEAN)
+    void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
+    if void:
+        typer.echo(f"guarantee void here: {', '.join(void)}")
+    if "clean" in void:
+        typer.echo("these are the very patients that the policy was fitted on; apply it to others")
+    typer.echo(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
+
+
+def _print_scores(scores: "pl.DataFrame") -> None:
+    from trustseg.cli.display import print_table
+
+    lines = []
+    for (condition, eps), group in scores.group_by("condition", "eps", maintain_order=True):
+        found = {row["score"]: row for row in group.iter_rows(named=True)}
+        shares = []
+        for name in _SHARES:
+            value, low, high = (float(found[name][end]) for end in ("value", "low", "high"))
+            ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+            shares.append("undefined" if math.isnan(value) else f"{value:.3f}{ends}")
+        row = found["coverage"]
+        promise = "void" if row["guarantee"] == "void" else "holds"
+        lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, promise])
+    header = ("condition", "eps x 255", "images", *(name.replace("_", " ") for name in _SHARES), "guarantee")
+    print_table(header, lines, width=200)
+
+
+def _read(folder: Path, *, calibration: bool) -> "pl.DataFrame":
+    """Return the records of a folder.
+
+    Raises:
+        MissingFileError: if there are none.
+        DataError: if they cannot be read.
+    """
+    import polars as pl
+
+    from trustseg.errors import DataError
+
+    file = _file(folder, calibration=calibration)
+    try:
+        return pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"'{file}' cannot be read as records ({reason}); evaluate again") from error
+
+
+def _file(folder: Path, *, calibration: bool) -> Path:
+    """Return the records that a folder means: its own, or those of the split that a run was evaluated on.
+
+    A run's own records are of its test images, on which no policy may be fitted.
+    """
+    from trustseg.errors import MissingFileError
+
+    split = "validation" if calibration else "test"
+    own, below = folder / "records.parquet", folder / f"evaluation-{split}" / "records.parquet"
+    is_run = (folder / "model").is_dir()
+    for file in (below, *([] if calibration and is_run else [own])):
+        if file.is_file():
+            return file
+    raise MissingFileError(
+        f"no records.parquet in '{folder}' or its evaluation-{split}, one of them was expected; "
+        + (
+            "write it with 'trustseg evaluate MODEL --split validation --allow-training-patients'"
+            if calibration
+            else "write it with 'trustseg evaluate MODEL'"
+        )
+    )

@@ -1,0 +1,182 @@
+"""Conformal risk control: the finite-sample correction, and masks that miss little of the infection."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from trustseg.errors import ConfigError, DataError, ShapeError
+
+Floats = NDArray[np.float64]
+
+SLACK: Final = 1e-9  # so that a bound that is met exactly is not lost to rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FalseNegativeControl:
+    """A probability threshold for masks that miss, on average, at most a share of the infection.
+
+    Attributes:
+        threshold: the predicted set is {p >= threshold}.
+        at_most: bound on the expected false-negative rate of a new patient with infection.
+        patients: calibration patients with infection.
+        images: their images with infection.
+        price: predicted area over reference area on these images, >= 0.
+    """
+
+    threshold: float
+    at_most: float
+    patients: int
+    images: int
+    price: float
+
+
+def conformal_risk(losses: ArrayLike) -> Floats:
+    """Return the mean loss with the finite-sample correction, (sum + 1) / (n + 1).
+
+    If the loss lies in [0, 1] and is monotone in a parameter, the least cautious parameter whose corrected risk is at
+    most a has an expected loss of at most a on a new exchangeable unit.
+
+    Args:
+        losses: loss of each calibration unit (n, ...), in [0, 1]; further axes are parameters.
+
+    Returns:
+        (...) in [1 / (n + 1), 1]; 1 without units.
+
+    Example:
+        >>> conformal_risk([[0.5, 0.0], [0.25, 0.0], [0.25, 0.0]]).tolist()
+        [0.5, 0.25]
+
+    Reference:
+        Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, equation 4.
+    """
+    values = np.asarray(losses, np.float64)
+    return np.asarray((values.sum(0) + 1) / (len(values) + 1))
+
+
+def smallest_calibration(at_most: float) -> int:
+    """Return how many calibration units a bound needs at least: n >= 1 / at_most - 1."""
+    return math.ceil(1 / at_most - 1 - SLACK)
+
+
+def fit_false_negative_control(
+    probabilities: Sequence[ArrayLike],
+    masks: Sequence[ArrayLike],
+    patients: Sequence[object],
+    *,
+    at_most: float = 0.1,
+) -> FalseNegativeControl:
+    """Return the largest threshold t for which {p >= t} misses at most a share of a new patient's infection.
+
+    The loss of an image is the share of its mask where p < t, that of a patient the mean over its images with
+    infection. The expected loss, over calibration and test together, is bounded; not that of each patient, not that
+    of a subgroup, and nothing under attack or shift. Exact over all values that p takes; the masks' pixels are sorted.
+
+    Args:
+        probabilities: infection probability of each image, any shape, in [0, 1].
+        masks: reference mask of each image, same shape, in {0, 1}; images with an empty mask are left out.
+        patients: patient of each image.
+        at_most: the bound a, in (0, 1).
+
+    Raises:
+        ConfigError: if ``at_most`` is not in (0, 1).
+        ShapeError: if there is not one mask and one patient for each image, shapes differ or a p is not in [0, 1].
+        DataError: if fewer than 1 / a - 1 patients have an infection.
+
+    Example:
+        >>> control = fit_false_negative_control([[0.2, 0.6, 0.9]] * 4, [[0, 1, 1]] * 4, "abcd", at_most=0.2)
+        >>> control.threshold, control.price
+        (0.6, 1.0)
+
+    Reference:
+        Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, section 4.1.
+    """
+    if not 0 < at_most < 1:
+        raise ConfigError(f"at_most is {at_most}, expected a share between 0 and 1; pass e.g. 0.1 for 10 %")
+    maps, inside = _checked(probabilities, masks, patients)
+    rows = [row for row, region in enumerate(inside) if region.any()]
+    names, owner = np.unique([str(patients[row]) for row in rows], return_inverse=True)
+    needed = smallest_calibration(at_most)
+    if len(names) < needed:
+        raise DataError(
+            f"{len(names)} calibration patients have an infection, at least {needed} are needed to bound the "
+            f"false-negative rate by {at_most:.3g}; add patients or allow more than {1 / (len(names) + 1):.3g}"
+        )
+    found = [maps[row][inside[row]] for row in rows]
+    images_of = np.bincount(owner)[owner]
+    weights = np.concatenate([np.full(len(p), 1 / (len(p) * count)) for p, count in zip(found, images_of, strict=True)])
+    values = np.concatenate(found)
+    order = np.argsort(values, kind="stable")
+    missed = weights[order].cumsum()  # summed loss of the patients if the threshold lies above the value
+    over = missed + 1 > at_most * (len(names) + 1) + SLACK
+    threshold = float(values[order][over.argmax()])
+    covered = sum(int((maps[row] >= threshold).sum()) for row in rows)
+    return FalseNegativeControl(
+        threshold=threshold, at_most=at_most, patients=len(names), images=len(rows), price=covered / len(values)
+    )
+
+
+def apply_false_negative_control(
+    control: FalseNegativeControl,
+    probabilities: Sequence[ArrayLike],
+    masks: Sequence[ArrayLike],
+    patients: Sequence[object],
+) -> pl.DataFrame:
+    """Return what {p >= threshold} misses and costs on each image.
+
+    Args:
+        control: the fitted threshold.
+        probabilities: as in ``fit_false_negative_control``.
+        masks: as in ``fit_false_negative_control``; an empty mask has no false-negative rate, but a false area.
+        patients: as in ``fit_false_negative_control``.
+
+    Returns:
+        A row an image: ``patient``, ``pixels``, ``mask_px``, ``set_px`` and ``false_negative_rate``, NaN where the
+        mask is empty. The price is the sum of ``set_px`` over that of ``mask_px``.
+
+    Raises:
+        ShapeError: as ``fit_false_negative_control``.
+    """
+    maps, inside = _checked(probabilities, masks, patients)
+    rows = []
+    for name, probability, region in zip(patients, maps, inside, strict=True):
+        predicted, area = probability >= control.threshold, int(region.sum())
+        rows.append(
+            {
+                "patient": str(name),
+                "pixels": region.size,
+                "mask_px": area,
+                "set_px": int(predicted.sum()),
+                "false_negative_rate": int((region & ~predicted).sum()) / area if area else math.nan,
+            }
+        )
+    kinds = {"patient": pl.String, "pixels": pl.Int64, "mask_px": pl.Int64, "set_px": pl.Int64}
+    return pl.DataFrame(rows, schema={**kinds, "false_negative_rate": pl.Float64})
+
+
+def _checked(
+    probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object]
+) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]]]:
+    """Return probabilities and masks as arrays; raise unless they fit."""
+    if not len(probabilities) == len(masks) == len(patients):
+        raise ShapeError(
+            f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients, expected "
+            "as many of each; give one of each for every image"
+        )
+    maps = [np.asarray(probability) for probability in probabilities]
+    inside = [np.asarray(mask) > 0.5 for mask in masks]
+    for row, (probability, region) in enumerate(zip(maps, inside, strict=True)):
+        if probability.shape != region.shape:
+            raise ShapeError(
+                f"image {row} has probabilities {probability.shape} and a mask {region.shape}, expected equal shapes; "
+                "resize the prediction to the mask"
+            )
+        if not bool(((probability >= 0) & (probability <= 1)).all()):
+            raise ShapeError(
+                f"probabilities of image {row} hold NaN or values outside [0, 1]; pass belief.probability, not logits"
+            )
+    return maps, inside

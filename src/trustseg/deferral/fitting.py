@@ -1,0 +1,277 @@
+"""Thresholds that keep a promise with finite samples: conformal for reviews, fixed-sequence testing for failures.
+
+The unit is a patient: images of one patient are alike, and only patients can be exchangeable.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from trustseg.deferral.conformal import SLACK, smallest_calibration
+from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
+from trustseg.errors import ConfigError, DataError, unknown_name
+
+Floats = NDArray[np.float64]
+
+_STEPS_PER_OCTAVE: Final = 1024
+_FIRST_SHARE: Final = 0.25  # testing of the risk starts where this share of the patients is kept
+
+
+class Fit(NamedTuple):
+    """A threshold and the sentence that says what it promises."""
+
+    threshold: float
+    statement: str
+
+
+class _Images(NamedTuple):
+    """What a target reads of each calibration image: score, patient (0 to P - 1), failure, infection; all (N,)."""
+
+    scores: Floats
+    patients: NDArray[np.intp]
+    failed: NDArray[np.bool_]
+    infected: NDArray[np.bool_]
+
+
+class _FitTarget(Protocol):
+    def __call__(self, images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit: ...
+
+
+def fit_policy(
+    records: pl.DataFrame,
+    *,
+    measure: str,
+    aggregation: str,
+    target: Target = "review_rate",
+    at_most: float = 0.2,
+    tau: float = 0.5,
+    delta: float = 0.05,
+) -> Policy:
+    """Return the policy that keeps most images within a bound, fitted on the clean images of a calibration split.
+
+    Args:
+        records: records of patients that the model was not trained on; rows of other conditions are not read.
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score; both chosen before looking at these records.
+        target: what to bound. ``review_rate``: the expected share of a new patient's images that are reviewed.
+            ``risk``: the chance that a patient with a kept image has a kept one with a Dice below ``tau``.
+            ``missed_lesions``: the chance that an infected patient has a kept, infected image with a Dice below
+            ``tau``, or nothing predicted on it.
+        at_most: the bound, in (0, 1).
+        tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
+            it has not.
+        delta: chance, over calibration splits, that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
+
+    Returns:
+        The policy. Where no threshold is known to keep the bound on ``risk`` or ``missed_lesions`` it reviews
+        everything; where there are too few patients for the bound on ``review_rate`` it reviews nothing. Its
+        ``statement`` says so.
+
+    Raises:
+        ConfigError: if a number is outside its range.
+        UnknownNameError: if there is no such target.
+        DataError: if the records lack a column or clean images, or a score is NaN, or there is no infected patient
+            where ``missed_lesions`` is the target.
+
+    Example:
+        >>> records = pl.DataFrame({"image": list("abcd"), "patient": list("abcd"), "condition": "clean", "eps": 0.0,
+        ...     "dice": 0.9, "mask_px": 9, "predicted_px": 9, "u_entropy_mean": [0.4, 0.1, 0.3, 0.2]})
+        >>> fit_policy(records, measure="entropy", aggregation="mean", at_most=0.4).threshold
+        0.3
+
+    Reference:
+        ``review_rate``: Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, section 2; with one
+        image a patient it is the split-conformal quantile. The others: Angelopoulos et al., "Learn then Test",
+        arXiv:2110.01052, section 2.3, with the bound of Clopper and Pearson, Biometrika 1934.
+        Deviation: testing of ``risk`` starts where a quarter of the patients is kept, so that there is something to
+        test on; this keeps ``delta`` if the risk does not fall as less sure images are kept.
+    """
+    for name, value, closed in (("at_most", at_most, False), ("tau", tau, True), ("delta", delta, False)):
+        if not (0 < value < 1 or (closed and value == 1)):
+            raise ConfigError(f"{name} is {value}, expected a share between 0 and 1; pass e.g. 0.2 for 20 %")
+    if target not in TARGETS:
+        raise unknown_name("target", target, TARGETS)
+    column = f"u_{measure}_{aggregation}"
+    check_records(records, column)
+    clean = records.filter(pl.col("condition") == "clean")
+    if not len(clean):
+        raise DataError("the records hold no clean image, and a policy is fitted on these alone; evaluate again")
+    images = _images(clean, column, tau=tau)
+    threshold, statement = TARGETS[target](images, at_most=at_most, tau=tau, delta=delta)
+    if len(np.unique(images.scores)) == 1:
+        statement += " All scores are equal: this score cannot tell images apart."
+    return Policy(
+        measure=measure,
+        aggregation=aggregation,
+        threshold=threshold,
+        target=target,
+        at_most=at_most,
+        tau=tau,
+        delta=delta,
+        images=len(clean),
+        patients=clean["patient"].n_unique(),
+        patients_hash=hash_of(clean["patient"].to_list()),
+        statement=statement,
+    )
+
+
+def clopper_pearson(failures: ArrayLike, trials: ArrayLike, *, delta: float) -> Floats:
+    """Return the exact upper confidence bound of a failure probability, at level 1 - delta.
+
+    Args:
+        failures: failures seen (...), whole numbers in [0, trials].
+        trials: independent trials (...), whole numbers >= 0.
+        delta: chance that the bound lies below the truth, at most, in (0, 1).
+
+    Returns:
+        (...) in [0, 1]; 1 where every trial failed, or there was none.
+
+    Example:
+        >>> clopper_pearson(0, 14, delta=0.05).round(3).item()
+        0.193
+
+    Reference:
+        Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial",
+        Biometrika 1934.
+    """
+    k, n = np.broadcast_arrays(np.asarray(failures, np.float64), np.asarray(trials, np.float64))
+    bound = stats.beta.ppf(1 - delta, k + 1, np.where(k < n, n - k, 1.0))
+    return np.where(k < n, bound, 1.0)
+
+
+def _images(clean: pl.DataFrame, column: str, *, tau: float) -> _Images:
+    scores = scores_of(clean, column)
+    if np.isnan(scores).any():
+        raise DataError(
+            f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}, a number was "
+            "expected for each; choose another measure or find where the model breaks down"
+        )
+    # A NaN Dice compares as not below tau: nothing there, nothing predicted, nothing wrong.
+    dice = clean["dice"].cast(pl.Float64).to_numpy()
+    _, patients = np.unique(clean["patient"].cast(pl.String).to_numpy(), return_inverse=True)
+    infected = clean["mask_px"].to_numpy() > 0
+    return _Images(scores, patients, (dice < tau) | (infected & (clean["predicted_px"].to_numpy() == 0)), infected)
+
+
+def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
+    patients = int(images.patients.max()) + 1
+    needed = smallest_calibration(at_most)
+    if patients < needed:
+        return Fit(
+            math.inf,
+            f"Nothing is reviewed: {_counted(patients)} cannot vouch for a review rate of at most {at_most:.3g}, "
+            f"for which at least {needed} are needed.",
+        )
+    weights = 1 / np.bincount(images.patients)[images.patients]
+    candidates, place = np.unique(images.scores, return_inverse=True)
+    above = patients - np.bincount(place, weights).cumsum()  # summed share of images above each candidate
+    within = above + 1 <= at_most * (patients + 1) + SLACK
+    return Fit(
+        float(candidates[within.argmax()]),
+        f"Of a new patient's images at most {at_most:.3g} are expected to be reviewed (mean over patients, "
+        f"{_counted(patients)} for calibration).",
+    )
+
+
+def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
+    grid, (kept, failures) = _first_kept(images, np.ones_like(images.failed), images.failed)
+    patients = int(kept[-1])
+    start = max(_smallest_passing(at_most, delta), math.ceil(_FIRST_SHARE * patients))
+    return _fixed_sequence(
+        grid,
+        failures,
+        kept,
+        start=start,
+        at_most=at_most,
+        delta=delta,
+        promise=f"the share of patients kept for whom a kept segmentation has a Dice below {tau:.3g}",
+        counted=_counted(patients),
+    )
+
+
+def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
+    infected = len(np.unique(images.patients[images.infected]))
+    if not infected:
+        raise DataError("no calibration image shows an infection, at least one was expected; use another target")
+    grid, (_, missed) = _first_kept(images, np.ones_like(images.failed), images.failed & images.infected)
+    return _fixed_sequence(
+        grid,
+        missed,
+        np.full(len(grid), infected),
+        start=_smallest_passing(at_most, delta),
+        at_most=at_most,
+        delta=delta,
+        promise=f"the share of infected patients with a lesion missed (Dice below {tau:.3g}) and not reviewed",
+        counted=f"{_counted(infected)} with infection",
+    )
+
+
+def _fixed_sequence(
+    grid: Floats,
+    failures: NDArray[np.intp],
+    trials: NDArray[np.intp],
+    *,
+    start: int,
+    at_most: float,
+    delta: float,
+    promise: str,
+    counted: str,
+) -> Fit:
+    """Return the last threshold whose bound, and that of every one tested before it, is at most ``at_most``."""
+    tested = trials >= start
+    passed = clopper_pearson(failures, trials, delta=delta) <= at_most
+    first = int(tested.argmax())
+    run = int(np.logical_and.accumulate(passed[first:]).sum()) if tested.any() else 0
+    if run == 0:
+        least = _smallest_passing(at_most, delta)
+        few = f"; at least {least} are needed" if trials[-1] < least else ""
+        return Fit(
+            -math.inf,
+            f"Everything is reviewed: on {counted} no threshold keeps {promise} at most {at_most:.3g} with confidence "
+            f"{1 - delta:.3g}{few}.",
+        )
+    return Fit(
+        float(grid[first + run - 1]),
+        f"With confidence {1 - delta:.3g}, {promise} is at most {at_most:.3g} ({counted} for calibration).",
+    )
+
+
+def _first_kept(images: _Images, *flags: NDArray[np.bool_]) -> tuple[Floats, list[NDArray[np.intp]]]:
+    """Return thresholds (G,), rising, and for each flag how many patients have a flagged image kept at each (G,)."""
+    marks = _marks(images.scores)
+    grid = np.unique(marks)
+    counts = []
+    for flag in flags:
+        first = np.full(int(images.patients.max()) + 1, math.inf)
+        np.minimum.at(first, images.patients[flag], marks[flag])
+        ever = np.sort(first[np.unique(images.patients[flag])])
+        counts.append(np.searchsorted(ever, grid, side="right"))
+    return grid, counts
+
+
+def _marks(scores: Floats) -> Floats:
+    """Return the mark at or above each score, of a scale of 1024 marks an octave that no data can move."""
+    mantissa, exponent = np.frexp(scores)  # mantissa in [1/2, 1), an octave
+    marks: Floats = np.ldexp(np.ceil(mantissa * 2 * _STEPS_PER_OCTAVE) / (2 * _STEPS_PER_OCTAVE), exponent)
+    return marks
+
+
+def _smallest_passing(at_most: float, delta: float) -> int:
+    """Return how many trials without a failure bring the bound 1 - delta^(1/n) down to ``at_most``."""
+    return math.ceil(math.log(delta) / math.log1p(-at_most) - SLACK)
+
+
+def _counted(patients: int) -> str:
+    return f"{patients} patient{'' if patients == 1 else 's'}"
+
+
+TARGETS: Final[Mapping[str, _FitTarget]] = {
+    "review_rate": _fit_review_rate,
+    "risk": _fit_risk,
+    "missed_lesions": _fit_missed_lesions,
+}

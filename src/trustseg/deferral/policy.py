@@ -1,0 +1,170 @@
+"""A deferral policy: an image score, a threshold fitted once, and what it promises to whom."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from trustseg.errors import DataError
+from trustseg.files import read_json, write_json
+
+Target = Literal["review_rate", "risk", "missed_lesions"]
+
+HOLDS: Final = "clean, exchangeable with calibration split"
+VOID: Final = "void"
+
+NEEDED: Final = ("image", "patient", "condition", "eps", "dice", "mask_px", "predicted_px")
+"""Columns of a record table that deferral reads, besides the score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A frozen rule: an image goes to a human if its score lies above the threshold.
+
+    Attributes:
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score.
+        threshold: the largest score that is kept; infinite if nothing is reviewed, minus infinity if everything is.
+        target: what was bounded: ``review_rate``, ``risk`` or ``missed_lesions``, see ``fit_policy``.
+        at_most: the bound, a share in (0, 1).
+        tau: a segmentation with a Dice below it has failed.
+        delta: chance that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
+        images: images it was fitted on.
+        patients: patients they come from.
+        patients_hash: hash of the names of these patients, to recognise them later.
+        statement: what the policy promises, in a sentence.
+    """
+
+    measure: str
+    aggregation: str
+    threshold: float
+    target: Target
+    at_most: float
+    tau: float
+    delta: float
+    images: int
+    patients: int
+    patients_hash: str
+    statement: str
+
+    @property
+    def column(self) -> str:
+        """The column of a record table that holds the score."""
+        return f"u_{self.measure}_{self.aggregation}"
+
+    def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """Return which images go to a human (N,), from their scores (N,); a NaN score always does."""
+        values = np.asarray(scores, np.float64)
+        return ~(values <= self.threshold) | (self.threshold == -math.inf)
+
+
+def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
+    """Return records with the decision of a policy on each image.
+
+    Args:
+        policy: the policy.
+        records: a row an image and condition, see ``trustseg.evaluation.records``.
+
+    Returns:
+        The records with the columns ``review`` (bool) and ``guarantee``: ``HOLDS`` for clean images, ``VOID`` under
+        every other condition and on the very patients that the policy was fitted on.
+
+    Raises:
+        DataError: if the records lack the score or another column, or hold no row.
+
+    Example:
+        >>> policy = Policy(measure="entropy", aggregation="mean", threshold=0.2, target="review_rate", at_most=0.5,
+        ...     tau=0.5, delta=0.05, images=1, patients=1, patients_hash="", statement="")
+        >>> records = pl.DataFrame({"image": ["a", "b"], "patient": ["p", "q"], "condition": ["clean", "fgsm"],
+        ...     "eps": [0.0, 0.1], "dice": [0.9, 0.1], "mask_px": [5, 5], "predicted_px": [5, 5],
+        ...     "u_entropy_mean": [0.2, 0.3]})
+        >>> apply_policy(policy, records)["review", "guarantee"].rows()
+        [(False, 'clean, exchangeable with calibration split'), (True, 'void')]
+    """
+    check_records(records, policy.column)
+    holds = (pl.col("condition") == "clean") & (hash_of(records["patient"].to_list()) != policy.patients_hash)
+    return records.with_columns(
+        pl.Series("review", policy.review(scores_of(records, policy.column)), dtype=pl.Boolean),
+        pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee"),
+    )
+
+
+def save_policy(policy: Policy, path: Path) -> None:
+    """Write a policy as JSON, whole or not at all; an infinite threshold becomes text, as JSON has no infinity."""
+    content = asdict(policy)
+    if math.isinf(policy.threshold):
+        content["threshold"] = str(policy.threshold)
+    write_json(path, content)
+
+
+def load_policy(path: Path) -> Policy:
+    """Return the policy in a JSON file.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if the file does not hold a policy.
+    """
+    content = {name: str(value) for name, value in read_json(path).items()}
+    names = {field.name for field in fields(Policy)}
+    if content.keys() != names:
+        raise _no_policy(path, f"missing or unknown: {', '.join(sorted(content.keys() ^ names))}")
+    target = content["target"]
+    if target not in get_args(Target):
+        raise _no_policy(path, f"target '{target}', one of {', '.join(get_args(Target))} was expected")
+    try:
+        policy = Policy(
+            measure=content["measure"],
+            aggregation=content["aggregation"],
+            threshold=float(content["threshold"]),
+            target=cast(Target, target),
+            at_most=float(content["at_most"]),
+            tau=float(content["tau"]),
+            delta=float(content["delta"]),
+            images=int(content["images"]),
+            patients=int(content["patients"]),
+            patients_hash=content["patients_hash"],
+            statement=content["statement"],
+        )
+    except ValueError as error:
+        raise _no_policy(path, str(error)) from error
+    if math.isnan(policy.threshold):
+        raise _no_policy(path, "threshold nan, a number was expected")
+    return policy
+
+
+def _no_policy(path: Path, reason: str) -> DataError:
+    return DataError(f"'{path}' is no policy ({reason}); write it with 'trustseg defer fit'")
+
+
+def check_records(records: pl.DataFrame, column: str) -> None:
+    """Raise unless records of one model hold a score and what else deferral reads."""
+    if not len(records):
+        raise DataError("the records hold no row, at least one image was expected; evaluate a split that has images")
+    missing = [name for name in NEEDED if name not in records.columns]
+    if missing:
+        raise DataError(f"the records lack {', '.join(missing)}; give a records.parquet of 'trustseg evaluate'")
+    scores = [name for name in records.columns if name.startswith("u_") and records[name].null_count() < len(records)]
+    if column not in scores:
+        raise DataError(
+            f"the records have no {column.removeprefix('u_')}, one of {', '.join(name[2:] for name in scores)} was "
+            "expected (measure_aggregation); choose one of these or evaluate again with evaluation.measures"
+        )
+    if "cell" in records.columns and records["cell"].n_unique() > 1:
+        names = ", ".join(records["cell"].unique().sort().head(3).to_list())
+        raise DataError(f"the records are of several models ({names} ...), one was expected; filter them by cell")
+
+
+def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a score of each row (N,), NaN where there is none."""
+    return records[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
+
+
+def hash_of(patients: Iterable[object]) -> str:
+    """Return a short hash of a set of patients, the same in any order."""
+    return hashlib.sha256("\n".join(sorted({str(name) for name in patients})).encode()).hexdigest()[:16]

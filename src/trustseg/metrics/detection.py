@@ -1,0 +1,208 @@
+"""How well a score tells positives from negatives: images of another kind, failed segmentations, wrong pixels.
+
+A threshold cannot part items with equal scores, so these form one block. ``positive`` is what the score should be high
+for. Exact scores and streamed ones (a block per histogram bin, see ``histograms``) go through ``*_from_counts`` alike.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, get_args
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from trustseg.errors import ShapeError, unknown_name
+from trustseg.metrics.histograms import BINS, UNIT, accumulate
+from trustseg.metrics.selective import checked_ranking, tie_blocks
+
+DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
+
+
+def auroc(scores: Tensor, positive: Tensor) -> Tensor:
+    """Return the area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
+
+    Args:
+        scores: any shape, any real type, higher = more likely positive; may be infinite.
+        positive: same shape, bool or in {0, 1}.
+
+    Returns:
+        Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
+
+    Raises:
+        ShapeError: if the shapes differ, a score is NaN or a label is neither 0 nor 1.
+
+    Example:
+        >>> auroc(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
+        tensor(0.8750, dtype=torch.float64)
+
+    Reference:
+        Hanley and McNeil, "The Meaning and Use of the Area under a ROC Curve", Radiology 1982, section II.
+    """
+    return auroc_from_counts(*_counts(scores, positive))
+
+
+def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
+    """Return the area under the precision-recall curve (AUPR): precision at each threshold, weighted by its recall.
+
+    AP = sum over thresholds t, falling, of (recall(t) - recall(before)) precision(t). A useless score gives the share
+    of positives, so quote that share beside it.
+
+    Args:
+        scores: as in ``auroc``.
+        positive: as in ``auroc``.
+
+    Returns:
+        Scalar float64 in (0, 1]; NaN without a positive.
+
+    Raises:
+        ShapeError: as ``auroc``.
+
+    Example:
+        >>> average_precision(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([True, False, True]))
+        tensor(0.8333, dtype=torch.float64)
+
+    Reference:
+        Davis and Goadrich, "The Relationship Between Precision-Recall and ROC Curves", ICML 2006, section 4: the curve
+        must not be interpolated linearly.
+    """
+    return average_precision_from_counts(*_counts(scores, positive))
+
+
+def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor:
+    """Return the share of negatives above the highest threshold that finds at least the share ``tpr`` of the positives.
+
+    Args:
+        scores: as in ``auroc``.
+        positive: as in ``auroc``.
+        tpr: true-positive rate to reach, in (0, 1].
+
+    Returns:
+        Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
+
+    Raises:
+        ShapeError: as ``auroc``, or if ``tpr`` is not in (0, 1].
+
+    Example:
+        >>> fpr_at_tpr(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([False, True, False, True]))
+        tensor(0.5000, dtype=torch.float64)
+
+    Reference:
+        Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017,
+        arXiv:1610.02136; the rate at 95 % as in Liang et al., ICLR 2018, arXiv:1706.02690, section 4.3.
+    """
+    return fpr_at_tpr_from_counts(*_counts(scores, positive), tpr=tpr)
+
+
+def auroc_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
+    """Return the AUROC of blocks of equal scores.
+
+    Args:
+        counts: items in each block (..., K), blocks in rising order of the score.
+        positives: how many of them are positive (..., K).
+
+    Returns:
+        The leading shape, float64; NaN unless there is a positive and a negative.
+
+    Example:
+        >>> auroc_from_counts(torch.tensor([2, 2]), torch.tensor([0, 1]))
+        tensor(0.8333, dtype=torch.float64)
+    """
+    hits, misses = positives.double(), (counts - positives).double()
+    below = misses.cumsum(-1) - misses / 2
+    return (hits * below).sum(-1) / (hits.sum(-1) * misses.sum(-1))
+
+
+def average_precision_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
+    """Return the average precision of blocks of equal scores; arguments as ``auroc_from_counts``."""
+    hits = positives.double()
+    found, taken = (part.double().flip(-1).cumsum(-1).flip(-1) for part in (positives, counts))
+    return (hits * found / taken.clamp_min(1)).sum(-1) / hits.sum(-1)
+
+
+def fpr_at_tpr_from_counts(counts: Tensor, positives: Tensor, *, tpr: float = 0.95) -> Tensor:
+    """Return the false-positive rate at a true-positive rate of blocks; arguments as above.
+
+    Raises:
+        ShapeError: if ``tpr`` is not in (0, 1].
+    """
+    if not 0.0 < tpr <= 1.0:
+        raise ShapeError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
+    found, wrong = (part.double().flip(-1).cumsum(-1) for part in (positives, counts - positives))
+    if not counts.shape[-1]:
+        return found.new_full(counts.shape[:-1], torch.nan)
+    total = found[..., -1:]
+    # Reached when the count of positives is at least tpr of them, up to the rounding of this product.
+    first = (found >= tpr * total * (1 - 1e-12)).int().argmax(-1, keepdim=True)
+    rate = wrong.gather(-1, first) / wrong[..., -1:]
+    return torch.where(total > 0, rate, torch.nan).squeeze(-1)
+
+
+class Detection(Metric):
+    """A detection score over everything seen, streamed.
+
+    Equals ``auroc``, ``average_precision`` or ``fpr_at_tpr`` of all items up to scores that share a bin of
+    ``histograms``, and to the bit whatever the batches, their order and the processes.
+
+    Args:
+        score: ``"auroc"``, ``"average_precision"`` or ``"fpr_at_95_tpr"``.
+
+    Attributes:
+        counts: items in each bin (358274,), int64.
+        positives: positives in each bin (358274,), int64.
+
+    Raises:
+        UnknownNameError: if ``score`` is none of these.
+
+    Example:
+        >>> metric = Detection()
+        >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
+        >>> metric.compute()
+        tensor(0.8750, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    counts: Tensor
+    positives: Tensor
+
+    def __init__(self, *, score: DetectionScore = "auroc") -> None:
+        super().__init__()
+        if score not in _SCORES:
+            raise unknown_name("detection score", score, get_args(DetectionScore))
+        self.score = score
+        for name in ("counts", "positives"):
+            self.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, positive: Tensor) -> None:
+        """Add items: score and label of one shape; the label is bool or in {0, 1}."""
+        counts, units = accumulate(scores, _checked_labels(positive))
+        self.counts += counts
+        self.positives += units // UNIT
+
+    def compute(self) -> Tensor:
+        """Return the score, scalar float64; NaN where undefined."""
+        filled = self.counts > 0
+        return _SCORES[self.score](self.counts[filled], self.positives[filled])
+
+
+def _counts(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """Return items and positives of each distinct score, rising."""
+    blocks = tie_blocks(*checked_ranking(scores, _checked_labels(positive)))
+    return blocks.counts, blocks.error_sums
+
+
+def _checked_labels(positive: Tensor) -> Tensor:
+    """Return labels as bool; raise if one is neither 0 nor 1."""
+    if positive.dtype == torch.bool:
+        return positive
+    if not bool(((positive == 0) | (positive == 1)).all()):
+        raise ShapeError("labels hold other values than 0 and 1, expected 1 for a positive; compare them first")
+    return positive == 1
+
+
+_SCORES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "auroc": auroc_from_counts,
+    "average_precision": average_precision_from_counts,
+    "fpr_at_95_tpr": fpr_at_tpr_from_counts,
+}

@@ -1,0 +1,102 @@
+"""Risk at a coverage and coverage at a risk over all pixels of a dataset, streamed like ``streaming``."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from trustseg.metrics.histograms import BINS, UNIT, accumulate
+from trustseg.metrics.selective import Blocks, check_coverage, coverage_of_blocks, risk_of_blocks
+from trustseg.metrics.streaming import PixelError, pixel_error
+
+
+class RiskAtCoverage(Metric):
+    """Mean error of the surest share of every pixel seen; equals ``risk_at_coverage`` up to scores that share a bin.
+
+    Args:
+        coverage: share of pixels kept, in (0, 1].
+        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+
+    Raises:
+        ShapeError: if ``coverage`` is outside (0, 1].
+
+    Example:
+        >>> metric = RiskAtCoverage(coverage=0.5)
+        >>> metric.update(torch.tensor([0.1, 0.4]), torch.tensor([0.1, 0.4]), torch.tensor([0.0, 1.0]))
+        >>> metric.compute()
+        tensor(0., dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+    error_units: Tensor
+
+    def __init__(self, *, coverage: float, error: PixelError = "wrong") -> None:
+        super().__init__()
+        check_coverage(coverage)
+        self.coverage = coverage
+        self.error = error
+        _add_states(self)
+
+    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        _update(self, uncertainty, pixel_error(probability, masks, error=self.error))
+
+    def compute(self) -> Tensor:
+        """Return the risk, scalar float64; NaN without pixels."""
+        return risk_of_blocks(_blocks(self), self.coverage)
+
+
+class CoverageAtRisk(Metric):
+    """Largest share of every pixel seen that can be kept at a mean error; equals ``coverage_at_risk`` likewise.
+
+    Args:
+        risk: highest mean error allowed.
+        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+
+    Example:
+        >>> metric = CoverageAtRisk(risk=0.1)
+        >>> metric.update(torch.tensor([0.1, 0.4]), torch.tensor([0.1, 0.4]), torch.tensor([0.0, 1.0]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    counts: Tensor
+    error_units: Tensor
+
+    def __init__(self, *, risk: float, error: PixelError = "wrong") -> None:
+        super().__init__()
+        self.risk = risk
+        self.error = error
+        _add_states(self)
+
+    def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        _update(self, uncertainty, pixel_error(probability, masks, error=self.error))
+
+    def compute(self) -> Tensor:
+        """Return the coverage, scalar float64 in [0, 1]; NaN without pixels."""
+        return coverage_of_blocks(_blocks(self), self.risk)
+
+
+def _add_states(metric: Metric) -> None:
+    for name in ("counts", "error_units"):
+        metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+
+
+def _update(metric: RiskAtCoverage | CoverageAtRisk, uncertainty: Tensor, errors: Tensor) -> None:
+    counts, units = accumulate(uncertainty, errors)
+    metric.counts += counts
+    metric.error_units += units
+
+
+def _blocks(metric: RiskAtCoverage | CoverageAtRisk) -> Blocks:
+    """Return the filled bins as tie blocks."""
+    filled = metric.counts > 0
+    return Blocks(metric.counts[filled].double(), metric.error_units[filled].double() / UNIT)

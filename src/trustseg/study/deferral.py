@@ -1,0 +1,102 @@
+"""How a deferral policy fares under each condition, with patient-bootstrap intervals."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.deferral import Policy, apply_policy
+from trustseg.study.statistics import bootstrap_ratio
+
+__all__ = ["SCORES", "score_policy"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What the scores read of each image under one condition: Dice, and zeros and ones, all (N,) float64."""
+
+    dice: Floats
+    kept: Floats
+    failed: Floats
+    infected: Floats
+
+
+def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+    """Return what a frozen policy achieves under each condition of some records.
+
+    Args:
+        policy: the policy.
+        records: records of one model, see ``trustseg.evaluation.records``.
+        draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
+        seed: seed of the draws.
+
+    Returns:
+        A row a condition, budget and score, with ``value``, the 95 % interval ``low`` and ``high`` (NaN where
+        undefined), ``images``, ``patients``, ``undefined`` (images left out), ``operating_points`` (distinct scores:
+        a saturated one leaves few thresholds to choose from) and ``guarantee``. The scores:
+
+        ``coverage``: share of images kept. ``review_rate``: share reviewed. ``residual_risk``: mean 1 - Dice of the
+        kept, NaN if none is; images with an undefined Dice are left out. ``undetected_failures``: share of images
+        that are kept with a Dice below tau. ``missed_lesions``: share of the infected images that are kept with a Dice
+        below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without having failed.
+
+    Raises:
+        DataError: as ``apply_policy``.
+        ShapeError: if ``draws`` is below 1.
+
+    Reference:
+        Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, arXiv:1705.08500,
+        section 2: coverage and selective risk.
+    """
+    decided = apply_policy(policy, records)
+    rows = []
+    for (condition, eps), group in decided.group_by("condition", "eps", maintain_order=True):
+        images = _decided(group, tau=policy.tau)
+        for name, parts in SCORES.items():
+            interval = bootstrap_ratio(*parts(images), group["patient"].to_numpy(), draws=draws, seed=seed)
+            rows.append(
+                {
+                    "condition": condition,
+                    "eps": eps,
+                    "score": name,
+                    "value": interval.value,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "images": len(group),
+                    "patients": group["patient"].n_unique(),
+                    "undefined": interval.undefined,
+                    "operating_points": group[policy.column].n_unique(),
+                    "guarantee": group["guarantee"][0],
+                }
+            )
+    return pl.DataFrame(rows)
+
+
+def _decided(group: pl.DataFrame, *, tau: float) -> _Decided:
+    dice = group["dice"].cast(pl.Float64).to_numpy()
+    infected = group["mask_px"].to_numpy() > 0
+    unseen = infected & (group["predicted_px"].to_numpy() == 0)
+    kept = ~group["review"].to_numpy()
+    parts = (kept, (dice < tau) | unseen, infected)
+    return _Decided(dice, *(part.astype(np.float64) for part in parts))
+
+
+def _residual_risk(images: _Decided) -> tuple[Floats, Floats]:
+    risk = np.where(images.kept > 0, 1 - images.dice, 0.0)  # a reviewed image needs no Dice
+    return risk, images.kept
+
+
+SCORES: Final[Mapping[str, Callable[[_Decided], tuple[Floats, Floats]]]] = {
+    "coverage": lambda images: (images.kept, np.ones_like(images.kept)),
+    "review_rate": lambda images: (1 - images.kept, np.ones_like(images.kept)),
+    "residual_risk": _residual_risk,
+    "undetected_failures": lambda images: (images.kept * images.failed, np.ones_like(images.kept)),
+    "missed_lesions": lambda images: (images.kept * images.failed * images.infected, images.infected),
+    "false_alarms": lambda images: ((1 - images.kept) * (1 - images.failed), np.ones_like(images.kept)),
+}
+"""What is summed over images, and by what it is divided."""

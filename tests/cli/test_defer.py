@@ -1,0 +1,163 @@
+"""``trustseg defer fit | apply`` and ``predict --policy``: promises in words, tables, and every bad input."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.cli.conftest import Command, one_sentence
+from tests.deferral.records import records_of
+from tests.fake import save
+from tests.training.tiny import use_tiny_networks
+
+from trustseg.deferral import Policy, load_policy, save_policy
+from trustseg.models import build_segmenter
+
+
+def write(folder: str, *tables: pl.DataFrame) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    pl.concat(tables).write_parquet(Path(folder) / "records.parquet")
+
+
+def rising(count: int, *, start: int = 0) -> tuple[Sequence[float], Sequence[str]]:
+    return [0.01 * (number + 1) for number in range(count)], [f"p{number + start}" for number in range(count)]
+
+
+def test_fit_and_apply(command: Command) -> None:
+    scores, patients = rising(49)
+    write("run/evaluation-validation", records_of(scores, patients=patients))
+    found = command("defer", "fit", "run", "--out", "policy.json", "--target", "review_rate", "--at-most", "0.2")
+    assert found.code == 0, found.err
+    assert "at most 0.2 are expected to be reviewed" in found.out
+    assert "Under attack or shift" in found.out
+    assert load_policy(Path("policy.json")).threshold == pytest.approx(0.40)
+    assert found.out.splitlines()[-1] == "review where entropy (mean) > 0.4; policy: policy.json"
+
+    scores, patients = rising(50, start=100)
+    attacked = records_of([0.1] * 50, [0.0] * 50, patients=patients, condition="pgd", eps=4 / 255)
+    write("run/evaluation-test", records_of(scores, patients=patients), attacked)
+    found = command("defer", "apply", "policy.json", "run", "--draws", "50")
+    assert found.code == 0, found.err
+    clean, pgd = (line.split() for line in found.out.splitlines() if line.strip().startswith(("clean", "pgd")))
+    assert (clean[3], clean[-1]) == ("0.800", "holds")
+    assert (pgd[1], pgd[3], pgd[-1]) == ("4", "1.000", "void")
+    assert "guarantee void here: pgd" in found.out
+    decisions = pl.read_csv("run/evaluation-test/decisions.csv")
+    assert decisions.group_by("condition", maintain_order=True).agg(pl.col("review").sum()).rows() == [
+        ("clean", 10),
+        ("pgd", 0),
+    ]
+    table = pl.read_csv("run/evaluation-test/deferral.csv")
+    assert table.filter((pl.col("condition") == "pgd") & (pl.col("score") == "undetected_failures"))["value"][0] == 1.0
+
+
+def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> None:
+    scores, patients = rising(20)
+    write("given", records_of(scores, patients=patients))
+    assert command("defer", "fit", "given").code == 0
+    found = command("defer", "apply", "policy.json", "given", "--draws", "20", "--out", "tables")
+    assert found.code == 0
+    assert "guarantee void here: clean" in found.out
+    assert "the very patients that the policy was fitted on" in found.out
+    assert sorted(path.name for path in Path("tables").iterdir()) == ["decisions.csv", "deferral.csv"]
+
+
+def test_defined_outcomes_of_hard_cases(command: Command) -> None:
+    write("three", records_of([0.1, 0.2, 0.3]))
+    found = command("defer", "fit", "three")
+    assert (found.code, found.out.splitlines()[0][:19]) == (0, "Nothing is reviewed")
+    assert found.out.splitlines()[-1] == "policy: policy.json"
+    found = command("defer", "fit", "three", "--target", "risk")
+    assert found.code == 0
+    assert "at least 14 are needed" in found.out
+    found = command("defer", "apply", "policy.json", "three", "--draws", "5")
+    assert found.code == 0
+    assert "undefined" in found.out  # the risk of the kept, of whom there are none
+    write("equal", records_of([0.3] * 30, [0.1] * 30))
+    found = command("defer", "fit", "equal", "--target", "risk")
+    assert found.code == 0
+    assert found.out.startswith("Everything is reviewed")
+    assert "All scores are equal" in found.out
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
+    write("good", records_of([0.1, 0.2]))
+    Path("run/model").mkdir(parents=True)
+    write("run", records_of([0.1, 0.2]))
+    Path("text").mkdir()
+    Path("text/records.parquet").write_text("no table")
+    for arguments, words in (
+        (["fit", "nowhere"], "no records.parquet in 'nowhere'"),
+        (["fit", "run"], "--split validation --allow-training-patients"),
+        (["fit", "text"], "'text/records.parquet' cannot be read as records"),
+        (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
+        (["fit", "good", "--target", "dice"], "unknown target 'dice'"),
+        (["fit", "good", "--at-most", "20"], "at_most is 20.0, expected a share"),
+        (["apply", "nowhere.json", "good"], "'nowhere.json' is not there"),
+        (["apply", "text/records.parquet", "good"], "cannot be read as JSON"),
+    ):
+        found = command("defer", *arguments)
+        assert found.code == 2
+        assert words in one_sentence(found)
+        assert not Path("policy.json").exists()
+    assert command("defer", "fit", "good").code == 0
+    found = command("defer", "apply", "policy.json", "nowhere")
+    assert found.code == 2
+    assert "trustseg evaluate MODEL'" in one_sentence(found)
+
+
+@pytest.fixture
+def film(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two images of noise and a small model beside them."""
+    use_tiny_networks(monkeypatch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("model")
+    rng = np.random.default_rng(0)
+    for name, top in (("a", 255), ("b", 40)):
+        save(rng.integers(0, top, (32, 32), dtype=np.uint8), Path(f"films/{name}.png"))
+    return Path("films")
+
+
+def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> None:
+    assert command("predict", "model", film, "-o", "plain", "--measure", "vacuity", "--aggregation", "max").code == 0
+    with Path("plain/predictions.csv").open() as stream:
+        plain = list(csv.DictReader(stream))
+    assert "review" not in plain[0]
+    first, second = (float(row["uncertainty"]) for row in plain)
+    policy = Policy(
+        measure="vacuity",
+        aggregation="max",
+        threshold=(first + second) / 2,
+        target="review_rate",
+        at_most=0.5,
+        tau=0.5,
+        delta=0.05,
+        images=9,
+        patients=9,
+        patients_hash="",
+        statement="Half of them.",
+    )
+    save_policy(policy, Path("policy.json"))
+    found = command("predict", "model", film, "-o", "flagged", "--policy", "policy.json")
+    assert found.code == 0, found.err
+    assert "Half of them." in found.out
+    assert "the guarantee is void" in found.out
+    with Path("flagged/predictions.csv").open() as stream:
+        flagged = list(csv.DictReader(stream))
+    assert [row.pop("review") for row in flagged] == ["yes", "no"]
+    assert flagged == plain
+
+
+def test_predict_with_a_policy_that_does_not_fit(command: Command, film: Path) -> None:
+    found = command("predict", "model", film, "--policy", "nowhere.json")
+    assert found.code == 2
+    assert "'nowhere.json' is not there" in one_sentence(found)
+    Path("policy.json").write_text("{}")
+    found = command("predict", "model", film, "--policy", "policy.json")
+    assert found.code == 2
+    assert "is no policy" in one_sentence(found)
+    assert not Path("predictions").exists()

@@ -1,0 +1,131 @@
+"""Conformal control against golden values, a loop over thresholds, enumeration and simulation."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.vectors import load_vectors
+
+from trustseg.deferral import apply_false_negative_control, conformal_risk, fit_false_negative_control
+from trustseg.errors import ConfigError, DataError, ShapeError
+
+Maps = list[NDArray[np.float32]]
+
+
+def cohort(rng: np.random.Generator, count: int, *, levels: int = 1000) -> tuple[Maps, list[NDArray[np.bool_]]]:
+    """Small probability maps in steps of 1 / levels, and masks that are more likely where p is high."""
+    maps = [(rng.integers(0, levels + 1, (3, 5)) / levels).astype(np.float32) for _ in range(count)]
+    return maps, [rng.random(p.shape) < p for p in maps]
+
+
+def test_golden_losses() -> None:
+    for case in load_vectors("selective")["conformal"]["cases"]:
+        corrected = conformal_risk(case["losses"])
+        np.testing.assert_allclose(corrected, case["expect"]["corrected"], rtol=1e-9)
+        allowed = np.flatnonzero(corrected <= case["alpha"])
+        assert (int(allowed[0]) if len(allowed) else -1) == case["expect"]["index"]
+
+
+@pytest.mark.parametrize("at_most", [0.1, 0.25, 0.6])
+def test_the_largest_threshold_by_a_loop_in_fractions(at_most: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        maps, masks = cohort(rng, 24, levels=8)
+        patients = [f"p{number % 17}" for number in range(24)]
+        infected = sorted({name for name, mask in zip(patients, masks, strict=True) if mask.any()})
+        best = -1.0
+        for level in range(9):
+            losses = []
+            for name in infected:
+                shares = [
+                    Fraction(int((mask & (p < level / 8)).sum()), int(mask.sum()))
+                    for p, mask, owner in zip(maps, masks, patients, strict=True)
+                    if owner == name and mask.any()
+                ]
+                losses.append(sum(shares, Fraction(0)) / len(shares))
+            if (sum(losses) + 1) / Fraction(len(infected) + 1) <= Fraction(str(at_most)):
+                best = level / 8
+        control = fit_false_negative_control(maps, masks, patients, at_most=at_most)
+        # Between two levels nothing changes, so the largest value of p in a mask stands for them all.
+        assert control.threshold == best
+        assert (control.patients, control.images) == (len(infected), sum(mask.any() for mask in masks))
+
+
+@pytest.mark.parametrize("at_most", [0.25, 0.4])
+def test_the_bound_holds_over_every_choice_of_the_new_patient(at_most: float) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        maps, masks = cohort(rng, 6, levels=6)
+        masks = [mask | (np.arange(15).reshape(3, 5) == 7) for mask in masks]
+        rates = []
+        for new in range(6):
+            rest = [number for number in range(6) if number != new]
+            control = fit_false_negative_control(
+                [maps[number] for number in rest], [masks[number] for number in rest], rest, at_most=at_most
+            )
+            table = apply_false_negative_control(control, [maps[new]], [masks[new]], [new])
+            rates.append(float(table["false_negative_rate"][0]))
+        assert np.mean(rates) <= at_most + 1e-12
+
+
+def test_the_bound_by_simulation() -> None:
+    rng = np.random.default_rng(2)
+    rates: list[float] = []
+    for _ in range(150):
+        maps, masks = cohort(rng, 60)
+        patients = [f"p{number // 2}" for number in range(60)]
+        control = fit_false_negative_control(maps[:40], masks[:40], patients[:40], at_most=0.1)
+        table = apply_false_negative_control(control, maps[40:], masks[40:], patients[40:])
+        rates.append(float(np.nanmean(table["false_negative_rate"].to_numpy())))
+    assert np.mean(rates) <= 0.1 + 0.004  # three standard errors of the simulation
+    assert np.mean(rates) > 0.05  # and it does not buy this by predicting everything
+
+
+def test_too_few_patients_say_how_many_are_needed() -> None:
+    maps, masks = [np.full((2, 2), 0.5)] * 8, [np.ones((2, 2))] * 8
+    with pytest.raises(DataError, match="8 calibration patients have an infection, at least 9 are needed"):
+        fit_false_negative_control(maps, masks, range(8), at_most=0.1)
+    with pytest.raises(DataError, match=r"1 calibration patients .* at least 19"):
+        fit_false_negative_control(maps, masks, [0] * 8, at_most=0.05)
+    with pytest.raises(DataError, match="0 calibration patients"):
+        fit_false_negative_control([], [], [])
+    with pytest.raises(DataError, match="0 calibration patients"):
+        fit_false_negative_control(maps, [np.zeros((2, 2))] * 8, range(8))
+    assert fit_false_negative_control(maps + maps[:1], masks + masks[:1], range(9), at_most=0.1).threshold == 0.5
+
+
+def test_price_false_area_and_undefined_rates() -> None:
+    maps, masks = [np.array([[0.9, 0.8, 0.1]])] * 4, [np.array([[1, 0, 0]])] * 4
+    control = fit_false_negative_control(maps, masks, "abcd", at_most=0.2)
+    assert (control.threshold, control.price) == (0.9, 1.0)
+    new = [np.array([[0.9, 0.95, 0.2]]), np.array([[1.0, 0.95, 0.0]]), np.array([[0.5, 0.95, 0.0]])]
+    table = apply_false_negative_control(control, new, [[[1, 0, 0]], [[0, 0, 0]], [[1, 1, 1]]], "xyz")
+    assert table["set_px"].to_list() == [2, 2, 1]
+    assert table["mask_px"].to_list() == [1, 0, 3]
+    rates = table["false_negative_rate"].to_list()
+    assert rates[0] == 0.0
+    assert math.isnan(rates[1])
+    assert rates[2] == pytest.approx(2 / 3)
+    assert apply_false_negative_control(control, [], [], []).shape == (0, 5)
+
+
+def test_probabilities_of_exactly_zero_and_one() -> None:
+    sure = fit_false_negative_control([[1.0, 0.0]] * 4, [[1, 0]] * 4, "abcd", at_most=0.2)
+    assert (sure.threshold, sure.price) == (1.0, 1.0)
+    blind = fit_false_negative_control([[0.0, 0.0]] * 4, [[1, 0]] * 4, "abcd", at_most=0.2)
+    assert (blind.threshold, blind.price) == (0.0, 2.0)  # to miss nothing everything is predicted
+
+
+def test_bad_input_gets_its_sentence() -> None:
+    for at_most in (0.0, 1.0, math.nan):
+        with pytest.raises(ConfigError, match="at_most is"):
+            fit_false_negative_control([[0.5]], [[1]], "a", at_most=at_most)
+    with pytest.raises(ShapeError, match="got 1 probability maps, 2 masks and 1 patients"):
+        fit_false_negative_control([[0.5]], [[1], [1]], "a")
+    with pytest.raises(ShapeError, match=r"image 0 has probabilities \(2,\) and a mask \(1,\)"):
+        fit_false_negative_control([[0.5, 0.5]], [[1]], "a")
+    for value in (math.nan, 1.5, -0.1):
+        with pytest.raises(ShapeError, match="image 0 hold NaN or values outside"):
+            fit_false_negative_control([[value]], [[1]], "a")

@@ -1,0 +1,85 @@
+"""A policy decides, says when its promise is void, and survives the disk."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.deferral.records import records_of
+
+from trustseg.deferral import HOLDS, VOID, Policy, apply_policy, fit_policy, load_policy, save_policy
+from trustseg.errors import DataError, MissingFileError
+
+
+@pytest.fixture
+def policy() -> Policy:
+    records = records_of([0.1 * (number + 1) for number in range(9)], patients=[f"calibration{i}" for i in range(9)])
+    return fit_policy(records, measure="entropy", aggregation="mean", at_most=0.3)
+
+
+def test_scores_above_the_threshold_are_reviewed(policy: Policy) -> None:
+    assert policy.threshold == pytest.approx(0.7)
+    scores = [0.0, policy.threshold, math.nextafter(policy.threshold, 1), math.inf, -math.inf, math.nan]
+    assert policy.review(scores).tolist() == [False, False, True, True, False, True]
+
+
+def test_an_image_without_a_score_is_reviewed(policy: Policy) -> None:
+    records = records_of([0.1, 0.2]).with_columns(u_entropy_mean=pl.Series([0.1, None]))
+    assert apply_policy(policy, records)["review"].to_list() == [False, True]
+
+
+def test_the_guarantee_is_void_under_any_condition_but_clean(policy: Policy) -> None:
+    clean, attacked = records_of([0.1, 0.9]), records_of([0.1, 0.9], condition="fgsm", eps=0.1)
+    decided = apply_policy(policy, pl.concat([clean, attacked]))
+    assert decided["review"].to_list() == [False, True] * 2
+    assert decided["guarantee"].to_list() == [HOLDS] * 2 + [VOID] * 2
+    assert decided.drop("review", "guarantee").equals(pl.concat([clean, attacked]))
+
+
+def test_the_guarantee_is_void_on_the_patients_it_was_fitted_on(policy: Policy) -> None:
+    again = records_of([0.5] * 9, patients=[f"calibration{i}" for i in reversed(range(9))])
+    assert apply_policy(policy, again)["guarantee"].unique().to_list() == [VOID]
+
+
+@pytest.mark.parametrize("threshold", [0.1 + 0.2, math.inf, -math.inf])
+def test_save_and_load_leave_every_bit(policy: Policy, tmp_path: Path, threshold: float) -> None:
+    frozen = dataclasses.replace(policy, threshold=threshold)
+    save_policy(frozen, tmp_path / "new" / "policy.json")
+    assert load_policy(tmp_path / "new" / "policy.json") == frozen
+    json.loads((tmp_path / "new" / "policy.json").read_text(), parse_constant=pytest.fail)  # JSON has no infinity
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"threshold": "high"}, "could not convert"),
+        ({"threshold": "nan"}, "threshold nan"),
+        ({"threshold": None}, "could not convert"),
+        ({"target": "dice"}, "target 'dice'"),
+        ({"images": 1.5}, "invalid literal"),
+        ({"colour": "red"}, "missing or unknown: colour"),
+    ],
+)
+def test_a_file_that_is_no_policy(policy: Policy, tmp_path: Path, change: dict[str, object], words: str) -> None:
+    file = tmp_path / "policy.json"
+    save_policy(policy, file)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError, match=words) as caught:
+        load_policy(file)
+    assert "policy.json" in str(caught.value)
+    assert "trustseg defer fit" in str(caught.value)
+
+
+def test_no_file_or_half_a_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"policy\.json"):
+        load_policy(tmp_path / "policy.json")
+    (tmp_path / "policy.json").write_text('{"measure": "entr')
+    with pytest.raises(DataError, match="cannot be read as JSON"):
+        load_policy(tmp_path / "policy.json")
+
+
+def test_records_without_the_score_name_those_there_are(policy: Policy) -> None:
+    with pytest.raises(DataError, match="no entropy_mean, one of vacuity_max was expected"):
+        apply_policy(policy, records_of([0.1]).rename({"u_entropy_mean": "u_vacuity_max"}))
