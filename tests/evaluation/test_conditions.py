@@ -7,8 +7,11 @@ from torch import Tensor
 
 from trustseg.attacks import ATTACKS, Attack, pgd
 from trustseg.config import AttackConfig, EvaluationConfig
-from trustseg.errors import AttackError
-from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of, perturbation_size, perturbed
+from trustseg.config.names import attack_options
+from trustseg.errors import AttackError, ConfigError
+from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbation_size, perturbed
+from trustseg.metrics import harm
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
 
 IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 MASKS = (IMAGES > 0.7).float()
@@ -16,6 +19,13 @@ MASKS = (IMAGES > 0.7).float()
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1)
+
+
+def under(condition: Condition, *, images: Tensor = IMAGES, masks: Tensor = MASKS) -> Tensor:
+    """Return the images under a condition that moves no mask."""
+    changed, same = perturbed(small_segmenter().eval(), images, masks, condition, generator=generator())
+    assert same is masks
+    return changed
 
 
 def test_clean_comes_first_and_budgets_rise() -> None:
@@ -38,14 +48,15 @@ def test_file_names_are_safe_and_different() -> None:
 
 
 def test_clean_images_are_the_images() -> None:
-    assert perturbed(small_segmenter().eval(), IMAGES, MASKS, CLEAN, generator=generator()) is IMAGES
+    assert under(CLEAN) is IMAGES
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [*ATTACKS, "ensemble"])
 @pytest.mark.parametrize("eps", [1 / 255, 8 / 255, 1.0])
 def test_every_attack_keeps_its_budget(name: str, eps: float) -> None:
-    condition = Condition(name, eps, AttackConfig(name=name, eps=(eps,)))
-    attacked = perturbed(small_segmenter().eval(), IMAGES, MASKS, condition, generator=generator())
+    few = {"steps": 3} if "steps" in attack_options(name) else {}
+    condition = Condition(name, eps, AttackConfig(name=name, eps=(eps,), **few))
+    attacked = under(condition)
     change = (attacked.double() - IMAGES.double()).abs()
     assert float(change.max()) <= eps + 1e-6
     assert float(change.max()) > 0 or eps == 1  # one step across the whole range may harm less than none
@@ -55,7 +66,7 @@ def test_every_attack_keeps_its_budget(name: str, eps: float) -> None:
 def test_options_of_pgd_reach_it() -> None:
     model = small_segmenter().eval()
     attack = AttackConfig(name="pgd", eps=(2.0,), steps=3, restarts=2, norm="l2", objective="margin")
-    found = perturbed(model, IMAGES, MASKS, Condition("x", 2.0, attack), generator=generator())
+    found = under(Condition("x", 2.0, attack))
     expected = pgd(
         model, IMAGES, MASKS, eps=2.0, objective="margin", norm="l2", steps=3, restarts=2, generator=generator()
     )
@@ -105,7 +116,7 @@ def test_rounding_is_no_cheating(monkeypatch: pytest.MonkeyPatch) -> None:
     attacks: Mapping[str, Attack] = {"fgsm": cheat(0.05 + 5e-7)}
     monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", attacks)
     condition = Condition("fgsm", 0.05, AttackConfig(name="fgsm", eps=(0.05,)))
-    found = perturbed(small_segmenter(), bright, torch.zeros_like(bright), condition, generator=generator())
+    found = under(condition, images=bright, masks=torch.zeros_like(bright))
     assert float(found.max()) <= 1
 
 
@@ -116,3 +127,52 @@ def test_sizes_of_perturbations_by_hand() -> None:
     assert perturbation_size(change, norm="l2").tolist() == pytest.approx([0.5, 0])
     large = torch.full((1, 3, 512, 512), 0.1)  # float32 sums would be off by more than the tolerance
     assert float(perturbation_size(large, norm="l2")) == pytest.approx(float(large[0, 0, 0, 0]) * (3 * 512**2) ** 0.5)
+
+
+def test_shifts_and_populations_have_conditions_of_their_own() -> None:
+    config = EvaluationConfig(
+        attacks=(), shifts=("rotation", "jpeg"), severities=(5, 1), populations={"lateral": "somewhere"}
+    )
+    conditions = conditions_of(config)
+    assert [(one.name, one.kind, one.severity) for one in conditions] == [
+        ("clean", "clean", 0),
+        ("rotation_1", "shift", 1),
+        ("rotation_5", "shift", 5),
+        ("jpeg_1", "shift", 1),
+        ("jpeg_5", "shift", 5),
+        ("lateral", "population", 0),
+    ]
+    every = conditions_of(EvaluationConfig(attacks=(), shifts=("all",), severities=(3,)))
+    assert {one.shift for one in every[1:]} == {*SHIFTS, *GEOMETRIC_SHIFTS}
+
+
+def test_a_geometric_shift_moves_the_mask() -> None:
+    condition = Condition("translation_5", shift="translation", severity=5)
+    images, masks = perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
+    moved = GEOMETRIC_SHIFTS["translation"](IMAGES, MASKS, 5, generator())
+    assert torch.equal(images, moved[0])
+    assert torch.equal(masks, moved[1])
+    assert not torch.equal(masks, MASKS)
+
+
+def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
+    condition = Condition("deferral_aware", 0.1, AttackConfig(name="deferral_aware", eps=(0.1,), steps=3))
+    with pytest.raises(ConfigError, match="there is none without a calibration split"):
+        under(condition)
+    model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5)
+    attacked, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+    assert float((attacked - IMAGES).abs().max()) <= 0.1 + 1e-6
+    changed = ~torch.isclose(attacked, IMAGES).flatten(1).all(1)
+    with torch.no_grad():  # what is attacked stays below the threshold
+        assert bool((deployed.score(model.belief(attacked))[changed] < 0.5).all())
+
+
+def test_the_ensemble_carries_what_smaller_budgets_found() -> None:
+    attack = AttackConfig(name="ensemble", eps=(0.1,))
+    weak = (IMAGES - 0.05).clamp(0, 1)
+    model = small_segmenter().eval()
+    found, _ = perturbed(
+        model, IMAGES, MASKS, Condition("ensemble", 0.1, attack), generator=generator(), candidates=[weak]
+    )
+    harms = [float(harm(model.belief(images).log_odds > 0, MASKS).mean()) for images in (found, weak, IMAGES)]
+    assert harms[0] >= max(harms[1:])

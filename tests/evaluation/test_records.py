@@ -10,7 +10,7 @@ from trustseg.beliefs import Bernoulli, Beta
 from trustseg.config import EvaluationConfig
 from trustseg.errors import BeliefError, ShapeError
 from trustseg.evaluation.conditions import CLEAN, Condition
-from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
+from trustseg.evaluation.records import REFERENCED, TABLES, Tables, tables_of_batch
 from trustseg.metrics import uncertainty_keys
 
 CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
@@ -69,9 +69,21 @@ def test_tables_have_the_documented_columns() -> None:
     tables = tables_for([[0.0] * 4, [0.0] * 4])
     assert tuple(tables) == TABLES
     assert tables["records"].columns == [
-        *("image", "patient", "condition", "eps", "pixels", "mask_px", "predicted_px", "intersection_px"),
+        *(
+            "image",
+            "patient",
+            "condition",
+            "eps",
+            "kind",
+            "severity",
+            "pixels",
+            "mask_px",
+            "predicted_px",
+            "intersection_px",
+        ),
         *("dice", "iou", "harm", "brier", "nll", "linf", "l2"),
-        *("strength_median", "strength_p99", "u_entropy_mean", "u_vacuity_mean"),
+        *("strength_median", "strength_p99"),
+        *("u_entropy_mean", "u_vacuity_mean", "u_epistemic_variance_mean"),
     ]
     assert tables["histograms"].columns == ["condition", "eps", "measure", "patient", "bin", "count", "wrong", "brier"]
     assert tables["calibration"].columns == [
@@ -99,3 +111,16 @@ def test_no_measure_at_all_gets_a_sentence() -> None:
     pixel = torch.zeros(1, 1, 1, 1)
     with pytest.raises(BeliefError, match="at least one was expected"):
         tables_of_batch(Bernoulli(pixel), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=config)
+
+
+def test_of_another_population_only_predictions_and_scores_are_known() -> None:
+    one = torch.ones(2, 1, 1, 4)
+    elsewhere = Condition("lateral", population="somewhere")
+    tables = tables_of_batch(Beta(3 * one, one), one, one, 0 * one, CASES, condition=elsewhere, config=CONFIG)
+    row = tables["records"].row(0, named=True)
+    assert (row["kind"], row["pixels"], row["predicted_px"]) == ("population", 4, 4)
+    assert row["u_vacuity_mean"] == pytest.approx(0.5)
+    assert all(row[name] is None for name in REFERENCED)
+    assert len(tables["histograms"]) == len(tables["calibration"]) == 0
+    known = tables_for([[0.0] * 4, [0.0] * 4])
+    assert all(tables[table].schema == known[table].schema for table in TABLES)  # so that they can be put together

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -50,6 +51,7 @@ def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
         *TABLES,
         *("cell.json", "config.yaml", "done.json", "evaluation.json", "gallery.npz", "metrics.csv"),
         *("model/model.json", "model/model.safetensors", "model/splits.json", "progress.json", "provenance.json"),
+        *("policy.json", "validation.parquet"),
     }
     about = json.loads((folder / "cell.json").read_text())
     assert about["id"] == cell.name
@@ -147,3 +149,24 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
 def test_devices() -> None:
     assert device_of("cpu") == "cpu"
     assert device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_cell_that_is_measured_otherwise_is_not_trained_again(tmp_path: Path) -> None:
+    cell = a_cell(tmp_path)
+    folder = tmp_path / cell.name
+    prepare_cell(cell, folder)
+    run_cell(folder, cell.config, pack())
+    trained = (folder / "model" / "model.safetensors").stat().st_mtime_ns
+    prepare_cell(cell, folder)
+    assert is_done(folder)  # nothing is to be measured otherwise
+    wider = cell.config.evaluation.model_copy(update={"shifts": ("jpeg",), "severities": (2,), "suspicions": 2})
+    other = replace(cell, config=cell.config.model_copy(update={"evaluation": wider}))
+    prepare_cell(other, folder)
+    assert not is_done(folder)
+    run_cell(folder, other.config, pack())
+    assert is_done(folder)
+    assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == trained
+    assert "jpeg_2" in set(pl.read_parquet(folder / "records.parquet")["condition"])
+    checks = json.loads((folder / "suspicions.json").read_text())
+    assert len(checks["images"]) == 2
+    assert {check["status"] for check in checks["checks"]} <= {"ok", "suspicious", "not_run"}

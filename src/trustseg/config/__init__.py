@@ -4,15 +4,13 @@ A study is a run plus a grid of values; see ``study/grid.py``. Importing this pa
 names are looked up when a configuration is checked.
 """
 
+from trustseg.config.evaluation import AttackConfig, DeferralConfig, EvaluationConfig, MeasureConfig
 from trustseg.config.keys import describe_keys
 from trustseg.config.loading import load_run, load_study, with_values
 from trustseg.config.schema import (
     AdversarialConfig,
-    AttackConfig,
     DataConfig,
-    EvaluationConfig,
     LossConfig,
-    MeasureConfig,
     ModelConfig,
     PhantomConfig,
     RunConfig,
@@ -24,6 +22,7 @@ __all__ = [
     "AdversarialConfig",
     "AttackConfig",
     "DataConfig",
+    "DeferralConfig",
     "EvaluationConfig",
     "LossConfig",
     "MeasureConfig",

@@ -8,8 +8,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+from trustseg.config.evaluation import AttackConfig
 from trustseg.config.names import allowed_names
-from trustseg.config.schema import AttackConfig, StudyConfig
+from trustseg.config.schema import StudyConfig
 
 __all__ = ["describe_keys", "known_keys"]
 
@@ -55,7 +56,7 @@ def _allowed(key: str, field: FieldInfo) -> str:
     if get_origin(annotation) is tuple:
         if key in allowed_names():
             return "list of " + " | ".join(allowed_names()[key])
-        return "list of attacks" if _section(annotation) else "list of numbers >= 0, or fractions"
+        return "list of attacks" if _section(annotation) else _listed(get_args(annotation)[0])
     if key in allowed_names():
         return " | ".join(allowed_names()[key])
     if get_origin(annotation) is Literal:
@@ -67,6 +68,13 @@ def _allowed(key: str, field: FieldInfo) -> str:
     if _is_budget(field):
         kind = "number or fraction"
     return f"{kind}{_bounds(field)}{' or null' if NoneType in options else ''}"
+
+
+def _listed(item: object) -> str:
+    """Return in words the values of a list whose items are numbers within bounds."""
+    kind, *details = get_args(item)
+    bounds = "".join(_bounds(detail) for detail in details if isinstance(detail, FieldInfo))
+    return f"list of integers{bounds}" if kind is int else f"list of numbers{bounds}, or fractions"
 
 
 def _bounds(field: FieldInfo) -> str:
@@ -100,9 +108,11 @@ def _shown(value: object, field: FieldInfo) -> str:
         return _fraction(value)
     if isinstance(value, float):
         return f"{value:g}"
+    if value in ((), {}):
+        return "[]" if value == () else "{}"
     if isinstance(value, tuple):
         return "; ".join(map(_attack, value)) if _section(field.annotation) else ", ".join(map(str, value))
-    return str(value) if value != {} else "none"
+    return str(value)
 
 
 def _attack(attack: AttackConfig) -> str:

@@ -1,16 +1,14 @@
 """From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is said in words."""
 
-import difflib
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from trustseg.config.keys import known_keys
+from trustseg.config.messages import sentence
 from trustseg.config.schema import RunConfig, StudyConfig
 from trustseg.errors import ConfigError, MissingFileError
 
@@ -144,37 +142,5 @@ def _validated(kind: type[_Config], content: dict[str, Any], *, where: str) -> _
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        findings = "; ".join(_sentence(kind, detail) for detail in error.errors())
+        findings = "; ".join(sentence(kind, detail) for detail in error.errors())
         raise ConfigError(f"{where}: {findings}") from error
-
-
-def _sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
-    """Put one of pydantic's findings into words that name the key and say what was expected."""
-    key = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    match detail["type"]:
-        case "extra_forbidden":
-            return _unknown_key(kind, key, ".".join(part for part in detail["loc"] if isinstance(part, str)))
-        case "missing":
-            return f"{key} is missing; give it a value"
-        case "value_error":
-            return f"{key}: {message}" if key else message
-        case "model_type" | "dict_type":
-            message = "a section with keys of its own was expected"
-        case "tuple_type":
-            message = "a list was expected, such as [a, b]"
-        case "too_short":
-            message = "at least one was expected"
-    got = repr(detail["input"])
-    return f"{key}={got if len(got) <= 80 else got[:80] + '...'}: {message[0].lower()}{message[1:]}"
-
-
-def _unknown_key(kind: type[BaseModel], key: str, path: str) -> str:
-    """Return the words for an unknown key: the same name in another section is the likeliest mistake, then a typo."""
-    known = known_keys(kind)
-    name = path.rpartition(".")[2]
-    near = [candidate for candidate in known if candidate.rpartition(".")[2] == name]
-    near = near or difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-    if near:
-        return f"unknown key '{key}'; did you mean {' or '.join(repr(candidate) for candidate in near)}?"
-    return f"unknown key '{key}'; known sections: {', '.join(kind.model_fields)}"

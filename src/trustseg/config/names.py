@@ -5,17 +5,25 @@ from functools import cache
 
 from trustseg.errors import BeliefError, ConfigError, unknown_name
 
-__all__ = ["allowed_names", "check_counted", "check_names", "check_objective_of_bernoulli"]
+__all__ = [
+    "allowed_names",
+    "attack_options",
+    "check_attack_options",
+    "check_counted",
+    "check_names",
+    "check_objective_of_bernoulli",
+]
 
 
 @cache
 def allowed_names() -> Mapping[str, tuple[str, ...]]:
     """Return configuration key -> the names it may hold, for every key that names an entry of a dictionary."""
-    from trustseg.attacks import ATTACKS, OBJECTIVES
+    from trustseg.attacks import ATTACKS, OBJECTIVES, UNCERTAINTY_ATTACKS
     from trustseg.beliefs import Bernoulli, Beta
     from trustseg.losses import DATA_TERMS
     from trustseg.models.architectures import ARCHITECTURES
     from trustseg.selection import SELECTIONS
+    from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     return {
@@ -28,11 +36,49 @@ def allowed_names() -> Mapping[str, tuple[str, ...]]:
         "adversarial.measure.bernoulli": Bernoulli.measures,
         "adversarial.measure.beta": Beta.measures,
         "adversarial.aggregation": tuple(AGGREGATIONS),
-        "evaluation.attacks.name": tuple(ATTACKS),
+        "evaluation.attacks.name": (*ATTACKS, "ensemble", *UNCERTAINTY_ATTACKS),
         "evaluation.attacks.objective": tuple(OBJECTIVES),
+        "evaluation.shifts": ("all", *SHIFTS, *GEOMETRIC_SHIFTS),
+        "evaluation.deferral.measure.bernoulli": Bernoulli.measures,
+        "evaluation.deferral.measure.beta": Beta.measures,
+        "evaluation.deferral.aggregation": tuple(AGGREGATIONS),
         "evaluation.measures": tuple(MEASURES),
         "evaluation.aggregations": tuple(AGGREGATIONS),
     }
+
+
+def attack_options(name: str) -> tuple[str, ...]:
+    """Return the options that an attack of the evaluation takes from a configuration; it may be ``art:NAME``."""
+    from inspect import signature
+
+    from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, ensemble
+
+    if name.startswith("art:"):
+        return ("steps", "norm", "objective")
+    attacks: Mapping[str, Callable[..., object]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}
+    taken = signature(attacks[name]).parameters
+    return tuple(option for option in ("steps", "restarts", "norm", "objective", "preset") if option in taken)
+
+
+def check_attack_options(name: str, given: Iterable[str], *, parameters: bool) -> None:
+    """Check that an attack of the evaluation takes the options that are given.
+
+    Args:
+        name: of the attack, a known one.
+        given: options that are set.
+        parameters: whether parameters of the Adversarial Robustness Toolbox are set.
+
+    Raises:
+        ConfigError: if the attack does not take one of them.
+    """
+    accepted = attack_options(name)
+    for option in given:
+        if option not in accepted:
+            raise ConfigError(
+                f"{option} is no option of the attack {name}, which takes {', '.join(accepted) or 'none'}; leave it out"
+            )
+    if parameters and not name.startswith("art:"):
+        raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {name}; leave them out")
 
 
 def check_names(key: str, *got: str) -> None:

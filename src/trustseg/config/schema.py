@@ -1,20 +1,17 @@
 """The sections of a configuration: keys, defaults, ranges and meanings, and which values do not go together."""
 
-from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from trustseg.config.names import check_counted, check_names, check_objective_of_bernoulli
+from trustseg.config.evaluation import EvaluationConfig, MeasureConfig
+from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
+from trustseg.config.section import Budget, Section
 
 __all__ = [
     "AdversarialConfig",
-    "AttackConfig",
-    "Budget",
     "DataConfig",
-    "EvaluationConfig",
     "LossConfig",
-    "MeasureConfig",
     "ModelConfig",
     "PhantomConfig",
     "RunConfig",
@@ -23,34 +20,7 @@ __all__ = [
 ]
 
 
-def _number(value: object) -> object:
-    """Turn a fraction such as "4/255" into a float; leave everything else to pydantic."""
-    if isinstance(value, str) and "/" in value:
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ArithmeticError):
-            return value
-    return value
-
-
-Budget = Annotated[float, BeforeValidator(_number), Field(ge=0)]
-
-
-class _Section(BaseModel):
-    """Base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_number_is_a_switch(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse true and false where a number belongs; YAML also reads yes, no, on and off as these."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"got {str(value).lower()}, another kind of value was expected; quote it if it is a word")
-        return value
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which images, at which size, split how."""
 
     path: str | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
@@ -68,36 +38,34 @@ class DataConfig(_Section):
         return self
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """What the segmenter is built from."""
 
     architecture: str = Field("unet", description="network")
     encoder: str = Field("resnet18", description="encoder of segmentation_models.pytorch (fcn: resnet50, resnet101)")
     head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
     weights: str | None = Field(None, description="safetensors file with encoder weights; null: random start")
     accept_noncommercial: bool = Field(False, description="allow encoders under non-commercial terms")
 
 
-class LossConfig(_Section):
-    """What training minimises: data term + kl_weight * KL to uniform (beta) + dice_weight * soft Dice."""
+class LossConfig(Section):
+    """What training minimises: data term + weighted KL to uniform, vacuity correction (beta) and soft Dice."""
 
     bernoulli: str = Field("binary_cross_entropy", description="data term of a bernoulli head")
     beta: str = Field("bayes_risk_cross_entropy", description="data term of a beta head")
     kl_weight: float = Field(0.1, ge=0, description="largest weight of the KL to uniform (beta head only)")
-    kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full")
+    kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full (capped: until it would be 1)")
+    kl_schedule: Literal["linear", "cosine", "capped"] = Field("linear", description="how the KL weight grows")
+    vacuity_correction: float = Field(
+        0.0, ge=0, description="weight of the term that revives pixels without evidence (beta head only)"
+    )
     dice_weight: float = Field(1.0, ge=0, description="weight of the soft Dice loss on p")
     balance: Literal["none", "image"] = Field("none", description="pixel mean, or foreground and background half each")
 
 
-class MeasureConfig(_Section):
-    """The uncertainty measure that scores images, by head."""
-
-    bernoulli: str = Field("entropy", description="measure for a bernoulli head")
-    beta: str = Field("epistemic_variance", description="measure for a beta head")
-
-
-class AdversarialConfig(_Section):
+class AdversarialConfig(Section):
     """Which images of a batch are attacked during training, and how."""
 
     selection: str = Field("none", description="which images are attacked")
@@ -114,7 +82,7 @@ class AdversarialConfig(_Section):
     ramp_epochs: int = Field(5, ge=0, description="epochs over which eps then grows to its full value")
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How long, how fast and on what."""
 
     epochs: int = Field(60, ge=1, description="largest number of epochs")
@@ -139,70 +107,7 @@ class TrainingConfig(_Section):
     logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
 
 
-class AttackConfig(_Section):
-    """One attack of the evaluation at a ladder of budgets."""
-
-    name: str = Field(description="attack")
-    eps: tuple[Budget, ...] = Field(min_length=1, description="budgets in pixel units of [0, 1], e.g. [1/255, 4/255]")
-    steps: int = Field(20, ge=1, description="gradient steps of pgd")
-    restarts: int = Field(1, ge=1, description="restarts of pgd")
-    norm: Literal["linf", "l2"] = Field("linf", description="norm of the budget of pgd; l2 is over the whole image")
-    objective: str = Field("cross_entropy", description="what the attack maximises")
-
-    @property
-    def label(self) -> str:
-        """Return the name of the condition: the attack's, with the options that are not the usual ones."""
-        usual = AttackConfig.model_fields["steps"].default
-        parts = [self.name if self.steps == usual else f"{self.name}{self.steps}"]
-        parts += [self.norm] if self.norm != "linf" else []
-        parts += [f"x{self.restarts}"] if self.restarts > 1 else []
-        parts += [self.objective] if self.objective != "cross_entropy" else []
-        return "_".join(parts)
-
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        for option in ("steps", "restarts", "norm"):
-            usual = AttackConfig.model_fields[option].default
-            if self.name != "pgd" and getattr(self, option) != usual:
-                raise ValueError(f"{option} is an option of pgd, the attack is {self.name}; leave it out")
-        if self.norm == "linf" and max(self.eps) > 1:
-            raise ValueError(
-                f"eps={max(self.eps):g} is above 1, the whole range of a pixel; write 4/255 for four levels"
-            )
-        return self
-
-
-_LADDER = tuple(level / 255 for level in (1, 2, 4, 8))
-
-
-class EvaluationConfig(_Section):
-    """Under which conditions a model is measured."""
-
-    attacks: tuple[AttackConfig, ...] = Field(
-        (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
-        description="attacks and budgets",
-    )
-    measures: tuple[str, ...] = Field(
-        ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
-        description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
-    )
-    aggregations: tuple[str, ...] = Field(
-        ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="map to image score"
-    )
-    batch_size: int = Field(16, ge=1, description="images a forward pass")
-    gallery: int = Field(4, ge=0, description="cases kept as pictures for the report; 0: none")
-
-    @model_validator(mode="after")
-    def _nothing_twice(self) -> Self:
-        conditions = [f"{attack.label} at eps={eps:.6f}" for attack in self.attacks for eps in attack.eps if eps > 0]
-        for key, names in (("attacks", conditions), ("measures", self.measures), ("aggregations", self.aggregations)):
-            twice = next((name for name in names if list(names).count(name) > 1), None)
-            if twice is not None:
-                raise ValueError(f"{key} holds '{twice}' twice, once was expected; remove one")
-        return self
-
-
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything one training and evaluation needs."""
 
     data: DataConfig = DataConfig()
@@ -224,8 +129,15 @@ class RunConfig(_Section):
         check_names("adversarial.measure.bernoulli", adversarial.measure.bernoulli)
         check_names("adversarial.measure.beta", adversarial.measure.beta)
         check_names("adversarial.aggregation", adversarial.aggregation)
-        check_names("evaluation.attacks.name", *(attack.name for attack in evaluation.attacks))
-        check_names("evaluation.attacks.objective", *(attack.objective for attack in evaluation.attacks))
+        check_names("evaluation.attacks.name", *(attack.name for attack in evaluation.attacks if not attack.toolbox))
+        for attack in evaluation.attacks:
+            check_attack_options(attack.name, attack.options, parameters=bool(attack.parameters))
+        objectives = [attack.objective for attack in evaluation.attacks]
+        check_names("evaluation.attacks.objective", *(objective for objective in objectives if objective))
+        check_names("evaluation.shifts", *evaluation.shifts)
+        check_names("evaluation.deferral.measure.bernoulli", evaluation.deferral.measure.bernoulli)
+        check_names("evaluation.deferral.measure.beta", evaluation.deferral.measure.beta)
+        check_names("evaluation.deferral.aggregation", evaluation.deferral.aggregation)
         check_names("evaluation.measures", *evaluation.measures)
         check_names("evaluation.aggregations", *evaluation.aggregations)
         return self
@@ -235,7 +147,8 @@ class RunConfig(_Section):
         if self.model.head == "bernoulli":
             check_objective_of_bernoulli("adversarial.objective", self.adversarial.objective)
             for attack in self.evaluation.attacks:
-                check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)
+                if attack.objective is not None:
+                    check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)
         elif self.model.prior != 1 and self.loss.kl_weight > 0:
             raise ValueError(
                 f"loss.kl_weight={self.loss.kl_weight:g} pulls towards Beta(1, 1) and needs model.prior=1, "
@@ -264,7 +177,7 @@ class RunConfig(_Section):
         return self
 
 
-class PhantomConfig(_Section):
+class PhantomConfig(Section):
     """The generated chest X-rays of a study that names no data."""
 
     train: int = Field(160, ge=0, description="generated images to train and validate on (study only)")

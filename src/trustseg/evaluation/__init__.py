@@ -3,5 +3,6 @@
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
 from trustseg.evaluation.evaluate import evaluate, rows_of_split
 from trustseg.evaluation.gallery import write_gallery
+from trustseg.evaluation.inspection import write_suspicions
 
-__all__ = ["CLEAN", "Condition", "conditions_of", "evaluate", "rows_of_split", "write_gallery"]
+__all__ = ["CLEAN", "Condition", "conditions_of", "evaluate", "rows_of_split", "write_gallery", "write_suspicions"]

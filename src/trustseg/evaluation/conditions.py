@@ -1,20 +1,23 @@
-"""The conditions a model is measured under: clean images, and attacks at a ladder of budgets."""
+"""The conditions a model is measured under: clean images, attacks at a ladder of budgets, shifts, other populations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, Attack, pgd
+from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, Model, ensemble
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
-from trustseg.errors import AttackError
+from trustseg.errors import AttackError, ConfigError
+from trustseg.shifts import shift
+from trustseg.uncertainty import AGGREGATIONS
 
-__all__ = ["CLEAN", "Condition", "conditions_of", "perturbed"]
+__all__ = ["CLEAN", "Condition", "Deployed", "conditions_of", "perturbed"]
 
+BEYOND: Final = 1e9  # no score is larger: stands for the infinite threshold of a policy that reviews none, or all
 TOLERANCE: Final = 1e-6  # float32 rounding of x + eps, relative where eps > 1
 
 
@@ -23,14 +26,35 @@ class Condition:
     """One condition.
 
     Attributes:
-        name: ``"clean"`` or the attack's label, unique together with ``eps``.
-        eps: budget in pixel units of [0, 1]; 0 for clean.
-        attack: how the images are attacked; ``None`` for clean.
+        name: ``"clean"``, the attack's label, the shift with its severity, or the population's name; unique together
+            with ``eps``.
+        eps: budget in pixel units of [0, 1]; 0 where nothing attacks.
+        attack: how the images are attacked, if they are.
+        shift: the natural shift, if there is one.
+        severity: its severity, 1 to 5; 0 without a shift.
+        population: the folder of other images, if these are measured.
     """
 
     name: str
     eps: float = 0.0
     attack: AttackConfig | None = None
+    shift: str | None = None
+    severity: int = 0
+    population: str | None = None
+
+    @property
+    def kind(self) -> Literal["clean", "attack", "shift", "population"]:
+        """Return what happens to the images."""
+        if self.attack is not None:
+            return "attack"
+        if self.shift is not None:
+            return "shift"
+        return "clean" if self.population is None else "population"
+
+    @property
+    def carries(self) -> bool:
+        """Return whether what was found at a smaller budget is a candidate here: the curve then never rises."""
+        return self.attack is not None and self.attack.name == "ensemble"
 
     @property
     def slug(self) -> str:
@@ -41,54 +65,83 @@ class Condition:
 CLEAN: Final = Condition("clean")
 
 
-def conditions_of(config: EvaluationConfig) -> list[Condition]:
-    """Return the conditions of an evaluation: clean first, then every attack with its budgets above 0 in rising order.
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What an attack on the uncertainty knows of the deployed model: its score, and the threshold of its policy.
 
-    The configuration sees to it that no two have the same name and budget.
+    Attributes:
+        measure: pixel measure of the score.
+        aggregation: map to image score.
+        threshold: images above it go to a human.
+    """
+
+    measure: str
+    aggregation: str
+    threshold: float
+
+    def score(self, belief: Belief) -> Tensor:
+        """Return the score (B,) by which cases are deferred."""
+        return AGGREGATIONS[self.aggregation](belief.uncertainty(self.measure), belief.probability)
+
+
+def conditions_of(config: EvaluationConfig) -> list[Condition]:
+    """Return the conditions of an evaluation: clean, attacks, shifts, other populations.
+
+    Budgets (above 0) and severities rise. The configuration sees to it that no two have the same name and budget.
     """
     attacked = [
         Condition(attack.label, eps, attack) for attack in config.attacks for eps in sorted(attack.eps) if eps > 0
     ]
-    return [CLEAN, *attacked]
+    shifted = [
+        Condition(f"{name}_{severity}", shift=name, severity=severity)
+        for name in config.shift_names
+        for severity in sorted(config.severities)
+    ]
+    others = [Condition(name, population=path) for name, path in config.populations.items()]
+    return [CLEAN, *attacked, *shifted, *others]
 
 
 def perturbed(
-    model: Callable[[Tensor], Belief],
+    model: Model,
     images: Tensor,
     masks: Tensor,
     condition: Condition,
     *,
     generator: torch.Generator,
-) -> Tensor:
-    """Return the images under ``condition``; what an attack returns is measured, never trusted.
+    deployed: Deployed | None = None,
+    candidates: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
+    """Return the images under ``condition`` and their masks; what an attack returns is measured, never trusted.
 
     Args:
         model: maps images to a belief.
         images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}.
+        masks: (B, 1, H, W) float32 in {0, 1}; moved along by a geometric shift.
         condition: what happens to the images.
-        generator: source of random starts.
+        generator: source of random starts and fields.
+        deployed: score and threshold that attacks on the uncertainty aim at.
+        candidates: images found at smaller budgets, for conditions that carry them on.
 
     Returns:
-        (B, C, H, W) float32 in [0, 1].
+        (B, C, H, W) float32 in [0, 1] and (B, 1, H, W).
 
     Raises:
         AttackError: if the attack left its ball, [0, 1], the real numbers, or the shape of the images.
+        ConfigError: if an attack on the uncertainty has no deployed policy to aim at.
     """
+    if condition.shift is not None:
+        return shift(condition.shift, images, masks, condition.severity, generator)
     if condition.attack is None:
-        return images
-    config = condition.attack
-    run_attack: Attack = ATTACKS[config.name]
-    if config.name == "pgd":
-        run_attack = partial(pgd, steps=config.steps, restarts=config.restarts, norm=config.norm)
-    attacked = run_attack(model, images, masks, eps=condition.eps, objective=config.objective, generator=generator)
+        return images, masks
+    attack = _attack(condition.attack, deployed, candidates)
+    attacked = attack(model, images, masks, eps=condition.eps, generator=generator)
     if attacked.shape != images.shape:
         raise AttackError(
             f"the attack '{condition.name}' returned images of shape {tuple(attacked.shape)}, "
             f"{tuple(images.shape)} was expected; mend the attack, its results are void"
         )
     excess = max(
-        float(perturbation_size(attacked - images, norm=config.norm).max()) - condition.eps,
+        float(perturbation_size(attacked - images, norm=condition.attack.norm or "linf").max()) - condition.eps,
         float(-attacked.min()),
         float(attacked.max()) - 1,
     )
@@ -97,7 +150,29 @@ def perturbed(
             f"the attack '{condition.name}' left its budget eps={condition.eps:.6f} by {excess:.2e}, at most "
             f"{TOLERANCE:.0e} was expected; mend the attack, its results are void"
         )
-    return attacked.clamp(0, 1)
+    return attacked.clamp(0, 1), masks
+
+
+def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor]) -> Callable[..., Tensor]:
+    """Return the attack with its options filled in."""
+    options: dict[str, Any] = dict(config.options)
+    if config.toolbox is not None:
+        from trustseg.art import run_art
+
+        return partial(run_art, config.toolbox, parameters=config.parameters, **options)
+    if config.name == "ensemble":
+        options["candidates"] = candidates
+    if config.name in UNCERTAINTY_ATTACKS:
+        if deployed is None:
+            raise ConfigError(
+                f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
+                "evaluate a model that has validation images, or leave the attack out"
+            )
+        options["score"] = deployed.score
+    if config.name == "deferral_aware" and deployed is not None:
+        options["threshold"] = min(max(deployed.threshold, -BEYOND), BEYOND)
+    attacks: dict[str, Callable[..., Tensor]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}
+    return partial(attacks[config.name], **options)
 
 
 def perturbation_size(change: Tensor, *, norm: str) -> Tensor:

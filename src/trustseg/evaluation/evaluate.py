@@ -5,6 +5,8 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +14,19 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trustseg import __version__
 from trustseg.config import DataConfig, EvaluationConfig
-from trustseg.data import Pack, split_cases
+from trustseg.data import Pack, open_dataset, split_cases
 from trustseg.data.module import as_images, pack_loader
+from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
-from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
+from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbed
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
+from trustseg.models.inference import fast_forward
 from trustseg.randomness import derived_generator
 
 __all__ = ["evaluate", "rows_of_split"]
@@ -36,6 +41,7 @@ def evaluate(
     config: EvaluationConfig,
     folder: Path,
     *,
+    calibration_rows: NDArray[np.int64] | None = None,
     labels: Mapping[str, str | int] | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -45,9 +51,10 @@ def evaluate(
 
     Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
     patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``, then ``evaluation.json``,
-    which says what they were made of: the same evaluation is not repeated. Each finished condition is kept in
-    ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts and tables of another
-    model, of other images or settings are not taken over.
+    which says what they were made of: the same evaluation is not repeated. With calibration rows, their clean records
+    (``validation.parquet``) and the deferral policy fitted on them (``policy.json``) come first. Each finished
+    condition is kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts and
+    tables of another model, of other images or settings are not taken over.
 
     Args:
         segmenter: the model, measured in eval mode and float32.
@@ -55,6 +62,8 @@ def evaluate(
         rows: which of them, e.g. the test split.
         config: conditions, measures and aggregations.
         folder: where the tables go.
+        calibration_rows: images that the deferral policy is fitted on, e.g. the validation split; without them there
+            is no policy, and attacks that aim at one are refused.
         labels: columns that say which model and split this is, put before the others.
         seed: seed of random starts.
         device: where to compute.
@@ -71,26 +80,75 @@ def evaluate(
     if not len(rows):
         raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
     segmenter = segmenter.eval().to(device)
+    populations = {name: _population(path, segmenter) for name, path in config.populations.items()}
     conditions = conditions_of(config)
-    fingerprint = _fingerprint(segmenter, pack, rows, config, labels=labels or {}, seed=seed)
+    images = [(pack, rows), *([] if calibration_rows is None else [(pack, calibration_rows)]), *populations.values()]
+    fingerprint = _fingerprint(segmenter, images, config, labels=labels or {}, seed=seed)
     parts = folder / "parts" / fingerprint
     if _is_finished(folder, fingerprint):
         shutil.rmtree(folder / "parts", ignore_errors=True)  # left by a process that was killed while it tidied up
         if report is not None:
             report(len(conditions), len(conditions))
         return folder
-    for number, condition in enumerate(conditions):
-        if not all(_part(parts, condition, table).exists() for table in TABLES):
-            tables = _measure(segmenter, pack, rows, condition, config, seed=seed, device=device)
-            for table in TABLES:
-                with replacing(_part(parts, condition, table)) as temporary:
-                    tables[table].write_parquet(temporary)
-        if report is not None:
-            report(number + 1, len(conditions))
+    with fast_forward(segmenter) as fast:
+        deployed = None
+        if calibration_rows is not None:
+            measure = partial(_measure, fast, pack, calibration_rows, [CLEAN], config, seed=seed, device=device)
+            deployed = _deployed(measure, segmenter, config, folder, labels=labels or {})
+        done = 0
+        for ladder in _ladders(conditions):
+            if not all(_part(parts, condition, table).exists() for condition in ladder for table in TABLES):
+                here, which = populations.get(ladder[0].name, (pack, rows))
+                tables = _measure(fast, here, which, ladder, config, seed=seed, device=device, deployed=deployed)
+                for condition in ladder:
+                    for table in TABLES:
+                        with replacing(_part(parts, condition, table)) as temporary:
+                            tables[condition.slug][table].write_parquet(temporary)
+            done += len(ladder)
+            if report is not None:
+                report(done, len(conditions))
     _join(parts, conditions, folder, labels=labels or {})
     write_json(folder / FINISHED, {"fingerprint": fingerprint})
     shutil.rmtree(folder / "parts")
     return folder
+
+
+def _ladders(conditions: Sequence[Condition]) -> list[list[Condition]]:
+    """Return the conditions one by one, but the budgets of an attack that carries its finds on as one ladder."""
+    groups = groupby(conditions, key=lambda condition: condition.name if condition.carries else condition.slug)
+    return [list(group) for _, group in groups]
+
+
+def _population(path: str, segmenter: Segmenter) -> tuple[Pack, NDArray[np.int64]]:
+    """Return the images of a folder without masks, as the model takes them."""
+    pack = open_dataset(path, size=segmenter.spec.size, channels=3 if segmenter.spec.channels == 3 else 1)
+    return pack, np.arange(len(pack.index))
+
+
+def _deployed(
+    measure: Callable[[], dict[str, Tables]],
+    segmenter: Segmenter,
+    config: EvaluationConfig,
+    folder: Path,
+    *,
+    labels: Mapping[str, str | int],
+) -> Deployed:
+    """Measure the calibration split clean, fit the deferral policy on it, keep both, and return what attacks know."""
+    records = _labelled(measure()[CLEAN.slug]["records"], labels)
+    with replacing(folder / "validation.parquet") as temporary:
+        records.write_parquet(temporary)
+    deferral = config.deferral
+    chosen = deferral.measure.beta if segmenter.spec.head == "beta" else deferral.measure.bernoulli
+    policy = fit_policy(
+        records,
+        measure=chosen,
+        aggregation=deferral.aggregation,
+        target=deferral.target,
+        at_most=deferral.at_most,
+        tau=deferral.tau,
+    )
+    save_policy(policy, folder / "policy.json")
+    return Deployed(chosen, deferral.aggregation, policy.threshold)
 
 
 def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int64]:
@@ -130,16 +188,16 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
 
 def _fingerprint(
     segmenter: Segmenter,
-    pack: Pack,
-    rows: NDArray[np.int64],
+    images: Sequence[tuple[Pack, NDArray[np.int64]]],
     config: EvaluationConfig,
     *,
     labels: Mapping[str, str | int],
     seed: int,
 ) -> str:
     """Return a short hash of everything that the tables follow from."""
-    settings = config.model_dump(mode="json", exclude={"gallery"})
-    about = [__version__, asdict(segmenter.spec), pack.digest, rows.tolist(), settings, dict(labels), seed]
+    settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "populations"})
+    which = [(pack.digest, rows.tolist()) for pack, rows in images]
+    about = [__version__, asdict(segmenter.spec), which, list(config.populations), settings, dict(labels), seed]
     return hashlib.sha256(json.dumps(about).encode() + segmenter.weights()).hexdigest()[:16]
 
 
@@ -154,10 +212,12 @@ def _join(parts: Path, conditions: Sequence[Condition], folder: Path, *, labels:
     (folder / FINISHED).unlink(missing_ok=True)
     for table in TABLES:
         merged = pl.concat([pl.read_parquet(_part(parts, condition, table)) for condition in conditions])
-        if table == "records":
-            merged = merged.select(*[pl.lit(value).alias(name) for name, value in labels.items()], pl.all())
         with replacing(folder / f"{table}.parquet") as temporary:
-            merged.write_parquet(temporary)
+            (_labelled(merged, labels) if table == "records" else merged).write_parquet(temporary)
+
+
+def _labelled(records: pl.DataFrame, labels: Mapping[str, str | int]) -> pl.DataFrame:
+    return records.select(*[pl.lit(value).alias(name) for name, value in labels.items()], pl.all())
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:
@@ -168,23 +228,33 @@ def _measure(
     segmenter: Segmenter,
     pack: Pack,
     rows: NDArray[np.int64],
-    condition: Condition,
+    ladder: Sequence[Condition],
     config: EvaluationConfig,
     *,
     seed: int,
     device: str,
-) -> Tables:
-    """Return the tables of one condition; each batch has its own generator, so that conditions can be redone alone."""
-    batches: list[Tables] = []
+    deployed: Deployed | None = None,
+) -> dict[str, Tables]:
+    """Return the tables of each condition of a ladder; each batch and condition has a generator of its own."""
+    found: dict[str, list[Tables]] = {condition.slug: [] for condition in ladder}
     for number, batch in enumerate(pack_loader(pack, rows, batch_size=config.batch_size)):
         images, masks = (part.to(device) for part in as_images(batch))
-        generator = derived_generator(seed, "evaluation", condition.name, f"{condition.eps:.6f}", number)
-        attacked = perturbed(segmenter, images, masks, condition, generator=generator)
-        with torch.no_grad():
-            belief = segmenter.belief(attacked)
         cases = pack.index[batch["rows"].tolist()].select("name", "patient")
-        batches.append(tables_of_batch(belief, images, attacked, masks, cases, condition=condition, config=config))
-    return {table: _merged([tables[table] for tables in batches], table) for table in TABLES}
+        smaller: list[Tensor] = []  # what was found at smaller budgets
+        for condition in ladder:
+            generator = derived_generator(seed, "evaluation", condition.name, f"{condition.eps:.6f}", number)
+            changed, moved = perturbed(
+                segmenter, images, masks, condition, generator=generator, deployed=deployed, candidates=smaller[-1:]
+            )
+            smaller.append(changed)
+            with torch.no_grad():
+                belief = segmenter.belief(changed)
+            tables = tables_of_batch(belief, images, changed, moved, cases, condition=condition, config=config)
+            found[condition.slug].append(tables)
+    return {
+        slug: {table: _merged([tables[table] for tables in batches], table) for table in TABLES}
+        for slug, batches in found.items()
+    }
 
 
 def _merged(frames: list[pl.DataFrame], table: str) -> pl.DataFrame:

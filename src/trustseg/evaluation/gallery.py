@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trustseg.attacks import ATTACKS
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
@@ -50,7 +51,7 @@ def write_gallery(
         segmenter: the model.
         pack: the images.
         rows: candidates; ``config.gallery`` of them are taken.
-        config: the last attack of its list is used.
+        config: the last of its attacks that is in ``ATTACKS`` is shown.
         path: the npz file.
         eps: the budget shown is the one of the attack that is nearest to this, in pixel units of [0, 1].
         measure: pixel measure to show.
@@ -63,7 +64,7 @@ def write_gallery(
         return
     segmenter = segmenter.eval().to(device)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
-    attacked = perturbed(segmenter, images, masks, condition, generator=derived_generator(seed, "gallery"))
+    attacked, _ = perturbed(segmenter, images, masks, condition, generator=derived_generator(seed, "gallery"))
     with torch.no_grad():
         before, after = segmenter.belief(images), segmenter.belief(attacked)
 
@@ -90,7 +91,7 @@ def write_gallery(
 
 
 def _shown(config: EvaluationConfig, eps: float) -> Condition | None:
-    """Return the condition of the last attack whose budget is nearest to ``eps``."""
-    attacks = [condition for condition in conditions_of(config) if condition.attack is not None]
-    last = [condition for condition in attacks if condition.attack is config.attacks[-1]]
-    return min(last, key=lambda condition: abs(condition.eps - eps), default=None)
+    """Return the condition of the last gradient attack of the list whose budget is nearest to ``eps``."""
+    followed = [attack for attack in config.attacks if attack.name in ATTACKS]
+    shown = [condition for condition in conditions_of(config) if followed and condition.attack is followed[-1]]
+    return min(shown, key=lambda condition: abs(condition.eps - eps), default=None)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trustseg.data.decode import in_threads, read_image, resize_image
-from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.deferral import Policy
+from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
 from trustseg.files import replacing
 from trustseg.models import Segmenter
 from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
@@ -35,7 +37,9 @@ def image_files_of(path: Path) -> list[Path]:
         raise MissingFileError(f"no image or folder '{path}'; check the path")
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES and _is_visible(file))
     if not files:
-        raise DataError(f"no image in '{path}'; files ending in {', '.join(PICTURES)} were expected; check the path")
+        inner = sorted(child for child in path.glob("**/[Ii]mages") if child.is_dir())
+        advice = f"give '{inner[0]}'" if inner else "check the path"
+        raise DataError(f"no image in '{path}'; files ending in {', '.join(PICTURES)} were expected; {advice}")
     stems = [file.stem for file in files]
     for stem in stems:
         if stems.count(stem) > 1:
@@ -53,8 +57,10 @@ def predict(
     files: Sequence[Path],
     folder: Path,
     *,
+    overwrite: bool = False,
     measure: str = "entropy",
     aggregation: str = "mean",
+    policy: Policy | None = None,
     device: str = "cpu",
     report: Callable[[int], None] | None = None,
 ) -> Path:
@@ -68,8 +74,11 @@ def predict(
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
             differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first.
+        overwrite: whether predictions that ``folder`` holds may be replaced.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
+        policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
+            human should look at.
         device: where to compute.
         report: called after each image with the number done.
 
@@ -78,24 +87,48 @@ def predict(
 
     Raises:
         BeliefError: if the model cannot give the measure.
+        ConfigError: if ``folder`` holds something and may not be overwritten.
         DataError: if an image cannot be read, or there is none.
     """
     if not files:
         raise DataError("there is no image to predict, at least one file was expected; choose another folder")
+    table = folder / "predictions.csv"
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(
+            f"'{folder}' is not empty, a new folder was expected; give another --output, or --overwrite to replace "
+            "the predictions in it"
+        )
     in_threads(_check, files, progress=None)
+    if policy is not None:
+        measure, aggregation = policy.measure, policy.aggregation
     segmenter = segmenter.eval().to(device)
+    _remove(table)
     rows = []
     for number, file in enumerate(files):
-        rows.append(_predict_one(segmenter, file, folder, measure=measure, aggregation=aggregation, device=device))
+        rows.append(
+            _predict_one(
+                segmenter, file, folder, measure=measure, aggregation=aggregation, policy=policy, device=device
+            )
+        )
         if report is not None:
             report(number + 1)
     rows.sort(key=lambda row: -float(row["uncertainty"]))
-    table = folder / "predictions.csv"
     with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     return table
+
+
+def _remove(table: Path) -> None:
+    """Remove former predictions: the table and the maps that it names, nothing else."""
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8") as stream:
+        stems = [Path(row["image"]).stem for row in csv.DictReader(stream) if row.get("image")]
+    table.unlink()
+    for kind, stem in product(("masks", "uncertainty"), stems):
+        (table.parent / kind / f"{stem}.png").unlink(missing_ok=True)
 
 
 def _check(file: Path) -> None:
@@ -104,7 +137,14 @@ def _check(file: Path) -> None:
 
 
 def _predict_one(
-    segmenter: Segmenter, file: Path, folder: Path, *, measure: str, aggregation: str, device: str
+    segmenter: Segmenter,
+    file: Path,
+    folder: Path,
+    *,
+    measure: str,
+    aggregation: str,
+    policy: Policy | None,
+    device: str,
 ) -> dict[str, str]:
     spec = segmenter.spec
     picture = read_image(file, channels=1 if spec.channels == 1 else 3)
@@ -127,6 +167,7 @@ def _predict_one(
     return {
         "image": file.name,
         "uncertainty": f"{score:.6g}",
+        **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
         "measure": measure,
         "aggregation": aggregation,
         "predicted_fraction": f"{float((probability > 0.5).float().mean()):.6f}",

@@ -1,5 +1,6 @@
 """What is written down of each image under each condition."""
 
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["TABLES", "Tables", "tables_of_batch"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
+REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "harm", "brier", "nll")
+"""Columns that need a reference mask."""
 
 
 def tables_of_batch(
@@ -42,53 +45,88 @@ def tables_of_batch(
         masks: reference masks (B, 1, H, W) in {0, 1}.
         cases: name and patient of each image, B rows.
         condition: under which condition.
-        config: measures (those the belief cannot give are left out) and aggregations.
+        config: measures (those the belief cannot give are left out), aggregations, and the score of the deferral.
 
     Returns:
-        ``records``: a row an image, with overlap (counts in pixels, Dice, IoU, harm), Brier score and cross-entropy
-        (means over pixels), the measured size of the perturbation, median and 99th percentile of alpha + beta (null
-        where there is none) and ``u_<measure>_<aggregation>`` columns.
+        ``records``: a row an image, with the kind and severity of the condition, overlap (counts in pixels, Dice, IoU,
+        harm), Brier score and cross-entropy (means over pixels), the measured size of the perturbation, median and
+        99th percentile of alpha + beta (null where there is none) and ``u_<measure>_<aggregation>`` columns. Of another
+        population nothing is known that needs a reference: these columns are null.
         ``histograms``: patient, measure, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared errors.
         ``calibration``: patient, bin of p, pixels, sum of p, sum of the reference.
 
     Raises:
         BeliefError: if the belief can give none of the measures.
     """
-    wrong = (belief.log_odds > 0) != (masks > 0.5)
-    squared = (belief.probability - masks).double() ** 2
     maps = {name: MEASURES[name](belief) for name in config.measures if name in belief.measures}
     if not maps:
         raise BeliefError(
             f"a {type(belief).__name__} belief has none of {', '.join(config.measures) or 'no measures'}, at least one "
             f"was expected; add one of {', '.join(belief.measures)} to evaluation.measures"
         )
-    where = [pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")]
-    records = cases.select(pl.col("name").alias("image"), "patient", *where).with_columns(
-        _columns(belief, attacked - images, masks, squared)
-        + _strengths(belief)
-        + [
-            pl.Series(
-                f"u_{measure}_{name}", AGGREGATIONS[name](maps[measure], belief.probability).double().cpu().numpy()
-            )
-            if measure in maps
-            else pl.lit(None, dtype=pl.Float64).alias(f"u_{measure}_{name}")
-            for measure in config.measures
-            for name in config.aggregations
-        ]
+    squared = (belief.probability - masks).double() ** 2
+    records = cases.select(pl.col("name").alias("image"), "patient", *_where(condition)).with_columns(
+        pl.lit(condition.kind).alias("kind"),
+        pl.lit(condition.severity, dtype=pl.Int32).alias("severity"),
+        *_columns(belief, attacked - images, masks, squared),
+        *_strengths(belief),
+        *_scores(belief, config),
     )
-    patients = cases["patient"].to_list()
-    histograms = pl.concat(
+    tables = {
+        "records": records,
+        "histograms": _histograms(maps, belief, masks, squared, cases["patient"].to_list(), condition),
+        "calibration": _calibration(belief, masks, cases["patient"].to_list(), condition),
+    }
+    if condition.kind == "population":
+        unknown = [pl.lit(None).cast(records.schema[name]).alias(name) for name in REFERENCED]
+        tables = {table: frame.clear() for table, frame in tables.items()} | {"records": records.with_columns(unknown)}
+    return tables
+
+
+def _where(condition: Condition) -> tuple[pl.Expr, pl.Expr]:
+    return pl.lit(condition.name).alias("condition"), pl.lit(condition.eps).alias("eps")
+
+
+def _scores(belief: Belief, config: EvaluationConfig) -> list[pl.Series | pl.Expr]:
+    """Return the image scores of every measure and aggregation, null where the belief lacks the measure."""
+    deferral = config.deferral
+    wanted = [*product(config.measures, config.aggregations)]
+    wanted += [(measure, deferral.aggregation) for measure in (deferral.measure.bernoulli, deferral.measure.beta)]
+    return [
+        pl.Series(
+            f"u_{measure}_{name}",
+            AGGREGATIONS[name](belief.uncertainty(measure), belief.probability).double().cpu().numpy(),
+        )
+        if measure in belief.measures
+        else pl.lit(None, dtype=pl.Float64).alias(f"u_{measure}_{name}")
+        for measure, name in dict.fromkeys(wanted)
+    ]
+
+
+def _histograms(
+    maps: dict[str, Tensor],
+    belief: Belief,
+    masks: Tensor,
+    squared: Tensor,
+    patients: list[str],
+    condition: Condition,
+) -> pl.DataFrame:
+    wrong = (belief.log_odds > 0) != (masks > 0.5)
+    return pl.concat(
         [
             _histogram(maps[measure][number], wrong[number], squared[number]).select(
-                *where, pl.lit(measure).alias("measure"), pl.lit(patient).alias("patient"), pl.all()
+                *_where(condition), pl.lit(measure).alias("measure"), pl.lit(patient).alias("patient"), pl.all()
             )
             for measure in maps
             for number, patient in enumerate(patients)
         ]
     )
+
+
+def _calibration(belief: Belief, masks: Tensor, patients: list[str], condition: Condition) -> pl.DataFrame:
     counts = calibration_counts(belief.probability, masks).double().cpu()
     bins = torch.arange(counts.shape[1], dtype=torch.int32)
-    calibration = pl.concat(
+    return pl.concat(
         [
             pl.DataFrame(
                 {
@@ -97,11 +135,10 @@ def tables_of_batch(
                     "sum_probability": counts[number, :, 1].numpy(),
                     "sum_reference": counts[number, :, 2].numpy(),
                 }
-            ).select(*where, pl.lit(patient).alias("patient"), pl.all())
+            ).select(*_where(condition), pl.lit(patient).alias("patient"), pl.all())
             for number, patient in enumerate(patients)
         ]
     )
-    return {"records": records, "histograms": histograms, "calibration": calibration}
 
 
 def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor) -> list[pl.Series]:

@@ -14,7 +14,7 @@ import yaml
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack
-from trustseg.evaluation import evaluate, rows_of_split, write_gallery
+from trustseg.evaluation import evaluate, rows_of_split, write_gallery, write_suspicions
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter
 from trustseg.study.grid import Cell
@@ -30,11 +30,17 @@ def is_done(folder: Path) -> bool:
 
 
 def prepare_cell(cell: Cell, folder: Path) -> None:
-    """Write what a worker needs to know of a cell into its folder, unless the cell is done; results are left alone."""
-    if is_done(folder):
-        return
+    """Write what a worker needs to know of a cell into its folder.
+
+    A cell that is done stays done unless it is to be evaluated otherwise; its training is never repeated.
+    """
     config = cell.config
-    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    file = folder / "config.yaml"
+    if is_done(folder) and file.is_file() and file.read_text(encoding="utf-8") == settings:
+        return
+    (folder / "done.json").unlink(missing_ok=True)
+    write_text(file, settings)
     write_json(
         folder / "cell.json",
         {
@@ -134,11 +140,13 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, segmenter: Segmenter,
         rows,
         config.evaluation,
         folder,
+        calibration_rows=rows_of_split(pack, "validation", config.data),
         labels={**labels, "regime": str(about["regime"]), **counts},
         seed=seed,
         device=device,
         report=stages.reporter("evaluation"),
     )
+    write_suspicions(segmenter, pack, rows, folder, count=config.evaluation.suspicions, seed=seed, device=device)
     measure = config.adversarial.measure
     write_gallery(
         segmenter,

@@ -25,7 +25,7 @@ class Cell:
     """One training and its evaluation.
 
     Attributes:
-        name: folder name; the same for the same configuration, data and version, wherever they lie.
+        name: folder name; the same for the same training, data and version, wherever they lie.
         variant: what is compared, in words: the grid's values without fold and seed.
         values: the grid's keys and this cell's values.
         config: the whole run.
@@ -82,7 +82,7 @@ def _word(key: str, value: object) -> str:
 
 
 def _fingerprint(config: RunConfig, data_digest: str) -> str:
-    content = config.model_dump(mode="json")
+    content = config.model_dump(mode="json", exclude={"evaluation"})  # measured otherwise, a cell trains no second time
     for key in INDIFFERENT:
         section, name = key.split(".")
         del content[section][name]

@@ -13,7 +13,7 @@ from trustseg.attacks import pgd
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
 from trustseg.data.module import Batch, as_images
-from trustseg.losses import annealed, segmentation_loss
+from trustseg.losses import annealed, segmentation_loss, vacuity_correction
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
@@ -60,7 +60,9 @@ class SegmentationModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of return types
         """Return AdamW and its schedule by epoch."""
         training = self.config.training
-        optimizer = AdamW(self.segmenter.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+        optimizer = AdamW(
+            self.segmenter.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+        )
         schedule = LambdaLR(optimizer, lambda epoch: learning_rate_factor(epoch, epochs=training.epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
@@ -94,18 +96,25 @@ class SegmentationModule(pl.LightningModule):
             view = derive_seed(seed, "augment", epoch, batch_index, self.global_rank)
             images, masks = augmented(images, masks, seed=view)
         mixed = self._mixed(images, masks, batch_index)
-        kl_weight = 0.0
+        options = self.config.loss
+        kl_weight = vacuity_weight = 0.0
         if self.config.model.head == "beta":
-            kl_weight = annealed(self.config.loss.kl_weight, epoch=epoch, epochs=self.config.loss.kl_epochs)
+            kl_weight = annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule)
+            vacuity_weight = options.vacuity_correction
+        belief = self.segmenter.belief(mixed.images)
         losses = segmentation_loss(
-            self.segmenter.belief(mixed.images),
+            belief,
             mixed.masks,
             data_term=self.data_term,
             kl_weight=kl_weight,
-            dice_weight=self.config.loss.dice_weight,
-            balance=self.config.loss.balance,
+            vacuity_weight=vacuity_weight,
+            dice_weight=options.dice_weight,
+            balance=options.balance,
         )
         self._log_step(losses.detach(), mixed, kl_weight)
+        if vacuity_weight > 0:  # by itself, for it falls without bound
+            correction = vacuity_correction(belief, mixed.masks, balance=options.balance).detach().mean()
+            self.log("train_vacuity_correction", correction, on_step=False, on_epoch=True, batch_size=len(losses))
         return mixed.mean(losses)
 
     def _mixed(self, images: Tensor, masks: Tensor, batch_index: int) -> MixedBatch:

@@ -137,6 +137,7 @@ def _initial_segmenter(config: RunConfig) -> Segmenter:
             channels=config.data.channels,
             size=config.data.size,
             prior=config.model.prior,
+            dropout=config.model.dropout,
             accept_noncommercial=config.model.accept_noncommercial,
         )
     if config.model.weights is not None:

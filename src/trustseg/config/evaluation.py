@@ -1,0 +1,132 @@
+"""The conditions that a model is measured under: attacks, natural shifts, other populations; and what is measured."""
+
+import re
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trustseg.config.names import allowed_names
+from trustseg.config.section import Budget, Section
+
+__all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig"]
+
+ART: Final = "art:"  # before the name of an attack of the Adversarial Robustness Toolbox
+
+
+class AttackConfig(Section):
+    """One attack of the evaluation at a ladder of budgets."""
+
+    name: str = Field(description="attack; art:NAME is one of the Adversarial Robustness Toolbox")
+    eps: tuple[Budget, ...] = Field(min_length=1, description="budgets in pixel units of [0, 1], e.g. [1/255, 4/255]")
+    steps: int | None = Field(None, ge=1, description="gradient steps or queries; null: the attack's own default")
+    restarts: int | None = Field(None, ge=1, description="random starts, of pgd; null: 1")
+    norm: Literal["linf", "l2"] | None = Field(
+        None, description="norm of the budget; l2 is over the whole image; null: linf"
+    )
+    objective: str | None = Field(None, description="what the attack maximises; null: the attack's own default")
+    preset: Literal["quick", "standard", "thorough"] | None = Field(
+        None, description="members and budgets of the ensemble; null: quick"
+    )
+    parameters: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="further parameters of an attack of the Adversarial Robustness Toolbox"
+    )
+
+    @property
+    def options(self) -> dict[str, int | str]:
+        """Return the options that are given, by name."""
+        given = {option: getattr(self, option) for option in ("steps", "restarts", "norm", "objective", "preset")}
+        return {option: value for option, value in given.items() if value is not None}
+
+    @property
+    def toolbox(self) -> str | None:
+        """Return the name of the attack in the Adversarial Robustness Toolbox, None if it is one of ours."""
+        return self.name.removeprefix(ART) if self.name.startswith(ART) else None
+
+    @property
+    def label(self) -> str:
+        """Return the name of the condition: the attack's, with the options that are not the usual ones."""
+        options = {option: value for option, value in self.options.items() if value != _USUAL.get(option)}
+        steps = options.get("steps", "")
+        parts = [self.name.replace(":", "_").lower() + ("" if (self.name, steps) == ("pgd", 20) else str(steps))]
+        parts += [str(options[option]) for option in ("norm", "objective", "preset") if option in options]
+        parts += [f"x{options['restarts']}"] if "restarts" in options else []
+        parts += [f"{name}{value}".lower() for name, value in self.parameters.items()]
+        return re.sub(r"[^a-z0-9_]", "p", "_".join(parts))
+
+    @model_validator(mode="after")
+    def _budgets_fit(self) -> Self:
+        if self.norm != "l2" and max(self.eps) > 1:
+            raise ValueError(
+                f"eps={max(self.eps):g} is above 1, the whole range of a pixel; write 4/255 for four levels"
+            )
+        return self
+
+
+_USUAL: Final[dict[str, int | str]] = {"norm": "linf", "objective": "cross_entropy", "restarts": 1, "preset": "quick"}
+
+_LADDER = tuple(level / 255 for level in (1, 2, 4, 8))
+
+
+class MeasureConfig(Section):
+    """The uncertainty measure that scores images, by head."""
+
+    bernoulli: str = Field("entropy", description="measure for a bernoulli head")
+    beta: str = Field("epistemic_variance", description="measure for a beta head")
+
+
+class DeferralConfig(Section):
+    """Which cases go to a human: a policy fitted on the validation split, then frozen."""
+
+    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
+    aggregation: str = Field("mean", description="map to image score")
+    target: Literal["review_rate", "risk", "missed_lesions"] = Field("review_rate", description="what is bounded")
+    at_most: float = Field(0.2, gt=0, lt=1, description="bound of the target, a share of patients")
+    tau: float = Field(0.5, gt=0, lt=1, description="Dice below which a kept case counts as a failure")
+
+
+class EvaluationConfig(Section):
+    """Under which conditions a model is measured."""
+
+    attacks: tuple[AttackConfig, ...] = Field(
+        (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
+        description="attacks and budgets",
+    )
+    shifts: tuple[str, ...] = Field((), description="natural shifts; all: every one")
+    severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        (1, 3, 5), min_length=1, description="severities of the shifts, 1 to 5"
+    )
+    populations: dict[str, str] = Field(
+        default_factory=dict, description="other images that the model should not know: name -> folder or pack"
+    )
+    suspicions: int = Field(0, ge=0, description="infected test images for the checks of gradient masking; 0: none")
+    deferral: DeferralConfig = DeferralConfig()
+    measures: tuple[str, ...] = Field(
+        ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
+        description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
+    )
+    aggregations: tuple[str, ...] = Field(
+        ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="map to image score"
+    )
+    batch_size: int = Field(16, ge=1, description="images a forward pass")
+    gallery: int = Field(4, ge=0, description="cases kept as pictures for the report; 0: none")
+
+    @property
+    def shift_names(self) -> tuple[str, ...]:
+        """Return the names of the shifts, ``all`` written out."""
+        return allowed_names()["evaluation.shifts"][1:] if self.shifts == ("all",) else self.shifts
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        conditions = [f"{attack.label} at eps={eps:.6f}" for attack in self.attacks for eps in attack.eps if eps > 0]
+        lists = {
+            "attacks": conditions,
+            "shifts": self.shifts,
+            "severities": self.severities,
+            "measures": self.measures,
+            "aggregations": self.aggregations,
+        }
+        for key, names in lists.items():
+            twice = next((name for name in names if list(names).count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key} holds '{twice}' twice, once was expected; remove one")
+        return self

@@ -1,0 +1,35 @@
+"""What every section of a configuration shares: it is frozen, and refuses what it does not know."""
+
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+__all__ = ["Budget", "Section"]
+
+
+def _number(value: object) -> object:
+    """Turn a fraction such as "4/255" into a float; leave everything else to pydantic."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ArithmeticError):
+            return value
+    return value
+
+
+Budget = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_a_switch(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse true and false where a number belongs; YAML also reads yes, no, on and off as these."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(f"got {str(value).lower()}, another kind of value was expected; quote it if it is a word")
+        return value

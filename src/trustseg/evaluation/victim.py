@@ -1,0 +1,89 @@
+"""A model under suspicion: the images it is questioned on, the attacks on it, and what a check found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trustseg.attacks import ATTACKS, Model, ensemble, isolated
+from trustseg.beliefs import Belief
+from trustseg.metrics import dice
+from trustseg.randomness import derived_generator
+
+__all__ = ["Suspicion", "Victim"]
+
+Status = Literal["ok", "suspicious", "not_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What one check found.
+
+    Attributes:
+        name: of the check, a key of ``CHECKS``.
+        status: ok, suspicious, or not_run where the check does not apply.
+        figure: what was measured; NaN if it was not.
+        threshold: the figure above which the model is suspicious.
+        meaning: one sentence: what was compared, and what an excess would say.
+    """
+
+    name: str
+    status: Status
+    figure: float
+    threshold: float
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A model and the images it is questioned on; remembers the attacks that several checks need.
+
+    Attributes:
+        model: any callable from images to a belief.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: (B, 1, H, W) in {0, 1}.
+        eps: L-inf budget in pixel units of [0, 1], > 0.
+        seed: seed of every random start.
+        surrogate: another model whose adversarial images are tried, e.g. another seed or the undefended model.
+        square_steps: queries of the Square attack; 0 leaves it out.
+    """
+
+    model: Model
+    images: Tensor
+    masks: Tensor
+    eps: float
+    seed: int = 0
+    surrogate: Model | None = None
+    square_steps: int = 2000
+    found: dict[str, Tensor] = field(default_factory=dict)
+
+    def attacked(self, name: str, **options: float | str) -> Tensor:
+        """Return the images under an attack or the ensemble with its options, at ``eps`` unless they hold another."""
+        settings = {"eps": self.eps, **options}
+        key = " ".join([name, *(f"{option}={value}" for option, value in sorted(settings.items()))])
+        if key not in self.found:
+            attack: Callable[..., Tensor] = ensemble if name == "ensemble" else ATTACKS[name]
+            generator = derived_generator(self.seed, "suspicions", key)
+            self.found[key] = attack(self.model, self.images, self.masks, generator=generator, **settings)
+        return self.found[key]
+
+    def dice(self, images: Tensor, model: Model | None = None) -> Tensor:
+        """Return the Dice (B,) of the prediction on ``images``; NaN where it is not defined."""
+        return dice(self.belief(images, model).log_odds > 0, self.masks)
+
+    def mean_dice(self, images: Tensor, model: Model | None = None) -> float:
+        """Return the mean Dice over images that have foreground in their mask."""
+        return float(self.dice(images, model)[self.infected].mean())
+
+    def belief(self, images: Tensor, model: Model | None = None) -> Belief:
+        """Return the belief about ``images`` in evaluation mode, without gradients."""
+        chosen = self.model if model is None else model
+        with isolated(chosen), torch.no_grad():
+            return chosen(images)
+
+    @property
+    def infected(self) -> Tensor:
+        """Return which masks have foreground, (B,) bool."""
+        return self.masks.flatten(1).any(dim=1)

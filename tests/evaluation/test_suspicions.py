@@ -1,0 +1,129 @@
+"""An honest model raises no suspicion; each way of hiding gradients raises at least one."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from trustseg.attacks import Model
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.errors import DataError
+from trustseg.evaluation.suspicions import CHECKS, suspicions
+from trustseg.evaluation.victim import Suspicion
+
+
+class Honest(nn.Module):
+    """Finds what is brighter than its surroundings: smooth, so its gradients say what it does."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor] = lambda logits: logits, *, evidential: bool = False) -> None:
+        super().__init__()
+        self.change = change
+        self.evidential = evidential
+
+    def forward(self, images: Tensor) -> Belief:
+        local = avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+        logits = self.change(20 * torch.tanh(2 * (local - 0.5)))
+        if self.evidential:
+            return Beta(1 + torch.nn.functional.softplus(logits), 1 + torch.nn.functional.softplus(-logits))
+        return Bernoulli(logits)
+
+
+def scene(count: int = 6, side: int = 24) -> tuple[Tensor, Tensor]:
+    """Return images of discs and their masks; the contrast about the decision fades to 0 at the rim of the disc."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    radii = torch.linspace(4, 9, count).view(-1, 1, 1)
+    inside = (radii - ((rows - side / 2) ** 2 + (columns - side / 2) ** 2).sqrt())[:, None]
+    masks = (inside > 0).float()
+    images = 0.5 + torch.tanh(inside / 4) * 20 / 255 + 0.005 * torch.randn(masks.shape, generator=generator)
+    return images.clamp(0, 1), masks
+
+
+def found(model: Model, *, eps: float = 6 / 255, **options: int) -> dict[str, Suspicion]:
+    images, masks = scene()
+    results = suspicions(model, images, masks, eps=eps, square_steps=options.pop("square_steps", 200))
+    return {result.name: result for result in results}
+
+
+@pytest.mark.parametrize("evidential", [False, True])
+def test_an_honest_model_is_not_suspected(evidential: bool) -> None:
+    results = found(Honest(evidential=evidential))
+    assert list(results) == list(CHECKS)
+    assert {name: result.figure for name, result in results.items() if result.status == "suspicious"} == {}
+    assert [name for name, result in results.items() if result.status == "not_run"] == ["transfer"]
+    assert results["unbounded_budget"].figure == 0
+    assert results["repeated_forward"].figure == 0
+
+
+def test_saturated_logits_are_caught() -> None:
+    suspected = {name for name, result in found(Honest(lambda z: 400 * z)).items() if result.status == "suspicious"}
+    assert {"saturation", "zero_gradients", "saturated_loss"} <= suspected
+
+
+class Quantised(Honest):
+    """Rounds its input, passing gradients straight through at a few pixels only: most have none."""
+
+    def forward(self, images: Tensor) -> Belief:
+        steps = (images * 8).round() / 8
+        return super().forward(steps + 0.02 * (images - images.detach()) * (images > 0.53))
+
+
+def test_quantised_input_is_caught() -> None:
+    suspected = {name for name, result in found(Quantised()).items() if result.status == "suspicious"}
+    assert {"zero_gradients", "finite_differences"} <= suspected
+
+
+class Randomised(Honest):
+    """Adds noise to its input at every pass, drawn from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, images: Tensor) -> Belief:
+        return super().forward(images + 0.1 * torch.randn(images.shape, generator=self.generator).to(images))
+
+    def __deepcopy__(self, memo: object) -> "Randomised":
+        return Randomised()
+
+
+def test_a_randomised_forward_is_caught() -> None:
+    assert found(Randomised())["repeated_forward"].status == "suspicious"
+
+
+class Reversed(Honest):
+    """Decides as the honest model does, and leads every gradient the wrong way."""
+
+    def forward(self, images: Tensor) -> Belief:
+        return super().forward(2 * images.detach() - images)
+
+
+def test_a_surrogate_with_better_gradients_is_believed() -> None:
+    images, masks = scene()
+    results = suspicions(Reversed(), images, masks, eps=6 / 255, surrogate=Honest(), square_steps=0)
+    by_name = {result.name: result for result in results}
+    assert by_name["transfer"].status == "suspicious"
+    assert by_name["square"].status == "not_run"
+    assert math.isnan(by_name["square"].figure)
+
+
+def test_the_model_is_left_as_found() -> None:
+    model = Honest().train()
+    state = torch.get_rng_state()
+    found(model, square_steps=0)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_only_empty_masks_say_so() -> None:
+    images, masks = scene()
+    with pytest.raises(DataError, match="all masks are empty"):
+        suspicions(Honest(), images, torch.zeros_like(masks))
+
+
+def test_results_repeat() -> None:
+    figures = [[result.figure for result in found(Honest(), square_steps=20).values()] for _ in range(2)]
+    assert [x for x in figures[0] if not math.isnan(x)] == [x for x in figures[1] if not math.isnan(x)]

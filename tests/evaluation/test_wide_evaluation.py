@@ -1,0 +1,108 @@
+"""What is measured besides attacks: shifts, other populations, and a deferral policy that attacks can aim at."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from tests.evaluation.packs import pack_of, small_segmenter
+
+from trustseg.config import AttackConfig, EvaluationConfig
+from trustseg.deferral import load_policy
+from trustseg.errors import ConfigError, MissingFileError
+from trustseg.evaluation import evaluate
+
+EPS = 8 / 255
+TEST, VALIDATION = np.array([4, 5, 6], dtype=np.int64), np.array([0, 1, 2, 3], dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures without masks."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / f"scan{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, elsewhere: Path) -> Path:
+    config = EvaluationConfig(
+        attacks=(
+            AttackConfig(name="ensemble", eps=(EPS / 4, EPS / 2, EPS)),
+            AttackConfig(name="deferral_aware", eps=(EPS,), steps=3),
+            AttackConfig(name="overconfidence", eps=(EPS,), steps=3),
+        ),
+        shifts=("rotation", "gaussian_noise"),
+        severities=(1, 5),
+        populations={"elsewhere": str(elsewhere)},
+        measures=("entropy",),
+        aggregations=("max",),
+        batch_size=2,
+    )
+    return evaluate(
+        small_segmenter(), pack_of(), TEST, config, tmp_path_factory.mktemp("wide"), calibration_rows=VALIDATION
+    )
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "records.parquet")
+
+
+def test_every_condition_says_of_what_kind_it_is(records: pl.DataFrame) -> None:
+    counts = {(kind, severity): count for kind, severity, count in records.group_by("kind", "severity").len().rows()}
+    assert counts == {
+        ("clean", 0): 3,
+        ("attack", 0): 3 * 5,
+        ("shift", 1): 3 * 2,
+        ("shift", 5): 3 * 2,
+        ("population", 0): 5,
+    }
+
+
+def test_the_ensemble_never_gives_back_with_a_larger_budget(records: pl.DataFrame) -> None:
+    curves = records.filter(condition="ensemble").sort("image", "eps").group_by("image", maintain_order=True)
+    for _, curve in curves:
+        assert (curve["harm"].diff().drop_nulls() >= 0).all()
+        assert (curve["linf"] <= curve["eps"] + 1e-6).all()
+
+
+def test_other_images_have_scores_and_no_dice(folder: Path, records: pl.DataFrame) -> None:
+    other = records.filter(kind="population")
+    assert other["image"].to_list() == [f"scan{number}" for number in range(5)]
+    assert other["dice"].is_null().all()
+    assert other["u_entropy_max"].is_not_null().all()
+    assert "elsewhere" not in set(pl.read_parquet(folder / "histograms.parquet")["condition"])
+
+
+def test_the_policy_is_fitted_on_the_validation_images_alone(folder: Path, records: pl.DataFrame) -> None:
+    policy, validation = load_policy(folder / "policy.json"), pl.read_parquet(folder / "validation.parquet")
+    assert validation["image"].to_list() == [f"image{number}" for number in VALIDATION]
+    assert set(validation["condition"]) == {"clean"}
+    assert (policy.images, policy.patients) == (4, 3)
+    assert policy.column == "u_epistemic_variance_mean"
+    assert policy.column in records.columns  # though neither is among the measures and aggregations
+
+
+def test_the_deferral_aware_attack_stays_below_the_threshold(folder: Path, records: pl.DataFrame) -> None:
+    policy = load_policy(folder / "policy.json")
+    attacked = records.filter(condition="deferral_aware3")
+    clean = records.filter(condition="clean")
+    moved = attacked["linf"] > 0
+    assert (attacked.filter(moved)[policy.column] < policy.threshold).all()
+    assert (attacked["harm"] >= clean["harm"]).all()
+
+
+def test_a_policy_is_needed_to_aim_at_one(tmp_path: Path) -> None:
+    config = EvaluationConfig(attacks=(AttackConfig(name="rank_swap", eps=(EPS,)),))
+    with pytest.raises(ConfigError, match="without a calibration split"):
+        evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
+
+
+def test_a_population_that_is_not_there(tmp_path: Path) -> None:
+    config = EvaluationConfig(attacks=(), populations={"lateral": str(tmp_path / "nowhere")})
+    with pytest.raises(MissingFileError, match="nowhere"):
+        evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
