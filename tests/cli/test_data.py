@@ -19,9 +19,10 @@ def test_check_shows_counts_and_findings(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "QaTa-COV19 (qata layout)" in result.stdout
     assert "sizes: 7 of 20x16, 2 of 30x30" in result.stdout
-    assert "warning: 1 images are lateral views by their name (vp-ll)" in result.stdout
+    assert "warning: lateral views by their name (vp-ll): 1 (" in result.stdout
     assert result.stdout.endswith("no errors\n")
-    assert "checking: 9 of 9" in result.stderr
+    assert result.stderr == "checking: 9 of 9\n"  # one line, not one every tenth
+    assert [line.split("│")[4].strip() for line in result.stdout.splitlines() if "control" in line] == ["—"]
     assert "\r" not in result.output
 
 
@@ -30,7 +31,7 @@ def test_check_exits_with_2_on_an_error(tmp_path: Path) -> None:
     (root / "masks" / "covid_7.png").unlink()
     result = run("check", root)
     assert result.exit_code == 2
-    assert "error: 1 images have no mask; add the mask of the same name" in result.stdout
+    assert "error: images without a mask: 1 (" in result.stdout
 
 
 def test_check_as_json(tmp_path: Path) -> None:
@@ -81,3 +82,9 @@ def test_every_verb_has_help(verb: str) -> None:
     result = run(verb, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+def test_one_image_cannot_be_split(tmp_path: Path) -> None:
+    result = run("check", fake.two_folders(tmp_path, ["only"]))
+    assert result.exit_code == 2
+    assert "error: it cannot be split: images with masks of 1 patient were found, of at least 3" in result.stdout

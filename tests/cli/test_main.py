@@ -26,7 +26,7 @@ from trustseg.errors import (
     UnknownNameError,
 )
 
-VERBS = ["demo", "data", "train", "evaluate", "study", "report", "predict", "doctor"]
+VERBS = ["demo", "data", "train", "evaluate", "study", "report", "predict", "defer", "doctor"]
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -121,14 +121,21 @@ def test_an_interruption_exits_with_130(command: Command, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["train", "--nonsense"], ["trian"], ["predict"], ["study", "x.yaml", "--jobs", "0"], ["demo", "--jobs", "many"]],
+    ("arguments", "sentence"),
+    [
+        (["train", "--nonsense"], "no such option: --nonsense; 'trustseg train --help' shows what is expected"),
+        (["trian"], "no such command 'trian'. Did you mean 'train'? 'trustseg --help' shows what is expected"),
+        (["predict"], "missing argument 'model'; 'trustseg predict --help' shows what is expected"),
+        (["study", "x.yaml", "--jobs", "0"], "invalid value for '--jobs'"),
+        (["demo", "--jobs", "many"], "invalid value for '--jobs'"),
+    ],
 )
-def test_usage_errors_exit_with_2(command: Command, arguments: list[str]) -> None:
+def test_usage_errors_look_like_ours(command: Command, arguments: list[str], sentence: str) -> None:
     found = command(*arguments)
     assert found.code == 2
-    assert "Error" in found.err
-    assert "Traceback" not in found.err
+    assert one_sentence(found).lower().startswith(sentence.lower())
+    assert len(found.err.splitlines()) == 1
+    assert found.out == ""
 
 
 def test_the_version(command: Command) -> None:
@@ -150,6 +157,7 @@ def test_help_names_every_verb(command: Command) -> None:
         ("study", ["--jobs", "one a core", "--status", "--output"]),
         ("report", ["RUN_FOLDER", "--no-gallery"]),
         ("predict", ["--measure", "entropy", "--aggregation", "mean", "predictions"]),
+        ("defer", ["fit", "apply", "human"]),
         ("doctor", ["what to do"]),
     ],
 )

@@ -107,6 +107,8 @@ def test_keys(command: Command) -> None:
         ("data.fold=7", "fold 7"),
         ("training.accelerator=abacus", "training.accelerator"),
         ("training.epochs=[", "training.epochs=["),
+        ("training.epochs=abc", "got training.epochs=abc; an integer >= 1 was expected; set for example"),
+        ("model.head=betta", "did you mean beta?"),
     ],
 )
 def test_settings_that_do_not_fit(train: Callable[..., Outcome], setting: str, words: str) -> None:
@@ -255,7 +257,7 @@ def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[.
         (["run/model", "--split", "exam"], "unknown split 'exam'"),
         (["run/model", "--split", "control"], "the split 'control' of this dataset is empty"),
         (["run/model", "other.yaml"], "holds a beta head, a bernoulli head was expected"),
-        (["bare/model"], "set data.path=FOLDER"),
+        (["bare/model"], "no images are named, as 'bare/config.yaml' is not beside the model; a dataset folder"),
     ],
 )
 def test_evaluations_that_cannot_be(
@@ -282,14 +284,41 @@ def test_predict(command: Command, train: Callable[..., Outcome], films: Path) -
     train("-o", "run")
     images = next(films.rglob("Test Set/Images"))
     found = command("predict", "run/model", images, "--measure", "vacuity", "-o", "out")
-    assert found == (0, "masks, uncertainty maps and scores: out\n", "predicting: 2 done\n")
+    assert found == (0, "masks and uncertainty maps: out\nscores: out/predictions.csv\n", "predicting: 2 done\n")
     table = pl.read_csv("out/predictions.csv")
     assert table["uncertainty"].is_sorted(descending=True)
     for name in table["image"]:
         for kind in ("masks", "uncertainty"):
             with Image.open(f"out/{kind}/{Path(name).stem}.png") as picture:
                 assert picture.size == (20, 16)
-    assert command("predict", "run/model", next(images.iterdir())).out.endswith("predictions\n")
+    assert command("predict", "run/model", next(images.iterdir())).out.endswith("scores: predictions/predictions.csv\n")
+
+
+def test_predictions_are_not_overwritten_by_accident(
+    command: Command, train: Callable[..., Outcome], films: Path
+) -> None:
+    train("-o", "run")
+    images = next(films.rglob("Test Set/Images"))
+    first = min(images.iterdir())
+    assert command("predict", "run/model", images, "-o", "out").code == 0
+    mine = Path("out/masks/mine.png")
+    mine.write_text("not named in the table")
+    before = Path("out/predictions.csv").read_text()
+    found = command("predict", "run/model", first, "-o", "out")
+    assert found.code == 2
+    assert "'out' is not empty, a new folder was expected; give another --output, or --overwrite" in one_sentence(found)
+    assert Path("out/predictions.csv").read_text() == before
+    assert command("predict", "run/model", first, "-o", "out", "--overwrite").code == 0
+    assert pl.read_csv("out/predictions.csv")["image"].to_list() == [first.name]
+    assert {path.name for path in Path("out/masks").iterdir()} == {f"{first.stem}.png", "mine.png"}
+    assert {path.name for path in Path("out/uncertainty").iterdir()} == {f"{first.stem}.png"}
+
+
+def test_predict_finds_the_folder_that_was_meant(command: Command, train: Callable[..., Outcome], films: Path) -> None:
+    train("-o", "run")
+    found = command("predict", "run/model", fake.train_set(films.parent))
+    assert found.code == 2
+    assert f"give '{fake.train_set(films.parent) / 'Images'}'" in one_sentence(found)
 
 
 @pytest.mark.parametrize(
@@ -315,6 +344,44 @@ def test_predictions_that_cannot_be(
     found = command("predict", *(argument if argument != "." else "empty" for argument in arguments))
     assert found.code == 2
     assert words.replace("'.'", "'empty'") in one_sentence(found)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("model.encoder=resnet19", "did you mean 'resnet18'?"),
+        ("model.encoder=mit_b0", "model.accept_noncommercial=true"),
+        ("model.weights=nowhere.safetensors", "no weights file 'nowhere.safetensors'"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_refused_before_anything_is_written(
+    command: Command, films: Path, setting: str, words: str
+) -> None:
+    Path("grid.yaml").write_text(f"data: {{path: '{films}', size: 32}}\ngrid: {{model.head: [beta]}}\n")
+    fpn = "model.architecture=fpn"  # not the one that is replaced by a tiny network
+    for verb in (["train", f"data.path={films}", "-o", "run"], ["study", "grid.yaml", "-o", "run"]):
+        found = command(*verb, fpn, setting)
+        assert found.code == 2
+        assert words in one_sentence(found)
+        assert not Path("run").exists()
+        assert not Path("../cache").exists()
+
+
+def test_images_that_cannot_be_split_are_named(command: Command, tmp_path: Path) -> None:
+    only = fake.two_folders(tmp_path / "only", ["only"])
+    Path("grid.yaml").write_text("grid: {model.head: [beta]}\n")
+    for verb in (["train"], ["study", "grid.yaml"]):
+        found = command(*verb, f"data.path={only}", "data.size=32", "-o", "run")
+        assert found.code == 2
+        assert f"'{only}' holds 1 image, too few to train, validate and test on: " in one_sentence(found)
+        assert not Path("run").exists()
+
+
+def test_pgd_is_shown_with_its_steps() -> None:
+    from trustseg.cli.run import _with_steps
+
+    names = ["clean", "fgsm", "r_fgsm", "pgd", "pgd_l2_x2", "pgd100_margin"]
+    assert [*map(_with_steps, names)] == ["clean", "fgsm", "r_fgsm", "pgd20", "pgd20_l2_x2", "pgd100_margin"]
 
 
 def test_a_full_disk_while_predicting(

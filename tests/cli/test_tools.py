@@ -31,6 +31,10 @@ def test_doctor(command: Command) -> None:
     assert getpass.getuser() == "root" or getpass.getuser() not in found.out
 
 
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [diagnosis._counted(number, "thread") for number in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
+
+
 def findings(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> dict[str, Finding]:
     """Return the findings by name where these packages have these versions."""
     version = importlib.metadata.version

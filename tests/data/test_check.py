@@ -41,7 +41,8 @@ def test_a_sound_dataset(tmp_path: Path) -> None:
     }
     assert found(report, "lateral").names == (fake.TEST[0],)
     assert found(report, "unknown_patient").message == (
-        "1 images tell no patient (covid_<n>) and count as a patient each: intervals may be too narrow (covid_7)"
+        "images whose name tells no patient (covid_<n>): 1 (covid_7); "
+        "each counts as a patient of its own: intervals may be too narrow"
     )
     assert found(report, "empty_mask").names == (fake.EMPTY,)
     assert json.loads(json.dumps(asdict(report)))["layout"] == "qata"
@@ -53,9 +54,11 @@ def test_unpaired_files(tmp_path: Path) -> None:
     (train / "Ground-truths" / "mask_covid_7.png").rename(train / "Ground-truths" / "mask_covid_8.png")
     report = check_dataset(root)
     assert not report.ok
-    assert found(report, "unpaired_image").message.startswith("1 images have no mask; add the mask of the same name")
+    assert found(report, "unpaired_image").message.startswith("images without a mask: 1 (")
+    assert "add the mask of the same name" in found(report, "unpaired_image").message
     assert found(report, "unpaired_image").names[0].endswith("Images/covid_7.png")
-    assert found(report, "unpaired_mask").message.startswith("1 masks have no image; add the image of the same name")
+    assert found(report, "unpaired_mask").message.startswith("masks without an image: 1 (")
+    assert "add the image of the same name" in found(report, "unpaired_mask").message
 
 
 def test_every_bad_file_is_named_and_the_others_are_still_counted(tmp_path: Path) -> None:
@@ -90,9 +93,7 @@ def test_patients_on_both_sides(tmp_path: Path) -> None:
     assert not report.ok
     leak = found(report, "patient_leak")
     assert leak.names == ("S01",)
-    assert leak.message.startswith(
-        "1 patients stand in train and in test, so that the test is none; use patient-grouped"
-    )
+    assert leak.message.startswith("patients both in train and in test: 1 (S01); the test would be none; use patient-")
     assert found(report, "patient_in_controls").names == ("S02",)
     assert found(report, "patient_in_controls").severity == "warning"
 
@@ -125,18 +126,18 @@ def test_mask_values(tmp_path: Path) -> None:
     assert report.ok
     assert found(report, "zero_one_mask").names == ("a",)
     assert found(report, "non_binary_mask").names == ("b",)
-    assert "cut above 127; export them anew (b)" in found(report, "non_binary_mask").message
+    assert "cut above 127: 1 (b); export these anew" in found(report, "non_binary_mask").message
     assert report.mask_values == {0: 3 * 240, 1: 80, 245: 80, 255: 80}
     assert report.infection["mean"] == 0.25
 
 
 def test_names_and_depths(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path, ["holiday", "sub-S1_run-1"])
+    root = fake.two_folders(tmp_path, ["holiday", "sub-S1_run-1", "sub-S2_run-1"])
     fake.save(fake.image("x").astype(np.uint16) * 16, root / "images" / "sub-S1_run-1.png")
     report = check_dataset(root)
     assert report.ok
     assert found(report, "unknown_name").names == ("holiday",)
-    assert found(report, "deep_image").message.startswith("1 images have more than 8 bits; 0 to 4095 becomes 0 to 255")
+    assert found(report, "deep_image").message.endswith(": 1 (sub-S1_run-1); 0 to 4095 becomes 0 to 255")
 
 
 def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
     fake.save(np.zeros((16, 20), dtype=np.uint8), root / "masks" / "b.png")
     report = check_dataset(root)
     assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
-    assert found(report, "unknown_name").message.endswith("(a, b, c, ...)")
+    assert found(report, "unknown_name").message.startswith("names that fit no known pattern: 5 (a, b, c, ...);")
     assert found(report, "unknown_name").names == ("a", "b", "c", "d", "e")
 
 
@@ -177,3 +178,24 @@ def test_the_real_chest_x_rays() -> None:
     assert report.empty_masks == {"train": 5, "test": 1}
     assert set(report.mask_values) == {0, 255}
     assert kinds(report) == {("note", "empty_mask")}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["only"], "images with masks of 1 patient were found"),
+        (["sub-S1_run-1", "sub-S1_run-2", "sub-S1_run-3"], "images with masks of 1 patient were found"),
+        (["a", "b"], "images with masks of 2 patients were found, of at least 3 expected"),
+        (["a", "b", "c"], None),
+    ],
+)
+def test_too_few_patients_for_a_split(tmp_path: Path, names: list[str], words: str | None) -> None:
+    report = check_dataset(fake.two_folders(tmp_path, names))
+    assert report.ok == (words is None)
+    if words:
+        assert words in found(report, "too_few_patients").message
+
+
+def test_images_alone_are_for_prediction_and_need_no_split(tmp_path: Path) -> None:
+    fake.save(fake.image("only"), tmp_path / "images" / "only.png")
+    assert check_dataset(tmp_path).ok

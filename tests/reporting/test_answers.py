@@ -70,17 +70,18 @@ def test_verdict(metric: Metric, value: float, low: float, high: float, verdict:
 
 
 @pytest.mark.parametrize(
-    ("low", "tentative", "wording"),
+    ("low", "tentative", "shown"),
     [
-        (0.01, True, "better, for these trained models"),
-        (-0.01, True, "includes 0, for these trained models"),
+        (0.01, True, "better †"),
+        (-0.01, True, "includes 0 †"),
         (0.01, False, "better"),
         (float("nan"), True, "undefined"),
     ],
 )
-def test_few_trainings_speak_for_themselves_only(low: float, tentative: bool, wording: str) -> None:
+def test_few_trainings_speak_for_themselves_only(low: float, tentative: bool, shown: str) -> None:
     interval = Interval(value=0.05, low=low, high=0.09, count=9, patients=9)
-    assert Difference("a", "b", ("clean", 0.0), "dice", interval, tentative).wording == wording
+    found = Difference("a", "b", ("clean", 0.0), "dice", interval, tentative)
+    assert found.verdict + found.mark == shown
 
 
 @pytest.mark.parametrize(("folds", "seeds", "tentative"), [(1, 2, True), (1, 3, False), (3, 1, False)])
@@ -108,4 +109,19 @@ def test_headlines_are_about_uncertain_against_random(evidence: Evidence) -> Non
         "beta, uncertain minus beta, random",
     ]
     assert [text.split(":")[0] for text in found[0][1]] == ["Dice, clean", "Dice, PGD 4/255", "pixel nAUSE, PGD 4/255"]
-    assert found[0][1][1].endswith(": better, for these trained models")
+    assert found[0][1][1].endswith(": better †")
+
+
+def test_one_patient_gives_no_interval(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    for path in folder.glob("cells/*/records.parquet"):
+        records = pl.read_parquet(path)
+        first = pl.col("image") == records["image"][0]
+        records.with_columns(mask_px=pl.when(first).then(0).otherwise(pl.max_horizontal("mask_px", 1))).write_parquet(
+            path
+        )
+    table = all_tables(collect(load_results(folder), draws=20))["false_positives"]
+    ((_, images, clean, attacked),) = table.cells()
+    assert images == ("1", "")
+    assert clean[1] == attacked[1] == "— (n = 1)"
+    assert 0 <= float(clean[0]) <= 1

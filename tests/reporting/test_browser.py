@@ -44,7 +44,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
 
 @pytest.fixture(scope="module")
 def opened(browser: "Chrome", page: Path) -> "Chrome":
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser.get(page.as_uri())
+    drawn = "return document.documentElement.classList.contains('drawn')"
+    assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn))
     return browser
 
 
@@ -60,7 +64,7 @@ def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
 
 def test_figures_show_their_series(opened: "Chrome") -> None:
     script = "return document.querySelectorAll('#figure-robustness_dice .scatterlayer .trace').length"
-    assert opened.execute_script(script) == 24  # 2 panels x 6 variants x (band + line)
+    assert opened.execute_script(script) == 24  # 2 attacks x 2 heads x 3 regimes x (band + line)
 
 
 def test_every_picture_is_shown(opened: "Chrome") -> None:
@@ -87,3 +91,9 @@ def test_nothing_is_wider_than_the_window(opened: "Chrome", width: int) -> None:
     root = "document.documentElement"
     fits = f"return innerWidth <= {width} && {root}.scrollWidth <= {root}.clientWidth"
     assert WebDriverWait(opened, 10).until(lambda driver: driver.execute_script(fits))
+
+
+def test_tables_fit_a_common_window(opened: "Chrome") -> None:
+    opened.set_window_size(1280, 900)
+    script = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert opened.execute_script(script) == 0

@@ -44,8 +44,11 @@ def test_one_colour_per_regime_and_one_dash_per_head(evidence: Evidence) -> None
 
 
 def test_robustness_curves_equal_the_evidence(evidence: Evidence, charts: dict[str, Chart]) -> None:
-    panel = charts["robustness_dice"].panels[1]
-    assert panel.title == "PGD"
+    titles = [panel.title for panel in charts["robustness_dice"].panels]
+    assert titles == ["FGSM, bernoulli", "FGSM, beta", "PGD, bernoulli", "PGD, beta"]
+    panel = charts["robustness_dice"].panels[3]
+    assert [line.entry for line in panel.lines] == ["none", "random", "uncertain"]
+    assert {line.look.dash for line in panel.lines} == {"solid"}
     line = next(line for line in panel.lines if line.name == "beta, none")
     assert list(line.x) == pytest.approx([0, 1, 2, 4, 8], abs=1e-3)
     interval = evidence.robustness["beta, none", ("pgd", evidence.choices.eps)]["dice"]
@@ -78,9 +81,11 @@ def test_plotly_draws_every_series_and_lets_no_markup_through(charts: dict[str, 
         text = draw_plotly(chart)
         assert "<" not in text
         names = {trace["name"] for trace in json.loads(text)["data"]}
-        assert names == {line.name for panel in chart.panels for line in panel.lines}
+        assert names == {line.entry for panel in chart.panels for line in panel.lines}
     shift = json.loads(draw_plotly(charts["shift"]))
-    hovers = [hover for trace in shift["data"] for hover in trace["hovertext"]]
+    hovers = [hover for trace in shift["data"] for hover in trace["text"]]
+    assert all(trace["hovertemplate"].startswith(r"<b>") for trace in shift["data"])
+    assert [trace["name"] for trace in shift["data"] if trace["showlegend"]] == ["none", "random", "uncertain"]
     assert any("&lt;img src=x onerror=alert(1)&gt;" in hover for hover in hovers)
     assert not any("<img" in hover for hover in hovers)
 
@@ -116,3 +121,18 @@ def test_unknown_regimes_and_heads_still_differ() -> None:
 
     found = _assign(["none", "new", "newer", "new"], {"none": "grey"}, ("red", "blue"))
     assert found == {"none": "grey", "new": "red", "newer": "blue"}
+
+
+def test_points_at_the_ends_of_a_probability_are_seen_whole(charts: dict[str, Chart]) -> None:
+    for panel in charts["reliability"].panels:
+        for limits in (panel.x_range, panel.y_range):
+            assert limits is not None
+            assert limits[0] < 0
+            assert limits[1] > 1
+
+
+def test_epochs_are_counted_from_1(evidence: Evidence, charts: dict[str, Chart]) -> None:
+    for panel in charts["training"].panels:
+        for line in panel.lines:
+            assert min(line.x) >= 1
+    assert min(charts["training"].panels[0].lines[0].x) == 1

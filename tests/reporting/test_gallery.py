@@ -56,4 +56,21 @@ def test_odd_cases_are_drawn(height: int, width: int, value: float) -> None:
     names += ["adversarial_probability", "adversarial_uncertainty"]
     layers = {name: np.full((height, width), np.nan_to_num(value), np.float32) for name in names}
     tile = Tile("a, $b$", "PGD 4/255", "entropy", layers, value, value)
-    assert draw_case(Case("x", "worst", (tile, tile)), dpi=30).startswith(b"\x89PNG")
+    assert draw_case(Case("x", "worst", (tile, tile)), dpi=30).startswith(b"\xff\xd8")
+
+
+def test_the_worst_case_has_infection(tmp_path: Path) -> None:
+    """An image without infection has a Dice of 0 once a pixel is predicted; it is shown only if nothing else is."""
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
+    with np.load(path) as file:
+        stored = {name: file[name] for name in file.files}
+    stored["adversarial_dice"] = np.linspace(0.0, 0.9, len(stored["name"]))
+    stored["mask"] = np.ones_like(stored["mask"])
+    stored["mask"][0] = 0
+    np.savez(path, **stored)
+    cases = load_gallery(load_results(folder))
+    assert cases[0].name == str(stored["name"][1])
+    stored["mask"][:] = 0
+    np.savez(path, **stored)
+    assert load_gallery(load_results(folder))[0].name == str(stored["name"][0])

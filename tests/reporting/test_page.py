@@ -1,5 +1,7 @@
 """The page: numbers equal the tables, text from data is escaped, nothing is asked of a network, words are weighed."""
 
+import base64
+import gzip
 import re
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from plotly.offline import get_plotlyjs
 from tests.reporting.conftest import HOSTILE
 from tests.reporting.fake_results import write_study
 
@@ -51,21 +54,27 @@ class _Cells(HTMLParser):
 
 
 def _without_scripts(page: Path) -> str:
-    return re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
+    return re.sub(r"<script(?: type=\"application/gzip\"[^>]*)?>.*?</script>", "", page.read_text(), flags=re.DOTALL)
 
 
 def test_numbers_in_the_page_equal_the_tables(page: Path) -> None:
     parser = _Cells()
     parser.feed(_without_scripts(page))
-    for key in ("summary", "ranking", "measures", "shift", "robustness"):
-        frame = pl.read_csv(page.parent / "tables" / f"{key}.csv")
+    ids = ("summary-masks", "summary-trust", "ranking", "measures", "shift", "robustness")
+    for key in ids:
+        frame = pl.read_csv(page.parent / "tables" / f"{key.partition('-')[0]}.csv")
         shown = parser.tables[f"table-{key}"][1:]
+        if key.startswith("summary"):
+            own = ("dice", "pooled_dice", "iou", "robust_dice", "worst_dice")
+            masks = [name for name in frame.columns if name.removesuffix("_low").removesuffix("_high") in own]
+            trust = [name for name in frame.columns if name not in (*masks, "variant", "images")]
+            frame = frame.select("variant", *(masks if key == "summary-masks" else trust))
         assert len(shown) == len(frame)
         for row, cells in zip(frame.iter_rows(named=True), shown, strict=True):
             columns = [name for name in row if not name.endswith(("_low", "_high", "_under"))]
             for name, cell in zip(columns, cells, strict=True):
                 if row[name] is None or f"{name}_low" not in row:
-                    assert cell == ("" if row[name] is None else str(row[name]))
+                    assert cell == ("—" if row[name] is None else str(row[name]))
                     continue
                 digits = 4 if name == "change" else 3
                 signed = name in ("change", "correlation", "robust_correlation")
@@ -130,7 +139,7 @@ def test_folders_of_this_machine_are_left_out(page: Path) -> None:
 
 
 def test_missing_cells_are_on_the_first_screen(page: Path) -> None:
-    summary = page.read_text().split('<section id="summary">')[1].split('id="table-summary"')[0]
+    summary = page.read_text().split('<section id="summary">')[1].split('id="table-summary-masks"')[0]
     assert "beta-uncertain-fold1-seed1" in summary
     assert "not finished" in summary
     assert "2 of 24 runs are missing" in summary
@@ -225,3 +234,29 @@ def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.C
     value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
     assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
     assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()
+
+
+def test_captions_stand_outside_of_what_scrolls(page: Path) -> None:
+    text = _without_scripts(page)
+    assert text.count('<p class="caption" id="caption-summary-') == 2
+    assert "<caption>Means" not in text
+    assert "for these trained models</" not in text
+
+
+@pytest.mark.parametrize(("path", "generated"), [("null", True), ("phantoms", True), ("films", False)])
+def test_generated_images_are_no_pictures_of_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, generated: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "phantoms").mkdir()
+    (tmp_path / "phantoms" / "phantoms.json").write_text("{}")
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    (folder / "study.yaml").write_text(f"name: x\ndata: {{path: {path}}}\n")
+    text = build_report(folder, draws=5).read_text()
+    assert ("They are generated images" in text) == generated
+    assert ("They are pictures of patients" in text) == (not generated)
+
+
+def test_the_page_unpacks_the_library_that_draws(page: Path) -> None:
+    packed = re.findall(r'<script type="application/gzip" id="plotly">([^<]*)</script>', page.read_text())
+    assert gzip.decompress(base64.b64decode(packed[0])).decode() == get_plotlyjs()

@@ -4,13 +4,13 @@ import errno
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import data, report, run, study, tools
+from trustseg.cli import data, defer, report, run, study, tools
 from trustseg.errors import RunError, TrustsegError
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ app.command()(run.evaluate)
 app.command()(study.study)
 app.command()(report.report)
 app.command()(run.predict)
+app.add_typer(defer.app, name="defer")
 app.command()(tools.doctor)
 
 
@@ -58,17 +59,30 @@ def main() -> None:
     if len(arguments) < len(sys.argv) - 1:
         os.environ["TRUSTSEG_DEBUG"] = "1"
     try:
-        app(args=arguments)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:
-            _say("interrupted; the same command goes on from here")
-        raise
+        code = app(args=arguments, standalone_mode=False)
     except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of Typer's, whichever Click it brings
+            _say_usage(error)
+            sys.exit(2)
         if os.environ.get("TRUSTSEG_DEBUG"):
             raise
         sentence, code = _explained(error)
         _say(sentence)
         sys.exit(code)
+    if code == _INTERRUPTED:
+        _say("interrupted; the same command goes on from here")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_usage(error: Any) -> None:  # noqa: ANN401 - Typer's Click is private
+    """Say what is wrong with the arguments, in our form; a verb without any gets its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return
+    verb = error.ctx.command_path if getattr(error, "ctx", None) else "trustseg"
+    message = " ".join(error.format_message().split()).partition(", unable to parse")[0].rstrip(".")
+    end = "" if message.endswith("?") else ";"
+    _say(f"{message[:1].lower()}{message[1:]}{end} '{verb} --help' shows what is expected")
 
 
 def _say(sentence: str) -> None:

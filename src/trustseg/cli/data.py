@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
 _PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
+_MANY_IMAGES = 1000  # seconds of work, worth more than one line
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
 
@@ -128,8 +129,9 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         "split", "images", "patients", "empty masks", title=f"{path.absolute().name} ({report.layout} layout)"
     )
     for split, count in report.images.items():
-        cells = (count, report.patients.get(split, 0), report.empty_masks.get(split, 0))
-        table.add_row(split, *(f"{cell:,}" for cell in cells))
+        # Controls need no mask: a count of empty ones would look like a count of images that lack infection.
+        empty = "—" if split == "control" else f"{report.empty_masks.get(split, 0):,}"
+        table.add_row(split, f"{count:,}", f"{report.patients.get(split, 0):,}", empty)
     console.print(table)
     shown = 5
     sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
@@ -140,7 +142,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
             more = f", and {len(parts) - shown} more" if len(parts) > shown else ""
             console.print(Text(f"{label}: {', '.join(parts[:shown])}{more}"), soft_wrap=True)
     console.print(
-        f"patients: {report.singletons:,} with one image, {report.unknown_patients:,} images of unknown patients",
+        f"patients with one image: {report.singletons:,}; images of unknown patients: {report.unknown_patients:,}",
         soft_wrap=True,
         highlight=False,
     )
@@ -153,7 +155,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
 
 @contextmanager
 def _progress(label: str) -> "Iterator[Progress]":
-    """Yield a progress callback: a bar on a terminal, a plain line every tenth elsewhere, both on stderr."""
+    """Yield a progress callback: a bar on a terminal, plain lines elsewhere, both on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -169,13 +171,14 @@ def _progress(label: str) -> "Iterator[Progress]":
 
 
 def _plain_lines(label: str) -> "Progress":
-    """Return a progress callback that writes one line each tenth of the way."""
+    """Return a progress callback that writes a line at the end, of a large dataset one each tenth of the way."""
     tenths = 0
 
     def show(done: int, total: int) -> None:
         nonlocal tenths
         if done * 10 // total > tenths:
             tenths = done * 10 // total
-            sys.stderr.write(f"{label}: {done} of {total}\n")
+            if done == total or total >= _MANY_IMAGES:
+                sys.stderr.write(f"{label}: {done} of {total}\n")
 
     return show

@@ -103,7 +103,8 @@ def _memory() -> Finding:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     enough = total >= 4
     advice = "" if enough else "4 GiB were expected; use --jobs 1 and a smaller data.size"
-    return Finding("memory and cores", "ok" if enough else "optional", f"{total:.0f} GiB, {cores} cores", advice)
+    found = f"{total:.0f} GiB, {_counted(cores or 1, 'core')}"
+    return Finding("memory and cores", "ok" if enough else "optional", found, advice)
 
 
 def _disk() -> Finding:
@@ -128,12 +129,23 @@ def _torch() -> Iterator[Finding]:
         yield Finding("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
         return
     cuda = torch.cuda.is_available()
-    found = torch.cuda.get_device_name(0) if cuda else f"none; {torch.get_num_threads()} threads on the processor"
+    threads = _counted(torch.get_num_threads(), "thread")
+    found = torch.cuda.get_device_name(0) if cuda else f"none; {threads} on the processor"
     yield Finding("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
         yield Finding("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
+
+
+def _counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> _counted(1, "core"), _counted(2, "core")
+        ('1 core', '2 cores')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _without_paths(error: Exception) -> str:

@@ -11,7 +11,7 @@ __all__ = ["report"]
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder that 'trustseg study' wrote.")],
     gallery: Annotated[
-        bool, typer.Option("--gallery/--no-gallery", help="Show cases; they are pictures of patients.")
+        bool, typer.Option("--gallery/--no-gallery", help="Show cases; of real data they are pictures of patients.")
     ] = True,
     output: Annotated[
         Path | None, typer.Option(help="The page to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]")

@@ -48,6 +48,7 @@ def train(
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
+    from trustseg.cli.checks import require_models, require_splits
     from trustseg.config import load_run
     from trustseg.data import open_dataset
     from trustseg.errors import ConfigError
@@ -57,14 +58,14 @@ def train(
     if config.data.path is None:
         raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
     folder = output or Path("runs") / (file.stem if file else "train")
+    require_models([config])
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+    require_splits([config], pack)
 
-    from trustseg.evaluation import rows_of_split
     from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
     from trustseg.training.run import prepare_run
 
-    rows_of_split(pack, "train", config.data)  # images that cannot be split must leave no run folder behind
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     with claimed(folder) if first else nullcontext(True) as mine:
@@ -114,7 +115,11 @@ def evaluate(
     own = home / "config.yaml"
     config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
     if config.data.path is None:
-        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
+        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
+        raise ConfigError(
+            f"no images are named{lacking}; a dataset folder or a pack was expected; "
+            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
+        )
     if "head" in config.model.model_fields_set:
         segmenter = Segmenter.load(model, head=config.model.head)
 
@@ -173,19 +178,38 @@ def _print_means(folder: Path) -> None:
         values = [_mean(rows[name].to_list()) for name in ("dice", "iou")]
         values.append(2 * both / (predicted + reference) if predicted + reference else None)
         shown = ["undefined" if value is None else f"{value:.3f}" for value in values]
-        lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])
+        lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])
     print_table(header, lines, width=100)
+
+
+def _with_steps(condition: str) -> str:
+    """Return the name of a condition with the number of steps of PGD, which the files leave out where it is usual.
+
+    Example:
+        >>> _with_steps("pgd_l2"), _with_steps("pgd100"), _with_steps("fgsm")
+        ('pgd20_l2', 'pgd100', 'fgsm')
+    """
+    name, *details = condition.split("_")
+    return "_".join(["pgd20" if name == "pgd" else name, *details])
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path("predictions"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("predictions"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
+    ] = False,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
     aggregation: Annotated[str, typer.Option(help="Map to image score, e.g. mean, quantile_mean.")] = "mean",
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
+    ] = None,
 ) -> None:
     """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
+    from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.display import counted
+    from trustseg.deferral import load_policy
     from trustseg.errors import unknown_name
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
@@ -193,6 +217,9 @@ def predict(
     from trustseg.study.cell import device_of
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
+    frozen = None if policy is None else load_policy(policy)
+    if frozen is not None:
+        measure, aggregation = frozen.measure, frozen.aggregation
     if measure not in MEASURES:
         raise unknown_name("measure", measure, MEASURES)
     if aggregation not in AGGREGATIONS:
@@ -204,9 +231,14 @@ def predict(
             segmenter,
             files,
             output,
+            overwrite=overwrite,
             measure=measure,
             aggregation=aggregation,
+            policy=frozen,
             device=device_of("auto"),
             report=report,
         )
-    typer.echo(f"masks, uncertainty maps and scores: {table.parent}")
+    if frozen is not None:
+        typer.echo(frozen.statement)
+        typer.echo(ONLY_CLEAN)
+    typer.echo(f"masks and uncertainty maps: {table.parent}\nscores: {table}")

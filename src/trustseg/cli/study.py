@@ -3,11 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trustseg.cli.run import KEYS, SETTINGS_HELP, split_settings
+
+if TYPE_CHECKING:
+    from trustseg.config import StudyConfig
 
 __all__ = ["default_jobs", "study"]
 
@@ -46,6 +49,18 @@ def study(
         for cell in study_status(folder):
             typer.echo(f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}  {cell.name}  {cell.error}".rstrip())
         return
+    _require(config)
     with watched_study() as observer:
         run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
     sys.stdout.write(f"study: {folder}\nnext: trustseg report {folder}\n")
+
+
+def _require(config: "StudyConfig") -> None:
+    """Refuse, before a study writes anything, a model that cannot be built and images that cannot be split."""
+    from trustseg.cli.checks import require_models, require_splits, runs_of
+    from trustseg.data import open_dataset
+
+    runs = runs_of(config)
+    require_models(runs)
+    if config.data.path is not None:
+        require_splits(runs, open_dataset(config.data.path, size=config.data.size, channels=config.data.channels))

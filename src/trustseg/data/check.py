@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from trustseg.data.layouts import find_cases
 from trustseg.errors import TrustsegError
 
 Severity = Literal["error", "warning", "note"]
+
+_FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def check_dataset(path: Path | str, *, progress: Progress | None = None) -> Chec
     findings = [
         *_unpaired(listing),
         *(one.error for one in seen if one.error),
+        *_too_few(listing.cases),
         *_leaks(listing.cases),
         *_repeated(seen),
         *_mask_values(seen),
@@ -154,9 +157,9 @@ def _unpaired(listing: Listing) -> Iterable[Finding]:
         ("unpaired_mask", listing.lone_masks, "image"),
     ):
         if paths:
-            what = "images have no mask" if partner == "mask" else "masks have no image"
+            what = "images without a mask" if partner == "mask" else "masks without an image"
             names = tuple(str(path) for path in paths)
-            yield _many("error", kind, names, f"{what}; add the {partner} of the same name, or take them out")
+            yield _many("error", kind, names, what, f"add the {partner} of the same name, or take these out")
 
 
 def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
@@ -166,12 +169,12 @@ def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
             splits[case.patient].add(case.split)
     leaked = tuple(sorted(patient for patient, where in splits.items() if {"train", "test"} <= where))
     if leaked:
-        advice = "stand in train and in test, so that the test is none; use patient-grouped folds (data.fold=0)"
-        yield _many("error", "patient_leak", leaked, f"patients {advice}")
+        advice = "the test would be none; use patient-grouped folds (data.fold=0)"
+        yield _many("error", "patient_leak", leaked, "patients both in train and in test", advice)
     both = tuple(sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1))
     if both:
-        advice = "stand in the control group and outside it; take them out of the controls"
-        yield _many("warning", "patient_in_controls", both, f"patients {advice}")
+        what = "patients both in the control group and outside it"
+        yield _many("warning", "patient_in_controls", both, what, "take these out of the controls")
 
 
 def _repeated(seen: Sequence[_Seen]) -> Iterable[Finding]:
@@ -187,14 +190,16 @@ def _repeated(seen: Sequence[_Seen]) -> Iterable[Finding]:
             "error",
             "content_leak",
             tuple(" = ".join(case.name for case in group) for group in across),
-            "images stand in train and in test with the same content; take one of each pair out",
+            "images both in train and in test, by their content",
+            "take one of each pair out",
         )
     if within:
         yield _many(
             "warning",
             "duplicate",
             tuple(" = ".join(case.name for case in group) for group in within),
-            "images come several times with the same content; keep one of each",
+            "images that come several times, by their content",
+            "keep one of each",
         )
 
 
@@ -202,35 +207,51 @@ def _mask_values(seen: Sequence[_Seen]) -> Iterable[Finding]:
     masks = [(one.case.name, set(np.flatnonzero(one.histogram).tolist())) for one in seen if one.histogram is not None]
     zero_one = tuple(name for name, values in masks if max(values) == 1)
     if zero_one:
-        advice = "masks hold 0 and 1 only and are read as infection where 1; see whether that is meant"
-        yield _many("warning", "zero_one_mask", zero_one, advice)
+        advice = "1 is read as infection; see whether that is meant"
+        yield _many("warning", "zero_one_mask", zero_one, "masks that hold 0 and 1 only", advice)
     grey = tuple(name for name, values in masks if max(values) > 127 and not values <= {0, 255})
     if grey:
-        advice = "masks hold other values than 0 and 255 (resized or JPEG-compressed?), cut above 127; export them anew"
-        yield _many("warning", "non_binary_mask", grey, advice)
+        what = "masks with other values than 0 and 255 (resized or JPEG-compressed?), cut above 127"
+        yield _many("warning", "non_binary_mask", grey, what, "export these anew")
 
 
 def _names(cases: Sequence[Case]) -> Iterable[Finding]:
-    kinds: tuple[tuple[str, Callable[[Case], bool], str], ...] = (
+    kinds: tuple[tuple[str, Callable[[Case], bool], str, str], ...] = (
         (
             "lateral",
             lambda case: is_lateral(case.image.stem),
-            "images are lateral views by their name (vp-ll); look at them",
+            "lateral views by their name (vp-ll)",
+            "look at these images",
         ),
         (
             "unknown_patient",
             lambda case: case.patient is None and known_name(case.image.stem),
-            "images tell no patient (covid_<n>) and count as a patient each: intervals may be too narrow",
+            "images whose name tells no patient (covid_<n>)",
+            "each counts as a patient of its own: intervals may be too narrow",
         ),
         (
             "unknown_name",
             lambda case: not known_name(case.image.stem),
-            "names fit no known pattern; name images sub-<patient>_... to keep the images of a patient together",
+            "names that fit no known pattern",
+            "name images sub-<patient>_... to keep the images of a patient together",
         ),
     )
-    for kind, applies, advice in kinds:
+    for kind, applies, what, advice in kinds:
         if names := tuple(case.name for case in cases if applies(case)):
-            yield _many("warning", kind, names, advice)
+            yield _many("warning", kind, names, what, advice)
+
+
+def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
+    """Find a dataset with masks that no split can be made of; images alone may be for prediction."""
+    usable = [case for case in cases if case.mask and case.split != "control"]
+    patients = {case.patient or case.name for case in usable}
+    if usable and len(patients) < _FEWEST_PATIENTS:
+        got = "1 patient" if len(patients) == 1 else f"{len(patients)} patients"
+        message = (
+            f"it cannot be split: images with masks of {got} were found, of at least {_FEWEST_PATIENTS} expected "
+            "(to train, to validate and to test on); add images of other patients"
+        )
+        yield Finding("error", "too_few_patients", message, tuple(case.name for case in usable))
 
 
 def _remarks(listing: Listing, seen: Sequence[_Seen]) -> Iterable[Finding]:
@@ -238,17 +259,17 @@ def _remarks(listing: Listing, seen: Sequence[_Seen]) -> Iterable[Finding]:
         yield Finding("note", "layout", note)
     empty = tuple(one.case.name for one in seen if one.infected == 0)
     if empty:
-        yield _many("note", "empty_mask", empty, "masks are empty: their Dice is undefined or 0, and counted apart")
+        yield _many("note", "empty_mask", empty, "empty masks", "their Dice is undefined or 0, and counted apart")
     deep = tuple(one.case.name for one in seen if one.white != 255)
     if deep:
         whites = ", ".join(f"0 to {white}" for white in sorted({one.white for one in seen if one.white != 255}))
-        yield _many("note", "deep_image", deep, f"images have more than 8 bits; {whites} becomes 0 to 255")
+        yield _many("note", "deep_image", deep, "images of more than 8 bits", f"{whites} becomes 0 to 255")
 
 
-def _many(severity: Severity, kind: str, names: tuple[str, ...], rest: str) -> Finding:
-    """Return a finding that begins with the count and ends with the first names."""
+def _many(severity: Severity, kind: str, names: tuple[str, ...], what: str, advice: str) -> Finding:
+    """Return a finding that says what there is, how many and the first names, and what to do or to know."""
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return Finding(severity, kind, f"{len(names)} {rest} ({shown})", names)
+    return Finding(severity, kind, f"{what}: {len(names)} ({shown}); {advice}", names)
 
 
 def _histogram(seen: Sequence[_Seen]) -> dict[int, int]:

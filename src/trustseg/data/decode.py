@@ -165,13 +165,12 @@ def _load(path: Path) -> tuple[Image.Image, str]:
             "0 bytes" if not data else "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
         )
         raise DataError(
-            f"{path} cannot be decoded ({reason}), expected a PNG, JPEG, BMP or TIFF image; "
-            "replace it or take it out of the dataset"
+            f"{path} cannot be decoded ({reason}), expected a PNG, JPEG, BMP or TIFF image; replace or remove it"
         ) from error
     if frames != 1 or not image.width or not image.height:
         raise DataError(
             f"{path} has {frames} frames of {image.width}x{image.height} pixels, expected one image with pixels; "
-            "replace it or take it out of the dataset"
+            "replace or remove it"
         )
     return image, hashlib.sha256(data).hexdigest()
 
@@ -187,7 +186,7 @@ def _deep_grey(image: Image.Image, path: Path) -> tuple[Pixels, int]:
     if values.dtype.kind == "f":
         holds = "NaN or infinite values" if not np.isfinite(values).all() else "fractional numbers"
         raise DataError(
-            f"{path} stores its pixels as {holds} (32-bit float), expected 8- or 16-bit whole numbers; "
+            f"{path} holds {holds} (32-bit float), expected 8- or 16-bit whole numbers; "
             "window it and export it as an 8-bit PNG"
         )
     lowest, highest = int(values.min()), int(values.max())

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, words
 from trustseg.reporting.evidence import Difference, Evidence, Metric
-from trustseg.reporting.image_scores import UNDEFINED, per_image, rows_of
+from trustseg.reporting.image_scores import UNDEFINED, Place, per_image, rows_of
 from trustseg.reporting.overview import basis, summary
 from trustseg.reporting.results import Cell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
+from trustseg.study.statistics import Interval
 
 METRIC_NAMES: Final[Mapping[str, str]] = {
     "dice": "Dice",
@@ -53,6 +55,7 @@ def differences(evidence: Evidence) -> Table:
         _CONDITION,
         Column("difference", "Difference", signed=True),
         Column("verdict", "Interval says"),
+        Column("scope", "Speaks of"),
     )
     rows: list[dict[str, Value]] = [
         {
@@ -61,7 +64,8 @@ def differences(evidence: Evidence) -> Table:
             "metric": METRIC_NAMES[item.metric],
             "condition": describe_condition(*item.place),
             "difference": item.interval,
-            "verdict": item.wording,
+            "verdict": item.verdict,
+            "scope": "these trained models" if item.tentative else "",
         }
         for item in evidence.differences
     ]
@@ -101,7 +105,7 @@ def false_positives(evidence: Evidence) -> Table:
     ]
     rows: list[dict[str, Value]] = []
     for variant in evidence.results.variants:
-        found = [evidence.false_positives.get((variant, place), UNDEFINED) for place in evidence.choices.compared]
+        found = [_interval_over_patients(evidence, variant, place) for place in evidence.choices.compared]
         if found[0].count:
             row: dict[str, Value] = {"variant": variant, "images": found[0].count}
             rows.append(row | {column.key: area for column, area in zip(columns[2:], found, strict=True)})
@@ -247,13 +251,19 @@ def headlines(evidence: Evidence) -> list[tuple[str, list[str]]]:
         (
             f"{variant} minus {baseline}",
             [
-                f"{sentence(item)}: {said.get(item.verdict, item.verdict)}{item.scope}"
+                f"{sentence(item)}: {said.get(item.verdict, item.verdict)}{item.mark}"
                 for item in items
                 if item.place in evidence.choices.compared
             ],
         )
         for variant, baseline, items in chosen
     ]
+
+
+def _interval_over_patients(evidence: Evidence, variant: str, place: Place) -> Interval:
+    """Return a false-positive area, without the ends that one patient alone cannot give."""
+    found = evidence.false_positives.get((variant, place), UNDEFINED)
+    return found if found.patients > 1 else replace(found, low=math.nan, high=math.nan)
 
 
 def _repetition(evidence: Evidence, variant: str) -> dict[str, Value]:

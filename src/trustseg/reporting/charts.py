@@ -10,12 +10,13 @@ from trustseg.reporting.choices import describe_attack, describe_condition, is_l
 from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import Floats, Place
 from trustseg.reporting.results import load_calibration, load_histogram, load_training
-from trustseg.reporting.series import Chart, Line, Panel, looks
+from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.study import rankings
 from trustseg.study.statistics import Interval
 
 _FRACTIONS: Final = np.linspace(0.0, 0.99, 100)
-_MOST_POINTS: Final = 400
+_MOST_POINTS: Final = 200
+_UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
 
 
 def all_charts(evidence: Evidence) -> dict[str, Chart]:
@@ -53,7 +54,7 @@ def differences(evidence: Evidence) -> Chart:
                 [item.interval.low],
                 [item.interval.high],
                 mode="markers",
-                texts=[item.wording],
+                texts=[item.verdict + item.mark],
             )
             for item, (height, name) in zip(found, heights.items(), strict=True)
         )
@@ -69,35 +70,42 @@ def differences(evidence: Evidence) -> Chart:
 
 
 def robustness(evidence: Evidence, metric: Metric) -> Chart:
-    """Return a metric against the budget, one panel for each attack."""
+    """Return a metric against the budget, one panel for each attack and head."""
     chosen = looks(evidence.results)
+    heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
+    columns = list(dict.fromkeys(heads.values()))
     name = {"dice": "Dice", "iou": "IoU"}[metric]
-    panels = []
+    drawn = []
     for attack, rungs in evidence.choices.attacks.items():
-        lines = []
-        for variant, look in chosen.items():
-            places: list[Place] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
-            held = [place for place in places if (variant, place) in evidence.robustness]
-            found = [evidence.robustness[variant, place][metric] for place in held]
-            lines.append(
-                Line(
-                    variant,
-                    [eps if is_l2(attack) else round(eps * 255, 3) for _, eps in held],
-                    [interval.value for interval in found],
-                    look,
-                    [interval.low for interval in found],
-                    [interval.high for interval in found],
-                    mode="lines+markers",
-                )
-            )
         label = "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255"
-        panels.append(Panel(describe_attack(attack), label, f"{name} per image", tuple(lines), y_range=(0.0, 1.0)))
+        places: list[Place] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
+        for head in columns:
+            lines = []
+            for variant in (variant for variant in chosen if heads[variant] == head):
+                held = [place for place in places if (variant, place) in evidence.robustness]
+                found = [evidence.robustness[variant, place][metric] for place in held]
+                lines.append(
+                    Line(
+                        variant,
+                        [eps if is_l2(attack) else round(eps * 255, 3) for _, eps in held],
+                        [interval.value for interval in found],
+                        chosen[variant].of_one_head(),
+                        [interval.low for interval in found],
+                        [interval.high for interval in found],
+                        mode="lines+markers",
+                        label=without_head(variant, head),
+                    )
+                )
+            drawn.append((f"{describe_attack(attack)}, {head}", label, tuple(lines)))
+    ends = [end for _, _, lines in drawn for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
+    limits = (0.0, min(1.02, 1.08 * max(ends, default=1.0)))
+    panels = tuple(Panel(title, label, f"{name} per image", lines, y_range=limits) for title, label, lines in drawn)
     reading = (
-        f"Left end: {name} on unchanged images. Further right the attack may change every pixel by more. The higher a "
-        "curve stays, the more robust the model; shaded is the 95 % interval over patients. PGD searches longer than "
-        "FGSM, so its curve should be the lower one."
+        f"One panel for each attack and head. Left end: {name} on unchanged images. Further right the attack may "
+        "change every pixel by more. The higher a curve stays, the more robust the model; shaded is the 95 % interval "
+        "over patients. PGD searches longer than FGSM, so its curve should be the lower one."
     )
-    return Chart(f"robustness_{metric}", f"{name} under attack", reading, tuple(panels))
+    return Chart(f"robustness_{metric}", f"{name} under attack", reading, panels, max(2, len(columns)))
 
 
 def sparsification(evidence: Evidence) -> Chart:
@@ -171,7 +179,7 @@ def reliability(evidence: Evidence) -> Chart:
             lines.append(Line(variant, x.to_list(), y.to_list(), look, mode="lines+markers", texts=texts))
         title = describe_condition(*place)
         panel = Panel(
-            title, "predicted probability of infection", "share of infected pixels", tuple(lines), (0, 1), (0, 1), True
+            title, "predicted probability of infection", "share of infected pixels", tuple(lines), _UNIT, _UNIT, True
         )
         panels.append(panel)
     reading = (
@@ -199,7 +207,8 @@ def shift(evidence: Evidence) -> Chart:
             frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
             frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
             x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
-            lines.append(Line(variant, x, y, chosen[variant], mode="markers", texts=frame["image"].to_list()))
+            texts, legend = frame["image"].to_list(), without_head(variant, head)
+            lines.append(Line(variant, x, y, chosen[variant], mode="markers", texts=texts, label=legend))
         label = f"{head}: {words(column.removeprefix('u_'))}"
         panels.append(
             Panel(label, "uncertainty, clean image", "uncertainty, attacked image", tuple(lines), diagonal=True)
@@ -236,6 +245,7 @@ def training(evidence: Evidence) -> Chart:
                 continue
             value = pl.col(column)
             means = pl.concat(held).group_by("epoch").agg(value.mean(), low=value.min(), high=value.max()).sort("epoch")
+            means = means.with_columns(pl.col("epoch") + 1)  # the log counts from 0, people count from 1
             epochs, values, low, high = (means[name].to_list() for name in ("epoch", column, "low", "high"))
             lines.append(Line(variant, epochs, values, chosen[variant], low, high))
         if lines:

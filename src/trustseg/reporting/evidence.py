@@ -52,14 +52,9 @@ class Difference:
         return "better" if (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
 
     @property
-    def scope(self) -> str:
-        """What to add to the verdict where it is about less than it seems."""
-        return ", for these trained models" if self.tentative and self.verdict != "undefined" else ""
-
-    @property
-    def wording(self) -> str:
-        """The verdict with its scope."""
-        return self.verdict + self.scope
+    def mark(self) -> str:
+        """The sign of the footnote on a verdict that is about less than it seems, empty on others."""
+        return " †" if self.tentative and self.verdict != "undefined" else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,17 @@ def summary(evidence: Evidence) -> Table:
     return Table("summary", f"Means. {basis(evidence)}", columns, tuple(rows), under)
 
 
+def first_screen(evidence: Evidence) -> tuple[Table, Table]:
+    """Return the summary as two tables that fit a page: the masks, and what the uncertainty is worth."""
+    whole = summary(evidence)
+    masks = {"variant", "dice", "pooled_dice", "iou", *_ATTACKED}
+    trust = {column.key for column in whole.columns if column.key == "variant" or column.key not in {*masks, "images"}}
+    return (
+        whole.only(*masks, title=f"Segmentation. Means. {basis(evidence)}"),
+        whole.only(*trust, title="Uncertainty, on unchanged images. Means, with the same intervals."),
+    )
+
+
 def compact(evidence: Evidence) -> Table:
     """Return the summary in few columns, for a README."""
     attacked = zip(_ATTACKED, evidence.choices.conditions[1:], strict=False)

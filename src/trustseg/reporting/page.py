@@ -1,6 +1,8 @@
 """One self-contained page from the evidence of a study, with its tables and figures beside it."""
 
 import base64
+import gzip
+import io
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from typing import Any, Final
 import jinja2
 import plotly.offline
 from markupsafe import Markup
+from PIL import Image
 
 from trustseg import __version__
 from trustseg.errors import RunError
@@ -20,10 +23,10 @@ from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.gallery import Case, draw_case, load_gallery
-from trustseg.reporting.overview import compact
+from trustseg.reporting.overview import compact, first_screen
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
-from trustseg.reporting.results import load_results
+from trustseg.reporting.results import is_generated, load_results
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table, number_text
 
@@ -41,7 +44,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
 
     Args:
         folder: a study folder.
-        gallery: show cases, i.e. pictures of patients.
+        gallery: show cases; they are pictures of patients unless the images were generated.
         output: the page; tables and figures go beside it. ``folder / "report.html"`` by default.
         draws: bootstrap draws of every interval, > 0.
 
@@ -101,7 +104,9 @@ def _render(
         suspicions=find_suspicions(evidence),
         missing=_missing(evidence),
         tables=tables,
-        charts={key: (chart, Markup(draw_plotly(chart)), pictures[key]) for key, chart in charts.items()},
+        first_screen=first_screen(evidence),
+        generated=is_generated(results),
+        charts={key: (chart, Markup(draw_plotly(chart)), _reduced(pictures[key])) for key, chart in charts.items()},
         cases=[(case, draw_case(case)) for case in cases],
         metric_names=METRIC_NAMES,
         describe=describe_condition,
@@ -110,7 +115,7 @@ def _render(
         provenance=_provenance(evidence),
         study_text=_without_folders(results.study_text),
         configs=[(cell.id, _without_folders(cell.config)) for cell in results.cells],
-        plotly=Markup(plotly.offline.get_plotlyjs()),
+        plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
         mapping=_MAPPING,
     )
 
@@ -159,6 +164,14 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         name = f"{prefix}{key}"
         pairs += _flat(f"{name}.", value) if isinstance(value, Mapping) else [(name, str(value))]
     return pairs
+
+
+def _reduced(png: bytes) -> bytes:
+    """Return a drawing with a palette of 64 colours, about a third of the bytes; for the page, beside the full one."""
+    picture = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as drawing:
+        drawing.convert("RGB").quantize(64).save(picture, format="PNG", optimize=True)
+    return picture.getvalue()
 
 
 def _data_uri(content: bytes | str, kind: str) -> str:

@@ -70,7 +70,7 @@ def _draw(chart: Chart) -> Figure:
     handles: dict[str, Line2D] = {}
     for axis, panel in zip(axes, chart.panels, strict=False):
         for line in panel.lines:
-            handles.setdefault(line.name, _draw_line(axis, line, horizontal=chart.horizontal))
+            handles.setdefault(line.entry, _draw_line(axis, line, horizontal=chart.horizontal))
         _draw_axes(axis, panel)
     for axis in axes[len(chart.panels) :]:
         axis.set_axis_off()
@@ -87,7 +87,7 @@ def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
             axis.hlines(line.y, line.low, line.high, color=colour, linewidth=2)
         return axis.plot(line.x, line.y, marker, color=colour, markersize=6)[0]
     if len(line.low):
-        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.12, linewidth=0)
+        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.09, linewidth=0)
     if line.mode == "markers":
         return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
     shown = marker if "markers" in line.mode else ""

@@ -1,5 +1,6 @@
 """Charts as Plotly figures, for the page."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ def draw_plotly(chart: Chart) -> str:
     """
     rows = -(-len(chart.panels) // chart.columns)
     titles = [escape(panel.title) for panel in chart.panels]
-    names = list(dict.fromkeys(line.name for panel in chart.panels for line in panel.lines))
+    names = list(dict.fromkeys(line.entry for panel in chart.panels for line in panel.lines))
     legend = 0 if chart.horizontal else _legend_rows(names) * _LEGEND_ROW_PX
     inner = max(_PANEL_PX, 40 * _most_rows(chart)) if chart.horizontal else _PANEL_PX * rows + _LABEL_PX * (rows - 1)
     spacing = (_LABEL_PX + _TITLE_PX) / inner if rows > 1 else 0.0
@@ -42,8 +43,8 @@ def draw_plotly(chart: Chart) -> str:
     for place, panel in enumerate(chart.panels):
         at = {"row": place // chart.columns + 1, "col": place % chart.columns + 1}
         for line in panel.lines:
-            first = line.name not in shown and not chart.horizontal
-            shown.add(line.name)
+            first = line.entry not in shown and not chart.horizontal
+            shown.add(line.entry)
             for trace in _traces(line, panel.x_label, horizontal=chart.horizontal, legend=first):
                 figure.add_trace(trace, **at)
         _axes(figure, panel, at, labels=not chart.horizontal or at["col"] == 1)
@@ -65,7 +66,7 @@ def draw_plotly(chart: Chart) -> str:
 def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[go.Scatter]:
     """Return the band, if there is one, and the line."""
     look, name = line.look, escape(line.name)
-    common: dict[str, Any] = {"legendgroup": name, "name": name}
+    common: dict[str, Any] = {"legendgroup": escape(line.entry), "name": escape(line.entry)}
     traces = []
     spans = [""] * len(line.x)
     if len(line.low):
@@ -73,11 +74,11 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
         if not horizontal:
             traces.append(_band(line, common))
     notes = [f"<br>{escape(text)}" for text in line.texts] or [""] * len(line.x)
-    values = [(x if horizontal else y) for x, y in zip(line.x, line.y, strict=True)]
-    hover = [
-        f"<b>{name}</b><br>" + ("" if horizontal else f"{label}: {x:.4g}<br>") + f"{value:.3f}{span}{note}"
-        for x, value, span, note in zip(line.x, values, spans, notes, strict=True)
-    ]
+    said = [f"{span}{note}" for span, note in zip(spans, notes, strict=True)]
+    value = "%{x:.3f}" if horizontal else f"{escape(label)}: %{{x:.4g}}<br>%{{y:.3f}}"
+    hover: dict[str, Any] = {"hovertemplate": f"<b>{name}</b><br>{value}%{{text}}<extra></extra>", "text": said}
+    if not any(said):
+        hover = {"hovertemplate": f"<b>{name}</b><br>{value}<extra></extra>"}
     bars = {}
     if horizontal and len(line.low):
         plus = [high - x for high, x in zip(line.high, line.x, strict=True)]
@@ -86,8 +87,8 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
     cloud = line.mode == "markers" and not horizontal
     traces.append(
         go.Scatter(
-            x=list(line.x),
-            y=list(line.y),
+            x=_short(line.x),
+            y=_short(line.y),
             mode=line.mode,
             line={"color": look.colour, "dash": look.dash, "width": 2.2},
             marker={
@@ -97,8 +98,8 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
                 "opacity": 0.65 if cloud else 1,
             },
             showlegend=legend,
-            hovertext=hover,
-            hoverinfo="text",
+            cliponaxis=False,
+            **hover,
             **bars,
             **common,
         )
@@ -109,16 +110,21 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
 def _band(line: Line, common: dict[str, Any]) -> go.Scatter:
     red, green, blue = (int(line.look.colour[place : place + 2], 16) for place in (1, 3, 5))
     return go.Scatter(
-        x=[*line.x, *reversed(line.x)],
-        y=[*line.low, *reversed(line.high)],
+        x=_short([*line.x, *reversed(line.x)]),
+        y=_short([*line.low, *reversed(line.high)]),
         fill="toself",
-        fillcolor=f"rgba({red},{green},{blue},0.12)",
+        fillcolor=f"rgba({red},{green},{blue},0.09)",
         line={"width": 0},
         mode="lines",
         hoverinfo="skip",
         showlegend=False,
         **common,
     )
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    """Return values with the four digits that a figure can show."""
+    return [float(f"{value:.4g}") for value in values]
 
 
 def _axes(figure: go.Figure, panel: Panel, at: dict[str, int], *, labels: bool) -> None:

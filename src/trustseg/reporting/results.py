@@ -108,6 +108,14 @@ def load_results(folder: Path) -> Results:
     return Results(folder, study, text, cells, missing, _load_records(cells))
 
 
+def is_generated(results: Results) -> bool:
+    """Return whether the images of a study are known to be generated: it names no data, or a folder of phantoms."""
+    data = results.study.get("data")
+    if not isinstance(data, dict) or "path" not in data:
+        return False
+    return data["path"] is None or (Path(str(data["path"])) / "phantoms.json").is_file()
+
+
 def load_histogram(cell: Cell, *, condition: str, eps: float, measure: str) -> pl.DataFrame:
     """Return counts per uncertainty bin and patient for one cell, condition and measure.
 

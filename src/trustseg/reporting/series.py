@@ -1,7 +1,7 @@
 """What each figure shows, as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same series."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -30,6 +30,10 @@ class Look:
     dash: str
     symbol: str
 
+    def of_one_head(self) -> "Look":
+        """Return the look for a panel of one head, where no dash has to tell heads apart."""
+        return replace(self, dash="solid")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -44,6 +48,7 @@ class Line:
         high: upper end of the interval of each value, or none.
         mode: "lines", "lines+markers" or "markers".
         texts: words for each point shown on hover, or none.
+        label: name in the legend where it is not ``name``; lines of one label share an entry.
     """
 
     name: str
@@ -54,6 +59,12 @@ class Line:
     high: Sequence[float] = ()
     mode: str = "lines"
     texts: Sequence[str] = ()
+    label: str = ""
+
+    @property
+    def entry(self) -> str:
+        """The name in the legend."""
+        return self.label or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ class Chart:
     horizontal: bool = False
 
     def frame(self) -> pl.DataFrame:
-        """Return every point of every series: ``panel, series, x, y, low, high``; null without interval."""
+        """Return every point of every series: ``panel, series, x, y, low, high`` in six digits; null: no interval."""
         rows = [
             {"panel": panel.title, "series": line.name, "x": float(x), "y": float(y)}
             | {
@@ -118,7 +129,7 @@ class Chart:
             for i, (x, y) in enumerate(zip(line.x, line.y, strict=True))
         ]
         kinds = {"panel": pl.String, "series": pl.String} | dict.fromkeys(("x", "y", "low", "high"), pl.Float64)
-        return pl.DataFrame(rows, schema=kinds)
+        return pl.DataFrame(rows, schema=kinds).with_columns(pl.col("x", "y", "low", "high").round_sig_figs(6))
 
 
 def looks(results: Results) -> dict[str, Look]:
@@ -131,6 +142,16 @@ def looks(results: Results) -> dict[str, Look]:
         equals = sum((look.colour, look.dash) == (colours[cell.regime], dashes[cell.head]) for look in found.values())
         found[variant] = Look(colours[cell.regime], dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
     return found
+
+
+def without_head(variant: str, head: str) -> str:
+    """Return the name of a variant in a panel of its head.
+
+    Example:
+        >>> without_head("beta, uncertain", "beta"), without_head("beta", "beta")
+        ('uncertain', 'beta')
+    """
+    return ", ".join(part for part in variant.split(", ") if part != head) or variant
 
 
 def _assign(names: list[str], fixed: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:

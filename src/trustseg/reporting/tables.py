@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -26,6 +26,7 @@ _LATEX: Final = {
     ">": r"\textgreater{}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
+    "—": "---",
 }
 
 
@@ -56,6 +57,10 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Mapping[str, Value], ...]
     constants: Mapping[str, str] = field(default_factory=dict)
+
+    def only(self, *keys: str, title: str) -> "Table":
+        """Return the table with some of its columns, in their order, under another title."""
+        return replace(self, title=title, columns=tuple(column for column in self.columns if column.key in keys))
 
     def frame(self) -> pl.DataFrame:
         """Return one column per key, then the constants; an interval fills ``key``, ``key_low`` and ``key_high``."""
@@ -129,7 +134,8 @@ def interval_text(interval: Interval, *, digits: int = 3, signed: bool = False) 
 def _texts(value: Value, column: Column) -> tuple[str, str]:
     if isinstance(value, Interval):
         if math.isnan(value.low):
-            return number_text(value.value, digits=column.digits, signed=column.signed), "[no interval]"
+            span = f"— (n = {value.count})" if value.count == 1 else "[no interval]"
+            return number_text(value.value, digits=column.digits, signed=column.signed), span
         shown, low, high = (
             number_text(part, digits=column.digits, signed=column.signed)
             for part in (value.value, value.low, value.high)
