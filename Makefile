@@ -1,14 +1,18 @@
-# Targets: setup demo test check bench docs lock clean. Everything is installed into .venv; a second run is quick.
+# Targets: setup demo test slurm-test check oracle bench docs lock clean. Everything is installed into .venv, what oracle compares
+# with into .venv-oracle; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ORACLE := .venv-oracle
+PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2"
+LINTED := src tests scripts benchmarks examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench docs lock clean
+.PHONY: help setup demo test slurm-test check oracle bench docs lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(STAMP) ## install everything from the hashed lock into .venv
 
@@ -27,12 +31,28 @@ demo: setup ## generate chest X-rays, train 2 heads x 3 regimes, attack, measure
 test: setup check ## lint, types, import rules and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
+slurm-test: setup ## install SLURM (Debian, as root), start it on this machine, run a study through it
+	command -v slurmctld >/dev/null || apt-get install --yes slurm-wlm munge
+	$(BIN)/python -m pip install --quiet 'submitit>=1.5.4,<2'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slurm tests/study/test_slurm.py
+
 check: setup ## lint, format, types, import rules, spelling
-	$(BIN)/ruff check src tests scripts benchmarks
-	$(BIN)/ruff format --check src tests scripts benchmarks
-	$(BIN)/mypy
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/mypy src tests examples
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell src tests scripts benchmarks docs README.md CHANGELOG.md Makefile experiments/
+	$(BIN)/codespell $(LINTED) docs README.md CHANGELOG.md Makefile experiments/
+
+oracle: $(ORACLE)/.installed ## compare with independent libraries, installed beside .venv
+	OMP_NUM_THREADS=1 $(ORACLE)/bin/python -m pytest -q -m oracle tests
+
+# A second environment that sees the packages of the first: peers may bring versions of their own without disturbing it.
+$(ORACLE)/.installed: $(STAMP) Makefile
+	test -x $(ORACLE)/bin/pip || $(BIN)/python -m venv $(ORACLE)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(ORACLE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(ORACLE)/bin/python -m pip install --quiet $(PEERS)
+	touch $@
 
 bench: setup ## measure speeds as ratios in one run
 	$(BIN)/python benchmarks/ratios.py
@@ -43,7 +63,7 @@ docs: setup ## make the figures of the docs again
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-		--extra dev --extra tensorboard pyproject.toml -o requirements.lock
+		--extra dev --extra tensorboard --extra art --extra slurm pyproject.toml -o requirements.lock
 
 clean: ## remove what make and the tools made, not runs/
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) $(ORACLE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info

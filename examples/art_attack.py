@@ -26,7 +26,7 @@ def fitted(images: Tensor, masks: Tensor) -> nn.Module:
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(150):
         optimiser.zero_grad()
-        nn.functional.binary_cross_entropy_with_logits(network(images), masks).backward()
+        nn.functional.binary_cross_entropy_with_logits(network(images), masks).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network
 

@@ -23,7 +23,8 @@ from trustseg.models import ARCHITECTURES
 from trustseg.selection import SELECTIONS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-EXPERIMENTS = sorted((Path(trustseg.__file__).parent / "experiments").rglob("*.yaml"))
+EXPERIMENTS = sorted((Path(trustseg.__file__).parent / "experiments").glob("*.yaml"))
+EXPERIMENTS = [file for file in EXPERIMENTS if file.stem != "hypotheses"]  # read by trustseg.study.hypotheses
 
 
 def written(folder: Path, text: str, name: str = "study.yaml") -> Path:

@@ -10,8 +10,10 @@ from trustseg.data import open_dataset, write_phantoms
 from trustseg.files import read_json
 from trustseg.study.cell import prepare_cell, run_cell
 from trustseg.study.grid import cells_of
+from trustseg.study.hypotheses import FILE as HYPOTHESES
 
-EXPERIMENTS = sorted((Path(trustseg.__file__).parent / "experiments").glob("*.yaml"))
+SHIPPED = (Path(trustseg.__file__).parent / "experiments").glob("*.yaml")
+EXPERIMENTS = sorted(path for path in SHIPPED if path.name != HYPOTHESES)
 
 
 @pytest.fixture(scope="module")

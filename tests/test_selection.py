@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.selection import SELECTIONS, Selection, attacked_count
+from trustseg.selection import SELECTIONS, Selection, above, attacked_count, proportional
 
 rules = pytest.mark.parametrize("rule", SELECTIONS.values(), ids=SELECTIONS.keys())
 by_score = pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"random"}))
@@ -33,6 +33,8 @@ def test_takes_the_right_end(name: str, expected: list[int]) -> None:
     seed=st.integers(0, 1000),
 )
 def test_contract(rule: Selection, scores: list[float], share: float, seed: int) -> None:
+    if rule is proportional:
+        scores = [abs(score) for score in scores]
     values = torch.tensor(scores)
     k = round(share * len(scores))
     chosen = rule(values, k, seeded(seed))
@@ -62,7 +64,7 @@ def test_random_ignores_scores() -> None:
     assert torch.equal(SELECTIONS["random"](scores, 2, seeded()), SELECTIONS["random"](-scores, 2, seeded()))
 
 
-@by_score
+@pytest.mark.parametrize("name", sorted(set(SELECTIONS) - {"random", "proportional"}))
 def test_ties_are_broken_only_among_equals(name: str) -> None:
     scores = torch.tensor([1.0, 1.0, 3.0, 1.0]) * (-1 if name == "certain" else 1)
     chosen = [SELECTIONS[name](scores, 2, seeded(seed)).tolist() for seed in range(40)]
@@ -125,3 +127,50 @@ def test_attacked_count_rounds_up_exactly(batch_size: int, percent: int) -> None
 def test_attacked_count_refuses(batch_size: int, fraction: float) -> None:
     with pytest.raises(ConfigError, match=r"in \[0, 1\]"):
         attacked_count(batch_size, fraction)
+
+
+# --- proportional ----------------------------------------------------------------------------------------------------
+
+
+def test_images_are_drawn_in_proportion_to_their_scores() -> None:
+    generator, draws = seeded(), 4000
+    scores = torch.tensor([1.0, 2.0, 5.0])
+    first = Counter(int(proportional(scores, 1, generator)) for _ in range(draws))
+    for image, share in enumerate((1 / 8, 2 / 8, 5 / 8)):
+        assert first[image] == pytest.approx(draws * share, abs=4 * math.sqrt(draws * share * (1 - share)))
+    pairs = Counter(tuple(proportional(scores, 2, generator).tolist()) for _ in range(draws))
+    both = 1 / 8 * 2 / 7 + 2 / 8 * 1 / 6  # images 0 and 1: one first, then the other among those left
+    assert pairs[0, 1] == pytest.approx(draws * both, abs=4 * math.sqrt(draws * both * (1 - both)))
+
+
+def test_infinite_scores_are_certain_and_zeros_the_last_resort() -> None:
+    scores = torch.tensor([0.0, 1e-30, math.inf, 0.0, math.inf])
+    for seed in range(20):
+        assert proportional(scores, 2, seeded(seed)).tolist() == [2, 4]
+        assert proportional(scores, 3, seeded(seed)).tolist() == [1, 2, 4]
+    assert {tuple(proportional(scores, 4, seeded(seed)).tolist()) for seed in range(20)} == {(0, 1, 2, 4), (1, 2, 3, 4)}
+
+
+def test_negative_scores_have_no_proportion() -> None:
+    with pytest.raises(ShapeError, match="got -1; choose a measure that is not negative"):
+        proportional(torch.tensor([1.0, -1.0]), 1, seeded())
+
+
+# --- above -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(-1, [0, 1, 2, 3]), (0.1, [1, 2, 3]), (0.5, [1, 3]), (0.9, [3]), (math.inf, [])]
+)
+def test_all_above_a_threshold(threshold: float, expected: list[int]) -> None:
+    found = above(torch.tensor([0.1, 0.9, 0.5, math.inf]), threshold)
+    assert found.tolist() == expected
+    assert found.dtype == torch.int64
+
+
+def test_above_at_the_edges() -> None:
+    assert above(torch.zeros(0), 0.5).tolist() == []
+    with pytest.raises(ShapeError, match="1 of 2 scores are NaN"):
+        above(torch.tensor([math.nan, 1.0]), 0.5)
+    with pytest.raises(ShapeError, match=r"scores must be \(B,\)"):
+        above(torch.zeros(2, 1), 0.5)

@@ -9,7 +9,17 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
-__all__ = ["SELECTIONS", "Selection", "attacked_count", "certain", "hard", "random", "uncertain"]
+__all__ = [
+    "SELECTIONS",
+    "Selection",
+    "above",
+    "attacked_count",
+    "certain",
+    "hard",
+    "proportional",
+    "random",
+    "uncertain",
+]
 
 
 class Selection(Protocol):
@@ -136,11 +146,71 @@ def hard(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
     return _first(scores, k, generator, descending=True)
 
 
+def proportional(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Return k images drawn one after the other, each time in proportion to the scores of those that are left.
+
+    Images of infinite score come first and those of score 0 last, in random order.
+
+    Args:
+        scores: (B,) uncertainty of each image, >= 0; infinity allowed, NaN not.
+        k: images to choose, 0 <= k <= B.
+        generator: source of the draw.
+
+    Returns:
+        (k,) distinct indices, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or holds NaN or a negative number, or k is not in [0, B].
+
+    Reference:
+        Efraimidis and Spirakis, "Weighted Random Sampling with a Reservoir", Information Processing Letters 97, 2006:
+        the k largest of ln(score) - ln(E) with E exponentially distributed.
+    """
+    _check(scores, k)
+    if bool((scores < 0).any()):
+        raise ShapeError(
+            f"scores must be at least 0 to draw in proportion to them, got {float(scores.min()):g}; "
+            "choose a measure that is not negative, or the rule uncertain"
+        )
+    shape, device = scores.shape, generator.device
+    waiting = torch.empty(shape, dtype=torch.float64, device=device).exponential_(generator=generator)
+    waiting = waiting.clamp_min(torch.finfo(torch.float64).tiny).to(scores.device)
+    return _first(scores.double().log() - waiting.log(), k, generator, descending=True)
+
+
+def above(scores: Tensor, threshold: float) -> Tensor:
+    """Return all images whose score exceeds a threshold, however many these are.
+
+    It takes no k and is therefore none of ``SELECTIONS``.
+
+    Args:
+        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
+        threshold: score that is not yet enough, in the unit of ``scores``.
+
+    Returns:
+        (n,) distinct indices, 0 <= n <= B, int64, ascending.
+
+    Raises:
+        ShapeError: if ``scores`` is not (B,) or holds NaN.
+
+    Example:
+        >>> above(torch.tensor([0.1, 0.9, 0.5]), 0.4)
+        tensor([1, 2])
+
+    Reference:
+        Our own.
+    """
+    _check(scores, 0)
+    _check_numbers(scores)
+    return (scores > threshold).nonzero().flatten()
+
+
 SELECTIONS: Final[Mapping[str, Selection]] = {
     "random": random,
     "uncertain": uncertain,
     "certain": certain,
     "hard": hard,
+    "proportional": proportional,
 }
 
 
@@ -153,6 +223,16 @@ def _check(scores: Tensor, k: int) -> None:
         )
 
 
+def _check_numbers(scores: Tensor) -> None:
+    """Raise if a score is NaN."""
+    unknown = int(scores.isnan().sum())
+    if unknown:
+        raise ShapeError(
+            f"{unknown} of {len(scores)} scores are NaN, expected numbers; "
+            "choose a measure and an aggregation that are defined on every image"
+        )
+
+
 def _shuffled(scores: Tensor, generator: torch.Generator) -> Tensor:
     """Return 0..B-1 in random order, drawn where the generator lives, on the device of ``scores``."""
     return torch.randperm(len(scores), generator=generator, device=generator.device).to(scores.device)
@@ -161,12 +241,7 @@ def _shuffled(scores: Tensor, generator: torch.Generator) -> Tensor:
 def _first(scores: Tensor, k: int, generator: torch.Generator, *, descending: bool) -> Tensor:
     """Return the first k indices by score, ascending: shuffle, then sort stably, so that ties stay shuffled."""
     _check(scores, k)
-    unknown = int(scores.isnan().sum())
-    if unknown:
-        raise ShapeError(
-            f"{unknown} of {len(scores)} scores are NaN, expected numbers; "
-            "choose a measure and an aggregation that are defined on every image"
-        )
+    _check_numbers(scores)
     order = _shuffled(scores, generator)
     ranked = scores[order].argsort(descending=descending, stable=True)
     return order[ranked[:k]].sort().values

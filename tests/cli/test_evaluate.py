@@ -80,3 +80,89 @@ def test_a_model_that_does_not_say_whom_it_has_seen(evaluate: Evaluate) -> None:
     assert found.code == 0
     assert "no splits.json in 'run/model': it could not be checked" in found.err
     assert found.out.endswith("records: run/evaluation-all-films/records.parquet\n")
+
+
+# --- mixtures, policies, suspicions ----------------------------------------------------------------------------------
+
+
+def second_model() -> None:
+    """Write a model of another seed beside the first, of the same fold."""
+    pack = open_dataset("films", size=32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("second/model")
+    write_splits(Path("second/model"), pack, split_cases(pack.index, fold=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suffix", "passes"),
+    [
+        (["--ensemble", "second/model"], "-ensemble2", 2),
+        (["--mc-dropout", "3"], "-mc3", 3),
+    ],
+)
+def test_mixtures_are_measured_and_say_what_they_cost(
+    evaluate: Evaluate, arguments: list[str], suffix: str, passes: int
+) -> None:
+    second_model()
+    found = evaluate(*arguments)
+    assert found.code == 0
+    assert found.out.endswith(f"records: run/evaluation-test{suffix}/records.parquet\n")
+    folder = Path(f"run/evaluation-test{suffix}")
+    records = pl.read_parquet(folder / "records.parquet")
+    assert records["variant"].unique().to_list() == [f"run{suffix}"]
+    assert records["u_epistemic_variance_mean"].min() > 0  # type: ignore[operator]  # a number
+    assert records["u_vacuity_mean"].null_count() == records.height  # a mixture has none
+    cost = read_json(folder / "evaluation.json")
+    assert cost["passes"] == passes
+    assert 0 < float(str(cost["seconds_per_image"])) < 60
+    assert cost["timed_batch_size"] == records.filter(pl.col("condition") == "clean").height
+
+
+def test_the_members_of_an_ensemble_are_asked_whom_they_have_seen(evaluate: Evaluate) -> None:
+    second_model()
+    pack = open_dataset("films", size=32)
+    write_splits(Path("second/model"), pack, split_cases(pack.index, fold=2))
+    found = evaluate("--ensemble", "second/model")
+    assert found.code == 2
+    assert "the model was trained or validated on" in one_sentence(found)
+
+
+def test_a_policy_is_fitted_where_the_model_was_validated(evaluate: Evaluate) -> None:
+    attacks = "evaluation.attacks=[{name: deferral_aware, eps: [4/255], steps: 1}]"
+    assert evaluate(attacks).code == 0
+    pack = open_dataset("films", size=32)
+    expected = pack.index["name"].gather(split_cases(pack.index, fold=1).validation.tolist()).to_list()
+    assert pl.read_parquet("run/evaluation-test/validation.parquet")["image"].to_list() == expected
+    assert read_json(Path("run/evaluation-test/policy.json"))["images"] == len(expected)
+    found = evaluate(attacks, "data.path=others", "data.fold=null", "--allow-training-patients")
+    assert found.code == 2
+    assert "there is none without a calibration split" in one_sentence(found)
+
+
+def test_suspicions_are_written_if_asked_for(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def note(*arguments: object, count: int, **options: object) -> None:
+        asked.append(count)
+
+    monkeypatch.setattr("trustseg.evaluation.write_suspicions", note)
+    assert evaluate("evaluation.suspicions=2").code == 0
+    assert asked == [2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dropout", "0.2"], "got --dropout 0.2 alone"),
+        (["--mc-dropout", "2", "--dropout", "1.5"], "a dropout rate must lie between 0 and 1"),
+        (["--mc-dropout", "2", "--dropout", "0.2"], "has no segmentation_head to place dropout before"),
+        (["--mc-dropout", "0"], "greater than or equal to 1"),
+        (["--ensemble", "nowhere"], "no model.json in 'nowhere'"),
+        (["--ensemble", "run/model", "--mc-dropout", "2"], "one was expected"),
+    ],
+)
+def test_mixtures_that_cannot_be(evaluate: Evaluate, arguments: list[str], words: str) -> None:
+    found = evaluate(*arguments)
+    assert found.code == 2
+    assert words in one_sentence(found)

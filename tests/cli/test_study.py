@@ -88,6 +88,13 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
         (["mine.yaml", "--status"], "no study in 'runs/mine'"),
         (["list.yaml"], "list.yaml"),
         (["broken.yaml"], "broken.yaml"),
+        (["mine.yaml", "--cluster", "slrum"], "did you mean 'slurm'?"),
+        (["mine.yaml", "--dry-run"], "add --cluster slurm"),
+        (["mine.yaml", "slurm.timeout_min=5"], "add --cluster slurm"),
+        (["mine.yaml", "--cluster", "slurm"], "set slurm.timeout_min=240"),
+        (["mine.yaml", "--cluster", "slurm", "--profile", "lucie"], "did you mean 'lucia'?"),
+        (["mine.yaml", "--hypotheses", "nowhere.yaml"], "no file 'nowhere.yaml'"),
+        (["mine.yaml", "--hypotheses", "list.yaml"], "holds no list 'hypotheses:'"),
     ],
 )
 def test_studies_that_cannot_be(command: Command, arguments: list[str], words: str) -> None:
@@ -112,6 +119,39 @@ def test_status(command: Command) -> None:
         ["waiting", "training", "25%", "a-1"],
         ["failed", "0%", "b-2", "no", "memory"],
     ]
+
+
+def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
+    pytest.importorskip("submitit")
+    lucia = ("--cluster", "slurm", "--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90")
+    found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), *lucia, "--dry-run")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith("#!/bin/bash\n")
+    assert "#SBATCH --array=0-1%2" in found.out
+    assert "2 cells" in found.out
+    assert "at most 3 GPU hours (384 billing units)" in found.out
+    assert not Path("runs").exists()
+
+
+def test_a_plan_writes_nothing(command: Command) -> None:
+    study = written("phantoms: {train: 8, test: 2}\ndata: {size: 32}\ngrid: {model.head: [beta, bernoulli]}\n")
+    found = command("study", study, "--plan", "-j", "2")
+    assert found.code == 0
+    assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
+    assert "time by one step" in found.out
+    assert "with --jobs 2" in found.out
+    assert not Path("runs").exists()
+
+
+def test_hypotheses_are_kept_with_the_study(command: Command, calls: list[tuple[StudyConfig, Path, int]]) -> None:
+    text = (
+        "hypotheses: [{name: mine, claim: It helps., first: {model.head: beta}, second: {model.head: bernoulli}, "
+        "measures: [dice], direction: higher}]\n"
+    )
+    Path("claims.yaml").write_text(text)
+    assert command("study", written(), "--hypotheses", "claims.yaml").code == 0
+    assert Path("runs/mine/hypotheses.yaml").read_text() == text
+    assert len(calls) == 1
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.evaluation.packs import pack_of
 
 from trustseg.data import split_cases
-from trustseg.data.seen import Seen, require_unseen, seen_by, write_splits
+from trustseg.data.seen import Seen, require_unseen, seen_by, validation_rows, write_splits
 from trustseg.errors import DataError
 
 
@@ -22,7 +22,9 @@ def test_what_is_written_is_whom_it_has_seen(tmp_path: Path) -> None:
     write_splits(tmp_path / "model", pack, splits)
     seen = seen_by(tmp_path / "model")
     learnt = [*splits.train.tolist(), *splits.validation.tolist()]
-    assert seen == Seen(pack.digest, frozenset(pack.index["patient"].gather(learnt)))
+    validation = frozenset(pack.index["patient"].gather(splits.validation.tolist()))
+    assert seen == Seen(pack.digest, frozenset(pack.index["patient"].gather(learnt)), validation)
+    assert validation_rows(seen, pack).tolist() == splits.validation.tolist()
     about = json.loads((tmp_path / "model" / "splits.json").read_text())
     assert about["unknown_patients"] == 0
     assert about["images"] == {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
@@ -34,10 +36,22 @@ def test_what_is_written_is_whom_it_has_seen(tmp_path: Path) -> None:
 
 
 def test_another_image_of_a_patient_in_another_pack_counts() -> None:
-    seen = Seen("of another pack", frozenset({"a"}))
+    seen = Seen("of another pack", frozenset({"a"}), frozenset())
     require_unseen(seen, pack_of(size=64), rows(2, 3, 7))
     with pytest.raises(DataError, match=r"on 1 of these 2 patients \(a\), on none was expected"):
         require_unseen(seen, pack_of(size=64), rows(1, 2))
+
+
+def test_validation_rows_leave_out_controls_and_images_without_mask() -> None:
+    pack = pack_of()
+    seen = Seen(pack.digest, frozenset("abef"), frozenset("bef"))
+    assert pack.index["patient"].to_list() == ["a", "a", "b", "c", "d", "e", "e", "f"]
+    assert validation_rows(seen, pack).tolist() == [2, 5, 6]  # f is a control without a mask
+
+
+def test_validation_rows_of_other_images_are_refused() -> None:
+    with pytest.raises(DataError, match=r"got other images than those the model was trained.*set data\.path"):
+        validation_rows(Seen("of another pack", frozenset("a"), frozenset("a")), pack_of())
 
 
 def test_a_model_that_does_not_say(tmp_path: Path) -> None:

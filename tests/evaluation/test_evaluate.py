@@ -255,7 +255,7 @@ def test_calibration_counts_equal_a_loop(
     alpha, beta, reference = clean
     p = alpha / (alpha + beta)
     patients = np.array(patients_of(ROWS))
-    found = tables["calibration"].filter(pl.col("condition") == "clean")
+    found = tables["calibration"].filter(pl.col("condition") == "clean", pl.col("region") == "whole")
     for patient in set(patients.tolist()):
         mine = patients == patient
         rows = found.filter(pl.col("patient") == patient).sort("bin")
@@ -268,7 +268,8 @@ def test_calibration_counts_equal_a_loop(
 
 
 def test_calibration_counts_every_pixel_and_every_lesion(tables: Tables) -> None:
-    sums = tables["calibration"].group_by("condition", "eps").agg(pl.col("count").sum(), pl.col("sum_reference").sum())
+    whole = tables["calibration"].filter(pl.col("region") == "whole")
+    sums = whole.group_by("condition", "eps").agg(pl.col("count").sum(), pl.col("sum_reference").sum())
     masks = pack_of().masks[ROWS]
     for row in sums.rows(named=True):
         assert (row["count"], row["sum_reference"]) == (masks.size, masks.sum())
@@ -405,7 +406,7 @@ def test_batch_size_does_not_change_what_is_not_random(tmp_path: Path, tables: T
         assert_frame_equal(found["records"], expected["records"], rel_tol=1e-5, abs_tol=1e-5)
         for table, keys in (
             ("histograms", ["condition", "measure", "patient", "bin"]),
-            ("calibration", ["condition", "patient", "bin"]),
+            ("calibration", ["condition", "region", "patient", "bin"]),
         ):
             both = found[table].join(expected[table], on=keys, how="full", coalesce=True).fill_null(0)
             counts, others = both["count"].to_numpy(), both["count_right"].to_numpy()

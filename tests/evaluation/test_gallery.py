@@ -8,7 +8,7 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data import Pack
 from trustseg.errors import BeliefError
 from trustseg.evaluation import write_gallery
-from trustseg.evaluation.gallery import gallery_rows
+from trustseg.evaluation.gallery import DECOMPOSITION, gallery_rows
 
 ROWS = np.arange(7, dtype=np.int64)
 CONFIG = EvaluationConfig(
@@ -67,6 +67,16 @@ def test_pictures_have_the_shapes_and_values_a_report_needs(tmp_path: Path, head
     )
     np.testing.assert_allclose(content["dice"], overlap, atol=0.02)  # p near 1/2 may round to it
     assert [file.name for file in tmp_path.iterdir()] == ["gallery.npz"]
+    kept_parts = [
+        prefix + name for prefix in ("", "adversarial_") for name in DECOMPOSITION if prefix + name in content
+    ]
+    assert len(kept_parts) == (6 if head == "beta" else 0)
+    for prefix in ("", "adversarial_") if kept_parts else ():
+        total, aleatoric, epistemic = (content[prefix + name].astype(float) for name in DECOMPOSITION)
+        np.testing.assert_allclose(total, aleatoric + epistemic, atol=1e-3)
+        np.testing.assert_allclose(
+            total, content[f"{prefix}probability"] * (1.0 - content[f"{prefix}probability"]), atol=2e-3
+        )
 
 
 def test_the_same_call_gives_the_same_pictures(tmp_path: Path) -> None:

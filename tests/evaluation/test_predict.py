@@ -121,8 +121,8 @@ def test_the_least_sure_image_comes_first_and_ties_keep_their_order(tmp_path: Pa
 @pytest.mark.parametrize("measure", Beta.measures)
 def test_every_measure_can_be_drawn(tmp_path: Path, measure: str) -> None:
     file = save(noise(32, 32), tmp_path / "film.png")
-    predict(small_segmenter(), [file], tmp_path, measure=measure, aggregation="max")
-    assert len(np.unique(read(tmp_path / "uncertainty" / "film.png"))) > 1
+    predict(small_segmenter(), [file], tmp_path / "out", measure=measure, aggregation="max")
+    assert len(np.unique(read(tmp_path / "out" / "uncertainty" / "film.png"))) > 1
 
 
 def test_predicting_leaves_the_input_alone_and_repeats_itself(tmp_path: Path) -> None:

@@ -60,9 +60,26 @@ def test_tied_pixels_share_a_bin() -> None:
 
 def test_probabilities_of_zero_and_one_lie_in_the_outer_bins() -> None:
     calibration = tables_for([[INF, -INF, 0.0, INF], [-INF] * 4])["calibration"]
-    rows = calibration.group_by("bin").agg(pl.col("count", "sum_probability", "sum_reference").sum()).sort("bin")
+    whole = calibration.filter(pl.col("region") == "whole")
+    rows = whole.group_by("bin").agg(pl.col("count", "sum_probability", "sum_reference").sum()).sort("bin")
     filled = rows.filter(pl.col("count") > 0).rows()
     assert filled == [(0, 5, 0.0, 1.0), (7, 1, 0.5, 0.0), (14, 2, 2.0, 1.0)]
+
+
+def test_regions_hold_the_pixels_of_the_band_and_of_the_mask() -> None:
+    masks = torch.zeros(2, 1, 9, 20)
+    masks[0, 0, 2:5, 2:9] = 1  # the second image has neither mask nor border
+    logits = torch.linspace(-3, 3, 360).reshape(masks.shape)
+    images = torch.zeros_like(masks)
+    found = tables_of_batch(Bernoulli(logits), images, images, masks, CASES, condition=CLEAN, config=CONFIG)
+    band = torch.zeros_like(masks, dtype=torch.bool)
+    band[0, 0, :, :14] = True  # all within 5 px of the other class: the mask is only 3 px high
+    for region, inside in (("whole", torch.ones_like(band)), ("boundary", band), ("foreground", masks > 0)):
+        rows = found["calibration"].filter(pl.col("region") == region)
+        assert len(rows) == 30
+        expected = (inside.sum(), torch.sigmoid(logits)[inside].sum(), masks[inside].sum())
+        for name, value in zip(("count", "sum_probability", "sum_reference"), expected, strict=True):
+            assert rows[name].sum() == pytest.approx(float(value), rel=1e-5)
 
 
 def test_tables_have_the_documented_columns() -> None:
@@ -87,7 +104,7 @@ def test_tables_have_the_documented_columns() -> None:
     ]
     assert tables["histograms"].columns == ["condition", "eps", "measure", "patient", "bin", "count", "wrong", "brier"]
     assert tables["calibration"].columns == [
-        *("condition", "eps", "patient", "bin", "count", "sum_probability", "sum_reference")
+        *("condition", "eps", "region", "patient", "bin", "count", "sum_probability", "sum_reference")
     ]
 
 
@@ -98,7 +115,7 @@ def test_one_image_of_one_pixel() -> None:
     row = tables["records"].row(0, named=True)
     assert (row["dice"], row["linf"], row["u_vacuity_mean"]) == (1, 0, 0.5)
     assert (row["strength_median"], row["strength_p99"]) == (4, 4)
-    assert [len(tables[name]) for name in TABLES] == [1, 2, 15]
+    assert [len(tables[name]) for name in TABLES] == [1, 2, 45]
 
 
 def test_a_model_that_breaks_down_is_not_recorded() -> None:

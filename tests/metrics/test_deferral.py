@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from trustseg.deferral import Policy
 from trustseg.errors import ShapeError
 from trustseg.metrics.deferral import undetected_harm
 
@@ -13,7 +14,7 @@ NAN = math.nan
     ("clean_dice", "dice", "score", "empty", "false_positive", "expected"),
     [
         (0.9, 0.5, 0.1, False, 0.0, True),
-        (0.9, 0.5, 0.2, False, 0.0, False),  # a score at the threshold is deferred
+        (0.9, 0.5, 0.25, False, 0.0, True),  # a score at the threshold is kept
         (0.9, 0.5, 0.3, False, 0.0, False),
         (0.75, 0.625, 0.1, False, 0.0, True),  # falls by exactly the 0.125 asked for
         (0.75, 0.6875, 0.1, False, 0.5, False),  # false positives count only where the mask is empty
@@ -36,11 +37,32 @@ def test_undetected_harm(
         torch.tensor([score]),
         torch.tensor([empty]),
         torch.tensor([false_positive]),
-        threshold=0.2,
+        threshold=0.25,
         drop=0.125,
     )
     assert got.tolist() == [expected]
     assert got.dtype == torch.bool
+
+
+def test_kept_is_what_a_policy_keeps() -> None:
+    scores = torch.tensor([-math.inf, 0.1, 0.2, 0.3, math.inf])
+    one, zero = torch.ones(5), torch.zeros(5)
+    for threshold in (-math.inf, 0.1, 0.2, 1.0, math.inf):
+        policy = Policy(
+            measure="entropy",
+            aggregation="mean",
+            threshold=threshold,
+            target="review_rate",
+            at_most=0.5,
+            tau=0.5,
+            delta=0.05,
+            images=4,
+            patients=4,
+            patients_hash="",
+            statement="",
+        )
+        harmed = undetected_harm(one, zero, scores, zero.bool(), zero, threshold=threshold)
+        assert harmed.tolist() == (~policy.review(scores.numpy())).tolist()
 
 
 def test_no_images() -> None:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trustseg.models import build_segmenter
+from trustseg.beliefs import Belief
+from trustseg.calibration import Calibrated, Calibration
+from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, build_segmenter
 from trustseg.models.architectures import ARCHITECTURES
 from trustseg.models.inference import fast_forward
 from trustseg.models.segmenter import Segmenter
@@ -83,3 +85,33 @@ def test_what_is_shared_is_left_alone() -> None:
     with fast_forward(segmenter) as fast, torch.no_grad():
         assert sum(isinstance(module, nn.BatchNorm2d) for module in fast.modules()) == 2
         torch.testing.assert_close(fast.belief(images).log_odds, segmenter.belief(images).log_odds)
+
+
+def mixtures() -> dict[str, BeliefModel]:
+    scaled = Calibration("evidence_scaling", {"scale": 0.5}, "validation", 1, 1, "", 1.0, 0.5)
+    members: list[BeliefModel] = [experienced("unet"), Calibrated(experienced("fpn"), scaled).eval()]
+    return {
+        "sampled": MCDropout(experienced("unet"), samples=3, rate=0.3),
+        "fcn sampled": MCDropout(experienced("fcn"), samples=2),
+        "ensemble": DeepEnsemble(members).eval(),
+        "calibrated": members[1],
+    }
+
+
+@pytest.mark.parametrize("name", ["sampled", "fcn sampled", "ensemble", "calibrated"])
+def test_what_holds_segmenters_is_folded_too(name: str) -> None:
+    model = mixtures()[name]
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def epistemic(belief: Belief) -> Tensor:
+        return belief.uncertainty("epistemic_variance")
+
+    with fast_forward(model) as fast, torch.no_grad():
+        assert type(fast) is type(model)
+        assert fast.passes == model.passes
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+        assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+        torch.testing.assert_close(fast.belief(images).log_odds, model.belief(images).log_odds, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            epistemic(fast.belief(images)), epistemic(model.belief(images)), atol=1e-5, rtol=1e-3
+        )

@@ -234,7 +234,7 @@ def test_members_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match=r"model 2 of the ensemble takes 1 channels at 96 px.*data\.size"):
         DeepEnsemble([grey, small])
     with pytest.raises(BeliefError, match="a Bernoulli or a Beta, got a Mixture"):
-        DeepEnsemble([MCDropout(build(dropout=0.3), samples=2)]).belief(IMAGES)  # type: ignore[list-item]  # on purpose
+        DeepEnsemble([MCDropout(build(dropout=0.3), samples=2)]).belief(IMAGES)
 
 
 def test_passes_are_counted() -> None:

@@ -26,3 +26,18 @@ def evidence(study: Path) -> Evidence:
 @pytest.fixture(scope="session")
 def page(study: Path) -> Path:
     return build_report(study, draws=60)
+
+
+@pytest.fixture(scope="session")
+def stressed_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four variants in two seeds with an ensemble, shifts, another population, checks that fail for two, a policy."""
+    folder = tmp_path_factory.mktemp("stressed") / "synthetic"
+    return write_study(folder, regimes=("none", "random"), images=24, patients=12, stress=True)
+
+
+@pytest.fixture(scope="session")
+def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report on two variants under stress, one of which fails a check."""
+    folder = tmp_path_factory.mktemp("stressed_page") / "synthetic"
+    write_study(folder, heads=("beta",), regimes=("none", "random"), seeds=1, images=10, patients=8, stress=True)
+    return build_report(folder, draws=10)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import yaml
 from numpy.typing import NDArray
+from tests.reporting.fake_stress import write_stress
 
 CONDITIONS: list[tuple[str, float]] = [("clean", 0.0)] + [
     (attack, step / 255) for attack in ("fgsm", "pgd") for step in (1, 2, 4, 8)
@@ -30,6 +31,7 @@ def write_study(
     failed: int = 0,
     gallery: bool = True,
     hostile: str = "",
+    stress: bool = False,
 ) -> Path:
     """Write a study folder with every finished cell of heads x regimes x folds x seeds and return it.
 
@@ -45,6 +47,8 @@ def write_study(
         failed: cells before those that failed.
         gallery: write ``gallery.npz`` files.
         hostile: a name for the first image, to see how text from data is treated.
+        stress: add attacks on the uncertainty, an ensemble, shifts, another population, checks and a deferral policy;
+            the checks of regime "certain" or, without one, "random" find something.
     """
     folder.mkdir(parents=True)
     study = {
@@ -69,6 +73,8 @@ def write_study(
         _write_results(
             cell, head, regime, fold, seed, names, [f"sub-S{row % patients:02d}" for row in rows], list(rows)
         )
+        if stress:
+            write_stress(cell, suspicious=regime == ("certain" if "certain" in regimes else "random"))
         if gallery:
             _write_gallery(cell, head, regime, names[:3], seed)
         done = {"seconds_training": 61.5, "seconds_evaluation": 8.25, "epochs": 12, "finished": "2026-11-22T15:00:00"}

@@ -57,7 +57,7 @@ def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
         "return [...document.querySelectorAll('.plotly-graph-div')].map(e => e.querySelectorAll('.main-svg').length)"
     )
     counts = opened.execute_script(drawn)
-    assert len(counts) == 8
+    assert len(counts) == opened.execute_script("return document.querySelectorAll('[data-figure]').length") >= 8
     assert all(counts)
     assert opened.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium left it untyped
 
@@ -70,7 +70,7 @@ def test_figures_show_their_series(opened: "Chrome") -> None:
 def test_every_picture_is_shown(opened: "Chrome") -> None:
     script = "return [...document.images].map(image => [image.complete, image.naturalWidth])"
     pictures = opened.execute_script(script)
-    assert len(pictures) == 8 + 3
+    assert len(pictures) == opened.execute_script("return document.querySelectorAll('[data-figure]').length") + 3
     assert all(complete and width > 0 for complete, width in pictures)
 
 
@@ -97,3 +97,26 @@ def test_tables_fit_a_common_window(opened: "Chrome") -> None:
     opened.set_window_size(1280, 900)
     script = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert opened.execute_script(script) == 0
+
+
+def test_a_page_of_attacks_and_shifts_is_drawn_whole(browser: "Chrome", stressed_page: Path) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.set_window_size(1200, 900)
+    browser.get(stressed_page.as_uri())
+    drawn = "return document.documentElement.classList.contains('drawn')"
+    assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn))
+    figures = "[...document.querySelectorAll('.plotly-graph-div')]"
+    keys = browser.execute_script(f"return {figures}.filter(e => e.querySelector('.main-svg')).map(e => e.id)")
+    stress, trust = (
+        ("worst_case", "trade_off", "corruption", "shifts"),
+        ("deferral", "deferral_attacks", "deferral_shifts"),
+    )
+    assert {f"figure-{key}" for key in ("robustness_dice", *stress, *trust)} <= set(keys)
+    assert len(keys) == browser.execute_script(f"return {figures}.length")
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium left it untyped
+    root = "document.documentElement"
+    assert browser.execute_script(f"return {root}.scrollWidth <= {root}.clientWidth")
+    browser.execute_script("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    wide = "return [...document.querySelectorAll('.wide')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert browser.execute_script(wide) == 0

@@ -10,7 +10,22 @@ from numpy.typing import ArrayLike, NDArray
 from tests.vectors import load_vectors
 
 from trustseg.metrics import scores_from_histogram
-from trustseg.study.rankings import augrc, aurc, auroc, ause, nause, oracle_aurc, risk_curve, spearman_of_blocks
+from trustseg.metrics import undetected_harm as undetected_harm_of_tensors
+from trustseg.metrics.detection import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
+from trustseg.study.rankings import (
+    augrc,
+    aurc,
+    auroc,
+    auroc_of_blocks,
+    ause,
+    average_precision_of_blocks,
+    fpr_at_tpr_of_blocks,
+    nause,
+    oracle_aurc,
+    risk_curve,
+    spearman_of_blocks,
+    undetected_harm,
+)
 from trustseg.study.statistics import spearman
 
 SCORES: dict[str, Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]] = {
@@ -161,3 +176,46 @@ def test_spearman_of_blocks_equals_spearman_of_repeated_items() -> None:
     assert np.isnan(spearman_of_blocks([0, 0], [0, 1], [1, 1]))
     assert np.isnan(spearman_of_blocks([0, 1], [0, 1], [0, 0]))
     assert np.isnan(spearman_of_blocks([], [], []))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_detection_scores_equal_those_on_tensors(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    negative, positive = generator.integers(0, 4, (2, 3, generator.integers(1, 30)))
+    counts, hits = torch.from_numpy(negative + positive), torch.from_numpy(positive)
+    for found, expected in (
+        (auroc_of_blocks(negative, positive), auroc_from_counts(counts, hits)),
+        (average_precision_of_blocks(negative, positive), average_precision_from_counts(counts, hits)),
+        (fpr_at_tpr_of_blocks(negative, positive), fpr_at_tpr_from_counts(counts, hits)),
+        (fpr_at_tpr_of_blocks(negative, positive, tpr=0.5), fpr_at_tpr_from_counts(counts, hits, tpr=0.5)),
+    ):
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive"), [([0, 0], [0, 0]), ([3, 1], [0, 0]), ([0, 0], [3, 1]), ([2], [2]), ([0, 5], [5, 0])]
+)
+def test_detection_at_the_edges_as_on_tensors(negative: list[int], positive: list[int]) -> None:
+    counts, hits = torch.tensor(negative) + torch.tensor(positive), torch.tensor(positive)
+    for score, expected in (
+        (auroc_of_blocks, auroc_from_counts),
+        (average_precision_of_blocks, average_precision_from_counts),
+        (fpr_at_tpr_of_blocks, fpr_at_tpr_from_counts),
+    ):
+        assert float(score(negative, positive)) == pytest.approx(float(expected(counts, hits)), nan_ok=True)
+
+
+@pytest.mark.parametrize("threshold", [-np.inf, 0.0, 0.25, 0.5, np.inf])
+def test_undetected_harm_equals_that_on_tensors(threshold: float) -> None:
+    generator = np.random.default_rng(0)
+    clean, dice, scores = generator.integers(0, 5, (3, 200)) / 4  # ties with the threshold, falls of exactly the drop
+    empty, area = generator.random(200) < 0.3, generator.integers(0, 4, 200) / 200
+    found = undetected_harm(clean, dice, scores, empty, area, threshold=threshold, drop=0.25)
+    tensors = [torch.from_numpy(part) for part in (clean, dice, scores, empty, area)]
+    expected = undetected_harm_of_tensors(*tensors, threshold=threshold, drop=0.25)
+    assert found.tolist() == expected.tolist()
+
+
+def test_harm_with_an_unknown_score_is_reviewed() -> None:
+    assert not undetected_harm([0.9], [0.1], [np.nan], [False], [0.0], threshold=np.inf).any()
+    assert undetected_harm([np.nan], [0.0], [0.1], [True], [0.01], threshold=0.2).all()

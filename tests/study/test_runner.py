@@ -325,3 +325,11 @@ def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
         run_study(config, tmp_path / "run", jobs=2)
     assert states(tmp_path / "run") == ["failed", "done"]
     assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_cell_that_diverges_is_marked_with_its_epoch(tmp_path: Path) -> None:
+    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.training.learning_rate=[1.0e+30, 1.0e-3]")
+    with pytest.raises(RunError, match=r"1 of 2 cells failed.*of epoch \d+ is not finite"):
+        run_study(config, tmp_path / "run", jobs=2)
+    assert states(tmp_path / "run") == ["failed", "done"]

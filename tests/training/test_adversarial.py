@@ -2,31 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import torch
 from tests.training.tiny import network, same_weights
 from torch import Tensor, nn
 
+from trustseg.errors import ConfigError
 from trustseg.losses import binary_cross_entropy
 from trustseg.models import Segmenter
 from trustseg.models.segmenter import SegmenterSpec
 from trustseg.selection import SELECTIONS
-from trustseg.training import MixedBatch, eps_at, image_scores, mixed_batch
-
-OPTIONS: dict[str, Any] = {
-    "selection": "uncertain",
-    "fraction": 0.5,
-    "mode": "replace",
-    "weight": 1.0,
-    "attack": "fgsm",
-    "eps": 4 / 255,
-    "steps": 2,
-    "objective": "cross_entropy",
-    "measure": "entropy",
-    "aggregation": "mean",
-}
+from trustseg.training import MixedBatch, choose, image_scores, mixed_batch
+from trustseg.training.attacking import attacked_images
 
 
 class Contrast(nn.Module):
@@ -55,9 +44,33 @@ def greys(*levels: float, height: int = 5, width: int = 7) -> Tensor:
     return torch.tensor(levels).view(-1, 1, 1, 1).expand(-1, 1, height, width).clone()
 
 
-def made(segmenter: Segmenter, images: Tensor, masks: Tensor, **options: Any) -> MixedBatch:  # noqa: ANN401
+def made(
+    segmenter: Segmenter,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    selection: str = "uncertain",
+    fraction: float = 0.5,
+    threshold: float | None = None,
+    attack: str = "fgsm",
+    mode: Literal["replace", "append"] = "replace",
+    weight: float = 1.0,
+) -> MixedBatch:
+    """Score, choose, attack, mix, as a training step does."""
     generator = torch.Generator().manual_seed(3)
-    return mixed_batch(segmenter, images, masks, generator=generator, **{**OPTIONS, **options})
+    scores = image_scores(segmenter, images, masks, selection=selection, measure="entropy", aggregation="mean")
+    chosen = choose(scores, selection=selection, fraction=fraction, threshold=threshold, generator=generator)
+    adversarial = attacked_images(
+        segmenter,
+        images[chosen],
+        masks[chosen],
+        attack=attack,
+        eps=4 / 255,
+        steps=2,
+        objective="cross_entropy",
+        generator=generator,
+    )
+    return mixed_batch(images, masks, adversarial, attacked=chosen, mode=mode, weight=weight)
 
 
 @contextmanager
@@ -83,6 +96,7 @@ def test_the_most_uncertain_images_are_attacked(mode: Literal["replace", "append
     assert mixed.masks.shape == (size, 1, 5, 7)
     assert mixed.weights.tolist() == [1.0] * clean + [0.25] * 3
     kept = [2, 4] if mode == "replace" else [0, 1, 2, 3, 4]
+    assert mixed.clean.tolist() == kept
     assert torch.equal(mixed.images[:clean], IMAGES[kept])
     assert torch.equal(mixed.masks, MASKS[[*kept, 0, 1, 3]])
 
@@ -114,27 +128,27 @@ def test_sizes_at_the_edges(mode: Literal["replace", "append"], count: int, frac
 
 def test_the_weighted_mean_by_hand() -> None:
     nothing = torch.zeros(3, 1, 1, 1)
-    mixed = MixedBatch(nothing, nothing, torch.tensor([1.0, 1.0, 0.5]), torch.tensor([0]))
+    mixed = MixedBatch(nothing, nothing, torch.tensor([1.0, 1.0, 0.5]), torch.tensor([0, 1]), torch.tensor([0]))
     assert float(mixed.mean(torch.tensor([1.0, 3.0, 8.0]))) == pytest.approx((1 + 3 + 0.5 * 8) / 2.5)
 
 
-@pytest.mark.parametrize(
-    ("warmup", "ramp", "expected"),
-    [
-        (2, 3, [0, 0, 1 / 4, 2 / 4, 3 / 4, 1, 1]),
-        (0, 0, [1, 1, 1, 1, 1, 1, 1]),
-        (0, 1, [1 / 2, 1, 1, 1, 1, 1, 1]),
-        (1, 0, [0, 1, 1, 1, 1, 1, 1]),
-        (9, 0, [0, 0, 0, 0, 0, 0, 0]),
-    ],
-)
-def test_the_budget_of_every_epoch(warmup: int, ramp: int, expected: list[float]) -> None:
-    got = [eps_at(epoch, eps=0.5, warmup_epochs=warmup, ramp_epochs=ramp) for epoch in range(7)]
-    assert got == pytest.approx([0.5 * share for share in expected])
+@pytest.mark.parametrize(("threshold", "attacked"), [(-1, [0, 1, 2, 3, 4]), (0.6, [1, 3]), (1, [])])
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_a_threshold_decides_how_many(
+    mode: Literal["replace", "append"], threshold: float, attacked: list[int]
+) -> None:
+    mixed = made(contrast(), IMAGES, MASKS, selection="threshold", threshold=threshold, mode=mode)
+    assert mixed.attacked.tolist() == attacked
+    assert len(mixed.images) == (5 if mode == "replace" else 5 + len(attacked))
+
+
+def test_a_threshold_has_to_be_given() -> None:
+    with pytest.raises(ConfigError, match=r"give threshold=0\.05"):
+        made(contrast(), IMAGES, MASKS, selection="threshold")
 
 
 @pytest.mark.parametrize("head", ["bernoulli", "beta"])
-@pytest.mark.parametrize("attack", ["fgsm", "r_fgsm", "pgd"])
+@pytest.mark.parametrize("attack", ["fgsm", "r_fgsm", "rs_fgsm", "n_fgsm", "pgd", "segpgd"])
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_the_model_is_left_as_found(selection: str, attack: str, head: str) -> None:
     segmenter, untouched = small(head).train(), small(head)
@@ -162,7 +176,10 @@ def test_the_mode_comes_back_when_scoring_breaks() -> None:
         ("uncertain", "fgsm", [5, 3]),
         ("hard", "fgsm", [5, 3]),
         ("random", "r_fgsm", [3]),
+        ("proportional", "rs_fgsm", [5, 3]),
+        ("random", "n_fgsm", [3]),
         ("random", "pgd", [3, 3]),
+        ("random", "segpgd", [3, 3]),
     ],
 )
 def test_forward_passes(selection: str, attack: str, passes: list[int]) -> None:

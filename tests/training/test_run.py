@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import config, network, pack, same_weights
+from tests.training.tiny import config, network, pack, repeatable_metrics, same_weights
 from torch import nn
 
 from trustseg.data import split_cases
@@ -24,7 +24,7 @@ from trustseg.errors import ConfigError, DataError, MissingPackageError, RunErro
 from trustseg.metrics import dice
 from trustseg.models import ARCHITECTURES, Segmenter
 from trustseg.training import train
-from trustseg.training.module import SegmentationModule, learning_rate_factor
+from trustseg.training.module import SegmentationModule
 from trustseg.training.run import prepare_run
 
 
@@ -40,10 +40,6 @@ def killing_after(epoch: int) -> Callable[[int, int], None]:
     return report
 
 
-def metrics(folder: Path) -> str:
-    return (folder / "metrics.csv").read_text()
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -53,6 +49,8 @@ def metrics(folder: Path) -> str:
         ["training.validation_every=2"],
         ["training.precision=bf16-mixed"],
         ["training.monitor=last"],
+        ["adversarial.scores=memory", "training.validation_every=2"],
+        ["adversarial.scores=memory", "adversarial.mode=append", "adversarial.weight_perturbation=0.01"],
     ],
     ids=" ".join,
 )
@@ -66,7 +64,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, settings: list[str], epoch
     (tmp_path / "killed").rename(tmp_path / "moved")  # a run may be copied elsewhere before it goes on
     resumed = train(run, images, tmp_path / "moved")
     assert same_weights(whole, resumed)
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "moved")
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "moved"))
     assert not (tmp_path / "moved" / "checkpoints").exists()
 
 
@@ -84,12 +82,12 @@ def test_a_kill_between_two_files_of_an_epoch_costs_that_epoch(tmp_path: Path, m
         patch.setattr(os, "replace", killing)
         with pytest.raises(Killed):
             train(run, images, tmp_path / "killed")
-    assert metrics(tmp_path / "killed").count("\n") == 2  # the header and the first epoch
+    assert len(repeatable_metrics(tmp_path / "killed")) == 1
     done: list[int] = []
     resumed = train(run, images, tmp_path / "killed", report=lambda epoch, total: done.append(epoch))
     assert done == [2, 3]
     assert same_weights(whole, resumed)
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
 
 
 def test_the_same_run_twice_gives_the_same_bits(tmp_path: Path) -> None:
@@ -100,7 +98,7 @@ def test_the_same_run_twice_gives_the_same_bits(tmp_path: Path) -> None:
     other = train(config(), pack(), tmp_path / "other")
     assert torch.equal(torch.get_rng_state(), state)
     assert same_weights(one, other)
-    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    assert repeatable_metrics(tmp_path / "one").equals(repeatable_metrics(tmp_path / "other"))
     assert not same_weights(one, train(config("training.seed=1"), pack(), tmp_path / "seed"))
 
 
@@ -125,7 +123,7 @@ def test_test_images_are_not_looked_at(tmp_path: Path) -> None:
     one = train(run, images, tmp_path / "one")
     other = train(run, replace(images, images=spoilt, masks=wrong), tmp_path / "other")
     assert same_weights(one, other)
-    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    assert repeatable_metrics(tmp_path / "one").equals(repeatable_metrics(tmp_path / "other"))
 
 
 @pytest.mark.parametrize("monitor", ["clean", "robust", "both"])
@@ -184,7 +182,7 @@ def test_a_training_that_stopped_early_and_is_resumed_stays_stopped(
     with pytest.raises(Killed):
         train(run, pack(), tmp_path / "killed", report=killing_after(4))
     assert same_weights(whole, train(run, pack(), tmp_path / "killed", report=killing_after(5)))
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
 
 
 def test_the_first_of_equal_scores_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +285,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     train(config("training.epochs=1", "training.logger=tensorboard"), pack(), tmp_path)
     assert list((tmp_path / "tensorboard").glob("events.out.*"))
-    assert metrics(tmp_path).count("\n") == 2
+    assert len(repeatable_metrics(tmp_path)) == 1
 
 
 def squeezing(encoder: str, *, channels: int, outputs: int) -> nn.Module:
@@ -336,17 +334,6 @@ def test_the_run_folder(tmp_path: Path) -> None:
         prepare_run(run, pack(train=13), tmp_path)
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 30])
-def test_the_learning_rate_rises_and_falls(epochs: int) -> None:
-    factors = [learning_rate_factor(epoch, epochs=epochs) for epoch in range(epochs)]
-    assert factors[:2] == pytest.approx([1 / 3, 2 / 3][:epochs])
-    assert factors[2:] == sorted(factors[2:], reverse=True)
-    if epochs > 2:
-        assert factors[2] == 1
-    assert all(0 < factor <= 1 for factor in factors)
-    assert learning_rate_factor(epochs + 2, epochs=epochs) == pytest.approx(0.01)
-
-
 RUN = """
 import sys
 from pathlib import Path
@@ -377,13 +364,13 @@ def test_killed_processes_equal_an_undisturbed_one(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.read().split() == ["5"]
     assert same_weights(Segmenter.load(tmp_path / "whole" / "model"), Segmenter.load(tmp_path / "killed" / "model"))
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     """Both start from the same command, as Lightning does it; one of them writes and speaks."""
-    code = RUN.replace("training.epochs=5", 'training.epochs=2", "training.devices=2')
+    code = RUN.replace("training.epochs=5", 'training.epochs=2", "training.devices=2", "adversarial.scores=memory')
     (tmp_path / "script.py").write_text(code)
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
@@ -392,5 +379,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
     assert found.stdout.split() == ["1", "2"]
     assert found.stderr == ""
-    assert len(pl.read_csv(tmp_path / "run" / "metrics.csv")) == 2
+    table = pl.read_csv(tmp_path / "run" / "metrics.csv")
+    assert table["score_age"].to_list() == [None, 1.0]  # what the other process saw is known too
+    assert table["forward_passes"].to_list() == [8, 12]  # of both processes
     assert all(weight.isfinite().all() for weight in Segmenter.load(tmp_path / "run" / "model").parameters())

@@ -1,6 +1,7 @@
 """Trainings that take a second: sixteen small images in memory and a network of three layers."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -81,3 +82,8 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Return whether all weights and statistics are equal bit for bit."""
     left, right = one.state_dict(), other.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def repeatable_metrics(folder: Path) -> pl.DataFrame:
+    """Return a run's metrics without those that a stopwatch and the system tell, which no repetition gives again."""
+    return pl.read_csv(folder / "metrics.csv").drop("seconds", "peak_memory_mb")

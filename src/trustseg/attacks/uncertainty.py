@@ -184,7 +184,8 @@ def deferral_aware(
         masks: reference masks (B, 1, H, W), each value 0 or 1.
         eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
         score: the uncertainty by which cases are deferred, belief to (B,).
-        threshold: a case with a score of at least this is deferred; fixed beforehand on clean images.
+        threshold: a case with a score above this is deferred; fixed beforehand on clean images. Iterates at the
+            threshold itself are not used, so that rounding defers none.
         weights: what an excess of uncertainty costs, in threshold units, > 0, at least one.
         slack: how far below the threshold the search aims, >= 0, as a share of it.
         steps: steps of 2.5 eps / steps a weight, >= 1; each costs a backward pass.

@@ -15,9 +15,9 @@ from trustseg.calibration.maps import MAPS, parameters_of
 from trustseg.errors import ModelError
 from trustseg.files import read_json, write_json
 
-__all__ = ["Calibrated", "Calibration"]
+__all__ = ["CALIBRATION_FILE", "Calibrated", "Calibration"]
 
-FILE: Final = "calibration.json"
+CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 1  # version of the file; raised when its layout changes
 
 
@@ -61,7 +61,7 @@ class Calibration:
         """
         path = Path(folder)
         about = {"format": FORMAT, "model_sha256": read_json(path / "model.json").get("sha256"), **asdict(self)}
-        write_json(path / FILE, about)
+        write_json(path / CALIBRATION_FILE, about)
         return path
 
     @staticmethod
@@ -72,7 +72,7 @@ class Calibration:
             MissingFileError: if the folder holds no ``calibration.json`` or ``model.json``.
             ModelError: if the file is damaged, of another version, or was fitted for other weights.
         """
-        path = Path(folder) / FILE
+        path = Path(folder) / CALIBRATION_FILE
         content = read_json(path)
         if content.pop("format", None) != FORMAT:
             raise ModelError(f"'{path}' is not a calibration of format {FORMAT}; fit it again with this version")

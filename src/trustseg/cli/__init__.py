@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import data, defer, report, run, study, tools
+from trustseg.cli import calibrate, data, defer, report, run, study, tools
 from trustseg.errors import RunError, TrustsegError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command()(tools.demo)
 app.add_typer(data.app, name="data")
 app.command()(run.train)
+app.command()(calibrate.calibrate)
 app.command()(run.evaluate)
 app.command()(study.study)
 app.command()(report.report)
@@ -59,7 +60,7 @@ def main() -> None:
     if len(arguments) < len(sys.argv) - 1:
         os.environ["TRUSTSEG_DEBUG"] = "1"
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="trustseg", standalone_mode=False)
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of Typer's, whichever Click it brings
             _say_usage(error)

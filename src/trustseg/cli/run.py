@@ -5,11 +5,17 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["evaluate", "predict", "train"]
+if TYPE_CHECKING:
+    from trustseg.config import RunConfig
+    from trustseg.data import Pack
+    from trustseg.data.splits import Indices
+    from trustseg.models.segmenter import SegmenterSpec
+
+__all__ = ["evaluate", "home_of", "predict", "settings_of", "train"]
 
 SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
 
@@ -85,6 +91,37 @@ def _epoch_line(done: int, total: int) -> None:
     sys.stderr.write(f"epoch {done} of {total}\n")
 
 
+def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> "RunConfig":
+    """Return the settings for a trained model: those of its own run unless a YAML file is given, then KEY=VALUE ones.
+
+    Raises:
+        ConfigError: if no images are named, or a setting is wrong.
+        ModelError: if the settings want another head than the model has.
+    """
+    from trustseg.config import load_run
+    from trustseg.errors import ConfigError
+    from trustseg.models import Segmenter
+
+    file, overrides = split_settings(settings)
+    own = home_of(model) / "config.yaml"
+    built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
+    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
+    if config.data.path is None:
+        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
+        raise ConfigError(
+            f"no images are named{lacking}; a dataset folder or a pack was expected; "
+            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
+        )
+    if "head" in config.model.model_fields_set:
+        Segmenter.load(model, head=config.model.head)
+    return config
+
+
+def home_of(model: Path) -> Path:
+    """Return the folder of the run that a model's folder lies in."""
+    return model.parent if model.name else model.absolute().parent
+
+
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
@@ -96,67 +133,91 @@ def evaluate(
     allow_training_patients: Annotated[
         bool, typer.Option("--allow-training-patients", help="Also measure on patients that the model has seen.")
     ] = False,
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option("--ensemble", help="Another member of a deep ensemble with MODEL; may be given more than once."),
+    ] = None,
+    mc_dropout: Annotated[
+        int | None, typer.Option("--mc-dropout", min=1, help="Sample MODEL through its dropout, so many times.")
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option("--dropout", help="Rate of a dropout layer placed for --mc-dropout, e.g. 0.2.")
+    ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+    ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table.
 
     Without a YAML file the settings are those of the model's own run, so that it is not tested on what it learned from.
-    Images of patients that it was trained or validated on are refused.
+    Images of patients that it was trained or validated on are refused. A calibrated model is measured calibrated.
     """
-    from trustseg.config import load_run
-    from trustseg.errors import ConfigError
-    from trustseg.models import Segmenter
+    from trustseg.evaluation import load_model
 
-    segmenter = Segmenter.load(model)
-    spec = segmenter.spec
-    built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
-    file, overrides = split_settings(settings)
-    home = model.parent if model.name else model.absolute().parent
-    own = home / "config.yaml"
-    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
-    if config.data.path is None:
-        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
-        raise ConfigError(
-            f"no images are named{lacking}; a dataset folder or a pack was expected; "
-            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
-        )
-    if "head" in config.model.model_fields_set:
-        segmenter = Segmenter.load(model, head=config.model.head)
+    members = [model, *(ensemble or [])]
+    loaded = load_model(model, ensemble=members[1:], samples=mc_dropout, dropout=dropout, uncalibrated=uncalibrated)
+    config = settings_of(model, loaded.spec, settings)
 
     from trustseg.cli.display import counted
     from trustseg.data import open_dataset
-    from trustseg.data.seen import require_unseen, seen_by
-    from trustseg.evaluation import conditions_of, rows_of_split
+    from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_suspicions
     from trustseg.evaluation import evaluate as run_evaluation
     from trustseg.study.cell import device_of
     from trustseg.training.run import prepare_run
 
-    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+    pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
     rows = rows_of_split(pack, split, config.data)
-    seen = seen_by(model)
-    if seen is None:
-        typer.echo(f"note: no splits.json in '{model}': it could not be checked whom the model has seen", err=True)
-    elif not allow_training_patients:
-        require_unseen(seen, pack, rows)
-    is_own_data = seen is not None and seen.digest == pack.digest
-    parts = ["evaluation", split, *([] if is_own_data else [Path(config.data.path).absolute().name])]
-    folder = output or home / "-".join(parts)
+    validated = _validated(members, pack, rows, allow_training_patients=allow_training_patients)
+    data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
+    folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix_of(loaded))
     prepare_run(config, pack, folder)
-    name = home.absolute().name
+    name = home_of(model).absolute().name + suffix_of(loaded)
+    seed, device = config.training.seed, device_of(config.training.accelerator)
     with counted("evaluating", len(conditions_of(config.evaluation))) as report:
         run_evaluation(
-            segmenter,
+            loaded,
             pack,
             rows,
             config.evaluation,
             folder,
-            labels={"cell": name, "variant": name, "head": spec.head, "split": split},
-            seed=config.training.seed,
-            device=device_of(config.training.accelerator),
+            calibration_rows=validated if validated is not None and len(validated) else None,
+            labels={"cell": name, "variant": name, "head": loaded.spec.head, "split": split},
+            seed=seed,
+            device=device,
             report=lambda done, total: report(done),
         )
+    write_suspicions(loaded, pack, rows, folder, count=config.evaluation.suspicions, seed=seed, device=device)
     _print_means(folder)
     typer.echo(f"records: {folder / 'records.parquet'}")
+
+
+def _validated(
+    members: list[Path], pack: "Pack", rows: "Indices", *, allow_training_patients: bool
+) -> "Indices | None":
+    """Check whom the members have seen; return the images that all were validated on, None if these are other data.
+
+    Raises:
+        DataError: if a member has seen one of the patients of ``rows`` and that is not allowed.
+    """
+    import numpy as np
+
+    from trustseg.data.seen import require_unseen, seen_by, validation_rows
+
+    validated: Indices | None = None
+    is_own_data = True
+    for member in members:
+        seen = seen_by(member)
+        if seen is None:
+            typer.echo(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
+        elif not allow_training_patients:
+            require_unseen(seen, pack, rows)
+        if seen is None or seen.digest != pack.digest:
+            is_own_data = False
+        else:
+            own = validation_rows(seen, pack)
+            validated = own if validated is None else np.intersect1d(validated, own)
+    return validated if is_own_data else None
 
 
 def _mean(values: list[float]) -> float | None:
@@ -205,15 +266,18 @@ def predict(
     policy: Annotated[
         Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
     ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+    ] = False,
 ) -> None:
     """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.display import counted
     from trustseg.deferral import load_policy
     from trustseg.errors import unknown_name
+    from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
-    from trustseg.models import Segmenter
     from trustseg.study.cell import device_of
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
@@ -224,11 +288,11 @@ def predict(
         raise unknown_name("measure", measure, MEASURES)
     if aggregation not in AGGREGATIONS:
         raise unknown_name("aggregation", aggregation, AGGREGATIONS)
-    segmenter = Segmenter.load(model)
+    loaded = load_model(model, uncalibrated=uncalibrated)
     files = image_files_of(images)
     with counted("predicting", len(files)) as report:
         table = run_prediction(
-            segmenter,
+            loaded,
             files,
             output,
             overwrite=overwrite,

@@ -1,6 +1,7 @@
 """``trustseg study``: many models, one question."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,36 +24,126 @@ def default_jobs() -> int:
 
 
 def study(
-    settings: Annotated[list[str], typer.Argument(help=SETTINGS_HELP)],
+    settings: Annotated[list[str], typer.Argument(help=f"{SETTINGS_HELP} With --cluster also slurm.FIELD=value.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Cells side by side. Default: one a core, at most 8; 1 with a GPU."),
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show the cells, their passes and the time.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Only show where the study stands.")] = False,
+    hypotheses: Annotated[
+        Path | None, typer.Option(help="YAML file of hypotheses that the report answers. Default: the shipped ones.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="Put the cells into a cluster's queue: slurm.")] = None,
+    profile: Annotated[str, typer.Option(help="What a cell is given on the cluster: generic or lucia.")] = "generic",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --cluster: only show what would be submitted.")
+    ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Train and evaluate every cell of a grid; started again, it goes on and repeats nothing that is done."""
     from trustseg.config import load_study
-    from trustseg.errors import ConfigError
+    from trustseg.errors import ConfigError, unknown_name
 
     file, overrides = split_settings(settings)
     if file is None:
         raise ConfigError("no study file was given, a YAML file was expected; see experiments/ for examples")
-    config = load_study(file, overrides)
+    if cluster not in (None, "slurm"):
+        raise unknown_name("cluster", str(cluster), ["slurm"])
+    asked = [text for text in overrides if text.startswith("slurm.")]
+    if (asked or dry_run) and cluster is None:
+        raise ConfigError(f"got {asked[0] if asked else '--dry-run'} without a cluster; add --cluster slurm")
+    config = load_study(file, [text for text in overrides if text not in asked])
     folder = output or Path("runs") / config.name
+    if status:
+        _show_status(folder)
+        return
+    if plan:
+        _show_plan(config, folder, jobs or default_jobs())
+        return
+    if hypotheses is not None:
+        _keep_hypotheses(hypotheses, folder)
+    if cluster is not None:
+        _submit(config, folder, profile, asked, dry_run=dry_run)
+        return
 
     from trustseg.cli.display import watched_study
-    from trustseg.study.runner import run_study, study_status
+    from trustseg.study.runner import run_study
 
-    if status:
-        for cell in study_status(folder):
-            typer.echo(f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}  {cell.name}  {cell.error}".rstrip())
-        return
     _require(config)
     with watched_study() as observer:
         run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
     sys.stdout.write(f"study: {folder}\nnext: trustseg report {folder}\n")
+
+
+def _show_status(folder: Path) -> None:
+    from trustseg.study.launch import status_in_queue
+
+    for cell in status_in_queue(folder):
+        words = (f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}", cell.name, cell.queue, cell.error)
+        typer.echo("  ".join(word for word in words if word))
+
+
+def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
+    """Print the cells of each variant, their passes in thousands of images, and the time left."""
+    from trustseg.cli.display import print_table
+    from trustseg.study.plan import plan_study
+
+    plan = plan_study(config, folder)
+    header = ("variant", "cells", "done", "training", "evaluation", "time left")
+    rows = [
+        (
+            row.variant,
+            str(row.cells),
+            str(row.done),
+            f"{row.training / 1000:.1f}",
+            f"{row.evaluation / 1000:.1f}",
+            _duration(row.seconds),
+        )
+        for row in plan.variants
+    ]
+    print_table(header, rows, width=120)
+    cells = sum(row.cells for row in plan.variants)
+    typer.echo(
+        f"{cells} cells; passes in thousands of images, forward and backward, estimated; time by {plan.basis}: "
+        f"about {_duration(plan.seconds)} on one worker, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def _keep_hypotheses(file: Path, folder: Path) -> None:
+    """Copy a file of hypotheses into the study's folder once it is known to be one."""
+    from trustseg.study.hypotheses import FILE, load_hypotheses
+
+    load_hypotheses(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.resolve() != (folder / FILE).resolve():
+        shutil.copyfile(file, folder / FILE)
+
+
+def _submit(config: "StudyConfig", folder: Path, name: str, settings: list[str], *, dry_run: bool) -> None:
+    """Put a study into SLURM's queue, or show what would be put there."""
+    from trustseg.study.launch import batch_script, submit_study
+    from trustseg.study.profiles import load_profile
+
+    profile = load_profile(name, settings)
+    if dry_run:
+        from trustseg.cli.checks import runs_of
+
+        cells = len(runs_of(config))
+        typer.echo(batch_script(config, folder, profile=profile, cells=cells))
+        typer.echo(f"{cells} cells, a job array of as many tasks; at most {profile.most(cells)} a round of the queue")
+        return
+    _require(config)
+    submission = submit_study(config, folder, profile=profile)
+    for job, cell in submission.jobs.items():
+        typer.echo(f"{job}  {cell}")
+    typer.echo(f"{len(submission.jobs)} jobs submitted; logs: {submission.logs}")
+    typer.echo("next: the same command with --status; once more without it submits what was lost")
 
 
 def _require(config: "StudyConfig") -> None:

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trustseg.config.evaluation import EvaluationConfig, MeasureConfig
+from trustseg.config.adversarial import AdversarialConfig, check_head
+from trustseg.config.evaluation import EvaluationConfig
 from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
-from trustseg.config.section import Budget, Section
+from trustseg.config.section import Section
 
 __all__ = [
     "AdversarialConfig",
@@ -65,23 +66,6 @@ class LossConfig(Section):
     balance: Literal["none", "image"] = Field("none", description="pixel mean, or foreground and background half each")
 
 
-class AdversarialConfig(Section):
-    """Which images of a batch are attacked during training, and how."""
-
-    selection: str = Field("none", description="which images are attacked")
-    fraction: float = Field(0.5, gt=0, le=1, description="share of the batch that is attacked")
-    mode: Literal["replace", "append"] = Field("replace", description="whether the clean originals leave the batch")
-    weight: float = Field(1.0, gt=0, description="weight of an adversarial image's loss against a clean one's")
-    attack: str = Field("fgsm", description="training attack")
-    eps: Budget = Field(4 / 255, le=1, description="L-inf budget in pixel units of [0, 1]; 4/255 = four grey levels")
-    steps: int = Field(7, ge=1, description="gradient steps of pgd")
-    objective: str = Field("cross_entropy", description="what the attack maximises")
-    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
-    aggregation: str = Field("mean", description="map to image score")
-    warmup_epochs: int = Field(2, ge=0, description="epochs without attacks at the start")
-    ramp_epochs: int = Field(5, ge=0, description="epochs over which eps then grows to its full value")
-
-
 class TrainingConfig(Section):
     """How long, how fast and on what."""
 
@@ -98,6 +82,7 @@ class TrainingConfig(Section):
         description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean; "
         "last: the last epoch, whatever its score",
     )
+    watch: bool = Field(True, description="watch single-step training attacks for catastrophic overfitting")
     patience: int | None = Field(None, ge=1, description="validations without improvement before stopping; null: never")
     seed: int = Field(0, ge=0, description="seed of weights, batches, augmentation and attacks")
     deterministic: bool = Field(True, description="repeatable bit for bit on one machine")
@@ -144,8 +129,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
+        check_head(self.adversarial, self.model.head)
         if self.model.head == "bernoulli":
-            check_objective_of_bernoulli("adversarial.objective", self.adversarial.objective)
+            if self.adversarial.objective != "divergence":  # which both heads have
+                check_objective_of_bernoulli("adversarial.objective", self.adversarial.objective)
             for attack in self.evaluation.attacks:
                 if attack.objective is not None:
                     check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from trustseg.data.pack import Pack
 from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
-__all__ = ["Seen", "require_unseen", "seen_by", "write_splits"]
+__all__ = ["Seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
 
 _FILE: Final = "splits.json"
 
@@ -21,10 +23,12 @@ class Seen:
     Attributes:
         digest: digest of the pack it was trained with.
         patients: those it learnt from or was chosen by.
+        validation: those it was chosen by.
     """
 
     digest: str
     patients: frozenset[str]
+    validation: frozenset[str]
 
 
 def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
@@ -59,7 +63,7 @@ def seen_by(model: Path) -> Seen | None:
     about = read_json(file)
     match about:
         case {"digest": str(digest), "patients": {"train": list(train), "validation": list(validation)}}:
-            return Seen(digest, frozenset(map(str, [*train, *validation])))
+            return Seen(digest, frozenset(map(str, [*train, *validation])), frozenset(map(str, validation)))
     raise DataError(f"'{file}' lacks a digest or patients, both were expected; copy it from the run again")
 
 
@@ -82,6 +86,26 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices) -> None:
             f"({', '.join(shared[:3])}), on none was expected; choose the test split of its own fold (data.fold), "
             "or add --allow-training-patients if that is meant or they only share a name"
         )
+
+
+def validation_rows(seen: Seen, pack: Pack) -> Indices:
+    """Return the rows of a pack that a model was validated on, those its epoch was chosen by but no weight learnt from.
+
+    Args:
+        seen: what the model has seen.
+        pack: the images of its training.
+
+    Raises:
+        DataError: if these are other images.
+    """
+    if pack.digest != seen.digest:
+        raise DataError(
+            "got other images than those the model was trained and validated on, these were expected, as decoded then; "
+            "set data.path, data.size and data.channels as in training"
+        )
+    index = pack.index
+    chosen = index["patient"].is_in(list(seen.validation)) & index["has_mask"] & (index["split"] != "control")
+    return np.asarray(chosen.arg_true().to_numpy(), dtype=np.int64)
 
 
 def _patients(pack: Pack, rows: Indices) -> set[str]:

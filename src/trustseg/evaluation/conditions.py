@@ -168,7 +168,7 @@ def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequenc
                 f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
                 "evaluate a model that has validation images, or leave the attack out"
             )
-        options["score"] = deployed.score
+        options["score"] = deployed.score  # what a good prediction is, rank_swap learns from the median of each batch
     if config.name == "deferral_aware" and deployed is not None:
         options["threshold"] = min(max(deployed.threshold, -BEYOND), BEYOND)
     attacks: dict[str, Callable[..., Tensor]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}

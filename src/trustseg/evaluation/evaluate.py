@@ -23,11 +23,13 @@ from trustseg.data.module import as_images, pack_loader
 from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbed
+from trustseg.evaluation.cost import cost_of
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
 from trustseg.files import read_json, replacing, write_json
-from trustseg.models import Segmenter
+from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 from trustseg.randomness import derived_generator
+from trustseg.shifts import SHIFT_TABLE_VERSION
 
 __all__ = ["evaluate", "rows_of_split"]
 
@@ -35,7 +37,7 @@ FINISHED: Final = "evaluation.json"
 
 
 def evaluate(
-    segmenter: Segmenter,
+    model: BeliefModel,
     pack: Pack,
     rows: NDArray[np.int64],
     config: EvaluationConfig,
@@ -47,17 +49,18 @@ def evaluate(
     device: str = "cpu",
     report: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Measure a segmenter on some images of a pack under every condition of ``config``.
+    """Measure a model on some images of a pack under every condition of ``config``.
 
     Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
     patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``, then ``evaluation.json``,
-    which says what they were made of: the same evaluation is not repeated. With calibration rows, their clean records
-    (``validation.parquet``) and the deferral policy fitted on them (``policy.json``) come first. Each finished
-    condition is kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts and
-    tables of another model, of other images or settings are not taken over.
+    which says what they were made of, so that the same evaluation is not repeated, and what a prediction costs
+    (``cost_of``). With calibration rows, their clean records (``validation.parquet``) and the deferral policy fitted on
+    them (``policy.json``) come first. Each finished condition is kept in ``folder/parts`` until all are done, so a
+    killed evaluation goes on where it stopped; parts and tables of another model, of other images or settings are not
+    taken over.
 
     Args:
-        segmenter: the model, measured in eval mode and float32.
+        model: a segmenter, a calibrated one, or a mixture; measured in eval mode and float32.
         pack: the images.
         rows: which of them, e.g. the test split.
         config: conditions, measures and aggregations.
@@ -79,22 +82,22 @@ def evaluate(
     """
     if not len(rows):
         raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
-    segmenter = segmenter.eval().to(device)
-    populations = {name: _population(path, segmenter) for name, path in config.populations.items()}
+    model = model.eval().to(device)
+    populations = {name: _population(path, model) for name, path in config.populations.items()}
     conditions = conditions_of(config)
     images = [(pack, rows), *([] if calibration_rows is None else [(pack, calibration_rows)]), *populations.values()]
-    fingerprint = _fingerprint(segmenter, images, config, labels=labels or {}, seed=seed)
+    fingerprint = _fingerprint(model, images, config, labels=labels or {}, seed=seed)
     parts = folder / "parts" / fingerprint
     if _is_finished(folder, fingerprint):
         shutil.rmtree(folder / "parts", ignore_errors=True)  # left by a process that was killed while it tidied up
         if report is not None:
             report(len(conditions), len(conditions))
         return folder
-    with fast_forward(segmenter) as fast:
+    with fast_forward(model) as fast:
         deployed = None
         if calibration_rows is not None:
             measure = partial(_measure, fast, pack, calibration_rows, [CLEAN], config, seed=seed, device=device)
-            deployed = _deployed(measure, segmenter, config, folder, labels=labels or {})
+            deployed = _deployed(measure, model, config, folder, labels=labels or {})
         done = 0
         for ladder in _ladders(conditions):
             if not all(_part(parts, condition, table).exists() for condition in ladder for table in TABLES):
@@ -107,8 +110,10 @@ def evaluate(
             done += len(ladder)
             if report is not None:
                 report(done, len(conditions))
+        first = next(iter(pack_loader(pack, rows, batch_size=config.batch_size)))
+        cost = cost_of(fast, as_images(first)[0].to(device))
     _join(parts, conditions, folder, labels=labels or {})
-    write_json(folder / FINISHED, {"fingerprint": fingerprint})
+    write_json(folder / FINISHED, {"fingerprint": fingerprint, "shift_table": SHIFT_TABLE_VERSION, **cost})
     shutil.rmtree(folder / "parts")
     return folder
 
@@ -119,15 +124,15 @@ def _ladders(conditions: Sequence[Condition]) -> list[list[Condition]]:
     return [list(group) for _, group in groups]
 
 
-def _population(path: str, segmenter: Segmenter) -> tuple[Pack, NDArray[np.int64]]:
+def _population(path: str, model: BeliefModel) -> tuple[Pack, NDArray[np.int64]]:
     """Return the images of a folder without masks, as the model takes them."""
-    pack = open_dataset(path, size=segmenter.spec.size, channels=3 if segmenter.spec.channels == 3 else 1)
+    pack = open_dataset(path, size=model.spec.size, channels=3 if model.spec.channels == 3 else 1)
     return pack, np.arange(len(pack.index))
 
 
 def _deployed(
     measure: Callable[[], dict[str, Tables]],
-    segmenter: Segmenter,
+    model: BeliefModel,
     config: EvaluationConfig,
     folder: Path,
     *,
@@ -138,7 +143,7 @@ def _deployed(
     with replacing(folder / "validation.parquet") as temporary:
         records.write_parquet(temporary)
     deferral = config.deferral
-    chosen = deferral.measure.beta if segmenter.spec.head == "beta" else deferral.measure.bernoulli
+    chosen = deferral.measure.beta if model.spec.head == "beta" else deferral.measure.bernoulli
     policy = fit_policy(
         records,
         measure=chosen,
@@ -187,7 +192,7 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
 
 
 def _fingerprint(
-    segmenter: Segmenter,
+    model: BeliefModel,
     images: Sequence[tuple[Pack, NDArray[np.int64]]],
     config: EvaluationConfig,
     *,
@@ -197,8 +202,8 @@ def _fingerprint(
     """Return a short hash of everything that the tables follow from."""
     settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "populations"})
     which = [(pack.digest, rows.tolist()) for pack, rows in images]
-    about = [__version__, asdict(segmenter.spec), which, list(config.populations), settings, dict(labels), seed]
-    return hashlib.sha256(json.dumps(about).encode() + segmenter.weights()).hexdigest()[:16]
+    about = [__version__, asdict(model.spec), which, list(config.populations), settings, dict(labels), seed]
+    return hashlib.sha256(json.dumps(about).encode() + model.weights()).hexdigest()[:16]
 
 
 def _is_finished(folder: Path, fingerprint: str) -> bool:
@@ -225,7 +230,7 @@ def _part(parts: Path, condition: Condition, table: str) -> Path:
 
 
 def _measure(
-    segmenter: Segmenter,
+    model: BeliefModel,
     pack: Pack,
     rows: NDArray[np.int64],
     ladder: Sequence[Condition],
@@ -244,11 +249,11 @@ def _measure(
         for condition in ladder:
             generator = derived_generator(seed, "evaluation", condition.name, f"{condition.eps:.6f}", number)
             changed, moved = perturbed(
-                segmenter, images, masks, condition, generator=generator, deployed=deployed, candidates=smaller[-1:]
+                model, images, masks, condition, generator=generator, deployed=deployed, candidates=smaller[-1:]
             )
             smaller.append(changed)
             with torch.no_grad():
-                belief = segmenter.belief(changed)
+                belief = model.belief(changed)
             tables = tables_of_batch(belief, images, changed, moved, cases, condition=condition, config=config)
             found[condition.slug].append(tables)
     return {
@@ -262,5 +267,5 @@ def _merged(frames: list[pl.DataFrame], table: str) -> pl.DataFrame:
     whole = pl.concat(frames)
     if table == "records":
         return whole
-    keys = [name for name in ("condition", "eps", "measure", "patient", "bin") if name in whole.columns]
+    keys = [name for name in ("condition", "eps", "measure", "region", "patient", "bin") if name in whole.columns]
     return whole.group_by(keys, maintain_order=True).sum()

@@ -1,6 +1,7 @@
 """A few cases kept as pictures, so that a report can show what the numbers mean."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.randomness import derived_generator
 
-__all__ = ["gallery_rows", "write_gallery"]
+__all__ = ["DECOMPOSITION", "gallery_rows", "write_gallery"]
+
+DECOMPOSITION: Final = ("variance", "aleatoric_variance", "epistemic_variance")
+"""The total variance and its two parts, kept of models that tell them apart."""
 
 
 def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -47,6 +51,8 @@ def write_gallery(
 ) -> None:
     """Write images, predictions and uncertainties of a few cases, clean and attacked, to an npz file.
 
+    Of a model whose belief has them, total, aleatoric and epistemic variance come along.
+
     Args:
         segmenter: the model.
         pack: the images.
@@ -71,6 +77,12 @@ def write_gallery(
     def plane(values: torch.Tensor, kind: type[np.generic]) -> NDArray[np.generic]:
         return values.mean(dim=1).cpu().numpy().astype(kind)
 
+    parts = DECOMPOSITION if set(DECOMPOSITION) <= set(before.measures) else ()
+    maps = {
+        prefix + name: plane(belief.uncertainty(name), np.float16)
+        for prefix, belief in (("", before), ("adversarial_", after))
+        for name in parts
+    }
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -87,6 +99,7 @@ def write_gallery(
             adversarial_uncertainty=plane(after.uncertainty(measure), np.float16),
             dice=dice(before.log_odds > 0, masks).cpu().numpy(),
             adversarial_dice=dice(after.log_odds > 0, masks).cpu().numpy(),
+            **maps,  # type: ignore[arg-type]  # the stub takes the arrays for the option allow_pickle
         )
 
 

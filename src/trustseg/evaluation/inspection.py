@@ -15,7 +15,7 @@ from trustseg.data.module import PackRows, as_images
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.evaluation.suspicions import suspicions
 from trustseg.files import read_json, write_json
-from trustseg.models import Segmenter
+from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 
 __all__ = ["SUSPICIONS", "write_suspicions"]
@@ -25,7 +25,7 @@ EPS: Final = 2 / 255  # small enough that an honest model is only half broken, s
 
 
 def write_suspicions(
-    segmenter: Segmenter,
+    model: BeliefModel,
     pack: Pack,
     rows: NDArray[np.int64],
     folder: Path,
@@ -41,7 +41,7 @@ def write_suspicions(
     Checks that were made of the same model and images before are not repeated.
 
     Args:
-        segmenter: the model.
+        model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
         rows: candidates; ``count`` of those with infection are taken, evenly spread over lesion size.
         folder: where the file goes.
@@ -60,7 +60,7 @@ def write_suspicions(
     chosen = gallery_rows(pack, infected if len(infected) else rows, count)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     about = {
-        "model": hashlib.sha256(segmenter.weights()).hexdigest()[:16],
+        "model": hashlib.sha256(model.weights()).hexdigest()[:16],
         "images": pack.index["name"].gather(chosen.tolist()).to_list(),
         "eps": EPS,
         "square_steps": square_steps,
@@ -69,7 +69,7 @@ def write_suspicions(
     path = folder / SUSPICIONS
     if path.is_file() and about.items() <= read_json(path).items():
         return
-    with fast_forward(segmenter.eval().to(device)) as fast:
+    with fast_forward(model.eval().to(device)) as fast:
         found = suspicions(fast, images, masks, eps=EPS, seed=seed, square_steps=square_steps, report=report)
     checks = [
         asdict(suspicion) | {"figure": None if math.isnan(suspicion.figure) else suspicion.figure}

@@ -16,7 +16,7 @@ from trustseg.data.decode import in_threads, read_image, resize_image
 from trustseg.deferral import Policy
 from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
 from trustseg.files import replacing
-from trustseg.models import Segmenter
+from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
 
 __all__ = ["PICTURES", "image_files_of", "predict"]
@@ -53,7 +53,7 @@ def _is_visible(file: Path) -> bool:
 
 
 def predict(
-    segmenter: Segmenter,
+    model: BeliefModel,
     files: Sequence[Path],
     folder: Path,
     *,
@@ -70,7 +70,7 @@ def predict(
     Nothing is written unless every file can be read.
 
     Args:
-        segmenter: the model.
+        model: a segmenter, a calibrated one, or a mixture.
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
             differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first.
@@ -101,14 +101,12 @@ def predict(
     in_threads(_check, files, progress=None)
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
-    segmenter = segmenter.eval().to(device)
+    model = model.eval().to(device)
     _remove(table)
     rows = []
     for number, file in enumerate(files):
         rows.append(
-            _predict_one(
-                segmenter, file, folder, measure=measure, aggregation=aggregation, policy=policy, device=device
-            )
+            _predict_one(model, file, folder, measure=measure, aggregation=aggregation, policy=policy, device=device)
         )
         if report is not None:
             report(number + 1)
@@ -137,7 +135,7 @@ def _check(file: Path) -> None:
 
 
 def _predict_one(
-    segmenter: Segmenter,
+    model: BeliefModel,
     file: Path,
     folder: Path,
     *,
@@ -146,13 +144,13 @@ def _predict_one(
     policy: Policy | None,
     device: str,
 ) -> dict[str, str]:
-    spec = segmenter.spec
+    spec = model.spec
     picture = read_image(file, channels=1 if spec.channels == 1 else 3)
     pixels = resize_image(picture.pixels, spec.size)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     with torch.no_grad():
-        belief = segmenter.belief(images)
+        belief = model.belief(images)
     if measure not in belief.measures:
         raise BeliefError(
             f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"

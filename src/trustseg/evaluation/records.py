@@ -13,7 +13,7 @@ from trustseg.config import EvaluationConfig
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
 from trustseg.losses import LOSSES
-from trustseg.metrics import calibration_counts, dice, iou, overlap_counts
+from trustseg.metrics import boundary_band, calibration_counts, dice, iou, overlap_counts
 from trustseg.metrics.histograms import BINS, uncertainty_keys
 from trustseg.metrics.overlap import harm
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
@@ -22,6 +22,7 @@ __all__ = ["TABLES", "Tables", "tables_of_batch"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
+REGIONS: Final = ("whole", "boundary", "foreground")
 REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "harm", "brier", "nll")
 """Columns that need a reference mask."""
 
@@ -53,7 +54,8 @@ def tables_of_batch(
         99th percentile of alpha + beta (null where there is none) and ``u_<measure>_<aggregation>`` columns. Of another
         population nothing is known that needs a reference: these columns are null.
         ``histograms``: patient, measure, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared errors.
-        ``calibration``: patient, bin of p, pixels, sum of p, sum of the reference.
+        ``calibration``: region, patient, bin of p, pixels, sum of p, sum of the reference. The regions: all pixels,
+        those within 5 px of the border of the reference mask, those of the mask.
 
     Raises:
         BeliefError: if the belief can give none of the measures.
@@ -124,21 +126,20 @@ def _histograms(
 
 
 def _calibration(belief: Belief, masks: Tensor, patients: list[str], condition: Condition) -> pl.DataFrame:
-    counts = calibration_counts(belief.probability, masks).double().cpu()
-    bins = torch.arange(counts.shape[1], dtype=torch.int32)
-    return pl.concat(
-        [
-            pl.DataFrame(
-                {
-                    "bin": bins.numpy(),
-                    "count": counts[number, :, 0].long().numpy(),
-                    "sum_probability": counts[number, :, 1].numpy(),
-                    "sum_reference": counts[number, :, 2].numpy(),
-                }
-            ).select(*_where(condition), pl.lit(patient).alias("patient"), pl.all())
-            for number, patient in enumerate(patients)
-        ]
-    )
+    regions = (None, boundary_band(masks), masks > 0.5)
+    found = []
+    for name, region in zip(REGIONS, regions, strict=True):
+        counts = calibration_counts(belief.probability, masks, region=region).cpu()
+        images, bins, _ = counts.shape
+        columns = {
+            "bin": np.tile(np.arange(bins, dtype=np.int32), images),
+            "count": counts[..., 0].long().flatten().numpy(),
+            "sum_probability": counts[..., 1].flatten().numpy(),
+            "sum_reference": counts[..., 2].flatten().numpy(),
+        }
+        of_whom = pl.Series("patient", np.repeat(np.array(patients, dtype=object), bins), dtype=pl.String)
+        found.append(pl.DataFrame(columns).select(*_where(condition), pl.lit(name).alias("region"), of_whom, pl.all()))
+    return pl.concat(found)
 
 
 def _columns(belief: Belief, change: Tensor, masks: Tensor, squared: Tensor) -> list[pl.Series]:

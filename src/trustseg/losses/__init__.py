@@ -6,6 +6,7 @@ from typing import Final, Protocol
 from torch import Tensor
 
 from trustseg.beliefs import Belief
+from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence, symmetric_kl_divergence
 from trustseg.losses.balance import Balance
 from trustseg.losses.bernoulli import binary_cross_entropy
 from trustseg.losses.evidential import (
@@ -25,16 +26,20 @@ __all__ = [
     "SCHEDULES",
     "Balance",
     "DataTerm",
+    "Divergence",
     "Loss",
     "Schedule",
     "annealed",
     "bayes_risk_cross_entropy",
     "bayes_risk_squared_error",
     "binary_cross_entropy",
+    "evidence_alignment",
     "fisher_squared_error",
+    "kl_divergence",
     "kl_to_uniform",
     "segmentation_loss",
     "soft_dice",
+    "symmetric_kl_divergence",
     "type_ii_likelihood",
     "vacuity_correction",
 ]

@@ -18,7 +18,7 @@ def undetected_harm(
     drop: float = 0.1,
     false_alarm: float = 0.01,
 ) -> Tensor:
-    """Return which attacked images are harmed while nobody is called to look: Dice falls by ``drop``, u < threshold.
+    """Return which attacked images are harmed while nobody is called to look: Dice falls by ``drop``, u <= threshold.
 
     Where the mask is empty, Dice says nothing: harm is a false-positive area of at least ``false_alarm`` of the image.
 
@@ -29,7 +29,8 @@ def undetected_harm(
         empty: (B,) bool, the reference mask has no foreground.
         false_positive_fraction: share of pixels (B,) in [0, 1] wrongly predicted as foreground on the attacked images;
             read only where ``empty``.
-        threshold: a case with a score of at least this is deferred to a reader; fixed beforehand on clean images.
+        threshold: the largest score that is kept, above it a case is deferred to a reader; minus infinity defers all.
+            Fixed beforehand on clean images, as that of a ``deferral.Policy``.
         drop: smallest fall of Dice that counts as harm, > 0.
         false_alarm: smallest share of pixels that counts as harm, > 0.
 
@@ -61,4 +62,4 @@ def undetected_harm(
             "mark images without foreground as empty, for their Dice is undefined"
         )
     harmed = (fall >= drop).where(~empty, false_positive_fraction >= false_alarm)
-    return harmed & (scores < threshold)
+    return harmed & (scores.double() <= threshold) & (threshold > -math.inf)

@@ -1,6 +1,7 @@
 """Segmenters: normalisation, network and head in one module that turns images into beliefs; alone or in mixtures."""
 
 from trustseg.models.architectures import ARCHITECTURES
+from trustseg.models.contract import BeliefModel
 from trustseg.models.mixtures import DeepEnsemble, MCDropout, with_dropout
 from trustseg.models.segmenter import HEADS, Segmenter, build_segmenter
 from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights
@@ -8,6 +9,7 @@ from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights
 __all__ = [
     "ARCHITECTURES",
     "HEADS",
+    "BeliefModel",
     "DeepEnsemble",
     "MCDropout",
     "Segmenter",

@@ -6,10 +6,11 @@ how many forward passes of a network one belief takes.
 
 import copy
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors.torch import save
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ModelError
 from trustseg.models.architectures import place_dropout
+from trustseg.models.contract import BeliefModel
 from trustseg.models.segmenter import Segmenter, SegmenterSpec
 from trustseg.randomness import derived_generator
 
@@ -174,7 +176,7 @@ class DeepEnsemble(nn.Module):
     """Believes an equal mixture of what several segmenters believe, each trained from another seed.
 
     Args:
-        segmenters: at least one; architectures and heads may differ.
+        segmenters: at least one, calibrated or not; architectures and heads may differ.
 
     Attributes:
         passes: forward passes of a network that one belief takes, the number of segmenters.
@@ -193,7 +195,7 @@ class DeepEnsemble(nn.Module):
         2017, arXiv:1612.01474, section 2.4. Deviation: no adversarial examples unless the segmenters saw them.
     """
 
-    def __init__(self, segmenters: Sequence[Segmenter]) -> None:
+    def __init__(self, segmenters: Sequence[BeliefModel]) -> None:
         super().__init__()
         if not segmenters:
             raise ModelError("a deep ensemble needs at least one segmenter, got none; load the models of a study")
@@ -204,7 +206,7 @@ class DeepEnsemble(nn.Module):
                     f"model {number} of the ensemble takes {spec.channels} channels at {spec.size} px, the first "
                     f"{first.channels} at {first.size} px; combine models trained with one data.channels and data.size"
                 )
-        self.segmenters = nn.ModuleList(segmenters)
+        self.segmenters = nn.ModuleList(segmenters)  # type: ignore[arg-type]  # each is a module
         self.spec = first
 
     @property
@@ -232,8 +234,9 @@ class DeepEnsemble(nn.Module):
         return mixture
 
     def weights(self) -> bytes:
-        """Return the weights of all segmenters as the content of a safetensors file."""
-        return _weights(self)
+        """Return the weights of all segmenters, with a hash of each, as the content of a safetensors file."""
+        members: Any = self.segmenters
+        return _weights(self, members=[_digest(member) for member in members])  # a calibration is no tensor
 
 
 def _single(belief: object) -> Bernoulli | Beta:
@@ -246,7 +249,13 @@ def _single(belief: object) -> Bernoulli | Beta:
     return belief
 
 
-def _weights(model: nn.Module, **about: int) -> bytes:
+def _digest(member: BeliefModel) -> str:
+    """Return a hash of all that a member's beliefs follow from."""
+    about = json.dumps(dataclasses.asdict(member.spec)).encode()
+    return hashlib.sha256(about + member.weights()).hexdigest()
+
+
+def _weights(model: nn.Module, **about: int | list[str]) -> bytes:
     """Return the tensors of ``model`` as the content of a safetensors file that also says ``about``."""
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     return save(tensors, metadata={"about": json.dumps(about)})

@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from trustseg.reporting.checks import trust
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, words
 from trustseg.reporting.evidence import Difference, Evidence, Metric
 from trustseg.reporting.image_scores import UNDEFINED, Place, per_image, rows_of
@@ -21,6 +22,7 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "pooled_dice": "pooled Dice",
     "pooled_iou": "pooled IoU",
     "ause": "pixel AUSE",
+    "ause_brier": "pixel AUSE, Brier",
     "nause": "pixel nAUSE",
     "aurc": "image AURC",
     "augrc": "image AUGRC",
@@ -81,6 +83,7 @@ def robustness(evidence: Evidence) -> Table:
         Column("images", "Images"),
         Column("dice", "Dice"),
         Column("iou", "IoU"),
+        *([Column("trust", "Checks")] if evidence.checks else []),
     )
     rows: list[dict[str, Value]] = [
         {
@@ -90,6 +93,7 @@ def robustness(evidence: Evidence) -> Table:
             "images": found["dice"].count,
             "dice": found["dice"],
             "iou": found["iou"],
+            "trust": None if condition == "clean" else trust(evidence.checks, variant),
         }
         for (variant, (condition, eps)), found in evidence.robustness.items()
     ]
@@ -115,7 +119,7 @@ def false_positives(evidence: Evidence) -> Table:
 
 def ranking(evidence: Evidence) -> Table:
     """Return how well uncertainty ranks wrong pixels and bad images, clean and attacked."""
-    metrics: tuple[Metric, ...] = ("ause", "nause", "aurc", "augrc")
+    metrics: tuple[Metric, ...] = ("ause", "ause_brier", "nause", "aurc", "augrc")
     columns = [_VARIANT, Column("measure", "Measure"), _CONDITION]
     columns += [Column(metric, f"{METRIC_NAMES[metric]} ↓") for metric in metrics]
     rows = [

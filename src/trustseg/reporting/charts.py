@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.reporting import image_scores
+from trustseg.reporting.checks import marked
 from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
 from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import Floats, Place
@@ -76,7 +77,8 @@ def robustness(evidence: Evidence, metric: Metric) -> Chart:
     columns = list(dict.fromkeys(heads.values()))
     name = {"dice": "Dice", "iou": "IoU"}[metric]
     drawn = []
-    for attack, rungs in evidence.choices.attacks.items():
+    for attack in evidence.choices.ladders:
+        rungs = evidence.choices.attacks[attack]
         label = "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255"
         places: list[Place] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
         for head in columns:
@@ -93,7 +95,7 @@ def robustness(evidence: Evidence, metric: Metric) -> Chart:
                         [interval.low for interval in found],
                         [interval.high for interval in found],
                         mode="lines+markers",
-                        label=without_head(variant, head),
+                        label=marked(evidence.checks, variant, without_head(variant, head)),
                     )
                 )
             drawn.append((f"{describe_attack(attack)}, {head}", label, tuple(lines)))
@@ -147,7 +149,7 @@ def risk_coverage(evidence: Evidence) -> Chart:
         for variant, column in columns.items():
             held = image_scores.read_scores(evidence.results, variant, place, column)
             if held.images:
-                coverage, risk = _risk_coverage(held)
+                coverage, risk = risk_coverage_curve(held)
                 label = f"{variant} ({words(column.removeprefix('u_'))})"
                 lines.append(Line(label, coverage.tolist(), risk.tolist(), chosen[variant]))
         panels.append((describe_condition(*place), tuple(lines)))
@@ -288,7 +290,7 @@ def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
     return spent / kept / (errors / items), np.maximum(0, kept - (items - errors)) / kept / (errors / items)
 
 
-def _risk_coverage(held: image_scores.ImageScores) -> tuple[Floats, Floats]:
+def risk_coverage_curve(held: image_scores.ImageScores) -> tuple[Floats, Floats]:
     """Return the mean over the seeds of the risk-coverage curve on a common grid."""
     grid = np.linspace(1 / len(held.images), 1, min(200, len(held.images)))
     curves = []

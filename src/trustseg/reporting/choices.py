@@ -25,6 +25,21 @@ _MEASURES: Final = (
 )
 _AGGREGATIONS: Final = ("quantile_mean", "mean")
 _USUAL_EPS: Final = 4 / 255
+_SPELLINGS: Final = {
+    "r_fgsm": "R+FGSM",
+    "rs_fgsm": "RS-FGSM",
+    "mi_fgsm": "MI-FGSM",
+    "segpgd": "SegPGD",
+    "cospgd": "CosPGD",
+    "apgd": "Auto-PGD",
+    "staged": "staged",
+    "square": "Square",
+    "ensemble": "ensemble",
+    "overconfidence": "over-confidence",
+    "underconfidence": "under-confidence",
+    "rank_swap": "rank swap",
+    "deferral_aware": "deferral-aware",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,11 @@ class Choices:
     all_columns: Mapping[str, Mapping[str, str]]
 
     @property
+    def ladders(self) -> list[str]:
+        """Attacks that were run at several budgets; all attacks where none was."""
+        return [attack for attack, rungs in self.attacks.items() if len(rungs) > 1] or list(self.attacks)
+
+    @property
     def conditions(self) -> list[tuple[str, float]]:
         """Clean, the headline budget and the largest one, without repetition."""
         attacked = [(self.attack, self.eps), (self.attack, self.largest_eps)] if self.attacks else []
@@ -68,7 +88,7 @@ def choose(results: Results) -> Choices:
     evaluated. All variants are judged by one measure where the records of all hold one, entropy first, so that heads
     can be compared; else each by its own. The aggregation is the one the study selects images by.
     """
-    rows = results.records.filter(pl.col("condition") != "clean")
+    rows = results.records.filter(pl.col("kind") == "attack")
     rungs = rows.select("condition", "eps").unique().sort("condition", "eps").group_by("condition", maintain_order=True)
     attacks = {str(name[0]): tuple(frame["eps"].to_list()) for name, frame in rungs}
     attack = min(attacks, key=lambda name: (is_l2(name), not name.startswith("pgd"), name), default="")
@@ -125,13 +145,17 @@ def describe_condition(condition: str, eps: float) -> str:
 
 
 def describe_attack(condition: str) -> str:
-    """Return an attack's usual spelling.
+    """Return an attack's usual spelling, its steps, and the options that are not the usual ones.
 
     Example:
-        >>> describe_attack("r_fgsm"), describe_attack("pgd100_margin")
-        ('R+FGSM', 'PGD-100 margin')
+        >>> describe_attack("r_fgsm"), describe_attack("pgd100_margin"), describe_attack("deferral_aware4")
+        ('R+FGSM', 'PGD-100 margin', 'deferral-aware-4')
     """
-    name, *details = condition.replace("r_fgsm", "r+fgsm").split("_")
+    for key, name in _SPELLINGS.items():
+        if found := re.fullmatch(rf"{key}(\d*)((?:_.*)?)", condition):
+            steps, options = found.groups()
+            return " ".join([name + (f"-{steps}" if steps else ""), *options.split("_")[1:]])
+    name, *details = condition.split("_")
     return " ".join([re.sub(r"(\d+)$", r"-\1", name.upper()), *details])
 
 

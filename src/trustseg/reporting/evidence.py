@@ -8,6 +8,7 @@ from typing import Final, Literal
 import polars as pl
 
 from trustseg.reporting import image_scores, pixel_scores
+from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import Place, Shift
 from trustseg.reporting.results import Results
@@ -15,7 +16,7 @@ from trustseg.study import rankings
 from trustseg.study.statistics import Interval
 
 Verdict = Literal["better", "worse", "includes 0", "undefined"]
-Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "nause", "aurc", "augrc", "ece"]
+Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
 
 HIGHER_IS_BETTER: Final = frozenset({"dice", "pooled_dice", "iou", "pooled_iou"})
 FEW_TRAININGS: Final = 3  # fewer seeds and fewer folds than this say nothing of how much trainings differ
@@ -73,6 +74,7 @@ class Evidence:
         differences: paired differences between variants.
         shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
         correlations: (variant, condition with eps) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
+        checks: the checks of gradient masking of every model that was checked.
     """
 
     results: Results
@@ -84,6 +86,7 @@ class Evidence:
     differences: tuple[Difference, ...]
     shifts: Mapping[str, Shift]
     correlations: Mapping[tuple[str, Place], Interval]
+    checks: tuple[Check, ...]
 
     def score(self, variant: str, place: Place, metric: Metric) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
@@ -154,6 +157,7 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
             for place in choices.compared
             if _evaluated(results, variant, place)
         },
+        checks=load_checks(results),
     )
 
 
@@ -181,6 +185,9 @@ def _scores(results: Results, choices: Choices, variant: str, place: Place, draw
             ),
             "nause": pixel_scores.estimate(
                 pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause), draws=draws
+            ),
+            "ause_brier": pixel_scores.estimate(
+                pixel_scores.squared_error_ranking(results, variant, place, measure), draws=draws
             ),
             "aurc": image_scores.risk_area(images, draws=draws),
             "augrc": image_scores.risk_area(images, rankings.augrc, draws=draws),

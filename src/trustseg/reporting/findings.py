@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 import yaml
 
+from trustseg.reporting.checks import MARK, doubts, reason
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
 from trustseg.reporting.results import Cell
@@ -21,8 +22,13 @@ _COLLAPSE: Final = 0.15
 
 def find_suspicions(evidence: Evidence) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _budget)
+    checks = (_masking, _missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _budget)
     return [sentence for check in checks for sentence in check(evidence)]
+
+
+def _masking(evidence: Evidence) -> Iterator[str]:
+    for variant, found in doubts(evidence.checks).items():
+        yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason(found)}."
 
 
 def _missing(evidence: Evidence) -> Iterator[str]:
@@ -118,7 +124,7 @@ def _budget(evidence: Evidence) -> Iterator[str]:
     records = evidence.results.records
     if "linf" not in records.columns:
         return
-    beyond = records.filter(pl.col("linf") > pl.col("eps") + 1e-6)
+    beyond = records.filter(pl.col("kind") == "attack", pl.col("linf") > pl.col("eps") + 1e-6)
     for (attack,), rows in beyond.group_by("condition", maintain_order=True):
         if is_l2(str(attack)):
             continue

@@ -1,6 +1,7 @@
 """Cases side by side: image, prediction and uncertainty, clean and attacked, for several variants."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,8 +26,11 @@ _LAYERS: Final = (
     "adversarial_probability",
     "adversarial_uncertainty",
 )
+_PARTS: Final = ("variance", "aleatoric_variance", "epistemic_variance")
+_ABSTAINED: Final = 0.05  # share of the pixels of the kept clean cases that are left to a human
 _REFERENCE: Final = "#00d5ff"
 _PREDICTED: Final = "#ff5db1"
+_DOUBT: Final = "#ffd400"
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05
 _LABEL_INCHES: Final = 0.85
@@ -45,6 +49,10 @@ class Tile:
         layers: name -> (H, W) float32; image and adversarial in [0, 1].
         dice: Dice on the clean image, NaN where undefined.
         adversarial_dice: Dice on the attacked image.
+        abstained_above: pixels less sure than this are left to a human: the 95 % quantile of the uncertainty over the
+            pixels of all clean cases that the model kept; infinite where it is not known.
+        decomposition: total, aleatoric and epistemic variance, clean and then attacked (6, H, W); None for models
+            that do not tell them apart.
     """
 
     variant: str
@@ -53,6 +61,8 @@ class Tile:
     layers: dict[str, NDArray[np.float32]]
     dice: float
     adversarial_dice: float
+    abstained_above: float = math.inf
+    decomposition: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,8 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
         axis.set_axis_off()
     for axis in (axes[0], axes[1], axes[4]):
         _contour(axis, layers["mask"], _REFERENCE)
+    for axis, name in ((axes[1], "uncertainty"), (axes[4], "adversarial_uncertainty")):
+        _shade(axis, layers[name] > tile.abstained_above)
     _contour(axes[1], layers["probability"], _PREDICTED)
     _contour(axes[4], layers["adversarial_probability"], _PREDICTED)
     for axis, dice in ((axes[1], tile.dice), (axes[4], tile.adversarial_dice)):
@@ -165,6 +177,14 @@ def _contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
         axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)
 
 
+def _shade(axis: Axes, region: NDArray[np.bool_]) -> None:
+    """Lay a colour over a region."""
+    cover = np.zeros((*region.shape, 4))
+    cover[..., :3] = mpl.colors.to_rgb(_DOUBT)
+    cover[..., 3] = 0.6 * region
+    axis.imshow(cover, aspect="auto", interpolation="nearest")
+
+
 def _load(cell: Cell) -> dict[str, Tile]:
     path = cell.folder / "gallery.npz"
     if not path.is_file():
@@ -174,6 +194,10 @@ def _load(cell: Cell) -> dict[str, Tile]:
             stored = {name: file[name] for name in file.files}
         names = [str(name) for name in stored["name"]]
         layers = {name: _unit(stored[name]) if name == "image" else stored[name].astype(np.float32) for name in _LAYERS}
+        doubt = float(np.quantile(layers["uncertainty"], 1 - _ABSTAINED, method="inverted_cdf"))
+        parts = [prefix + part for prefix in ("", "adversarial_") for part in _PARTS]
+        whole = set(parts) <= set(stored)
+        decomposed = np.stack([stored[part].astype(np.float32) for part in parts], 1) if whole else None
         attacks, budgets = (np.broadcast_to(stored[name], len(names)) for name in ("condition", "eps"))
         return {
             name: Tile(
@@ -183,6 +207,8 @@ def _load(cell: Cell) -> dict[str, Tile]:
                 layers={layer: values[row] for layer, values in layers.items()},
                 dice=float(stored["dice"][row]),
                 adversarial_dice=float(stored["adversarial_dice"][row]),
+                abstained_above=doubt,
+                decomposition=None if decomposed is None else decomposed[row],
             )
             for row, name in enumerate(names)
         }

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from trustseg.reporting.checks import trust
 from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import UNDEFINED
@@ -31,6 +32,7 @@ def summary(evidence: Evidence) -> Table:
         Column("pooled_dice", "Dice pooled"),
         Column("iou", "IoU per image"),
         *(Column(key, f"Dice, {describe_condition(*place)}") for key, place in attacked.items()),
+        *([Column("trust", "Numbers under attack")] if evidence.checks else []),
         Column("ause", "pixel AUSE ↓"),
         Column("nause", "pixel nAUSE ↓"),
         *(Column(f"nause_{name}", f"pixel nAUSE ({words(name)}) ↓") for name in dict.fromkeys(informed.values())),
@@ -42,6 +44,7 @@ def summary(evidence: Evidence) -> Table:
         row: dict[str, Value] = {"variant": variant, "images": evidence.score(variant, _CLEAN, "dice").count}
         row |= {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS}
         row |= {key: evidence.score(variant, place, "dice") for key, place in attacked.items()}
+        row["trust"] = trust(evidence.checks, variant)
         row |= {f"nause_{name}": None for name in informed.values()}
         if name := informed.get(variant):
             row[f"nause_{name}"] = evidence.measures.get((variant, _CLEAN, name), {}).get("nause", UNDEFINED)
@@ -53,7 +56,7 @@ def summary(evidence: Evidence) -> Table:
 def first_screen(evidence: Evidence) -> tuple[Table, Table]:
     """Return the summary as two tables that fit a page: the masks, and what the uncertainty is worth."""
     whole = summary(evidence)
-    masks = {"variant", "dice", "pooled_dice", "iou", *_ATTACKED}
+    masks = {"variant", "dice", "pooled_dice", "iou", "trust", *_ATTACKED}
     trust = {column.key for column in whole.columns if column.key == "variant" or column.key not in {*masks, "images"}}
     return (
         whole.only(*masks, title=f"Segmentation. Means. {basis(evidence)}"),
@@ -70,6 +73,7 @@ def compact(evidence: Evidence) -> Table:
         Column("dice", "Dice clean (per image)"),
         Column("pooled_dice", "Dice pooled"),
         *(Column(key, f"Dice {describe_condition(*place)}") for key, place in attacked),
+        *([Column("trust", "Numbers under attack")] if evidence.checks else []),
         Column("nause", f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓"),
         Column("ece", "ECE ↓"),
     )

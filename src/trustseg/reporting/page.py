@@ -20,15 +20,19 @@ from trustseg.files import write_text
 from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines
 from trustseg.reporting.charts import all_charts
 from trustseg.reporting.choices import describe_condition, words
+from trustseg.reporting.decomposition import draw_decomposition
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.gallery import Case, draw_case, load_gallery
+from trustseg.reporting.hypotheses import Answers, answer_hypotheses
 from trustseg.reporting.overview import compact, first_screen
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.results import is_generated, load_results
 from trustseg.reporting.series import Chart
+from trustseg.reporting.stress import Stress, put_under_stress
 from trustseg.reporting.tables import Table, number_text
+from trustseg.reporting.trust import Trust, weigh_trust
 
 QUESTION: Final = (
     "Does adversarial training that attacks the most uncertain images give a segmentation model that is accurate, "
@@ -57,7 +61,11 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
         RunError: if the report cannot be written.
     """
     evidence = collect(load_results(folder), draws=draws)
-    tables, charts = all_tables(evidence), all_charts(evidence)
+    stress = put_under_stress(evidence, draws=draws)
+    trust = weigh_trust(evidence, draws=draws)
+    answers = answer_hypotheses(evidence, draws=draws)
+    tables = all_tables(evidence) | stress.tables | trust.tables | answers.tables
+    charts = all_charts(evidence) | stress.charts | trust.charts
     cases = load_gallery(evidence.results) if gallery else []
     page = output or folder / "report.html"
     try:
@@ -66,7 +74,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
             write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
         write_text(page.parent / "tables" / "summary.md", compact(evidence).markdown())
-        write_text(page, _render(evidence, tables, charts, pictures, cases, draws=draws))
+        write_text(page, _render(evidence, stress, trust, answers, tables, charts, pictures, cases, draws=draws))
     except OSError as error:
         raise RunError(
             f"cannot write the report {page}: {error.strerror or error}; expected a folder with free space that may be "
@@ -77,6 +85,9 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
 
 def _render(
     evidence: Evidence,
+    stress: Stress,
+    trust: Trust,
+    answers: Answers,
     tables: Mapping[str, Table],
     charts: Mapping[str, Chart],
     pictures: Mapping[str, bytes],
@@ -102,12 +113,15 @@ def _render(
         headlines=headlines(evidence),
         comparisons=comparisons(evidence),
         suspicions=find_suspicions(evidence),
+        stress=stress,
+        trust=trust,
+        hypotheses=answers.outcomes,
         missing=_missing(evidence),
         tables=tables,
         first_screen=first_screen(evidence),
         generated=is_generated(results),
         charts={key: (chart, Markup(draw_plotly(chart)), _reduced(pictures[key])) for key, chart in charts.items()},
-        cases=[(case, draw_case(case)) for case in cases],
+        cases=[(case, draw_case(case), draw_decomposition(case)) for case in cases],
         metric_names=METRIC_NAMES,
         describe=describe_condition,
         measures=sorted({words(measure) for measure in choices.measures.values()}),

@@ -61,20 +61,23 @@ def write_figure(chart: Chart, folder: Path) -> bytes:
 
 def _draw(chart: Chart) -> Figure:
     rows = -(-len(chart.panels) // chart.columns)
-    height = (
-        max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9) if chart.horizontal else 2.9 * rows
-    )
+    height = (1.5 if chart.small else 2.9) * rows
+    if chart.horizontal:
+        height = max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9)
     figure = Figure(figsize=(3.6 * chart.columns if chart.columns < 3 else 9.6, height + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, chart.columns, squeeze=False, sharey=chart.horizontal).ravel()
+    shared = chart.horizontal or chart.small
+    axes = figure.subplots(rows, chart.columns, squeeze=False, sharex=chart.small, sharey=shared).ravel()
     handles: dict[str, Line2D] = {}
     for axis, panel in zip(axes, chart.panels, strict=False):
         for line in panel.lines:
-            handles.setdefault(line.entry, _draw_line(axis, line, horizontal=chart.horizontal))
+            drawn = _draw_line(axis, line, horizontal=chart.horizontal)
+            if line.entry in chart.entries:
+                handles.setdefault(line.entry, drawn)
         _draw_axes(axis, panel)
     for axis in axes[len(chart.panels) :]:
         axis.set_axis_off()
-    if not chart.horizontal:
+    if handles:
         columns = 3 if max(map(len, handles)) < 30 else 2
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     return figure
@@ -88,11 +91,19 @@ def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
         return axis.plot(line.x, line.y, marker, color=colour, markersize=6)[0]
     if len(line.low):
         axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.09, linewidth=0)
-    if line.mode == "markers":
+    if line.mode == "markers" and len(line.x) > 1:
         return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
     shown = marker if "markers" in line.mode else ""
     style = _DASHES[line.look.dash]
-    return axis.plot(line.x, line.y, linestyle=style, marker=shown, color=colour, markersize=4, linewidth=1.6)[0]
+    return axis.plot(
+        line.x,
+        line.y,
+        linestyle=style,
+        marker=shown,
+        color=colour,
+        markersize=4 if len(line.x) > 1 else 7,
+        linewidth=1.6,
+    )[0]
 
 
 def _draw_axes(axis: Axes, panel: Panel) -> None:

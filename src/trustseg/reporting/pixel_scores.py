@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from trustseg.reporting.brier import KNOWING, oracle_blocks
 from trustseg.reporting.image_scores import UNDEFINED, Floats, Place, RankingScore
 from trustseg.reporting.results import Results, load_calibration, load_histogram
+from trustseg.study import rankings
 from trustseg.study.statistics import Interval, bootstrap_rows
 
 _PARTS: Final = 500
@@ -62,11 +64,8 @@ def pixel_ranking(results: Results, variant: str, place: Place, measure: str, *,
     Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels or of the errors unless it
     was one bin before.
     """
-    frames = [
-        load_histogram(cell, condition=place[0], eps=place[1], measure=measure).with_columns(seed=pl.lit(cell.seed))
-        for cell in results.cells_of(variant)
-    ]
-    patients, table = _patient_sums(merge_bins(pl.concat(frames)), ("count", "wrong"))
+    frame = _histograms(results, variant, place, measure)
+    patients, table = _patient_sums(merge_bins(frame), ("count", "wrong"))
     shape = table.shape[1:]
 
     def statistic(drawn: Floats) -> Floats:
@@ -76,20 +75,49 @@ def pixel_ranking(results: Results, variant: str, place: Place, measure: str, *,
     return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
 
 
-def merge_bins(histogram: pl.DataFrame) -> pl.DataFrame:
+def squared_error_ranking(results: Results, variant: str, place: Place, measure: str) -> PatientTable:
+    """Return the patient table of AUSE with squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
+
+    AUSE = (AURC - AURC of the oracle) / mean error. The oracle's order follows from the entropy or the variance, which
+    one of must have been stored; without, there are no patients.
+    """
+    known = next((name for name in KNOWING if _histograms(results, variant, place, name).height), None)
+    frame = _histograms(results, variant, place, measure)
+    if known is None or frame.is_empty():
+        return PatientTable([], np.zeros((0, 0)), lambda drawn: drawn[:, 0])
+    best = oracle_blocks(_histograms(results, variant, place, known), measure=known)
+    patients, table = _patient_sums(merge_bins(frame, error="brier"), ("count", "brier"))
+    _, oracle = _patient_sums(merge_bins(best, error="brier"), ("count", "brier"))
+    sizes = [math.prod(part.shape[1:]) for part in (table, oracle)]
+
+    def statistic(drawn: Floats) -> Floats:
+        own = drawn[:, : sizes[0]].reshape(-1, *table.shape[1:])
+        least = drawn[:, sizes[0] :].reshape(-1, *oracle.shape[1:])
+        total, rebuilt = own[:, :, 1].sum(-1), least[:, :, 1].sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = np.where(rebuilt > 0, total / rebuilt, 0.0)  # a bin's middle is not quite the mean of its pixels
+            gap = rankings.aurc(own[:, :, 0], own[:, :, 1]) - scale * rankings.aurc(least[:, :, 0], least[:, :, 1])
+            return np.asarray((gap * own[:, :, 0].sum(-1) / total).mean(-1), np.float64)
+
+    rows = [part.reshape(len(patients), size) for part, size in zip((table, oracle), sizes, strict=True)]
+    return PatientTable(patients, np.hstack(rows), statistic)
+
+
+def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame:
     """Return the histogram with neighbouring bins merged where they hold few pixels and few errors, renumbered from 0.
 
     Args:
-        histogram: columns ``bin, count, wrong`` and any others; ``bin`` increases with uncertainty.
+        histogram: columns ``bin``, ``count``, ``error`` and any others; ``bin`` increases with uncertainty.
+        error: name of the column with the errors.
 
     Returns:
         The same rows with ``bin`` replaced.
     """
-    totals = histogram.group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
+    totals = histogram.group_by("bin").agg(pl.col("count", error).sum()).sort("bin")
     # The middle of a bin, so that a bin with much in it never shares a part with its neighbours' far ends.
     parts = [
-        ((pl.col(name).cum_sum() - pl.col(name) / 2) * _PARTS / pl.col(name).sum().clip(1)).floor()
-        for name in ("count", "wrong")
+        ((pl.col(name).cum_sum() - pl.col(name) / 2) * _PARTS / pl.max_horizontal(pl.col(name).sum(), least)).floor()
+        for name, least in (("count", 1), (error, 1e-9))
     ]
     merged = totals.select(
         "bin", part=pl.struct(*(p.alias(str(i)) for i, p in enumerate(parts))).rle_id().cast(pl.Int32)
@@ -97,13 +125,19 @@ def merge_bins(histogram: pl.DataFrame) -> pl.DataFrame:
     return histogram.join(merged, on="bin", how="left").with_columns(bin=pl.col("part")).drop("part")
 
 
-def calibration_error(results: Results, variant: str, place: Place) -> PatientTable:
+def calibration_error(results: Results, variant: str, place: Place, *, region: str = "whole") -> PatientTable:
     """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
 
     ECE = sum over 15 bins of (pixels in the bin / pixels) |mean probability - share of reference pixels|.
+
+    Args:
+        results: the study.
+        variant: which models.
+        place: condition with eps.
+        region: ``"whole"`` image, ``"boundary"`` band or reference ``"foreground"``; no patients where not evaluated.
     """
     frames = [
-        load_calibration(cell, condition=place[0], eps=place[1]).with_columns(seed=pl.lit(cell.seed))
+        load_calibration(cell, condition=place[0], eps=place[1], region=region).with_columns(seed=pl.lit(cell.seed))
         for cell in results.cells_of(variant)
     ]
     patients, table = _patient_sums(pl.concat(frames), ("count", "sum_probability", "sum_reference"))
@@ -112,9 +146,18 @@ def calibration_error(results: Results, variant: str, place: Place) -> PatientTa
     def statistic(drawn: Floats) -> Floats:
         parts = drawn.reshape(-1, *shape)
         gap = np.abs(parts[:, :, 1] - parts[:, :, 2]).sum(-1)
-        return np.asarray((gap / parts[:, :, 0].sum(-1)).mean(-1), np.float64)
+        pixels = parts[:, :, 0].sum(-1)
+        return np.asarray(np.divide(gap, pixels, out=np.full_like(gap, np.nan), where=pixels > 0).mean(-1), np.float64)
 
     return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
+
+
+def _histograms(results: Results, variant: str, place: Place, measure: str) -> pl.DataFrame:
+    """Return the histograms of all runs of a variant, with their seeds."""
+    return pl.concat(
+        load_histogram(cell, condition=place[0], eps=place[1], measure=measure).with_columns(seed=pl.lit(cell.seed))
+        for cell in results.cells_of(variant)
+    )
 
 
 def _patient_sums(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[list[str], Floats]:

@@ -14,6 +14,7 @@ _GRID: Final = "#e6e9ed"
 _RULE: Final = "#9aa3ad"
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _PANEL_PX: Final = 300
+_SMALL_PANEL_PX: Final = 130
 _TITLE_PX: Final = 34
 _LEGEND_ROW_PX: Final = 24
 _LABEL_PX: Final = 64
@@ -28,10 +29,10 @@ def draw_plotly(chart: Chart) -> str:
     """
     rows = -(-len(chart.panels) // chart.columns)
     titles = [escape(panel.title) for panel in chart.panels]
-    names = list(dict.fromkeys(line.entry for panel in chart.panels for line in panel.lines))
-    legend = 0 if chart.horizontal else _legend_rows(names) * _LEGEND_ROW_PX
-    inner = max(_PANEL_PX, 40 * _most_rows(chart)) if chart.horizontal else _PANEL_PX * rows + _LABEL_PX * (rows - 1)
-    spacing = (_LABEL_PX + _TITLE_PX) / inner if rows > 1 else 0.0
+    legend = _legend_rows(chart.entries) * _LEGEND_ROW_PX if chart.entries else 0
+    panel_px, label_px = (_SMALL_PANEL_PX, _LABEL_PX // 3) if chart.small else (_PANEL_PX, _LABEL_PX)
+    inner = max(_PANEL_PX, 40 * _most_rows(chart)) if chart.horizontal else panel_px * rows + label_px * (rows - 1)
+    spacing = (label_px + _TITLE_PX) / inner if rows > 1 else 0.0
     figure = make_subplots(
         rows=rows,
         cols=chart.columns,
@@ -43,7 +44,7 @@ def draw_plotly(chart: Chart) -> str:
     for place, panel in enumerate(chart.panels):
         at = {"row": place // chart.columns + 1, "col": place % chart.columns + 1}
         for line in panel.lines:
-            first = line.entry not in shown and not chart.horizontal
+            first = line.entry not in shown and line.entry in chart.entries
             shown.add(line.entry)
             for trace in _traces(line, panel.x_label, horizontal=chart.horizontal, legend=first):
                 figure.add_trace(trace, **at)
@@ -84,7 +85,7 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
         plus = [high - x for high, x in zip(line.high, line.x, strict=True)]
         minus = [x - low for low, x in zip(line.low, line.x, strict=True)]
         bars = {"error_x": {"array": plus, "arrayminus": minus, "thickness": 2.5, "width": 0, "color": look.colour}}
-    cloud = line.mode == "markers" and not horizontal
+    cloud = line.mode == "markers" and not horizontal and len(line.x) > 1
     traces.append(
         go.Scatter(
             x=_short(line.x),
@@ -94,7 +95,7 @@ def _traces(line: Line, label: str, *, horizontal: bool, legend: bool) -> list[g
             marker={
                 "color": look.colour,
                 "symbol": look.symbol,
-                "size": 6 if cloud else 11 if horizontal else 7,
+                "size": 6 if cloud else 11 if horizontal and not line.label else 9 if line.mode == "markers" else 7,
                 "opacity": 0.65 if cloud else 1,
             },
             showlegend=legend,

@@ -1,7 +1,7 @@
 """What a study folder holds: its finished cells, their tables, and which cells are missing."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -52,7 +52,9 @@ class Results:
         study_text: the same as it was written.
         cells: finished cells.
         missing: cells that did not finish.
-        records: one row per (cell, image, condition), eps in pixel units of [0, 1].
+        records: one row per (cell, image, condition) of the test images, eps in pixel units of [0, 1]; ``kind`` is
+            clean, attack or shift.
+        populations: the same of images of other populations, whose condition is the name of the population.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Results:
     cells: tuple[Cell, ...]
     missing: tuple[Missing, ...]
     records: pl.DataFrame
+    populations: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
     def variants(self) -> list[str]:
@@ -105,7 +108,9 @@ def load_results(folder: Path) -> Results:
             f"none of the {len(states)} cells in {folder} has finished; expected at least one{reason}; "
             "run 'trustseg study' again, it goes on where it stopped"
         )
-    return Results(folder, study, text, cells, missing, _load_records(cells))
+    records = _load_records(cells)
+    elsewhere = pl.col("kind") == "population"
+    return Results(folder, study, text, cells, missing, records.filter(~elsewhere), records.filter(elsewhere))
 
 
 def is_generated(results: Results) -> bool:
@@ -120,19 +125,29 @@ def load_histogram(cell: Cell, *, condition: str, eps: float, measure: str) -> p
     """Return counts per uncertainty bin and patient for one cell, condition and measure.
 
     Returns:
-        Columns ``patient, bin, count, wrong``; no rows where the cell did not store the measure.
+        Columns ``patient, bin, count, wrong, brier``; no rows where the cell did not store the measure.
     """
     table = _read(cell.folder / "histograms.parquet", pl.scan_parquet)
     chosen = table.filter(_at(condition, eps), pl.col("measure") == measure)
     return _read(
-        cell.folder / "histograms.parquet", lambda _: chosen.select("patient", "bin", "count", "wrong").collect()
+        cell.folder / "histograms.parquet",
+        lambda _: chosen.select("patient", "bin", "count", "wrong", "brier").collect(),
     )
 
 
-def load_calibration(cell: Cell, *, condition: str, eps: float) -> pl.DataFrame:
-    """Return sums per probability bin and patient: ``patient, bin, count, sum_probability, sum_reference``."""
+def load_calibration(cell: Cell, *, condition: str, eps: float, region: str = "whole") -> pl.DataFrame:
+    """Return sums per probability bin and patient: ``patient, bin, count, sum_probability, sum_reference``.
+
+    Args:
+        cell: the run.
+        condition: name of the condition.
+        eps: its budget.
+        region: which pixels: ``"whole"``, ``"boundary"`` or ``"foreground"``; tables without regions hold the whole.
+    """
     table = _read(cell.folder / "calibration.parquet", pl.read_parquet)
-    return table.filter(_at(condition, eps)).drop("condition", "eps")
+    if "region" not in table.columns:
+        table = table.with_columns(region=pl.lit("whole"))
+    return table.filter(_at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
 
 
 def load_training(cell: Cell) -> pl.DataFrame | None:
@@ -195,6 +210,11 @@ def _load_records(cells: tuple[Cell, ...]) -> pl.DataFrame:
         needed |= {"pixels", "mask_px", "predicted_px", "intersection_px"}
         if lacking := sorted(needed - set(frame.columns)):
             raise DataError(f"{path} lacks the columns {', '.join(lacking)}; expected a record table; evaluate again")
+        if "kind" not in frame.columns:  # written before there were shifts and other populations
+            frame = frame.with_columns(
+                kind=pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack")),
+                severity=pl.lit(0, pl.Int32),
+            )
         labels = {"cell": cell.id, "variant": cell.variant, "head": cell.head, "regime": cell.regime}
         frames.append(
             frame.with_columns(

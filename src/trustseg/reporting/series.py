@@ -106,7 +106,8 @@ class Chart:
         reading: how to read it, in plain language.
         panels: panels, row by row.
         columns: panels in a row.
-        horizontal: intervals run along x (a forest plot).
+        horizontal: intervals run along x (a forest plot); lines with a label get a legend.
+        small: many small panels.
     """
 
     key: str
@@ -115,6 +116,13 @@ class Chart:
     panels: tuple[Panel, ...]
     columns: int = 2
     horizontal: bool = False
+    small: bool = False
+
+    @property
+    def entries(self) -> list[str]:
+        """The names in the legend; a forest plot whose rows say what they are has none."""
+        lines = [line for panel in self.panels for line in panel.lines if line.label or not self.horizontal]
+        return list(dict.fromkeys(line.entry for line in lines))
 
     def frame(self) -> pl.DataFrame:
         """Return every point of every series: ``panel, series, x, y, low, high`` in six digits; null: no interval."""

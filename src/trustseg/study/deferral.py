@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trustseg.deferral import Policy, apply_policy
 from trustseg.study.statistics import bootstrap_ratio
 
-__all__ = ["SCORES", "score_policy"]
+__all__ = ["SCORES", "score_decisions", "score_policy"]
 
 Floats = NDArray[np.float64]
 
@@ -54,9 +54,30 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
         section 2: coverage and selective risk.
     """
     decided = apply_policy(policy, records)
+    return score_decisions(decided, column=policy.column, tau=policy.tau, draws=draws, seed=seed)
+
+
+def score_decisions(
+    decided: pl.DataFrame, *, column: str, tau: float, draws: int = 2000, seed: int = 0
+) -> pl.DataFrame:
+    """Return what decisions achieve under each condition: those of one policy, or of the policies of several models.
+
+    Args:
+        decided: what ``apply_policy`` returned; rows of several models count as one set of decisions.
+        column: the score they were made by.
+        tau: a segmentation with a Dice below it has failed.
+        draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
+        seed: seed of the draws.
+
+    Returns:
+        As ``score_policy``; ``images`` counts the decisions.
+
+    Raises:
+        ShapeError: if ``draws`` is below 1.
+    """
     rows = []
     for (condition, eps), group in decided.group_by("condition", "eps", maintain_order=True):
-        images = _decided(group, tau=policy.tau)
+        images = _decided(group, tau=tau)
         for name, parts in SCORES.items():
             interval = bootstrap_ratio(*parts(images), group["patient"].to_numpy(), draws=draws, seed=seed)
             rows.append(
@@ -70,7 +91,7 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
                     "images": len(group),
                     "patients": group["patient"].n_unique(),
                     "undefined": interval.undefined,
-                    "operating_points": group[policy.column].n_unique(),
+                    "operating_points": group[column].n_unique(),
                     "guarantee": group["guarantee"][0],
                 }
             )

@@ -161,6 +161,70 @@ def auroc(negative: ArrayLike, positive: ArrayLike) -> float:
     return float(_divide(below.sum() / 2.0, low.size * high.size))
 
 
+def auroc_of_blocks(negative: ArrayLike, positive: ArrayLike) -> Floats:
+    """Return the chance that a positive scores above a negative, ties counting half.
+
+    Args:
+        negative: negatives in each block of equal scores (..., K), blocks in rising order of the score, >= 0.
+        positive: positives in each block (..., K), >= 0.
+
+    Returns:
+        (...) in [0, 1]; NaN unless there is a positive and a negative.
+
+    Example:
+        >>> float(auroc_of_blocks([1, 1, 0], [0, 1, 1]))
+        0.875
+    """
+    misses, hits, below, _ = _blocks(negative, positive)
+    return _divide((hits * (below + misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
+
+
+def average_precision_of_blocks(negative: ArrayLike, positive: ArrayLike) -> Floats:
+    """Return the area under the precision-recall curve (AUPR) without interpolation; arguments as above.
+
+    Returns:
+        (...) in (0, 1]; NaN without a positive. A useless score gives the share of positives.
+
+    Example:
+        >>> round(float(average_precision_of_blocks([0, 1, 0], [1, 0, 1])), 4)
+        0.8333
+
+    Reference:
+        Davis and Goadrich, "The Relationship Between Precision-Recall and ROC Curves", ICML 2006, section 4.
+    """
+    misses, hits, below, found_below = _blocks(negative, positive)
+    found = hits.sum(-1, keepdims=True) - found_below
+    taken = found + misses.sum(-1, keepdims=True) - below
+    return _divide((hits * found / np.maximum(taken, 1)).sum(-1), hits.sum(-1))
+
+
+def fpr_at_tpr_of_blocks(negative: ArrayLike, positive: ArrayLike, *, tpr: float = 0.95) -> Floats:
+    """Return the share of negatives above the highest threshold that finds the share ``tpr`` of the positives.
+
+    Args:
+        negative: negatives in each block of equal scores (..., K), blocks in rising order of the score, >= 0.
+        positive: positives in each block (..., K), >= 0.
+        tpr: true-positive rate to reach, in (0, 1].
+
+    Returns:
+        (...) in [0, 1]; NaN unless there is a positive and a negative.
+
+    Example:
+        >>> float(fpr_at_tpr_of_blocks([1, 0, 1, 0], [0, 1, 0, 1]))
+        0.5
+
+    Reference:
+        Liang et al., ICLR 2018, arXiv:1706.02690, section 4.3.
+    """
+    misses, hits, below, found_below = _blocks(negative, positive)
+    total = hits.sum(-1, keepdims=True)
+    found = total - found_below
+    # The last block from below that still leaves enough positives at or above it, up to the rounding of the product.
+    enough = (found >= tpr * total * (1 - 1e-12)) & (total > 0)
+    wrong = np.where(enough, misses.sum(-1, keepdims=True) - below, np.inf).min(-1, initial=np.inf)
+    return _divide(np.where(np.isfinite(wrong), wrong, np.nan), misses.sum(-1))
+
+
 def spearman_of_blocks(first: ArrayLike, second: ArrayLike, times: ArrayLike) -> float:
     """Return Spearman's rank correlation of items that occur several times, ties at their mean rank.
 
@@ -186,6 +250,42 @@ def spearman_of_blocks(first: ArrayLike, second: ArrayLike, times: ArrayLike) ->
     left, right = (rank - weights @ rank / max(weights.sum(), 1.0) for rank in ranks)
     spread = (weights @ left**2) * (weights @ right**2)
     return float(weights @ (left * right) / np.sqrt(spread)) if spread > 0 else float("nan")
+
+
+def undetected_harm(
+    clean_dice: ArrayLike,
+    dice: ArrayLike,
+    scores: ArrayLike,
+    empty: ArrayLike,
+    false_positive_fraction: ArrayLike,
+    *,
+    threshold: float,
+    drop: float = 0.1,
+    false_alarm: float = 0.01,
+) -> NDArray[np.bool_]:
+    """Return which attacked images are harmed while nobody is called to look, as ``trustseg.metrics`` has it.
+
+    Args:
+        clean_dice: per-image Dice of the clean images (N,); not read where ``empty``.
+        dice: per-image Dice of the attacked images (N,); not read where ``empty``.
+        scores: uncertainty of the attacked images (N,), higher = less sure.
+        empty: (N,) bool, the reference mask has no foreground.
+        false_positive_fraction: share of pixels (N,) wrongly predicted as foreground; read only where ``empty``.
+        threshold: the largest score that is kept, above it a case is deferred to a reader; minus infinity defers all.
+        drop: smallest fall of Dice that counts as harm, > 0.
+        false_alarm: smallest share of pixels that counts as harm, > 0.
+
+    Returns:
+        (N,) bool.
+
+    Example:
+        >>> undetected_harm([0.9, 0.9], [0.5, 0.5], [0.1, 0.3], [False, False], [0.0, 0.0], threshold=0.2).tolist()
+        [True, False]
+    """
+    fall = np.asarray(clean_dice, np.float64) - np.asarray(dice, np.float64)
+    harmed = np.where(empty, np.asarray(false_positive_fraction, np.float64) >= false_alarm, fall >= drop)
+    kept = (np.asarray(scores, np.float64) <= threshold) & (threshold > -np.inf)
+    return np.asarray(harmed & kept, np.bool_)
 
 
 def _blocks(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:

@@ -36,6 +36,7 @@ class CellStatus:
         share: how much of that stage is done, in [0, 1].
         error: the sentence of a failed cell.
         owner: process that last worked on it; None if none did.
+        queue: what a batch system says of its job.
     """
 
     name: str
@@ -45,6 +46,7 @@ class CellStatus:
     share: float = 0.0
     error: str = ""
     owner: int | None = None
+    queue: str = ""
 
 
 def prepare_study(config: StudyConfig, folder: Path) -> list[str]:

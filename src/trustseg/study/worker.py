@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 from trustseg.errors import TrustsegError
@@ -16,11 +17,12 @@ from trustseg.errors import TrustsegError
 __all__ = ["work"]
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     """Run the unfinished, unclaimed cells of a study; one that breaks is marked as failed and the others go on.
 
     Args:
         folder: a study's folder, prepared by ``study.runner``.
+        only: the cells to take; all by default.
     """
     from trustseg.config import load_run
     from trustseg.data import open_dataset
@@ -29,6 +31,8 @@ def work(folder: Path) -> None:
 
     plan = read_json(folder / "plan.json")["cells"]
     for name in plan if isinstance(plan, list) else []:
+        if only is not None and name not in only:
+            continue
         cell = folder / "cells" / str(name)
         with claimed(cell) as mine:
             if not mine or is_done(cell) or (cell / "failed.json").exists():

@@ -1,19 +1,19 @@
-"""The mixed batch of adversarial training: choose some images, attack them, train on both kinds in one step."""
+"""The mixed batch of adversarial training: score images, choose some, put clean and attacked ones into one batch."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, Attack, pgd
+from trustseg.beliefs import Belief
+from trustseg.errors import ConfigError
 from trustseg.losses import LOSSES
 from trustseg.models import Segmenter
-from trustseg.selection import SELECTIONS, attacked_count
+from trustseg.selection import SELECTIONS, above, attacked_count
 from trustseg.uncertainty import AGGREGATIONS
 
-__all__ = ["MixedBatch", "eps_at", "image_scores", "mixed_batch"]
+__all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "scores_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class MixedBatch:
         images: (N, C, H, W), the clean images first, then the adversarial ones.
         masks: (N, 1, H, W).
         weights: (N,), 1 for clean images and the adversarial weight for the others.
-        attacked: (k,) indices into the original batch.
+        clean: (N - k,) indices into the original batch of the images that stay clean.
+        attacked: (k,) indices into the original batch of the images that were attacked.
     """
 
     images: Tensor
     masks: Tensor
     weights: Tensor
+    clean: Tensor
     attacked: Tensor
 
     def mean(self, losses: Tensor) -> Tensor:
@@ -40,22 +42,23 @@ class MixedBatch:
         return (self.weights * losses).sum() / self.weights.sum()
 
 
-def eps_at(epoch: int, *, eps: float, warmup_epochs: int, ramp_epochs: int) -> float:
-    """Return the budget of an epoch: 0 during the warm-up, then a linear ramp, then ``eps``.
+def scores_of(belief: Belief, masks: Tensor, *, selection: str, measure: str, aggregation: str) -> Tensor:
+    """Return the score of each image by which ``selection`` chooses, given what is believed of it.
 
     Args:
-        epoch: counted from 0.
-        eps: full budget in pixel units of [0, 1].
-        warmup_epochs: epochs without attacks.
-        ramp_epochs: epochs of the ramp; its first one has eps / (ramp_epochs + 1).
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: (B, 1, H, W) in {0, 1}; only ``hard`` looks at them.
+        selection: how images are chosen, anything but ``random``.
+        measure: pixel measure of the image's uncertainty.
+        aggregation: map to image score.
 
-    Example:
-        >>> [round(eps_at(epoch, eps=0.4, warmup_epochs=1, ramp_epochs=3), 2) for epoch in range(6)]
-        [0.0, 0.1, 0.2, 0.3, 0.4, 0.4]
+    Returns:
+        (B,), detached: the cross-entropy for ``hard``, else the uncertainty.
     """
-    if epoch < warmup_epochs:
-        return 0.0
-    return eps * min(1.0, (epoch - warmup_epochs + 1) / (ramp_epochs + 1))
+    with torch.no_grad():
+        if selection == "hard":
+            return LOSSES["binary_cross_entropy"](belief, masks)
+        return AGGREGATIONS[aggregation](belief.uncertainty(measure), belief.probability)
 
 
 def image_scores(
@@ -67,7 +70,7 @@ def image_scores(
         segmenter: its mode, and that of each part of it, is left as found.
         images: (B, C, H, W) in [0, 1].
         masks: (B, 1, H, W) in {0, 1}; only ``hard`` looks at them.
-        selection: a name in ``SELECTIONS``.
+        selection: a name in ``SELECTIONS``, or ``threshold``.
         measure: pixel measure of the image's uncertainty.
         aggregation: map to image score.
 
@@ -84,70 +87,66 @@ def image_scores(
     finally:
         for module, mode in modes:
             module.training = mode
-    if selection == "hard":
-        return LOSSES["binary_cross_entropy"](belief, masks)
-    return AGGREGATIONS[aggregation](belief.uncertainty(measure), belief.probability)
+    return scores_of(belief, masks, selection=selection, measure=measure, aggregation=aggregation)
+
+
+def choose(
+    scores: Tensor, *, selection: str, fraction: float, threshold: float | None, generator: torch.Generator
+) -> Tensor:
+    """Return who of a batch gets attacked.
+
+    Args:
+        scores: (B,), one an image, from ``image_scores`` or a ``ScoreMemory``.
+        selection: a name in ``SELECTIONS``, or ``threshold``.
+        fraction: share of the batch, in [0, 1]; ceil(fraction B) images; not used by ``threshold``.
+        threshold: score above which ``threshold`` attacks; not used by the others.
+        generator: source of random choices.
+
+    Returns:
+        (k,) indices, int64, ascending, on the device of ``scores``.
+
+    Raises:
+        ConfigError: if ``threshold`` is to choose and there is none.
+    """
+    if selection != "threshold":
+        return SELECTIONS[selection](scores, attacked_count(len(scores), fraction), generator)
+    if threshold is None:
+        raise ConfigError("selection 'threshold' got no threshold, a score was expected; give threshold=0.05")
+    return above(scores, threshold)
 
 
 def mixed_batch(
-    segmenter: Segmenter,
     images: Tensor,
     masks: Tensor,
+    adversarial: Tensor,
     *,
-    selection: str,
-    fraction: float,
-    mode: Literal["replace", "append"],
-    weight: float,
-    attack: str,
-    eps: float,
-    steps: int,
-    objective: str,
-    measure: str,
-    aggregation: str,
-    generator: torch.Generator,
+    attacked: Tensor,
+    mode: Literal["replace", "append"] = "replace",
+    weight: float = 1.0,
 ) -> MixedBatch:
-    """Return the batch with its chosen images attacked.
+    """Return the batch with the adversarial versions of some of its images.
 
     Args:
-        segmenter: the raw model, never a wrapper of it; its mode and gradients are left as found.
         images: (B, C, H, W) in [0, 1].
         masks: (B, 1, H, W) in {0, 1}.
-        selection: a name in ``SELECTIONS``: who gets attacked.
-        fraction: share of the batch that is attacked, in (0, 1]; ceil(fraction B) images.
+        adversarial: (k, C, H, W) in [0, 1], the attacked versions of ``images[attacked]``.
+        attacked: (k,) indices into the batch.
         mode: ``"replace"``: the clean originals leave the batch; ``"append"``: they stay, and the step costs more.
         weight: weight of an adversarial image's loss.
-        attack: a name in ``ATTACKS``.
-        eps: L-inf budget in pixel units of [0, 1].
-        steps: gradient steps of ``pgd``.
-        objective: what the attack maximises.
-        measure: pixel measure that scores images.
-        aggregation: map to image score.
-        generator: source of random choices and starts.
 
     Returns:
         The batch to train on.
     """
-    scores = image_scores(segmenter, images, masks, selection=selection, measure=measure, aggregation=aggregation)
-    chosen = SELECTIONS[selection](scores, attacked_count(len(images), fraction), generator).to(images.device)
-    run_attack: Attack = partial(pgd, steps=steps) if attack == "pgd" else ATTACKS[attack]
-    adversarial = run_attack(
-        segmenter,
-        images[chosen],
-        masks[chosen],
-        eps=eps,
-        objective=objective,
-        generator=generator,
-        keep_best=False,
-    )
     kept = torch.ones(len(images), dtype=torch.bool, device=images.device)
     if mode == "replace":
-        kept[chosen] = False
-    clean_count = int(kept.sum())
-    weights = torch.ones(clean_count + len(chosen), device=images.device)
-    weights[clean_count:] = weight
+        kept[attacked] = False
+    clean = kept.nonzero().flatten()
+    weights = torch.ones(len(clean) + len(attacked), device=images.device)
+    weights[len(clean) :] = weight
     return MixedBatch(
-        images=torch.cat([images[kept], adversarial]),
-        masks=torch.cat([masks[kept], masks[chosen]]),
+        images=torch.cat([images[clean], adversarial]),
+        masks=torch.cat([masks[clean], masks[attacked]]),
         weights=weights,
-        attacked=chosen,
+        clean=clean,
+        attacked=attacked,
     )

@@ -16,24 +16,27 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from trustseg.errors import RunError
-from trustseg.files import replacing
+from trustseg.files import replacing, write_json
 from trustseg.models import Segmenter
 from trustseg.training.module import SegmentationModule
+from trustseg.training.watch import overfitted
 
 __all__ = ["SCORE", "Keeper", "Patience", "Report", "WholeFiles"]
 
 Report = Callable[[int, int], None]
 
 SCORE: Final = "validation_score"
+OVERFITTED: Final = "validation_catastrophic_overfitting"
 
 
 class Keeper(Checkpoint):
     """Keeps the state of the training, the best model so far and the metrics of every epoch.
 
     After an epoch, ``checkpoints/best-EPOCH`` is written if it is the best one yet, then ``checkpoints/last.ckpt``,
-    which remembers which one is best and all metrics, then ``metrics.csv``. Each appears whole or not at all, and the
-    former best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of these steps costs
-    at most the epoch it falls into. No path is remembered, so the folder can be moved.
+    which remembers which one is best and all metrics, then ``metrics.csv`` and, where a single-step training overfitted
+    to its attack, ``warnings.json`` with the epochs in which it did. Each appears whole or not at all, and the former
+    best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of these steps costs at most
+    the epoch it falls into. No path is remembered, so the folder can be moved.
 
     Args:
         folder: the run's folder.
@@ -92,6 +95,9 @@ class Keeper(Checkpoint):
         """Remember the validation metrics; Lightning goes on showing them in epochs that are not validated."""
         metrics = trainer.callback_metrics.items()
         self._validated = {name: float(value) for name, value in metrics if name.startswith("validation_")}
+        if "validation_fgsm_dice" in self._validated:
+            single, double = (self._validated[f"validation_{name}_dice"] for name in ("fgsm", "pgd2"))
+            self._validated[OVERFITTED] = float(overfitted(single, double))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write everything down."""
@@ -111,8 +117,15 @@ class Keeper(Checkpoint):
                     shutil.rmtree(folder)
             with replacing(self.folder / "metrics.csv") as temporary:
                 polars.DataFrame(self.rows, infer_schema_length=None).write_csv(temporary)
+            self._warn()
             if self.report is not None:
                 self.report(epoch + 1, trainer.max_epochs or 0)
+
+    def _warn(self) -> None:
+        """Write down what a reader of the results has to know, if anything."""
+        epochs = [int(row["epoch"]) for row in self.rows if row.get(OVERFITTED)]
+        if epochs:
+            write_json(self.folder / "warnings.json", {"catastrophic_overfitting": epochs})
 
     def finish(self, segmenter: Segmenter) -> None:
         """Write the chosen model into ``model`` and remove the checkpoints, four times its size.

@@ -1,6 +1,7 @@
 """The LightningModule: it wires the parts together and holds none of them."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
 import lightning.pytorch as pl
 import torch
@@ -9,45 +10,47 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from trustseg.attacks import pgd
+from trustseg.attacks import Objective, pgd
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
 from trustseg.data.module import Batch, as_images
-from trustseg.losses import annealed, segmentation_loss, vacuity_correction
+from trustseg.losses import annealed, vacuity_correction
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
-from trustseg.training.adversarial import MixedBatch, eps_at, mixed_batch
+from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_of
+from trustseg.training.attacking import SINGLE_STEP, attacked_images, divergence_from
+from trustseg.training.memory import ScoreMemory
+from trustseg.training.robust import LabelLoss, StepLoss, rows_of, step_loss
+from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
+from trustseg.training.watch import WATCHED_IMAGES, watch
+from trustseg.training.weight_perturbation import perturb, restore
 
-__all__ = ["SegmentationModule", "learning_rate_factor"]
+__all__ = ["SegmentationModule"]
 
 
-def learning_rate_factor(epoch: int, *, epochs: int, warmup: int = 2) -> float:
-    """Return the share of the peak learning rate in an epoch: a short linear rise, then half a cosine down to 1 %.
+class Score(TypedDict):
+    """How an image is scored; see ``image_scores``."""
 
-    Args:
-        epoch: counted from 0.
-        epochs: epochs in all.
-        warmup: epochs of the rise.
-    """
-    if epoch < warmup:
-        return (epoch + 1) / (warmup + 1)
-    progress = (epoch - warmup) / max(1, epochs - warmup)
-    return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(1.0, progress)))))
+    selection: str
+    measure: str
+    aggregation: str
 
 
 class SegmentationModule(pl.LightningModule):
     """Trains a segmenter, with or without adversarial examples.
 
     Validation logs ``validation_dice`` (clean), ``validation_robust_dice`` (PGD at the full budget, never that of the
-    warm-up) and ``validation_score``, which chooses the best epoch; all are means of per-image Dice.
+    warm-up) and ``validation_score``, which chooses the best epoch; all are means of per-image Dice. Where single-step
+    training is watched, it adds what ``watch`` finds on the first validation images.
 
     Args:
         segmenter: the model to train.
         config: the run.
+        images: number of images in the pack, which batches point into.
     """
 
-    def __init__(self, segmenter: Segmenter, config: RunConfig) -> None:
+    def __init__(self, segmenter: Segmenter, config: RunConfig, *, images: int) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.config = config
@@ -55,7 +58,23 @@ class SegmentationModule(pl.LightningModule):
         self.data_term = config.loss.beta if head == "beta" else config.loss.bernoulli
         measure = config.adversarial.measure
         self.measure = measure.beta if head == "beta" else measure.bernoulli
+        options = config.adversarial
+        self.memory: ScoreMemory | None = None
+        if options.scores == "memory" and options.selection not in ("none", "random"):
+            self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
+        self._watching = config.training.watch and options.selection != "none" and options.attack in SINGLE_STEP
         self._validated: list[dict[str, Tensor]] = []
+        self._before: dict[str, Tensor] = {}  # weights that adversarial perturbation moved
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the remembered scores."""
+        if self.memory is not None:
+            checkpoint["score_memory"] = self.memory.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the remembered scores over."""
+        if self.memory is not None:
+            self.memory.load_state_dict(checkpoint["score_memory"])
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of return types
         """Return AdamW and its schedule by epoch."""
@@ -90,85 +109,147 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one step on the mixed batch."""
-        epoch, seed = self.current_epoch, self.config.training.seed
+        options = self.config.adversarial
         images, masks = as_images(batch)
         if self.config.training.augment:
-            view = derive_seed(seed, "augment", epoch, batch_index, self.global_rank)
-            images, masks = augmented(images, masks, seed=view)
-        mixed = self._mixed(images, masks, batch_index)
-        options = self.config.loss
-        kl_weight = vacuity_weight = 0.0
-        if self.config.model.head == "beta":
-            kl_weight = annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule)
-            vacuity_weight = options.vacuity_correction
+            stream = ("augment", self.current_epoch, batch_index, self.global_rank)
+            images, masks = augmented(images, masks, seed=derive_seed(self.config.training.seed, *stream))
+        mixed = self._mixed(images, masks, batch["rows"], batch_index)
+        labels = self._label_loss()
+        if options.weight_perturbation > 0 and len(mixed.attacked):
+            first = len(mixed.clean)
+            attacked = mixed.images[first:], mixed.masks[first:]
+            self._before = perturb(self.segmenter, *attacked, loss=labels, size=options.weight_perturbation)
         belief = self.segmenter.belief(mixed.images)
-        losses = segmentation_loss(
+        loss = step_loss(
             belief,
-            mixed.masks,
-            data_term=self.data_term,
-            kl_weight=kl_weight,
-            vacuity_weight=vacuity_weight,
+            mixed,
+            labels,
+            kind=options.loss,
+            alignment=options.alignment,
+            pixel_weight=options.pixel_weight,
+            share=self._ramp(),
+        )
+        self._log_step(loss, mixed, labels)
+        if labels.vacuity_weight > 0:  # by itself, for it falls without bound
+            correction = vacuity_correction(belief, mixed.masks, balance=labels.balance).detach().mean()
+            self._log_means({"train_vacuity_correction": correction}, len(mixed.images))
+        if self.memory is not None:
+            clean = rows_of(belief, slice(len(mixed.clean)))
+            scores = scores_of(clean, mixed.masks[: len(mixed.clean)], **self._score())
+            self.memory.remember(batch["rows"][mixed.clean], scores, epoch=self.current_epoch)
+        return loss.total
+
+    def on_after_backward(self) -> None:
+        """Take back the perturbation of the weights, now that their gradient is known."""
+        restore(self.segmenter, self._before)
+        self._before = {}
+
+    def on_train_epoch_end(self) -> None:
+        """Let all processes remember the same scores."""
+        if self.memory is not None and self.trainer.world_size > 1:
+            self.memory.share(self.device)
+
+    def _label_loss(self) -> LabelLoss:
+        options = self.config.loss
+        if self.config.model.head != "beta":
+            return LabelLoss(self.data_term, dice_weight=options.dice_weight, balance=options.balance)
+        return LabelLoss(
+            self.data_term,
+            kl_weight=annealed(
+                options.kl_weight, epoch=self.current_epoch, epochs=options.kl_epochs, schedule=options.kl_schedule
+            ),
+            vacuity_weight=options.vacuity_correction,
             dice_weight=options.dice_weight,
             balance=options.balance,
         )
-        self._log_step(losses.detach(), mixed, kl_weight)
-        if vacuity_weight > 0:  # by itself, for it falls without bound
-            correction = vacuity_correction(belief, mixed.masks, balance=options.balance).detach().mean()
-            self.log("train_vacuity_correction", correction, on_step=False, on_epoch=True, batch_size=len(losses))
-        return mixed.mean(losses)
 
-    def _mixed(self, images: Tensor, masks: Tensor, batch_index: int) -> MixedBatch:
+    def _mixed(self, images: Tensor, masks: Tensor, rows: Tensor, batch_index: int) -> MixedBatch:
+        """Return the batch with the images of this epoch's share attacked."""
         options = self.config.adversarial
-        eps = self._eps()
-        if eps == 0:
+        if self._eps() == 0:
             nobody = torch.zeros(0, dtype=torch.long, device=images.device)
-            return MixedBatch(images, masks, torch.ones(len(images), device=images.device), nobody)
+            return mixed_batch(images, masks, images[:0], attacked=nobody)
         stream = ("attack", self.current_epoch, batch_index, self.global_rank)
-        return mixed_batch(
-            self.segmenter,
-            images,
-            masks,
+        generator = derived_generator(self.config.training.seed, *stream)
+        chosen = choose(
+            self._scores(images, masks, rows),
             selection=options.selection,
-            fraction=options.fraction,
-            mode=options.mode,
-            weight=options.weight,
+            fraction=fraction_at(
+                self.current_epoch,
+                fraction=options.fraction,
+                start=options.fraction_start,
+                warmup_epochs=options.warmup_epochs,
+                ramp_epochs=options.ramp_epochs,
+            ),
+            threshold=options.threshold,
+            generator=generator,
+        ).to(images.device)
+        adversarial = attacked_images(
+            self.segmenter,
+            images[chosen],
+            masks[chosen],
             attack=options.attack,
-            eps=eps,
+            eps=self._eps(),
             steps=options.steps,
-            objective=options.objective,
-            measure=self.measure,
-            aggregation=options.aggregation,
-            generator=derived_generator(self.config.training.seed, *stream),
+            objective=self._objective(images[chosen]),
+            generator=generator,
         )
+        return mixed_batch(images, masks, adversarial, attacked=chosen, mode=options.mode, weight=options.weight)
 
-    def _eps(self) -> float:
+    def _scores(self, images: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
+        """Return the scores by which images are chosen: fresh ones, or those remembered."""
+        epoch = self.current_epoch
+        if self.memory is None:
+            return image_scores(self.segmenter, images, masks, **self._score())
+        ages = self.memory.ages(rows, epoch=epoch)
+        if bool((known := ages <= epoch).any()):
+            self._log_means({"score_age": ages[known].float().mean()}, int(known.sum()))
+        return self.memory.recall(rows, epoch=epoch, selection=self.config.adversarial.selection)
+
+    def _score(self) -> Score:
+        options = self.config.adversarial
+        return {"selection": options.selection, "measure": self.measure, "aggregation": options.aggregation}
+
+    def _objective(self, images: Tensor) -> str | Objective:
+        options = self.config.adversarial
+        if options.objective != "divergence" or not len(images):
+            return options.objective
+        kind: Literal["belief", "mean"] = "mean" if options.loss in ("ev_at", "strength") else "belief"
+        return divergence_from(self.segmenter, images, kind=kind)
+
+    def _ramp(self) -> float:
         options = self.config.adversarial
         if options.selection == "none":
             return 0.0
-        return eps_at(
-            self.current_epoch,
-            eps=options.eps,
-            warmup_epochs=options.warmup_epochs,
-            ramp_epochs=options.ramp_epochs,
-        )
+        return ramp_at(self.current_epoch, warmup_epochs=options.warmup_epochs, ramp_epochs=options.ramp_epochs)
 
-    def _log_step(self, losses: Tensor, mixed: MixedBatch, kl_weight: float) -> None:
+    def _eps(self) -> float:
+        return self.config.adversarial.eps * self._ramp()
+
+    def _log_step(self, loss: StepLoss, mixed: MixedBatch, labels: LabelLoss) -> None:
+        losses = torch.cat([loss.clean, loss.adversarial]).detach()
         if not bool(torch.isfinite(losses).all()):
             raise FloatingPointError(
                 f"the loss of epoch {self.current_epoch} is not finite (losses {losses.tolist()}); "
                 "a finite loss was expected; lower training.learning_rate or loss.kl_weight"
             )
-        clean_count = len(losses) - len(mixed.attacked)
         means: dict[str, Tensor | float] = {
-            "train_loss": mixed.mean(losses),
-            "kl_weight": kl_weight,
+            "train_loss": loss.total.detach(),
+            "kl_weight": labels.kl_weight,
             "eps": self._eps(),
         }
-        if clean_count:
-            means["train_loss_clean"] = losses[:clean_count].mean()
-        if len(mixed.attacked):
-            means["train_loss_adversarial"] = losses[clean_count:].mean()
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(losses))
+        if len(loss.clean):
+            means["train_loss_clean"] = loss.clean.detach().mean()
+        if len(loss.adversarial):
+            name = "train_loss_adversarial" if self.config.adversarial.loss == "mixed" else "train_alignment"
+            means[name] = loss.adversarial.detach().mean()
+        self._log_means(means, len(losses))
+        attacked = torch.tensor(float(len(mixed.attacked)), device=self.device)
+        self.log("adversarial_images", attacked, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
+
+    def _log_means(self, means: Mapping[str, Tensor | float], images: int) -> None:
+        self.log_dict(dict(means), on_step=False, on_epoch=True, batch_size=images)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Measure per-image Dice, clean and under PGD at the full budget."""
@@ -183,23 +264,30 @@ class SegmentationModule(pl.LightningModule):
         )
         with torch.no_grad():
             found = {
-                "validation_dice": dice(self.segmenter.belief(images).log_odds > 0, masks),
-                "validation_robust_dice": dice(self.segmenter.belief(attacked).log_odds > 0, masks),
+                "dice": dice(self.segmenter.belief(images).log_odds > 0, masks),
+                "robust_dice": dice(self.segmenter.belief(attacked).log_odds > 0, masks),
             }
+        left = WATCHED_IMAGES - sum(len(earlier["dice"]) for earlier in self._validated)
+        if self._watching and left > 0:
+            found |= watch(
+                self.segmenter,
+                images[:left],
+                masks[:left],
+                eps=self.config.adversarial.eps,
+                generator=derived_generator(self.config.training.seed, "watch", batch_index, self.global_rank),
+            )
         self._validated.append(found)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over images whose Dice is defined, and the score that chooses the best epoch."""
+        names = self._validated[0]  # the first batch holds all there is
         means = {
-            name: torch.cat([found[name] for found in self._validated]).nanmean()
-            for name in ("validation_dice", "validation_robust_dice")
+            f"validation_{name}": torch.cat([found[name] for found in self._validated if name in found]).nanmean()
+            for name in names
         }
         self._validated.clear()
-        chosen = {
-            "clean": means["validation_dice"],
-            "robust": means["validation_robust_dice"],
-            "both": (means["validation_dice"] + means["validation_robust_dice"]) / 2,
-        }
+        clean, robust = means["validation_dice"], means["validation_robust_dice"]
+        chosen = {"clean": clean, "robust": robust, "both": (clean + robust) / 2}
         monitor = self.config.training.monitor
         means["validation_score"] = chosen["both" if monitor == "last" else monitor]
         self.log_dict(means, sync_dist=True, prog_bar=True)

@@ -25,6 +25,7 @@ from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
+from trustseg.training.cost import Cost
 from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
@@ -72,7 +73,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         seed=config.data.split_seed,
     )
     options = config.training
-    module = SegmentationModule(_initial_segmenter(config), config)
+    module = SegmentationModule(_initial_segmenter(config), config, images=len(pack))
     keeper = Keeper(folder, report, choose=options.monitor != "last")
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), torch.random.fork_rng(devices=[]):
         trainer = _trainer(config, folder, keeper, progress=progress)
@@ -147,7 +148,7 @@ def _initial_segmenter(config: RunConfig) -> Segmenter:
 
 def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool) -> pl.Trainer:
     options = config.training
-    callbacks: list[Callback] = [keeper]
+    callbacks: list[Callback] = [keeper, Cost()]
     if options.patience is not None:
         callbacks.append(Patience(options.patience))
     if progress:
@@ -205,7 +206,7 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.pytorch")
+            warnings.filterwarnings("ignore", module=r"lightning\.(pytorch|fabric)")
             yield
     finally:
         for logger, level in levels.items():

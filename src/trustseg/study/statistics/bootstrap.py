@@ -1,4 +1,4 @@
-"""Numbers with intervals: bootstrap over patients, and rank correlation.
+"""Numbers with intervals: bootstrap over patients.
 
 Images of one patient are alike and pixels of one image more so, hence only patients are drawn: all images of a drawn
 patient come along. The draws depend on the patients and the seed alone, so two models, or two conditions of one model,
@@ -7,64 +7,32 @@ that are scored on the same patients share them, and differences are paired. Int
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from trustseg.errors import ShapeError
+from trustseg.study.statistics.interval import Interval, percentile_interval
+
+__all__ = [
+    "PairedSummary",
+    "as_columns",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "bootstrap_rows",
+    "bootstrap_statistic",
+    "draw_owners",
+    "draw_patients",
+    "paired_summary",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FEW_PATIENTS: Final = 20  # below this a percentile interval is known to be too narrow
-_UNDEFINED_SHARE: Final = 0.05  # more undefined draws than this, and there is no interval
 _CHUNK_BYTES: Final = 1 << 26  # histograms of this many draws are held at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its 95 % patient-bootstrap interval.
-
-    Attributes:
-        value: the statistic on all rows; NaN where undefined.
-        low: lower end; NaN if more than 5 % of the draws leave the statistic undefined.
-        high: upper end, likewise.
-        count: rows that went in.
-        patients: patients with at least one such row.
-        undefined: rows left out because their value is NaN.
-        undefined_draws: draws in which the statistic is undefined.
-    """
-
-    value: float
-    low: float
-    high: float
-    count: int
-    patients: int
-    undefined: int = 0
-    undefined_draws: int = 0
-
-    @property
-    def few_patients(self) -> bool:
-        """Whether there are too few patients (fewer than 20) to trust the interval."""
-        return self.patients < FEW_PATIENTS
-
-    def text(self, digits: int = 3) -> str:
-        """Return the value and its interval with ``digits`` decimals, "undefined" or "no interval" where NaN.
-
-        Example:
-            >>> Interval(value=0.612, low=0.5441, high=0.6709, count=80, patients=40).text()
-            '0.612 [0.544, 0.671]'
-        """
-        return format(self, f".{digits}f")
-
-    def __format__(self, spec: str) -> str:
-        if np.isnan(self.value):
-            return "undefined"
-        spec = spec or ".3f"
-        ends = "no interval" if np.isnan(self.low) else f"{self.low:{spec}}, {self.high:{spec}}"
-        return f"{self.value:{spec}} [{ends}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +67,7 @@ def draw_patients(patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> t
         >>> [str(name) for name in names], multiplicities.sum(axis=1)
         (['a', 'b'], array([2, 2, 2]))
     """
-    names, _, multiplicities = _draw(patients, draws, seed)
+    names, _, multiplicities = draw_owners(patients, draws, seed)
     return names, multiplicities
 
 
@@ -119,7 +87,7 @@ def bootstrap_mean(values: ArrayLike, patients: ArrayLike, *, draws: int = 2000,
         >>> bootstrap_mean([0.5, 0.7, float("nan"), 0.6], ["a", "a", "b", "c"]).text(2)
         '0.60 [0.60, 0.60]'
     """
-    values = _columns(patients, values)[0]
+    values = as_columns(patients, values)[0]
     return bootstrap_ratio(values, np.ones_like(values), patients, draws=draws, seed=seed)
 
 
@@ -142,7 +110,7 @@ def bootstrap_difference(
         >>> bootstrap_difference([0.5, 0.75], [0.25, 0.5], ["a", "b"]).text(2)
         '0.25 [0.25, 0.25]'
     """
-    first, second = _columns(patients, first, second)
+    first, second = as_columns(patients, first, second)
     return bootstrap_mean(first - second, patients, draws=draws, seed=seed)
 
 
@@ -165,13 +133,13 @@ def bootstrap_ratio(
         >>> bootstrap_ratio([8, 0], [10, 2], ["a", "a"]).text(3)
         '0.667 [0.667, 0.667]'
     """
-    numerator, denominator = _columns(patients, numerator, denominator)
-    names, owner, multiplicities = _draw(patients, draws, seed)
+    numerator, denominator = as_columns(patients, numerator, denominator)
+    names, owner, multiplicities = draw_owners(patients, draws, seed)
     defined = ~(np.isnan(numerator) | np.isnan(denominator))
     above, below = (
         np.bincount(owner[defined], part[defined], minlength=len(names)) for part in (numerator, denominator)
     )
-    return _interval(
+    return percentile_interval(
         float(_divide(above.sum(), below.sum())),
         _divide(multiplicities @ above, multiplicities @ below),
         owner=owner[defined],
@@ -194,15 +162,15 @@ def bootstrap_statistic(
         ShapeError: if there are no rows.
 
     Example:
-        >>> x, y = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])
-        >>> bootstrap_statistic(lambda rows: spearman(x[rows], y[rows]), ["a", "a", "a"]).text(1)
-        '1.0 [1.0, 1.0]'
+        >>> x = np.array([1.0, 2.0, 3.0])
+        >>> bootstrap_statistic(lambda rows: float(x[rows].max()), ["a", "a", "a"]).text(1)
+        '3.0 [3.0, 3.0]'
     """
-    _, owner, multiplicities = _draw(patients, draws, seed)
+    _, owner, multiplicities = draw_owners(patients, draws, seed)
     rows = np.arange(len(owner))
     # A row comes as often as its patient; `repeat` keeps the rows sorted, so results do not depend on draw order.
     values = np.array([statistic(np.repeat(rows, times[owner])) for times in multiplicities], dtype=np.float64)
-    return _interval(float(statistic(rows)), values, owner=owner)
+    return percentile_interval(float(statistic(rows)), values, owner=owner)
 
 
 def bootstrap_rows(
@@ -230,7 +198,7 @@ def bootstrap_rows(
         >>> bootstrap_rows([[1, 2], [3, 6]], ["a", "b"], lambda sums: sums[:, 0] / sums[:, 1]).text(1)
         '0.5 [0.5, 0.5]'
     """
-    names, owner, multiplicities = _draw(patients, draws, seed)
+    names, owner, multiplicities = draw_owners(patients, draws, seed)
     rows = np.asarray(table)
     if rows.ndim != 2 or len(rows) != len(owner):
         raise ShapeError(
@@ -250,7 +218,7 @@ def bootstrap_rows(
     step = max(1, _CHUNK_BYTES // max(1, 8 * rows.shape[1]))
     weights = multiplicities.astype(np.float64)
     values = np.concatenate([drawn(weights[start : start + step]) for start in range(0, draws, step)])
-    return _interval(float(drawn(np.ones((1, len(names))))[0]), values, owner=owner)
+    return percentile_interval(float(drawn(np.ones((1, len(names))))[0]), values, owner=owner)
 
 
 def paired_summary(
@@ -272,7 +240,7 @@ def paired_summary(
         >>> paired_summary([0.5, 0.5], [0.25, 0.25], ["a", "b"]).share_lower.text(1)
         '1.0 [1.0, 1.0]'
     """
-    before, after = _columns(patients, before, after)
+    before, after = as_columns(patients, before, after)
     change = after - before
     lower = np.where(np.isnan(change), np.nan, change < 0)
     return PairedSummary(
@@ -281,42 +249,7 @@ def paired_summary(
     )
 
 
-def spearman(x: ArrayLike, y: ArrayLike, *, given: ArrayLike | None = None) -> float:
-    """Return Spearman's rank correlation, ties at their mean rank; rows with a NaN are left out.
-
-    Args:
-        x: (N,).
-        y: (N,).
-        given: a third value (N,) to hold constant, e.g. the predicted area, for the partial rank correlation.
-
-    Returns:
-        A number in [-1, 1]; NaN if undefined: fewer than two rows, a constant, or nothing left once ``given`` is held.
-
-    Raises:
-        ShapeError: if the lengths differ.
-
-    Example:
-        >>> round(spearman([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]), 3)
-        0.8
-
-    Reference:
-        Partial correlation: Kendall and Stuart, "The Advanced Theory of Statistics", volume 2, chapter 27, on ranks.
-    """
-    columns = np.stack(_columns(x, x, y, *([] if given is None else [given])))
-    columns = columns[:, ~np.isnan(columns).any(axis=0)]
-    if columns.shape[1] < 2 or bool((columns == columns[:, :1]).all(axis=1).any()):
-        return float("nan")
-    correlation = np.corrcoef(stats.rankdata(columns, axis=1))
-    if given is None:
-        return float(correlation[0, 1])
-    with_x, with_y = correlation[0, 2], correlation[1, 2]
-    left = (1 - with_x**2) * (1 - with_y**2)
-    if left < 1e-12:  # x or y has the ranks of `given`: nothing is left to correlate
-        return float("nan")
-    return float(np.clip((correlation[0, 1] - with_x * with_y) / np.sqrt(left), -1, 1))
-
-
-def _draw(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.generic], Ints, Ints]:
+def draw_owners(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.generic], Ints, Ints]:
     """Return the distinct patients (P,), the patient of each row (N,) and the multiplicities (D, P)."""
     column = np.asarray(patients)
     if column.ndim != 1 or len(column) == 0:
@@ -324,12 +257,18 @@ def _draw(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.generi
     if draws < 1:
         raise ShapeError(f"draws is {draws}, expected at least 1; the usual number is 2000")
     names, owner = np.unique(column, return_inverse=True)
-    count = len(names)
-    multiplicities = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-    return names, owner, multiplicities
+    return names, owner, _multiplicities(len(names), draws, seed)
 
 
-def _columns(patients: ArrayLike, *columns: ArrayLike) -> list[Floats]:
+@lru_cache(maxsize=4)
+def _multiplicities(count: int, draws: int, seed: int) -> Ints:
+    """Return how often each of some patients is drawn (D, P), read-only; a report asks for the same draws often."""
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def as_columns(patients: ArrayLike, *columns: ArrayLike) -> list[Floats]:
     """Return the columns as float64; raise unless each has one value for each patient entry."""
     shape = np.shape(patients)
     arrays = [np.asarray(column, dtype=np.float64) for column in columns]
@@ -344,21 +283,3 @@ def _divide(above: ArrayLike, below: ArrayLike) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = np.true_divide(above, below)
     return np.where(np.isfinite(quotient), quotient, np.nan)
-
-
-def _interval(value: float, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
-    """Return the percentile interval of the ``values`` of all draws, if enough of them are defined."""
-    defined = values[~np.isnan(values)]
-    missing = len(values) - len(defined)
-    low = high = float("nan")
-    if not np.isnan(value) and missing <= _UNDEFINED_SHARE * len(values):
-        low, high = (float(end) for end in np.quantile(defined, (0.025, 0.975)))
-    return Interval(
-        value=float(value),
-        low=low,
-        high=high,
-        count=len(owner),
-        patients=len(np.unique(owner)),
-        undefined=undefined,
-        undefined_draws=missing,
-    )

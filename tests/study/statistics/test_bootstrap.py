@@ -1,18 +1,15 @@
-"""The patient bootstrap against enumeration, closed forms and SciPy; pairing, undefined values, histograms."""
+"""The patient bootstrap against enumeration and closed forms; pairing, undefined values, histograms."""
 
 import math
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
 from trustseg.errors import ShapeError
 from trustseg.study.statistics import (
-    Interval,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
@@ -148,7 +145,7 @@ def test_rows_in_chunks_equal_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         return np.asarray((sums * np.arange(30)).sum(axis=1) / sums.sum(axis=1), dtype=np.float64)
 
     once = bootstrap_rows(table, patients, statistic)
-    monkeypatch.setattr("trustseg.study.statistics._CHUNK_BYTES", 8 * 30 * 64)
+    monkeypatch.setattr("trustseg.study.statistics.bootstrap._CHUNK_BYTES", 8 * 30 * 64)
     chunked = bootstrap_rows(table, patients, statistic)
     assert (once.low, once.high) == pytest.approx((chunked.low, chunked.high), rel=1e-12)
     assert calls == [2000, 1, *[64] * 31, 16, 1]
@@ -162,46 +159,12 @@ def test_paired_summary_by_hand() -> None:
     assert (got.change.count, got.change.undefined, got.share_lower.undefined) == (3, 1, 1)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=30))
-def test_spearman_against_scipy(pairs: list[tuple[int, int]]) -> None:
-    x, y = np.array(pairs, dtype=np.float64).T
-    if len(set(x)) == 1 or len(set(y)) == 1:
-        assert math.isnan(spearman(x, y))
-    else:
-        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-
-
-def test_partial_spearman_against_residuals() -> None:
-    rng = np.random.default_rng(4)
-    area = rng.random(300)
-    x, y = area + 0.3 * rng.random(300), area + 0.3 * rng.random(300)
-    ranks = [stats.rankdata(column) for column in (x, y, area)]
-    left = [ranks[i] - np.polyval(np.polyfit(ranks[2], ranks[i], 1), ranks[2]) for i in range(2)]
-    assert spearman(x, y) > 0.8
-    assert spearman(x, y, given=area) == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-12)
-    assert math.isnan(spearman(x, y, given=2 * x))
-
-
-def test_spearman_leaves_nan_rows_out() -> None:
-    assert spearman([1, 2, NAN, 3], [3, 2, 0, 1]) == pytest.approx(-1.0)
-    assert math.isnan(spearman([1.0], [1.0]))
-
-
 def test_rank_correlation_with_interval(
     cohort: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     patients, first, second = cohort
     got = bootstrap_statistic(lambda rows: spearman(first[rows], second[rows]), patients, draws=200)
     assert 0.9 < got.low < got.value < got.high < 1.0
-
-
-def test_text_of_an_interval() -> None:
-    interval = Interval(0.61234, 0.5441, 0.6709, count=80, patients=40)
-    assert interval.text() == f"{interval}" == "0.612 [0.544, 0.671]"
-    assert interval.text(1) == "0.6 [0.5, 0.7]"
-    assert f"{interval:.1%}" == "61.2% [54.4%, 67.1%]"
-    assert not interval.few_patients
 
 
 def test_bad_input_gets_its_sentence() -> None:

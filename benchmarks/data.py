@@ -1,0 +1,67 @@
+"""Generating images, reading them, and starting the command."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.timing import Figure, seconds_of
+from trustseg.data import open_dataset, write_pack, write_phantoms
+from trustseg.data.decode import foreground, read_image, read_mask
+from trustseg.data.module import pack_loader
+
+
+class Files(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """The usual way: every image and mask is decoded when it is asked for."""
+
+    def __init__(self, source: Path) -> None:
+        self.images = sorted((source / "Train Set" / "Images").iterdir())
+        self.masks = sorted((source / "Train Set" / "Ground-truths").iterdir())
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        mask = foreground(read_mask(self.masks[row]).pixels, self.masks[row])
+        return np.asarray(read_image(self.images[row]).pixels, np.uint8), np.asarray(mask, np.uint8)
+
+
+def figures() -> Iterator[Figure]:
+    """Yield the speed of generating, of reading an epoch from a pack, and of the first sign of life."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, count = Path(name), 600
+        since = time.perf_counter()
+        source = write_phantoms(folder / "phantoms", train=count, test=0, control=0, size=128)
+        rate = count / (time.perf_counter() - since)
+        yield Figure("generated images of 128 px a second", rate, unit="1/s", target=200, better="more")
+        write_pack(source, folder / "pack", size=128)
+        pack, files = open_dataset(folder / "pack"), Files(source)
+        rows = np.arange(len(pack))
+        times = seconds_of(
+            {
+                "pack": lambda: [None for _ in pack_loader(pack, rows, batch_size=16)],
+                "files": lambda: [files[row] for row in range(len(files))],
+                "workers": lambda: [None for _ in DataLoader(files, batch_size=16, num_workers=2)],
+            }
+        )
+    for way, words in (("files", "decoding image files"), ("workers", "DataLoader of image files, 2 workers")):
+        yield Figure(f"an epoch read: {words} / pack", times[way] / times["pack"], better="more", details=times)
+    for words, target in (("--help", 0.5), ("--version", 0.5)):
+        command = ["-c", "from trustseg.cli import main; main()", words]
+        yield Figure(f"trustseg {words}", _started(command), unit="s", target=target)
+    yield Figure("import trustseg", _started(["-c", "import trustseg"]), unit="s", target=0.2)
+
+
+def _started(arguments: list[str]) -> float:
+    """Return the shortest of five runs of the interpreter with these arguments, less an empty run, in seconds."""
+
+    def run(words: list[str]) -> object:
+        return subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+    times = seconds_of({"all": lambda: run(arguments), "nothing": lambda: run(["-c", "pass"])}, repeats=5)
+    return times["all"] - times["nothing"]

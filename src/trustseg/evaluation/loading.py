@@ -1,0 +1,70 @@
+"""The model that a folder holds: with its calibration, sampled through dropout, or as the first of an ensemble."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trustseg.calibration import CALIBRATION_FILE, Calibrated, Calibration
+from trustseg.errors import ConfigError
+from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
+
+__all__ = ["load_model", "suffix_of"]
+
+
+def load_model(
+    folder: Path,
+    *,
+    ensemble: Sequence[Path] = (),
+    samples: int | None = None,
+    dropout: float | None = None,
+    uncalibrated: bool = False,
+) -> BeliefModel:
+    """Return the model that was saved in a folder, calibrated where ``calibration.json`` lies beside its weights.
+
+    Args:
+        folder: written by ``Segmenter.save``.
+        ensemble: folders of the other members of a deep ensemble; each brings its own calibration.
+        samples: thinned networks of MC dropout, >= 1; ``None`` drops nothing.
+        dropout: rate of a dropout layer that is placed for it, in (0, 1); ``None`` samples the layers that are there.
+        uncalibrated: whether calibrations are left aside.
+
+    Raises:
+        MissingFileError: if a folder holds no model.
+        ModelError: if a file is damaged, the members do not fit each other, or there is no dropout layer to sample.
+        ConfigError: if the options exclude each other.
+    """
+    if samples is None and dropout is not None:
+        raise ConfigError(
+            f"got --dropout {dropout:g} alone, it was expected with --mc-dropout, for which it places a layer; add that"
+        )
+    if samples is None:
+        members = [_member(path, uncalibrated=uncalibrated) for path in (folder, *ensemble)]
+        return DeepEnsemble(members) if ensemble else members[0]
+    if ensemble:
+        raise ConfigError("MC dropout and an ensemble were both asked for, one was expected; leave one of them out")
+    if not uncalibrated and (folder / CALIBRATION_FILE).exists():
+        raise ConfigError(
+            f"'{folder}' holds a calibration of the whole network, MC dropout samples thinned ones, which it was not "
+            "fitted for; add --uncalibrated"
+        )
+    return MCDropout(Segmenter.load(folder), samples=samples, rate=dropout)
+
+
+def _member(folder: Path, *, uncalibrated: bool) -> BeliefModel:
+    segmenter = Segmenter.load(folder)
+    if uncalibrated or not (folder / CALIBRATION_FILE).exists():
+        return segmenter
+    return Calibrated(segmenter, Calibration.load(folder)).eval()
+
+
+def suffix_of(model: BeliefModel) -> str:
+    """Return what tells a model from the plain segmenter of the same folder, for names of folders and variants.
+
+    Example:
+        >>> from trustseg.models import build_segmenter
+        >>> suffix_of(MCDropout(build_segmenter(encoder="resnet18"), samples=5, rate=0.2))
+        '-mc5-dropout0.2'
+    """
+    if isinstance(model, MCDropout):
+        return f"-mc{model.samples}" + (f"-dropout{model.spec.dropout:g}" if model.spec.dropout else "")
+    calibrated = "-calibrated" if any(isinstance(module, Calibrated) for module in model.modules()) else ""
+    return (f"-ensemble{model.passes}" if isinstance(model, DeepEnsemble) else "") + calibrated

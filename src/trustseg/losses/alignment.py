@@ -1,0 +1,218 @@
+"""How far the belief about an attacked image lies from that about the clean one: terms of robust training.
+
+Unprimed letters are of the clean image, primed ones of the attacked: g = ln(alpha / beta), p = alpha / S, S = alpha +
+beta. Divergences of nearly equal beliefs cancel, so they are computed in float64.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.errors import BeliefError, ConfigError, ShapeError
+
+__all__ = ["Divergence", "evidence_alignment", "kl_divergence", "symmetric_kl_divergence"]
+
+Divergence = Literal["log_strength", "symmetric_kl"]
+
+
+def evidence_alignment(
+    clean: Belief,
+    adversarial: Belief,
+    *,
+    squared_weight: float,
+    cross_entropy_weight: float,
+    strength_weight: float,
+    divergence: Divergence = "log_strength",
+    one_sided: bool = False,
+) -> Tensor:
+    """Return how far the evidence for each attacked image lies from that for the clean one.
+
+    Per pixel: loss = squared_weight / 8 (g' - g)^2 + cross_entropy_weight CE(p, p') + strength_weight D, with p in the
+    cross-entropy held constant. D is (ln S' - ln S)^2 / 2 or KL(Beta' || Beta) + KL(Beta || Beta'). The first two terms
+    do not see S: evidence may vanish or explode under attack unless ``strength_weight`` is above 0.
+
+    Args:
+        clean: Beta belief about the clean images, maps (B, 1, H, W).
+        adversarial: Beta belief about the attacked images, of the same shape. Gradients reach both.
+        squared_weight: weight b of the squared difference of log-odds, >= 0.
+        cross_entropy_weight: weight a of the cross-entropy of the means, >= 0.
+        strength_weight: weight of D, >= 0; 0 is the evidence alignment of EV-AT.
+        divergence: what D is; the symmetric divergence grows with S and so can pay for lower evidence.
+        one_sided: for ``"log_strength"``, count only ln S' > ln S, an attacked image that is surer than the clean one.
+
+    Returns:
+        (B,) in nats, >= 0, the mean over pixels.
+
+    Raises:
+        BeliefError: if a belief is not a Beta.
+        ShapeError: if the two differ in shape.
+        ConfigError: if a weight is negative, or ``divergence`` unknown or without one side.
+
+    Example:
+        >>> ones = torch.ones(1, 1, 1, 1)
+        >>> weights = {"squared_weight": 1.0, "cross_entropy_weight": 0.0, "strength_weight": 1.0}
+        >>> evidence_alignment(Beta(100 * ones, 30 * ones), Beta(10 * ones, 3 * ones), **weights)
+        tensor([2.6509])
+
+    Reference:
+        EV-AT, arXiv:2607.03075, the robust evidence alignment, for two classes of equal weight; its squared term is
+        that of Cui et al., "Decoupled Kullback-Leibler Divergence Loss", NeurIPS 2024, arXiv:2305.13948. D is our own.
+    """
+    weights = {
+        "squared_weight": squared_weight,
+        "cross_entropy_weight": cross_entropy_weight,
+        "strength_weight": strength_weight,
+    }
+    for name, weight in weights.items():
+        if not weight >= 0:
+            raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
+    if divergence not in ("log_strength", "symmetric_kl") or (one_sided and divergence != "log_strength"):
+        raise ConfigError(
+            f"the strength can be aligned by log_strength, on one side or both, or by symmetric_kl on both, "
+            f"got {divergence} with one_sided={one_sided}; choose one of these"
+        )
+    before, after = _two_betas(clean, adversarial)
+    losses = squared_weight / 8 * (after.log_odds - before.log_odds) ** 2
+    if cross_entropy_weight > 0:
+        losses = losses + cross_entropy_weight * _cross_entropy(before, after)
+    if strength_weight > 0 and divergence == "symmetric_kl":
+        losses = losses + strength_weight * _symmetric_kl_of_betas(before, after).to(losses.dtype)
+    elif strength_weight > 0:
+        surer = after.strength.log() - before.strength.log()
+        losses = losses + strength_weight * (surer.clamp_min(0) if one_sided else surer) ** 2 / 2
+    return losses.flatten(1).mean(dim=1)
+
+
+def kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
+    """Return the divergence of the belief about each attacked image from that about the clean one.
+
+    Of Bernoullis, with z the log-odds: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
+    ln B(alpha', beta') - ln B(alpha, beta) + (alpha - alpha') psi(alpha) + (beta - beta') psi(beta) + (S' - S) psi(S),
+    which also sees the strength of the evidence.
+
+    Args:
+        clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
+        adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
+
+    Returns:
+        (B,) KL(clean || adversarial) in nats, >= 0 up to rounding, the mean over pixels.
+
+    Raises:
+        BeliefError: if the two are not of one kind, Bernoulli or Beta.
+        ShapeError: if the two differ in shape.
+
+    Example:
+        >>> kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
+        tensor([0.8287])
+
+    Reference:
+        Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy" (TRADES), ICML 2019,
+        arXiv:1901.08573, equation 5, for Bernoulli beliefs; for Betas it is our own.
+    """
+    dtype = clean.log_odds.dtype
+    if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
+        losses = _kl_of_bernoullis(clean, adversarial)
+    else:
+        losses = _kl_of_betas(*_two_betas(clean, adversarial))
+    return losses.flatten(1).mean(dim=1).to(dtype)
+
+
+def symmetric_kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
+    """Return KL(clean || adversarial) + KL(adversarial || clean) of each image.
+
+    Of Bernoullis: loss = (p - p') (z - z'). Of Betas, whose log-Beta terms cancel: loss =
+    (alpha' - alpha) (psi(alpha') - psi(alpha)) + (beta' - beta) (psi(beta') - psi(beta)) - (S' - S) (psi(S') - psi(S)).
+
+    Args:
+        clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
+        adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
+
+    Returns:
+        (B,) in nats, >= 0 up to rounding, the mean over pixels; a sum, not half of it.
+
+    Raises:
+        BeliefError: if the two are not of one kind, Bernoulli or Beta.
+        ShapeError: if the two differ in shape.
+
+    Example:
+        >>> symmetric_kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
+        tensor([1.8356])
+
+    Reference:
+        Jeffreys, "An Invariant Form for the Prior Probability in Estimation Problems", Proc. R. Soc. A 186, 1946.
+    """
+    dtype = clean.log_odds.dtype
+    if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
+        before, after = _two_log_odds(clean, adversarial)
+        losses = (torch.sigmoid(before) - torch.sigmoid(after)) * (before - after)
+    else:
+        losses = _symmetric_kl_of_betas(*_two_betas(clean, adversarial))
+    return losses.flatten(1).mean(dim=1).to(dtype)
+
+
+def _two_betas(clean: Belief, adversarial: Belief) -> tuple[Beta, Beta]:
+    """Return both beliefs, Betas of one shape."""
+    if not (isinstance(clean, Beta) and isinstance(adversarial, Beta)):
+        raise BeliefError(
+            f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, two Betas were expected; use "
+            "a model with head='beta' for both images, or kl_divergence, which also takes two Bernoullis"
+        )
+    _check_shapes(clean.alpha, adversarial.alpha)
+    return clean, adversarial
+
+
+def _two_log_odds(clean: Bernoulli, adversarial: Bernoulli) -> tuple[Tensor, Tensor]:
+    """Return the log-odds in float64, finite: beyond 1e4, p is 0 or 1 and inf - inf would be NaN."""
+    _check_shapes(clean.logits, adversarial.logits)
+    return clean.logits.double().clamp(-1e4, 1e4), adversarial.logits.double().clamp(-1e4, 1e4)
+
+
+def _check_shapes(clean: Tensor, adversarial: Tensor) -> None:
+    if clean.shape != adversarial.shape:
+        raise ShapeError(
+            f"clean and adversarial belief must have one shape, got {tuple(clean.shape)} and "
+            f"{tuple(adversarial.shape)}; pass each attacked image with its own clean original"
+        )
+
+
+def _cross_entropy(clean: Beta, adversarial: Beta) -> Tensor:
+    """Return the cross-entropy of the means of each pixel, the clean one held constant."""
+    alpha, beta = clean.alpha.detach(), clean.beta.detach()
+    odds = adversarial.log_odds
+    return (alpha * softplus(-odds) + beta * softplus(odds)) / (alpha + beta)
+
+
+def _kl_of_bernoullis(clean: Bernoulli, adversarial: Bernoulli) -> Tensor:
+    before, after = _two_log_odds(clean, adversarial)
+    return torch.sigmoid(before) * (before - after) + softplus(after) - softplus(before)
+
+
+def _kl_of_betas(clean: Beta, adversarial: Beta) -> Tensor:
+    alpha, beta = clean.alpha.double(), clean.beta.double()
+    other_alpha, other_beta = adversarial.alpha.double(), adversarial.beta.double()
+    strength, other_strength = alpha + beta, other_alpha + other_beta
+    return (
+        _log_beta(other_alpha, other_beta)
+        - _log_beta(alpha, beta)
+        + (alpha - other_alpha) * torch.digamma(alpha)
+        + (beta - other_beta) * torch.digamma(beta)
+        + (other_strength - strength) * torch.digamma(strength)
+    )
+
+
+def _log_beta(alpha: Tensor, beta: Tensor) -> Tensor:
+    return torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
+
+
+def _symmetric_kl_of_betas(clean: Beta, adversarial: Beta) -> Tensor:
+    alpha, beta = clean.alpha.double(), clean.beta.double()
+    other_alpha, other_beta = adversarial.alpha.double(), adversarial.beta.double()
+    strength, other_strength = alpha + beta, other_alpha + other_beta
+    return (
+        (other_alpha - alpha) * (torch.digamma(other_alpha) - torch.digamma(alpha))
+        + (other_beta - beta) * (torch.digamma(other_beta) - torch.digamma(beta))
+        - (other_strength - strength) * (torch.digamma(other_strength) - torch.digamma(strength))
+    )

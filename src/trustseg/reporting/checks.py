@@ -1,0 +1,149 @@
+"""The checks of gradient masking that evaluation made of each model, and what they take from its robustness numbers."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trustseg.errors import DataError
+from trustseg.files import read_json
+from trustseg.reporting.choices import words
+from trustseg.reporting.results import Cell, Results
+from trustseg.reporting.tables import Column, Table, Value
+
+MARK = "not trustworthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found on one model.
+
+    Attributes:
+        cell: the model.
+        variant: its variant.
+        name: of the check.
+        status: ok, suspicious or not_run.
+        figure: what was measured, NaN if nothing was.
+        threshold: a figure above it is suspicious.
+        meaning: what was compared, in a sentence.
+    """
+
+    cell: str
+    variant: str
+    name: str
+    status: str
+    figure: float
+    threshold: float
+    meaning: str
+
+    @property
+    def text(self) -> str:
+        """The figure in short."""
+        if self.status == "not_run":
+            return "not run"
+        return "NaN" if math.isnan(self.figure) else f"{self.figure:.2g}"
+
+
+def load_checks(results: Results) -> tuple[Check, ...]:
+    """Return every check of every finished cell; none of cells that were not checked.
+
+    Raises:
+        DataError: if a file of checks cannot be read.
+    """
+    return tuple(check for cell in results.cells for check in _checks_of(cell))
+
+
+def doubts(checks: tuple[Check, ...]) -> dict[str, list[Check]]:
+    """Return the suspicious checks of each variant that has one."""
+    found: dict[str, list[Check]] = {}
+    for check in checks:
+        if check.status == "suspicious":
+            found.setdefault(check.variant, []).append(check)
+    return found
+
+
+def reason(found: list[Check]) -> str:
+    """Return in words why the robustness numbers of a variant are not to be trusted."""
+    worst = {check.name: check for check in sorted(found, key=_excess)}
+    names = [f"{words(name)} {check.figure:.3g} (at most {check.threshold:.3g})" for name, check in worst.items()]
+    return ", ".join(names)
+
+
+def trust(checks: tuple[Check, ...], variant: str) -> str | None:
+    """Return what the checks say of a variant, for a table: passed, not trustworthy, or None where none was made."""
+    made = [check for check in checks if check.variant == variant]
+    if not made:
+        return None
+    return MARK if any(check.status == "suspicious" for check in made) else "passed"
+
+
+def marked(checks: tuple[Check, ...], variant: str, label: str) -> str:
+    """Return a label with the mark of a variant that failed a check."""
+    return f"{label} ({MARK})" if trust(checks, variant) == MARK else label
+
+
+def check_table(checks: tuple[Check, ...]) -> Table:
+    """Return one row per model and check: figure, threshold, status, meaning."""
+    columns = (
+        Column("variant", "Variant"),
+        Column("model", "Model"),
+        Column("check", "Check"),
+        Column("figure", "Figure"),
+        Column("threshold", "Suspicious above"),
+        Column("status", "Status"),
+        Column("meaning", "Meaning"),
+    )
+    rows: list[dict[str, Value]] = [
+        {
+            "variant": check.variant,
+            "model": check.cell,
+            "check": words(check.name),
+            "figure": check.figure,
+            "threshold": check.threshold,
+            "status": words(check.status),
+            "meaning": check.meaning,
+        }
+        for check in checks
+    ]
+    return Table("checks", "Signs of gradient masking: every check of every model", columns, tuple(rows))
+
+
+def check_matrix(checks: tuple[Check, ...]) -> tuple[list[str], list[tuple[str, str, str, list[Check | None]]]]:
+    """Return the variants, and for each check its name, threshold, meaning and the worst finding of each variant."""
+    variants = list(dict.fromkeys(check.variant for check in checks))
+    found = []
+    for name in dict.fromkeys(check.name for check in checks):
+        worst: list[Check | None] = []
+        for variant in variants:
+            made = [check for check in checks if (check.name, check.variant) == (name, variant)]
+            worst.append(max(made, key=_excess, default=None))
+        meanings = [check.meaning for check in checks if check.name == name and check.status != "not_run"]
+        first = next(check for check in checks if check.name == name)
+        found.append((words(name), f"{first.threshold:.3g}", (meanings or [first.meaning])[0], worst))
+    return variants, found
+
+
+def _excess(check: Check) -> tuple[bool, float]:
+    """Return how suspicious a finding is, for sorting: a verdict first, then the figure over its threshold."""
+    figure = -math.inf if math.isnan(check.figure) else check.figure / check.threshold
+    return check.status == "suspicious", figure
+
+
+def _checks_of(cell: Cell) -> list[Check]:
+    path = cell.folder / "suspicions.json"
+    if not path.is_file():
+        return []
+    content: Mapping[str, Any] = read_json(path)
+    try:
+        return [_check(cell, entry) for entry in content["checks"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"cannot read {path}: {error!r}; expected the checks that evaluation wrote; delete the file and run the "
+            "study again"
+        ) from error
+
+
+def _check(cell: Cell, entry: Mapping[str, Any]) -> Check:
+    figure = math.nan if entry["figure"] is None else float(entry["figure"])
+    name, status, meaning = (str(entry[key]) for key in ("name", "status", "meaning"))
+    return Check(cell.id, cell.variant, name, status, figure, float(entry["threshold"]), meaning)

@@ -1,0 +1,288 @@
+"""The hypotheses held against a study: each with its estimate, interval, verdict and one plain sentence."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import yaml
+
+from trustseg.errors import DataError
+from trustseg.reporting.choices import Choices, describe_condition
+from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.image_scores import Place, mean_of
+from trustseg.reporting.paired_scores import Side, paired_difference
+from trustseg.reporting.results import Results
+from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
+from trustseg.study.grid import INDIFFERENT, REPETITIONS
+from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, setting, settings_match
+from trustseg.study.statistics import FEW_PATIENTS, Comparison, holm
+
+Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
+
+SCORE_NAMES: Final = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "nause": "nAUSE",
+    "aurc": "AURC",
+    "undetected_harm": "share of undetected harm",
+}
+ONE_SEED: Final = "No seed variance: not testable across trainings, this is about these trained models."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a study says of one hypothesis, in one score and one pair of variants.
+
+    Attributes:
+        hypothesis: the claim.
+        compared: the two sides in words; empty where it cannot be tested.
+        score: key of the score.
+        comparison: the difference; None where it cannot be tested.
+        p: p-value after Holm's correction over all tests of the study; NaN where it cannot be tested.
+        verdict: what may be said.
+        sentence: the same in words.
+    """
+
+    hypothesis: Hypothesis
+    compared: str
+    score: str
+    comparison: Comparison | None
+    p: float
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    hypothesis: Hypothesis
+    sides: tuple[Side, Side]
+    place: Place
+    score: str
+
+
+def hold_hypotheses(evidence: Evidence, *, draws: int = 2000) -> list[Outcome]:
+    """Return what a study says of each hypothesis: those in its folder, else the shipped ones.
+
+    Args:
+        evidence: the study.
+        draws: bootstrap draws, > 0.
+
+    Raises:
+        ConfigError: if the hypotheses in the study's folder cannot be read.
+    """
+    results = evidence.results
+    own = results.folder / FILE
+    found: list[_Test | Outcome] = []
+    for hypothesis in load_hypotheses(own if own.is_file() else None):
+        found += _tests(hypothesis, results, evidence.choices)
+    tests = [test for test in found if isinstance(test, _Test)]
+    compared = [paired_difference(results, *test.sides, test.place, test.score, draws=draws) for test in tests]
+    raw = [c.p_of(t.hypothesis.direction, t.hypothesis.margin) for t, c in zip(tests, compared, strict=True)]
+    judged = iter([_judged(*row) for row in zip(tests, compared, holm(raw), strict=True)])
+    return [next(judged) if isinstance(item, _Test) else item for item in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The section of a report on hypotheses.
+
+    Attributes:
+        outcomes: what the study says of each.
+        tables: ``hypotheses`` and ``dose_response``.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    tables: dict[str, Table]
+
+
+def answer_hypotheses(evidence: Evidence, *, draws: int = 2000) -> Answers:
+    """Return the section of a report on hypotheses; arguments and errors as ``hold_hypotheses``."""
+    outcomes = tuple(hold_hypotheses(evidence, draws=draws))
+    tables = (hypothesis_table(outcomes), dose_table(evidence, draws=draws))
+    return Answers(outcomes, {table.key: table for table in tables})
+
+
+def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return a row for each outcome."""
+    columns = (
+        Column("name", "Hypothesis"),
+        Column("compared", "Compared"),
+        Column("score", "Score"),
+        Column("difference", "Difference", signed=True),
+        Column("p", "p (Holm)"),
+        Column("effect", "Effect size", digits=2, signed=True),
+        Column("detectable", "Detectable"),
+        Column("seeds", "Seeds"),
+        Column("verdict", "Verdict"),
+    )
+    return Table("hypotheses", "What this study says of the hypotheses", columns, tuple(map(_row, outcomes)))
+
+
+def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
+    """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
+    results, rows = evidence.results, list[Mapping[str, Value]]()
+    own = results.folder / FILE
+    for hypothesis in load_hypotheses(own if own.is_file() else None):
+        place = _place(hypothesis, results, evidence.choices)
+        score = hypothesis.measures[0]
+        if hypothesis.dose is None or place is None or score not in ("dice", "iou"):
+            continue
+        curve = [
+            (str(setting(config, hypothesis.dose)), variant)
+            for variant, config in _configs(results).items()
+            if any(
+                settings_match(config, _without(side, hypothesis.dose))
+                for side in (hypothesis.first, hypothesis.second)
+            )
+        ]
+        if len({dose for dose, _ in curve}) < 2:
+            continue
+        for dose, variant in curve:
+            value = mean_of(results, variant, place, score, draws=draws)
+            rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
+    columns = (
+        Column("name", "Hypothesis"),
+        Column("variant", "Variant"),
+        Column("dose", "Dose"),
+        Column("value", "Score"),
+    )
+    return Table("dose_response", "Dose and response, for hypotheses that name a dose", columns, tuple(rows))
+
+
+def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterator[_Test | Outcome]:
+    """Yield the tests of a hypothesis, or the one reason why it cannot be tested."""
+    configs = _configs(results)
+    for side in (hypothesis.first, hypothesis.second):
+        if not any(settings_match(config, side) for config in configs.values()):
+            wanted = ", ".join(f"{key}={value}" for key, value in side.items())
+            yield _untestable(hypothesis, f"no finished run has {wanted}")
+            return
+    place = _place(hypothesis, results, choices)
+    if place is None:
+        yield _untestable(hypothesis, f"no run was measured under {hypothesis.condition}")
+        return
+    pairs = [
+        (one, other)
+        for one, config in configs.items()
+        for other, against in configs.items()
+        if settings_match(config, hypothesis.first)
+        and settings_match(against, hypothesis.second)
+        and _rest(config, hypothesis) == _rest(against, hypothesis)
+        and {c.seed for c in results.cells_of(one)} & {c.seed for c in results.cells_of(other)}
+    ]
+    if not pairs:
+        yield _untestable(hypothesis, "its two sides differ in other settings or share no seed")
+    for one, other in pairs:
+        sides = (
+            _side(one, hypothesis.first_uncertainty, choices),
+            _side(other, hypothesis.second_uncertainty, choices),
+        )
+        if sides[0] is None or sides[1] is None:
+            yield _untestable(hypothesis, f"the records of {one} or {other} lack the uncertainty it names")
+            continue
+        for score in hypothesis.measures:
+            yield _Test(hypothesis, (sides[0], sides[1]), place, score)
+
+
+def _configs(results: Results) -> dict[str, Mapping[str, Any]]:
+    """Return the settings of each variant."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for variant in results.variants:
+        content = yaml.safe_load(results.cells_of(variant)[0].config)
+        if content is not None and not isinstance(content, dict):
+            raise DataError(f"the configuration of '{variant}' is no mapping, one was expected; run the study again")
+        found[variant] = content or {}
+    return found
+
+
+def _rest(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:
+    """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter."""
+    flat = dict(_flat("", config))
+    return {key: value for key, value in flat.items() if key not in {*hypothesis.first, *REPETITIONS, *INDIFFERENT}}
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _without(side: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in side.items() if name != key}
+
+
+def _place(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | None:
+    """Return the condition that a hypothesis speaks of, None if it was not measured."""
+    if hypothesis.condition == "clean":
+        return ("clean", 0.0)
+    if hypothesis.condition == "attacked":
+        name, wanted = choices.attack, hypothesis.eps or choices.eps
+    else:
+        name, wanted = hypothesis.condition, hypothesis.eps or choices.eps
+    rungs = results.records.filter(results.records["condition"] == name)["eps"].unique().to_list()
+    return (name, min(rungs, key=lambda eps: abs(eps - wanted))) if rungs else None
+
+
+def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | None:
+    measure = uncertainty or choices.measures.get(variant)
+    column = choices.all_columns.get(variant, {}).get(measure or "")
+    return Side(variant, measure, column) if measure and column else None
+
+
+def _untestable(hypothesis: Hypothesis, reason: str) -> Outcome:
+    sentence = f"{hypothesis.claim} Not testable here: {reason}."
+    return Outcome(hypothesis, "", hypothesis.measures[0], None, math.nan, "not testable here", sentence)
+
+
+def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
+    hypothesis, (first, second) = test.hypothesis, test.sides
+    finding: Verdict = comparison.finding(hypothesis.direction, margin=hypothesis.margin, p=p)
+    if math.isnan(comparison.interval.low) or comparison.interval.few_patients:
+        finding = "not testable here"
+    ranked = " by {}" if first.variant == second.variant else ""
+    compared = " minus ".join(side.variant + ranked.format(side.measure.replace("_", " ")) for side in (first, second))
+    score = f"{SCORE_NAMES[test.score]}, {describe_condition(*test.place)}"
+    parts = [f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {finding}"]
+    parts[0] += f" ({_why(finding, comparison, hypothesis)})."
+    if comparison.trainings == 1:
+        parts.append(ONE_SEED)
+    return replace(
+        _untestable(hypothesis, ""),
+        compared=compared,
+        score=score,
+        comparison=comparison,
+        p=p,
+        verdict=finding,
+        sentence=" ".join(parts),
+    )
+
+
+def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis) -> str:
+    """Return what a verdict rests on."""
+    margin = f"{hypothesis.margin:g}"
+    if finding == "not testable here":
+        return f"fewer than {FEW_PATIENTS} patients" if comparison.interval.few_patients else "no interval"
+    if finding == "inconclusive":
+        return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"
+    if hypothesis.direction in ("not_lower", "not_higher", "equal"):
+        return f"the margin is {margin}"
+    excludes = not comparison.interval.low <= 0 <= comparison.interval.high
+    return "the interval excludes 0" if excludes else f"any difference is shown to be below the margin of {margin}"
+
+
+def _row(outcome: Outcome) -> dict[str, Value]:
+    held = outcome.comparison
+    return {
+        "name": outcome.hypothesis.name,
+        "compared": outcome.compared or outcome.hypothesis.claim,
+        "score": outcome.score,
+        "difference": held.interval if held else None,
+        "p": None if held is None else outcome.p,
+        "effect": None if held is None or math.isnan(held.effect) else held.effect,
+        "detectable": held.detectable if held else None,
+        "seeds": held.trainings if held else None,
+        "verdict": outcome.verdict,
+    }

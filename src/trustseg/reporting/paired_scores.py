@@ -1,0 +1,164 @@
+"""Paired differences of two variants in one score, seed by seed, with intervals over patients and seeds."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.reporting.image_scores import Floats, Place, rows_of
+from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
+from trustseg.reporting.results import Results
+from trustseg.study import rankings
+from trustseg.study.statistics import Comparison, compare_drawn, compare_images, draw_patients
+
+REVIEWED: Final = 0.2  # share of clean images that the review budget sends to a human
+HARM: Final = 0.1  # loss of Dice from which an attack counts as having done harm
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: a variant, and the measure and record column of its uncertainty."""
+
+    variant: str
+    measure: str
+    column: str
+
+
+def paired_difference(
+    results: Results, first: Side, second: Side, place: Place, score: str, *, draws: int
+) -> Comparison:
+    """Return the difference first - second in a score under one condition, over the seeds and images of both.
+
+    Args:
+        results: the study.
+        first: one side.
+        second: the other.
+        place: condition with eps.
+        score: a name in ``SCORES``.
+        draws: bootstrap draws, > 0.
+
+    Returns:
+        The comparison. Without a seed and an image that both have, its interval is undefined.
+    """
+    return SCORES[score](results, first, second, place, draws)
+
+
+def _image_values(results: Results, first: Side, second: Side, place: Place, draws: int, *, column: str) -> Comparison:
+    frames = [rows_of(results, side.variant, place).with_columns(value=pl.col(column)) for side in (first, second)]
+    return _of_images(frames[0], frames[1], draws)
+
+
+def _undetected_harm(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+    """Compare the share of images that an attack harms while their uncertainty stays below the review threshold.
+
+    The threshold is the 80th percentile of the clean images of the same variant and seed. Deviation from a policy: it
+    is taken from the tested images, before the attack, as records hold no others.
+    """
+    frames = [_harmed(results, side, place) for side in (first, second)]
+    return _of_images(frames[0], frames[1], draws)
+
+
+def _harmed(results: Results, side: Side, place: Place) -> pl.DataFrame:
+    clean = rows_of(results, side.variant, ("clean", 0.0)).select(
+        "image", "seed", before=pl.col("dice"), limit=pl.col(side.column).quantile(1 - REVIEWED).over("seed")
+    )
+    attacked = rows_of(results, side.variant, place).join(clean, on=["image", "seed"])
+    harmed = (pl.col("before") - pl.col("dice") >= HARM) & (pl.col(side.column) < pl.col("limit"))
+    return attacked.with_columns(value=harmed.cast(pl.Float64))
+
+
+def _of_images(first: pl.DataFrame, second: pl.DataFrame, draws: int) -> Comparison:
+    """Compare the column ``value`` of images, seeds apart."""
+    columns = ["image", "patient", "seed", "value"]
+    pairs = first.select(columns).join(second.select(columns), on=["image", "seed"], suffix="_second")
+    if pairs.is_empty():
+        return _undefined()
+    values, patients = [], _patients(pairs)
+    for side in ("value", "value_second"):
+        wide = pairs.pivot("image", index="seed", values=side, aggregate_function="mean").sort("seed")
+        values.append(wide.select(patients["image"].to_list()).cast(pl.Float64).fill_null(np.nan).to_numpy())
+    return compare_images(values[0], values[1], patients["patient"].to_numpy(), draws=draws)
+
+
+def _patients(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
+
+
+def _aurc(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+    """Compare the area under the risk-coverage curve of images with infection."""
+    kept = []
+    for side in (first, second):
+        rows = rows_of(results, side.variant, place).filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
+        kept.append(
+            rows.select("image", "patient", "seed", u=pl.col(side.column).cast(pl.Float64), risk=1 - pl.col("dice"))
+        )
+    pairs = kept[0].join(kept[1], on=["image", "seed"], suffix="_second").drop_nulls()
+    if pairs.is_empty():
+        return _undefined()
+    patients = _patients(pairs)["patient"].to_numpy()
+    names, times = draw_patients(patients, draws=draws)
+    weights = np.vstack([np.ones(len(names), times.dtype), times])
+    columns = []
+    for (_,), rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
+        drawn = weights[:, np.searchsorted(names, rows["patient"].to_numpy())].astype(np.float64)
+        one, other = (
+            _risk_area(rows[f"u{end}"].to_numpy(), rows[f"risk{end}"].to_numpy(), drawn) for end in ("", "_second")
+        )
+        columns.append(one - other)
+    table = np.stack(columns, axis=1)
+    return compare_drawn(table[0], table[1:], patients, seed=0)
+
+
+def _risk_area(uncertainty: Floats, risk: Floats, times: Floats) -> Floats:
+    """Return AURC of images that come ``times`` (D, N) in each draw."""
+    order = np.argsort(uncertainty, kind="stable")
+    starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))
+    counts, errors = (np.add.reduceat(part[:, order], starts, axis=1) for part in (times, times * risk))
+    return np.asarray(rankings.aurc(counts, errors), np.float64)
+
+
+def _nause(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+    """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
+    seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
+    columns: list[Floats] = []
+    shared: list[str] | None = None
+    for seed in sorted(seeds[0] & seeds[1]):
+        only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
+        one, other = (
+            pixel_ranking(only, side.variant, place, side.measure, score=rankings.nause) for side in (first, second)
+        )
+        held = sorted(set(one.patients) & set(other.patients))
+        if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
+            continue
+        shared = held
+        names, times = draw_patients(held, draws=draws)
+        weights = np.vstack([np.ones(len(names), times.dtype), times]).astype(np.float64)
+        columns.append(_drawn(one, held, weights) - _drawn(other, held, weights))
+    if not columns or shared is None:
+        return _undefined()
+    table = np.stack(columns, axis=1)
+    return compare_drawn(table[0], table[1:], shared, seed=0)
+
+
+def _drawn(table: PatientTable, patients: list[str], weights: NDArray[np.float64]) -> Floats:
+    place = {name: row for row, name in enumerate(table.patients)}
+    return table.statistic(weights @ table.table[[place[name] for name in patients]])
+
+
+def _undefined() -> Comparison:
+    return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
+
+
+Paired = Callable[[Results, Side, Side, Place, int], Comparison]
+
+SCORES: Final[Mapping[str, Paired]] = {
+    "dice": lambda *given: _image_values(*given, column="dice"),
+    "iou": lambda *given: _image_values(*given, column="iou"),
+    "nause": _nause,
+    "aurc": _aurc,
+    "undetected_harm": _undetected_harm,
+}

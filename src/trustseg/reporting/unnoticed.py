@@ -1,0 +1,115 @@
+"""What attacks do to a reader who only sees the cases that the model is unsure of: harm that goes unnoticed."""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trustseg.deferral import Policy, apply_policy, load_policy
+from trustseg.reporting import checks, image_scores
+from trustseg.reporting.choices import describe_condition
+from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.image_scores import UNDEFINED, Place
+from trustseg.reporting.results import Results
+from trustseg.reporting.robustness import compared_attacks
+from trustseg.reporting.side_by_side import lay_out, weighted_means
+from trustseg.reporting.tables import Column, Table, Value
+from trustseg.study import rankings
+from trustseg.study.statistics import Interval, bootstrap_statistic
+
+_CLEAN: Final[Place] = ("clean", 0.0)
+_SCORE: Final = "u_of_policy"
+
+
+def deploy(results: Results) -> Results:
+    """Return the clean and attacked records of the models that have a frozen policy, with what it decided on them.
+
+    Returns:
+        The results with the columns ``u_of_policy`` (the score it reads), ``reviewed``, and ``unnoticed`` (harmed and
+        not reviewed; null where clean).
+
+    Raises:
+        DataError: if a policy cannot be read, or reads what the records do not hold.
+    """
+    paths = {cell.id: cell.folder / "policy.json" for cell in results.cells}
+    seen = results.records.filter(pl.col("kind").is_in(["clean", "attack"]))
+    frames = [
+        _decided(apply_policy(policy, seen.filter(pl.col("cell") == name)), policy)
+        for name, path in paths.items()
+        if path.is_file() and (policy := load_policy(path))
+    ]
+    return replace(results, records=pl.concat(frames, how="diagonal_relaxed") if frames else seen.clear())
+
+
+def unnoticed_table(evidence: Evidence, *, draws: int) -> Table:
+    """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
+    deployed = deploy(evidence.results)
+    rows: list[dict[str, Value]] = []
+    for variant in deployed.records["variant"].unique(maintain_order=True):
+        places = [place for place in compared_attacks(evidence) if (variant, place) in evidence.robustness]
+        if not places:
+            continue
+        held = [_CLEAN, *places]
+        harm = lay_out(deployed, variant, held, pl.col("unnoticed"))
+        reviewed = lay_out(deployed, variant, held, pl.col("reviewed"))
+        scores = lay_out(deployed, variant, held, pl.col(_SCORE)).values
+        one_each = np.eye(len(held))
+        harms, rates = (weighted_means(sheet, one_each, draws=draws) for sheet in (harm, reviewed))
+        for column, place in enumerate(held):
+            ranked = image_scores.read_scores(deployed, variant, place, _SCORE)
+            rows.append(
+                {
+                    "variant": variant,
+                    "condition": describe_condition(*place),
+                    "undetected": harms[column] if column else None,
+                    "deferral": rates[column],
+                    "correlation": image_scores.rank_correlation(ranked, draws=draws),
+                    "detection": _detection(scores[:, 0], scores[:, column], harm.patients, draws) if column else None,
+                    "trust": checks.trust(evidence.checks, variant) if column else None,
+                }
+            )
+    columns = (
+        Column("variant", "Variant"),
+        Column("condition", "Condition"),
+        Column("undetected", "Undetected harm ↓"),
+        Column("deferral", "Deferral rate"),
+        Column("correlation", "Spearman with 1 - Dice", signed=True),
+        Column("detection", 'AUROC of "was attacked"'),
+        *([Column("trust", "Checks")] if evidence.checks else []),
+    )
+    title = "What the frozen deferral policy sees of an attack, clean first"
+    return Table("unnoticed", title, columns, tuple(rows))
+
+
+def _decided(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Return records that a policy has seen with its score and what came of it."""
+    clean = records.filter(pl.col("kind") == "clean").select("image", clean_dice="dice")
+    frame = records.join(clean, on="image", how="left", maintain_order="left")
+    scores, dice, clean_dice = (
+        frame[name].cast(pl.Float64).fill_null(math.nan).to_numpy() for name in (policy.column, "dice", "clean_dice")
+    )
+    unnoticed = rankings.undetected_harm(
+        clean_dice,
+        dice,
+        scores,
+        (frame["mask_px"] == 0).to_numpy(),
+        (frame["predicted_px"] / frame["pixels"]).to_numpy(),
+        threshold=policy.threshold,
+    )
+    return frame.drop("clean_dice").with_columns(
+        pl.Series(_SCORE, scores),
+        pl.col("review").alias("reviewed"),
+        pl.when(pl.col("kind") == "attack").then(pl.Series(unnoticed)).alias("unnoticed"),
+    )
+
+
+def _detection(before: image_scores.Floats, after: image_scores.Floats, patients: object, draws: int) -> Interval:
+    """Return the AUROC of telling attacked from clean images by their score, on images that have both."""
+    known = np.isfinite(before) & np.isfinite(after)
+    if not known.any():
+        return UNDEFINED
+    clean, attacked = before[known], after[known]
+    owner = np.asarray(patients)[known]
+    return bootstrap_statistic(lambda rows: rankings.auroc(clean[rows], attacked[rows]), owner, draws=draws)

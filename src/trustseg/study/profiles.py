@@ -1,0 +1,95 @@
+"""What a cluster's batch system is asked for: one profile a site, every field to be set as ``slurm.FIELD=value``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+from pydantic import Field, ValidationError
+
+from trustseg.config.section import Section
+from trustseg.errors import ConfigError, unknown_name
+
+__all__ = ["PREFIX", "PROFILES", "SlurmProfile", "load_profile"]
+
+PREFIX: Final = "slurm."
+
+
+class SlurmProfile(Section):
+    """Resources of one cell, which is one task of a job array."""
+
+    partition: str | None = Field(None, description="partition; null: the site's default")
+    account: str | None = Field(None, description="account that is billed; null: the user's default")
+    qos: str | None = Field(None, description="quality of service; null: the user's default")
+    gpus_per_node: int = Field(1, ge=0, le=1, description="GPUs of a cell; 0: none")
+    cpus_per_task: int = Field(4, ge=1, description="processor cores of a cell")
+    mem_gb: float | None = Field(None, gt=0, description="memory of a cell in GB; null: the site's default")
+    timeout_min: int | None = Field(None, ge=1, description="time limit of a job in minutes; must be given")
+    requeues: int = Field(20, ge=0, description="how often a cell that reaches the limit is put back into the queue")
+    signal_delay_s: int = Field(90, ge=1, description="seconds before the limit at which a job is told to stop")
+    array_parallelism: int = Field(16, ge=1, description="cells that run at the same time, at most")
+    setup: tuple[str, ...] = Field((), description="shell lines before a cell starts: module loads, environment")
+    needs_account: bool = Field(False, description="whether the site refuses jobs without an account")
+    units_per_gpu_hour: float | None = Field(None, gt=0, description="what the site bills; null: unknown")
+
+    def most(self, cells: int) -> str:
+        """Return what some cells cost in words if each uses its whole time limit once."""
+        hours = cells * (self.timeout_min or 0) / 60
+        kind = "GPU hours" if self.gpus_per_node else "hours of a job"
+        billed = f" ({hours * self.units_per_gpu_hour:g} billing units)" if self.units_per_gpu_hour else ""
+        return f"{hours:g} {kind}{billed}"
+
+
+PROFILES: Final[Mapping[str, SlurmProfile]] = {
+    "generic": SlurmProfile(),
+    # Site documentation: nodes of 4 A100 (40 GB), at most 8 cores and 60 GB a GPU, one GPU hour costs 128 units.
+    "lucia": SlurmProfile(partition="gpu", cpus_per_task=8, mem_gb=60, needs_account=True, units_per_gpu_hour=128),
+}
+
+
+def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
+    """Return a profile with some fields set.
+
+    Args:
+        name: a name in ``PROFILES``.
+        settings: e.g. ``["slurm.timeout_min=240", "slurm.setup=[module load Python]"]``; values are YAML.
+
+    Raises:
+        UnknownNameError: if there is no such profile or field.
+        ConfigError: if a value does not fit, or one that must be given is missing.
+
+    Example:
+        >>> load_profile("lucia", ["slurm.timeout_min=240", "slurm.account=lung"]).cpus_per_task
+        8
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile", name, PROFILES)
+    content = PROFILES[name].model_dump() | dict(_field(setting) for setting in settings)
+    try:
+        profile = SlurmProfile.model_validate(content)
+    except ValidationError as error:
+        found = error.errors()[0]
+        field = str(found["loc"][0])
+        raise ConfigError(
+            f"{PREFIX}{field}={content[field]!r}: {found['msg'].lower()}; expected: "
+            f"{SlurmProfile.model_fields[field].description}; set {PREFIX}{field}=..."
+        ) from error
+    if profile.timeout_min is None:
+        raise ConfigError(
+            f"profile '{name}' has no time limit, minutes were expected; set {PREFIX}timeout_min=240, say: 'sinfo "
+            '--format="%P %l"\' shows the longest of each partition'
+        )
+    if profile.needs_account and profile.account is None:
+        raise ConfigError(f"profile '{name}' bills an account, one was expected; set {PREFIX}account=NAME")
+    return profile
+
+
+def _field(setting: str) -> tuple[str, Any]:
+    """Return field and value of ``slurm.FIELD=value``."""
+    key, _, text = setting.partition("=")
+    field = key.removeprefix(PREFIX)
+    if field not in SlurmProfile.model_fields:
+        raise unknown_name(f"setting of {PREFIX.rstrip('.')}", field, SlurmProfile.model_fields)
+    try:
+        return field, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value in '{setting}' is not YAML, one was expected; quote it") from error

@@ -1,0 +1,38 @@
+"""Numbers with intervals: bootstrap over patients and trainings, paired comparisons, rank correlation."""
+
+from trustseg.study.statistics.bootstrap import (
+    PairedSummary,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_rows,
+    bootstrap_statistic,
+    draw_patients,
+    paired_summary,
+)
+from trustseg.study.statistics.comparisons import (
+    Comparison,
+    compare_drawn,
+    compare_images,
+    holm,
+)
+from trustseg.study.statistics.correlation import spearman
+from trustseg.study.statistics.interval import FEW_PATIENTS, Interval
+
+__all__ = [
+    "FEW_PATIENTS",
+    "Comparison",
+    "Interval",
+    "PairedSummary",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "bootstrap_ratio",
+    "bootstrap_rows",
+    "bootstrap_statistic",
+    "compare_drawn",
+    "compare_images",
+    "draw_patients",
+    "holm",
+    "paired_summary",
+    "spearman",
+]

@@ -1,0 +1,184 @@
+"""What a training step minimises on clean and adversarial images: four answers to one question."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.config.adversarial import AlignmentConfig
+from trustseg.errors import BeliefError
+from trustseg.losses import Balance, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
+from trustseg.training.adversarial import MixedBatch
+from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
+
+__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "rows_of", "step_loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLoss:
+    """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its Dice.
+
+    Attributes:
+        data_term: a name in ``DATA_TERMS``.
+        kl_weight: weight of the KL to uniform.
+        vacuity_weight: weight of the vacuity correction.
+        dice_weight: weight of the soft Dice loss, which is of the image and not of its pixels.
+        balance: how pixels are averaged.
+    """
+
+    data_term: str
+    kl_weight: float = 0.0
+    vacuity_weight: float = 0.0
+    dice_weight: float = 1.0
+    balance: Balance = "none"
+
+    def __call__(self, belief: Belief, masks: Tensor, *, weights: Tensor | None = None) -> Tensor:
+        """Return the loss (B,) of belief and masks (B, 1, H, W), its pixels weighted by ``weights`` of that shape."""
+        if weights is None:
+            return self._of_images(belief, masks, dice_weight=self.dice_weight, balance=self.balance)
+        pixels = partial(self._of_images, dice_weight=0.0, balance="none")
+        losses = weighted_mean(pixels, belief, masks, weights, balance=self.balance)
+        return losses + self.dice_weight * soft_dice(belief, masks) if self.dice_weight else losses
+
+    def _of_images(self, belief: Belief, masks: Tensor, *, dice_weight: float, balance: Balance) -> Tensor:
+        return segmentation_loss(
+            belief,
+            masks,
+            data_term=self.data_term,
+            kl_weight=self.kl_weight,
+            vacuity_weight=self.vacuity_weight,
+            dice_weight=dice_weight,
+            balance=balance,
+        )
+
+
+Alignment = Callable[[Belief, Belief, AlignmentConfig], Tensor]
+
+
+def trades(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+    """Return ``kl_weight`` times the divergence of the attacked belief from the clean one, (B,).
+
+    Reference:
+        Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019,
+        arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
+    """
+    return options.kl_weight * kl_divergence(clean, adversarial)
+
+
+def ev_at(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+    """Return the evidence alignment that does not see the strength of the evidence, (B,).
+
+    Reference:
+        EV-AT, arXiv:2607.03075, for two classes; weights 20 and 4 are those of the authors' code.
+    """
+    return evidence_alignment(
+        clean,
+        adversarial,
+        squared_weight=options.squared_weight,
+        cross_entropy_weight=options.cross_entropy_weight,
+        strength_weight=0.0,
+    )
+
+
+def strength(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+    """Return the evidence alignment of EV-AT plus one of the strength of the evidence, (B,).
+
+    Reference:
+        Our own; see ``evidence_alignment``.
+    """
+    return evidence_alignment(
+        clean,
+        adversarial,
+        squared_weight=options.squared_weight,
+        cross_entropy_weight=options.cross_entropy_weight,
+        strength_weight=options.strength_weight,
+        divergence=options.divergence,
+        one_sided=options.one_sided,
+    )
+
+
+ALIGNMENTS: Final[Mapping[str, Alignment]] = {"trades": trades, "ev_at": ev_at, "strength": strength}
+
+
+@dataclass(frozen=True, slots=True)
+class StepLoss:
+    """What a step minimises, and what it is made of.
+
+    Attributes:
+        total: one number, with its graph.
+        clean: (n,) label losses of the clean images.
+        adversarial: (k,) label losses, or with an alignment its values, of the adversarial images.
+    """
+
+    total: Tensor
+    clean: Tensor
+    adversarial: Tensor
+
+
+def step_loss(
+    belief: Belief,
+    mixed: MixedBatch,
+    labels: LabelLoss,
+    *,
+    kind: str = "mixed",
+    alignment: AlignmentConfig | None = None,
+    pixel_weight: str = "none",
+    share: float = 1.0,
+) -> StepLoss:
+    """Return the loss of a step on a mixed batch.
+
+    ``mixed`` is the weighted mean of the label losses of all images. The others keep labels to the clean images, and
+    each attacked one adds its alignment with its clean original: (sum clean + w sum alignment) / clean images.
+
+    Args:
+        belief: belief about ``mixed.masks``, clean images first.
+        mixed: the batch.
+        labels: loss of belief and masks.
+        kind: ``"mixed"``, or a name in ``ALIGNMENTS``, for which the batch holds the clean original of each attacked
+            image.
+        alignment: weights of the alignment; ``None``: the defaults.
+        pixel_weight: what weighs the pixels of adversarial images, see ``pixel_weights``; ``"none"``: nothing.
+        share: how far the pixel weights are mixed in, in [0, 1].
+
+    Returns:
+        Total and parts.
+
+    Raises:
+        BeliefError: if the alignment or the weights need a Beta and ``belief`` is none.
+    """
+    count = len(mixed.clean)
+    clean, attacked = rows_of(belief, slice(count)), rows_of(belief, slice(count, None))
+    masks = mixed.masks[count:]
+    weights = None
+    if pixel_weight != "none":
+        weights = pixel_weights(attacked, masks, kind=pixel_weight, share=share)
+    losses = labels(clean, mixed.masks[:count])
+    if kind == "mixed":
+        adversarial = labels(attacked, masks, weights=weights)
+        return StepLoss(mixed.mean(torch.cat([losses, adversarial])), losses, adversarial)
+    originals = rows_of(clean, mixed.attacked)
+    align, options = ALIGNMENTS[kind], alignment or AlignmentConfig()
+    if weights is None:
+        adversarial = align(originals, attacked, options)
+    else:
+        pixels = align(single_pixels(originals), single_pixels(attacked), options).view_as(weights)
+        adversarial = (weights * pixels).flatten(1).mean(dim=1)
+    total = (losses.sum() + (mixed.weights[count:] * adversarial).sum()) / count
+    return StepLoss(total, losses, adversarial)
+
+
+def rows_of(belief: Belief, rows: Tensor | slice) -> Belief:
+    """Return the belief about some of the images.
+
+    Raises:
+        BeliefError: if it is a mixture.
+    """
+    if isinstance(belief, Bernoulli):
+        return Bernoulli(belief.logits[rows])
+    if isinstance(belief, Beta):
+        return Beta(belief.alpha[rows], belief.beta[rows], belief.prior)
+    raise BeliefError("got a Mixture to train, a Bernoulli or a Beta was expected; train one member at a time")

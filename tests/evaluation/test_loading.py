@@ -1,0 +1,117 @@
+"""What a model's folder and the options for it make: a segmenter, a calibrated one, or a mixture."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trustseg.beliefs import Beta, Mixture
+from trustseg.calibration import Calibrated, Calibration
+from trustseg.errors import ConfigError, MissingFileError, ModelError
+from trustseg.evaluation import load_model, suffix_of
+from trustseg.models import ARCHITECTURES, Segmenter, build_segmenter
+
+HALVED = Calibration("evidence_scaling", {"scale": 0.5}, "validation", 3, 3, "", 0.7, 0.6)
+IMAGES = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+class Headed(nn.Module):
+    """Body and head, as networks here have them; nothing in it drops channels."""
+
+    def __init__(self, encoder: str, *, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(channels, 8, 3, padding=1)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(8, outputs, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.segmentation_head(self.body(images))
+        return logits
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two models of one kind, the second calibrated."""
+    monkeypatch.setitem(ARCHITECTURES, "unet", Headed)
+    folders = [tmp_path / "first", tmp_path / "second"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for folder in folders:
+            build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save(folder)
+    HALVED.save(folders[1])
+    return folders
+
+
+def test_a_folder_without_calibration_is_the_segmenter(models: list[Path]) -> None:
+    model = load_model(models[0])
+    assert isinstance(model, Segmenter)
+    assert suffix_of(model) == ""
+
+
+def test_a_calibration_is_applied_unless_left_aside(models: list[Path]) -> None:
+    model, plain = load_model(models[1]), load_model(models[1], uncalibrated=True)
+    assert isinstance(model, Calibrated)
+    assert isinstance(plain, Segmenter)
+    assert (suffix_of(model), suffix_of(plain)) == ("-calibrated", "")
+    with torch.no_grad():
+        calibrated, raw = model.belief(IMAGES), plain.belief(IMAGES)
+    assert isinstance(calibrated, Beta)
+    assert isinstance(raw, Beta)
+    torch.testing.assert_close(calibrated.alpha - 1, 0.5 * (raw.alpha - 1))
+
+
+def test_each_member_of_an_ensemble_brings_its_calibration(models: list[Path]) -> None:
+    model = load_model(models[0], ensemble=models[1:])
+    assert suffix_of(model) == "-ensemble2-calibrated"
+    with torch.no_grad():
+        belief = model.belief(IMAGES)
+        members = [load_model(folder).belief(IMAGES).probability for folder in models]
+    assert isinstance(belief, Mixture)
+    torch.testing.assert_close(belief.probability, torch.stack(members).mean(0))
+    plain = load_model(models[0], ensemble=models[1:], uncalibrated=True)
+    assert suffix_of(plain) == "-ensemble2"
+    assert plain.weights() != model.weights()
+
+
+def test_another_calibration_of_a_member_is_another_ensemble(models: list[Path]) -> None:
+    before = load_model(models[0], ensemble=models[1:]).weights()
+    assert before == load_model(models[0], ensemble=models[1:]).weights()
+    Calibration("evidence_scaling", {"scale": 0.6}, "validation", 3, 3, "", 0.7, 0.6).save(models[1])
+    assert before != load_model(models[0], ensemble=models[1:]).weights()
+
+
+def test_dropout_is_placed_and_sampled(models: list[Path]) -> None:
+    model = load_model(models[0], samples=3, dropout=0.25)
+    assert (model.passes, suffix_of(model)) == (3, "-mc3-dropout0.25")
+    assert isinstance(model.belief(IMAGES), Mixture)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dropout": 0.2}, "got --dropout 0.2 alone"),
+        ({"samples": 2, "ensemble": True}, "MC dropout and an ensemble were both asked for"),
+        ({"samples": 2, "dropout": 0.2, "calibrated": True}, "add --uncalibrated"),
+    ],
+)
+def test_options_that_exclude_each_other(models: list[Path], options: dict[str, float], words: str) -> None:
+    first = models[1] if options.pop("calibrated", False) else models[0]
+    others = models[1:] if options.pop("ensemble", False) else []
+    with pytest.raises(ConfigError, match=words):
+        load_model(first, ensemble=others, **options)  # type: ignore[arg-type]  # samples are whole here
+
+
+def test_a_model_without_dropout_cannot_be_sampled(models: list[Path]) -> None:
+    with pytest.raises(ModelError, match="no dropout layer"):
+        load_model(models[0], samples=2)
+
+
+def test_a_member_that_is_not_there(models: list[Path]) -> None:
+    with pytest.raises(MissingFileError, match=r"no model\.json in"):
+        load_model(models[0], ensemble=[models[0].parent])
+
+
+def test_a_calibration_of_other_weights_is_refused(models: list[Path]) -> None:
+    (models[1] / "calibration.json").rename(models[0] / "calibration.json")
+    with pytest.raises(ModelError, match="was fitted for other weights"):
+        load_model(models[0])

@@ -1,0 +1,197 @@
+"""The alignment of clean and attacked beliefs against worked numbers, torch's own divergences and EV-AT's formula."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Beta as TorchBeta
+from torch.distributions import kl_divergence as torch_kl
+
+from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
+from trustseg.errors import BeliefError, ConfigError, ShapeError
+from trustseg.losses import evidence_alignment, kl_divergence, symmetric_kl_divergence
+
+GENERATOR = torch.Generator().manual_seed(6)
+
+
+def one(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.full((1, 1, 1, 1), value, dtype=dtype)
+
+
+def beta(alpha: float, other: float, dtype: torch.dtype = torch.float32) -> Beta:
+    return Beta(one(alpha, dtype), one(other, dtype))
+
+
+def drawn(shape: tuple[int, ...] = (3, 1, 5, 7), dtype: torch.dtype = torch.float32) -> Beta:
+    alpha, other = 1 + torch.randn(2, *shape, generator=GENERATOR, dtype=dtype).exp()
+    return Beta(alpha, other)
+
+
+def aligned(clean: Belief, adversarial: Belief, squared: float, cross_entropy: float, strength: float) -> Tensor:
+    return evidence_alignment(
+        clean, adversarial, squared_weight=squared, cross_entropy_weight=cross_entropy, strength_weight=strength
+    )
+
+
+# --- worked numbers --------------------------------------------------------------------------------------------------
+
+
+def test_bernoulli_by_hand() -> None:
+    assert kl_divergence(Bernoulli(one(2)), Bernoulli(one(-1))).item() == pytest.approx(0.828725, abs=1e-6)
+    assert symmetric_kl_divergence(Bernoulli(one(2)), Bernoulli(one(-1))).item() == pytest.approx(1.835567, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("clean", "adversarial", "expected"),
+    [
+        ((2, 1), (1, 1), 0.193147),
+        ((1, 2), (5, 1), 4.583709),
+        ((5, 2), (2, 5), 3.25),
+        ((50, 2), (5, 2), 2.660298),
+    ],
+)
+def test_beta_by_hand(clean: tuple[float, float], adversarial: tuple[float, float], expected: float) -> None:
+    assert kl_divergence(beta(*clean), beta(*adversarial)).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_terms_by_hand() -> None:
+    """Log-odds alike and ten times the evidence; then log-odds that differ."""
+    pair = beta(100, 30), beta(10, 3)
+    assert aligned(*pair, 1, 0, 0).item() == pytest.approx(0, abs=1e-12)
+    assert aligned(*pair, 0, 0, 1).item() == pytest.approx(math.log(10) ** 2 / 2)
+    assert symmetric_kl_divergence(*pair).item() == pytest.approx(4.3119, abs=5e-5)
+    pair = beta(5, 1.5), beta(3, 2)
+    assert aligned(*pair, 1, 0, 0).item() == pytest.approx(0.0797, abs=5e-5)
+    assert symmetric_kl_divergence(*pair).item() == pytest.approx(0.9296, abs=5e-5)
+
+
+def test_the_symmetric_divergence_as_strength_term() -> None:
+    clean, adversarial = drawn(), drawn()
+    got = evidence_alignment(
+        clean, adversarial, squared_weight=0, cross_entropy_weight=0, strength_weight=0.5, divergence="symmetric_kl"
+    )
+    torch.testing.assert_close(got, symmetric_kl_divergence(clean, adversarial) / 2)
+
+
+# --- independent implementations -------------------------------------------------------------------------------------
+
+
+def test_equals_torch_distributions() -> None:
+    clean, adversarial = drawn(dtype=torch.float64), drawn(dtype=torch.float64)
+    one_way = torch_kl(TorchBeta(clean.alpha, clean.beta), TorchBeta(adversarial.alpha, adversarial.beta))
+    back = torch_kl(TorchBeta(adversarial.alpha, adversarial.beta), TorchBeta(clean.alpha, clean.beta))
+    torch.testing.assert_close(kl_divergence(clean, adversarial), one_way.flatten(1).mean(1))
+    torch.testing.assert_close(symmetric_kl_divergence(clean, adversarial), (one_way + back).flatten(1).mean(1))
+    logits = clean.log_odds, adversarial.log_odds
+    bernoulli = torch_kl(*(TorchBernoulli(logits=z) for z in logits))
+    torch.testing.assert_close(kl_divergence(*map(Bernoulli, logits)), bernoulli.flatten(1).mean(1))
+
+
+def test_without_strength_it_is_the_alignment_of_ev_at() -> None:
+    """The paper's sums over pairs of classes, on log alpha, with uniform class weights."""
+    clean, adversarial = drawn(), drawn()
+    squared_weight, cross_entropy_weight = 20.0, 4.0
+    logs = [torch.stack([belief.alpha, belief.beta]).log() for belief in (clean, adversarial)]
+    before, after = (log[:, None] - log[None] for log in logs)  # d_ij of both images
+    squared = squared_weight / 4 * ((before - after) ** 2).mean(dim=(0, 1))
+    p, other = (log.softmax(dim=0) for log in logs)
+    expected = squared - cross_entropy_weight * (p * other.log()).sum(dim=0)
+    got = aligned(clean, adversarial, squared_weight, cross_entropy_weight, 0)
+    torch.testing.assert_close(got, expected.flatten(1).mean(1))
+
+
+@pytest.mark.parametrize("scale", [0.1, 10.0, 100.0])
+def test_only_ours_sees_a_scaling_of_the_evidence(scale: float) -> None:
+    clean, adversarial = drawn(), drawn()
+    scaled = Beta(scale * adversarial.alpha, scale * adversarial.beta)
+    torch.testing.assert_close(aligned(clean, scaled, 20, 4, 0), aligned(clean, adversarial, 20, 4, 0))
+    assert not torch.isclose(aligned(clean, scaled, 20, 4, 1), aligned(clean, adversarial, 20, 4, 1)).any()
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("divergence", [kl_divergence, symmetric_kl_divergence])
+def test_equal_beliefs_do_not_diverge(divergence: Callable[[Belief, Belief], Tensor]) -> None:
+    for belief in (drawn(), Bernoulli(drawn().log_odds), beta(1e6, 1e6), beta(1, 1)):
+        assert divergence(belief, belief).abs().max() < 1e-6
+
+
+def test_one_sided_counts_only_attacked_images_that_are_surer() -> None:
+    only_surer = partial(
+        evidence_alignment, squared_weight=0, cross_entropy_weight=0, strength_weight=1, one_sided=True
+    )
+    weak, strong = beta(2, 1), beta(20, 10)
+    assert only_surer(strong, weak).item() == 0
+    surer = only_surer(weak, strong)
+    assert surer.item() == pytest.approx(math.log(10) ** 2 / 2)
+
+
+def test_gradients_reach_both_but_the_cross_entropy_only_the_attacked() -> None:
+    leaves = [(1 + torch.rand(2, 1, 3, 2, generator=GENERATOR)).requires_grad_() for _ in range(4)]
+    clean, adversarial = Beta(leaves[0], leaves[1]), Beta(leaves[2], leaves[3])
+    for weights, reaches_clean in (((1, 0, 0), True), ((0, 1, 0), False), ((0, 0, 1), True)):
+        gradients = torch.autograd.grad(aligned(clean, adversarial, *weights).sum(), leaves, allow_unused=True)
+        assert [g is not None and bool(g.abs().sum() > 0) for g in gradients] == [reaches_clean] * 2 + [True] * 2
+
+
+def test_gradcheck() -> None:
+    leaves = [(1 + torch.rand(2, 1, 1, 2, generator=GENERATOR, dtype=torch.float64)).requires_grad_() for _ in range(4)]
+
+    def values(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        clean, adversarial = Beta(a, b), Beta(c, d)
+        return aligned(clean, adversarial, 3, 0, 2) + kl_divergence(clean, adversarial)
+
+    assert torch.autograd.gradcheck(values, leaves)
+    logits = [leaf.detach().requires_grad_() for leaf in leaves[:2]]
+    assert torch.autograd.gradcheck(lambda z, w: kl_divergence(Bernoulli(z), Bernoulli(w)), logits)
+
+
+def test_edges() -> None:
+    """Certain pixels, huge evidence, one image of one pixel."""
+    certain = Bernoulli(torch.tensor([math.inf, -math.inf]).view(2, 1, 1, 1))
+    unsure = Bernoulli(torch.zeros(2, 1, 1, 1))
+    torch.testing.assert_close(kl_divergence(certain, unsure), torch.full((2,), math.log(2)))
+    assert kl_divergence(certain, certain).tolist() == [0, 0]
+    assert kl_divergence(unsure, certain).isfinite().all()
+    for scale in (1.0, 1e3, 1e6):
+        found = kl_divergence(beta(3 * scale, scale), beta(3.03 * scale, scale))
+        exact = kl_divergence(beta(3 * scale, scale, torch.float64), beta(3.03 * scale, scale, torch.float64))
+        assert found.item() == pytest.approx(exact.item(), rel=1e-2)
+    assert math.isnan(kl_divergence(beta(math.nan, 1), beta(1, 1)).item())
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_other_beliefs_are_refused() -> None:
+    bernoulli = Bernoulli(one(0))
+    for pair in ((bernoulli, beta(1, 1)), (beta(1, 1), bernoulli), (Mixture([bernoulli]), Mixture([bernoulli]))):
+        for divergence in (kl_divergence, symmetric_kl_divergence):
+            with pytest.raises(BeliefError, match="two Betas were expected"):
+                divergence(*pair)
+    with pytest.raises(BeliefError, match="got a Bernoulli and a Bernoulli"):
+        aligned(bernoulli, bernoulli, 1, 1, 1)
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    with pytest.raises(ShapeError, match="one shape"):
+        kl_divergence(drawn((2, 1, 3, 3)), drawn((1, 1, 3, 3)))
+    with pytest.raises(ShapeError, match="one shape"):
+        kl_divergence(Bernoulli(torch.zeros(2, 1, 3, 3)), Bernoulli(torch.zeros(2, 1, 3, 1)))
+
+
+def test_bad_options_are_refused() -> None:
+    for position, name in enumerate(("squared_weight", "cross_entropy_weight", "strength_weight")):
+        weights = [-1.0 if i == position else 1.0 for i in range(3)]
+        with pytest.raises(ConfigError, match=f"{name} must be at least 0, got -1"):
+            aligned(drawn(), drawn(), *weights)
+    all_terms = partial(evidence_alignment, squared_weight=1, cross_entropy_weight=1, strength_weight=1)
+    with pytest.raises(ConfigError, match="symmetric_kl with one_sided=True; choose"):
+        all_terms(drawn(), drawn(), divergence="symmetric_kl", one_sided=True)
+    with pytest.raises(ConfigError, match="got kl with"):
+        all_terms(drawn(), drawn(), divergence="kl")  # type: ignore[arg-type]  # a name that is not known

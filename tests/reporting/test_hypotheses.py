@@ -1,0 +1,114 @@
+"""What a report says of hypotheses: the verdicts of a made-up study, and why some cannot be tested."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.reporting.fake_results import write_study
+
+from trustseg.reporting import load_results
+from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hold_hypotheses
+from trustseg.study.statistics import holm
+
+
+@pytest.fixture(scope="module")
+def outcomes(evidence: Evidence) -> list[Outcome]:
+    return hold_hypotheses(evidence, draws=400)
+
+
+def of(outcomes: list[Outcome], name: str) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.hypothesis.name == name]
+
+
+def test_each_shipped_hypothesis_is_answered(outcomes: list[Outcome]) -> None:
+    assert list(dict.fromkeys(outcome.hypothesis.name for outcome in outcomes)) == ["H1", "H2", "H3", "H4", "H5", "H6"]
+    supported = of(outcomes, "H1")  # the made-up study makes adversarial training help
+    assert [outcome.verdict for outcome in supported] == ["supported", "supported"]
+    assert "Adversarial training raises Dice under attack. Dice, PGD 4/255, bernoulli, random" in supported[0].sentence
+    assert "supported (the interval excludes 0)." in supported[0].sentence
+
+
+def test_what_cannot_be_tested_says_why(outcomes: list[Outcome]) -> None:
+    (dose,), (attack,) = of(outcomes, "H2"), of(outcomes, "H6")
+    assert dose.verdict == attack.verdict == "not testable here"
+    assert "no finished run has adversarial.selection=uncertain, adversarial.fraction=0.25" in dose.sentence
+    assert "no run was measured under overconfidence" in attack.sentence
+
+
+def test_p_values_are_corrected_over_the_whole_table(outcomes: list[Outcome]) -> None:
+    tested = [(o, o.comparison) for o in outcomes if o.comparison is not None]
+    raw = [comparison.p_of(o.hypothesis.direction, o.hypothesis.margin) for o, comparison in tested]
+    assert [o.p for o, _ in tested] == holm(raw)
+    assert max(o.p for o, _ in tested) <= 1
+
+
+def test_inconclusive_tells_what_could_have_been_found(outcomes: list[Outcome]) -> None:
+    (open_one, *_) = [outcome for outcome in outcomes if outcome.verdict == "inconclusive"]
+    assert open_one.comparison is not None
+    assert (
+        f"a difference of {open_one.comparison.detectable:.3f} would have been found 4 times in 5" in open_one.sentence
+    )
+
+
+def told(folder: Path, **changed: Any) -> list[Outcome]:  # noqa: ANN401
+    """Outcomes of one hypothesis of the study's own."""
+    hypothesis = {
+        "name": "mine",
+        "claim": "It helps.",
+        "first": {"adversarial.selection": "random"},
+        "second": {"adversarial.selection": "none"},
+        "measures": ["dice"],
+        "direction": "higher",
+        "margin": 0.01,
+    }
+    (folder / "hypotheses.yaml").write_text(yaml.safe_dump({"hypotheses": [hypothesis | changed]}))
+    return hold_hypotheses(collect(load_results(folder), draws=20), draws=200)
+
+
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own") / "study"
+    return write_study(folder, heads=["beta"], seeds=1, images=48, patients=40, gallery=False)
+
+
+def test_one_seed_says_nothing_of_other_trainings(one_seed: Path) -> None:
+    (outcome,) = told(one_seed)
+    assert outcome.hypothesis.name == "mine"  # the study's own file takes the place of the shipped one
+    assert "No seed variance: not testable across trainings" in outcome.sentence
+
+
+def test_the_claim_turned_round_is_contradicted(one_seed: Path) -> None:
+    (outcome,) = told(one_seed, direction="lower")
+    assert outcome.verdict == "contradicted"
+
+
+def test_unknown_conditions_and_regimes(one_seed: Path) -> None:
+    (condition,) = told(one_seed, condition="apgd")
+    assert "no run was measured under apgd" in condition.sentence
+    (regime,) = told(one_seed, first={"adversarial.selection": "certain"})
+    assert "no finished run has adversarial.selection=certain" in regime.sentence
+    (measure,) = told(one_seed, first_uncertainty="dissonance")
+    assert "lack the uncertainty it names" in measure.sentence
+
+
+def test_few_patients_decide_nothing(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", heads=["beta"], seeds=2, images=12, patients=6, gallery=False)
+    (outcome,) = told(study)
+    assert (outcome.verdict, "fewer than 20 patients" in outcome.sentence) == ("not testable here", True)
+
+
+def test_dose_and_response(evidence: Evidence, one_seed: Path) -> None:
+    assert answer_hypotheses(evidence, draws=20).tables["dose_response"].rows == ()
+    told(one_seed, dose="adversarial.selection")
+    table = answer_hypotheses(collect(load_results(one_seed), draws=20), draws=20).tables["dose_response"]
+    assert [row["dose"] for row in table.rows] == ["none", "random", "uncertain"]
+
+
+def test_the_page_prints_them(page: Path) -> None:
+    text = page.read_text()
+    section = text[text.index('<section id="hypotheses">') :]
+    assert "Adversarial training raises Dice under attack." in section
+    assert "not testable here" in section
+    assert (page.parent / "tables" / "hypotheses.csv").is_file()

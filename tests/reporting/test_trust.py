@@ -1,0 +1,89 @@
+"""The sections on the use of uncertainty: on the page where something was evaluated, with the limits that apply."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.reporting.evidence import collect
+from trustseg.reporting.regions import region_table
+from trustseg.reporting.results import load_results
+from trustseg.reporting.tables import number_text
+from trustseg.reporting.trust import weigh_trust
+
+
+@pytest.fixture(scope="module")
+def text(stressed_page: Path) -> str:
+    return re.sub(r"<script.*?</script>", "", stressed_page.read_text(), flags=re.DOTALL)
+
+
+def test_every_section_has_its_place(text: str) -> None:
+    for anchor in ("deferral", "populations", "meaning"):
+        assert text.count(f'<section id="{anchor}">') == 1
+        assert f'<a href="#{anchor}">' in text
+    assert text.index('id="calibration"') < text.index('id="deferral"') < text.index('id="populations"')
+    assert 'id="table-aggregations"' in text
+    assert "the promise is void" in text
+    assert "<strong>void</strong>" in text
+
+
+def test_numbers_on_the_page_are_those_of_the_table(text: str, stressed_page: Path) -> None:
+    frame = pl.read_csv(stressed_page.parent / "tables" / "deferral.csv")
+    shown = text.split('<table id="table-deferral"')[1].split("</table>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", shown)[1:]
+    assert len(rows) == len(frame)
+    for row, line in zip(frame.iter_rows(named=True), rows, strict=True):
+        for name in ("review_rate", "undetected_failures"):
+            value, low, high = (number_text(row[name + end]) for end in ("", "_low", "_high"))
+            assert f"{value} <small>[{low}, {high}]</small>" in line
+
+
+def test_the_first_screen_tells_the_limits(stressed_study: Path) -> None:
+    found = weigh_trust(collect(load_results(stressed_study), draws=5), draws=5)
+    said = " ".join(found.limits)
+    assert "the promise is void" in said
+    assert "no measure of what the model has not seen" in said
+    assert "other populations" not in said.split("Not tested here")[-1]
+    assert found.populations == ("ct",)
+    assert found.aims == ("share of patients sent to a human at most 20 %",)
+    assert len(found.findings) == 4
+    assert all("% kept and failed; under " in sentence for sentence in found.findings)
+
+
+def test_what_was_not_evaluated_is_named_and_not_shown(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("bernoulli",), regimes=("none",), seeds=1, images=4, gallery=False)
+    found = weigh_trust(collect(load_results(folder), draws=5), draws=5)
+    assert set(found.tables) == {"aggregations"}
+    assert found.charts == {}
+    assert any("No deferral policy" in sentence for sentence in found.limits)
+    assert any("natural shifts and images of other populations" in sentence for sentence in found.limits)
+    assert not any("Vacuity" in sentence for sentence in found.limits)
+
+
+def test_a_policy_that_could_not_be_fitted_is_said_to_do_nothing(tmp_path: Path) -> None:
+    folder = write_study(
+        tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False, stress=True
+    )
+    path = next(folder.glob("cells/*/policy.json"))
+    path.write_text(path.read_text().replace('"threshold": 0.3', '"threshold": "inf"').replace('": 30', '": 3'))
+    found = weigh_trust(collect(load_results(folder), draws=5), draws=5)
+    assert any("reviews nothing" in sentence for sentence in found.limits)
+    assert any("fitted on 3 patients only" in sentence for sentence in found.limits)
+
+
+def test_calibration_by_region_reads_its_own_pixels(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False)
+    path = next(folder.glob("cells/*/calibration.parquet"))
+    whole = pl.read_parquet(path)
+    assert region_table(collect(load_results(folder), draws=5), draws=5).rows == ()
+    certain = whole.with_columns(sum_probability=pl.lit(0.0), sum_reference=pl.col("count") * 1.0)
+    none = whole.with_columns(pl.lit(0).alias(name).cast(whole.schema[name]) for name in whole.columns[2:5])
+    regions = {"whole": whole, "boundary": certain, "foreground": none}
+    pl.concat(frame.with_columns(region=pl.lit(name)) for name, frame in regions.items()).write_parquet(path)
+    evidence = collect(load_results(folder), draws=5)
+    row = region_table(evidence, draws=5).frame().row(0, named=True)
+    assert row["whole"] == evidence.score("beta, none", ("clean", 0.0), "ece").value
+    assert row["boundary"] == 1.0
+    assert row["foreground"] != row["foreground"]  # no pixel: undefined

@@ -1,0 +1,81 @@
+"""Hypotheses: the shipped ones read, and every way to write one wrongly has its sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trustseg.errors import ConfigError, MissingFileError
+from trustseg.study.hypotheses import load_hypotheses, setting, settings_match
+
+GOOD: dict[str, Any] = {
+    "name": "H1",
+    "claim": "It helps.",
+    "first": {"model.head": "beta"},
+    "second": {"model.head": "bernoulli"},
+    "measures": ["dice"],
+    "direction": "higher",
+}
+
+
+def written(tmp_path: Path, *changed: dict[str, Any]) -> Path:
+    file = tmp_path / "hypotheses.yaml"
+    file.write_text(yaml.safe_dump({"hypotheses": [GOOD | change for change in changed]}))
+    return file
+
+
+def test_those_that_are_shipped() -> None:
+    shipped = {hypothesis.name: hypothesis for hypothesis in load_hypotheses()}
+    assert list(shipped) == ["H1", "H2", "H3", "H4", "H5", "H6"]
+    assert (shipped["H2"].direction, shipped["H2"].dose) == ("not_lower", "adversarial.fraction")
+    assert all(hypothesis.margin > 0 for hypothesis in shipped.values())
+
+
+def test_budgets_are_read_as_fractions(tmp_path: Path) -> None:
+    (hypothesis,) = load_hypotheses(written(tmp_path, {"condition": "pgd", "eps": "4/255"}))
+    assert hypothesis.eps == 4 / 255
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"measures": ["accuracy"]}, r"hypothesis H1, measures\.0: .*'dice'"),
+        ({"measure": "dice"}, r"measure: extra"),
+        ({"measures": []}, "measures"),
+        ({"second": {"adversarial.selection": "none"}}, r"different keys \(adversarial\.selection, model\.head\)"),
+        ({"second": {"model.head": "beta"}}, "first and second are the same"),
+        ({"direction": "not_lower"}, "needs a margin above 0"),
+        ({"direction": "better"}, "direction"),
+        ({"margin": -1}, "margin"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?i){sentence}"):
+        load_hypotheses(written(tmp_path, change))
+
+
+def test_files_that_hold_none(tmp_path: Path) -> None:
+    file = tmp_path / "hypotheses.yaml"
+    with pytest.raises(MissingFileError, match="check the path"):
+        load_hypotheses(file)
+    file.write_text("hypotheses: [")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_hypotheses(file)
+    file.write_text("name: study")
+    with pytest.raises(ConfigError, match="holds no list 'hypotheses:'"):
+        load_hypotheses(file)
+    with pytest.raises(ConfigError, match="holds H1 twice"):
+        load_hypotheses(written(tmp_path, {}, {}))
+
+
+def test_settings_are_compared_as_what_they_are() -> None:
+    config = {"model": {"head": "beta"}, "adversarial": {"fraction": 0.25, "eps": 4 / 255}}
+    assert settings_match(config, {"model.head": "beta", "adversarial.fraction": 0.25})
+    assert settings_match(config, {"adversarial.eps": "4/255"})
+    assert not settings_match(config, {"adversarial.eps": "8/255"})
+    assert not settings_match(config, {"adversarial.eps": "4/0"})
+    assert not settings_match(config, {"adversarial.fraction": 0.5})
+    assert not settings_match(config, {"model.heads": "beta"})
+    assert setting(config, "model.head.name") is None

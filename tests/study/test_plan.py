@@ -1,0 +1,71 @@
+"""Plans: passes counted by hand, time from finished cells or from a step, and nothing written."""
+
+from pathlib import Path
+
+import pytest
+from tests import fake
+
+from trustseg.config import load_study
+from trustseg.errors import ConfigError
+from trustseg.files import write_json
+from trustseg.study.plan import Plan, passes_of_attack, plan_study
+from trustseg.study.runner import prepare_study
+
+STUDY = """
+name: small
+phantoms: {train: 10, test: 4, control: 0}
+data: {size: 32}
+training: {epochs: 4, batch_size: 2, validation_every: 2, validation_steps: 5, accelerator: cpu}
+adversarial: {warmup_epochs: 1, fraction: 0.5, attack: pgd, steps: 3}
+evaluation: {attacks: [{name: fgsm, eps: [1/255, 4/255]}, {name: pgd, eps: [4/255], steps: 7, restarts: 2}]}
+grid:
+  training.seed: [0, 1]
+  adversarial.selection: [none, random, uncertain]
+"""
+
+
+def planned(tmp_path: Path, *settings: str) -> Plan:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    return plan_study(load_study(tmp_path / "small.yaml", settings), tmp_path / "run")
+
+
+def test_passes_by_hand(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    none, random, uncertain = plan.variants
+    validation = 0.2 * 8 * 2 * (1 / 3 + 5)
+    assert none.training == pytest.approx(2 * (8 * 4 + validation))
+    assert random.training - none.training == pytest.approx(2 * 8 * 3 * 0.5 * 3)  # 3 epochs, half the images, 3 steps
+    assert uncertain.training - random.training == pytest.approx(2 * 8 * 3 / 3)  # one forward pass more
+    assert none.evaluation == pytest.approx(2 * 4 * (4 / 3 + 2 * 1 + 7 * 2))
+    assert [(row.cells, row.done) for row in plan.variants] == [(2, 0)] * 3
+    assert plan.basis == "one step"
+    assert 0 < plan.seconds < 600
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
+    fake.qata(tmp_path / "data", control=False)
+    data = f"data.path={tmp_path / 'data'}"
+    before = planned(tmp_path, data)
+    done = prepare_study(load_study(tmp_path / "small.yaml", [data]), tmp_path / "run")[0]
+    write_json(tmp_path / "run" / "cells" / done / "done.json", {"seconds_training": 60.0, "seconds_evaluation": 40.0})
+    plan = planned(tmp_path, data)
+    assert plan.basis == "finished cells"
+    none = plan.variants[0]
+    assert (none.cells, none.done) == (2, 1)
+    assert none.seconds == pytest.approx(100)  # the other seed takes as long
+    whole = sum(row.training + row.evaluation for row in before.variants)
+    of_one = (none.training + none.evaluation) / 2
+    assert plan.seconds == pytest.approx(100 * (whole / of_one - 1))
+
+
+def test_attacks_that_take_no_steps_or_their_own() -> None:
+    assert passes_of_attack("pgd") == 20
+    assert passes_of_attack("art:ProjectedGradientDescent", steps=5, restarts=2) == 10
+    assert passes_of_attack("ensemble", preset="standard") == 400
+
+
+def test_a_cell_twice(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="twice"):
+        planned(tmp_path, "grid.training.seed=[0, 0]")

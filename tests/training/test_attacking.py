@@ -1,0 +1,72 @@
+"""The attack inside a training step: every name, no image, and the divergence that needs no labels."""
+
+import pytest
+import torch
+from tests.evaluation.packs import small_segmenter
+
+from trustseg.attacks import ATTACKS
+from trustseg.losses import kl_divergence
+from trustseg.training.attacking import SINGLE_STEP, TRAINING_ATTACKS, attacked_images, divergence_from
+
+IMAGES = torch.rand(3, 1, 9, 7, generator=torch.Generator().manual_seed(1))
+MASKS = (IMAGES > 0.6).float()
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(2)
+
+
+@pytest.mark.parametrize("head", ["bernoulli", "beta"])
+@pytest.mark.parametrize("attack", TRAINING_ATTACKS)
+def test_every_attack_moves_within_its_reach(attack: str, head: str) -> None:
+    segmenter, eps = small_segmenter(head), 4 / 255
+    found = attacked_images(
+        segmenter,
+        IMAGES,
+        MASKS,
+        attack=attack,
+        eps=eps,
+        steps=3,
+        objective="cross_entropy",
+        generator=seeded(),
+    )
+    moved = (found - IMAGES).abs().max()
+    assert 0 < moved <= (3 if attack == "n_fgsm" else 1) * eps + 1e-6
+    assert not found.requires_grad
+
+
+def test_the_names() -> None:
+    assert set(TRAINING_ATTACKS) == {*ATTACKS, "n_fgsm"}
+    assert set(TRAINING_ATTACKS) >= SINGLE_STEP
+
+
+def test_nobody_to_attack() -> None:
+    options = {"eps": 0.1, "steps": 1, "objective": "cross_entropy", "generator": seeded()}
+    found = attacked_images(small_segmenter(), IMAGES[:0], MASKS[:0], attack="pgd", **options)  # type: ignore[arg-type]
+    assert found.shape == (0, 1, 9, 7)
+
+
+@pytest.mark.parametrize(("head", "kind"), [("bernoulli", "belief"), ("beta", "belief"), ("beta", "mean")])
+@pytest.mark.parametrize("attack", ["pgd", "rs_fgsm"])
+def test_the_divergence_rises_without_labels(head: str, kind: str, attack: str) -> None:
+    segmenter = small_segmenter(head)
+    objective = divergence_from(segmenter, IMAGES, kind=kind)  # type: ignore[arg-type]
+    options = {"eps": 8 / 255, "steps": 3, "objective": objective}
+    found, blind = (
+        attacked_images(segmenter, IMAGES, masks, attack=attack, generator=seeded(), **options)  # type: ignore[arg-type]
+        for masks in (MASKS, 1 - MASKS)
+    )
+    assert torch.equal(found, blind)
+    noise = (IMAGES + 8 / 255 * (2 * torch.rand(IMAGES.shape, generator=seeded()) - 1)).clamp(0, 1)
+    segmenter.eval()
+    with torch.no_grad():
+        clean, after, random = (segmenter.belief(images) for images in (IMAGES, found, noise))
+    assert (kl_divergence(clean, after) > kl_divergence(clean, random)).all()
+
+
+def test_the_divergence_leaves_the_model_as_found() -> None:
+    segmenter = small_segmenter().train()
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    divergence_from(segmenter, IMAGES, kind="belief")
+    assert segmenter.training
+    assert all(torch.equal(value, before[name]) for name, value in segmenter.state_dict().items())

@@ -1,0 +1,107 @@
+"""Every variant of adversarial training takes a step with every head, or says why it cannot."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from tests.training.tiny import config, pack
+
+from trustseg.config import load_run
+from trustseg.errors import ConfigError
+from trustseg.training import train
+from trustseg.training.attacking import SINGLE_STEP
+
+HEADS = ("bernoulli", "beta")
+ONE_STEP = ("training.epochs=1", "adversarial.warmup_epochs=0", "adversarial.ramp_epochs=0", "training.batch_size=8")
+EVIDENTIAL = ("ev_at", "strength", "vacuity", "mutual_information", "dissonance")
+
+VARIANTS = [
+    *([f"adversarial.attack={attack}"] for attack in (*sorted(SINGLE_STEP), "segpgd")),
+    ["adversarial.attack=pgd", "adversarial.steps=2"],
+    ["adversarial.selection=random"],
+    ["adversarial.selection=certain"],
+    ["adversarial.selection=hard"],
+    ["adversarial.selection=proportional"],
+    ["adversarial.selection=threshold", "adversarial.threshold=0.01"],
+    ["adversarial.scores=memory"],
+    ["adversarial.fraction_start=0.25"],
+    ["adversarial.weight_perturbation=0.01"],
+    *(["adversarial.mode=append", f"adversarial.loss={loss}"] for loss in ("trades", "ev_at", "strength")),
+    [
+        "adversarial.mode=append",
+        "adversarial.loss=strength",
+        "adversarial.alignment.divergence=symmetric_kl",
+        "adversarial.pixel_weight=vacuity",
+    ],
+    *(
+        [
+            "adversarial.mode=append",
+            f"adversarial.loss={loss}",
+            "adversarial.objective=divergence",
+            "adversarial.attack=pgd",
+        ]
+        for loss in ("mixed", "trades", "ev_at")
+    ),
+    *(
+        [f"adversarial.pixel_weight={weight}"]
+        for weight in ("entropy", "margin", "vacuity", "mutual_information", "dissonance")
+    ),
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("settings", VARIANTS, ids=" ".join)
+def test_one_step(tmp_path: Path, settings: list[str], head: str) -> None:
+    everything = [*ONE_STEP, f"model.head={head}", *settings]
+    if head == "bernoulli" and any(setting.endswith(EVIDENTIAL) for setting in settings):
+        with pytest.raises(ConfigError, match=r"needs a beta head, model\.head is bernoulli; set"):
+            config(*everything)
+        return
+    segmenter = train(config(*everything), pack(), tmp_path)
+    row = pl.read_csv(tmp_path / "metrics.csv").row(0, named=True)
+    assert row["adversarial_images"] > 0
+    assert row["train_loss"] > 0
+    assert row["train_alignment" if "train_alignment" in row else "train_loss_adversarial"] > 0
+    assert all(torch.isfinite(weight).all() for weight in segmenter.parameters())
+
+
+def test_the_fraction_grows_epoch_by_epoch(tmp_path: Path) -> None:
+    schedule = ["adversarial.fraction_start=0.25", "adversarial.fraction=1", "adversarial.ramp_epochs=3"]
+    train(config("training.epochs=5", *schedule), pack(), tmp_path)
+    assert pl.read_csv(tmp_path / "metrics.csv")["adversarial_images"].to_list() == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["adversarial.loss=trades"], "set mode=append"),
+        (["adversarial.loss=ev_at", "adversarial.mode=append", "model.head=bernoulli"], "adversarial.loss=trades"),
+        (["adversarial.pixel_weight=dissonance", "model.head=bernoulli"], "adversarial.pixel_weight=entropy"),
+        (["adversarial.objective=divergence"], "where fgsm starts"),
+        (["adversarial.objective=divergence", "adversarial.attack=mi_fgsm"], "set attack=rs_fgsm or attack=pgd"),
+        (["adversarial.attack=segpgd", "adversarial.objective=margin"], "segpgd weighs cross-entropy"),
+        (["adversarial.selection=threshold"], "set threshold=0.05"),
+        (["adversarial.selection=proportional", "adversarial.measure.beta=differential_entropy"], "which is negative"),
+        (
+            ["adversarial.loss=strength", "adversarial.mode=append", "adversarial.alignment.strength_weight=0"],
+            "set loss=ev_at or raise the weight",
+        ),
+        (
+            ["adversarial.alignment.divergence=symmetric_kl", "adversarial.alignment.one_sided=true"],
+            "set one_sided=false",
+        ),
+        (["adversarial.loss=tradse"], "did you mean trades?"),
+        (["adversarial.fraction_start=0"], "null was expected"),
+        (["adversarial.weight_perturbation=1"], "number >= 0, < 1 was expected"),
+    ],
+)
+def test_what_does_not_go_together(settings: list[str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run(None, settings)
+    assert words in str(caught.value)
+
+
+def test_a_threshold_may_stand_beside_other_rules() -> None:
+    """So that a study can name it once."""
+    assert load_run(None, ["adversarial.threshold=0.1", "adversarial.selection=random"]).adversarial.threshold == 0.1
