@@ -8,6 +8,9 @@ ORACLE := .venv-oracle
 PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2"
 LINTED := src tests scripts benchmarks examples
 
+# Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
+TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slurm-test check oracle bench docs lock clean
 
@@ -54,8 +57,9 @@ $(ORACLE)/.installed: $(STAMP) Makefile
 	$(ORACLE)/bin/python -m pip install --quiet $(PEERS)
 	touch $@
 
-bench: setup ## measure speeds as ratios in one run
-	$(BIN)/python benchmarks/ratios.py
+bench: $(ORACLE)/.installed ## measure speeds and memory as ratios in one run, peers included; SUITES="attacks data" runs some
+	$(ORACLE)/bin/python -m pip install --quiet --no-deps $(TIMED)
+	$(ORACLE)/bin/python -m benchmarks.bench $(SUITES)
 
 docs: setup ## make the figures of the docs again
 	$(BIN)/python scripts/phantom_sheet.py

@@ -24,6 +24,7 @@ from trustseg.study.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
+    bootstrap_rows,
     bootstrap_statistic,
     paired_summary,
 )
@@ -113,19 +114,26 @@ def read_scores(results: Results, variant: str, place: Place, column: str) -> Im
     return ImageScores(images, names["patient"].to_numpy().astype(np.str_), values[0], values[1])
 
 
-def image_ranking(scores: ImageScores, score: RankingScore) -> Callable[[Rows], float]:
-    """Return the function that gives the mean over seeds of an image-level ranking score of drawn images."""
+def image_ranking(scores: ImageScores, score: RankingScore) -> Callable[[Floats], Floats]:
+    """Return the function that gives the mean over seeds of an image-level ranking score.
+
+    It takes how often each image comes in each draw (D, N) and returns (D,).
+    """
     layers = []
     for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
         known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
-        layers.append((known, np.unique(uncertainty[known], return_inverse=True)[1], risk[known]))
+        order = known[np.argsort(uncertainty[known], kind="stable")]
+        starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))  # of blocks of tied images
+        if not len(order):  # a seed without any score leaves the mean undefined
+            return lambda times: np.full(len(times), np.nan)
+        layers.append((order, starts, risk[order]))
 
-    def statistic(rows: Rows) -> float:
-        times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
+    def statistic(times: Floats) -> Floats:
         values = [
-            score(_sum_by(block, times[known]), _sum_by(block, times[known] * risk)) for known, block, risk in layers
+            score(*(np.add.reduceat(part, starts, axis=1) for part in (times[:, order], times[:, order] * risk)))
+            for order, starts, risk in layers
         ]
-        return float(np.mean(values))
+        return np.asarray(np.mean(values, axis=0), np.float64)
 
     return statistic
 
@@ -134,7 +142,7 @@ def risk_area(scores: ImageScores, score: RankingScore = rankings.aurc, *, draws
     """Return AURC (or another ranking score) of the images with its interval; undefined without images."""
     if not scores.images:
         return UNDEFINED
-    return bootstrap_statistic(image_ranking(scores, score), scores.patients, draws=draws)
+    return bootstrap_rows(np.eye(len(scores.images)), scores.patients, image_ranking(scores, score), draws=draws)
 
 
 def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int) -> Interval:
@@ -144,7 +152,7 @@ def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int)
         return UNDEFINED
     left, right = (image_ranking(_only(scores, shared), rankings.aurc) for scores in (first, second))
     patients = _only(first, shared).patients
-    return bootstrap_statistic(lambda rows: left(rows) - right(rows), patients, draws=draws)
+    return bootstrap_rows(np.eye(len(shared)), patients, lambda times: left(times) - right(times), draws=draws)
 
 
 def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
@@ -190,10 +198,6 @@ def uncertainty_shift(results: Results, variant: str, place: Place, column: str,
         share_lower=paired.share_lower,
         detection=bootstrap_statistic(lambda rows: rankings.auroc(before[rows], after[rows]), patients, draws=draws),
     )
-
-
-def _sum_by(block: NDArray[np.intp], values: Floats) -> Floats:
-    return np.asarray(np.bincount(block, values), np.float64)
 
 
 def _only(scores: ImageScores, images: list[str]) -> ImageScores:
