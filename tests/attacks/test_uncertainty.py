@@ -244,7 +244,7 @@ def test_any_image_stays_in_its_ball_and_box(
     ("options", "error", "words"),
     [
         ({"steps": 0}, AttackError, "steps must be at least 1, got 0"),
-        ({"eps": -0.1}, AttackError, "eps must be finite"),
+        ({"eps": -0.1}, AttackError, "eps must be from 0 to 1"),
         ({"score": lambda belief: belief.entropy()}, ShapeError, r"score returned shape \(2, 1, 20, 23\)"),
         ({"score": lambda belief: mean_entropy(belief).mean()}, ShapeError, "one value an image"),
         (

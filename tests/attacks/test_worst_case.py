@@ -260,7 +260,7 @@ def test_reports_every_member() -> None:
         ({"preset": "slow"}, UnknownNameError, "unknown preset 'slow'"),
         ({"surrogates": [Bernoulli]}, AttackError, "got 1 surrogates, expected none"),
         ({"candidates": [torch.zeros(1, 1, 2, 2)]}, ShapeError, r"candidates must be shaped like the images"),
-        ({"eps": -0.1}, AttackError, "at least 0, got -0.1"),
+        ({"eps": -0.1}, AttackError, "from 0 to 1 and finite, got -0.1"),
         ({"masks": None}, ShapeError, "reference masks"),
         ({"model": lambda images: images}, AttackError, "expected a belief"),
         ({"model": lambda images: Bernoulli(images.detach() - 0.5)}, AttackError, "without a gradient"),

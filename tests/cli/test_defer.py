@@ -91,7 +91,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
     Path("text/records.parquet").write_text("no table")
     for arguments, words in (
         (["fit", "nowhere"], "no records.parquet in 'nowhere'"),
-        (["fit", "run"], "--split validation --allow-training-patients"),
+        (["fit", "run"], "--split validation"),
         (["fit", "text"], "'text/records.parquet' cannot be read as records"),
         (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
         (["fit", "good", "--target", "dice"], "unknown target 'dice'"),

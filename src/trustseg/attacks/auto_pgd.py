@@ -86,7 +86,9 @@ def apgd(
     judge = find_judge(objective) if track is None else find_objective(track)
     _check(steps, start, images)
     with isolated(model):
-        search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
+        search = Search(
+            model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest
+        )
         first = search.images
         if start is not None:
             first = geometry.project(start.detach().to(search.images), search.images, search.radius)
@@ -149,14 +151,16 @@ def staged(
     lengths = [share * steps // 100 for _, share in STAGES[:-1]]
     lengths.append(steps - sum(lengths))
     with isolated(model):
-        final = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
+        final = Search(
+            model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest
+        )
         final.offer(final.images, progress=0.0)
         points, done = final.images, 0
         for (factor, _), length in zip(STAGES, lengths, strict=True):
             search = final
             if factor > 1:  # the points of a wider ball are starts, not results
                 wide = factor * final.radius.flatten()
-                search = Search(model, images, masks, eps=wide, objective=objective, keep_best=True)
+                search = Search(model, images, masks, eps=wide, objective=objective, keep_best=True, largest=math.inf)
             points = geometry.project(points, search.images, search.radius)
             if length > 0:
                 points = search.result(_climb(search, points, geometry, judge, steps=length, done=done, total=steps))

@@ -164,7 +164,9 @@ def pgd(
     _check_options(steps, step_size, restarts, random_start, keep_best)
     source = demanded(generator, "random_start=True") if random_start else None
     with isolated(model):
-        search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
+        search = Search(
+            model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest
+        )
         stride = 2.5 * search.radius / steps if step_size is None else torch.full_like(search.radius, step_size)
         last = search.images
         if source is not None:

@@ -187,7 +187,15 @@ def _press(
         rows = (~broken).nonzero().squeeze(1)
         if not len(rows):
             break
-        search = Search(model, images[rows], masks[rows], eps=eps[rows], objective=objective, keep_best=True)
+        search = Search(
+            model,
+            images[rows],
+            masks[rows],
+            eps=eps[rows],
+            objective=objective,
+            keep_best=True,
+            largest=norm.largest,
+        )
         points[rows] = search.result(
             ascend(search, points[rows], norm, step_size=2.5 * search.radius / steps, steps=steps)
         )

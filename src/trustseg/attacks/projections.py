@@ -3,6 +3,7 @@
 The box is [0, 1], the values an image can have. ``radius`` is (B, 1, 1, 1), one budget per image in pixel units.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -46,11 +47,13 @@ class Norm:
         direction: the step of length 1 along which a linear objective rises most.
         project: the way back into ball and box.
         start: a random feasible point.
+        largest: budget that reaches every image from every other; a larger one is a mistake of units.
     """
 
     direction: Direction
     project: Projection
     start: Start
+    largest: float
 
 
 def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -102,8 +105,8 @@ def _start_l2(images: Tensor, radius: Tensor, generator: torch.Generator) -> Ten
     return _project_l2(images + radius * _direction_l2(gaussian(images, generator)), images, radius)
 
 
-LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf)
-L2: Final = Norm(direction=_direction_l2, project=_project_l2, start=_start_l2)
+LINF: Final = Norm(direction=torch.sign, project=_project_linf, start=_start_linf, largest=1.0)
+L2: Final = Norm(direction=_direction_l2, project=_project_l2, start=_start_l2, largest=math.inf)  # grows with size
 NORMS: Final[Mapping[str, Norm]] = {"linf": LINF, "l2": L2}
 
 

@@ -43,6 +43,7 @@ class Search:
         objective: what to increase, a name or a function.
         keep_best: whether to remember the most harmful candidate of each image; ties go to the larger objective, then
             to the earlier candidate.
+        largest: what ``eps`` may be at most, see ``Norm``.
 
     Attributes:
         images: the clean images, float32.
@@ -51,7 +52,7 @@ class Search:
         keep_best: as given.
 
     Raises:
-        AttackError: if ``images`` leave [0, 1] or are not finite, or ``eps`` is negative or not finite.
+        AttackError: if ``images`` leave [0, 1] or are not finite, or ``eps`` is negative, too large or not finite.
         ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
         UnknownNameError: if no objective has that name.
     """
@@ -65,12 +66,13 @@ class Search:
         eps: float | Tensor,
         objective: str | Objective,
         keep_best: bool,
+        largest: float = 1.0,
     ) -> None:
         _check_shapes(images, masks, eps)
         self.images = images.detach().clone()
         self.masks = masks.detach().to(self.images, copy=True)
         self.radius = torch.as_tensor(eps).detach().to(self.images).expand(len(images)).clone().view(-1, 1, 1, 1)
-        _check_values(self.images, self.masks, self.radius)
+        _check_values(self.images, self.masks, self.radius, largest)
         self.keep_best = keep_best
         self._model = model
         self._objective = find_objective(objective)
@@ -213,12 +215,12 @@ def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
         )
 
 
-def _check_values(images: Tensor, masks: Tensor, radius: Tensor) -> None:
+def _check_values(images: Tensor, masks: Tensor, radius: Tensor, largest: float) -> None:
     """Raise unless the values make sense; reads them from the device once."""
     checks = (
         ((images >= 0) & (images <= 1)).all(),
         ((masks == 0) | (masks == 1)).all(),
-        ((radius >= 0) & radius.isfinite()).all(),
+        ((radius >= 0) & (radius <= largest) & radius.isfinite()).all(),
     )
     images_fit, masks_fit, radius_fits = torch.stack(checks).tolist()
     if not images_fit:
@@ -233,5 +235,6 @@ def _check_values(images: Tensor, masks: Tensor, radius: Tensor) -> None:
         )
     if not radius_fits:
         raise AttackError(
-            f"eps must be finite and at least 0, got {radius.min():g}; give it in pixel units of [0, 1], such as 4/255"
+            f"eps must be from 0 to {largest:g} and finite, got {radius.min():g} to {radius.max():g}; "
+            "give it in pixel units of [0, 1], such as 4/255"
         )

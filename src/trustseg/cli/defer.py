@@ -35,13 +35,21 @@ def fit(
     delta: Annotated[float, typer.Option(help="Chance that the bound on risk or missed_lesions is broken.")] = 0.05,
 ) -> None:
     """Fit a threshold on the clean images of a calibration split, freeze it, and say what it promises."""
+    import polars as pl
+
     from trustseg.deferral import TARGETS, fit_policy, save_policy
-    from trustseg.errors import unknown_name
+    from trustseg.errors import DataError, unknown_name
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
+    table = _read(records, calibration=True)
+    if "test" in table.get_column("split", default=pl.Series([])).to_list():
+        raise DataError(
+            f"'{records}' holds records of the test split, a policy is fitted on others, else its promise is void; "
+            "give those of 'trustseg evaluate MODEL --split validation'"
+        )
     policy = fit_policy(
-        _read(records, calibration=True),
+        table,
         measure=measure,
         aggregation=aggregation,
         target=target,  # type: ignore[arg-type]  # one of the targets, see above
@@ -145,7 +153,7 @@ def _file(folder: Path, *, calibration: bool) -> Path:
     raise MissingFileError(
         f"no records.parquet in '{folder}' or its evaluation-{split}, one of them was expected; "
         + (
-            "write it with 'trustseg evaluate MODEL --split validation --allow-training-patients'"
+            "write it with 'trustseg evaluate MODEL --split validation'"
             if calibration
             else "write it with 'trustseg evaluate MODEL'"
         )

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,12 +164,13 @@ def evaluate(
     from trustseg.data import open_dataset
     from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_suspicions
     from trustseg.evaluation import evaluate as run_evaluation
+    from trustseg.evaluation.suspicions import CHECKS
     from trustseg.study.cell import device_of
     from trustseg.training.run import prepare_run
 
     pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
     rows = rows_of_split(pack, split, config.data)
-    validated = _validated(members, pack, rows, allow_training_patients=allow_training_patients)
+    validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix_of(loaded))
     prepare_run(config, pack, folder)
@@ -187,13 +189,15 @@ def evaluate(
             device=device,
             report=lambda done, total: report(done),
         )
-    write_suspicions(loaded, pack, rows, folder, count=config.evaluation.suspicions, seed=seed, device=device)
+    count = config.evaluation.suspicions
+    with counted("checking for masked gradients", len(CHECKS)) if count else nullcontext(None) as checked:
+        write_suspicions(loaded, pack, rows, folder, count=count, seed=seed, device=device, report=checked)
     _print_means(folder)
     typer.echo(f"records: {folder / 'records.parquet'}")
 
 
 def _validated(
-    members: list[Path], pack: "Pack", rows: "Indices", *, allow_training_patients: bool
+    members: list[Path], pack: "Pack", rows: "Indices", *, split: str, allow_training_patients: bool
 ) -> "Indices | None":
     """Check whom the members have seen; return the images that all were validated on, None if these are other data.
 
@@ -211,7 +215,8 @@ def _validated(
         if seen is None:
             typer.echo(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
         elif not allow_training_patients:
-            require_unseen(seen, pack, rows)
+            known = seen.patients - seen.validation if split == "validation" else seen.patients
+            require_unseen(replace(seen, patients=known), pack, rows)
         if seen is None or seen.digest != pack.digest:
             is_own_data = False
         else:
@@ -220,9 +225,9 @@ def _validated(
     return validated if is_own_data else None
 
 
-def _mean(values: list[float]) -> float | None:
+def _mean(values: list[float | None]) -> float | None:
     """Return the mean of the values that are defined; None if none is."""
-    defined = [value for value in values if not math.isnan(value)]
+    defined = [value for value in values if value is not None and not math.isnan(value)]
     return sum(defined) / len(defined) if defined else None
 
 
@@ -235,7 +240,8 @@ def _print_means(folder: Path) -> None:
     header = ("condition", "eps x 255", "images", "Dice (per image)", "IoU (per image)", "pooled Dice")
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
-        both, predicted, reference = (int(rows[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
+        known = rows.drop_nulls("mask_px")  # of other populations no reference is known
+        both, predicted, reference = (int(known[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
         values = [_mean(rows[name].to_list()) for name in ("dice", "iou")]
         values.append(2 * both / (predicted + reference) if predicted + reference else None)
         shown = ["undefined" if value is None else f"{value:.3f}" for value in values]

@@ -88,7 +88,8 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
         [(False, 'clean, exchangeable with calibration split'), (True, 'void')]
     """
     check_records(records, policy.column)
-    holds = (pl.col("condition") == "clean") & (hash_of(records["patient"].to_list()) != policy.patients_hash)
+    clean = pl.col("condition") == "clean"
+    holds = clean & (hash_of(records.filter(clean)["patient"].to_list()) != policy.patients_hash)
     return records.with_columns(
         pl.Series("review", policy.review(scores_of(records, policy.column)), dtype=pl.Boolean),
         pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee"),

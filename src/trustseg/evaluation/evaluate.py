@@ -247,7 +247,9 @@ def _measure(
         cases = pack.index[batch["rows"].tolist()].select("name", "patient")
         smaller: list[Tensor] = []  # what was found at smaller budgets
         for condition in ladder:
-            generator = derived_generator(seed, "evaluation", condition.name, f"{condition.eps:.6f}", number)
+            generator = derived_generator(
+                seed, "evaluation", condition.shift or condition.name, f"{condition.eps:.6f}", number
+            )  # one stream for all severities of a shift: the same change, milder or stronger
             changed, moved = perturbed(
                 model, images, masks, condition, generator=generator, deployed=deployed, candidates=smaller[-1:]
             )

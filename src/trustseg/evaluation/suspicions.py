@@ -63,7 +63,7 @@ def rising_dice(victim: Victim) -> Suspicion:
 
 def unbounded_budget(victim: Victim) -> Suspicion:
     """Mean Dice at eps = 1, where an attack may paint any image (S3)."""
-    painted = victim.attacked("ensemble", eps=1.0)
+    painted = victim.attacked("ensemble", eps=1.0, preset="standard")
     meaning = "mean Dice when the attack may change everything: it should be near 0"
     return _judged("unbounded_budget", victim.mean_dice(painted), 0.05, meaning)
 
