@@ -87,11 +87,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
     write("good", records_of([0.1, 0.2]))
     Path("run/model").mkdir(parents=True)
     write("run", records_of([0.1, 0.2]))
+    write("tested", records_of([0.1, 0.2]).with_columns(split=pl.lit("test")))
     Path("text").mkdir()
     Path("text/records.parquet").write_text("no table")
     for arguments, words in (
         (["fit", "nowhere"], "no records.parquet in 'nowhere'"),
         (["fit", "run"], "--split validation"),
+        (["fit", "tested"], "'tested' holds records of the test split"),
         (["fit", "text"], "'text/records.parquet' cannot be read as records"),
         (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
         (["fit", "good", "--target", "dice"], "unknown target 'dice'"),

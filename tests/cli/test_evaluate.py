@@ -1,5 +1,6 @@
 """``trustseg evaluate``: on whom it may measure, and where it writes."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,9 +40,19 @@ def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     return run
 
 
+def test_other_populations_have_scores_and_no_dice(evaluate: Evaluate) -> None:
+    Path("elsewhere").mkdir()
+    shutil.copy(next(Path("films/Test Set/Images").iterdir()), "elsewhere/scan.png")
+    found = evaluate("evaluation.attacks=[]", "evaluation.populations={elsewhere: elsewhere}")
+    assert found.code == 0
+    (line,) = (line for line in found.out.splitlines() if "elsewhere" in line and "records:" not in line)
+    assert line.split()[:3] == ["elsewhere", "0", "1"]
+    assert line.count("undefined") == 3
+
+
 def test_every_split_has_a_folder_of_its_own(evaluate: Evaluate) -> None:
-    for split in ("test", "validation"):
-        found = evaluate("--split", split, "--allow-training-patients")
+    for split in ("test", "validation"):  # the validation split is there to fit policies on
+        found = evaluate("--split", split)
         assert found.code == 0
         assert found.out.endswith(f"records: run/evaluation-{split}/records.parquet\n")
         folder = Path(f"run/evaluation-{split}")

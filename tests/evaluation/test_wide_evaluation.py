@@ -12,6 +12,7 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.evaluation import evaluate
+from trustseg.shifts import SHIFT_TABLE
 
 EPS = 8 / 255
 TEST, VALIDATION = np.array([4, 5, 6], dtype=np.int64), np.array([0, 1, 2, 3], dtype=np.int64)
@@ -106,3 +107,11 @@ def test_a_population_that_is_not_there(tmp_path: Path) -> None:
     config = EvaluationConfig(attacks=(), populations={"lateral": str(tmp_path / "nowhere")})
     with pytest.raises(MissingFileError, match="nowhere"):
         evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
+
+
+def test_severities_of_a_shift_are_the_same_change_milder_or_stronger(records: pl.DataFrame) -> None:
+    """The noise is drawn once: five times the strength is eight times the deviation, image by image."""
+    mild, strong = (records.filter(condition=f"gaussian_noise_{severity}")["l2"].to_numpy() for severity in (1, 5))
+    low, high = (SHIFT_TABLE["gaussian_noise"][severity - 1] for severity in (1, 5))
+    ratios = strong / mild
+    assert np.ptp(ratios) < 0.1 * high / low  # only what is cut off at black and white differs
