@@ -56,7 +56,7 @@ def row(results: Results, variant: str, *, draws: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Write comparison.csv and comparison.md."""
+    """Write comparison.csv, comparison.md and the records they stand on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, help="folder of the finished study")
     parser.add_argument("output", type=Path, help="folder to write to")
@@ -67,6 +67,7 @@ def main() -> None:
     table = pl.DataFrame(rows).with_columns(pl.col(pl.Float64).round(4)).sort("data_term", "kl_weight")
     options.output.mkdir(parents=True, exist_ok=True)
     table.write_csv(options.output / "comparison.csv")
+    results.records.write_parquet(options.output / "records.parquet", compression="zstd", compression_level=19)
     (options.output / "comparison.md").write_text(markdown(table), encoding="utf-8")
 
 
