@@ -324,7 +324,7 @@ def test_run_art_runs_inside_inference_mode_and_on_other_shapes(bridge: ModuleTy
         ("SquareAttack", {"norm": "l1"}, UnknownNameError, "unknown norm 'l1'"),
         ("FastGradientMethod", {"objective": "crossentropy"}, UnknownNameError, "did you mean 'cross_entropy'"),
         ("FastGradientMethod", {"steps": 3}, UnknownNameError, "parameter of FastGradientMethod"),
-        ("FastGradientMethod", {"eps": -0.1}, AttackError, "eps must be finite and at least 0"),
+        ("FastGradientMethod", {"eps": -0.1}, AttackError, "eps must be from 0 to 1 and finite, got -0.1"),
     ],
 )
 def test_run_art_refuses(

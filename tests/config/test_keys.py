@@ -1,0 +1,50 @@
+"""The list of keys says what may be typed."""
+
+import pytest
+from tests.config.given import leaves
+
+from trustseg.config import (
+    AttackConfig,
+    RunConfig,
+    StudyConfig,
+    describe_keys,
+    load_run,
+)
+
+
+def test_every_key_is_described() -> None:
+    rows = list(describe_keys())
+    keys = [key for key, *_ in rows]
+    assert len(set(keys)) == len(keys)
+    assert set(leaves(StudyConfig)) <= set(keys)
+    assert {f"evaluation.attacks.{name}" for name in AttackConfig.model_fields} <= set(keys)
+    for row in rows:
+        assert all(row), row
+        assert not any(word in " ".join(row) for word in ("Ge(", "object at", "<class", "Literal", "Pydantic")), row
+
+
+def test_the_defaults_shown_can_be_typed() -> None:
+    """Every scalar default, written as shown, gives the default."""
+    shown = {key: default for key, default, *_ in describe_keys()}
+    lists = [key for key in shown if key.startswith("evaluation.attacks")]
+    for key in set(leaves(RunConfig)) - set(lists):
+        default = shown[key]
+        listed = ", " in default
+        assert load_run(None, [f"{key}={f'[{default}]' if listed else default}"]) == RunConfig(), key
+
+
+@pytest.mark.parametrize(
+    ("key", "default", "allowed"),
+    [
+        ("data.size", "224", "integer >= 32, <= 2048"),
+        ("data.validation_fraction", "0.2", "number > 0, < 1"),
+        ("data.fold", "null", "integer >= 0 or null"),
+        ("adversarial.eps", "4/255", "number or fraction >= 0, <= 1"),
+        ("training.deterministic", "true", "true | false"),
+        ("model.head", "beta", "bernoulli | beta"),
+        ("loss.bernoulli", "binary_cross_entropy", "binary_cross_entropy"),
+        ("evaluation.attacks.eps", "required", "list of numbers >= 0, or fractions"),
+    ],
+)
+def test_keys_are_described_in_words(key: str, default: str, allowed: str) -> None:
+    assert next(row for row in describe_keys() if row[0] == key)[1:3] == (default, allowed)
