@@ -34,7 +34,7 @@ def test_every_shipped_study_is_valid_and_named_like_its_file(file: Path) -> Non
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda path: path.name)
 def test_a_written_configuration_is_read_back_the_same(file: Path, tmp_path: Path) -> None:
     study = load_study(file)
-    cell = with_values(study, {key: values[0] for key, values in study.grid.items()})
+    cell = with_values(study, study.combinations()[0])
     again = load_run(written(tmp_path, yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False)))
     assert again == cell
 
@@ -79,7 +79,7 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path, text: str) 
     file = written(tmp_path, text)
     assert load_run(file) == RunConfig()
     assert load_run(file, ["training.epochs=3"]).training.epochs == 3
-    assert load_study(file, ["grid.training.seed=[0, 1]"]).grid == {"training.seed": (0, 1)}
+    assert load_study(file, ["grid.training.seed=[0, 1]"]).grid == ({"training.seed": (0, 1)},)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,19 @@ def test_a_study_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
 
 def test_grid_values_may_be_set_by_override(tmp_path: Path) -> None:
     file = written(tmp_path, "grid: {model.head: [bernoulli, beta]}\n")
-    assert load_study(file, ["grid.model.head=[beta]"]).grid == {"model.head": ("beta",)}
+    assert load_study(file, ["grid.model.head=[beta]"]).grid == ({"model.head": ("beta",)},)
+
+
+def test_several_grids_are_run_together(tmp_path: Path) -> None:
+    file = written(tmp_path, "grid:\n- {model.head: [bernoulli, beta]}\n- {adversarial.fraction: [0.25]}\n")
+    study = load_study(file, ["grid.training.seed=[3]"])
+    assert study.combinations() == [
+        {"model.head": "bernoulli", "training.seed": 3},
+        {"model.head": "beta", "training.seed": 3},
+        {"adversarial.fraction": 0.25, "training.seed": 3},
+    ]
+    with pytest.raises(ConfigError, match=r"got grid=7; .*was expected"):
+        load_study(written(tmp_path, "grid: 7\n"))
 
 
 @pytest.mark.parametrize(

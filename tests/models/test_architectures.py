@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 
 from trustseg.errors import ModelError, UnknownNameError
-from trustseg.models import ARCHITECTURES, build_segmenter
+from trustseg.models import ARCHITECTURES, Segmenter, build_segmenter
 from trustseg.models.architectures import NONCOMMERCIAL, check_licence
 
 
@@ -46,7 +47,7 @@ def test_every_architecture_takes_every_size_and_is_undecided(architecture: str,
 
 @pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus", "fpn", "fcn"])
 def test_the_last_bias_is_zero(architecture: str) -> None:
-    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2)
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2, depth=5)
     last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
     assert last.bias is not None
     assert float(last.bias.detach().abs().max()) == 0
@@ -54,13 +55,29 @@ def test_the_last_bias_is_zero(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_has_an_encoder_and_registers_it_once(architecture: str) -> None:
-    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1)
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1, depth=5)
     assert isinstance(network.encoder, nn.Module)
     state = network.state_dict()
     places = [value.data_ptr() for value in state.values() if value.numel()]
     assert len(set(places)) == len(places)
     inside = {value.data_ptr() for value in network.encoder.state_dict().values()}
     assert inside <= set(places)
+
+
+@pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus"])
+def test_a_shallow_network_is_smaller_and_survives_its_file(architecture: str, tmp_path: Path) -> None:
+    deep, shallow = (build_segmenter(architecture=architecture, depth=depth).eval() for depth in (5, 3))
+    assert sum(value.numel() for value in shallow.parameters()) < sum(value.numel() for value in deep.parameters())
+    images = torch.rand(1, 1, 40, 56)
+    again = Segmenter.load(shallow.save(tmp_path / "model"))
+    with torch.no_grad():
+        assert torch.equal(again.belief(images).probability, shallow.belief(images).probability)
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"unet", "unet_plus_plus"}))
+def test_other_networks_have_one_depth(architecture: str) -> None:
+    with pytest.raises(ModelError, match=r"set model\.depth=5"):
+        build_segmenter(architecture=architecture, encoder=smallest_encoder(architecture), depth=4)
 
 
 @pytest.mark.parametrize("encoder", ["mit_b0", "mobileone_s1", "tu-mobileone_s0"])

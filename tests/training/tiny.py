@@ -14,7 +14,7 @@ from trustseg.data.pack import Pack, digest_of
 from trustseg.models import ARCHITECTURES
 
 
-def network(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def network(encoder: str, *, channels: int, outputs: int, depth: int = 5) -> nn.Module:
     """Everything that a resumed training has to get right: weights, running statistics and dropout."""
     return nn.Sequential(
         nn.Conv2d(channels, 8, 3, padding=1),

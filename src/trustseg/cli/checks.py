@@ -1,6 +1,5 @@
 """What is checked before a command writes anything."""
 
-import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,7 @@ def runs_of(study: "StudyConfig") -> "list[RunConfig]":
     """Return every run of a study's grid."""
     from trustseg.config import with_values
 
-    combinations = itertools.product(*study.grid.values())
-    return [with_values(study, dict(zip(study.grid, values, strict=True))) for values in combinations]
+    return [with_values(study, values) for values in study.combinations()]
 
 
 def require_models(runs: "Iterable[RunConfig]") -> None:
@@ -34,7 +32,7 @@ def require_models(runs: "Iterable[RunConfig]") -> None:
     built = set()
     for run in runs:
         model, channels = run.model, run.data.channels
-        parts = (model.architecture, model.encoder, model.weights, model.accept_noncommercial, channels)
+        parts = (model.architecture, model.encoder, model.depth, model.weights, model.accept_noncommercial, channels)
         if parts in built:
             continue
         built.add(parts)
@@ -43,6 +41,7 @@ def require_models(runs: "Iterable[RunConfig]") -> None:
                 architecture=model.architecture,
                 encoder=model.encoder,
                 channels=channels,
+                depth=model.depth,
                 accept_noncommercial=model.accept_noncommercial,
             )
         if model.weights is not None:

@@ -1,6 +1,5 @@
 """From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is said in words."""
 
-import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,8 +45,8 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
     content = _with_overrides(_read_yaml(path), overrides)
     content.setdefault("name", Path(path).stem)
     study = _validated(StudyConfig, content, where=str(path))
-    for values in itertools.product(*study.grid.values()):
-        with_values(study, dict(zip(study.grid, values, strict=True)))
+    for values in study.combinations():
+        with_values(study, values)
     return study
 
 
@@ -127,7 +126,12 @@ def _with_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[s
 
 
 def _set(content: dict[str, Any], key: str, value: object) -> None:
-    """Set a dotted key; the keys of ``grid`` hold dots themselves."""
+    """Set a dotted key; the keys of ``grid`` hold dots themselves, and are set in each of several grids."""
+    grids = content.get("grid")
+    if key.startswith("grid.") and isinstance(grids, list) and all(isinstance(grid, dict) for grid in grids):
+        for grid in grids:
+            grid[key.removeprefix("grid.")] = value
+        return
     parts = key.split(".", maxsplit=1) if key.startswith("grid.") else key.split(".")
     inner = content
     for depth, part in enumerate(parts[:-1], start=1):

@@ -25,7 +25,8 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
         kind: the section that was validated.
         detail: the finding; numbers in its ``loc`` count the items of a list.
     """
-    key = ".".join(str(part) for part in detail["loc"])
+    place = detail["loc"][:1] + detail["loc"][2:] if detail["loc"][:1] == ("grid",) else detail["loc"]  # which grid: no
+    key = ".".join(str(part) for part in place)
     path = ".".join(part for part in detail["loc"] if isinstance(part, str))
     if detail["type"] == "extra_forbidden":
         return _unknown_key(kind, key, path)

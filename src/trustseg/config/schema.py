@@ -1,8 +1,9 @@
 """The sections of a configuration: keys, defaults, ranges and meanings, and which values do not go together."""
 
+import itertools
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from trustseg.config.adversarial import AdversarialConfig, check_head
 from trustseg.config.evaluation import EvaluationConfig
@@ -44,6 +45,9 @@ class ModelConfig(Section):
 
     architecture: str = Field("unet", description="network")
     encoder: str = Field("resnet18", description="encoder of segmentation_models.pytorch (fcn: resnet50, resnet101)")
+    depth: int = Field(
+        5, ge=3, le=5, description="how often the encoder halves its input (unet, unet_plus_plus; else 5)"
+    )
     head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
@@ -173,6 +177,14 @@ class PhantomConfig(Section):
     seed: int = Field(0, ge=0, description="seed of the generated images (study only)")
 
 
+Grid = dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
+
+
+def _listed(grid: object) -> object:
+    """Return a grid as a list of one."""
+    return [grid] if isinstance(grid, dict) else grid
+
+
 class StudyConfig(RunConfig):
     """A run repeated over a grid of values."""
 
@@ -181,6 +193,14 @@ class StudyConfig(RunConfig):
     name: str = Field(
         "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the study's folder (study only)"
     )
-    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
-        default_factory=dict, description="key -> list of its values; all combinations are run (study only)"
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed)] = Field(
+        ({},),
+        description="key -> list of its values, all combinations are run; or a list of such grids, run together "
+        "(study only)",
     )
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return the grid's keys with their values for each run, those of the first grid first."""
+        return [
+            dict(zip(grid, values, strict=True)) for grid in self.grid for values in itertools.product(*grid.values())
+        ]

@@ -60,10 +60,11 @@ def split_cases(
     if fold is None:
         test = _official_test(cases)
     else:
-        needed = max(folds, 4)  # two folds need four patients, else one fold leaves nobody to train and to validate on
+        least = 2 if folds == 2 else 1  # patients of a fold: the other folds leave one to train on, one to validate on
+        needed = folds * least
         if cases["patient"].n_unique() < needed:
             raise _too_few(cases, f"{folds} patient-grouped folds", needed)
-        test = _dealt(cases, [1 / folds] * folds, np.random.default_rng([seed, 0])) == fold
+        test = _dealt(cases, [1 / folds] * folds, np.random.default_rng([seed, 0]), least=least) == fold
     rest = cases.filter(~test)
     if rest["patient"].n_unique() < 2:
         raise _too_few(rest, "training and validation", 2)
@@ -112,13 +113,13 @@ def _official_test(cases: pl.DataFrame) -> pl.Series:
     return test
 
 
-def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generator) -> pl.Series:
+def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generator, *, least: int = 1) -> pl.Series:
     """Return the part of each case: whole patients dealt to parts of the given shares.
 
     Patients come in random order, those that weigh most first: share of all images + share of all empty masks. Each
     goes where it adds least to the sum over parts of (share of images^2 + share of empty masks^2) / share of the part,
     whose minimum gives each part its share of both.
-    Once only as many patients are left as parts are empty, each empty part gets one.
+    Once only as many patients are left as parts need to have ``least``, those parts get them.
     """
     patients = cases.group_by("patient").agg(images=pl.len(), empty=(pl.col("foreground") == 0).sum()).sort("patient")
     counts = patients.select("images", "empty").to_numpy().astype(np.float64)
@@ -128,13 +129,14 @@ def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generato
     share = np.asarray(shares)[:, None]
     held = np.zeros((len(shares), 2))
     part = np.empty(len(counts), dtype=np.int64)
+    missing = np.full(len(shares), least)
     for dealt, patient in enumerate(order):
         cost = (((held + counts[patient]) ** 2 - held**2) / share).sum(axis=1)
-        is_empty = held[:, 0] == 0
-        if is_empty.sum() >= len(order) - dealt:
-            cost[~is_empty] = np.inf
+        if missing.sum() >= len(order) - dealt:
+            cost[missing == 0] = np.inf
         part[patient] = int(cost.argmin())
         held[part[patient]] += counts[patient]
+        missing[part[patient]] = max(missing[part[patient]] - 1, 0)
     part_of = dict(zip(patients["patient"], part.tolist(), strict=True))
     return pl.Series([part_of[patient] for patient in cases["patient"]], dtype=pl.Int64)
 

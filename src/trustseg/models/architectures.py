@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trustseg.errors import ModelError, unknown_name
 
-__all__ = ["ARCHITECTURES", "Builder", "check_encoder", "check_licence", "place_dropout"]
+__all__ = ["ARCHITECTURES", "DEEPEST", "Builder", "check_encoder", "check_licence", "place_dropout"]
 
 # Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
 NONCOMMERCIAL: Final[Mapping[str, str]] = {
@@ -20,11 +20,24 @@ NONCOMMERCIAL: Final[Mapping[str, str]] = {
 }
 
 
+DEEPEST: Final = 5  # how often an encoder halves its input
+WIDTHS: Final = (
+    256,
+    128,
+    64,
+    32,
+    16,
+)  # channels of a U-Net's decoder, deepest first; a shallow one has the last of them
+
+
 class Builder(Protocol):
     """A function that builds a network with random weights."""
 
-    def __call__(self, encoder: str, *, channels: int, outputs: int) -> nn.Module:
-        """Return a network from (B, channels, H, W) to (B, outputs, H, W); H and W multiples of 32."""
+    def __call__(self, encoder: str, *, channels: int, outputs: int, depth: int) -> nn.Module:
+        """Return a network from (B, channels, H, W) to (B, outputs, H, W); H and W multiples of 32.
+
+        ``depth`` is how often the encoder halves its input: ``DEEPEST``, or less where the architecture allows it.
+        """
         ...
 
 
@@ -58,14 +71,14 @@ def check_encoder(encoder: str) -> None:
         raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
 
 
-def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int, **shape: object) -> nn.Module:
     """Build a segmentation_models.pytorch network without looking for weights anywhere."""
     import segmentation_models_pytorch as smp
 
     check_encoder(encoder)
     try:
         network: nn.Module = getattr(smp, class_name)(
-            encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs
+            encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs, **shape
         )
     except (KeyError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ModelError(
@@ -77,28 +90,46 @@ def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int) 
     return network
 
 
-def unet(encoder: str, *, channels: int, outputs: int) -> nn.Module:
-    """Return a U-Net (Ronneberger et al., MICCAI 2015, arXiv:1505.04597)."""
-    return _smp_network("Unet", encoder, channels=channels, outputs=outputs)
+def unet(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+    """Return a U-Net (Ronneberger et al., MICCAI 2015, arXiv:1505.04597), of 3 to 5 stages."""
+    return _smp_network("Unet", encoder, channels=channels, outputs=outputs, **_stages(depth))
 
 
-def unet_plus_plus(encoder: str, *, channels: int, outputs: int) -> nn.Module:
-    """Return a U-Net++ (Zhou et al., DLMIA 2018, arXiv:1807.10165)."""
-    return _smp_network("UnetPlusPlus", encoder, channels=channels, outputs=outputs)
+def unet_plus_plus(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+    """Return a U-Net++ (Zhou et al., DLMIA 2018, arXiv:1807.10165), of 3 to 5 stages."""
+    return _smp_network("UnetPlusPlus", encoder, channels=channels, outputs=outputs, **_stages(depth))
 
 
-def fpn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def _stages(depth: int) -> dict[str, object]:
+    """Return the options of a U-Net whose encoder halves its input ``depth`` times."""
+    if not 3 <= depth <= DEEPEST:
+        raise ModelError(f"a U-Net has 3 to {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}")
+    return {"encoder_depth": depth, "decoder_channels": WIDTHS[-depth:]}
+
+
+def _check_depth(architecture: str, depth: int) -> None:
+    """Refuse a depth for a network that has but one."""
+    if depth != DEEPEST:
+        raise ModelError(
+            f"{architecture} has {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}, or model.architecture=unet"
+        )
+
+
+def fpn(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
     """Return a feature pyramid network (Lin et al., CVPR 2017, arXiv:1612.03144)."""
+    _check_depth("fpn", depth)
     return _smp_network("FPN", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def deeplab_v3(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
     """Return a DeepLabV3 (Chen et al., 2017, arXiv:1706.05587)."""
+    _check_depth("deeplab_v3", depth)
     return _smp_network("DeepLabV3", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3_plus(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def deeplab_v3_plus(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
     """Return a DeepLabV3+ (Chen et al., ECCV 2018, arXiv:1802.02611)."""
+    _check_depth("deeplab_v3_plus", depth)
     return _smp_network("DeepLabV3Plus", encoder, channels=channels, outputs=outputs)
 
 
@@ -120,8 +151,9 @@ class _Fcn(nn.Module):
         return logits
 
 
-def fcn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
+def fcn(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
     """Return a fully convolutional network (Long et al., CVPR 2015, arXiv:1411.4038) from torchvision."""
+    _check_depth("fcn", depth)
     from torchvision.models import segmentation
 
     builders = {"resnet50": segmentation.fcn_resnet50, "resnet101": segmentation.fcn_resnet101}

@@ -18,12 +18,12 @@ from torch.nn.functional import pad, softplus
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_name
 from trustseg.files import replacing, write_json
-from trustseg.models.architectures import ARCHITECTURES, check_licence, place_dropout
+from trustseg.models.architectures import ARCHITECTURES, DEEPEST, check_licence, place_dropout
 
 __all__ = ["HEADS", "Segmenter", "SegmenterSpec", "build_segmenter"]
 
 HEADS: Final[Mapping[str, int]] = {"bernoulli": 1, "beta": 2}  # head -> output maps of the network
-STRIDE: Final = 32  # every network here halves its input five times
+STRIDE: Final = 2**DEEPEST  # what the sides of an image are padded to multiples of
 FORMAT: Final = 1  # version of the model folder; raised when its layout changes
 
 
@@ -41,6 +41,7 @@ class SegmenterSpec:
         mean: grey level in [0, 1] that is subtracted from images.
         deviation: grey level > 0 by which images are then divided.
         dropout: share of channels dropped before the last layers, in [0, 1); 0 places no layer.
+        depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
     """
 
     architecture: str
@@ -52,6 +53,7 @@ class SegmenterSpec:
     mean: float = 0.5
     deviation: float = 0.25
     dropout: float = 0.0
+    depth: int = DEEPEST
 
 
 class Segmenter(nn.Module):
@@ -219,7 +221,9 @@ def _network(spec: SegmenterSpec) -> nn.Module:
             f"size, prior and deviation must be above 0 and finite, got {spec.size}, {spec.prior} and "
             f"{spec.deviation}; use 224, 1.0 and 0.25"
         )
-    network = ARCHITECTURES[spec.architecture](spec.encoder, channels=spec.channels, outputs=HEADS[spec.head])
+    network = ARCHITECTURES[spec.architecture](
+        spec.encoder, channels=spec.channels, outputs=HEADS[spec.head], depth=spec.depth
+    )
     if spec.dropout != 0:
         place_dropout(network, spec.dropout)
     return network
@@ -234,6 +238,7 @@ def build_segmenter(
     size: int = 224,
     prior: float = 1.0,
     dropout: float = 0.0,
+    depth: int = DEEPEST,
     accept_noncommercial: bool = False,
 ) -> Segmenter:
     """Return a segmenter with random weights.
@@ -246,6 +251,7 @@ def build_segmenter(
         size: side in pixels of the square images it will be trained on.
         prior: prior weight of each class in a Beta head, > 0.
         dropout: share of channels dropped before the last layers, in [0, 1), as MC dropout needs it.
+        depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
         accept_noncommercial: whether encoders under non-commercial terms may be used.
 
     Raises:
@@ -253,5 +259,7 @@ def build_segmenter(
         ModelError: if the parts do not fit each other or the licence was not accepted.
     """
     check_licence(encoder, accept_noncommercial=accept_noncommercial)
-    spec = SegmenterSpec(architecture, encoder, head, channels=channels, size=size, prior=prior, dropout=float(dropout))
+    spec = SegmenterSpec(
+        architecture, encoder, head, channels=channels, size=size, prior=prior, dropout=float(dropout), depth=depth
+    )
     return Segmenter(spec, _network(spec))

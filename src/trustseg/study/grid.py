@@ -1,7 +1,6 @@
 """The cells of a study: every combination of the grid's values, each named by what it is made from."""
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -47,13 +46,11 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
     Raises:
         ConfigError: if a grid key is unknown, a value does not fit, or two cells are the same.
     """
-    repeated = [key for key in study.grid if key in REPETITIONS]
-    compared = [key for key in study.grid if key not in REPETITIONS]
-    order = [*repeated, *compared]
-    cells = [
-        _cell(study, dict(zip(order, values, strict=True)), data_digest)
-        for values in itertools.product(*(study.grid[key] for key in order))
-    ]
+    combinations = study.combinations()
+    for key in reversed(REPETITIONS):
+        seen = list(dict.fromkeys(values.get(key) for values in combinations))
+        combinations.sort(key=lambda values: seen.index(values.get(key)))
+    cells = [_cell(study, values, data_digest) for values in combinations]
     fingerprints = [cell.name.rpartition("-")[2] for cell in cells]  # 4/255 and 0.01568... make one cell
     for cell, fingerprint in zip(cells, fingerprints, strict=True):
         if fingerprints.count(fingerprint) > 1:
@@ -82,9 +79,11 @@ def _word(key: str, value: object) -> str:
 
 
 def _fingerprint(config: RunConfig, data_digest: str) -> str:
-    content = config.model_dump(mode="json", exclude={"evaluation"})  # measured otherwise, a cell trains no second time
+    # Measured otherwise, a cell trains no second time. Defaults are left out: a new key renames no old cell.
+    content = config.model_dump(mode="json", exclude={"evaluation"}, exclude_defaults=True)
     for key in INDIFFERENT:
         section, name = key.split(".")
-        del content[section][name]
+        content.get(section, {}).pop(name, None)
+    content = {section: values for section, values in content.items() if values}
     text = json.dumps([__version__, content, data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

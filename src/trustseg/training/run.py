@@ -139,6 +139,7 @@ def _initial_segmenter(config: RunConfig) -> Segmenter:
             size=config.data.size,
             prior=config.model.prior,
             dropout=config.model.dropout,
+            depth=config.model.depth,
             accept_noncommercial=config.model.accept_noncommercial,
         )
     if config.model.weights is not None:
