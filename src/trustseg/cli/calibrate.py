@@ -72,12 +72,15 @@ def _beliefs(
     """Yield belief and masks of each batch of the given rows."""
     import torch
 
+    from trustseg.beliefs import check_belief
     from trustseg.data.module import as_images, pack_loader
 
     for batch in pack_loader(pack, rows, batch_size=batch_size):
         images, masks = as_images(batch)
         with torch.no_grad():
-            yield segmenter.belief(images), masks
+            belief = segmenter.belief(images)
+        check_belief(belief)
+        yield belief, masks
 
 
 def _calibration_errors(fitted: "Calibration", beliefs: "Iterator[tuple[Belief, Tensor]]") -> tuple[float, float]:

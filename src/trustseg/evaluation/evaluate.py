@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg import __version__
+from trustseg.beliefs import check_belief
 from trustseg.config import DataConfig, EvaluationConfig
 from trustseg.data import Pack, open_dataset, split_cases
 from trustseg.data.module import as_images, pack_loader
@@ -256,6 +257,7 @@ def _measure(
             smaller.append(changed)
             with torch.no_grad():
                 belief = model.belief(changed)
+            check_belief(belief)
             tables = tables_of_batch(belief, images, changed, moved, cases, condition=condition, config=config)
             found[condition.slug].append(tables)
     return {

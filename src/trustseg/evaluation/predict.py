@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from trustseg.beliefs import check_belief
 from trustseg.data.decode import in_threads, read_image, resize_image
 from trustseg.deferral import Policy
 from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
@@ -151,6 +152,7 @@ def _predict_one(
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     with torch.no_grad():
         belief = model.belief(images)
+    check_belief(belief)
     if measure not in belief.measures:
         raise BeliefError(
             f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"

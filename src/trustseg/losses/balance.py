@@ -11,19 +11,26 @@ Balance = Literal["none", "image"]
 
 
 def check_masks(shape: torch.Size, masks: Tensor) -> None:
-    """Check that masks lie pixel by pixel on a belief.
+    """Check that masks lie pixel by pixel on a belief and hold 0 and 1.
+
+    Values are looked at on the CPU only: on a GPU a look at them in every step would wait for it.
 
     Args:
         shape: shape of the belief's maps.
         masks: reference masks.
 
     Raises:
-        ShapeError: if ``masks`` is not (B, 1, H, W) or not of this shape.
+        ShapeError: if ``masks`` is not (B, 1, H, W), not of this shape, or holds other values than 0 and 1.
     """
     if masks.shape != shape or masks.ndim != 4:
         raise ShapeError(
             f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and {tuple(shape)}; "
             "add the missing axes or resize one of them"
+        )
+    if masks.device.type == "cpu" and not bool(((masks == 0) | (masks == 1)).all()):
+        raise ShapeError(
+            f"masks hold values from {masks.min():g} to {masks.max():g}, only 0 and 1 were expected; "
+            "threshold them, for example (masks > 0.5).float()"
         )
 
 

@@ -35,7 +35,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
         Counts of each image, (B,) int64.
 
     Raises:
-        ShapeError: if the shapes differ or have no batch dimension, or the prediction is not a hard mask.
+        ShapeError: if the shapes differ or have no batch dimension, or one is not a hard mask.
 
     Example:
         >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
@@ -46,7 +46,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
             f"prediction is {tuple(prediction.shape)} and masks {tuple(masks.shape)}, expected the same (B, 1, H, W); "
             "resize the prediction to the mask, or add the missing dimension"
         )
-    predicted, reference = _hard(prediction).flatten(1), (masks > 0.5).flatten(1)
+    predicted, reference = _hard(prediction, "prediction").flatten(1), _hard(masks, "masks").flatten(1)
     return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1))
 
 
@@ -173,13 +173,12 @@ class Dice(Metric):
         return _dice(OverlapCounts(self.intersection, self.predicted, self.reference))
 
 
-def _hard(prediction: Tensor) -> Tensor:
-    """Return the prediction as bool; probabilities are refused, for a silent threshold would hide a mistake."""
-    hard = prediction > 0.5
-    if prediction.dtype != torch.bool and bool((prediction != hard).any()):
-        raise ShapeError(
-            "prediction holds values other than 0 and 1, expected a hard mask; pass e.g. belief.probability > 0.5"
-        )
+def _hard(values: Tensor, name: str) -> Tensor:
+    """Return 0 and 1 as bool; anything between is refused, for a silent threshold would hide a mistake."""
+    hard = values > 0.5
+    if values.dtype != torch.bool and bool((values != hard).any()):
+        remedy = "belief.probability > 0.5" if name == "prediction" else "masks > 0.5"
+        raise ShapeError(f"{name} holds values other than 0 and 1, expected a hard mask; pass e.g. {remedy}")
     return hard
 
 

@@ -1,6 +1,5 @@
 """Beliefs against worked tables, quadrature, 50-digit references and brute force."""
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 from scipy import integrate, special, stats
+from tests.beliefs.given import TOLERANCE, beta, value
+from tests.vectors import load_vectors
 from torch import Tensor
 
-from tests.vectors import load_vectors
-from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
-from trustseg.errors import BeliefError, ShapeError
+from trustseg.beliefs import Beta
+from trustseg.errors import ShapeError
 
 LN2 = math.log(2)
-TOLERANCE = {torch.float64: (1e-9, 2e-12), torch.float32: (1e-4, 1e-6)}  # rtol, atol of the vectors
 
 # (alpha, beta): p, variance, epistemic variance, entropy, expected entropy, mutual information, differential entropy,
 # vacuity, dissonance; Beta(1, 1) and Beta(2, 1) by hand, the others with 50 digits.
@@ -31,14 +30,6 @@ COLUMNS = (
     "probability", "variance", "epistemic_variance", "entropy", "expected_entropy", "mutual_information",
     "differential_entropy", "vacuity", "dissonance",
 )  # fmt: skip
-
-
-def value(belief: Belief, name: str) -> Tensor:
-    return belief.probability if name == "probability" else belief.uncertainty(name)
-
-
-def beta(alpha: float, beta: float, *, prior: float = 1.0, dtype: torch.dtype = torch.float64) -> Beta:
-    return Beta(torch.tensor([alpha], dtype=dtype), torch.tensor([beta], dtype=dtype), prior)
 
 
 def evidence_grid(dtype: torch.dtype) -> Tensor:
@@ -197,148 +188,3 @@ class TestBeta:
         for prior in (0.0, -1.0, math.nan):
             with pytest.raises(ShapeError, match="above 0"):
                 Beta(torch.ones(1), torch.ones(1), prior)
-
-
-class TestBernoulli:
-    def test_closed_forms(self) -> None:
-        p = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
-        belief = Bernoulli(torch.logit(p))
-        torch.testing.assert_close(belief.probability, p)
-        torch.testing.assert_close(belief.variance(), p * (1 - p))
-        torch.testing.assert_close(belief.entropy(), torch.special.entr(p) + torch.special.entr(1 - p))
-        torch.testing.assert_close(belief.log_odds, torch.logit(p))
-
-    def test_certainty_has_no_entropy_and_no_nan(self) -> None:
-        for dtype in (torch.float32, torch.float64):
-            logits = torch.tensor([-math.inf, -1e30, -200.0, 200.0, 1e30, math.inf], dtype=dtype, requires_grad=True)
-            belief = Bernoulli(logits)
-            assert belief.probability.tolist()[0] == 0
-            assert belief.probability.tolist()[-1] == 1
-            for name in Bernoulli.measures:
-                measured = belief.uncertainty(name)
-                assert measured.abs().max() < 1e-30
-                (gradient,) = torch.autograd.grad(measured.sum(), logits)
-                assert gradient.isfinite().all()
-
-    def test_float32_entropy_keeps_its_digits_far_from_half(self) -> None:
-        logits = torch.linspace(-80, 80, 321)
-        z = logits.double().abs()
-        reference = torch.log1p(torch.exp(-z)) + z / (1 + torch.exp(z))
-        torch.testing.assert_close(Bernoulli(logits).entropy().double(), reference, rtol=1e-6, atol=0)
-
-    def test_nan_is_passed_on(self) -> None:
-        belief = Bernoulli(torch.tensor([math.nan]))
-        assert all(belief.uncertainty(name).isnan().all() for name in Bernoulli.measures)
-
-
-class TestMixture:
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-    def test_vectors(self, dtype: torch.dtype) -> None:
-        rtol, atol = TOLERANCE[dtype]
-        for case in load_vectors("evidential")["mixtures"]["cases"]:
-            members = [
-                beta(*member, dtype=dtype)
-                if isinstance(member, list)
-                else Bernoulli(torch.tensor([member], dtype=dtype).logit())
-                for member in case["members"]
-            ]
-            for name, expected in case["expect"].items():
-                got = value(Mixture(members), name).item()
-                assert got == pytest.approx(expected, rel=rtol, abs=atol), (case, name)
-
-    def test_worked_pair(self) -> None:
-        mixture = Mixture([beta(3.0, 1.0), beta(1.0, 3.0)])
-        assert mixture.epistemic_variance().item() == pytest.approx(0.1)
-        assert mixture.expected_entropy().item() == pytest.approx(11 / 24)
-        assert mixture.mutual_information().item() == pytest.approx(LN2 - 11 / 24)
-
-    def test_brute_force(self) -> None:
-        generator = torch.Generator().manual_seed(1)
-        logits = 3 * torch.randn(5, 2, 1, 3, 4, generator=generator, dtype=torch.float64)
-        pairs = 1 + 20 * torch.rand(3, 2, 2, 1, 3, 4, generator=generator, dtype=torch.float64)
-        bernoullis = [Bernoulli(z) for z in logits]
-        betas = [Beta(pair[0], pair[1]) for pair in pairs]
-        mixture = Mixture([*bernoullis, *betas])
-        # The law of theta is a mixture itself: moments and entropies are averages over members, taken one by one.
-        first = torch.stack([m.probability for m in mixture.members]).mean(0)
-        second = torch.stack(
-            [m.probability**2 for m in bernoullis] + [m.epistemic_variance() + m.probability**2 for m in betas]
-        ).mean(0)
-        conditional = torch.stack([m.entropy() for m in bernoullis] + [m.expected_entropy() for m in betas]).mean(0)
-        total = torch.special.entr(first) + torch.special.entr(1 - first)
-        expected = {
-            "probability": first,
-            "variance": first - first**2,
-            "epistemic_variance": second - first**2,
-            "aleatoric_variance": first - second,
-            "entropy": total,
-            "expected_entropy": conditional,
-            "mutual_information": total - conditional,
-        }
-        for name, reference in expected.items():
-            torch.testing.assert_close(value(mixture, name), reference, msg=name)
-        torch.testing.assert_close(mixture.log_odds, torch.logit(first))
-
-    def test_one_member_is_that_member(self) -> None:
-        for member in (beta(4.0, 1.5), Bernoulli(torch.tensor([0.3], dtype=torch.float64))):
-            for name in member.measures:
-                if name in Mixture.measures:
-                    torch.testing.assert_close(Mixture([member]).uncertainty(name), member.uncertainty(name))
-
-    def test_order_of_members_does_not_matter(self) -> None:
-        members: list[Bernoulli | Beta] = [
-            beta(4.0, 1.5),
-            beta(1.0, 7.0),
-            Bernoulli(torch.tensor([0.3], dtype=torch.float64)),
-        ]
-        expected = Mixture(members).uncertainty("mutual_information")
-        for shuffled in itertools.permutations(members):
-            torch.testing.assert_close(Mixture(shuffled).uncertainty("mutual_information"), expected)
-
-    def test_opposite_certainties_are_pure_disagreement(self) -> None:
-        mixture = Mixture([Bernoulli(torch.tensor([math.inf])), Bernoulli(torch.tensor([-math.inf]))])
-        assert mixture.log_odds.item() == 0
-        assert mixture.mutual_information().item() == pytest.approx(LN2)
-        assert mixture.epistemic_variance().item() == pytest.approx(1 / 4)
-        assert mixture.aleatoric_variance().item() == 0
-
-    def test_agreeing_certainties_are_certain(self) -> None:
-        mixture = Mixture([Bernoulli(torch.tensor([math.inf, -math.inf]))] * 3)
-        assert mixture.probability.tolist() == [1, 0]
-        for name in Mixture.measures:
-            assert mixture.uncertainty(name).tolist() == [0, 0], name
-
-    def test_no_member_is_refused(self) -> None:
-        with pytest.raises(BeliefError, match="at least one member"):
-            Mixture([])
-
-
-ONE_PIXEL = torch.zeros(1, 1, 1, 1)
-BELIEFS = [Bernoulli(ONE_PIXEL), Beta(ONE_PIXEL + 2, ONE_PIXEL + 3), Mixture([Bernoulli(ONE_PIXEL)])]
-
-
-@pytest.mark.parametrize("belief", BELIEFS, ids=lambda b: type(b).__name__)
-def test_a_measure_that_is_not_there_names_those_that_are(belief: Belief) -> None:
-    known = ", ".join(belief.measures)
-    for missing in {*Beta.measures, "probability", "logits", "__class__", "no_such"} - set(belief.measures):
-        with pytest.raises(BeliefError) as error:
-            belief.uncertainty(missing)
-        assert missing in str(error.value)
-        assert known in str(error.value)
-
-
-@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_half_precision_is_promoted(half: torch.dtype) -> None:
-    maps = torch.full((1, 1, 2, 3), 2.0, dtype=half)
-    for belief in (Bernoulli(maps), Beta(maps, maps), Mixture([Bernoulli(maps), Beta(maps, maps)])):
-        assert belief.probability.dtype == torch.float32
-        for name in belief.measures:
-            assert belief.uncertainty(name).dtype == torch.float32
-
-
-def test_float64_is_left_alone_and_shapes_are_kept() -> None:
-    maps = torch.full((2, 1, 3, 5), 2.0, dtype=torch.float64)
-    for belief in (Bernoulli(maps), Beta(maps, maps), Mixture([Bernoulli(maps), Beta(maps, maps)])):
-        for name in ("probability", *belief.measures):
-            assert value(belief, name).dtype == torch.float64
-            assert value(belief, name).shape == maps.shape

@@ -1,0 +1,17 @@
+"""What a model believes of each pixel: a distribution over its infection probability.
+
+A classical model believes a Bernoulli, an evidential one a Beta, an ensemble or MC dropout a mixture. Losses, attacks,
+uncertainty measures and metrics take beliefs and never raw network outputs, so that they work for every kind of model.
+
+Throughout, p is the infection probability and q = 1 - p is computed as its own number, never by subtraction. Half
+precision is promoted to float32; float64 is left alone.
+"""
+
+from trustseg.beliefs.bernoulli import Bernoulli
+from trustseg.beliefs.beta import Beta
+from trustseg.beliefs.checks import check_belief
+from trustseg.beliefs.mixture import Mixture
+
+__all__ = ["Belief", "Bernoulli", "Beta", "Mixture", "check_belief"]
+
+Belief = Bernoulli | Beta | Mixture

@@ -1,0 +1,104 @@
+"""A mixture of beliefs: what an ensemble or MC dropout believes of each pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from trustseg.beliefs.bernoulli import Bernoulli, bernoulli_entropy
+from trustseg.beliefs.beta import Beta
+from trustseg.beliefs.look_up import look_up
+from trustseg.errors import BeliefError
+
+__all__ = ["Mixture"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """An equal mixture of beliefs, from an ensemble or from MC dropout.
+
+    Probabilities are averaged, never logits or alphas. Variances use 1/M, not 1/(M - 1).
+
+    Attributes:
+        members: M >= 1 Bernoulli or Beta beliefs about the same pixels.
+
+    Raises:
+        BeliefError: if there is no member.
+
+    Reference:
+        Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283.
+    """
+
+    members: Sequence[Bernoulli | Beta]
+    measures: ClassVar[tuple[str, ...]] = (
+        "entropy",
+        "variance",
+        "epistemic_variance",
+        "aleatoric_variance",
+        "expected_entropy",
+        "mutual_information",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise BeliefError("a mixture needs at least one member, got none; pass the beliefs of the ensemble")
+
+    def _mean(self, maps: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(maps)).mean(dim=0)
+
+    @property
+    def log_odds(self) -> Tensor:
+        """Return ln(p / q) of the mean, through log-sum-exp, the shape of masks."""
+        odds = torch.stack([member.log_odds for member in self.members])
+        return torch.logsumexp(-softplus(-odds), dim=0) - torch.logsumexp(-softplus(odds), dim=0)
+
+    @property
+    def probability(self) -> Tensor:
+        """Return the mean infection probability, in [0, 1]."""
+        return self._mean([member.probability for member in self.members])
+
+    def variance(self) -> Tensor:
+        """Return p q of the mean, in [0, 1/4]."""
+        complement = self._mean([torch.sigmoid(-member.log_odds) for member in self.members])
+        return self.probability * complement
+
+    def epistemic_variance(self) -> Tensor:
+        """Return the variance of theta between members plus the mean variance within them, in [0, 1/4]."""
+        mean = self.probability
+        between = self._mean([(member.probability - mean) ** 2 for member in self.members])
+        within = self._mean(
+            [
+                member.epistemic_variance() if isinstance(member, Beta) else torch.zeros_like(mean)
+                for member in self.members
+            ]
+        )
+        return between + within
+
+    def aleatoric_variance(self) -> Tensor:
+        """Return variance - epistemic variance, in [0, 1/4]."""
+        return (self.variance() - self.epistemic_variance()).clamp_min(0)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy of the mean in nats, in [0, ln 2]."""
+        return bernoulli_entropy(self.log_odds)
+
+    def expected_entropy(self) -> Tensor:
+        """Return the mean expected entropy of the members in nats, in [0, ln 2]."""
+        return self._mean(
+            [member.expected_entropy() if isinstance(member, Beta) else member.entropy() for member in self.members]
+        )
+
+    def mutual_information(self) -> Tensor:
+        """Return entropy - expected entropy in nats, in [0, ln 2]; clamped at 0 against rounding."""
+        return (self.entropy() - self.expected_entropy()).clamp_min(0)
+
+    def uncertainty(self, measure: str) -> Tensor:
+        """Return the map of ``measure``, the shape of masks, higher = less sure.
+
+        Raises:
+            BeliefError: if ``measure`` is not in ``measures``.
+        """
+        return look_up(self, measure)
