@@ -2,5 +2,5 @@
 
 from importlib.util import find_spec
 
-# Importing it without the optional package raises the sentence that says so, see tests/test_art.py.
-collect_ignore = [] if find_spec("art") else ["src/trustseg/art.py"]
+# Importing it without the optional package raises the sentence that says so, see tests/art.
+collect_ignore_glob = [] if find_spec("art") else ["src/trustseg/art/*.py"]

@@ -50,7 +50,6 @@ from trustseg.metrics.overlap import (
     pooled_iou,
 )
 from trustseg.metrics.selective import (
-    RankScores,
     RiskCoverageCurve,
     augrc,
     aurc,
@@ -63,6 +62,7 @@ from trustseg.metrics.selective import (
 from trustseg.metrics.sparsification import SparsificationCurve, ause, nause, sparsification_curve
 from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
 from trustseg.metrics.survival import SurvivalCurve, survival_curve
+from trustseg.metrics.tie_blocks import RankScores
 
 __all__ = [
     "AURC",

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
-from trustseg.metrics.selective import Blocks, error_of_kept, tie_blocks
+from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
 
 
 def expected_calibration_error(

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from trustseg.errors import ShapeError, unknown_name
 from trustseg.metrics.histograms import BINS, UNIT, accumulate
-from trustseg.metrics.selective import checked_ranking, tie_blocks
+from trustseg.metrics.tie_blocks import checked_ranking, tie_blocks
 
 DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 

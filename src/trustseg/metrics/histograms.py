@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ShapeError
-from trustseg.metrics.selective import Blocks, RankScores, check_shapes, checked_error, scores_from_blocks
 from trustseg.metrics.sparsification import SparsificationCurve, sparsification_from_blocks
+from trustseg.metrics.tie_blocks import Blocks, RankScores, check_shapes, checked_error, scores_from_blocks
 
 Resolution = Literal["fine", "coarse"]
 

@@ -5,8 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.metrics.histograms import BINS, UNIT, accumulate
-from trustseg.metrics.selective import Blocks, check_coverage, coverage_of_blocks, risk_of_blocks
 from trustseg.metrics.streaming import PixelError, pixel_error
+from trustseg.metrics.tie_blocks import Blocks, check_coverage, coverage_of_blocks, risk_of_blocks
 
 
 class RiskAtCoverage(Metric):

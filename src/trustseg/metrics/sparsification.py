@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trustseg.metrics.selective import Blocks, checked_ranking, error_of_kept, kept_grid, rank_scores, tie_blocks
+from trustseg.metrics.selective import rank_scores
+from trustseg.metrics.tie_blocks import Blocks, checked_ranking, error_of_kept, kept_grid, tie_blocks
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError, unknown_name
 from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
 from trustseg.metrics.histograms import BINS, UNIT, accumulate, scores_from_histogram
-from trustseg.metrics.selective import Blocks, RankScores
+from trustseg.metrics.tie_blocks import Blocks, RankScores
 
 PixelError = Literal["wrong", "brier"]
 

@@ -23,7 +23,7 @@ from trustseg.errors import AttackError, ShapeError, UnknownNameError
 
 EPS = 8 / 255
 SHAPE = (1, 20, 23)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "art_attack.py"
 
 
