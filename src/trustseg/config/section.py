@@ -9,10 +9,11 @@ __all__ = ["Budget", "Section"]
 
 
 def _number(value: object) -> object:
-    """Turn a fraction such as "4/255" into a float; leave everything else to pydantic."""
+    """Turn a fraction such as "4/255" or "0.5/255" into a float; leave everything else to pydantic."""
     if isinstance(value, str) and "/" in value:
         try:
-            return float(Fraction(value.replace(" ", "")))
+            above, below = value.split("/")
+            return float(Fraction(above) / Fraction(below))
         except (ValueError, ArithmeticError):
             return value
     return value
