@@ -60,10 +60,12 @@ $(ORACLE)/.installed: $(STAMP) Makefile
 bench: $(ORACLE)/.installed ## measure speeds and memory as ratios in one run, peers included; SUITES="attacks data" runs some
 	$(ORACLE)/bin/python -m pip install --quiet --no-deps $(TIMED)
 	$(ORACLE)/bin/python -m benchmarks.bench $(SUITES)
+	$(BIN)/python scripts/performance_page.py runs/bench.json runs/performance.md
 
-docs: setup ## make the figures of the docs again
+docs: setup ## make the figures of the docs again, and the page of benchmarks
 	$(BIN)/python scripts/phantom_sheet.py
 	$(BIN)/python scripts/shift_sheet.py
+	$(BIN)/python scripts/performance_page.py
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

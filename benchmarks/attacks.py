@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.scenes import DEVICE
 from benchmarks.timing import Figure, seconds_of
 from trustseg.attacks import pgd
 from trustseg.data import open_dataset, write_phantoms
@@ -73,7 +74,7 @@ def trained(steps: int = 60) -> tuple[Segmenter, Tensor, Tensor]:
                 optimizer.zero_grad()
                 done += 1
         images, masks = as_images(next(iter(pack_loader(pack, chosen["test"], batch_size=BATCH))))
-    return segmenter.eval(), images, masks
+    return segmenter.eval().to(DEVICE), images.to(DEVICE), masks.to(DEVICE)
 
 
 class Logit(nn.Module):

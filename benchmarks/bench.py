@@ -1,12 +1,15 @@
 """Measure every figure of a suite and print it beside its target: ``make bench``, or ``python -m benchmarks.bench``.
 
-Writes runs/bench.json. A ratio compares two ways of doing the same work in one run, so it means something elsewhere.
+Writes runs/bench.json, in which the figures of a CPU and of a GPU stand side by side; CUDA_VISIBLE_DEVICES=
+hides the GPU. A ratio compares two ways of doing the same work in one run, so it means something elsewhere.
+scripts/performance_page.py makes docs/performance.md of it.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from dataclasses import asdict
 from importlib import import_module
@@ -14,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-SUITES = ("attacks", "metrics", "data")
+SUITES = ("attacks", "metrics", "data", "training", "epoch", "augmentation", "scaling")
 
 
 def main() -> None:
@@ -27,9 +30,10 @@ def main() -> None:
     if unknown:
         parser.error(f"no suite '{unknown[0]}', known are {', '.join(SUITES)}")
     content = json.loads(options.output.read_text()) if options.output.exists() else {}
+    here = content.setdefault("gpu" if torch.cuda.is_available() else "cpu", {})
     for suite in options.suites:
-        rows = []
-        for figure in import_module(f"benchmarks.{suite}").figures():
+        rows, module = [], import_module(f"benchmarks.{suite}")
+        for figure in module.figures():
             verdict = {None: "", True: "holds", False: "MISSED"}[figure.holds]
             sign = "<=" if figure.better == "less" else ">="
             wanted = f"{sign} {figure.target:g}" if figure.target is not None else ""
@@ -37,9 +41,10 @@ def main() -> None:
             for key, value in figure.details.items():
                 print(f"    {key:30} {value:.4g}" if isinstance(value, float) else f"    {key:30} {value}", flush=True)
             rows.append({**asdict(figure), "holds": figure.holds})
-        content[suite] = {"machine": machine(), "figures": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(content, indent=2) + "\n")
+        about = (module.__doc__ or suite).splitlines()[0]
+        here[suite] = {"about": about, "machine": machine(), "figures": rows}
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(content, indent=2) + "\n")  # after each suite: a later one may fail
 
 
 def machine() -> dict[str, object]:
@@ -59,7 +64,15 @@ def machine() -> dict[str, object]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
+        "commit": _commit(),
     }
+
+
+def _commit() -> str | None:
+    """Return the commit that is measured, marked where files were changed since; None outside of a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":

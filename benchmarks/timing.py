@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -41,5 +43,7 @@ def seconds_of(works: Mapping[str, Callable[[], object]], *, repeats: int = 3) -
         for name, work in works.items():
             since = time.perf_counter()
             work()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times[name].append(time.perf_counter() - since)
     return {name: min(found) for name, found in times.items()}

@@ -8,6 +8,7 @@ import pytest
 
 from trustseg.attacks import ATTACKS, OBJECTIVES, PRESETS, UNCERTAINTY_ATTACKS, backward_passes
 from trustseg.calibration import MAPS
+from trustseg.evaluation.suspicions import CHECKS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +50,7 @@ def rows_under(page: str, heading: str) -> list[list[str]]:
         ("attacks.md", "The objectives", OBJECTIVES),
         ("attacks.md", "The ensemble", PRESETS),
         ("attacks.md", "Attacks on uncertainty", UNCERTAINTY_ATTACKS),
+        ("attacks.md", "Signs of gradient masking", CHECKS),
         ("uncertainty.md", "The measures", MEASURES),
         ("uncertainty.md", "From map to image score", AGGREGATIONS),
         ("uncertainty.md", "Calibration after training", MAPS),

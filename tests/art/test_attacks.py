@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.attacks.victims import Victim, dice, discs, trained
 from torch import Tensor, nn
 
-from tests.attacks.victims import Victim, dice, discs, trained
 from trustseg import attacks
 from trustseg.attacks import OBJECTIVES, fgsm, pgd, r_fgsm
 from trustseg.beliefs import Belief, Bernoulli

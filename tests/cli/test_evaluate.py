@@ -13,6 +13,7 @@ from tests.training.tiny import use_tiny_networks
 from trustseg.config import load_run
 from trustseg.data import open_dataset, split_cases, write_phantoms
 from trustseg.data.seen import write_splits
+from trustseg.evaluation import Surrogate
 from trustseg.files import read_json, write_text
 from trustseg.models import build_segmenter
 
@@ -152,14 +153,33 @@ def test_a_policy_is_fitted_where_the_model_was_validated(evaluate: Evaluate) ->
 
 
 def test_suspicions_are_written_if_asked_for(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    asked: list[tuple[int, str | None]] = []
 
-    def note(*arguments: object, count: int, **options: object) -> None:
-        asked.append(count)
+    def note(*arguments: object, count: int, surrogate: Surrogate | None, **options: object) -> None:
+        asked.append((count, None if surrogate is None else surrogate.name))
 
     monkeypatch.setattr("trustseg.evaluation.write_suspicions", note)
     assert evaluate("evaluation.suspicions=2").code == 0
-    assert asked == [2]
+    second_model()
+    found = evaluate("evaluation.suspicions=2", "evaluation.surrogate=second/model", "--output", "other")
+    assert found.code == 0
+    assert asked == [(2, None), (2, "second")]
+
+
+def test_a_surrogate_that_is_not_there_is_said_before_anything_is_measured(evaluate: Evaluate) -> None:
+    found = evaluate("evaluation.suspicions=2", "evaluation.surrogate=nowhere")
+    assert found.code == 2
+    assert "no model.json in" in one_sentence(found)
+    assert not Path("run/evaluation-test").exists()
+
+
+def test_the_smallest_budgets_are_written_if_asked_for(evaluate: Evaluate) -> None:
+    options = ["tau=0.5", "eps=[1/255, 2/255]", "steps=1", "halvings=0"]
+    found = evaluate(*(f"evaluation.minimal.{option}" for option in options))
+    assert found.code == 0
+    table = pl.read_parquet("run/evaluation-test/minimal.parquet")
+    assert len(table) == pl.read_parquet("run/evaluation-test/records.parquet")["image"].n_unique()
+    assert table["tau"].unique().to_list() == [0.5]
 
 
 @pytest.mark.parametrize(

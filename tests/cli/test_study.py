@@ -113,10 +113,11 @@ def test_status(command: Command) -> None:
         write_json(folder / "cells" / name / "cell.json", {"variant": name})
     write_json(folder / "cells" / "a-1" / "progress.json", {"stage": "training", "done": 1, "total": 4})
     write_json(folder / "cells" / "b-2" / "failed.json", {"error": "no memory"})
+    write_json(folder / "cells" / "a-1" / "warnings.json", {"catastrophic_overfitting": [7]})
     found = command("study", written(), "--status")
     assert (found.code, found.err) == (0, "")
     assert [line.split() for line in found.out.splitlines()] == [
-        ["waiting", "training", "25%", "a-1"],
+        ["waiting", "training", "25%", "a-1", *["overfitted", "to", "its", "attack", "in", "epochs", "7"]],
         ["failed", "0%", "b-2", "no", "memory"],
     ]
 
@@ -130,6 +131,22 @@ def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
     assert "#SBATCH --array=0-1%2" in found.out
     assert "2 cells" in found.out
     assert "at most 3 GPU hours (384 billing units)" in found.out
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_tells_mixtures_apart(command: Command) -> None:
+    pytest.importorskip("submitit")
+    study = written("mixtures: {ensemble: true, mc_dropout: 5}\ngrid: {training.seed: [0, 1]}\n")
+    found = command("study", study, "--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
+    assert (found.code, found.err) == (0, "")
+    assert "#SBATCH --array=0-1%" in found.out
+    assert "2 cells, a job array of as many tasks and 2 mixtures in a second one; at most 2 GPU hours" in found.out
+
+
+def test_an_ensemble_of_one_seed_is_refused_before_anything_is_written(command: Command) -> None:
+    found = command("study", written("mixtures: {ensemble: true}\n"))
+    assert found.code == 2
+    assert "got one seed, at least two were expected; set grid.training.seed=[0, 1, 2]" in one_sentence(found)
     assert not Path("runs").exists()
 
 

@@ -159,12 +159,38 @@ def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
     condition = Condition("deferral_aware", 0.1, AttackConfig(name="deferral_aware", eps=(0.1,), steps=3))
     with pytest.raises(ConfigError, match="there is none without a calibration split"):
         under(condition)
-    model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5)
+    model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5, 0.8)
     attacked, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
     assert float((attacked - IMAGES).abs().max()) <= 0.1 + 1e-6
     changed = ~torch.isclose(attacked, IMAGES).flatten(1).all(1)
     with torch.no_grad():  # what is attacked stays below the threshold
         assert bool((deployed.score(model.belief(attacked))[changed] < 0.5).all())
+
+
+@pytest.mark.parametrize("attack", ["rank_swap", "deferral_aware"])
+def test_an_attack_on_the_uncertainty_treats_an_image_alone_as_in_any_batch(attack: str) -> None:
+    condition = Condition(attack, 0.1, AttackConfig(name=attack, eps=(0.1,), steps=3))
+    model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.69, 0.4)
+    whole, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+    for number in range(len(IMAGES)):
+        row = slice(number, number + 1)
+        alone, _ = perturbed(model, IMAGES[row], MASKS[row], condition, generator=generator(), deployed=deployed)
+        assert torch.allclose(alone, whole[row], atol=1e-6)
+
+
+def test_what_a_good_prediction_is_comes_from_the_policy() -> None:
+    condition = Condition("rank_swap", 0.1, AttackConfig(name="rank_swap", eps=(0.1,), steps=3))
+    model = small_segmenter().eval()
+    scores = {}
+    for median in (0.0, 2.0):  # all predictions are good, none is
+        deployed = Deployed("entropy", "mean", 0.5, median)
+        found, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+        with torch.no_grad():
+            scores[median] = deployed.score(model.belief(found))
+    with torch.no_grad():
+        clean = Deployed("entropy", "mean", 0.5, 0.5).score(model.belief(IMAGES))
+    assert bool((scores[0.0] >= clean).all())
+    assert bool((scores[2.0] < clean).all())
 
 
 def test_the_ensemble_carries_what_smaller_budgets_found() -> None:

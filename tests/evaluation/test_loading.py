@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from trustseg.beliefs import Beta, Mixture
 from trustseg.calibration import Calibrated, Calibration
+from trustseg.config import MeasureConfig
 from trustseg.errors import ConfigError, MissingFileError, ModelError
-from trustseg.evaluation import load_model, suffix_of
+from trustseg.evaluation import load_model, measure_of, suffix_of
 from trustseg.models import ARCHITECTURES, Segmenter, build_segmenter
 
 HALVED = Calibration("evidence_scaling", {"scale": 0.5}, "validation", 3, 3, "", 0.7, 0.6)
@@ -115,3 +116,20 @@ def test_a_calibration_of_other_weights_is_refused(models: list[Path]) -> None:
     (models[1] / "calibration.json").rename(models[0] / "calibration.json")
     with pytest.raises(ModelError, match="was fitted for other weights"):
         load_model(models[0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_mixture"), [("vacuity", "entropy"), ("mutual_information", "mutual_information")]
+)
+def test_a_mixture_is_scored_by_a_measure_that_it_has(models: list[Path], asked: str, of_mixture: str) -> None:
+    measure = MeasureConfig(bernoulli="entropy", beta=asked)
+    assert measure_of(load_model(models[0]), measure) == asked
+    for mixture in (load_model(models[0], ensemble=models[1:]), load_model(models[0], samples=2, dropout=0.2)):
+        assert measure_of(mixture, measure) == of_mixture
+        assert mixture.belief(IMAGES).uncertainty(of_mixture).shape == (2, 1, 32, 32)
+
+
+def test_a_bernoulli_head_is_scored_by_its_own_measure(models: list[Path], tmp_path: Path) -> None:
+    build_segmenter(architecture="unet", encoder="resnet18", head="bernoulli", size=32).save(tmp_path / "third")
+    for model in (load_model(tmp_path / "third"), load_model(tmp_path / "third", ensemble=[tmp_path / "third"])):
+        assert measure_of(model, MeasureConfig(bernoulli="variance", beta="mutual_information")) == "variance"

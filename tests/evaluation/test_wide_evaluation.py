@@ -1,18 +1,23 @@
 """What is measured besides attacks: shifts, other populations, and a deferral policy that attacks can aim at."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 from tests.evaluation.packs import pack_of, small_segmenter
+from torch import Tensor
 
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.evaluation import evaluate
-from trustseg.shifts import SHIFT_TABLE
+from trustseg.evaluation.conditions import Deployed, perturbed
+from trustseg.randomness import derived_generator
+from trustseg.shifts import SHIFT_TABLE, covered_share
 
 EPS = 8 / 255
 TEST, VALIDATION = np.array([4, 5, 6], dtype=np.int64), np.array([0, 1, 2, 3], dtype=np.int64)
@@ -97,6 +102,23 @@ def test_the_deferral_aware_attack_stays_below_the_threshold(folder: Path, recor
     assert (attacked["harm"] >= clean["harm"]).all()
 
 
+def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def spy(*arguments: Any, deployed: Deployed | None = None, **options: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        told.append(deployed and deployed.median_dice)
+        return perturbed(*arguments, deployed=deployed, **options)
+
+    monkeypatch.setitem(evaluate.__globals__, "perturbed", spy)
+    attack = AttackConfig(name="rank_swap", eps=(EPS,), steps=1)
+    config = EvaluationConfig(attacks=(attack,), measures=("entropy",), batch_size=1)
+    evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path, calibration_rows=VALIDATION)
+    quality = 1 - pl.read_parquet(tmp_path / "validation.parquet")["harm"]
+    assert told[-2 * len(TEST) :] == pytest.approx([quality.median()] * 2 * len(TEST))  # clean and attacked, one by one
+
+
 def test_a_policy_is_needed_to_aim_at_one(tmp_path: Path) -> None:
     config = EvaluationConfig(attacks=(AttackConfig(name="rank_swap", eps=(EPS,)),))
     with pytest.raises(ConfigError, match="without a calibration split"):
@@ -107,6 +129,22 @@ def test_a_population_that_is_not_there(tmp_path: Path) -> None:
     config = EvaluationConfig(attacks=(), populations={"lateral": str(tmp_path / "nowhere")})
     with pytest.raises(MissingFileError, match="nowhere"):
         evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
+
+
+def test_how_much_of_the_lesion_a_shift_hides(tmp_path: Path) -> None:
+    config = EvaluationConfig(attacks=(), shifts=("collimation", "jpeg"), severities=(1, 5), measures=("entropy",))
+    evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path, seed=4)
+    found = pl.read_parquet(tmp_path / "records.parquet")
+    assert found.filter(kind="clean")["covered"].null_count() == 3
+    for severity in (1, 5):
+        generator = derived_generator(4, "evaluation", "collimation", "0.000000", 0)
+        masks = torch.from_numpy(pack_of().masks[TEST].astype(np.float32))
+        hidden = covered_share("collimation", masks, severity, generator)
+        rows = found.filter(condition=f"collimation_{severity}")
+        assert rows["covered"].to_list() == pytest.approx(hidden.tolist(), nan_ok=True)
+        assert rows["covered"].is_nan().to_list() == [False, True, False]  # the second mask is empty
+        assert found.filter(condition=f"jpeg_{severity}")["covered"].drop_nans().to_list() == [0.0, 0.0]
+    assert float(found.filter(condition="collimation_5")["covered"].fill_nan(0).max()) > 0.1  # type: ignore[arg-type]
 
 
 def test_severities_of_a_shift_are_the_same_change_milder_or_stronger(records: pl.DataFrame) -> None:

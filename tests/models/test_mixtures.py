@@ -12,6 +12,7 @@ from trustseg.attacks import isolated, pgd
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ModelError, ShapeError
 from trustseg.models import ARCHITECTURES, DeepEnsemble, MCDropout, Segmenter, build_segmenter, with_dropout
+from trustseg.models.mixtures import dropout_layers
 from trustseg.models.segmenter import SegmenterSpec
 
 IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -260,3 +261,8 @@ def test_weights_tell_models_apart() -> None:
         DeepEnsemble([segmenter, segmenter]).weights(),
     ]
     assert len({same, *others}) == 6
+
+
+def test_dropout_layers_are_those_that_drop_something() -> None:
+    layers = nn.Sequential(nn.Dropout(0.0), nn.Dropout2d(0.3), nn.Dropout(1.0), nn.Sequential(nn.Dropout(0.5)))
+    assert [name for name, _ in dropout_layers(layers)] == ["1", "3.0"]

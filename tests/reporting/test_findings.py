@@ -48,6 +48,14 @@ def _without_an_image(folder: Path) -> None:
         pl.read_parquet(path).filter(pl.col("image") != "image_003.png").write_parquet(path)
 
 
+def test_what_the_watch_saw_is_told(tmp_path: Path) -> None:
+    path = _study(tmp_path / "study") / CELL / "done.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"catastrophic_overfitting": [3, 4]}))
+    (found,) = find_suspicions(collect(load_results(tmp_path / "study"), draws=5))
+    assert found.startswith("beta, none: catastrophic overfitting was seen in 1 of 3 trainings")
+    assert found.endswith("first in beta-none-fold0-seed0, in epochs 3, 4.")
+
+
 def test_a_sound_study_has_no_suspicions(tmp_path: Path) -> None:
     assert find_suspicions(collect(load_results(_study(tmp_path / "study")), draws=5)) == []
 

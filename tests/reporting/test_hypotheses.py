@@ -93,6 +93,11 @@ def test_unknown_conditions_and_regimes(one_seed: Path) -> None:
     assert "lack the uncertainty it names" in measure.sentence
 
 
+def test_harm_goes_undetected_only_by_a_policy(one_seed: Path) -> None:
+    (outcome,) = told(one_seed, measures=["undetected_harm"])
+    assert "no run of beta, random has a deferral policy fitted on validation images" in outcome.sentence
+
+
 def test_few_patients_decide_nothing(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", heads=["beta"], seeds=2, images=12, patients=6, gallery=False)
     (outcome,) = told(study)

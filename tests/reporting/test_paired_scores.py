@@ -2,14 +2,19 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from trustseg.deferral import Policy, save_policy
+from trustseg.errors import DataError
 from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.harm import policy_by
 from trustseg.reporting.image_scores import mean_difference, read_scores, risk_area
 from trustseg.reporting.paired_scores import SCORES, Side, paired_difference
 from trustseg.reporting.pixel_scores import estimate, pixel_ranking
+from trustseg.reporting.results import Cell
 from trustseg.study import rankings
 
 PGD = ("pgd", 4 / 255)
@@ -50,41 +55,100 @@ def test_nause_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side
 
 def test_a_side_equals_itself(evidence: Evidence) -> None:
     one = side(evidence, "beta, none")
-    for score in SCORES:
+    for score in SCORES.keys() - {"undetected_harm"}:  # which needs a policy, see below
         got = paired_difference(evidence.results, one, one, PGD, score, draws=20)
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
 
 
-def test_undetected_harm_by_hand(evidence: Evidence) -> None:
-    # Ten images of ten patients: uncertainty 0 to 9 clean, threshold at 7.2; the attack halves Dice of the first four.
-    def rows(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:
-        return pl.DataFrame(
-            {
-                "variant": variant,
-                "condition": condition,
-                "eps": 0.0 if condition == "clean" else 4 / 255,
-                "image": [f"i{k}" for k in range(10)],
-                "patient": [f"p{k}" for k in range(10)],
-                "seed": 0,
-                "mask_px": 5,
-                "dice": dice,
-                "iou": dice,
-                "u": u,
-            }
-        )
+def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Cell:
+    """A run with a policy, and validation records whose u_entropy_mean are 0.1 to 1, u_variance_mean twice that."""
+    cell = folder / variant
+    cell.mkdir(parents=True)
+    images = [f"v{k}" for k in range(10)]
+    shared: dict[str, object] = {"image": images, "patient": images, "condition": "clean", "eps": 0.0, "dice": 0.9}
+    scores = {"u_entropy_mean": [k / 10 for k in range(1, 11)], "u_variance_mean": [k / 5 for k in range(1, 11)]}
+    pl.DataFrame({**shared, "mask_px": 5, "predicted_px": 5, **scores}).write_parquet(cell / "validation.parquet")
+    measure = column.split("_")[1]
+    save_policy(
+        Policy(
+            measure=measure,
+            aggregation="mean",
+            threshold=threshold,
+            target="review_rate",
+            at_most=0.4,
+            tau=0.5,
+            delta=0.05,
+            images=10,
+            patients=10,
+            patients_hash="",
+            statement="",
+        ),
+        cell / "policy.json",
+    )
+    return Cell(variant, variant, "beta", "none", -1, 0, {}, cell, {}, {}, "")
 
-    sure, clean, hit = [float(k) for k in range(10)], [0.9] * 10, [0.4] * 4 + [0.85] * 6
+
+def some_records(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:
+    """Ten images of ten patients, the last one without infection but with a tenth of it predicted as infected."""
+    clean = condition == "clean"
+    return pl.DataFrame(
+        {
+            "cell": variant,
+            "variant": variant,
+            "kind": "clean" if clean else "attack",
+            "condition": condition,
+            "eps": 0.0 if clean else 4 / 255,
+            "image": [f"i{k}" for k in range(10)],
+            "patient": [f"p{k}" for k in range(10)],
+            "seed": 0,
+            "pixels": 100,
+            "mask_px": [5] * 9 + [0],
+            "predicted_px": [5] * 9 + [0 if clean else 10],
+            "dice": dice,
+            "u_entropy_mean": u,
+            "u_variance_mean": u,
+        }
+    )
+
+
+def test_undetected_harm_by_hand(evidence: Evidence, tmp_path: Path) -> None:
+    """The policy of each run decides, fitted on its validation images; the scores of clean test images do not count."""
+    clean, hit = [0.9] * 10, [0.4] * 4 + [0.85] * 6
     records = pl.concat(
         [
-            rows("a", "clean", clean, sure),
-            rows("a", "pgd", hit, sure),  # four are harmed and none stands out
-            rows("b", "clean", clean, sure),
-            rows("b", "pgd", hit, [9.0, 9.0, *sure[2:]]),  # two of them now do
+            some_records("a", "clean", clean, [0.0] * 10),
+            some_records("a", "pgd", hit, [0.3] * 10),  # four are harmed and a false alarm raised, all are kept
+            some_records("b", "clean", clean, [5.0] * 10),
+            some_records("b", "pgd", hit, [0.7, 0.7, *([0.3] * 8)]),  # two of them are sent to a human
         ]
     )
-    results = replace(evidence.results, records=records)
-    got = paired_difference(results, Side("a", "u", "u"), Side("b", "u", "u"), PGD, "undetected_harm", draws=50)
-    assert got.interval.value == pytest.approx(0.4 - 0.2)
+    cells = tuple(a_run(tmp_path, name, column="u_entropy_mean", threshold=0.6) for name in "ab")
+    results = replace(evidence.results, records=records, cells=cells)
+    sides = [Side(name, "entropy", "u_entropy_mean") for name in "ab"]
+    got = paired_difference(results, sides[0], sides[1], PGD, "undetected_harm", draws=50)
+    assert got.interval.value == pytest.approx(0.5 - 0.3)
+
+
+def test_another_score_gets_a_policy_of_the_same_aim(evidence: Evidence, tmp_path: Path) -> None:
+    """Of ten validation patients at most four may be reviewed: conformal, (10 - k + 1) / 11 <= 0.4 for k = 7."""
+    cell = a_run(tmp_path, "a", column="u_entropy_mean", threshold=0.05)
+    found = policy_by(cell, measure="variance", column="u_variance_mean")
+    assert (found.column, found.target, found.at_most) == ("u_variance_mean", "review_rate", 0.4)
+    assert found.threshold == pytest.approx(1.4)
+    assert policy_by(cell, measure="entropy", column="u_entropy_mean").threshold == 0.05  # the frozen one
+    (cell.folder / "validation.parquet").write_text("no table")
+    with pytest.raises(DataError, match=r"validation\.parquet' cannot be read .*; evaluate again"):
+        policy_by(cell, measure="variance", column="u_variance_mean")
+
+
+def test_a_run_without_a_policy_says_nothing(evidence: Evidence, tmp_path: Path) -> None:
+    cells = tuple(a_run(tmp_path, name, column="u_entropy_mean", threshold=0.6) for name in "ab")
+    (cells[1].folder / "policy.json").unlink()
+    records = pl.concat(some_records(v, c, [0.9] * 10, [0.3] * 10) for v in "ab" for c in ("clean", "pgd"))
+    results = replace(evidence.results, records=records, cells=cells)
+    sides = [Side(name, "entropy", "u_entropy_mean") for name in "ab"]
+    got = paired_difference(results, sides[0], sides[1], PGD, "undetected_harm", draws=20)
+    assert math.isnan(got.interval.value)
 
 
 def test_without_a_shared_image_there_is_no_difference(evidence: Evidence, sides: tuple[Side, Side]) -> None:

@@ -13,7 +13,7 @@ from tests.reporting.fake_stress import SEVERITIES, SHIFTS, THRESHOLD
 
 from trustseg.errors import DataError
 from trustseg.reporting import build_report, load_results, summary_table
-from trustseg.reporting.checks import check_matrix, load_checks, trust
+from trustseg.reporting.checks import Check, check_matrix, load_checks, trust, unchecked
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.stress import Stress, put_under_stress
@@ -141,7 +141,10 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Evi
     )
     for key in ("areas", "worst_case", "unnoticed", "trade_off"):
         marks = {row["variant"]: row["trust"] for row in stress.tables[key].rows if row["trust"] is not None}
-        assert (marks[doubted], marks[trusted]) == ("not trustworthy", "passed")
+        assert (marks[doubted], marks[trusted]) == (
+            "not trustworthy",
+            "2 of 3 checks passed, not run: transfer",
+        )
     frame = summary_table(stressed.results, draws=5)
     assert dict(zip(frame["variant"], frame["trust"], strict=True))[doubted] == "not trustworthy"
     entries = stress.charts["worst_case"].entries
@@ -160,6 +163,31 @@ def test_matrix_shows_the_worst_of_several_models(stressed: Evidence) -> None:
     assert missing is not None
     assert (missing.text, math.isnan(missing.figure)) == ("not run", True)
     assert trust(stressed.checks, "of another study") is None
+
+
+def test_what_was_not_run_is_named_with_its_reason(stress: Stress, stressed_page: Path) -> None:
+    assert stress.unchecked["beta, none"] == "1 of 3 checks not run (transfer: what transfer <means>)"
+    assert [*stress.unchecked] == stress.variants
+    assert "beta, none: 1 of 3 checks not run (transfer: what transfer &lt;means&gt;)" in stressed_page.read_text()
+
+
+def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
+    def made(cell: str, name: str, status: str) -> Check:
+        return Check(cell, "beta", name, status, math.nan if status == "not_run" else 0.1, 0.2, "not run: no surrogate")
+
+    both = (made("a", "noise", "ok"), made("a", "transfer", "ok"), made("b", "noise", "ok"))
+    assert trust((*both, made("b", "transfer", "ok")), "beta") == "all 2 checks passed"
+    assert trust((*both, made("b", "transfer", "not_run")), "beta") == "1 of 2 checks passed, not run: transfer"
+    assert trust((*both, made("b", "transfer", "suspicious")), "beta") == "not trustworthy"
+    assert unchecked((*both, made("b", "transfer", "not_run"))) == {
+        "beta": "1 of 2 checks not run (transfer: no surrogate)"
+    }
+    assert unchecked(both) == {}
+
+
+def test_a_check_with_two_limits_shows_both() -> None:
+    checks = tuple(Check(cell, cell, "square", "ok", 0.0, limit, "so") for cell, limit in (("a", 0.01), ("b", 0.002)))
+    assert check_matrix(checks)[1][0][:2] == ("square", "0.002 or 0.01")
 
 
 def test_unreadable_checks_are_named(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from tests.training.tiny import TINY, pack, repeatable_metrics, use_tiny_network
 from trustseg.config import load_study
 from trustseg.files import write_json
 from trustseg.study import cell as module
-from trustseg.study.cell import claimed, device_of, is_claimed, is_done, prepare_cell, run_cell
+from trustseg.study.cell import claimed, device_of, is_claimed, is_done, prepare_cell, run_cell, warnings_of
 from trustseg.study.grid import Cell, cells_of
+from trustseg.training import keeping
 
 TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
 
@@ -72,6 +73,15 @@ def test_a_finished_cell_is_left_alone(tmp_path: Path) -> None:
     prepare_cell(cell, tmp_path / "a")
     run_cell(tmp_path / "a", cell.config, pack())
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
+
+
+def test_a_finished_cell_keeps_the_warnings_of_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "overfitted", lambda single, double: True)
+    cell = a_cell(tmp_path)
+    prepare_cell(cell, tmp_path / "cell")
+    assert warnings_of(tmp_path / "cell") == {}
+    run_cell(tmp_path / "cell", cell.config, pack())
+    assert json.loads((tmp_path / "cell" / "done.json").read_text())["catastrophic_overfitting"] == [0, 1]
 
 
 @pytest.mark.parametrize(("stage", "step"), [("training", 1), ("evaluation", 1), ("evaluation", 3)])

@@ -50,6 +50,7 @@ def test_names(tmp_path: Path) -> None:
     "setting",
     [
         "data.path=/elsewhere",
+        "data.residence=mmap",
         "training.accelerator=cpu",
         "training.devices=2",
         "training.logger=tensorboard",

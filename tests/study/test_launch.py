@@ -99,6 +99,21 @@ def test_cells_are_submitted_once(tmp_path: Path, config: StudyConfig, cluster: 
     assert submit_study(config, folder, profile=profile()).jobs == {"7": names[2]}
 
 
+def test_mixtures_begin_when_their_members_have_ended(tmp_path: Path, config: StudyConfig, cluster: Path) -> None:
+    settings = ["grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]", "mixtures={ensemble: true}"]
+    config, folder = load_study(tmp_path / "small.yaml", settings), tmp_path / "run"
+    program(cluster, "sbatch", f'echo x >> {cluster}/calls; echo "Submitted batch job $(wc -l < {cluster}/calls)"')
+    first, second, ensemble = prepare_study(config, folder)
+    assert submit_study(config, folder, profile=profile()).jobs == {"1_0": first, "1_1": second, "2": ensemble}
+    scripts = [(folder / "slurm" / f"{number}_submission.sh").read_text() for number in (1, 2)]
+    assert ["dependency=afterany:1" in lines(script) for script in scripts] == [False, True]
+
+    write_json(folder / "cells" / first / "done.json", {})
+    (cluster / "queue").write_text("1_1|RUNNING|None\n")  # the ensemble's job was cancelled
+    assert submit_study(config, folder, profile=profile()).jobs == {"3": ensemble}
+    assert "dependency=afterany:1" in lines((folder / "slurm" / "3_submission.sh").read_text())
+
+
 def test_a_cluster_that_is_not_there(tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -43,6 +43,17 @@ def test_passes_by_hand(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mixture_trains_nothing_and_is_measured_by_all_its_passes(tmp_path: Path) -> None:
+    rows = {row.variant: row for row in planned(tmp_path, "mixtures={ensemble: true, mc_dropout: 20}").variants}
+    assert len(rows) == 9
+    single, ensemble, sampled = (rows[f"none{kind}"] for kind in ("", ", ensemble of 2", ", MC dropout 20"))
+    assert [(row.cells, row.training) for row in (ensemble, sampled)] == [(1, 0.0), (1, 0.0)]
+    of_one = single.evaluation / 2
+    assert ensemble.evaluation == pytest.approx(2 * of_one)
+    assert sampled.evaluation == pytest.approx(20 * of_one)
+    assert 0 < ensemble.seconds < sampled.seconds
+
+
 def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
     fake.qata(tmp_path / "data", control=False)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, MissingFileError, RunError
 from trustseg.files import write_json
 from trustseg.study import runner
+from trustseg.study.cell import claimed
 from trustseg.study.runner import CellStatus, prepare_study, run_study, study_status
 
 STUDY = """
@@ -107,6 +108,20 @@ def gone(pid: int) -> bool:
     return False
 
 
+def test_a_finished_study_whose_checks_await_a_model_gets_a_worker(
+    tmp_path: Path, stand_ins: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = written(tmp_path), tmp_path / "run"
+    run_study(config, folder)
+    before = len(stand_ins)
+    run_study(config, folder)
+    assert len(stand_ins) == before
+    monkeypatch.setattr(runner, "awaiting_surrogate", lambda folder: [folder / "cells"])
+    run_study(config, folder)
+    assert len(stand_ins) == before + 1
+    assert gone(stand_ins[-1])
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_all_cells_are_run_once(tmp_path: Path, stand_ins: list[int], jobs: int) -> None:
     config, folder = written(tmp_path), tmp_path / "run"
@@ -185,6 +200,41 @@ def wait_for(reached: Callable[[], bool], *, seconds: float = 300) -> None:
         time.sleep(0.05)
 
 
+def test_no_worker_is_started_for_a_mixture_that_must_wait(tmp_path: Path, stand_ins: list[int]) -> None:
+    settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]", "mixtures={ensemble: true}")
+    config, folder = written(tmp_path, *settings), tmp_path / "run"
+    first, second, ensemble = prepare_study(config, folder)
+    write_json(folder / "cells" / first / "done.json", {})
+    with claimed(folder / "cells" / second):
+
+        def observer(cells: Sequence[CellStatus]) -> None:
+            seen.append([(cell.state, cell.blocked) for cell in cells])
+            if len(seen) == 6:
+                write_json(folder / "cells" / second / "done.json", {})
+
+        seen: list[list[tuple[str, bool]]] = []
+        run_study(config, folder, jobs=2, observer=observer)
+    assert seen[0] == [("done", False), ("running", False), ("waiting", True)]
+    assert seen[-1] == [("done", False)] * 3
+    assert (folder / "starts").read_text().split() == [ensemble]
+    assert len(stand_ins) == 1
+
+
+def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_json(folder / "plan.json", {"cells": ["a", "b", "c"]})
+    for name in "abc":
+        write_json(folder / "cells" / name / "cell.json", {"variant": name})
+    for name in "ab":
+        write_json(folder / "cells" / name / "warnings.json", {"catastrophic_overfitting": [3, 4]})
+    write_json(folder / "cells" / "a" / "done.json", {})
+    assert [(cell.state, cell.warning) for cell in study_status(folder)] == [
+        ("done", "overfitted to its attack in epochs 3, 4"),
+        ("waiting", "overfitted to its attack in epochs 3, 4"),
+        ("waiting", ""),
+    ]
+
+
 def test_status_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"no study in '.*', a folder with plan\.json was expected"):
         study_status(tmp_path)
@@ -255,6 +305,27 @@ def test_a_study_and_its_second_run(tmp_path: Path) -> None:
     run_study(config, folder, jobs=2)
     assert time.monotonic() - since < 3
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
+
+
+@pytest.mark.slow
+def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
+    settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
+    config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
+    seen: list[set[str]] = []
+    run_study(
+        config, tmp_path / "run", jobs=2, observer=lambda cells: seen.append({c.name for c in cells if c.blocked})
+    )
+    assert states(tmp_path / "run") == ["done"] * 4
+    first, second, ensemble, sampled = study_status(tmp_path / "run")
+    assert (seen[0], seen[-1]) == ({ensemble.name, sampled.name}, set())
+    ended = [
+        (tmp_path / "run" / "cells" / cell.name / "done.json").stat().st_mtime_ns
+        for cell in (first, second, ensemble, sampled)
+    ]
+    assert max(ended[:2]) < ended[2]
+    assert ended[0] < ended[3]
+    tables = records(tmp_path / "run")
+    assert all(table.columns == tables[0].columns for table in tables)
 
 
 @pytest.mark.slow

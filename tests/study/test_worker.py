@@ -24,6 +24,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     write_json(tmp_path / "plan.json", {"cells": NAMES})
     for name in NAMES:
         write_text(tmp_path / "cells" / name / "config.yaml", "data: {path: nowhere}\n")
+        write_json(tmp_path / "cells" / name / "cell.json", {"id": name})
     names: list[str] = []
     monkeypatch.setattr("trustseg.data.open_dataset", lambda *args, **options: None)
     monkeypatch.setattr(module, "run_cell", lambda folder, config, pack: names.append(folder.name))

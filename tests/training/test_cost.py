@@ -12,7 +12,9 @@ from tests.training.tiny import config, pack
 
 from trustseg.attacks import fgsm, pgd
 from trustseg.training import cost, train
+from trustseg.training.attacking import TRAINING_ATTACKS, attacked_images
 from trustseg.training.cost import PassCounter, peak_memory_mb
+from trustseg.training.passes import Passes, epoch_passes
 
 IMAGES = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 MASKS = (IMAGES > 0.6).float()
@@ -38,6 +40,10 @@ def test_passes_by_hand() -> None:
     assert (counter.forward, counter.backward) == (12, 12)
 
 
+FREE = ["adversarial.attack=free", "adversarial.selection=random", "adversarial.fraction=1"]
+ALIGNED = ["adversarial.mode=append", "adversarial.attack=rs_fgsm"]
+
+
 # Two batches of four images an epoch, half of each attacked; validation is not counted.
 @pytest.mark.parametrize(
     ("settings", "forward", "backward", "adversarial"),
@@ -49,10 +55,18 @@ def test_passes_by_hand() -> None:
         (["adversarial.attack=pgd", "adversarial.steps=3"], 8 + 12 + 8, 12 + 8, 4),
         (["adversarial.fraction=1"], 8 + 8 + 8, 8 + 8, 8),
         (["adversarial.selection=random", "adversarial.weight_perturbation=0.01"], 4 + 4 + 8, 4 + 4 + 8, 4),
+        (["adversarial.selection=random", "adversarial.grad_align=0.2"], 4 + 8 + 8, 4 + 8 + 16 + 8, 4),
+        (["adversarial.scores=memory"], 4 + 8, 4 + 8, 4),
+        ([*FREE, "adversarial.replays=3"], 3 * 8, 3 * 8, 3 * 8),
+        ([*ALIGNED, "adversarial.loss=strength"], 8 + 4 + 12, 4 + 12, 4),
+        ([*ALIGNED, "adversarial.loss=ev_at", "adversarial.objective=divergence"], 8 + 4 + 4 + 12, 4 + 12, 4),
+        ([*ALIGNED, "adversarial.loss=trades", "adversarial.weight_perturbation=0.01"], 8 + 8 + 12, 8 + 12, 4),
     ],
 )
 def test_passes_of_an_epoch(tmp_path: Path, settings: list[str], forward: int, backward: int, adversarial: int) -> None:
-    train(config("training.epochs=1", "adversarial.warmup_epochs=0", *settings), pack(), tmp_path)
+    run = config("training.epochs=1", "adversarial.warmup_epochs=0", *settings)
+    train(run, pack(), tmp_path)
+    assert epoch_passes(run, 9, epoch=0) == Passes(forward, backward)  # what the study's plan says
     row = pl.read_csv(tmp_path / "metrics.csv").row(0, named=True)
     assert row["forward_passes"] == forward
     assert row["backward_passes"] == backward
@@ -81,3 +95,29 @@ def test_memory_of_a_gpu() -> None:
     before = peak_memory_mb(device)
     held = torch.zeros(2**20, device=device)
     assert peak_memory_mb(device) - before == pytest.approx(held.nbytes / 2**20, abs=1)
+
+
+@pytest.mark.parametrize("attack", [*sorted(TRAINING_ATTACKS.keys() - {"staged"})])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_attack_takes_the_passes_that_are_planned(attack: str, steps: int) -> None:
+    options = [f"adversarial.attack={attack}", f"adversarial.steps={steps}", "adversarial.selection=random"]
+    run = config(*options, "adversarial.warmup_epochs=0", "adversarial.fraction=1", "training.batch_size=3")
+    segmenter = small_segmenter()
+    counter = PassCounter(segmenter.network)
+    how = {"eps": 4 / 255, "objective": "cross_entropy", "generator": torch.Generator().manual_seed(2)}
+    attacked_images(segmenter, IMAGES, MASKS, attack=attack, steps=steps, **how)  # type: ignore[arg-type]  # all kinds
+    assert epoch_passes(run, 3, epoch=0) == Passes(3 + counter.forward, 3 + counter.backward)
+
+
+def test_planned_passes_follow_the_schedule() -> None:
+    schedule = ["adversarial.fraction_start=0.25", "adversarial.fraction=1", "adversarial.ramp_epochs=3"]
+    run = config("training.epochs=5", "adversarial.selection=random", *schedule)
+    assert [epoch_passes(run, 8, epoch=epoch).backward for epoch in range(5)] == [8, 10, 12, 14, 16]
+    assert epoch_passes(config("adversarial.eps=0"), 8, epoch=2) == Passes(8, 8)
+    assert epoch_passes(run, 3, epoch=0) == Passes(3, 3)  # fewer images than a batch holds
+    assert epoch_passes(run, 0, epoch=0) == Passes(0, 0)
+
+
+def test_the_work_of_passes() -> None:
+    assert Passes(3, 0).work == 1
+    assert (Passes(1, 1) + Passes(2, 0) * 2).work == pytest.approx(1 + 4 / 3)

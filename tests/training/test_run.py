@@ -49,6 +49,7 @@ def killing_after(epoch: int) -> Callable[[int, int], None]:
         ["training.validation_every=2"],
         ["training.precision=bf16-mixed"],
         ["training.monitor=last"],
+        ["training.accumulate=2", "data.residence=ram"],
         ["adversarial.scores=memory", "training.validation_every=2"],
         ["adversarial.scores=memory", "adversarial.mode=append", "adversarial.weight_perturbation=0.01"],
     ],

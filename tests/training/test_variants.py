@@ -27,6 +27,8 @@ VARIANTS = [
     ["adversarial.scores=memory"],
     ["adversarial.fraction_start=0.25"],
     ["adversarial.weight_perturbation=0.01"],
+    ["adversarial.grad_align=0.2"],
+    ["adversarial.attack=free", "adversarial.selection=random", "adversarial.fraction=1"],
     *(["adversarial.mode=append", f"adversarial.loss={loss}"] for loss in ("trades", "ev_at", "strength")),
     [
         "adversarial.mode=append",

@@ -16,7 +16,8 @@ from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.models.segmenter import SegmenterSpec
 from trustseg.training import keeping, module, train
-from trustseg.training.watch import OVERFITTING_GAP, gradient_alignment, overfitted, watch
+from trustseg.training.grad_align import gradient_alignment
+from trustseg.training.watch import OVERFITTING_GAP, overfitted, watch
 
 IMAGES = torch.rand(3, 1, 9, 7, generator=torch.Generator().manual_seed(1))
 MASKS = (IMAGES > 0.6).float()

@@ -162,10 +162,11 @@ def evaluate(
 
     from trustseg.cli.display import counted
     from trustseg.data import open_dataset
-    from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_suspicions
+    from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_minimal, write_suspicions
     from trustseg.evaluation import evaluate as run_evaluation
     from trustseg.evaluation.suspicions import CHECKS
     from trustseg.study.cell import device_of
+    from trustseg.study.surrogates import given_surrogate
     from trustseg.training.run import prepare_run
 
     pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
@@ -173,6 +174,8 @@ def evaluate(
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix_of(loaded))
+    lender = config.evaluation.surrogate
+    surrogate = None if lender is None else given_surrogate(lender)
     prepare_run(config, pack, folder)
     name = home_of(model).absolute().name + suffix_of(loaded)
     seed, device = config.training.seed, device_of(config.training.accelerator)
@@ -189,9 +192,23 @@ def evaluate(
             device=device,
             report=lambda done, total: report(done),
         )
+    batches = -(-len(rows) // config.evaluation.batch_size)
+    searched = config.evaluation.minimal.tau is not None
+    with counted("searching for the smallest budgets", batches) if searched else nullcontext(None) as search:
+        write_minimal(
+            loaded,
+            pack,
+            rows,
+            config.evaluation,
+            folder,
+            device=device,
+            report=None if search is None else lambda done, total: search(done),
+        )
     count = config.evaluation.suspicions
     with counted("checking for masked gradients", len(CHECKS)) if count else nullcontext(None) as checked:
-        write_suspicions(loaded, pack, rows, folder, count=count, seed=seed, device=device, report=checked)
+        write_suspicions(
+            loaded, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
+        )
     _print_means(folder)
     typer.echo(f"records: {folder / 'records.parquet'}")
 

@@ -81,7 +81,7 @@ def _show_status(folder: Path) -> None:
     from trustseg.study.launch import status_in_queue
 
     for cell in status_in_queue(folder):
-        words = (f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}", cell.name, cell.queue, cell.error)
+        words = (f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}", cell.name, cell.queue, cell.warning, cell.error)
         typer.echo("  ".join(word for word in words if word))
 
 
@@ -132,11 +132,16 @@ def _submit(config: "StudyConfig", folder: Path, name: str, settings: list[str],
 
     profile = load_profile(name, settings)
     if dry_run:
-        from trustseg.cli.checks import runs_of
+        from trustseg.study.grid import cells_of
 
-        cells = len(runs_of(config))
-        typer.echo(batch_script(config, folder, profile=profile, cells=cells))
-        typer.echo(f"{cells} cells, a job array of as many tasks; at most {profile.most(cells)} a round of the queue")
+        cells = cells_of(config, data_digest="")
+        mixtures = sum(cell.mixture is not None for cell in cells)
+        typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
+        second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
+        typer.echo(
+            f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most {profile.most(len(cells))} "
+            "a round of the queue"
+        )
         return
     _require(config)
     submission = submit_study(config, folder, profile=profile)

@@ -4,13 +4,14 @@ A study is a run plus a grid of values; see ``study/grid.py``. Importing this pa
 names are looked up when a configuration is checked.
 """
 
-from trustseg.config.evaluation import AttackConfig, DeferralConfig, EvaluationConfig, MeasureConfig
+from trustseg.config.evaluation import AttackConfig, DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
 from trustseg.config.keys import describe_keys
 from trustseg.config.loading import load_run, load_study, with_values
 from trustseg.config.schema import (
     AdversarialConfig,
     DataConfig,
     LossConfig,
+    MixtureConfig,
     ModelConfig,
     PhantomConfig,
     RunConfig,
@@ -26,6 +27,8 @@ __all__ = [
     "EvaluationConfig",
     "LossConfig",
     "MeasureConfig",
+    "MinimalConfig",
+    "MixtureConfig",
     "ModelConfig",
     "PhantomConfig",
     "RunConfig",

@@ -1,5 +1,6 @@
 """The section of adversarial training, and which of its values do not go together."""
 
+from collections.abc import Mapping
 from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,10 +8,22 @@ from pydantic import Field, model_validator
 from trustseg.config.evaluation import MeasureConfig
 from trustseg.config.section import Budget, Section
 
-__all__ = ["AdversarialConfig", "AlignmentConfig", "check_head"]
+__all__ = ["AdversarialConfig", "AlignmentConfig", "check_head", "check_steps"]
 
 STARTS_AT_THE_IMAGE: Final = ("fgsm", "bim", "mi_fgsm")
 WEIGHS_CROSS_ENTROPY: Final = ("segpgd", "cospgd")
+WITH_FREE: Final[Mapping[str, object]] = {
+    "selection": "random",
+    "fraction": 1.0,
+    "fraction_start": None,
+    "mode": "replace",
+    "loss": "mixed",
+    "objective": "cross_entropy",
+    "pixel_weight": "none",
+    "weight_perturbation": 0.0,
+    "grad_align": 0.0,
+}
+"""What free adversarial training leaves no choice in: every image is perturbed, by the gradient of the loss itself."""
 NEEDS_EVIDENCE: Final = ("vacuity", "mutual_information", "dissonance")
 
 
@@ -58,7 +71,11 @@ class AdversarialConfig(Section):
     weight_perturbation: float = Field(
         0.0, ge=0, lt=1, description="length of the adversarial step of the weights against their own; 0: none"
     )
-    attack: str = Field("fgsm", description="training attack")
+    attack: str = Field("fgsm", description="training attack; free: no pass of its own, one gradient for both")
+    replays: int = Field(4, ge=1, description="how often free training takes a step on the same batch")
+    grad_align: float = Field(
+        0.0, ge=0, description="weight of the misalignment of gradients at an image and near it; 0: none"
+    )
     eps: Budget = Field(4 / 255, le=1, description="L-inf budget in pixel units of [0, 1]; 4/255 = four grey levels")
     steps: int = Field(7, ge=1, description="steps of the training attacks that take more than one")
     objective: str = Field("cross_entropy", description="what the attack maximises; divergence: without labels")
@@ -106,6 +123,18 @@ class AdversarialConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _free_fits(self) -> Self:
+        if self.attack == "free" and self.selection != "none":
+            for key, value in WITH_FREE.items():
+                if getattr(self, key) != value:
+                    wanted = f"{key}={'null' if value is None else f'{value:g}' if isinstance(value, float) else value}"
+                    raise ValueError(
+                        f"attack=free perturbs every image by the gradient of its own training loss, {wanted} was "
+                        f"expected, got {getattr(self, key)}; set {wanted} or another attack"
+                    )
+        return self
+
 
 def check_head(adversarial: AdversarialConfig, head: str) -> None:
     """Check that a model with this head has the evidence that adversarial training asks for.
@@ -124,4 +153,29 @@ def check_head(adversarial: AdversarialConfig, head: str) -> None:
         raise ValueError(
             f"adversarial.pixel_weight={adversarial.pixel_weight} is measured on evidence and needs a beta head, "
             f"model.head is {head}; set adversarial.pixel_weight=entropy or model.head=beta"
+        )
+
+
+def check_steps(adversarial: AdversarialConfig, *, accumulate: int, compiled: bool) -> None:
+    """Check that a step of the training can do what adversarial training asks for.
+
+    Args:
+        adversarial: the section.
+        accumulate: batches whose gradients make one step.
+        compiled: whether the network is compiled.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if adversarial.selection == "none":
+        return
+    if adversarial.attack == "free" and accumulate > 1:
+        raise ValueError(
+            f"adversarial.attack=free takes a step on every pass, training.accumulate=1 was expected, got "
+            f"{accumulate}; set training.accumulate=1 or another attack"
+        )
+    if adversarial.grad_align > 0 and compiled:
+        raise ValueError(
+            "adversarial.grad_align goes backwards through gradients, which a compiled network cannot, "
+            "training.compile=false was expected, got true; set one of the two off"
         )

@@ -1,6 +1,7 @@
 """The conditions that a model is measured under: attacks, natural shifts, other populations; and what is measured."""
 
 import re
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,7 +9,7 @@ from pydantic import Field, model_validator
 from trustseg.config.names import allowed_names
 from trustseg.config.section import Budget, Section
 
-__all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig"]
+__all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
 
 ART: Final = "art:"  # before the name of an attack of the Adversarial Robustness Toolbox
 
@@ -84,6 +85,27 @@ class DeferralConfig(Section):
     tau: float = Field(0.5, gt=0, lt=1, description="Dice below which a kept case counts as a failure")
 
 
+class MinimalConfig(Section):
+    """The smallest budget that breaks each image, found by bisection."""
+
+    tau: float | None = Field(
+        None, ge=0, lt=1, description="Dice at or below which an image counts as broken, e.g. 0.5; null: not measured"
+    )
+    eps: tuple[Budget, ...] = Field(
+        (0.25 / 255, 0.5 / 255, *_LADDER),
+        min_length=1,
+        description="L-inf budgets to walk up, rising, in pixel units of [0, 1]",
+    )
+    steps: int = Field(20, ge=1, description="steps of PGD for each objective and budget")
+    halvings: int = Field(4, ge=0, description="bisections between the last budget that held and the first that broke")
+
+    @model_validator(mode="after")
+    def _budgets_rise(self) -> Self:
+        if not all(low < high for low, high in pairwise([0.0, *self.eps, 1.0 + 1e-9])):
+            raise ValueError(f"eps={[*self.eps]}, rising budgets above 0 and up to 1 were expected; sort them")
+        return self
+
+
 class EvaluationConfig(Section):
     """Under which conditions a model is measured."""
 
@@ -99,6 +121,12 @@ class EvaluationConfig(Section):
         default_factory=dict, description="other images that the model should not know: name -> folder or pack"
     )
     suspicions: int = Field(0, ge=0, description="infected test images for the checks of gradient masking; 0: none")
+    surrogate: str | None = Field(
+        None,
+        description="model folder whose adversarial images the checks try on this model; null: in a study, that of "
+        "another cell",
+    )
+    minimal: MinimalConfig = MinimalConfig()
     deferral: DeferralConfig = DeferralConfig()
     measures: tuple[str, ...] = Field(
         ("entropy", "mutual_information", "epistemic_variance", "vacuity"),

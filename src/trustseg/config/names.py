@@ -31,7 +31,7 @@ def allowed_names() -> Mapping[str, tuple[str, ...]]:
         "loss.bernoulli": tuple(name for name, term in DATA_TERMS.items() if _takes_bernoulli(term)),
         "loss.beta": tuple(DATA_TERMS),
         "adversarial.selection": ("none", *SELECTIONS, "threshold"),
-        "adversarial.attack": (*ATTACKS, "n_fgsm"),
+        "adversarial.attack": (*ATTACKS, "n_fgsm", "free"),
         "adversarial.objective": (*OBJECTIVES, "divergence"),
         "adversarial.measure.bernoulli": Bernoulli.measures,
         "adversarial.measure.beta": Beta.measures,

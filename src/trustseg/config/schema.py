@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trustseg.config.adversarial import AdversarialConfig, check_head
+from trustseg.config.adversarial import AdversarialConfig, check_head, check_steps
 from trustseg.config.evaluation import EvaluationConfig
+from trustseg.config.mixtures import MixtureConfig, check_attacks_on_mixtures, check_seeds
 from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
 from trustseg.config.section import Section
 
@@ -14,6 +15,7 @@ __all__ = [
     "AdversarialConfig",
     "DataConfig",
     "LossConfig",
+    "MixtureConfig",
     "ModelConfig",
     "PhantomConfig",
     "RunConfig",
@@ -32,6 +34,11 @@ class DataConfig(Section):
     folds: int = Field(5, ge=2, description="number of patient-grouped folds")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of training images kept for validation")
     split_seed: int = Field(0, ge=0, description="seed of folds and validation split")
+    residence: Literal["auto", "gpu", "ram", "mmap"] = Field(
+        "auto",
+        description="where images lie during training; auto: on the GPU if half of its free memory holds them, "
+        "else mapped from the pack (mmap)",
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -74,7 +81,8 @@ class TrainingConfig(Section):
     """How long, how fast and on what."""
 
     epochs: int = Field(60, ge=1, description="largest number of epochs")
-    batch_size: int = Field(8, ge=1, description="images a step")
+    batch_size: int = Field(8, ge=1, description="images a forward pass")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients make one step of the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW (cosine decay after a warm-up)")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW")
     clip_norm: float = Field(5.0, gt=0, description="largest gradient norm")
@@ -91,6 +99,7 @@ class TrainingConfig(Section):
     seed: int = Field(0, ge=0, description="seed of weights, batches, augmentation and attacks")
     deterministic: bool = Field(True, description="repeatable bit for bit on one machine")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the network")
+    compile: bool = Field(False, description="compile the network with torch.compile; for long runs on a GPU")
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to compute")
     devices: int = Field(1, ge=1, description="devices; more than one trains with DDP")
     logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
@@ -134,6 +143,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
         check_head(self.adversarial, self.model.head)
+        check_steps(self.adversarial, accumulate=self.training.accumulate, compiled=self.training.compile)
         if self.model.head == "bernoulli":
             if self.adversarial.objective != "divergence":  # which both heads have
                 check_objective_of_bernoulli("adversarial.objective", self.adversarial.objective)
@@ -189,6 +199,7 @@ class StudyConfig(RunConfig):
     """A run repeated over a grid of values."""
 
     phantoms: PhantomConfig = PhantomConfig()
+    mixtures: MixtureConfig = MixtureConfig()
 
     name: str = Field(
         "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the study's folder (study only)"
@@ -204,3 +215,11 @@ class StudyConfig(RunConfig):
         return [
             dict(zip(grid, values, strict=True)) for grid in self.grid for values in itertools.product(*grid.values())
         ]
+
+    @model_validator(mode="after")
+    def _mixtures_can_be_made(self) -> Self:
+        if self.mixtures.ensemble:
+            check_seeds(self.combinations())
+        if self.mixtures.ensemble or self.mixtures.mc_dropout:
+            check_attacks_on_mixtures(self.evaluation.attacks)
+        return self

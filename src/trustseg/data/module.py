@@ -1,4 +1,4 @@
-"""Batches from a pack: rows are gathered from the memory map, nothing is decoded and no worker process is needed."""
+"""Batches from a pack: rows are gathered where its pixels lie, nothing is decoded and no worker process is needed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trustseg.data.pack import Pack
+from trustseg.data.residence import Held, gathered
 from trustseg.randomness import derived_generator
 
 __all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader"]
@@ -24,11 +25,11 @@ class PackRows(Dataset[Batch]):
     """Some rows of a pack, gathered a batch at a time.
 
     Attributes:
-        pack: where images and masks are.
+        pack: where images and masks are: a pack, or a copy of it that a device holds.
         rows: indices into the pack.
     """
 
-    pack: Pack
+    pack: Pack | Held
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -42,14 +43,12 @@ class PackRows(Dataset[Batch]):
         """Return a batch.
 
         Returns:
-            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0 and 1, ``rows`` (B,) indices into the pack.
+            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0 and 1, on the device that holds them;
+            ``rows`` (B,) indices into the pack, on the CPU.
         """
         rows = self.rows[np.asarray(positions)]
-        return {
-            "images": torch.from_numpy(np.asarray(self.pack.images[rows])),
-            "masks": torch.from_numpy(np.asarray(self.pack.masks[rows])),
-            "rows": torch.from_numpy(rows),
-        }
+        images, masks = gathered(self.pack, rows)
+        return {"images": images, "masks": masks, "rows": torch.from_numpy(rows)}
 
 
 class EpochShuffle(Sampler[int]):
@@ -82,12 +81,12 @@ def _unchanged(batch: Item) -> Item:
 
 
 def pack_loader(
-    pack: Pack, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
+    pack: Pack | Held, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
 ) -> DataLoader[Batch]:
     """Return an iterator over batches of the given rows.
 
     Args:
-        pack: where images and masks are.
+        pack: where images and masks are: a pack, or what ``residing`` made of it.
         rows: indices into the pack.
         batch_size: images a batch; a shuffled loader leaves out a last batch of another size if there is a full one.
         shuffle_seed: seed of the order; ``None`` keeps the order of ``rows``.

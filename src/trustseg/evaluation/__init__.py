@@ -3,17 +3,21 @@
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
 from trustseg.evaluation.evaluate import evaluate, rows_of_split
 from trustseg.evaluation.gallery import write_gallery
-from trustseg.evaluation.inspection import write_suspicions
-from trustseg.evaluation.loading import load_model, suffix_of
+from trustseg.evaluation.inspection import Surrogate, write_suspicions
+from trustseg.evaluation.loading import load_model, measure_of, suffix_of
+from trustseg.evaluation.minimal import write_minimal
 
 __all__ = [
     "CLEAN",
     "Condition",
+    "Surrogate",
     "conditions_of",
     "evaluate",
     "load_model",
+    "measure_of",
     "rows_of_split",
     "suffix_of",
     "write_gallery",
+    "write_minimal",
     "write_suspicions",
 ]

@@ -67,17 +67,20 @@ CLEAN: Final = Condition("clean")
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What an attack on the uncertainty knows of the deployed model: its score, and the threshold of its policy.
+    """What an attack on the uncertainty knows of the deployed model: its score, its policy, its clean Dice.
 
     Attributes:
         measure: pixel measure of the score.
         aggregation: map to image score.
         threshold: images above it go to a human.
+        median_dice: median clean Dice, from which a prediction is a good one; of an empty mask one minus the share of
+            pixels predicted.
     """
 
     measure: str
     aggregation: str
     threshold: float
+    median_dice: float
 
     def score(self, belief: Belief) -> Tensor:
         """Return the score (B,) by which cases are deferred."""
@@ -168,7 +171,9 @@ def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequenc
                 f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
                 "evaluate a model that has validation images, or leave the attack out"
             )
-        options["score"] = deployed.score  # what a good prediction is, rank_swap learns from the median of each batch
+        options["score"] = deployed.score
+    if config.name == "rank_swap" and deployed is not None:
+        options["median_dice"] = deployed.median_dice
     if config.name == "deferral_aware" and deployed is not None:
         options["threshold"] = min(max(deployed.threshold, -BEYOND), BEYOND)
     attacks: dict[str, Callable[..., Tensor]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}

@@ -25,12 +25,13 @@ from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbed
 from trustseg.evaluation.cost import cost_of
+from trustseg.evaluation.loading import measure_of
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 from trustseg.randomness import derived_generator
-from trustseg.shifts import SHIFT_TABLE_VERSION
+from trustseg.shifts import SHIFT_TABLE_VERSION, covered_share
 
 __all__ = ["evaluate", "rows_of_split"]
 
@@ -144,7 +145,7 @@ def _deployed(
     with replacing(folder / "validation.parquet") as temporary:
         records.write_parquet(temporary)
     deferral = config.deferral
-    chosen = deferral.measure.beta if model.spec.head == "beta" else deferral.measure.bernoulli
+    chosen = measure_of(model, deferral.measure)
     policy = fit_policy(
         records,
         measure=chosen,
@@ -154,7 +155,7 @@ def _deployed(
         tau=deferral.tau,
     )
     save_policy(policy, folder / "policy.json")
-    return Deployed(chosen, deferral.aggregation, policy.threshold)
+    return Deployed(chosen, deferral.aggregation, policy.threshold, float(np.median(1 - records["harm"].to_numpy())))
 
 
 def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int64]:
@@ -201,7 +202,7 @@ def _fingerprint(
     seed: int,
 ) -> str:
     """Return a short hash of everything that the tables follow from."""
-    settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "populations"})
+    settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "surrogate", "minimal", "populations"})
     which = [(pack.digest, rows.tolist()) for pack, rows in images]
     about = [__version__, asdict(model.spec), which, list(config.populations), settings, dict(labels), seed]
     return hashlib.sha256(json.dumps(about).encode() + model.weights()).hexdigest()[:16]
@@ -217,7 +218,9 @@ def _join(parts: Path, conditions: Sequence[Condition], folder: Path, *, labels:
     """Write the tables of all conditions; tables of another evaluation are no longer called finished."""
     (folder / FINISHED).unlink(missing_ok=True)
     for table in TABLES:
-        merged = pl.concat([pl.read_parquet(_part(parts, condition, table)) for condition in conditions])
+        merged = pl.concat(
+            [pl.read_parquet(_part(parts, condition, table)) for condition in conditions], how="diagonal"
+        )  # of shifts alone it is known how much of the lesion they cover
         with replacing(folder / f"{table}.parquet") as temporary:
             (_labelled(merged, labels) if table == "records" else merged).write_parquet(temporary)
 
@@ -248,17 +251,21 @@ def _measure(
         cases = pack.index[batch["rows"].tolist()].select("name", "patient")
         smaller: list[Tensor] = []  # what was found at smaller budgets
         for condition in ladder:
-            generator = derived_generator(
-                seed, "evaluation", condition.shift or condition.name, f"{condition.eps:.6f}", number
-            )  # one stream for all severities of a shift: the same change, milder or stronger
+            # One stream for all severities of a shift: the same change, milder or stronger.
+            stream = partial(
+                derived_generator, seed, "evaluation", condition.shift or condition.name, f"{condition.eps:.6f}", number
+            )
             changed, moved = perturbed(
-                model, images, masks, condition, generator=generator, deployed=deployed, candidates=smaller[-1:]
+                model, images, masks, condition, generator=stream(), deployed=deployed, candidates=smaller[-1:]
             )
             smaller.append(changed)
             with torch.no_grad():
                 belief = model.belief(changed)
             check_belief(belief)
             tables = tables_of_batch(belief, images, changed, moved, cases, condition=condition, config=config)
+            if condition.shift is not None:
+                hidden = covered_share(condition.shift, masks, condition.severity, stream()).double().cpu().numpy()
+                tables["records"] = tables["records"].with_columns(pl.Series("covered", hidden))
             found[condition.slug].append(tables)
     return {
         slug: {table: _merged([tables[table] for tables in batches], table) for table in TABLES}

@@ -14,7 +14,7 @@ from trustseg.data.module import PackRows, as_images
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
 from trustseg.files import replacing
 from trustseg.metrics import dice
-from trustseg.models import Segmenter
+from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
 
 __all__ = ["DECOMPOSITION", "gallery_rows", "write_gallery"]
@@ -38,7 +38,7 @@ def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.
 
 
 def write_gallery(
-    segmenter: Segmenter,
+    model: BeliefModel,
     pack: Pack,
     rows: NDArray[np.int64],
     config: EvaluationConfig,
@@ -54,7 +54,7 @@ def write_gallery(
     Of a model whose belief has them, total, aleatoric and epistemic variance come along.
 
     Args:
-        segmenter: the model.
+        model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
         rows: candidates; ``config.gallery`` of them are taken.
         config: the last of its attacks that is in ``ATTACKS`` is shown.
@@ -68,11 +68,11 @@ def write_gallery(
     chosen = gallery_rows(pack, rows, config.gallery)
     if condition is None or not len(chosen):
         return
-    segmenter = segmenter.eval().to(device)
+    model = model.eval().to(device)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
-    attacked, _ = perturbed(segmenter, images, masks, condition, generator=derived_generator(seed, "gallery"))
+    attacked, _ = perturbed(model, images, masks, condition, generator=derived_generator(seed, "gallery"))
     with torch.no_grad():
-        before, after = segmenter.belief(images), segmenter.belief(attacked)
+        before, after = model.belief(images), model.belief(attacked)
 
     def plane(values: torch.Tensor, kind: type[np.generic]) -> NDArray[np.generic]:
         return values.mean(dim=1).cpu().numpy().astype(kind)

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +12,31 @@ from numpy.typing import NDArray
 
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
+from trustseg.errors import ModelError
 from trustseg.evaluation.gallery import gallery_rows
-from trustseg.evaluation.suspicions import suspicions
+from trustseg.evaluation.suspicions import CHECKS, suspicions
+from trustseg.evaluation.victim import SQUARE_QUERIES, Suspicion
 from trustseg.files import read_json, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 
-__all__ = ["SUSPICIONS", "write_suspicions"]
+__all__ = ["SUSPICIONS", "Surrogate", "write_suspicions"]
 
 SUSPICIONS: Final = "suspicions.json"
 EPS: Final = 2 / 255  # small enough that an honest model is only half broken, so that attacks can be told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """Another model, to borrow adversarial images from.
+
+    Attributes:
+        name: what it is called where the checks are written down.
+        model: a segmenter, a calibrated one, or a mixture, for images of the same size and channels.
+    """
+
+    name: str
+    model: BeliefModel
 
 
 def write_suspicions(
@@ -33,12 +48,14 @@ def write_suspicions(
     count: int,
     seed: int = 0,
     device: str = "cpu",
-    square_steps: int = 500,
+    square_steps: int = SQUARE_QUERIES,
+    surrogate: Surrogate | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
     """Write ``suspicions.json`` into a folder: what every check of ``CHECKS`` finds on a few infected images.
 
-    Checks that were made of the same model and images before are not repeated.
+    Checks that were made of the same model and images before are not repeated; with another surrogate, only the one
+    that asks for it is.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture.
@@ -48,31 +65,71 @@ def write_suspicions(
         count: images, >= 0; 0 writes nothing.
         seed: seed of random starts.
         device: where to compute.
-        square_steps: queries of the Square attack.
+        square_steps: queries of the Square attack, by design 2000.
+        surrogate: another model for the transfer check, which is not run without one.
         report: called after each check with the number done.
 
     Raises:
         DataError: if none of the images has an infection.
+        ModelError: if the surrogate takes images of another size or other channels.
     """
     if count == 0:
         return
+    if surrogate is not None:
+        _require_same_images(model, surrogate)
     infected = rows[pack.index["foreground"].to_numpy()[rows] > 0]
     chosen = gallery_rows(pack, infected if len(infected) else rows, count)
-    images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     about = {
-        "model": hashlib.sha256(model.weights()).hexdigest()[:16],
+        "model": _hash(model),
         "images": pack.index["name"].gather(chosen.tolist()).to_list(),
         "eps": EPS,
         "square_steps": square_steps,
         "seed": seed,
     }
+    lender = None if surrogate is None else {"name": surrogate.name, "model": _hash(surrogate.model)}
     path = folder / SUSPICIONS
-    if path.is_file() and about.items() <= read_json(path).items():
+    before = read_json(path) if path.is_file() else {}
+    made = _made_before(before) if about.items() <= before.items() else {}
+    wanted = [name for name in CHECKS if name not in made or (name == "transfer" and before.get("surrogate") != lender)]
+    if not wanted:
         return
+    images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     with fast_forward(model.eval().to(device)) as fast:
-        found = suspicions(fast, images, masks, eps=EPS, seed=seed, square_steps=square_steps, report=report)
-    checks = [
-        asdict(suspicion) | {"figure": None if math.isnan(suspicion.figure) else suspicion.figure}
-        for suspicion in found
-    ]
-    write_json(path, {**about, "checks": checks})
+        found = suspicions(
+            fast,
+            images,
+            masks,
+            eps=EPS,
+            seed=seed,
+            surrogate=None if surrogate is None else surrogate.model.eval().to(device),
+            square_steps=square_steps,
+            deployed=model,
+            only=wanted,
+            report=report,
+        )
+    made |= {suspicion.name: _entry(suspicion) for suspicion in found}
+    write_json(path, {**about, "surrogate": lender, "checks": [made[name] for name in CHECKS]})
+
+
+def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
+    """Raise unless a surrogate takes the images that the model takes."""
+    own, other = ((spec.size, spec.channels) for spec in (model.spec, surrogate.model.spec))
+    if own != other:
+        raise ModelError(
+            f"the surrogate {surrogate.name} takes images of {other[0]} px and {other[1]} channel(s), {own[0]} px and "
+            f"{own[1]} channel(s) were expected, those of the model; set evaluation.surrogate to another model"
+        )
+
+
+def _hash(model: BeliefModel) -> str:
+    return hashlib.sha256(model.weights()).hexdigest()[:16]
+
+
+def _made_before(content: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return the checks of a file of suspicions by name."""
+    checks = content.get("checks")
+    return {str(check["name"]): check for check in checks} if isinstance(checks, list) else {}
+
+
+def _entry(suspicion: Suspicion) -> dict[str, object]:
+    return asdict(suspicion) | {"figure": None if math.isnan(suspicion.figure) else suspicion.figure}

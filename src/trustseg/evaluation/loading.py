@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from trustseg.beliefs import Mixture
 from trustseg.calibration import CALIBRATION_FILE, Calibrated, Calibration
+from trustseg.config import MeasureConfig
 from trustseg.errors import ConfigError
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
 
-__all__ = ["load_model", "suffix_of"]
+__all__ = ["load_model", "measure_of", "suffix_of"]
 
 
 def load_model(
@@ -54,6 +56,19 @@ def _member(folder: Path, *, uncalibrated: bool) -> BeliefModel:
     if uncalibrated or not (folder / CALIBRATION_FILE).exists():
         return segmenter
     return Calibrated(segmenter, Calibration.load(folder)).eval()
+
+
+def measure_of(model: BeliefModel, measure: MeasureConfig) -> str:
+    """Return the measure that scores the images of a model: that of its head, if a model of its kind has it.
+
+    A mixture of Betas has no vacuity, say; the measure for a bernoulli head, which every belief has, takes its place.
+
+    Args:
+        model: a segmenter, a calibrated one, or a mixture.
+        measure: the measures asked for, by head.
+    """
+    lacks = isinstance(model, MCDropout | DeepEnsemble) and measure.beta not in Mixture.measures
+    return measure.bernoulli if model.spec.head == "bernoulli" or lacks else measure.beta
 
 
 def suffix_of(model: BeliefModel) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,10 @@ from trustseg.beliefs import Belief
 from trustseg.metrics import dice
 from trustseg.randomness import derived_generator
 
-__all__ = ["Suspicion", "Victim"]
+__all__ = ["Suspicion", "Victim", "judged", "not_run"]
+
+SQUARE_QUERIES: Final = 2000
+"""Queries of the Square attack an image; a few hundred find next to nothing."""
 
 Status = Literal["ok", "suspicious", "not_run"]
 
@@ -36,6 +39,16 @@ class Suspicion:
     meaning: str
 
 
+def judged(name: str, figure: float, threshold: float, meaning: str) -> Suspicion:
+    """Return the verdict; a figure that is NaN is suspicious too, as nothing that is honest gives one."""
+    return Suspicion(name, "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
+
+
+def not_run(name: str, threshold: float, why: str) -> Suspicion:
+    """Return that a check was not made; ``why`` completes the sentence that begins with "not run"."""
+    return Suspicion(name, "not_run", float("nan"), threshold, f"not run: {why}")
+
+
 @dataclass(frozen=True, slots=True)
 class Victim:
     """A model and the images it is questioned on; remembers the attacks that several checks need.
@@ -48,6 +61,7 @@ class Victim:
         seed: seed of every random start.
         surrogate: another model whose adversarial images are tried, e.g. another seed or the undefended model.
         square_steps: queries of the Square attack; 0 leaves it out.
+        deployed: the model as it predicts, where ``model`` is another form of it, e.g. a faster one; ``model`` if None.
     """
 
     model: Model
@@ -56,7 +70,8 @@ class Victim:
     eps: float
     seed: int = 0
     surrogate: Model | None = None
-    square_steps: int = 2000
+    square_steps: int = SQUARE_QUERIES
+    deployed: Model | None = None
     found: dict[str, Tensor] = field(default_factory=dict)
 
     def attacked(self, name: str, **options: float | str) -> Tensor:

@@ -23,7 +23,7 @@ from trustseg.models.contract import BeliefModel
 from trustseg.models.segmenter import Segmenter, SegmenterSpec
 from trustseg.randomness import derived_generator
 
-__all__ = ["DeepEnsemble", "MCDropout", "with_dropout"]
+__all__ = ["DeepEnsemble", "MCDropout", "dropout_layers", "with_dropout"]
 
 _CHANNELWISE: Final = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _DROPOUT: Final = (nn.Dropout, *_CHANNELWISE)
@@ -54,6 +54,13 @@ def with_dropout(segmenter: Segmenter, rate: float) -> Segmenter:
     network = copy.deepcopy(segmenter.network)
     place_dropout(network, rate)
     return Segmenter(dataclasses.replace(segmenter.spec, dropout=float(rate)), network).train(segmenter.training)
+
+
+def dropout_layers(
+    model: nn.Module,
+) -> list[tuple[str, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d]]:
+    """Return the dropout layers of a model that drop something, each with its name."""
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, _DROPOUT) and 0 < layer.p < 1]
 
 
 class MCDropout(nn.Module):
@@ -97,8 +104,7 @@ class MCDropout(nn.Module):
         self.segmenter = segmenter if rate is None else with_dropout(segmenter, rate)
         self.samples = samples
         self.seed = seed
-        layers = [(name, layer) for name, layer in self.segmenter.named_modules() if isinstance(layer, _DROPOUT)]
-        self._sampled = [(name, layer) for name, layer in layers if 0 < layer.p < 1]
+        self._sampled = dropout_layers(self.segmenter)
         if not self._sampled:
             spec = segmenter.spec
             raise ModelError(

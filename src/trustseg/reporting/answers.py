@@ -281,7 +281,7 @@ def _repetition(evidence: Evidence, variant: str) -> dict[str, Value]:
         "variant": variant,
         "folds": len({cell.fold for cell in cells}),
         "seeds": len({cell.seed for cell in cells}),
-        "models": len(cells),
+        "models": len(results.trainings_of(variant)),
         "images": len(images),
         "empty": images.filter(pl.col("mask_px") == 0).height,
         "patients": images["patient"].n_unique(),

@@ -69,12 +69,44 @@ def reason(found: list[Check]) -> str:
     return ", ".join(names)
 
 
+def gaps(checks: tuple[Check, ...], variant: str) -> dict[str, str]:
+    """Return the checks that were not run on every model of a variant, each with the reason."""
+    left = [check for check in checks if check.variant == variant and check.status == "not_run"]
+    return {check.name: check.meaning.removeprefix("not run: ") for check in left}
+
+
 def trust(checks: tuple[Check, ...], variant: str) -> str | None:
-    """Return what the checks say of a variant, for a table: passed, not trustworthy, or None where none was made."""
+    """Return what the checks say of a variant, for a table; None where none was made.
+
+    A check that was not run on every model of the variant has not been passed.
+
+    Example:
+        >>> made = [Check("cell", "beta", name, "ok", 0.0, 0.1, "what it says") for name in ("noise", "restarts")]
+        >>> trust(tuple(made), "beta")
+        'all 2 checks passed'
+        >>> trust((*made, Check("cell", "beta", "transfer", "not_run", math.nan, 0.1, "not run: no surrogate")), "beta")
+        '2 of 3 checks passed, not run: transfer'
+    """
     made = [check for check in checks if check.variant == variant]
     if not made:
         return None
-    return MARK if any(check.status == "suspicious" for check in made) else "passed"
+    if any(check.status == "suspicious" for check in made):
+        return MARK
+    names, left = {check.name for check in made}, gaps(checks, variant)
+    if not left:
+        return f"all {len(names)} checks passed"
+    return f"{len(names) - len(left)} of {len(names)} checks passed, not run: {', '.join(map(words, left))}"
+
+
+def unchecked(checks: tuple[Check, ...]) -> dict[str, str]:
+    """Return in words, for each variant, which checks were not run and why; none of variants that lack none."""
+    found = {}
+    for variant in dict.fromkeys(check.variant for check in checks):
+        if left := gaps(checks, variant):
+            names = {check.name for check in checks if check.variant == variant}
+            why = "; ".join(f"{words(name)}: {reason}" for name, reason in left.items())
+            found[variant] = f"{len(left)} of {len(names)} checks not run ({why})"
+    return found
 
 
 def marked(checks: tuple[Check, ...], variant: str, label: str) -> str:
@@ -118,8 +150,10 @@ def check_matrix(checks: tuple[Check, ...]) -> tuple[list[str], list[tuple[str, 
             made = [check for check in checks if (check.name, check.variant) == (name, variant)]
             worst.append(max(made, key=_excess, default=None))
         meanings = [check.meaning for check in checks if check.name == name and check.status != "not_run"]
-        first = next(check for check in checks if check.name == name)
-        found.append((words(name), f"{first.threshold:.3g}", (meanings or [first.meaning])[0], worst))
+        every = [check for check in checks if check.name == name]
+        limits = sorted({check.threshold for check in every if check.status != "not_run"} or {every[0].threshold})
+        limit = " or ".join(f"{threshold:.3g}" for threshold in limits)
+        found.append((words(name), limit, (meanings or [every[0].meaning])[0], worst))
     return variants, found
 
 

@@ -113,9 +113,10 @@ def pairs(results: Results) -> list[tuple[str, str]]:
     """Return the variants to compare, each with its baseline: (variant, baseline).
 
     Every variant is held against regime "none" of the same settings outside adversarial training, and regime
-    "uncertain" against "random" of the same settings but for the selection.
+    "uncertain" against "random" of the same settings but for the selection. Mixtures are left out: what training
+    changed is told by single models.
     """
-    cells = [results.cells_of(variant)[0] for variant in results.variants]
+    cells = [results.cells_of(variant)[0] for variant in results.variants if not results.is_mixture(variant)]
     found = []
     for cell, other in product(cells, cells):
         if cell.head != other.head or cell.variant == other.variant:

@@ -22,7 +22,7 @@ _COLLAPSE: Final = 0.15
 
 def find_suspicions(evidence: Evidence) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_masking, _missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _budget)
+    checks = (_masking, _missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _overfitted, _budget)
     return [sentence for check in checks for sentence in check(evidence)]
 
 
@@ -43,7 +43,8 @@ def _few(evidence: Evidence) -> Iterator[str]:
     patients = results.records["patient"].n_unique()
     if patients < FEW_PATIENTS:
         yield f"Only {patients} patients were tested; with fewer than {FEW_PATIENTS} the intervals are too narrow."
-    seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in results.variants}
+    single = [variant for variant in results.variants if not results.is_mixture(variant)]
+    seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in single}
     if few := [variant for variant, count in seeds.items() if count < FEW_TRAININGS]:
         who = "every variant" if len(few) == len(seeds) else ", ".join(few)
         yield f"Fewer than {FEW_TRAININGS} seeds for {who}; intervals cover the choice of patients, not of the seed."
@@ -111,6 +112,17 @@ def _collapse(evidence: Evidence) -> Iterator[str]:
             yield (
                 f"{variant}: trained with one-step {describe_attack(attack)}, Dice under FGSM is {gaps[eps]:.3f} above "
                 f"Dice under PGD at {describe_eps('pgd', eps)}; a sign of catastrophic overfitting."
+            )
+
+
+def _overfitted(evidence: Evidence) -> Iterator[str]:
+    for variant in evidence.results.variants:
+        cells = evidence.results.cells_of(variant)
+        if found := [cell for cell in cells if cell.done.get("catastrophic_overfitting")]:
+            epochs = ", ".join(map(str, found[0].done["catastrophic_overfitting"]))
+            yield (
+                f"{variant}: catastrophic overfitting was seen in {len(found)} of {len(cells)} trainings, on "
+                f"validation images under one and two steps of the attack; first in {found[0].id}, in epochs {epochs}."
             )
 
 

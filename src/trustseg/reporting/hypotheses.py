@@ -10,6 +10,7 @@ import yaml
 from trustseg.errors import DataError
 from trustseg.reporting.choices import Choices, describe_condition
 from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.harm import is_deployed
 from trustseg.reporting.image_scores import Place, mean_of
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.results import Results
@@ -181,14 +182,20 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
         if sides[0] is None or sides[1] is None:
             yield _untestable(hypothesis, f"the records of {one} or {other} lack the uncertainty it names")
             continue
+        bare = [side for side in (one, other) if not any(map(is_deployed, results.cells_of(side)))]
         for score in hypothesis.measures:
+            if score == "undetected_harm" and bare:
+                yield _untestable(hypothesis, f"no run of {bare[0]} has a deferral policy fitted on validation images")
+                continue
             yield _Test(hypothesis, (sides[0], sides[1]), place, score)
 
 
 def _configs(results: Results) -> dict[str, Mapping[str, Any]]:
-    """Return the settings of each variant."""
+    """Return the settings of each variant of single models; its mixtures have the same and would be tested for it."""
     found: dict[str, Mapping[str, Any]] = {}
     for variant in results.variants:
+        if results.is_mixture(variant):
+            continue
         content = yaml.safe_load(results.cells_of(variant)[0].config)
         if content is not None and not isinstance(content, dict):
             raise DataError(f"the configuration of '{variant}' is no mapping, one was expected; run the study again")

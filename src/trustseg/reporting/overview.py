@@ -88,7 +88,7 @@ def basis(evidence: Evidence) -> str:
     cells = [results.cells_of(variant) for variant in results.variants]
     folds = span_text(len({cell.fold for cell in found}) for found in cells)
     seeds = span_text(len({cell.seed for cell in found}) for found in cells)
-    models = span_text(len(found) for found in cells)
+    models = span_text(len(results.trainings_of(variant)) for variant in results.variants)
     scope = ", for these trained models" if any(item.tentative for item in evidence.differences) else ""
     return (
         f"{images} images of {patients} patients; per-image scores over the {infected} images with infection. Folds: "

@@ -20,6 +20,7 @@ from trustseg.files import write_text
 from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines
 from trustseg.reporting.charts import all_charts
 from trustseg.reporting.choices import describe_condition, words
+from trustseg.reporting.costs import costs
 from trustseg.reporting.decomposition import draw_decomposition
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
@@ -65,6 +66,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
     trust = weigh_trust(evidence, draws=draws)
     answers = answer_hypotheses(evidence, draws=draws)
     tables = all_tables(evidence) | stress.tables | trust.tables | answers.tables
+    tables["costs"] = costs(evidence)
     charts = all_charts(evidence) | stress.charts | trust.charts
     cases = load_gallery(evidence.results) if gallery else []
     page = output or folder / "report.html"

@@ -9,14 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.reporting.harm import deployed, is_deployed, policy_by
 from trustseg.reporting.image_scores import Floats, Place, rows_of
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results
 from trustseg.study import rankings
 from trustseg.study.statistics import Comparison, compare_drawn, compare_images, draw_patients
-
-REVIEWED: Final = 0.2  # share of clean images that the review budget sends to a human
-HARM: Final = 0.1  # loss of Dice from which an attack counts as having done harm
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +51,24 @@ def _image_values(results: Results, first: Side, second: Side, place: Place, dra
 
 
 def _undetected_harm(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
-    """Compare the share of images that an attack harms while their uncertainty stays below the review threshold.
+    """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
-    The threshold is the 80th percentile of the clean images of the same variant and seed. Deviation from a policy: it
-    is taken from the tested images, before the attack, as records hold no others.
+    Each run decides by its own policy, fitted on its validation images; a run without one is left out.
     """
     frames = [_harmed(results, side, place) for side in (first, second)]
     return _of_images(frames[0], frames[1], draws)
 
 
 def _harmed(results: Results, side: Side, place: Place) -> pl.DataFrame:
-    clean = rows_of(results, side.variant, ("clean", 0.0)).select(
-        "image", "seed", before=pl.col("dice"), limit=pl.col(side.column).quantile(1 - REVIEWED).over("seed")
-    )
-    attacked = rows_of(results, side.variant, place).join(clean, on=["image", "seed"])
-    harmed = (pl.col("before") - pl.col("dice") >= HARM) & (pl.col(side.column) < pl.col("limit"))
-    return attacked.with_columns(value=harmed.cast(pl.Float64))
+    condition, eps = place
+    here = (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
+    frames = []
+    for cell in filter(is_deployed, results.cells_of(side.variant)):
+        policy = policy_by(cell, measure=side.measure, column=side.column)
+        own = results.records.filter(pl.col("cell") == cell.id, here | (pl.col("kind") == "clean"))
+        if len(own):
+            frames.append(deployed(own, policy).filter(here).with_columns(value=pl.col("unnoticed").cast(pl.Float64)))
+    return pl.concat(frames, how="diagonal_relaxed") if frames else results.records.clear().with_columns(value=0.0)
 
 
 def _of_images(first: pl.DataFrame, second: pl.DataFrame, draws: int) -> Comparison:

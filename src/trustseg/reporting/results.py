@@ -18,7 +18,10 @@ _TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One finished run of a study: one variant, one fold, one seed."""
+    """One finished run of a study: one variant, one fold, one seed.
+
+    A run without a training of its own names the ``members`` that its mixture is made of; its seed is the first one's.
+    """
 
     id: str
     variant: str
@@ -31,6 +34,7 @@ class Cell:
     provenance: Mapping[str, Any]
     done: Mapping[str, Any]
     config: str
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Results:
     def cells_of(self, variant: str) -> list[Cell]:
         """Return the folds and seeds of one variant."""
         return [cell for cell in self.cells if cell.variant == variant]
+
+    def trainings_of(self, variant: str) -> set[str]:
+        """Return the names of the trained models behind a variant."""
+        return {name for cell in self.cells_of(variant) for name in cell.members or (cell.id,)}
+
+    def is_mixture(self, variant: str) -> bool:
+        """Return whether a variant combines the models of others."""
+        return any(cell.members for cell in self.cells_of(variant))
 
 
 def load_results(folder: Path) -> Results:
@@ -185,6 +197,7 @@ def _load_cell(folder: Path) -> Cell | Missing:
     if absent:
         return Missing(name, variant, f"marked as done, but without {', '.join(absent)}")
     config, provenance, values = folder / "config.yaml", folder / "provenance.json", facts.get("values")
+    mixture: Any = facts.get("mixture") or {}
     return Cell(
         id=name,
         variant=variant,
@@ -197,6 +210,7 @@ def _load_cell(folder: Path) -> Cell | Missing:
         provenance=read_json(provenance) if provenance.is_file() else {},
         done=read_json(folder / "done.json"),
         config=_read(config, Path.read_text) if config.is_file() else "",
+        members=tuple(map(str, mixture.get("members", ()))),
     )
 
 

@@ -17,6 +17,7 @@ from trustseg.reporting.side_by_side import DICE, Sheet, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
 
 _CLEAN: Final[Place] = ("clean", 0.0)
+_COVERED: Final = "covered"
 
 
 def severities_of(results: Results) -> dict[str, list[int]]:
@@ -53,21 +54,32 @@ def shift_table(evidence: Evidence, *, draws: int) -> Table:
             _cost([places.index((f"{name}_{level}", 0.0)) for level in held], len(places)) for name, held in chosen
         ]
         costs = weighted_means(sheet, np.array(weights).reshape(len(weights), len(places)), draws=draws)
-        for (name, held), cost in zip(chosen, costs, strict=True):
+        hidden = _hidden(evidence, variant, [(f"{name}_{held[-1]}", 0.0) for name, held in chosen])
+        for (name, held), cost, covered in zip(chosen, costs, hidden, strict=True):
             row: dict[str, Value] = {"variant": variant, "shift": words(name), "clean": means[0].value}
             row |= {
                 f"severity_{level}": means[places.index((f"{name}_{level}", 0.0))].value if level in held else None
                 for level in levels
             }
-            rows.append(row | {"cost": cost})
+            rows.append(row | {"cost": cost, "covered": covered})
     columns = (
         Column("variant", "Variant"),
         Column("shift", "Shift"),
         Column("clean", "Clean"),
         *(Column(f"severity_{level}", f"Severity {level}") for level in levels),
         Column("cost", "Mean difference to clean", signed=True),
+        *([Column("covered", "Lesion hidden at the largest")] if _COVERED in evidence.results.records.columns else []),
     )
     return Table("shifts", "Mean per-image Dice under each natural shift", columns, tuple(rows))
+
+
+def _hidden(evidence: Evidence, variant: str, places: Sequence[Place]) -> list[float | None]:
+    """Return the mean share of the lesion that each shift covers; None where evaluation did not record it."""
+    if _COVERED not in evidence.results.records.columns or not places:
+        return [None] * len(places)
+    sheet = lay_out(evidence.results, variant, places, pl.col(_COVERED))
+    means = (mean.value for mean in weighted_means(sheet, np.eye(len(places)), draws=1))
+    return [None if np.isnan(mean) else mean for mean in means]
 
 
 def corruption_table(evidence: Evidence, *, draws: int) -> Table:

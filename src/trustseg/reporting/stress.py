@@ -15,6 +15,7 @@ from trustseg.reporting.shifted import (
     shift_table,
     table_version,
 )
+from trustseg.reporting.survival import read_brackets, survival_chart, survival_table
 from trustseg.reporting.tables import Table
 from trustseg.reporting.trade_off import trade_off_chart, trade_off_table
 from trustseg.reporting.unnoticed import unnoticed_table
@@ -29,6 +30,7 @@ class Stress:
         charts: by key, those that hold a point.
         ensemble: whether the worst case is one, in a sentence; empty where it was not run.
         doubts: variant -> why its robustness numbers are not trustworthy.
+        unchecked: variant -> which checks were not run, and why.
         variants: variants that were checked.
         checks: name, threshold and meaning of each check, and its worst finding for each of these variants.
         shift_table: version of the table of severities.
@@ -38,6 +40,7 @@ class Stress:
     charts: dict[str, Chart]
     ensemble: str
     doubts: dict[str, str]
+    unchecked: dict[str, str]
     variants: list[str]
     checks: list[tuple[str, str, str, list[Check | None]]]
     shift_table: str
@@ -58,6 +61,9 @@ def put_under_stress(evidence: Evidence, *, draws: int = 2000) -> Stress:
         tables += [area_table(evidence, draws=draws), worst_case_table(evidence, draws=draws)]
         tables += [unnoticed_table(evidence, draws=draws), trade_off_table(evidence)]
         charts += [worst_case_chart(evidence), trade_off_chart(evidence)]
+    if brackets := read_brackets(evidence.results):
+        tables.append(survival_table(evidence, brackets, draws=draws))
+        charts.append(survival_chart(evidence, brackets, draws=draws))
     if severities_of(evidence.results):
         tables += [corruption_table(evidence, draws=draws), shift_table(evidence, draws=draws)]
         charts += [corruption_chart(evidence, draws=draws), shift_chart(evidence)]
@@ -67,6 +73,7 @@ def put_under_stress(evidence: Evidence, *, draws: int = 2000) -> Stress:
         charts={chart.key: chart for chart in charts if any(panel.lines for panel in chart.panels)},
         ensemble=ensemble_check(evidence),
         doubts={variant: checks.reason(failed) for variant, failed in checks.doubts(evidence.checks).items()},
+        unchecked=checks.unchecked(evidence.checks),
         variants=variants,
         checks=found,
         shift_table=table_version(evidence.results),

@@ -1,16 +1,16 @@
 """What attacks do to a reader who only sees the cases that the model is unsure of: harm that goes unnoticed."""
 
-import math
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from trustseg.deferral import Policy, apply_policy, load_policy
+from trustseg.deferral import load_policy
 from trustseg.reporting import checks, image_scores
 from trustseg.reporting.choices import describe_condition
 from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.harm import SCORE, deployed
 from trustseg.reporting.image_scores import UNDEFINED, Place
 from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
@@ -20,7 +20,6 @@ from trustseg.study import rankings
 from trustseg.study.statistics import Interval, bootstrap_statistic
 
 _CLEAN: Final[Place] = ("clean", 0.0)
-_SCORE: Final = "u_of_policy"
 
 
 def deploy(results: Results) -> Results:
@@ -36,7 +35,7 @@ def deploy(results: Results) -> Results:
     paths = {cell.id: cell.folder / "policy.json" for cell in results.cells}
     seen = results.records.filter(pl.col("kind").is_in(["clean", "attack"]))
     frames = [
-        _decided(apply_policy(policy, seen.filter(pl.col("cell") == name)), policy)
+        deployed(seen.filter(pl.col("cell") == name), policy)
         for name, path in paths.items()
         if path.is_file() and (policy := load_policy(path))
     ]
@@ -45,20 +44,20 @@ def deploy(results: Results) -> Results:
 
 def unnoticed_table(evidence: Evidence, *, draws: int) -> Table:
     """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
-    deployed = deploy(evidence.results)
+    seen = deploy(evidence.results)
     rows: list[dict[str, Value]] = []
-    for variant in deployed.records["variant"].unique(maintain_order=True):
+    for variant in seen.records["variant"].unique(maintain_order=True):
         places = [place for place in compared_attacks(evidence) if (variant, place) in evidence.robustness]
         if not places:
             continue
         held = [_CLEAN, *places]
-        harm = lay_out(deployed, variant, held, pl.col("unnoticed"))
-        reviewed = lay_out(deployed, variant, held, pl.col("reviewed"))
-        scores = lay_out(deployed, variant, held, pl.col(_SCORE)).values
+        harm = lay_out(seen, variant, held, pl.col("unnoticed"))
+        reviewed = lay_out(seen, variant, held, pl.col("reviewed"))
+        scores = lay_out(seen, variant, held, pl.col(SCORE)).values
         one_each = np.eye(len(held))
         harms, rates = (weighted_means(sheet, one_each, draws=draws) for sheet in (harm, reviewed))
         for column, place in enumerate(held):
-            ranked = image_scores.read_scores(deployed, variant, place, _SCORE)
+            ranked = image_scores.read_scores(seen, variant, place, SCORE)
             rows.append(
                 {
                     "variant": variant,
@@ -81,28 +80,6 @@ def unnoticed_table(evidence: Evidence, *, draws: int) -> Table:
     )
     title = "What the frozen deferral policy sees of an attack, clean first"
     return Table("unnoticed", title, columns, tuple(rows))
-
-
-def _decided(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Return records that a policy has seen with its score and what came of it."""
-    clean = records.filter(pl.col("kind") == "clean").select("image", clean_dice="dice")
-    frame = records.join(clean, on="image", how="left", maintain_order="left")
-    scores, dice, clean_dice = (
-        frame[name].cast(pl.Float64).fill_null(math.nan).to_numpy() for name in (policy.column, "dice", "clean_dice")
-    )
-    unnoticed = rankings.undetected_harm(
-        clean_dice,
-        dice,
-        scores,
-        (frame["mask_px"] == 0).to_numpy(),
-        (frame["predicted_px"] / frame["pixels"]).to_numpy(),
-        threshold=policy.threshold,
-    )
-    return frame.drop("clean_dice").with_columns(
-        pl.Series(_SCORE, scores),
-        pl.col("review").alias("reviewed"),
-        pl.when(pl.col("kind") == "attack").then(pl.Series(unnoticed)).alias("unnoticed"),
-    )
 
 
 def _detection(before: image_scores.Floats, after: image_scores.Floats, patients: object, draws: int) -> Interval:

@@ -1,10 +1,11 @@
-"""One cell of a study: train, evaluate, say so; every stage is skipped when it is done."""
+"""One cell of a study: train or combine, evaluate, say so; every stage is skipped when it is done."""
 
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -14,14 +15,16 @@ import yaml
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack
-from trustseg.evaluation import evaluate, rows_of_split, write_gallery, write_suspicions
+from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_minimal, write_suspicions
 from trustseg.files import read_json, write_json, write_text
-from trustseg.models import Segmenter
+from trustseg.models import BeliefModel, Segmenter
 from trustseg.study.grid import Cell
+from trustseg.study.mixtures import load_mixture, mixture_of
+from trustseg.study.surrogates import surrogate_for
 from trustseg.training import train
 from trustseg.training.provenance import provenance
 
-__all__ = ["claimed", "device_of", "is_claimed", "is_done", "prepare_cell", "run_cell"]
+__all__ = ["check_again", "claimed", "device_of", "is_claimed", "is_done", "prepare_cell", "run_cell", "warnings_of"]
 
 
 def is_done(folder: Path) -> bool:
@@ -51,8 +54,15 @@ def prepare_cell(cell: Cell, folder: Path) -> None:
             "regime": config.adversarial.selection,
             "fold": -1 if config.data.fold is None else config.data.fold,
             "seed": config.training.seed,
+            **({} if cell.mixture is None else {"mixture": asdict(cell.mixture)}),
         },
     )
+
+
+def warnings_of(folder: Path) -> dict[str, object]:
+    """Return what the training of a cell warned of: ``catastrophic_overfitting``, its epochs; nothing if it did not."""
+    file = folder / "warnings.json"
+    return read_json(file) if file.is_file() else {}
 
 
 @contextmanager
@@ -99,13 +109,16 @@ def device_of(accelerator: str) -> str:
 
 
 def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = False) -> None:
-    """Train and evaluate one cell into its folder, going on where an earlier process stopped.
+    """Train and evaluate one cell into its folder, going on where an earlier process stopped; a mixture trains nothing.
 
     Args:
         folder: the cell's folder, with ``cell.json``.
         config: the run.
         pack: its images.
         progress: whether training draws a progress bar.
+
+    Raises:
+        RunError: if training diverges, or a member of a mixture is not done.
     """
     if is_done(folder):
         return
@@ -113,21 +126,27 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
     if not (folder / "provenance.json").exists():
         write_json(folder / "provenance.json", provenance(pack))
     stages = _Stages(folder)
-    segmenter = train(config, pack, folder, progress=progress, report=stages.reporter("training"))
-    stages.finish("training")
-    _evaluate(folder, config, pack, segmenter, stages)
+    mixture = mixture_of(folder)
+    if mixture is None:
+        model: BeliefModel = train(config, pack, folder, progress=progress, report=stages.reporter("training"))
+        stages.finish("training")
+    else:
+        model = load_mixture(folder, mixture)
+    _evaluate(folder, config, pack, model, stages)
     stages.finish("evaluation")
     write_json(
         folder / "done.json",
         {
+            "seconds_training": 0.0,
             **stages.seconds(),
-            "epochs": config.training.epochs,
+            "epochs": config.training.epochs if mixture is None else 0,
+            **warnings_of(folder),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
 
 
-def _evaluate(folder: Path, config: RunConfig, pack: Pack, segmenter: Segmenter, stages: "_Stages") -> None:
+def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, stages: "_Stages") -> None:
     rows = rows_of_split(pack, "test", config.data)
     about = read_json(folder / "cell.json")
     labels = {"cell": str(about["id"]), "variant": str(about["variant"]), "head": str(about["head"])}
@@ -135,7 +154,7 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, segmenter: Segmenter,
     device = device_of(config.training.accelerator)
     seed = config.training.seed
     evaluate(
-        segmenter,
+        model,
         pack,
         rows,
         config.evaluation,
@@ -146,19 +165,46 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, segmenter: Segmenter,
         device=device,
         report=stages.reporter("evaluation"),
     )
-    write_suspicions(segmenter, pack, rows, folder, count=config.evaluation.suspicions, seed=seed, device=device)
-    measure = config.adversarial.measure
+    write_minimal(model, pack, rows, config.evaluation, folder, device=device, report=stages.reporter("evaluation"))
+    _check(folder, config, pack, model)
     write_gallery(
-        segmenter,
+        model,
         pack,
         rows,
         config.evaluation,
         folder / "gallery.npz",
         eps=config.adversarial.eps,
-        measure=measure.beta if config.model.head == "beta" else measure.bernoulli,
+        measure=measure_of(model, config.adversarial.measure),
         seed=seed,
         device=device,
     )
+
+
+def check_again(folder: Path, config: RunConfig, pack: Pack) -> None:
+    """Make the checks of a finished cell that need the model of another one, which is trained by now.
+
+    Args:
+        folder: the cell's folder.
+        config: the run.
+        pack: its images.
+    """
+    mixture = mixture_of(folder)
+    _check(folder, config, pack, Segmenter.load(folder / "model") if mixture is None else load_mixture(folder, mixture))
+
+
+def _check(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel) -> None:
+    options = config.evaluation
+    if options.suspicions:
+        write_suspicions(
+            model,
+            pack,
+            rows_of_split(pack, "test", config.data),
+            folder,
+            count=options.suspicions,
+            seed=config.training.seed,
+            device=device_of(config.training.accelerator),
+            surrogate=surrogate_for(folder, options.surrogate),
+        )
 
 
 class _Stages:

@@ -1,46 +1,68 @@
-"""The cells of a study: every combination of the grid's values, each named by what it is made from."""
+"""The cells of a study: combinations of the grid's values and mixtures of their models, named by what made them."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trustseg import __version__
-from trustseg.config import RunConfig, StudyConfig, with_values
+from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
 from trustseg.errors import ConfigError
 
-__all__ = ["REPETITIONS", "Cell", "cells_of"]
+__all__ = ["REPETITIONS", "Cell", "Mixture", "cells_of"]
 
 # Keys that repeat a measurement rather than change what is measured.
 REPETITIONS = ("data.fold", "training.seed")
 # Keys that change how fast a cell is computed, or where, and not what comes out.
-INDIFFERENT = ("data.path", "training.accelerator", "training.devices", "training.logger")
+INDIFFERENT = ("data.path", "data.residence", "training.accelerator", "training.devices", "training.logger")
 _LONGEST = 120  # characters of a folder's name before its fingerprint
 
 
 @dataclass(frozen=True, slots=True)
+class Mixture:
+    """What a cell measures instead of training: the models of other cells, combined.
+
+    Attributes:
+        members: names of the cells whose models it takes.
+        samples: thinned networks of MC dropout through the one member; 0: a deep ensemble of all members.
+        dropout: rate of the layer placed for MC dropout where the member has none.
+    """
+
+    members: tuple[str, ...]
+    samples: int = 0
+    dropout: float = 0.2
+
+    @property
+    def passes(self) -> int:
+        """Return the forward passes of a network that one belief takes."""
+        return self.samples or len(self.members)
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One training and its evaluation.
+    """One training and its evaluation, or the evaluation of a mixture.
 
     Attributes:
         name: folder name; the same for the same training, data and version, wherever they lie.
         variant: what is compared, in words: the grid's values without fold and seed.
         values: the grid's keys and this cell's values.
-        config: the whole run.
+        config: the whole run; of a mixture, that of its first member.
+        mixture: what is measured instead of training, if anything.
     """
 
     name: str
     variant: str
     values: Mapping[str, object]
     config: RunConfig
+    mixture: Mixture | None = None
 
 
 def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
-    """Return the cells of a study, repetitions varying slowest, so that a first answer comes early.
+    """Return the cells of a study, repetitions varying slowest, so that a first answer comes early; mixtures are last.
 
     Args:
-        study: run and grid.
+        study: run, grid and mixtures.
         data_digest: digest of the pack; other data, other cells.
 
     Raises:
@@ -57,19 +79,43 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
             raise ConfigError(
                 f"the grid gives '{cell.name}' twice, each cell was expected once; remove repeated values"
             )
-    return cells
+    return [*cells, *_mixtures(study.mixtures, cells)]
+
+
+def _mixtures(wanted: MixtureConfig, cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Yield the mixtures of each variant and fold: of all its seeds, and of the first."""
+    groups: dict[tuple[str, int | None], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.variant, cell.config.data.fold), []).append(cell)
+    for group in groups.values():
+        names = tuple(cell.name for cell in group)
+        if wanted.ensemble:
+            yield _mixture(group[0], f"ensemble of {len(names)}", Mixture(names))
+        if wanted.mc_dropout:
+            sampled = Mixture(names[:1], samples=wanted.mc_dropout, dropout=wanted.dropout)
+            yield _mixture(group[0], f"MC dropout {wanted.mc_dropout}", sampled)
+
+
+def _mixture(first: Cell, kind: str, mixture: Mixture) -> Cell:
+    variant = f"{first.variant}, {kind}"
+    text = json.dumps([mixture.members, mixture.samples, mixture.dropout if mixture.samples else None])
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:8]
+    name = f"{_slug(variant, first.config.data.fold)}-{fingerprint}"
+    return Cell(name, variant, first.values, first.config, mixture)
 
 
 def _cell(study: StudyConfig, values: dict[str, object], data_digest: str) -> Cell:
     config = with_values(study, values)
     variant = ", ".join(_word(key, value) for key, value in values.items() if key not in REPETITIONS)
     variant = variant or f"{config.model.head}, {config.adversarial.selection}"
-    parts = [variant]
-    if config.data.fold is not None:
-        parts.append(f"fold{config.data.fold}")
-    parts.append(f"seed{config.training.seed}")
-    slug = re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")[:_LONGEST]
+    slug = _slug(variant, config.data.fold, f"seed{config.training.seed}")
     return Cell(f"{slug}-{_fingerprint(config, data_digest)}", variant, values, config)
+
+
+def _slug(variant: str, fold: int | None, *details: str) -> str:
+    """Return the readable part of a folder's name."""
+    parts = [variant, *([] if fold is None else [f"fold{fold}"]), *details]
+    return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-")[:_LONGEST]
 
 
 def _word(key: str, value: object) -> str:

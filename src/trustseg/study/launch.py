@@ -1,15 +1,16 @@
 """A study on a SLURM cluster: an array of jobs of one cell each, requeued at the limit, resumed where they stopped.
 
 The batch system is told through submitit, which asks SLURM for a signal before the limit and puts the job back into the
-queue. A cell keeps its own checkpoints, so nothing is handed over: the interrupted epoch starts anew and ends with the
-same weights. Submission returns at once. Folder and data must lie on a file system that the nodes share.
+queue. Mixtures make a second array, held back until the first has ended. A cell keeps its own checkpoints, so nothing
+is handed over: the interrupted epoch starts anew and ends with the same weights. Submission returns at once. Folder and
+data must lie on a file system that the nodes share.
 """
 
 import getpass
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingPackageError, RunError
 from trustseg.files import read_json, write_json
+from trustseg.study.mixtures import mixture_of
 from trustseg.study.profiles import SlurmProfile
 from trustseg.study.runner import CellStatus, prepare_study, study_status
 from trustseg.study.worker import work
@@ -70,7 +72,7 @@ class Submission:
 
     Attributes:
         jobs: job id -> cell.
-        script: the batch script.
+        script: the batch script of the first array.
         logs: folder of the jobs' output.
     """
 
@@ -108,14 +110,19 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
         return Submission({}, "", logs)
     logs.mkdir(parents=True, exist_ok=True)
     executor = submitit.SlurmExecutor(folder=logs, max_num_timeout=profile.requeues)
-    executor.update_parameters(**_parameters(config, profile))
+    task, submitted = CellTask(str(folder.resolve())), dict[str, str]()
+    mixtures = [name for name in names if mixture_of(folder / "cells" / name) is not None]
+    running = [job for cell, job in submitted_cells(folder).items() if cell in queue]
     try:
-        jobs = executor.map_array(CellTask(str(folder.resolve())), names)
+        for array in ([name for name in names if name not in mixtures], mixtures):
+            after = [*running, *submitted] if array is mixtures else []
+            executor.update_parameters(**_parameters(config, profile, after=after))
+            jobs = executor.map_array(task, array) if array else []
+            submitted |= {job.job_id: name for job, name in zip(jobs, array, strict=True)}
+            write_json(logs / "jobs.json", {**_jobs(folder), **submitted})
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise ConfigError(f"SLURM refused the jobs ({_last_line(error)}); change that as slurm.FIELD=value") from error
-    submitted = {job.job_id: name for job, name in zip(jobs, names, strict=True)}
-    write_json(logs / "jobs.json", {**_jobs(folder), **submitted})
-    number = jobs[0].job_id.partition("_")[0]
+    number = next(iter(submitted)).partition("_")[0]
     return Submission(submitted, (logs / f"{number}_submission.sh").read_text(encoding="utf-8"), logs)
 
 
@@ -186,9 +193,10 @@ def _with_queue(cell: CellStatus, job: str | None, queue: str, folder: Path) -> 
     return replace(cell, error=f"its job {job} ended before it was done; see {log}, submit the study again")
 
 
-def _parameters(config: StudyConfig, profile: SlurmProfile) -> dict[str, Any]:
-    """Return the options of the batch script."""
+def _parameters(config: StudyConfig, profile: SlurmProfile, *, after: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the options of the batch script, whose jobs begin when those of ``after`` have ended, well or not."""
     cores = profile.cpus_per_task
+    arrays = sorted({job.partition("_")[0] for job in after})
     wanted = {
         "job_name": f"trustseg-{config.name}",
         "partition": profile.partition,
@@ -203,7 +211,8 @@ def _parameters(config: StudyConfig, profile: SlurmProfile) -> dict[str, Any]:
         "stderr_to_stdout": True,
         "srun_args": [f"--cpus-per-task={cores}"],  # since 22.05 srun does not inherit it
         "setup": [*profile.setup, f"export OMP_NUM_THREADS={cores} MKL_NUM_THREADS={cores}"],
-        "additional_parameters": {"requeue": True},
+        "additional_parameters": {"requeue": True}
+        | ({"dependency": ":".join(["afterany", *arrays])} if arrays else {}),
     }
     return {key: value for key, value in wanted.items() if value is not None}
 

@@ -18,6 +18,7 @@ from trustseg.models import build_segmenter
 from trustseg.study.cell import device_of
 from trustseg.study.grid import Cell, cells_of
 from trustseg.study.runner import study_status
+from trustseg.training.passes import epoch_passes
 
 __all__ = ["Plan", "PlannedVariant", "passes_of_attack", "plan_study"]
 
@@ -31,7 +32,7 @@ class PlannedVariant:
 
     Attributes:
         variant: what is compared, in words.
-        cells: how many trainings.
+        cells: how many trainings, or mixtures.
         done: how many of them are done.
         training: passes of one image, forward and backward, of all its trainings; a forward pass counts a third.
         evaluation: the same of its evaluations.
@@ -77,7 +78,13 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
     """
     cells = cells_of(config, data_digest="")
     images = _images(config, cells)
-    passes = {cell.name: (_training_passes(cell.config, *images[cell.name]), _tested(cell, images)) for cell in cells}
+    passes = {
+        cell.name: (
+            0.0 if cell.mixture else _training_passes(cell.config, images[cell.name][0]),
+            _tested(cell, images) * (cell.mixture.passes if cell.mixture else 1),
+        )
+        for cell in cells
+    }
     done, seconds = _finished(folder)
     spent = sum(sum(passes[cell.name]) for cell in cells if _place(cell) in done)
     rate = seconds / spent if spent > 0 else _seconds_a_pass(cells[0].config)
@@ -119,22 +126,12 @@ def passes_of_attack(name: str, *, steps: int | None = None, restarts: int = 1, 
     return (steps or 1) * restarts
 
 
-def _training_passes(config: RunConfig, training: int, tested: int) -> float:
-    """Return the passes of one training: clean and attacked images, attacks, scores, and robust validation."""
-    options, adversarial = config.training, config.adversarial
-    attacked_epochs = max(0, options.epochs - adversarial.warmup_epochs) if adversarial.selection != "none" else 0
-    attack = adversarial.fraction * passes_of_attack(adversarial.attack, steps=_steps(adversarial.attack, adversarial))
-    scored = _FORWARD if adversarial.selection not in ("none", "random") else 0.0
-    appended = adversarial.fraction if adversarial.mode == "append" else 0.0
+def _training_passes(config: RunConfig, training: int) -> float:
+    """Return the passes of one training and of its robust validation."""
+    options = config.training
+    epochs = sum(epoch_passes(config, training, epoch=epoch).work for epoch in range(options.epochs))
     validations = options.epochs // min(options.validation_every, options.epochs)
-    validation = _VALIDATION_SHARE * training * validations * (_FORWARD + options.validation_steps)
-    return training * (options.epochs + attacked_epochs * (attack + scored + appended)) + validation
-
-
-def _steps(attack: str, adversarial: object) -> int | None:
-    """Return the steps of a training attack, None for one that takes a single step."""
-    iterated = attack in ATTACKS and "steps" in inspect.signature(ATTACKS[attack]).parameters
-    return int(getattr(adversarial, "steps", 1)) if iterated else None
+    return epochs + _VALIDATION_SHARE * training * validations * (_FORWARD + options.validation_steps)
 
 
 def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:

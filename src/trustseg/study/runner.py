@@ -16,8 +16,10 @@ from trustseg.config import StudyConfig
 from trustseg.data import open_dataset, write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
 from trustseg.files import read_json, write_json, write_text
-from trustseg.study.cell import is_claimed, prepare_cell
+from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
 from trustseg.study.grid import cells_of
+from trustseg.study.mixtures import is_blocked
+from trustseg.study.surrogates import awaiting_surrogate
 
 __all__ = ["CellStatus", "prepare_study", "run_study", "study_status"]
 
@@ -37,6 +39,8 @@ class CellStatus:
         error: the sentence of a failed cell.
         owner: process that last worked on it; None if none did.
         queue: what a batch system says of its job.
+        blocked: whether it waits for the cells that its mixture is made of.
+        warning: what its training warned of, in words; empty if nothing.
     """
 
     name: str
@@ -47,6 +51,8 @@ class CellStatus:
     error: str = ""
     owner: int | None = None
     queue: str = ""
+    blocked: bool = False
+    warning: str = ""
 
 
 def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
@@ -121,7 +127,7 @@ def study_status(folder: Path) -> list[CellStatus]:
 def _status(cell: Path) -> CellStatus:
     variant = str(read_json(cell / "cell.json")["variant"])
     if (cell / "done.json").exists():
-        return CellStatus(cell.name, variant, "done", share=1.0)
+        return CellStatus(cell.name, variant, "done", share=1.0, warning=_warning(cell))
     if (cell / "failed.json").exists():
         return CellStatus(cell.name, variant, "failed", error=str(read_json(cell / "failed.json")["error"]))
     stage, share = "", 0.0
@@ -130,7 +136,22 @@ def _status(cell: Path) -> CellStatus:
         stage = str(progress["stage"])
         share = float(str(progress["done"])) / max(1.0, float(str(progress["total"])))
     state: Literal["running", "waiting"] = "running" if is_claimed(cell) else "waiting"
-    return CellStatus(cell.name, variant, state, stage=stage, share=share, owner=_owner(cell))
+    return CellStatus(
+        cell.name,
+        variant,
+        state,
+        stage=stage,
+        share=share,
+        owner=_owner(cell),
+        blocked=is_blocked(cell),
+        warning=_warning(cell),
+    )
+
+
+def _warning(cell: Path) -> str:
+    """Return the warning of a cell in words."""
+    epochs = warnings_of(cell).get("catastrophic_overfitting")
+    return f"overfitted to its attack in epochs {', '.join(map(str, epochs))}" if isinstance(epochs, list) else ""
 
 
 def _owner(cell: Path) -> int | None:
@@ -154,7 +175,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
         RunError: if some cells failed; all others are finished then.
     """
     prepare_study(config, folder)
-    workers: list[subprocess.Popen[bytes]] = []
+    workers = [_start_worker(folder, jobs)] if awaiting_surrogate(folder) else []
     try:
         while True:
             alive = [worker for worker in workers if worker.poll() is None]
@@ -166,7 +187,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
                 observer(status)
             if not alive and all(cell.state in ("done", "failed") for cell in status):
                 break
-            waiting = sum(cell.state == "waiting" for cell in status)
+            waiting = sum(cell.state == "waiting" and not cell.blocked for cell in status)
             owners = {cell.owner for cell in status if cell.state == "running"}
             idle = sum(worker.pid not in owners for worker in alive)
             while len(workers) < jobs and waiting > idle:

@@ -11,14 +11,22 @@ import time
 import traceback
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trustseg.errors import TrustsegError
+
+if TYPE_CHECKING:
+    from trustseg.config import RunConfig
+    from trustseg.data import Pack
 
 __all__ = ["work"]
 
 
 def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     """Run the unfinished, unclaimed cells of a study; one that breaks is marked as failed and the others go on.
+
+    A mixture whose members are at work elsewhere is left to whoever comes when they are done. At last come the checks
+    that a finished cell could not make before another one was trained.
 
     Args:
         folder: a study's folder, prepared by ``study.runner``.
@@ -27,24 +35,37 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     from trustseg.config import load_run
     from trustseg.data import open_dataset
     from trustseg.files import read_json, write_json
-    from trustseg.study.cell import claimed, is_done, run_cell
+    from trustseg.study.cell import check_again, claimed, is_done, run_cell
+    from trustseg.study.mixtures import is_blocked
+    from trustseg.study.surrogates import awaiting_surrogate
+
+    def read(cell: Path) -> "tuple[RunConfig, Pack]":
+        config = load_run(cell / "config.yaml")
+        return config, open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
 
     plan = read_json(folder / "plan.json")["cells"]
     for name in plan if isinstance(plan, list) else []:
         if only is not None and name not in only:
             continue
         cell = folder / "cells" / str(name)
+        if is_blocked(cell):
+            continue
         with claimed(cell) as mine:
             if not mine or is_done(cell) or (cell / "failed.json").exists():
                 continue
             try:
-                config = load_run(cell / "config.yaml")
-                pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
-                run_cell(cell, config, pack)
+                run_cell(cell, *read(cell))
             except Exception as error:  # whatever broke this cell, the others go on
                 traceback.print_exc()
                 sentence = str(error) if isinstance(error, TrustsegError) else f"{type(error).__name__}: {error}"
                 write_json(cell / "failed.json", {"error": sentence})
+    for cell in awaiting_surrogate(folder):
+        with claimed(cell) as mine:
+            try:
+                if mine:
+                    check_again(cell, *read(cell))
+            except Exception:  # the cell is done; what was not checked, its report says
+                traceback.print_exc()
 
 
 def _end_with(parent: int) -> None:

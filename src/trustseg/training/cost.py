@@ -24,7 +24,8 @@ MEGABYTE: Final = 2**20
 class PassCounter:
     """Counts the images that go through a network, forwards and backwards, while it is ``on``.
 
-    A backward pass is counted where gradients reach the network's output, whether they are for weights or for images.
+    A backward pass is counted where gradients reach the network's output, whether they are for weights or for images;
+    one through the gradients of another counts as well.
 
     Args:
         network: maps (B, C, H, W) to a tensor; it gets a hook until ``remove``.
@@ -58,6 +59,8 @@ class PassCounter:
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.backward += len(gradient)
+        if gradient.requires_grad:
+            gradient.register_hook(self._count_backward)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
 
 class Cost(Callback):

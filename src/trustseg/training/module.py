@@ -1,6 +1,7 @@
 """The LightningModule: it wires the parts together and holds none of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypedDict
 
 import lightning.pytorch as pl
@@ -10,19 +11,21 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from trustseg.attacks import Objective, pgd
+from trustseg.attacks import Objective
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
 from trustseg.data.module import Batch, as_images
-from trustseg.losses import annealed, vacuity_correction
-from trustseg.metrics import dice
+from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
 from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_of
 from trustseg.training.attacking import SINGLE_STEP, attacked_images, divergence_from
+from trustseg.training.free import FREE, FreePerturbation
+from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
-from trustseg.training.robust import LabelLoss, StepLoss, rows_of, step_loss
+from trustseg.training.robust import LabelLoss, StepLoss, label_loss, rows_of, step_loss
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
+from trustseg.training.validation import validated, validation_means
 from trustseg.training.watch import WATCHED_IMAGES, watch
 from trustseg.training.weight_perturbation import perturb, restore
 
@@ -54,15 +57,14 @@ class SegmentationModule(pl.LightningModule):
         super().__init__()
         self.segmenter = segmenter
         self.config = config
-        head = config.model.head
-        self.data_term = config.loss.beta if head == "beta" else config.loss.bernoulli
-        measure = config.adversarial.measure
-        self.measure = measure.beta if head == "beta" else measure.bernoulli
         options = config.adversarial
+        self.measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
         self.memory: ScoreMemory | None = None
         if options.scores == "memory" and options.selection not in ("none", "random"):
             self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
-        self._watching = config.training.watch and options.selection != "none" and options.attack in SINGLE_STEP
+        attacks = options.selection != "none"
+        self.free = FreePerturbation() if attacks and options.attack == FREE else None
+        self._watching = config.training.watch and attacks and options.attack in (*SINGLE_STEP, FREE)
         self._validated: list[dict[str, Tensor]] = []
         self._before: dict[str, Tensor] = {}  # weights that adversarial perturbation moved
 
@@ -107,6 +109,23 @@ class SegmentationModule(pl.LightningModule):
                 "lower training.learning_rate or loss.kl_weight"
             )
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the perturbation of the epoch before."""
+        if self.free is not None:
+            self.free.reset()
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,  # noqa: ANN401 - Lightning's own wrapper or torch's optimiser
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Take one step on a batch, or as many as free adversarial training repeats it, each on passes of its own."""
+        free = self.free is not None and self._eps() > 0
+        for _ in range(self.config.adversarial.replays if free else 1):
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of one step on the mixed batch."""
         options = self.config.adversarial
@@ -115,7 +134,7 @@ class SegmentationModule(pl.LightningModule):
             stream = ("augment", self.current_epoch, batch_index, self.global_rank)
             images, masks = augmented(images, masks, seed=derive_seed(self.config.training.seed, *stream))
         mixed = self._mixed(images, masks, batch["rows"], batch_index)
-        labels = self._label_loss()
+        labels = label_loss(self.config, epoch=self.current_epoch)
         if options.weight_perturbation > 0 and len(mixed.attacked):
             first = len(mixed.clean)
             attacked = mixed.images[first:], mixed.masks[first:]
@@ -130,6 +149,9 @@ class SegmentationModule(pl.LightningModule):
             pixel_weight=options.pixel_weight,
             share=self._ramp(),
         )
+        if options.grad_align > 0 and len(mixed.attacked):
+            penalty = self._grad_align(images[mixed.attacked], masks[mixed.attacked], batch_index)
+            loss = replace(loss, total=loss.total + options.grad_align * penalty)
         self._log_step(loss, mixed, labels)
         if labels.vacuity_weight > 0:  # by itself, for it falls without bound
             correction = vacuity_correction(belief, mixed.masks, balance=labels.balance).detach().mean()
@@ -141,28 +163,16 @@ class SegmentationModule(pl.LightningModule):
         return loss.total
 
     def on_after_backward(self) -> None:
-        """Take back the perturbation of the weights, now that their gradient is known."""
+        """Take back the perturbation of the weights and move that of the images, now that their gradients are known."""
         restore(self.segmenter, self._before)
         self._before = {}
+        if self.free is not None:
+            self.free.advance()
 
     def on_train_epoch_end(self) -> None:
         """Let all processes remember the same scores."""
         if self.memory is not None and self.trainer.world_size > 1:
             self.memory.share(self.device)
-
-    def _label_loss(self) -> LabelLoss:
-        options = self.config.loss
-        if self.config.model.head != "beta":
-            return LabelLoss(self.data_term, dice_weight=options.dice_weight, balance=options.balance)
-        return LabelLoss(
-            self.data_term,
-            kl_weight=annealed(
-                options.kl_weight, epoch=self.current_epoch, epochs=options.kl_epochs, schedule=options.kl_schedule
-            ),
-            vacuity_weight=options.vacuity_correction,
-            dice_weight=options.dice_weight,
-            balance=options.balance,
-        )
 
     def _mixed(self, images: Tensor, masks: Tensor, rows: Tensor, batch_index: int) -> MixedBatch:
         """Return the batch with the images of this epoch's share attacked."""
@@ -170,8 +180,11 @@ class SegmentationModule(pl.LightningModule):
         if self._eps() == 0:
             nobody = torch.zeros(0, dtype=torch.long, device=images.device)
             return mixed_batch(images, masks, images[:0], attacked=nobody)
-        stream = ("attack", self.current_epoch, batch_index, self.global_rank)
-        generator = derived_generator(self.config.training.seed, *stream)
+        if self.free is not None:
+            everybody = torch.arange(len(images), device=images.device)
+            perturbed = self.free.applied(images, eps=self._eps())
+            return mixed_batch(images, masks, perturbed, attacked=everybody)
+        generator = self._generator("attack", self.current_epoch, batch_index)
         chosen = choose(
             self._scores(images, masks, rows),
             selection=options.selection,
@@ -218,6 +231,15 @@ class SegmentationModule(pl.LightningModule):
         kind: Literal["belief", "mean"] = "mean" if options.loss in ("ev_at", "strength") else "belief"
         return divergence_from(self.segmenter, images, kind=kind)
 
+    def _grad_align(self, images: Tensor, masks: Tensor, batch_index: int) -> Tensor:
+        generator = self._generator("grad_align", self.current_epoch, batch_index)
+        penalty = grad_align(self.segmenter, images, masks, eps=self._eps(), generator=generator).mean()
+        self._log_means({"train_grad_align": penalty.detach()}, len(images))
+        return penalty
+
+    def _generator(self, stream: str, *where: int) -> torch.Generator:
+        return derived_generator(self.config.training.seed, stream, *where, self.global_rank)
+
     def _ramp(self) -> float:
         options = self.config.adversarial
         if options.selection == "none":
@@ -228,12 +250,7 @@ class SegmentationModule(pl.LightningModule):
         return self.config.adversarial.eps * self._ramp()
 
     def _log_step(self, loss: StepLoss, mixed: MixedBatch, labels: LabelLoss) -> None:
-        losses = torch.cat([loss.clean, loss.adversarial]).detach()
-        if not bool(torch.isfinite(losses).all()):
-            raise FloatingPointError(
-                f"the loss of epoch {self.current_epoch} is not finite (losses {losses.tolist()}); "
-                "a finite loss was expected; lower training.learning_rate or loss.kl_weight"
-            )
+        loss.require_finite(self.current_epoch)
         means: dict[str, Tensor | float] = {
             "train_loss": loss.total.detach(),
             "kl_weight": labels.kl_weight,
@@ -244,7 +261,7 @@ class SegmentationModule(pl.LightningModule):
         if len(loss.adversarial):
             name = "train_loss_adversarial" if self.config.adversarial.loss == "mixed" else "train_alignment"
             means[name] = loss.adversarial.detach().mean()
-        self._log_means(means, len(losses))
+        self._log_means(means, len(mixed.images))
         attacked = torch.tensor(float(len(mixed.attacked)), device=self.device)
         self.log("adversarial_images", attacked, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
 
@@ -254,19 +271,14 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Measure per-image Dice, clean and under PGD at the full budget."""
         images, masks = as_images(batch)
-        attacked = pgd(
+        found = validated(
             self.segmenter,
             images,
             masks,
             eps=self.config.adversarial.eps,
             steps=self.config.training.validation_steps,
-            generator=derived_generator(self.config.training.seed, "validation", batch_index, self.global_rank),
+            generator=self._generator("validation", batch_index),
         )
-        with torch.no_grad():
-            found = {
-                "dice": dice(self.segmenter.belief(images).log_odds > 0, masks),
-                "robust_dice": dice(self.segmenter.belief(attacked).log_odds > 0, masks),
-            }
         left = WATCHED_IMAGES - sum(len(earlier["dice"]) for earlier in self._validated)
         if self._watching and left > 0:
             found |= watch(
@@ -274,20 +286,13 @@ class SegmentationModule(pl.LightningModule):
                 images[:left],
                 masks[:left],
                 eps=self.config.adversarial.eps,
-                generator=derived_generator(self.config.training.seed, "watch", batch_index, self.global_rank),
+                generator=self._generator("watch", batch_index),
             )
-        self._validated.append(found)
+        self._validated.append({"rows": batch["rows"], **found})
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over images whose Dice is defined, and the score that chooses the best epoch."""
-        names = self._validated[0]  # the first batch holds all there is
-        means = {
-            f"validation_{name}": torch.cat([found[name] for found in self._validated if name in found]).nanmean()
-            for name in names
-        }
+        gather = self.all_gather if self.trainer.world_size > 1 else None
+        means = validation_means(self._validated, monitor=self.config.training.monitor, gather=gather)
         self._validated.clear()
-        clean, robust = means["validation_dice"], means["validation_robust_dice"]
-        chosen = {"clean": clean, "robust": robust, "both": (clean + robust) / 2}
-        monitor = self.config.training.monitor
-        means["validation_score"] = chosen["both" if monitor == "last" else monitor]
         self.log_dict(means, sync_dist=True, prog_bar=True)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.errors import BeliefError
-from trustseg.losses import Balance, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
+from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
 from trustseg.training.adversarial import MixedBatch
 from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
 
-__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "rows_of", "step_loss"]
+__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "label_loss", "rows_of", "step_loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ class LabelLoss:
             dice_weight=dice_weight,
             balance=balance,
         )
+
+
+def label_loss(config: RunConfig, *, epoch: int) -> LabelLoss:
+    """Return the label loss of a run in an epoch, counted from 0; a Bernoulli head takes no evidential term."""
+    options = config.loss
+    if config.model.head != "beta":
+        return LabelLoss(options.bernoulli, dice_weight=options.dice_weight, balance=options.balance)
+    return LabelLoss(
+        options.beta,
+        kl_weight=annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule),
+        vacuity_weight=options.vacuity_correction,
+        dice_weight=options.dice_weight,
+        balance=options.balance,
+    )
 
 
 Alignment = Callable[[Belief, Belief, AlignmentConfig], Tensor]
@@ -117,6 +132,19 @@ class StepLoss:
     total: Tensor
     clean: Tensor
     adversarial: Tensor
+
+    def require_finite(self, epoch: int) -> None:
+        """Check what the step is made of.
+
+        Raises:
+            FloatingPointError: if an image's loss is not finite.
+        """
+        losses = torch.cat([self.clean, self.adversarial]).detach()
+        if not bool(torch.isfinite(losses).all()):
+            raise FloatingPointError(
+                f"the loss of epoch {epoch} is not finite (losses {losses.tolist()}); "
+                "a finite loss was expected; lower training.learning_rate or loss.kl_weight"
+            )
 
 
 def step_loss(

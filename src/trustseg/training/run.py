@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
+from trustseg.data.residence import is_out_of_memory, residing
 from trustseg.data.seen import write_splits
 from trustseg.errors import ConfigError, MissingPackageError, RunError
 from trustseg.files import read_json, write_json, write_text
@@ -26,6 +28,7 @@ from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
 from trustseg.training.cost import Cost
+from trustseg.training.hardware import compile_network, memory_ran_out, require_precision
 from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
@@ -56,7 +59,7 @@ def train(
     Raises:
         DataError: if the images cannot be split as asked.
         ConfigError: if a setting does not fit this machine.
-        RunError: if the loss stops being finite, or the checkpoint of a killed training is damaged.
+        RunError: if the loss stops being finite, memory runs out, or the checkpoint of a killed training is damaged.
     """
     if not (folder / "model" / "model.json").exists():
         _fit(config, pack, folder, progress=progress, report=report)
@@ -77,28 +80,44 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     keeper = Keeper(folder, report, choose=options.monitor != "last")
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), torch.random.fork_rng(devices=[]):
         trainer = _trainer(config, folder, keeper, progress=progress)
-        try:
+        device = trainer.strategy.root_device
+        require_precision(options.precision, device)
+        if options.compile:
+            compile_network(module.segmenter)
+        pixels = residing(pack, config.data.residence, device=device)
+        with _in_sentences(config, device):
             trainer.fit(
                 module,
-                pack_loader(pack, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
-                pack_loader(pack, splits.validation, batch_size=options.batch_size),
+                pack_loader(pixels, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
+                pack_loader(pixels, splits.validation, batch_size=options.batch_size),
                 ckpt_path=keeper.resumable(),
                 weights_only=True,
             )
-        except FloatingPointError as error:
-            raise RunError(str(error)) from error
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise ConfigError(
-                f"batch normalisation met a batch of one image of data.size={config.data.size} that the encoder "
-                "shrinks to one pixel, at least two pixels a batch were expected; set training.batch_size to 2 or "
-                "more, or raise data.size"
-            ) from error
         if trainer.is_global_zero:
             write_splits(folder / "model", pack, splits)
             keeper.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
+
+
+@contextmanager
+def _in_sentences(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Turn what can go wrong in a step into an error that says what to change."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise RunError(str(error)) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise memory_ran_out(config, device) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"batch normalisation met a batch of one image of data.size={config.data.size} that the encoder "
+            "shrinks to one pixel, at least two pixels a batch were expected; set training.batch_size to 2 or "
+            "more, or raise data.size"
+        ) from error
 
 
 def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
@@ -163,6 +182,7 @@ def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool)
             plugins=[WholeFiles(), *([LightningEnvironment()] if options.devices == 1 else [])],
             precision=options.precision,
             max_epochs=options.epochs,
+            accumulate_grad_batches=options.accumulate,
             check_val_every_n_epoch=min(options.validation_every, options.epochs),
             num_sanity_val_steps=0,
             deterministic=options.deterministic,
@@ -216,12 +236,18 @@ def _quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def _own_determinism() -> Iterator[None]:
-    """Leave the process's choice of deterministic algorithms as found; Lightning sets it for good."""
-    before = torch.are_deterministic_algorithms_enabled()
+    """Leave the process's choice of deterministic algorithms as found; Lightning sets it for good.
+
+    With them torch would also fill all new memory, lest anyone read it before it is written; no layer here does.
+    """
+    memory: Any = torch.utils.deterministic  # a module with a property, which mypy does not see
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
 
 
 @contextmanager

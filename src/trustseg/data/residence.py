@@ -1,0 +1,114 @@
+"""Where images and masks lie while batches are made: in the pack's memory map, in RAM or on the GPU."""
+
+import logging
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trustseg.data.pack import Pack
+from trustseg.errors import ConfigError
+
+__all__ = ["Held", "Residence", "gathered", "is_out_of_memory", "residing"]
+
+Residence = Literal["auto", "gpu", "ram", "mmap"]
+
+SHARE: Final = 0.5  # of the GPU's free memory; the network needs the rest
+CHUNK: Final = 256  # images copied at a time, so that the host holds no second copy of the pack
+MEGABYTE: Final = 2**20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """All images and masks of a pack in the memory of one device.
+
+    Attributes:
+        images: (N, C, S, S) uint8.
+        masks: (N, 1, S, S) uint8 of 0 and 1.
+    """
+
+    images: Tensor
+    masks: Tensor
+
+
+def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack | Held:
+    """Return the images and masks of a pack, moved to where ``residence`` wants them.
+
+    Args:
+        pack: what to move.
+        residence: ``mmap``: the pack itself, which the system reads and caches; ``ram``: a copy in RAM, for packs on a
+            slow disk; ``gpu``: a copy on ``device``; ``auto``: ``gpu`` where ``device`` is one of CUDA, and ``mmap``
+            where it is not, or, with a line in the log, where the copy would take more than half of its free memory.
+        device: where the training computes.
+
+    Returns:
+        What ``gathered`` takes batches from; they are the same, bit for bit, wherever the pixels lie.
+
+    Raises:
+        ConfigError: if ``gpu`` is asked for and there is none, or if the memory asked for is too small.
+    """
+    if residence == "mmap" or (residence == "auto" and device.type != "cuda"):
+        return pack
+    if residence == "ram":
+        return _copied(pack, torch.device("cpu"))
+    if residence == "gpu":
+        if device.type == "cpu":
+            raise ConfigError(
+                "data.residence=gpu wants the images on the GPU, but this training computes on the CPU; "
+                "set data.residence=auto, or training.accelerator=gpu on a machine with a GPU"
+            )
+        return _copied(pack, device)
+    needed, free = _bytes(pack), torch.cuda.mem_get_info(device)[0]
+    if needed > SHARE * free:
+        _log.warning(
+            "the images take %d MB, more than half of the %d MB that are free on the GPU; they are read from the pack",
+            needed // MEGABYTE,
+            free // MEGABYTE,
+        )
+        return pack
+    return _copied(pack, device)
+
+
+def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return images (B, C, S, S) and masks (B, 1, S, S), uint8, of some rows, on the device where they lie."""
+    if isinstance(source, Pack):
+        return torch.from_numpy(np.asarray(source.images[rows])), torch.from_numpy(np.asarray(source.masks[rows]))
+    indices = torch.from_numpy(rows).to(source.images.device)
+    return source.images[indices], source.masks[indices]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a GPU or the machine has no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # as torch says it of a CPU
+
+
+def _copied(pack: Pack, device: torch.device) -> Held:
+    try:
+        return Held(_copy(pack.images, device), _copy(pack.masks, device))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        place = "gpu" if device.type != "cpu" else "ram"
+        raise ConfigError(
+            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB for the images, more than is free there; "
+            "set data.residence=mmap"
+        ) from error
+
+
+def _copy(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
+    target = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for first in range(0, len(pixels), CHUNK):
+        part = np.array(pixels[first : first + CHUNK])  # a copy, as torch takes no read-only memory
+        target[first : first + CHUNK] = torch.from_numpy(part)
+    return target
+
+
+def _bytes(pack: Pack) -> int:
+    return pack.images.nbytes + pack.masks.nbytes

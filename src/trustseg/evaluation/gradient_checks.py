@@ -1,0 +1,77 @@
+"""Checks of a model's forward pass and of its gradient: no attack is run."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from trustseg.attacks import isolated
+from trustseg.beliefs import Beta
+from trustseg.evaluation.victim import Suspicion, Victim, judged, not_run
+from trustseg.randomness import derived_generator
+
+__all__ = ["attack_forward", "finite_differences", "repeated_forward", "saturation", "zero_gradients"]
+
+
+def zero_gradients(victim: Victim) -> Suspicion:
+    """Share of images where more than 1 % of the pixels have a gradient of exactly 0 (S1)."""
+    with isolated(victim.model):
+        images = victim.images.clone().requires_grad_()
+        margins = (2 * victim.masks - 1) * victim.model(images).log_odds
+        (gradient,) = torch.autograd.grad(torch.nn.functional.softplus(-margins).sum(), images)
+    share = (gradient == 0).flatten(1).double().mean(dim=1)
+    meaning = (
+        "share of images on which more than 1 % of the pixels have an exactly zero gradient: an attack is blind there"
+    )
+    return judged("zero_gradients", float((share > 0.01).double().mean()), 0.05, meaning)
+
+
+def finite_differences(victim: Victim) -> Suspicion:
+    """Relative error of the directional derivative against a central difference in float64 (S9)."""
+    if not isinstance(victim.model, nn.Module):
+        return not_run("finite_differences", 0.05, "the model is no module that could be put into float64")
+    model = copy.deepcopy(victim.model).double().eval()
+    images, masks = victim.images[:4].double(), victim.masks[:4].double()
+    generator = derived_generator(victim.seed, "suspicions", "differences")
+    direction = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images.device)
+
+    def loss(points: Tensor) -> Tensor:
+        margins = (2 * masks - 1) * model(points).log_odds
+        return torch.nn.functional.softplus(-margins).flatten(1).mean(dim=1).sum()
+
+    with isolated(model):
+        images = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(images), images)
+        slope, step = float((gradient * direction).sum()), 1e-5
+        with torch.no_grad():
+            measured = float((loss(images + step * direction) - loss(images - step * direction)) / (2 * step))
+    error = abs(slope - measured) / max(abs(slope), abs(measured), 1e-12)
+    meaning = "relative error of the gradient against finite differences: the gradient must be that of the model"
+    return judged("finite_differences", error, 0.05, meaning)
+
+
+def repeated_forward(victim: Victim) -> Suspicion:
+    """Largest difference of p between two forward passes of the same images (S12)."""
+    first, second = (victim.belief(victim.images).probability for _ in range(2))
+    meaning = "largest difference of p between two passes of one image: a random model needs averaged gradients"
+    return judged("repeated_forward", float((first - second).abs().max()), 1e-6, meaning)
+
+
+def attack_forward(victim: Victim) -> Suspicion:
+    """Largest difference of p between the pass that an attack makes and the one that predicts (S12)."""
+    with isolated(victim.model):
+        attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
+    predicted = victim.belief(victim.images, victim.deployed).probability
+    meaning = "largest difference of p between the pass that is attacked and the one that predicts: one model, not two"
+    return judged("attack_forward", float((attacked - predicted).abs().max()), 1e-4, meaning)
+
+
+def saturation(victim: Victim) -> Suspicion:
+    """Share of pixels whose belief is so sure that losses have no slope left (S13)."""
+    belief = victim.belief(victim.images)
+    sure = belief.log_odds.abs() > 16
+    if isinstance(belief, Beta):
+        sure = sure | (belief.strength > 1e4)
+    return judged(
+        "saturation", float(sure.double().mean()), 0.05, "share of pixels with |log-odds| > 16 or evidence > 1e4"
+    )

@@ -1,0 +1,119 @@
+"""The smallest budget that breaks each image, as brackets in a table."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trustseg import __version__
+from trustseg.attacks import minimal_eps
+from trustseg.config import EvaluationConfig, MinimalConfig
+from trustseg.data import Pack
+from trustseg.data.module import as_images, pack_loader
+from trustseg.errors import AttackError
+from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
+from trustseg.files import read_json, replacing, write_json
+from trustseg.models import BeliefModel
+from trustseg.models.inference import fast_forward
+
+__all__ = ["MINIMAL", "write_minimal"]
+
+MINIMAL: Final = "minimal.parquet"
+OBJECTIVES: Final = ("margin", "balanced_masked_cross_entropy", "soft_dice")
+
+
+def write_minimal(
+    model: BeliefModel,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    config: EvaluationConfig,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    report: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write ``minimal.parquet`` into a folder: between which budgets the Dice of each image falls to tau.
+
+    A finished table of the same model, images and settings is kept. Batches lie in ``folder/minimal_parts`` until
+    all are done, so a killed run goes on where it stopped. ``minimal.json`` says what the table was made of.
+
+    Args:
+        model: a segmenter, a calibrated one, or a mixture.
+        pack: the images.
+        rows: which of them, at least one.
+        config: its ``minimal``; with a tau of None nothing is written. A Beta model is attacked through its evidence,
+            too.
+        folder: where the table goes.
+        device: where to compute.
+        report: called after each batch with the number done and the number in all.
+
+    Raises:
+        AttackError: if an attack left its budget.
+    """
+    tau = config.minimal.tau
+    if tau is None:
+        return
+    about = [__version__, asdict(model.spec), pack.digest, rows.tolist(), config.minimal.model_dump(mode="json")]
+    settings = json.dumps([*about, config.batch_size]).encode()
+    fingerprint = hashlib.sha256(settings + model.weights()).hexdigest()[:16]
+    file, note = folder / MINIMAL, folder / "minimal.json"
+    if file.exists() and note.exists() and read_json(note).get("fingerprint") == fingerprint:
+        return
+    parts = folder / "minimal_parts" / fingerprint
+    batches = list(pack_loader(pack, rows, batch_size=config.batch_size))
+    with fast_forward(model.eval().to(device)) as fast:
+        for number, batch in enumerate(batches):
+            part = parts / f"{number:05d}.parquet"
+            if not part.exists():
+                images, masks = (tensor.to(device) for tensor in as_images(batch))
+                cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
+                with replacing(part) as temporary:
+                    _brackets(fast, images, masks, cases, config.minimal, tau=tau).write_parquet(temporary)
+            if report is not None:
+                report(number + 1, len(batches))
+    note.unlink(missing_ok=True)
+    with replacing(file) as temporary:
+        pl.concat([pl.read_parquet(part) for part in sorted(parts.glob("*.parquet"))]).write_parquet(temporary)
+    write_json(note, {"fingerprint": fingerprint, **config.minimal.model_dump(mode="json")})
+    shutil.rmtree(folder / "minimal_parts")
+
+
+def _brackets(
+    model: BeliefModel, images: Tensor, masks: Tensor, cases: pl.DataFrame, options: MinimalConfig, *, tau: float
+) -> pl.DataFrame:
+    """Return the rows of one batch; what the attack returns is measured again."""
+    objectives = (*OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else OBJECTIVES
+    found = minimal_eps(
+        model,
+        images,
+        masks,
+        tau=tau,
+        ladder=options.eps,
+        halvings=options.halvings,
+        steps=options.steps,
+        objectives=objectives,
+    )
+    budget = found.eps_breaks.double().where(~found.censored, 0.0)
+    excess = float((perturbation_size(found.images - images, norm="linf") - budget).max())
+    if not excess <= TOLERANCE:
+        raise AttackError(
+            f"the search for the smallest budget left it by {excess:.2e}, at most {TOLERANCE:.0e} was expected; mend "
+            "the attack, its results are void"
+        )
+    columns = {
+        "pixels": [masks[0].numel()] * len(masks),
+        "mask_px": masks.flatten(1).sum(dim=1).long().tolist(),
+        "eps_holds": found.eps_holds.double().tolist(),
+        "eps_breaks": found.eps_breaks.double().tolist(),
+        "already_broken": found.already_broken.tolist(),
+        "censored": found.censored.tolist(),
+    }
+    return cases.with_columns(pl.lit(tau).alias("tau"), *(pl.Series(*column) for column in columns.items()))

@@ -1,0 +1,72 @@
+"""What uncertainty costs: forward passes and time of one prediction, beside its quality."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, Final
+
+from trustseg.files import read_json
+from trustseg.reporting.choices import words
+from trustseg.reporting.evidence import Evidence, Metric
+from trustseg.reporting.results import Cell
+from trustseg.reporting.tables import Column, Table, Value
+
+_CLEAN: Final = ("clean", 0.0)
+_METRICS: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
+
+
+def costs(evidence: Evidence) -> Table:
+    """Return one row per variant: what a model takes to train and a clean prediction to make, and how good it is.
+
+    Variants whose evaluation did not tell its cost are left out.
+    """
+    results = evidence.results
+    training = {cell.id: float(cell.done.get("seconds_training", math.nan)) for cell in results.cells}
+    ranked = " or ".join(sorted({words(measure) for measure in evidence.choices.measures.values()}))
+    columns = (
+        Column("variant", "Variant"),
+        Column("models", "Networks"),
+        Column("seconds_training", "Training, s", digits=0),
+        Column("passes", "Forward passes per image"),
+        Column("milliseconds", "Milliseconds per image", digits=2),
+        Column("dice", "Dice per image"),
+        Column("nause", f"pixel nAUSE ({ranked}) ↓"),
+        Column("aurc", f"image AURC ({ranked}) ↓"),
+        Column("ece", "ECE ↓"),
+    )
+    rows: list[dict[str, Value]] = []
+    told: list[Mapping[str, Any]] = []
+    for variant in results.variants:
+        cells = results.cells_of(variant)
+        found = [cost for cell in cells if (cost := _cost(cell)) is not None]
+        if not found:
+            continue
+        told += found
+        row: dict[str, Value] = {
+            "variant": variant,
+            "models": max(len(cell.members) or 1 for cell in cells),
+            "seconds_training": fmean(
+                sum(training.get(name, math.nan) for name in cell.members or (cell.id,)) for cell in cells
+            ),
+            "passes": max(int(cost["passes"]) for cost in found),
+            "milliseconds": 1000 * fmean(float(cost["seconds_per_image"]) for cost in found),
+        }
+        rows.append(row | {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS})
+    return Table("costs", f"What uncertainty costs, on unchanged images. {_timing(told)}", columns, tuple(rows))
+
+
+def _cost(cell: Cell) -> dict[str, Any] | None:
+    """Return what an evaluation says of its cost, None where it says nothing."""
+    path = cell.folder / "evaluation.json"
+    content = read_json(path) if path.is_file() else {}
+    return content if {"passes", "seconds_per_image"} <= set(content) else None
+
+
+def _timing(told: Sequence[Mapping[str, Any]]) -> str:
+    """Return where and how the times were taken, and whether they can be compared."""
+    places = {
+        f"{cost.get('timed_on')}, {cost.get('timed_threads')} threads, batches of {cost.get('timed_batch_size')}"
+        for cost in told
+    }
+    where = f"Time: mean over the runs, each the median of 3 batches on {' or '.join(sorted(places))}"
+    return f"{where}; times taken differently are not comparable." if len(places) > 1 else f"{where}."

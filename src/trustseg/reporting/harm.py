@@ -1,0 +1,83 @@
+"""Harm that a deferral policy does not notice: what each model's own policy, fitted before any test, lets pass."""
+
+import math
+from typing import Final
+
+import polars as pl
+
+from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
+from trustseg.errors import DataError
+from trustseg.reporting.results import Cell
+from trustseg.study import rankings
+
+SCORE: Final = "u_of_policy"
+
+
+def is_deployed(cell: Cell) -> bool:
+    """Return whether a run has a deferral policy and the validation records that it was fitted on."""
+    return (cell.folder / "policy.json").is_file() and (cell.folder / "validation.parquet").is_file()
+
+
+def policy_by(cell: Cell, *, measure: str, column: str) -> Policy:
+    """Return the frozen policy of a run if it reads this score, else one with the same aim that does.
+
+    Both are fitted on the run's own validation images alone.
+
+    Args:
+        cell: a run that ``is_deployed``.
+        measure: pixel measure of uncertainty.
+        column: record column of the image's score by that measure.
+
+    Raises:
+        DataError: if the policy or the validation records cannot be read, or lack the score.
+    """
+    policy, validation = load_policy(cell.folder / "policy.json"), cell.folder / "validation.parquet"
+    if policy.column == column:
+        return policy
+    try:
+        records = pl.read_parquet(validation)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"'{validation}' cannot be read ({str(error).splitlines()[0]}), the records of the validation images were "
+            "expected; evaluate again"
+        ) from error
+    return fit_policy(
+        records,
+        measure=measure,
+        aggregation=column.removeprefix(f"u_{measure}_"),
+        target=policy.target,
+        at_most=policy.at_most,
+        tau=policy.tau,
+        delta=policy.delta,
+    )
+
+
+def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Return the clean and other records of one run with what a policy decided on them.
+
+    Returns:
+        The records with the columns ``u_of_policy`` (the score it reads), ``reviewed``, and ``unnoticed`` (harmed and
+        not reviewed, see ``undetected_harm``; null where clean).
+
+    Raises:
+        DataError: if the records lack what the policy reads.
+    """
+    records = apply_policy(policy, records)
+    clean = records.filter(pl.col("kind") == "clean").select("image", clean_dice="dice")
+    frame = records.join(clean, on="image", how="left", maintain_order="left")
+    scores, dice, clean_dice = (
+        frame[name].cast(pl.Float64).fill_null(math.nan).to_numpy() for name in (policy.column, "dice", "clean_dice")
+    )
+    unnoticed = rankings.undetected_harm(
+        clean_dice,
+        dice,
+        scores,
+        (frame["mask_px"] == 0).to_numpy(),
+        (frame["predicted_px"] / frame["pixels"]).to_numpy(),
+        threshold=policy.threshold,
+    )
+    return frame.drop("clean_dice").with_columns(
+        pl.Series(SCORE, scores),
+        pl.col("review").alias("reviewed"),
+        pl.when(pl.col("kind") != "clean").then(pl.Series(unnoticed)).alias("unnoticed"),
+    )

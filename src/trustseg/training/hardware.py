@@ -1,0 +1,81 @@
+"""What a training asks of the machine, and what it is told where the machine cannot give it."""
+
+import logging
+
+import torch
+from torch import Tensor
+
+from trustseg.config import RunConfig
+from trustseg.errors import ConfigError, RunError
+from trustseg.models import Segmenter
+
+__all__ = ["compile_network", "memory_ran_out", "require_precision"]
+
+_log = logging.getLogger(__name__)
+
+
+def require_precision(precision: str, device: torch.device) -> None:
+    """Check that a device computes in a precision by itself, not by emulation, which is slower than float32.
+
+    Args:
+        precision: ``"32-true"`` or ``"bf16-mixed"``.
+        device: where the training computes; a CPU takes both.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if precision != "bf16-mixed" or device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
+        return
+    raise ConfigError(
+        f"training.precision={precision} needs a GPU with bfloat16, {torch.cuda.get_device_name(device)} has none; "
+        "set training.precision=32-true"
+    )
+
+
+def compile_network(segmenter: Segmenter) -> None:
+    """Let the network be compiled when it is first used; where that fails, a line in the log says so and it runs as is.
+
+    The module stays what it is: weights keep their names, and hooks see every pass.
+
+    Args:
+        segmenter: whose network is compiled, in place.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # takes a second, which few trainings need to wait
+
+    network = segmenter.network
+    plain = network.forward
+    compiled = torch.compile(plain)
+
+    def forward(images: Tensor) -> Tensor:
+        try:
+            logits: Tensor = compiled(images)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            _log.warning("the network could not be compiled (%s); training goes on without", reason[0])
+            network.forward = plain
+            logits = plain(images)
+        return logits
+
+    network.forward = forward
+
+
+def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:
+    """Return the error for a step that did not fit into memory, with a batch size that takes half of it.
+
+    Args:
+        config: the run.
+        device: where it computed.
+    """
+    options = config.training
+    got = f"memory ran out on the {'CPU' if device.type == 'cpu' else 'GPU'} in a step of"
+    if options.batch_size == 1:
+        return RunError(
+            f"{got} one image of data.size={config.data.size}, one that fits was expected; set a smaller data.size, "
+            "model.encoder or model.depth"
+        )
+    half = options.batch_size // 2
+    return RunError(
+        f"{got} training.batch_size={options.batch_size}, a batch that fits was expected; set "
+        f"training.batch_size={half}, which needs about half as much, and training.accumulate={2 * options.accumulate} "
+        "for as many images a step"
+    )

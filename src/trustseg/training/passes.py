@@ -1,0 +1,97 @@
+"""How many passes through the network an epoch of training will take, told from its settings alone."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from trustseg.config import RunConfig
+from trustseg.config.adversarial import AdversarialConfig
+from trustseg.selection import attacked_count
+from trustseg.training.attacking import SINGLE_STEP
+from trustseg.training.free import FREE
+from trustseg.training.schedules import fraction_at, ramp_at
+
+__all__ = ["Passes", "epoch_passes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Images that go through the network, as ``PassCounter`` counts them.
+
+    Attributes:
+        forward: images that go forwards.
+        backward: images whose gradients go backwards.
+    """
+
+    forward: float = 0
+    backward: float = 0
+
+    @property
+    def work(self) -> float:
+        """The same work in passes forward and backward, of which the way forward is a third."""
+        return (self.forward + 2 * self.backward) / 3
+
+    def __add__(self, other: Self) -> "Passes":
+        """Return both together."""
+        return Passes(self.forward + other.forward, self.backward + other.backward)
+
+    def __mul__(self, times: float) -> "Passes":
+        """Return so many of them."""
+        return Passes(times * self.forward, times * self.backward)
+
+
+def epoch_passes(config: RunConfig, images: int, *, epoch: int) -> Passes:
+    """Return what ``Cost`` will count in an epoch: scores, attacks and steps; validation is not counted.
+
+    Args:
+        config: the run. Where ``selection`` is ``threshold``, nobody knows whom it will choose: ``fraction`` of the
+            images is taken for it.
+        images: images trained on; a last batch that is not full is left out.
+        epoch: counted from 0.
+
+    Example:
+        >>> config = RunConfig.model_validate({"adversarial": {"selection": "random", "warmup_epochs": 0}})
+        >>> epoch_passes(config, 80, epoch=0)
+        Passes(forward=120, backward=120)
+    """
+    size = min(images, config.training.batch_size)
+    return _batch_passes(config.adversarial, size, epoch=epoch) * (images // max(1, size))
+
+
+def _batch_passes(options: AdversarialConfig, size: int, *, epoch: int) -> Passes:
+    once = Passes(size, size)
+    ramp = ramp_at(epoch, warmup_epochs=options.warmup_epochs, ramp_epochs=options.ramp_epochs)
+    if options.selection == "none" or options.eps * ramp == 0:
+        return once
+    if options.attack == FREE:
+        return once * options.replays
+    share = fraction_at(
+        epoch,
+        fraction=options.fraction,
+        start=options.fraction_start,
+        warmup_epochs=options.warmup_epochs,
+        ramp_epochs=options.ramp_epochs,
+    )
+    attacked = attacked_count(size, share)
+    scored = size if options.scores == "fresh" and options.selection != "random" else 0
+    kept = attacked if options.mode == "append" else 0
+    return Passes(scored, 0) + once + Passes(kept, kept) + _extra(options) * attacked
+
+
+def _extra(options: AdversarialConfig) -> Passes:
+    """Return what an attacked image takes before the step."""
+    found = _attack_passes(options)
+    if options.objective == "divergence":
+        found += Passes(1, 0)  # the clean belief
+    if options.weight_perturbation > 0:
+        found += Passes(1, 1)
+    if options.grad_align > 0:
+        found += Passes(2, 6)  # two gradients, and a pass through each of the four passes
+    return found
+
+
+def _attack_passes(options: AdversarialConfig) -> Passes:
+    if options.attack in SINGLE_STEP:
+        return Passes(1, 1)
+    if options.attack == "square":
+        return Passes(options.steps + 1, 0)
+    return Passes(options.steps, options.steps)

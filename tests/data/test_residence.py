@@ -1,0 +1,161 @@
+"""Batches are the same bit for bit wherever the pixels lie; what does not fit is told in a sentence."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.evaluation.packs import pack_of
+
+from trustseg.data import Pack, open_dataset, write_phantoms
+from trustseg.data.module import pack_loader
+from trustseg.data.residence import Held, Residence, gathered, is_out_of_memory, residing
+from trustseg.errors import ConfigError
+
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda", 0)
+ROWS = np.array([6, 0, 3, 5, 1], dtype=np.int64)
+RESIDENCES: tuple[Residence, ...] = ("auto", "ram", "mmap")
+
+
+def batches_of(source: Pack | Held, *, seed: int | None) -> list[dict[str, torch.Tensor]]:
+    return list(pack_loader(source, ROWS, batch_size=2, shuffle_seed=seed))
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+@pytest.mark.parametrize("residence", RESIDENCES)
+def test_batches_are_the_same_wherever_the_pixels_lie(residence: Residence, seed: int | None) -> None:
+    pack = pack_of()
+    expected = batches_of(pack, seed=seed)
+    found = batches_of(residing(pack, residence, device=CPU), seed=seed)
+    assert len(found) == len(expected) > 1
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name, values in one.items():
+            assert values.dtype == other[name].dtype
+            assert torch.equal(values, other[name])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("residence", ["auto", "gpu"])
+def test_batches_on_a_gpu_are_the_same_too(residence: Residence) -> None:
+    pack = pack_of()
+    held = residing(pack, residence, device=CUDA)
+    for one, other in zip(batches_of(held, seed=7), batches_of(pack, seed=7), strict=True):
+        assert one["images"].device == one["masks"].device == CUDA
+        assert all(torch.equal(values.cpu(), other[name]) for name, values in one.items())
+
+
+def test_a_map_of_a_file_is_copied_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trustseg.data.residence.CHUNK", 3)  # a last chunk that is not full
+    source = write_phantoms(tmp_path / "phantoms", train=7, test=0, control=0, size=32)
+    pack = open_dataset(source, size=32)
+    held = residing(pack, "ram", device=CPU)
+    assert isinstance(held, Held)
+    np.testing.assert_array_equal(held.images.numpy(), pack.images)
+    np.testing.assert_array_equal(held.masks.numpy(), pack.masks)
+
+
+def test_writing_to_a_batch_does_not_touch_what_is_held() -> None:
+    pack = pack_of()
+    held = residing(pack, "ram", device=CPU)
+    images, masks = gathered(held, ROWS)
+    images.fill_(0)
+    masks.fill_(0)
+    again, masks_again = gathered(held, ROWS)
+    np.testing.assert_array_equal(again.numpy(), pack.images[ROWS])
+    np.testing.assert_array_equal(masks_again.numpy(), pack.masks[ROWS])
+
+
+@pytest.mark.parametrize("residence", ["auto", "mmap"])
+def test_without_a_gpu_nothing_is_copied_or_said(residence: Residence, caplog: pytest.LogCaptureFixture) -> None:
+    pack = pack_of()
+    assert residing(pack, residence, device=CPU) is pack
+    assert not caplog.records
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"data\.residence=gpu.*computes on the CPU; set data\.residence=auto, or"):
+        residing(pack_of(), "gpu", device=CPU)
+
+
+@pytest.fixture
+def gpu_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Return what gives the CPU's memory out as that of a GPU with so many free bytes."""
+
+    def pretend(free: int) -> None:
+        def copied(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+            assert device == CUDA
+            if pixels.nbytes > free:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return torch.from_numpy(np.array(pixels))
+
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
+        monkeypatch.setattr("trustseg.data.residence._copy", copied)
+
+    return pretend
+
+
+def test_images_go_to_a_gpu_of_which_they_take_half_at_most(
+    gpu_of: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    pack = replace(pack_of(), digest="any")
+    needed = pack.images.nbytes + pack.masks.nbytes
+    gpu_of(2 * needed)
+    assert isinstance(residing(pack, "auto", device=CUDA), Held)
+    assert not caplog.records
+    gpu_of(2 * needed - 1)
+    with caplog.at_level(logging.WARNING):
+        assert residing(pack, "auto", device=CUDA) is pack
+    (record,) = caplog.records
+    assert "more than half of the" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert isinstance(residing(pack, "gpu", device=CUDA), Held)  # who asks for it may take all
+
+
+@pytest.mark.parametrize("residence", ["gpu", "auto"])
+def test_images_that_do_not_fit(gpu_of: Callable[[int], None], residence: Residence) -> None:
+    pack = pack_of()
+    gpu_of(100)
+    if residence == "auto":
+        assert residing(pack, residence, device=CUDA) is pack
+        return
+    with pytest.raises(ConfigError, match=r"data\.residence=gpu needs 0 MB.*more than is free.*residence=mmap"):
+        residing(pack, residence, device=CUDA)
+
+
+def test_too_little_ram(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*shape: object, **options: object) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(ConfigError, match=r"data\.residence=ram needs .*set data\.residence=mmap"):
+        residing(pack_of(), "ram", device=CPU)
+
+
+def test_what_is_no_lack_of_memory_keeps_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*shape: object, **options: object) -> torch.Tensor:
+        raise RuntimeError("the driver is lost")
+
+    monkeypatch.setattr(torch, "empty", broken)
+    with pytest.raises(RuntimeError, match="the driver is lost"):
+        residing(pack_of(), "ram", device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
+        (RuntimeError("something else"), False),
+        (ValueError("can't allocate memory"), False),
+    ],
+)
+def test_which_errors_tell_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

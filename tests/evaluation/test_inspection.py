@@ -1,0 +1,85 @@
+"""Checks are kept beside the records: not repeated, and completed when there is a model to borrow from."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.evaluation.packs import pack_of, small_segmenter
+from torch import Tensor
+
+from trustseg.errors import ModelError
+from trustseg.evaluation import Surrogate, inspection, write_suspicions
+from trustseg.evaluation.suspicions import CHECKS
+from trustseg.evaluation.victim import Suspicion
+
+ROWS = np.array([0, 1, 2, 4], dtype=np.int64)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Let no check compute anything; returns the names that each call asked for."""
+    calls: list[list[str]] = []
+
+    def stand_in(
+        model: object, images: Tensor, masks: Tensor, *, surrogate: object, only: Collection[str], **options: object
+    ) -> list[Suspicion]:
+        assert images.shape == (2, 1, 32, 32)
+        calls.append([*only])
+        lacking = {"transfer"} if surrogate is None else set()
+        return [Suspicion(name, "not_run" if name in lacking else "ok", 0.0, 1.0, "said") for name in only]
+
+    monkeypatch.setattr(inspection, "suspicions", stand_in)
+    return calls
+
+
+def write(folder: Path, surrogate: Surrogate | None = None, *, seed: int = 0) -> dict[str, Any]:
+    write_suspicions(small_segmenter(), pack_of(), ROWS, folder, count=2, seed=seed, surrogate=surrogate)
+    content: dict[str, Any] = json.loads((folder / "suspicions.json").read_text())
+    return content
+
+
+def test_a_surrogate_completes_what_was_checked_without_one(tmp_path: Path, asked: list[list[str]]) -> None:
+    first = write(tmp_path)
+    assert first["surrogate"] is None
+    assert {check["name"] for check in first["checks"] if check["status"] == "not_run"} == {"transfer"}
+    other = Surrogate("the undefended one", small_segmenter(seed=1))
+    second = write(tmp_path, other)
+    assert asked == [[*CHECKS], ["transfer"]]
+    assert second["surrogate"]["name"] == "the undefended one"
+    assert [check["name"] for check in second["checks"]] == [*CHECKS]
+    assert {check["status"] for check in second["checks"]} == {"ok"}
+    assert write(tmp_path, other) == second
+    assert len(asked) == 2
+
+
+def test_the_order_of_surrogates_does_not_matter(tmp_path: Path, asked: list[list[str]]) -> None:
+    lender, other = (Surrogate(f"seed {seed}", small_segmenter(seed=seed)) for seed in (1, 2))
+    write(tmp_path / "a", other)
+    assert write(tmp_path / "a", lender) == write(tmp_path / "b", lender)
+
+
+def test_other_images_or_seeds_are_checked_anew(tmp_path: Path, asked: list[list[str]]) -> None:
+    write(tmp_path)
+    write(tmp_path, seed=1)
+    assert asked == [[*CHECKS], [*CHECKS]]
+
+
+def test_a_surrogate_for_other_images_is_refused(tmp_path: Path, asked: list[list[str]]) -> None:
+    with pytest.raises(ModelError, match=r"the surrogate big takes images of 64 px .* 32 px and 1 channel"):
+        write(tmp_path, Surrogate("big", small_segmenter(size=64)))
+    assert asked == []
+
+
+def test_the_pass_that_is_attacked_is_the_one_that_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in CHECKS if name not in ("attack_forward", "repeated_forward")]:
+        monkeypatch.delitem(CHECKS, name)
+    model = small_segmenter()
+    write_suspicions(model.train(), pack_of(), ROWS, tmp_path, count=2)
+    found = {check["name"]: check for check in json.loads((tmp_path / "suspicions.json").read_text())["checks"]}
+    assert found["attack_forward"]["status"] == "ok"
+    assert 0 <= found["attack_forward"]["figure"] < 1e-5  # folded batch normalisation rounds a little
+    assert torch.isfinite(torch.tensor(found["repeated_forward"]["figure"]))

@@ -1,0 +1,105 @@
+"""The table of smallest budgets: what the attack found, image by image, whatever interrupts it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.evaluation.packs import pack_of, small_segmenter
+
+from trustseg.attacks import minimal_eps
+from trustseg.attacks.minimal import Bracket
+from trustseg.config import EvaluationConfig, MinimalConfig
+from trustseg.errors import AttackError
+from trustseg.evaluation import minimal, write_minimal
+from trustseg.models.inference import fast_forward
+
+ROWS = np.array([0, 2, 4, 5, 6], dtype=np.int64)  # 5 has an empty mask, 6 a full one
+OPTIONS = MinimalConfig(tau=0.3, eps=(1 / 255, 16 / 255, 0.5), steps=2, halvings=1)
+CONFIG = EvaluationConfig(attacks=(), minimal=OPTIONS, batch_size=2)
+
+
+def write(folder: Path, config: EvaluationConfig = CONFIG, *, head: str = "beta") -> pl.DataFrame:
+    write_minimal(small_segmenter(head), pack_of(), ROWS, config, folder)
+    return pl.read_parquet(folder / "minimal.parquet")
+
+
+@pytest.mark.parametrize("head", ["beta", "bernoulli"])
+def test_brackets_are_those_of_the_attack(tmp_path: Path, head: str) -> None:
+    table, pack = write(tmp_path, head=head), pack_of()
+    assert table["image"].to_list() == [f"image{row}" for row in ROWS]
+    assert table["patient"].to_list() == pack.index["patient"].gather(ROWS.tolist()).to_list()
+    assert table["mask_px"].to_list() == pack.masks[ROWS].sum(axis=(1, 2, 3)).tolist()
+    assert table["tau"].unique().to_list() == [0.3]
+    objectives = ["margin", "balanced_masked_cross_entropy", "soft_dice"]
+    images, masks = (torch.from_numpy(part[ROWS].astype(np.float32)) for part in (pack.images, pack.masks))
+    with fast_forward(small_segmenter(head).eval()) as fast:
+        found = minimal_eps(
+            fast,
+            images / 255,
+            masks,
+            tau=0.3,
+            ladder=OPTIONS.eps,
+            steps=2,
+            halvings=1,
+            objectives=[*objectives, *(["evidence_margin"] if head == "beta" else [])],
+        )
+    assert table["eps_holds"].to_list() == pytest.approx(found.eps_holds.tolist())
+    assert table["eps_breaks"].to_list() == pytest.approx(found.eps_breaks.tolist())
+    assert table["already_broken"].to_list() == found.already_broken.tolist()
+    assert table["censored"].to_list() == found.censored.tolist()
+    assert (table["eps_breaks"].is_infinite() == table["censored"]).all()
+    assert (table.filter("already_broken")["eps_breaks"] == 0).all()
+
+
+def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
+    write_minimal(small_segmenter(), pack_of(), ROWS, EvaluationConfig(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killing(done: int, total: int) -> None:
+        if (done, total) == (2, 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_minimal(small_segmenter(), pack_of(), ROWS, CONFIG, tmp_path / "killed", report=killing)
+    assert not (tmp_path / "killed" / "minimal.parquet").exists()
+    searched = []
+
+    def counting(model: Any, images: torch.Tensor, masks: torch.Tensor, **options: Any) -> Bracket:  # noqa: ANN401
+        searched.append(len(images))
+        return minimal_eps(model, images, masks, **options)
+
+    monkeypatch.setattr(minimal, "minimal_eps", counting)
+    killed = write(tmp_path / "killed")
+    assert searched == [1]  # the last batch only
+    assert killed.equals(write(tmp_path / "whole"))
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["minimal.json", "minimal.parquet"]
+    write(tmp_path / "killed")
+    assert searched == [1, 2, 2, 1]  # what is finished is kept
+
+
+def test_other_settings_are_searched_anew(tmp_path: Path) -> None:
+    write(tmp_path)
+    other = CONFIG.model_copy(update={"minimal": OPTIONS.model_copy(update={"tau": 0.8})})
+    assert write(tmp_path, other)["tau"].unique().to_list() == [0.8]
+    assert json.loads((tmp_path / "minimal.json").read_text())["tau"] == 0.8
+
+
+def test_batches_do_not_change_a_bracket(tmp_path: Path) -> None:
+    alone = write(tmp_path / "alone", CONFIG.model_copy(update={"batch_size": 1}))
+    assert alone["eps_breaks"].to_list() == pytest.approx(write(tmp_path / "five")["eps_breaks"].to_list())
+
+
+def test_a_search_that_leaves_its_budget_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(model: object, images: torch.Tensor, masks: torch.Tensor, **options: object) -> Bracket:
+        half, none = torch.full((len(images),), 0.1), torch.zeros(len(images), dtype=torch.bool)
+        return Bracket(half / 2, half, none, none, (images + 0.2).clamp(0, 1))
+
+    monkeypatch.setattr(minimal, "minimal_eps", careless)
+    with pytest.raises(AttackError, match="smallest budget left it by"):
+        write(tmp_path)

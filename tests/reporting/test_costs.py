@@ -1,0 +1,88 @@
+"""What uncertainty costs: numbers by hand from what evaluations wrote, beside the scores of the first screen."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.reporting.choices import pairs
+from trustseg.reporting.costs import costs
+from trustseg.reporting.evidence import collect
+from trustseg.reporting.hypotheses import hold_hypotheses
+from trustseg.reporting.overview import basis, summary
+from trustseg.reporting.results import load_results
+
+TIMED = {"timed_batch_size": 16, "timed_on": "cpu", "timed_threads": 1}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two variants of two seeds, and an ensemble of the first."""
+    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none", "random"), images=12, patients=8)
+    for number, cell in enumerate(sorted((folder / "cells").iterdir())):
+        told = {"passes": 1, "seconds_per_image": 0.004 + 0.001 * number, **TIMED}
+        (cell / "evaluation.json").write_text(json.dumps(told))
+    combined = folder / "cells" / "mixture"
+    shutil.copytree(folder / "cells" / "beta-none-fold0-seed0", combined)
+    about = json.loads((combined / "cell.json").read_text())
+    members = ["beta-none-fold0-seed0", "beta-none-fold0-seed1"]
+    about |= {"id": "mixture", "variant": "beta, none, ensemble of 2"}
+    about |= {"mixture": {"members": members, "samples": 0, "dropout": 0.2}}
+    (combined / "cell.json").write_text(json.dumps(about))
+    (combined / "evaluation.json").write_text(json.dumps({"passes": 2, "seconds_per_image": 0.009, **TIMED}))
+    return folder
+
+
+def test_costs_by_hand(study: Path) -> None:
+    evidence = collect(load_results(study), draws=20)
+    table = costs(evidence)
+    frame = table.frame()
+    assert frame["variant"].to_list() == ["beta, none", "beta, random", "beta, none, ensemble of 2"]
+    assert frame["passes"].to_list() == [1, 1, 2]
+    assert frame["models"].to_list() == [1, 1, 2]
+    assert frame["seconds_training"].to_list() == [61.5, 61.5, 2 * 61.5]
+    assert frame["milliseconds"].to_list() == pytest.approx([4.5, 6.5, 9.0])  # means over two seeds
+    assert table.title.endswith("each the median of 3 batches on cpu, 1 threads, batches of 16.")
+    same = summary(evidence).frame()
+    for metric in ("dice", "nause", "aurc", "ece"):
+        for end in ("", "_low", "_high"):
+            assert frame[metric + end].to_list() == same[metric + end].to_list()
+
+
+def test_times_of_two_machines_are_not_compared(study: Path) -> None:
+    told = {"passes": 1, "seconds_per_image": 0.001, **TIMED, "timed_on": "an example GPU"}
+    (study / "cells" / "beta-random-fold0-seed0" / "evaluation.json").write_text(json.dumps(told))
+    title = costs(collect(load_results(study), draws=10)).title
+    assert "on an example GPU, 1 threads, batches of 16 or cpu, 1 threads, batches of 16; times taken diff" in title
+
+
+def test_evaluations_that_told_no_cost_are_left_out(study: Path) -> None:
+    for cell in (study / "cells").glob("beta-*"):
+        (cell / "evaluation.json").write_text(json.dumps({"fingerprint": "0"}))
+    assert costs(collect(load_results(study), draws=10)).frame()["variant"].to_list() == ["beta, none, ensemble of 2"]
+    (study / "cells" / "mixture" / "evaluation.json").unlink()
+    assert costs(collect(load_results(study), draws=10)).rows == ()
+
+
+def test_a_mixture_is_a_variant_but_no_training(study: Path) -> None:
+    results = load_results(study)
+    assert results.is_mixture("beta, none, ensemble of 2")
+    assert not results.is_mixture("beta, none")
+    members = {"beta-none-fold0-seed0", "beta-none-fold0-seed1"}
+    assert results.trainings_of("beta, none, ensemble of 2") == results.trainings_of("beta, none") == members
+    assert pairs(results) == [("beta, random", "beta, none")]
+    evidence = collect(results, draws=20)
+    assert "trained models behind each variant: 2." in basis(evidence)
+    compared = [outcome.compared for outcome in hold_hypotheses(evidence, draws=20)]
+    assert compared
+    assert not any("ensemble" in text for text in compared)
+
+
+def test_the_report_shows_it(stressed_page: Path) -> None:
+    page = stressed_page.read_text()
+    assert 'id="table-costs"' in page
+    assert "What uncertainty costs, on unchanged images." in page
+    assert pl.read_csv(stressed_page.parent / "tables" / "costs.csv")["milliseconds"].to_list() == [4.0, 4.0]

@@ -1,0 +1,125 @@
+"""Survival curves of a report agree with those of the metrics, and say what is censored."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import DataError
+from trustseg.metrics import survival_curve
+from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.results import load_results
+from trustseg.reporting.stress import put_under_stress
+from trustseg.reporting.survival import read_brackets, survival_chart, survival_table, survivals
+from trustseg.study.statistics import Interval
+
+TOP = 8 / 255
+
+
+def brackets(seed: int, *, count: int = 10, censored: int = 3) -> pl.DataFrame:
+    """Return a table of smallest budgets: image 0 is broken from the start, the last ones are never broken."""
+    rng = np.random.default_rng(seed)
+    breaks = rng.uniform(0.1 / 255, TOP, count)
+    holds = 0.9 * breaks
+    breaks[0] = holds[0] = 0.0
+    breaks[count - censored :], holds[count - censored :] = np.inf, TOP
+    return pl.DataFrame(
+        {
+            "image": [f"image{number}" for number in range(count)],
+            "patient": [f"patient{number // 2}" for number in range(count)],
+            "mask_px": [0, *[100] * (count - 1)],
+            "tau": [0.5] * count,
+            "eps_holds": holds,
+            "eps_breaks": breaks,
+            "already_broken": breaks == 0,
+            "censored": np.isinf(breaks),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """A study of one variant and two seeds, each with a table."""
+    path = tmp_path_factory.mktemp("survival") / "study"
+    folder = write_study(path, heads=("beta",), regimes=("none",), seeds=2, images=4, patients=4, gallery=False)
+    for seed, cell in enumerate(sorted(folder.glob("cells/*"))):
+        brackets(seed).write_parquet(cell / "minimal.parquet")
+    return collect(load_results(folder), draws=5)
+
+
+def test_curves_are_those_of_the_metric(evidence: Evidence) -> None:
+    frame = read_brackets(evidence.results)["beta, none"]
+    assert len(frame) == 20
+    eps = np.unique([0.0, *frame["eps_holds"], *frame["eps_breaks"].clip(upper_bound=TOP)])
+    holds, breaks = (torch.from_numpy(frame[name].to_numpy().copy()) for name in ("eps_holds", "eps_breaks"))
+    curve = survival_curve(holds, breaks, eps=torch.from_numpy(eps))
+    upper, lower = survivals(frame, eps)
+    assert upper.values.mean(axis=0) == pytest.approx(curve.upper.numpy())
+    assert lower.values.mean(axis=0) == pytest.approx(curve.lower.numpy())
+    assert len(upper.images) == 10  # two models, the same images
+    assert len(set(upper.patients)) == 5
+
+
+def test_the_table_counts_what_a_curve_hides(evidence: Evidence) -> None:
+    table = survival_table(evidence, read_brackets(evidence.results), draws=20)
+    (row,) = table.rows
+    assert (row["tau"], row["images"], row["empty"]) == ("0.5", 10, 1)
+    for key, share in (("already_broken", 0.1), ("censored", 0.3)):
+        interval = row[key]
+        assert isinstance(interval, Interval)
+        assert interval.value == pytest.approx(share)
+        assert interval.patients == 5
+    median = row["median"]
+    assert isinstance(median, Interval)
+    both = [min(value, TOP) * 255 for seed in (0, 1) for value in brackets(seed)["eps_breaks"]]
+    assert median.value == pytest.approx(np.median(both))
+    assert median.low <= median.value <= median.high <= 8 + 1e-9
+    assert row["largest"] == pytest.approx(8)
+
+
+def test_where_most_images_hold_the_median_is_the_largest_budget(evidence: Evidence) -> None:
+    frame = brackets(0, censored=8)
+    (row,) = survival_table(evidence, {"beta, none": frame}, draws=20).rows
+    median = row["median"]
+    assert isinstance(median, Interval)
+    assert median.value == pytest.approx(8)
+
+
+def test_the_curve_falls_and_its_band_holds_the_bracket(evidence: Evidence) -> None:
+    chart = survival_chart(evidence, read_brackets(evidence.results), draws=20)
+    (panel,) = chart.panels
+    (line,) = panel.lines
+    assert panel.x_range == pytest.approx((0, 8))
+    assert line.y[0] == pytest.approx(0.9)
+    assert line.y[-1] == pytest.approx(0.3)
+    assert all(after <= before for before, after in zip(line.y, line.y[1:], strict=False))
+    assert all(low <= value <= high for low, value, high in zip(line.low, line.y, line.high, strict=True))
+    assert "0.5 or below" in chart.reading
+
+
+def test_images_that_all_break_at_once_or_never(evidence: Evidence) -> None:
+    ends = {"eps_holds": pl.lit(0.0), "eps_breaks": pl.lit(0.0), "already_broken": pl.lit(True)}
+    broken = brackets(0).with_columns(**ends, censored=pl.lit(False))
+    never = brackets(0).with_columns(eps_holds=pl.lit(TOP), eps_breaks=pl.lit(np.inf), already_broken=pl.lit(False))
+    for frame, share in ((broken, 0.0), (never, 1.0)):
+        (panel,) = survival_chart(evidence, {"beta, none": frame}, draws=5).panels
+        assert set(panel.lines[0].y) == {share}
+
+
+def test_a_report_shows_it_where_it_was_measured(evidence: Evidence) -> None:
+    stress = put_under_stress(evidence, draws=5)
+    assert "survival" in stress.tables
+    assert "survival" in stress.charts
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    folder = write_study(
+        tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, gallery=False
+    )
+    assert read_brackets(load_results(folder)) == {}
+    next(folder.glob("cells/*")).joinpath("minimal.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"cannot read .*minimal\.parquet"):
+        read_brackets(load_results(folder))
