@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Command, one_sentence
 
 from trustseg import __version__
-from trustseg.cli import run as verbs
+from trustseg.cli import train as verbs
 from trustseg.errors import (
     AttackError,
     BeliefError,

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import calibrate, data, defer, report, run, study, tools
+from trustseg.cli import calibrate, data, defer, evaluate, predict, report, study, tools, train
 from trustseg.errors import RunError, TrustsegError
 
 __all__ = ["app", "main"]
@@ -27,12 +27,12 @@ app = typer.Typer(
 )
 app.command()(tools.demo)
 app.add_typer(data.app, name="data")
-app.command()(run.train)
+app.command()(train.train)
 app.command()(calibrate.calibrate)
-app.command()(run.evaluate)
+app.command()(evaluate.evaluate)
 app.command()(study.study)
 app.command()(report.report)
-app.command()(run.predict)
+app.command()(predict.predict)
 app.add_typer(defer.app, name="defer")
 app.command()(tools.doctor)
 

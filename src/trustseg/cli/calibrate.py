@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.run import SETTINGS_HELP, settings_of
+from trustseg.cli.settings import SETTINGS_HELP, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.run import KEYS, SETTINGS_HELP, split_settings
+from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig

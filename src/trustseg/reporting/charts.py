@@ -8,14 +8,13 @@ import polars as pl
 from trustseg.reporting import image_scores
 from trustseg.reporting.checks import marked
 from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
+from trustseg.reporting.curves import FRACTIONS, risk_coverage_curve, sparsification_curve
 from trustseg.reporting.evidence import Evidence, Metric
-from trustseg.reporting.image_scores import Floats, Place
-from trustseg.reporting.results import load_calibration, load_histogram, load_training
+from trustseg.reporting.image_scores import Place
+from trustseg.reporting.results import load_calibration, load_training
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
-from trustseg.study import rankings
 from trustseg.study.statistics import Interval
 
-_FRACTIONS: Final = np.linspace(0.0, 0.99, 100)
 _MOST_POINTS: Final = 200
 _UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
 
@@ -119,13 +118,13 @@ def sparsification(evidence: Evidence) -> Chart:
         title = describe_condition(*place)
         kept, missed = [], []
         for variant in measures:
-            model, oracle = _sparsification(evidence, variant, place)
+            model, oracle = sparsification_curve(evidence, variant, place)
             if np.isnan(model).any():
                 continue
             label = f"{variant} ({words(measures[variant])})"
-            kept.append(Line(label, _FRACTIONS.tolist(), model.tolist(), chosen[variant]))
+            kept.append(Line(label, FRACTIONS.tolist(), model.tolist(), chosen[variant]))
             highest = max(highest, float(model.max()))
-            missed.append(Line(label, _FRACTIONS.tolist(), (model - oracle).tolist(), chosen[variant]))
+            missed.append(Line(label, FRACTIONS.tolist(), (model - oracle).tolist(), chosen[variant]))
         curves.append((f"{title}: errors left", tuple(kept)))
         gaps.append(
             Panel(f"{title}: gap to the oracle", "share of least sure pixels removed", "gap", tuple(missed), (0, 1))
@@ -262,40 +261,3 @@ def training(evidence: Evidence) -> Chart:
 def _ends(interval: Interval) -> list[float]:
     """Return what an axis has to hold of an interval, 0 included."""
     return [0.0, *(end for end in (interval.value, interval.low, interval.high) if np.isfinite(end))]
-
-
-def _sparsification(evidence: Evidence, variant: str, place: Place) -> tuple[Floats, Floats]:
-    """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
-    cells = evidence.results.cells_of(variant)
-    curves = []
-    for seed in sorted({cell.seed for cell in cells}):
-        frames = [
-            load_histogram(cell, condition=place[0], eps=place[1], measure=evidence.choices.measures[variant])
-            for cell in cells
-            if cell.seed == seed
-        ]
-        sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
-        curves.append(_errors_left(sums["count"], sums["wrong"]))
-    model, oracle = np.mean(curves, axis=0)
-    return model, oracle
-
-
-def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
-    """Return both curves of one histogram; inside a bin every order is equally likely, so errors grow linearly."""
-    items, errors = float(count.sum()), float(wrong.sum())
-    if errors == 0:
-        return np.full_like(_FRACTIONS, np.nan), np.full_like(_FRACTIONS, np.nan)
-    kept = (1 - _FRACTIONS) * items
-    spent = np.interp(kept, [0, *count.cum_sum()], [0, *wrong.cum_sum()])
-    return spent / kept / (errors / items), np.maximum(0, kept - (items - errors)) / kept / (errors / items)
-
-
-def risk_coverage_curve(held: image_scores.ImageScores) -> tuple[Floats, Floats]:
-    """Return the mean over the seeds of the risk-coverage curve on a common grid."""
-    grid = np.linspace(1 / len(held.images), 1, min(200, len(held.images)))
-    curves = []
-    for uncertainty, risk in zip(held.uncertainty, held.risk, strict=True):
-        known = np.isfinite(uncertainty) & np.isfinite(risk)
-        _, block = np.unique(uncertainty[known], return_inverse=True)
-        curves.append(np.interp(grid, *rankings.risk_curve(np.bincount(block), np.bincount(block, risk[known]))))
-    return grid, np.mean(curves, axis=0)

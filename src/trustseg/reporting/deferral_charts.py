@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.charts import risk_coverage_curve
 from trustseg.reporting.choices import describe_attack, is_l2
+from trustseg.reporting.curves import risk_coverage_curve
 from trustseg.reporting.deferral import Deferrals, aim, describe_place, headline_places
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Place, read_scores

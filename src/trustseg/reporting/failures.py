@@ -13,7 +13,7 @@ from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats, ImageScores, read_scores
 from trustseg.reporting.populations import score_columns
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.study import rankings
+from trustseg.study import detection, rankings
 from trustseg.study.statistics import Interval, bootstrap_rows, draw_patients, spearman
 
 _CLEAN: Final = ("clean", 0.0)
@@ -169,7 +169,7 @@ def _naurc(times: Floats, risk: Floats, block: Floats, by_risk: Floats) -> Float
 def _auroc_below(tau: float) -> ErrorScore:
     def score(times: Floats, risk: Floats, block: Floats, _: Floats) -> Floats:
         failed = (risk > 1 - tau).astype(np.float64)
-        return rankings.auroc_of_blocks(_grouped(times * (1 - failed), block), _grouped(times * failed, block))
+        return detection.auroc_of_blocks(_grouped(times * (1 - failed), block), _grouped(times * failed, block))
 
     return score
 

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.results import Results
-from trustseg.study import rankings
+from trustseg.study import detection, rankings
 from trustseg.study.statistics import (
     Interval,
     bootstrap_difference,
@@ -196,7 +196,7 @@ def uncertainty_shift(results: Results, variant: str, place: Place, column: str,
     return Shift(
         change=paired.change,
         share_lower=paired.share_lower,
-        detection=bootstrap_statistic(lambda rows: rankings.auroc(before[rows], after[rows]), patients, draws=draws),
+        detection=bootstrap_statistic(lambda rows: detection.auroc(before[rows], after[rows]), patients, draws=draws),
     )
 
 

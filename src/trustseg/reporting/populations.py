@@ -13,16 +13,16 @@ from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.study import rankings
+from trustseg.study import detection
 from trustseg.study.statistics import Interval, bootstrap_mean
 from trustseg.study.statistics.contrast import bootstrap_contrast
 
 DetectionScore = Literal["auroc", "aupr", "fpr95"]
 
 _SCORES: Final[Mapping[DetectionScore, Callable[[Floats, Floats], Floats]]] = {
-    "auroc": rankings.auroc_of_blocks,
-    "aupr": rankings.average_precision_of_blocks,
-    "fpr95": rankings.fpr_at_tpr_of_blocks,
+    "auroc": detection.auroc_of_blocks,
+    "aupr": detection.average_precision_of_blocks,
+    "fpr95": detection.fpr_at_tpr_of_blocks,
 }
 _TITLES: Final = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 ↓"}
 

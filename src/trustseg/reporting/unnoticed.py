@@ -16,7 +16,7 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.study import rankings
+from trustseg.study import detection
 from trustseg.study.statistics import Interval, bootstrap_statistic
 
 _CLEAN: Final[Place] = ("clean", 0.0)
@@ -89,4 +89,4 @@ def _detection(before: image_scores.Floats, after: image_scores.Floats, patients
         return UNDEFINED
     clean, attacked = before[known], after[known]
     owner = np.asarray(patients)[known]
-    return bootstrap_statistic(lambda rows: rankings.auroc(clean[rows], attacked[rows]), owner, draws=draws)
+    return bootstrap_statistic(lambda rows: detection.auroc(clean[rows], attacked[rows]), owner, draws=draws)

@@ -31,9 +31,9 @@ def aurc(count: ArrayLike, error: ArrayLike) -> Floats:
         Ties are averaged: over a block of n items after n0 items with error c0, the risks sum to
         n e + (c0 - e n0)(H(n0 + n) - H(n0)), where e is the mean error of the block and H the harmonic numbers.
     """
-    counts, errors, before, spent = _blocks(count, error)
+    counts, errors, before, spent = cumulated(count, error)
     harmonic = digamma(before + counts + 1.0) - digamma(before + 1.0)
-    return _divide((errors + (spent - _mean_error(counts, errors) * before) * harmonic).sum(-1), counts.sum(-1))
+    return divided((errors + (spent - _mean_error(counts, errors) * before) * harmonic).sum(-1), counts.sum(-1))
 
 
 def augrc(count: ArrayLike, error: ArrayLike) -> Floats:
@@ -54,8 +54,8 @@ def augrc(count: ArrayLike, error: ArrayLike) -> Floats:
         Traub et al., "Overcoming Common Flaws in the Evaluation of Selective Classification Systems", NeurIPS 2024,
         arXiv:2407.01032, equation 5; ties averaged.
     """
-    counts, errors, _, spent = _blocks(count, error)
-    return _divide((counts * spent + errors * (counts + 1.0) / 2.0).sum(-1), counts.sum(-1) ** 2)
+    counts, errors, _, spent = cumulated(count, error)
+    return divided((counts * spent + errors * (counts + 1.0) / 2.0).sum(-1), counts.sum(-1) ** 2)
 
 
 def oracle_aurc(items: ArrayLike, wrong: ArrayLike) -> Floats:
@@ -74,7 +74,7 @@ def oracle_aurc(items: ArrayLike, wrong: ArrayLike) -> Floats:
     """
     total, errors = np.asarray(items, np.float64), np.asarray(wrong, np.float64)
     right = total - errors
-    return _divide(errors - right * (digamma(total + 1.0) - digamma(right + 1.0)), total)
+    return divided(errors - right * (digamma(total + 1.0) - digamma(right + 1.0)), total)
 
 
 def ause(count: ArrayLike, wrong: ArrayLike) -> Floats:
@@ -99,7 +99,7 @@ def ause(count: ArrayLike, wrong: ArrayLike) -> Floats:
         section 4. Deviation: errors are 0/1 and the curves are divided by the initial error.
     """
     items, errors = np.asarray(count, np.float64).sum(-1), np.asarray(wrong, np.float64).sum(-1)
-    return _divide((aurc(count, wrong) - oracle_aurc(items, errors)) * items, errors)
+    return divided((aurc(count, wrong) - oracle_aurc(items, errors)) * items, errors)
 
 
 def nause(count: ArrayLike, wrong: ArrayLike) -> Floats:
@@ -118,8 +118,8 @@ def nause(count: ArrayLike, wrong: ArrayLike) -> Floats:
     """
     items, errors = np.asarray(count, np.float64).sum(-1), np.asarray(wrong, np.float64).sum(-1)
     oracle = oracle_aurc(items, errors)
-    chance = np.where(errors < items, _divide(errors, items) - oracle, 0.0)
-    return _divide(aurc(count, wrong) - oracle, chance)
+    chance = np.where(errors < items, divided(errors, items) - oracle, 0.0)
+    return divided(aurc(count, wrong) - oracle, chance)
 
 
 def risk_curve(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats]:
@@ -137,92 +137,9 @@ def risk_curve(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats]:
         >>> coverage.tolist(), risk.tolist()
         ([0.25, 1.0], [0.0, 0.5])
     """
-    counts, errors, before, spent = _blocks(count, error)
+    counts, errors, before, spent = cumulated(count, error)
     kept = (before + counts)[counts > 0]
-    return _divide(kept, kept[-1:]), _divide((spent + errors)[counts > 0], kept)
-
-
-def auroc(negative: ArrayLike, positive: ArrayLike) -> float:
-    """Return the chance that a positive scores above a negative, ties counting half.
-
-    Args:
-        negative: scores of the negatives (N,), finite.
-        positive: scores of the positives (M,), finite.
-
-    Returns:
-        In [0, 1]; NaN when one of the two is empty.
-
-    Example:
-        >>> auroc([0.1, 0.2], [0.2, 0.3])
-        0.875
-    """
-    low, high = np.sort(np.asarray(negative, np.float64)), np.asarray(positive, np.float64)
-    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
-    return float(_divide(below.sum() / 2.0, low.size * high.size))
-
-
-def auroc_of_blocks(negative: ArrayLike, positive: ArrayLike) -> Floats:
-    """Return the chance that a positive scores above a negative, ties counting half.
-
-    Args:
-        negative: negatives in each block of equal scores (..., K), blocks in rising order of the score, >= 0.
-        positive: positives in each block (..., K), >= 0.
-
-    Returns:
-        (...) in [0, 1]; NaN unless there is a positive and a negative.
-
-    Example:
-        >>> float(auroc_of_blocks([1, 1, 0], [0, 1, 1]))
-        0.875
-    """
-    misses, hits, below, _ = _blocks(negative, positive)
-    return _divide((hits * (below + misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
-
-
-def average_precision_of_blocks(negative: ArrayLike, positive: ArrayLike) -> Floats:
-    """Return the area under the precision-recall curve (AUPR) without interpolation; arguments as above.
-
-    Returns:
-        (...) in (0, 1]; NaN without a positive. A useless score gives the share of positives.
-
-    Example:
-        >>> round(float(average_precision_of_blocks([0, 1, 0], [1, 0, 1])), 4)
-        0.8333
-
-    Reference:
-        Davis and Goadrich, "The Relationship Between Precision-Recall and ROC Curves", ICML 2006, section 4.
-    """
-    misses, hits, below, found_below = _blocks(negative, positive)
-    found = hits.sum(-1, keepdims=True) - found_below
-    taken = found + misses.sum(-1, keepdims=True) - below
-    return _divide((hits * found / np.maximum(taken, 1)).sum(-1), hits.sum(-1))
-
-
-def fpr_at_tpr_of_blocks(negative: ArrayLike, positive: ArrayLike, *, tpr: float = 0.95) -> Floats:
-    """Return the share of negatives above the highest threshold that finds the share ``tpr`` of the positives.
-
-    Args:
-        negative: negatives in each block of equal scores (..., K), blocks in rising order of the score, >= 0.
-        positive: positives in each block (..., K), >= 0.
-        tpr: true-positive rate to reach, in (0, 1].
-
-    Returns:
-        (...) in [0, 1]; NaN unless there is a positive and a negative.
-
-    Example:
-        >>> float(fpr_at_tpr_of_blocks([1, 0, 1, 0], [0, 1, 0, 1]))
-        0.5
-
-    Reference:
-        Liang et al., ICLR 2018, arXiv:1706.02690, section 4.3.
-    """
-    misses, hits, below, found_below = _blocks(negative, positive)
-    total = hits.sum(-1, keepdims=True)
-    found = total - found_below
-    # The last block from below that still leaves enough positives at or above it, up to the rounding of the product.
-    enough = (found >= tpr * total * (1 - 1e-12)) & (total > 0)
-    wrong = np.where(enough, misses.sum(-1, keepdims=True) - below, np.inf).min(-1, initial=np.inf)
-    return _divide(np.where(np.isfinite(wrong), wrong, np.nan), misses.sum(-1))
+    return divided(kept, kept[-1:]), divided((spent + errors)[counts > 0], kept)
 
 
 def spearman_of_blocks(first: ArrayLike, second: ArrayLike, times: ArrayLike) -> float:
@@ -288,7 +205,7 @@ def undetected_harm(
     return np.asarray(harmed & kept, np.bool_)
 
 
-def _blocks(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+def cumulated(count: ArrayLike, error: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
     """Return counts, errors, and how many items and how much error lie in the surer blocks."""
     counts, errors = np.asarray(count, np.float64), np.asarray(error, np.float64)
     return counts, errors, np.cumsum(counts, -1) - counts, np.cumsum(errors, -1) - errors
@@ -299,7 +216,7 @@ def _mean_error(counts: Floats, errors: Floats) -> Floats:
     return means
 
 
-def _divide(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
+def divided(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
     """Return the quotient, NaN where the denominator is 0."""
     above, below = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     quotient: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)

@@ -378,7 +378,7 @@ def test_images_that_cannot_be_split_are_named(command: Command, tmp_path: Path)
 
 
 def test_pgd_is_shown_with_its_steps() -> None:
-    from trustseg.cli.run import _with_steps
+    from trustseg.cli.evaluate import _with_steps
 
     names = ["clean", "fgsm", "r_fgsm", "pgd", "pgd_l2_x2", "pgd100_margin"]
     assert [*map(_with_steps, names)] == ["clean", "fgsm", "r_fgsm", "pgd20", "pgd20_l2_x2", "pgd100_margin"]

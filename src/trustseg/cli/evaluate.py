@@ -1,8 +1,6 @@
-"""``trustseg train``, ``evaluate`` and ``predict``: one model."""
+"""``trustseg evaluate``: one model or mixture, measured."""
 
 import math
-import os
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,117 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.settings import KEYS, SETTINGS_HELP, home_of, settings_of
+
 if TYPE_CHECKING:
-    from trustseg.config import RunConfig
     from trustseg.data import Pack
     from trustseg.data.splits import Indices
-    from trustseg.models.segmenter import SegmenterSpec
 
-__all__ = ["evaluate", "home_of", "predict", "settings_of", "train"]
-
-SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
-
-
-def _show_keys(wanted: bool) -> None:
-    """Print every configuration key with default, range and meaning."""
-    if not wanted:
-        return
-    from trustseg.cli.display import print_table
-    from trustseg.config import describe_keys
-
-    print_table(("key", "default", "allowed", "meaning"), describe_keys(), width=180)
-    raise typer.Exit
-
-
-KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List every key with its default and exit.")
-
-
-def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
-    """Return the YAML file among the settings, if any, and the key=value ones.
-
-    Raises:
-        ConfigError: if there are two files.
-    """
-    from trustseg.errors import ConfigError
-
-    files = [Path(text) for text in settings or [] if "=" not in text]
-    if len(files) > 1:
-        raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}), at most one was expected; drop one")
-    return (files[0] if files else None), [text for text in settings or [] if "=" in text]
-
-
-def train(
-    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/NAME.")] = None,
-    keys: Annotated[bool, KEYS] = False,
-) -> None:
-    """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
-    from trustseg.cli.checks import require_models, require_splits
-    from trustseg.config import load_run
-    from trustseg.data import open_dataset
-    from trustseg.errors import ConfigError
-
-    file, overrides = split_settings(settings)
-    config = load_run(file, overrides)
-    if config.data.path is None:
-        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
-    folder = output or Path("runs") / (file.stem if file else "train")
-    require_models([config])
-    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
-    require_splits([config], pack)
-
-    from trustseg.study.cell import claimed
-    from trustseg.training import train as run_training
-    from trustseg.training.run import prepare_run
-
-    # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
-    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    with claimed(folder) if first else nullcontext(True) as mine:
-        if not mine:
-            raise ConfigError(
-                f"another process trains in '{folder}', nobody was expected; wait or give another --output"
-            )
-        if first:
-            prepare_run(config, pack, folder)
-        bars = sys.stderr.isatty()
-        run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
-    if first:
-        typer.echo(f"model: {folder / 'model'}")
-
-
-def _epoch_line(done: int, total: int) -> None:
-    sys.stderr.write(f"epoch {done} of {total}\n")
-
-
-def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> "RunConfig":
-    """Return the settings for a trained model: those of its own run unless a YAML file is given, then KEY=VALUE ones.
-
-    Raises:
-        ConfigError: if no images are named, or a setting is wrong.
-        ModelError: if the settings want another head than the model has.
-    """
-    from trustseg.config import load_run
-    from trustseg.errors import ConfigError
-    from trustseg.models import Segmenter
-
-    file, overrides = split_settings(settings)
-    own = home_of(model) / "config.yaml"
-    built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
-    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
-    if config.data.path is None:
-        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
-        raise ConfigError(
-            f"no images are named{lacking}; a dataset folder or a pack was expected; "
-            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
-        )
-    if "head" in config.model.model_fields_set:
-        Segmenter.load(model, head=config.model.head)
-    return config
-
-
-def home_of(model: Path) -> Path:
-    """Return the folder of the run that a model's folder lies in."""
-    return model.parent if model.name else model.absolute().parent
+__all__ = ["evaluate"]
 
 
 def evaluate(
@@ -275,57 +169,3 @@ def _with_steps(condition: str) -> str:
     """
     name, *details = condition.split("_")
     return "_".join(["pgd20" if name == "pgd" else name, *details])
-
-
-def predict(
-    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("predictions"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
-    ] = False,
-    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
-    aggregation: Annotated[str, typer.Option(help="Map to image score, e.g. mean, quantile_mean.")] = "mean",
-    policy: Annotated[
-        Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
-    ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
-    ] = False,
-) -> None:
-    """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
-    from trustseg.cli.defer import ONLY_CLEAN
-    from trustseg.cli.display import counted
-    from trustseg.deferral import load_policy
-    from trustseg.errors import unknown_name
-    from trustseg.evaluation import load_model
-    from trustseg.evaluation.predict import image_files_of
-    from trustseg.evaluation.predict import predict as run_prediction
-    from trustseg.study.cell import device_of
-    from trustseg.uncertainty import AGGREGATIONS, MEASURES
-
-    frozen = None if policy is None else load_policy(policy)
-    if frozen is not None:
-        measure, aggregation = frozen.measure, frozen.aggregation
-    if measure not in MEASURES:
-        raise unknown_name("measure", measure, MEASURES)
-    if aggregation not in AGGREGATIONS:
-        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
-    loaded = load_model(model, uncalibrated=uncalibrated)
-    files = image_files_of(images)
-    with counted("predicting", len(files)) as report:
-        table = run_prediction(
-            loaded,
-            files,
-            output,
-            overwrite=overwrite,
-            measure=measure,
-            aggregation=aggregation,
-            policy=frozen,
-            device=device_of("auto"),
-            report=report,
-        )
-    if frozen is not None:
-        typer.echo(frozen.statement)
-        typer.echo(ONLY_CLEAN)
-    typer.echo(f"masks and uncertainty maps: {table.parent}\nscores: {table}")

@@ -1,0 +1,62 @@
+"""``trustseg predict``: masks, uncertainty and flags for images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("predictions"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
+    ] = False,
+    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
+    aggregation: Annotated[str, typer.Option(help="Map to image score, e.g. mean, quantile_mean.")] = "mean",
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
+    ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+    ] = False,
+) -> None:
+    """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
+    from trustseg.cli.defer import ONLY_CLEAN
+    from trustseg.cli.display import counted
+    from trustseg.deferral import load_policy
+    from trustseg.errors import unknown_name
+    from trustseg.evaluation import load_model
+    from trustseg.evaluation.predict import image_files_of
+    from trustseg.evaluation.predict import predict as run_prediction
+    from trustseg.study.cell import device_of
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    frozen = None if policy is None else load_policy(policy)
+    if frozen is not None:
+        measure, aggregation = frozen.measure, frozen.aggregation
+    if measure not in MEASURES:
+        raise unknown_name("measure", measure, MEASURES)
+    if aggregation not in AGGREGATIONS:
+        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    loaded = load_model(model, uncalibrated=uncalibrated)
+    files = image_files_of(images)
+    with counted("predicting", len(files)) as report:
+        table = run_prediction(
+            loaded,
+            files,
+            output,
+            overwrite=overwrite,
+            measure=measure,
+            aggregation=aggregation,
+            policy=frozen,
+            device=device_of("auto"),
+            report=report,
+        )
+    if frozen is not None:
+        typer.echo(frozen.statement)
+        typer.echo(ONLY_CLEAN)
+    typer.echo(f"masks and uncertainty maps: {table.parent}\nscores: {table}")

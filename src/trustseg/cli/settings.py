@@ -1,0 +1,73 @@
+"""The settings a verb takes: a YAML file, ``key=value``, or those of the run a model comes from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from trustseg.config import RunConfig
+    from trustseg.models.segmenter import SegmenterSpec
+
+__all__ = ["KEYS", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
+
+SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
+
+
+def _show_keys(wanted: bool) -> None:
+    """Print every configuration key with default, range and meaning."""
+    if not wanted:
+        return
+    from trustseg.cli.display import print_table
+    from trustseg.config import describe_keys
+
+    print_table(("key", "default", "allowed", "meaning"), describe_keys(), width=180)
+    raise typer.Exit
+
+
+KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List every key with its default and exit.")
+
+
+def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
+    """Return the YAML file among the settings, if any, and the key=value ones.
+
+    Raises:
+        ConfigError: if there are two files.
+    """
+    from trustseg.errors import ConfigError
+
+    files = [Path(text) for text in settings or [] if "=" not in text]
+    if len(files) > 1:
+        raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}), at most one was expected; drop one")
+    return (files[0] if files else None), [text for text in settings or [] if "=" in text]
+
+
+def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> "RunConfig":
+    """Return the settings for a trained model: those of its own run unless a YAML file is given, then KEY=VALUE ones.
+
+    Raises:
+        ConfigError: if no images are named, or a setting is wrong.
+        ModelError: if the settings want another head than the model has.
+    """
+    from trustseg.config import load_run
+    from trustseg.errors import ConfigError
+    from trustseg.models import Segmenter
+
+    file, overrides = split_settings(settings)
+    own = home_of(model) / "config.yaml"
+    built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
+    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
+    if config.data.path is None:
+        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
+        raise ConfigError(
+            f"no images are named{lacking}; a dataset folder or a pack was expected; "
+            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
+        )
+    if "head" in config.model.model_fields_set:
+        Segmenter.load(model, head=config.model.head)
+    return config
+
+
+def home_of(model: Path) -> Path:
+    """Return the folder of the run that a model's folder lies in."""
+    return model.parent if model.name else model.absolute().parent

@@ -1,0 +1,56 @@
+"""``trustseg train``: one model."""
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
+
+__all__ = ["train"]
+
+
+def train(
+    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/NAME.")] = None,
+    keys: Annotated[bool, KEYS] = False,
+) -> None:
+    """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
+    from trustseg.cli.checks import require_models, require_splits
+    from trustseg.config import load_run
+    from trustseg.data import open_dataset
+    from trustseg.errors import ConfigError
+
+    file, overrides = split_settings(settings)
+    config = load_run(file, overrides)
+    if config.data.path is None:
+        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
+    folder = output or Path("runs") / (file.stem if file else "train")
+    require_models([config])
+    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+    require_splits([config], pack)
+
+    from trustseg.study.cell import claimed
+    from trustseg.training import train as run_training
+    from trustseg.training.run import prepare_run
+
+    # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    with claimed(folder) if first else nullcontext(True) as mine:
+        if not mine:
+            raise ConfigError(
+                f"another process trains in '{folder}', nobody was expected; wait or give another --output"
+            )
+        if first:
+            prepare_run(config, pack, folder)
+        bars = sys.stderr.isatty()
+        run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
+    if first:
+        typer.echo(f"model: {folder / 'model'}")
+
+
+def _epoch_line(done: int, total: int) -> None:
+    sys.stderr.write(f"epoch {done} of {total}\n")

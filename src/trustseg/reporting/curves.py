@@ -1,0 +1,52 @@
+"""Curves over the share of pixels or cases that are kept, averaged over seeds."""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.image_scores import Floats, ImageScores, Place
+from trustseg.reporting.results import load_histogram
+from trustseg.study import rankings
+
+__all__ = ["FRACTIONS", "risk_coverage_curve", "sparsification_curve"]
+
+FRACTIONS: Final = np.linspace(0.0, 0.99, 100)
+
+
+def sparsification_curve(evidence: Evidence, variant: str, place: Place) -> tuple[Floats, Floats]:
+    """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
+    cells = evidence.results.cells_of(variant)
+    curves = []
+    for seed in sorted({cell.seed for cell in cells}):
+        frames = [
+            load_histogram(cell, condition=place[0], eps=place[1], measure=evidence.choices.measures[variant])
+            for cell in cells
+            if cell.seed == seed
+        ]
+        sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
+        curves.append(_errors_left(sums["count"], sums["wrong"]))
+    model, oracle = np.mean(curves, axis=0)
+    return model, oracle
+
+
+def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
+    """Return both curves of one histogram; inside a bin every order is equally likely, so errors grow linearly."""
+    items, errors = float(count.sum()), float(wrong.sum())
+    if errors == 0:
+        return np.full_like(FRACTIONS, np.nan), np.full_like(FRACTIONS, np.nan)
+    kept = (1 - FRACTIONS) * items
+    spent = np.interp(kept, [0, *count.cum_sum()], [0, *wrong.cum_sum()])
+    return spent / kept / (errors / items), np.maximum(0, kept - (items - errors)) / kept / (errors / items)
+
+
+def risk_coverage_curve(held: ImageScores) -> tuple[Floats, Floats]:
+    """Return the mean over the seeds of the risk-coverage curve on a common grid."""
+    grid = np.linspace(1 / len(held.images), 1, min(200, len(held.images)))
+    curves = []
+    for uncertainty, risk in zip(held.uncertainty, held.risk, strict=True):
+        known = np.isfinite(uncertainty) & np.isfinite(risk)
+        _, block = np.unique(uncertainty[known], return_inverse=True)
+        curves.append(np.interp(grid, *rankings.risk_curve(np.bincount(block), np.bincount(block, risk[known]))))
+    return grid, np.mean(curves, axis=0)
