@@ -151,8 +151,9 @@ def test_an_attack_that_stops_too_early_is_caught(
     ("worse", "by", "figure", "limit", "status"),
     [
         (0, 0.0, 0.0, 0.02, "ok"),
-        (1, 0.002, 0.01, 0.02, "ok"),  # one image in a hundred
-        (3, 0.002, 0.03, 0.02, "suspicious"),
+        (9, 0.002, 0.0, 0.02, "ok"),  # nine images, by a pixel each
+        (1, 0.02, 0.01, 0.02, "ok"),  # one image in a hundred
+        (3, 0.02, 0.03, 0.02, "suspicious"),
         (1, 0.7, 0.007, 0.005, "suspicious"),  # one image, and that much
     ],
 )
