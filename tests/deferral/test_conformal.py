@@ -126,6 +126,8 @@ def test_bad_input_gets_its_sentence() -> None:
         fit_false_negative_control([[0.5]], [[1], [1]], "a")
     with pytest.raises(ShapeError, match=r"image 0 has probabilities \(2,\) and a mask \(1,\)"):
         fit_false_negative_control([[0.5, 0.5]], [[1]], "a")
+    with pytest.raises(ShapeError, match="mask of image 0 holds values other than 0 and 1"):
+        fit_false_negative_control([[0.5, 0.5]], [[0, 255]], "a")
     for value in (math.nan, 1.5, -0.1):
         with pytest.raises(ShapeError, match="image 0 hold NaN or values outside"):
             fit_false_negative_control([[value]], [[1]], "a")

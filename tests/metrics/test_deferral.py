@@ -58,7 +58,7 @@ def test_kept_is_what_a_policy_keeps() -> None:
             delta=0.05,
             images=4,
             patients=4,
-            patients_hash="",
+            patient_hashes=(),
             statement="",
         )
         harmed = undetected_harm(one, zero, scores, zero.bool(), zero, threshold=threshold)

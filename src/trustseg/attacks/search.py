@@ -8,6 +8,7 @@ from torch import Tensor
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
+from trustseg.masks import is_binary
 
 __all__ = ["Model", "Search", "harm"]
 
@@ -219,7 +220,7 @@ def _check_values(images: Tensor, masks: Tensor, radius: Tensor, largest: float)
     """Raise unless the values make sense; reads them from the device once."""
     checks = (
         ((images >= 0) & (images <= 1)).all(),
-        ((masks == 0) | (masks == 1)).all(),
+        is_binary(masks),
         ((radius >= 0) & (radius <= largest) & radius.isfinite()).all(),
     )
     images_fit, masks_fit, radius_fits = torch.stack(checks).tolist()

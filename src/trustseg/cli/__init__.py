@@ -1,6 +1,5 @@
 """The ``trustseg`` command. Only the verb that is run imports what it needs."""
 
-import errno
 import os
 import signal
 import sys
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from trustseg import __version__
 from trustseg.cli import calibrate, data, defer, evaluate, predict, report, study, tools, train
-from trustseg.errors import RunError, TrustsegError
+from trustseg.errors import RunError, TrustsegError, misfortune
 
 __all__ = ["app", "main"]
 
@@ -94,14 +93,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     """Return what happened and what to do, in one sentence, and the exit code."""
     if isinstance(error, TrustsegError):
         return str(error), 1 if isinstance(error, RunError) else 2
-    where = f" at '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
-    # safetensors and polars tell of a full disk in errors of their own, without a number.
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
-        return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again", 2
-    if isinstance(error, OSError):
-        reason = error.strerror or error
-        return f"{reason}{where}; a readable and writable path was expected; check it and its rights", 2
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them", 2
+    if (sentence := misfortune(error)) is not None:
+        return sentence, 2
     fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return f"{fault}; this is a fault of trustseg; run the command again with --debug and report what it prints", 1

@@ -105,3 +105,8 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     print_table((f"on {images} validation images of {patients} patients", "before", "after"), rows, width=100)
     found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.parameters.items())
     typer.echo(f"{fitted.method}: {found}")
+    if fitted.at_limit:
+        typer.echo(
+            f"the fit ended at its limit: {', '.join(fitted.at_limit)}; the labels ask for probabilities with almost no "
+            "evidence, or with almost no doubt; check the validation images"
+        )

@@ -1,13 +1,13 @@
 """What is checked before a command writes anything."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig, StudyConfig
     from trustseg.data import Pack
 
-__all__ = ["require_models", "require_splits", "runs_of"]
+__all__ = ["require_attacks", "require_models", "require_splits", "runs_of"]
 
 
 def runs_of(study: "StudyConfig") -> "list[RunConfig]":
@@ -46,6 +46,39 @@ def require_models(runs: "Iterable[RunConfig]") -> None:
             )
         if model.weights is not None:
             load_encoder_weights(segmenter, model.weights)
+
+
+def require_attacks(runs: "Iterable[RunConfig]") -> None:
+    """Try each attack of the Adversarial Robustness Toolbox once, for one step on a grey image.
+
+    Raises:
+        MissingPackageError: if the toolbox is not installed.
+        UnknownNameError: if an attack or one of its parameters is not known.
+        AttackError: if the toolbox refuses the parameters.
+    """
+    import torch
+
+    from trustseg.beliefs import Beta
+
+    asked = (attack for run in runs for attack in run.evaluation.attacks)
+    foreign = {attack.model_dump_json(): attack for attack in asked if attack.toolbox is not None}
+    for attack in foreign.values():
+        from trustseg.art import run_art
+
+        options: dict[str, Any] = dict(attack.options)
+        parameters = dict(attack.parameters)
+        for given in (options, parameters):
+            given.update({name: 1 for name in ("steps", "max_iter") if isinstance(given.get(name), int)})
+        run_art(
+            str(attack.toolbox),
+            lambda images: Beta(1 + images, 2 - images),
+            torch.full((1, 1, 16, 16), 0.5),
+            torch.ones(1, 1, 16, 16),
+            eps=max(attack.eps),
+            generator=torch.Generator().manual_seed(0),
+            parameters=parameters,
+            **options,
+        )
 
 
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:

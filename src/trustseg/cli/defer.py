@@ -42,12 +42,15 @@ def fit(
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
-    table = _read(records, calibration=True)
-    if "test" in table.get_column("split", default=pl.Series([])).to_list():
-        raise DataError(
-            f"'{records}' holds records of the test split, a policy is fitted on others, else its promise is void; "
-            "give those of 'trustseg evaluate MODEL --split validation'"
-        )
+    file = _file(records, calibration=True)
+    table = _read(file)
+    splits = table.get_column("split", default=pl.Series([])).to_list()
+    for split in ("test", "train"):
+        if split in splits:
+            raise DataError(
+                f"'{records}' holds records of the {split} split, a policy is fitted on others, else its promise is "
+                "void; give those of 'trustseg evaluate MODEL --split validation'"
+            )
     policy = fit_policy(
         table,
         measure=measure,
@@ -56,6 +59,7 @@ def fit(
         at_most=at_most,
         tau=tau,
         delta=delta,
+        model=_model_of(file),
     )
     save_policy(policy, output)
     typer.echo(policy.statement)
@@ -76,15 +80,17 @@ def apply(
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
 ) -> None:
     """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
-    from trustseg.deferral import VOID, apply_policy, load_policy
+    from trustseg.deferral import VOID, apply_policy, check_model, load_policy
     from trustseg.files import replacing
     from trustseg.study.deferral import score_policy
 
     frozen = load_policy(policy)
-    table = _read(records, calibration=False)
+    file = _file(records, calibration=False)
+    table = _read(file)
+    check_model(frozen, _model_of(file))
     scores = score_policy(frozen, table, draws=draws)
     decisions = apply_policy(frozen, table)
-    folder = output or _file(records, calibration=False).parent
+    folder = output or file.parent
     columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")
     for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):
         with replacing(folder / f"{name}.csv") as temporary:
@@ -96,7 +102,12 @@ def apply(
     if void:
         typer.echo(f"guarantee void here: {', '.join(void)}")
     if "clean" in void:
-        typer.echo("these are the very patients that the policy was fitted on; apply it to others")
+        clean = decisions.filter(decisions["condition"] == "clean")
+        seen = clean.filter(clean["guarantee"] == VOID)["patient"].n_unique()
+        typer.echo(
+            f"{seen} of {clean['patient'].n_unique()} clean patients are ones that the policy was fitted on, or of the "
+            "train split; apply it to others"
+        )
     typer.echo(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
 
 
@@ -118,18 +129,16 @@ def _print_scores(scores: "pl.DataFrame") -> None:
     print_table(header, lines, width=200)
 
 
-def _read(folder: Path, *, calibration: bool) -> "pl.DataFrame":
-    """Return the records of a folder.
+def _read(file: Path) -> "pl.DataFrame":
+    """Return the records in a file.
 
     Raises:
-        MissingFileError: if there are none.
         DataError: if they cannot be read.
     """
     import polars as pl
 
     from trustseg.errors import DataError
 
-    file = _file(folder, calibration=calibration)
     try:
         return pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -137,10 +146,21 @@ def _read(folder: Path, *, calibration: bool) -> "pl.DataFrame":
         raise DataError(f"'{file}' cannot be read as records ({reason}); evaluate again") from error
 
 
+def _model_of(records: Path) -> str:
+    """Return the hash of the model that records are of, empty where nothing beside them says it."""
+    from trustseg.files import read_json
+
+    about = records.with_name("evaluation.json")
+    return str(read_json(about).get("model", "")) if about.is_file() else ""
+
+
 def _file(folder: Path, *, calibration: bool) -> Path:
     """Return the records that a folder means: its own, or those of the split that a run was evaluated on.
 
     A run's own records are of its test images, on which no policy may be fitted.
+
+    Raises:
+        MissingFileError: if there are none.
     """
     from trustseg.errors import MissingFileError
 
@@ -150,11 +170,9 @@ def _file(folder: Path, *, calibration: bool) -> Path:
     for file in (below, *([] if calibration and is_run else [own])):
         if file.is_file():
             return file
+    calibrated = folder / f"evaluation-{split}-calibrated"
+    command = f"'trustseg evaluate MODEL{' --split validation' if calibration else ''}'"
     raise MissingFileError(
         f"no records.parquet in '{folder}' or its evaluation-{split}, one of them was expected; "
-        + (
-            "write it with 'trustseg evaluate MODEL --split validation'"
-            if calibration
-            else "write it with 'trustseg evaluate MODEL'"
-        )
+        + (f"give '{calibrated}', or write it with {command}" if calibrated.is_dir() else f"write it with {command}")
     )

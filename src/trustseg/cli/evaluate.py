@@ -54,6 +54,7 @@ def evaluate(
     loaded = load_model(model, ensemble=members[1:], samples=mc_dropout, dropout=dropout, uncalibrated=uncalibrated)
     config = settings_of(model, loaded.spec, settings)
 
+    from trustseg.cli.checks import require_attacks
     from trustseg.cli.display import counted
     from trustseg.data import open_dataset
     from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_minimal, write_suspicions
@@ -70,6 +71,7 @@ def evaluate(
     folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix_of(loaded))
     lender = config.evaluation.surrogate
     surrogate = None if lender is None else given_surrogate(lender)
+    require_attacks([config])
     prepare_run(config, pack, folder)
     name = home_of(model).absolute().name + suffix_of(loaded)
     seed, device = config.training.seed, device_of(config.training.accelerator)

@@ -153,10 +153,11 @@ def _submit(config: "StudyConfig", folder: Path, name: str, settings: list[str],
 
 def _require(config: "StudyConfig") -> None:
     """Refuse, before a study writes anything, a model that cannot be built and images that cannot be split."""
-    from trustseg.cli.checks import require_models, require_splits, runs_of
+    from trustseg.cli.checks import require_attacks, require_models, require_splits, runs_of
     from trustseg.data import open_dataset
 
     runs = runs_of(config)
     require_models(runs)
+    require_attacks(runs)
     if config.data.path is not None:
         require_splits(runs, open_dataset(config.data.path, size=config.data.size, channels=config.data.channels))

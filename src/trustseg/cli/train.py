@@ -19,7 +19,7 @@ def train(
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
-    from trustseg.cli.checks import require_models, require_splits
+    from trustseg.cli.checks import require_attacks, require_models, require_splits
     from trustseg.config import load_run
     from trustseg.data import open_dataset
     from trustseg.errors import ConfigError
@@ -30,6 +30,7 @@ def train(
         raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
     folder = output or Path("runs") / (file.stem if file else "train")
     require_models([config])
+    require_attacks([config])
     pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
     require_splits([config], pack)
 

@@ -84,7 +84,8 @@ def fit_false_negative_control(
 
     Raises:
         ConfigError: if ``at_most`` is not in (0, 1).
-        ShapeError: if there is not one mask and one patient for each image, shapes differ or a p is not in [0, 1].
+        ShapeError: if there is not one mask and one patient for each image, shapes differ, a p is not
+            in [0, 1] or a mask is not binary.
         DataError: if fewer than 1 / a - 1 patients have an infection.
 
     Example:
@@ -168,8 +169,8 @@ def _checked(
             "as many of each; give one of each for every image"
         )
     maps = [np.asarray(probability) for probability in probabilities]
-    inside = [np.asarray(mask) > 0.5 for mask in masks]
-    for row, (probability, region) in enumerate(zip(maps, inside, strict=True)):
+    references = [np.asarray(mask) for mask in masks]
+    for row, (probability, region) in enumerate(zip(maps, references, strict=True)):
         if probability.shape != region.shape:
             raise ShapeError(
                 f"image {row} has probabilities {probability.shape} and a mask {region.shape}, expected equal shapes; "
@@ -179,4 +180,8 @@ def _checked(
             raise ShapeError(
                 f"probabilities of image {row} hold NaN or values outside [0, 1]; pass belief.probability, not logits"
             )
-    return maps, inside
+        if not np.isin(region, (0, 1)).all():
+            raise ShapeError(
+                f"the mask of image {row} holds values other than 0 and 1; threshold it first, as in mask > 0.5"
+            )
+    return maps, [region > 0.5 for region in references]

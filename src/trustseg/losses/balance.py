@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
+from trustseg.masks import require_binary
 
 Balance = Literal["none", "image"]
 
@@ -27,11 +28,8 @@ def check_masks(shape: torch.Size, masks: Tensor) -> None:
             f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and {tuple(shape)}; "
             "add the missing axes or resize one of them"
         )
-    if masks.device.type == "cpu" and not bool(((masks == 0) | (masks == 1)).all()):
-        raise ShapeError(
-            f"masks hold values from {masks.min():g} to {masks.max():g}, only 0 and 1 were expected; "
-            "threshold them, for example (masks > 0.5).float()"
-        )
+    if masks.device.type == "cpu":
+        require_binary(masks)
 
 
 def image_mean(losses: Tensor, masks: Tensor, *, balance: Balance = "none") -> Tensor:

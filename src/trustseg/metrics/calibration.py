@@ -10,6 +10,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
+from trustseg.masks import require_binary
 from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
 
 
@@ -31,7 +32,8 @@ def expected_calibration_error(
         Scalar float64 in [0, 1]; NaN if no pixel counts.
 
     Raises:
-        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], ``region`` is not bool or ``bins`` < 1.
+        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], a mask is not binary, ``region`` is not
+            bool or ``bins`` < 1.
 
     Example:
         >>> expected_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -55,6 +57,7 @@ def top_label_calibration_error(
         >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
         tensor(0.3333, dtype=torch.float64)
     """
+    require_binary(masks)
     hit = (probability > 0.5) == (masks > 0.5)
     confidence = torch.maximum(probability, 1 - probability)
     return expected_calibration_error(confidence, hit.to(masks.dtype), bins=bins, region=region)
@@ -159,7 +162,7 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
         (B,) float64 in [0, 1] (the one-output form, half the sum over both classes).
 
     Raises:
-        ShapeError: if shapes differ or a probability is NaN or outside [0, 1].
+        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], or a mask is not binary.
 
     Example:
         >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
@@ -182,7 +185,7 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
         (B,) float64, >= 0.
 
     Raises:
-        ShapeError: if shapes differ or a value is NaN.
+        ShapeError: if shapes differ, a value is NaN or a mask is not binary.
 
     Example:
         >>> negative_log_likelihood(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]]))
@@ -191,6 +194,7 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
     _check_shapes("log_odds", log_odds, masks)
     if bool(torch.isnan(log_odds).any()):
         raise ShapeError("log_odds hold NaN, expected numbers; find where the model breaks down")
+    require_binary(masks)
     margin = torch.where(masks > 0.5, log_odds, -log_odds).detach().double()
     return functional.softplus(-margin).flatten(1).mean(1)
 
@@ -206,7 +210,7 @@ def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
         (B, 1, H, W) bool, all False for an empty or a full mask.
 
     Raises:
-        ShapeError: if masks are not (B, 1, H, W) or ``width`` is negative.
+        ShapeError: if masks are not (B, 1, H, W) or not binary, or ``width`` is negative.
 
     Example:
         >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
@@ -216,7 +220,8 @@ def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
         raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
     if width < 0:
         raise ShapeError(f"width is {width}, expected pixels >= 0; the usual band is 5")
-    foreground = (masks > 0.5).float()
+    require_binary(masks)
+    foreground = masks.float()
     near = [
         functional.max_pool2d(side, 2 * width + 1, stride=1, padding=width) for side in (foreground, 1 - foreground)
     ]
@@ -275,6 +280,7 @@ def checked_probability(probability: Tensor, masks: Tensor, bins: int, region: T
     probability = probability.detach().to(torch.promote_types(probability.dtype, torch.float32))
     if not bool(((probability >= 0) & (probability <= 1)).all()):
         raise ShapeError("probability holds NaN or values outside [0, 1]; pass belief.probability, not logits")
+    require_binary(masks)
     return probability, masks.detach()
 
 

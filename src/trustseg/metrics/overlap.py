@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
+from trustseg.masks import require_binary
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
             f"prediction is {tuple(prediction.shape)} and masks {tuple(masks.shape)}, expected the same (B, 1, H, W); "
             "resize the prediction to the mask, or add the missing dimension"
         )
-    predicted, reference = _hard(prediction, "prediction").flatten(1), _hard(masks, "masks").flatten(1)
+    predicted, reference = (hard.flatten(1) for hard in _hard(prediction, masks))
     return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1))
 
 
@@ -173,13 +174,11 @@ class Dice(Metric):
         return _dice(OverlapCounts(self.intersection, self.predicted, self.reference))
 
 
-def _hard(values: Tensor, name: str) -> Tensor:
-    """Return 0 and 1 as bool; anything between is refused, for a silent threshold would hide a mistake."""
-    hard = values > 0.5
-    if values.dtype != torch.bool and bool((values != hard).any()):
-        remedy = "belief.probability > 0.5" if name == "prediction" else "masks > 0.5"
-        raise ShapeError(f"{name} holds values other than 0 and 1, expected a hard mask; pass e.g. {remedy}")
-    return hard
+def _hard(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as bool."""
+    require_binary(prediction, "predictions", remedy="belief.probability > 0.5")
+    require_binary(masks)
+    return prediction > 0.5, masks > 0.5
 
 
 def _pooled(counts: OverlapCounts) -> OverlapCounts:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError, unknown_name
+from trustseg.masks import require_binary
 from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
 from trustseg.metrics.histograms import BINS, UNIT, accumulate, scores_from_histogram
 from trustseg.metrics.tie_blocks import Blocks, RankScores
@@ -184,6 +185,7 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
             f"probability is {tuple(probability.shape)} and masks {tuple(masks.shape)}, expected equal shapes; "
             "resize the prediction to the mask"
         )
+    require_binary(masks)
     if error == "wrong":
         return (probability > 0.5) != (masks > 0.5)
     if error == "brier":

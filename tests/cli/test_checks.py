@@ -1,0 +1,38 @@
+import pytest
+
+from trustseg.cli.checks import require_attacks
+from trustseg.config import RunConfig, load_run
+from trustseg.errors import AttackError, UnknownNameError
+
+
+def run_with(attack: str) -> list[RunConfig]:
+    return [load_run(None, [f"evaluation.attacks=[{attack}]"])]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("attack", "error", "words"),
+    [
+        (
+            "{name: 'art:ProjectedGradientDescen', eps: [0.1]}",
+            UnknownNameError,
+            "did you mean 'ProjectedGradientDescent'",
+        ),
+        ("{name: 'art:FastGradientMethod', eps: [0.1], parameters: {decay: 1.0}}", UnknownNameError, "decay"),
+        ("{name: 'art:ProjectedGradientDescent', eps: [0.1], parameters: {eps_step: -1.0}}", AttackError, "refused"),
+        ("{name: 'art:SquareAttack', eps: [0.1], norm: l2}", AttackError, "linf only"),
+    ],
+)
+def test_an_attack_of_the_toolbox_is_tried_before_anything_is_trained(
+    attack: str, error: type[Exception], words: str
+) -> None:
+    pytest.importorskip("art")
+    with pytest.raises(error, match=words):
+        require_attacks(run_with(attack))
+
+
+@pytest.mark.oracle
+def test_a_sound_one_takes_one_step() -> None:
+    pytest.importorskip("art")
+    require_attacks(run_with("{name: 'art:ProjectedGradientDescent', eps: [4/255], steps: 5000}"))
+    require_attacks(run_with("{name: pgd, eps: [4/255], steps: 5000}"))
