@@ -14,6 +14,7 @@ TrustsegError
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -80,3 +81,21 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     near = difflib.get_close_matches(got, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     return UnknownNameError(f"unknown {kind} '{got}'{hint} known: {', '.join(names)}")
+
+
+def misfortune(error: Exception) -> str | None:
+    """Return what happened to the machine, in one sentence with what to do: a full disk, a path, memory; else None.
+
+    Example:
+        >>> misfortune(OSError(28, "No space left on device", "here"))
+        "the disk is full at 'here'; nothing finished is lost; free some space and run the same command again"
+    """
+    where = f" at '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
+    # safetensors and polars tell of a full disk in errors of their own, without a number.
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+        return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{where}; a readable and writable path was expected; check it and its rights"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them"
+    return None

@@ -9,7 +9,7 @@ from tests.beliefs.given import TOLERANCE, beta, value
 from tests.vectors import load_vectors
 
 from trustseg.beliefs import Bernoulli, Beta, Mixture
-from trustseg.errors import BeliefError
+from trustseg.errors import BeliefError, ShapeError
 
 LN2 = math.log(2)
 
@@ -90,6 +90,11 @@ class TestMixture:
         assert mixture.probability.tolist() == [1, 0]
         for name in Mixture.measures:
             assert mixture.uncertainty(name).tolist() == [0, 0], name
+
+    def test_members_of_different_shapes_are_refused(self) -> None:
+        members: list[Bernoulli | Beta] = [Bernoulli(torch.zeros(2, 1, 3, 4)), Beta(*torch.ones(2, 1, 1, 1, 1))]
+        with pytest.raises(ShapeError, match=r"one shape, got \(2, 1, 3, 4\) and \(1, 1, 1, 1\); pass beliefs"):
+            Mixture(members)  # they would broadcast
 
     def test_no_member_is_refused(self) -> None:
         with pytest.raises(BeliefError, match="at least one member"):

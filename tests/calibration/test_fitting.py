@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 from trustseg.calibration import MAPS, fit_calibration
-from trustseg.calibration.fitting import LARGEST_FACTOR
+from trustseg.calibration.model import LARGEST_FACTOR
 from trustseg.errors import BeliefError, ConfigError, DataError, ShapeError, UnknownNameError
 from trustseg.losses import binary_cross_entropy
 
@@ -116,6 +116,7 @@ def test_separable_labels_end_at_the_bound() -> None:
     assert found.parameters["temperature"] >= 1 / LARGEST_FACTOR * (1 - 1e-9)
     wrong = fit_calibration([(Bernoulli(z), (z < 0).float())], method="temperature_scaling", patients=["a"])
     assert wrong.parameters["temperature"] == pytest.approx(LARGEST_FACTOR)
+    assert wrong.at_limit == ("temperature",)
 
 
 def test_scores_all_equal_are_calibrated_to_the_rate() -> None:

@@ -33,6 +33,26 @@ def test_it_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration.json", "model.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("method", "parameters", "names"),
+    [
+        ("evidence_scaling", {"scale": 0.25}, []),
+        ("evidence_scaling", {"scale": 1e-3}, ["scale"]),
+        ("evidence_scaling", {"scale": 1e3}, ["scale"]),
+        ("beta_calibration", {"slope_low": 1.0, "slope_high": 1e3, "offset": -100.0}, ["slope_high", "offset"]),
+        ("beta_calibration", {"slope_low": 900.0, "slope_high": 1.0, "offset": 99.0}, []),
+    ],
+)
+def test_the_file_says_what_ended_at_its_limit(
+    tmp_path: Path, method: str, parameters: dict[str, float], names: list[str]
+) -> None:
+    build_segmenter().save(tmp_path)
+    fitted = dataclasses.replace(FITTED, method=method, parameters=parameters)
+    about = json.loads((fitted.save(tmp_path) / "calibration.json").read_text())
+    assert about["at_limit"] == names == list(fitted.at_limit)
+    assert Calibration.load(tmp_path) == fitted
+
+
 def test_it_belongs_to_one_model(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"model\.json"):
         FITTED.save(tmp_path)

@@ -71,6 +71,32 @@ def test_it_is_fitted_on_the_validation_images_and_kept(
     assert expected.nll_after < expected.nll_before
 
 
+def test_a_policy_of_uncalibrated_scores_is_refused_for_calibrated_ones(calibrate: Calibrate, command: Command) -> None:
+    assert calibrate().code == 0
+    for flags in (["--uncalibrated"], []):
+        assert command("evaluate", "run/model", "evaluation.attacks=[]", "--split", "validation", *flags).code == 0
+    films = "films/Test Set/Images"
+    for folder, fitting, other in (("", ["--uncalibrated"], []), ("-calibrated", [], ["--uncalibrated"])):
+        assert command("defer", "fit", f"run/evaluation-validation{folder}", "--at-most", "0.5").code == 0
+        assert (
+            command("predict", "run/model", films, "-o", f"out{folder}", "--policy", "policy.json", *fitting).code == 0
+        )
+        found = command("predict", "run/model", films, "-o", "refused", "--policy", "policy.json", *other)
+        assert found.code == 2
+        assert "which the policy was fitted on" in one_sentence(found)
+        assert not Path("refused").exists()
+
+
+@pytest.mark.parametrize("found", [1000.0, 10.0])
+def test_a_fit_that_ended_at_its_limit_says_so(
+    calibrate: Calibrate, monkeypatch: pytest.MonkeyPatch, found: float
+) -> None:
+    fitted = Calibration("temperature_scaling", {"temperature": found}, "validation", 3, 3, "", 0.7, 0.6)
+    monkeypatch.setattr("trustseg.calibration.fit_calibration", lambda *arguments, **options: fitted)
+    lines = [line for line in calibrate(head="bernoulli").out.splitlines() if "ended at its limit: temperature" in line]
+    assert len(lines) == (found == 1000)
+
+
 def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrate, command: Command) -> None:
     assert calibrate().code == 0
     for arguments, suffix in (([], "-calibrated"), (["--uncalibrated"], "")):

@@ -61,8 +61,45 @@ def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> No
     found = command("defer", "apply", "policy.json", "given", "--draws", "20", "--out", "tables")
     assert found.code == 0
     assert "guarantee void here: clean" in found.out
-    assert "the very patients that the policy was fitted on" in found.out
+    assert "20 of 20 clean patients are ones that the policy was fitted on" in found.out
     assert sorted(path.name for path in Path("tables").iterdir()) == ["decisions.csv", "deferral.csv"]
+
+
+def test_one_calibration_patient_voids_the_rates_but_not_the_others(command: Command) -> None:
+    scores, patients = rising(20)
+    write("given", records_of(scores, patients=patients))
+    assert command("defer", "fit", "given").code == 0
+    write("mixed", records_of([0.1, 0.2, 0.3], patients=["new", "p3", "other"]))
+    found = command("defer", "apply", "policy.json", "mixed", "--draws", "20")
+    assert found.code == 0
+    assert "1 of 3 clean patients are ones" in found.out
+    assert set(pl.read_csv("mixed/deferral.csv")["guarantee"]) == {"void"}
+    promises = pl.read_csv("mixed/decisions.csv")["guarantee"].to_list()
+    assert [promise == "void" for promise in promises] == [False, True, False]
+
+
+def test_scores_of_another_model_are_refused(command: Command) -> None:
+    scores, patients = rising(20)
+    for folder, start, model in (("fitted", 0, "0123"), ("same", 100, "0123"), ("other", 100, "4567")):
+        write(folder, records_of(scores, patients=[f"{name}-{start}" for name in patients]))
+        Path(folder, "evaluation.json").write_text(f'{{"model": "{model}"}}')
+    assert command("defer", "fit", "fitted").code == 0
+    assert load_policy(Path("policy.json")).model == "0123"
+    assert command("defer", "apply", "policy.json", "same", "--draws", "5").code == 0
+    found = command("defer", "apply", "policy.json", "other", "--draws", "5")
+    assert found.code == 2
+    assert "model 4567, those of model 0123 were expected" in one_sentence(found)
+    assert not Path("other/deferral.csv").exists()
+    Path("other/evaluation.json").write_text("{}")  # of an older version: unknown
+    assert command("defer", "apply", "policy.json", "other", "--draws", "5").code == 0
+
+
+def test_records_of_the_calibrated_model_are_named_where_there_are_no_others(command: Command) -> None:
+    write("run/evaluation-validation-calibrated", records_of([0.1, 0.2]))
+    found = command("defer", "fit", "run")
+    assert found.code == 2
+    assert "give 'run/evaluation-validation-calibrated', or write it" in one_sentence(found)
+    assert command("defer", "fit", "run/evaluation-validation-calibrated").code == 0
 
 
 def test_defined_outcomes_of_hard_cases(command: Command) -> None:
@@ -87,13 +124,15 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
     write("good", records_of([0.1, 0.2]))
     Path("run/model").mkdir(parents=True)
     write("run", records_of([0.1, 0.2]))
-    write("tested", records_of([0.1, 0.2]).with_columns(split=pl.lit("test")))
+    for split in ("test", "train"):
+        write({"test": "tested", "train": "trained"}[split], records_of([0.1, 0.2]).with_columns(split=pl.lit(split)))
     Path("text").mkdir()
     Path("text/records.parquet").write_text("no table")
     for arguments, words in (
         (["fit", "nowhere"], "no records.parquet in 'nowhere'"),
         (["fit", "run"], "--split validation"),
         (["fit", "tested"], "'tested' holds records of the test split"),
+        (["fit", "trained"], "'trained' holds records of the train split"),
         (["fit", "text"], "'text/records.parquet' cannot be read as records"),
         (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
         (["fit", "good", "--target", "dice"], "unknown target 'dice'"),
@@ -140,7 +179,7 @@ def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> No
         delta=0.05,
         images=9,
         patients=9,
-        patients_hash="",
+        patient_hashes=(),
         statement="Half of them.",
     )
     save_policy(policy, Path("policy.json"))

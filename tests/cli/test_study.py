@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.cli.conftest import Command, one_sentence
 
 from trustseg.cli import display
@@ -49,6 +50,7 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     assert found.code == 0
     assert found.out == "study: runs/mine\nnext: trustseg report runs/mine\n"
     assert found.err.splitlines() == [
+        "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",  # H5 compares two measures of one model
         "[0/2] a-seed0-12345678: running training",
         "[0/2] b-seed0-12345678: running training",
         "[1/2] a-seed0-12345678: done",
@@ -126,7 +128,7 @@ def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
     pytest.importorskip("submitit")
     lucia = ("--cluster", "slurm", "--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90")
     found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), *lucia, "--dry-run")
-    assert (found.code, found.err) == (0, "")
+    assert (found.code, len(found.err.splitlines())) == (0, 1)
     assert found.out.startswith("#!/bin/bash\n")
     assert "#SBATCH --array=0-1%2" in found.out
     assert "2 cells" in found.out
@@ -138,7 +140,7 @@ def test_a_dry_run_tells_mixtures_apart(command: Command) -> None:
     pytest.importorskip("submitit")
     study = written("mixtures: {ensemble: true, mc_dropout: 5}\ngrid: {training.seed: [0, 1]}\n")
     found = command("study", study, "--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
-    assert (found.code, found.err) == (0, "")
+    assert found.code == 0
     assert "#SBATCH --array=0-1%" in found.out
     assert "2 cells, a job array of as many tasks and 2 mixtures in a second one; at most 2 GPU hours" in found.out
 
@@ -155,7 +157,9 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     found = command("study", study, "--plan", "-j", "2")
     assert found.code == 0
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
+    assert "passes in images, forward and backward" in found.out
     assert "time by one step" in found.out
+    assert found.err == "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6\n"
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()
 
@@ -169,6 +173,51 @@ def test_hypotheses_are_kept_with_the_study(command: Command, calls: list[tuple[
     assert command("study", written(), "--hypotheses", "claims.yaml").code == 0
     assert Path("runs/mine/hypotheses.yaml").read_text() == text
     assert len(calls) == 1
+
+
+def claims(**changed: object) -> Path:
+    claim = {"name": "mine", "claim": "It helps.", "measures": ["dice"], "direction": "higher"}
+    sides = {"first": {"model.head": "beta"}, "second": {"model.head": "bernoulli"}}
+    Path("claims.yaml").write_text(yaml.safe_dump({"hypotheses": [claim | sides | changed]}))
+    return Path("claims.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"first": {"model.haed": "beta"}, "second": {"model.haed": "bernoulli"}}, "did you mean 'model.head'?"),
+        ({"first": {"model.head": "betta"}}, "did you mean beta?"),
+        ({"dose": "adversarial.fractions"}, "unknown key dose=adversarial.fractions"),
+        ({"first_uncertainty": "entropie"}, "did you mean 'entropy'?"),
+    ],
+)
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+def test_hypotheses_about_nothing_are_refused_at_once(
+    command: Command, changed: dict[str, object], words: str, plan: list[str]
+) -> None:
+    found = command("study", written(), "--hypotheses", claims(**changed), *plan)
+    assert found.code == 2
+    assert words in one_sentence(found)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_dry_run_refuses_what_a_submission_does(command: Command, dry: list[str]) -> None:
+    slurm = ("--cluster", "slurm", "slurm.timeout_min=30", "--hypotheses", claims(), *dry)
+    for setting, words in (("training.devices=2", "cells run side by side"), ("model.encoder=resnet0", "resnet0")):
+        found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), setting, *slurm)
+        assert found.code == 2
+        assert words in one_sentence(found)
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_with_hypotheses_writes_nothing(command: Command) -> None:
+    pytest.importorskip("submitit")
+    slurm = ("--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
+    study = written("grid: {model.head: [beta, bernoulli]}\n")
+    found = command("study", study, "--hypotheses", claims(condition="clean"), *slurm)
+    assert (found.code, found.err) == (0, "")
+    assert not Path("runs").exists()
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,11 @@ def test_several_grids_are_run_together(tmp_path: Path) -> None:
         load_study(written(tmp_path, "grid: 7\n"))
 
 
+def test_no_grid_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"got grid=\[\]; a list of grids was expected; write grid=\[{}\]$"):
+        load_study(written(tmp_path, "grid: []\n"))
+
+
 @pytest.mark.parametrize(
     ("grid", "words"),
     [

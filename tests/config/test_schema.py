@@ -71,11 +71,17 @@ def test_a_budget_that_is_none_is_refused(text: str) -> None:
         ("evaluation.attacks=pgd", "write for example evaluation.attacks=[{name: pgd, eps: [4/255]}]"),
         ("evaluation.attacks=[{name: pgd, eps: 4/255}]", ">= 0, or fractions was expected; write eps: [4/255]"),
         ("evaluation.attacks=[{eps: [1/255]}]", "evaluation.attacks.0.name is missing"),
+        ("evaluation.attacks=[{name: pgd, eps: [-1]}]", "got evaluation.attacks.0.eps.0=-1; a number >= 0"),
         ("evaluation.attacks=[{name: pgd, eps: []}]", "got evaluation.attacks.0.eps=[]; a list of numbers"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_what_was_expected(override: str, words: str) -> None:
     assert words in refusal(override)
+
+
+@pytest.mark.parametrize("key", ["evaluation.minimal.eps=[-1]", "evaluation.attacks=[{name: pgd, eps: [4/255, -1]}]"])
+def test_a_list_is_not_blamed_for_its_item_once_more(key: str) -> None:
+    assert refusal(key).count("got ") == 1
 
 
 def test_all_findings_are_told_at_once() -> None:

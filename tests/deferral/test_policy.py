@@ -1,6 +1,7 @@
 """A policy decides, says when its promise is void, and survives the disk."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -9,7 +10,16 @@ import polars as pl
 import pytest
 from tests.deferral.records import records_of
 
-from trustseg.deferral import HOLDS, VOID, Policy, apply_policy, fit_policy, load_policy, save_policy
+from trustseg.deferral import (
+    HOLDS,
+    VOID,
+    Policy,
+    apply_policy,
+    check_model,
+    fit_policy,
+    load_policy,
+    save_policy,
+)
 from trustseg.errors import DataError, MissingFileError
 
 
@@ -43,6 +53,47 @@ def test_the_guarantee_is_void_on_the_patients_it_was_fitted_on(policy: Policy) 
     assert apply_policy(policy, again)["guarantee"].unique().to_list() == [VOID]
 
 
+@pytest.mark.parametrize("known", [["calibration3"], [f"calibration{number}" for number in range(9)]])
+def test_new_patients_beside_those_it_was_fitted_on_keep_the_promise(policy: Policy, known: list[str]) -> None:
+    patients = ["new0", *known, "new1", *known]
+    decided = apply_policy(policy, records_of([0.5] * len(patients), patients=patients))
+    assert decided["guarantee"].to_list() == [VOID if name in known else HOLDS for name in patients]
+
+
+def test_the_guarantee_is_void_on_the_train_split(policy: Policy) -> None:
+    splits = ["train", "test", "validation", None]
+    decided = apply_policy(policy, records_of([0.1] * 4).with_columns(split=pl.Series(splits)))
+    assert decided["guarantee"].to_list() == [VOID, HOLDS, HOLDS, HOLDS]
+
+
+def test_the_hash_of_a_patient_is_short_and_of_no_order(policy: Policy) -> None:
+    names = [hashlib.sha256(f"calibration{number}".encode()).hexdigest()[:12] for number in range(9)]
+    assert policy.patient_hashes == tuple(sorted(names))
+
+
+def test_a_policy_of_an_older_version_knows_its_patients_as_a_set(policy: Policy, tmp_path: Path) -> None:
+    content = {name: value for name, value in dataclasses.asdict(policy).items() if name != "model"}
+    del content["patient_hashes"]
+    patients = [f"calibration{number}" for number in range(9)]
+    content["patients_hash"] = hashlib.sha256("\n".join(patients).encode()).hexdigest()[:16]
+    (tmp_path / "policy.json").write_text(json.dumps(content))
+    old = load_policy(tmp_path / "policy.json")
+    assert old.model == ""
+    for given, promise in ((patients[::-1], VOID), (patients[:8], HOLDS)):
+        decided = apply_policy(old, records_of([0.1] * len(given), patients=given))
+        assert decided["guarantee"].unique().to_list() == [promise]
+    save_policy(old, tmp_path / "again.json")
+    assert load_policy(tmp_path / "again.json") == old
+
+
+def test_scores_of_another_model_are_refused(policy: Policy) -> None:
+    known = dataclasses.replace(policy, model="0123")
+    for fitted, given in ((policy, "0123"), (known, ""), (known, "0123")):
+        check_model(fitted, given)
+    with pytest.raises(DataError, match=r"are those of model 4567, those of model 0123 were expected.* --uncalibrated"):
+        check_model(known, "4567")
+
+
 @pytest.mark.parametrize("threshold", [0.1 + 0.2, math.inf, -math.inf])
 def test_save_and_load_leave_every_bit(policy: Policy, tmp_path: Path, threshold: float) -> None:
     frozen = dataclasses.replace(policy, threshold=threshold)
@@ -59,6 +110,8 @@ def test_save_and_load_leave_every_bit(policy: Policy, tmp_path: Path, threshold
         ({"threshold": None}, "could not convert"),
         ({"target": "dice"}, "target 'dice'"),
         ({"images": 1.5}, "invalid literal"),
+        ({"patient_hashes": "0123"}, "a list of texts was expected"),
+        ({"patient_hashes": [1]}, "a list of texts was expected"),
         ({"colour": "red"}, "missing or unknown: colour"),
     ],
 )

@@ -12,6 +12,7 @@ from tests.evaluation.packs import pack_of, small_segmenter
 
 from trustseg.attacks import minimal_eps
 from trustseg.attacks.minimal import Bracket
+from trustseg.beliefs import Bernoulli
 from trustseg.config import EvaluationConfig, MinimalConfig
 from trustseg.errors import AttackError
 from trustseg.evaluation import minimal, write_minimal
@@ -93,6 +94,31 @@ def test_other_settings_are_searched_anew(tmp_path: Path) -> None:
 def test_batches_do_not_change_a_bracket(tmp_path: Path) -> None:
     alone = write(tmp_path / "alone", CONFIG.model_copy(update={"batch_size": 1}))
     assert alone["eps_breaks"].to_list() == pytest.approx(write(tmp_path / "five")["eps_breaks"].to_list())
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"), [(0.0, "5 of 5 images .* calls broken are not"), (-2.0, "pixels from .* was expected")]
+)
+def test_what_breaks_nothing_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: float, words: str
+) -> None:
+    def boastful(model: object, images: torch.Tensor, masks: torch.Tensor, **options: object) -> Bracket:
+        budget, none = torch.full((len(images),), 2.0), torch.zeros(len(images), dtype=torch.bool)
+        return Bracket(budget / 2, budget, none, none, images + shift)
+
+    class Perfect(torch.nn.Module):
+        spec = small_segmenter().spec
+
+        def belief(self, images: torch.Tensor) -> Bernoulli:
+            masks = torch.from_numpy(pack_of().masks[ROWS].astype(np.float32))
+            return Bernoulli(20 * masks - 10)
+
+        def weights(self) -> bytes:
+            return b""
+
+    monkeypatch.setattr(minimal, "minimal_eps", boastful)
+    with pytest.raises(AttackError, match=words):
+        write_minimal(Perfect(), pack_of(), ROWS, CONFIG.model_copy(update={"batch_size": 5}), tmp_path)  # type: ignore[arg-type]  # enough of a model
 
 
 def test_a_search_that_leaves_its_budget_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

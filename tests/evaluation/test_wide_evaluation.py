@@ -16,6 +16,7 @@ from trustseg.deferral import load_policy
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.evaluation import evaluate
 from trustseg.evaluation.conditions import Deployed, perturbed
+from trustseg.files import read_json
 from trustseg.randomness import derived_generator
 from trustseg.shifts import SHIFT_TABLE, covered_share
 
@@ -89,6 +90,7 @@ def test_the_policy_is_fitted_on_the_validation_images_alone(folder: Path, recor
     assert validation["image"].to_list() == [f"image{number}" for number in VALIDATION]
     assert set(validation["condition"]) == {"clean"}
     assert (policy.images, policy.patients) == (4, 3)
+    assert policy.model == read_json(folder / "evaluation.json")["model"]
     assert policy.column == "u_epistemic_variance_mean"
     assert policy.column in records.columns  # though neither is among the measures and aggregations
 

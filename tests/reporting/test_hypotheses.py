@@ -1,5 +1,6 @@
 """What a report says of hypotheses: the verdicts of a made-up study, and why some cannot be tested."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 import yaml
 from tests.reporting.fake_results import write_study
 
+from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
 from trustseg.reporting.evidence import Evidence, collect
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hold_hypotheses
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hold_hypotheses, hypothesis_table
 from trustseg.study.statistics import holm
 
 
@@ -38,7 +40,7 @@ def test_what_cannot_be_tested_says_why(outcomes: list[Outcome]) -> None:
 
 
 def test_p_values_are_corrected_over_the_whole_table(outcomes: list[Outcome]) -> None:
-    tested = [(o, o.comparison) for o in outcomes if o.comparison is not None]
+    tested = [(o, o.comparison) for o in outcomes if o.comparison is not None and o.verdict != "not testable here"]
     raw = [comparison.p_of(o.hypothesis.direction, o.hypothesis.margin) for o, comparison in tested]
     assert [o.p for o, _ in tested] == holm(raw)
     assert max(o.p for o, _ in tested) <= 1
@@ -93,6 +95,14 @@ def test_unknown_conditions_and_regimes(one_seed: Path) -> None:
     assert "lack the uncertainty it names" in measure.sentence
 
 
+def test_a_budget_that_was_not_measured_is_not_answered_by_another(one_seed: Path) -> None:
+    (outcome,) = told(one_seed, eps="3/255")
+    assert (outcome.verdict, outcome.comparison) == ("not testable here", None)
+    assert "no run was measured under PGD 3/255, only under PGD" in outcome.sentence
+    (outcome,) = told(one_seed, eps=4 / 255 + 1e-12)
+    assert (outcome.verdict, outcome.score) == ("supported", "Dice, PGD 4/255")
+
+
 def test_harm_goes_undetected_only_by_a_policy(one_seed: Path) -> None:
     (outcome,) = told(one_seed, measures=["undetected_harm"])
     assert "no run of beta, random has a deferral policy fitted on validation images" in outcome.sentence
@@ -102,6 +112,16 @@ def test_few_patients_decide_nothing(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study", heads=["beta"], seeds=2, images=12, patients=6, gallery=False)
     (outcome,) = told(study)
     assert (outcome.verdict, "fewer than 20 patients" in outcome.sentence) == ("not testable here", True)
+    assert math.isnan(outcome.p)
+    assert hypothesis_table([outcome]).rows[0]["p"] is None
+
+
+def test_what_decides_nothing_is_not_corrected_for(one_seed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = told(one_seed)[0].p
+    decides = module._decides
+    monkeypatch.setattr(module, "_decides", lambda comparison: decides(comparison) and comparison.interval.value > 0.05)
+    outcomes = told(one_seed, measures=["dice", "nause"])
+    assert [outcome.p for outcome in outcomes if outcome.verdict != "not testable here"] == [alone]
 
 
 def test_dose_and_response(evidence: Evidence, one_seed: Path) -> None:

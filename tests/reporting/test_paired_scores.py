@@ -80,7 +80,7 @@ def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Cell:
             delta=0.05,
             images=10,
             patients=10,
-            patients_hash="",
+            patient_hashes=(),
             statement="",
         ),
         cell / "policy.json",

@@ -23,7 +23,7 @@ POLICY = Policy(
     delta=0.05,
     images=9,
     patients=9,
-    patients_hash="",
+    patient_hashes=(),
     statement="",
 )
 

@@ -8,8 +8,10 @@ import pytest
 
 from trustseg.config import StudyConfig, load_study
 from trustseg.errors import ConfigError, TrustsegError
+from trustseg.study import grid as module
 from trustseg.study.grid import Cell, cells_of
 
+EXPERIMENTS = Path(module.__file__).parents[1] / "experiments"
 GRID: dict[str, list[Any]] = {
     "model.head": ["bernoulli", "beta"],
     "data.fold": [0, 1],
@@ -95,8 +97,32 @@ def test_other_keys_are_named_in_the_variant(tmp_path: Path) -> None:
 
 
 def test_long_values_make_no_endless_names(tmp_path: Path) -> None:
-    attacks = [{"name": "fgsm", "eps": [step / 1000 for step in range(1, 100)]}]
-    assert len(only(tmp_path, {"evaluation.attacks": [attacks]}).name) < 200
+    assert len(only(tmp_path, {"model.weights": ["long/" * 100]}).name) < 200
+
+
+def test_what_nobody_is_attacked_with_makes_no_second_cell(tmp_path: Path) -> None:
+    one = {"adversarial.selection": ["none"]}
+    bare = only(tmp_path, one).name
+    ignored = ["adversarial.fraction=0.25", "adversarial.attack=pgd", "adversarial.alignment.kl_weight=3"]
+    assert only(tmp_path, one, *ignored).name == bare
+    assert only(tmp_path, one, "adversarial.eps=8/255").name != bare  # the robust validation chooses the epoch by it
+    sentence = "twice, also as 'none, fraction=0.5': with adversarial.selection=none the share .* changes? nothing"
+    for selections in (["none"], ["none", "random"]):
+        with pytest.raises(ConfigError, match=sentence):
+            names(tmp_path, grid={"adversarial.selection": selections, "adversarial.fraction": [0.25, 0.5]})
+
+
+def test_keys_of_the_evaluation_make_no_cells(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"evaluation keys make no cells.*set evaluation\.gallery outside of the grid"
+    ):
+        names(tmp_path, grid={"evaluation.gallery": [0, 1]})
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_experiment_makes_cells(file: Path) -> None:
+    if file.stem != "hypotheses":
+        assert cells_of(load_study(file), data_digest="d")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingFileError
-from trustseg.study.hypotheses import load_hypotheses, setting, settings_match
+from trustseg.study.grid import cells_of
+from trustseg.study.hypotheses import Hypothesis, load_hypotheses, setting, settings_match, untestable
 
 GOOD: dict[str, Any] = {
     "name": "H1",
@@ -68,6 +70,29 @@ def test_files_that_hold_none(tmp_path: Path) -> None:
         load_hypotheses(file)
     with pytest.raises(ConfigError, match="holds H1 twice"):
         load_hypotheses(written(tmp_path, {}, {}))
+
+
+def told(grid: dict[str, list[Any]], *changed: dict[str, Any]) -> list[str]:
+    """Names of the hypotheses, H1 changed, that a study of a grid cannot test."""
+    study = StudyConfig.model_validate({"grid": grid, "evaluation": {"attacks": [{"name": "pgd", "eps": ["4/255"]}]}})
+    runs = [cell.config for cell in cells_of(study, data_digest="")]
+    return untestable([Hypothesis.model_validate(GOOD | {"name": f"h{i}"} | c) for i, c in enumerate(changed)], runs)
+
+
+def test_what_a_grid_cannot_test() -> None:
+    heads = {"model.head": ["bernoulli", "beta"]}
+    conditions: tuple[dict[str, Any], ...] = ({}, {"condition": "clean"}, {"condition": "pgd", "eps": "4/255"})
+    assert told(heads, *conditions) == []
+    assert told({"model.head": ["beta"]}, *conditions) == ["h0", "h1", "h2"]
+    assert told(heads, {"condition": "fgsm"}, {"eps": "8/255"}, {"condition": "clean", "eps": 1}) == ["h0", "h1"]
+
+
+def test_sides_that_never_agree_in_the_rest_cannot_be_tested() -> None:
+    study = StudyConfig.model_validate(
+        {"grid": [{"model.head": ["beta"], "training.epochs": [3]}, {"model.head": ["bernoulli"]}]}
+    )
+    runs = [cell.config for cell in cells_of(study, data_digest="")]
+    assert untestable([Hypothesis.model_validate(GOOD | {"condition": "clean"})], runs) == ["H1"]
 
 
 def test_settings_are_compared_as_what_they_are() -> None:

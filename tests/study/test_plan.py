@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from tests import fake
 
-from trustseg.config import load_study
+from trustseg.config import RunConfig, load_study
 from trustseg.errors import ConfigError
 from trustseg.files import write_json
+from trustseg.models import Segmenter
+from trustseg.study import plan as module
 from trustseg.study.plan import Plan, passes_of_attack, plan_study
 from trustseg.study.runner import prepare_study
+from trustseg.training.run import initial_segmenter
 
 STUDY = """
 name: small
@@ -69,6 +72,29 @@ def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.Monk
     whole = sum(row.training + row.evaluation for row in before.variants)
     of_one = (none.training + none.evaluation) / 2
     assert plan.seconds == pytest.approx(100 * (whole / of_one - 1))
+
+
+def test_another_training_is_not_done(tmp_path: Path) -> None:
+    study = tmp_path / "small.yaml"
+    study.write_text(STUDY)
+    for cell in prepare_study(load_study(study), tmp_path / "run"):
+        write_json(tmp_path / "run" / "cells" / cell / "done.json", {"seconds_training": 60.0})
+    assert [row.done for row in planned(tmp_path).variants] == [2, 2, 2]  # generated images are told apart, too
+    assert [row.done for row in planned(tmp_path, "training.epochs=50").variants] == [0, 0, 0]
+    assert [row.done for row in planned(tmp_path, "phantoms.train=12").variants] == [0, 0, 0]
+
+
+def test_each_network_is_timed_once_as_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def initial(config: RunConfig) -> Segmenter:
+        timed.append((config.model.encoder, config.training.precision))
+        return initial_segmenter(config)
+
+    monkeypatch.setattr(module, "initial_segmenter", initial)
+    settings = ["model.depth=3", "model.dropout=0.1", "training.precision=bf16-mixed", "grid.training.seed=[0]"]
+    planned(tmp_path, *settings, "grid.model.encoder=[resnet18, resnet34]", "grid.model.head=[beta, bernoulli]")
+    assert timed == [("resnet18", "bf16-mixed"), ("resnet34", "bf16-mixed")]
 
 
 def test_attacks_that_take_no_steps_or_their_own() -> None:

@@ -13,7 +13,7 @@ from trustseg.errors import DataError
 from trustseg.files import write_json, write_text
 from trustseg.study import cell as module
 from trustseg.study.cell import claimed
-from trustseg.study.worker import work
+from trustseg.study.worker import main, work
 
 NAMES = ("a", "b", "c", "d")
 
@@ -53,11 +53,13 @@ def test_what_is_done_failed_or_taken_is_left_out(tmp_path: Path, ran: list[str]
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence"),
+    ("error", "sentence", "log"),
     [
-        (DataError("no images; add some"), "no images; add some"),
-        (KeyError("weights"), "KeyError: 'weights'"),
-        (MemoryError(), "MemoryError: "),
+        (DataError("no images; add some"), "no images; add some", "Traceback"),
+        (KeyError("weights"), "KeyError: 'weights'", "Traceback"),
+        (MemoryError(), "out of memory; a smaller data.size", "out of memory"),
+        (OSError(28, "No space left on device", "there"), "the disk is full at 'there'; nothing finished", "the disk"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full; nothing", "the disk"),
     ],
 )
 def test_a_failure_is_noted_and_the_others_go_on(
@@ -67,12 +69,25 @@ def test_a_failure_is_noted_and_the_others_go_on(
     capsys: pytest.CaptureFixture[str],
     error: Exception,
     sentence: str,
+    log: str,
 ) -> None:
     breaking(monkeypatch, error)
     work(tmp_path)
     assert json.loads((tmp_path / "cells" / "b" / "failed.json").read_text())["error"].startswith(sentence)
     assert not any((tmp_path / "cells" / name / "failed.json").exists() for name in "acd")
-    assert "Traceback" in capsys.readouterr().err  # for workers.log
+    assert capsys.readouterr().err.startswith(log)  # workers.log
+
+
+def test_a_worker_that_cannot_even_note_a_failure_says_why(
+    tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    breaking(monkeypatch, DataError("no images; add some"))
+    monkeypatch.setattr("trustseg.files.write_json", full)
+    with pytest.raises(SystemExit, match=r"^the disk is full at '.*b/failed\.json'; nothing finished is lost"):
+        main([str(tmp_path)])
 
 
 def test_an_interruption_is_no_failure(tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,12 @@ def test_nothing_is_chosen_for_ever() -> None:
     assert rested == {0, 1, 2, 3}
 
 
+def test_an_image_without_a_score_comes_first_only_until_it_is_to_be_renewed() -> None:
+    memory = remembering(0.5, refresh_epochs=2)  # image 1 was attacked whenever it was seen
+    first = [bool(memory.recall(torch.tensor([0, 1]), epoch=e, selection="uncertain")[1] > 1) for e in (0, 1, 2)]
+    assert first == [True, True, False]
+
+
 def test_a_score_that_is_no_number_is_not_kept() -> None:
     memory = remembering(0.5, 0.5)
     memory.remember(torch.tensor([0, 1]), torch.tensor([math.nan, 0.6]), epoch=1)

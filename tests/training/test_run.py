@@ -219,7 +219,9 @@ def test_one_image_is_too_few(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"loss of epoch \d is not finite.*lower training\.learning_rate"):
+    with pytest.raises(
+        RunError, match=r"^the loss of epoch 1 is not finite, a finite one was expected; lower training\.learning_rate"
+    ):
         train(config("training.learning_rate=1e38", "adversarial.selection=none"), pack(), tmp_path)
     assert not (tmp_path / "model").exists()
 
@@ -246,7 +248,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch:
         return Cliffs(network(encoder, channels=channels, outputs=outputs))
 
     monkeypatch.setitem(ARCHITECTURES, "unet", build)
-    with pytest.raises(RunError, match=r"gradient of epoch 0 is not finite"):
+    with pytest.raises(RunError, match=r"gradient of epoch 1 is not finite"):
         train(config(), pack(), tmp_path)
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from trustseg.beliefs.bernoulli import Bernoulli, bernoulli_entropy
 from trustseg.beliefs.beta import Beta
 from trustseg.beliefs.look_up import look_up
-from trustseg.errors import BeliefError
+from trustseg.errors import BeliefError, ShapeError
 
 __all__ = ["Mixture"]
 
@@ -27,6 +27,7 @@ class Mixture:
 
     Raises:
         BeliefError: if there is no member.
+        ShapeError: if the members' maps differ in shape.
 
     Reference:
         Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283.
@@ -45,6 +46,12 @@ class Mixture:
     def __post_init__(self) -> None:
         if not self.members:
             raise BeliefError("a mixture needs at least one member, got none; pass the beliefs of the ensemble")
+        shapes = {tuple(_map_of(member).shape): None for member in self.members}
+        if len(shapes) > 1:
+            raise ShapeError(
+                f"members of a mixture must have maps of one shape, got {' and '.join(map(str, shapes))}; pass beliefs "
+                "about the same pixels"
+            )
 
     def _mean(self, maps: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(maps)).mean(dim=0)
@@ -102,3 +109,7 @@ class Mixture:
             BeliefError: if ``measure`` is not in ``measures``.
         """
         return look_up(self, measure)
+
+
+def _map_of(member: Bernoulli | Beta) -> Tensor:
+    return member.alpha if isinstance(member, Beta) else member.log_odds

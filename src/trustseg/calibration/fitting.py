@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.calibration.maps import MAPS, parameters_of
-from trustseg.calibration.model import Calibration
+from trustseg.calibration.model import LARGEST_FACTOR, LARGEST_OFFSET, Calibration
 from trustseg.errors import BeliefError, ConfigError, DataError, ShapeError, unknown_name
 
 __all__ = ["fit_calibration"]
@@ -20,8 +20,6 @@ __all__ = ["fit_calibration"]
 SPLITS: Final = ("validation", "calibration")
 BINS: Final = {1: 16384, 2: 1024}  # number of coordinates -> cells along each
 SPAN: Final = 15.0  # asinh of the largest coordinate, 1.6 million
-LARGEST_FACTOR: Final = 1e3
-LARGEST_OFFSET: Final = 1e2
 STARTS: Final = (1.0, 0.01, 0.1, 10.0, 100.0)  # the likelihood of evidence_scaling has no convex form
 
 
@@ -33,7 +31,7 @@ def fit_calibration(
     Pixels are gathered in cells of a fixed grid, each represented by its mean: 16,384 cells of log-odds for a Bernoulli
     (0.2 % wide), 1024 x 1024 of evidence for a Beta (1.5 % wide, 50 MB). The likelihood of the cells is then minimised
     in float64 by L-BFGS-B. Factors end within [1/1000, 1000] and offsets within [-100, 100], also where the labels ask
-    for infinity, as separable ones do.
+    for infinity, as separable ones do; ``at_limit`` of what is returned names those that ended there.
 
     Args:
         batches: belief and masks (B, 1, H, W), each value 0 or 1, of every image of the split; read once.

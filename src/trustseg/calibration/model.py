@@ -19,6 +19,8 @@ __all__ = ["CALIBRATION_FILE", "Calibrated", "Calibration"]
 
 CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 1  # version of the file; raised when its layout changes
+LARGEST_FACTOR: Final = 1e3  # a fit keeps each factor between 1 / LARGEST_FACTOR and this,
+LARGEST_OFFSET: Final = 1e2  # and an offset between -LARGEST_OFFSET and this
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,15 @@ class Calibration:
     nll_before: float
     nll_after: float
 
+    @property
+    def at_limit(self) -> tuple[str, ...]:
+        """Return the parameters that ended at the limit of a fit: the labels ask for no evidence, or for certainty."""
+        sizes = {
+            name: abs(value) / LARGEST_OFFSET if name == "offset" else abs(math.log(value)) / math.log(LARGEST_FACTOR)
+            for name, value in self.parameters.items()
+        }
+        return tuple(name for name, size in sizes.items() if size > 0.999)
+
     def apply(self, belief: Belief) -> Bernoulli | Beta:
         """Return the calibrated belief, of the same kind and shape.
 
@@ -61,7 +72,7 @@ class Calibration:
         """
         path = Path(folder)
         about = {"format": FORMAT, "model_sha256": read_json(path / "model.json").get("sha256"), **asdict(self)}
-        write_json(path / CALIBRATION_FILE, about)
+        write_json(path / CALIBRATION_FILE, about | {"at_limit": self.at_limit})
         return path
 
     @staticmethod
@@ -78,6 +89,7 @@ class Calibration:
             raise ModelError(f"'{path}' is not a calibration of format {FORMAT}; fit it again with this version")
         if content.pop("model_sha256", None) != read_json(Path(folder) / "model.json").get("sha256"):
             raise ModelError(f"'{path}' was fitted for other weights than those beside it; fit it again for this model")
+        content.pop("at_limit", None)  # for readers of the file; it follows from the parameters
         try:
             return _checked(content)
         except (TypeError, ValueError) as error:

@@ -107,6 +107,6 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     typer.echo(f"{fitted.method}: {found}")
     if fitted.at_limit:
         typer.echo(
-            f"the fit ended at its limit: {', '.join(fitted.at_limit)}; the labels ask for probabilities with almost no "
-            "evidence, or with almost no doubt; check the validation images"
+            f"the fit ended at its limit: {', '.join(fitted.at_limit)}; the labels ask for probabilities with almost "
+            "no evidence, or with almost no doubt; check the validation images"
         )

@@ -12,8 +12,11 @@ from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig
+    from trustseg.study.profiles import SlurmProfile
 
 __all__ = ["default_jobs", "study"]
+
+_UNITS = ((1e6, "millions of images"), (1e3, "thousands of images"), (1, "images"))
 
 
 def default_jobs() -> int:
@@ -59,19 +62,19 @@ def study(
     if status:
         _show_status(folder)
         return
+    _check_hypotheses(hypotheses, config, folder)
     if plan:
         _show_plan(config, folder, jobs or default_jobs())
         return
-    if hypotheses is not None:
-        _keep_hypotheses(hypotheses, folder)
     if cluster is not None:
-        _submit(config, folder, profile, asked, dry_run=dry_run)
+        _submit(config, folder, profile, asked, hypotheses=hypotheses, dry_run=dry_run)
         return
 
     from trustseg.cli.display import watched_study
     from trustseg.study.runner import run_study
 
     _require(config)
+    _keep_hypotheses(hypotheses, folder)
     with watched_study() as observer:
         run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
     sys.stdout.write(f"study: {folder}\nnext: trustseg report {folder}\n")
@@ -86,19 +89,20 @@ def _show_status(folder: Path) -> None:
 
 
 def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
-    """Print the cells of each variant, their passes in thousands of images, and the time left."""
+    """Print the cells of each variant, their passes, and the time left."""
     from trustseg.cli.display import print_table
     from trustseg.study.plan import plan_study
 
     plan = plan_study(config, folder)
+    most = max(max(row.training, row.evaluation) for row in plan.variants)
+    unit, words = next((unit, words) for unit, words in _UNITS if most >= 10 * unit or unit == 1)
     header = ("variant", "cells", "done", "training", "evaluation", "time left")
     rows = [
         (
             row.variant,
             str(row.cells),
             str(row.done),
-            f"{row.training / 1000:.1f}",
-            f"{row.evaluation / 1000:.1f}",
+            *(f"{passes / unit:.{0 if unit == 1 else 1}f}" for passes in (row.training, row.evaluation)),
             _duration(row.seconds),
         )
         for row in plan.variants
@@ -106,7 +110,7 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     print_table(header, rows, width=120)
     cells = sum(row.cells for row in plan.variants)
     typer.echo(
-        f"{cells} cells; passes in thousands of images, forward and backward, estimated; time by {plan.basis}: "
+        f"{cells} cells; passes in {words}, forward and backward, estimated; time by {plan.basis}: "
         f"about {_duration(plan.seconds)} on one worker, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
     )
 
@@ -115,35 +119,43 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def _keep_hypotheses(file: Path, folder: Path) -> None:
-    """Copy a file of hypotheses into the study's folder once it is known to be one."""
-    from trustseg.study.hypotheses import FILE, load_hypotheses
+def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) -> None:
+    """Refuse a file of hypotheses about what no run can have, and name those that this grid cannot test."""
+    from trustseg.study.grid import cells_of
+    from trustseg.study.hypotheses import FILE, load_hypotheses, require_hypotheses, untestable
 
-    load_hypotheses(file)
-    folder.mkdir(parents=True, exist_ok=True)
-    if file.resolve() != (folder / FILE).resolve():
-        shutil.copyfile(file, folder / FILE)
+    own = folder / FILE
+    hypotheses = load_hypotheses(file or (own if own.is_file() else None))
+    if file is not None:
+        require_hypotheses(hypotheses, where=file)
+    names = untestable(hypotheses, [cell.config for cell in cells_of(config, data_digest="")])
+    if names:
+        sys.stderr.write(f"this grid cannot test {len(names)} of {len(hypotheses)} hypotheses: {', '.join(names)}\n")
 
 
-def _submit(config: "StudyConfig", folder: Path, name: str, settings: list[str], *, dry_run: bool) -> None:
+def _keep_hypotheses(file: Path | None, folder: Path) -> None:
+    """Copy a file of hypotheses, if one was given, into the study's folder."""
+    from trustseg.files import replacing
+    from trustseg.study.hypotheses import FILE
+
+    if file is not None and file.resolve() != (folder / FILE).resolve():
+        with replacing(folder / FILE) as temporary:
+            shutil.copyfile(file, temporary)
+
+
+def _submit(
+    config: "StudyConfig", folder: Path, name: str, settings: list[str], *, hypotheses: Path | None, dry_run: bool
+) -> None:
     """Put a study into SLURM's queue, or show what would be put there."""
-    from trustseg.study.launch import batch_script, submit_study
+    from trustseg.study.launch import submit_study
     from trustseg.study.profiles import load_profile
 
     profile = load_profile(name, settings)
-    if dry_run:
-        from trustseg.study.grid import cells_of
-
-        cells = cells_of(config, data_digest="")
-        mixtures = sum(cell.mixture is not None for cell in cells)
-        typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
-        second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
-        typer.echo(
-            f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most {profile.most(len(cells))} "
-            "a round of the queue"
-        )
-        return
     _require(config)
+    if dry_run:
+        _show_script(config, folder, profile)
+        return
+    _keep_hypotheses(hypotheses, folder)
     submission = submit_study(config, folder, profile=profile)
     for job, cell in submission.jobs.items():
         typer.echo(f"{job}  {cell}")
@@ -151,11 +163,28 @@ def _submit(config: "StudyConfig", folder: Path, name: str, settings: list[str],
     typer.echo("next: the same command with --status; once more without it submits what was lost")
 
 
+def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -> None:
+    """Print the batch script of a study and what it costs at most."""
+    from trustseg.study.grid import cells_of
+    from trustseg.study.launch import batch_script
+
+    cells = cells_of(config, data_digest="")
+    mixtures = sum(cell.mixture is not None for cell in cells)
+    typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
+    second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
+    typer.echo(
+        f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most {profile.most(len(cells))} "
+        "a round of the queue"
+    )
+
+
 def _require(config: "StudyConfig") -> None:
-    """Refuse, before a study writes anything, a model that cannot be built and images that cannot be split."""
+    """Refuse, before a study writes anything, cells that do not fit, a model or images."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits, runs_of
     from trustseg.data import open_dataset
+    from trustseg.study.runner import require_study
 
+    require_study(config)
     runs = runs_of(config)
     require_models(runs)
     require_attacks(runs)

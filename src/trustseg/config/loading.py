@@ -146,5 +146,8 @@ def _validated(kind: type[_Config], content: dict[str, Any], *, where: str) -> _
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        findings = "; ".join(sentence(kind, detail) for detail in error.errors())
+        details = error.errors()
+        # Without its bad items a list may also be too short; that complaint is about the same value.
+        inside = {detail["loc"][:end] for detail in details for end in range(1, len(detail["loc"]))}
+        findings = "; ".join(sentence(kind, detail) for detail in details if detail["loc"] not in inside)
         raise ConfigError(f"{where}: {findings}") from error

@@ -206,6 +206,7 @@ class StudyConfig(RunConfig):
     )
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed)] = Field(
         ({},),
+        min_length=1,
         description="key -> list of its values, all combinations are run; or a list of such grids, run together "
         "(study only)",
     )

@@ -11,7 +11,7 @@ from trustseg.deferral.conformal import (
     fit_false_negative_control,
 )
 from trustseg.deferral.fitting import TARGETS, fit_policy
-from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, load_policy, save_policy
+from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model, load_policy, save_policy
 
 __all__ = [
     "HOLDS",
@@ -21,6 +21,7 @@ __all__ = [
     "Policy",
     "apply_false_negative_control",
     "apply_policy",
+    "check_model",
     "conformal_risk",
     "fit_false_negative_control",
     "fit_policy",

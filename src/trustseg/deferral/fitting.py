@@ -51,6 +51,7 @@ def fit_policy(
     at_most: float = 0.2,
     tau: float = 0.5,
     delta: float = 0.05,
+    model: str = "",
 ) -> Policy:
     """Return the policy that keeps most images within a bound, fitted on the clean images of a calibration split.
 
@@ -66,6 +67,8 @@ def fit_policy(
         tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
             it has not.
         delta: chance, over calibration splits, that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
+        model: hash of the model and calibration that gave the scores, ``"model"`` of ``evaluation.json``, so that the
+            policy can be refused for other scores; empty if unknown.
 
     Returns:
         The policy. Where no threshold is known to keep the bound on ``risk`` or ``missed_lesions`` it reviews
@@ -102,6 +105,7 @@ def fit_policy(
     if not len(clean):
         raise DataError("the records hold no clean image, and a policy is fitted on these alone; evaluate again")
     images = _images(clean, column, tau=tau)
+    names = clean["patient"].cast(pl.String).unique().to_list()
     threshold, statement = TARGETS[target](images, at_most=at_most, tau=tau, delta=delta)
     if len(np.unique(images.scores)) == 1:
         statement += " All scores are equal: this score cannot tell images apart."
@@ -114,8 +118,9 @@ def fit_policy(
         tau=tau,
         delta=delta,
         images=len(clean),
-        patients=clean["patient"].n_unique(),
-        patients_hash=hash_of(clean["patient"].to_list()),
+        patients=len(names),
+        patient_hashes=tuple(sorted(map(hash_of, names))),
+        model=model,
         statement=statement,
     )
 

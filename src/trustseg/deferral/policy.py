@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
@@ -37,7 +36,9 @@ class Policy:
         delta: chance that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
         images: images it was fitted on.
         patients: patients they come from.
-        patients_hash: hash of the names of these patients, to recognise them later.
+        patient_hashes: ``hash_of`` each of these patients, sorted, to recognise them later; no secret, since who
+            guesses a name can test it. A policy of an older version has a single hash, of them all.
+        model: hash of the model and calibration that gave the scores, as in ``evaluation.json``; empty if unknown.
         statement: what the policy promises, in a sentence.
     """
 
@@ -50,7 +51,8 @@ class Policy:
     delta: float
     images: int
     patients: int
-    patients_hash: str
+    patient_hashes: tuple[str, ...]
+    model: str = ""
     statement: str
 
     @property
@@ -73,14 +75,16 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         The records with the columns ``review`` (bool) and ``guarantee``: ``HOLDS`` for clean images, ``VOID`` under
-        every other condition and on the very patients that the policy was fitted on.
+        every other condition, on each patient that the policy was fitted on, and in rows whose column ``split`` says
+        train. Other patients beside these keep the promise: each new patient is exchangeable with the calibration
+        patients on its own. A rate over a table keeps it only if every row does.
 
     Raises:
         DataError: if the records lack the score or another column, or hold no row.
 
     Example:
         >>> policy = Policy(measure="entropy", aggregation="mean", threshold=0.2, target="review_rate", at_most=0.5,
-        ...     tau=0.5, delta=0.05, images=1, patients=1, patients_hash="", statement="")
+        ...     tau=0.5, delta=0.05, images=1, patients=1, patient_hashes=(), statement="")
         >>> records = pl.DataFrame({"image": ["a", "b"], "patient": ["p", "q"], "condition": ["clean", "fgsm"],
         ...     "eps": [0.0, 0.1], "dice": [0.9, 0.1], "mask_px": [5, 5], "predicted_px": [5, 5],
         ...     "u_entropy_mean": [0.2, 0.3]})
@@ -89,7 +93,12 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     """
     check_records(records, policy.column)
     clean = pl.col("condition") == "clean"
-    holds = clean & (hash_of(records.filter(clean)["patient"].to_list()) != policy.patients_hash)
+    names = records.filter(clean)["patient"].cast(pl.String).drop_nulls().unique().to_list()
+    known = set(policy.patient_hashes)
+    seen = names if hash_of(*names, digits=16) in known else [name for name in names if hash_of(name) in known]
+    holds = clean & ~pl.col("patient").cast(pl.String).is_in(seen)
+    if "split" in records.columns:
+        holds &= pl.col("split").ne_missing("train")
     return records.with_columns(
         pl.Series("review", policy.review(scores_of(records, policy.column)), dtype=pl.Boolean),
         pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee"),
@@ -111,7 +120,10 @@ def load_policy(path: Path) -> Policy:
         MissingFileError: if there is no such file.
         DataError: if the file does not hold a policy.
     """
-    content = {name: str(value) for name, value in read_json(path).items()}
+    raw = {"model": "", **read_json(path)}
+    if "patients_hash" in raw:  # of an older version
+        raw["patient_hashes"] = [raw.pop("patients_hash")]
+    content = {name: str(value) for name, value in raw.items()}
     names = {field.name for field in fields(Policy)}
     if content.keys() != names:
         raise _no_policy(path, f"missing or unknown: {', '.join(sorted(content.keys() ^ names))}")
@@ -129,7 +141,8 @@ def load_policy(path: Path) -> Policy:
             delta=float(content["delta"]),
             images=int(content["images"]),
             patients=int(content["patients"]),
-            patients_hash=content["patients_hash"],
+            patient_hashes=_texts(raw["patient_hashes"]),
+            model=content["model"],
             statement=content["statement"],
         )
     except ValueError as error:
@@ -139,8 +152,32 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"patient_hashes {value!r}, a list of texts was expected")
+    return tuple(value)
+
+
 def _no_policy(path: Path, reason: str) -> DataError:
     return DataError(f"'{path}' is no policy ({reason}); write it with 'trustseg defer fit'")
+
+
+def check_model(policy: Policy, model: str) -> None:
+    """Raise if scores are of another model than those that a policy was fitted on; an empty hash is no knowledge.
+
+    Args:
+        policy: the policy.
+        model: hash of the model and calibration that gave the scores.
+
+    Raises:
+        DataError: if both are known, and differ.
+    """
+    if policy.model and model and model != policy.model:
+        raise DataError(
+            f"the scores are those of model {model}, those of model {policy.model} were expected, which the policy was "
+            "fitted on (with a calibration it is another model); add --uncalibrated to 'predict' or 'evaluate' if "
+            "there was none then, or fit the policy on this model's evaluation (evaluation-validation-calibrated)"
+        )
 
 
 def check_records(records: pl.DataFrame, column: str) -> None:
@@ -166,6 +203,6 @@ def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return records[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
-def hash_of(patients: Iterable[object]) -> str:
-    """Return a short hash of a set of patients, the same in any order."""
-    return hashlib.sha256("\n".join(sorted({str(name) for name in patients})).encode()).hexdigest()[:16]
+def hash_of(*patients: str, digits: int = 12) -> str:
+    """Return a hash of a patient, or of a set of them in any order, in hex digits."""
+    return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()[:digits]

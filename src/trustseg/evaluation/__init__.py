@@ -4,7 +4,7 @@ from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
 from trustseg.evaluation.evaluate import evaluate, rows_of_split
 from trustseg.evaluation.gallery import write_gallery
 from trustseg.evaluation.inspection import Surrogate, write_suspicions
-from trustseg.evaluation.loading import load_model, measure_of, suffix_of
+from trustseg.evaluation.loading import hash_of_model, load_model, measure_of, suffix_of
 from trustseg.evaluation.minimal import write_minimal
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Surrogate",
     "conditions_of",
     "evaluate",
+    "hash_of_model",
     "load_model",
     "measure_of",
     "rows_of_split",

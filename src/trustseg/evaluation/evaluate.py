@@ -25,7 +25,7 @@ from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbed
 from trustseg.evaluation.cost import cost_of
-from trustseg.evaluation.loading import measure_of
+from trustseg.evaluation.loading import hash_of_model, measure_of
 from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
@@ -55,11 +55,11 @@ def evaluate(
 
     Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
     patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``, then ``evaluation.json``,
-    which says what they were made of, so that the same evaluation is not repeated, and what a prediction costs
-    (``cost_of``). With calibration rows, their clean records (``validation.parquet``) and the deferral policy fitted on
-    them (``policy.json``) come first. Each finished condition is kept in ``folder/parts`` until all are done, so a
-    killed evaluation goes on where it stopped; parts and tables of another model, of other images or settings are not
-    taken over.
+    which says what they were made of, so that the same evaluation is not repeated, by which model (``hash_of_model``),
+    and what a prediction costs (``cost_of``). With calibration rows, their clean records (``validation.parquet``) and
+    the deferral policy fitted on them (``policy.json``) come first. Each finished condition is kept in ``folder/parts``
+    until all are done, so a killed evaluation goes on where it stopped; parts and tables of another model, of other
+    images or settings are not taken over.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture; measured in eval mode and float32.
@@ -115,7 +115,8 @@ def evaluate(
         first = next(iter(pack_loader(pack, rows, batch_size=config.batch_size)))
         cost = cost_of(fast, as_images(first)[0].to(device))
     _join(parts, conditions, folder, labels=labels or {})
-    write_json(folder / FINISHED, {"fingerprint": fingerprint, "shift_table": SHIFT_TABLE_VERSION, **cost})
+    about = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}
+    write_json(folder / FINISHED, about | cost)
     shutil.rmtree(folder / "parts")
     return folder
 
@@ -153,6 +154,7 @@ def _deployed(
         target=deferral.target,
         at_most=deferral.at_most,
         tau=deferral.tau,
+        model=hash_of_model(model),
     )
     save_policy(policy, folder / "policy.json")
     return Deployed(chosen, deferral.aggregation, policy.threshold, float(np.median(1 - records["harm"].to_numpy())))

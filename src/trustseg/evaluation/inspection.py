@@ -1,6 +1,5 @@
 """The checks of gradient masking on a model's test images, kept beside its records."""
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ModelError
 from trustseg.evaluation.gallery import gallery_rows
+from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.suspicions import CHECKS, suspicions
 from trustseg.evaluation.victim import SQUARE_QUERIES, Suspicion
 from trustseg.files import read_json, write_json
@@ -80,13 +80,13 @@ def write_suspicions(
     infected = rows[pack.index["foreground"].to_numpy()[rows] > 0]
     chosen = gallery_rows(pack, infected if len(infected) else rows, count)
     about = {
-        "model": _hash(model),
+        "model": hash_of_model(model),
         "images": pack.index["name"].gather(chosen.tolist()).to_list(),
         "eps": EPS,
         "square_steps": square_steps,
         "seed": seed,
     }
-    lender = None if surrogate is None else {"name": surrogate.name, "model": _hash(surrogate.model)}
+    lender = None if surrogate is None else {"name": surrogate.name, "model": hash_of_model(surrogate.model)}
     path = folder / SUSPICIONS
     before = read_json(path) if path.is_file() else {}
     made = _made_before(before) if about.items() <= before.items() else {}
@@ -119,10 +119,6 @@ def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
             f"the surrogate {surrogate.name} takes images of {other[0]} px and {other[1]} channel(s), {own[0]} px and "
             f"{own[1]} channel(s) were expected, those of the model; set evaluation.surrogate to another model"
         )
-
-
-def _hash(model: BeliefModel) -> str:
-    return hashlib.sha256(model.weights()).hexdigest()[:16]
 
 
 def _made_before(content: Mapping[str, object]) -> dict[str, dict[str, object]]:

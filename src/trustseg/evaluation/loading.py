@@ -1,5 +1,6 @@
 """The model that a folder holds: with its calibration, sampled through dropout, or as the first of an ensemble."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from trustseg.config import MeasureConfig
 from trustseg.errors import ConfigError
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
 
-__all__ = ["load_model", "measure_of", "suffix_of"]
+__all__ = ["hash_of_model", "load_model", "measure_of", "suffix_of"]
 
 
 def load_model(
@@ -56,6 +57,11 @@ def _member(folder: Path, *, uncalibrated: bool) -> BeliefModel:
     if uncalibrated or not (folder / CALIBRATION_FILE).exists():
         return segmenter
     return Calibrated(segmenter, Calibration.load(folder)).eval()
+
+
+def hash_of_model(model: BeliefModel) -> str:
+    """Return a short hash of a model's weights and calibration, to tell whose scores these are."""
+    return hashlib.sha256(model.weights()).hexdigest()[:16]
 
 
 def measure_of(model: BeliefModel, measure: MeasureConfig) -> str:

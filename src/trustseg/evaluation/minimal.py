@@ -10,11 +10,14 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg import __version__
 from trustseg.attacks import minimal_eps
+from trustseg.attacks.minimal import Bracket, is_broken
+from trustseg.beliefs import Bernoulli
 from trustseg.config import EvaluationConfig, MinimalConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
@@ -27,6 +30,9 @@ from trustseg.models.inference import fast_forward
 __all__ = ["MINIMAL", "write_minimal"]
 
 MINIMAL: Final = "minimal.parquet"
+MARGIN: Final = 0.05
+"""Log-odds by which the deployed model may differ from the faster one that is attacked: 1 % of probability near 1/2."""
+
 OBJECTIVES: Final = ("margin", "balanced_masked_cross_entropy", "soft_dice")
 
 
@@ -56,7 +62,7 @@ def write_minimal(
         report: called after each batch with the number done and the number in all.
 
     Raises:
-        AttackError: if an attack left its budget.
+        AttackError: if what an attack returns is outside its budget or [0, 1], or does not break the deployed model.
     """
     tau = config.minimal.tau
     if tau is None:
@@ -75,8 +81,10 @@ def write_minimal(
             if not part.exists():
                 images, masks = (tensor.to(device) for tensor in as_images(batch))
                 cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
+                found = _search(fast, images, masks, config.minimal, tau=tau)
+                _check(model, images, masks, found, tau=tau)
                 with replacing(part) as temporary:
-                    _brackets(fast, images, masks, cases, config.minimal, tau=tau).write_parquet(temporary)
+                    _rows(masks, cases, found, tau=tau).write_parquet(temporary)
             if report is not None:
                 report(number + 1, len(batches))
     note.unlink(missing_ok=True)
@@ -86,12 +94,10 @@ def write_minimal(
     shutil.rmtree(folder / "minimal_parts")
 
 
-def _brackets(
-    model: BeliefModel, images: Tensor, masks: Tensor, cases: pl.DataFrame, options: MinimalConfig, *, tau: float
-) -> pl.DataFrame:
-    """Return the rows of one batch; what the attack returns is measured again."""
+def _search(model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalConfig, *, tau: float) -> Bracket:
+    """Return the brackets of one batch."""
     objectives = (*OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else OBJECTIVES
-    found = minimal_eps(
+    return minimal_eps(
         model,
         images,
         masks,
@@ -101,6 +107,10 @@ def _brackets(
         steps=options.steps,
         objectives=objectives,
     )
+
+
+def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *, tau: float) -> None:
+    """Raise unless the images of a bracket lie within their budget and [0, 1], and break the model that is deployed."""
     budget = found.eps_breaks.double().where(~found.censored, 0.0)
     excess = float((perturbation_size(found.images - images, norm="linf") - budget).max())
     if not excess <= TOLERANCE:
@@ -108,6 +118,25 @@ def _brackets(
             f"the search for the smallest budget left it by {excess:.2e}, at most {TOLERANCE:.0e} was expected; mend "
             "the attack, its results are void"
         )
+    low, high = (float(value) for value in found.images.aminmax())
+    if not 0 <= low <= high <= 1:
+        raise AttackError(
+            f"the search for the smallest budget returned pixels from {low:.4g} to {high:.4g}, [0, 1] was expected; "
+            "mend the attack, its results are void"
+        )
+    with torch.no_grad():
+        log_odds = model.belief(found.images).log_odds
+    doubtful = Bernoulli(log_odds - MARGIN * (2 * masks - 1))  # a pixel so near to the decision may fall either way
+    whole = int((~is_broken(doubtful, masks, tau=tau) & ~found.censored).sum())
+    if whole:
+        raise AttackError(
+            f"{whole} of {len(masks)} images that the search for the smallest budget calls broken are not, measured "
+            f"again; a Dice of at most {tau:g} was expected; mend the attack, its results are void"
+        )
+
+
+def _rows(masks: Tensor, cases: pl.DataFrame, found: Bracket, *, tau: float) -> pl.DataFrame:
+    """Return the brackets of one batch as rows of the table."""
     columns = {
         "pixels": [masks[0].numel()] * len(masks),
         "mask_px": masks.flatten(1).sum(dim=1).long().tolist(),

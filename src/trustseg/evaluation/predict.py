@@ -14,8 +14,9 @@ from torch.nn.functional import interpolate
 
 from trustseg.beliefs import check_belief
 from trustseg.data.decode import in_threads, read_image, resize_image
-from trustseg.deferral import Policy
+from trustseg.deferral import Policy, check_model
 from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
+from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
@@ -89,7 +90,7 @@ def predict(
     Raises:
         BeliefError: if the model cannot give the measure.
         ConfigError: if ``folder`` holds something and may not be overwritten.
-        DataError: if an image cannot be read, or there is none.
+        DataError: if an image cannot be read, or there is none, or the policy was fitted on another model's scores.
     """
     if not files:
         raise DataError("there is no image to predict, at least one file was expected; choose another folder")
@@ -99,9 +100,10 @@ def predict(
             f"'{folder}' is not empty, a new folder was expected; give another --output, or --overwrite to replace "
             "the predictions in it"
         )
-    in_threads(_check, files, progress=None)
     if policy is not None:
+        check_model(policy, hash_of_model(model))
         measure, aggregation = policy.measure, policy.aggregation
+    in_threads(_check, files, progress=None)
     model = model.eval().to(device)
     _remove(table)
     rows = []

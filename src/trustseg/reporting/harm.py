@@ -49,6 +49,7 @@ def policy_by(cell: Cell, *, measure: str, column: str) -> Policy:
         at_most=policy.at_most,
         tau=policy.tau,
         delta=policy.delta,
+        model=policy.model,
     )
 
 

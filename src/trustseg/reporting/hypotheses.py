@@ -15,8 +15,7 @@ from trustseg.reporting.image_scores import Place, mean_of
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
-from trustseg.study.grid import INDIFFERENT, REPETITIONS
-from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, setting, settings_match
+from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, setting, settings_match
 from trustseg.study.statistics import FEW_PATIENTS, Comparison, holm
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
@@ -28,6 +27,7 @@ SCORE_NAMES: Final = {
     "aurc": "AURC",
     "undetected_harm": "share of undetected harm",
 }
+SAME_BUDGET: Final = 1e-9  # budgets closer than this are one; load_results rounds them to 7 digits
 ONE_SEED: Final = "No seed variance: not testable across trainings, this is about these trained models."
 
 
@@ -40,7 +40,8 @@ class Outcome:
         compared: the two sides in words; empty where it cannot be tested.
         score: key of the score.
         comparison: the difference; None where it cannot be tested.
-        p: p-value after Holm's correction over all tests of the study; NaN where it cannot be tested.
+        p: p-value after Holm's correction over all tests of the study that decide something; NaN where it cannot be
+            tested.
         verdict: what may be said.
         sentence: the same in words.
     """
@@ -79,8 +80,10 @@ def hold_hypotheses(evidence: Evidence, *, draws: int = 2000) -> list[Outcome]:
         found += _tests(hypothesis, results, evidence.choices)
     tests = [test for test in found if isinstance(test, _Test)]
     compared = [paired_difference(results, *test.sides, test.place, test.score, draws=draws) for test in tests]
-    raw = [c.p_of(t.hypothesis.direction, t.hypothesis.margin) for t, c in zip(tests, compared, strict=True)]
-    judged = iter([_judged(*row) for row in zip(tests, compared, holm(raw), strict=True)])
+    rows = list(zip(tests, compared, strict=True))
+    raw = [c.p_of(t.hypothesis.direction, t.hypothesis.margin) for t, c in rows if _decides(c)]
+    corrected = iter(holm(raw))
+    judged = iter([_judged(t, c, next(corrected) if _decides(c) else math.nan) for t, c in rows])
     return [next(judged) if isinstance(item, _Test) else item for item in found]
 
 
@@ -127,7 +130,7 @@ def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
     for hypothesis in load_hypotheses(own if own.is_file() else None):
         place = _place(hypothesis, results, evidence.choices)
         score = hypothesis.measures[0]
-        if hypothesis.dose is None or place is None or score not in ("dice", "iou"):
+        if hypothesis.dose is None or isinstance(place, str) or score not in ("dice", "iou"):
             continue
         curve = [
             (str(setting(config, hypothesis.dose)), variant)
@@ -160,8 +163,8 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
             yield _untestable(hypothesis, f"no finished run has {wanted}")
             return
     place = _place(hypothesis, results, choices)
-    if place is None:
-        yield _untestable(hypothesis, f"no run was measured under {hypothesis.condition}")
+    if isinstance(place, str):
+        yield _untestable(hypothesis, place)
         return
     pairs = [
         (one, other)
@@ -169,7 +172,7 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
         for other, against in configs.items()
         if settings_match(config, hypothesis.first)
         and settings_match(against, hypothesis.second)
-        and _rest(config, hypothesis) == _rest(against, hypothesis)
+        and other_settings(config, hypothesis) == other_settings(against, hypothesis)
         and {c.seed for c in results.cells_of(one)} & {c.seed for c in results.cells_of(other)}
     ]
     if not pairs:
@@ -203,34 +206,23 @@ def _configs(results: Results) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _rest(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:
-    """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter."""
-    flat = dict(_flat("", config))
-    return {key: value for key, value in flat.items() if key not in {*hypothesis.first, *REPETITIONS, *INDIFFERENT}}
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _without(side: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in side.items() if name != key}
 
 
-def _place(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | None:
-    """Return the condition that a hypothesis speaks of, None if it was not measured."""
+def _place(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | str:
+    """Return the condition that a hypothesis speaks of, or why there is none."""
     if hypothesis.condition == "clean":
         return ("clean", 0.0)
-    if hypothesis.condition == "attacked":
-        name, wanted = choices.attack, hypothesis.eps or choices.eps
-    else:
-        name, wanted = hypothesis.condition, hypothesis.eps or choices.eps
-    rungs = results.records.filter(results.records["condition"] == name)["eps"].unique().to_list()
-    return (name, min(rungs, key=lambda eps: abs(eps - wanted))) if rungs else None
+    name = choices.attack if hypothesis.condition == "attacked" else hypothesis.condition
+    rungs = results.records.filter(results.records["condition"] == name)["eps"].unique().sort().to_list()
+    if not rungs:
+        return f"no run was measured under {hypothesis.condition}"
+    nearest = min(rungs, key=lambda eps: abs(eps - (choices.eps if hypothesis.eps is None else hypothesis.eps)))
+    if hypothesis.eps is None or abs(nearest - round(hypothesis.eps, 7)) < SAME_BUDGET:
+        return (name, nearest)
+    measured = ", ".join(describe_condition(name, eps) for eps in rungs)
+    return f"no run was measured under {describe_condition(name, hypothesis.eps)}, only under {measured}"
 
 
 def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | None:
@@ -244,10 +236,15 @@ def _untestable(hypothesis: Hypothesis, reason: str) -> Outcome:
     return Outcome(hypothesis, "", hypothesis.measures[0], None, math.nan, "not testable here", sentence)
 
 
+def _decides(comparison: Comparison) -> bool:
+    """Return whether a comparison rests on enough to decide anything, and so is one of the tests corrected for."""
+    return not math.isnan(comparison.interval.low) and not comparison.interval.few_patients
+
+
 def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     hypothesis, (first, second) = test.hypothesis, test.sides
     finding: Verdict = comparison.finding(hypothesis.direction, margin=hypothesis.margin, p=p)
-    if math.isnan(comparison.interval.low) or comparison.interval.few_patients:
+    if not _decides(comparison):
         finding = "not testable here"
     ranked = " by {}" if first.variant == second.variant else ""
     compared = " minus ".join(side.variant + ranked.format(side.measure.replace("_", " ")) for side in (first, second))
@@ -287,7 +284,7 @@ def _row(outcome: Outcome) -> dict[str, Value]:
         "compared": outcome.compared or outcome.hypothesis.claim,
         "score": outcome.score,
         "difference": held.interval if held else None,
-        "p": None if held is None else outcome.p,
+        "p": None if math.isnan(outcome.p) else outcome.p,
         "effect": None if held is None or math.isnan(held.effect) else held.effect,
         "detectable": held.detectable if held else None,
         "seeds": held.trainings if held else None,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.deferral import Policy, apply_policy
+from trustseg.deferral import HOLDS, VOID, Policy, apply_policy
 from trustseg.study.statistics import bootstrap_ratio
 
 __all__ = ["SCORES", "score_decisions", "score_policy"]
@@ -38,7 +38,8 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
     Returns:
         A row a condition, budget and score, with ``value``, the 95 % interval ``low`` and ``high`` (NaN where
         undefined), ``images``, ``patients``, ``undefined`` (images left out), ``operating_points`` (distinct scores:
-        a saturated one leaves few thresholds to choose from) and ``guarantee``. The scores:
+        a saturated one leaves few thresholds to choose from) and ``guarantee``, void if it is for any of the images.
+        The scores:
 
         ``coverage``: share of images kept. ``review_rate``: share reviewed. ``residual_risk``: mean 1 - Dice of the
         kept, NaN if none is; images with an undefined Dice are left out. ``undetected_failures``: share of images
@@ -92,7 +93,7 @@ def score_decisions(
                     "patients": group["patient"].n_unique(),
                     "undefined": interval.undefined,
                     "operating_points": group[column].n_unique(),
-                    "guarantee": group["guarantee"][0],
+                    "guarantee": HOLDS if (group["guarantee"] == HOLDS).all() else VOID,
                 }
             )
     return pl.DataFrame(rows)

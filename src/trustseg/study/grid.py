@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from trustseg import __version__
 from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
@@ -16,6 +17,9 @@ __all__ = ["REPETITIONS", "Cell", "Mixture", "cells_of"]
 REPETITIONS = ("data.fold", "training.seed")
 # Keys that change how fast a cell is computed, or where, and not what comes out.
 INDIFFERENT = ("data.path", "data.residence", "training.accelerator", "training.devices", "training.logger")
+# Part of every fingerprint. To be raised when the same configuration trains another model under the same version: a
+# default is changed, say, which the fingerprint leaves out, or a key gets another meaning.
+TRAINING_SCHEMA: Final = 2
 _LONGEST = 120  # characters of a folder's name before its fingerprint
 
 
@@ -66,20 +70,45 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
         data_digest: digest of the pack; other data, other cells.
 
     Raises:
-        ConfigError: if a grid key is unknown, a value does not fit, or two cells are the same.
+        ConfigError: if a grid key is unknown or of the evaluation, a value does not fit, or two cells are the same.
     """
+    _require_training_keys(study)
     combinations = study.combinations()
     for key in reversed(REPETITIONS):
         seen = list(dict.fromkeys(values.get(key) for values in combinations))
         combinations.sort(key=lambda values: seen.index(values.get(key)))
     cells = [_cell(study, values, data_digest) for values in combinations]
-    fingerprints = [cell.name.rpartition("-")[2] for cell in cells]  # 4/255 and 0.01568... make one cell
-    for cell, fingerprint in zip(cells, fingerprints, strict=True):
-        if fingerprints.count(fingerprint) > 1:
-            raise ConfigError(
-                f"the grid gives '{cell.name}' twice, each cell was expected once; remove repeated values"
-            )
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        first = found.setdefault(cell.name.rpartition("-")[2], cell)  # 4/255 and 0.01568... make one cell
+        if first is not cell:
+            raise ConfigError(_twice(first, cell))
     return [*cells, *_mixtures(study.mixtures, cells)]
+
+
+def _require_training_keys(study: StudyConfig) -> None:
+    """Refuse a grid over how models are measured, for which nothing would be trained.
+
+    Raises:
+        ConfigError: if there is such a key.
+    """
+    for key in dict.fromkeys(key for grid in study.grid for key in grid):
+        if key.startswith("evaluation."):
+            raise ConfigError(
+                f"the grid holds {key}, keys of training were expected: evaluation keys make no cells, as all models "
+                f"are measured alike; set {key} outside of the grid"
+            )
+
+
+def _twice(first: Cell, second: Cell) -> str:
+    """Return why two cells of one fingerprint are one too many."""
+    if first.config.adversarial != second.config.adversarial:  # and yet they train the same
+        return (
+            f"the grid gives '{first.name}' twice, also as '{second.variant}': with adversarial.selection=none the "
+            "share of attacked images and how they are attacked change nothing, each cell was expected once; give "
+            "adversarial.selection=[none] a grid of its own"
+        )
+    return f"the grid gives '{first.name}' twice, each cell was expected once; remove repeated values"
 
 
 def _mixtures(wanted: MixtureConfig, cells: Sequence[Cell]) -> Iterator[Cell]:
@@ -130,6 +159,8 @@ def _fingerprint(config: RunConfig, data_digest: str) -> str:
     for key in INDIFFERENT:
         section, name = key.split(".")
         content.get(section, {}).pop(name, None)
+    if config.adversarial.selection == "none":  # of this section only the budget of the robust validation is left
+        content["adversarial"] = {key: value for key, value in content.get("adversarial", {}).items() if key == "eps"}
     content = {section: values for section, values in content.items() if values}
-    text = json.dumps([__version__, content, data_digest], sort_keys=True)
+    text = json.dumps([TRAINING_SCHEMA, __version__, content, data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,6 +1,6 @@
 """Hypotheses as data: what is claimed of which settings, in which score, by how much; read from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -9,11 +9,26 @@ from typing import Any, Final, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from trustseg.config import RunConfig
+from trustseg.config.keys import known_keys
 from trustseg.config.section import Budget, Section
-from trustseg.errors import ConfigError, MissingFileError
+from trustseg.config.values import require_value
+from trustseg.errors import ConfigError, MissingFileError, unknown_name
+from trustseg.evaluation import conditions_of
+from trustseg.study.grid import INDIFFERENT, REPETITIONS
 from trustseg.study.statistics.comparisons import Claim
+from trustseg.uncertainty import MEASURES
 
-__all__ = ["FILE", "Hypothesis", "load_hypotheses", "setting", "settings_match"]
+__all__ = [
+    "FILE",
+    "Hypothesis",
+    "load_hypotheses",
+    "other_settings",
+    "require_hypotheses",
+    "setting",
+    "settings_match",
+    "untestable",
+]
 
 FILE: Final = "hypotheses.yaml"
 """Name of the file in a study's folder that takes the place of the shipped one."""
@@ -82,6 +97,70 @@ def load_hypotheses(path: Path | None = None) -> list[Hypothesis]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{where} holds {', '.join(twice)} twice, each name was expected once; rename one")
     return found
+
+
+def require_hypotheses(hypotheses: Iterable[Hypothesis], *, where: Path) -> None:
+    """Check that hypotheses speak of keys and values that a run can have, before anything is trained for them.
+
+    Args:
+        hypotheses: what was read.
+        where: the file they are from.
+
+    Raises:
+        ConfigError: if a key or a value does not exist.
+    """
+    for hypothesis in hypotheses:
+        place = f"'{where}', hypothesis {hypothesis.name}"
+        for key, value in [*hypothesis.first.items(), *hypothesis.second.items()]:
+            require_value(key, value, where=place)
+        if hypothesis.dose is not None and hypothesis.dose not in known_keys(RunConfig):
+            raise ConfigError(f"{place}: unknown key dose={hypothesis.dose}; 'trustseg train --keys' lists them all")
+        for measure in (hypothesis.first_uncertainty, hypothesis.second_uncertainty):
+            if measure is not None and measure not in MEASURES:
+                raise unknown_name(f"uncertainty in {place}", measure, MEASURES)
+
+
+def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> list[str]:
+    """Return the names of the hypotheses that a study of these runs cannot test.
+
+    A side that no run has, two sides that never agree in all other settings, or a condition that is not measured.
+
+    Args:
+        hypotheses: the claims.
+        runs: of all cells.
+    """
+    configs = [run.model_dump(mode="json") for run in runs]
+    places = {(condition.name, condition.eps) for run in runs[:1] for condition in conditions_of(run.evaluation)}
+    attacks = {attack.label for run in runs[:1] for attack in run.evaluation.attacks}
+    found = []
+    for hypothesis in hypotheses:
+        names = attacks if hypothesis.condition == "attacked" else {hypothesis.condition}
+        measured = [
+            eps
+            for name, eps in places
+            if name in names and (name == "clean" or hypothesis.eps is None or abs(eps - hypothesis.eps) < 1e-9)
+        ]
+        sides = [
+            [other_settings(config, hypothesis) for config in configs if settings_match(config, side)]
+            for side in (hypothesis.first, hypothesis.second)
+        ]
+        if not measured or not any(rest in sides[1] for rest in sides[0]):
+            found.append(hypothesis.name)
+    return found
+
+
+def other_settings(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:
+    """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter."""
+    flat = dict(_flat("", config))
+    return {key: value for key, value in flat.items() if key not in {*hypothesis.first, *REPETITIONS, *INDIFFERENT}}
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
 
 
 def setting(config: Mapping[str, Any], key: str) -> object:

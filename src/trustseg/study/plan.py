@@ -1,6 +1,7 @@
 """What a study will take before it is begun: its cells, the passes through a network, the hours."""
 
 import inspect
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +11,15 @@ import torch
 
 from trustseg.attacks import ATTACKS, backward_passes
 from trustseg.config import AttackConfig, RunConfig, StudyConfig
-from trustseg.data import open_dataset
+from trustseg.data import Pack, open_dataset
 from trustseg.evaluation import conditions_of, rows_of_split
 from trustseg.files import read_json
 from trustseg.losses import LOSSES
-from trustseg.models import build_segmenter
-from trustseg.study.cell import device_of
+from trustseg.study.cell import device_of, is_done
 from trustseg.study.grid import Cell, cells_of
-from trustseg.study.runner import study_status
+from trustseg.study.runner import phantom_folder
 from trustseg.training.passes import epoch_passes
+from trustseg.training.run import initial_segmenter
 
 __all__ = ["Plan", "PlannedVariant", "passes_of_attack", "plan_study"]
 
@@ -53,7 +54,7 @@ class Plan:
 
     Attributes:
         variants: by variant, in the order of the grid.
-        basis: what the time comes from: "finished cells" or "one step".
+        basis: what the time comes from: "finished cells", "one step", or both where some networks have none finished.
     """
 
     variants: tuple[PlannedVariant, ...]
@@ -76,8 +77,9 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
         ConfigError: if two cells are the same.
         DataError: if the data cannot be read or split.
     """
-    cells = cells_of(config, data_digest="")
-    images = _images(config, cells)
+    pack = _pack(config, folder)
+    cells = cells_of(config, data_digest=pack.digest if pack else "")
+    images = _images(config, cells, pack)
     passes = {
         cell.name: (
             0.0 if cell.mixture else _training_passes(cell.config, images[cell.name][0]),
@@ -85,13 +87,12 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
         )
         for cell in cells
     }
-    done, seconds = _finished(folder)
-    spent = sum(sum(passes[cell.name]) for cell in cells if _place(cell) in done)
-    rate = seconds / spent if spent > 0 else _seconds_a_pass(cells[0].config)
+    done = {cell.name for cell in cells if is_done(folder / "cells" / cell.name)}
+    rates, basis = _rates(cells, passes, {name: _spent(folder / "cells" / name) for name in done})
     variants = []
     for variant in dict.fromkeys(cell.variant for cell in cells):
         members = [cell for cell in cells if cell.variant == variant]
-        left = [cell for cell in members if _place(cell) not in done]
+        left = [cell for cell in members if cell.name not in done]
         variants.append(
             PlannedVariant(
                 variant,
@@ -99,10 +100,10 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
                 done=len(members) - len(left),
                 training=sum(passes[cell.name][0] for cell in members),
                 evaluation=sum(passes[cell.name][1] for cell in members),
-                seconds=rate * sum(sum(passes[cell.name]) for cell in left),
+                seconds=sum(rates[_network(cell.config)] * sum(passes[cell.name]) for cell in left),
             )
         )
-    return Plan(tuple(variants), "finished cells" if spent > 0 else "one step")
+    return Plan(tuple(variants), basis)
 
 
 def passes_of_attack(name: str, *, steps: int | None = None, restarts: int = 1, preset: str = "quick") -> int:
@@ -147,13 +148,20 @@ def _passes(attack: AttackConfig) -> int:
     )
 
 
-def _images(config: StudyConfig, cells: list[Cell]) -> dict[str, tuple[int, int]]:
+def _pack(config: StudyConfig, folder: Path) -> Pack | None:
+    """Return the images of a study; None if they are generated and not there yet, so that no cell can be done."""
+    path = phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
+    if config.data.path is None and not path.is_dir():
+        return None
+    return open_dataset(path, size=config.data.size, channels=config.data.channels)
+
+
+def _images(config: StudyConfig, cells: list[Cell], pack: Pack | None) -> dict[str, tuple[int, int]]:
     """Return how many images each cell is trained and tested on."""
-    if config.data.path is None:
+    if pack is None:
         made = config.phantoms
         counts = round(made.train * (1 - config.data.validation_fraction)), made.test
         return dict.fromkeys((cell.name for cell in cells), counts)
-    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
     splits = {cell.config.data.model_dump_json(): cell.config.data for cell in cells}
     counted = {
         key: (len(rows_of_split(pack, "train", data)), len(rows_of_split(pack, "test", data)))
@@ -162,45 +170,46 @@ def _images(config: StudyConfig, cells: list[Cell]) -> dict[str, tuple[int, int]
     return {cell.name: counted[cell.config.data.model_dump_json()] for cell in cells}
 
 
-def _place(cell: Cell) -> tuple[str, int, int]:
-    """Return what a cell is called where the digest of the data is unknown."""
-    fold = cell.config.data.fold
-    return cell.variant, -1 if fold is None else fold, cell.config.training.seed
+def _spent(cell: Path) -> float:
+    """Return the seconds that a finished cell took."""
+    about = read_json(cell / "done.json")
+    return sum(float(str(about.get(f"seconds_{stage}", 0.0))) for stage in ("training", "evaluation"))
 
 
-def _finished(folder: Path) -> tuple[set[tuple[str, int, int]], float]:
-    """Return the cells that are done in a folder and the seconds they took."""
-    if not (folder / "plan.json").is_file():
-        return set(), 0.0
-    found, seconds = set(), 0.0
-    for status in study_status(folder):
-        if status.state != "done":
-            continue
-        cell = folder / "cells" / status.name
-        about, spent = read_json(cell / "cell.json"), read_json(cell / "done.json")
-        found.add((status.variant, int(str(about["fold"])), int(str(about["seed"]))))
-        seconds += sum(float(str(spent.get(f"seconds_{stage}", 0.0))) for stage in ("training", "evaluation"))
-    return found, seconds
+def _rates(
+    cells: list[Cell], passes: Mapping[str, tuple[float, float]], seconds: Mapping[str, float]
+) -> tuple[dict[str, float], str]:
+    """Return the seconds a pass of each network, and where they come from: its finished cells, else one step of it."""
+    rates, bases = {}, set[str]()
+    for network, config in {_network(cell.config): cell.config for cell in cells}.items():
+        finished = [cell.name for cell in cells if cell.name in seconds and _network(cell.config) == network]
+        spent = sum(sum(passes[name]) for name in finished)
+        rates[network] = sum(seconds[name] for name in finished) / spent if spent > 0 else _seconds_a_pass(config)
+        bases.add("finished cells" if spent > 0 else "one step")
+    return rates, " and ".join(sorted(bases))
+
+
+def _network(config: RunConfig) -> str:
+    """Return what the time of a pass depends on; the head, a map more or less, does not matter."""
+    options = config.training
+    model = config.model.model_dump(mode="json", exclude={"head", "prior", "weights", "accept_noncommercial"})
+    step = options.batch_size, options.precision, options.accelerator
+    return json.dumps([model, config.data.size, config.data.channels, *step])
 
 
 def _seconds_a_pass(config: RunConfig) -> float:
     """Return the time of a forward and backward pass of one image, from the second step of an untrained network."""
     device, size = device_of(config.training.accelerator), config.data.size
-    with torch.random.fork_rng(devices=[]):
-        segmenter = build_segmenter(
-            architecture=config.model.architecture,
-            encoder=config.model.encoder,
-            head=config.model.head,
-            channels=config.data.channels,
-            size=size,
-            accept_noncommercial=config.model.accept_noncommercial,
-        ).to(device)
+    segmenter = initial_segmenter(config).to(device)
     batch = max(2, config.training.batch_size)
     images = torch.full((batch, config.data.channels, size, size), 0.5, device=device)
     masks = torch.zeros((batch, 1, size, size), device=device)
-    for _ in range(2):
-        since = time.perf_counter()
-        torch.autograd.backward(LOSSES["binary_cross_entropy"](segmenter.belief(images), masks).mean())
-        if device == "cuda":
-            torch.cuda.synchronize()
+    with torch.random.fork_rng():  # dropout draws
+        for _ in range(2):
+            since = time.perf_counter()
+            with torch.autocast(device, torch.bfloat16, enabled=config.training.precision == "bf16-mixed"):
+                loss = LOSSES["binary_cross_entropy"](segmenter.belief(images), masks).mean()
+            torch.autograd.backward(loss)
+            if device == "cuda":
+                torch.cuda.synchronize()
     return (time.perf_counter() - since) / batch

@@ -21,7 +21,7 @@ from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
 from trustseg.study.surrogates import awaiting_surrogate
 
-__all__ = ["CellStatus", "prepare_study", "run_study", "study_status"]
+__all__ = ["CellStatus", "phantom_folder", "prepare_study", "require_study", "run_study", "study_status"]
 
 Observer = Callable[[Sequence["CellStatus"]], None]
 
@@ -55,6 +55,20 @@ class CellStatus:
     warning: str = ""
 
 
+def require_study(config: StudyConfig) -> None:
+    """Check what can be known of a study before anything is written.
+
+    Raises:
+        ConfigError: if its cells do not fit, two of them are the same, or one would take several devices.
+    """
+    if config.training.devices > 1:
+        raise ConfigError(
+            f"training.devices={config.training.devices} in a study, 1 was expected, as cells run side by side; "
+            "set training.devices=1 and choose --jobs"
+        )
+    cells_of(config, data_digest="")
+
+
 def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     """Write the plan of a study and the folders of its cells; return the cells' names.
 
@@ -68,11 +82,7 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
         ConfigError: if a cell's configuration does not fit.
         DataError: if the data cannot be read.
     """
-    if config.training.devices > 1:
-        raise ConfigError(
-            f"training.devices={config.training.devices} in a study, 1 was expected, as cells run side by side; "
-            "set training.devices=1 and choose --jobs"
-        )
+    require_study(config)
     path = _phantoms(config, folder) if config.data.path is None else Path(config.data.path)
     pack = open_dataset(path, size=config.data.size, channels=config.data.channels)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
@@ -86,10 +96,15 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     return names
 
 
+def phantom_folder(config: StudyConfig, folder: Path) -> Path:
+    """Return where the generated dataset of a study that names no data lies, or will lie, in the study's folder."""
+    wanted = config.phantoms
+    return folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
+
+
 def _phantoms(config: StudyConfig, folder: Path) -> Path:
     """Return the generated dataset of a study that names no data, making it on the first call."""
-    wanted = config.phantoms
-    path = folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
+    wanted, path = config.phantoms, phantom_folder(config, folder)
     if path.exists():
         return path
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from trustseg.evaluation import Surrogate
 from trustseg.files import read_json
 from trustseg.models import Segmenter
+from trustseg.study.mixtures import mixture_of
 
 __all__ = ["awaiting_surrogate", "given_surrogate", "surrogate_for"]
 
@@ -55,16 +56,20 @@ def awaiting_surrogate(folder: Path) -> list[Path]:
 
 
 def _peer(cell: Path) -> Path | None:
-    """Return the cell of the same fold whose model is borrowed, never a mixture; None in a study of one.
+    """Return the cell of the same fold whose model is borrowed; None if there is none.
+
+    It is never a mixture, and never a member of the mixture that borrows: their images would be its own.
 
     One of the same seed goes before others, then one of the same head, then one trained without attacks, then the first
     of the plan.
     """
     own = read_json(cell / "cell.json")
+    mixture = mixture_of(cell)
+    barred = {cell.name, *(() if mixture is None else mixture.members)}
     ranked = []
     for place, other in enumerate(_cells(cell.parent.parent)):
         about = read_json(other / "cell.json") if other.name != cell.name else own
-        lends = other.name != cell.name and "mixture" not in about
+        lends = other.name not in barred and "mixture" not in about
         if lends and about["fold"] == own["fold"] and _images(about) == _images(own):
             rank = (about["seed"] != own["seed"], about["head"] != own["head"], about["regime"] != "none", place)
             ranked.append((rank, other))

@@ -9,17 +9,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trustseg.errors import TrustsegError
+from trustseg.errors import TrustsegError, misfortune
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig
     from trustseg.data import Pack
 
-__all__ = ["work"]
+__all__ = ["main", "work"]
 
 
 def work(folder: Path, *, only: Collection[str] | None = None) -> None:
@@ -56,9 +56,7 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
             try:
                 run_cell(cell, *read(cell))
             except Exception as error:  # whatever broke this cell, the others go on
-                traceback.print_exc()
-                sentence = str(error) if isinstance(error, TrustsegError) else f"{type(error).__name__}: {error}"
-                write_json(cell / "failed.json", {"error": sentence})
+                write_json(cell / "failed.json", {"error": _told(error)})
     for cell in awaiting_surrogate(folder):
         with claimed(cell) as mine:
             try:
@@ -66,6 +64,15 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
                     check_again(cell, *read(cell))
             except Exception:  # the cell is done; what was not checked, its report says
                 traceback.print_exc()
+
+
+def _told(error: Exception) -> str:
+    """Return in one sentence what broke a cell, and tell the log more if that is not all there is to know."""
+    if not isinstance(error, TrustsegError) and (sentence := misfortune(error)) is not None:
+        sys.stderr.write(f"{sentence}\n")
+        return sentence
+    traceback.print_exc()
+    return str(error) if isinstance(error, TrustsegError) else f"{type(error).__name__}: {error}"
 
 
 def _end_with(parent: int) -> None:
@@ -79,7 +86,19 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Work on a study; exits with a sentence if not even a failure can be noted, on a disk that is full, say.
+
+    Args:
+        arguments: the study's folder and, if the worker is to end with it, the process id of its parent.
+    """
+    if len(arguments) > 1:
+        threading.Thread(target=_end_with, args=(int(arguments[1]),), daemon=True).start()
+    try:
+        work(Path(arguments[0]))
+    except (TrustsegError, OSError) as error:
+        sys.exit(str(error) if isinstance(error, TrustsegError) else misfortune(error))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        threading.Thread(target=_end_with, args=(int(sys.argv[2]),), daemon=True).start()
-    work(Path(sys.argv[1]))
+    main(sys.argv[1:])

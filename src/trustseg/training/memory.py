@@ -21,7 +21,8 @@ class ScoreMemory:
 
     An image that is attacked in the place of its original yields no clean score: its old one stays and ages. Left
     alone, one that ranks first once would rank first for ever; so a score older than ``refresh_epochs`` goes to the end
-    of the ranking, and its image is left clean to get a new one. An image without any score comes first.
+    of the ranking, and its image is left clean to get a new one. An image without any score comes first; it is as old
+    as the training, so that after ``refresh_epochs`` epochs it, too, goes to the end and is left clean.
 
     In a distributed training each process remembers the images it saw; ``share`` makes them one at the end of an epoch.
 
@@ -65,7 +66,8 @@ class ScoreMemory:
             selection: how images are chosen: what ranks first differs.
 
         Returns:
-            (B,) float32 without NaN, on the CPU: those without a score first, those to be renewed last.
+            (B,) float32 without NaN, on the CPU: those without a score first, those to be renewed last; from epoch
+            ``refresh_epochs`` on those without a score are to be renewed.
         """
         first, last = ENDS.get(selection, (math.inf, -math.inf))
         scores = self.scores[rows.cpu()].clone()

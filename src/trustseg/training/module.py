@@ -105,7 +105,7 @@ class SegmentationModule(pl.LightningModule):
         norm = clip_grad_norm_(self.segmenter.parameters(), self.config.training.clip_norm)
         if not bool(norm.isfinite()):
             raise FloatingPointError(
-                f"the gradient of epoch {self.current_epoch} is not finite, a finite one was expected; "
+                f"the gradient of epoch {self.current_epoch + 1} is not finite, a finite one was expected; "
                 "lower training.learning_rate or loss.kl_weight"
             )
 

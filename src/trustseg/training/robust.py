@@ -136,14 +136,17 @@ class StepLoss:
     def require_finite(self, epoch: int) -> None:
         """Check what the step is made of.
 
+        Args:
+            epoch: counted from 0; the error counts from 1, as the progress does.
+
         Raises:
             FloatingPointError: if an image's loss is not finite.
         """
         losses = torch.cat([self.clean, self.adversarial]).detach()
         if not bool(torch.isfinite(losses).all()):
             raise FloatingPointError(
-                f"the loss of epoch {epoch} is not finite (losses {losses.tolist()}); "
-                "a finite loss was expected; lower training.learning_rate or loss.kl_weight"
+                f"the loss of epoch {epoch + 1} is not finite, a finite one was expected; "
+                "lower training.learning_rate or loss.kl_weight"
             )
 
 

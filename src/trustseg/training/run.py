@@ -33,7 +33,7 @@ from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
 
-__all__ = ["prepare_run", "train"]
+__all__ = ["initial_segmenter", "prepare_run", "train"]
 
 
 def train(
@@ -76,7 +76,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         seed=config.data.split_seed,
     )
     options = config.training
-    module = SegmentationModule(_initial_segmenter(config), config, images=len(pack))
+    module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     keeper = Keeper(folder, report, choose=options.monitor != "last")
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), torch.random.fork_rng(devices=[]):
         trainer = _trainer(config, folder, keeper, progress=progress)
@@ -146,8 +146,18 @@ def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
         )
 
 
-def _initial_segmenter(config: RunConfig) -> Segmenter:
-    """Build the segmenter with weights drawn from the run's seed; the global random state is left as found."""
+def initial_segmenter(config: RunConfig) -> Segmenter:
+    """Return the segmenter that a training begins with: its weights are drawn from the run's seed, or from a file.
+
+    The global random state is left as found.
+
+    Args:
+        config: the run.
+
+    Raises:
+        MissingFileError: if the weights of the encoder are not there.
+        ModelError: if architecture, encoder and weights do not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.training.seed, "weights"))
         segmenter = build_segmenter(
