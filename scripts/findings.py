@@ -40,6 +40,10 @@ def _filled(found: re.Match[str]) -> str:
 def _cell(row: dict[str, object], column: str) -> str:
     name = column.removesuffix("~")
     value = _number(row[name])
+    if name == "p" and value == "0.000":
+        return "< 0.001"
+    if row[name] is None:
+        return ""
     return f"{value} [{_number(row[f'{name}_low'])}, {_number(row[f'{name}_high'])}]" if column != name else value
 
 
