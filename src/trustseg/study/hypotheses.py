@@ -14,10 +14,8 @@ from trustseg.config.keys import known_keys
 from trustseg.config.section import Budget, Section
 from trustseg.config.values import require_value
 from trustseg.errors import ConfigError, MissingFileError, unknown_name
-from trustseg.evaluation import conditions_of
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
 from trustseg.study.statistics.comparisons import Claim
-from trustseg.uncertainty import MEASURES
 
 __all__ = [
     "FILE",
@@ -109,6 +107,8 @@ def require_hypotheses(hypotheses: Iterable[Hypothesis], *, where: Path) -> None
     Raises:
         ConfigError: if a key or a value does not exist.
     """
+    from trustseg.uncertainty import MEASURES
+
     for hypothesis in hypotheses:
         place = f"'{where}', hypothesis {hypothesis.name}"
         for key, value in [*hypothesis.first.items(), *hypothesis.second.items()]:
@@ -129,6 +129,8 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> l
         hypotheses: the claims.
         runs: of all cells.
     """
+    from trustseg.evaluation import conditions_of  # reports read this file and load no model
+
     configs = [run.model_dump(mode="json") for run in runs]
     places = {(condition.name, condition.eps) for run in runs[:1] for condition in conditions_of(run.evaluation)}
     attacks = {attack.label for run in runs[:1] for attack in run.evaluation.attacks}
