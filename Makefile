@@ -32,7 +32,7 @@ demo: setup ## generate chest X-rays, train 2 heads x 3 regimes, attack, measure
 	$(BIN)/trustseg demo
 
 test: setup check ## lint, types, import rules and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 slurm-test: setup ## install SLURM (Debian, as root), start it on this machine, run a study through it
 	command -v slurmctld >/dev/null || apt-get install --yes slurm-wlm munge

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-SUITES = ("attacks", "metrics", "data", "training", "epoch", "augmentation", "scaling")
+SUITES = ("attacks", "metrics", "data", "training", "costs", "epoch", "augmentation", "scaling", "jobs")
 
 
 def main() -> None:

@@ -1,24 +1,20 @@
 """What choosing whom to attack costs: epochs of adversarial training by the real Trainer, whose steps take turns."""
 
-import logging
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
+from torch import Tensor
 
+from benchmarks.runs import TimedRun, now, ratio
 from benchmarks.timing import Figure
 from trustseg.config import load_run
 from trustseg.data import Pack, open_dataset, write_phantoms
-from trustseg.data.module import Batch, as_images, pack_loader
-from trustseg.models import build_segmenter
-from trustseg.training.cost import Cost
-from trustseg.training.module import SegmentationModule
+from trustseg.data.module import Batch
 
 SIZE, BATCH, IMAGES, EPOCHS = 64, 8, 64, 12
 SETTINGS = {
@@ -62,18 +58,6 @@ def figures(
         "seconds_a_pass": median(fresh.seconds_a_pass),
     }
     yield Figure("epoch: fresh / counted passes", ratio(fresh.seconds, counted), target=1.05, details=details)
-
-
-def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Return the median of the quotients of what was measured side by side."""
-    return median(one / other for one, other in zip(above, below, strict=True))
-
-
-def now() -> float:
-    """Return the time in seconds, once a GPU has done what it was asked for."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 class Turns:
@@ -124,15 +108,11 @@ class Turns:
                 self.changed.notify_all()
 
 
-class Run(pl.Callback):
-    """One training whose steps are timed.
-
-    Before each step a forward pass of its batch is timed too, and not counted to the step.
+class Run(TimedRun):
+    """One training that waits for its turn before each step, and times a forward pass of the batch.
 
     Attributes:
-        seconds: of the steps of each epoch but the first.
         seconds_a_pass: of one image's forward pass, in each epoch but the first.
-        passes: what ``Cost`` counted in the last epoch.
     """
 
     def __init__(
@@ -148,64 +128,35 @@ class Run(pl.Callback):
         encoder: str,
     ) -> None:
         fixed = ("adversarial.warmup_epochs=0", "adversarial.ramp_epochs=0", f"training.batch_size={batch}")
-        config = load_run(None, [f"data.size={size}", *fixed, *settings])
-        torch.manual_seed(0)
-        segmenter = build_segmenter(architecture="unet", encoder=encoder, head="beta", size=size)
-        self.module = SegmentationModule(segmenter.to(memory_format=torch.channels_last), config, images=len(pack))
-        self.loader = pack_loader(pack, np.arange(len(pack)), batch_size=batch, shuffle_seed=0)
-        self.epochs, self.turns, self.place = epochs, turns, place
-        self.cost = Cost()
-        self.seconds: list[float] = []
+        config = load_run(None, ["model.head=beta", f"data.size={size}", *fixed, *settings])
+        super().__init__(pack, config, epochs=epochs, encoder=encoder)
+        self.turns, self.place = turns, place
         self.seconds_a_pass: list[float] = []
-        self.passes: dict[str, float] = {}
 
-    def fit(self) -> None:
-        """Train."""
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its advice, three times
-        trainer = pl.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=self.epochs,
-            callbacks=[self, self.cost],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(self.module, self.loader)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin a new sum."""
-        self._spent = self._looked = 0.0
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        """Wait for the turn, time a forward pass, start the clock."""
+    def look(self, images: Tensor, masks: Tensor) -> None:
+        """Wait for the turn, time a forward pass."""
         self.turns.wait(self.place)
-        images, _ = as_images(batch)
         segmenter = self.module.segmenter.eval()
         since = now()
         with torch.no_grad():
             segmenter.belief(images)
         self._looked += (now() - since) / len(images)
         segmenter.train()
-        self._since = now()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin new sums."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._looked = 0.0
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         """Stop the clock and pass the turn on."""
-        self._spent += now() - self._since
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self.turns.pass_on()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the sums, but not those of the first epoch, in which memory has nothing to remember."""
+        """Keep the sums."""
+        super().on_train_epoch_end(trainer, pl_module)
         if trainer.current_epoch > 0:
-            self.seconds.append(self._spent)
             self.seconds_a_pass.append(self._looked / len(self.loader))
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep what was counted."""
-        counted = trainer.callback_metrics
-        self.passes = {name: float(counted[name]) for name in ("forward_passes", "backward_passes")}

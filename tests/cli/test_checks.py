@@ -1,4 +1,7 @@
+from typing import Any
+
 import pytest
+from torch import Tensor
 
 from trustseg.cli.checks import require_attacks
 from trustseg.config import RunConfig, load_run
@@ -32,7 +35,18 @@ def test_an_attack_of_the_toolbox_is_tried_before_anything_is_trained(
 
 
 @pytest.mark.oracle
-def test_a_sound_one_takes_one_step() -> None:
+def test_a_sound_one_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("art")
+    from trustseg import art
+
+    steps: list[object] = []
+    run_art = art.run_art
+
+    def counting(*arguments: Any, **options: Any) -> Tensor:  # noqa: ANN401
+        steps.append(options["steps"])
+        return run_art(*arguments, **options)
+
+    monkeypatch.setattr(art, "run_art", counting)
     require_attacks(run_with("{name: 'art:ProjectedGradientDescent', eps: [4/255], steps: 5000}"))
-    require_attacks(run_with("{name: pgd, eps: [4/255], steps: 5000}"))
+    require_attacks(run_with("{name: pgd, eps: [4/255], steps: 5000}"))  # an own attack needs no trial
+    assert steps == [1]

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tests import fake
 from tests.cli.conftest import Command, Outcome, one_sentence
-from tests.training.tiny import repeatable_metrics, same_weights, use_tiny_networks
+from tests.training.tiny import repeatable_metrics, same_weights
 
 from trustseg.models import Segmenter
 from trustseg.study.cell import claimed
@@ -27,14 +27,7 @@ QUICK = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _small_and_tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    use_tiny_networks(monkeypatch)
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from trustseg.config.values import require_value
-from trustseg.errors import TrustsegError
+from trustseg.errors import ConfigError, TrustsegError
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,9 @@ from trustseg.errors import TrustsegError
     ],
 )
 def test_what_a_run_may_hold(key: str, value: object) -> None:
-    require_value(key, value, where="here")
+    with pytest.raises(ConfigError, match=f"unknown key '{key}s'"):
+        require_value(f"{key}s", value, where="here")
+    assert require_value(key, value, where="here") is None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize(

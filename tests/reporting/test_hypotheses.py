@@ -11,7 +11,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
 from trustseg.reporting.evidence import Evidence, collect
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hold_hypotheses, hypothesis_table
+from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
 from trustseg.study.statistics import holm
 
 
@@ -122,13 +122,6 @@ def test_what_decides_nothing_is_not_corrected_for(one_seed: Path, monkeypatch: 
     monkeypatch.setattr(module, "_decides", lambda comparison: decides(comparison) and comparison.interval.value > 0.05)
     outcomes = told(one_seed, measures=["dice", "nause"])
     assert [outcome.p for outcome in outcomes if outcome.verdict != "not testable here"] == [alone]
-
-
-def test_dose_and_response(evidence: Evidence, one_seed: Path) -> None:
-    assert answer_hypotheses(evidence, draws=20).tables["dose_response"].rows == ()
-    told(one_seed, dose="adversarial.selection")
-    table = answer_hypotheses(collect(load_results(one_seed), draws=20), draws=20).tables["dose_response"]
-    assert [row["dose"] for row in table.rows] == ["none", "random", "uncertain"]
 
 
 def test_the_page_prints_them(page: Path) -> None:

@@ -4,14 +4,13 @@ import errno
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import TINY, pack, repeatable_metrics, use_tiny_networks
+from tests.training.tiny import TINY, pack, repeatable_metrics
 
 from trustseg.config import load_study
 from trustseg.files import write_json
@@ -23,14 +22,7 @@ from trustseg.training import keeping
 TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
 
 
-@pytest.fixture(autouse=True)
-def _small_and_tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    use_tiny_networks(monkeypatch)
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
 
 def a_cell(tmp_path: Path) -> Cell:

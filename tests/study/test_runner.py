@@ -1,52 +1,20 @@
-"""A study finishes whatever happens to its processes: first with stand-ins for workers, then with real ones."""
+"""A study finishes whatever happens to its processes, shown with stand-ins for workers."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
-from safetensors.numpy import load_file
-from tests import fake
+from tests.study.small import gone, states, wait_for, written
 
-from trustseg.config import StudyConfig, load_study
 from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, MissingFileError, RunError
 from trustseg.files import write_json
 from trustseg.study import runner
 from trustseg.study.cell import claimed
 from trustseg.study.runner import CellStatus, prepare_study, run_study, study_status
-
-STUDY = """
-name: small
-data: {path: PATH, size: 32}
-model: {head: bernoulli}
-training: {epochs: EPOCHS, batch_size: 2, validation_every: 1, validation_steps: 1, accelerator: cpu}
-adversarial: {warmup_epochs: 0, ramp_epochs: 0}
-evaluation: {attacks: [{name: fgsm, eps: [4/255]}], gallery: 1}
-grid:
-  adversarial.selection: [none, uncertain]
-"""
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
-
-
-def written(tmp_path: Path, *settings: str, epochs: int = 1) -> StudyConfig:
-    fake.qata(tmp_path / "data", control=False)
-    file = tmp_path / "small.yaml"
-    file.write_text(STUDY.replace("PATH", str(tmp_path / "data")).replace("EPOCHS", str(epochs)))
-    return load_study(file, settings)
-
 
 # What a worker does, without torch: it takes the first cell that is free and does as FOLDER/orders says.
 STAND_IN = """
@@ -64,6 +32,8 @@ for name in json.loads((folder / "plan.json").read_text())["cells"]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        if (cell / "done.json").exists():
+            continue
         with (folder / "starts").open("a") as starts:
             starts.write(name + " ")
         order = (folder / "orders").read_text() if (folder / "orders").exists() else ""
@@ -94,18 +64,6 @@ def ordered(tmp_path: Path, order: str) -> Path:
     folder.mkdir()
     (folder / "orders").write_text(order)
     return folder
-
-
-def states(folder: Path) -> list[str]:
-    return [cell.state for cell in study_status(folder)]
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_finished_study_whose_checks_await_a_model_gets_a_worker(
@@ -193,13 +151,6 @@ def test_cells_of_another_start_are_waited_for(tmp_path: Path, stand_ins: list[i
         assert len(stand_ins) == 1  # for the other cell, and not again and again for the one that is taken
 
 
-def wait_for(reached: Callable[[], bool], *, seconds: float = 300) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "this should have happened by now"
-        time.sleep(0.05)
-
-
 def test_no_worker_is_started_for_a_mixture_that_must_wait(tmp_path: Path, stand_ins: list[int]) -> None:
     settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]", "mixtures={ensemble: true}")
     config, folder = written(tmp_path, *settings), tmp_path / "run"
@@ -275,132 +226,3 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
     config = written(tmp_path, "data.path=null", "phantoms={train: 4, test: 2, control: 0}")
     names = prepare_study(config, tmp_path / "run")
     assert names == [cell.name for cell in study_status(tmp_path / "run")] != []
-
-
-# From here on with real workers, two at a time: each then has one thread, and equal threads give equal bits.
-
-
-def records(folder: Path) -> list[pl.DataFrame]:
-    return [pl.read_parquet(folder / "cells" / cell.name / "records.parquet") for cell in study_status(folder)]
-
-
-def weights(folder: Path) -> list[dict[str, np.ndarray]]:
-    cells = (folder / "cells" / cell.name for cell in study_status(folder))
-    return [load_file(cell / "model" / "model.safetensors") for cell in cells]
-
-
-def same_results(one: Path, other: Path) -> bool:
-    tables = all(left.equals(right) for left, right in zip(records(one), records(other), strict=True))
-    models = zip(weights(one), weights(other), strict=True)
-    return tables and all(np.array_equal(left[key], right[key]) for left, right in models for key in left)
-
-
-@pytest.mark.slow
-def test_a_study_and_its_second_run(tmp_path: Path) -> None:
-    config, folder = written(tmp_path), tmp_path / "run"
-    run_study(config, folder, jobs=2)
-    assert states(folder) == ["done", "done"]
-    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")}
-    since = time.monotonic()
-    run_study(config, folder, jobs=2)
-    assert time.monotonic() - since < 3
-    assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
-
-
-@pytest.mark.slow
-def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
-    settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
-    config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
-    seen: list[set[str]] = []
-    run_study(
-        config, tmp_path / "run", jobs=2, observer=lambda cells: seen.append({c.name for c in cells if c.blocked})
-    )
-    assert states(tmp_path / "run") == ["done"] * 4
-    first, second, ensemble, sampled = study_status(tmp_path / "run")
-    assert (seen[0], seen[-1]) == ({ensemble.name, sampled.name}, set())
-    ended = [
-        (tmp_path / "run" / "cells" / cell.name / "done.json").stat().st_mtime_ns
-        for cell in (first, second, ensemble, sampled)
-    ]
-    assert max(ended[:2]) < ended[2]
-    assert ended[0] < ended[3]
-    tables = records(tmp_path / "run")
-    assert all(table.columns == tables[0].columns for table in tables)
-
-
-@pytest.mark.slow
-def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
-    config = written(tmp_path, epochs=4)
-    run_study(config, tmp_path / "whole", jobs=2)
-
-    def killing(cells: object) -> None:
-        for cell in study_status(tmp_path / "killed"):
-            if cell.state == "running" and cell.share >= 0.5 and cell.owner and not killed:
-                killed.append(cell.owner)
-                os.kill(cell.owner, signal.SIGKILL)
-
-    killed: list[int] = []
-    with pytest.raises(RunError, match="SIGKILL"):
-        run_study(config, tmp_path / "killed", jobs=2, observer=killing)
-    assert sorted(states(tmp_path / "killed")) == ["done", "failed"]
-    run_study(config, tmp_path / "killed", jobs=2)
-    assert same_results(tmp_path / "whole", tmp_path / "killed")
-
-
-PARENT = """
-import sys
-from pathlib import Path
-from trustseg.config import load_study
-from trustseg.study.runner import run_study
-run_study(load_study(sys.argv[1]), Path(sys.argv[2]), jobs=2)
-"""
-
-
-@contextmanager
-def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs the study; it is gone at the end, whatever the test found."""
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "small.yaml"), str(tmp_path / "run")]
-    with subprocess.Popen(command) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.mark.slow
-def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
-    written(tmp_path, epochs=500)
-    with parent(tmp_path) as process:
-        plan = tmp_path / "run" / "plan.json"
-        wait_for(lambda: plan.exists() and any(cell.stage and cell.owner for cell in study_status(tmp_path / "run")))
-        owners = [cell.owner for cell in study_status(tmp_path / "run") if cell.owner]
-        process.kill()
-    wait_for(lambda: all(gone(owner) for owner in owners), seconds=10)
-    assert states(tmp_path / "run") == ["waiting", "waiting"]
-
-
-@pytest.mark.slow
-def test_two_parents_share_the_work(tmp_path: Path) -> None:
-    config = written(tmp_path)
-    with parent(tmp_path) as one, parent(tmp_path) as other:
-        assert (one.wait(), other.wait()) == (0, 0)
-    assert states(tmp_path / "run") == ["done", "done"]
-    run_study(config, tmp_path / "alone", jobs=2)
-    assert same_results(tmp_path / "run", tmp_path / "alone")
-
-
-@pytest.mark.slow
-def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
-    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.model.weights=[nowhere.safetensors, null]")
-    with pytest.raises(RunError, match=r"1 of 2 cells failed.*no weights file 'nowhere\.safetensors'"):
-        run_study(config, tmp_path / "run", jobs=2)
-    assert states(tmp_path / "run") == ["failed", "done"]
-    assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()
-
-
-@pytest.mark.slow
-def test_a_cell_that_diverges_is_marked_with_its_epoch(tmp_path: Path) -> None:
-    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.training.learning_rate=[1.0e+30, 1.0e-3]")
-    with pytest.raises(RunError, match=r"1 of 2 cells failed.*of epoch \d+ is not finite"):
-        run_study(config, tmp_path / "run", jobs=2)
-    assert states(tmp_path / "run") == ["failed", "done"]

@@ -1,17 +1,8 @@
-"""What every training test needs: small networks on one thread, and torch's settings as they were."""
-
-from collections.abc import Iterator
+"""Every training test has small networks on one thread."""
 
 import pytest
-import torch
-from tests.training.tiny import use_tiny_networks
 
 
 @pytest.fixture(autouse=True)
-def _small_and_tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    use_tiny_networks(monkeypatch)
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
+def _small_and_tidy(small_and_tidy: None) -> None:
+    """Ask for it once, for all of them."""

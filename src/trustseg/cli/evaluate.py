@@ -11,8 +11,11 @@ import typer
 from trustseg.cli.settings import KEYS, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
+    from trustseg.config import RunConfig
     from trustseg.data import Pack
     from trustseg.data.splits import Indices
+    from trustseg.evaluation import Surrogate
+    from trustseg.models import BeliefModel
 
 __all__ = ["evaluate"]
 
@@ -55,12 +58,8 @@ def evaluate(
     config = settings_of(model, loaded.spec, settings)
 
     from trustseg.cli.checks import require_attacks
-    from trustseg.cli.display import counted
     from trustseg.data import open_dataset
-    from trustseg.evaluation import conditions_of, rows_of_split, suffix_of, write_minimal, write_suspicions
-    from trustseg.evaluation import evaluate as run_evaluation
-    from trustseg.evaluation.suspicions import CHECKS
-    from trustseg.study.cell import device_of
+    from trustseg.evaluation import rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
     from trustseg.training.run import prepare_run
 
@@ -68,45 +67,62 @@ def evaluate(
     rows = rows_of_split(pack, split, config.data)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
-    folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix_of(loaded))
+    suffix = suffix_of(loaded)
+    folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix)
     lender = config.evaluation.surrogate
     surrogate = None if lender is None else given_surrogate(lender)
     require_attacks([config])
     prepare_run(config, pack, folder)
-    name = home_of(model).absolute().name + suffix_of(loaded)
-    seed, device = config.training.seed, device_of(config.training.accelerator)
-    with counted("evaluating", len(conditions_of(config.evaluation))) as report:
+    name = home_of(model).absolute().name + suffix
+    labels = {"cell": name, "variant": name, "head": loaded.spec.head, "split": split}
+    calibration_rows = validated if validated is not None and len(validated) else None
+    _measure(loaded, pack, rows, config, folder, calibration_rows=calibration_rows, labels=labels, surrogate=surrogate)
+    _print_means(folder)
+    typer.echo(f"records: {folder / 'records.parquet'}")
+
+
+def _measure(
+    model: "BeliefModel",
+    pack: "Pack",
+    rows: "Indices",
+    config: "RunConfig",
+    folder: Path,
+    *,
+    calibration_rows: "Indices | None",
+    labels: dict[str, str],
+    surrogate: "Surrogate | None",
+) -> None:
+    """Measure all that the settings ask for, each part with its progress bar."""
+    from trustseg.cli.display import counted
+    from trustseg.evaluation import conditions_of, write_minimal, write_suspicions
+    from trustseg.evaluation import evaluate as run_evaluation
+    from trustseg.evaluation.suspicions import CHECKS
+    from trustseg.study.cell import device_of
+
+    settings, seed, device = config.evaluation, config.training.seed, device_of(config.training.accelerator)
+    with counted("evaluating", len(conditions_of(settings))) as report:
         run_evaluation(
-            loaded,
+            model,
             pack,
             rows,
-            config.evaluation,
+            settings,
             folder,
-            calibration_rows=validated if validated is not None and len(validated) else None,
-            labels={"cell": name, "variant": name, "head": loaded.spec.head, "split": split},
+            calibration_rows=calibration_rows,
+            labels=labels,
             seed=seed,
             device=device,
             report=lambda done, total: report(done),
         )
-    batches = -(-len(rows) // config.evaluation.batch_size)
-    searched = config.evaluation.minimal.tau is not None
+    batches = -(-len(rows) // settings.batch_size)
+    searched = settings.minimal.tau is not None
     with counted("searching for the smallest budgets", batches) if searched else nullcontext(None) as search:
-        write_minimal(
-            loaded,
-            pack,
-            rows,
-            config.evaluation,
-            folder,
-            device=device,
-            report=None if search is None else lambda done, total: search(done),
-        )
-    count = config.evaluation.suspicions
+        progress = None if search is None else lambda done, total: search(done)
+        write_minimal(model, pack, rows, settings, folder, device=device, report=progress)
+    count = settings.suspicions
     with counted("checking for masked gradients", len(CHECKS)) if count else nullcontext(None) as checked:
         write_suspicions(
-            loaded, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
+            model, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
         )
-    _print_means(folder)
-    typer.echo(f"records: {folder / 'records.parquet'}")
 
 
 def _validated(

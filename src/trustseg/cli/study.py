@@ -30,8 +30,12 @@ def study(
     settings: Annotated[list[str], typer.Argument(help=f"{SETTINGS_HELP} With --cluster also slurm.FIELD=value.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=1, help="Cells side by side. Default: one a core, at most 8; 1 with a GPU."),
+        str | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Cells side by side; auto tries 1, 2, 4 and 8. Default: one a core, at most 8; 1 with a GPU.",
+        ),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only show the cells, their passes and the time.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Only show where the study stands.")] = False,
@@ -52,6 +56,7 @@ def study(
     file, overrides = split_settings(settings)
     if file is None:
         raise ConfigError("no study file was given, a YAML file was expected; see experiments/ for examples")
+    count = _count(jobs)
     if cluster not in (None, "slurm"):
         raise unknown_name("cluster", str(cluster), ["slurm"])
     asked = [text for text in overrides if text.startswith("slurm.")]
@@ -64,7 +69,7 @@ def study(
         return
     _check_hypotheses(hypotheses, config, folder)
     if plan:
-        _show_plan(config, folder, jobs or default_jobs())
+        _show_plan(config, folder, count or _fastest(config))
         return
     if cluster is not None:
         _submit(config, folder, profile, asked, hypotheses=hypotheses, dry_run=dry_run)
@@ -76,8 +81,33 @@ def study(
     _require(config)
     _keep_hypotheses(hypotheses, folder)
     with watched_study() as observer:
-        run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
+        run_study(config, folder, jobs=count or _fastest(config), observer=observer)
     sys.stdout.write(f"study: {folder}\nnext: trustseg report {folder}\n")
+
+
+def _count(jobs: str | None) -> int | None:
+    """Return how many cells run side by side, None if that is to be tried."""
+    from trustseg.errors import ConfigError
+
+    if jobs is None:
+        return default_jobs()
+    if jobs == "auto":
+        return None
+    if not jobs.isdecimal() or int(jobs) < 1:
+        raise ConfigError(f"--jobs is '{jobs}', a number of at least 1 was expected; give one, or auto")
+    return int(jobs)
+
+
+def _fastest(config: "StudyConfig") -> int:
+    """Return how many workers train most images a second, tried with the first cell, and tell what was found."""
+    from trustseg.cli.checks import runs_of
+    from trustseg.study.trial import images_a_second
+
+    rates = images_a_second(runs_of(config)[0])
+    best = max(rates, key=lambda count: rates[count])
+    tried = ", ".join(f"{rate:.0f} with {count}" for count, rate in rates.items())
+    typer.echo(f"images a second trained side by side: {tried}; --jobs {best} is taken", err=True)
+    return best
 
 
 def _show_status(folder: Path) -> None:

@@ -248,7 +248,8 @@ def training(evidence: Evidence) -> Chart:
             means = pl.concat(held).group_by("epoch").agg(value.mean(), low=value.min(), high=value.max()).sort("epoch")
             means = means.with_columns(pl.col("epoch") + 1)  # the log counts from 0, people count from 1
             epochs, values, low, high = (means[name].to_list() for name in ("epoch", column, "low", "high"))
-            lines.append(Line(variant, epochs, values, chosen[variant], low, high))
+            mode = "lines" if len(epochs) > 1 else "lines+markers"  # one validation is a point, not a line
+            lines.append(Line(variant, epochs, values, chosen[variant], low, high, mode))
         if lines:
             panels.append(Panel(title, "epoch", title.split(",")[0], tuple(lines)))
     reading = (

@@ -11,11 +11,11 @@ from trustseg.errors import DataError
 from trustseg.reporting.choices import Choices, describe_condition
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.harm import is_deployed
-from trustseg.reporting.image_scores import Place, mean_of
+from trustseg.reporting.image_scores import Place
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
-from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, setting, settings_match
+from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
 from trustseg.study.statistics import FEW_PATIENTS, Comparison, holm
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
@@ -74,9 +74,8 @@ def hold_hypotheses(evidence: Evidence, *, draws: int = 2000) -> list[Outcome]:
         ConfigError: if the hypotheses in the study's folder cannot be read.
     """
     results = evidence.results
-    own = results.folder / FILE
     found: list[_Test | Outcome] = []
-    for hypothesis in load_hypotheses(own if own.is_file() else None):
+    for hypothesis in hypotheses_of(results):
         found += _tests(hypothesis, results, evidence.choices)
     tests = [test for test in found if isinstance(test, _Test)]
     compared = [paired_difference(results, *test.sides, test.place, test.score, draws=draws) for test in tests]
@@ -87,24 +86,10 @@ def hold_hypotheses(evidence: Evidence, *, draws: int = 2000) -> list[Outcome]:
     return [next(judged) if isinstance(item, _Test) else item for item in found]
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The section of a report on hypotheses.
-
-    Attributes:
-        outcomes: what the study says of each.
-        tables: ``hypotheses`` and ``dose_response``.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    tables: dict[str, Table]
-
-
-def answer_hypotheses(evidence: Evidence, *, draws: int = 2000) -> Answers:
-    """Return the section of a report on hypotheses; arguments and errors as ``hold_hypotheses``."""
-    outcomes = tuple(hold_hypotheses(evidence, draws=draws))
-    tables = (hypothesis_table(outcomes), dose_table(evidence, draws=draws))
-    return Answers(outcomes, {table.key: table for table in tables})
+def hypotheses_of(results: Results) -> list[Hypothesis]:
+    """Return the hypotheses in a study's folder, else the shipped ones."""
+    own = results.folder / FILE
+    return load_hypotheses(own if own.is_file() else None)
 
 
 def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
@@ -123,46 +108,15 @@ def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
     return Table("hypotheses", "What this study says of the hypotheses", columns, tuple(map(_row, outcomes)))
 
 
-def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
-    """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
-    results, rows = evidence.results, list[Mapping[str, Value]]()
-    own = results.folder / FILE
-    for hypothesis in load_hypotheses(own if own.is_file() else None):
-        place = _place(hypothesis, results, evidence.choices)
-        score = hypothesis.measures[0]
-        if hypothesis.dose is None or isinstance(place, str) or score not in ("dice", "iou"):
-            continue
-        curve = [
-            (str(setting(config, hypothesis.dose)), variant)
-            for variant, config in _configs(results).items()
-            if any(
-                settings_match(config, _without(side, hypothesis.dose))
-                for side in (hypothesis.first, hypothesis.second)
-            )
-        ]
-        if len({dose for dose, _ in curve}) < 2:
-            continue
-        for dose, variant in curve:
-            value = mean_of(results, variant, place, score, draws=draws)
-            rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
-    columns = (
-        Column("name", "Hypothesis"),
-        Column("variant", "Variant"),
-        Column("dose", "Dose"),
-        Column("value", "Score"),
-    )
-    return Table("dose_response", "Dose and response, for hypotheses that name a dose", columns, tuple(rows))
-
-
 def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterator[_Test | Outcome]:
     """Yield the tests of a hypothesis, or the one reason why it cannot be tested."""
-    configs = _configs(results)
+    configs = configs_of(results)
     for side in (hypothesis.first, hypothesis.second):
         if not any(settings_match(config, side) for config in configs.values()):
             wanted = ", ".join(f"{key}={value}" for key, value in side.items())
             yield _untestable(hypothesis, f"no finished run has {wanted}")
             return
-    place = _place(hypothesis, results, choices)
+    place = place_of(hypothesis, results, choices)
     if isinstance(place, str):
         yield _untestable(hypothesis, place)
         return
@@ -193,7 +147,7 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
             yield _Test(hypothesis, (sides[0], sides[1]), place, score)
 
 
-def _configs(results: Results) -> dict[str, Mapping[str, Any]]:
+def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     """Return the settings of each variant of single models; its mixtures have the same and would be tested for it."""
     found: dict[str, Mapping[str, Any]] = {}
     for variant in results.variants:
@@ -206,11 +160,7 @@ def _configs(results: Results) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _without(side: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in side.items() if name != key}
-
-
-def _place(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | str:
+def place_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | str:
     """Return the condition that a hypothesis speaks of, or why there is none."""
     if hypothesis.condition == "clean":
         return ("clean", 0.0)

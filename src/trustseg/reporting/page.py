@@ -4,7 +4,7 @@ import base64
 import gzip
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,11 @@ from trustseg.reporting.charts import all_charts
 from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.costs import costs
 from trustseg.reporting.decomposition import draw_decomposition
+from trustseg.reporting.doses import dose_charts, dose_table
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.gallery import Case, draw_case, load_gallery
-from trustseg.reporting.hypotheses import Answers, answer_hypotheses
+from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
 from trustseg.reporting.overview import compact, first_screen
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
@@ -64,10 +65,11 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
     evidence = collect(load_results(folder), draws=draws)
     stress = put_under_stress(evidence, draws=draws)
     trust = weigh_trust(evidence, draws=draws)
-    answers = answer_hypotheses(evidence, draws=draws)
-    tables = all_tables(evidence) | stress.tables | trust.tables | answers.tables
-    tables["costs"] = costs(evidence)
-    charts = all_charts(evidence) | stress.charts | trust.charts
+    outcomes = hold_hypotheses(evidence, draws=draws)
+    others = (hypothesis_table(outcomes), dose_table(evidence, draws=draws), costs(evidence))
+    tables = all_tables(evidence) | stress.tables | trust.tables | {table.key: table for table in others}
+    doses = dose_charts(evidence, tables["dose_response"])
+    charts = all_charts(evidence) | stress.charts | trust.charts | doses
     cases = load_gallery(evidence.results) if gallery else []
     page = output or folder / "report.html"
     try:
@@ -76,7 +78,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
             write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
         write_text(page.parent / "tables" / "summary.md", compact(evidence).markdown())
-        write_text(page, _render(evidence, stress, trust, answers, tables, charts, pictures, cases, draws=draws))
+        write_text(page, _render(evidence, stress, trust, outcomes, tables, charts, pictures, cases, draws=draws))
     except OSError as error:
         raise RunError(
             f"cannot write the report {page}: {error.strerror or error}; expected a folder with free space that may be "
@@ -89,7 +91,7 @@ def _render(
     evidence: Evidence,
     stress: Stress,
     trust: Trust,
-    answers: Answers,
+    outcomes: Sequence[Outcome],
     tables: Mapping[str, Table],
     charts: Mapping[str, Chart],
     pictures: Mapping[str, bytes],
@@ -117,7 +119,7 @@ def _render(
         suspicions=find_suspicions(evidence),
         stress=stress,
         trust=trust,
-        hypotheses=answers.outcomes,
+        hypotheses=outcomes,
         missing=_missing(evidence),
         tables=tables,
         first_screen=first_screen(evidence),

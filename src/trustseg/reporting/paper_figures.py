@@ -64,7 +64,10 @@ def _draw(chart: Chart) -> Figure:
     height = (1.5 if chart.small else 2.9) * rows
     if chart.horizontal:
         height = max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9)
-    figure = Figure(figsize=(3.6 * chart.columns if chart.columns < 3 else 9.6, height + 0.5), layout="constrained")
+    names = chart.entries
+    abreast = 3 if chart.columns > 1 and max(map(len, names), default=0) < 30 else 2
+    size = (3.6 * chart.columns if chart.columns < 3 else 9.6), height + 0.3 + 0.2 * -(-len(names) // abreast)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     shared = chart.horizontal or chart.small
     axes = figure.subplots(rows, chart.columns, squeeze=False, sharex=chart.small, sharey=shared).ravel()
@@ -72,14 +75,13 @@ def _draw(chart: Chart) -> Figure:
     for axis, panel in zip(axes, chart.panels, strict=False):
         for line in panel.lines:
             drawn = _draw_line(axis, line, horizontal=chart.horizontal)
-            if line.entry in chart.entries:
+            if line.entry in names:
                 handles.setdefault(line.entry, drawn)
         _draw_axes(axis, panel)
     for axis in axes[len(chart.panels) :]:
         axis.set_axis_off()
     if handles:
-        columns = 3 if max(map(len, handles)) < 30 else 2
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=abreast)
     return figure
 
 

@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from trustseg.attacks import ATTACKS, backward_passes
 from trustseg.config import AttackConfig, RunConfig, StudyConfig
 from trustseg.data import Pack, open_dataset
 from trustseg.evaluation import conditions_of, rows_of_split
 from trustseg.files import read_json
-from trustseg.losses import LOSSES
-from trustseg.study.cell import device_of, is_done
+from trustseg.study.cell import is_done
 from trustseg.study.grid import Cell, cells_of
 from trustseg.study.runner import phantom_folder
+from trustseg.study.trial import trial_step
 from trustseg.training.passes import epoch_passes
-from trustseg.training.run import initial_segmenter
 
 __all__ = ["Plan", "PlannedVariant", "passes_of_attack", "plan_study"]
 
@@ -199,17 +196,8 @@ def _network(config: RunConfig) -> str:
 
 def _seconds_a_pass(config: RunConfig) -> float:
     """Return the time of a forward and backward pass of one image, from the second step of an untrained network."""
-    device, size = device_of(config.training.accelerator), config.data.size
-    segmenter = initial_segmenter(config).to(device)
-    batch = max(2, config.training.batch_size)
-    images = torch.full((batch, config.data.channels, size, size), 0.5, device=device)
-    masks = torch.zeros((batch, 1, size, size), device=device)
-    with torch.random.fork_rng():  # dropout draws
-        for _ in range(2):
-            since = time.perf_counter()
-            with torch.autocast(device, torch.bfloat16, enabled=config.training.precision == "bf16-mixed"):
-                loss = LOSSES["binary_cross_entropy"](segmenter.belief(images), masks).mean()
-            torch.autograd.backward(loss)
-            if device == "cuda":
-                torch.cuda.synchronize()
-    return (time.perf_counter() - since) / batch
+    step = trial_step(config)
+    step()
+    since = time.perf_counter()
+    images = step()
+    return (time.perf_counter() - since) / images

@@ -20,6 +20,7 @@ from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
 from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
 from trustseg.study.surrogates import awaiting_surrogate
+from trustseg.study.trial import worker_environment
 
 __all__ = ["CellStatus", "phantom_folder", "prepare_study", "require_study", "run_study", "study_status"]
 
@@ -220,15 +221,13 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
 
 
 def _start_worker(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with (folder / "workers.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "trustseg.study.worker", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
+            env=worker_environment(jobs),
             start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
 

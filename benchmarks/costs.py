@@ -1,0 +1,118 @@
+"""What training costs for every selection and every attack, against what its counted passes should cost."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from statistics import median
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from benchmarks.runs import TimedRun, now
+from benchmarks.scenes import BATCH, ON_GPU, bare_step, generated_pack, run_of
+from benchmarks.timing import Figure
+from trustseg.config import RunConfig
+from trustseg.data import Pack
+from trustseg.data.module import Batch
+from trustseg.selection import SELECTIONS, attacked_count
+from trustseg.training.attacking import SINGLE_STEP, TRAINING_ATTACKS
+from trustseg.training.free import FREE
+from trustseg.training.passes import Passes, epoch_passes
+
+SIZE, IMAGES, EPOCHS = (224, 256, 5) if ON_GPU else (96, 32, 5)
+STEPS = REPLAYS = 3
+TARGET = 1.05
+
+
+def figures() -> Iterator[Figure]:
+    """Yield how far the measured cost of an epoch is from the predicted one, whichever is larger on top."""
+    pack = generated_pack(IMAGES, size=SIZE)
+    yield _figure(pack, "no attack", "adversarial.selection=none")
+    for selection in SELECTIONS:
+        yield _figure(pack, f"{selection}, fgsm", f"adversarial.selection={selection}", "adversarial.attack=fgsm")
+    remembered = ("adversarial.selection=uncertain", "adversarial.scores=memory")
+    yield _figure(pack, "uncertain by memory, fgsm", *remembered)
+    for attack in sorted(set(TRAINING_ATTACKS) - {"fgsm"}):
+        details = "" if attack in SINGLE_STEP else f"-{STEPS}"
+        yield _figure(
+            pack, f"random, {attack}{details}", "adversarial.selection=random", f"adversarial.attack={attack}"
+        )
+    whole = ("adversarial.selection=random", "adversarial.fraction=1.0", "adversarial.attack=free")
+    yield _figure(pack, f"every image, free-{REPLAYS}", *whole, f"adversarial.replays={REPLAYS}")
+
+
+def _figure(pack: Pack, name: str, *settings: str) -> Figure:
+    common = ("adversarial.warmup_epochs=0", "adversarial.ramp_epochs=0", f"adversarial.steps={STEPS}")
+    config = run_of(*common, "training.augment=false", *settings, size=SIZE)
+    run = PricedRun(pack, config)
+    run.fit()
+    passes = epoch_passes(config, len(pack), epoch=EPOCHS)
+    predicted, measured = run.predicted(passes), median(run.step_seconds)
+    return Figure(
+        f"an epoch, measured against predicted: {name}",
+        max(measured / predicted, predicted / measured),
+        target=TARGET,
+        details={
+            "predicted_seconds": predicted * len(run.loader),
+            "measured_seconds": measured * len(run.loader),
+            "forward_passes": passes.forward,
+            "backward_passes": passes.backward,
+            "counted_forward_passes": run.passes["forward_passes"],
+            "counted_backward_passes": run.passes["backward_passes"],
+        },
+    )
+
+
+class PricedRun(TimedRun):
+    """One training beside which the passes it is made of are timed, each on the batch of the step that follows.
+
+    Attributes:
+        step_seconds: of each step but those of the first epoch.
+        prices: seconds an image in a bare step, in a forward pass, and in a pass forward and back to the image.
+    """
+
+    def __init__(self, pack: Pack, config: RunConfig) -> None:
+        super().__init__(pack, config, epochs=EPOCHS + 1)
+        self.options = config.adversarial
+        self.attacked = attacked_count(BATCH, self.options.fraction)
+        self.twin = deepcopy(self.module.segmenter)
+        self.bare = None
+        self.step_seconds: list[float] = []
+        self.prices: dict[str, list[float]] = {"step": [], "forward": [], "attack": []}
+
+    def predicted(self, passes: Passes) -> float:
+        """Return the seconds a step should take: counted passes times their measured price."""
+        batches = len(self.loader)
+        images = BATCH * batches * (self.options.replays if self.options.attack == FREE else 1)  # that are stepped on
+        step, forward, attack = (median(self.prices[name]) for name in ("step", "forward", "attack"))
+        spent = images * step + (passes.forward - passes.backward) * forward + (passes.backward - images) * attack
+        return spent / batches
+
+    def look(self, images: Tensor, masks: Tensor) -> None:
+        """Time each kind of pass, on weights of their own."""
+        if self.bare is None:
+            self.bare = bare_step(self.twin.to(images.device))
+        since = now()
+        self.twin.train()
+        self.bare(images, masks)
+        stepped = now()
+        self.twin.eval()
+        with torch.no_grad():
+            self.twin.belief(images)
+        looked = now()
+        inputs = images[: self.attacked].clone().requires_grad_()
+        torch.autograd.grad(self.twin.belief(inputs).log_odds.sum(), inputs)
+        attacked = now()
+        if self.module.trainer.current_epoch > 0:
+            self.prices["step"].append((stepped - since) / len(images))
+            self.prices["forward"].append((looked - stepped) / len(images))
+            self.prices["attack"].append((attacked - looked) / self.attacked)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        """Keep the time of each step."""
+        before = self._spent
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if trainer.current_epoch > 0:
+            self.step_seconds.append(self._spent - before)

@@ -1,0 +1,48 @@
+"""A study of two cells on a few small images, and how a test follows it."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests import fake
+
+from trustseg.config import StudyConfig, load_study
+from trustseg.study.runner import study_status
+
+STUDY = """
+name: small
+data: {path: PATH, size: 32}
+model: {head: bernoulli}
+training: {epochs: EPOCHS, batch_size: 2, validation_every: 1, validation_steps: 1, accelerator: cpu}
+adversarial: {warmup_epochs: 0, ramp_epochs: 0}
+evaluation: {attacks: [{name: fgsm, eps: [4/255]}], gallery: 1}
+grid:
+  adversarial.selection: [none, uncertain]
+"""
+
+
+def written(tmp_path: Path, *settings: str, epochs: int = 1) -> StudyConfig:
+    fake.qata(tmp_path / "data", control=False)
+    file = tmp_path / "small.yaml"
+    file.write_text(STUDY.replace("PATH", str(tmp_path / "data")).replace("EPOCHS", str(epochs)))
+    return load_study(file, settings)
+
+
+def states(folder: Path) -> list[str]:
+    return [cell.state for cell in study_status(folder)]
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_for(reached: Callable[[], bool], *, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "this should have happened by now"
+        time.sleep(0.05)

@@ -1,0 +1,53 @@
+"""How many workers side by side train most images: real processes, and rates made up."""
+
+import pytest
+
+from trustseg.config import RunConfig, load_run
+from trustseg.errors import RunError
+from trustseg.study import trial
+from trustseg.study.trial import images_a_second, trial_step, worker_environment
+
+SMALL = ("data.size=32", "model.head=bernoulli", "model.depth=3", "training.batch_size=2", "training.accelerator=cpu")
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    return load_run(None, SMALL)
+
+
+@pytest.mark.slow
+def test_real_workers_train_some_images(config: RunConfig) -> None:
+    rates = images_a_second(config, counts=(1, 2), seconds=0.2)
+    assert set(rates) == {1, 2}
+    assert all(1 < rate < 1e5 for rate in rates.values())
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_train(config: RunConfig) -> None:
+    model = config.model.model_copy(update={"weights": "nowhere.safetensors"})
+    with pytest.raises(RunError, match="no worker could take a single step"):
+        images_a_second(config.model_copy(update={"model": model}), seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rates", "tried"),
+    [
+        ({1: 10.0, 2: 15.0, 4: 22.0, 8: 23.2}, [1, 2, 4, 8]),
+        ({1: 10.0, 2: 10.4, 4: 99.0}, [1, 2]),  # 4 % more is not worth a third try
+        ({1: 10.0, 2: 15.0, 4: None}, [1, 2]),  # four do not fit into memory
+    ],
+)
+def test_it_ends_where_more_brings_nothing(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, rates: dict[int, float | None], tried: list[int]
+) -> None:
+    monkeypatch.setattr(trial, "_rate", lambda config, count, seconds: rates[count])
+    assert list(images_a_second(config)) == tried
+
+
+def test_a_step_trains_the_batch(config: RunConfig) -> None:
+    assert trial_step(config)() == 2
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(6))
+    assert [worker_environment(jobs)["OMP_NUM_THREADS"] for jobs in (1, 2, 4, 8)] == ["6", "3", "1", "1"]

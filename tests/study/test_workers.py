@@ -1,0 +1,143 @@
+"""A study finishes whatever happens to its processes, shown with real workers.
+
+Two at a time: each then has one thread, and equal threads give equal bits.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from tests.study.small import gone, states, wait_for, written
+
+from trustseg.errors import RunError
+from trustseg.study.runner import run_study, study_status
+
+pytestmark = pytest.mark.slow
+
+
+def records(folder: Path) -> list[pl.DataFrame]:
+    return [pl.read_parquet(folder / "cells" / cell.name / "records.parquet") for cell in study_status(folder)]
+
+
+def weights(folder: Path) -> list[dict[str, np.ndarray]]:
+    cells = (folder / "cells" / cell.name for cell in study_status(folder))
+    return [load_file(cell / "model" / "model.safetensors") for cell in cells]
+
+
+def same_results(one: Path, other: Path) -> bool:
+    tables = all(left.equals(right) for left, right in zip(records(one), records(other), strict=True))
+    models = zip(weights(one), weights(other), strict=True)
+    return tables and all(np.array_equal(left[key], right[key]) for left, right in models for key in left)
+
+
+def test_a_study_and_its_second_run(tmp_path: Path) -> None:
+    config, folder = written(tmp_path), tmp_path / "run"
+    run_study(config, folder, jobs=2)
+    assert states(folder) == ["done", "done"]
+    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")}
+    since = time.monotonic()
+    run_study(config, folder, jobs=2)
+    assert time.monotonic() - since < 3
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
+
+
+def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
+    settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
+    config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
+    seen: list[set[str]] = []
+    run_study(
+        config, tmp_path / "run", jobs=2, observer=lambda cells: seen.append({c.name for c in cells if c.blocked})
+    )
+    assert states(tmp_path / "run") == ["done"] * 4
+    first, second, ensemble, sampled = study_status(tmp_path / "run")
+    assert (seen[0], seen[-1]) == ({ensemble.name, sampled.name}, set())
+    ended = [
+        (tmp_path / "run" / "cells" / cell.name / "done.json").stat().st_mtime_ns
+        for cell in (first, second, ensemble, sampled)
+    ]
+    assert max(ended[:2]) < ended[2]
+    assert ended[0] < ended[3]
+    tables = records(tmp_path / "run")
+    assert all(table.columns == tables[0].columns for table in tables)
+
+
+def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
+    config = written(tmp_path, epochs=4)
+    run_study(config, tmp_path / "whole", jobs=2)
+
+    def killing(cells: object) -> None:
+        for cell in study_status(tmp_path / "killed"):
+            if cell.state == "running" and cell.share >= 0.5 and cell.owner and not killed:
+                killed.append(cell.owner)
+                os.kill(cell.owner, signal.SIGKILL)
+
+    killed: list[int] = []
+    with pytest.raises(RunError, match="SIGKILL"):
+        run_study(config, tmp_path / "killed", jobs=2, observer=killing)
+    assert sorted(states(tmp_path / "killed")) == ["done", "failed"]
+    run_study(config, tmp_path / "killed", jobs=2)
+    assert same_results(tmp_path / "whole", tmp_path / "killed")
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from trustseg.config import load_study
+from trustseg.study.runner import run_study
+run_study(load_study(sys.argv[1]), Path(sys.argv[2]), jobs=2)
+"""
+
+
+@contextmanager
+def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs the study; it is gone at the end, whatever the test found."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "small.yaml"), str(tmp_path / "run")]
+    with subprocess.Popen(command) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
+    written(tmp_path, epochs=500)
+    with parent(tmp_path) as process:
+        plan = tmp_path / "run" / "plan.json"
+        wait_for(lambda: plan.exists() and any(cell.stage and cell.owner for cell in study_status(tmp_path / "run")))
+        owners = [cell.owner for cell in study_status(tmp_path / "run") if cell.owner]
+        process.kill()
+    wait_for(lambda: all(gone(owner) for owner in owners), seconds=10)
+    assert states(tmp_path / "run") == ["waiting", "waiting"]
+
+
+def test_two_parents_share_the_work(tmp_path: Path) -> None:
+    config = written(tmp_path)
+    with parent(tmp_path) as one, parent(tmp_path) as other:
+        assert (one.wait(), other.wait()) == (0, 0)
+    assert states(tmp_path / "run") == ["done", "done"]
+    run_study(config, tmp_path / "alone", jobs=2)
+    assert same_results(tmp_path / "run", tmp_path / "alone")
+
+
+def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
+    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.model.weights=[nowhere.safetensors, null]")
+    with pytest.raises(RunError, match=r"1 of 2 cells failed.*no weights file 'nowhere\.safetensors'"):
+        run_study(config, tmp_path / "run", jobs=2)
+    assert states(tmp_path / "run") == ["failed", "done"]
+    assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()
+
+
+def test_a_cell_that_diverges_is_marked_with_its_epoch(tmp_path: Path) -> None:
+    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.training.learning_rate=[1.0e+30, 1.0e-3]")
+    with pytest.raises(RunError, match=r"1 of 2 cells failed.*of epoch \d+ is not finite"):
+        run_study(config, tmp_path / "run", jobs=2)
+    assert states(tmp_path / "run") == ["failed", "done"]
