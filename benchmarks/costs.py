@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
+from operator import mul
 from statistics import median
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from benchmarks.runs import TimedRun, now
+from benchmarks.runs import TimedRun, now, ratio
 from benchmarks.scenes import BATCH, ON_GPU, bare_step, generated_pack, run_of
 from benchmarks.timing import Figure
 from trustseg.config import RunConfig
@@ -47,14 +48,16 @@ def _figure(pack: Pack, name: str, *settings: str) -> Figure:
     run = PricedRun(pack, config)
     run.fit()
     passes = epoch_passes(config, len(pack), epoch=EPOCHS)
-    predicted, measured = run.predicted(passes), median(run.step_seconds)
+    predicted = run.predicted(passes)
+    quotient = ratio(run.step_seconds, predicted)
     return Figure(
         f"an epoch, measured against predicted: {name}",
-        max(measured / predicted, predicted / measured),
+        max(quotient, 1 / quotient),
         target=TARGET,
         details={
-            "predicted_seconds": predicted * len(run.loader),
-            "measured_seconds": measured * len(run.loader),
+            "measured_by_predicted": quotient,
+            "predicted_seconds": median(predicted) * len(run.loader),
+            "measured_seconds": median(run.step_seconds) * len(run.loader),
             "forward_passes": passes.forward,
             "backward_passes": passes.backward,
             "counted_forward_passes": run.passes["forward_passes"],
@@ -80,13 +83,13 @@ class PricedRun(TimedRun):
         self.step_seconds: list[float] = []
         self.prices: dict[str, list[float]] = {"step": [], "forward": [], "attack": []}
 
-    def predicted(self, passes: Passes) -> float:
-        """Return the seconds a step should take: counted passes times their measured price."""
+    def predicted(self, passes: Passes) -> list[float]:
+        """Return the seconds that each step should take: counted passes times the price they had just before it."""
         batches = len(self.loader)
         images = BATCH * batches * (self.options.replays if self.options.attack == FREE else 1)  # that are stepped on
-        step, forward, attack = (median(self.prices[name]) for name in ("step", "forward", "attack"))
-        spent = images * step + (passes.forward - passes.backward) * forward + (passes.backward - images) * attack
-        return spent / batches
+        counts = images, passes.forward - passes.backward, passes.backward - images
+        prices = zip(*(self.prices[name] for name in ("step", "forward", "attack")), strict=True)
+        return [sum(map(mul, counts, price)) / batches for price in prices]
 
     def look(self, images: Tensor, masks: Tensor) -> None:
         """Time each kind of pass, on weights of their own."""
