@@ -232,10 +232,12 @@ def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.C
     from rich.console import Console
 
     frame = pl.read_csv(page.parent / "tables" / "summary.csv")
+    frame = frame.with_columns(robust_dice_under=pl.lit("PGD-10 4/255"))
     print_summary(frame, console=Console(width=80, color_system=None))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "Dice, PGD 4/255" in lines[0]
+    assert "…" not in "".join(lines)
+    assert "Dice PGD-10 4/255" in lines[0]
     value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
     assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
     assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()

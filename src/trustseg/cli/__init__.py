@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import calibrate, data, defer, evaluate, predict, report, study, tools, train
+from trustseg.cli import calibrate, data, defer, evaluate, masks, predict, report, study, tools, train
 from trustseg.errors import RunError, TrustsegError, misfortune
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ app.command()(evaluate.evaluate)
 app.command()(study.study)
 app.command()(report.report)
 app.command()(predict.predict)
+defer.app.command()(masks.masks)
 app.add_typer(defer.app, name="defer")
 app.command()(tools.doctor)
 

@@ -20,6 +20,9 @@ def predict(
     policy: Annotated[
         Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
     ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="Control of 'trustseg defer masks'; masks are drawn at its threshold.")
+    ] = None,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
     ] = False,
@@ -27,7 +30,7 @@ def predict(
     """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.display import counted
-    from trustseg.deferral import load_policy
+    from trustseg.deferral import load_control, load_policy
     from trustseg.errors import unknown_name
     from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
@@ -36,6 +39,7 @@ def predict(
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     frozen = None if policy is None else load_policy(policy)
+    cautious = None if control is None else load_control(control)
     if frozen is not None:
         measure, aggregation = frozen.measure, frozen.aggregation
     if measure not in MEASURES:
@@ -53,10 +57,14 @@ def predict(
             measure=measure,
             aggregation=aggregation,
             policy=frozen,
+            control=cautious,
             device=device_of("auto"),
             report=report,
         )
     if frozen is not None:
         typer.echo(frozen.statement)
+    if cautious is not None:
+        typer.echo(cautious.statement)
+    if frozen is not None or cautious is not None:
         typer.echo(ONLY_CLEAN)
     typer.echo(f"masks and uncertainty maps: {table.parent}\nscores: {table}")

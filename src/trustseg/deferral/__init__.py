@@ -9,6 +9,8 @@ from trustseg.deferral.conformal import (
     apply_false_negative_control,
     conformal_risk,
     fit_false_negative_control,
+    load_control,
+    save_control,
 )
 from trustseg.deferral.fitting import TARGETS, fit_policy
 from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model, load_policy, save_policy
@@ -25,6 +27,8 @@ __all__ = [
     "conformal_risk",
     "fit_false_negative_control",
     "fit_policy",
+    "load_control",
     "load_policy",
+    "save_control",
     "save_policy",
 ]

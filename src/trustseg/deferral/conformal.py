@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from trustseg.errors import ConfigError, DataError, ShapeError
+from trustseg.files import read_json, write_json
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +29,7 @@ class FalseNegativeControl:
         patients: calibration patients with infection.
         images: their images with infection.
         price: predicted area over reference area on these images, >= 0.
+        model: hash of the model and calibration that gave the probabilities, empty if unknown.
     """
 
     threshold: float
@@ -33,6 +37,42 @@ class FalseNegativeControl:
     patients: int
     images: int
     price: float
+    model: str = ""
+
+    @property
+    def statement(self) -> str:
+        """What is promised, in a sentence."""
+        return (
+            f"A mask of p >= {self.threshold:.4g} is expected to miss at most {self.at_most:.3g} of a new patient's "
+            f"infection (mean over patients, {self.patients} for calibration)."
+        )
+
+
+def save_control(control: FalseNegativeControl, path: Path) -> None:
+    """Write a control as JSON, whole or not at all."""
+    write_json(path, asdict(control))
+
+
+def load_control(path: Path) -> FalseNegativeControl:
+    """Return the control in a JSON file.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if the file does not hold a control.
+    """
+    content = read_json(path)
+    try:
+        control = TypeAdapter(FalseNegativeControl).validate_python(content)
+    except ValidationError as error:
+        raise DataError(
+            f"'{path}' holds no control of false negatives, one was expected; write it with 'trustseg defer masks'"
+        ) from error
+    if not (0 <= control.threshold <= 1 and 0 < control.at_most < 1):
+        raise DataError(
+            f"'{path}' has threshold {control.threshold:g} and at_most {control.at_most:g}, numbers in [0, 1] were "
+            "expected; write it again with 'trustseg defer masks'"
+        )
+    return control
 
 
 def conformal_risk(losses: ArrayLike) -> Floats:
@@ -69,6 +109,7 @@ def fit_false_negative_control(
     patients: Sequence[object],
     *,
     at_most: float = 0.1,
+    model: str = "",
 ) -> FalseNegativeControl:
     """Return the largest threshold t for which {p >= t} misses at most a share of a new patient's infection.
 
@@ -81,6 +122,7 @@ def fit_false_negative_control(
         masks: reference mask of each image, same shape, in {0, 1}; images with an empty mask are left out.
         patients: patient of each image.
         at_most: the bound a, in (0, 1).
+        model: hash of the model and calibration that gave the probabilities; empty if unknown.
 
     Raises:
         ConfigError: if ``at_most`` is not in (0, 1).
@@ -117,7 +159,12 @@ def fit_false_negative_control(
     threshold = float(values[order][over.argmax()])
     covered = sum(int((maps[row] >= threshold).sum()) for row in rows)
     return FalseNegativeControl(
-        threshold=threshold, at_most=at_most, patients=len(names), images=len(rows), price=covered / len(values)
+        threshold=threshold,
+        at_most=at_most,
+        patients=len(names),
+        images=len(rows),
+        price=covered / len(values),
+        model=model,
     )
 
 

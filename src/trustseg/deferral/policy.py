@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
@@ -162,21 +163,22 @@ def _no_policy(path: Path, reason: str) -> DataError:
     return DataError(f"'{path}' is no policy ({reason}); write it with 'trustseg defer fit'")
 
 
-def check_model(policy: Policy, model: str) -> None:
-    """Raise if scores are of another model than those that a policy was fitted on; an empty hash is no knowledge.
+def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
+    """Raise if scores are of another model than those that a policy or control was fitted on.
 
     Args:
-        policy: the policy.
-        model: hash of the model and calibration that gave the scores.
+        fitted: the policy or control.
+        model: hash of the model and calibration that gave the scores; an empty hash is no knowledge.
 
     Raises:
         DataError: if both are known, and differ.
     """
-    if policy.model and model and model != policy.model:
+    if fitted.model and model and model != fitted.model:
+        kind = "policy" if isinstance(fitted, Policy) else "control"
         raise DataError(
-            f"the scores are those of model {model}, those of model {policy.model} were expected, which the policy was "
+            f"the scores are those of model {model}, those of model {fitted.model} were expected, which the {kind} was "
             "fitted on (with a calibration it is another model); add --uncalibrated to 'predict' or 'evaluate' if "
-            "there was none then, or fit the policy on this model's evaluation (evaluation-validation-calibrated)"
+            f"there was none then, or fit the {kind} on this model's scores (evaluation-validation-calibrated)"
         )
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from trustseg.beliefs import check_belief
 from trustseg.data.decode import in_threads, read_image, resize_image
-from trustseg.deferral import Policy, check_model
+from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
@@ -63,6 +63,7 @@ def predict(
     measure: str = "entropy",
     aggregation: str = "mean",
     policy: Policy | None = None,
+    control: FalseNegativeControl | None = None,
     device: str = "cpu",
     report: Callable[[int], None] | None = None,
 ) -> Path:
@@ -81,6 +82,7 @@ def predict(
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
             human should look at.
+        control: threshold at which masks are drawn; 0.5 without one.
         device: where to compute.
         report: called after each image with the number done.
 
@@ -90,7 +92,8 @@ def predict(
     Raises:
         BeliefError: if the model cannot give the measure.
         ConfigError: if ``folder`` holds something and may not be overwritten.
-        DataError: if an image cannot be read, or there is none, or the policy was fitted on another model's scores.
+        DataError: if an image cannot be read, or there is none, or policy or control were fitted on another
+            model's scores.
     """
     if not files:
         raise DataError("there is no image to predict, at least one file was expected; choose another folder")
@@ -103,14 +106,24 @@ def predict(
     if policy is not None:
         check_model(policy, hash_of_model(model))
         measure, aggregation = policy.measure, policy.aggregation
+    if control is not None:
+        check_model(control, hash_of_model(model))
     in_threads(_check, files, progress=None)
     model = model.eval().to(device)
     _remove(table)
     rows = []
     for number, file in enumerate(files):
-        rows.append(
-            _predict_one(model, file, folder, measure=measure, aggregation=aggregation, policy=policy, device=device)
+        row = _predict_one(
+            model,
+            file,
+            folder,
+            measure=measure,
+            aggregation=aggregation,
+            policy=policy,
+            control=control,
+            device=device,
         )
+        rows.append(row)
         if report is not None:
             report(number + 1)
     rows.sort(key=lambda row: -float(row["uncertainty"]))
@@ -145,6 +158,7 @@ def _predict_one(
     measure: str,
     aggregation: str,
     policy: Policy | None,
+    control: FalseNegativeControl | None,
     device: str,
 ) -> dict[str, str]:
     spec = model.spec
@@ -164,7 +178,8 @@ def _predict_one(
     width, height = picture.size
     probability = _resized(belief.probability, height, width)
     shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
-    _write_png(probability > 0.5, folder / "masks" / f"{file.stem}.png")
+    mask = probability > 0.5 if control is None else probability >= control.threshold
+    _write_png(mask, folder / "masks" / f"{file.stem}.png")
     _write_png((shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), folder / "uncertainty" / f"{file.stem}.png")
     return {
         "image": file.name,
@@ -172,7 +187,7 @@ def _predict_one(
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
         "measure": measure,
         "aggregation": aggregation,
-        "predicted_fraction": f"{float((probability > 0.5).float().mean()):.6f}",
+        "predicted_fraction": f"{float(mask.float().mean()):.6f}",
         "largest_probability": f"{float(probability.max()):.6f}",
         "width": str(width),
         "height": str(height),

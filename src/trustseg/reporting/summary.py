@@ -39,8 +39,8 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
     attack = str(table["robust_dice_under"][0]) if "robust_dice_under" in table.columns else ""
     titles = {
         "variant": "variant",
-        "dice": "Dice, clean",
-        "robust_dice": f"Dice, {attack}",
+        "dice": "Dice clean",
+        "robust_dice": f"Dice {attack}",
         "nause": "nAUSE",
     }
     held = {key: title for key, title in titles.items() if key in table.columns}

@@ -1,0 +1,109 @@
+"""``trustseg defer masks``: masks that miss little of the infection, fitted on validation images."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypedDict
+
+import typer
+
+from trustseg.cli.settings import SETTINGS_HELP, home_of, settings_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trustseg.data import Pack
+    from trustseg.data.splits import Indices
+    from trustseg.deferral import FalseNegativeControl
+    from trustseg.models import BeliefModel
+
+__all__ = ["masks"]
+
+
+class _Maps(TypedDict):
+    """Probabilities, masks and patients of some images, as the functions of ``deferral`` take them."""
+
+    probabilities: "list[NDArray[np.float32]]"
+    masks: "list[NDArray[np.float32]]"
+    patients: list[str]
+
+
+def masks(
+    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
+    output: Annotated[Path | None, typer.Option("--out", "-o", help="Default: MODEL/../control.json.")] = None,
+    at_most: Annotated[float, typer.Option(help="Share of an infection that may be missed, on average.")] = 0.1,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+    ] = False,
+) -> None:
+    """Fit the threshold of masks that miss at most a share of the infection, on validation images; measure it on test.
+
+    'trustseg predict --control' draws its masks by it. The bound is on average over patients, and void under attack or
+    shift.
+    """
+    from trustseg.cli.defer import ONLY_CLEAN
+    from trustseg.data import open_dataset
+    from trustseg.data.seen import seen_by, validation_rows
+    from trustseg.deferral import fit_false_negative_control, save_control
+    from trustseg.errors import DataError
+    from trustseg.evaluation import load_model, rows_of_split
+    from trustseg.evaluation.loading import hash_of_model
+
+    loaded = load_model(model, uncalibrated=uncalibrated)
+    config = settings_of(model, loaded.spec, settings)
+    seen = seen_by(model)
+    if seen is None:
+        raise DataError(
+            f"no splits.json in '{model}', it was expected, as it says which images the model was validated on; "
+            "train with this version of trustseg"
+        )
+    pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+    size = config.evaluation.batch_size
+    fitted_on = _maps_of(loaded, pack, validation_rows(seen, pack), batch_size=size)
+    control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
+    file = output or home_of(model) / "control.json"
+    save_control(control, file)
+    _print_control(control, _maps_of(loaded, pack, rows_of_split(pack, "test", config.data), batch_size=size))
+    typer.echo(control.statement)
+    typer.echo(ONLY_CLEAN)
+    typer.echo(f"control: {file}")
+
+
+def _maps_of(model: "BeliefModel", pack: "Pack", rows: "Indices", *, batch_size: int) -> _Maps:
+    import torch
+
+    from trustseg.beliefs import check_belief
+    from trustseg.data.module import as_images, pack_loader
+
+    maps: _Maps = {"probabilities": [], "masks": [], "patients": pack.index["patient"].gather(rows.tolist()).to_list()}
+    for batch in pack_loader(pack, rows, batch_size=batch_size):
+        images, references = as_images(batch)
+        with torch.no_grad():
+            belief = model.belief(images)
+        check_belief(belief)
+        maps["probabilities"] += list(belief.probability.numpy())
+        maps["masks"] += list(references.numpy())
+    return maps
+
+
+def _print_control(control: "FalseNegativeControl", tested: _Maps) -> None:
+    """Print what the usual and the fitted mask miss and cost on the test images."""
+    import numpy as np
+    import polars as pl
+
+    from trustseg.cli.display import print_table
+    from trustseg.deferral import apply_false_negative_control
+    from trustseg.study.statistics import bootstrap_mean, bootstrap_ratio
+
+    lines = []
+    for words, threshold in (("usual, p >= 0.5", 0.5), (f"fitted, p >= {control.threshold:.4g}", control.threshold)):
+        table = apply_false_negative_control(replace(control, threshold=threshold), **tested)
+        infected, healthy = table.filter(pl.col("mask_px") > 0), table.filter(pl.col("mask_px") == 0)
+        shares = infected.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
+        missed = bootstrap_mean(shares["false_negative_rate"], shares["patient"]) if len(shares) else None
+        price = bootstrap_ratio(infected["set_px"], infected["mask_px"], infected["patient"]) if len(shares) else None
+        false = f"{np.mean(healthy['set_px'] / healthy['pixels']):.3f}" if len(healthy) else "no such image"
+        lines.append([words, *("undefined" if found is None else found.text(3) for found in (missed, price)), false])
+    header = ("mask of the test images", "infection missed", "area / reference", "area where there is none")
+    print_table(header, lines, width=130)
