@@ -35,8 +35,9 @@ def figures() -> Iterator[Figure]:
         times = seconds_of({"floor": lambda: floor(segmenter, images), **attacks}, repeats=5)
         targets = {"native": 1.05, "native, keep_best": 1.10, "native, fast_forward": 0.75}
         for name, attack in attacks.items():
+            attacked = attack()
             with torch.no_grad():
-                reached = float(dice(segmenter.belief(attack()).log_odds > 0, masks).nanmean())
+                reached = float(dice(segmenter.belief(attacked).log_odds > 0, masks).nanmean())
             details = {"seconds": times[name], "floor_seconds": times["floor"], "dice": reached}
             yield Figure(
                 f"PGD-10 / floor: {name}", times[name] / times["floor"], target=targets.get(name), details=details
@@ -104,7 +105,8 @@ def peers(segmenter: Segmenter, images: Tensor, masks: Tensor) -> dict[str, Call
     try:
         import torchattacks
 
-        attack = torchattacks.PGD(Logit(segmenter, channels=2), eps=EPS, alpha=STRIDE, steps=STEPS, random_start=False)
+        pair = Logit(segmenter, channels=2).eval()
+        attack = torchattacks.PGD(pair, eps=EPS, alpha=STRIDE, steps=STEPS, random_start=False)
         labels = masks[:, 0].long()
         found["torchattacks (two channels)"] = lambda: attack(images, labels)
     except ImportError:
@@ -130,7 +132,7 @@ def foolbox_pgd(segmenter: Segmenter, images: Tensor, masks: Tensor) -> Callable
 
             return loss
 
-    model = foolbox.PyTorchModel(Logit(segmenter, channels=1), bounds=(0, 1))
+    model = foolbox.PyTorchModel(Logit(segmenter, channels=1).eval(), bounds=(0, 1))
     attack = Masked(rel_stepsize=None, abs_stepsize=STRIDE, steps=STEPS, random_start=False)
 
     def run() -> Tensor:

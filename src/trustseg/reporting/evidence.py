@@ -1,8 +1,9 @@
 """The numbers of a study, computed once: what tables, figures and words of a report are made from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Final, Literal
 
 import polars as pl
@@ -104,59 +105,55 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
     ladder: list[Place] = [("clean", 0.0)]
     ladder += [(attack, eps) for attack, rungs in choices.attacks.items() for eps in rungs]
     judged = [variant for variant in results.variants if variant in choices.columns]
-    attacked = choices.compared[1:]
+    measured = {
+        (variant, place)
+        for variant in results.variants
+        for place in {*ladder, *choices.conditions, *choices.compared}
+        if _evaluated(results, variant, place)
+    }
+
+    def each(variants: Iterable[str], places: Iterable[Place]) -> Iterator[tuple[str, Place]]:
+        return (pair for pair in product(variants, places) if pair in measured)
+
+    def overlap(variant: str, place: Place) -> dict[Metric, Interval]:
+        return {
+            "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
+            "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
+        }
+
+    def correlation(variant: str, place: Place) -> Interval:
+        scores = image_scores.read_scores(results, variant, place, choices.columns[variant])
+        return image_scores.rank_correlation(scores, draws=draws)
+
     return Evidence(
         results=results,
         choices=choices,
         scores={
             (variant, place): _scores(results, choices, variant, place, draws)
-            for variant in results.variants
-            for place in choices.conditions
-            if _evaluated(results, variant, place)
+            for variant, place in each(results.variants, choices.conditions)
         },
-        robustness={
-            (variant, place): {
-                "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
-                "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
-            }
-            for variant in results.variants
-            for place in ladder
-            if _evaluated(results, variant, place)
-        },
+        robustness={pair: overlap(*pair) for pair in each(results.variants, ladder)},
         measures={
             (variant, place, measure): _measure_scores(results, variant, place, measure, column, draws)
-            for variant in results.variants
+            for variant, place in each(results.variants, choices.compared)
             for measure, column in choices.all_columns[variant].items()
-            for place in choices.compared
-            if _evaluated(results, variant, place)
         },
         false_positives={
             (variant, place): image_scores.false_positive_area(results, variant, place, draws=draws)
-            for variant in results.variants
-            for place in choices.compared
-            if _evaluated(results, variant, place)
+            for variant, place in each(results.variants, choices.compared)
         },
         differences=tuple(
             difference
             for variant, baseline in pairs(results)
             for place in choices.conditions
-            if _evaluated(results, variant, place) and _evaluated(results, baseline, place)
+            if {(variant, place), (baseline, place)} <= measured
             for difference in _differences(results, choices, variant, baseline, place, draws)
         ),
         shifts={
             variant: image_scores.uncertainty_shift(results, variant, place, choices.columns[variant], draws=draws)
-            for variant in judged
-            for place in attacked
-            if _evaluated(results, variant, place)
+            for variant, place in each(judged, choices.compared[1:])
         },
-        correlations={
-            (variant, place): image_scores.rank_correlation(
-                image_scores.read_scores(results, variant, place, choices.columns[variant]), draws=draws
-            )
-            for variant in judged
-            for place in choices.compared
-            if _evaluated(results, variant, place)
-        },
+        correlations={pair: correlation(*pair) for pair in each(judged, choices.compared)},
         checks=load_checks(results),
     )
 
