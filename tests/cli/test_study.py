@@ -10,6 +10,7 @@ import yaml
 from tests.cli.conftest import Command, one_sentence
 
 from trustseg.cli import display
+from trustseg.cli.display import watched_study
 from trustseg.cli.study import default_jobs
 from trustseg.config import StudyConfig
 from trustseg.errors import RunError
@@ -58,6 +59,13 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     ]
     ((config, folder, jobs),) = calls
     assert (config.training.epochs, folder, jobs) == (3, Path("runs/mine"), 2)
+
+
+def test_what_was_done_before_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with watched_study() as observer:
+        observer([status("a", "done"), status("b", "done"), status("c", "waiting")])
+        observer([status("a", "done"), status("b", "done"), status("c", "running")])
+    assert capsys.readouterr().err == "2 of 3 cells were done before\n[2/3] c-seed0-12345678: running training\n"
 
 
 def test_defaults(command: Command, calls: list[tuple[StudyConfig, Path, int]]) -> None:

@@ -108,7 +108,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_the_quick_demo_and_its_second_run(command: Command) -> None:
+    since = time.monotonic()
     found = command("demo", "--quick")
+    first = time.monotonic() - since
     assert found.code == 0, found.err
     page = Path("runs/tiny/report.html")
     assert found.out.splitlines()[-1].endswith(f"s; report: {page}")
@@ -120,5 +122,5 @@ def test_the_quick_demo_and_its_second_run(command: Command) -> None:
     records = {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")}
     since = time.monotonic()
     assert command("demo", "--quick").code == 0
-    assert time.monotonic() - since < 30  # the report is written again, nothing else
+    assert time.monotonic() - since < 0.6 * first  # the report is written again, nothing else
     assert {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")} == records

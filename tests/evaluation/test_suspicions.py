@@ -5,14 +5,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from tests.evaluation.packs import small_segmenter
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from trustseg.attacks import Model
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import DataError
-from trustseg.evaluation.suspicions import CHECKS, suspicions
+from trustseg.evaluation.suspicions import CHECKS, PASSES, suspicions
 from trustseg.evaluation.victim import Suspicion, Victim
+from trustseg.training.cost import PassCounter
 
 
 class Honest(nn.Module):
@@ -176,6 +178,16 @@ def test_the_model_is_left_as_found() -> None:
     found(model, "zero_gradients", "restarts", "finite_differences", "attack_forward")
     assert model.training
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_its_passes_are_about_those_that_a_plan_counts() -> None:
+    images, masks = scene(2, 32)
+    for head in ("bernoulli", "beta"):
+        segmenter = small_segmenter(head).eval()
+        counter = PassCounter(segmenter.network)
+        suspicions(segmenter, images, masks, surrogate=Honest(), square_steps=100)
+        work = (counter.forward - 100 * len(images) + 2 * counter.backward) / 3 / len(images)
+        assert 0.85 * PASSES < work < 1.35 * PASSES  # fewer where images break at once
 
 
 def test_only_empty_masks_say_so() -> None:

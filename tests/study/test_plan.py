@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from tests import fake
 
-from trustseg.config import RunConfig, load_study
+from trustseg.config import RunConfig, load_run, load_study
 from trustseg.errors import ConfigError
 from trustseg.files import write_json
 from trustseg.models import Segmenter
-from trustseg.study import plan as module
 from trustseg.study.plan import Plan, passes_of_attack, plan_study
 from trustseg.study.runner import prepare_study
 from trustseg.training.run import initial_segmenter
@@ -57,6 +56,16 @@ def test_a_mixture_trains_nothing_and_is_measured_by_all_its_passes(tmp_path: Pa
     assert 0 < ensemble.seconds < sampled.seconds
 
 
+def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
+    (plain, *_), (checked, *_), (searched, *_) = (
+        planned(tmp_path, *settings).variants
+        for settings in ((), ("evaluation.suspicions=3",), ("evaluation.minimal={tau: 0.5, steps: 5, halvings: 1}",))
+    )
+    assert checked.evaluation - plain.evaluation == pytest.approx(2 * 3 * (1000 + 2000 / 3))
+    rungs = len(load_run(None, []).evaluation.minimal.eps)
+    assert searched.evaluation - plain.evaluation == pytest.approx(2 * 4 * (rungs + 1) * 4 * (5 + 2))
+
+
 def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
     fake.qata(tmp_path / "data", control=False)
@@ -91,7 +100,7 @@ def test_each_network_is_timed_once_as_it_is_trained(tmp_path: Path, monkeypatch
         timed.append((config.model.encoder, config.training.precision))
         return initial_segmenter(config)
 
-    monkeypatch.setattr(module, "initial_segmenter", initial)
+    monkeypatch.setattr("trustseg.training.run.initial_segmenter", initial)
     settings = ["model.depth=3", "model.dropout=0.1", "training.precision=bf16-mixed", "grid.training.seed=[0]"]
     planned(tmp_path, *settings, "grid.model.encoder=[resnet18, resnet34]", "grid.model.head=[beta, bernoulli]")
     assert timed == [("resnet18", "bf16-mixed"), ("resnet34", "bf16-mixed")]

@@ -56,13 +56,17 @@ def watched_study() -> Iterator[Callable[[Sequence["CellStatus"]], None]]:
 
 
 class _Lines:
-    """One plain line whenever a cell changes its state or its stage."""
+    """One plain line whenever a cell changes its state or its stage, and one for all that were done before."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, str] = {}
+        self.seen: dict[str, str] | None = None
 
     def __call__(self, cells: Sequence["CellStatus"]) -> None:
         done = sum(cell.state == "done" for cell in cells)
+        if self.seen is None:
+            self.seen = {cell.name: "done" for cell in cells if cell.state == "done"}
+            if done:
+                sys.stderr.write(f"{done} of {len(cells)} cells were done before\n")
         for cell in cells:
             now = f"{cell.state} {cell.stage}".strip() if cell.state == "running" else cell.state
             if now not in (self.seen.get(cell.name, "waiting"), "running"):

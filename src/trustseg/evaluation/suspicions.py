@@ -38,7 +38,7 @@ from trustseg.evaluation.gradient_checks import (
 )
 from trustseg.evaluation.victim import SQUARE_QUERIES, Suspicion, Victim
 
-__all__ = ["CHECKS", "suspicions"]
+__all__ = ["CHECKS", "PASSES", "suspicions"]
 
 CHECKS: Final[Mapping[str, Callable[[Victim], Suspicion]]] = {
     "zero_gradients": zero_gradients,
@@ -60,6 +60,10 @@ CHECKS: Final[Mapping[str, Callable[[Victim], Suspicion]]] = {
 }
 
 
+PASSES: Final = 1000
+"""About how many passes forward and backward all checks take an image, Square's queries not counted."""
+
+
 def suspicions(
     model: Model,
     images: Tensor,
@@ -75,7 +79,7 @@ def suspicions(
 ) -> list[Suspicion]:
     """Return what every check of ``CHECKS`` finds on a few images.
 
-    Costs about 1000 backward passes an image, and ``square_steps`` forward passes.
+    Costs about ``PASSES`` passes an image forward and backward, and ``square_steps`` forward.
 
     Args:
         model: any callable from images to a belief; it is left as found.

@@ -11,6 +11,9 @@ from trustseg.attacks import ATTACKS, backward_passes
 from trustseg.config import AttackConfig, RunConfig, StudyConfig
 from trustseg.data import Pack, open_dataset
 from trustseg.evaluation import conditions_of, rows_of_split
+from trustseg.evaluation.minimal import OBJECTIVES as MINIMAL_OBJECTIVES
+from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
+from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.files import read_json
 from trustseg.study.cell import is_done
 from trustseg.study.grid import Cell, cells_of
@@ -133,10 +136,21 @@ def _training_passes(config: RunConfig, training: int) -> float:
 
 
 def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
-    """Return the passes of one evaluation."""
-    conditions = conditions_of(cell.config.evaluation)
+    """Return the passes of one evaluation, of its checks, and of its search for the smallest budgets at most."""
+    settings, tested = cell.config.evaluation, images[cell.name][1]
+    conditions = conditions_of(settings)
     attacks = [condition.attack for condition in conditions if condition.attack is not None]
-    return images[cell.name][1] * (_FORWARD * len(conditions) + sum(map(_passes, attacks)))
+    checks = min(settings.suspicions, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)
+    return tested * (_FORWARD * len(conditions) + sum(map(_passes, attacks)) + _searched(cell.config)) + checks
+
+
+def _searched(config: RunConfig) -> int:
+    """Return the passes that the search for an image's smallest budget takes at most."""
+    options = config.evaluation.minimal
+    if options.tau is None:
+        return 0
+    objectives = len(MINIMAL_OBJECTIVES) + (config.model.head == "beta")
+    return (len(options.eps) + options.halvings) * objectives * (options.steps + 2)
 
 
 def _passes(attack: AttackConfig) -> int:
