@@ -136,11 +136,7 @@ def foolbox_pgd(segmenter: Segmenter, images: Tensor, masks: Tensor) -> Callable
     attack = Masked(rel_stepsize=None, abs_stepsize=STRIDE, steps=STEPS, random_start=False)
 
     def run() -> Tensor:
-        model_, inputs = model, eagerpy.astensor(images)
-        criterion = foolbox.criteria.Misclassification(eagerpy.astensor(masks))
-        found: Tensor = foolbox.attacks.LinfProjectedGradientDescentAttack.run(
-            attack, model_, inputs, criterion, epsilon=EPS
-        ).raw
+        found: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(masks), epsilon=EPS)
         return found
 
     return run

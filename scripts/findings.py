@@ -11,21 +11,22 @@ import sys
 from pathlib import Path
 
 import polars as pl
+from marks import fill
 
 ROOT = Path(__file__).parent.parent
-MARK = re.compile(r"(<!-- table: (\S+)/(\S+) (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+START = r"<!-- table: (?P<study>\S+)/(?P<table>\S+) (?P<columns>[^\n]+?) -->"
+END = "<!-- end -->"
 
 
 def main(page: Path) -> None:
     """Write the tables into ``page``."""
-    page.write_text(MARK.sub(_filled, page.read_text(encoding="utf-8")), encoding="utf-8")
+    fill(page, START, END, _table)
 
 
-def _filled(found: re.Match[str]) -> str:
-    start, study, table, wanted, end = found.groups()
-    rows = pl.read_csv(ROOT / "docs" / "results" / study / "tables" / f"{table}.csv")
+def _table(wanted: re.Match[str]) -> str:
+    rows = pl.read_csv(ROOT / "docs" / "results" / wanted["study"] / "tables" / f"{wanted['table']}.csv")
     shown = []
-    for column in wanted.split(", "):
+    for column in wanted["columns"].split(", "):
         name, equals, value = column.partition("=")
         if equals:
             rows = rows.filter(pl.col(name).cast(pl.String) == value)
@@ -34,7 +35,7 @@ def _filled(found: re.Match[str]) -> str:
     names = [column.removesuffix("~").replace("_", " ") for column in shown]
     lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
     lines += [f"| {' | '.join(_cell(row, column) for column in shown)} |" for row in rows.rows(named=True)]
-    return f"{start}\n" + "\n".join(lines) + f"\n\n{end}"
+    return "\n".join(lines)
 
 
 def _cell(row: dict[str, object], column: str) -> str:

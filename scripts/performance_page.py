@@ -19,8 +19,9 @@ INTRODUCTION: Final = """\
 <!-- Written by scripts/performance_page.py from what `make bench` measured; do not edit. -->
 
 `make bench` measures these figures again (`SUITES="attacks data"` measures some). A ratio, marked x, compares two ways
-of doing the same work: they take turns in one run and the shortest time of each counts, so it means something on other
-machines; seconds and rates do not. What missed its target is said so.
+of doing the same work in one run, so it means something on other machines; seconds and rates do not. Short works take
+turns and the shortest time of each counts; steps of a training are compared with what was measured just before them;
+each way to an AUSE runs once, in a process of its own that tells its memory. What missed its target is said so.
 """
 PLACES: Final = {"cpu": "CPU", "gpu": "GPU"}
 

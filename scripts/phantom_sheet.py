@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from contours import contour
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,13 +24,6 @@ def palette() -> bytes:
     heat = 255 * np.clip(2.5 * np.linspace(0, 1, HEATS)[:, None] - [0, 0.8, 1.5], 0, 1)
     colours: NDArray[np.uint8] = np.rint(np.concatenate([grey, [[255, 90, 0]], heat])).astype(np.uint8)
     return colours.tobytes()
-
-
-def contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of a mask that touch its outside or the border of the image."""
-    wide = np.pad(mask, 1)
-    inner: NDArray[np.bool_] = wide[2:, 1:-1] & wide[:-2, 1:-1] & wide[1:-1, 2:] & wide[1:-1, :-2]
-    return mask & ~inner
 
 
 def column(made: Phantom) -> NDArray[np.uint8]:

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 import polars as pl
+from marks import fill
 
 ROOT = Path(__file__).parent.parent
-START = "<!-- results: written by scripts/publish_results.py -->\n"
-END = "<!-- end of results -->\n"
+START = "<!-- results: written by scripts/publish_results.py -->"
+END = "<!-- end of results -->"
 
 
 def main(folder: Path) -> None:
@@ -44,10 +45,8 @@ def main(folder: Path) -> None:
     (target / "provenance.json").write_text(json.dumps(about, indent=2) + "\n")
     readme = target / "README.md"
     if readme.exists():
-        before, _, rest = readme.read_text().partition(START)
-        _, _, after = rest.partition(END)
-        table = (folder / "tables" / "summary.md").read_text().strip()
-        readme.write_text(f"{before}{START}\n{table}\n\n{END}{after}")
+        table = (folder / "tables" / "summary.md").read_text(encoding="utf-8").strip()
+        fill(readme, START, END, lambda _: table)
 
 
 if __name__ == "__main__":

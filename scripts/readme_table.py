@@ -6,18 +6,17 @@ Usage: python scripts/readme_table.py [RUN_FOLDER]     (default: runs/demo, afte
 import sys
 from pathlib import Path
 
+from marks import fill
+
 ROOT = Path(__file__).parent.parent
-START = "<!-- demo table: written by scripts/readme_table.py from runs/demo -->\n"
-END = "<!-- end of demo table -->\n"
+START = "<!-- demo table: written by scripts/readme_table.py from runs/demo -->"
+END = "<!-- end of demo table -->"
 
 
 def main(folder: Path) -> None:
     """Replace what stands between the marks by the table of the study in ``folder``."""
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    table = (folder / "tables" / "summary.md").read_text().strip()
-    readme.write_text(f"{before}{START}\n{table}\n\n{END}{after}")
+    table = (folder / "tables" / "summary.md").read_text(encoding="utf-8").strip()
+    fill(ROOT / "README.md", START, END, lambda _: table)
 
 
 if __name__ == "__main__":

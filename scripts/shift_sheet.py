@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from contours import contour
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -33,10 +34,7 @@ def tile(image: Tensor, mask: Tensor | None) -> NDArray[np.uint8]:
     """Return an image (1, H, W) as palette indices, with the contour of its mask if there is one."""
     indices: NDArray[np.uint8] = np.rint(image[0].numpy() * (GREYS - 1)).astype(np.uint8)
     if mask is not None:
-        inside = mask[0].numpy() > 0
-        wide = np.pad(inside, 1)
-        inner = wide[2:, 1:-1] & wide[:-2, 1:-1] & wide[1:-1, 2:] & wide[1:-1, :-2]
-        indices = np.where(inside & ~inner, np.uint8(CONTOUR), indices)
+        indices = np.where(contour(mask[0].numpy() > 0), np.uint8(CONTOUR), indices)
     return indices
 
 

@@ -1,33 +1,109 @@
-"""Every Python block in README.md and docs/ runs, each file's blocks in order and in one namespace."""
+"""What README.md and docs/ show is there: Python blocks run, commands exist, links lead somewhere, tables are complete.
+
+The Python blocks of a page run in order and in one namespace; commands are only held against those of ``trustseg``.
+"""
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from trustseg.attacks import ATTACKS, OBJECTIVES, PRESETS, UNCERTAINTY_ATTACKS, backward_passes
 from trustseg.calibration import MAPS
+from trustseg.cli import app
 from trustseg.evaluation.suspicions import CHECKS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)  # language, content
+SHELLS = ("", "sh", "bash", "console")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+INLINE = re.compile(r"`([^`]+)`")
+COMMAND = get_command(app)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = BLOCK.findall(page.read_text())
+    blocks = [block for language, block in BLOCK.findall(page.read_text()) if language == "python"]
     if not blocks:
         pytest.skip("no Python block on this page")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "docs"}
     for block in blocks:
         exec(compile(block, str(page), "exec"), namespace)
-    assert len(namespace) > 1
+    assert namespace.keys() > {"__name__", "__builtins__"}
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Yield the words of each ``trustseg`` command in a page: in its shell blocks, and in its sentences."""
+    blocks = [block for language, block in BLOCK.findall(text) if language in SHELLS]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    for line in [*lines, *INLINE.findall(BLOCK.sub("", text))]:
+        if "trustseg " not in line:
+            continue
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        command: list[str] | None = None
+        for word in words:
+            if word == "trustseg":
+                command = []
+            elif command is not None and re.fullmatch(r"[;&|()<>]+", word):
+                yield command
+                command = None
+            elif command is not None:
+                command.append(word)
+        if command is not None:
+            yield command
+
+
+def unknown_in(words: list[str]) -> list[str]:
+    """Return what a command has that ``trustseg`` does not: its verb, or options of it."""
+    command, rest = COMMAND, list(words)
+    while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
+        verb = rest.pop(0)
+        if verb not in command.commands:
+            return [verb]
+        command = command.commands[verb]
+    known = options_of(command) | {"-h", "--help", "--debug"}
+    return [word for word in rest if word.startswith("-") and word.partition("=")[0] not in known]
+
+
+def options_of(command: Any, *, below: bool = False) -> set[str]:  # noqa: ANN401 - Typer's Click is private
+    """Return the options of a command, and if asked of all verbs below it."""
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    inner = command.commands.values() if below and isinstance(command, TyperGroup) else ()
+    return own.union(*(options_of(verb, below=True) for verb in inner))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_exist(page: Path) -> None:
+    text = page.read_text()
+    assert [(command, found) for command in commands_in(text) if (found := unknown_in(command))] == []
+    named = {code.split()[0] for code in INLINE.findall(BLOCK.sub("", text)) if code.startswith("--")}
+    assert named <= options_of(COMMAND, below=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("```sh\ntrustseg study a.yaml --slurm   # not --cluster\n```\n", ["--slurm"]),
+        ("```\ntrustseg defer fit RUN \\\n  --most=0.2 --at-most 0.1\n```\n", ["--most=0.2"]),
+        ("```bash\nfor x in a; do\n  trustseg report $x && trustseg sutdy $x\ndone\n```\n", ["sutdy"]),
+        ("```python\nx = 1\n```\nAs `trustseg data inspect` says.\n", ["inspect"]),
+        ("```sh\ntrustseg evaluate \"$1\" $(printf -- '--a %s' b) --b; trustseg --version -h\n```\n", []),
+        ("```\ntrustseg --jobs 2\n```\n", ["--jobs"]),
+        ("```yaml\n# trustseg nothing\n```\n", []),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(text: str, unknown: list[str]) -> None:
+    assert [word for command in commands_in(text) for word in unknown_in(command)] == unknown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

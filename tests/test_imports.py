@@ -16,20 +16,19 @@ PACKAGES = sorted(file.parent for file in FILES if file.name == "__init__.py")
 HEAVY = ("torch", "lightning", "matplotlib", "numpy", "polars", "plotly", "segmentation_models_pytorch")
 
 PROBE = """
-import contextlib, resource, sys
+import contextlib, sys
 with contextlib.suppress(SystemExit):
     {statement}
-used = resource.getrusage(resource.RUSAGE_SELF)
-print("CPU", used.ru_utime + used.ru_stime, *sorted(set(sys.modules) & set({heavy!r})), sep=",")
+print("LOADED", *sorted(set(sys.modules) & set({heavy!r})), sep=",")
 """
 
 
-def loaded_by(statement: str) -> tuple[float, list[str]]:
-    """Return the CPU seconds of a fresh interpreter that runs the statement, and the heavy modules it then holds."""
+def loaded_by(statement: str) -> list[str]:
+    """Return the heavy modules that a fresh interpreter holds after the statement."""
     code = PROBE.format(statement=statement, heavy=HEAVY)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    _, seconds, *modules = result.stdout.splitlines()[-1].split(",")
-    return float(seconds), modules
+    _, *modules = result.stdout.splitlines()[-1].split(",")
+    return modules
 
 
 @pytest.mark.parametrize(
@@ -44,9 +43,7 @@ def loaded_by(statement: str) -> tuple[float, list[str]]:
     ],
 )
 def test_light_imports_stay_light(statement: str) -> None:
-    seconds, modules = loaded_by(statement)
-    assert modules == []
-    assert seconds < 1.5  # about 0.3 on an idle machine; torch alone takes 3
+    assert loaded_by(statement) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(SOURCE.parent).as_posix())

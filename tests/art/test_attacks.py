@@ -294,6 +294,19 @@ def test_run_art_keeps_the_contract(bridge: ModuleType, name: str, norm: str, pa
 
 
 @needs_art
+def test_an_l2_budget_of_many_pixels_may_exceed_1(bridge: ModuleType) -> None:
+    images, masks = torch.full((2, 1, 20, 23), 0.5), torch.ones(2, 1, 20, 23)
+    for name in ("FastGradientMethod", "ProjectedGradientDescent"):
+        moved = bridge.run_art(
+            name, lambda seen: Bernoulli(seen - 0.45), images, masks, eps=2.5, norm="l2", parameters={}
+        )
+        lengths = (moved - images).flatten(1).norm(dim=1)
+        torch.testing.assert_close(lengths, torch.full((2,), 2.5))
+    with pytest.raises(AttackError, match=r"eps must be from 0 to 1 and finite, got 2\.5"):
+        bridge.run_art(name, Bernoulli, images, masks, eps=2.5, norm="linf", parameters={})
+
+
+@needs_art
 def test_run_art_runs_inside_inference_mode_and_on_other_shapes(bridge: ModuleType) -> None:
     network = Network()
     for shape in ((1, 1, 1, 1), (2, 1, 5, 9)):

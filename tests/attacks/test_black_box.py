@@ -192,6 +192,15 @@ def test_transfer_takes_any_attack_and_leaves_both_models_as_found(attack: Calla
     assert torch.equal(eps0, images)
 
 
+def test_transfer_takes_a_budget_in_the_norm_of_its_attack() -> None:
+    images, masks = torch.full((2, 1, 9, 8), 0.5), torch.ones(2, 1, 9, 8)
+    attack = partial(pgd, norm="l2", steps=5)
+    got = transfer(lambda seen: Bernoulli(seen - 0.45), images, masks, eps=2.5, surrogate=Bernoulli, attack=attack)
+    torch.testing.assert_close((got - images).flatten(1).norm(dim=1), torch.full((2,), 2.5))
+    with pytest.raises(AttackError, match=r"eps must be from 0 to 1 and finite, got 2\.5"):
+        transfer(Bernoulli, images, masks, eps=2.5, surrogate=Bernoulli)
+
+
 def test_transfer_reports_a_model_without_a_belief() -> None:
     images, masks = discs(1, seed=7)
     with pytest.raises(AttackError, match="expected a belief"):

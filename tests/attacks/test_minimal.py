@@ -88,13 +88,29 @@ def test_the_bracket_holds_the_optimum_and_is_as_narrow_as_promised(
         assert breaks - holds == pytest.approx(rung / 2**halvings, abs=1e-6)
 
 
+def every_pixel(count: int) -> tuple[Tensor, Tensor]:
+    """Return images of foreground alone: a Dice of 0 asks for all pixels, so that none has to be chosen."""
+    images, masks = films(count)
+    return 0.5 + (images - 0.5).abs(), torch.ones_like(masks)
+
+
+def test_l2_budgets_are_close_to_the_optimum_where_every_pixel_has_to_flip() -> None:
+    images, masks = every_pixel(6)
+    bracket = minimal_eps(threshold, images, masks, tau=0.0, ladder=(0.1, 0.2, 0.4, 0.8), norm="l2")
+    check_record(bracket, threshold, images, masks, tau=0.0, norm="l2")
+    for index in range(6):
+        optimum = smallest_budgets(images[index], masks[index], 0.0)["l2"]
+        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= 1.25 * optimum
+
+
 def test_l2_budgets_are_never_below_the_optimum_and_not_far_above() -> None:
+    """The optimum flips the cheapest pixels only; a gradient moves all of them, for which 2.6 times as much is paid."""
     images, masks = films(6)
     bracket = minimal_eps(threshold, images, masks, ladder=(0.05, 0.1, 0.2, 0.4), norm="l2")
     check_record(bracket, threshold, images, masks, tau=0.5, norm="l2")
     for index in range(6):
         optimum = smallest_budgets(images[index], masks[index], 0.5)["l2"]
-        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= 3 * optimum  # which flips only the cheapest pixels
+        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= 2.75 * optimum
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -154,6 +154,23 @@ def test_deferral_aware_gives_back_what_is_always_deferred() -> None:
     assert torch.equal(got, images)
 
 
+def test_deferral_aware_trades_a_deferred_image_for_an_unnoticed_one_that_is_less_wrong() -> None:
+    """Half wrong and deferred; surer, it would be right in three of four pixels, which nobody looks at."""
+    images = torch.tensor([0.70, 0.48, 0.48, 0.30]).view(1, 1, 2, 2)
+    masks = torch.tensor([1.0, 1.0, 1.0, 1.0]).view(1, 1, 2, 2)
+
+    def score(belief: Belief) -> Tensor:
+        return -belief.probability.mean(dim=(1, 2, 3))  # the more infection is seen, the surer
+
+    clean = threshold_at_half(images)
+    threshold = score(threshold_at_half(images + 0.04)).item()
+    got = threshold_at_half(
+        deferral_aware(threshold_at_half, images, masks, eps=0.06, score=score, threshold=threshold)
+    )
+    assert score(got) < threshold <= score(clean)
+    assert 0 < harm(got, masks) < harm(clean, masks)
+
+
 def test_deferral_aware_raises_false_alarms_on_empty_masks() -> None:
     images, masks = discs(4, seed=3)
     victim = trained("bernoulli")
@@ -166,15 +183,41 @@ def test_deferral_aware_raises_false_alarms_on_empty_masks() -> None:
 
 
 @attacks
-def test_the_unit_of_the_measure_does_not_matter(name: str) -> None:
+@pytest.mark.parametrize("scale", [2.0**-10, 2.0**-40, 2.0**20])
+def test_the_unit_of_the_measure_does_not_matter(name: str, scale: float) -> None:
     images, masks = discs(3, seed=3)
     victim = trained("bernoulli")
     limit = {"threshold": 0.02} if name == "deferral_aware" else {}
-    small = {"threshold": 0.02 / 1024} if name == "deferral_aware" else {}
+    moved = {"threshold": 0.02 * scale} if name == "deferral_aware" else {}
     got = attacked(name, victim, images, masks, **limit)
-    scaled = attacked(name, victim, images, masks, score=lambda belief: mean_entropy(belief) / 1024, **small)
+    scaled = attacked(name, victim, images, masks, score=lambda belief: scale * mean_entropy(belief), **moved)
     assert torch.equal(got, scaled)
     assert not torch.equal(got, images)
+
+
+@pytest.mark.parametrize("size", [1e3, 1.0, 1e-12, 1e-30])
+@pytest.mark.parametrize(("attack", "side"), [(overconfidence, 1.0), (underconfidence, -1.0)])
+def test_a_clean_score_of_nothing_is_no_obstacle(attack: Callable[..., Tensor], side: float, size: float) -> None:
+    images, masks = torch.full((1, 1, 4, 5), 0.7), torch.ones(1, 1, 4, 5)
+    clean = mean_entropy(threshold_at_half(images))
+
+    def score(belief: Belief) -> Tensor:
+        return size * (mean_entropy(belief) - clean)
+
+    got = attack(threshold_at_half, images, masks, eps=0.0625, score=score)
+    torch.testing.assert_close(got, images + side * 0.0625, rtol=0, atol=1e-6)
+
+
+def test_deferral_aware_takes_a_threshold_of_nothing() -> None:
+    images, masks = discs(3, seed=3)
+    victim = trained("bernoulli")
+
+    def score(belief: Belief) -> Tensor:
+        return mean_entropy(belief) - 0.2
+
+    got = deferral_aware(victim, images, masks, eps=EPS, score=score, threshold=0.0)
+    assert (score(victim(got)) < 0).all()
+    assert (harm(victim(got), masks) > harm(victim(images), masks)).all()
 
 
 @attacks

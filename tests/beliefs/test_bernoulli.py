@@ -1,4 +1,4 @@
-"""Beliefs against worked tables, quadrature, 50-digit references and brute force."""
+"""Point beliefs against the closed forms of a coin, far from one half and where it is certain."""
 
 import math
 

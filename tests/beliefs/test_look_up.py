@@ -1,4 +1,4 @@
-"""Beliefs against worked tables, quadrature, 50-digit references and brute force."""
+"""What all beliefs share: measures by name, and the types and shapes of what they give."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Beliefs against worked tables, quadrature, 50-digit references and brute force."""
+"""Mixtures against golden vectors, a worked pair and brute force over their members."""
 
 import itertools
 import math

@@ -176,6 +176,12 @@ def test_bad_input_gets_a_sentence(batches: list[tuple[Belief, Tensor]], error: 
         fit_calibration(batches, method="temperature_scaling", patients=["a"])
 
 
+def test_betas_of_different_prior_weights_are_not_mixed() -> None:
+    batches = [(Beta(2 * ONES, 2 * ONES, prior), HALF) for prior in (1.0, 0.1)]
+    with pytest.raises(BeliefError, match=r"prior weights 1 and 0\.1, one was expected"):
+        fit_calibration(batches, method="evidence_scaling", patients=["a", "b"])
+
+
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'temperature_scaling'"):
         fit_calibration([], method="temperature_scalin", patients=[])

@@ -29,7 +29,7 @@ def rising(count: int, *, start: int = 0) -> tuple[Sequence[float], Sequence[str
 def test_fit_and_apply(command: Command) -> None:
     scores, patients = rising(49)
     write("run/evaluation-validation", records_of(scores, patients=patients))
-    found = command("defer", "fit", "run", "--out", "policy.json", "--target", "review_rate", "--at-most", "0.2")
+    found = command("defer", "fit", "run", "--output", "policy.json", "--target", "review_rate", "--at-most", "0.2")
     assert found.code == 0, found.err
     assert "at most 0.2 are expected to be reviewed" in found.out
     assert "Under attack or shift" in found.out
@@ -58,7 +58,7 @@ def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> No
     scores, patients = rising(20)
     write("given", records_of(scores, patients=patients))
     assert command("defer", "fit", "given").code == 0
-    found = command("defer", "apply", "policy.json", "given", "--draws", "20", "--out", "tables")
+    found = command("defer", "apply", "policy.json", "given", "--draws", "20", "--output", "tables")
     assert found.code == 0
     assert "guarantee void here: clean" in found.out
     assert "20 of 20 clean patients are ones that the policy was fitted on" in found.out

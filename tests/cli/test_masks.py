@@ -98,5 +98,8 @@ def test_what_it_refuses(masks: Callable[..., Outcome], command: Command) -> Non
         assert found.code == 2
         assert words in one_sentence(found)
         assert not Path("refused").exists()
+    for settings in (["data.fold=1"], ["data.fold=2"]):
+        assert "the model was trained or validated on" in one_sentence(masks("-o", "unfit.json", *settings))
+        assert not Path("unfit.json").exists()
     (Path("run/model") / "splits.json").unlink()
     assert "no splits.json in 'run/model'" in one_sentence(masks())

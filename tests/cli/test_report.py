@@ -21,6 +21,7 @@ def _app() -> typer.Typer:
     [
         (["runs/a"], (Path("runs/a"), True, None)),
         (["runs/a", "--no-gallery", "--output", "b.html"], (Path("runs/a"), False, Path("b.html"))),
+        (["runs/a", "-o", "b.html"], (Path("runs/a"), True, Path("b.html"))),
     ],
 )
 def test_options_reach_the_report(

@@ -5,7 +5,7 @@ import getpass
 import importlib.metadata
 import os
 import sys
-import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +60,14 @@ def test_what_is_missing_has_an_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(finding.advice for finding in found.values() if finding.state != "ok")
 
 
+def test_every_extra_for_users_is_looked_at() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name != "dev"}
+    looked_at = {extra: package for package, (extra, _) in diagnosis.OPTIONAL.items()}
+    assert looked_at.keys() == extras.keys()
+    assert all(extras[extra][0].startswith(package) for extra, package in looked_at.items())
+
+
 @pytest.mark.parametrize("name", ["lightning", "pytorch-lightning"])
 def test_compromised_releases_are_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     found = findings(monkeypatch, {name: "2.6.2"})
@@ -108,9 +116,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_the_quick_demo_and_its_second_run(command: Command) -> None:
-    since = time.monotonic()
     found = command("demo", "--quick")
-    first = time.monotonic() - since
     assert found.code == 0, found.err
     page = Path("runs/tiny/report.html")
     assert found.out.splitlines()[-1].endswith(f"s; report: {page}")
@@ -120,7 +126,6 @@ def test_the_quick_demo_and_its_second_run(command: Command) -> None:
     assert "\r" not in found.err + found.out
     assert "plotly" in page.read_text(encoding="utf-8").lower()
     records = {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")}
-    since = time.monotonic()
     assert command("demo", "--quick").code == 0
-    assert time.monotonic() - since < 0.6 * first  # the report is written again, nothing else
-    assert {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")} == records
+    after = {path: path.stat().st_mtime_ns for path in Path("runs/tiny/cells").rglob("*")}
+    assert after == records  # the report is written again, nothing else

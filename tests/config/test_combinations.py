@@ -75,6 +75,13 @@ def test_a_count_that_can_rise_is_accepted(settings: list[str]) -> None:
     assert "count_above" in (config.adversarial.aggregation, *config.evaluation.aggregations)
 
 
+@pytest.mark.parametrize("key", ["adversarial.aggregation", "evaluation.deferral.aggregation"])
+def test_a_pattern_is_no_score_to_choose_or_defer_by(key: str) -> None:
+    message = refusal(f"{key}=morans_i")
+    assert f"{key} must be a score that is higher where a model is less sure, got morans_i" in message
+    assert load_run(None, ["evaluation.aggregations=[mean, morans_i]"]).evaluation.aggregations[1] == "morans_i"
+
+
 @pytest.mark.parametrize("option", ["steps: 3", "restarts: 2", "norm: l2"])
 def test_options_of_pgd_are_not_swallowed_by_other_attacks(option: str) -> None:
     name = option.partition(":")[0]

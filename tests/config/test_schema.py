@@ -16,6 +16,7 @@ from trustseg.losses import DATA_TERMS
 from trustseg.models import ARCHITECTURES
 from trustseg.selection import SELECTIONS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
+from trustseg.uncertainty.aggregation import PATTERNS
 
 
 def test_defaults_need_no_file() -> None:
@@ -128,7 +129,7 @@ NAMES = {
     "adversarial.objective": OBJECTIVES,
     "adversarial.measure.bernoulli": ["entropy", "variance"],
     "adversarial.measure.beta": MEASURES,
-    "adversarial.aggregation": AGGREGATIONS,
+    "adversarial.aggregation": [name for name in AGGREGATIONS if name not in PATTERNS],
 }
 
 

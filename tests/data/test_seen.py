@@ -8,7 +8,7 @@ import pytest
 from tests.evaluation.packs import pack_of
 
 from trustseg.data import split_cases
-from trustseg.data.seen import Seen, require_unseen, seen_by, validation_rows, write_splits
+from trustseg.data.seen import Seen, require_seen, require_unseen, seen_by, validation_rows, write_splits
 from trustseg.errors import DataError
 
 
@@ -56,6 +56,15 @@ def test_validation_rows_of_other_images_are_refused() -> None:
 
 def test_a_model_that_does_not_say(tmp_path: Path) -> None:
     assert seen_by(tmp_path) is None
+    with pytest.raises(
+        DataError, match=r"no splits\.json in .*, it was expected, as it says .*; train with this version"
+    ):
+        require_seen(tmp_path)
+
+
+def test_a_model_that_says(tmp_path: Path) -> None:
+    write_splits(tmp_path, pack_of(), split_cases(pack_of().index))
+    assert require_seen(tmp_path) == seen_by(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{}", '{"digest": "x", "patients": {"train": []}}', "[]", "{"])

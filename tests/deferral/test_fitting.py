@@ -145,7 +145,7 @@ def test_missed_lesions_count_infected_patients_only() -> None:
     policy = fit(records_of(scores, dice, mask_px=masks), target="missed_lesions", at_most=0.1)
     assert not policy.review(scores).any()
     assert "(30 patients with infection for calibration)" in policy.statement
-    blind = records_of(scores, [0.9] * 60, mask_px=masks, predicted_px=0)
+    blind = records_of(scores, [math.nan] * healthy + [0.0] * infected, mask_px=masks, predicted_px=0)
     assert fit(blind, target="missed_lesions", at_most=0.1).review(scores[30:]).all()
     with pytest.raises(DataError, match="no calibration image shows an infection"):
         fit(records_of(scores, dice, mask_px=0), target="missed_lesions")

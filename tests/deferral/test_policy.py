@@ -105,13 +105,21 @@ def test_save_and_load_leave_every_bit(policy: Policy, tmp_path: Path, threshold
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"threshold": "high"}, "could not convert"),
-        ({"threshold": "nan"}, "threshold nan"),
-        ({"threshold": None}, "could not convert"),
-        ({"target": "dice"}, "target 'dice'"),
-        ({"images": 1.5}, "invalid literal"),
-        ({"patient_hashes": "0123"}, "a list of texts was expected"),
-        ({"patient_hashes": [1]}, "a list of texts was expected"),
+        ({"threshold": "high"}, "threshold 'high', input should be a valid number"),
+        ({"threshold": "nan"}, "threshold 'nan', input should be a valid number"),
+        ({"threshold": math.nan}, "out of range: threshold nan"),
+        ({"threshold": None}, "threshold None"),
+        ({"threshold": True}, "threshold True"),
+        ({"target": "dice"}, "target 'dice', input should be 'review_rate', 'risk' or 'missed_lesions'"),
+        ({"at_most": 7}, "out of range: at_most 7"),
+        ({"tau": -1, "delta": 0}, "out of range: tau -1, delta 0"),
+        ({"images": 1.5}, "images 1.5, input should be a valid integer"),
+        ({"images": 0, "patients": 0}, "out of range: images 0, patients 0"),
+        ({"patients": 10}, "out of range: patients 10"),
+        ({"patient_hashes": "0123"}, "patient_hashes '0123'"),
+        ({"patient_hashes": [1]}, "patient_hashes 1, input should be a valid string"),
+        ({"statement": None}, "statement None, input should be a valid string"),
+        ({"model": 123}, "model 123"),
         ({"colour": "red"}, "missing or unknown: colour"),
     ],
 )
@@ -123,6 +131,7 @@ def test_a_file_that_is_no_policy(policy: Policy, tmp_path: Path, change: dict[s
         load_policy(file)
     assert "policy.json" in str(caught.value)
     assert "trustseg defer fit" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_file_or_half_a_file(tmp_path: Path) -> None:

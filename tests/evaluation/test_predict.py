@@ -10,8 +10,11 @@ from tests.evaluation.packs import small_segmenter
 from tests.fake import save
 
 from trustseg.beliefs import Beta
+from trustseg.data.cases import SUFFIXES
+from trustseg.data.decode import resize_image
+from trustseg.deferral import FalseNegativeControl
 from trustseg.errors import BeliefError, DataError, MissingFileError
-from trustseg.evaluation.predict import PICTURES, image_files_of, predict
+from trustseg.evaluation.predict import image_files_of, predict
 
 
 def noise(height: int, width: int, *more: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -37,7 +40,7 @@ def test_images_of_a_folder_in_order_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     assert [file.name for file in image_files_of(tmp_path)] == sorted(names)
-    assert {Path(name).suffix.lower() for name in names} == set(PICTURES)
+    assert {Path(name).suffix.lower() for name in names} == SUFFIXES
 
 
 def test_a_single_file_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -52,7 +55,7 @@ def test_bad_places_get_a_sentence(tmp_path: Path) -> None:
         image_files_of(tmp_path)
     for name in ("film.png", "film.jpg"):
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match="two images named 'film'"):
+    with pytest.raises(DataError, match=r"film\.jpg and film\.png stand for the same case 'film'"):
         image_files_of(tmp_path)
 
 
@@ -101,8 +104,7 @@ def test_colour_and_deep_files_are_read(tmp_path: Path, channels: int) -> None:
     predict(small_segmenter(channels=channels), files, tmp_path / "out")
     masks = [read(tmp_path / "out" / "masks" / f"{name}.png") for name in ("grey", "colour", "deep")]
     np.testing.assert_array_equal(masks[0], masks[1])  # the same picture, written in three ways
-    if int(grey.max()) == 255:
-        np.testing.assert_array_equal(masks[0], masks[2])
+    np.testing.assert_array_equal(masks[0], masks[2])
 
 
 def test_the_least_sure_image_comes_first_and_ties_keep_their_order(tmp_path: Path) -> None:
@@ -123,6 +125,33 @@ def test_every_measure_can_be_drawn(tmp_path: Path, measure: str) -> None:
     file = save(noise(32, 32), tmp_path / "film.png")
     predict(small_segmenter(), [file], tmp_path / "out", measure=measure, aggregation="max")
     assert len(np.unique(read(tmp_path / "out" / "uncertainty" / "film.png"))) > 1
+
+
+def under_centres(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return which of ``side`` pixels lies under the centre of each of ``size``, and whether none else is as near."""
+    centres = (2 * np.arange(size) + 1) * side / (2 * size)
+    return centres.astype(np.int64), np.abs(centres - np.rint(centres)) > 1e-4
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.4, 0.5, 1.0])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (50, 33), (7, 90), (1, 1), (200, 300)])
+def test_a_control_thresholds_the_maps_it_was_fitted_on(
+    tmp_path: Path, height: int, width: int, threshold: float
+) -> None:
+    control = FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0)
+    segmenter = small_segmenter()
+    file = save(noise(height, width), tmp_path / "film.png")
+    table = predict(segmenter, [file], tmp_path / "out", control=control)
+    pixels = torch.from_numpy(resize_image(noise(height, width), 32).copy())
+    with torch.no_grad():
+        probability = segmenter.eval().belief(pixels[None, None].float() / 255).probability[0, 0].numpy()
+    mask = read(tmp_path / "out" / "masks" / "film.png")
+    assert mask.shape == (height, width)
+    (rows, sure_rows), (columns, sure_columns) = under_centres(height, 32), under_centres(width, 32)
+    sure = np.ix_(sure_rows, sure_columns)
+    np.testing.assert_array_equal(mask[sure], 255 * (probability >= threshold)[np.ix_(rows, columns)][sure])
+    (row,) = rows_of(table)
+    assert float(row["predicted_fraction"]) == pytest.approx((mask == 255).mean(), abs=1e-6)
 
 
 def test_predicting_leaves_the_input_alone_and_repeats_itself(tmp_path: Path) -> None:
@@ -148,6 +177,24 @@ def test_a_measure_the_head_cannot_give_names_those_it_can(tmp_path: Path) -> No
     with pytest.raises(BeliefError, match="no 'vacuity'; it gives entropy, variance"):
         predict(small_segmenter("bernoulli"), [file], tmp_path / "out", measure="vacuity")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("broken", ["measure", "weights", "image"])
+def test_what_cannot_be_predicted_replaces_nothing(tmp_path: Path, broken: str) -> None:
+    segmenter = small_segmenter("bernoulli")
+    file = save(noise(8, 8), tmp_path / "film.png")
+    predict(segmenter, [file], tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert len(before) == 3
+    if broken == "weights":
+        for weights in segmenter.parameters():
+            weights.data.fill_(torch.nan)
+    if broken == "image":
+        file.write_text("no image")
+    measure = "vacuity" if broken == "measure" else "entropy"
+    with pytest.raises((BeliefError, DataError)):
+        predict(segmenter, [file], tmp_path / "out", overwrite=True, measure=measure)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
 def test_unusable_images_are_named_before_anything_is_written(tmp_path: Path) -> None:

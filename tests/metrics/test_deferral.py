@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trustseg.deferral import Policy
-from trustseg.errors import ShapeError
+from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics.deferral import undetected_harm
 
 NAN = math.nan
@@ -79,7 +79,6 @@ def test_no_images() -> None:
         ({"dice": torch.tensor([0.1, NAN])}, "mark images without foreground as empty"),
         ({"clean_dice": torch.tensor([0.1, NAN])}, "is NaN"),
         ({"empty": torch.tensor([False, True]), "false_positive_fraction": torch.tensor([0.0, NAN])}, "is NaN"),
-        ({"threshold": NAN}, "is NaN"),
     ],
 )
 def test_refuses(changes: dict[str, object], words: str) -> None:
@@ -93,3 +92,9 @@ def test_refuses(changes: dict[str, object], words: str) -> None:
     }
     with pytest.raises(ShapeError, match=words):
         undetected_harm(**(values | changes))  # type: ignore[arg-type]  # on purpose
+
+
+def test_refuses_a_threshold_that_is_no_number() -> None:
+    zero = torch.zeros(2)
+    with pytest.raises(ConfigError, match="threshold is nan"):
+        undetected_harm(zero, zero, zero, zero.bool(), zero, threshold=NAN)

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from trustseg.errors import ShapeError, UnknownNameError
-from trustseg.metrics import Detection, auroc, average_precision, fpr_at_tpr
+from trustseg.errors import ConfigError, ShapeError, UnknownNameError
+from trustseg.metrics import (
+    Detection,
+    auroc,
+    auroc_from_counts,
+    average_precision,
+    average_precision_from_counts,
+    fpr_at_tpr,
+    fpr_at_tpr_from_counts,
+)
 from trustseg.metrics.detection import DetectionScore
 
 ITEMS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=25)
@@ -154,7 +162,10 @@ def test_bad_input_gets_its_sentence() -> None:
         with pytest.raises(ShapeError, match="other values than 0 and 1"):
             auroc(torch.zeros(1), torch.tensor(labels))
     for tpr in (0.0, 1.1, math.nan):
-        with pytest.raises(ShapeError, match="tpr is"):
+        with pytest.raises(ConfigError, match="tpr is"):
             fpr_at_tpr(torch.zeros(1), torch.zeros(1), tpr=tpr)
+    for score in (auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts):
+        with pytest.raises(ShapeError, match=r"counts are \(4,\) and positives \(1,\)"):
+            score(torch.ones(4), torch.ones(1))
     with pytest.raises(UnknownNameError, match="did you mean 'auroc'"):
         Detection(score="auroch")  # type: ignore[arg-type]  # the point of the test

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trustseg.errors import ShapeError, UnknownNameError
+from trustseg.errors import ConfigError, ShapeError, UnknownNameError
 from trustseg.metrics import CoverageAtRisk, RiskAtCoverage, coverage_at_risk, pixel_error, risk_at_coverage
 from trustseg.metrics.streaming import PixelError
 
@@ -44,10 +44,13 @@ def test_no_pixels_and_hopeless_ones() -> None:
 
 def test_bad_input_gets_its_sentence() -> None:
     for share in (0.0, 1.5, math.nan):
-        with pytest.raises(ShapeError, match="coverage is"):
+        with pytest.raises(ConfigError, match="coverage is"):
             RiskAtCoverage(coverage=share)
-    metric = CoverageAtRisk(risk=0.1, error="brer")  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(ConfigError, match="risk is nan"):
+        CoverageAtRisk(risk=math.nan)
     with pytest.raises(UnknownNameError, match="did you mean 'brier'"):
-        metric.update(torch.zeros(1), torch.zeros(1), torch.zeros(1))
+        CoverageAtRisk(risk=0.1, error="brer")  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(UnknownNameError, match="did you mean 'brier'"):
+        RiskAtCoverage(coverage=0.1, error="brer")  # type: ignore[arg-type]  # the point of the test
     with pytest.raises(ShapeError, match="uncertainty holds NaN"):
         RiskAtCoverage(coverage=0.5).update(torch.tensor([math.nan]), torch.zeros(1), torch.zeros(1))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trustseg.errors import ShapeError
+from trustseg.errors import ConfigError
 from trustseg.metrics import (
     ause,
     error_histogram,
@@ -59,7 +59,7 @@ def test_fewer_points(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
     assert len(index) == 10
     torch.testing.assert_close(some.model, full.model[index])
     torch.testing.assert_close(some.oracle, full.oracle[index])
-    with pytest.raises(ShapeError, match="points is 0"):
+    with pytest.raises(ConfigError, match="points is 0"):
         sparsification_curve(*ranking, points=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import distributed
 
-from trustseg.errors import ShapeError, UnknownNameError
+from trustseg.errors import ConfigError, ShapeError, UnknownNameError
 from trustseg.metrics import (
     AURC,
     AUSE,
@@ -79,7 +79,7 @@ def test_adaptive_calibration_error_of_sure_and_of_no_pixels() -> None:
     assert math.isnan(float(metric.compute()))
     metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]))
     assert float(metric.compute()) == 0.0
-    with pytest.raises(ShapeError, match="bins is 0"):
+    with pytest.raises(ConfigError, match="bins is 0"):
         AdaptiveCalibrationError(bins=0)
     with pytest.raises(ShapeError, match="outside"):
         metric.update(torch.tensor([[1.5]]), torch.tensor([[1.0]]))

@@ -7,6 +7,7 @@ from typing import NoReturn
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.vectors import load_vectors
 from torch import Tensor, nn
 
 from trustseg.beliefs import Bernoulli, Beta
@@ -61,6 +62,15 @@ def test_the_beta_head_adds_softplus_evidence_to_the_prior() -> None:
     torch.testing.assert_close(belief.beta, torch.full((1, 1, 3, 2), 0.5 + 3.0485873))
     assert belief.prior == 0.5
     assert bool((belief.probability < 0.5).all())  # the second output speaks for background
+
+
+def test_the_beta_head_gives_the_golden_vectors() -> None:
+    for case in load_vectors("evidential")["head"]["cases"]:
+        segmenter, _ = constant("beta", case["logit_one"], case["logit_zero"], prior=case["prior"])
+        belief = segmenter.belief(torch.zeros(1, 1, 1, 1))
+        assert isinstance(belief, Beta)
+        assert belief.alpha.item() == pytest.approx(case["expect"]["alpha"], rel=1e-6)
+        assert belief.beta.item() == pytest.approx(case["expect"]["beta"], rel=1e-6)
 
 
 def test_no_evidence_at_all_is_the_prior() -> None:

@@ -29,7 +29,7 @@ def test_each_shipped_hypothesis_is_answered(outcomes: list[Outcome]) -> None:
     supported = of(outcomes, "H1")  # the made-up study makes adversarial training help
     assert [outcome.verdict for outcome in supported] == ["supported", "supported"]
     assert "Adversarial training raises Dice under attack. Dice, PGD 4/255, bernoulli, random" in supported[0].sentence
-    assert "supported (the interval excludes 0)." in supported[0].sentence
+    assert "supported (p < 0.05 after correction)." in supported[0].sentence
 
 
 def test_what_cannot_be_tested_says_why(outcomes: list[Outcome]) -> None:

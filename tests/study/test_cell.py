@@ -6,18 +6,19 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-import torch
 from tests.training.tiny import TINY, pack, repeatable_metrics
 
 from trustseg.config import load_study
 from trustseg.files import write_json
 from trustseg.study import cell as module
-from trustseg.study.cell import claimed, device_of, is_claimed, is_done, prepare_cell, run_cell, warnings_of
+from trustseg.study.cell import claimed, is_claimed, is_done, prepare_cell, run_cell, warnings_of
 from trustseg.study.grid import Cell, cells_of
 from trustseg.training import keeping
+from trustseg.training.module import SegmentationModule
 
 TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
 
@@ -25,10 +26,11 @@ TABLES = ("records.parquet", "histograms.parquet", "calibration.parquet")
 pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
 
-def a_cell(tmp_path: Path) -> Cell:
+def a_cell(tmp_path: Path, *settings: str) -> Cell:
     file = tmp_path / "study.yaml"
     file.write_text("evaluation: {attacks: [{name: fgsm, eps: [2/255, 4/255]}], gallery: 2}\n")
-    (cell,) = cells_of(load_study(file, [*TINY, "training.epochs=2", "grid.data.fold=[1]"]), data_digest=pack().digest)
+    study = load_study(file, [*TINY, "training.epochs=2", "grid.data.fold=[1]", *settings])
+    (cell,) = cells_of(study, data_digest=pack().digest)
     return cell
 
 
@@ -74,6 +76,21 @@ def test_a_finished_cell_keeps_the_warnings_of_its_training(tmp_path: Path, monk
     assert warnings_of(tmp_path / "cell") == {}
     run_cell(tmp_path / "cell", cell.config, pack())
     assert json.loads((tmp_path / "cell" / "done.json").read_text())["catastrophic_overfitting"] == [0, 1]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [("null", 4), ("1", 2)])
+def test_a_finished_cell_tells_the_epochs_it_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: str, epochs: int
+) -> None:
+    def flat(self: SegmentationModule, found: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
+        log(self, {name: 0.5 if name == "validation_score" else value for name, value in found.items()}, **options)
+
+    log = SegmentationModule.log_dict
+    monkeypatch.setattr(SegmentationModule, "log_dict", flat)  # no epoch is better than the first
+    cell = a_cell(tmp_path, "training.epochs=4", f"training.patience={patience}")
+    prepare_cell(cell, tmp_path / "cell")
+    run_cell(tmp_path / "cell", cell.config, pack())
+    assert json.loads((tmp_path / "cell" / "done.json").read_text())["epochs"] == epochs
 
 
 @pytest.mark.parametrize(("stage", "step"), [("training", 1), ("evaluation", 1), ("evaluation", 3)])
@@ -146,11 +163,6 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
         owner.wait()
         with claimed(tmp_path) as mine:
             assert mine
-
-
-def test_devices() -> None:
-    assert device_of("cpu") == "cpu"
-    assert device_of("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_a_cell_that_is_measured_otherwise_is_not_trained_again(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import yaml
 from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.study.grid import cells_of
-from trustseg.study.hypotheses import Hypothesis, load_hypotheses, setting, settings_match, untestable
+from trustseg.study.hypotheses import (
+    Hypothesis,
+    load_hypotheses,
+    require_hypotheses,
+    setting,
+    settings_match,
+    untestable,
+)
 
 GOOD: dict[str, Any] = {
     "name": "H1",
@@ -87,6 +94,15 @@ def test_what_a_grid_cannot_test() -> None:
     assert told(heads, {"condition": "fgsm"}, {"eps": "8/255"}, {"condition": "clean", "eps": 1}) == ["h0", "h1"]
 
 
+def test_a_value_that_a_study_takes_can_be_tested(tmp_path: Path) -> None:
+    """Budgets below one grey level, written as fractions: in the grid as in the hypothesis."""
+    sides = {name: {"adversarial.eps": eps} for name, eps in (("first", "0.5/255"), ("second", "4/255"))}
+    claim = Hypothesis.model_validate(GOOD | sides | {"condition": "clean"})
+    require_hypotheses([claim], where=tmp_path)
+    study = StudyConfig.model_validate({"grid": {"adversarial.eps": ["0.5/255", "4/255"]}})
+    assert untestable([claim], [cell.config for cell in cells_of(study, data_digest="")]) == []
+
+
 def test_sides_that_never_agree_in_the_rest_cannot_be_tested() -> None:
     study = StudyConfig.model_validate(
         {"grid": [{"model.head": ["beta"], "training.epochs": [3]}, {"model.head": ["bernoulli"]}]}
@@ -100,7 +116,10 @@ def test_settings_are_compared_as_what_they_are() -> None:
     assert settings_match(config, {"model.head": "beta", "adversarial.fraction": 0.25})
     assert settings_match(config, {"adversarial.eps": "4/255"})
     assert not settings_match(config, {"adversarial.eps": "8/255"})
+    assert settings_match({"adversarial": {"eps": 0.5 / 255}}, {"adversarial.eps": "0.5/255"})
+    assert not settings_match(config, {"adversarial.eps": "0.5/255"})
     assert not settings_match(config, {"adversarial.eps": "4/0"})
+    assert settings_match({"data": {"path": "4/255"}}, {"data.path": "4/255"})  # a folder
     assert not settings_match(config, {"adversarial.fraction": 0.5})
     assert not settings_match(config, {"model.heads": "beta"})
     assert setting(config, "model.head.name") is None

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +40,10 @@ def same_results(one: Path, other: Path) -> bool:
 
 def test_a_study_and_its_second_run(tmp_path: Path) -> None:
     config, folder = written(tmp_path), tmp_path / "run"
-    since = time.monotonic()
     run_study(config, folder, jobs=2)
-    first = time.monotonic() - since
     assert states(folder) == ["done", "done"]
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")}
-    since = time.monotonic()
     run_study(config, folder, jobs=2)
-    assert time.monotonic() - since < 0.5 * first
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
 
 
@@ -117,7 +112,7 @@ def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
         wait_for(lambda: plan.exists() and any(cell.stage and cell.owner for cell in study_status(tmp_path / "run")))
         owners = [cell.owner for cell in study_status(tmp_path / "run") if cell.owner]
         process.kill()
-    wait_for(lambda: all(gone(owner) for owner in owners), seconds=10)
+    wait_for(lambda: all(gone(owner) for owner in owners), seconds=60)
     assert states(tmp_path / "run") == ["waiting", "waiting"]
 
 

@@ -121,5 +121,5 @@ def test_a_batch_of_one_kind(clean: int) -> None:
 
 
 def test_a_mixture_cannot_be_trained() -> None:
-    with pytest.raises(BeliefError, match="train one member at a time"):
+    with pytest.raises(BeliefError, match="change one member at a time"):
         rows_of(Mixture([belief_of("beta")]), slice(2))  # type: ignore[list-item]

@@ -83,5 +83,5 @@ def test_weights_select_pixels() -> None:
 
 
 def test_a_mixture_cannot_be_weighted() -> None:
-    with pytest.raises(BeliefError, match="train one member at a time"):
+    with pytest.raises(BeliefError, match="change one member at a time"):
         weighted_mean(binary_cross_entropy, Mixture([BELIEF]), MASKS, MASKS)

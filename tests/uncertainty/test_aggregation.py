@@ -10,12 +10,14 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.uncertainty import AGGREGATIONS
-from trustseg.uncertainty.aggregation import boundary_excluded_mean, count_above, patch_max, quantile_mean
+from trustseg.uncertainty.aggregation import PATTERNS, boundary_excluded_mean, count_above, patch_max, quantile_mean
 
 SIZES = [(1, 1, 1, 1), (1, 1, 3, 2), (4, 1, 21, 17)]
 
 # Scores in a unit of their own, and their range over the H W pixels of an image; all others lie within their map.
 RANGES = {"count_above": (0.0, math.inf), "morans_i": (-1.5, 1.5), "expected_dice_loss": (0.0, 1.0)}
+
+SEE_NO_LEVEL = ("morans_i", "expected_dice_loss")  # the pattern of the map alone, or the probability alone
 
 every_aggregation = pytest.mark.parametrize("name", AGGREGATIONS)
 
@@ -137,11 +139,22 @@ def test_batch_split_permutation_and_mirror_change_nothing(name: str) -> None:
     torch.testing.assert_close(AGGREGATIONS[name](uncertainty.flip(-1, -2), probability.flip(-1, -2)), whole)
 
 
-@every_aggregation
-def test_more_uncertainty_never_scores_less(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in AGGREGATIONS if name not in SEE_NO_LEVEL])
+def test_more_uncertainty_in_any_pixel_never_scores_less(name: str) -> None:
     uncertainty, probability = draw((4, 1, 21, 17))
-    more = AGGREGATIONS[name](uncertainty + 0.3, probability)
-    assert (more >= AGGREGATIONS[name](uncertainty, probability) - 1e-6).all()
+    before = AGGREGATIONS[name](uncertainty, probability)
+    surplus = torch.rand(uncertainty.shape, generator=torch.Generator().manual_seed(1)) ** 2
+    assert (AGGREGATIONS[name](uncertainty + surplus, probability) >= before - 1e-6).all()
+    assert (AGGREGATIONS[name](uncertainty + 0.3, probability) > before).all()
+
+
+@pytest.mark.parametrize("name", SEE_NO_LEVEL)
+def test_these_do_not_see_the_level_of_a_map(name: str) -> None:
+    uncertainty, probability = draw((4, 1, 21, 17), torch.float64)
+    before = AGGREGATIONS[name](uncertainty, probability)
+    torch.testing.assert_close(AGGREGATIONS[name](uncertainty + 0.3, probability), before)
+    ordered = AGGREGATIONS[name](uncertainty.flatten(1).sort(dim=1).values.view_as(uncertainty), probability)
+    assert (ordered > before).all() == (name in PATTERNS)  # the same values, lying together
 
 
 @every_aggregation

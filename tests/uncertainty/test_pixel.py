@@ -1,10 +1,11 @@
-"""The named measures: the beliefs' own closed forms, their ranges and their contract."""
+"""The named measures against formulas written out with scipy, their ranges and their contract."""
 
 import inspect
 import math
 
 import pytest
 import torch
+from scipy import special, stats
 from torch import Tensor
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
@@ -40,9 +41,33 @@ def test_every_closed_form_has_a_name_and_a_bound() -> None:
 
 
 @every_measure
-def test_is_the_closed_form_of_the_belief(name: str) -> None:
-    for belief in beliefs_with(name, evidence_of((2, 1, 3, 4))):
-        torch.testing.assert_close(MEASURES[name](belief), belief.uncertainty(name), rtol=0, atol=0)
+def test_equals_the_formula_of_a_beta(name: str) -> None:
+    alpha, beta = 1 + evidence_of((2, 1, 3, 4), dtype=torch.float64).numpy()
+    strength = alpha + beta
+    p, q = alpha / strength, beta / strength
+    entropy = special.entr(p) + special.entr(q)
+    expected_entropy = special.digamma(strength + 1) - p * special.digamma(alpha + 1) - q * special.digamma(beta + 1)
+    formulas = {
+        "entropy": entropy,
+        "variance": p * q,
+        "epistemic_variance": stats.beta.var(alpha, beta),
+        "aleatoric_variance": p * q - stats.beta.var(alpha, beta),
+        "expected_entropy": expected_entropy,
+        "mutual_information": entropy - expected_entropy,
+        "differential_entropy": stats.beta.entropy(alpha, beta),
+        "vacuity": 2 / strength,
+        "dissonance": 2 * (alpha.clip(max=beta) - 1) / strength,
+    }
+    got = MEASURES[name](Beta(torch.from_numpy(alpha), torch.from_numpy(beta)))
+    torch.testing.assert_close(got, torch.from_numpy(formulas[name]), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["entropy", "variance"])
+def test_total_uncertainty_is_that_of_the_mean_for_every_belief(name: str) -> None:
+    for belief in beliefs_with(name, evidence_of((2, 1, 3, 4), dtype=torch.float64)):
+        p = belief.probability
+        expected = p * (1 - p) if name == "variance" else torch.special.entr(p) + torch.special.entr(1 - p)
+        torch.testing.assert_close(MEASURES[name](belief), expected)
 
 
 def test_beta_1_1_by_hand() -> None:

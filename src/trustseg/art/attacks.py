@@ -129,7 +129,7 @@ def run_art(
         options["max_iter"] = steps
     share = _checked_share(name, norm, options, generator)
     with isolated(model):
-        search = Search(model, images, masks, eps=eps, objective=objective, keep_best=True)
+        search = Search(model, images, masks, eps=eps, objective=objective, keep_best=True, largest=geometry.largest)
         search.offer(search.images, progress=0.0)
         if eps > 0:
             start = search.images

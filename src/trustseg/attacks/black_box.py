@@ -36,7 +36,8 @@ def square(
 
     The start adds eps or -eps to each column. Then, ``steps`` times, one random square of each image moves by 2 eps or
     -2 eps a channel and is projected onto ball and box; its area shrinks from 80 % of the image to 0.16 %. Costs
-    ``steps`` + 1 forward passes. All images of a batch meet the same squares, so none depends on its batch.
+    ``steps`` + 1 forward passes, with ``keep_best`` one more. All images of a batch meet the same squares, so none
+    depends on its batch.
 
     Args:
         model: any callable from images to a belief; it is run in eval mode and left as found.
@@ -126,7 +127,9 @@ def transfer(
     """
     moved = attack(surrogate, images, masks, eps=eps, objective=objective, generator=generator)
     with isolated(model):
-        search = Search(model, images, masks, eps=eps, objective="margin", keep_best=keep_best)
+        search = Search(  # the attack has held eps against what its own norm allows
+            model, images, masks, eps=eps, objective="margin", keep_best=keep_best, largest=math.inf
+        )
         search.offer(search.images, progress=0.0)
         search.offer(moved, progress=0.0)
         return search.result(moved)

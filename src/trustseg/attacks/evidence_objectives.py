@@ -6,7 +6,12 @@ from torch import Tensor
 from trustseg.beliefs import Belief, Beta
 from trustseg.errors import BeliefError
 
-__all__ = ["digamma", "evidence_margin"]
+__all__ = ["digamma", "evidence_margin", "pixel_mean"]
+
+
+def pixel_mean(values: Tensor) -> Tensor:
+    """Return the mean over the pixels of each image, (B,)."""
+    return values.flatten(1).mean(dim=1)
 
 
 def _evidential(belief: Belief, objective: str) -> Beta:
@@ -39,7 +44,7 @@ def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """
     beta = _evidential(belief, "digamma")
     own = torch.where(masks > 0, beta.alpha, beta.beta)
-    return _pixel_mean(torch.digamma(beta.strength) - torch.digamma(own))
+    return pixel_mean(torch.digamma(beta.strength) - torch.digamma(own))
 
 
 def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -60,8 +65,4 @@ def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Ten
         Our own: the margin of Carlini and Wagner, arXiv:1608.04644, on evidence instead of log-odds.
     """
     beta = _evidential(belief, "evidence_margin")
-    return _pixel_mean((1 - 2 * masks) * (beta.alpha - beta.beta))
-
-
-def _pixel_mean(values: Tensor) -> Tensor:
-    return values.flatten(1).mean(dim=1)
+    return pixel_mean((1 - 2 * masks) * (beta.alpha - beta.beta))

@@ -17,7 +17,7 @@ from trustseg.attacks.ascent import ascend
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, counted
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError
 
@@ -71,10 +71,9 @@ def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: floa
         >>> is_broken(half_found, torch.tensor([[[[1.0, 1.0, 1.0, 0.0]]]]), tau=0.5)
         tensor([True])
     """
-    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
-    overlap = (predicted & reference).sum(dim=1)
-    found, pixels = predicted.sum(dim=1), reference.sum(dim=1)
-    return torch.where(pixels > 0, 2 * overlap / (found + pixels) <= tau, found / predicted.shape[1] >= FALSE_ALARM)
+    overlap, found, pixels = counted(belief, masks)
+    false_alarm = found / masks.shape[2:].numel() >= FALSE_ALARM
+    return torch.where(pixels > 0, 2 * overlap / (found + pixels) <= tau, false_alarm)
 
 
 def check_tau(tau: float) -> None:
@@ -98,7 +97,6 @@ def minimal_eps(
     steps: int = 20,
     objectives: Sequence[str | Objective] = ("margin", "balanced_masked_cross_entropy", "soft_dice"),
     norm: NormName = "linf",
-    generator: torch.Generator | None = None,
 ) -> Bracket:
     """Return between which budgets each image breaks, by walking up a ladder and bisecting its last rung.
 
@@ -119,7 +117,6 @@ def minimal_eps(
         objectives: what to increase, names in ``OBJECTIVES`` or functions, at least one; for a Beta model add
             ``"evidence_margin"``, whose gradient does not fade with evidence.
         norm: geometry of the budgets.
-        generator: not used; the search starts from the clean images and draws nothing.
 
     Returns:
         A bracket an image; its images are detached, within ``eps_breaks`` of ``images`` and within [0, 1].

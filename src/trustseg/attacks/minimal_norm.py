@@ -54,7 +54,6 @@ def deepfool_like(
     steps: int = 50,
     largest_step: float | None = None,
     halvings: int = 10,
-    generator: torch.Generator | None = None,
 ) -> Nearest:
     """Return images moved across the linearised boundary, step by step, then drawn back along the way they came.
 
@@ -72,7 +71,6 @@ def deepfool_like(
         largest_step: length in pixel units, > 0; 0.5/255 (linf) or 0.25 (l2) if left out. Without a cap the step
             overshoots by far, for the mean margin is anything but linear.
         halvings: bisections of the segment, >= 0.
-        generator: not used; nothing is drawn.
 
     Returns:
         The nearest broken image found for each image; detached, within [0, 1].
@@ -118,7 +116,6 @@ def carlini_wagner_like(
     weight: float = 1.0,
     confidence: float = 1.0,
     learning_rate: float = 0.003,
-    generator: torch.Generator | None = None,
 ) -> Nearest:
     """Return the nearest broken images met while Adam trades distance against margin, over several weights.
 
@@ -137,7 +134,6 @@ def carlini_wagner_like(
         weight: first value of c, > 0.
         confidence: margin in log-odds beyond which a lost pixel counts no more, > 0.
         learning_rate: of Adam, > 0.
-        generator: not used; nothing is drawn.
 
     Returns:
         The nearest broken image found for each image; detached, within [0, 1].

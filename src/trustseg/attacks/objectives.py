@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.attacks.evidence_objectives import digamma, evidence_margin
+from trustseg.attacks.evidence_objectives import digamma, evidence_margin, pixel_mean
 from trustseg.beliefs import Belief
 from trustseg.errors import unknown_name
 
@@ -30,11 +30,6 @@ class Objective(Protocol):
 def _margin(belief: Belief, masks: Tensor) -> Tensor:
     """Return m = s z, the shape of masks."""
     return (2 * masks - 1) * belief.log_odds
-
-
-def _mean(values: Tensor) -> Tensor:
-    """Return the mean over the pixels of each image, (B,)."""
-    return values.flatten(1).mean(dim=1)
 
 
 def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -56,7 +51,7 @@ def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
     Reference:
         Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv:1412.6572, section 4.
     """
-    return _mean(softplus(-_margin(belief, masks)))
+    return pixel_mean(softplus(-_margin(belief, masks)))
 
 
 def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -75,7 +70,7 @@ def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -
         ECCV 2024, arXiv:2306.12941, the loss L_MCE.
     """
     margin = _margin(belief, masks)
-    return _mean(torch.where(margin > 0, softplus(-margin), 0.0))
+    return pixel_mean(torch.where(margin > 0, softplus(-margin), 0.0))
 
 
 def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -117,7 +112,7 @@ def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """
     margin = _margin(belief, masks)
     lost = progress / 2
-    return _mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin))
+    return pixel_mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin))
 
 
 def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -139,7 +134,7 @@ def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """
     margin = _margin(belief, masks)
     right, wrong = torch.sigmoid(margin.detach()), torch.sigmoid(-margin.detach())
-    return _mean(right / torch.hypot(right, wrong) * softplus(-margin))
+    return pixel_mean(right / torch.hypot(right, wrong) * softplus(-margin))
 
 
 def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -162,7 +157,7 @@ def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tens
     log_right = -softplus(-_margin(belief, masks))
     right = log_right.exp()
     shared = torch.log1p(right)
-    return _mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2)
+    return pixel_mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2)
 
 
 def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -180,7 +175,7 @@ def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, arXiv:1608.04644,
         section V-A, for one logit; stands in for the DLR loss of arXiv:2003.01690, which needs three classes.
     """
-    return _mean(-_margin(belief, masks))
+    return pixel_mean(-_margin(belief, masks))
 
 
 def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -199,7 +194,7 @@ def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
         Deviation: cut off instead of clamped, and averaged over pixels.
     """
     margin = _margin(belief, masks)
-    return _mean(torch.where(margin > -1, -margin, 0.0))
+    return pixel_mean(torch.where(margin > -1, -margin, 0.0))
 
 
 def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:

@@ -19,7 +19,7 @@ class Member:
         attack: which one; ``"transfer"`` is ``staged`` on a surrogate.
         objective: what it increases, a name in ``OBJECTIVES``.
         steps: its steps, which are backward passes except for ``square``.
-        evidential: whether only Beta beliefs have the objective, or need it.
+        evidential: whether it is for Beta beliefs alone.
     """
 
     attack: Literal["staged", "apgd", "square", "transfer"]

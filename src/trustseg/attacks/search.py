@@ -10,9 +10,23 @@ from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import is_binary
 
-__all__ = ["Model", "Search", "harm"]
+__all__ = ["Model", "Search", "counted", "harm"]
 
 Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
+
+
+def counted(belief: Belief, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the Dice of each image is made of, for the decision z > 0: pixels of the overlap, found, of the mask.
+
+    Args:
+        belief: belief about ``masks``, maps (B, 1, H, W).
+        masks: reference masks (B, 1, H, W), each value 0 or 1.
+
+    Returns:
+        Three integer counts, (B,) each: right foreground, predicted foreground, reference foreground.
+    """
+    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
+    return (predicted & reference).sum(dim=1), predicted.sum(dim=1), reference.sum(dim=1)
 
 
 def harm(belief: Belief, masks: Tensor) -> Tensor:
@@ -25,10 +39,8 @@ def harm(belief: Belief, masks: Tensor) -> Tensor:
     Returns:
         (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground.
     """
-    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
-    overlap = (predicted & reference).sum(dim=1)
-    found, pixels = predicted.sum(dim=1), reference.sum(dim=1)
-    return torch.where(pixels > 0, 1 - 2 * overlap / (found + pixels), found / predicted.shape[1])
+    overlap, found, pixels = counted(belief, masks)
+    return torch.where(pixels > 0, 1 - 2 * overlap / (found + pixels), found / masks.shape[2:].numel())
 
 
 class Search:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trustseg.attacks.guard import isolated
-from trustseg.attacks.objectives import cross_entropy, soft_dice
+from trustseg.attacks.objectives import soft_dice
 from trustseg.attacks.pursuit import Pursuit, Score
 from trustseg.attacks.search import Model, harm
 from trustseg.beliefs import Belief
@@ -23,6 +23,8 @@ __all__ = ["KEPT_IOU", "UNCERTAINTY_ATTACKS", "deferral_aware", "overconfidence"
 
 KEPT_IOU: Final = 0.98
 """IoU with the clean prediction from which a mask counts as kept."""
+
+_SMALLEST_UNIT: Final = 1e-18  # of a score; by less nothing is divided, or gradients would leave float32
 
 
 def overconfidence(
@@ -65,7 +67,8 @@ def overconfidence(
 
     Reference:
         After Ledda et al., "Adversarial Attacks Against Uncertainty Quantification", arXiv:2309.10586. Deviations: the
-        score in use is attacked, not a surrogate; the constraint on the mask is ours (see ``rank_swap``).
+        score in use is attacked, not a surrogate; the constraint on the mask is ours (see ``rank_swap``); variances
+        too maximise -(u - u0) / |u0|, u0 the clean score, and not -ln u, whose gradient has the same signs.
     """
     return _shift(model, images, masks, _fall, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
 
@@ -193,7 +196,8 @@ def deferral_aware(
 
     Returns:
         (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the most harmful iterate
-        that is not deferred; the clean image where there is none, or none does more harm.
+        that is not deferred, of which the clean image may be one; the clean image where all are deferred, or none of
+        the others is wrong at all. A clean image that is deferred thus gives way to iterates that do less harm.
 
     Raises:
         AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
@@ -210,12 +214,10 @@ def deferral_aware(
             f"threshold must be finite and slack finite and at least 0, got {threshold} and {slack}; "
             "take the threshold from a deferral policy fitted on clean images"
         )
-    unit = max(abs(threshold), 1e-6)  # so that the weights fit measures of any size, variances too
+    unit = abs(threshold) if abs(threshold) >= _SMALLEST_UNIT else 1.0  # so that the weights fit any measure
 
     def aim(belief: Belief, masks: Tensor, scores: Tensor, *, weight: float) -> Tensor:
-        empty = masks.flatten(1).sum(dim=1) == 0
-        loss = torch.where(empty, cross_entropy(belief, masks), soft_dice(belief, masks))
-        return loss - weight * torch.relu((scores - threshold) / unit + slack)
+        return soft_dice(belief, masks) - weight * torch.relu((scores - threshold) / unit + slack)
 
     def worth(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
         return torch.where(scores < threshold, harm(belief, masks), 0.0)
@@ -249,12 +251,13 @@ def _shift(
 ) -> Tensor:
     """Return images whose score moved to its ``side``, +1 or -1 (B,) from the clean belief and the masks.
 
-    The change is relative to the clean score, so that the penalty weighs alike whatever the unit of the measure.
+    The change is relative to the clean score, unless that is 0: the penalty weighs alike whatever the unit.
     """
     with isolated(model):
         pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
         clean, start = pursuit.belief.log_odds.detach(), pursuit.scores.detach()
-        unit = side(pursuit.belief, pursuit.masks).to(start) / start.abs().clamp_min(1e-6)
+        size = torch.where(start.abs() >= _SMALLEST_UNIT, start.abs(), 1.0)
+        unit = side(pursuit.belief, pursuit.masks).to(start) / size
         price = torch.ones_like(start)
 
         def aim(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ def strongest(
     An image that cannot be harmed more (Dice 0; with an empty mask, infection everywhere) is spared further members.
 
     Multiplying all log-odds by a constant changes no mask, yet blinds losses. Where the mean |log-odds| of a clean
-    image exceeds 32, its members see log-odds divided down to that mean, except those that need evidence.
+    image exceeds 32, its members see log-odds divided down to that mean, except those for Betas alone: two need
+    evidence, and ``masked_margin`` is not blinded by a factor.
 
     Args:
         model: any callable from images to a belief; it is run in eval mode and left as found.

@@ -10,8 +10,9 @@ precision is promoted to float32; float64 is left alone.
 from trustseg.beliefs.bernoulli import Bernoulli
 from trustseg.beliefs.beta import Beta
 from trustseg.beliefs.checks import check_belief
+from trustseg.beliefs.mapped import mapped
 from trustseg.beliefs.mixture import Mixture
 
-__all__ = ["Belief", "Bernoulli", "Beta", "Mixture", "check_belief"]
+__all__ = ["Belief", "Bernoulli", "Beta", "Mixture", "check_belief", "mapped"]
 
 Belief = Bernoulli | Beta | Mixture

@@ -2,11 +2,12 @@
 
 from trustseg.calibration.fitting import fit_calibration
 from trustseg.calibration.maps import MAPS, CalibrationMap, beta_calibration, evidence_scaling, temperature_scaling
-from trustseg.calibration.model import CALIBRATION_FILE, Calibrated, Calibration
+from trustseg.calibration.model import CALIBRATION_FILE, Calibratable, Calibrated, Calibration
 
 __all__ = [
     "CALIBRATION_FILE",
     "MAPS",
+    "Calibratable",
     "Calibrated",
     "Calibration",
     "CalibrationMap",

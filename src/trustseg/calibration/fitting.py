@@ -45,7 +45,7 @@ def fit_calibration(
     Raises:
         ConfigError: if ``split`` is another one.
         UnknownNameError: if ``method`` is not in ``MAPS``.
-        BeliefError: if the method does not take a belief, or a belief holds NaN.
+        BeliefError: if the method does not take a belief, a belief holds NaN, or the prior weights of Betas differ.
         ShapeError: if masks and belief differ in shape.
         DataError: if masks are not binary or hold one class only, or ``patients`` does not name one for each image.
 
@@ -105,7 +105,13 @@ class _Cells:
             )
         if not bool(((masks == 0) | (masks == 1)).all()):
             raise DataError("masks must hold only 0 and 1, got other values; threshold them first, as in masks > 0.5")
-        self.prior = belief.prior if isinstance(belief, Beta) else None
+        prior = belief.prior if isinstance(belief, Beta) else None
+        if self.images and prior != self.prior:
+            raise BeliefError(
+                f"the beliefs have prior weights {self.prior:g} and {prior:g}, one was expected of all; "
+                "fit the beliefs of one model at a time"
+            )
+        self.prior = prior
         points = torch.stack([values.detach().double().cpu().flatten() for values in maps], dim=1)
         if bool(points.isnan().any()):
             raise BeliefError("a belief holds NaN, numbers were expected; check the weights of the model")

@@ -1,8 +1,8 @@
 """The maps: a belief and a few parameters to a calibrated belief of the same kind."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, ParamSpec, Protocol
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -13,8 +13,14 @@ from trustseg.errors import BeliefError
 __all__ = ["MAPS", "CalibrationMap", "beta_calibration", "evidence_scaling", "parameters_of", "temperature_scaling"]
 
 
-# A belief and the values of the parameters, in order, to the calibrated belief.
-CalibrationMap = Callable[..., Bernoulli | Beta]
+Parameters = ParamSpec("Parameters")
+
+
+class CalibrationMap(Protocol[Parameters]):
+    """A belief and the values of the parameters, in order, to the calibrated belief."""
+
+    def __call__(self, belief: Belief, /, *values: Parameters.args, **named: Parameters.kwargs) -> Bernoulli | Beta:
+        """Return the calibrated belief, of the same kind and shape."""
 
 
 def _refusal(belief: Belief, name: str, kind: str) -> BeliefError:
@@ -120,7 +126,7 @@ def evidence_scaling(belief: Belief, scale: float | Tensor) -> Beta:
     return Beta(w + scale * (belief.alpha - w), w + scale * (belief.beta - w), w)
 
 
-MAPS: Final[Mapping[str, CalibrationMap]] = {
+MAPS: Final[Mapping[str, CalibrationMap[...]]] = {
     "temperature_scaling": temperature_scaling,
     "beta_calibration": beta_calibration,
     "evidence_scaling": evidence_scaling,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from trustseg.calibration.maps import MAPS, parameters_of
 from trustseg.errors import ModelError
 from trustseg.files import read_json, write_json
 
-__all__ = ["CALIBRATION_FILE", "Calibrated", "Calibration"]
+__all__ = ["CALIBRATION_FILE", "Calibratable", "Calibrated", "Calibration"]
 
 CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 1  # version of the file; raised when its layout changes
@@ -115,11 +115,29 @@ def _checked(content: dict[str, Any]) -> Calibration:
     return calibration
 
 
-class Calibrated(nn.Module):
+SpecT_co = TypeVar("SpecT_co", covariant=True)
+
+
+class Calibratable(Protocol[SpecT_co]):
+    """A module from images to beliefs that says what it is built from, and how many passes a belief takes."""
+
+    @property
+    def spec(self) -> SpecT_co:
+        """Return what it is built from."""
+
+    @property
+    def passes(self) -> int:
+        """Return the forward passes that one belief takes."""
+
+    def __call__(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel of ``images`` (B, C, H, W) in [0, 1]."""
+
+
+class Calibrated(nn.Module, Generic[SpecT_co]):
     """A model whose beliefs are calibrated.
 
     Args:
-        model: any module from images to a Bernoulli or Beta belief, such as a ``Segmenter``.
+        model: a module from images to a Bernoulli or Beta belief, such as a ``Segmenter``.
         calibration: fitted on this model's beliefs.
 
     Attributes:
@@ -130,6 +148,7 @@ class Calibrated(nn.Module):
         >>> import torch
         >>> from trustseg.beliefs import Bernoulli
         >>> class Undecided(nn.Module):
+        ...     spec, passes = "undecided", 1
         ...     def forward(self, images):
         ...         return Bernoulli(torch.ones_like(images))
         >>> halved = Calibration("temperature_scaling", {"temperature": 2.0}, "validation", 3, 3, "", 0.7, 0.6)
@@ -137,7 +156,7 @@ class Calibrated(nn.Module):
         0.5
     """
 
-    def __init__(self, model: nn.Module, calibration: Calibration) -> None:
+    def __init__(self, model: Calibratable[SpecT_co], calibration: Calibration) -> None:
         super().__init__()
         self.model = model
         self.calibration = calibration
@@ -145,10 +164,10 @@ class Calibrated(nn.Module):
     @property
     def passes(self) -> int:
         """Return the forward passes that one belief takes."""
-        return int(getattr(self.model, "passes", 1))
+        return self.model.passes
 
     @property
-    def spec(self) -> Any:  # noqa: ANN401 - the description of whatever model is inside
+    def spec(self) -> SpecT_co:
         """Return what the model is built from."""
         return self.model.spec
 

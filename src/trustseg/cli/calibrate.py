@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from trustseg.beliefs import Belief
     from trustseg.calibration import Calibration
-    from trustseg.data import Pack
-    from trustseg.data.splits import Indices
-    from trustseg.models import Segmenter
 
 __all__ = ["calibrate"]
 
@@ -36,8 +33,9 @@ def calibrate(
     """
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
     from trustseg.data import open_dataset
-    from trustseg.data.seen import seen_by, validation_rows
-    from trustseg.errors import DataError, unknown_name
+    from trustseg.data.seen import require_seen, validation_rows
+    from trustseg.errors import unknown_name
+    from trustseg.evaluation.beliefs import beliefs_of
     from trustseg.models import Segmenter
 
     if method is not None and method not in METHODS:
@@ -45,42 +43,20 @@ def calibrate(
     segmenter = Segmenter.load(model)
     chosen = method or ("evidence" if segmenter.spec.head == "beta" else "temperature")
     config = settings_of(model, segmenter.spec, settings)
-    seen = seen_by(model)
-    if seen is None:
-        raise DataError(
-            f"no splits.json in '{model}', it was expected, as it says which images the model was validated on; "
-            "train with this version of trustseg"
-        )
+    seen = require_seen(model)
     pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
     rows = validation_rows(seen, pack)
     batch_size = config.evaluation.batch_size
     fitted = fit_calibration(
-        _beliefs(segmenter, pack, rows, batch_size=batch_size),
+        beliefs_of(segmenter, pack, rows, batch_size=batch_size),
         method=METHODS[chosen],
         patients=pack.index["patient"].gather(rows.tolist()).to_list(),
         split="validation",
     )
-    before, after = _calibration_errors(fitted, _beliefs(segmenter, pack, rows, batch_size=batch_size))
+    before, after = _calibration_errors(fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size))
     fitted.save(model)
     _print_gain(fitted, before, after)
     typer.echo(f"calibration: {model / CALIBRATION_FILE}")
-
-
-def _beliefs(
-    segmenter: "Segmenter", pack: "Pack", rows: "Indices", *, batch_size: int
-) -> "Iterator[tuple[Belief, Tensor]]":
-    """Yield belief and masks of each batch of the given rows."""
-    import torch
-
-    from trustseg.beliefs import check_belief
-    from trustseg.data.module import as_images, pack_loader
-
-    for batch in pack_loader(pack, rows, batch_size=batch_size):
-        images, masks = as_images(batch)
-        with torch.no_grad():
-            belief = segmenter.belief(images)
-        check_belief(belief)
-        yield belief, masks
 
 
 def _calibration_errors(fitted: "Calibration", beliefs: "Iterator[tuple[Belief, Tensor]]") -> tuple[float, float]:

@@ -26,7 +26,7 @@ def fit(
     records: Annotated[
         Path, typer.Argument(help="Folder of 'trustseg evaluate --split validation', or the run folder above it.")
     ],
-    output: Annotated[Path, typer.Option("--out", "-o", help="The policy to write.")] = Path("policy.json"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The policy to write.")] = Path("policy.json"),
     target: Annotated[str, typer.Option(help="What to bound: review_rate, risk or missed_lesions.")] = "review_rate",
     at_most: Annotated[float, typer.Option(help="The bound, a share: 0.2 is 20 %.")] = 0.2,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
@@ -75,7 +75,7 @@ def apply(
     policy: Annotated[Path, typer.Argument(help="Policy written by 'trustseg defer fit'.")],
     records: Annotated[Path, typer.Argument(help="Folder with records.parquet, or the run folder above it.")],
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the tables. Default: beside the records.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the tables. Default: beside the records.")
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
 ) -> None:

@@ -37,6 +37,8 @@ OPTIONAL = {
     "kagglehub": ("qata", "to download QaTa-COV19 with trustseg data fetch-qata"),
     "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
     "mlflow": ("mlflow", "for training.logger=mlflow"),
+    "adversarial-robustness-toolbox": ("art", "for the attacks of that toolbox through trustseg.art"),
+    "submitit": ("slurm", "to queue a study with trustseg study --cluster slurm"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 

@@ -97,7 +97,7 @@ def _measure(
     from trustseg.evaluation import conditions_of, write_minimal, write_suspicions
     from trustseg.evaluation import evaluate as run_evaluation
     from trustseg.evaluation.suspicions import CHECKS
-    from trustseg.study.cell import device_of
+    from trustseg.models import device_of
 
     settings, seed, device = config.evaluation, config.training.seed, device_of(config.training.accelerator)
     with counted("evaluating", len(conditions_of(settings))) as report:

@@ -31,7 +31,7 @@ class _Maps(TypedDict):
 def masks(
     model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[Path | None, typer.Option("--out", "-o", help="Default: MODEL/../control.json.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../control.json.")] = None,
     at_most: Annotated[float, typer.Option(help="Share of an infection that may be missed, on average.")] = 0.1,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
@@ -44,44 +44,33 @@ def masks(
     """
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.data import open_dataset
-    from trustseg.data.seen import seen_by, validation_rows
+    from trustseg.data.seen import require_seen, require_unseen, validation_rows
     from trustseg.deferral import fit_false_negative_control, save_control
-    from trustseg.errors import DataError
     from trustseg.evaluation import load_model, rows_of_split
     from trustseg.evaluation.loading import hash_of_model
 
     loaded = load_model(model, uncalibrated=uncalibrated)
     config = settings_of(model, loaded.spec, settings)
-    seen = seen_by(model)
-    if seen is None:
-        raise DataError(
-            f"no splits.json in '{model}', it was expected, as it says which images the model was validated on; "
-            "train with this version of trustseg"
-        )
+    seen = require_seen(model)
     pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+    validation, test = validation_rows(seen, pack), rows_of_split(pack, "test", config.data)
+    require_unseen(seen, pack, test)
     size = config.evaluation.batch_size
-    fitted_on = _maps_of(loaded, pack, validation_rows(seen, pack), batch_size=size)
+    fitted_on = _maps_of(loaded, pack, validation, batch_size=size)
     control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
     file = output or home_of(model) / "control.json"
     save_control(control, file)
-    _print_control(control, _maps_of(loaded, pack, rows_of_split(pack, "test", config.data), batch_size=size))
+    _print_control(control, _maps_of(loaded, pack, test, batch_size=size))
     typer.echo(control.statement)
     typer.echo(ONLY_CLEAN)
     typer.echo(f"control: {file}")
 
 
 def _maps_of(model: "BeliefModel", pack: "Pack", rows: "Indices", *, batch_size: int) -> _Maps:
-    import torch
-
-    from trustseg.beliefs import check_belief
-    from trustseg.data.module import as_images, pack_loader
+    from trustseg.evaluation.beliefs import beliefs_of
 
     maps: _Maps = {"probabilities": [], "masks": [], "patients": pack.index["patient"].gather(rows.tolist()).to_list()}
-    for batch in pack_loader(pack, rows, batch_size=batch_size):
-        images, references = as_images(batch)
-        with torch.no_grad():
-            belief = model.belief(images)
-        check_belief(belief)
+    for belief, references in beliefs_of(model, pack, rows, batch_size=batch_size):
         maps["probabilities"] += list(belief.probability.numpy())
         maps["masks"] += list(references.numpy())
     return maps

@@ -35,7 +35,7 @@ def predict(
     from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
-    from trustseg.study.cell import device_of
+    from trustseg.models import device_of
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     frozen = None if policy is None else load_policy(policy)

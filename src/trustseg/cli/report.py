@@ -14,7 +14,10 @@ def report(
         bool, typer.Option("--gallery/--no-gallery", help="Show cases; of real data they are pictures of patients.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option(help="The page to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The page to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]"
+        ),
     ] = None,
 ) -> None:
     """Write report.html, tables/ and figures/ of a study; no model and no network is needed."""

@@ -50,8 +50,7 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
         ModelError: if the settings want another head than the model has.
     """
     from trustseg.config import load_run
-    from trustseg.errors import ConfigError
-    from trustseg.models import Segmenter
+    from trustseg.errors import ConfigError, ModelError
 
     file, overrides = split_settings(settings)
     own = home_of(model) / "config.yaml"
@@ -63,8 +62,11 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
             f"no images are named{lacking}; a dataset folder or a pack was expected; "
             "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
         )
-    if "head" in config.model.model_fields_set:
-        Segmenter.load(model, head=config.model.head)
+    if "head" in config.model.model_fields_set and config.model.head != spec.head:
+        raise ModelError(
+            f"'{model}' holds a {spec.head} head, a {config.model.head} head was expected; "
+            f"set model.head={spec.head} or give another model"
+        )
     return config
 
 

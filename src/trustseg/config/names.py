@@ -25,7 +25,9 @@ def allowed_names() -> Mapping[str, tuple[str, ...]]:
     from trustseg.selection import SELECTIONS
     from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
+    from trustseg.uncertainty.aggregation import PATTERNS
 
+    scores = tuple(name for name in AGGREGATIONS if name not in PATTERNS)
     return {
         "model.architecture": tuple(ARCHITECTURES),
         "loss.bernoulli": tuple(name for name, term in DATA_TERMS.items() if _takes_bernoulli(term)),
@@ -35,13 +37,13 @@ def allowed_names() -> Mapping[str, tuple[str, ...]]:
         "adversarial.objective": (*OBJECTIVES, "divergence"),
         "adversarial.measure.bernoulli": Bernoulli.measures,
         "adversarial.measure.beta": Beta.measures,
-        "adversarial.aggregation": tuple(AGGREGATIONS),
+        "adversarial.aggregation": scores,
         "evaluation.attacks.name": (*ATTACKS, "ensemble", *UNCERTAINTY_ATTACKS),
         "evaluation.attacks.objective": tuple(OBJECTIVES),
         "evaluation.shifts": ("all", *SHIFTS, *GEOMETRIC_SHIFTS),
         "evaluation.deferral.measure.bernoulli": Bernoulli.measures,
         "evaluation.deferral.measure.beta": Beta.measures,
-        "evaluation.deferral.aggregation": tuple(AGGREGATIONS),
+        "evaluation.deferral.aggregation": scores,
         "evaluation.measures": tuple(MEASURES),
         "evaluation.aggregations": tuple(AGGREGATIONS),
     }
@@ -85,10 +87,18 @@ def check_names(key: str, *got: str) -> None:
     """Check the names that a key holds.
 
     Raises:
+        ConfigError: if one of them says nothing of how sure a model is, where images are put in order by it.
         UnknownNameError: if the key may not hold one of them.
     """
+    from trustseg.uncertainty.aggregation import PATTERNS
+
     known = allowed_names()[key]
     for name in got:
+        if key.endswith("aggregation") and name in PATTERNS:
+            raise ConfigError(
+                f"{key} must be a score that is higher where a model is less sure, got {name}, which sees the pattern "
+                "of a map and not its level; choose another such as mean"
+            )
         if name not in known:
             raise unknown_name(f"value of {key}", name, known)
 

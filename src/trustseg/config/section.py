@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["Budget", "Section"]
+__all__ = ["Budget", "Section", "number"]
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
     """Turn a fraction such as "4/255" or "0.5/255" into a float; leave everything else to pydantic."""
     if isinstance(value, str) and "/" in value:
         try:
@@ -19,7 +19,7 @@ def _number(value: object) -> object:
     return value
 
 
-Budget = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]
 
 
 class Section(BaseModel):

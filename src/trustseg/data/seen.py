@@ -11,7 +11,7 @@ from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
-__all__ = ["Seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
+__all__ = ["Seen", "require_seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
 
 _FILE: Final = "splits.json"
 
@@ -67,6 +67,21 @@ def seen_by(model: Path) -> Seen | None:
     raise DataError(f"'{file}' lacks a digest or patients, both were expected; copy it from the run again")
 
 
+def require_seen(model: Path) -> Seen:
+    """Return what the model in a folder has seen.
+
+    Raises:
+        DataError: if nothing was written down, or ``splits.json`` is damaged.
+    """
+    seen = seen_by(model)
+    if seen is None:
+        raise DataError(
+            f"no {_FILE} in '{model}', it was expected, as it says which images the model was validated on; "
+            "train with this version of trustseg"
+        )
+    return seen
+
+
 def require_unseen(seen: Seen, pack: Pack, rows: Indices) -> None:
     """Check that a model has seen no patient of these images; patients are compared by name, in any dataset.
 
@@ -84,7 +99,7 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices) -> None:
         raise DataError(
             f"the model was trained or validated on {len(shared)} of these {len(patients)} patients "
             f"({', '.join(shared[:3])}), on none was expected; choose the test split of its own fold (data.fold), "
-            "or add --allow-training-patients if that is meant or they only share a name"
+            "or add --allow-training-patients to 'trustseg evaluate' if that is meant or they only share a name"
         )
 
 

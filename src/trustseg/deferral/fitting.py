@@ -62,7 +62,7 @@ def fit_policy(
         target: what to bound. ``review_rate``: the expected share of a new patient's images that are reviewed.
             ``risk``: the chance that a patient with a kept image has a kept one with a Dice below ``tau``.
             ``missed_lesions``: the chance that an infected patient has a kept, infected image with a Dice below
-            ``tau``, or nothing predicted on it.
+            ``tau``, which it is where nothing is predicted.
         at_most: the bound, in (0, 1).
         tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
             it has not.
@@ -156,11 +156,11 @@ def _images(clean: pl.DataFrame, column: str, *, tau: float) -> _Images:
             f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}, a number was "
             "expected for each; choose another measure or find where the model breaks down"
         )
-    # A NaN Dice compares as not below tau: nothing there, nothing predicted, nothing wrong.
+    # Dice is 0 where nothing of an infection is predicted. NaN is not below tau: nothing there, predicted, or wrong.
     dice = clean["dice"].cast(pl.Float64).to_numpy()
     _, patients = np.unique(clean["patient"].cast(pl.String).to_numpy(), return_inverse=True)
     infected = clean["mask_px"].to_numpy() > 0
-    return _Images(scores, patients, (dice < tau) | (infected & (clean["predicted_px"].to_numpy() == 0)), infected)
+    return _Images(scores, patients, dice < tau, infected)
 
 
 def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
@@ -184,7 +184,9 @@ def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: f
 
 
 def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
-    grid, (kept, failures) = _first_kept(images, np.ones_like(images.failed), images.failed)
+    grid = np.unique(_marks(images.scores))
+    kept = _patients_kept(images, np.ones_like(images.failed), grid)
+    failures = _patients_kept(images, images.failed, grid)
     patients = int(kept[-1])
     start = max(_smallest_passing(at_most, delta), math.ceil(_FIRST_SHARE * patients))
     return _fixed_sequence(
@@ -203,10 +205,10 @@ def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta
     infected = len(np.unique(images.patients[images.infected]))
     if not infected:
         raise DataError("no calibration image shows an infection, at least one was expected; use another target")
-    grid, (_, missed) = _first_kept(images, np.ones_like(images.failed), images.failed & images.infected)
+    grid = np.unique(_marks(images.scores))
     return _fixed_sequence(
         grid,
-        missed,
+        _patients_kept(images, images.failed & images.infected, grid),
         np.full(len(grid), infected),
         start=_smallest_passing(at_most, delta),
         at_most=at_most,
@@ -246,17 +248,12 @@ def _fixed_sequence(
     )
 
 
-def _first_kept(images: _Images, *flags: NDArray[np.bool_]) -> tuple[Floats, list[NDArray[np.intp]]]:
-    """Return thresholds (G,), rising, and for each flag how many patients have a flagged image kept at each (G,)."""
-    marks = _marks(images.scores)
-    grid = np.unique(marks)
-    counts = []
-    for flag in flags:
-        first = np.full(int(images.patients.max()) + 1, math.inf)
-        np.minimum.at(first, images.patients[flag], marks[flag])
-        ever = np.sort(first[np.unique(images.patients[flag])])
-        counts.append(np.searchsorted(ever, grid, side="right"))
-    return grid, counts
+def _patients_kept(images: _Images, flag: NDArray[np.bool_], grid: Floats) -> NDArray[np.intp]:
+    """Return how many patients have a flagged image kept at each threshold of the grid (G,), rising."""
+    first = np.full(int(images.patients.max()) + 1, math.inf)
+    np.minimum.at(first, images.patients[flag], _marks(images.scores[flag]))
+    ever = np.sort(first[np.unique(images.patients[flag])])
+    return np.searchsorted(ever, grid, side="right")
 
 
 def _marks(scores: Floats) -> Floats:

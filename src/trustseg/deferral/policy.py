@@ -1,14 +1,16 @@
 """A deferral policy: an image score, a threshold fitted once, and what it promises to whom."""
 
 import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
@@ -121,42 +123,35 @@ def load_policy(path: Path) -> Policy:
         MissingFileError: if there is no such file.
         DataError: if the file does not hold a policy.
     """
-    raw = {"model": "", **read_json(path)}
-    if "patients_hash" in raw:  # of an older version
-        raw["patient_hashes"] = [raw.pop("patients_hash")]
-    content = {name: str(value) for name, value in raw.items()}
-    names = {field.name for field in fields(Policy)}
-    if content.keys() != names:
-        raise _no_policy(path, f"missing or unknown: {', '.join(sorted(content.keys() ^ names))}")
-    target = content["target"]
-    if target not in get_args(Target):
-        raise _no_policy(path, f"target '{target}', one of {', '.join(get_args(Target))} was expected")
-    try:
-        policy = Policy(
-            measure=content["measure"],
-            aggregation=content["aggregation"],
-            threshold=float(content["threshold"]),
-            target=cast(Target, target),
-            at_most=float(content["at_most"]),
-            tau=float(content["tau"]),
-            delta=float(content["delta"]),
-            images=int(content["images"]),
-            patients=int(content["patients"]),
-            patient_hashes=_texts(raw["patient_hashes"]),
-            model=content["model"],
-            statement=content["statement"],
-        )
-    except ValueError as error:
-        raise _no_policy(path, str(error)) from error
-    if math.isnan(policy.threshold):
-        raise _no_policy(path, "threshold nan, a number was expected")
+    content = {"model": "", **read_json(path)}
+    if "patients_hash" in content:  # of an older version
+        content["patient_hashes"] = [content.pop("patients_hash")]
+    odd = content.keys() ^ {field.name for field in fields(Policy)}
+    if odd:
+        raise _no_policy(path, f"missing or unknown: {', '.join(sorted(odd))}")
+    if content["threshold"] in ("inf", "-inf"):
+        content["threshold"] = float(str(content["threshold"]))
+    try:  # as JSON, where a list may be a tuple but neither text nor true a number
+        policy = TypeAdapter(Policy).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        found = error.errors()[0]
+        raise _no_policy(path, f"{found['loc'][0]} {found['input']!r}, {found['msg'].lower()}") from error
+    wrong = _out_of_range(policy)
+    if wrong:
+        raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name):g}' for name in wrong)}")
     return policy
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"patient_hashes {value!r}, a list of texts was expected")
-    return tuple(value)
+def _out_of_range(policy: Policy) -> list[str]:
+    fits = {
+        "threshold": not math.isnan(policy.threshold),
+        "at_most": 0 < policy.at_most < 1,
+        "tau": 0 < policy.tau <= 1,
+        "delta": 0 < policy.delta < 1,
+        "images": policy.images >= 1,
+        "patients": 1 <= policy.patients <= policy.images,
+    }
+    return [name for name, fit in fits.items() if not fit]
 
 
 def _no_policy(path: Path, reason: str) -> DataError:

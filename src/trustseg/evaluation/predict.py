@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trustseg.beliefs import check_belief
+from trustseg.data.cases import SUFFIXES, image_files
 from trustseg.data.decode import in_threads, read_image, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
@@ -21,37 +22,26 @@ from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
 
-__all__ = ["PICTURES", "image_files_of", "predict"]
-
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+__all__ = ["image_files_of", "predict"]
 
 
 def image_files_of(path: Path) -> list[Path]:
-    """Return the image file ``path``, or those directly inside the folder ``path``, sorted by name.
+    """Return the image file ``path``, or those directly inside the folder ``path``, sorted by stem.
 
     Raises:
         MissingFileError: if there is no such file or folder.
-        DataError: if the folder holds no image, or two images of one name.
+        DataError: if the folder holds no image, or two images of one stem.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES and _is_visible(file))
+    files = image_files(path)
     if not files:
         inner = sorted(child for child in path.glob("**/[Ii]mages") if child.is_dir())
         advice = f"give '{inner[0]}'" if inner else "check the path"
-        raise DataError(f"no image in '{path}'; files ending in {', '.join(PICTURES)} were expected; {advice}")
-    stems = [file.stem for file in files]
-    for stem in stems:
-        if stems.count(stem) > 1:
-            raise DataError(f"'{path}' holds two images named '{stem}', one was expected; rename one of them")
-    return files
-
-
-def _is_visible(file: Path) -> bool:
-    """Return whether this is a file, and none that an operating system hides (``._film.png``)."""
-    return file.is_file() and not file.name.startswith(".")
+        raise DataError(f"no image in '{path}'; files ending in {', '.join(sorted(SUFFIXES))} were expected; {advice}")
+    return list(files.values())
 
 
 def predict(
@@ -70,7 +60,7 @@ def predict(
     """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``.
 
     Each image is resized to the side the model was trained on; its maps are resized back to the image's own size.
-    Nothing is written unless every file can be read.
+    Nothing is written, and nothing replaced, unless every file can be read and the first one predicted.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture.
@@ -82,7 +72,8 @@ def predict(
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
             human should look at.
-        control: threshold at which masks are drawn; 0.5 without one.
+        control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
+            masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
         device: where to compute.
         report: called after each image with the number done.
 
@@ -110,22 +101,18 @@ def predict(
         check_model(control, hash_of_model(model))
     in_threads(_check, files, progress=None)
     model = model.eval().to(device)
-    _remove(table)
-    rows = []
-    for number, file in enumerate(files):
-        row = _predict_one(
-            model,
-            file,
-            folder,
-            measure=measure,
-            aggregation=aggregation,
-            policy=policy,
-            control=control,
-            device=device,
+    rows: list[dict[str, str]] = []
+    for file in files:
+        found = _predict_one(
+            model, file, measure=measure, aggregation=aggregation, policy=policy, control=control, device=device
         )
-        rows.append(row)
+        if not rows:
+            _remove(table)  # not before the model has shown that it can do what is asked
+        _write_png(found.mask, folder / "masks" / f"{file.stem}.png")
+        _write_png(found.shown, folder / "uncertainty" / f"{file.stem}.png")
+        rows.append(found.row)
         if report is not None:
-            report(number + 1)
+            report(len(rows))
     rows.sort(key=lambda row: -float(row["uncertainty"]))
     with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
@@ -150,17 +137,24 @@ def _check(file: Path) -> None:
     read_image(file)
 
 
+class _Prediction(NamedTuple):
+    """What is said of an image: its mask, the uncertainty map to draw (both H, W, in [0, 1]) and its row."""
+
+    mask: Tensor
+    shown: Tensor
+    row: dict[str, str]
+
+
 def _predict_one(
     model: BeliefModel,
     file: Path,
-    folder: Path,
     *,
     measure: str,
     aggregation: str,
     policy: Policy | None,
     control: FalseNegativeControl | None,
     device: str,
-) -> dict[str, str]:
+) -> _Prediction:
     spec = model.spec
     picture = read_image(file, channels=1 if spec.channels == 1 else 3)
     pixels = resize_image(picture.pixels, spec.size)
@@ -178,10 +172,8 @@ def _predict_one(
     width, height = picture.size
     probability = _resized(belief.probability, height, width)
     shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
-    mask = probability > 0.5 if control is None else probability >= control.threshold
-    _write_png(mask, folder / "masks" / f"{file.stem}.png")
-    _write_png((shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), folder / "uncertainty" / f"{file.stem}.png")
-    return {
+    mask = probability > 0.5 if control is None else _nearest(belief.probability >= control.threshold, height, width)
+    row = {
         "image": file.name,
         "uncertainty": f"{score:.6g}",
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
@@ -192,10 +184,16 @@ def _predict_one(
         "width": str(width),
         "height": str(height),
     }
+    return _Prediction(mask, (shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), row)
 
 
 def _resized(maps: Tensor, height: int, width: int) -> Tensor:
     return interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)[0, 0].cpu()
+
+
+def _nearest(masks: Tensor, height: int, width: int) -> Tensor:
+    """Return the mask at another size; each pixel is what lies under its centre."""
+    return interpolate(masks.float(), size=(height, width), mode="nearest-exact")[0, 0].cpu() > 0.5
 
 
 def _write_png(values: Tensor, path: Path) -> None:

@@ -1,14 +1,13 @@
 """Metrics on plain tensors: overlap, ranking of errors by uncertainty, calibration; each a function, some a Metric.
 
 ``overlap`` scores masks, ``selective`` and ``sparsification`` score a ranking exactly, ``histograms`` and ``streaming``
-do so for pixels that are never kept, ``calibration`` scores probabilities, ``detection`` how positives stand out.
-Undefined is NaN, never 0.
+do so for pixels that are never kept, ``calibration`` scores probabilities (``regions`` says of which pixels),
+``detection`` how positives stand out. Undefined is NaN, never 0.
 """
 
 from trustseg.metrics.calibration import (
     CalibrationError,
     adaptive_calibration_error,
-    boundary_band,
     brier,
     calibration_counts,
     calibration_error_from_counts,
@@ -49,6 +48,7 @@ from trustseg.metrics.overlap import (
     pooled_dice,
     pooled_iou,
 )
+from trustseg.metrics.regions import boundary_band
 from trustseg.metrics.selective import (
     RiskCoverageCurve,
     augrc,

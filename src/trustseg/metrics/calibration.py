@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Metric
 
-from trustseg.errors import ShapeError
+from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import require_binary
 from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
 
@@ -32,8 +32,9 @@ def expected_calibration_error(
         Scalar float64 in [0, 1]; NaN if no pixel counts.
 
     Raises:
-        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], a mask is not binary, ``region`` is not
-            bool or ``bins`` < 1.
+        ConfigError: if ``bins`` is below 1.
+        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], a mask is not binary, or ``region`` is
+            not bool.
 
     Example:
         >>> expected_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -57,10 +58,9 @@ def top_label_calibration_error(
         >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
         tensor(0.3333, dtype=torch.float64)
     """
-    require_binary(masks)
+    probability, masks = checked_probability(probability, masks, bins, region)
     hit = (probability > 0.5) == (masks > 0.5)
-    confidence = torch.maximum(probability, 1 - probability)
-    return expected_calibration_error(confidence, hit.to(masks.dtype), bins=bins, region=region)
+    return expected_calibration_error(torch.maximum(probability, 1 - probability), hit, bins=bins, region=region)
 
 
 def adaptive_calibration_error(
@@ -109,6 +109,7 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
         (B, bins, 3) float64; sums over images are the counts of the images together.
 
     Raises:
+        ConfigError: as ``expected_calibration_error``.
         ShapeError: as ``expected_calibration_error``.
 
     Example:
@@ -199,35 +200,6 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
     return functional.softplus(-margin).flatten(1).mean(1)
 
 
-def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
-    """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.
-
-    Args:
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
-        width: distance in pixels, >= 0 (0 gives an empty band).
-
-    Returns:
-        (B, 1, H, W) bool, all False for an empty or a full mask.
-
-    Raises:
-        ShapeError: if masks are not (B, 1, H, W) or not binary, or ``width`` is negative.
-
-    Example:
-        >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
-        tensor([[[[False, False,  True,  True, False]]]])
-    """
-    if masks.ndim != 4:
-        raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
-    if width < 0:
-        raise ShapeError(f"width is {width}, expected pixels >= 0; the usual band is 5")
-    require_binary(masks)
-    foreground = masks.float()
-    near = [
-        functional.max_pool2d(side, 2 * width + 1, stride=1, padding=width) for side in (foreground, 1 - foreground)
-    ]
-    return (near[0] > 0.5) & (near[1] > 0.5)
-
-
 class CalibrationError(Metric):
     """Expected calibration error of the infection probability over a dataset, streamed.
 
@@ -238,7 +210,7 @@ class CalibrationError(Metric):
         counts: pixels, sum of p and sum of y in each bin (bins, 3), float64.
 
     Raises:
-        ShapeError: if ``bins`` is below 1.
+        ConfigError: if ``bins`` is below 1.
 
     Example:
         >>> metric = CalibrationError(bins=2)
@@ -295,7 +267,7 @@ def _check_shapes(name: str, values: Tensor, masks: Tensor) -> None:
 def check_bins(bins: int) -> None:
     """Raise unless there is at least one bin."""
     if bins < 1:
-        raise ShapeError(f"bins is {bins}, expected at least 1; the usual number is 15")
+        raise ConfigError(f"bins is {bins}, expected at least 1; the usual number is 15")
 
 
 def _columns(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from trustseg.errors import ShapeError
+from trustseg.errors import ConfigError, ShapeError
 
 
 def undetected_harm(
@@ -38,6 +38,7 @@ def undetected_harm(
         (B,) bool.
 
     Raises:
+        ConfigError: if ``threshold`` is NaN.
         ShapeError: if shapes differ, or a number that is needed is NaN.
 
     Example:
@@ -51,14 +52,16 @@ def undetected_harm(
         Our own; the counterpart of a silent failure, Jaeger et al., "A Call to Reflect on Evaluation Practices for
         Failure Detection in Image Classification", ICLR 2023, arXiv:2211.15259.
     """
+    if math.isnan(threshold):
+        raise ConfigError("threshold is nan, expected the largest score that is kept; take that of a fitted policy")
     shapes = [tuple(values.shape) for values in (clean_dice, dice, scores, empty, false_positive_fraction)]
     if len(set(shapes)) > 1 or scores.ndim != 1:
         raise ShapeError(f"all values must be (B,), one an image, got shapes {shapes}; take them from the same images")
     fall = clean_dice - dice
     needed = (scores.isnan(), fall.isnan() & ~empty, false_positive_fraction.isnan() & empty)
-    if math.isnan(threshold) or any(bool(missing.any()) for missing in needed):
+    if any(bool(missing.any()) for missing in needed):
         raise ShapeError(
-            "a score, a Dice or a threshold is NaN, expected numbers; "
+            "a score, a Dice or a false-positive fraction is NaN, expected numbers; "
             "mark images without foreground as empty, for their Dice is undefined"
         )
     harmed = (fall >= drop).where(~empty, false_positive_fraction >= false_alarm)

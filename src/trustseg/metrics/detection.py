@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trustseg.errors import ShapeError, unknown_name
-from trustseg.metrics.histograms import BINS, UNIT, accumulate
+from trustseg.errors import ConfigError, ShapeError, unknown_name
+from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.tie_blocks import checked_ranking, tie_blocks
 
 DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
@@ -80,7 +80,8 @@ def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor
         Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
 
     Raises:
-        ShapeError: as ``auroc``, or if ``tpr`` is not in (0, 1].
+        ConfigError: if ``tpr`` is not in (0, 1].
+        ShapeError: as ``auroc``.
 
     Example:
         >>> fpr_at_tpr(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([False, True, False, True]))
@@ -103,30 +104,37 @@ def auroc_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
     Returns:
         The leading shape, float64; NaN unless there is a positive and a negative.
 
+    Raises:
+        ShapeError: if the shapes differ.
+
     Example:
         >>> auroc_from_counts(torch.tensor([2, 2]), torch.tensor([0, 1]))
         tensor(0.8333, dtype=torch.float64)
     """
+    _check_counts(counts, positives)
     hits, misses = positives.double(), (counts - positives).double()
     below = misses.cumsum(-1) - misses / 2
     return (hits * below).sum(-1) / (hits.sum(-1) * misses.sum(-1))
 
 
 def average_precision_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
-    """Return the average precision of blocks of equal scores; arguments as ``auroc_from_counts``."""
+    """Return the average precision of blocks of equal scores; arguments and errors as ``auroc_from_counts``."""
+    _check_counts(counts, positives)
     hits = positives.double()
     found, taken = (part.double().flip(-1).cumsum(-1).flip(-1) for part in (positives, counts))
     return (hits * found / taken.clamp_min(1)).sum(-1) / hits.sum(-1)
 
 
 def fpr_at_tpr_from_counts(counts: Tensor, positives: Tensor, *, tpr: float = 0.95) -> Tensor:
-    """Return the false-positive rate at a true-positive rate of blocks; arguments as above.
+    """Return the false-positive rate at a true-positive rate of blocks; arguments as ``auroc_from_counts``.
 
     Raises:
-        ShapeError: if ``tpr`` is not in (0, 1].
+        ConfigError: if ``tpr`` is not in (0, 1].
+        ShapeError: as ``auroc_from_counts``.
     """
     if not 0.0 < tpr <= 1.0:
-        raise ShapeError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
+        raise ConfigError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
+    _check_counts(counts, positives)
     found, wrong = (part.double().flip(-1).cumsum(-1) for part in (positives, counts - positives))
     if not counts.shape[-1]:
         return found.new_full(counts.shape[:-1], torch.nan)
@@ -171,8 +179,7 @@ class Detection(Metric):
         if score not in _SCORES:
             raise unknown_name("detection score", score, get_args(DetectionScore))
         self.score = score
-        for name in ("counts", "positives"):
-            self.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+        add_histograms(self, "counts", "positives")
 
     def update(self, scores: Tensor, positive: Tensor) -> None:
         """Add items: score and label of one shape; the label is bool or in {0, 1}."""
@@ -190,6 +197,15 @@ def _counts(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Return items and positives of each distinct score, rising."""
     blocks = tie_blocks(*checked_ranking(scores, _checked_labels(positive)))
     return blocks.counts, blocks.error_sums
+
+
+def _check_counts(counts: Tensor, positives: Tensor) -> None:
+    """Raise unless there is one number of positives for each block."""
+    if counts.shape != positives.shape:
+        raise ShapeError(
+            f"counts are {tuple(counts.shape)} and positives {tuple(positives.shape)}, expected equal shapes; "
+            "give both for every block"
+        )
 
 
 def _checked_labels(positive: Tensor) -> Tensor:

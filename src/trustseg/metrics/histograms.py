@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
 from trustseg.metrics.sparsification import SparsificationCurve, sparsification_from_blocks
@@ -184,7 +185,7 @@ def scores_from_histogram(
         >>> round(float(scores.aurc), 6), round(float(scores.ause), 6)
         (0.275645, 0.459259)
     """
-    blocks = _filled(counts, error_sums)
+    blocks = filled_blocks(counts, error_sums)
     return scores_from_blocks(blocks, _oracle_blocks(blocks, oracle))
 
 
@@ -203,10 +204,17 @@ def sparsification_from_histogram(
         Curves that start at 1; all but ``removed`` are NaN without any error.
 
     Raises:
-        ShapeError: as ``scores_from_histogram``, or if ``points`` is below 1.
+        ConfigError: if ``points`` is below 1.
+        ShapeError: as ``scores_from_histogram``.
     """
-    blocks = _filled(counts, error_sums)
+    blocks = filled_blocks(counts, error_sums)
     return sparsification_from_blocks(blocks, _oracle_blocks(blocks, oracle), points=points)
+
+
+def add_histograms(metric: Metric, *names: str) -> None:
+    """Give a metric empty fine histograms of int64 as states, which processes merge by adding."""
+    for name in names:
+        metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
 
 
 def accumulate(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> tuple[Tensor, Tensor]:
@@ -226,12 +234,7 @@ def accumulate(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "
     return counts, units
 
 
-def _merge(half: Tensor) -> Tensor:
-    """Return one half of fine histograms, its zero bin first, in coarse bins."""
-    return torch.cat([half[..., :1], half[..., 1:].reshape(*half.shape[:-1], -1, _MERGED).sum(-1)], dim=-1)
-
-
-def _filled(counts: Tensor, error_sums: Tensor) -> Blocks:
+def filled_blocks(counts: Tensor, error_sums: Tensor) -> Blocks:
     """Return histograms as blocks without the bins that are empty in all of them."""
     if counts.shape != error_sums.shape or counts.ndim == 0:
         raise ShapeError(
@@ -242,10 +245,15 @@ def _filled(counts: Tensor, error_sums: Tensor) -> Blocks:
     return Blocks(counts[..., filled].double(), error_sums[..., filled].double())
 
 
+def _merge(half: Tensor) -> Tensor:
+    """Return one half of fine histograms, its zero bin first, in coarse bins."""
+    return torch.cat([half[..., :1], half[..., 1:].reshape(*half.shape[:-1], -1, _MERGED).sum(-1)], dim=-1)
+
+
 def _oracle_blocks(blocks: Blocks, oracle: tuple[Tensor, Tensor] | None) -> Blocks:
     """Return the blocks of the oracle; for errors of 0 and 1 these are all right items, then all wrong ones."""
     if oracle is not None:
-        return _filled(*oracle)
+        return filled_blocks(*oracle)
     if bool((blocks.error_sums > blocks.counts).any()):
         raise ShapeError(
             "a bin has more errors than items, expected errors of 0 and 1 where no oracle is given; "

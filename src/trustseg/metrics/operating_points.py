@@ -1,12 +1,11 @@
 """Risk at a coverage and coverage at a risk over all pixels of a dataset, streamed like ``streaming``."""
 
-import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trustseg.metrics.histograms import BINS, UNIT, accumulate
-from trustseg.metrics.streaming import PixelError, pixel_error
-from trustseg.metrics.tie_blocks import Blocks, check_coverage, coverage_of_blocks, risk_of_blocks
+from trustseg.metrics.histograms import UNIT, filled_blocks
+from trustseg.metrics.streaming import PixelError, PixelRanking, add_pixels, add_states
+from trustseg.metrics.tie_blocks import Blocks, check_coverage, check_risk, coverage_of_blocks, risk_of_blocks
 
 
 class RiskAtCoverage(Metric):
@@ -17,7 +16,8 @@ class RiskAtCoverage(Metric):
         error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
 
     Raises:
-        ShapeError: if ``coverage`` is outside (0, 1].
+        ConfigError: if ``coverage`` is outside (0, 1].
+        UnknownNameError: if ``error`` is neither.
 
     Example:
         >>> metric = RiskAtCoverage(coverage=0.5)
@@ -38,11 +38,11 @@ class RiskAtCoverage(Metric):
         check_coverage(coverage)
         self.coverage = coverage
         self.error = error
-        _add_states(self)
+        add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
-        _update(self, uncertainty, pixel_error(probability, masks, error=self.error))
+        add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return the risk, scalar float64; NaN without pixels."""
@@ -55,6 +55,10 @@ class CoverageAtRisk(Metric):
     Args:
         risk: highest mean error allowed.
         error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+
+    Raises:
+        ConfigError: if ``risk`` is NaN.
+        UnknownNameError: if ``error`` is neither.
 
     Example:
         >>> metric = CoverageAtRisk(risk=0.1)
@@ -72,31 +76,20 @@ class CoverageAtRisk(Metric):
 
     def __init__(self, *, risk: float, error: PixelError = "wrong") -> None:
         super().__init__()
+        check_risk(risk)
         self.risk = risk
         self.error = error
-        _add_states(self)
+        add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
-        _update(self, uncertainty, pixel_error(probability, masks, error=self.error))
+        add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return the coverage, scalar float64 in [0, 1]; NaN without pixels."""
         return coverage_of_blocks(_blocks(self), self.risk)
 
 
-def _add_states(metric: Metric) -> None:
-    for name in ("counts", "error_units"):
-        metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
-
-
-def _update(metric: RiskAtCoverage | CoverageAtRisk, uncertainty: Tensor, errors: Tensor) -> None:
-    counts, units = accumulate(uncertainty, errors)
-    metric.counts += counts
-    metric.error_units += units
-
-
-def _blocks(metric: RiskAtCoverage | CoverageAtRisk) -> Blocks:
+def _blocks(metric: PixelRanking) -> Blocks:
     """Return the filled bins as tie blocks."""
-    filled = metric.counts > 0
-    return Blocks(metric.counts[filled].double(), metric.error_units[filled].double() / UNIT)
+    return filled_blocks(metric.counts, metric.error_units.double() / UNIT)

@@ -7,6 +7,7 @@ from torch import Tensor
 from trustseg.metrics.tie_blocks import (
     RankScores,
     check_coverage,
+    check_risk,
     checked_ranking,
     coverage_of_blocks,
     error_of_kept,
@@ -88,7 +89,8 @@ def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | Non
         At most ``points`` points; none for no items.
 
     Raises:
-        ShapeError: as ``rank_scores``, or if ``points`` is below 1.
+        ConfigError: if ``points`` is below 1.
+        ShapeError: as ``rank_scores``.
 
     Example:
         >>> risk_coverage_curve(torch.tensor([0.2, 0.1]), torch.tensor([1.0, 0.0])).risk
@@ -112,7 +114,8 @@ def risk_at_coverage(uncertainty: Tensor, error: Tensor, coverage: float) -> Ten
         Scalar float64; NaN for no items.
 
     Raises:
-        ShapeError: as ``rank_scores``, or if ``coverage`` is outside (0, 1].
+        ConfigError: if ``coverage`` is outside (0, 1].
+        ShapeError: as ``rank_scores``.
 
     Example:
         >>> risk_at_coverage(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.5)
@@ -134,10 +137,12 @@ def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> Tensor:
         Scalar float64 in [0, 1]; 0 if even the surest item is too wrong, NaN for no items.
 
     Raises:
+        ConfigError: if ``risk`` is NaN.
         ShapeError: as ``rank_scores``.
 
     Example:
         >>> coverage_at_risk(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.4)
         tensor(0.7500, dtype=torch.float64)
     """
+    check_risk(risk)
     return coverage_of_blocks(tie_blocks(*checked_ranking(uncertainty, error)), risk)

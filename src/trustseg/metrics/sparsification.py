@@ -85,7 +85,8 @@ def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | No
         Curves that start at 1; all but ``removed`` are NaN without any error.
 
     Raises:
-        ShapeError: as ``ause``, or if ``points`` is below 1.
+        ConfigError: if ``points`` is below 1.
+        ShapeError: as ``ause``.
 
     Example:
         >>> sparsification_curve(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0])).model

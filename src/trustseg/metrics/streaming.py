@@ -1,6 +1,6 @@
 """AUSE, AURC and adaptive calibration error of all pixels, streamed: none is kept, processes merge by adding."""
 
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -9,12 +9,20 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError, unknown_name
 from trustseg.masks import require_binary
 from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
-from trustseg.metrics.histograms import BINS, UNIT, accumulate, scores_from_histogram
-from trustseg.metrics.tie_blocks import Blocks, RankScores
+from trustseg.metrics.histograms import UNIT, accumulate, add_histograms, filled_blocks, scores_from_histogram
+from trustseg.metrics.tie_blocks import RankScores
 
 PixelError = Literal["wrong", "brier"]
 
 _PIXEL_ERRORS: Final = ("wrong", "brier")
+
+
+class PixelRanking(Protocol):
+    """A metric whose pixels are binned by uncertainty, with their errors."""
+
+    error: PixelError
+    counts: Tensor
+    error_units: Tensor
 
 
 class AUSE(Metric):
@@ -51,15 +59,15 @@ class AUSE(Metric):
         super().__init__()
         self.error = error
         self.normalized = normalized
-        _add_states(self, error)
+        add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
-        _update(self, self.error, uncertainty, probability, masks)
+        _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return AUSE or nAUSE, scalar float64; NaN without any error (nAUSE: when all errors are equal)."""
-        scores = _scores(self, self.error)
+        scores = _scores(self)
         return scores.nause if self.normalized else scores.ause
 
 
@@ -97,15 +105,15 @@ class AURC(Metric):
         super().__init__()
         self.error = error
         self.generalized = generalized
-        _add_states(self, error)
+        add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
-        _update(self, self.error, uncertainty, probability, masks)
+        _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
-        scores = _scores(self, self.error)
+        scores = _scores(self)
         return scores.augrc if self.generalized else scores.aurc
 
 
@@ -119,7 +127,7 @@ class AdaptiveCalibrationError(Metric):
         bins: number of groups, >= 1.
 
     Raises:
-        ShapeError: if ``bins`` is below 1.
+        ConfigError: if ``bins`` is below 1.
 
     Example:
         >>> metric = AdaptiveCalibrationError(bins=1)
@@ -140,8 +148,7 @@ class AdaptiveCalibrationError(Metric):
         super().__init__()
         check_bins(bins)
         self.bins = bins
-        for name in ("counts", "probability_units", "infected_units"):
-            self.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+        add_histograms(self, "counts", "probability_units", "infected_units")
 
     def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
         """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
@@ -156,9 +163,8 @@ class AdaptiveCalibrationError(Metric):
 
     def compute(self) -> Tensor:
         """Return the adaptive calibration error, scalar float64; NaN without pixels."""
-        filled = self.counts > 0
-        gaps = (self.probability_units - self.infected_units)[filled].double() / UNIT
-        return adaptive_error_of_blocks(Blocks(self.counts[filled].double(), gaps), bins=self.bins)
+        gaps = (self.probability_units - self.infected_units).double() / UNIT
+        return adaptive_error_of_blocks(filled_blocks(self.counts, gaps), bins=self.bins)
 
 
 def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
@@ -194,30 +200,34 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
     raise unknown_name("pixel error", error, _PIXEL_ERRORS)
 
 
-def _add_states(metric: Metric, error: str) -> None:
-    """Add two fine histograms of int64, and those of the oracle where the error is not 0 or 1."""
+def add_states(metric: Metric, error: str, *, oracle: bool = False) -> None:
+    """Give a metric the histograms of its pixels and, where their error is not 0 or 1, those of the oracle if asked."""
     if error not in _PIXEL_ERRORS:
         raise unknown_name("pixel error", error, _PIXEL_ERRORS)
-    names = (
-        ("counts", "error_units") if error == "wrong" else ("counts", "error_units", "oracle_counts", "oracle_units")
-    )
-    for name in names:
-        metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")
+    add_histograms(metric, "counts", "error_units")
+    if oracle and error == "brier":
+        add_histograms(metric, "oracle_counts", "oracle_units")
 
 
-def _update(metric: AUSE | AURC, error: PixelError, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-    """Add the pixels to the histograms of the metric."""
-    errors = pixel_error(probability, masks, error=error)
+def add_pixels(metric: PixelRanking, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> Tensor:
+    """Add pixels to the histograms of a metric and return their errors."""
+    errors = pixel_error(probability, masks, error=metric.error)
     counts, units = accumulate(uncertainty, errors)
     metric.counts += counts
     metric.error_units += units
-    if error == "brier":
+    return errors
+
+
+def _add_with_oracle(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+    """Add pixels to the histograms of a metric, and to those of the oracle if it has them."""
+    errors = add_pixels(metric, uncertainty, probability, masks)
+    if metric.error == "brier":
         counts, units = accumulate(errors, errors)
         metric.oracle_counts += counts
         metric.oracle_units += units
 
 
-def _scores(metric: AUSE | AURC, error: PixelError) -> RankScores:
-    """Return the scores of the histograms of the metric."""
-    oracle = None if error == "wrong" else (metric.oracle_counts, metric.oracle_units.double() / UNIT)
+def _scores(metric: AUSE | AURC) -> RankScores:
+    """Return the scores of the histograms of a metric."""
+    oracle = None if metric.error == "wrong" else (metric.oracle_counts, metric.oracle_units.double() / UNIT)
     return scores_from_histogram(metric.counts, metric.error_units.double() / UNIT, oracle=oracle)

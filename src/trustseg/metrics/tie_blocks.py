@@ -10,13 +10,14 @@ with harmonic numbers H. Exact scores (a block per distinct value) and streamed 
 ``histograms``) go through ``scores_from_blocks`` alike, which also makes AUSE = E-AURC / mean error an identity.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from trustseg.errors import ShapeError
+from trustseg.errors import ConfigError, ShapeError
 
 
 class Blocks(NamedTuple):
@@ -132,7 +133,13 @@ def scores_from_blocks(blocks: Blocks, oracle: Blocks) -> RankScores:
 def check_coverage(coverage: float) -> None:
     """Raise unless a coverage lies in (0, 1]."""
     if not 0.0 < coverage <= 1.0:
-        raise ShapeError(f"coverage is {coverage}, expected a share above 0 and up to 1; pass e.g. 0.8 for 80 %")
+        raise ConfigError(f"coverage is {coverage}, expected a share above 0 and up to 1; pass e.g. 0.8 for 80 %")
+
+
+def check_risk(risk: float) -> None:
+    """Raise unless a risk is a number, of any size."""
+    if math.isnan(risk):
+        raise ConfigError("risk is nan, expected the highest mean error allowed; pass e.g. 0.05 for 5 % wrong pixels")
 
 
 def risk_of_blocks(blocks: Blocks, coverage: float) -> Tensor:
@@ -173,7 +180,7 @@ def error_of_kept(blocks: Blocks, kept: Tensor) -> Tensor:
 def kept_grid(count: int, points: int | None) -> Tensor:
     """Return rising numbers of kept items up to ``count``, float64: every one, or about ``points`` of them."""
     if points is not None and points < 1:
-        raise ShapeError(f"points is {points}, expected at least 1; pass None for one point per item")
+        raise ConfigError(f"points is {points}, expected at least 1; pass None for one point per item")
     if points is None or points >= count:
         return torch.arange(1, count + 1, dtype=torch.float64)
     return -(-count * torch.arange(1, points + 1) // points).double()

@@ -2,6 +2,7 @@
 
 from trustseg.models.architectures import ARCHITECTURES
 from trustseg.models.contract import BeliefModel
+from trustseg.models.devices import device_of
 from trustseg.models.mixtures import DeepEnsemble, MCDropout, with_dropout
 from trustseg.models.segmenter import HEADS, Segmenter, build_segmenter
 from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights
@@ -14,6 +15,7 @@ __all__ = [
     "MCDropout",
     "Segmenter",
     "build_segmenter",
+    "device_of",
     "fetch_encoder_weights",
     "load_encoder_weights",
     "with_dropout",

@@ -16,7 +16,7 @@ from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
 from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
-from trustseg.study.statistics import FEW_PATIENTS, Comparison, holm
+from trustseg.study.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
@@ -203,7 +203,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     compared = " minus ".join(side.variant + ranked.format(side.measure.replace("_", " ")) for side in (first, second))
     score = f"{SCORE_NAMES[test.score]}, {describe_condition(*test.place)}"
     parts = [f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {finding}"]
-    parts[0] += f" ({_why(finding, comparison, hypothesis)})."
+    parts[0] += f" ({_why(finding, comparison, hypothesis, p)})."
     if comparison.trainings == 1:
         parts.append(ONE_SEED)
     return replace(
@@ -217,7 +217,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     )
 
 
-def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis) -> str:
+def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: float) -> str:
     """Return what a verdict rests on."""
     margin = f"{hypothesis.margin:g}"
     if finding == "not testable here":
@@ -226,8 +226,9 @@ def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis) -> st
         return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"
     if hypothesis.direction in ("not_lower", "not_higher", "equal"):
         return f"the margin is {margin}"
-    excludes = not comparison.interval.low <= 0 <= comparison.interval.high
-    return "the interval excludes 0" if excludes else f"any difference is shown to be below the margin of {margin}"
+    if p < ALPHA:
+        return f"p < {ALPHA} after correction"
+    return f"any difference is shown to be below the margin of {margin}"
 
 
 def _row(outcome: Outcome) -> dict[str, Value]:

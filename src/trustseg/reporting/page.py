@@ -110,7 +110,7 @@ def _render(
     results, choices = evidence.results, evidence.choices
     return environment.get_template("report.html.jinja").render(
         title=str(results.study.get("name") or results.folder.name),
-        question=str(results.study.get("question") or QUESTION),
+        question=QUESTION,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=_facts(evidence, draws),

@@ -65,8 +65,10 @@ def _draw(chart: Chart) -> Figure:
     if chart.horizontal:
         height = max(2.6, 0.42 * max(len(panel.y_ticks) for panel in chart.panels) + 0.9)
     names = chart.entries
-    abreast = 3 if chart.columns > 1 and max(map(len, names), default=0) < 30 else 2
-    size = (3.6 * chart.columns if chart.columns < 3 else 9.6), height + 0.3 + 0.2 * -(-len(names) // abreast)
+    longest = max(map(len, names), default=0)
+    abreast = 1 if chart.columns == 1 else 3 if longest < 30 else 2
+    width = max(3.6 * chart.columns if chart.columns < 3 else 9.6, 0.08 * longest * abreast)
+    size = width, height + 0.3 + 0.2 * -(-len(names) // abreast)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     shared = chart.horizontal or chart.small

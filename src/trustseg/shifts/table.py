@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
-__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "parameter", "scale", "uniform"]
+__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "check", "parameter", "scale", "uniform"]
 
 SHIFT_TABLE_VERSION: Final = 1
 """Raised whenever a number of the table or the meaning of one changes; reports print it."""
@@ -53,6 +53,12 @@ def parameter(name: str, images: Tensor, severity: int) -> float:
         >>> parameter("jpeg", torch.zeros(1, 1, 8, 8), 5)
         8
     """
+    check(name, images, severity)
+    return SHIFT_TABLE[name][severity - 1]
+
+
+def check(name: str, images: Tensor, severity: int) -> None:
+    """Raise unless a shift can be applied; arguments and errors as ``parameter``, but any ``name``."""
     if not isinstance(severity, int) or isinstance(severity, bool) or not 1 <= severity <= 5:
         raise ConfigError(f"the severity of {name} must be 1, 2, 3, 4 or 5, got {severity!r}; 3 is the middle one")
     if images.ndim != 4 or images.dtype != torch.float32 or not images.numel():
@@ -60,7 +66,6 @@ def parameter(name: str, images: Tensor, severity: int) -> float:
             f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}; "
             "convert them with .float() and add the missing dimensions"
         )
-    return SHIFT_TABLE[name][severity - 1]
 
 
 def scale(images: Tensor) -> float:

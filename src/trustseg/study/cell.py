@@ -10,21 +10,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import torch
+import polars as pl
 import yaml
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_minimal, write_suspicions
 from trustseg.files import read_json, write_json, write_text
-from trustseg.models import BeliefModel, Segmenter
+from trustseg.models import BeliefModel, Segmenter, device_of
 from trustseg.study.grid import Cell
 from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
 from trustseg.training import train
 from trustseg.training.provenance import provenance
 
-__all__ = ["check_again", "claimed", "device_of", "is_claimed", "is_done", "prepare_cell", "run_cell", "warnings_of"]
+__all__ = ["check_again", "claimed", "is_claimed", "is_done", "prepare_cell", "run_cell", "warnings_of"]
 
 
 def is_done(folder: Path) -> bool:
@@ -103,11 +103,6 @@ def is_claimed(folder: Path) -> bool:
     return False
 
 
-def device_of(accelerator: str) -> str:
-    """Return the torch device that an accelerator setting means on this machine."""
-    return "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
-
-
 def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = False) -> None:
     """Train and evaluate one cell into its folder, going on where an earlier process stopped; a mixture trains nothing.
 
@@ -139,7 +134,7 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
         {
             "seconds_training": 0.0,
             **stages.seconds(),
-            "epochs": config.training.epochs if mixture is None else 0,
+            "epochs": pl.read_csv(folder / "metrics.csv").height if mixture is None else 0,  # patience may end it early
             **warnings_of(folder),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },

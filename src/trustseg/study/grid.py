@@ -70,7 +70,8 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
         data_digest: digest of the pack; other data, other cells.
 
     Raises:
-        ConfigError: if a grid key is unknown or of the evaluation, a value does not fit, or two cells are the same.
+        ConfigError: if a grid key is unknown or of the evaluation, a value does not fit, two cells are the same, or two
+            that differ would have one name.
     """
     _require_training_keys(study)
     combinations = study.combinations()
@@ -78,11 +79,15 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
         seen = list(dict.fromkeys(values.get(key) for values in combinations))
         combinations.sort(key=lambda values: seen.index(values.get(key)))
     cells = [_cell(study, values, data_digest) for values in combinations]
-    found: dict[str, Cell] = {}
+    trained: dict[str, Cell] = {}
+    named: dict[tuple[str, int | None, int], Cell] = {}
     for cell in cells:
-        first = found.setdefault(cell.name.rpartition("-")[2], cell)  # 4/255 and 0.01568... make one cell
+        first = trained.setdefault(cell.name.rpartition("-")[2], cell)  # 4/255 and 0.01568... make one cell
         if first is not cell:
             raise ConfigError(_twice(first, cell))
+        first = named.setdefault((cell.variant, cell.config.data.fold, cell.config.training.seed), cell)
+        if first is not cell:
+            raise ConfigError(_namesakes(first, cell))
     return [*cells, *_mixtures(study.mixtures, cells)]
 
 
@@ -109,6 +114,15 @@ def _twice(first: Cell, second: Cell) -> str:
             "adversarial.selection=[none] a grid of its own"
         )
     return f"the grid gives '{first.name}' twice, each cell was expected once; remove repeated values"
+
+
+def _namesakes(first: Cell, second: Cell) -> str:
+    """Return why two cells that differ may not have one name: a report would take them for one variant."""
+    keys = " and ".join(", ".join(key for key in cell.values if key not in REPETITIONS) for cell in (first, second))
+    return (
+        f"the grids give two different trainings the name '{first.variant}', one each was expected: they vary {keys}; "
+        "name in both grids every key in which they differ"
+    )
 
 
 def _mixtures(wanted: MixtureConfig, cells: Sequence[Cell]) -> Iterator[Cell]:

@@ -1,7 +1,6 @@
 """Hypotheses as data: what is claimed of which settings, in which score, by how much; read from YAML."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -11,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from trustseg.config import RunConfig
 from trustseg.config.keys import known_keys
-from trustseg.config.section import Budget, Section
+from trustseg.config.section import Budget, Section, number
 from trustseg.config.values import require_value
 from trustseg.errors import ConfigError, MissingFileError, unknown_name
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
@@ -140,8 +139,8 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> l
         measured = [
             eps
             for name, eps in places
-            if {name, name.rstrip("0123456789")}
-            & names  # with its steps in the name where these are not the usual ones
+            # a name ends with the attack's steps where these are not the usual ones
+            if {name, name.rstrip("0123456789")} & names
             and (name == "clean" or hypothesis.eps is None or abs(eps - hypothesis.eps) < 1e-9)
         ]
         sides = [
@@ -186,11 +185,8 @@ def settings_match(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
 
 
 def _same(found: object, wanted: object) -> bool:
-    if isinstance(wanted, str) and isinstance(found, float) and "/" in wanted:
-        try:
-            wanted = float(Fraction(wanted.replace(" ", "")))
-        except (ValueError, ArithmeticError):
-            return False
+    if isinstance(found, float):
+        wanted = number(wanted)
     if isinstance(found, int | float) and isinstance(wanted, int | float):
         return abs(found - wanted) < 1e-9
     return str(found).lower() == str(wanted).lower()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trustseg.attacks import ATTACKS, backward_passes
+from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, members_of
+from trustseg.attacks.presets import Preset
 from trustseg.config import AttackConfig, RunConfig, StudyConfig
 from trustseg.data import Pack, open_dataset
 from trustseg.evaluation import conditions_of, rows_of_split
@@ -106,25 +107,30 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
     return Plan(tuple(variants), basis)
 
 
-def passes_of_attack(name: str, *, steps: int | None = None, restarts: int = 1, preset: str = "quick") -> int:
-    """Return about how many backward passes an attack takes an image: its steps, one where it has none.
+def passes_of_attack(
+    name: str, *, steps: int | None = None, restarts: int = 1, preset: Preset = "quick", evidential: bool = False
+) -> float:
+    """Return about how many passes forward and backward an attack takes an image; one forward counts a third.
 
     Args:
-        name: a name in ``ATTACKS``, or of the toolbox, ``art:NAME``.
-        steps: its steps; its own default where None.
+        name: a name in ``ATTACKS`` or ``UNCERTAINTY_ATTACKS``, ``"ensemble"``, or of the toolbox, ``art:NAME``.
+        steps: its steps; its own default where None, one where it has none.
         restarts: random starts.
         preset: of the ensemble.
+        evidential: whether the model's beliefs are Betas, against which an ensemble has more members.
 
     Example:
         >>> [passes_of_attack("fgsm"), passes_of_attack("pgd", steps=7), passes_of_attack("ensemble")]
-        [1, 7, 90]
+        [1.0, 7.0, 90.0]
     """
     if name == "ensemble":
-        return backward_passes(preset, evidential=False)
-    if steps is None and name in ATTACKS:
-        parameter = inspect.signature(ATTACKS[name]).parameters.get("steps")
+        members = members_of(preset, evidential=evidential)
+        return sum(member.steps * (_FORWARD if member.attack == "square" else 1.0) for member in members)
+    known = {**ATTACKS, **UNCERTAINTY_ATTACKS}
+    if steps is None and name in known:
+        parameter = inspect.signature(known[name]).parameters.get("steps")
         steps = int(parameter.default) if parameter is not None and isinstance(parameter.default, int) else 1
-    return (steps or 1) * restarts
+    return (steps or 1) * restarts * (_FORWARD if name == "square" else 1.0)
 
 
 def _training_passes(config: RunConfig, training: int) -> float:
@@ -141,7 +147,8 @@ def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
     conditions = conditions_of(settings)
     attacks = [condition.attack for condition in conditions if condition.attack is not None]
     checks = min(settings.suspicions, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)
-    return tested * (_FORWARD * len(conditions) + sum(map(_passes, attacks)) + _searched(cell.config)) + checks
+    attacked = sum(_passes(attack, evidential=cell.config.model.head == "beta") for attack in attacks)
+    return tested * (_FORWARD * len(conditions) + attacked + _searched(cell.config)) + checks
 
 
 def _searched(config: RunConfig) -> int:
@@ -153,9 +160,13 @@ def _searched(config: RunConfig) -> int:
     return (len(options.eps) + options.halvings) * objectives * (options.steps + 2)
 
 
-def _passes(attack: AttackConfig) -> int:
+def _passes(attack: AttackConfig, *, evidential: bool) -> float:
     return passes_of_attack(
-        attack.name, steps=attack.steps, restarts=attack.restarts or 1, preset=attack.preset or "quick"
+        attack.name,
+        steps=attack.steps,
+        restarts=attack.restarts or 1,
+        preset=attack.preset or "quick",
+        evidential=evidential,
     )
 
 

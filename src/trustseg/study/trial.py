@@ -31,7 +31,7 @@ def trial_step(config: RunConfig) -> Callable[[], int]:
     import torch
 
     from trustseg.losses import LOSSES
-    from trustseg.study.cell import device_of
+    from trustseg.models import device_of
     from trustseg.training.run import initial_segmenter
 
     device, size = device_of(config.training.accelerator), config.data.size

@@ -8,10 +8,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.beliefs import Belief, mapped
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
-from trustseg.errors import BeliefError
 from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
 from trustseg.training.adversarial import MixedBatch
 from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
@@ -208,8 +207,4 @@ def rows_of(belief: Belief, rows: Tensor | slice) -> Belief:
     Raises:
         BeliefError: if it is a mixture.
     """
-    if isinstance(belief, Bernoulli):
-        return Bernoulli(belief.logits[rows])
-    if isinstance(belief, Beta):
-        return Beta(belief.alpha[rows], belief.beta[rows], belief.prior)
-    raise BeliefError("got a Mixture to train, a Bernoulli or a Beta was expected; train one member at a time")
+    return mapped(belief, lambda values: values[rows])

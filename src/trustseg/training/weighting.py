@@ -6,8 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, Bernoulli, Beta
-from trustseg.errors import BeliefError
+from trustseg.beliefs import Belief, mapped
 from trustseg.losses.balance import Balance, image_mean
 
 __all__ = ["PixelLoss", "pixel_weights", "single_pixels", "weighted_mean"]
@@ -37,6 +36,7 @@ def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> 
         BeliefError: if ``belief`` has no such measure.
 
     Example:
+        >>> from trustseg.beliefs import Bernoulli
         >>> pixel_weights(Bernoulli(torch.tensor([[[[0.0, 50.0]]]])), torch.ones(1, 1, 1, 2), kind="entropy", share=0.5)
         tensor([[[[1.5000, 0.5000]]]])
 
@@ -86,8 +86,4 @@ def single_pixels(belief: Belief) -> Belief:
     Raises:
         BeliefError: if it is a mixture.
     """
-    if isinstance(belief, Bernoulli):
-        return Bernoulli(belief.logits.reshape(-1, 1, 1, 1))
-    if isinstance(belief, Beta):
-        return Beta(belief.alpha.reshape(-1, 1, 1, 1), belief.beta.reshape(-1, 1, 1, 1), belief.prior)
-    raise BeliefError("got a Mixture to weigh by pixel, a Bernoulli or a Beta was expected; train one member at a time")
+    return mapped(belief, lambda values: values.reshape(-1, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""Image scores: a map of uncertainty and its probability to one number an image, higher = less sure.
+"""Image scores, map of uncertainty and probability to one number an image; higher = less sure, except for ``PATTERNS``.
 
 Where the region of an aggregation is empty (no foreground, a band that covers everything) the score is the maximum of
 the map. An empty prediction on a sick patient is the dangerous case and must be able to rank high.
@@ -19,6 +19,9 @@ from trustseg.uncertainty.spatial import morans_i
 
 COUNTED_ABOVE: Final = 0.5
 """Threshold of ``count_above``; a measure that stays below it gives every image the score 0."""
+
+PATTERNS: Final = ("morans_i",)
+"""Aggregations of how uncertainty is spread: higher is not less sure, so images are not chosen or deferred by them."""
 
 
 class Aggregation(Protocol):

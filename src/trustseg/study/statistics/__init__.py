@@ -10,16 +10,12 @@ from trustseg.study.statistics.bootstrap import (
     draw_patients,
     paired_summary,
 )
-from trustseg.study.statistics.comparisons import (
-    Comparison,
-    compare_drawn,
-    compare_images,
-    holm,
-)
+from trustseg.study.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
 from trustseg.study.statistics.correlation import spearman
 from trustseg.study.statistics.interval import FEW_PATIENTS, Interval
 
 __all__ = [
+    "ALPHA",
     "FEW_PATIENTS",
     "Comparison",
     "Interval",

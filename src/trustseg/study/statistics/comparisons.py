@@ -19,14 +19,14 @@ from trustseg.errors import ShapeError
 from trustseg.study.statistics.bootstrap import draw_patients
 from trustseg.study.statistics.interval import Interval, percentile_interval
 
-__all__ = ["Claim", "Comparison", "Finding", "compare_drawn", "compare_images", "holm"]
+__all__ = ["ALPHA", "Claim", "Comparison", "Finding", "compare_drawn", "compare_images", "holm"]
 
 Floats = NDArray[np.float64]
 Claim = Literal["higher", "lower", "not_lower", "not_higher", "equal"]
 Finding = Literal["supported", "contradicted", "inconclusive"]
 
 _DETECTABLE: Final = 2.8  # z of a two-sided test at 5 % (1.96) plus z of 80 % power (0.84)
-_ALPHA: Final = 0.05
+ALPHA: Final = 0.05
 _LEAST: Final = 1e-6  # no p-value below: no bootstrap knows such tails
 
 
@@ -99,7 +99,7 @@ class Comparison:
 
     def within(self, margin: float) -> bool:
         """Return whether the difference is shown to be smaller than a margin: two one-sided tests at 5 %."""
-        return self.p_of("equal", margin) < _ALPHA
+        return self.p_of("equal", margin) < ALPHA
 
     def finding(self, claim: Claim, *, margin: float, p: float) -> Finding:
         """Return what the data say of a claim.
@@ -117,7 +117,7 @@ class Comparison:
         value, low, high = self.interval.value, self.interval.low, self.interval.high
         if np.isnan(low):
             return "inconclusive"
-        significant = p < _ALPHA
+        significant = p < ALPHA
         if claim in ("higher", "lower"):
             if significant and value != 0:
                 return "supported" if (value > 0) == (claim == "higher") else "contradicted"

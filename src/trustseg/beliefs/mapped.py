@@ -1,0 +1,33 @@
+"""The same change to every map of a belief."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from trustseg.beliefs.bernoulli import Bernoulli
+from trustseg.beliefs.beta import Beta
+from trustseg.beliefs.mixture import Mixture
+from trustseg.errors import BeliefError
+
+__all__ = ["mapped"]
+
+
+def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor]) -> Bernoulli | Beta:
+    """Return the belief whose maps are those of ``belief`` after a change, for one that picks or rearranges pixels.
+
+    Args:
+        belief: a Bernoulli or a Beta; its prior stays.
+        change: what is done to its logits, or to alpha and to beta.
+
+    Raises:
+        BeliefError: if ``belief`` is a mixture.
+
+    Example:
+        >>> mapped(Beta(torch.tensor([9.0, 1.0]), torch.tensor([2.0, 1.0])), lambda values: values[:1])
+        Beta(alpha=tensor([9.]), beta=tensor([2.]), prior=1.0)
+    """
+    if isinstance(belief, Bernoulli):
+        return Bernoulli(change(belief.logits))
+    if isinstance(belief, Beta):
+        return Beta(change(belief.alpha), change(belief.beta), belief.prior)
+    raise BeliefError("got a Mixture to change, a Bernoulli or a Beta was expected; change one member at a time")

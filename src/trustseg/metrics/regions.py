@@ -1,0 +1,37 @@
+"""Regions of an image over which a metric may be taken alone, where the whole is mostly easy background."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from trustseg.errors import ConfigError, ShapeError
+from trustseg.masks import require_binary
+
+
+def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
+    """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.
+
+    Args:
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        width: distance in pixels, >= 0 (0 gives an empty band).
+
+    Returns:
+        (B, 1, H, W) bool, all False for an empty or a full mask.
+
+    Raises:
+        ConfigError: if ``width`` is negative.
+        ShapeError: if masks are not (B, 1, H, W) or not binary.
+
+    Example:
+        >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
+        tensor([[[[False, False,  True,  True, False]]]])
+    """
+    if masks.ndim != 4:
+        raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
+    if width < 0:
+        raise ConfigError(f"width is {width}, expected pixels >= 0; the usual band is 5")
+    require_binary(masks)
+    foreground = masks.float()
+    near = [
+        functional.max_pool2d(side, 2 * width + 1, stride=1, padding=width) for side in (foreground, 1 - foreground)
+    ]
+    return (near[0] > 0.5) & (near[1] > 0.5)

@@ -1,0 +1,26 @@
+"""Settings of a trained model; the model itself has been loaded by then and is not looked at again."""
+
+from pathlib import Path
+
+import pytest
+
+from trustseg.cli.settings import settings_of
+from trustseg.errors import ModelError
+from trustseg.files import write_text
+from trustseg.models.segmenter import SegmenterSpec
+
+SPEC = SegmenterSpec("unet", "resnet18", "beta", channels=3, size=64)
+
+
+def test_they_are_those_of_the_run_at_the_size_of_the_model(tmp_path: Path) -> None:
+    write_text(tmp_path / "config.yaml", "data: {path: films, fold: 2, size: 32}\nmodel: {head: beta}\n")
+    config = settings_of(tmp_path / "model", SPEC, ["data.path=others"])
+    assert (str(config.data.path), config.data.fold, config.model.head) == ("others", 2, "beta")
+    assert (config.data.size, config.data.channels) == (64, 3)
+
+
+def test_another_head_gets_a_sentence(tmp_path: Path) -> None:
+    write_text(tmp_path / "config.yaml", "data: {path: films}\n")
+    settings_of(tmp_path / "model", SPEC, [])  # the default head is no wish
+    with pytest.raises(ModelError, match=r"holds a beta head, a bernoulli head was expected; set model\.head=beta or"):
+        settings_of(tmp_path / "model", SPEC, ["model.head=bernoulli"])

@@ -1,0 +1,96 @@
+"""Scripts write tables between the marks of a page, all of them or none."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+START, END = r"<!-- table: (?P<name>\w+) -->", "<!-- end -->"
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+@pytest.fixture
+def marks() -> ModuleType:
+    return import_module("marks")
+
+
+def named(match: re.Match[str]) -> str:
+    return f"| {match['name']} \\1 |"
+
+
+def test_every_table_is_written_anew_and_nothing_else(tmp_path: Path, marks: ModuleType) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("é\n<!-- table: a -->\nold\n\n<!-- end -->\nmiddle\n<!-- table: b -->\n<!-- end -->", "utf-8")
+    wanted = "é\n<!-- table: a -->\n\n| a \\1 |\n\n<!-- end -->\nmiddle\n<!-- table: b -->\n\n| b \\1 |\n\n<!-- end -->"
+    for _ in range(2):  # what was written is replaced in its turn
+        marks.fill(page, START, END, named)
+        assert page.read_text("utf-8") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds no mark '<!-- table"),
+        ("<!-- end -->\n", "holds no mark"),
+        ("<!-- table: a -->\nold\n", "holds 1 marks, 0 with an end"),
+        ("<!-- end -->\n<!-- table: a -->\nold\n", "holds 1 marks, 0 with an end"),
+        ("<!-- table: a -->\nold\n<!-- table: b -->\nold\n<!-- end -->\n", "holds 2 marks, 1 with an end"),
+    ],
+)
+def test_a_missing_mark_is_refused_and_the_page_left_alone(
+    tmp_path: Path, marks: ModuleType, text: str, sentence: str
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(SystemExit, match=sentence):
+        marks.fill(page, START, END, named)
+    assert page.read_text() == text
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder with the summary of a study."""
+    folder = tmp_path / "docs" / "results" / "study"
+    (folder / "tables").mkdir(parents=True)
+    (folder / "tables" / "summary.md").write_text("| variant |\n| --- |\n| beta |\n")
+    pl.DataFrame({"variant": ["beta"], "dice": [0.5], "dice_low": [0.25], "dice_high": [0.75]}).write_csv(
+        folder / "tables" / "summary.csv"
+    )
+    return folder
+
+
+def test_the_readme_gets_the_summary(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = import_module("readme_table")
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text(f"# A\n{script.START}\n{script.END}\n")
+    script.main(results)
+    assert page.read_text() == f"# A\n{script.START}\n\n| variant |\n| --- |\n| beta |\n\n{script.END}\n"
+
+
+def test_the_findings_get_rows_and_intervals(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = import_module("findings")
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    page = tmp_path / "findings.md"
+    page.write_text("<!-- table: study/summary variant, dice~ -->\n<!-- end -->\n")
+    script.main(page)
+    table = "| variant | dice |\n| --- | --- |\n| beta | 0.500 [0.250, 0.750] |"
+    assert page.read_text() == f"<!-- table: study/summary variant, dice~ -->\n\n{table}\n\n<!-- end -->\n"
+
+
+@pytest.mark.parametrize(("script", "pages"), [("readme_table", "README.md"), ("publish_results", "docs/results")])
+def test_the_pages_of_the_repository_hold_the_marks(script: str, pages: str) -> None:
+    marks = import_module(script)
+    place = ROOT / pages
+    texts = [file.read_text("utf-8") for file in ([place] if place.is_file() else place.glob("*/README.md"))]
+    found = [(text.count(f"{marks.START}\n"), text.count(marks.END)) for text in texts]
+    assert (1, 1) in found
+    assert set(found) <= {(0, 0), (1, 1)}
