@@ -70,7 +70,7 @@ def _row(figure: Mapping[str, Any]) -> Iterator[str]:
     yield {None: "", True: "holds", False: "**missed**"}[figure["holds"]]
     values = figure["details"].items()
     yield ", ".join(
-        f"{key.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{key}: {value}"
+        f"{key.replace('_', ' ')} {value:.3g}" if isinstance(value, (int, float)) else f"{key}: {value}"
         for key, value in values
     )
 
