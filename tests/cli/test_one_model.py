@@ -366,7 +366,7 @@ def test_images_that_cannot_be_split_are_named(command: Command, tmp_path: Path)
     for verb in (["train"], ["study", "grid.yaml"]):
         found = command(*verb, f"data.path={only}", "data.size=32", "-o", "run")
         assert found.code == 2
-        assert f"'{only}' holds 1 image, too few to train, validate and test on: " in one_sentence(found)
+        assert f"'{only}' holds 1 image, at least 3 of as many patients were expected" in one_sentence(found)
         assert not Path("run").exists()
 
 

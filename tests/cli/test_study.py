@@ -52,6 +52,7 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     assert found.out == "study: runs/mine\nnext: trustseg report runs/mine\n"
     assert found.err.splitlines() == [
         "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",  # H5 compares two measures of one model
+        "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell",
         "[0/2] a-seed0-12345678: running training",
         "[0/2] b-seed0-12345678: running training",
         "[1/2] a-seed0-12345678: done",
@@ -78,7 +79,7 @@ def test_defaults(command: Command, calls: list[tuple[StudyConfig, Path, int]]) 
 def test_the_fastest_number_of_workers_is_tried(
     command: Command, calls: list[tuple[StudyConfig, Path, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trustseg.study.trial.images_a_second", lambda config: {1: 30.2, 2: 51.0, 4: 50.0})
+    monkeypatch.setattr("trustseg.study.trial.images_a_second", lambda config, counts: {1: 30.2, 2: 51.0, 4: 50.0})
     found = command("study", written("training: {epochs: 3}\n"), "--jobs", "auto")
     assert "images a second trained side by side: 30 with 1, 51 with 2, 50 with 4; --jobs 2 is taken" in found.err
     ((_, _, jobs),) = calls
@@ -184,7 +185,10 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
     assert "passes in images, forward and backward" in found.out
     assert "time by one step" in found.out
-    assert found.err == "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6\n"
+    assert found.err.splitlines() == [
+        "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",
+        "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell",
+    ]
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()
 

@@ -130,3 +130,14 @@ def test_the_page_prints_them(page: Path) -> None:
     assert "Adversarial training raises Dice under attack." in section
     assert "not testable here" in section
     assert (page.parent / "tables" / "hypotheses.csv").is_file()
+
+
+def test_sides_that_are_the_same_in_every_image_decide_nothing(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=["beta"], seeds=2, images=48, patients=40, gallery=False)
+    for cell in (folder / "cells").glob("beta-random-*"):
+        twin = folder / "cells" / cell.name.replace("random", "none")
+        (cell / "records.parquet").write_bytes((twin / "records.parquet").read_bytes())
+    (outcome,) = told(folder)
+    assert outcome.verdict == "not testable here"
+    assert math.isnan(outcome.p)
+    assert "(both sides are the same in every image)" in outcome.sentence

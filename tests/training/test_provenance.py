@@ -11,7 +11,7 @@ import torch
 from tests.training.tiny import pack
 
 from trustseg.training import provenance as module
-from trustseg.training.provenance import provenance
+from trustseg.training.provenance import COMMAND, provenance
 
 
 def test_what_it_holds() -> None:
@@ -45,6 +45,11 @@ def test_existing_relative_paths_are_cut_too(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trustseg", "train", "data.path=anna/films"])
     assert provenance(pack())["command"] == "trustseg train data.path=films"
+
+
+def test_a_worker_tells_the_command_that_it_works_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COMMAND, "trustseg study tiny.yaml")
+    assert provenance(pack())["command"] == "trustseg study tiny.yaml"
 
 
 def test_no_user_and_no_home(monkeypatch: pytest.MonkeyPatch) -> None:

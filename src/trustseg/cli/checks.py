@@ -91,8 +91,13 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     from trustseg.evaluation import rows_of_split
 
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
+        if len(pack) < 3:
+            count = f"{len(pack)} image{'' if len(pack) == 1 else 's'}"
+            raise DataError(
+                f"'{data.path}' holds {count}, at least 3 of as many patients were expected, to train, validate and "
+                "test on; add images"
+            )
         try:
             rows_of_split(pack, "train", data)
         except DataError as error:
-            few = f" holds {len(pack)} image{'' if len(pack) == 1 else 's'}, too few to train, validate and test on"
-            raise DataError(f"'{data.path}'{few if len(pack) < 3 else ''}: {error}") from error
+            raise DataError(f"'{data.path}': {error}") from error

@@ -99,11 +99,18 @@ def _count(jobs: str | None) -> int | None:
 
 
 def _fastest(config: "StudyConfig") -> int:
-    """Return how many workers train most images a second, tried with the first cell, and tell what was found."""
-    from trustseg.cli.checks import runs_of
-    from trustseg.study.trial import images_a_second
+    """Return how many workers train most images a second, tried with the first cell, and tell what was found.
 
-    rates = images_a_second(runs_of(config)[0])
+    No more are tried than there are cells, nor, on a CPU, than there are cores.
+    """
+    from trustseg.cli.checks import runs_of
+    from trustseg.models import device_of
+    from trustseg.study.trial import COUNTS, images_a_second
+
+    runs = runs_of(config)
+    cores = len(os.sched_getaffinity(0))
+    most = len(runs) if device_of(runs[0].training.accelerator) == "cuda" else min(len(runs), cores)
+    rates = images_a_second(runs[0], counts=[count for count in COUNTS if count <= most])
     best = max(rates, key=lambda count: rates[count])
     tried = ", ".join(f"{rate:.0f} with {count}" for count, rate in rates.items())
     typer.echo(f"images a second trained side by side: {tried}; --jobs {best} is taken", err=True)
@@ -158,9 +165,14 @@ def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) ->
     hypotheses = load_hypotheses(file or (own if own.is_file() else None))
     if file is not None:
         require_hypotheses(hypotheses, where=file)
-    names = untestable(hypotheses, [cell.config for cell in cells_of(config, data_digest="")])
+    cells = cells_of(config, data_digest="")
+    names = untestable(hypotheses, [cell.config for cell in cells])
     if names:
         sys.stderr.write(f"this grid cannot test {len(names)} of {len(hypotheses)} hypotheses: {', '.join(names)}\n")
+    if len({(cell.config.training.seed, cell.config.data.fold) for cell in cells}) == 1:
+        sys.stderr.write(
+            "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"
+        )
 
 
 def _keep_hypotheses(file: Path | None, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import median
 from typing import Any, Final
 
 from trustseg.files import read_json
@@ -45,11 +45,11 @@ def costs(evidence: Evidence) -> Table:
         row: dict[str, Value] = {
             "variant": variant,
             "models": max(len(cell.members) or 1 for cell in cells),
-            "seconds_training": fmean(
+            "seconds_training": median(
                 sum(training.get(name, math.nan) for name in cell.members or (cell.id,)) for cell in cells
             ),
             "passes": max(int(cost["passes"]) for cost in found),
-            "milliseconds": 1000 * fmean(float(cost["seconds_per_image"]) for cost in found),
+            "milliseconds": 1000 * median(float(cost["seconds_per_image"]) for cost in found),
         }
         rows.append(row | {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS})
     return Table("costs", f"What uncertainty costs, on unchanged images. {_timing(told)}", columns, tuple(rows))
@@ -68,5 +68,5 @@ def _timing(told: Sequence[Mapping[str, Any]]) -> str:
         f"{cost.get('timed_on')}, {cost.get('timed_threads')} threads, batches of {cost.get('timed_batch_size')}"
         for cost in told
     }
-    where = f"Time: mean over the runs, each the median of 3 batches on {' or '.join(sorted(places))}"
+    where = f"Times: median over the runs; a prediction's is that of 3 batches on {' or '.join(sorted(places))}"
     return f"{where}; times taken differently are not comparable." if len(places) > 1 else f"{where}."

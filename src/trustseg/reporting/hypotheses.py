@@ -191,7 +191,13 @@ def _untestable(hypothesis: Hypothesis, reason: str) -> Outcome:
 
 def _decides(comparison: Comparison) -> bool:
     """Return whether a comparison rests on enough to decide anything, and so is one of the tests corrected for."""
-    return not math.isnan(comparison.interval.low) and not comparison.interval.few_patients
+    interval = comparison.interval
+    return not math.isnan(interval.low) and not interval.few_patients and not _is_nothing(comparison)
+
+
+def _is_nothing(comparison: Comparison) -> bool:
+    """Return whether both sides are the same in every image and draw: the same training, or nothing to measure."""
+    return comparison.interval.low == comparison.interval.high == comparison.interval.value == 0
 
 
 def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
@@ -221,6 +227,8 @@ def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: fl
     """Return what a verdict rests on."""
     margin = f"{hypothesis.margin:g}"
     if finding == "not testable here":
+        if _is_nothing(comparison):
+            return "both sides are the same in every image"
         return f"fewer than {FEW_PATIENTS} patients" if comparison.interval.few_patients else "no interval"
     if finding == "inconclusive":
         return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"

@@ -21,6 +21,7 @@ from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
 from trustseg.study.surrogates import awaiting_surrogate
 from trustseg.study.trial import worker_environment
+from trustseg.training.provenance import COMMAND, command_line
 
 __all__ = ["CellStatus", "phantom_folder", "prepare_study", "require_study", "run_study", "study_status"]
 
@@ -227,7 +228,7 @@ def _start_worker(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=worker_environment(jobs),
+            env=worker_environment(jobs) | {COMMAND: command_line()},
             start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
 

@@ -8,13 +8,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from trustseg import __version__
 from trustseg.data import Pack
 
-__all__ = ["provenance"]
+__all__ = ["COMMAND", "command_line", "provenance"]
+
+COMMAND: Final = "TRUSTSEG_COMMAND"
+"""Environment variable in which a study tells its workers the command that they work for."""
 
 PACKAGES = (
     "torch",
@@ -49,7 +53,7 @@ def provenance(pack: Pack) -> dict[str, object]:
         "device": torch.cuda.get_device_name(0) if cuda else "cpu",
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "command": shlex.join([Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])]),
+        "command": os.environ.get(COMMAND) or command_line(),
         "slurm": {key: value for key, value in os.environ.items() if key in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID")},
         "data": {
             "digest": pack.digest,
@@ -59,6 +63,11 @@ def provenance(pack: Pack) -> dict[str, object]:
         },
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line() -> str:
+    """Return the command that this process was started with, paths cut to their last names."""
+    return shlex.join([Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])])
 
 
 def _without_folders(part: str) -> str:
