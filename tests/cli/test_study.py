@@ -19,6 +19,7 @@ from trustseg.study import runner
 from trustseg.study.runner import CellStatus
 
 Observer = Callable[[Sequence[CellStatus]], None]
+ONE_SEED = "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     assert found.out == "study: runs/mine\nnext: trustseg report runs/mine\n"
     assert found.err.splitlines() == [
         "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",  # H5 compares two measures of one model
-        "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell",
+        ONE_SEED.strip(),
         "[0/2] a-seed0-12345678: running training",
         "[0/2] b-seed0-12345678: running training",
         "[1/2] a-seed0-12345678: done",
@@ -154,7 +155,7 @@ def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
     pytest.importorskip("submitit")
     lucia = ("--cluster", "slurm", "--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90")
     found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), *lucia, "--dry-run")
-    assert (found.code, len(found.err.splitlines())) == (0, 1)
+    assert (found.code, len(found.err.splitlines())) == (0, 2)
     assert found.out.startswith("#!/bin/bash\n")
     assert "#SBATCH --array=0-1%2" in found.out
     assert "2 cells" in found.out
@@ -187,7 +188,7 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     assert "time by one step" in found.out
     assert found.err.splitlines() == [
         "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",
-        "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell",
+        ONE_SEED.strip(),
     ]
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()
@@ -245,7 +246,7 @@ def test_a_dry_run_with_hypotheses_writes_nothing(command: Command) -> None:
     slurm = ("--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
     study = written("grid: {model.head: [beta, bernoulli]}\n")
     found = command("study", study, "--hypotheses", claims(condition="clean"), *slurm)
-    assert (found.code, found.err) == (0, "")
+    assert (found.code, found.err) == (0, ONE_SEED)
     assert not Path("runs").exists()
 
 
