@@ -126,7 +126,7 @@ def test_an_interruption_exits_with_130(command: Command, monkeypatch: pytest.Mo
         (["train", "--nonsense"], "no such option: --nonsense; 'trustseg train --help' shows what is expected"),
         (["trian"], "no such command 'trian'. Did you mean 'train'? 'trustseg --help' shows what is expected"),
         (["predict"], "missing argument 'model'; 'trustseg predict --help' shows what is expected"),
-        (["study", "x.yaml", "--jobs", "0"], "invalid value for '--jobs'"),
+        (["evaluate", "x", "--mc-dropout", "0"], "invalid value for '--mc-dropout'"),
         (["demo", "--jobs", "many"], "invalid value for '--jobs'"),
     ],
 )

@@ -45,7 +45,7 @@ def test_costs_by_hand(study: Path) -> None:
     assert frame["models"].to_list() == [1, 1, 2]
     assert frame["seconds_training"].to_list() == [61.5, 61.5, 2 * 61.5]
     assert frame["milliseconds"].to_list() == pytest.approx([4.5, 6.5, 9.0])  # means over two seeds
-    assert table.title.endswith("each the median of 3 batches on cpu, 1 threads, batches of 16.")
+    assert table.title.endswith("a prediction's is that of 3 batches on cpu, 1 threads, batches of 16.")
     same = summary(evidence).frame()
     for metric in ("dice", "nause", "aurc", "ece"):
         for end in ("", "_low", "_high"):
