@@ -7,7 +7,9 @@ LOCK = (Path(__file__).parent.parent / "requirements.lock").read_text()
 
 
 def test_the_lock_names_no_address() -> None:
-    assert re.search(r"://|--index-url|--extra-index-url|--find-links", LOCK) is None
+    version = r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+(?: ; [^/]+)?"
+    line = re.compile(rf"(?:{version}|    --hash=sha256:[0-9a-f]{{64}})(?: \\)?")
+    assert [text for text in LOCK.splitlines() if not line.fullmatch(text)] == []
 
 
 def test_every_requirement_has_a_hash() -> None:

@@ -11,6 +11,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.reporting import load_results
 from trustseg.reporting.doses import dose_charts, dose_table
 from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.series import looks
 
 FRACTIONS = {"none": 0.25, "random": 0.5, "certain": 1.0}  # what stands in the place of the regimes
 
@@ -75,3 +76,10 @@ def test_doses_that_are_words_have_no_curve(tmp_path: Path) -> None:
     table = dose_table(evidence, draws=20)
     assert [row["dose"] for row in table.rows] == ["none", "random", "uncertain"]
     assert dose_charts(evidence, table) == {}
+
+
+def test_variants_of_one_rule_and_head_are_told_apart(dosed: Evidence) -> None:
+    found = looks(dosed.results)
+    of_random = [look for variant, look in found.items() if "random" in variant]
+    assert len({look.colour for look in of_random}) == len({look.symbol for look in of_random}) == 3
+    assert of_random[0].colour == "#E69F00"  # the first keeps the colour of its rule

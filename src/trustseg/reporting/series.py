@@ -19,12 +19,13 @@ _REGIME_COLOURS: Final = {
 _SPARE_COLOURS: Final = ("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000")
 _HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
 _SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
+_SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither regime nor head
 _SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a variant is drawn, in Plotly's words: colour by regime, dash by head, symbol among equals of both."""
+    """How a variant is drawn, in Plotly's words: colour by regime, dash by head, both shade and symbol among equals."""
 
     colour: str
     dash: str
@@ -147,9 +148,23 @@ def looks(results: Results) -> dict[str, Look]:
     dashes = _assign([cell.head for cell in first.values()], _HEAD_DASHES, _SPARE_DASHES)
     found: dict[str, Look] = {}
     for variant, cell in first.items():
-        equals = sum((look.colour, look.dash) == (colours[cell.regime], dashes[cell.head]) for look in found.values())
-        found[variant] = Look(colours[cell.regime], dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
+        kind = cell.regime, cell.head
+        equals = [(other.regime, other.head) for other in list(first.values())[: len(found)]].count(kind)
+        colour = _shade(colours[cell.regime], _SHADES[equals % len(_SHADES)])
+        found[variant] = Look(colour, dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
     return found
+
+
+def _shade(colour: str, share: float) -> str:
+    """Return a colour mixed with white, or with black where the share is negative.
+
+    Example:
+        >>> _shade("#204060", 0.5), _shade("#204060", -0.5)
+        ('#8f9faf', '#102030')
+    """
+    end = 255 if share > 0 else 0
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return "#" + "".join(f"{int(part + abs(share) * (end - part)):02x}" for part in parts)
 
 
 def without_head(variant: str, head: str) -> str:
