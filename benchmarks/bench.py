@@ -17,7 +17,11 @@ from pathlib import Path
 
 import torch
 
-SUITES = ("attacks", "metrics", "data", "training", "costs", "epoch", "augmentation", "scaling", "jobs")
+SUITES = (
+    *("attacks", "metrics", "data", "training", "costs", "epoch"),
+    *("augmentation", "evaluation", "scaling", "jobs", "compile"),
+)
+ON_HOST = ("data",)  # suites that no GPU has a part in
 
 
 def main() -> None:
@@ -30,7 +34,6 @@ def main() -> None:
     if unknown:
         parser.error(f"no suite '{unknown[0]}', known are {', '.join(SUITES)}")
     content = json.loads(options.output.read_text()) if options.output.exists() else {}
-    here = content.setdefault("gpu" if torch.cuda.is_available() else "cpu", {})
     for suite in options.suites:
         rows, module = [], import_module(f"benchmarks.{suite}")
         for figure in module.figures():
@@ -42,13 +45,15 @@ def main() -> None:
                 print(f"    {key:30} {value:.4g}" if isinstance(value, float) else f"    {key:30} {value}", flush=True)
             rows.append({**asdict(figure), "holds": figure.holds})
         about = (module.__doc__ or suite).splitlines()[0]
-        here[suite] = {"about": about, "machine": machine(), "figures": rows}
+        on_gpu = torch.cuda.is_available() and suite not in ON_HOST
+        here = content.setdefault("gpu" if on_gpu else "cpu", {})
+        here[suite] = {"about": about, "machine": machine(on_gpu=on_gpu), "figures": rows}
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(content, indent=2) + "\n")  # after each suite: a later one may fail
 
 
-def machine() -> dict[str, object]:
-    """Return what the figures depend on."""
+def machine(*, on_gpu: bool) -> dict[str, object]:
+    """Return what the figures depend on; the GPU is named where it computed."""
     cpu = next(
         (
             line.partition(":")[2].strip()
@@ -61,7 +66,7 @@ def machine() -> dict[str, object]:
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
         "commit": _commit(),

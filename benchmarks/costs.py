@@ -20,7 +20,7 @@ from trustseg.training.attacking import SINGLE_STEP, TRAINING_ATTACKS
 from trustseg.training.free import FREE
 from trustseg.training.passes import Passes, epoch_passes
 
-SIZE, IMAGES, EPOCHS = (224, 256, 5) if ON_GPU else (96, 32, 5)
+SIZE, IMAGES, EPOCHS = (224, 1024, 5) if ON_GPU else (96, 32, 5)
 STEPS = REPLAYS = 3
 TARGET = 1.05
 
@@ -71,7 +71,9 @@ class PricedRun(TimedRun):
 
     Attributes:
         step_seconds: of each step but those of the first epoch.
-        prices: seconds an image in a bare step, in a forward pass, and in a pass forward and back to the image.
+        prices: seconds an image in a bare step, in a forward pass, and in a pass forward and back to the image. Each is
+            priced as it is made: forward passes on the batch where it is scored, else on the images that are attacked;
+            a step back to the images, too, where the attack is trained on for free.
     """
 
     def __init__(self, pack: Pack, config: RunConfig) -> None:
@@ -95,20 +97,21 @@ class PricedRun(TimedRun):
         """Time each kind of pass, on weights of their own."""
         if self.bare is None:
             self.bare = bare_step(self.twin.to(images.device))
+        seen = images if self.options.selection != "random" else images[: self.attacked]
         since = now()
         self.twin.train()
-        self.bare(images, masks)
+        self.bare(images.clone().requires_grad_(self.options.attack == FREE), masks)
         stepped = now()
         self.twin.eval()
         with torch.no_grad():
-            self.twin.belief(images)
+            self.twin.belief(seen)
         looked = now()
         inputs = images[: self.attacked].clone().requires_grad_()
         torch.autograd.grad(self.twin.belief(inputs).log_odds.sum(), inputs)
         attacked = now()
         if self.module.trainer.current_epoch > 0:
             self.prices["step"].append((stepped - since) / len(images))
-            self.prices["forward"].append((looked - stepped) / len(images))
+            self.prices["forward"].append((looked - stepped) / len(seen))
             self.prices["attack"].append((attacked - looked) / self.attacked)
 
     def on_train_batch_end(

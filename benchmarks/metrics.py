@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.scenes import DEVICE, ON_GPU
 from benchmarks.timing import Figure
 
 QATA = 2113 * 224 * 224  # the pixels of its test set
@@ -58,23 +59,31 @@ def _measured(way: str, pixels: int) -> dict[str, float] | None:
 
 
 def _scene(pixels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return uncertainty, probability and masks with many saturated ties, made in place to keep the peak low."""
+    """Return uncertainty, probability and masks with many saturated ties, made in place to keep the peak low.
+
+    They are drawn on the CPU, so that they are the same on every device.
+    """
     generator = torch.Generator().manual_seed(0)
     probability = torch.randn(pixels, generator=generator).mul_(6).sigmoid_()
     masks = torch.rand(pixels, generator=generator).lt_(probability)
     uncertainty = torch.minimum(probability, 1 - probability)
     uncertainty[uncertainty < 0.01] = 0
-    return uncertainty, probability, masks
+    return uncertainty.to(DEVICE), probability.to(DEVICE), masks.to(DEVICE)
 
 
 def _peak() -> float:
-    """Return the largest memory of this process since the last ``_forget``, in MB."""
+    """Return the largest memory since the last ``_forget`` in MB, of the GPU where it is that which computes."""
+    if ON_GPU:
+        return torch.cuda.max_memory_allocated() / 2**20
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def _forget() -> None:
     """Let the largest memory start again from what is held now."""
+    if ON_GPU:
+        torch.cuda.reset_peak_memory_stats()
+        return
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -93,7 +102,7 @@ def _main(way: str, pixels: int) -> None:
     before = _peak()
     since = time.perf_counter()
     if way == "streamed":
-        metric = AUSE()
+        metric = AUSE().to(DEVICE)
         for start in range(0, pixels, chunk):
             part = slice(start, start + chunk)
             metric.update(uncertainty[part], probability[part], masks[part])
@@ -101,7 +110,7 @@ def _main(way: str, pixels: int) -> None:
     elif way == "sorted":
         value = float(ause(uncertainty, (probability > 0.5) != masks))
     else:
-        peer = Peer()
+        peer = Peer().to(DEVICE)
         peer.update(uncertainty, ((probability > 0.5) != masks).float())
         value = float(peer.compute())
     seconds = time.perf_counter() - since

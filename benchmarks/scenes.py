@@ -16,7 +16,7 @@ from trustseg.models import Segmenter, build_segmenter
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
-BATCH = 8
+BATCH = 16 if ON_GPU else 8
 
 
 def generated_pack(count: int, *, size: int, distinct: int = 500) -> Pack:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.runs import TimedRun, now, ratio
+from benchmarks.scenes import ON_GPU
 from benchmarks.timing import Figure
 from trustseg.config import load_run
 from trustseg.data import Pack, open_dataset, write_phantoms
 from trustseg.data.module import Batch
 
-SIZE, BATCH, IMAGES, EPOCHS = 64, 8, 64, 12
+SIZE, BATCH, IMAGES, EPOCHS = (224, 64, 512, 12) if ON_GPU else (64, 8, 64, 12)
 SETTINGS = {
     "random": ("adversarial.selection=random",),
     "memory": ("adversarial.selection=uncertain", "adversarial.scores=memory"),

@@ -3,7 +3,8 @@
 Usage: python scripts/findings.py [PAGE]     (default: docs/findings.md; after scripts/publish_results.py)
 
 A table stands between ``<!-- table: STUDY/TABLE COLUMN, COLUMN -->`` and ``<!-- end -->``. ``COLUMN~`` adds the 95 %
-interval from COLUMN_low and COLUMN_high; ``COLUMN=VALUE`` keeps the rows with that value and is not shown.
+interval from COLUMN_low and COLUMN_high; ``COLUMN=VALUE`` keeps the rows with that value and is not shown,
+``COLUMN!=VALUE`` keeps the others.
 """
 
 import re
@@ -16,6 +17,32 @@ from marks import fill
 ROOT = Path(__file__).parent.parent
 START = r"<!-- table: (?P<study>\S+)/(?P<table>\S+) (?P<columns>[^\n]+?) -->"
 END = "<!-- end -->"
+TITLES = {
+    "aurc": "AURC",
+    "compared": "Compared",
+    "condition": "Measured under",
+    "detectable": "Detectable",
+    "dice": "Dice",
+    "difference": "Difference [95 %]",
+    "dose": "Share attacked",
+    "ece": "ECE",
+    "mean_over": "Mean over",
+    "name": "Claim",
+    "nause": "nAUSE",
+    "p": "p (Holm)",
+    "robust_dice": "Dice under PGD",
+    "score": "Score",
+    "value": "Dice under PGD",
+    "variant": "Variant",
+    "verdict": "Verdict",
+}
+"""Column of a table -> what stands above it; another name stands there as it is."""
+
+WORDS = {"mode=append, loss=trades": "TRADES", "mode=append, loss=strength": "strength-aware"}
+"""Keys and values of a grid, as they stand in the name of a variant -> what they are called."""
+
+_SHARE = re.compile(r"fraction=([\d.]+)")
+_OF_ONE_VARIANT = re.compile(r"(?P<variant>.+) by (?P<first>[^,]+) minus (?P=variant) by (?P<second>[^,]+)")
 
 
 def main(page: Path) -> None:
@@ -29,10 +56,11 @@ def _table(wanted: re.Match[str]) -> str:
     for column in wanted["columns"].split(", "):
         name, equals, value = column.partition("=")
         if equals:
-            rows = rows.filter(pl.col(name).cast(pl.String) == value)
+            kept = pl.col(name.removesuffix("!")).cast(pl.String) == value
+            rows = rows.filter(~kept if name.endswith("!") else kept)
         else:
             shown.append(column)
-    names = [column.removesuffix("~").replace("_", " ") for column in shown]
+    names = [TITLES.get(name, name) for name in (column.removesuffix("~") for column in shown)]
     lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
     lines += [f"| {' | '.join(_cell(row, column) for column in shown)} |" for row in rows.rows(named=True)]
     return "\n".join(lines)
@@ -51,7 +79,21 @@ def _cell(row: dict[str, object], column: str) -> str:
 def _number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return "" if value is None else str(value)
+    return "" if value is None else _words(str(value))
+
+
+def _words(text: str) -> str:
+    """Return a name as it is said.
+
+    Example:
+        >>> _words("beta, random, fraction=0.25 by mutual information minus beta, random, fraction=0.25 by entropy")
+        'beta, random, 25 % attacked: mutual information minus entropy'
+    """
+    text = _OF_ONE_VARIANT.sub(r"\g<variant>: \g<first> minus \g<second>", text)
+    text = _SHARE.sub(lambda match: f"{100 * float(match[1]):g} % attacked", text)
+    for keys, words in WORDS.items():
+        text = text.replace(keys, words)
+    return text.replace("pgd", "PGD")
 
 
 if __name__ == "__main__":

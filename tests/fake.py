@@ -44,6 +44,11 @@ def save(array: npt.NDArray[np.generic], path: Path) -> Path:
     return path
 
 
+def truncate(path: Path) -> None:
+    """Cut the end off a file."""
+    path.write_bytes(path.read_bytes()[:-30])
+
+
 def pairs(
     folder: Path, names: Sequence[str], *, images: str, masks: str, affix: tuple[str, str] = ("", ""), end: str = ".png"
 ) -> None:

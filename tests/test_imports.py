@@ -1,9 +1,9 @@
 """The house keeps its shape: light imports, explicit names, small files."""
 
 import ast
-import importlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ import trustseg
 
 SOURCE = Path(trustseg.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
-PACKAGES = sorted(file.parent for file in FILES if file.name == "__init__.py")
+MODULES = {
+    ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES
+}
 HEAVY = ("torch", "lightning", "matplotlib", "numpy", "polars", "plotly", "segmentation_models_pytorch")
 
 PROBE = """
@@ -31,6 +33,57 @@ def loaded_by(statement: str) -> list[str]:
     return modules
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    """Return what a file says, without running it."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def offered_by(name: str) -> list[str] | None:
+    """Return the ``__all__`` of a module, None if it has none."""
+    for node in parsed(MODULES[name]).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            found: list[str] = ast.literal_eval(node.value)
+            return found
+    return None
+
+
+def bound_names(tree: ast.Module, *, imports: bool) -> list[str]:
+    """Return the names that the top level of a module defines, and those that it imports if asked."""
+    found: list[str] = []
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.append(node.name)
+            case ast.Assign() | ast.AnnAssign():
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                parts = (part for target in targets for part in ast.walk(target))
+                found += [part.id for part in parts if isinstance(part, ast.Name)]
+            case ast.Import() | ast.ImportFrom() if imports:
+                found += [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    return found
+
+
+def taken_by(tree: ast.Module) -> set[tuple[str, str]]:
+    """Return the (module, name) pairs of ours that a file imports, or reads as attributes of a module."""
+    found: set[tuple[str, str]] = set()
+    called: dict[str, str] = {}  # what the file calls a module -> the module
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            called |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (full := f"{node.module}.{alias.name}") in MODULES:
+                    called[alias.asname or alias.name] = full
+                elif not alias.name.startswith("__"):
+                    found.add((node.module, alias.name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (source := called.get(ast.unparse(node.value))):
+            found.add((source, node.attr))
+    return {(source, name) for source, name in found if source.startswith("trustseg.")}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -46,19 +99,45 @@ def test_light_imports_stay_light(statement: str) -> None:
     assert loaded_by(statement) == []
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(SOURCE.parent).as_posix())
-def test_every_package_says_what_it_offers(package: Path) -> None:
-    name = ".".join(package.relative_to(SOURCE.parent).parts)
-    module = importlib.import_module(name)
-    offered = getattr(module, "__all__", None)
-    if offered is None:  # a package that only holds modules
-        definitions = ast.parse((package / "__init__.py").read_text(encoding="utf-8")).body
-        assert not any(isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef) for node in definitions)
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_it_offers(name: str) -> None:
+    offered, tree = offered_by(name), parsed(MODULES[name])
+    if offered is None:  # a package may lack it that only holds modules
+        held = bound_names(tree, imports=MODULES[name].name == "__init__.py")
+        assert [word for word in held if not word.startswith("_")] == []
         return
     # As ruff sorts them: CONSTANTS, Classes, functions.
-    assert list(offered) == sorted(offered, key=lambda word: (not word.isupper(), not word[0].isupper(), word))
-    assert len(set(offered)) == len(offered)
-    assert [word for word in offered if not hasattr(module, word)] == []
+    assert offered == sorted(set(offered), key=lambda word: (not word.isupper(), not word[0].isupper(), word))
+    assert set(offered) <= set(bound_names(tree, imports=True))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_take_from_each_other_only_what_is_offered(name: str) -> None:
+    taken = [(source, word) for source, word in taken_by(parsed(MODULES[name])) if source in MODULES]
+    assert [f"{source}.{word}" for source, word in taken if word not in (offered_by(source) or ())] == []
+
+
+def test_what_is_offered_and_taken_is_read_from_the_text() -> None:
+    tree = ast.parse(
+        "import os.path as path\n"
+        "from trustseg import files, __version__\n"
+        "from trustseg.errors import DataError as Error\n"
+        "import trustseg.randomness\n"
+        "LIMIT: int = 1\n"
+        "first, _second = 1, 2\n"
+        "class Box: inside = 1\n"
+        "def act():\n"
+        "    from trustseg.masks import threshold\n"
+        "    files.read_json.missing, trustseg.randomness.derive_seed, Box.inside\n"
+    )
+    assert bound_names(tree, imports=False) == ["LIMIT", "first", "_second", "Box", "act"]
+    assert bound_names(tree, imports=True)[:5] == ["path", "files", "__version__", "Error", "trustseg"]
+    assert sorted(taken_by(tree)) == [
+        ("trustseg.errors", "DataError"),
+        ("trustseg.files", "read_json"),
+        ("trustseg.masks", "threshold"),
+        ("trustseg.randomness", "derive_seed"),
+    ]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())

@@ -82,8 +82,22 @@ def test_the_findings_get_rows_and_intervals(tmp_path: Path, results: Path, monk
     page = tmp_path / "findings.md"
     page.write_text("<!-- table: study/summary variant, dice~ -->\n<!-- end -->\n")
     script.main(page)
-    table = "| variant | dice |\n| --- | --- |\n| beta | 0.500 [0.250, 0.750] |"
+    table = "| Variant | Dice |\n| --- | --- |\n| beta | 0.500 [0.250, 0.750] |"
     assert page.read_text() == f"<!-- table: study/summary variant, dice~ -->\n\n{table}\n\n<!-- end -->\n"
+
+
+def test_the_findings_are_said_in_words_and_rows_are_kept_or_left_out(
+    tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = import_module("findings")
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    names = ["beta, fraction=0.1", "beta, mode=append, loss=trades"]
+    pl.DataFrame({"name": ["H1", "H5"], "variant": names}).write_csv(results / "tables" / "two.csv")
+    page = tmp_path / "findings.md"
+    for kept, row in (("name=H5", "beta, TRADES"), ("name!=H5", "beta, 10 % attacked")):
+        page.write_text(f"<!-- table: study/two {kept}, variant -->\n<!-- end -->\n")
+        script.main(page)
+        assert page.read_text().splitlines()[2:5] == ["| Variant |", "| --- |", f"| {row} |"]
 
 
 @pytest.mark.parametrize(("script", "pages"), [("readme_table", "README.md"), ("publish_results", "docs/results")])

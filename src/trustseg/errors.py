@@ -17,6 +17,22 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+__all__ = [
+    "AttackError",
+    "BeliefError",
+    "ConfigError",
+    "DataError",
+    "MissingFileError",
+    "MissingPackageError",
+    "ModelError",
+    "RunError",
+    "ShapeError",
+    "TrustsegError",
+    "UnknownNameError",
+    "misfortune",
+    "unknown_name",
+]
+
 
 class TrustsegError(Exception):
     """Root of every error that trustseg raises on purpose."""

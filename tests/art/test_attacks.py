@@ -1,11 +1,8 @@
 """The bridge to the Adversarial Robustness Toolbox: ART's attacks on our models, and the same attacks of ours."""
 
-import random
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.attacks.victims import Victim, dice, discs, trained
-from torch import Tensor, nn
+from tests.art.conftest import EPS, SHAPE, Network, heads, needs_art
+from tests.attacks.victims import Victim, dice, discs, seeded, trained
+from torch import Tensor
 
 from trustseg import attacks
-from trustseg.attacks import OBJECTIVES, fgsm, pgd, r_fgsm
-from trustseg.beliefs import Belief, Bernoulli
-from trustseg.errors import AttackError, ShapeError, UnknownNameError
+from trustseg.attacks import fgsm, pgd, r_fgsm
+from trustseg.beliefs import Bernoulli
+from trustseg.errors import AttackError, UnknownNameError
 
-EPS = 8 / 255
-SHAPE = (1, 20, 23)
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "art_attack.py"
 
@@ -40,25 +36,6 @@ def test_the_page_shows_the_example() -> None:
     (excerpt,) = [block for block in page.split("```")[1::2] if "Segmentation(" in block]
     lines = [line.strip() for line in EXAMPLE.read_text(encoding="utf-8").splitlines()]
     assert [line for line in excerpt.strip().splitlines() if line not in lines] == []
-
-
-needs_art = pytest.mark.oracle
-heads = pytest.mark.parametrize("head", ["bernoulli", "beta", "mixture"])
-
-
-@pytest.fixture
-def evasion() -> ModuleType:
-    pytest.importorskip("art")
-    return import_module("art.attacks.evasion")
-
-
-@pytest.fixture
-def bridge(evasion: ModuleType) -> ModuleType:
-    return import_module("trustseg.art")
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @needs_art
@@ -87,23 +64,6 @@ def test_bim_and_pgd_are_the_same_bit_for_bit(bridge: ModuleType, evasion: Modul
     for name, stride, ours in pairs:
         attack = getattr(evasion, name)(estimator, eps=EPS, eps_step=stride * EPS, max_iter=10, verbose=False)
         assert np.array_equal(ours.numpy(), attack.generate(images.numpy(), masks.numpy())), name
-
-
-@needs_art
-def test_a_step_costs_one_forward_pass(bridge: ModuleType, evasion: ModuleType) -> None:
-    images, masks = discs(4)
-    victim = trained("bernoulli")
-    passes = 0
-
-    def counted(batch: Tensor) -> Belief:
-        nonlocal passes
-        passes += 1
-        return victim.belief(batch)
-
-    estimator = bridge.Segmentation(counted, input_shape=SHAPE)
-    attack = evasion.ProjectedGradientDescent(estimator, eps=EPS, eps_step=EPS / 4, max_iter=10, verbose=False)
-    attack.generate(images.numpy(), masks.numpy())
-    assert passes == 10
 
 
 @needs_art
@@ -155,96 +115,6 @@ def test_random_start_in_l2_lies_on_the_sphere(bridge: ModuleType) -> None:
     images = torch.full((3, 1, 9, 8), 0.5)
     start = bridge.random_start(images, eps=0.25, generator=seeded(), norm="l2")
     torch.testing.assert_close((start - images).flatten(1).norm(dim=1), torch.full((3,), 0.25))
-
-
-@needs_art
-def test_gradient_and_loss_are_those_of_the_objective(bridge: ModuleType) -> None:
-    images, masks = discs(5, seed=4)
-    victim = trained("beta")
-    estimator = bridge.Segmentation(victim, input_shape=SHAPE, objective="digamma")
-    leaf = images.clone().requires_grad_()
-    values = OBJECTIVES["digamma"](victim(leaf), masks, 0.0)
-    (expected,) = torch.autograd.grad(values.sum(), leaf)
-    assert np.array_equal(estimator.loss_gradient(images.numpy(), masks.numpy()), expected.numpy())
-    np.testing.assert_allclose(
-        estimator.compute_loss(images.numpy(), masks.numpy().astype(bool)), values.detach().numpy(), rtol=1e-6
-    )
-    probability = estimator.predict(images.numpy(), batch_size=2)
-    np.testing.assert_allclose(probability, victim(images).probability.detach().numpy(), rtol=0, atol=1e-6)
-    assert probability.dtype == np.float32
-    assert estimator.input_shape == SHAPE
-
-
-class Network(nn.Module):
-    """Somebody else's network: one logit, batch norm, dropout, in training mode."""
-
-    def __init__(self, outputs: int = 1) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Conv2d(1, outputs, 3, padding=1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.layers(images)
-        return logits
-
-
-def snapshot(module: nn.Module) -> list[object]:
-    """Return everything an attack might have touched."""
-    tensors = [tensor.clone() for tensor in module.state_dict().values()]
-    flags = [part.training for part in module.modules()]
-    grads = [parameter.grad for parameter in module.parameters()]
-    states = [torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()]
-    return [[tensor.tolist() for tensor in tensors], flags, grads, states]
-
-
-@needs_art
-def test_any_module_with_one_logit_and_leaves_no_trace(bridge: ModuleType, evasion: ModuleType) -> None:
-    images, masks = discs(4, seed=5)
-    network = Network()
-    before = snapshot(network)
-    estimator = bridge.Segmentation.of_logits(network, input_shape=SHAPE)
-    theirs = evasion.FastGradientMethod(estimator, eps=EPS).generate(images.numpy(), masks.numpy())
-    assert snapshot(network) == before
-    for name in bridge.ART_ATTACKS:
-        model = bridge.bernoulli_model(network)
-        bridge.run_art(name, model, images, masks, eps=EPS, steps=None if name[0] == "F" else 3, generator=seeded(),
-                       parameters={})  # fmt: skip
-        assert snapshot(network) == before, name
-    network.eval()
-    ours = fgsm(lambda batch: Bernoulli(network(batch)), images, masks, eps=EPS, keep_best=False)
-    assert np.array_equal(ours.numpy(), theirs)
-
-
-@needs_art
-def test_a_module_with_other_outputs_is_refused(bridge: ModuleType) -> None:
-    with pytest.raises(ShapeError, match=r"logits \(B, 1, H, W\), got \(2, 2, 4, 4\)"):
-        bridge.bernoulli_model(Network(2))(torch.zeros(2, 1, 4, 4))
-    with pytest.raises(ShapeError, match="got dict"):
-        bridge.bernoulli_model(dict)([])
-
-
-@needs_art
-def test_masks_are_mandatory_and_binary(bridge: ModuleType, evasion: ModuleType) -> None:
-    images, masks = (tensor.numpy() for tensor in discs(3))
-    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
-    with pytest.raises(AttackError, match="y is None, expected reference masks"):
-        estimator.loss_gradient(images, None)
-    with pytest.raises(ShapeError, match="masks must hold only 0 and 1"):
-        # Without masks ART attacks the model's own probabilities.
-        evasion.FastGradientMethod(estimator, eps=EPS).generate(images)
-    with pytest.raises(ShapeError, match="masks must hold only 0 and 1"):
-        estimator.loss_gradient(images, masks / 2)
-    with pytest.raises(ShapeError, match="masks must be"):
-        estimator.compute_loss(images, masks[:, :, 1:])
-    with pytest.raises(AttackError, match=r"in \[0, 1\]"):
-        estimator.loss_gradient(images * 255, masks)
-
-
-@needs_art
-@pytest.mark.parametrize("call", [lambda e: e.fit(None, None), lambda e: e.get_activations(None, 0, 1)])
-def test_what_a_belief_cannot_do_says_so(bridge: ModuleType, call: Callable[[Any], object]) -> None:
-    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
-    with pytest.raises(AttackError, match=r"trustseg train|ProjectedGradientDescent"):
-        call(estimator)
 
 
 STEPS = {"FastGradientMethod": None, "SquareAttack": 200}

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from scipy import integrate, stats
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity, one_hot, softmax
 
@@ -138,26 +137,6 @@ def test_soft_dice_is_the_loss_where_there_is_foreground_and_cross_entropy_where
         expected = losses.soft_dice(belief, masks)
         torch.testing.assert_close(got[[0, 2]], expected[[0, 2]])
         torch.testing.assert_close(got[1], OBJECTIVES["cross_entropy"](belief, masks, 0.0)[1])
-
-
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (5.5, 2.0), (2.0, 30.0)])
-@pytest.mark.parametrize("y", [0, 1])
-def test_digamma_is_the_expected_cross_entropy(alpha: float, beta: float, y: int) -> None:
-    def integrand(theta: float) -> float:
-        return float(-math.log(theta if y else 1 - theta) * stats.beta.pdf(theta, alpha, beta))
-
-    pixel = torch.ones(1, 1, 1, 1, dtype=torch.float64)
-    got = OBJECTIVES["digamma"](Beta(alpha * pixel, beta * pixel), y * pixel, 0.0).item()
-    assert got == pytest.approx(integrate.quad(integrand, 0, 1)[0], rel=1e-6)
-
-
-def test_evidence_margin_does_not_fade_with_evidence() -> None:
-    for evidence in (1.0, 1e4):
-        alpha = torch.full((1, 1, 1, 1), 1 + evidence, requires_grad=True)
-        beta = torch.ones(1, 1, 1, 1)
-        values = OBJECTIVES["evidence_margin"](Beta(alpha, beta), torch.ones(1, 1, 1, 1), 0.0)
-        assert values.item() == -evidence
-        assert torch.autograd.grad(values.sum(), alpha)[0].item() == -1
 
 
 @pytest.mark.parametrize("name", sorted(BETA_ONLY))

@@ -6,49 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from tests.attacks.confidence import EPS, attacked, mean_entropy, mean_vacuity, threshold_at_half
 from tests.attacks.untouched import untouched
 from tests.attacks.victims import HEADS, Victim, dice, discs, seeded, trained
 from torch import Tensor
 
-from trustseg.attacks import pgd
-from trustseg.attacks.search import harm
-from trustseg.attacks.uncertainty import (
-    UNCERTAINTY_ATTACKS,
-    deferral_aware,
-    overconfidence,
-    rank_swap,
-    underconfidence,
-)
-from trustseg.beliefs import Belief, Bernoulli
+from trustseg.attacks.uncertainty import UNCERTAINTY_ATTACKS, overconfidence, rank_swap, underconfidence
+from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError, TrustsegError
-from trustseg.metrics.deferral import undetected_harm
-from trustseg.uncertainty import AGGREGATIONS
 
-EPS = 8 / 255
 attacks = pytest.mark.parametrize("name", sorted(UNCERTAINTY_ATTACKS))
-keepers = pytest.mark.parametrize("name", ["overconfidence", "rank_swap", "underconfidence"])
 heads = pytest.mark.parametrize("head", sorted(HEADS))
-
-
-def mean_entropy(belief: Belief) -> Tensor:
-    return AGGREGATIONS["mean"](belief.uncertainty("entropy"), belief.probability)
-
-
-def mean_vacuity(belief: Belief) -> Tensor:
-    return AGGREGATIONS["mean"](belief.uncertainty("vacuity"), belief.probability)
-
-
-def threshold_at_half(images: Tensor) -> Belief:
-    """Infected where brighter than 0.5, surer the farther from it."""
-    return Bernoulli(8 * (images - 0.5))
-
-
-def attacked(name: str, model: Callable[[Tensor], Belief], images: Tensor, masks: Tensor, **options: object) -> Tensor:
-    """Run an attack by name, with everything it needs."""
-    needed: dict[str, object] = {"eps": EPS, "score": mean_entropy}
-    if name == "deferral_aware":
-        needed["threshold"] = 0.1
-    return UNCERTAINTY_ATTACKS[name](model, images, masks, **(needed | options))
 
 
 def iou_by_hand(first: Belief, second: Belief) -> list[float]:
@@ -125,63 +93,6 @@ def test_rank_swap_takes_the_median_of_the_whole_set(median_dice: float, same: C
     assert torch.equal(got, same(trained("beta"), images, masks, eps=EPS, score=mean_vacuity))
 
 
-@pytest.mark.parametrize("measure", ["entropy", "vacuity", "mutual_information", "epistemic_variance"])
-def test_deferral_aware_does_harm_that_nobody_looks_at(measure: str) -> None:
-    def score(belief: Belief) -> Tensor:
-        return AGGREGATIONS["mean"](belief.uncertainty(measure), belief.probability)
-
-    images, masks = discs(12, seed=3)
-    victim = trained("beta")
-    clean = victim(images)
-    threshold = score(clean).quantile(0.8).item()
-
-    def undetected(candidates: Tensor) -> int:
-        belief, none = victim(candidates), torch.zeros(12)
-        dices = dice(clean, masks), dice(belief, masks)
-        return int(undetected_harm(*dices, score(belief), none.bool(), none, threshold=threshold).sum())
-
-    got = deferral_aware(victim, images, masks, eps=EPS, score=score, threshold=threshold)
-    same = (got == images).flatten(1).all(dim=1)
-    assert ((score(victim(got)) < threshold) | same).all()
-    assert (harm(victim(got), masks) >= harm(clean, masks))[score(clean) < threshold].all()
-    assert undetected(got) >= 4
-    assert undetected(got) > undetected(pgd(victim, images, masks, eps=EPS, objective="soft_dice"))
-
-
-def test_deferral_aware_gives_back_what_is_always_deferred() -> None:
-    images, masks = discs(3, seed=3)
-    got = deferral_aware(trained("beta"), images, masks, eps=EPS, score=mean_entropy, threshold=-1.0)
-    assert torch.equal(got, images)
-
-
-def test_deferral_aware_trades_a_deferred_image_for_an_unnoticed_one_that_is_less_wrong() -> None:
-    """Half wrong and deferred; surer, it would be right in three of four pixels, which nobody looks at."""
-    images = torch.tensor([0.70, 0.48, 0.48, 0.30]).view(1, 1, 2, 2)
-    masks = torch.tensor([1.0, 1.0, 1.0, 1.0]).view(1, 1, 2, 2)
-
-    def score(belief: Belief) -> Tensor:
-        return -belief.probability.mean(dim=(1, 2, 3))  # the more infection is seen, the surer
-
-    clean = threshold_at_half(images)
-    threshold = score(threshold_at_half(images + 0.04)).item()
-    got = threshold_at_half(
-        deferral_aware(threshold_at_half, images, masks, eps=0.06, score=score, threshold=threshold)
-    )
-    assert score(got) < threshold <= score(clean)
-    assert 0 < harm(got, masks) < harm(clean, masks)
-
-
-def test_deferral_aware_raises_false_alarms_on_empty_masks() -> None:
-    images, masks = discs(4, seed=3)
-    victim = trained("bernoulli")
-    empty = torch.where(masks > 0, images - 0.13, images).clamp(0, 1)
-    got = deferral_aware(victim, empty, torch.zeros_like(masks), eps=2 * EPS, score=mean_entropy, threshold=0.2)
-    found, before = (harm(victim(values), torch.zeros_like(masks)) for values in (got, empty))
-    assert (found >= before).all()
-    assert (found > 0.01).any()
-    assert (mean_entropy(victim(got)) < 0.2).all()
-
-
 @attacks
 @pytest.mark.parametrize("scale", [2.0**-10, 2.0**-40, 2.0**20])
 def test_the_unit_of_the_measure_does_not_matter(name: str, scale: float) -> None:
@@ -206,18 +117,6 @@ def test_a_clean_score_of_nothing_is_no_obstacle(attack: Callable[..., Tensor], 
 
     got = attack(threshold_at_half, images, masks, eps=0.0625, score=score)
     torch.testing.assert_close(got, images + side * 0.0625, rtol=0, atol=1e-6)
-
-
-def test_deferral_aware_takes_a_threshold_of_nothing() -> None:
-    images, masks = discs(3, seed=3)
-    victim = trained("bernoulli")
-
-    def score(belief: Belief) -> Tensor:
-        return mean_entropy(belief) - 0.2
-
-    got = deferral_aware(victim, images, masks, eps=EPS, score=score, threshold=0.0)
-    assert (score(victim(got)) < 0).all()
-    assert (harm(victim(got), masks) > harm(victim(images), masks)).all()
 
 
 @attacks
@@ -301,22 +200,6 @@ def test_any_image_stays_in_its_ball_and_box(
 def test_refuses(name: str, options: dict[str, object], error: type[TrustsegError], words: str) -> None:
     with pytest.raises(error, match=words):
         attacked(name, trained("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"weights": ()}, "weights must be"),
-        ({"weights": (0.1, 0.0)}, "weights must be"),
-        ({"weights": (math.inf,)}, "weights must be"),
-        ({"threshold": math.nan}, "threshold must be finite"),
-        ({"threshold": math.inf}, "threshold must be finite"),
-        ({"slack": -0.1}, "slack finite and at least 0"),
-    ],
-)
-def test_deferral_aware_refuses(options: dict[str, object], words: str) -> None:
-    with pytest.raises(AttackError, match=words):
-        attacked("deferral_aware", trained("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose
 
 
 @attacks

@@ -8,7 +8,6 @@ from tests.attacks.victims import discs, seeded, trained
 from torch import Tensor
 
 from trustseg.attacks import (
-    OBJECTIVES,
     PRESETS,
     apgd,
     backward_passes,
@@ -37,26 +36,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, members in PRESETS.items()
     }
     monkeypatch.setattr("trustseg.attacks.presets.PRESETS", presets)
-
-
-def names(preset: str, *, evidential: bool, surrogates: int = 0) -> list[str]:
-    return [member.name for member in members_of(preset, evidential=evidential, surrogates=surrogates)]
-
-
-def test_members_and_budgets_are_those_published() -> None:
-    general = ["staged_balanced_masked_cross_entropy", "staged_margin", "staged_soft_dice"]
-    evidential = ["staged_digamma", "staged_masked_margin", "staged_evidence_margin"]
-    full = [*general, "apgd_soft_dice"]
-    assert names("quick", evidential=False) == names("quick", evidential=True) == general
-    assert names("standard", evidential=False) == full
-    assert names("standard", evidential=True) == [*full, *evidential]
-    assert names("thorough", evidential=False) == [*full, "square_soft_dice"]
-    transfers = ["transfer_soft_dice"] * 2
-    assert names("thorough", evidential=True, surrogates=2) == [*full, *evidential, *transfers, "square_soft_dice"]
-    assert [backward_passes(preset, evidential=False) for preset in PRESETS] == [90, 400, 1200]
-    assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [90, 700, 2100]
-    assert backward_passes("thorough", evidential=False, surrogates=2) == 1400
-    assert {member.objective for members in PRESETS.values() for member in members} <= set(OBJECTIVES)
 
 
 @pytest.mark.usefixtures("short")

@@ -109,11 +109,12 @@ def test_three_images_of_noise_are_never_made_worse(method: str, seed: int) -> N
     assert after <= binary_cross_entropy(belief, masks).mean().item() * (1 + 1e-3)
 
 
-def test_separable_labels_end_at_the_bound() -> None:
-    z = torch.tensor([2.0, 1.0, -1.0, -3.0]).view(1, 1, 2, 2)
+@pytest.mark.parametrize("sureness", [0.1, 1.0, 4.0, 12.0])  # the likelihood is flat far from the bound, too
+def test_separable_labels_end_at_the_bound(sureness: float) -> None:
+    z = sureness * torch.tensor([2.0, 1.0, -1.0, -3.0]).view(1, 1, 2, 2)
     found = fit_calibration([(Bernoulli(z), (z > 0).float())], method="temperature_scaling", patients=["a"])
-    assert found.parameters["temperature"] <= 0.05  # the likelihood is flat from about there on
-    assert found.parameters["temperature"] >= 1 / LARGEST_FACTOR * (1 - 1e-9)
+    assert found.parameters["temperature"] == pytest.approx(1 / LARGEST_FACTOR)
+    assert found.at_limit == ("temperature",)
     wrong = fit_calibration([(Bernoulli(z), (z < 0).float())], method="temperature_scaling", patients=["a"])
     assert wrong.parameters["temperature"] == pytest.approx(LARGEST_FACTOR)
     assert wrong.at_limit == ("temperature",)

@@ -1,11 +1,14 @@
 """The command as a user runs it, in this process: arguments in, exit code and what was printed out."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from tests import fake
 
 
 class Outcome(NamedTuple):
@@ -59,3 +62,37 @@ def one_sentence(outcome: Outcome) -> str:
     assert "Traceback" not in outcome.out
     assert "\r" not in outcome.err + outcome.out
     return lines[-1].removeprefix("trustseg: ")
+
+
+QUICK = (
+    *("data.size=32", "model.head=beta", "training.epochs=1", "training.batch_size=2", "training.validation_every=1"),
+    *("training.validation_steps=1", "training.accelerator=cpu", "adversarial.warmup_epochs=0"),
+    "evaluation.attacks=[{name: fgsm, eps: [4/255]}]",
+)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    return fake.qata(tmp_path / "films", control=False)
+
+
+@pytest.fixture
+def train(command: Command, films: Path) -> Callable[..., Outcome]:
+    """Train on the films with quick settings and some more arguments."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        return command("train", f"data.path={films}", *QUICK, *arguments)
+
+    return run
+
+
+def full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the disk be full when a file of this name is to be put into its place."""
+    replace = os.replace
+
+    def refusing(source: Any, target: Any, **options: Any) -> None:  # noqa: ANN401
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replace(source, target, **options)
+
+    monkeypatch.setattr(os, "replace", refusing)

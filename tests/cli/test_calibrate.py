@@ -71,6 +71,13 @@ def test_it_is_fitted_on_the_validation_images_and_kept(
     assert expected.nll_after < expected.nll_before
 
 
+def test_keys_are_listed_where_the_help_says_so(command: Command) -> None:
+    for verb in (["calibrate"], ["defer", "masks"]):
+        found = command(*verb, "--keys")
+        assert found.code == 0
+        assert "data.validation_fraction" in found.out
+
+
 def test_a_policy_of_uncalibrated_scores_is_refused_for_calibrated_ones(calibrate: Calibrate, command: Command) -> None:
     assert calibrate().code == 0
     for flags in (["--uncalibrated"], []):
@@ -93,8 +100,9 @@ def test_a_fit_that_ended_at_its_limit_says_so(
 ) -> None:
     fitted = Calibration("temperature_scaling", {"temperature": found}, "validation", 3, 3, "", 0.7, 0.6)
     monkeypatch.setattr("trustseg.calibration.fit_calibration", lambda *arguments, **options: fitted)
-    lines = [line for line in calibrate(head="bernoulli").out.splitlines() if "ended at its limit: temperature" in line]
+    lines = [line for line in calibrate(head="bernoulli").out.splitlines() if line.startswith("not to be trusted")]
     assert len(lines) == (found == 1000)
+    assert all("ended at its limit (temperature), since the masks of these 3 images" in line for line in lines)
 
 
 def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrate, command: Command) -> None:
@@ -116,7 +124,7 @@ def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "temperature"], "use temperature_scaling or beta_calibration for a Bernoulli"),
+        (["--method", "temperature"], "for the beta head of 'run/model', evidence was expected; give that"),
         (["--method", "platt"], "unknown calibration method 'platt'; known: beta, evidence, temperature"),
         (["data.path=others"], "got other images than those the model was trained and validated on"),
         (["data.path=nowhere"], "nowhere"),

@@ -102,6 +102,29 @@ def test_records_of_the_calibrated_model_are_named_where_there_are_no_others(com
     assert command("defer", "fit", "run/evaluation-validation-calibrated").code == 0
 
 
+def test_of_a_calibrated_model_its_own_records_are_taken(command: Command) -> None:
+    Path("run/model").mkdir(parents=True)
+    Path("run/model/calibration.json").write_text("{}")
+    write("run/evaluation-validation", records_of([0.1] * 20))
+    found = command("defer", "fit", "run")
+    assert found.code == 2
+    assert (
+        "'run/model' is calibrated, records of it were expected in 'run/evaluation-validation-calibrated' and are not "
+        "there; write them with 'trustseg evaluate run/model --split validation', or give 'run/evaluation-validation'"
+    ) in one_sentence(found)
+    assert command("defer", "fit", "run/evaluation-validation").code == 0
+    scores, patients = rising(20)
+    write("run/evaluation-validation-calibrated", records_of(scores, patients=patients))
+    assert command("defer", "fit", "run", "--at-most", "0.5").code == 0
+    assert load_policy(Path("policy.json")).threshold == pytest.approx(0.11)
+    write("run/evaluation-test", records_of(scores[:2], patients=["new", "newer"]))
+    assert command("defer", "apply", "policy.json", "run", "--draws", "5").code == 0
+    assert Path("run/evaluation-test/decisions.csv").exists()
+    write("run/evaluation-test-calibrated", records_of(scores[:2], patients=["new", "newer"]))
+    assert command("defer", "apply", "policy.json", "run", "--draws", "5").code == 0
+    assert Path("run/evaluation-test-calibrated/decisions.csv").exists()
+
+
 def test_defined_outcomes_of_hard_cases(command: Command) -> None:
     write("three", records_of([0.1, 0.2, 0.3]))
     found = command("defer", "fit", "three")
@@ -134,7 +157,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
         (["fit", "tested"], "'tested' holds records of the test split"),
         (["fit", "trained"], "'trained' holds records of the train split"),
         (["fit", "text"], "'text/records.parquet' cannot be read as records"),
+        (["fit", "good/records.parquet"], "'good/records.parquet' is a file, a folder with records.parquet was"),
         (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
+        (["fit", "good", "--measure", "vacuum"], "did you mean 'vacuity'?"),
+        (["fit", "good", "--aggregation", "morans_i"], "got morans_i, which sees the pattern of a map"),
+        (["fit", "good", "--measure", "variance", "--aggregation", "count_above"], "every image would score 0"),
         (["fit", "good", "--target", "dice"], "unknown target 'dice'"),
         (["fit", "good", "--at-most", "20"], "at_most is 20.0, expected a share"),
         (["apply", "nowhere.json", "good"], "'nowhere.json' is not there"),

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from trustseg.cli.report import report
-from trustseg.errors import MissingFileError
+from trustseg.errors import ConfigError, MissingFileError
 
 
 def _app() -> typer.Typer:
@@ -43,3 +43,9 @@ def test_options_reach_the_report(
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(_app(), [str(tmp_path / "nowhere")])
     assert isinstance(result.exception, MissingFileError)
+
+
+def test_a_folder_is_no_page() -> None:
+    result = CliRunner().invoke(_app(), ["runs/a", "-o", "out"])
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception) == "--output is 'out', an HTML file was expected; give 'out/report.html'"

@@ -1,7 +1,6 @@
 """``study`` hands its settings on, shows where it stands, and is honest about what failed."""
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import pytest
 import yaml
 from tests.cli.conftest import Command, one_sentence
 
-from trustseg.cli import display
-from trustseg.cli.display import watched_study
 from trustseg.cli.study import default_jobs
 from trustseg.config import StudyConfig
 from trustseg.errors import RunError
@@ -20,6 +17,14 @@ from trustseg.study.runner import CellStatus
 
 Observer = Callable[[Sequence[CellStatus]], None]
 ONE_SEED = "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"
+UNTESTABLE = [  # by one training without a defence
+    "this grid cannot test 5 of 6 hypotheses:",
+    "  H1: no run has adversarial.selection=random",
+    "  H2: no run has adversarial.selection=uncertain, adversarial.fraction=0.25",
+    "  H3: no run has adversarial.selection=uncertain",
+    "  H4: no run has model.head=beta, adversarial.selection=uncertain",
+    "  H6: no run has adversarial.selection=random",
+]
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     assert found.code == 0
     assert found.out == "study: runs/mine\nnext: trustseg report runs/mine\n"
     assert found.err.splitlines() == [
-        "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",  # H5 compares two measures of one model
+        *UNTESTABLE,  # H5 compares two measures of one model
         ONE_SEED.strip(),
         "[0/2] a-seed0-12345678: running training",
         "[0/2] b-seed0-12345678: running training",
@@ -61,13 +66,6 @@ def test_what_it_says(command: Command, calls: list[tuple[StudyConfig, Path, int
     ]
     ((config, folder, jobs),) = calls
     assert (config.training.epochs, folder, jobs) == (3, Path("runs/mine"), 2)
-
-
-def test_what_was_done_before_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with watched_study() as observer:
-        observer([status("a", "done"), status("b", "done"), status("c", "waiting")])
-        observer([status("a", "done"), status("b", "done"), status("c", "running")])
-    assert capsys.readouterr().err == "2 of 3 cells were done before\n[2/3] c-seed0-12345678: running training\n"
 
 
 def test_defaults(command: Command, calls: list[tuple[StudyConfig, Path, int]]) -> None:
@@ -114,7 +112,10 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
         (["mine.yaml", "grid.model.head=[beta, gauss]"], "gauss"),
         (["mine.yaml", "grid.model.haed=[beta]"], "model.head"),
         (["mine.yaml", "data.path=nowhere"], "nowhere"),
-        (["mine.yaml", "--status"], "no study in 'runs/mine'"),
+        (
+            ["mine.yaml", "--status"],
+            "no study was started in 'runs/mine', a folder with plan.json was expected; start it",
+        ),
         (["list.yaml"], "list.yaml"),
         (["broken.yaml"], "broken.yaml"),
         (["mine.yaml", "--cluster", "slrum"], "did you mean 'slurm'?"),
@@ -155,7 +156,7 @@ def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
     pytest.importorskip("submitit")
     lucia = ("--cluster", "slurm", "--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90")
     found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), *lucia, "--dry-run")
-    assert (found.code, len(found.err.splitlines())) == (0, 2)
+    assert (found.code, len(found.err.splitlines())) == (0, len(UNTESTABLE) + 1)
     assert found.out.startswith("#!/bin/bash\n")
     assert "#SBATCH --array=0-1%2" in found.out
     assert "2 cells" in found.out
@@ -186,10 +187,7 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
     assert "passes in images, forward and backward" in found.out
     assert "time by one step" in found.out
-    assert found.err.splitlines() == [
-        "this grid cannot test 5 of 6 hypotheses: H1, H2, H3, H4, H6",
-        ONE_SEED.strip(),
-    ]
+    assert found.err.splitlines() == [*UNTESTABLE, ONE_SEED.strip()]
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()
 
@@ -248,16 +246,3 @@ def test_a_dry_run_with_hypotheses_writes_nothing(command: Command) -> None:
     found = command("study", study, "--hypotheses", claims(condition="clean"), *slurm)
     assert (found.code, found.err) == (0, ONE_SEED)
     assert not Path("runs").exists()
-
-
-def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    with display.watched_study() as observer:
-        for states in (("waiting", "waiting"), ("running", "waiting"), ("running", "running"), ("done", "running")):
-            observer([status(name, state) for name, state in zip("ab", states, strict=True)])
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
-    last = shown.replace("\r", "\n").strip().splitlines()[-2:]
-    assert re.match(r"study, 1 of 2 cells\s.* 50% ", last[0])
-    assert re.match(r"\s*b-seed0: training\s.* 50% ", last[1])

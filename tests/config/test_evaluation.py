@@ -1,8 +1,13 @@
 """What may be asked of an evaluation beyond the names of attacks."""
 
 import pytest
+from tests.config.given import refusal
 
-from trustseg.config import load_run
+from trustseg.config import (
+    AttackConfig,
+    EvaluationConfig,
+    load_run,
+)
 from trustseg.errors import ConfigError
 
 
@@ -35,3 +40,47 @@ def test_what_is_no_ladder_is_refused(setting: str, words: str) -> None:
 def test_a_surrogate_is_a_path_or_nothing() -> None:
     assert load_run(None, []).evaluation.surrogate is None
     assert load_run(None, ["evaluation.surrogate=runs/plain/model"]).evaluation.surrogate == "runs/plain/model"
+
+
+@pytest.mark.parametrize("measures", ["[]", "[vacuity]", "[mutual_information, dissonance]"])
+def test_one_measure_must_be_given_by_every_head(measures: str) -> None:
+    assert "add entropy or variance" in refusal(f"evaluation.measures={measures}")
+
+
+def test_measures_that_rank_alike_are_refused() -> None:
+    assert "in the same order" in refusal("evaluation.measures=[entropy, vacuity, variance]")
+
+
+def test_a_budget_above_the_range_of_a_pixel_is_refused_unless_it_is_of_the_whole_image() -> None:
+    assert "above 1" in refusal("evaluation.attacks=[{name: pgd, eps: [4]}]")
+    assert AttackConfig(name="pgd", eps=(4.0,), norm="l2").eps == (4.0,)
+
+
+@pytest.mark.parametrize(
+    ("attack", "label"),
+    [
+        (AttackConfig(name="fgsm", eps=(0.1,)), "fgsm"),
+        (AttackConfig(name="pgd", eps=(0.1,)), "pgd"),
+        (AttackConfig(name="pgd", eps=(0.1,), steps=3), "pgd3"),
+        (AttackConfig(name="pgd", eps=(0.1,), norm="l2", restarts=2), "pgd_l2_x2"),
+        (AttackConfig(name="r_fgsm", eps=(0.1,), objective="margin"), "r_fgsm_margin"),
+    ],
+)
+def test_label_tells_attacks_apart(attack: AttackConfig, label: str) -> None:
+    assert attack.label == label
+
+
+def test_the_same_condition_twice_is_refused() -> None:
+    fgsm, other = AttackConfig(name="fgsm", eps=(0.1, 0.2)), AttackConfig(name="fgsm", eps=(0.2,))
+    with pytest.raises(ValueError, match=r"'fgsm at eps=0\.200000' twice"):
+        EvaluationConfig(attacks=(fgsm, other))
+    with pytest.raises(ValueError, match="twice"):  # told apart by no file name and no reader
+        EvaluationConfig(attacks=(AttackConfig(name="fgsm", eps=(0.1, 0.1 + 1e-8)),))
+    EvaluationConfig(attacks=(fgsm, AttackConfig(name="fgsm", eps=(0.2,), objective="margin")))
+    EvaluationConfig(attacks=(AttackConfig(name="fgsm", eps=(0.0, 0.0)),))  # no condition at all
+
+
+@pytest.mark.parametrize("key", ["measures", "aggregations"])
+def test_a_column_twice_is_refused(key: str) -> None:
+    name = "entropy" if key == "measures" else "mean"
+    assert f"{key} holds '{name}' twice" in refusal(f"evaluation.{key}=[{name}, {name}]")

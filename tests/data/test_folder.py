@@ -4,7 +4,6 @@ import pytest
 from tests import fake
 
 from trustseg.data import find_cases
-from trustseg.data.cases import mask_affix
 from trustseg.errors import DataError
 
 AFFIXES = [("", ""), ("mask_", ""), ("", "_mask"), ("", "_seg"), ("", "-GT"), ("lesion.", ""), ("", "_infection_mask")]
@@ -22,21 +21,6 @@ def test_masks_find_their_images(tmp_path: Path, affix: tuple[str, str], end: st
     assert all(case.mask and case.mask.stem == f"{affix[0]}{case.name}{affix[1]}" for case in listing.cases)
 
 
-@pytest.mark.parametrize(
-    ("images", "masks", "affix"),
-    [
-        ({"a", "mask_a"}, ["mask_a", "mask_mask_a"], ("mask_", "")),
-        ({"1", "11"}, ["1_seg", "11_seg"], ("", "_seg")),
-        ({"1", "2"}, ["11", "12"], ("", "")),  # digits are never an affix: image 1 and mask 11 are two cases
-        ({"1", "x_1"}, ["mask_1", "mask_x_1"], ("mask_", "")),
-        ({"a"}, [], ("", "")),
-        (set(), ["a"], ("", "")),
-    ],
-)
-def test_mask_affix(images: set[str], masks: list[str], affix: tuple[str, str]) -> None:
-    assert mask_affix(images, masks) == affix
-
-
 def test_train_val_and_test_subfolders(tmp_path: Path) -> None:
     for side, names in {"Train": fake.TRAIN[:3], "val": fake.TRAIN[3:], "test": fake.TEST}.items():
         fake.pairs(tmp_path / side, names, images="images", masks="Masks")
@@ -44,12 +28,6 @@ def test_train_val_and_test_subfolders(tmp_path: Path) -> None:
     assert {case.name for case in listing.cases if case.split == "train"} == set(fake.TRAIN)
     assert tuple(case.name for case in listing.cases if case.split == "test") == fake.TEST
     assert listing.notes == ("val/ joins the training side: validation cases are drawn by patient",)
-
-
-def test_a_name_that_comes_twice_gets_its_split_in_front(tmp_path: Path) -> None:
-    for side in ("train", "test"):
-        fake.pairs(tmp_path / side, ["1", f"own_{side}"], images="images", masks="masks")
-    assert [case.name for case in find_cases(tmp_path).cases] == ["train-1", "own_train", "test-1", "own_test"]
 
 
 @pytest.mark.parametrize("folder", ["", "images"])
@@ -82,10 +60,4 @@ def test_two_masks_for_one_image_are_refused(tmp_path: Path) -> None:
     fake.two_folders(tmp_path, ["a", "b"], affix=("mask_", ""))
     fake.save(fake.mask("a"), tmp_path / "masks" / "a.png")
     with pytest.raises(DataError, match="stand for the same case 'a'"):
-        find_cases(tmp_path)
-
-
-def test_a_pack_is_no_folder_of_images(tmp_path: Path) -> None:
-    (tmp_path / "pack.json").touch()
-    with pytest.raises(DataError, match="is a pack, expected the folder of images that it was made from"):
         find_cases(tmp_path)

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 from tests import fake
 
-from trustseg.data import LAYOUTS, Listing, find_cases, patient_of
-from trustseg.errors import DataError, MissingFileError
+from trustseg.data import Listing, find_cases
 
 
 def names(listing: Listing, split: str) -> tuple[str, ...]:
@@ -49,24 +48,6 @@ def test_control_group_beside_a_bare_train_set(tmp_path: Path) -> None:
     assert listing.cases[-1].mask is None
 
 
-@pytest.mark.parametrize(
-    ("name", "patient"),
-    [
-        ("covid_12", None),
-        ("sub-S09611_ses-E17966_acq-1_run-1_bp-chest_vp-ll_dx", "S09611"),
-        ("sub-G0003_ses-01_bp-chest_vp-ap", "G0003"),
-        ("sub-S1", "S1"),
-        ("sub-S1_something else", "S1"),
-        ("00001281_000", "00001281"),
-        ("1281_000", None),
-        ("sub-", None),
-        ("x_sub-S1_ses-1", None),
-    ],
-)
-def test_patient_of(name: str, patient: str | None) -> None:
-    assert patient_of(name) == patient
-
-
 def test_lvit_copy(tmp_path: Path) -> None:
     sides = {"Train_Folder": fake.TRAIN[:3], "Val_Folder": fake.TRAIN[3:], "Test_Folder": fake.TEST}
     listing = find_cases(fake.rearranged(tmp_path, sides, images="img", masks="labelcol"))
@@ -100,22 +81,3 @@ def test_images_without_any_mask_folder_are_lone(tmp_path: Path) -> None:
     listing = find_cases(tmp_path)
     assert listing.cases == ()
     assert [path.name for path in listing.lone_images] == ["a.png"]
-
-
-def test_paths_without_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"nowhere does not exist, expected a dataset folder; check the path"):
-        find_cases(tmp_path / "nowhere")
-    (tmp_path / "file").touch()
-    with pytest.raises(MissingFileError, match="is a file, expected a dataset folder"):
-        find_cases(tmp_path / "file")
-    with pytest.raises(DataError, match="holds no images in a known layout, expected images/ and masks/"):
-        find_cases(tmp_path)
-    (tmp_path / "Train Set" / "Images").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no images"):
-        find_cases(tmp_path)
-
-
-def test_every_layout_finds_nothing_in_an_empty_folder(tmp_path: Path) -> None:
-    for name, find in LAYOUTS.items():
-        assert find.__name__ == name
-        assert not find(tmp_path)

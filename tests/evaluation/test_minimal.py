@@ -61,6 +61,15 @@ def test_nothing_is_written_unless_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_longer_asked_for_is_removed(tmp_path: Path) -> None:
+    write_minimal(small_segmenter(), pack_of(), ROWS, CONFIG, tmp_path)
+    (tmp_path / "minimal_parts" / "of a killed search").mkdir(parents=True)
+    (tmp_path / "records.parquet").touch()
+    assert {path.name for path in tmp_path.iterdir()} >= {"minimal.parquet", "minimal.json"}
+    write_minimal(small_segmenter(), pack_of(), ROWS, EvaluationConfig(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.parquet"]
+
+
 def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killing(done: int, total: int) -> None:
         if (done, total) == (2, 3):

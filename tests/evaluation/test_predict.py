@@ -6,6 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tests import fake
 from tests.evaluation.packs import small_segmenter
 from tests.fake import save
 
@@ -46,6 +47,23 @@ def test_images_of_a_folder_in_order_and_nothing_else(tmp_path: Path) -> None:
 def test_a_single_file_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "film.dat").touch()
     assert image_files_of(tmp_path / "film.dat") == [tmp_path / "film.dat"]
+
+
+def test_the_images_of_a_dataset_are_found_and_its_masks_passed_over(tmp_path: Path) -> None:
+    names = [*fake.TRAIN, *fake.TEST, *fake.CONTROL]
+    found = image_files_of(fake.qata(tmp_path / "qata"))
+    assert sorted(file.stem for file in found) == sorted(names)
+    assert {file.parent.name for file in found} == {"Images", "Control_Group_I"}
+    plain = fake.two_folders(tmp_path / "plain", ["a", "b"], affix=("", "_mask"))
+    (plain / "masks" / "b_mask.png").unlink()  # an image can be predicted without
+    assert [file.relative_to(plain).as_posix() for file in image_files_of(plain)] == ["images/a.png", "images/b.png"]
+
+
+def test_two_images_of_one_name_cannot_be_predicted_together(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        fake.two_folders(tmp_path / side, ["1"])
+    with pytest.raises(DataError, match=r"have one name.*give '.*train.images' and then the others"):
+        image_files_of(tmp_path)
 
 
 def test_bad_places_get_a_sentence(tmp_path: Path) -> None:
@@ -193,7 +211,7 @@ def test_what_cannot_be_predicted_replaces_nothing(tmp_path: Path, broken: str) 
         file.write_text("no image")
     measure = "vacuity" if broken == "measure" else "entropy"
     with pytest.raises((BeliefError, DataError)):
-        predict(segmenter, [file], tmp_path / "out", overwrite=True, measure=measure)
+        predict(segmenter, [file], tmp_path / "out", measure=measure)
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 

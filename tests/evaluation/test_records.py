@@ -2,29 +2,43 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
-from trustseg.beliefs import Bernoulli, Beta
+from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.config import EvaluationConfig
 from trustseg.errors import BeliefError, ShapeError
 from trustseg.evaluation.conditions import CLEAN, Condition
-from trustseg.evaluation.records import REFERENCED, TABLES, Tables, tables_of_batch
+from trustseg.evaluation.records import REFERENCED, TABLES, Recorder, Tables
 from trustseg.metrics import uncertainty_keys
 
 CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
-CASES = pl.DataFrame({"name": ["left", "right"], "patient": ["p", "p"], "more": [1, 2]})
+CASES = pl.DataFrame({"name": ["left", "right"], "patient": ["p", "p"], "group": ["p", "p"]})
 MASKS = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]], [[[0.0, 0.0, 0.0, 0.0]]]])
 INF = math.inf
+
+
+def recorded(
+    belief: Belief,
+    images: Tensor,
+    changed: Tensor,
+    masks: Tensor,
+    *,
+    condition: Condition = CLEAN,
+    config: EvaluationConfig = CONFIG,
+) -> Tables:
+    recorder = Recorder(condition, config, groups=["p"], device=torch.device("cpu"))
+    recorder.add(belief, images, changed, masks, CASES[: len(masks)])
+    return recorder.tables()
 
 
 def tables_for(logits: list[list[float]], *, change: float = 0.0) -> Tables:
     images = torch.full((2, 1, 1, 4), 0.5)
     belief = Bernoulli(torch.tensor(logits).view(2, 1, 1, 4))
-    return tables_of_batch(
-        belief, images, images + change, MASKS, CASES, condition=Condition("fgsm", 0.1), config=CONFIG
-    )
+    return recorded(belief, images, images + change, MASKS, condition=Condition("fgsm", 0.1))
 
 
 def test_a_row_by_hand() -> None:
@@ -71,12 +85,12 @@ def test_regions_hold_the_pixels_of_the_band_and_of_the_mask() -> None:
     masks[0, 0, 2:5, 2:9] = 1  # the second image has neither mask nor border
     logits = torch.linspace(-3, 3, 360).reshape(masks.shape)
     images = torch.zeros_like(masks)
-    found = tables_of_batch(Bernoulli(logits), images, images, masks, CASES, condition=CLEAN, config=CONFIG)
+    found = recorded(Bernoulli(logits), images, images, masks)
     band = torch.zeros_like(masks, dtype=torch.bool)
     band[0, 0, :, :14] = True  # all within 5 px of the other class: the mask is only 3 px high
     for region, inside in (("whole", torch.ones_like(band)), ("boundary", band), ("foreground", masks > 0)):
         rows = found["calibration"].filter(pl.col("region") == region)
-        assert len(rows) == 30
+        assert len(rows) == 15
         expected = (inside.sum(), torch.sigmoid(logits)[inside].sum(), masks[inside].sum())
         for name, value in zip(("count", "sum_probability", "sum_reference"), expected, strict=True):
             assert rows[name].sum() == pytest.approx(float(value), rel=1e-5)
@@ -111,7 +125,7 @@ def test_tables_have_the_documented_columns() -> None:
 def test_one_image_of_one_pixel() -> None:
     one = torch.full((1, 1, 1, 1), 3.0)
     pixel = torch.ones(1, 1, 1, 1)
-    tables = tables_of_batch(Beta(one, one / 3), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=CONFIG)
+    tables = recorded(Beta(one, one / 3), pixel, pixel, pixel)
     row = tables["records"].row(0, named=True)
     assert (row["dice"], row["linf"], row["u_vacuity_mean"]) == (1, 0, 0.5)
     assert (row["strength_median"], row["strength_p99"]) == (4, 4)
@@ -127,13 +141,13 @@ def test_no_measure_at_all_gets_a_sentence() -> None:
     config = CONFIG.model_copy(update={"measures": ()})
     pixel = torch.zeros(1, 1, 1, 1)
     with pytest.raises(BeliefError, match="at least one was expected"):
-        tables_of_batch(Bernoulli(pixel), pixel, pixel, pixel, CASES[:1], condition=CLEAN, config=config)
+        recorded(Bernoulli(pixel), pixel, pixel, pixel, config=config)
 
 
 def test_of_another_population_only_predictions_and_scores_are_known() -> None:
     one = torch.ones(2, 1, 1, 4)
     elsewhere = Condition("lateral", population="somewhere")
-    tables = tables_of_batch(Beta(3 * one, one), one, one, 0 * one, CASES, condition=elsewhere, config=CONFIG)
+    tables = recorded(Beta(3 * one, one), one, one, 0 * one, condition=elsewhere)
     row = tables["records"].row(0, named=True)
     assert (row["kind"], row["pixels"], row["predicted_px"]) == ("population", 4, 4)
     assert row["u_vacuity_mean"] == pytest.approx(0.5)
@@ -141,3 +155,24 @@ def test_of_another_population_only_predictions_and_scores_are_known() -> None:
     assert len(tables["histograms"]) == len(tables["calibration"]) == 0
     known = tables_for([[0.0] * 4, [0.0] * 4])
     assert all(tables[table].schema == known[table].schema for table in TABLES)  # so that they can be put together
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 7, 99, 100, 101, 200])
+def test_strengths_are_those_of_numpy(pixels: int) -> None:
+    alpha = torch.rand(1, 1, 1, pixels, generator=torch.Generator().manual_seed(pixels)) + 1
+    row = recorded(Beta(alpha, alpha / 3), alpha, alpha, 0 * alpha)["records"].row(0, named=True)
+    strength = (alpha + alpha / 3).double().numpy()
+    expected = np.quantile(strength, (0.5, 0.99), method="inverted_cdf")
+    assert [row["strength_median"], row["strength_p99"]] == expected.tolist()
+
+
+def test_batches_add_up_to_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(2, 1, 6, 6, generator=generator) > 0.5).float()
+    logits = torch.randn(2, 1, 6, 6, generator=generator)
+    parts = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
+    for row in range(2):
+        one = slice(row, row + 1)
+        parts.add(Bernoulli(logits[one]), masks[one], masks[one], masks[one], CASES[one])
+    whole = recorded(Bernoulli(logits), masks, masks, masks)
+    assert all(parts.tables()[table].equals(whole[table]) for table in TABLES)

@@ -14,7 +14,7 @@ from torch import Tensor
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
 from trustseg.errors import ConfigError, MissingFileError
-from trustseg.evaluation import evaluate
+from trustseg.evaluation import evaluate, measuring
 from trustseg.evaluation.conditions import Deployed, perturbed
 from trustseg.files import read_json
 from trustseg.randomness import derived_generator
@@ -113,7 +113,7 @@ def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
         told.append(deployed and deployed.median_dice)
         return perturbed(*arguments, deployed=deployed, **options)
 
-    monkeypatch.setitem(evaluate.__globals__, "perturbed", spy)
+    monkeypatch.setattr(measuring, "perturbed", spy)
     attack = AttackConfig(name="rank_swap", eps=(EPS,), steps=1)
     config = EvaluationConfig(attacks=(attack,), measures=("entropy",), batch_size=1)
     evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path, calibration_rows=VALIDATION)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from trustseg.attacks import isolated, pgd
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ModelError, ShapeError
-from trustseg.models import ARCHITECTURES, DeepEnsemble, MCDropout, Segmenter, build_segmenter, with_dropout
+from trustseg.models import ARCHITECTURES, DeepEnsemble, MCDropout, Segmenter, build_segmenter, mixtures, with_dropout
 from trustseg.models.mixtures import dropout_layers
 from trustseg.models.segmenter import SegmenterSpec
+from trustseg.randomness import derived_generator
 
 IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -99,6 +100,28 @@ def test_the_belief_depends_on_the_seed_alone() -> None:
         torch.testing.assert_close(alone, belief)
         more = MCDropout(build(dropout=0.3), samples=3).belief(IMAGES)
         torch.testing.assert_close(more.members[1].probability, model.belief(IMAGES).members[1].probability)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout2d(0.25), nn.Dropout(0.25)])
+def test_masks_are_drawn_once_for_a_shape(monkeypatch: pytest.MonkeyPatch, layer: nn.Module) -> None:
+    drawn: list[int] = []
+
+    def counted(*stream: str | int) -> torch.Generator:
+        drawn.append(len(drawn))
+        return derived_generator(*stream)
+
+    monkeypatch.setattr(mixtures, "derived_generator", counted)
+    model, small = MCDropout(summed(layer), samples=3), torch.rand(2, 1, 16, 16)
+    with torch.inference_mode():
+        first = model.belief(IMAGES).probability.clone()
+    assert len(drawn) == 3
+    assert torch.equal(model.belief(IMAGES[:1]).probability, first[:1])  # also with gradients, through images
+    assert torch.autograd.grad(model.belief(IMAGES.requires_grad_()).probability.sum(), IMAGES)[0].any()
+    IMAGES.requires_grad_(False)
+    assert len(drawn) == 3
+    expected = MCDropout(summed(layer), samples=3).belief(small).probability
+    assert torch.equal(model.belief(small).probability, expected)
+    assert torch.equal(model.belief(IMAGES).probability, first)
 
 
 def test_it_samples_inside_an_attack_and_stays_in_eval_mode() -> None:

@@ -1,4 +1,4 @@
-"""One synthetic study and its report for all tests of the reporting room."""
+"""Synthetic studies, their numbers and their reports for all tests of the reporting room."""
 
 from pathlib import Path
 
@@ -6,8 +6,14 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results
+from trustseg.reporting.charts import all_charts
+from trustseg.reporting.deferral import Deferrals, read_deferrals
 from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.series import Chart
+from trustseg.reporting.stress import Stress, put_under_stress
 
+DRAWS = 20
+DEFERRAL_DRAWS = 40
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
@@ -41,3 +47,31 @@ def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stressed_page") / "synthetic"
     write_study(folder, heads=("beta",), regimes=("none", "random"), seeds=1, images=10, patients=8, stress=True)
     return build_report(folder, draws=10)
+
+
+@pytest.fixture(scope="session")
+def stressed(stressed_study: Path) -> Evidence:
+    return collect(load_results(stressed_study), draws=DRAWS)
+
+
+@pytest.fixture(scope="session")
+def stress(stressed: Evidence) -> Stress:
+    return put_under_stress(stressed, draws=DRAWS)
+
+
+@pytest.fixture(scope="session")
+def charts(evidence: Evidence) -> dict[str, Chart]:
+    return all_charts(evidence)
+
+
+@pytest.fixture(scope="session")
+def deferring(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """Two variants under stress, one seed each, with a frozen policy."""
+    folder = tmp_path_factory.mktemp("deferral") / "study"
+    write_study(folder, regimes=("none",), seeds=1, images=24, patients=16, gallery=False, stress=True)
+    return collect(load_results(folder), draws=DEFERRAL_DRAWS)
+
+
+@pytest.fixture(scope="session")
+def deferrals(deferring: Evidence) -> Deferrals:
+    return read_deferrals(deferring, draws=DEFERRAL_DRAWS)

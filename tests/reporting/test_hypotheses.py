@@ -32,6 +32,14 @@ def test_each_shipped_hypothesis_is_answered(outcomes: list[Outcome]) -> None:
     assert "supported (p < 0.05 after correction)." in supported[0].sentence
 
 
+def test_a_variant_that_is_compared_with_itself_is_named_once(outcomes: list[Outcome]) -> None:
+    compared = {outcome.compared for outcome in of(outcomes, "H5")}
+    assert "beta, none: mutual information minus entropy" in compared
+    assert {outcome.compared for outcome in of(outcomes, "H1")} == {
+        f"{head}, random minus {head}, none" for head in ("bernoulli", "beta")
+    }
+
+
 def test_what_cannot_be_tested_says_why(outcomes: list[Outcome]) -> None:
     (dose,), (attack,) = of(outcomes, "H2"), of(outcomes, "H6")
     assert dose.verdict == attack.verdict == "not testable here"

@@ -17,7 +17,7 @@ from tests.reporting.conftest import HOSTILE
 from tests.reporting.fake_results import write_study
 
 from trustseg.errors import MissingFileError, RunError
-from trustseg.reporting import build_report, load_results, print_summary, summary_table
+from trustseg.reporting import build_report, load_results, summary_table
 from trustseg.reporting.charts import all_charts
 from trustseg.reporting.evidence import collect
 from trustseg.reporting.tables import number_text
@@ -226,21 +226,6 @@ def test_report_that_cannot_be_written(clean_only: Path, tmp_path: Path) -> None
         build_report(clean_only, output=tmp_path / "file" / "report.html", draws=5)
     with pytest.raises(MissingFileError):
         build_report(tmp_path / "nowhere")
-
-
-def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
-    frame = pl.read_csv(page.parent / "tables" / "summary.csv")
-    frame = frame.with_columns(robust_dice_under=pl.lit("PGD-10 4/255"))
-    print_summary(frame, console=Console(width=80, color_system=None))
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "…" not in "".join(lines)
-    assert "Dice PGD-10 4/255" in lines[0]
-    value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
-    assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
-    assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()
 
 
 def test_captions_stand_outside_of_what_scrolls(page: Path) -> None:

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.reporting.deployed_runs import PGD, a_run, some_records
 
-from trustseg.deferral import Policy, save_policy
-from trustseg.errors import DataError
 from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.harm import policy_by
 from trustseg.reporting.image_scores import mean_difference, read_scores, risk_area
 from trustseg.reporting.paired_scores import SCORES, Side, paired_difference
 from trustseg.reporting.pixel_scores import estimate, pixel_ranking
-from trustseg.reporting.results import Cell
 from trustseg.study import rankings
-
-PGD = ("pgd", 4 / 255)
 
 
 def side(evidence: Evidence, variant: str) -> Side:
@@ -60,57 +55,6 @@ def test_a_side_equals_itself(evidence: Evidence) -> None:
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
 
 
-def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Cell:
-    """A run with a policy, and validation records whose u_entropy_mean are 0.1 to 1, u_variance_mean twice that."""
-    cell = folder / variant
-    cell.mkdir(parents=True)
-    images = [f"v{k}" for k in range(10)]
-    shared: dict[str, object] = {"image": images, "patient": images, "condition": "clean", "eps": 0.0, "dice": 0.9}
-    scores = {"u_entropy_mean": [k / 10 for k in range(1, 11)], "u_variance_mean": [k / 5 for k in range(1, 11)]}
-    pl.DataFrame({**shared, "mask_px": 5, "predicted_px": 5, **scores}).write_parquet(cell / "validation.parquet")
-    measure = column.split("_")[1]
-    save_policy(
-        Policy(
-            measure=measure,
-            aggregation="mean",
-            threshold=threshold,
-            target="review_rate",
-            at_most=0.4,
-            tau=0.5,
-            delta=0.05,
-            images=10,
-            patients=10,
-            patient_hashes=(),
-            statement="",
-        ),
-        cell / "policy.json",
-    )
-    return Cell(variant, variant, "beta", "none", -1, 0, {}, cell, {}, {}, "")
-
-
-def some_records(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:
-    """Ten images of ten patients, the last one without infection but with a tenth of it predicted as infected."""
-    clean = condition == "clean"
-    return pl.DataFrame(
-        {
-            "cell": variant,
-            "variant": variant,
-            "kind": "clean" if clean else "attack",
-            "condition": condition,
-            "eps": 0.0 if clean else 4 / 255,
-            "image": [f"i{k}" for k in range(10)],
-            "patient": [f"p{k}" for k in range(10)],
-            "seed": 0,
-            "pixels": 100,
-            "mask_px": [5] * 9 + [0],
-            "predicted_px": [5] * 9 + [0 if clean else 10],
-            "dice": dice,
-            "u_entropy_mean": u,
-            "u_variance_mean": u,
-        }
-    )
-
-
 def test_undetected_harm_by_hand(evidence: Evidence, tmp_path: Path) -> None:
     """The policy of each run decides, fitted on its validation images; the scores of clean test images do not count."""
     clean, hit = [0.9] * 10, [0.4] * 4 + [0.85] * 6
@@ -127,18 +71,6 @@ def test_undetected_harm_by_hand(evidence: Evidence, tmp_path: Path) -> None:
     sides = [Side(name, "entropy", "u_entropy_mean") for name in "ab"]
     got = paired_difference(results, sides[0], sides[1], PGD, "undetected_harm", draws=50)
     assert got.interval.value == pytest.approx(0.5 - 0.3)
-
-
-def test_another_score_gets_a_policy_of_the_same_aim(evidence: Evidence, tmp_path: Path) -> None:
-    """Of ten validation patients at most four may be reviewed: conformal, (10 - k + 1) / 11 <= 0.4 for k = 7."""
-    cell = a_run(tmp_path, "a", column="u_entropy_mean", threshold=0.05)
-    found = policy_by(cell, measure="variance", column="u_variance_mean")
-    assert (found.column, found.target, found.at_most) == ("u_variance_mean", "review_rate", 0.4)
-    assert found.threshold == pytest.approx(1.4)
-    assert policy_by(cell, measure="entropy", column="u_entropy_mean").threshold == 0.05  # the frozen one
-    (cell.folder / "validation.parquet").write_text("no table")
-    with pytest.raises(DataError, match=r"validation\.parquet' cannot be read .*; evaluate again"):
-        policy_by(cell, measure="variance", column="u_variance_mean")
 
 
 def test_a_run_without_a_policy_says_nothing(evidence: Evidence, tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
+from tests.reporting.fake_stress import SEVERITIES, SHIFTS
+from tests.reporting.under_stress import mean_dice, row_of, value_of
 
-from trustseg.reporting.evidence import collect
-from trustseg.reporting.results import load_results
+from trustseg.reporting import load_results
+from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.shifted import shift_table
+from trustseg.reporting.stress import Stress
 
 
 def test_the_share_of_the_lesion_that_a_shift_hides(tmp_path: Path) -> None:
@@ -25,3 +29,26 @@ def test_the_share_of_the_lesion_that_a_shift_hides(tmp_path: Path) -> None:
     assert [row["covered"] for row in table.rows] == pytest.approx([0.5, 0.5, 0.5])  # at severity 5
     kept = [column.key for column in before.columns]
     assert before.frame().equals(table.only(*kept, title=before.title).frame())
+
+
+def test_mean_corruption_is_the_mean_over_shifts(stressed: Evidence, stress: Stress) -> None:
+    variant = "bernoulli, none"
+    row = row_of(stress, "corruption", variant=variant)
+    means = {
+        severity: float(np.mean([mean_dice(stressed, variant, f"{name}_{severity}") for name in SHIFTS]))
+        for severity in SEVERITIES
+    }
+    for severity, mean in means.items():
+        assert value_of(row, f"severity_{severity}") == pytest.approx(mean, abs=1e-9)
+    assert value_of(row, "cost") == pytest.approx(
+        float(np.mean(list(means.values()))) - value_of(row, "clean"), abs=1e-9
+    )
+    line = stress.charts["corruption"].panels[0].lines[0]
+    assert list(line.x) == [0, *SEVERITIES]
+    assert stress.shift_table == "1"
+
+
+def test_small_multiples_put_the_costliest_shift_first(stress: Stress) -> None:
+    assert [panel.title for panel in stress.charts["shifts"].panels] == ["rotation", "jpeg", "gaussian noise"]
+    row = row_of(stress, "shifts", variant="beta, none", shift="jpeg")
+    assert value_of(row, "severity_1") > value_of(row, "severity_5")

@@ -10,6 +10,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.errors import DataError
 from trustseg.metrics import survival_curve
+from trustseg.reporting import build_report
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.stress import put_under_stress
@@ -113,6 +114,23 @@ def test_a_report_shows_it_where_it_was_measured(evidence: Evidence) -> None:
     stress = put_under_stress(evidence, draws=5)
     assert "survival" in stress.tables
     assert "survival" in stress.charts
+
+
+def test_a_study_without_attacks_shows_it_too(tmp_path: Path) -> None:
+    folder = write_study(
+        tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, gallery=False
+    )
+    (cell,) = folder.glob("cells/*")
+    for table in ("records", "histograms", "calibration"):
+        file = cell / f"{table}.parquet"
+        pl.read_parquet(file).filter(pl.col("condition") == "clean").write_parquet(file)
+    page = build_report(folder, draws=5)
+    assert "#robustness" not in page.read_text(encoding="utf-8")
+    brackets(0).write_parquet(cell / "minimal.parquet")
+    text = build_report(folder, draws=5).read_text(encoding="utf-8")
+    assert 'href="#robustness"' in text
+    assert 'id="table-survival"' in text
+    assert "robustness_dice" not in text
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:

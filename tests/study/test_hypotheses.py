@@ -79,8 +79,8 @@ def test_files_that_hold_none(tmp_path: Path) -> None:
         load_hypotheses(written(tmp_path, {}, {}))
 
 
-def told(grid: dict[str, list[Any]], *changed: dict[str, Any]) -> list[str]:
-    """Names of the hypotheses, H1 changed, that a study of a grid cannot test."""
+def told(grid: dict[str, list[Any]], *changed: dict[str, Any]) -> dict[str, str]:
+    """Names of the hypotheses, H1 changed, that a study of a grid cannot test, with the reason for each."""
     study = StudyConfig.model_validate({"grid": grid, "evaluation": {"attacks": [{"name": "pgd", "eps": ["4/255"]}]}})
     runs = [cell.config for cell in cells_of(study, data_digest="")]
     return untestable([Hypothesis.model_validate(GOOD | {"name": f"h{i}"} | c) for i, c in enumerate(changed)], runs)
@@ -89,9 +89,14 @@ def told(grid: dict[str, list[Any]], *changed: dict[str, Any]) -> list[str]:
 def test_what_a_grid_cannot_test() -> None:
     heads = {"model.head": ["bernoulli", "beta"]}
     conditions: tuple[dict[str, Any], ...] = ({}, {"condition": "clean"}, {"condition": "pgd", "eps": "4/255"})
-    assert told(heads, *conditions) == []
-    assert told({"model.head": ["beta"]}, *conditions) == ["h0", "h1", "h2"]
-    assert told(heads, {"condition": "fgsm"}, {"eps": "8/255"}, {"condition": "clean", "eps": 1}) == ["h0", "h1"]
+    assert told(heads, *conditions) == {}
+    assert told({"model.head": ["beta"]}, *conditions) == dict.fromkeys(
+        ["h0", "h1", "h2"], "no run has model.head=bernoulli"
+    )
+    assert told(heads, {"condition": "fgsm"}, {"eps": "8/255"}, {"condition": "clean", "eps": 1}) == {
+        "h0": "fgsm is not among the conditions measured",
+        "h1": "an attack at 8/255 is not among the conditions measured",
+    }
 
 
 def test_a_value_that_a_study_takes_can_be_tested(tmp_path: Path) -> None:
@@ -100,7 +105,7 @@ def test_a_value_that_a_study_takes_can_be_tested(tmp_path: Path) -> None:
     claim = Hypothesis.model_validate(GOOD | sides | {"condition": "clean"})
     require_hypotheses([claim], where=tmp_path)
     study = StudyConfig.model_validate({"grid": {"adversarial.eps": ["0.5/255", "4/255"]}})
-    assert untestable([claim], [cell.config for cell in cells_of(study, data_digest="")]) == []
+    assert untestable([claim], [cell.config for cell in cells_of(study, data_digest="")]) == {}
 
 
 def test_sides_that_never_agree_in_the_rest_cannot_be_tested() -> None:
@@ -108,7 +113,8 @@ def test_sides_that_never_agree_in_the_rest_cannot_be_tested() -> None:
         {"grid": [{"model.head": ["beta"], "training.epochs": [3]}, {"model.head": ["bernoulli"]}]}
     )
     runs = [cell.config for cell in cells_of(study, data_digest="")]
-    assert untestable([Hypothesis.model_validate(GOOD | {"condition": "clean"})], runs) == ["H1"]
+    found = untestable([Hypothesis.model_validate(GOOD | {"condition": "clean"})], runs)
+    assert found == {"H1": "its two sides differ in other settings, too"}
 
 
 def test_settings_are_compared_as_what_they_are() -> None:

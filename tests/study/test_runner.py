@@ -48,7 +48,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let workers be stand-ins; returns their process ids as they are started."""
     started: list[int] = []
 
-    def start(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
+    def start(folder: Path, jobs: int, number: int) -> subprocess.Popen[bytes]:
         with (folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen([sys.executable, "-c", STAND_IN, str(folder)], stdout=log, stderr=log)
         started.append(worker.pid)
@@ -187,7 +187,7 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
 
 
 def test_status_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"no study in '.*', a folder with plan\.json was expected"):
+    with pytest.raises(MissingFileError, match=r"no study was started in '.*', a folder with plan\.json was expected"):
         study_status(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """How many workers side by side train most images: real processes, and rates made up."""
 
 import pytest
+import torch
 
 from trustseg.config import RunConfig, load_run
 from trustseg.errors import RunError
@@ -50,4 +51,26 @@ def test_a_step_trains_the_batch(config: RunConfig) -> None:
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(6))
-    assert [worker_environment(jobs)["OMP_NUM_THREADS"] for jobs in (1, 2, 4, 8)] == ["6", "3", "1", "1"]
+    assert [worker_environment(jobs, 0)["OMP_NUM_THREADS"] for jobs in (1, 2, 4, 8)] == ["6", "3", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "there", "expected"),
+    [
+        (None, 0, [None] * 5),
+        (None, 1, [None] * 5),
+        (None, 3, ["0", "1", "2", "0", "1"]),
+        ("2", 3, ["2"] * 5),
+        ("3,1", 4, ["3", "1", "3", "1", "3"]),
+        ("", 3, [""] * 5),  # whoever sets it to nothing wants no GPU
+        ("GPU-8f6a,GPU-17ce", 2, ["GPU-8f6a", "GPU-17ce", "GPU-8f6a", "GPU-17ce", "GPU-8f6a"]),
+    ],
+)
+def test_workers_take_the_gpus_in_turn(
+    monkeypatch: pytest.MonkeyPatch, allowed: str | None, there: int, expected: list[str | None]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert [worker_environment(5, number).get("CUDA_VISIBLE_DEVICES") for number in range(5)] == expected

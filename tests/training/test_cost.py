@@ -12,7 +12,6 @@ from tests.training.tiny import config, pack
 
 from trustseg.attacks import fgsm, pgd
 from trustseg.training import cost, train
-from trustseg.training.attacking import TRAINING_ATTACKS, attacked_images
 from trustseg.training.cost import PassCounter, peak_memory_mb
 from trustseg.training.passes import Passes, epoch_passes
 
@@ -95,29 +94,3 @@ def test_memory_of_a_gpu() -> None:
     before = peak_memory_mb(device)
     held = torch.zeros(2**20, device=device)
     assert peak_memory_mb(device) - before == pytest.approx(held.nbytes / 2**20, abs=1)
-
-
-@pytest.mark.parametrize("attack", [*sorted(TRAINING_ATTACKS.keys() - {"staged"})])
-@pytest.mark.parametrize("steps", [1, 3])
-def test_every_attack_takes_the_passes_that_are_planned(attack: str, steps: int) -> None:
-    options = [f"adversarial.attack={attack}", f"adversarial.steps={steps}", "adversarial.selection=random"]
-    run = config(*options, "adversarial.warmup_epochs=0", "adversarial.fraction=1", "training.batch_size=3")
-    segmenter = small_segmenter()
-    counter = PassCounter(segmenter.network)
-    how = {"eps": 4 / 255, "objective": "cross_entropy", "generator": torch.Generator().manual_seed(2)}
-    attacked_images(segmenter, IMAGES, MASKS, attack=attack, steps=steps, **how)  # type: ignore[arg-type]  # all kinds
-    assert epoch_passes(run, 3, epoch=0) == Passes(3 + counter.forward, 3 + counter.backward)
-
-
-def test_planned_passes_follow_the_schedule() -> None:
-    schedule = ["adversarial.fraction_start=0.25", "adversarial.fraction=1", "adversarial.ramp_epochs=3"]
-    run = config("training.epochs=5", "adversarial.selection=random", *schedule)
-    assert [epoch_passes(run, 8, epoch=epoch).backward for epoch in range(5)] == [8, 10, 12, 14, 16]
-    assert epoch_passes(config("adversarial.eps=0"), 8, epoch=2) == Passes(8, 8)
-    assert epoch_passes(run, 3, epoch=0) == Passes(3, 3)  # fewer images than a batch holds
-    assert epoch_passes(run, 0, epoch=0) == Passes(0, 0)
-
-
-def test_the_work_of_passes() -> None:
-    assert Passes(3, 0).work == 1
-    assert (Passes(1, 1) + Passes(2, 0) * 2).work == pytest.approx(1 + 4 / 3)

@@ -77,6 +77,16 @@ def test_its_state_is_taken_over() -> None:
     assert torch.equal(other.epochs, memory.epochs)
 
 
+def test_its_scores_stay_where_they_were_moved() -> None:
+    memory, other = remembering(0.1, 0.2, epoch=3), ScoreMemory(5)
+    other.to(torch.device("meta"))
+    other.load_state_dict(memory.state_dict())
+    assert other.scores.device == other.epochs.device == torch.device("meta")
+    rows = ROWS.to("meta")
+    other.remember(rows, torch.empty(3, device="meta"), epoch=4)  # nothing is read: a meta tensor has no values
+    assert other.recall(rows, epoch=4, selection="certain").shape == (3,)
+
+
 def test_processes_share_the_latest_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes in one: the other's tensors are added where they would arrive."""
     mine, others = remembering(0.1, 0.2, 0.3, epoch=2), remembering(0.9, 0.4, epoch=2)
@@ -90,7 +100,7 @@ def test_processes_share_the_latest_scores(monkeypatch: pytest.MonkeyPatch) -> N
         tensor.copy_(torch.maximum(tensor, other) if op == torch.distributed.ReduceOp.MAX else tensor + other)
 
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
-    mine.share(torch.device("cpu"))
+    mine.share()
     torch.testing.assert_close(mine.scores, torch.tensor([0.5, 0.3, 0.7, 0.8, math.nan]), equal_nan=True)
     assert mine.epochs.tolist() == [2, 2, 3, 3, -1]
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tests.training.tiny import config, pack
 
-from trustseg.config import load_run
 from trustseg.errors import ConfigError
 from trustseg.training import train
 from trustseg.training.attacking import SINGLE_STEP
@@ -72,38 +71,3 @@ def test_the_fraction_grows_epoch_by_epoch(tmp_path: Path) -> None:
     schedule = ["adversarial.fraction_start=0.25", "adversarial.fraction=1", "adversarial.ramp_epochs=3"]
     train(config("training.epochs=5", *schedule), pack(), tmp_path)
     assert pl.read_csv(tmp_path / "metrics.csv")["adversarial_images"].to_list() == [0, 2, 4, 6, 8]
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (["adversarial.loss=trades"], "set mode=append"),
-        (["adversarial.loss=ev_at", "adversarial.mode=append", "model.head=bernoulli"], "adversarial.loss=trades"),
-        (["adversarial.pixel_weight=dissonance", "model.head=bernoulli"], "adversarial.pixel_weight=entropy"),
-        (["adversarial.objective=divergence"], "where fgsm starts"),
-        (["adversarial.objective=divergence", "adversarial.attack=mi_fgsm"], "set attack=rs_fgsm or attack=pgd"),
-        (["adversarial.attack=segpgd", "adversarial.objective=margin"], "segpgd weighs cross-entropy"),
-        (["adversarial.selection=threshold"], "set threshold=0.05"),
-        (["adversarial.selection=proportional", "adversarial.measure.beta=differential_entropy"], "which is negative"),
-        (
-            ["adversarial.loss=strength", "adversarial.mode=append", "adversarial.alignment.strength_weight=0"],
-            "set loss=ev_at or raise the weight",
-        ),
-        (
-            ["adversarial.alignment.divergence=symmetric_kl", "adversarial.alignment.one_sided=true"],
-            "set one_sided=false",
-        ),
-        (["adversarial.loss=tradse"], "did you mean trades?"),
-        (["adversarial.fraction_start=0"], "null was expected"),
-        (["adversarial.weight_perturbation=1"], "number >= 0, < 1 was expected"),
-    ],
-)
-def test_what_does_not_go_together(settings: list[str], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_run(None, settings)
-    assert words in str(caught.value)
-
-
-def test_a_threshold_may_stand_beside_other_rules() -> None:
-    """So that a study can name it once."""
-    assert load_run(None, ["adversarial.threshold=0.1", "adversarial.selection=random"]).adversarial.threshold == 0.1

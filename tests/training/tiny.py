@@ -1,6 +1,6 @@
 """Trainings that take a second: sixteen small images in memory and a network of three layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +87,26 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 def repeatable_metrics(folder: Path) -> pl.DataFrame:
     """Return a run's metrics without those that a stopwatch and the system tell, which no repetition gives again."""
     return pl.read_csv(folder / "metrics.csv").drop("seconds", "peak_memory_mb")
+
+
+class Killed(Exception):
+    """Something stopped the process."""
+
+
+def killing_after(epoch: int) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        if done == epoch:
+            raise Killed
+
+    return report
+
+
+RUN = """
+import sys
+from pathlib import Path
+from tests.training.tiny import config, network, pack
+from trustseg.models import ARCHITECTURES
+from trustseg.training import train
+ARCHITECTURES["unet"] = network
+train(config("training.epochs=5"), pack(), Path(sys.argv[1]), report=lambda done, total: print(done, flush=True))
+"""

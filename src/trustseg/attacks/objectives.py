@@ -17,7 +17,18 @@ from trustseg.attacks.evidence_objectives import digamma, evidence_margin, pixel
 from trustseg.beliefs import Belief
 from trustseg.errors import unknown_name
 
-__all__ = ["OBJECTIVES", "Objective", "find_objective"]
+__all__ = [
+    "OBJECTIVES",
+    "Objective",
+    "balanced_masked_cross_entropy",
+    "cospgd",
+    "cross_entropy",
+    "find_objective",
+    "masked_cross_entropy",
+    "masked_margin",
+    "segpgd",
+    "soft_dice",
+]
 
 
 class Objective(Protocol):

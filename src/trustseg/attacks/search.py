@@ -84,7 +84,8 @@ class Search:
         _check_shapes(images, masks, eps)
         self.images = images.detach().clone()
         self.masks = masks.detach().to(self.images, copy=True)
-        self.radius = torch.as_tensor(eps).detach().to(self.images).expand(len(images)).clone().view(-1, 1, 1, 1)
+        self.radius = self.images.new_empty(len(images), 1, 1, 1)
+        self.radius[:] = eps.detach().to(self.images).view(-1, 1, 1, 1) if isinstance(eps, Tensor) else eps
         _check_values(self.images, self.masks, self.radius, largest)
         self.keep_best = keep_best
         self._model = model

@@ -220,7 +220,8 @@ def _attacked(
         attack = partial(staged, steps=steps)
         return transfer(model, images, masks, eps=eps, surrogate=surrogate, attack=attack, objective=objective)
     if not member.evidential:
-        objective, track = (_cooled(function, found.temperature[rows]) for function in (objective, track))
+        cooled = {function: _cooled(function, found.temperature[rows]) for function in {objective, track}}
+        objective, track = cooled[objective], cooled[track]  # one function where they are one: asked once a step
     if member.attack == "staged":
         return staged(model, images, masks, eps=eps, objective=objective, track=track, steps=steps)
     if member.attack == "apgd":

@@ -20,7 +20,9 @@ __all__ = ["fit_calibration"]
 SPLITS: Final = ("validation", "calibration")
 BINS: Final = {1: 16384, 2: 1024}  # number of coordinates -> cells along each
 SPAN: Final = 15.0  # asinh of the largest coordinate, 1.6 million
-STARTS: Final = (1.0, 0.01, 0.1, 10.0, 100.0)  # the likelihood of evidence_scaling has no convex form
+# The likelihood of evidence_scaling has no convex form. The limits come first: that of separable labels is flat, and a
+# start between them would end wherever the slope is lost.
+STARTS: Final = (1 / LARGEST_FACTOR, LARGEST_FACTOR, 1.0, 0.01, 0.1, 10.0, 100.0)
 
 
 def fit_calibration(

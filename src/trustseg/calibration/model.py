@@ -15,7 +15,7 @@ from trustseg.calibration.maps import MAPS, parameters_of
 from trustseg.errors import ModelError
 from trustseg.files import read_json, write_json
 
-__all__ = ["CALIBRATION_FILE", "Calibratable", "Calibrated", "Calibration"]
+__all__ = ["CALIBRATION_FILE", "LARGEST_FACTOR", "LARGEST_OFFSET", "Calibratable", "Calibrated", "Calibration"]
 
 CALIBRATION_FILE: Final = "calibration.json"
 FORMAT: Final = 1  # version of the file; raised when its layout changes

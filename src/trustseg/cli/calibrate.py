@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.settings import SETTINGS_HELP, settings_of
+from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["calibrate"]
 
 METHODS = {"temperature": "temperature_scaling", "beta": "beta_calibration", "evidence": "evidence_scaling"}
+OF_HEAD = {"bernoulli": ("temperature", "beta"), "beta": ("evidence",)}  # head -> methods, the usual one first
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     method: Annotated[
         str | None,
         typer.Option(help="temperature or beta for a bernoulli head, evidence for a beta head. Default: by head."),
     ] = None,
+    keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Calibrate a model on the images it was validated on; writes MODEL/calibration.json, prints NLL and ECE.
 
@@ -34,26 +36,34 @@ def calibrate(
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
     from trustseg.data import open_dataset
     from trustseg.data.seen import require_seen, validation_rows
-    from trustseg.errors import unknown_name
+    from trustseg.errors import ConfigError, unknown_name
     from trustseg.evaluation.beliefs import beliefs_of
-    from trustseg.models import Segmenter
+    from trustseg.models import Segmenter, device_of
 
     if method is not None and method not in METHODS:
         raise unknown_name("calibration method", method, METHODS)
     segmenter = Segmenter.load(model)
-    chosen = method or ("evidence" if segmenter.spec.head == "beta" else "temperature")
+    fitting = OF_HEAD[segmenter.spec.head]
+    chosen = method or fitting[0]
+    if chosen not in fitting:
+        raise ConfigError(
+            f"got --method {chosen} for the {segmenter.spec.head} head of '{model}', {' or '.join(fitting)} was "
+            "expected; give that, or no --method"
+        )
     config = settings_of(model, segmenter.spec, settings)
     seen = require_seen(model)
     pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
     rows = validation_rows(seen, pack)
-    batch_size = config.evaluation.batch_size
+    batch_size, device = config.evaluation.batch_size, device_of(config.training.accelerator)
     fitted = fit_calibration(
-        beliefs_of(segmenter, pack, rows, batch_size=batch_size),
+        beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device),
         method=METHODS[chosen],
         patients=pack.index["patient"].gather(rows.tolist()).to_list(),
         split="validation",
     )
-    before, after = _calibration_errors(fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size))
+    before, after = _calibration_errors(
+        fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device)
+    )
     fitted.save(model)
     _print_gain(fitted, before, after)
     typer.echo(f"calibration: {model / CALIBRATION_FILE}")
@@ -83,6 +93,8 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     typer.echo(f"{fitted.method}: {found}")
     if fitted.at_limit:
         typer.echo(
-            f"the fit ended at its limit: {', '.join(fitted.at_limit)}; the labels ask for probabilities with almost "
-            "no evidence, or with almost no doubt; check the validation images"
+            f"not to be trusted: the fit ended at its limit ({', '.join(fitted.at_limit)}), since the masks of these "
+            f"{images} images ask for almost no doubt, or for almost no evidence, as those of few images do by chance; "
+            "check the masks, train with more validation images (data.validation_fraction), or give 'evaluate' and "
+            "'predict' --uncalibrated"
         )

@@ -1,13 +1,14 @@
 """What is checked before a command writes anything."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig, StudyConfig
     from trustseg.data import Pack
 
-__all__ = ["require_attacks", "require_models", "require_splits", "runs_of"]
+__all__ = ["require_attacks", "require_empty", "require_models", "require_score", "require_splits", "runs_of"]
 
 
 def runs_of(study: "StudyConfig") -> "list[RunConfig]":
@@ -15,6 +16,40 @@ def runs_of(study: "StudyConfig") -> "list[RunConfig]":
     from trustseg.config import with_values
 
     return [with_values(study, values) for values in study.combinations()]
+
+
+def require_empty(folder: Path) -> None:
+    """Check that a folder to write predictions into is new or empty.
+
+    Raises:
+        ConfigError: if it holds something.
+    """
+    from trustseg.errors import ConfigError
+
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(
+            f"'{folder}' is not empty, a new folder was expected; give another --output, or --overwrite to replace "
+            "the predictions in it"
+        )
+
+
+def require_score(measure: str, aggregation: str) -> None:
+    """Check that an image score exists and ranks images by how sure a model is, as the configuration does.
+
+    Raises:
+        UnknownNameError: if there is no such measure or aggregation.
+        ConfigError: if it ranks by something else, or gives every image the same score.
+    """
+    from trustseg.config.names import check_counted, check_ranks
+    from trustseg.errors import unknown_name
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    if measure not in MEASURES:
+        raise unknown_name("measure", measure, MEASURES)
+    if aggregation not in AGGREGATIONS:
+        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    check_ranks("--aggregation", aggregation)
+    check_counted("--aggregation", [aggregation], [measure])
 
 
 def require_models(runs: "Iterable[RunConfig]") -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
     from trustseg.data.decode import Progress
 
+__all__ = ["app"]
+
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
 _PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["app"]
+__all__ = ["ONLY_CLEAN", "app"]
 
 app = typer.Typer(no_args_is_help=True, help="Decide which images a human should look at, by a policy fitted once.")
 
@@ -37,11 +37,13 @@ def fit(
     """Fit a threshold on the clean images of a calibration split, freeze it, and say what it promises."""
     import polars as pl
 
+    from trustseg.cli.checks import require_score
     from trustseg.deferral import TARGETS, fit_policy, save_policy
     from trustseg.errors import DataError, unknown_name
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
+    require_score(measure, aggregation)
     file = _file(records, calibration=True)
     table = _read(file)
     splits = table.get_column("split", default=pl.Series([])).to_list()
@@ -157,21 +159,38 @@ def _model_of(records: Path) -> str:
 def _file(folder: Path, *, calibration: bool) -> Path:
     """Return the records that a folder means: its own, or those of the split that a run was evaluated on.
 
-    A run's own records are of its test images, on which no policy may be fitted.
+    Where the model of a run is calibrated, the records of the calibrated one are meant, and a policy is fitted on no
+    others. A run's own records are of its test images, on which no policy may be fitted either.
 
     Raises:
         MissingFileError: if there are none.
     """
+    from trustseg.calibration import CALIBRATION_FILE
     from trustseg.errors import MissingFileError
 
+    if folder.is_file():
+        raise MissingFileError(
+            f"'{folder}' is a file, a folder with records.parquet was expected; give '{folder.parent}'"
+        )
     split = "validation" if calibration else "test"
-    own, below = folder / "records.parquet", folder / f"evaluation-{split}" / "records.parquet"
-    is_run = (folder / "model").is_dir()
-    for file in (below, *([] if calibration and is_run else [own])):
-        if file.is_file():
-            return file
-    calibrated = folder / f"evaluation-{split}-calibrated"
-    command = f"'trustseg evaluate MODEL{' --split validation' if calibration else ''}'"
+    model = folder / "model"
+    plain, calibrated = (folder / f"evaluation-{split}{suffix}" for suffix in ("", "-calibrated"))
+    command = f"'trustseg evaluate {model if model.is_dir() else 'MODEL'}{' --split validation' * calibration}'"
+    is_calibrated = (model / CALIBRATION_FILE).is_file()
+    places = [calibrated] if is_calibrated else []
+    if not (calibration and is_calibrated):
+        places.append(plain)
+    if not (calibration and model.is_dir()):
+        places.append(folder)
+    for place in places:
+        if (place / "records.parquet").is_file():
+            return place / "records.parquet"
+    if is_calibrated and calibration:
+        earlier = f", or give '{plain}' for the model without its calibration" if plain.is_dir() else ""
+        raise MissingFileError(
+            f"'{model}' is calibrated, records of it were expected in '{calibrated}' and are not there; write them "
+            f"with {command}{earlier}"
+        )
     raise MissingFileError(
         f"no records.parquet in '{folder}' or its evaluation-{split}, one of them was expected; "
         + (f"give '{calibrated}', or write it with {command}" if calibrated.is_dir() else f"write it with {command}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Finding", "diagnose"]
+__all__ = ["OPTIONAL", "Diagnosis", "diagnose"]
 
 REQUIRED = (
     "torch",
@@ -44,8 +44,8 @@ COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the diagnosis.
+class Diagnosis:
+    """What was found of one thing that was looked at.
 
     Attributes:
         check: what was looked at.
@@ -60,20 +60,20 @@ class Finding:
     advice: str = ""
 
 
-def diagnose() -> Iterator[Finding]:
+def diagnose() -> Iterator[Diagnosis]:
     """Yield one finding after another, the cheap ones first; no user names and no paths."""
-    yield Finding("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Diagnosis("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _memory()
     yield _disk()
     yield from _torch()
     slurm = shutil.which("sbatch") is not None
-    yield Finding(
+    yield Diagnosis(
         "SLURM", "ok" if slurm else "optional", "found" if slurm else "none", "" if slurm else "only for clusters"
     )
     browser = next((name for name in ("chromium", "google-chrome", "chrome") if shutil.which(name)), None)
     advice = "" if browser else "only for the browser test of the report; install Debian's chromium and chromium-driver"
-    yield Finding("headless browser", "ok" if browser else "optional", browser or "none", advice)
+    yield Diagnosis("headless browser", "ok" if browser else "optional", browser or "none", advice)
 
 
 def _version(name: str) -> str | None:
@@ -83,61 +83,61 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Diagnosis]:
     for name in REQUIRED:
         version = _version(name)
         if version in COMPROMISED.get(name, ()):
-            yield Finding(name, "missing", f"{version}: a compromised release", "uninstall it and run make setup")
+            yield Diagnosis(name, "missing", f"{version}: a compromised release", "uninstall it and run make setup")
         elif version is None:
-            yield Finding(name, "missing", "not installed", "run make setup, or pip install trustseg again")
+            yield Diagnosis(name, "missing", "not installed", "run make setup, or pip install trustseg again")
         else:
-            yield Finding(name, "ok", version)
+            yield Diagnosis(name, "ok", version)
     for name, (extra, purpose) in OPTIONAL.items():
         version = _version(name)
         if version is None:
-            yield Finding(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' {purpose}")
+            yield Diagnosis(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' {purpose}")
         else:
-            yield Finding(name, "ok", version)
+            yield Diagnosis(name, "ok", version)
 
 
-def _memory() -> Finding:
+def _memory() -> Diagnosis:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     enough = total >= 4
     advice = "" if enough else "4 GiB were expected; use --jobs 1 and a smaller data.size"
     found = f"{total:.0f} GiB, {_counted(cores or 1, 'core')}"
-    return Finding("memory and cores", "ok" if enough else "optional", found, advice)
+    return Diagnosis("memory and cores", "ok" if enough else "optional", found, advice)
 
 
-def _disk() -> Finding:
+def _disk() -> Diagnosis:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     try:
         with tempfile.TemporaryFile(dir=Path.cwd()):
             pass
     except OSError:
-        return Finding("this folder", "missing", "cannot be written", "change to a folder of yours")
+        return Diagnosis("this folder", "missing", "cannot be written", "change to a folder of yours")
     enough = free >= 2
-    return Finding(
+    return Diagnosis(
         "this folder", "ok" if enough else "missing", f"writable, {free:.0f} GiB free", "" if enough else "free 2 GiB"
     )
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Diagnosis]:
     if importlib.util.find_spec("torch") is None:
         return
     try:
         import torch
     except Exception as error:  # a library of the system that is missing or does not fit
-        yield Finding("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
+        yield Diagnosis("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
         return
     cuda = torch.cuda.is_available()
     threads = _counted(torch.get_num_threads(), "thread")
     found = torch.cuda.get_device_name(0) if cuda else f"none; {threads} on the processor"
-    yield Finding("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
+    yield Diagnosis("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
-        yield Finding("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
+        yield Diagnosis("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
 
 
 def _counted(number: int, what: str) -> str:
@@ -160,7 +160,7 @@ def _without_paths(error: Exception) -> str:
     return f"{type(error).__name__}: " + re.sub(r"(?:[^\s'\"]*/)+([^\s'\"/]*)", r"\1", " ".join(str(error).split()))
 
 
-def _self_test() -> Finding:
+def _self_test() -> Diagnosis:
     """Attack one generated image with an untrained model, twice, and compare the bits."""
     import torch
 
@@ -175,5 +175,5 @@ def _self_test() -> Finding:
         for _ in range(2)
     ]
     if not torch.equal(attacked[0], attacked[1]):
-        return Finding("self-test", "missing", "two equal attacks differ", "set training.deterministic=true")
-    return Finding("self-test", "ok", "forward pass and attack on one image, twice the same bits")
+        return Diagnosis("self-test", "missing", "two equal attacks differ", "set training.deterministic=true")
+    return Diagnosis("self-test", "ok", "forward pass and attack on one image, twice the same bits")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.settings import KEYS, SETTINGS_HELP, home_of, settings_of
+from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig
@@ -21,7 +21,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     output: Annotated[
         Path | None,
@@ -31,10 +31,7 @@ def evaluate(
     allow_training_patients: Annotated[
         bool, typer.Option("--allow-training-patients", help="Also measure on patients that the model has seen.")
     ] = False,
-    ensemble: Annotated[
-        list[Path] | None,
-        typer.Option("--ensemble", help="Another member of a deep ensemble with MODEL; may be given more than once."),
-    ] = None,
+    ensemble: Annotated[list[Path] | None, MEMBERS] = None,
     mc_dropout: Annotated[
         int | None, typer.Option("--mc-dropout", min=1, help="Sample MODEL through its dropout, so many times.")
     ] = None,

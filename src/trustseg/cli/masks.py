@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from trustseg.cli.settings import SETTINGS_HELP, home_of, settings_of
+from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +29,14 @@ class _Maps(TypedDict):
 
 
 def masks(
-    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
+    model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../control.json.")] = None,
     at_most: Annotated[float, typer.Option(help="Share of an infection that may be missed, on average.")] = 0.1,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
     ] = False,
+    keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Fit the threshold of masks that miss at most a share of the infection, on validation images; measure it on test.
 

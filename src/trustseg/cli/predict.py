@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from trustseg.cli.settings import MODEL
+
 __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model folder written by train or study.")],
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    model: Annotated[Path, MODEL],
+    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a dataset folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("predictions"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
@@ -28,24 +30,24 @@ def predict(
     ] = False,
 ) -> None:
     """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
+    from trustseg.cli.checks import require_empty, require_score
+
+    if not overwrite:
+        require_empty(output)
+
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.display import counted
     from trustseg.deferral import load_control, load_policy
-    from trustseg.errors import unknown_name
     from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
     from trustseg.models import device_of
-    from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     frozen = None if policy is None else load_policy(policy)
     cautious = None if control is None else load_control(control)
     if frozen is not None:
         measure, aggregation = frozen.measure, frozen.aggregation
-    if measure not in MEASURES:
-        raise unknown_name("measure", measure, MEASURES)
-    if aggregation not in AGGREGATIONS:
-        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
+    require_score(measure, aggregation)
     loaded = load_model(model, uncalibrated=uncalibrated)
     files = image_files_of(images)
     with counted("predicting", len(files)) as report:
@@ -53,7 +55,6 @@ def predict(
             loaded,
             files,
             output,
-            overwrite=overwrite,
             measure=measure,
             aggregation=aggregation,
             policy=frozen,

@@ -21,6 +21,11 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, tables/ and figures/ of a study; no model and no network is needed."""
+    from trustseg.errors import ConfigError
+
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--output is '{output}', an HTML file was expected; give '{output / 'report.html'}'")
+
     from trustseg.reporting import build_report
 
     page = build_report(folder, gallery=gallery, output=output)

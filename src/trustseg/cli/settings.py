@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from trustseg.config import RunConfig
     from trustseg.models.segmenter import SegmenterSpec
 
-__all__ = ["KEYS", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
+__all__ = ["KEYS", "MEMBERS", "MODEL", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
 
 SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
 
@@ -26,6 +26,22 @@ def _show_keys(wanted: bool) -> None:
 
 
 KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List every key with its default and exit.")
+
+
+def _model_in(folder: Path) -> Path:
+    """Return the folder of the model that a run's folder holds; any other folder is taken as it is."""
+    inner = folder / "model"
+    return inner if (inner / "model.json").is_file() and not (folder / "model.json").is_file() else folder
+
+
+def _models_in(folders: list[Path] | None) -> list[Path] | None:
+    return None if folders is None else [*map(_model_in, folders)]
+
+
+MODEL = typer.Argument(callback=_model_in, help="Model folder written by train or study, or the run folder above it.")
+MEMBERS = typer.Option(
+    "--ensemble", callback=_models_in, help="Another member of a deep ensemble with MODEL; may be given more than once."
+)
 
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:

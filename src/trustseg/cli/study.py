@@ -157,7 +157,7 @@ def _duration(seconds: float) -> str:
 
 
 def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) -> None:
-    """Refuse a file of hypotheses about what no run can have, and name those that this grid cannot test."""
+    """Refuse a file of hypotheses about what no run can have, and say which this grid cannot test, and why."""
     from trustseg.study.grid import cells_of
     from trustseg.study.hypotheses import FILE, load_hypotheses, require_hypotheses, untestable
 
@@ -166,9 +166,10 @@ def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) ->
     if file is not None:
         require_hypotheses(hypotheses, where=file)
     cells = cells_of(config, data_digest="")
-    names = untestable(hypotheses, [cell.config for cell in cells])
-    if names:
-        sys.stderr.write(f"this grid cannot test {len(names)} of {len(hypotheses)} hypotheses: {', '.join(names)}\n")
+    reasons = untestable(hypotheses, [cell.config for cell in cells])
+    if reasons:
+        sys.stderr.write(f"this grid cannot test {len(reasons)} of {len(hypotheses)} hypotheses:\n")
+        sys.stderr.write("".join(f"  {name}: {reason}\n" for name, reason in reasons.items()))
     if len({(cell.config.training.seed, cell.config.data.fold) for cell in cells}) == 1:
         sys.stderr.write(
             "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"

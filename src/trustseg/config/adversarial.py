@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from trustseg.config.evaluation import MeasureConfig
 from trustseg.config.section import Budget, Section
 
-__all__ = ["AdversarialConfig", "AlignmentConfig", "check_head", "check_steps"]
+__all__ = ["WITH_FREE", "AdversarialConfig", "AlignmentConfig", "check_head", "check_steps"]
 
 STARTS_AT_THE_IMAGE: Final = ("fgsm", "bim", "mi_fgsm")
 WEIGHS_CROSS_ENTROPY: Final = ("segpgd", "cospgd")

@@ -12,6 +12,7 @@ __all__ = [
     "check_counted",
     "check_names",
     "check_objective_of_bernoulli",
+    "check_ranks",
 ]
 
 
@@ -90,17 +91,27 @@ def check_names(key: str, *got: str) -> None:
         ConfigError: if one of them says nothing of how sure a model is, where images are put in order by it.
         UnknownNameError: if the key may not hold one of them.
     """
-    from trustseg.uncertainty.aggregation import PATTERNS
-
     known = allowed_names()[key]
     for name in got:
-        if key.endswith("aggregation") and name in PATTERNS:
-            raise ConfigError(
-                f"{key} must be a score that is higher where a model is less sure, got {name}, which sees the pattern "
-                "of a map and not its level; choose another such as mean"
-            )
+        if key.endswith("aggregation"):
+            check_ranks(key, name)
         if name not in known:
             raise unknown_name(f"value of {key}", name, known)
+
+
+def check_ranks(key: str, aggregation: str) -> None:
+    """Check that an aggregation puts images in the order of how sure a model is.
+
+    Raises:
+        ConfigError: if it says nothing of that.
+    """
+    from trustseg.uncertainty.aggregation import PATTERNS
+
+    if aggregation in PATTERNS:
+        raise ConfigError(
+            f"{key} must be a score that is higher where a model is less sure, got {aggregation}, which sees the "
+            "pattern of a map and not its level; choose another such as mean"
+        )
 
 
 def check_counted(key: str, aggregations: Iterable[str], measures: Iterable[str]) -> None:

@@ -164,6 +164,9 @@ class RunConfig(Section):
         used = measure.beta if self.model.head == "beta" else measure.bernoulli
         check_counted("adversarial.aggregation", [self.adversarial.aggregation], [used])
         check_counted("evaluation.aggregations", self.evaluation.aggregations, self.evaluation.measures)
+        deferral = self.evaluation.deferral
+        deferred = deferral.measure.beta if self.model.head == "beta" else deferral.measure.bernoulli
+        check_counted("evaluation.deferral.aggregation", [deferral.aggregation], [deferred])
         given = {"entropy", "variance"} & set(self.evaluation.measures)
         if len(given) == 2:
             raise ValueError(

@@ -10,6 +10,21 @@ from typing import Final, Literal
 
 from trustseg.errors import DataError
 
+__all__ = [
+    "SUFFIXES",
+    "Case",
+    "Listing",
+    "Split",
+    "image_files",
+    "is_lateral",
+    "joined",
+    "known_name",
+    "mask_affix",
+    "pair",
+    "patient_of",
+    "subfolder",
+]
+
 Split = Literal["train", "test", "control"]
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})

@@ -15,6 +15,8 @@ from trustseg.data.decode import Progress, check_sizes, foreground, in_threads, 
 from trustseg.data.layouts import find_cases
 from trustseg.errors import TrustsegError
 
+__all__ = ["CheckReport", "Finding", "check_dataset"]
+
 Severity = Literal["error", "warning", "note"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more

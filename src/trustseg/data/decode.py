@@ -14,6 +14,18 @@ from PIL import Image, UnidentifiedImageError
 
 from trustseg.errors import DataError, MissingFileError
 
+__all__ = [
+    "Channels",
+    "Progress",
+    "check_sizes",
+    "foreground",
+    "in_threads",
+    "read_image",
+    "read_mask",
+    "resize_image",
+    "resize_mask",
+]
+
 Pixels = npt.NDArray[np.uint8]
 Channels = Literal[1, 3]
 Progress = Callable[[int, int], None]

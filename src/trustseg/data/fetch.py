@@ -5,6 +5,8 @@ from typing import Final
 
 from trustseg.errors import DataError, MissingPackageError
 
+__all__ = ["fetch_qata"]
+
 HANDLE: Final = "aysendegerli/qatacov19-dataset"
 PAGE: Final = f"https://www.kaggle.com/datasets/{HANDLE}"
 

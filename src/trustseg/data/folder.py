@@ -6,6 +6,8 @@ from typing import Final
 from trustseg.data.cases import Case, Listing, Split, image_files, joined, mask_affix, pair, patient_of, subfolder
 from trustseg.errors import DataError
 
+__all__ = ["folder"]
+
 _IMAGES: Final = ("images", "image", "imgs", "img")
 _MASKS: Final = ("masks", "mask", "labels", "label", "annotations", "segmentations", "ground-truths", "gts", "gt")
 _SPLITS: Final[dict[str, Split]] = {

@@ -11,6 +11,8 @@ from trustseg.data.folder import folder
 from trustseg.data.qata import qata, rearranged
 from trustseg.errors import DataError, MissingFileError
 
+__all__ = ["LAYOUTS", "find_cases"]
+
 LAYOUTS: Final[Mapping[str, Callable[[Path], Listing]]] = {"qata": qata, "rearranged": rearranged, "folder": folder}
 
 

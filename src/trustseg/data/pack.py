@@ -17,6 +17,8 @@ import polars as pl
 from trustseg.data.decode import Channels
 from trustseg.errors import DataError, MissingFileError
 
+__all__ = ["FORMAT", "SCHEMA", "Pack", "digest_of", "is_pack"]
+
 FORMAT: Final = 1
 
 _AGAIN: Final = "delete it and pack again with: trustseg data pack SOURCE TARGET"

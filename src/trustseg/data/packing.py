@@ -30,6 +30,8 @@ from trustseg.data.layouts import find_cases
 from trustseg.data.pack import FORMAT, SCHEMA, Pack, digest_of, is_pack
 from trustseg.errors import ConfigError, DataError, TrustsegError
 
+__all__ = ["open_dataset", "write_pack"]
+
 DEFAULT_SIZE: Final = 224
 
 

@@ -11,6 +11,8 @@ from typing import Final
 
 from trustseg.data.cases import Case, Listing, Split, image_files, joined, pair, patient_of
 
+__all__ = ["qata", "rearranged"]
+
 _SPLITS: Final[dict[str, Split]] = {"Train Set": "train", "Test Set": "test"}
 _LVIT: Final[dict[str, Split]] = {"Train_Folder": "train", "Val_Folder": "train", "Test_Folder": "test"}
 _LANGUIDE: Final[dict[str, Split]] = {"Train": "train", "Test": "test"}

@@ -9,6 +9,8 @@ import polars as pl
 
 from trustseg.errors import ConfigError, DataError
 
+__all__ = ["Indices", "Splits", "split_cases"]
+
 Indices = npt.NDArray[np.int64]
 
 

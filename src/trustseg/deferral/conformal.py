@@ -14,6 +14,17 @@ from pydantic import TypeAdapter, ValidationError
 from trustseg.errors import ConfigError, DataError, ShapeError
 from trustseg.files import read_json, write_json
 
+__all__ = [
+    "SLACK",
+    "FalseNegativeControl",
+    "apply_false_negative_control",
+    "conformal_risk",
+    "fit_false_negative_control",
+    "load_control",
+    "save_control",
+    "smallest_calibration",
+]
+
 Floats = NDArray[np.float64]
 
 SLACK: Final = 1e-9  # so that a bound that is met exactly is not lost to rounding

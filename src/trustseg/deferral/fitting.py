@@ -16,6 +16,8 @@ from trustseg.deferral.conformal import SLACK, smallest_calibration
 from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
 from trustseg.errors import ConfigError, DataError, unknown_name
 
+__all__ = ["TARGETS", "clopper_pearson", "fit_policy"]
+
 Floats = NDArray[np.float64]
 
 _STEPS_PER_OCTAVE: Final = 1024

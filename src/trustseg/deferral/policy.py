@@ -16,12 +16,26 @@ from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
+__all__ = [
+    "HOLDS",
+    "VOID",
+    "Policy",
+    "Target",
+    "apply_policy",
+    "check_model",
+    "check_records",
+    "hash_of",
+    "load_policy",
+    "save_policy",
+    "scores_of",
+]
+
 Target = Literal["review_rate", "risk", "missed_lesions"]
 
 HOLDS: Final = "clean, exchangeable with calibration split"
 VOID: Final = "void"
 
-NEEDED: Final = ("image", "patient", "condition", "eps", "dice", "mask_px", "predicted_px")
+NEEDED: Final = ("image", "patient", "condition", "eps", "dice", "mask_px")
 """Columns of a record table that deferral reads, besides the score."""
 
 
@@ -188,7 +202,8 @@ def check_records(records: pl.DataFrame, column: str) -> None:
     if column not in scores:
         raise DataError(
             f"the records have no {column.removeprefix('u_')}, one of {', '.join(name[2:] for name in scores)} was "
-            "expected (measure_aggregation); choose one of these or evaluate again with evaluation.measures"
+            "expected (measure_aggregation); choose one of these, or evaluate again with other evaluation.measures and "
+            "evaluation.aggregations"
         )
     if "cell" in records.columns and records["cell"].n_unique() > 1:
         names = ", ".join(records["cell"].unique().sort().head(3).to_list())

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, check_belief
+from trustseg.beliefs import Belief, Mixture, check_belief, mapped
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.splits import Indices
@@ -14,24 +14,34 @@ from trustseg.models import BeliefModel
 __all__ = ["beliefs_of"]
 
 
-def beliefs_of(model: BeliefModel, pack: Pack, rows: Indices, *, batch_size: int) -> Iterator[tuple[Belief, Tensor]]:
+def beliefs_of(
+    model: BeliefModel, pack: Pack, rows: Indices, *, batch_size: int, device: str = "cpu"
+) -> Iterator[tuple[Belief, Tensor]]:
     """Yield the belief about each batch of the given rows, and their reference masks.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture, in eval mode on the CPU.
+        model: a segmenter, a calibrated one, or a mixture, in eval mode.
         pack: the images.
         rows: which of them, in this order.
         batch_size: images a batch.
+        device: where the model computes; it is moved there.
 
     Yields:
-        A belief without gradients, about masks (B, 1, H, W) float32 in {0, 1}.
+        A belief without gradients, about masks (B, 1, H, W) float32 in {0, 1}, both on the CPU.
 
     Raises:
         BeliefError: if the numbers of a belief cannot be such, for example NaN.
     """
+    model = model.to(device)
     for batch in pack_loader(pack, rows, batch_size=batch_size):
         images, masks = as_images(batch)
         with torch.no_grad():
-            belief = model.belief(images)
+            belief = _on_cpu(model.belief(images.to(device)))
         check_belief(belief)
         yield belief, masks
+
+
+def _on_cpu(belief: Belief) -> Belief:
+    if isinstance(belief, Mixture):
+        return Mixture([mapped(member, Tensor.cpu) for member in belief.members])
+    return mapped(belief, Tensor.cpu)

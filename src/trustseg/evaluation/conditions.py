@@ -15,7 +15,16 @@ from trustseg.errors import AttackError, ConfigError
 from trustseg.shifts import shift
 from trustseg.uncertainty import AGGREGATIONS
 
-__all__ = ["CLEAN", "Condition", "Deployed", "conditions_of", "perturbed"]
+__all__ = [
+    "CLEAN",
+    "TOLERANCE",
+    "Condition",
+    "Deployed",
+    "attacked_together",
+    "conditions_of",
+    "perturbation_size",
+    "perturbed",
+]
 
 BEYOND: Final = 1e9  # no score is larger: stands for the infinite threshold of a policy that reviews none, or all
 TOLERANCE: Final = 1e-6  # float32 rounding of x + eps, relative where eps > 1
@@ -55,6 +64,11 @@ class Condition:
     def carries(self) -> bool:
         """Return whether what was found at a smaller budget is a candidate here: the curve then never rises."""
         return self.attack is not None and self.attack.name == "ensemble"
+
+    @property
+    def stacks(self) -> bool:
+        """Return whether several budgets of this attack can share a batch: each image has a budget of its own."""
+        return self.attack is not None and self.attack.toolbox is None and not self.carries
 
     @property
     def slug(self) -> str:
@@ -137,23 +151,65 @@ def perturbed(
     if condition.attack is None:
         return images, masks
     attack = _attack(condition.attack, deployed, candidates)
-    attacked = attack(model, images, masks, eps=condition.eps, generator=generator)
+    return _checked(attack(model, images, masks, eps=condition.eps, generator=generator), images, condition), masks
+
+
+def attacked_together(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    conditions: Sequence[Condition],
+    *,
+    generator: torch.Generator,
+    deployed: Deployed | None = None,
+) -> list[Tensor]:
+    """Return the images under several budgets of one attack, found in one batch: a few images do not fill a GPU.
+
+    Args:
+        model: maps images to a belief.
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: (B, 1, H, W) float32 in {0, 1}.
+        conditions: K budgets of an attack that ``stacks``.
+        generator: source of random starts.
+        deployed: score and threshold that attacks on the uncertainty aim at.
+
+    Returns:
+        K times (B, C, H, W) float32 in [0, 1].
+
+    Raises:
+        AttackError: as ``perturbed``.
+        ConfigError: as ``perturbed``.
+    """
+    config, count = conditions[0].attack, len(conditions)
+    if config is None:
+        raise AttackError(f"the condition '{conditions[0].name}' is no attack, one with a budget was expected")
+    budgets = torch.tensor([condition.eps for condition in conditions], device=images.device)
+    attacked = _attack(config, deployed, ())(
+        model,
+        images.repeat(count, 1, 1, 1),
+        masks.repeat(count, 1, 1, 1),
+        eps=budgets.repeat_interleave(len(images)),
+        generator=generator,
+    )
+    return [_checked(part, images, each) for part, each in zip(attacked.chunk(count), conditions, strict=True)]
+
+
+def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
+    """Return what an attack made of the images, in [0, 1]; raise if it does not keep its budget."""
     if attacked.shape != images.shape:
         raise AttackError(
             f"the attack '{condition.name}' returned images of shape {tuple(attacked.shape)}, "
             f"{tuple(images.shape)} was expected; mend the attack, its results are void"
         )
-    excess = max(
-        float(perturbation_size(attacked - images, norm=condition.attack.norm or "linf").max()) - condition.eps,
-        float(-attacked.min()),
-        float(attacked.max()) - 1,
-    )
+    norm = (condition.attack.norm if condition.attack else None) or "linf"
+    farthest = perturbation_size(attacked - images, norm=norm).max() - condition.eps
+    excess = torch.stack([farthest, -attacked.min().double(), attacked.max().double() - 1]).max().item()
     if not excess <= TOLERANCE * max(1, condition.eps):
         raise AttackError(
             f"the attack '{condition.name}' left its budget eps={condition.eps:.6f} by {excess:.2e}, at most "
             f"{TOLERANCE:.0e} was expected; mend the attack, its results are void"
         )
-    return attacked.clamp(0, 1), masks
+    return attacked.clamp(0, 1)
 
 
 def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor]) -> Callable[..., Tensor]:

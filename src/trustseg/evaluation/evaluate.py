@@ -5,33 +5,27 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trustseg import __version__
-from trustseg.beliefs import check_belief
 from trustseg.config import DataConfig, EvaluationConfig
 from trustseg.data import Pack, open_dataset, split_cases
-from trustseg.data.module import as_images, pack_loader
 from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
-from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbed
+from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of
 from trustseg.evaluation.cost import cost_of
 from trustseg.evaluation.loading import hash_of_model, measure_of
-from trustseg.evaluation.records import TABLES, Tables, tables_of_batch
+from trustseg.evaluation.measuring import cohort_of, ladders, measure
+from trustseg.evaluation.records import TABLES, Tables
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
-from trustseg.randomness import derived_generator
-from trustseg.shifts import SHIFT_TABLE_VERSION, covered_share
+from trustseg.shifts import SHIFT_TABLE_VERSION
 
 __all__ = ["evaluate", "rows_of_split"]
 
@@ -95,36 +89,29 @@ def evaluate(
         if report is not None:
             report(len(conditions), len(conditions))
         return folder
+    cohort = cohort_of(pack, rows, device=device)
     with fast_forward(model) as fast:
         deployed = None
         if calibration_rows is not None:
-            measure = partial(_measure, fast, pack, calibration_rows, [CLEAN], config, seed=seed, device=device)
-            deployed = _deployed(measure, model, config, folder, labels=labels or {})
+            others = cohort_of(pack, calibration_rows, device=device, pixels=cohort.pixels)
+            clean = measure(fast, others, [CLEAN], config, seed=seed)[CLEAN.slug]
+            deployed = _deployed(clean["records"], model, config, folder, labels=labels or {})
         done = 0
-        for ladder in _ladders(conditions):
+        for ladder in ladders(conditions, room=config.batch_size // len(rows)):
             if not all(_part(parts, condition, table).exists() for condition in ladder for table in TABLES):
-                here, which = populations.get(ladder[0].name, (pack, rows))
-                tables = _measure(fast, here, which, ladder, config, seed=seed, device=device, deployed=deployed)
-                for condition in ladder:
-                    for table in TABLES:
-                        with replacing(_part(parts, condition, table)) as temporary:
-                            tables[condition.slug][table].write_parquet(temporary)
+                other = populations.get(ladder[0].name)
+                here = cohort if other is None else cohort_of(*other, device=device)
+                _keep(parts, ladder, measure(fast, here, ladder, config, seed=seed, deployed=deployed))
             done += len(ladder)
             if report is not None:
                 report(done, len(conditions))
-        first = next(iter(pack_loader(pack, rows, batch_size=config.batch_size)))
-        cost = cost_of(fast, as_images(first)[0].to(device))
+        batch, _, _ = next(cohort.batches(config.batch_size))
+        cost = cost_of(fast, batch)
     _join(parts, conditions, folder, labels=labels or {})
     about = {"fingerprint": fingerprint, "model": hash_of_model(model), "shift_table": SHIFT_TABLE_VERSION}
     write_json(folder / FINISHED, about | cost)
     shutil.rmtree(folder / "parts")
     return folder
-
-
-def _ladders(conditions: Sequence[Condition]) -> list[list[Condition]]:
-    """Return the conditions one by one, but the budgets of an attack that carries its finds on as one ladder."""
-    groups = groupby(conditions, key=lambda condition: condition.name if condition.carries else condition.slug)
-    return [list(group) for _, group in groups]
 
 
 def _population(path: str, model: BeliefModel) -> tuple[Pack, NDArray[np.int64]]:
@@ -134,15 +121,10 @@ def _population(path: str, model: BeliefModel) -> tuple[Pack, NDArray[np.int64]]
 
 
 def _deployed(
-    measure: Callable[[], dict[str, Tables]],
-    model: BeliefModel,
-    config: EvaluationConfig,
-    folder: Path,
-    *,
-    labels: Mapping[str, str | int],
+    clean: pl.DataFrame, model: BeliefModel, config: EvaluationConfig, folder: Path, *, labels: Mapping[str, str | int]
 ) -> Deployed:
-    """Measure the calibration split clean, fit the deferral policy on it, keep both, and return what attacks know."""
-    records = _labelled(measure()[CLEAN.slug]["records"], labels)
+    """Fit the deferral policy on the clean records of the calibration split, keep both; return what attacks know."""
+    records = _labelled(clean, labels)
     with replacing(folder / "validation.parquet") as temporary:
         records.write_parquet(temporary)
     deferral = config.deferral
@@ -227,58 +209,17 @@ def _join(parts: Path, conditions: Sequence[Condition], folder: Path, *, labels:
             (_labelled(merged, labels) if table == "records" else merged).write_parquet(temporary)
 
 
+def _keep(parts: Path, ladder: Sequence[Condition], tables: Mapping[str, Tables]) -> None:
+    """Write the tables of finished conditions."""
+    for condition in ladder:
+        for table in TABLES:
+            with replacing(_part(parts, condition, table)) as temporary:
+                tables[condition.slug][table].write_parquet(temporary)
+
+
 def _labelled(records: pl.DataFrame, labels: Mapping[str, str | int]) -> pl.DataFrame:
     return records.select(*[pl.lit(value).alias(name) for name, value in labels.items()], pl.all())
 
 
 def _part(parts: Path, condition: Condition, table: str) -> Path:
     return parts / f"{condition.slug}.{table}.parquet"
-
-
-def _measure(
-    model: BeliefModel,
-    pack: Pack,
-    rows: NDArray[np.int64],
-    ladder: Sequence[Condition],
-    config: EvaluationConfig,
-    *,
-    seed: int,
-    device: str,
-    deployed: Deployed | None = None,
-) -> dict[str, Tables]:
-    """Return the tables of each condition of a ladder; each batch and condition has a generator of its own."""
-    found: dict[str, list[Tables]] = {condition.slug: [] for condition in ladder}
-    for number, batch in enumerate(pack_loader(pack, rows, batch_size=config.batch_size)):
-        images, masks = (part.to(device) for part in as_images(batch))
-        cases = pack.index[batch["rows"].tolist()].select("name", "patient")
-        smaller: list[Tensor] = []  # what was found at smaller budgets
-        for condition in ladder:
-            # One stream for all severities of a shift: the same change, milder or stronger.
-            stream = partial(
-                derived_generator, seed, "evaluation", condition.shift or condition.name, f"{condition.eps:.6f}", number
-            )
-            changed, moved = perturbed(
-                model, images, masks, condition, generator=stream(), deployed=deployed, candidates=smaller[-1:]
-            )
-            smaller.append(changed)
-            with torch.no_grad():
-                belief = model.belief(changed)
-            check_belief(belief)
-            tables = tables_of_batch(belief, images, changed, moved, cases, condition=condition, config=config)
-            if condition.shift is not None:
-                hidden = covered_share(condition.shift, masks, condition.severity, stream()).double().cpu().numpy()
-                tables["records"] = tables["records"].with_columns(pl.Series("covered", hidden))
-            found[condition.slug].append(tables)
-    return {
-        slug: {table: _merged([tables[table] for tables in batches], table) for table in TABLES}
-        for slug, batches in found.items()
-    }
-
-
-def _merged(frames: list[pl.DataFrame], table: str) -> pl.DataFrame:
-    """Concatenate records; add up histograms of the same patient."""
-    whole = pl.concat(frames)
-    if table == "records":
-        return whole
-    keys = [name for name in ("condition", "eps", "measure", "region", "patient", "bin") if name in whole.columns]
-    return whole.group_by(keys, maintain_order=True).sum()

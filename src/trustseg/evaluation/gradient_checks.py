@@ -58,10 +58,14 @@ def repeated_forward(victim: Victim) -> Suspicion:
 
 
 def attack_forward(victim: Victim) -> Suspicion:
-    """Largest difference of p between the pass that an attack makes and the one that predicts (S12)."""
-    with isolated(victim.model):
-        attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
-    predicted = victim.belief(victim.images, victim.deployed).probability
+    """Largest difference of p between the pass that an attack makes and the one that predicts (S12).
+
+    In full precision: a GPU's TF32 rounds folded weights and others differently, which moves p by up to 1e-3.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with isolated(victim.model):
+            attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
+        predicted = victim.belief(victim.images, victim.deployed).probability
     meaning = "largest difference of p between the pass that is attacked and the one that predicts: one model, not two"
     return judged("attack_forward", float((attacked - predicted).abs().max()), 1e-4, meaning)
 

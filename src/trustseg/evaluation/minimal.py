@@ -27,13 +27,13 @@ from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 
-__all__ = ["MINIMAL", "write_minimal"]
+__all__ = ["MINIMAL", "MINIMAL_OBJECTIVES", "write_minimal"]
 
 MINIMAL: Final = "minimal.parquet"
 MARGIN: Final = 0.05
 """Log-odds by which the deployed model may differ from the faster one that is attacked: 1 % of probability near 1/2."""
 
-OBJECTIVES: Final = ("margin", "balanced_masked_cross_entropy", "soft_dice")
+MINIMAL_OBJECTIVES: Final = ("margin", "balanced_masked_cross_entropy", "soft_dice")
 
 
 def write_minimal(
@@ -55,8 +55,8 @@ def write_minimal(
         model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
         rows: which of them, at least one.
-        config: its ``minimal``; with a tau of None nothing is written. A Beta model is attacked through its evidence,
-            too.
+        config: its ``minimal``; with a tau of None nothing is written, and a table of earlier settings is removed, so
+            that no report reads it. A Beta model is attacked through its evidence, too.
         folder: where the table goes.
         device: where to compute.
         report: called after each batch with the number done and the number in all.
@@ -64,13 +64,15 @@ def write_minimal(
     Raises:
         AttackError: if what an attack returns is outside its budget or [0, 1], or does not break the deployed model.
     """
-    tau = config.minimal.tau
+    tau, file, note = config.minimal.tau, folder / MINIMAL, folder / "minimal.json"
     if tau is None:
+        file.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        shutil.rmtree(folder / "minimal_parts", ignore_errors=True)
         return
     about = [__version__, asdict(model.spec), pack.digest, rows.tolist(), config.minimal.model_dump(mode="json")]
     settings = json.dumps([*about, config.batch_size]).encode()
     fingerprint = hashlib.sha256(settings + model.weights()).hexdigest()[:16]
-    file, note = folder / MINIMAL, folder / "minimal.json"
     if file.exists() and note.exists() and read_json(note).get("fingerprint") == fingerprint:
         return
     parts = folder / "minimal_parts" / fingerprint
@@ -96,7 +98,7 @@ def write_minimal(
 
 def _search(model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalConfig, *, tau: float) -> Bracket:
     """Return the brackets of one batch."""
-    objectives = (*OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else OBJECTIVES
+    objectives = (*MINIMAL_OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else MINIMAL_OBJECTIVES
     return minimal_eps(
         model,
         images,

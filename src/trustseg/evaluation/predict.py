@@ -1,6 +1,7 @@
 """Predictions for images without a reference: masks, uncertainty maps and a score that says which to look at first."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trustseg.beliefs import check_belief
+from trustseg.data import LAYOUTS
 from trustseg.data.cases import SUFFIXES, image_files
 from trustseg.data.decode import in_threads, read_image, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
-from trustseg.errors import BeliefError, ConfigError, DataError, MissingFileError
+from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
@@ -26,7 +28,14 @@ __all__ = ["image_files_of", "predict"]
 
 
 def image_files_of(path: Path) -> list[Path]:
-    """Return the image file ``path``, or those directly inside the folder ``path``, sorted by stem.
+    """Return the image file ``path``, those directly inside the folder ``path``, or those of the dataset in it.
+
+    Args:
+        path: an image, a folder of images, or a dataset in one of the layouts of ``trustseg.data.LAYOUTS``, whose masks
+            are passed over.
+
+    Returns:
+        The files of a folder sorted by stem; of a dataset in the order of its layout, those without a mask last.
 
     Raises:
         MissingFileError: if there is no such file or folder.
@@ -36,12 +45,26 @@ def image_files_of(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
-    files = image_files(path)
+    files = list(image_files(path).values()) or _images_of_dataset(path)
     if not files:
         inner = sorted(child for child in path.glob("**/[Ii]mages") if child.is_dir())
         advice = f"give '{inner[0]}'" if inner else "check the path"
         raise DataError(f"no image in '{path}'; files ending in {', '.join(sorted(SUFFIXES))} were expected; {advice}")
-    return list(files.values())
+    return files
+
+
+def _images_of_dataset(path: Path) -> list[Path]:
+    """Return the images that the first fitting layout finds, with a mask or without; none if no layout fits."""
+    listing = next((listing for find in LAYOUTS.values() if (listing := find(path))), None)
+    files = [] if listing is None else [*(case.image for case in listing.cases), *listing.lone_images]
+    stem, count = max(Counter(file.stem for file in files).items(), key=lambda item: item[1], default=("", 0))
+    if count > 1:
+        first, second = [file for file in files if file.stem == stem][:2]
+        raise DataError(
+            f"'{first}' and '{second}' have one name, an image of each name was expected, as predictions are named "
+            f"after their image; give '{first.parent}' and then the others, each with an --output of its own"
+        )
+    return files
 
 
 def predict(
@@ -49,7 +72,6 @@ def predict(
     files: Sequence[Path],
     folder: Path,
     *,
-    overwrite: bool = False,
     measure: str = "entropy",
     aggregation: str = "mean",
     policy: Policy | None = None,
@@ -66,8 +88,8 @@ def predict(
         model: a segmenter, a calibrated one, or a mixture.
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
-            differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first.
-        overwrite: whether predictions that ``folder`` holds may be replaced.
+            differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first; former
+            predictions in it are replaced.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
@@ -82,18 +104,12 @@ def predict(
 
     Raises:
         BeliefError: if the model cannot give the measure.
-        ConfigError: if ``folder`` holds something and may not be overwritten.
         DataError: if an image cannot be read, or there is none, or policy or control were fitted on another
             model's scores.
     """
     if not files:
         raise DataError("there is no image to predict, at least one file was expected; choose another folder")
     table = folder / "predictions.csv"
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"'{folder}' is not empty, a new folder was expected; give another --output, or --overwrite to replace "
-            "the predictions in it"
-        )
     if policy is not None:
         check_model(policy, hash_of_model(model))
         measure, aggregation = policy.measure, policy.aggregation

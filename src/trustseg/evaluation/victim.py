@@ -12,7 +12,7 @@ from trustseg.beliefs import Belief
 from trustseg.metrics import dice
 from trustseg.randomness import derived_generator
 
-__all__ = ["Suspicion", "Victim", "judged", "not_run"]
+__all__ = ["SQUARE_QUERIES", "Suspicion", "Victim", "judged", "not_run"]
 
 SQUARE_QUERIES: Final = 2000
 """Queries of the Square attack an image; a few hundred find next to nothing."""

@@ -8,6 +8,8 @@ from torch import Tensor
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import require_binary
 
+__all__ = ["Balance", "check_masks", "image_mean"]
+
 Balance = Literal["none", "image"]
 
 

@@ -6,6 +6,8 @@ from torch.nn.functional import softplus
 from trustseg.beliefs import Belief
 from trustseg.losses.balance import Balance, check_masks, image_mean
 
+__all__ = ["binary_cross_entropy"]
+
 
 def binary_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
     """Return the mean negative log probability of the true class of each image.

@@ -11,6 +11,15 @@ from trustseg.beliefs import Belief, Beta
 from trustseg.errors import BeliefError
 from trustseg.losses.balance import Balance, check_masks, image_mean
 
+__all__ = [
+    "as_beta",
+    "bayes_risk_cross_entropy",
+    "bayes_risk_squared_error",
+    "kl_to_uniform",
+    "right_and_wrong",
+    "type_ii_likelihood",
+]
+
 
 def as_beta(belief: Belief, loss: str) -> Beta:
     """Return ``belief``, or raise a BeliefError that names the loss if it is no Beta."""

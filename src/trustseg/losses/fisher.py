@@ -7,6 +7,8 @@ from trustseg.beliefs import Belief
 from trustseg.losses.balance import Balance, image_mean
 from trustseg.losses.evidential import as_beta, right_and_wrong
 
+__all__ = ["fisher_squared_error"]
+
 
 def _trigamma(x: Tensor) -> Tensor:
     return torch.polygamma(1, x)

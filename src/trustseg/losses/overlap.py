@@ -6,6 +6,8 @@ from trustseg.beliefs import Belief
 from trustseg.errors import ConfigError
 from trustseg.losses.balance import check_masks
 
+__all__ = ["soft_dice"]
+
 
 def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
     """Return one minus the soft Dice overlap of each image.

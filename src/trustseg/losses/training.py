@@ -20,6 +20,8 @@ from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import soft_dice
 from trustseg.losses.vacuity import vacuity_correction
 
+__all__ = ["DATA_TERMS", "SCHEDULES", "DataTerm", "Schedule", "annealed", "segmentation_loss"]
+
 
 class DataTerm(Protocol):
     """A proper score of each pixel, averaged over each image: the part of a loss that says what is true."""

@@ -7,6 +7,8 @@ from trustseg.beliefs import Belief
 from trustseg.losses.balance import Balance, image_mean
 from trustseg.losses.evidential import as_beta, right_and_wrong
 
+__all__ = ["vacuity_correction"]
+
 
 def vacuity_correction(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
     """Return the mean pull of each image towards evidence for the true class, strong where there is none.

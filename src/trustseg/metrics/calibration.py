@@ -13,6 +13,21 @@ from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import require_binary
 from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
 
+__all__ = [
+    "CalibrationError",
+    "adaptive_calibration_error",
+    "adaptive_error_of_blocks",
+    "brier",
+    "calibration_counts",
+    "calibration_error_from_counts",
+    "check_bins",
+    "checked_probability",
+    "expected_calibration_error",
+    "maximum_calibration_error_from_counts",
+    "negative_log_likelihood",
+    "top_label_calibration_error",
+]
+
 
 def expected_calibration_error(
     probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
@@ -121,12 +136,11 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
     edges = (torch.arange(1, bins, dtype=torch.float64, device=probability.device) / bins).to(probability.dtype)
     image = torch.arange(probability.shape[0], device=probability.device).view(-1, *[1] * (probability.ndim - 1))
     cell = (torch.bucketize(probability, edges, right=True) + bins * image).flatten()
-    values = torch.stack([torch.ones_like(probability), probability, masks.to(probability.dtype)], -1)
-    values = values.double().flatten(0, -2)
-    if region is not None:
-        cell, values = cell[region.flatten()], values[region.flatten()]
-    counts = values.new_zeros(probability.shape[0] * bins, 3).index_add_(0, cell, values)
-    return counts.view(-1, bins, 3)
+    inside = torch.ones_like(probability) if region is None else region.to(probability.dtype)
+    counts = torch.zeros(3, probability.shape[0] * bins, dtype=torch.float64, device=probability.device)
+    for sums, values in zip(counts, (inside, probability * inside, masks * inside), strict=True):
+        sums.index_add_(0, cell, values.double().flatten())
+    return counts.T.reshape(-1, bins, 3)
 
 
 def calibration_error_from_counts(counts: Tensor) -> Tensor:

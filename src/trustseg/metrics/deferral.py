@@ -6,6 +6,8 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
+__all__ = ["undetected_harm"]
+
 
 def undetected_harm(
     clean_dice: Tensor,

@@ -15,6 +15,17 @@ from trustseg.errors import ConfigError, ShapeError, unknown_name
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.tie_blocks import checked_ranking, tie_blocks
 
+__all__ = [
+    "Detection",
+    "DetectionScore",
+    "auroc",
+    "auroc_from_counts",
+    "average_precision",
+    "average_precision_from_counts",
+    "fpr_at_tpr",
+    "fpr_at_tpr_from_counts",
+]
+
 DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 
 

@@ -16,6 +16,7 @@ count as tied: where all of them agree to four digits, as in an untrained model,
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -25,6 +26,23 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError
 from trustseg.metrics.sparsification import SparsificationCurve, sparsification_from_blocks
 from trustseg.metrics.tie_blocks import Blocks, RankScores, check_shapes, checked_error, scores_from_blocks
+
+__all__ = [
+    "BINS",
+    "UNIT",
+    "Histogram",
+    "Resolution",
+    "accumulate",
+    "add_histograms",
+    "bin_values",
+    "coarsen",
+    "error_histogram",
+    "filled_blocks",
+    "oracle_histogram",
+    "scores_from_histogram",
+    "sparsification_from_histogram",
+    "uncertainty_keys",
+]
 
 Resolution = Literal["fine", "coarse"]
 
@@ -80,12 +98,18 @@ def uncertainty_keys(uncertainty: Tensor, *, resolution: Resolution = "fine") ->
         raise ShapeError("uncertainty holds NaN, expected numbers or infinities; find where the model breaks down")
     bits = scores.contiguous().view(torch.int32)
     octave = ((bits >> 23) & 0xFF).flatten()
-    first, shift = (table.to(bits.device).index_select(0, octave).view_as(bits) for table in (_FIRST, _SHIFT))
+    first, shift = (table.index_select(0, octave).view_as(bits) for table in _tables_on(bits.device))
     size = first + ((bits & 0x7FFFFF) >> shift)
     if resolution == "coarse":
         size = (size + (_MERGED - 1)) // _MERGED
     half = _HALF[resolution]
     return torch.where(bits < 0, half - 1 - size, half + size)
+
+
+@cache
+def _tables_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return first bin and shift of each octave on a device, copied there once."""
+    return _FIRST.to(device), _SHIFT.to(device)
 
 
 def bin_values(resolution: Resolution = "fine") -> Tensor:

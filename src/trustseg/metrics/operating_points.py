@@ -7,6 +7,8 @@ from trustseg.metrics.histograms import UNIT, filled_blocks
 from trustseg.metrics.streaming import PixelError, PixelRanking, add_pixels, add_states
 from trustseg.metrics.tie_blocks import Blocks, check_coverage, check_risk, coverage_of_blocks, risk_of_blocks
 
+__all__ = ["CoverageAtRisk", "RiskAtCoverage"]
+
 
 class RiskAtCoverage(Metric):
     """Mean error of the surest share of every pixel seen; equals ``risk_at_coverage`` up to scores that share a bin.

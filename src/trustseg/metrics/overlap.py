@@ -9,6 +9,8 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError
 from trustseg.masks import require_binary
 
+__all__ = ["Dice", "OverlapCounts", "dice", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
+
 
 @dataclass(frozen=True, slots=True)
 class OverlapCounts:

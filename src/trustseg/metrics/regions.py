@@ -6,6 +6,8 @@ from torch.nn import functional
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import require_binary
 
+__all__ = ["boundary_band"]
+
 
 def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
     """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.

@@ -17,6 +17,17 @@ from trustseg.metrics.tie_blocks import (
     tie_blocks,
 )
 
+__all__ = [
+    "RiskCoverageCurve",
+    "augrc",
+    "aurc",
+    "coverage_at_risk",
+    "e_aurc",
+    "rank_scores",
+    "risk_at_coverage",
+    "risk_coverage_curve",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class RiskCoverageCurve:

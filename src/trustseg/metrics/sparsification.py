@@ -8,6 +8,8 @@ from torch import Tensor
 from trustseg.metrics.selective import rank_scores
 from trustseg.metrics.tie_blocks import Blocks, checked_ranking, error_of_kept, kept_grid, tie_blocks
 
+__all__ = ["SparsificationCurve", "ause", "nause", "sparsification_curve", "sparsification_from_blocks"]
+
 
 @dataclass(frozen=True, slots=True)
 class SparsificationCurve:

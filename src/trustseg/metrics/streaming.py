@@ -12,6 +12,17 @@ from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, c
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms, filled_blocks, scores_from_histogram
 from trustseg.metrics.tie_blocks import RankScores
 
+__all__ = [
+    "AURC",
+    "AUSE",
+    "AdaptiveCalibrationError",
+    "PixelError",
+    "PixelRanking",
+    "add_pixels",
+    "add_states",
+    "pixel_error",
+]
+
 PixelError = Literal["wrong", "brier"]
 
 _PIXEL_ERRORS: Final = ("wrong", "brier")

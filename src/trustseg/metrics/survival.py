@@ -7,6 +7,8 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 
+__all__ = ["SurvivalCurve", "survival_curve"]
+
 
 @dataclass(frozen=True, slots=True)
 class SurvivalCurve:

@@ -19,6 +19,22 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
+__all__ = [
+    "Blocks",
+    "RankScores",
+    "check_coverage",
+    "check_risk",
+    "check_shapes",
+    "checked_error",
+    "checked_ranking",
+    "coverage_of_blocks",
+    "error_of_kept",
+    "kept_grid",
+    "risk_of_blocks",
+    "scores_from_blocks",
+    "tie_blocks",
+]
+
 
 class Blocks(NamedTuple):
     """Tie blocks, the surest first; leading dimensions are independent problems.

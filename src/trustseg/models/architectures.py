@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trustseg.errors import ModelError, unknown_name
 
-__all__ = ["ARCHITECTURES", "DEEPEST", "Builder", "check_encoder", "check_licence", "place_dropout"]
+__all__ = ["ARCHITECTURES", "DEEPEST", "NONCOMMERCIAL", "Builder", "check_encoder", "check_licence", "place_dropout"]
 
 # Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
 NONCOMMERCIAL: Final[Mapping[str, str]] = {

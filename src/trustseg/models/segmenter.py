@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,7 +19,7 @@ from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_na
 from trustseg.files import replacing, write_json
 from trustseg.models.architectures import ARCHITECTURES, DEEPEST, check_licence, place_dropout
 
-__all__ = ["HEADS", "Segmenter", "SegmenterSpec", "build_segmenter"]
+__all__ = ["HEADS", "STRIDE", "Segmenter", "SegmenterSpec", "build_segmenter"]
 
 HEADS: Final[Mapping[str, int]] = {"bernoulli": 1, "beta": 2}  # head -> output maps of the network
 STRIDE: Final = 2**DEEPEST  # what the sides of an image are padded to multiples of
@@ -121,19 +120,20 @@ class Segmenter(nn.Module):
         """Return all weights and statistics as the content of a safetensors file."""
         return save({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()})
 
-    def save(self, path: Path | str) -> Path:
+    def save(self, path: Path | str, *, weights: bytes | None = None) -> Path:
         """Write ``model.safetensors`` and ``model.json`` into the folder ``path``.
 
         Each file is written under a temporary name and renamed, the description with the hash of the weights last.
 
         Args:
             path: the model's folder; made if absent.
+            weights: what ``weights`` returned at some time; by default those of now.
 
         Returns:
             The folder.
         """
         folder = Path(path)
-        weights = self.weights()
+        weights = self.weights() if weights is None else weights
         with replacing(folder / "model.safetensors") as temporary:
             temporary.write_bytes(weights)
         about = {"format": FORMAT, **asdict(self.spec), "sha256": hashlib.sha256(weights).hexdigest()}
@@ -169,19 +169,35 @@ class Segmenter(nn.Module):
             segmenter = Segmenter(spec, _network(spec))
         weights = (folder / "model.safetensors").read_bytes()
         try:
-            segmenter.load_state_dict(load(weights))
-        except (SafetensorError, RuntimeError) as error:
-            reason = textwrap.shorten(str(error).splitlines()[-1].strip(), 160)
+            tensors = load(weights)
+        except SafetensorError as error:
             raise ModelError(
-                f"'{folder / 'model.safetensors'}' does not fit the {spec.head} {spec.architecture} on {spec.encoder} "
-                f"that model.json describes ({reason}); copy both files from the same run"
+                f"'{folder / 'model.safetensors'}' is damaged, a safetensors file was expected; copy both files from "
+                "the same run"
             ) from error
+        if odd := _difference(tensors, segmenter.state_dict()):
+            raise ModelError(
+                f"'{folder / 'model.safetensors'}' holds the weights of another model ({odd}), those of the "
+                f"{spec.head} {spec.architecture} on {spec.encoder} that model.json describes were expected; copy both "
+                "files from the same run"
+            )
+        segmenter.load_state_dict(tensors)
         if digest is not None and digest != hashlib.sha256(weights).hexdigest():
             raise ModelError(
                 f"'{folder / 'model.safetensors'}' holds other weights than those model.json was written for "
                 "(its sha256 differs); copy both files from the same run"
             )
         return segmenter.eval()
+
+
+def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Return where the tensors of a file differ first from those of a network, nothing where they fit."""
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"'{name}' is missing"
+        if found[name].shape != tensor.shape:
+            return f"'{name}' has shape {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+    return next((f"there is no place for '{name}'" for name in found if name not in expected), "")
 
 
 def _read_description(path: Path) -> tuple[SegmenterSpec, str | None]:

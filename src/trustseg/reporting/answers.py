@@ -12,9 +12,11 @@ from trustseg.reporting.choices import describe_attack, describe_condition, desc
 from trustseg.reporting.evidence import Difference, Evidence, Metric
 from trustseg.reporting.image_scores import UNDEFINED, Place, per_image, rows_of
 from trustseg.reporting.overview import basis, summary
-from trustseg.reporting.results import Cell
+from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 from trustseg.study.statistics import Interval
+
+__all__ = ["METRIC_NAMES", "all_tables", "comparisons", "headlines", "sentence"]
 
 METRIC_NAMES: Final[Mapping[str, str]] = {
     "dice": "Dice",
@@ -293,6 +295,6 @@ def _repetition(evidence: Evidence, variant: str) -> dict[str, Value]:
     }
 
 
-def _total(cells: Sequence[Cell], key: str) -> float:
+def _total(cells: Sequence[FinishedCell], key: str) -> float:
     """Return the sum over the cells of a number in their done marker; NaN where one does not tell."""
     return float(sum(cell.done.get(key, math.nan) for cell in cells))

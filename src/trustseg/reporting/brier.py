@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+__all__ = ["KNOWING", "bin_values", "doubt_of", "oracle_blocks"]
+
 Floats = NDArray[np.float64]
 
 KNOWING: Final = ("entropy", "variance")

@@ -15,6 +15,8 @@ from trustseg.reporting.results import load_calibration, load_training
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.study.statistics import Interval
 
+__all__ = ["all_charts"]
+
 _MOST_POINTS: Final = 200
 _UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
 

@@ -8,8 +8,21 @@ from typing import Any
 from trustseg.errors import DataError
 from trustseg.files import read_json
 from trustseg.reporting.choices import words
-from trustseg.reporting.results import Cell, Results
+from trustseg.reporting.results import FinishedCell, Results
 from trustseg.reporting.tables import Column, Table, Value
+
+__all__ = [
+    "MARK",
+    "Check",
+    "check_matrix",
+    "check_table",
+    "doubts",
+    "load_checks",
+    "marked",
+    "reason",
+    "trust",
+    "unchecked",
+]
 
 MARK = "not trustworthy"
 
@@ -163,7 +176,7 @@ def _excess(check: Check) -> tuple[bool, float]:
     return check.status == "suspicious", figure
 
 
-def _checks_of(cell: Cell) -> list[Check]:
+def _checks_of(cell: FinishedCell) -> list[Check]:
     path = cell.folder / "suspicions.json"
     if not path.is_file():
         return []
@@ -177,7 +190,7 @@ def _checks_of(cell: Cell) -> list[Check]:
         ) from error
 
 
-def _check(cell: Cell, entry: Mapping[str, Any]) -> Check:
+def _check(cell: FinishedCell, entry: Mapping[str, Any]) -> Check:
     figure = math.nan if entry["figure"] is None else float(entry["figure"])
     name, status, meaning = (str(entry[key]) for key in ("name", "status", "meaning"))
     return Check(cell.id, cell.variant, name, status, figure, float(entry["threshold"]), meaning)

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.results import Cell, Results
+from trustseg.reporting.results import FinishedCell, Results
 from trustseg.study.grid import REPETITIONS
+
+__all__ = ["Choices", "choose", "describe_attack", "describe_condition", "describe_eps", "is_l2", "pairs", "words"]
 
 # Measures that use evidence first: in the binary case entropy and variance rank pixels identically.
 _MEASURES: Final = (
@@ -170,7 +172,7 @@ def words(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def _same(cell: Cell, other: Cell, *, ignoring: str) -> bool:
+def _same(cell: FinishedCell, other: FinishedCell, *, ignoring: str) -> bool:
     def kept(values: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in values.items() if k not in REPETITIONS and not k.startswith(ignoring)}
 

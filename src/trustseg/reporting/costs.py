@@ -8,8 +8,10 @@ from typing import Any, Final
 from trustseg.files import read_json
 from trustseg.reporting.choices import words
 from trustseg.reporting.evidence import Evidence, Metric
-from trustseg.reporting.results import Cell
+from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value
+
+__all__ = ["costs"]
 
 _CLEAN: Final = ("clean", 0.0)
 _METRICS: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
@@ -55,7 +57,7 @@ def costs(evidence: Evidence) -> Table:
     return Table("costs", f"What uncertainty costs, on unchanged images. {_timing(told)}", columns, tuple(rows))
 
 
-def _cost(cell: Cell) -> dict[str, Any] | None:
+def _cost(cell: FinishedCell) -> dict[str, Any] | None:
     """Return what an evaluation says of its cost, None where it says nothing."""
     path = cell.folder / "evaluation.json"
     content = read_json(path) if path.is_file() else {}

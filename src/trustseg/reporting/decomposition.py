@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from trustseg.reporting.gallery import Case
 
+__all__ = ["draw_decomposition"]
+
 _TITLES: Final = ("total", "aleatoric", "epistemic")
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05

@@ -14,6 +14,8 @@ from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.deferral import score_decisions
 from trustseg.study.statistics import Interval
 
+__all__ = ["Deferrals", "aim", "deferral_tables", "describe_place", "headline_places", "read_deferrals"]
+
 SCORE_NAMES: Final[Mapping[str, str]] = {
     "review_rate": "Sent to a human",
     "residual_risk": "Mean 1 - Dice of the kept ↓",

@@ -13,6 +13,8 @@ from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Place, read_scores
 from trustseg.reporting.series import Chart, Line, Look, Panel, looks
 
+__all__ = ["deferral_charts"]
+
 _TARGET: Final = Look("#1f2933", "dot", "circle")
 _MOST_SHIFTS: Final = 8
 _MOST_ATTACKS: Final = 3  # side by side on a page; the others are in the table

@@ -12,6 +12,8 @@ from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.hypotheses import Hypothesis, setting, settings_match
 from trustseg.study.statistics import Interval
 
+__all__ = ["dose_charts", "dose_table"]
+
 
 def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
     """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""

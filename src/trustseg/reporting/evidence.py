@@ -16,6 +16,8 @@ from trustseg.reporting.results import Results
 from trustseg.study import rankings
 from trustseg.study.statistics import Interval
 
+__all__ = ["FEW_TRAININGS", "Difference", "Evidence", "Metric", "collect"]
+
 Verdict = Literal["better", "worse", "includes 0", "undefined"]
 Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
 

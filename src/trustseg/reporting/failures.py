@@ -16,6 +16,8 @@ from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study import detection, rankings
 from trustseg.study.statistics import Interval, bootstrap_rows, draw_patients, spearman
 
+__all__ = ["finder_table", "read_finders", "same_orders"]
+
 _CLEAN: Final = ("clean", 0.0)
 _TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
 

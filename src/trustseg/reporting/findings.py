@@ -10,8 +10,10 @@ import yaml
 from trustseg.reporting.checks import MARK, doubts, reason
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
-from trustseg.reporting.results import Cell
+from trustseg.reporting.results import FinishedCell
 from trustseg.study.statistics import FEW_PATIENTS
+
+__all__ = ["find_suspicions"]
 
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
 _RISE: Final = 0.005
@@ -126,7 +128,7 @@ def _overfitted(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _trained_with(cell: Cell) -> str:
+def _trained_with(cell: FinishedCell) -> str:
     """Return the attack a cell was trained with, empty for training without attacks."""
     section = (yaml.safe_load(cell.config) or {}).get("adversarial") or {}
     return "" if cell.regime == "none" else str(section.get("attack", ""))

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from trustseg.errors import DataError
 from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.results import Cell, Results
+from trustseg.reporting.results import FinishedCell, Results
+
+__all__ = ["Case", "Tile", "draw_case", "load_gallery"]
 
 _LAYERS: Final = (
     "image",
@@ -185,7 +187,7 @@ def _shade(axis: Axes, region: NDArray[np.bool_]) -> None:
     axis.imshow(cover, aspect="auto", interpolation="nearest")
 
 
-def _load(cell: Cell) -> dict[str, Tile]:
+def _load(cell: FinishedCell) -> dict[str, Tile]:
     path = cell.folder / "gallery.npz"
     if not path.is_file():
         return {}

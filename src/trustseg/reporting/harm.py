@@ -7,18 +7,20 @@ import polars as pl
 
 from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
 from trustseg.errors import DataError
-from trustseg.reporting.results import Cell
+from trustseg.reporting.results import FinishedCell
 from trustseg.study import rankings
+
+__all__ = ["SCORE", "deployed", "is_deployed", "policy_by"]
 
 SCORE: Final = "u_of_policy"
 
 
-def is_deployed(cell: Cell) -> bool:
+def is_deployed(cell: FinishedCell) -> bool:
     """Return whether a run has a deferral policy and the validation records that it was fitted on."""
     return (cell.folder / "policy.json").is_file() and (cell.folder / "validation.parquet").is_file()
 
 
-def policy_by(cell: Cell, *, measure: str, column: str) -> Policy:
+def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
     """Return the frozen policy of a run if it reads this score, else one with the same aim that does.
 
     Both are fitted on the run's own validation images alone.

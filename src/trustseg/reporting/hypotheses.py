@@ -18,6 +18,8 @@ from trustseg.reporting.tables import Column, Table, Value, interval_text, numbe
 from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
 from trustseg.study.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 
+__all__ = ["SCORE_NAMES", "Outcome", "configs_of", "hold_hypotheses", "hypotheses_of", "hypothesis_table", "place_of"]
+
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
 SCORE_NAMES: Final = {
@@ -202,11 +204,12 @@ def _is_nothing(comparison: Comparison) -> bool:
 
 def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     hypothesis, (first, second) = test.hypothesis, test.sides
-    finding: Verdict = comparison.finding(hypothesis.direction, margin=hypothesis.margin, p=p)
+    finding: Verdict = comparison.conclusion(hypothesis.direction, margin=hypothesis.margin, p=p)
     if not _decides(comparison):
         finding = "not testable here"
-    ranked = " by {}" if first.variant == second.variant else ""
-    compared = " minus ".join(side.variant + ranked.format(side.measure.replace("_", " ")) for side in (first, second))
+    compared = f"{first.variant} minus {second.variant}"
+    if first.variant == second.variant:  # by two measures
+        compared = f"{first.variant}: {' minus '.join(side.measure.replace('_', ' ') for side in test.sides)}"
     score = f"{SCORE_NAMES[test.score]}, {describe_condition(*test.place)}"
     parts = [f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {finding}"]
     parts[0] += f" ({_why(finding, comparison, hypothesis, p)})."

@@ -29,6 +29,27 @@ from trustseg.study.statistics import (
     paired_summary,
 )
 
+__all__ = [
+    "UNDEFINED",
+    "Floats",
+    "ImageScores",
+    "Place",
+    "RankingScore",
+    "Shift",
+    "false_positive_area",
+    "image_ranking",
+    "mean_difference",
+    "mean_of",
+    "per_image",
+    "pooled",
+    "rank_correlation",
+    "read_scores",
+    "risk_area",
+    "risk_area_difference",
+    "rows_of",
+    "uncertainty_shift",
+]
+
 Floats = NDArray[np.float64]
 Place = tuple[str, float]
 Rows = NDArray[np.int64]

@@ -12,6 +12,8 @@ from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.tables import Column, Table, Value
 
+__all__ = ["basis", "compact", "first_screen", "summary"]
+
 _EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
 _CLEAN: Final = ("clean", 0.0)
 _METRICS: Final[tuple[Metric, ...]] = ("dice", "pooled_dice", "iou", "ause", "nause", "aurc", "ece")

@@ -36,6 +36,8 @@ from trustseg.reporting.stress import Stress, put_under_stress
 from trustseg.reporting.tables import Table, number_text
 from trustseg.reporting.trust import Trust, weigh_trust
 
+__all__ = ["build_report"]
+
 QUESTION: Final = (
     "Does adversarial training that attacks the most uncertain images give a segmentation model that is accurate, "
     "robust and knows when it is wrong?"

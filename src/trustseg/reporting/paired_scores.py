@@ -16,6 +16,8 @@ from trustseg.reporting.results import Results
 from trustseg.study import rankings
 from trustseg.study.statistics import Comparison, compare_drawn, compare_images, draw_patients
 
+__all__ = ["SCORES", "Side", "paired_difference"]
+
 
 @dataclass(frozen=True, slots=True)
 class Side:

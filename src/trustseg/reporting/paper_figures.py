@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 from trustseg.files import replacing, write_text
 from trustseg.reporting.series import Chart, Line, Panel
 
+__all__ = ["write_figure"]
+
 _SETTINGS: Final[Any] = {
     "font.size": 9,
     "axes.titlesize": 9.5,

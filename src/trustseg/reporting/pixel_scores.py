@@ -17,6 +17,16 @@ from trustseg.reporting.results import Results, load_calibration, load_histogram
 from trustseg.study import rankings
 from trustseg.study.statistics import Interval, bootstrap_rows
 
+__all__ = [
+    "PatientTable",
+    "calibration_error",
+    "estimate",
+    "estimate_difference",
+    "merge_bins",
+    "pixel_ranking",
+    "squared_error_ranking",
+]
+
 _PARTS: Final = 500
 
 

@@ -9,6 +9,8 @@ from plotly.subplots import make_subplots
 
 from trustseg.reporting.series import Chart, Line, Panel
 
+__all__ = ["draw_plotly"]
+
 _INK: Final = "#1f2933"
 _GRID: Final = "#e6e9ed"
 _RULE: Final = "#9aa3ad"

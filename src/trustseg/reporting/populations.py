@@ -17,6 +17,8 @@ from trustseg.study import detection
 from trustseg.study.statistics import Interval, bootstrap_mean
 from trustseg.study.statistics.contrast import bootstrap_contrast
 
+__all__ = ["population_tables", "read_populations", "score_columns"]
+
 DetectionScore = Literal["auroc", "aupr", "fpr95"]
 
 _SCORES: Final[Mapping[DetectionScore, Callable[[Floats, Floats], Floats]]] = {

@@ -7,6 +7,8 @@ from trustseg.reporting.choices import describe_condition
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.tables import Column, Table, Value
 
+__all__ = ["region_table"]
+
 _REGIONS: Final = {"whole": "whole image", "boundary": "within 5 px of the border", "foreground": "reference mask"}
 
 

@@ -11,13 +11,23 @@ import yaml
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
 
+__all__ = [
+    "FinishedCell",
+    "Results",
+    "is_generated",
+    "load_calibration",
+    "load_histogram",
+    "load_results",
+    "load_training",
+]
+
 T = TypeVar("T")
 
 _TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class FinishedCell:
     """One finished run of a study: one variant, one fold, one seed.
 
     A run without a training of its own names the ``members`` that its mixture is made of; its seed is the first one's.
@@ -64,7 +74,7 @@ class Results:
     folder: Path
     study: Mapping[str, Any]
     study_text: str
-    cells: tuple[Cell, ...]
+    cells: tuple[FinishedCell, ...]
     missing: tuple[Missing, ...]
     records: pl.DataFrame
     populations: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -74,7 +84,7 @@ class Results:
         """Variants in the order of their cells."""
         return list(dict.fromkeys(cell.variant for cell in self.cells))
 
-    def cells_of(self, variant: str) -> list[Cell]:
+    def cells_of(self, variant: str) -> list[FinishedCell]:
         """Return the folds and seeds of one variant."""
         return [cell for cell in self.cells if cell.variant == variant]
 
@@ -112,7 +122,7 @@ def load_results(folder: Path) -> Results:
     text = _read(study_file, Path.read_text)
     study = _read(study_file, lambda _: yaml.safe_load(text)) or {}
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
-    cells = tuple(state for state in states if isinstance(state, Cell))
+    cells = tuple(state for state in states if isinstance(state, FinishedCell))
     missing = tuple(state for state in states if isinstance(state, Missing))
     if not cells:
         reason = f"; first reason: {missing[0].reason}" if missing else ""
@@ -133,7 +143,7 @@ def is_generated(results: Results) -> bool:
     return data["path"] is None or (Path(str(data["path"])) / "phantoms.json").is_file()
 
 
-def load_histogram(cell: Cell, *, condition: str, eps: float, measure: str) -> pl.DataFrame:
+def load_histogram(cell: FinishedCell, *, condition: str, eps: float, measure: str) -> pl.DataFrame:
     """Return counts per uncertainty bin and patient for one cell, condition and measure.
 
     Returns:
@@ -143,11 +153,11 @@ def load_histogram(cell: Cell, *, condition: str, eps: float, measure: str) -> p
     chosen = table.filter(_at(condition, eps), pl.col("measure") == measure)
     return _read(
         cell.folder / "histograms.parquet",
-        lambda _: chosen.select("patient", "bin", "count", "wrong", "brier").collect(),
+        lambda _: chosen.select("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64)).collect(),
     )
 
 
-def load_calibration(cell: Cell, *, condition: str, eps: float, region: str = "whole") -> pl.DataFrame:
+def load_calibration(cell: FinishedCell, *, condition: str, eps: float, region: str = "whole") -> pl.DataFrame:
     """Return sums per probability bin and patient: ``patient, bin, count, sum_probability, sum_reference``.
 
     Args:
@@ -162,7 +172,7 @@ def load_calibration(cell: Cell, *, condition: str, eps: float, region: str = "w
     return table.filter(_at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
 
 
-def load_training(cell: Cell) -> pl.DataFrame | None:
+def load_training(cell: FinishedCell) -> pl.DataFrame | None:
     """Return one row per epoch of the training log, the last value of each column, or None where there is no log."""
     path = cell.folder / "metrics.csv"
     if not path.is_file():
@@ -184,7 +194,7 @@ def _cell_folders(folder: Path) -> list[Path]:
     return sorted((cell for cell in cells if cell.name in place), key=lambda cell: place[cell.name])
 
 
-def _load_cell(folder: Path) -> Cell | Missing:
+def _load_cell(folder: Path) -> FinishedCell | Missing:
     facts = read_json(folder / "cell.json")
     if lacking := sorted({"id", "variant", "head", "regime", "fold", "seed"} - set(facts)):
         raise DataError(f"{folder / 'cell.json'} lacks {', '.join(lacking)}; expected them all; run the study again")
@@ -198,7 +208,7 @@ def _load_cell(folder: Path) -> Cell | Missing:
         return Missing(name, variant, f"marked as done, but without {', '.join(absent)}")
     config, provenance, values = folder / "config.yaml", folder / "provenance.json", facts.get("values")
     mixture: Any = facts.get("mixture") or {}
-    return Cell(
+    return FinishedCell(
         id=name,
         variant=variant,
         head=str(facts["head"]),
@@ -214,7 +224,7 @@ def _load_cell(folder: Path) -> Cell | Missing:
     )
 
 
-def _load_records(cells: tuple[Cell, ...]) -> pl.DataFrame:
+def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
     """Return the records of all cells; what a cell is called comes from its cell.json, so that both agree."""
     frames = []
     for cell in cells:

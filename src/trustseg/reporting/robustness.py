@@ -15,6 +15,8 @@ from trustseg.reporting.side_by_side import DICE, FALSE_POSITIVES, Sheet, area_w
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.statistics import Interval
 
+__all__ = ["area_table", "compared_attacks", "ensemble_check", "is_ensemble", "worst_case_chart", "worst_case_table"]
+
 FULL_RANGE: Final = 8 / 255
 _TOLERANCE: Final = 1e-6  # a Dice this much higher is rounding
 _ENSEMBLE: Final = "ensemble"

@@ -8,6 +8,8 @@ import polars as pl
 
 from trustseg.reporting.results import Results
 
+__all__ = ["Chart", "Line", "Look", "Panel", "looks", "without_head"]
+
 # Okabe & Ito's colour-blind-safe palette; a regime keeps its colour in every figure.
 _REGIME_COLOURS: Final = {
     "none": "#5b6470",

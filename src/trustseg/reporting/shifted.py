@@ -16,6 +16,8 @@ from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, Sheet, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
 
+__all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
+
 _CLEAN: Final[Place] = ("clean", 0.0)
 _COVERED: Final = "covered"
 

@@ -13,6 +13,8 @@ from trustseg.reporting.results import Results
 from trustseg.study.statistics import Interval, draw_patients
 from trustseg.study.statistics.interval import percentile_interval
 
+__all__ = ["DICE", "FALSE_POSITIVES", "Sheet", "area_weights", "lay_out", "weighted_means"]
+
 DICE: Final = pl.when(pl.col("mask_px") > 0).then("dice")
 FALSE_POSITIVES: Final = pl.when(pl.col("mask_px") == 0).then(pl.col("predicted_px") / pl.col("pixels"))
 

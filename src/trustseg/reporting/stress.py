@@ -20,6 +20,8 @@ from trustseg.reporting.tables import Table
 from trustseg.reporting.trade_off import trade_off_chart, trade_off_table
 from trustseg.reporting.unnoticed import unnoticed_table
 
+__all__ = ["Stress", "put_under_stress"]
+
 
 @dataclass(frozen=True, slots=True)
 class Stress:

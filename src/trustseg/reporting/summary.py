@@ -13,6 +13,8 @@ from trustseg.reporting.evidence import collect
 from trustseg.reporting.overview import summary
 from trustseg.reporting.results import Results, load_results
 
+__all__ = ["print_summary", "summary_table"]
+
 
 def summary_table(study: Path | Results, *, draws: int = 2000) -> pl.DataFrame:
     """Return one row per variant: each score with the ends of its 95 % interval in ``_low`` and ``_high`` columns.

@@ -15,6 +15,8 @@ from trustseg.reporting.side_by_side import Sheet, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.statistics import Interval, bootstrap_statistic
 
+__all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
+
 Brackets = dict[str, pl.DataFrame]
 _COLUMNS: Final = ("image", "patient", "mask_px", "tau", "eps_holds", "eps_breaks", "already_broken", "censored")
 _POINTS: Final = 81  # of a curve

@@ -9,6 +9,8 @@ import polars as pl
 
 from trustseg.study.statistics import Interval
 
+__all__ = ["Column", "Table", "Value", "interval_text", "number_text"]
+
 Value = str | int | float | Interval | None
 
 _LATEX: Final = {

@@ -14,6 +14,8 @@ from trustseg.reporting.series import Chart, Line, Panel, looks
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 from trustseg.study.statistics import Interval
 
+__all__ = ["strongest", "trade_off_chart", "trade_off_table"]
+
 _EPS: Final = 4 / 255
 _CLEAN: Final[Place] = ("clean", 0.0)
 _SYMBOLS: Final = ("circle", "square", "diamond")

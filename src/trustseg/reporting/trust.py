@@ -18,6 +18,8 @@ from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table
 from trustseg.study.statistics import FEW_PATIENTS
 
+__all__ = ["Trust", "weigh_trust"]
+
 _TAU: Final = 0.5
 
 

@@ -19,6 +19,8 @@ from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study import detection
 from trustseg.study.statistics import Interval, bootstrap_statistic
 
+__all__ = ["deploy", "unnoticed_table"]
+
 _CLEAN: Final[Place] = ("clean", 0.0)
 
 

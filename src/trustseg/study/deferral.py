@@ -102,9 +102,8 @@ def score_decisions(
 def _decided(group: pl.DataFrame, *, tau: float) -> _Decided:
     dice = group["dice"].cast(pl.Float64).to_numpy()
     infected = group["mask_px"].to_numpy() > 0
-    unseen = infected & (group["predicted_px"].to_numpy() == 0)
     kept = ~group["review"].to_numpy()
-    parts = (kept, (dice < tau) | unseen, infected)
+    parts = (kept, dice < tau, infected)
     return _Decided(dice, *(part.astype(np.float64) for part in parts))
 
 

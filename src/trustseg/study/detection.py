@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 from trustseg.study.rankings import Floats, cumulated, divided
 
+__all__ = ["auroc", "auroc_of_blocks", "average_precision_of_blocks", "fpr_at_tpr_of_blocks"]
+
 
 def auroc(negative: ArrayLike, positive: ArrayLike) -> float:
     """Return the chance that a positive scores above a negative, ties counting half.

@@ -11,7 +11,7 @@ from trustseg import __version__
 from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
 from trustseg.errors import ConfigError
 
-__all__ = ["REPETITIONS", "Cell", "Mixture", "cells_of"]
+__all__ = ["INDIFFERENT", "REPETITIONS", "Cell", "Mixture", "cells_of"]
 
 # Keys that repeat a measurement rather than change what is measured.
 REPETITIONS = ("data.fold", "training.seed")

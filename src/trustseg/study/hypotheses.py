@@ -119,8 +119,8 @@ def require_hypotheses(hypotheses: Iterable[Hypothesis], *, where: Path) -> None
                 raise unknown_name(f"uncertainty in {place}", measure, MEASURES)
 
 
-def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> list[str]:
-    """Return the names of the hypotheses that a study of these runs cannot test.
+def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> dict[str, str]:
+    """Return the names of the hypotheses that a study of these runs cannot test, and why: name -> reason.
 
     A side that no run has, two sides that never agree in all other settings, or a condition that is not measured.
 
@@ -133,7 +133,7 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> l
     configs = [run.model_dump(mode="json") for run in runs]
     places = {(condition.name, condition.eps) for run in runs[:1] for condition in conditions_of(run.evaluation)}
     attacks = {attack.label for run in runs[:1] for attack in run.evaluation.attacks}
-    found = []
+    found = {}
     for hypothesis in hypotheses:
         names = attacks if hypothesis.condition == "attacked" else {hypothesis.condition}
         measured = [
@@ -143,13 +143,23 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> l
             if {name, name.rstrip("0123456789")} & names
             and (name == "clean" or hypothesis.eps is None or abs(eps - hypothesis.eps) < 1e-9)
         ]
-        sides = [
-            [other_settings(config, hypothesis) for config in configs if settings_match(config, side)]
-            for side in (hypothesis.first, hypothesis.second)
-        ]
-        if not measured or not any(rest in sides[1] for rest in sides[0]):
-            found.append(hypothesis.name)
+        if reason := _why_incomparable(hypothesis, configs):
+            found[hypothesis.name] = reason
+        elif not measured:
+            what = "an attack" if hypothesis.condition == "attacked" else hypothesis.condition
+            budget = "" if hypothesis.eps is None else f" at {hypothesis.eps * 255:g}/255"
+            found[hypothesis.name] = f"{what}{budget} is not among the conditions measured"
     return found
+
+
+def _why_incomparable(hypothesis: Hypothesis, configs: Sequence[Mapping[str, Any]]) -> str:
+    """Return why no two runs are the two sides of a hypothesis, nothing where some are."""
+    rests: list[list[dict[str, object]]] = []
+    for side in (hypothesis.first, hypothesis.second):
+        rests.append([other_settings(config, hypothesis) for config in configs if settings_match(config, side)])
+        if not rests[-1]:
+            return f"no run has {', '.join(f'{key}={value}' for key, value in side.items())}"
+    return "" if any(rest in rests[1] for rest in rests[0]) else "its two sides differ in other settings, too"
 
 
 def other_settings(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:

@@ -12,7 +12,7 @@ from trustseg.attacks.presets import Preset
 from trustseg.config import AttackConfig, RunConfig, StudyConfig
 from trustseg.data import Pack, open_dataset
 from trustseg.evaluation import conditions_of, rows_of_split
-from trustseg.evaluation.minimal import OBJECTIVES as MINIMAL_OBJECTIVES
+from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
 from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
 from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.files import read_json

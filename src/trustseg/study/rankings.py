@@ -9,6 +9,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma
 
+__all__ = [
+    "Floats",
+    "augrc",
+    "aurc",
+    "ause",
+    "cumulated",
+    "divided",
+    "nause",
+    "oracle_aurc",
+    "risk_curve",
+    "spearman_of_blocks",
+    "undetected_harm",
+]
+
 Floats = NDArray[np.float64]
 
 

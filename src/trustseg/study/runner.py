@@ -135,7 +135,8 @@ def study_status(folder: Path) -> list[CellStatus]:
     """
     if not (folder / "plan.json").is_file():
         raise MissingFileError(
-            f"no study in '{folder}', a folder with plan.json was expected; give the --output of 'trustseg study'"
+            f"no study was started in '{folder}', a folder with plan.json was expected; start it with 'trustseg study "
+            "CONFIG', or give the --output that it was started with"
         )
     names = read_json(folder / "plan.json")["cells"]
     return [_status(folder / "cells" / str(name)) for name in (names if isinstance(names, list) else [])]
@@ -192,11 +193,11 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
         RunError: if some cells failed; all others are finished then.
     """
     prepare_study(config, folder)
-    workers = [_start_worker(folder, jobs)] if awaiting_surrogate(folder) else []
+    workers = {0: _start_worker(folder, jobs, 0)} if awaiting_surrogate(folder) else {}
     try:
         while True:
-            alive = [worker for worker in workers if worker.poll() is None]
-            for worker in workers:
+            alive = {number: worker for number, worker in workers.items() if worker.poll() is None}
+            for worker in workers.values():
                 _look_after(folder, worker)
             workers = alive
             status = study_status(folder)
@@ -206,13 +207,14 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
                 break
             waiting = sum(cell.state == "waiting" and not cell.blocked for cell in status)
             owners = {cell.owner for cell in status if cell.state == "running"}
-            idle = sum(worker.pid not in owners for worker in alive)
+            idle = sum(worker.pid not in owners for worker in alive.values())
             while len(workers) < jobs and waiting > idle:
-                workers.append(_start_worker(folder, jobs))
+                number = min(set(range(jobs)) - workers.keys())
+                workers[number] = _start_worker(folder, jobs, number)
                 idle += 1
             time.sleep(0.3)
     finally:
-        _end(workers)
+        _end(list(workers.values()))
     failed = [cell for cell in status if cell.state == "failed"]
     if failed:
         raise RunError(
@@ -221,14 +223,14 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
         )
 
 
-def _start_worker(folder: Path, jobs: int) -> subprocess.Popen[bytes]:
+def _start_worker(folder: Path, jobs: int, number: int) -> subprocess.Popen[bytes]:
     with (folder / "workers.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "trustseg.study.worker", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=worker_environment(jobs) | {COMMAND: command_line()},
+            env=worker_environment(jobs, number) | {COMMAND: command_line()},
             start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
 

@@ -17,6 +17,17 @@ from trustseg.uncertainty.lesions import lesion_max, lesion_mean
 from trustseg.uncertainty.maps import check_maps
 from trustseg.uncertainty.spatial import morans_i
 
+__all__ = [
+    "AGGREGATIONS",
+    "COUNTED_ABOVE",
+    "PATTERNS",
+    "Aggregation",
+    "boundary_excluded_mean",
+    "count_above",
+    "patch_max",
+    "quantile_mean",
+]
+
 COUNTED_ABOVE: Final = 0.5
 """Threshold of ``count_above``; a measure that stays below it gives every image the score 0."""
 

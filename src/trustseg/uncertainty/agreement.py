@@ -7,6 +7,8 @@ from trustseg.beliefs import Belief, Mixture
 from trustseg.errors import BeliefError
 from trustseg.uncertainty.maps import check_maps
 
+__all__ = ["expected_dice_loss", "pairwise_disagreement"]
+
 
 def expected_dice_loss(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return one minus the Dice that the probability itself promises to the prediction p > 1/2.

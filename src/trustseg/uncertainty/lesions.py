@@ -7,6 +7,8 @@ from torch import Tensor
 
 from trustseg.uncertainty.maps import check_maps
 
+__all__ = ["lesion_max", "lesion_mean"]
+
 
 def _lesion_means(uncertainty: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of the map over each predicted lesion of the batch (L,), and the image (L,) it lies in."""

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 
+__all__ = ["check_maps"]
+
 
 def check_maps(uncertainty: Tensor, probability: Tensor) -> None:
     """Check that a map of uncertainty lies pixel by pixel on its probability.

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief
 
+__all__ = ["MEASURES", "UPPER_BOUNDS", "Measure"]
+
 
 class Measure(Protocol):
     """What selection, evaluation and attacks call: a belief to its map of uncertainty."""

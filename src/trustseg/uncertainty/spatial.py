@@ -5,6 +5,8 @@ from torch import Tensor
 
 from trustseg.uncertainty.maps import check_maps
 
+__all__ = ["morans_i"]
+
 
 def morans_i(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return Moran's I of the map: near 1 where unsure pixels lie together, near 0 where they are scattered.

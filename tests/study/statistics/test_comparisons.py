@@ -12,7 +12,7 @@ from scipy import stats
 
 from trustseg.errors import ShapeError
 from trustseg.study.statistics import Comparison, bootstrap_difference, compare_drawn, compare_images, holm
-from trustseg.study.statistics.comparisons import Claim, Finding
+from trustseg.study.statistics.comparisons import Claim, Conclusion
 
 NAN = float("nan")
 
@@ -132,7 +132,7 @@ def test_holm_of_nothing_and_of_ties() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "value", "spread", "margin", "finding"),
+    ("claim", "value", "spread", "margin", "conclusion"),
     [
         ("higher", 0.05, 0.01, 0.01, "supported"),
         ("higher", -0.05, 0.01, 0.01, "contradicted"),
@@ -151,15 +151,15 @@ def test_holm_of_nothing_and_of_ties() -> None:
         ("equal", 0.0, 0.02, 0.01, "inconclusive"),
     ],
 )
-def test_what_may_be_said(claim: Claim, value: float, spread: float, margin: float, finding: Finding) -> None:
+def test_what_may_be_said(claim: Claim, value: float, spread: float, margin: float, conclusion: Conclusion) -> None:
     got = exact(value, spread)
-    assert got.finding(claim, margin=margin, p=got.p_of(claim, margin)) == finding
+    assert got.conclusion(claim, margin=margin, p=got.p_of(claim, margin)) == conclusion
 
 
 def test_without_an_interval_nothing_is_said() -> None:
     got = compare_images([[NAN, NAN]], [[0.0, 0.0]], ["a", "b"], draws=20)
     assert (got.p, got.p_of("equal", 1.0), got.within(1.0)) == (1.0, 1.0, False)
-    assert got.finding("equal", margin=1.0, p=0.0) == "inconclusive"
+    assert got.conclusion("equal", margin=1.0, p=0.0) == "inconclusive"
     assert math.isnan(got.standard_error)
     assert math.isnan(got.detectable)
 
@@ -167,7 +167,7 @@ def test_without_an_interval_nothing_is_said() -> None:
 def test_a_seed_without_values_leaves_no_interval() -> None:
     got = compare_images([[NAN, NAN], [1.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]], ["a", "b"])
     assert math.isnan(got.interval.value)
-    assert got.finding("higher", margin=0.0, p=0.001) == "inconclusive"
+    assert got.conclusion("higher", margin=0.0, p=0.001) == "inconclusive"
 
 
 def test_bad_input_gets_its_sentence() -> None:

@@ -1,6 +1,12 @@
-"""How an interval reads."""
+"""How an interval comes from draws, and how it reads."""
+
+import math
+
+import numpy as np
+import pytest
 
 from trustseg.study.statistics import Interval
+from trustseg.study.statistics.interval import percentile_interval
 
 
 def test_text_of_an_interval() -> None:
@@ -9,3 +15,32 @@ def test_text_of_an_interval() -> None:
     assert interval.text(1) == "0.6 [0.5, 0.7]"
     assert f"{interval:.1%}" == "61.2% [54.4%, 67.1%]"
     assert not interval.few_patients
+
+
+def test_undefined_is_said_in_words() -> None:
+    assert f"{Interval(math.nan, math.nan, math.nan, count=0, patients=0)}" == "undefined"
+    alone = Interval(0.5, math.nan, math.nan, count=3, patients=19)
+    assert f"{alone:+.2f}" == "+0.50 [no interval]"
+    assert alone.few_patients
+    assert not Interval(0.5, 0.4, 0.6, count=3, patients=20).few_patients
+
+
+def test_the_ends_are_those_of_the_middle_95_percent() -> None:
+    draws = np.random.default_rng(0).permutation(np.arange(1001.0))
+    found = percentile_interval(3.0, draws, owner=np.array([4, 4, 9]), undefined=2)
+    assert (found.value, found.low, found.high) == (3.0, 25.0, 975.0)  # also where the value lies outside
+    assert (found.count, found.patients, found.undefined, found.undefined_draws) == (3, 2, 2, 0)
+
+
+@pytest.mark.parametrize(("missing", "defined"), [(0, True), (5, True), (6, False), (100, False)])
+def test_more_than_5_percent_of_undefined_draws_leave_no_interval(missing: int, defined: bool) -> None:
+    draws = np.concatenate([np.full(missing, np.nan), np.full(100 - missing, 0.25)])
+    found = percentile_interval(0.25, draws, owner=np.arange(30))
+    assert found.undefined_draws == missing
+    assert [found.low, found.high] == pytest.approx([0.25, 0.25] if defined else [math.nan] * 2, nan_ok=True)
+
+
+def test_an_undefined_value_has_no_interval() -> None:
+    found = percentile_interval(math.nan, np.ones(10), owner=np.arange(3))
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)

@@ -12,6 +12,8 @@ import numpy as np
 
 from trustseg.data.phantom.fields import Array, chord, normals, ramp, upsample
 
+__all__ = ["Anatomy", "Body", "build_anatomy", "diaphragm", "draw_body", "lung_borders"]
+
 
 @dataclass(frozen=True, slots=True)
 class Body:

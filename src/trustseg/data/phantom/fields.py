@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+__all__ = ["Array", "chord", "frame", "gaussian_field", "normals", "ramp", "stream", "upsample"]
+
 Array = NDArray[np.floating]
 """A float32 map, usually (size, size); typed wider because stubs say float64 of float32 times a Python float."""
 

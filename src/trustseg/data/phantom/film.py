@@ -10,6 +10,8 @@ from PIL import Image
 from trustseg.data.phantom.fields import Array, frame, normals, ramp
 from trustseg.data.phantom.strokes import draw_lines, draw_markers
 
+__all__ = ["Exposure", "body_coordinates", "develop", "draw_exposure", "finish", "opening", "project", "retake"]
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:

@@ -24,6 +24,8 @@ from trustseg.data.phantom.lesions import Disease, ambiguity, draw_disease, lesi
 from trustseg.data.phantom.strokes import draw_vessels, vessel_tree
 from trustseg.errors import DataError
 
+__all__ = ["Phantom", "check_size", "phantom", "session_count"]
+
 SIZES: Final = (32, 1024)
 """Smallest and largest number of pixels along an axis."""
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from trustseg.data.phantom.body import Body, diaphragm, lung_borders
 from trustseg.data.phantom.fields import Array, gaussian_field, normals, ramp, upsample
 
+__all__ = ["SEEN_GREY", "Disease", "ambiguity", "draw_disease", "lesion_density", "read"]
+
 SEEN_GREY: Final = 9.0
 """Grey levels of 255 by which a lesion must brighten the film for half of the readings to include it."""
 

@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trustseg.data.phantom.fields import Array, normals, upsample
 
+__all__ = ["TEXTURE", "draw_lines", "draw_markers", "draw_vessels", "vessel_tree"]
+
 PEN = 256
 """Pixels along an axis of the frame that strokes are drawn on before they are scaled to the image."""
 

@@ -19,6 +19,8 @@ import trustseg
 from trustseg.data.phantom.generate import check_size, phantom, session_count
 from trustseg.errors import DataError, RunError
 
+__all__ = ["write_phantoms"]
+
 _SPLITS: Final = ("Train Set", "Test Set", "Control_Group/Control_Group_I")
 _CONTROL: Final = 2
 _SMALL: Final = 64

@@ -19,11 +19,11 @@ from trustseg.errors import ShapeError
 from trustseg.study.statistics.bootstrap import draw_patients
 from trustseg.study.statistics.interval import Interval, percentile_interval
 
-__all__ = ["ALPHA", "Claim", "Comparison", "Finding", "compare_drawn", "compare_images", "holm"]
+__all__ = ["ALPHA", "Claim", "Comparison", "Conclusion", "compare_drawn", "compare_images", "holm"]
 
 Floats = NDArray[np.float64]
 Claim = Literal["higher", "lower", "not_lower", "not_higher", "equal"]
-Finding = Literal["supported", "contradicted", "inconclusive"]
+Conclusion = Literal["supported", "contradicted", "inconclusive"]
 
 _DETECTABLE: Final = 2.8  # z of a two-sided test at 5 % (1.96) plus z of 80 % power (0.84)
 ALPHA: Final = 0.05
@@ -101,7 +101,7 @@ class Comparison:
         """Return whether the difference is shown to be smaller than a margin: two one-sided tests at 5 %."""
         return self.p_of("equal", margin) < ALPHA
 
-    def finding(self, claim: Claim, *, margin: float, p: float) -> Finding:
+    def conclusion(self, claim: Claim, *, margin: float, p: float) -> Conclusion:
         """Return what the data say of a claim.
 
         Args:

@@ -1,0 +1,36 @@
+"""What torch.compile is worth, architecture by architecture: the reason for which it is off by default, or on."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+
+from benchmarks.scenes import BATCH, DEVICE, ON_GPU, bare_step, random_batch
+from benchmarks.timing import Figure, seconds_of
+from trustseg.models import ARCHITECTURES, build_segmenter
+from trustseg.training.hardware import compile_network
+
+SIZE = 224 if ON_GPU else 96
+STEPS = 50 if ON_GPU else 4
+
+
+def figures() -> Iterator[Figure]:
+    """Yield the time of a training step of the compiled network in units of one of the network as it is."""
+    batch = random_batch(SIZE)
+    for architecture in ARCHITECTURES:
+        torch.manual_seed(0)
+        plain = build_segmenter(architecture=architecture, encoder="resnet18", head="bernoulli", size=SIZE)
+        plain = plain.to(DEVICE, memory_format=torch.channels_last)
+        compiled = deepcopy(plain)
+        compile_network(compiled)
+        steps = {"plain": bare_step(plain), "compiled": bare_step(compiled)}
+        first = {way: seconds_of({way: lambda step=step: step(*batch)}, repeats=1)[way] for way, step in steps.items()}
+        works = {way: lambda step=step: [step(*batch) for _ in range(STEPS)] for way, step in steps.items()}
+        times = {way: seconds / STEPS for way, seconds in seconds_of(works, repeats=3).items()}
+        details = {f"{way}_seconds": seconds for way, seconds in times.items()}
+        details |= {"seconds_to_compile": first["compiled"] - times["compiled"], "images": float(BATCH)}
+        yield Figure(
+            f"a step, {SIZE} px, compiled / as it is: {architecture}",
+            times["compiled"] / times["plain"],
+            details=details,
+        )

@@ -1,0 +1,34 @@
+"""Work that the caller need not wait for: what was found is written down while the device goes on."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+__all__ = ["beside"]
+
+
+@contextmanager
+def beside() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Yield a function that runs works one after another on a thread of their own, at most one behind the caller.
+
+    All of them are done when the context ends. What a work raises is raised by the next call, or at the end.
+
+    Example:
+        >>> found = []
+        >>> with beside() as later:
+        ...     for number in range(3):
+        ...         later(lambda number=number: found.append(number))
+        >>> found
+        [0, 1, 2]
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        running: list[Future[object]] = []
+
+        def later(work: Callable[[], object]) -> None:
+            if running:
+                running.pop().result()
+            running.append(thread.submit(work))
+
+        yield later
+        if running:
+            running.pop().result()

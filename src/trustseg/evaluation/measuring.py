@@ -1,0 +1,156 @@
+"""Measuring a model on a set of images, a batch after another, under conditions that are best measured together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trustseg.beliefs import check_belief
+from trustseg.beside import beside
+from trustseg.config import EvaluationConfig
+from trustseg.data import Pack
+from trustseg.data.module import as_images, pack_loader
+from trustseg.data.residence import Held, residing
+from trustseg.evaluation.conditions import Condition, Deployed, attacked_together, perturbed
+from trustseg.evaluation.pixels import patient_groups
+from trustseg.evaluation.records import Recorder, Tables
+from trustseg.models import BeliefModel
+from trustseg.randomness import derived_generator
+from trustseg.shifts import covered_share
+
+__all__ = ["Cohort", "cohort_of", "ladders", "measure"]
+
+Changed = tuple[Tensor, Tensor, Tensor | None]  # images, masks, and of a shift the share of each lesion that it hides
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohort:
+    """The images that are measured, where they lie while they are.
+
+    Attributes:
+        pixels: the pack, or a copy of it in the memory of the device.
+        rows: which of its images.
+        cases: name, patient and group of patients of each row.
+        device: where the model computes.
+    """
+
+    pixels: Pack | Held
+    rows: NDArray[np.int64]
+    cases: pl.DataFrame
+    device: torch.device
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, pl.DataFrame]]:
+        """Yield images (B, C, H, W) float32 in [0, 1], masks (B, 1, H, W) float32 and cases (B rows)."""
+        batches = pack_loader(self.pixels, self.rows, batch_size=size)
+        for batch, cases in zip(batches, self.cases.iter_slices(size), strict=True):
+            moved = {name: values.to(self.device) for name, values in batch.items()}  # as uint8, then made float
+            yield *as_images(moved), cases
+
+
+def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | Held | None = None) -> Cohort:
+    """Return some rows of a pack, ready to be measured; a GPU holds the pack if it fits.
+
+    Args:
+        pack: the images.
+        rows: which of them.
+        device: where the model computes.
+        pixels: a copy of the pack that is on the device already.
+    """
+    where = torch.device(device)
+    cases = pack.index[rows].select("name", "patient")
+    groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
+    held = residing(pack, "auto", device=where) if pixels is None else pixels
+    return Cohort(held, rows, cases.with_columns(groups), where)
+
+
+def ladders(conditions: Sequence[Condition], *, room: int = 1) -> list[list[Condition]]:
+    """Return the conditions in groups that are measured together, their order kept.
+
+    Args:
+        conditions: in the order of the tables.
+        room: how many times the whole set fits into a batch.
+
+    Returns:
+        The budgets of an attack that carries its finds on in one group, those of other attacks in groups of ``room``,
+        everything else alone.
+    """
+    found: list[list[Condition]] = []
+    for _, group in groupby(conditions, key=lambda each: each.attack if each.carries or each.stacks else each):
+        budgets = list(group)
+        size = len(budgets) if budgets[0].carries else max(1, room)
+        found += [budgets[first : first + size] for first in range(0, len(budgets), size)]
+    return found
+
+
+def measure(
+    model: BeliefModel,
+    cohort: Cohort,
+    ladder: Sequence[Condition],
+    config: EvaluationConfig,
+    *,
+    seed: int,
+    deployed: Deployed | None = None,
+) -> dict[str, Tables]:
+    """Return the tables of each condition of a ladder by its slug; they are written down beside the next attack.
+
+    Args:
+        model: in eval mode, on the device of the cohort.
+        cohort: the images.
+        ladder: one of ``ladders``.
+        config: measures, aggregations and batch size.
+        seed: of random starts and fields; each batch and condition has a generator of its own.
+        deployed: score and threshold that attacks on the uncertainty aim at.
+
+    Raises:
+        BeliefError: if the model can give none of the measures, or what it gives is no belief.
+        AttackError: if an attack does not keep its promises.
+    """
+    groups = sorted(cohort.cases["group"].unique())
+    recorders = {each.slug: Recorder(each, config, groups=groups, device=cohort.device) for each in ladder}
+    with beside() as later:
+        for number, (images, masks, cases) in enumerate(cohort.batches(config.batch_size)):
+            found = _changed(model, images, masks, ladder, seed=seed, number=number, deployed=deployed)
+            for condition, (changed, moved, covered) in zip(ladder, found, strict=True):
+                with torch.no_grad():
+                    belief = model.belief(changed)
+                check_belief(belief)
+                add = recorders[condition.slug].add
+                later(partial(add, belief, images, changed, moved, cases, covered=covered))
+    return {slug: recorder.tables() for slug, recorder in recorders.items()}
+
+
+def _changed(
+    model: BeliefModel,
+    images: Tensor,
+    masks: Tensor,
+    ladder: Sequence[Condition],
+    *,
+    seed: int,
+    number: int,
+    deployed: Deployed | None,
+) -> Iterator[Changed]:
+    """Yield a batch under each condition of a ladder."""
+    first = ladder[0]
+    budgets = ",".join(f"{each.eps:.6f}" for each in ladder)
+    if len(ladder) > 1 and first.stacks:
+        generator = derived_generator(seed, "evaluation", first.name, budgets, number)
+        found = attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed)
+        yield from ((changed, masks, None) for changed in found)
+        return
+    smaller: list[Tensor] = []  # what was found at smaller budgets
+    for each in ladder:
+        # One stream for all severities of a shift: the same change, milder or stronger.
+        about = ("evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
+        stream = partial(derived_generator, seed, *about)
+        changed, moved = perturbed(
+            model, images, masks, each, generator=stream(), deployed=deployed, candidates=smaller[-1:]
+        )
+        smaller.append(changed)
+        covered = None if each.shift is None else covered_share(each.shift, masks, each.severity, stream())
+        yield changed, moved, covered

@@ -1,0 +1,51 @@
+"""What an ensemble is made of and what it costs are those published."""
+
+import pytest
+
+from trustseg.attacks import OBJECTIVES, PRESETS, backward_passes, members_of
+from trustseg.attacks.presets import Member
+from trustseg.errors import UnknownNameError
+
+
+def names(preset: str, *, evidential: bool, surrogates: int = 0) -> list[str]:
+    return [member.name for member in members_of(preset, evidential=evidential, surrogates=surrogates)]
+
+
+def test_members_and_budgets_are_those_published() -> None:
+    general = ["staged_balanced_masked_cross_entropy", "staged_margin", "staged_soft_dice"]
+    evidential = ["staged_digamma", "staged_masked_margin", "staged_evidence_margin"]
+    full = [*general, "apgd_soft_dice"]
+    assert names("quick", evidential=False) == names("quick", evidential=True) == general
+    assert names("standard", evidential=False) == full
+    assert names("standard", evidential=True) == [*full, *evidential]
+    assert names("thorough", evidential=False) == [*full, "square_soft_dice"]
+    transfers = ["transfer_soft_dice"] * 2
+    assert names("thorough", evidential=True, surrogates=2) == [*full, *evidential, *transfers, "square_soft_dice"]
+    assert [backward_passes(preset, evidential=False) for preset in PRESETS] == [90, 400, 1200]
+    assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [90, 700, 2100]
+    assert backward_passes("thorough", evidential=False, surrogates=2) == 1400
+    assert {member.objective for members in PRESETS.values() for member in members} <= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("evidential", [False, True])
+@pytest.mark.parametrize("surrogates", [0, 1, 3])
+def test_the_budget_is_the_sum_over_the_members(preset: str, evidential: bool, surrogates: int) -> None:
+    members = members_of(preset, evidential=evidential, surrogates=surrogates)
+    assert sum(member.attack == "transfer" for member in members) == surrogates * (preset == "thorough")
+    assert evidential or not any(member.evidential for member in members)
+    spent = sum(member.steps for member in members if member.attack != "square")
+    assert backward_passes(preset, evidential=evidential, surrogates=surrogates) == spent
+
+
+def test_square_asks_for_no_gradient() -> None:
+    assert Member("square", "margin", 5000).backward_passes == 0
+    assert Member("transfer", "margin", 7).backward_passes == 7
+    assert Member("square", "margin", 5000).name == "square_margin"
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'standard'"):
+        members_of("standrd", evidential=False)
+    with pytest.raises(UnknownNameError, match="unknown preset 'slow'"):
+        backward_passes("slow", evidential=True)

@@ -1,0 +1,83 @@
+"""What does not fit a configuration, in words."""
+
+from pathlib import Path
+
+import pytest
+from tests.config.given import refusal, written
+
+from trustseg.config import (
+    load_run,
+)
+from trustseg.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epochs=many", "got training.epochs=many; an integer >= 1 was expected; set for example training"),
+        ("training.epochs=2.5", "training.epochs=2.5"),
+        ("training.epochs=0", "got training.epochs=0; an integer >= 1 was expected"),
+        ("training.epochs=yes", "got training.epochs=true; an integer >= 1"),
+        ("training.learning_rate=off", "got training.learning_rate=false; a number > 0 was expected"),
+        ("training.learning_rate=-1", "training.learning_rate=-1"),
+        ("training.learning_rate=.nan", "got training.learning_rate=nan; a number > 0 was expected"),
+        ("training.augment=perhaps", "got training.augment=perhaps; true or false was expected"),
+        ("data.channels=2", "got data.channels=2; 1 or 3 was expected"),
+        ("data.channels=true", "got data.channels=true; 1 or 3 was expected"),
+        ("data.size=31", "data.size=31"),
+        ("data.fold=5", "fold 5 does not exist among 5 folds (0 to 4)"),
+        ("data.path=[1]", "data.path=[1]"),
+        ("model.head=gauss", "got model.head=gauss; bernoulli or beta was expected; set model.head to one of these"),
+        ("model.head=betta", "bernoulli or beta was expected; did you mean beta?"),
+        ("adversarial.eps=8", "write adversarial.eps=8/255 for 8 grey levels"),
+        ("adversarial.eps=-1", "got adversarial.eps=-1; a number or fraction >= 0, <= 1 was expected"),
+        ("training.accelerator=quantum", "training.accelerator"),
+        ("data=3", "got data=3; a section with the keys path, size, channels,"),
+        ("data=null", "got data=null; a section with the keys path,"),
+        ("evaluation.measures=entropy", "was expected; write evaluation.measures=[entropy]"),
+        ("evaluation.measures=[3]", "got evaluation.measures.0=3; entropy, variance,"),
+        ("evaluation.attacks=pgd", "a list of sections with the keys name, eps,"),
+        ("evaluation.attacks=pgd", "write for example evaluation.attacks=[{name: pgd, eps: [4/255]}]"),
+        ("evaluation.attacks=[{name: pgd, eps: 4/255}]", ">= 0, or fractions was expected; write eps: [4/255]"),
+        ("evaluation.attacks=[{eps: [1/255]}]", "evaluation.attacks.0.name is missing"),
+        ("evaluation.attacks=[{name: pgd, eps: [-1]}]", "got evaluation.attacks.0.eps.0=-1; a number >= 0"),
+        ("evaluation.attacks=[{name: pgd, eps: []}]", "got evaluation.attacks.0.eps=[]; a list of numbers"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_with_what_was_expected(override: str, words: str) -> None:
+    assert words in refusal(override)
+
+
+@pytest.mark.parametrize("key", ["evaluation.minimal.eps=[-1]", "evaluation.attacks=[{name: pgd, eps: [4/255, -1]}]"])
+def test_a_list_is_not_blamed_for_its_item_once_more(key: str) -> None:
+    assert refusal(key).count("got ") == 1
+
+
+def test_all_findings_are_told_at_once() -> None:
+    message = refusal("training.epochs=0", "data.size=1", "model.hed=beta")
+    assert all(key in message for key in ("training.epochs", "data.size", "model.hed"))
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("modell.head=beta", "'modell'; did you mean 'model'?"),
+        ("model.hed=beta", "'model.hed'; did you mean 'model.head'?"),
+        ("adversarial.measure.bata=vacuity", "did you mean 'adversarial.measure.beta'?"),
+        ("epochs=3", "'epochs'; did you mean 'training.epochs'?"),
+        ("model.epochs=3", "'model.epochs'; did you mean 'training.epochs'?"),
+        ("batch_size=3", "did you mean 'training.batch_size' or 'evaluation.batch_size'?"),
+        ("evaluation.attacks=[{name: pgd, eps: [0.1], step: 3}]", "did you mean 'evaluation.attacks.steps'?"),
+        ("zzz=1", "known sections: data, model, loss, adversarial, training, evaluation"),
+        ("=1", "unknown key ''"),
+        ("grid.model.head=[beta]", "unknown key 'grid'"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(override: str, hint: str) -> None:
+    assert hint in refusal(override)
+
+
+def test_an_unknown_key_in_a_file_names_the_file_too(tmp_path: Path) -> None:
+    file = written(tmp_path, "adversarial: {measure: {bata: vacuity}}\n")
+    with pytest.raises(ConfigError, match=r"study\.yaml: unknown key 'adversarial\.measure\.bata'; did you mean"):
+        load_run(file)

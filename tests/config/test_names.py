@@ -1,0 +1,114 @@
+"""Names of a configuration are those of the dictionaries."""
+
+import pytest
+from tests.config.given import refusal, value_at
+
+from trustseg.attacks import ATTACKS, OBJECTIVES
+from trustseg.config import (
+    load_run,
+)
+from trustseg.losses import DATA_TERMS
+from trustseg.models import ARCHITECTURES
+from trustseg.selection import SELECTIONS
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
+from trustseg.uncertainty.aggregation import PATTERNS
+
+NAMES = {
+    "model.architecture": ARCHITECTURES,
+    "loss.beta": DATA_TERMS,
+    "adversarial.selection": ["none", *SELECTIONS],
+    "adversarial.attack": ATTACKS,
+    "adversarial.objective": OBJECTIVES,
+    "adversarial.measure.bernoulli": ["entropy", "variance"],
+    "adversarial.measure.beta": MEASURES,
+    "adversarial.aggregation": [name for name in AGGREGATIONS if name not in PATTERNS],
+}
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_every_known_name_is_accepted_and_no_other(key: str) -> None:
+    for name in NAMES[key]:
+        settings = [f"{key}={name}", *(["adversarial.measure.beta=vacuity"] if name == "count_above" else [])]
+        assert value_at(load_run(None, settings).model_dump(), key) == name
+    message = refusal(f"{key}=nonsense")
+    assert f"unknown value of {key} 'nonsense'" in message
+    assert all(name in message for name in NAMES[key])
+
+
+def test_a_name_nearly_right_gets_a_hint() -> None:
+    assert "did you mean 'unet'?" in refusal("model.architecture=unit")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("evaluation.attacks=[{name: pdg, eps: [0.1]}]", "did you mean 'pgd'?"),
+        ("evaluation.attacks=[{name: pgd, eps: [0.1], objective: margni}]", "did you mean 'margin'?"),
+        ("evaluation.measures=[entropi]", "did you mean 'entropy'?"),
+        ("evaluation.aggregations=[men]", "did you mean 'mean'?"),
+    ],
+)
+def test_names_in_lists_are_checked_too(override: str, words: str) -> None:
+    assert words in refusal(override)
+
+
+def test_a_bernoulli_head_takes_no_evidential_objective() -> None:
+    for objective in ("digamma", "evidence_margin"):
+        attack = f"evaluation.attacks=[{{name: pgd, eps: [0.1], objective: {objective}}}]"
+        for override in (attack, f"adversarial.objective={objective}"):
+            assert load_run(None, [override]).model.head == "beta"
+            assert "needs a beta head, model.head is bernoulli" in refusal(override, "model.head=bernoulli")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["adversarial.aggregation=count_above"],  # the default measure of a beta head is the epistemic variance
+        ["adversarial.aggregation=count_above", "adversarial.measure.beta=mutual_information"],
+        ["adversarial.aggregation=count_above", "adversarial.measure.bernoulli=variance", "model.head=bernoulli"],
+        ["evaluation.aggregations=[mean, count_above]"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[variance]"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[entropy, differential_entropy]"],
+        ["evaluation.deferral.aggregation=count_above"],
+        [
+            *("evaluation.deferral.aggregation=count_above", "evaluation.deferral.measure.bernoulli=variance"),
+            "model.head=bernoulli",
+        ],
+    ],
+)
+def test_a_count_that_is_always_zero_is_refused(settings: list[str]) -> None:
+    message = refusal(*settings)
+    assert "every image would score 0" in message
+    assert "only measures among entropy, expected_entropy, vacuity, dissonance" in message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["adversarial.aggregation=count_above", "model.head=bernoulli"],
+        ["adversarial.aggregation=count_above", "adversarial.measure.beta=dissonance"],
+        ["evaluation.aggregations=[count_above]", "evaluation.measures=[entropy, vacuity]"],
+        ["evaluation.deferral.aggregation=count_above", "evaluation.deferral.measure.beta=vacuity"],
+        ["evaluation.deferral.aggregation=count_above", "model.head=bernoulli"],
+    ],
+)
+def test_a_count_that_can_rise_is_accepted(settings: list[str]) -> None:
+    config = load_run(None, settings)
+    evaluation = config.evaluation
+    used = (config.adversarial.aggregation, *evaluation.aggregations, evaluation.deferral.aggregation)
+    assert "count_above" in used
+
+
+@pytest.mark.parametrize("key", ["adversarial.aggregation", "evaluation.deferral.aggregation"])
+def test_a_pattern_is_no_score_to_choose_or_defer_by(key: str) -> None:
+    message = refusal(f"{key}=morans_i")
+    assert f"{key} must be a score that is higher where a model is less sure, got morans_i" in message
+    assert load_run(None, ["evaluation.aggregations=[mean, morans_i]"]).evaluation.aggregations[1] == "morans_i"
+
+
+@pytest.mark.parametrize("option", ["steps: 3", "restarts: 2", "norm: l2"])
+def test_options_of_pgd_are_not_swallowed_by_other_attacks(option: str) -> None:
+    name = option.partition(":")[0]
+    assert f"{name} is no option of the attack fgsm" in refusal(
+        f"evaluation.attacks=[{{name: fgsm, eps: [0.1], {option}}}]"
+    )

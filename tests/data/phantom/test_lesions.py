@@ -1,0 +1,43 @@
+"""What a reader marks, against the probabilities of the map."""
+
+import numpy as np
+import pytest
+
+from trustseg.data.phantom import phantom, read
+from trustseg.data.phantom.lesions import SEEN_GREY, ambiguity
+
+
+def test_each_pixel_is_marked_with_probability_eta() -> None:
+    chance = phantom(0, 5, 1, size=40).ambiguity
+    assert ((chance > 25) & (chance < 230)).sum() > 40
+    draws, generator = 6000, np.random.default_rng(1)
+    count = np.sum([read(chance, generator) for _ in range(draws)], axis=0)
+    eta = chance / 255
+    assert (count[chance == 0] == 0).all()
+    assert (count[chance == 255] == draws).all()
+    open_ = (chance > 0) & (chance < 255)
+    z = (count - draws * eta)[open_] / np.sqrt(draws * (eta * (1 - eta))[open_])
+    assert np.abs(z).max() < 5
+    assert 0.5 < z.std() < 1.5
+
+
+def test_neighbours_agree_more_than_independent_pixels_would() -> None:
+    even, generator = np.full((64, 64), 128, np.uint8), np.random.default_rng(0)
+    masks = np.stack([read(even, generator) for _ in range(200)])
+    assert (masks[:, :, 1:] != masks[:, :, :-1]).mean() < 0.1
+    assert masks.mean(axis=(1, 2)).std() > 0.1
+
+
+@pytest.mark.parametrize(("level", "marked"), [(0, False), (255, True)])
+def test_certain_pixels_leave_no_choice(level: int, marked: bool) -> None:
+    for size in (1, 2, 31):
+        assert (read(np.full((size, size), level, np.uint8), np.random.default_rng(size)) == marked).all()
+
+
+def test_ambiguity_grows_with_visible_contrast() -> None:
+    visible = np.linspace(0, 60, 200, dtype=np.float32)[None]
+    chance = ambiguity(visible)[0].astype(int)
+    assert chance[0] == 0
+    assert chance[-1] == 255
+    assert (np.diff(chance) >= 0).all()
+    assert ambiguity(np.full((1, 1), SEEN_GREY, np.float32)).item() == 128

@@ -1,0 +1,93 @@
+"""Sums over pixels against counting one by one, and intervals of groups of patients against those of patients."""
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from trustseg.beliefs import Beta
+from trustseg.evaluation.conditions import CLEAN, Condition
+from trustseg.evaluation.pixels import GROUPS, PixelSums, patient_groups
+from trustseg.metrics import uncertainty_keys
+from trustseg.study.statistics import bootstrap_rows
+from trustseg.uncertainty import MEASURES
+
+CPU = torch.device("cpu")
+
+
+def test_few_patients_are_their_own_groups() -> None:
+    patients = [f"patient {number % GROUPS}" for number in range(3 * GROUPS)]
+    assert patient_groups(patients) == patients
+
+
+def test_many_patients_share_groups_by_name_alone() -> None:
+    patients = [f"patient {number}" for number in range(5000)]
+    groups = patient_groups(patients)
+    assert len(set(groups)) == GROUPS
+    shuffled = np.random.default_rng(0).permutation(5000)
+    again = patient_groups([patients[number] for number in shuffled])
+    assert again == [groups[number] for number in shuffled]  # neither the order nor the company matters
+    assert max(Counter(groups).values()) < 60  # 25 on average: none decides alone
+    assert len({patient_groups([*patients, "patient 7"])[place] for place in (7, -1)}) == 1
+
+
+def test_sums_are_those_of_a_loop_over_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    alpha, beta = (torch.rand(3, 1, 4, 5, generator=generator) * 4 + 0.5 for _ in range(2))
+    masks = (torch.rand(3, 1, 4, 5, generator=generator) > 0.6).float()
+    belief, members = Beta(alpha, beta), torch.tensor([1, 0, 1])
+    vacuity = MEASURES["vacuity"](belief)
+    sums = PixelSums(["ann", "bob"], CPU)
+    sums.add(belief, {"vacuity": vacuity}, masks, members)
+    expected: dict[tuple[str, int], list[float]] = {}
+    keys, probability = uncertainty_keys(vacuity, resolution="coarse"), belief.probability.double()
+    for place in np.ndindex(*masks.shape):
+        p, y = float(probability[place]), float(masks[place])
+        row = expected.setdefault(("bob" if place[0] != 1 else "ann", int(keys[place])), [0, 0, 0])
+        row[0] += 1
+        row[1] += (p > 0.5) != (y > 0.5)
+        row[2] += (p - y) ** 2
+    found = sums.histograms(Condition("fgsm", 0.1))
+    assert found.select("condition", "eps", "measure").unique().rows() == [("fgsm", 0.1, "vacuity")]
+    assert {row[:2]: list(row[2:]) for row in found.select("patient", "bin", "count", "wrong", "brier").rows()} == {
+        key: pytest.approx(row, rel=1e-6, abs=1e-8) for key, row in expected.items()
+    }
+
+
+def test_sums_do_not_depend_on_order_or_batches() -> None:
+    generator = torch.Generator().manual_seed(1)
+    alpha, beta = (torch.rand(4, 1, 8, 8, generator=generator) * 4 + 0.5 for _ in range(2))
+    masks = (torch.rand(4, 1, 8, 8, generator=generator) > 0.6).float()
+    tables = []
+    for batches in ([[0, 1, 2, 3]], [[3, 1], [2], [0]]):
+        sums = PixelSums(["ann", "bob"], CPU)
+        for rows in batches:
+            belief = Beta(alpha[rows], beta[rows])
+            sums.add(belief, {"entropy": MEASURES["entropy"](belief)}, masks[rows], torch.tensor(rows) % 2)
+        tables.append((sums.histograms(CLEAN), sums.calibration(CLEAN)))
+    assert all(one.equals(other) for one, other in zip(*tables, strict=True))
+
+
+def test_nothing_added_gives_empty_histograms_of_the_same_columns() -> None:
+    empty = PixelSums(["ann"], CPU).histograms(CLEAN)
+    assert empty.is_empty()
+    assert empty.schema["brier"] == pl.Float32
+
+
+def test_intervals_of_groups_are_those_of_patients() -> None:
+    """A mean over 3,000 patients whose images differ in number: the width of both intervals agrees."""
+    rng = np.random.default_rng(0)
+    patients = np.array([f"patient {number}" for number in range(3000)])
+    table = np.column_stack([rng.integers(1, 4, 3000).astype(float), rng.gamma(2.0, size=3000)])
+
+    def ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(sums[:, 1] / sums[:, 0])
+
+    alone, grouped = (
+        bootstrap_rows(table, np.asarray(names), ratio, draws=2000) for names in (patients, patient_groups([*patients]))
+    )
+    assert grouped.value == pytest.approx(alone.value)
+    assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.15)

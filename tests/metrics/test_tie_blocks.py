@@ -1,0 +1,175 @@
+"""Tie blocks against loops over items, each order of ties averaged by hand."""
+
+import math
+from fractions import Fraction
+from itertools import accumulate
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trustseg.errors import ConfigError, ShapeError
+from trustseg.metrics.tie_blocks import (
+    Blocks,
+    check_coverage,
+    check_risk,
+    checked_error,
+    checked_ranking,
+    coverage_of_blocks,
+    error_of_kept,
+    kept_grid,
+    risk_of_blocks,
+    scores_from_blocks,
+    tie_blocks,
+)
+
+SOME = Blocks(torch.tensor([2.0, 0.0, 3.0, 1.0]).double(), torch.tensor([0.5, 0.0, 1.5, 1.0]).double())
+ITEMS = [0.25] * 2 + [0.5] * 3 + [1.0]  # what an item of each block costs on average, the surest first
+items = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 4])), min_size=1, max_size=12)
+
+
+def blocks_of(pairs: list[tuple[int, int]]) -> tuple[Blocks, list[Fraction]]:
+    """Return the tie blocks of (uncertainty, error) pairs, and the expected error of the k-th surest item."""
+    means = {
+        key: Fraction(sum(error for other, error in pairs if other == key), sum(other == key for other, _ in pairs))
+        for key, _ in pairs
+    }
+    uncertainty, error = (torch.tensor([pair[place] for pair in pairs]).double() for place in (0, 1))
+    return tie_blocks(uncertainty, error), [means[key] for key, _ in sorted(pairs)]
+
+
+def test_a_block_for_each_distinct_value_in_rising_order() -> None:
+    order = torch.tensor([0.3, -1.0, 0.3, math.inf, 0.3])
+    counts, sums = tie_blocks(order, torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]).double())
+    assert counts.tolist() == [1, 3, 1]
+    assert sums.tolist() == [2, 21, 8]
+    assert counts.dtype == sums.dtype == torch.float64
+    assert tie_blocks(torch.zeros(0), torch.zeros(0).double()).counts.shape == (0,)
+
+
+@settings(deadline=None, max_examples=60)
+@given(items)
+def test_error_and_risk_of_the_kept(pairs: list[tuple[int, int]]) -> None:
+    blocks, expected = blocks_of(pairs)
+    totals = [float(total) for total in accumulate(expected)]
+    found = error_of_kept(blocks, torch.arange(1, len(pairs) + 1).double())
+    assert found.tolist() == pytest.approx(totals)
+    for kept, total in enumerate(totals, start=1):
+        assert float(risk_of_blocks(blocks, kept / len(pairs))) == pytest.approx(total / kept)
+
+
+def test_between_two_items_the_error_grows_linearly() -> None:
+    kept = torch.tensor([0.5, 1.5, 2.0, 3.25, 5.5, 6.0]).double()
+    assert error_of_kept(SOME, kept).tolist() == pytest.approx([0.125, 0.375, 0.5, 1.125, 2.5, 3.0])
+    assert float(risk_of_blocks(SOME, 0.01)) == 0.25  # at least one item
+
+
+@settings(deadline=None, max_examples=60)
+@given(items, st.sampled_from([-1.0, 0.0, 0.3, 1.0, 1.5, 4.0, math.inf]))
+def test_coverage_is_the_largest_share_with_that_risk(pairs: list[tuple[int, int]], risk: float) -> None:
+    blocks, expected = blocks_of(pairs)
+    means = [total / kept for kept, total in enumerate(accumulate(expected), start=1)]
+    largest = max((kept for kept, mean in enumerate(means, start=1) if float(mean) <= risk + 1e-12), default=0)
+    assert float(coverage_of_blocks(blocks, risk + 1e-12)) == pytest.approx(largest / len(pairs))
+
+
+@settings(deadline=None, max_examples=60)
+@given(items)
+def test_areas_are_means_over_the_number_kept(pairs: list[tuple[int, int]]) -> None:
+    blocks, expected = blocks_of(pairs)
+    oracle, best = blocks_of([(error, error) for _, error in pairs])
+    scores, count = scores_from_blocks(blocks, oracle), len(pairs)
+    for order, area, generalised in (
+        (expected, scores.aurc, scores.augrc),
+        (best, scores.aurc_optimal, scores.augrc_optimal),
+    ):
+        totals = list(accumulate(order))
+        mean = sum((total / kept for kept, total in enumerate(totals, start=1)), Fraction(0)) / count
+        assert float(area) == pytest.approx(float(mean), abs=1e-12)
+        assert float(generalised) == pytest.approx(float(sum(totals, Fraction(0)) / count**2))
+
+
+def test_leading_dimensions_are_independent_and_empty_blocks_are_nothing() -> None:
+    counts = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]]).double()
+    sums = torch.tensor([[0.0, 3.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]).double()
+    together = scores_from_blocks(Blocks(counts, sums), Blocks(counts, sums))
+    for row in range(3):
+        held = counts[row] > 0
+        alone = Blocks(counts[row][held], sums[row][held])
+        scores = scores_from_blocks(alone, alone)
+        for name in ("count", "mean_error", "aurc", "e_aurc", "augrc", "ause", "ause_random", "nause"):
+            torch.testing.assert_close(getattr(together, name)[row], getattr(scores, name), equal_nan=True)
+    assert together.count.tolist() == [3, 4, 0]
+    assert together.e_aurc[:2].tolist() == [0, 0]
+    assert together.mean_error.isnan().tolist() == [False, False, True]
+
+
+def test_no_items_have_no_risk() -> None:
+    nothing = Blocks(torch.zeros(2).double(), torch.zeros(2).double())
+    assert math.isnan(float(risk_of_blocks(nothing, 1.0)))
+    assert math.isnan(float(coverage_of_blocks(nothing, 1.0)))
+
+
+def test_an_empty_block_in_between_changes_no_coverage() -> None:
+    spread = Blocks(SOME.counts[SOME.counts > 0], SOME.error_sums[SOME.counts > 0])
+    for risk in (0.2, 0.3, 0.35, 0.375, 0.38, 0.4, 0.9):  # some are reached inside a block
+        largest = max((k for k in range(1, 7) if sum(ITEMS[:k]) / k <= risk), default=0)
+        assert float(coverage_of_blocks(SOME, risk)) == float(coverage_of_blocks(spread, risk)) == largest / 6
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+@pytest.mark.parametrize("points", [None, 1, 2, 3, 7, 99, 100, 1000])
+def test_a_grid_rises_to_all_items(count: int, points: int | None) -> None:
+    grid = kept_grid(count, points)
+    assert len(grid) == (count if points is None else min(points, count))
+    assert grid[-1] == count
+    assert grid[0] >= 1
+    assert bool((grid.diff() >= 1).all())
+    assert torch.equal(grid, grid.round())
+    assert float((grid.diff() - count / len(grid)).abs().max() if len(grid) > 1 else 0) < 1  # evenly
+
+
+def test_a_grid_keeps_at_least_its_share() -> None:
+    assert kept_grid(7, 3).tolist() == [3, 5, 7]  # thirds of 7, rounded up
+    assert kept_grid(100, 99).tolist()[:3] == [2, 3, 4]
+
+
+def test_a_grid_of_no_points_is_refused() -> None:
+    with pytest.raises(ConfigError, match="points is 0, expected at least 1; pass None for one point per item"):
+        kept_grid(5, 0)
+
+
+def test_what_is_ranked_is_flat_and_in_types_that_tell_values_apart() -> None:
+    uncertainty = torch.tensor([[0.1, math.inf]], dtype=torch.bfloat16, requires_grad=True)
+    flat, error = checked_ranking(uncertainty, torch.tensor([[True, False]]))
+    assert (flat.dtype, error.dtype) == (torch.float32, torch.float64)
+    assert error.tolist() == [1, 0]
+    assert flat.shape == (2,)
+    assert not flat.requires_grad
+    assert checked_ranking(torch.tensor([2**24 + 1]), torch.zeros(1))[0].tolist() == [2**24 + 1]  # whole numbers stay
+
+
+def test_values_that_cannot_be_ranked_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"uncertainty is \(2,\) and error \(3,\), expected equal shapes"):
+        checked_ranking(torch.zeros(2), torch.zeros(3))
+    with pytest.raises(ShapeError, match="uncertainty holds NaN"):
+        checked_ranking(torch.tensor([math.nan]), torch.zeros(1))
+    for value in (math.nan, math.inf, -1e-9):
+        with pytest.raises(ShapeError, match="error holds NaN, infinite or negative values"):
+            checked_error(torch.tensor([0.0, value]))
+
+
+@pytest.mark.parametrize("coverage", [0.0, -0.1, 1.0001, math.nan])
+def test_a_coverage_is_a_share(coverage: float) -> None:
+    with pytest.raises(ConfigError, match=r"expected a share above 0 and up to 1; pass e\.g\. 0\.8"):
+        check_coverage(coverage)
+    check_coverage(1.0)
+    check_coverage(1e-9)
+
+
+def test_a_risk_is_a_number() -> None:
+    with pytest.raises(ConfigError, match="risk is nan, expected the highest mean error allowed"):
+        check_risk(math.nan)
+    for risk in (-1.0, 0.0, math.inf):
+        check_risk(risk)

@@ -1,0 +1,82 @@
+"""Checks of gradient masking: what they say of a variant, and where its numbers are marked."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import DataError
+from trustseg.reporting import load_results, summary_table
+from trustseg.reporting.checks import Check, check_matrix, load_checks, trust, unchecked
+from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.stress import Stress
+
+
+def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Evidence, stress: Stress) -> None:
+    doubted, trusted = "beta, random", "beta, none"
+    assert list(stress.doubts) == ["bernoulli, random", doubted]
+    assert stress.doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
+    said = find_suspicions(stressed)
+    assert said[1] == (
+        f"{doubted}: every robustness number is not trustworthy; checks that failed: {stress.doubts[doubted]}."
+    )
+    for key in ("areas", "worst_case", "unnoticed", "trade_off"):
+        marks = {row["variant"]: row["trust"] for row in stress.tables[key].rows if row["trust"] is not None}
+        assert (marks[doubted], marks[trusted]) == (
+            "not trustworthy",
+            "2 of 3 checks passed, not run: transfer",
+        )
+    frame = summary_table(stressed.results, draws=5)
+    assert dict(zip(frame["variant"], frame["trust"], strict=True))[doubted] == "not trustworthy"
+    entries = stress.charts["worst_case"].entries
+    assert entries == ["none", "random (not trustworthy)"]
+
+
+def test_matrix_shows_the_worst_of_several_models(stressed: Evidence) -> None:
+    variants, found = check_matrix(stressed.checks)
+    assert variants == stressed.results.variants
+    names = [name for name, *_ in found]
+    assert names == ["zero gradients", "unbounded budget", "transfer"]
+    worst = dict(zip(variants, found[1][3], strict=True))["beta, random"]
+    assert worst is not None
+    assert (worst.status, worst.text) == ("suspicious", "0.17")
+    missing = found[2][3][0]
+    assert missing is not None
+    assert (missing.text, math.isnan(missing.figure)) == ("not run", True)
+    assert trust(stressed.checks, "of another study") is None
+
+
+def test_what_was_not_run_is_named_with_its_reason(stress: Stress, stressed_page: Path) -> None:
+    assert stress.unchecked["beta, none"] == "1 of 3 checks not run (transfer: what transfer <means>)"
+    assert [*stress.unchecked] == stress.variants
+    assert "beta, none: 1 of 3 checks not run (transfer: what transfer &lt;means&gt;)" in stressed_page.read_text()
+
+
+def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
+    def made(cell: str, name: str, status: str) -> Check:
+        return Check(cell, "beta", name, status, math.nan if status == "not_run" else 0.1, 0.2, "not run: no surrogate")
+
+    both = (made("a", "noise", "ok"), made("a", "transfer", "ok"), made("b", "noise", "ok"))
+    assert trust((*both, made("b", "transfer", "ok")), "beta") == "all 2 checks passed"
+    assert trust((*both, made("b", "transfer", "not_run")), "beta") == "1 of 2 checks passed, not run: transfer"
+    assert trust((*both, made("b", "transfer", "suspicious")), "beta") == "not trustworthy"
+    assert unchecked((*both, made("b", "transfer", "not_run"))) == {
+        "beta": "1 of 2 checks not run (transfer: no surrogate)"
+    }
+    assert unchecked(both) == {}
+
+
+def test_a_check_with_two_limits_shows_both() -> None:
+    checks = tuple(Check(cell, cell, "square", "ok", 0.0, limit, "so") for cell, limit in (("a", 0.01), ("b", 0.002)))
+    assert check_matrix(checks)[1][0][:2] == ("square", "0.002 or 0.01")
+
+
+def test_unreadable_checks_are_named(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    (cell,) = folder.glob("cells/*")
+    (cell / "suspicions.json").write_text(json.dumps({"checks": [{"name": "noise"}]}))
+    with pytest.raises(DataError, match=r"cannot read .*suspicions\.json: .*expected the checks"):
+        load_checks(load_results(folder))

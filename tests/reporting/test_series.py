@@ -1,0 +1,97 @@
+"""Looks, legends and frames of what the figures show."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _shade, looks, without_head
+
+
+def test_one_colour_per_regime_and_one_dash_per_head(evidence: Evidence) -> None:
+    found = looks(evidence.results)
+    assert found["beta, none"].colour == found["bernoulli, none"].colour
+    assert found["beta, none"].dash == found["beta, random"].dash != found["bernoulli, none"].dash
+    assert len({look.colour for look in found.values()}) == 3
+    assert len(set(found.values())) == 6
+
+
+def test_a_chart_as_a_frame_has_every_point(charts: dict[str, Chart]) -> None:
+    for chart in charts.values():
+        assert len(chart.frame()) == sum(len(line.x) for panel in chart.panels for line in panel.lines)
+
+
+def test_unknown_regimes_and_heads_still_differ() -> None:
+    found = _assign(["none", "new", "newer", "new"], {"none": "grey"}, ("red", "blue"))
+    assert found == {"none": "grey", "new": "red", "newer": "blue"}
+
+
+LOOK = Look("#0072B2", "dash", "square")
+
+
+def test_more_names_than_spares_go_round() -> None:
+    assert list(_assign(["a", "b", "c"], {}, ("red", "blue")).values()) == ["red", "blue", "red"]
+
+
+@pytest.mark.parametrize(
+    ("share", "colour"), [(0.0, "#204060"), (1.0, "#ffffff"), (-1.0, "#000000"), (0.5, "#8f9faf"), (-0.5, "#102030")]
+)
+def test_a_shade_is_mixed_with_white_or_black(share: float, colour: str) -> None:
+    assert _shade("#204060", share) == colour
+
+
+def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(evidence: Evidence) -> None:
+    cells = [
+        replace(cell, variant=f"{cell.variant} {eps}") for cell in evidence.results.cells[:1] for eps in range(1, 5)
+    ]
+    found = looks(replace(evidence.results, cells=tuple(cells)))
+    assert len(found) == 4
+    assert len({look.colour for look in found.values()}) == len({look.symbol for look in found.values()}) == 4
+    assert len({look.dash for look in found.values()}) == 1
+    assert found[cells[0].variant].colour == looks(evidence.results)[evidence.results.cells[0].variant].colour
+
+
+def test_a_panel_of_one_head_needs_no_dash() -> None:
+    assert LOOK.of_one_head() == Look("#0072B2", "solid", "square")
+
+
+@pytest.mark.parametrize(
+    ("variant", "head", "name"),
+    [
+        ("beta, uncertain", "beta", "uncertain"),
+        ("uncertain, beta, eps=0.1", "beta", "uncertain, eps=0.1"),
+        ("beta", "beta", "beta"),
+        ("betalike, none", "beta", "betalike, none"),
+    ],
+)
+def test_a_variant_without_its_head(variant: str, head: str, name: str) -> None:
+    assert without_head(variant, head) == name
+
+
+def test_a_legend_names_each_entry_once() -> None:
+    lines = (Line("a", [], [], LOOK), Line("b, interval", [], [], LOOK, label="b"), Line("b", [], [], LOOK, label="b"))
+    panel = Panel("p", "x", "y", lines)
+    chart = Chart("k", "t", "r", (panel, panel))
+    assert chart.entries == ["a", "b"]
+    assert replace(chart, horizontal=True).entries == ["b"]  # a row says what it is
+
+
+def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:
+    lines = (
+        Line("a", [1.0, 2.0], [0.12345678, math.nan], LOOK, [0.1, 0.2], [0.3, 0.4]),
+        Line("b", [1234567.0], [0.0], LOOK),
+        Line("c", [], [], LOOK),
+    )
+    frame = Chart("k", "t", "r", (Panel("one", "x", "y", lines), Panel("two", "x", "y", lines[1:]))).frame()
+    assert frame.columns == ["panel", "series", "x", "y", "low", "high"]
+    assert frame.rows()[0] == ("one", "a", 1.0, 0.123457, 0.1, 0.3)
+    assert frame["y"].is_nan().to_list() == [False, True, False, False]
+    assert frame.rows()[2:] == [("one", "b", 1234570.0, 0.0, None, None), ("two", "b", 1234570.0, 0.0, None, None)]
+    assert Chart("k", "t", "r", ()).frame().schema == frame.schema
+
+
+def test_a_line_whose_coordinates_do_not_fit_is_no_frame() -> None:
+    broken = Chart("k", "t", "r", (Panel("p", "x", "y", (Line("a", [1.0], [], LOOK),)),))
+    with pytest.raises(ValueError, match="shorter"):
+        broken.frame()

@@ -1,0 +1,225 @@
+"""A training that is killed and goes on equals one that was left alone, bit for bit; of its epochs the best is kept."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from tests.training.tiny import RUN, Killed, config, killing_after, pack, repeatable_metrics, same_weights
+
+from trustseg.data import split_cases
+from trustseg.data.module import Batch, as_images, pack_loader
+from trustseg.errors import RunError
+from trustseg.metrics import dice
+from trustseg.models import Segmenter
+from trustseg.training import train
+from trustseg.training.module import SegmentationModule
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["adversarial.selection=none"],
+        ["adversarial.selection=uncertain", "adversarial.mode=append"],
+        ["model.head=bernoulli", "adversarial.selection=random", "adversarial.attack=r_fgsm"],
+        ["training.validation_every=2"],
+        ["training.precision=bf16-mixed"],
+        ["training.monitor=last"],
+        ["training.accumulate=2", "data.residence=ram"],
+        ["adversarial.scores=memory", "training.validation_every=2"],
+        ["adversarial.scores=memory", "adversarial.mode=append", "adversarial.weight_perturbation=0.01"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_resumed_equals_uninterrupted(tmp_path: Path, settings: list[str], epoch: int) -> None:
+    run, images = config(*settings), pack()
+    whole = train(run, images, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(run, images, tmp_path / "killed", report=killing_after(epoch))
+    assert not (tmp_path / "killed" / "model").exists()
+    (tmp_path / "killed").rename(tmp_path / "moved")  # a run may be copied elsewhere before it goes on
+    resumed = train(run, images, tmp_path / "moved")
+    assert same_weights(whole, resumed)
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "moved"))
+    assert not (tmp_path / "moved" / "checkpoints").exists()
+
+
+def test_a_kill_between_two_files_of_an_epoch_costs_that_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, images = config(), pack()
+    whole = train(run, images, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        replaced = os.replace
+
+        def killing(source: Path, target: Path) -> None:
+            if target.name == "last.ckpt" and target.exists():
+                raise Killed
+            replaced(source, target)
+
+        patch.setattr(os, "replace", killing)
+        with pytest.raises(Killed):
+            train(run, images, tmp_path / "killed")
+    assert len(repeatable_metrics(tmp_path / "killed")) == 1
+    done: list[int] = []
+    resumed = train(run, images, tmp_path / "killed", report=lambda epoch, total: done.append(epoch))
+    assert done == [2, 3]
+    assert same_weights(whole, resumed)
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
+
+
+def test_an_epoch_does_not_wait_for_the_files_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are held back until the second epoch has moved everything, and all that a kill then leaves."""
+    run, images = config("adversarial.scores=memory"), pack()
+    whole = train(run, images, tmp_path / "whole")
+    moved, written = threading.Event(), list[str]()
+    replaced, step = os.replace, SegmentationModule.training_step
+
+    def waiting(source: Path, target: Path) -> None:
+        if target.name == "last.ckpt":
+            if written:
+                raise Killed
+            assert moved.wait(20)
+            written.append(target.name)
+        replaced(source, target)
+
+    def stepping(self: SegmentationModule, batch: Batch, batch_index: int) -> torch.Tensor:
+        loss = step(self, batch, batch_index)
+        if (self.current_epoch, batch_index) == (1, 1):
+            moved.set()
+        return loss
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", waiting)
+        patch.setattr(SegmentationModule, "training_step", stepping)
+        train(run, images, tmp_path / "killed")
+    assert written == ["last.ckpt"]
+    assert len(repeatable_metrics(tmp_path / "killed")) == 1
+    assert same_weights(whole, train(run, images, tmp_path / "killed"))
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
+
+
+def test_a_training_whose_files_cannot_be_written_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "replace", full)
+        train(config("training.epochs=1"), pack(), tmp_path)
+    assert not (tmp_path / "model").exists()
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("monitor", ["clean", "robust", "both"])
+def test_the_best_epoch_is_that_of_the_highest_score(tmp_path: Path, monitor: str) -> None:
+    run, images = config("training.epochs=6", f"training.monitor={monitor}", "training.augment=false"), pack()
+    best = train(run, images, tmp_path)
+    table = pl.read_csv(tmp_path / "metrics.csv")
+    assert table["epoch"].to_list() == list(range(6))
+    clean, robust = table["validation_dice"], table["validation_robust_dice"]
+    score = {"clean": clean, "robust": robust, "both": (clean + robust) / 2}[monitor]
+    torch.testing.assert_close(torch.tensor(table["validation_score"]), torch.tensor(score))
+    rows = split_cases(images.index).validation
+    seen, masks = as_images(next(iter(pack_loader(images, rows, batch_size=len(rows)))))
+    with torch.no_grad():
+        found = dice(best.belief(seen).log_odds > 0, masks).nanmean()
+    assert float(found) == pytest.approx(clean.gather(score.arg_max()), abs=1e-6)  # type: ignore[arg-type]
+
+
+def test_validation_columns_are_empty_where_nothing_was_validated(tmp_path: Path) -> None:
+    train(config("training.epochs=4", "training.validation_every=2"), pack(), tmp_path)
+    table = pl.read_csv(tmp_path / "metrics.csv")
+    assert table["validation_score"].is_null().to_list() == [True, False, True, False]
+    assert table["train_loss"].is_null().to_list() == [False] * 4
+    assert table["eps"].to_list() == pytest.approx([0, 2 / 255, 4 / 255, 4 / 255])
+    assert table["kl_weight"].to_list() == pytest.approx([0, 0.05, 0.1, 0.1])
+
+
+def scores_of(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Let the validations find these scores."""
+    log = SegmentationModule.log_dict
+
+    def invented(self: SegmentationModule, found: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
+        if "validation_score" in found:
+            found["validation_score"] = scores[self.current_epoch]
+        log(self, found, **options)
+
+    monkeypatch.setattr(SegmentationModule, "log_dict", invented)
+
+
+SCORES = [0.1, 0.5, 0.2, 0.5, 0.3, 0.9]
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [("null", 6), ("1", 3), ("2", 4), ("3", 5), ("4", 6)])
+def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: str, epochs: int) -> None:
+    scores_of(monkeypatch, SCORES)
+    train(config("training.epochs=6", f"training.patience={patience}"), pack(), tmp_path)
+    assert len(pl.read_csv(tmp_path / "metrics.csv")) == epochs  # an equal score is no improvement
+
+
+def test_a_training_that_stopped_early_and_is_resumed_stays_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores_of(monkeypatch, SCORES)
+    run = config("training.epochs=6", "training.patience=2")
+    whole = train(run, pack(), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(run, pack(), tmp_path / "killed", report=killing_after(4))
+    assert same_weights(whole, train(run, pack(), tmp_path / "killed", report=killing_after(5)))
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
+
+
+def test_the_first_of_equal_scores_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores_of(monkeypatch, SCORES)
+    with pytest.raises(Killed):
+        train(config("training.epochs=6"), pack(), tmp_path, report=killing_after(4))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best-1", "last.ckpt"]
+
+
+def test_scores_that_are_undefined_are_never_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores_of(monkeypatch, [float("nan"), 0.1, float("nan")])
+    train(config("training.patience=2"), pack(), tmp_path / "some", report=killing_after(9))
+    assert pl.read_csv(tmp_path / "some" / "metrics.csv")["validation_score"].is_nan().to_list() == [True, False, True]
+    scores_of(monkeypatch, [float("nan")] * 3)
+    train(config(), pack(), tmp_path / "none")  # the last epoch's weights are kept
+    assert (tmp_path / "none" / "model" / "model.json").exists()
+
+
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(config(), pack(), tmp_path, report=killing_after(1))
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    for content in (last.read_bytes()[:2000], b"", b"not a checkpoint"):
+        last.write_bytes(content)
+        with pytest.raises(RunError, match=r"last\.ckpt' is damaged.*delete .*checkpoints"):
+            train(config(), pack(), tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_processes_equal_an_undisturbed_one(tmp_path: Path) -> None:
+    def start(folder: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RUN, str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+    with start(tmp_path / "whole") as whole:
+        assert whole.stdout is not None
+        assert whole.stdout.read().split() == ["1", "2", "3", "4", "5"]
+    for after in ("2", "4"):
+        with start(tmp_path / "killed") as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip() == after:
+                    process.send_signal(signal.SIGKILL)
+    with start(tmp_path / "killed") as process:
+        assert process.stdout is not None
+        assert process.stdout.read().split() in (["5"], ["4", "5"])  # the fourth may not have been written yet
+    assert same_weights(Segmenter.load(tmp_path / "whole" / "model"), Segmenter.load(tmp_path / "killed" / "model"))
+    assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
