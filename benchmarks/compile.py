@@ -19,7 +19,8 @@ def figures() -> Iterator[Figure]:
     batch = random_batch(SIZE)
     for architecture in ARCHITECTURES:
         torch.manual_seed(0)
-        plain = build_segmenter(architecture=architecture, encoder="resnet18", head="bernoulli", size=SIZE)
+        encoder = "resnet50" if architecture == "fcn" else "resnet18"  # the smallest that each takes
+        plain = build_segmenter(architecture=architecture, encoder=encoder, head="bernoulli", size=SIZE)
         plain = plain.to(DEVICE, memory_format=torch.channels_last)
         compiled = deepcopy(plain)
         compile_network(compiled)
