@@ -66,7 +66,7 @@ def _alone(segmenter: Segmenter, pack: Pack, count: int, config: EvaluationConfi
         for number, (images, masks, _) in enumerate(cohort.batches(config.batch_size)):
             for condition in conditions_of(config):
                 generator = derived_generator(0, condition.slug, number)
-                changed, _ = perturbed(fast, images, masks, condition, generator=generator)
+                changed, *_ = perturbed(fast, images, masks, condition, generator=generator)
                 with torch.no_grad():
                     fast.belief(changed)
 

@@ -23,7 +23,7 @@ def generator() -> torch.Generator:
 
 def under(condition: Condition, *, images: Tensor = IMAGES, masks: Tensor = MASKS) -> Tensor:
     """Return the images under a condition that moves no mask."""
-    changed, same = perturbed(small_segmenter().eval(), images, masks, condition, generator=generator())
+    changed, same, _ = perturbed(small_segmenter().eval(), images, masks, condition, generator=generator())
     assert same is masks
     return changed
 
@@ -148,7 +148,7 @@ def test_shifts_and_populations_have_conditions_of_their_own() -> None:
 
 def test_a_geometric_shift_moves_the_mask() -> None:
     condition = Condition("translation_5", shift="translation", severity=5)
-    images, masks = perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
+    images, masks, _ = perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
     moved = GEOMETRIC_SHIFTS["translation"](IMAGES, MASKS, 5, generator())
     assert torch.equal(images, moved[0])
     assert torch.equal(masks, moved[1])
@@ -160,7 +160,7 @@ def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
     with pytest.raises(ConfigError, match="there is none without a calibration split"):
         under(condition)
     model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5, 0.8)
-    attacked, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+    attacked, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
     assert float((attacked - IMAGES).abs().max()) <= 0.1 + 1e-6
     changed = ~torch.isclose(attacked, IMAGES).flatten(1).all(1)
     with torch.no_grad():  # what is attacked stays below the threshold
@@ -171,10 +171,10 @@ def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
 def test_an_attack_on_the_uncertainty_treats_an_image_alone_as_in_any_batch(attack: str) -> None:
     condition = Condition(attack, 0.1, AttackConfig(name=attack, eps=(0.1,), steps=3))
     model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.69, 0.4)
-    whole, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+    whole, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
     for number in range(len(IMAGES)):
         row = slice(number, number + 1)
-        alone, _ = perturbed(model, IMAGES[row], MASKS[row], condition, generator=generator(), deployed=deployed)
+        alone, *_ = perturbed(model, IMAGES[row], MASKS[row], condition, generator=generator(), deployed=deployed)
         assert torch.allclose(alone, whole[row], atol=1e-6)
 
 
@@ -184,7 +184,7 @@ def test_what_a_good_prediction_is_comes_from_the_policy() -> None:
     scores = {}
     for median in (0.0, 2.0):  # all predictions are good, none is
         deployed = Deployed("entropy", "mean", 0.5, median)
-        found, _ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
+        found, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)
         with torch.no_grad():
             scores[median] = deployed.score(model.belief(found))
     with torch.no_grad():
@@ -197,7 +197,7 @@ def test_the_ensemble_carries_what_smaller_budgets_found() -> None:
     attack = AttackConfig(name="ensemble", eps=(0.1,))
     weak = (IMAGES - 0.05).clamp(0, 1)
     model = small_segmenter().eval()
-    found, _ = perturbed(
+    found, *_ = perturbed(
         model, IMAGES, MASKS, Condition("ensemble", 0.1, attack), generator=generator(), candidates=[weak]
     )
     harms = [float(harm(model.belief(images).log_odds > 0, MASKS).mean()) for images in (found, weak, IMAGES)]

@@ -9,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from tests.evaluation.packs import pack_of, small_segmenter
-from torch import Tensor
 
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.evaluation import evaluate, measuring
-from trustseg.evaluation.conditions import Deployed, perturbed
+from trustseg.evaluation.conditions import Changed, Deployed, perturbed
 from trustseg.files import read_json
 from trustseg.randomness import derived_generator
 from trustseg.shifts import SHIFT_TABLE, covered_share
@@ -109,7 +108,7 @@ def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
 ) -> None:
     told = []
 
-    def spy(*arguments: Any, deployed: Deployed | None = None, **options: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def spy(*arguments: Any, deployed: Deployed | None = None, **options: Any) -> Changed:  # noqa: ANN401
         told.append(deployed and deployed.median_dice)
         return perturbed(*arguments, deployed=deployed, **options)
 

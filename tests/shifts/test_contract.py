@@ -12,7 +12,7 @@ from tests.shifts.films import films, seeded
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError, UnknownNameError
-from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS, covered_share, shift
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS, covered_share, shift, shift_and_share
 
 NAMES = [*SHIFTS, *GEOMETRIC_SHIFTS]
 names = pytest.mark.parametrize("name", NAMES)
@@ -148,6 +148,34 @@ def test_unknown_name_lists_those_that_exist() -> None:
         shift("gausian_noise", images, masks, 1, seeded())
     with pytest.raises(UnknownNameError, match="leads"):
         covered_share("lead", masks, 1, seeded())
+    with pytest.raises(UnknownNameError, match="leads"):
+        shift_and_share("lead", images, masks, 1, seeded())
+
+
+@names
+def test_one_drawing_gives_the_images_and_what_they_hide(name: str) -> None:
+    images, masks = (tensor.clone() for tensor in films())
+    masks[0] = 0
+    once, twice = seeded(), seeded()
+    expected = (*shift(name, images, masks, 4, twice), covered_share(name, masks, 4, seeded()))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = shift_and_share(name, images, masks, 4, once)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(once.get_state(), twice.get_state())
+
+
+@names
+@pytest.mark.parametrize("severity", [1, 5])
+def test_no_value_is_read_back_from_the_device(name: str, severity: int) -> None:
+    images, masks = (tensor.to("meta") for tensor in films())  # has shapes, but no values that could be read
+    if name in GEOMETRIC_SHIFTS:
+        shifted, moved = GEOMETRIC_SHIFTS[name](images, masks, severity, seeded())
+        assert moved.shape == masks.shape
+    else:
+        shifted = SHIFTS[name](images, severity, seeded())
+    assert shifted.shape == images.shape
+    assert shifted.is_meta
 
 
 @pytest.mark.parametrize("name", ["collimation", "text_markers", "leads"])

@@ -1,13 +1,16 @@
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 from tests.shifts.films import seeded
+from torch import Tensor
 
 from trustseg.shifts import SHIFT_TABLE, SHIFT_TABLE_VERSION
-from trustseg.shifts.table import uniform
+from trustseg.shifts.table import normal, uniform
 
 FROZEN = {1: "676cde9cb8914516605b1c119fe3715b733c2b4d87b62b3344010da426f95ac1"}
 PAGE = Path(__file__).parents[2] / "docs" / "shifts.md"
@@ -32,9 +35,10 @@ def test_the_page_shows_the_table() -> None:
     assert f"Version {SHIFT_TABLE_VERSION}." in text
 
 
-def test_numbers_are_drawn_image_by_image() -> None:
+@pytest.mark.parametrize("draw", [uniform, normal])
+def test_numbers_are_drawn_image_by_image(draw: Callable[..., Tensor]) -> None:
     images = torch.zeros(3, 1, 2, 2)
     generator = seeded()
-    one_by_one = torch.cat([uniform(images[:1], generator, 5) for _ in range(3)])
-    assert torch.equal(uniform(images, seeded(), 5), one_by_one)
-    assert uniform(images, seeded()).shape == (3,)
+    one_by_one = torch.cat([draw(images[:1], generator, 5) for _ in range(3)])
+    assert torch.equal(draw(images, seeded(), 5), one_by_one)
+    assert draw(images, seeded()).shape == (3,)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, Model, ensemble
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.errors import AttackError, ConfigError
-from trustseg.shifts import shift
+from trustseg.shifts import shift_and_share
 from trustseg.uncertainty import AGGREGATIONS
 
 __all__ = [
     "CLEAN",
     "TOLERANCE",
+    "Changed",
     "Condition",
     "Deployed",
     "attacked_together",
@@ -79,6 +80,20 @@ class Condition:
 CLEAN: Final = Condition("clean")
 
 
+class Changed(NamedTuple):
+    """A batch under a condition.
+
+    Attributes:
+        images: (B, C, H, W) float32 in [0, 1].
+        masks: (B, 1, H, W), moved along by a geometric shift.
+        covered: of a shift, the share (B,) of each lesion that it hides.
+    """
+
+    images: Tensor
+    masks: Tensor
+    covered: Tensor | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """What an attack on the uncertainty knows of the deployed model: its score, its policy, its clean Dice.
@@ -127,7 +142,7 @@ def perturbed(
     generator: torch.Generator,
     deployed: Deployed | None = None,
     candidates: Sequence[Tensor] = (),
-) -> tuple[Tensor, Tensor]:
+) -> Changed:
     """Return the images under ``condition`` and their masks; what an attack returns is measured, never trusted.
 
     Args:
@@ -140,18 +155,19 @@ def perturbed(
         candidates: images found at smaller budgets, for conditions that carry them on.
 
     Returns:
-        (B, C, H, W) float32 in [0, 1] and (B, 1, H, W).
+        Images, masks, and of a shift the share of each lesion that it hides.
 
     Raises:
         AttackError: if the attack left its ball, [0, 1], the real numbers, or the shape of the images.
         ConfigError: if an attack on the uncertainty has no deployed policy to aim at.
     """
     if condition.shift is not None:
-        return shift(condition.shift, images, masks, condition.severity, generator)
+        return Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
     if condition.attack is None:
-        return images, masks
+        return Changed(images, masks)
     attack = _attack(condition.attack, deployed, candidates)
-    return _checked(attack(model, images, masks, eps=condition.eps, generator=generator), images, condition), masks
+    attacked = attack(model, images, masks, eps=condition.eps, generator=generator)
+    return Changed(_checked(attacked, images, condition), masks)
 
 
 def attacked_together(
@@ -162,7 +178,7 @@ def attacked_together(
     *,
     generator: torch.Generator,
     deployed: Deployed | None = None,
-) -> list[Tensor]:
+) -> list[Changed]:
     """Return the images under several budgets of one attack, found in one batch: a few images do not fill a GPU.
 
     Args:
@@ -174,7 +190,7 @@ def attacked_together(
         deployed: score and threshold that attacks on the uncertainty aim at.
 
     Returns:
-        K times (B, C, H, W) float32 in [0, 1].
+        K times images and masks.
 
     Raises:
         AttackError: as ``perturbed``.
@@ -191,7 +207,8 @@ def attacked_together(
         eps=budgets.repeat_interleave(len(images)),
         generator=generator,
     )
-    return [_checked(part, images, each) for part, each in zip(attacked.chunk(count), conditions, strict=True)]
+    parts = zip(attacked.chunk(count), conditions, strict=True)
+    return [Changed(_checked(part, images, each), masks) for part, each in parts]
 
 
 def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:

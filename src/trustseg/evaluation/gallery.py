@@ -70,7 +70,7 @@ def write_gallery(
         return
     model = model.eval().to(device)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
-    attacked, _ = perturbed(model, images, masks, condition, generator=derived_generator(seed, "gallery"))
+    attacked = perturbed(model, images, masks, condition, generator=derived_generator(seed, "gallery")).images
     with torch.no_grad():
         before, after = model.belief(images), model.belief(attacked)
 

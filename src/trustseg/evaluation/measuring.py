@@ -17,16 +17,13 @@ from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.residence import Held, residing
-from trustseg.evaluation.conditions import Condition, Deployed, attacked_together, perturbed
+from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.pixels import patient_groups
 from trustseg.evaluation.records import Recorder, Tables
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
-from trustseg.shifts import covered_share
 
 __all__ = ["Cohort", "cohort_of", "ladders", "measure"]
-
-Changed = tuple[Tensor, Tensor, Tensor | None]  # images, masks, and of a shift the share of each lesion that it hides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,17 +137,12 @@ def _changed(
     budgets = ",".join(f"{each.eps:.6f}" for each in ladder)
     if len(ladder) > 1 and first.stacks:
         generator = derived_generator(seed, "evaluation", first.name, budgets, number)
-        found = attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed)
-        yield from ((changed, masks, None) for changed in found)
+        yield from attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed)
         return
     smaller: list[Tensor] = []  # what was found at smaller budgets
     for each in ladder:
         # One stream for all severities of a shift: the same change, milder or stronger.
-        about = ("evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
-        stream = partial(derived_generator, seed, *about)
-        changed, moved = perturbed(
-            model, images, masks, each, generator=stream(), deployed=deployed, candidates=smaller[-1:]
-        )
-        smaller.append(changed)
-        covered = None if each.shift is None else covered_share(each.shift, masks, each.severity, stream())
-        yield changed, moved, covered
+        generator = derived_generator(seed, "evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
+        changed = perturbed(model, images, masks, each, generator=generator, deployed=deployed, candidates=smaller[-1:])
+        smaller.append(changed.images)
+        yield changed

@@ -5,7 +5,7 @@ severity means is frozen in ``SHIFT_TABLE``. Random fields are drawn for the lar
 seed gives a milder and a stronger version of the same change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import torch
@@ -14,8 +14,15 @@ from torch import Tensor
 from trustseg.errors import unknown_name
 from trustseg.shifts.blur import gaussian_blur, low_resolution, motion_blur
 from trustseg.shifts.codec import jpeg
-from trustseg.shifts.field import collimation, collimation_cover, vignette
-from trustseg.shifts.foreign import leads, leads_cover, text_markers, text_markers_cover
+from trustseg.shifts.field import collimation, collimation_cover, collimation_over, vignette
+from trustseg.shifts.foreign import (
+    leads,
+    leads_cover,
+    leads_over,
+    text_markers,
+    text_markers_cover,
+    text_markers_over,
+)
 from trustseg.shifts.geometry import rotation, translation
 from trustseg.shifts.noise import gaussian_noise, low_dose, speckle
 from trustseg.shifts.table import SHIFT_TABLE, SHIFT_TABLE_VERSION
@@ -30,6 +37,7 @@ __all__ = [
     "Shift",
     "covered_share",
     "shift",
+    "shift_and_share",
 ]
 
 
@@ -74,10 +82,11 @@ GEOMETRIC_SHIFTS: Final[Mapping[str, GeometricShift]] = {
     "translation": translation,
 }
 
-_COVERS: Final[Mapping[str, Shift]] = {
-    "collimation": collimation_cover,
-    "text_markers": text_markers_cover,
-    "leads": leads_cover,
+# How opaque what is drawn is, and what lays such a cover over images.
+_COVERS: Final[Mapping[str, tuple[Shift, Callable[[Tensor, Tensor], Tensor]]]] = {
+    "collimation": (collimation_cover, collimation_over),
+    "text_markers": (text_markers_cover, text_markers_over),
+    "leads": (leads_cover, leads_over),
 }
 
 
@@ -105,12 +114,32 @@ def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: to
         >>> brighter[0, 0, 0], same is masks
         (tensor([0.6300, 0.6300]), True)
     """
-    if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
-        raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
+    _check_name(name)
     with torch.autocast(images.device.type, enabled=False):  # half precision has fewer levels than an image
         if name in GEOMETRIC_SHIFTS:
             return GEOMETRIC_SHIFTS[name](images, masks, severity, generator)
         return SHIFTS[name](images, severity, generator), masks
+
+
+def shift_and_share(
+    name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what ``shift`` returns and the ``covered_share`` (B,) of the masks as given, from one drawing.
+
+    Arguments and errors are those of ``shift``; the generator is left as ``shift`` leaves it.
+
+    Example:
+        >>> images, masks = torch.rand(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+        >>> shift_and_share("jpeg", images, masks, 3, torch.Generator())[2]
+        tensor([0.])
+    """
+    if name not in _COVERS:
+        shifted, moved = shift(name, images, masks, severity, generator)
+        return shifted, moved, _share(torch.zeros_like(masks), masks)
+    draw, lay = _COVERS[name]
+    with torch.autocast(images.device.type, enabled=False):
+        cover = draw(images, severity, generator)
+        return lay(images, cover), masks, _share(cover, masks)
 
 
 def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -135,8 +164,18 @@ def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Gene
         >>> covered_share("leads", torch.zeros(1, 1, 8, 8), 5, torch.Generator())
         tensor([nan])
     """
+    _check_name(name)
+    cover = _COVERS[name][0](masks, severity, generator) if name in _COVERS else torch.zeros_like(masks)
+    return _share(cover, masks)
+
+
+def _check_name(name: str) -> None:
+    """Raise unless there is a shift of that name."""
     if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
         raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
+
+
+def _share(cover: Tensor, masks: Tensor) -> Tensor:
+    """Return the share (B,) of mask pixels under a cover (B, 1, H, W) of more than half; NaN for an empty mask."""
     lesion = masks > 0
-    cover = _COVERS[name](masks, severity, generator) if name in _COVERS else torch.zeros_like(masks)
     return ((cover > 0.5) & lesion).sum(dim=(1, 2, 3)) / lesion.sum(dim=(1, 2, 3))

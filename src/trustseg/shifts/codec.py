@@ -43,8 +43,8 @@ def jpeg(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     Reference:
         Recommendation ITU-T T.81, 1992, annexes A.3 and K.1; the scaling with quality is libjpeg's.
     """
-    steps = _quantisation(int(parameter("jpeg", images, severity))).to(images)
-    basis = _cosines().to(images)
+    steps = _quantisation(int(parameter("jpeg", images, severity))).to(images, non_blocking=True)
+    basis = _cosines().to(images, non_blocking=True)
     height, width = images.shape[-2:]
     levels = pad(images.mul(255).round() - 128, (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = levels.unfold(2, 8, 8).unfold(3, 8, 8)  # (B, C, H / 8, W / 8, 8, 8)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from trustseg.shifts.table import parameter, scale, uniform
 
-__all__ = ["collimation", "collimation_cover", "vignette"]
+__all__ = ["collimation", "collimation_cover", "collimation_over", "vignette"]
 
 
 def vignette(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -49,7 +49,12 @@ def collimation(images: Tensor, severity: int, generator: torch.Generator) -> Te
     Reference:
         Our own.
     """
-    return images * (1 - collimation_cover(images, severity, generator))
+    return collimation_over(images, collimation_cover(images, severity, generator))
+
+
+def collimation_over(images: Tensor, cover: Tensor) -> Tensor:
+    """Return ``images`` (B, C, H, W) behind a border as opaque as ``cover`` (B, 1, H, W)."""
+    return images * (1 - cover)
 
 
 def collimation_cover(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:

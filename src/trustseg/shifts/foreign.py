@@ -1,15 +1,15 @@
-"""Foreign: bright things that do not belong to the body. Drawn on the CPU, so that every device shows the same."""
+"""Foreign: bright things that do not belong to the body, all of a batch drawn at once where its images are."""
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from trustseg.shifts.table import parameter, scale, uniform
 
-__all__ = ["leads", "leads_cover", "text_markers", "text_markers_cover"]
+__all__ = ["leads", "leads_cover", "leads_over", "text_markers", "text_markers_cover", "text_markers_over"]
 
 _MOST: Final = 6  # strings or wires at severity 5; all are drawn at every severity, so that severities are nested
 _BRIGHT: Final = 0.95
@@ -22,6 +22,8 @@ _GLYPHS: Final = bytes.fromhex(
 )
 _LONGEST: Final = 4  # glyphs of a string
 _SAMPLES: Final = 1024  # points of a wire, a third of a pixel apart at 256 px
+_LOW: Final = ((0.1, 0.0), (0.1, 0.0), (0.1, 0.2), (0.2, 0.3))  # x and y of the corners of a curve, shares of the sides
+_HIGH: Final = ((0.9, 0.0), (0.9, 0.4), (0.9, 0.8), (0.8, 0.8))
 
 
 def text_markers(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -45,30 +47,43 @@ def text_markers(images: Tensor, severity: int, generator: torch.Generator) -> T
     Reference:
         Our own, after the tokens that chest X-ray models were found to rely on in Zech et al., PLOS Medicine 2018.
     """
-    return images.maximum(_BRIGHT * text_markers_cover(images, severity, generator))
+    return text_markers_over(images, text_markers_cover(images, severity, generator))
+
+
+def text_markers_over(images: Tensor, cover: Tensor) -> Tensor:
+    """Return ``images`` (B, C, H, W) under strokes (B, 1, H, W)."""
+    return images.maximum(_BRIGHT * cover)
 
 
 def text_markers_cover(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Return the strokes of ``text_markers``, (B, 1, H, W), 0 or 1."""
     count = int(parameter("text_markers", images, severity))
-    # A string takes eight numbers: its length, its glyphs, its side, its places along and across the rim.
-    drawn = uniform(images, generator, _MOST, _LONGEST + 4).tolist()
-    dot = max(1, round(max(images.shape[-2:]) / 128))
     height, width = images.shape[-2:]
-    cover = torch.zeros(len(images), 1, height, width)
-    for picture, strings in zip(cover, drawn, strict=True):
-        for length, *glyphs, side, along, across in strings[:count]:
-            text = _string(glyphs[: 1 + int(_LONGEST * length)], dot)
-            upright = side < 0.5
-            text = text if upright else text.rot90()
-            place = [int(along * max(0, whole - part)) for whole, part in zip((height, width), text.shape, strict=True)]
-            axis = 0 if upright else 1
-            whole, part = (height, width)[axis], text.shape[axis]
-            inset = int(across * max(0, _RIM * whole - part))
-            place[axis] = inset if side % 0.5 < 0.25 else max(0, whole - part - inset)
-            window = picture[0, place[0] : place[0] + text.shape[0], place[1] : place[1] + text.shape[1]]
-            window.copy_(window.maximum(text[: window.shape[0], : window.shape[1]]))
-    return cover.to(images.device)
+    dot = max(1, round(max(height, width) / 128))
+    # A string takes eight numbers: its length, its glyphs, its side, its places along and across the rim.
+    drawn = uniform(images, generator, _MOST, _LONGEST + 4)[:, :count].double()  # places are exact
+    length, *_, side, along, across = drawn.unbind(dim=-1)
+    glyphs = 1 + (_LONGEST * length).long()
+    strokes = _strokes(drawn[..., 1:-3], glyphs).repeat_interleave(dot, dim=-2).repeat_interleave(dot, dim=-1)
+    tall, wide = 7 * dot, (6 * glyphs - 1) * dot  # of a string that stands upright
+
+    upright, near = side < 0.5, side % 0.5 < 0.25
+    whole = torch.where(upright, height, width)  # the side that the rim is cut from
+    inset = (across * (_RIM * whole.double() - tall).clamp_min(0)).long()
+    rim = torch.where(near, inset, (whole - tall - inset).clamp_min(0))
+    reach = (along * (torch.where(upright, width, height) - wide).clamp_min(0)).long()
+    # Of a string read from left to right: down from its top, right from its first column. Turned, it is read upwards.
+    down, right = (torch.arange(n, device=images.device) for n in strokes.shape[-2:])
+    rim, reach, last = (place[..., None, None] for place in (rim, reach, wide - 1))
+    upright = upright[..., None, None]
+    rows = torch.where(upright, rim + down[:, None], reach + last - right)
+    columns = torch.where(upright, reach + right, rim + down[:, None])
+
+    inside = (rows >= 0) & (rows < height) & (columns < width)
+    index = torch.where(inside, rows * width + columns, 0)
+    cover = torch.zeros(len(images), height * width, device=images.device)
+    cover.scatter_reduce_(1, index.flatten(1), (strokes * inside).flatten(1), "amax")
+    return cover.view(-1, 1, height, width)
 
 
 def leads(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -92,46 +107,75 @@ def leads(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     Reference:
         Our own, after electrocardiogram leads.
     """
-    return images.lerp(torch.full_like(images, _BRIGHT), 0.75 * leads_cover(images, severity, generator)).clamp(0, 1)
+    return leads_over(images, leads_cover(images, severity, generator))
+
+
+def leads_over(images: Tensor, cover: Tensor) -> Tensor:
+    """Return ``images`` (B, C, H, W) under wires and discs as opaque as ``cover`` (B, 1, H, W)."""
+    return images.lerp(torch.full((), _BRIGHT, device=images.device), 0.75 * cover).clamp_(0, 1)
 
 
 def leads_cover(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Return how opaque the wires and discs of ``leads`` are, (B, 1, H, W) in [0, 1]."""
     count = int(parameter("leads", images, severity))
     # A wire takes seven numbers: where it starts on the top edge, then x and y of two control points and of its end.
-    drawn = uniform(images, generator, _MOST, 7).cpu()[:, :count]
-    corners = torch.cat([drawn[..., :1], torch.zeros_like(drawn[..., :1]), drawn[..., 1:]], dim=-1)
-    low = torch.tensor([[0.1, 0.0], [0.1, 0.0], [0.1, 0.2], [0.2, 0.3]])
-    high = torch.tensor([[0.9, 0.0], [0.9, 0.4], [0.9, 0.8], [0.8, 0.8]])
+    drawn = uniform(images, generator, _MOST, 7)[:, :count]
     height, width = images.shape[-2:]
-    corners = (low + (high - low) * corners.view(-1, count, 4, 2)) * torch.tensor([width, height])
-    along = torch.linspace(0, 1, _SAMPLES)
-    weights = torch.stack([(1 - along) ** 3, 3 * along * (1 - along) ** 2, 3 * along**2 * (1 - along), along**3])
+    bounds = torch.tensor([_LOW, _HIGH]) * torch.tensor([width, height])
+    low, high = bounds.to(images.device, non_blocking=True)
+    shares = torch.cat([drawn[..., :1], torch.zeros_like(drawn[..., :1]), drawn[..., 1:]], dim=-1)
+    corners = low + (high - low) * shares.view(-1, count, 4, 2)
     deviation, radius = max(0.4, 0.8 * scale(images)), 4 * scale(images)
-    cover = torch.zeros(len(images), height, width)
-    for picture, wires in zip(cover, corners, strict=True):
-        curve = (weights.T @ wires).view(-1, 2)
-        _stamp(picture, curve, math.ceil(3 * deviation), lambda d: (-0.5 * (d / deviation) ** 2).exp())
-        _stamp(picture, wires[:, 3], math.ceil(radius + 1), lambda d: (radius + 0.5 - d).clamp(0, 1))
-    return cover[:, None].to(images.device)
+    margin = math.ceil(max(3 * deviation, radius + 1))  # of what hangs over the border
+    paper = torch.zeros(len(images), height + 2 * margin, width + 2 * margin, device=images.device)
+    _draw_curves(paper, corners, margin=margin, deviation=deviation)
+    _draw_discs(paper, corners[:, :, 3], margin=margin, radius=radius)
+    return paper[:, None, margin:-margin, margin:-margin]
 
 
-def _string(glyphs: list[float], dot: int) -> Tensor:
-    """Return the picture (7 dot, (6 n - 1) dot) of n glyphs, each given by a number in [0, 1)."""
-    columns: list[int] = []
-    for glyph in glyphs:
-        first = 5 * int(glyph * (len(_GLYPHS) // 5))
-        columns += [0, *_GLYPHS[first : first + 5]]
-    dots = torch.tensor([[column >> row & 1 for column in columns[1:]] for row in range(7)], dtype=torch.float32)
-    return dots.repeat_interleave(dot, dim=0).repeat_interleave(dot, dim=1)
+def _strokes(numbers: Tensor, glyphs: Tensor) -> Tensor:
+    """Return the dots (B, S, 7, 24) of strings of ``glyphs`` (B, S), given by ``numbers`` (B, S, 4) in [0, 1)."""
+    font = torch.tensor(list(_GLYPHS), dtype=torch.uint8).view(-1, 5).to(numbers.device, non_blocking=True)
+    rows = torch.arange(7, device=numbers.device, dtype=torch.uint8)
+    dots = pad((font[:, None] >> rows[:, None] & 1).float(), (0, 1))  # (30, 7, 6), a column between two glyphs
+    shown = torch.arange(_LONGEST, device=numbers.device) < glyphs[..., None]
+    strings = dots[(numbers * len(dots)).long()] * shown[..., None, None]
+    return strings.transpose(2, 3).flatten(3)
 
 
-def _stamp(picture: Tensor, points: Tensor, reach: int, profile: Callable[[Tensor], Tensor]) -> None:
-    """Raise ``picture`` (H, W) to ``profile`` of the distance in px to the nearest of ``points`` (N, 2), x before y."""
-    height, width = picture.shape
-    steps = torch.arange(-reach, reach + 1)
-    pixels = points.floor().long()[:, None] + torch.cartesian_prod(steps, steps)
-    values = profile(torch.linalg.vector_norm(pixels + 0.5 - points[:, None], dim=-1))
-    columns, rows = pixels.unbind(dim=-1)
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    picture.view(-1).scatter_reduce_(0, (rows * width + columns)[inside], values[inside], "amax")
+def _draw_curves(paper: Tensor, corners: Tensor, *, margin: int, deviation: float) -> None:
+    """Raise ``paper`` to exp(-d^2 / (2 sd^2)), d being the distance in px to a curve, up to 3 sd in either direction.
+
+    Args:
+        paper: (B, H, W), written to.
+        corners: (B, N, 4, 2) of the Bezier curves in px, x before y, from the corner of the paper inside its margin.
+        margin: px around the image, at least 3 sd.
+        deviation: sd in px.
+    """
+    along = torch.linspace(0, 1, _SAMPLES, device=paper.device)
+    weights = ((1 - along) ** 3, 3 * along * (1 - along) ** 2, 3 * along**2 * (1 - along), along**3)
+    points = torch.zeros(2, *corners.shape[:2], _SAMPLES, device=paper.device)
+    for corner, weight in zip(corners.permute(2, 3, 0, 1), weights, strict=True):
+        points.addcmul_(corner[..., None], weight)
+    cells = points.floor()
+    index = (cells[1].long() * paper.shape[2] + cells[0].long()).flatten(1)
+    reach = math.ceil(3 * deviation)
+    # A Gaussian of the way from the points to the pixels about them is one of its columns times one of its rows.
+    offsets = [cells - points + (step + 0.5) for step in range(-reach, reach + 1)]
+    gaussians = [(offset / deviation).square_().mul_(-0.5).exp_().flatten(2) for offset in offsets]
+    values = torch.empty_like(gaussians[0][0])
+    for row, (_, down) in enumerate(gaussians, start=margin - reach):
+        for column, (right, _) in enumerate(gaussians, start=margin - reach):
+            neighbours = paper.flatten(1)[:, row * paper.shape[2] + column :]
+            neighbours.scatter_reduce_(1, index, torch.mul(right, down, out=values), "amax")
+
+
+def _draw_discs(paper: Tensor, centres: Tensor, *, margin: int, radius: float) -> None:
+    """Raise ``paper`` (B, H, W) to discs with a rim of 1 px, ``centres`` (B, N, 2) and ``margin`` as for curves."""
+    reach = math.ceil(radius + 1)
+    steps = torch.arange(-reach, reach + 1, device=paper.device)
+    pixels = centres.floor().long()[:, :, None] + torch.cartesian_prod(steps, steps)
+    distance = torch.linalg.vector_norm(pixels + 0.5 - centres[:, :, None], dim=-1)
+    columns, rows = (pixels + margin).unbind(dim=-1)
+    index = (rows * paper.shape[2] + columns).flatten(1)
+    paper.flatten(1).scatter_reduce_(1, index, (radius + 0.5 - distance).clamp(0, 1).flatten(1), "amax")

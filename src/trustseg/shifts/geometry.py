@@ -68,7 +68,7 @@ def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.G
     turns = uniform(images, generator) + torch.arange(16, device=images.device)[:, None] / 16
     angles = 2 * math.pi * turns
     directions = 2 * torch.stack([angles.cos(), angles.sin()], dim=-1)  # (16, B, 2), sides are measured as 2
-    kept = torch.stack([_kept(masks, SHIFT_TABLE["translation"][-1] * each) for each in directions])
+    kept = _kept(masks, SHIFT_TABLE["translation"][-1] * directions)
     enough = kept >= 0.98
     choice = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), kept.argmax(dim=0))
     motion = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
@@ -86,14 +86,15 @@ def _check(images: Tensor, masks: Tensor) -> None:
         )
 
 
-def _kept(masks: Tensor, motion: Tensor) -> Tensor:
-    """Return the share (B,) of each mask that is still in the image after ``motion`` (B, 2), sides measured as 2."""
+def _kept(masks: Tensor, motions: Tensor) -> Tensor:
+    """Return the share (N, B) of each mask still in the image after each of ``motions`` (N, B, 2), sides being 2."""
     height, width = masks.shape[-2:]
     columns, rows = ((2 * torch.arange(n, device=masks.device) + 1) / n - 1 for n in (width, height))
-    stays_x = (columns - motion[:, :1]).abs() < 1
-    stays_y = (rows - motion[:, 1:]).abs() < 1
-    kept = (masks * stays_y[:, None, :, None] * stays_x[:, None, None, :]).sum(dim=(1, 2, 3))
-    return kept / masks.sum(dim=(1, 2, 3)).clamp_min(1)
+    stays_x = (columns - motions[..., :1]).abs() < 1  # (N, B, W)
+    stays_y = (rows - motions[..., 1:]).abs() < 1
+    # Sums of whole numbers, so exact in any order.
+    by_column = torch.einsum("nbh,bhw->nbw", stays_y.float(), masks[:, 0])
+    return (by_column * stays_x).sum(dim=-1) / masks.sum(dim=(1, 2, 3)).clamp_min(1)
 
 
 def _moved(images: Tensor, masks: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from trustseg.shifts.table import parameter
+from trustseg.shifts.table import normal, parameter
 
 __all__ = ["gaussian_noise", "low_dose", "speckle"]
 
@@ -30,7 +30,7 @@ def gaussian_noise(images: Tensor, severity: int, generator: torch.Generator) ->
         ICLR 2019, arXiv:1903.12261, section 3; severities are our own.
     """
     deviation = parameter("gaussian_noise", images, severity)
-    return (images + deviation * _normal(images, generator)).clamp(0, 1)
+    return (images + deviation * normal(images, generator, 1, *images.shape[-2:])).clamp(0, 1)
 
 
 def low_dose(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -56,7 +56,7 @@ def low_dose(images: Tensor, severity: int, generator: torch.Generator) -> Tenso
     """
     photons = parameter("low_dose", images, severity)
     deviation = (1.5 * images).exp() / (3 * math.sqrt(photons))
-    return (images + deviation * _normal(images, generator)).clamp(0, 1)
+    return (images + deviation * normal(images, generator, 1, *images.shape[-2:])).clamp(0, 1)
 
 
 def speckle(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
@@ -78,12 +78,4 @@ def speckle(images: Tensor, severity: int, generator: torch.Generator) -> Tensor
         Hendrycks and Dietterich, arXiv:1903.12261, appendix; severities are our own.
     """
     deviation = parameter("speckle", images, severity)
-    return (images * (1 + deviation * _normal(images, generator))).clamp(0, 1)
-
-
-def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a standard normal field (B, 1, H, W), drawn image by image where the generator lives."""
-    field = torch.empty(len(images), 1, *images.shape[-2:], device=generator.device)
-    for row in field:
-        row.normal_(generator=generator)
-    return field.to(images.device)
+    return (images * (1 + deviation * normal(images, generator, 1, *images.shape[-2:]))).clamp(0, 1)

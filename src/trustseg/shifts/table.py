@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 
-__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "check", "parameter", "scale", "uniform"]
+__all__ = ["SHIFT_TABLE", "SHIFT_TABLE_VERSION", "check", "normal", "parameter", "scale", "uniform"]
 
 SHIFT_TABLE_VERSION: Final = 1
 """Raised whenever a number of the table or the meaning of one changes; reports print it."""
@@ -78,7 +78,21 @@ def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
 
     A batch thus gets what its images would get one after the other, on any device the same from a CPU generator.
     """
-    numbers = torch.empty(len(images), *shape, device=generator.device)
+    numbers = _room(images, generator, *shape)
     for row in numbers:
         row.uniform_(generator=generator)
-    return numbers.to(images.device)
+    return numbers.to(images.device, non_blocking=images.is_cuda)
+
+
+def normal(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    """Return standard normal numbers (B, *shape), drawn as by ``uniform``."""
+    numbers = _room(images, generator, *shape)
+    for row in numbers:
+        row.normal_(generator=generator)
+    return numbers.to(images.device, non_blocking=images.is_cuda)
+
+
+def _room(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    """Return room for numbers (B, *shape) where the generator lives, in memory that a GPU reads on its own."""
+    pinned = images.is_cuda and generator.device.type == "cpu"
+    return torch.empty(len(images), *shape, device=generator.device, pin_memory=pinned)
