@@ -1,5 +1,6 @@
 """What torch.compile is worth, architecture by architecture: the reason for which it is off by default, or on."""
 
+import os
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -10,6 +11,7 @@ from benchmarks.timing import Figure, seconds_of
 from trustseg.models import ARCHITECTURES, build_segmenter
 from trustseg.training.hardware import compile_network
 
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # what an earlier run compiled would be found again
 SIZE = 224 if ON_GPU else 96
 STEPS = 50 if ON_GPU else 4
 
