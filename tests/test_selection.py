@@ -86,6 +86,13 @@ def test_refuses_nan(name: str) -> None:
 
 
 @rules
+def test_scores_on_a_device_are_not_read(rule: Selection) -> None:
+    chosen = rule(torch.empty(5, device="meta"), 3, seeded())  # a meta tensor has no values: reading one raises
+    assert chosen.shape == (3,)
+    assert chosen.device == torch.device("meta")
+
+
+@rules
 @pytest.mark.parametrize(("shape", "k"), [((3,), 4), ((3,), -1), ((3, 1), 1), ((), 0)])
 def test_refuses_what_cannot_be_chosen(rule: Selection, shape: tuple[int, ...], k: int) -> None:
     with pytest.raises(ShapeError, match="k in"):

@@ -1,4 +1,7 @@
-"""Which images of a batch get attacked, given one score an image."""
+"""Which images of a batch get attacked, given one score an image.
+
+What scores hold (NaN, negative numbers) is checked on a CPU only: a GPU would have to be waited for in every step.
+"""
 
 import math
 from collections.abc import Mapping
@@ -167,14 +170,14 @@ def proportional(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         the k largest of ln(score) - ln(E) with E exponentially distributed.
     """
     _check(scores, k)
-    if bool((scores < 0).any()):
+    if scores.device.type == "cpu" and bool((scores < 0).any()):
         raise ShapeError(
             f"scores must be at least 0 to draw in proportion to them, got {float(scores.min()):g}; "
             "choose a measure that is not negative, or the rule uncertain"
         )
     shape, device = scores.shape, generator.device
     waiting = torch.empty(shape, dtype=torch.float64, device=device).exponential_(generator=generator)
-    waiting = waiting.clamp_min(torch.finfo(torch.float64).tiny).to(scores.device)
+    waiting = waiting.clamp_min(torch.finfo(torch.float64).tiny).to(scores.device, non_blocking=True)
     return _first(scores.double().log() - waiting.log(), k, generator, descending=True)
 
 
@@ -225,8 +228,7 @@ def _check(scores: Tensor, k: int) -> None:
 
 def _check_numbers(scores: Tensor) -> None:
     """Raise if a score is NaN."""
-    unknown = int(scores.isnan().sum())
-    if unknown:
+    if scores.device.type == "cpu" and (unknown := int(scores.isnan().sum())):
         raise ShapeError(
             f"{unknown} of {len(scores)} scores are NaN, expected numbers; "
             "choose a measure and an aggregation that are defined on every image"
@@ -235,7 +237,8 @@ def _check_numbers(scores: Tensor) -> None:
 
 def _shuffled(scores: Tensor, generator: torch.Generator) -> Tensor:
     """Return 0..B-1 in random order, drawn where the generator lives, on the device of ``scores``."""
-    return torch.randperm(len(scores), generator=generator, device=generator.device).to(scores.device)
+    order = torch.randperm(len(scores), generator=generator, device=generator.device)
+    return order.to(scores.device, non_blocking=True)
 
 
 def _first(scores: Tensor, k: int, generator: torch.Generator, *, descending: bool) -> Tensor:

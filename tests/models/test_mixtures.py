@@ -106,9 +106,9 @@ def test_the_belief_depends_on_the_seed_alone() -> None:
 def test_masks_are_drawn_once_for_a_shape(monkeypatch: pytest.MonkeyPatch, layer: nn.Module) -> None:
     drawn: list[int] = []
 
-    def counted(*stream: str | int) -> torch.Generator:
+    def counted(seed: int, *stream: str | int) -> torch.Generator:
         drawn.append(len(drawn))
-        return derived_generator(*stream)
+        return derived_generator(seed, *stream)
 
     monkeypatch.setattr(mixtures, "derived_generator", counted)
     model, small = MCDropout(summed(layer), samples=3), torch.rand(2, 1, 16, 16)

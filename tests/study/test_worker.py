@@ -39,6 +39,18 @@ def breaking(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(module, "run_cell", run_cell)
 
 
+@pytest.mark.parametrize("before", [None, ":16:8"])
+def test_trainings_are_repeatable_on_a_gpu_even_after_an_evaluation(
+    tmp_path: Path, ran: list[str], monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    name = "CUBLAS_WORKSPACE_CONFIG"
+    monkeypatch.setenv(name, before or "")  # to be restored afterwards
+    if before is None:
+        monkeypatch.delenv(name)
+    work(tmp_path)
+    assert os.environ[name] == (before or ":4096:8")
+
+
 def test_cells_come_in_the_order_of_the_plan(tmp_path: Path, ran: list[str]) -> None:
     work(tmp_path)
     assert ran == list(NAMES)

@@ -101,6 +101,14 @@ def test_the_most_uncertain_images_are_attacked(mode: Literal["replace", "append
     assert torch.equal(mixed.masks, MASKS[[*kept, 0, 1, 3]])
 
 
+@pytest.mark.parametrize(("mode", "clean"), [("replace", 3), ("append", 5)])
+def test_mixing_reads_nothing(mode: Literal["replace", "append"], clean: int) -> None:
+    images, chosen = IMAGES.to("meta"), torch.empty(2, dtype=torch.long, device="meta")  # it has no values to read
+    mixed = mixed_batch(images, images, images[:2], attacked=chosen, mode=mode)
+    assert len(mixed.clean) == clean
+    assert len(mixed.images) == len(mixed.weights) == clean + 2
+
+
 def test_attacked_images_are_those_of_fgsm() -> None:
     mixed = made(contrast(), IMAGES, MASKS, fraction=0.3)
     assert mixed.attacked.tolist() == [1, 3]

@@ -16,6 +16,7 @@ from trustseg.models import ARCHITECTURES, build_segmenter
 from trustseg.training import train
 from trustseg.training.hardware import compile_network, memory_ran_out, require_precision
 from trustseg.training.module import SegmentationModule
+from trustseg.training.run import initial_segmenter
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -26,9 +27,10 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
     ],
-    ids=["gpu", "cpu"],
+    ids=["gpu", "cudnn", "cpu"],
 )
 def test_a_step_that_does_not_fit_names_a_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
@@ -89,6 +91,29 @@ def test_new_memory_is_not_filled_for_nothing_and_the_choice_is_left_as_found(tm
     assert settings() == before
 
 
+@pytest.mark.parametrize("found", [False, True])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_fastest_algorithms_are_looked_for_where_the_run_need_not_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool, found: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", found)
+    during: list[bool] = []
+    run = config("training.epochs=1", f"training.deterministic={str(deterministic).lower()}")
+    train(run, pack(), tmp_path, report=lambda done, total: during.append(torch.backends.cudnn.benchmark))
+    assert during == [not deterministic]
+    assert torch.backends.cudnn.benchmark is found
+
+
+def test_the_first_weights_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    one, other = initial_segmenter(config()), initial_segmenter(config())
+    assert same_weights(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert seeded == []
+
+
 # --- compilation -----------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +135,27 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(
     (record,) = caplog.records  # once, not at every step
     assert "could not be compiled" in record.getMessage()
     assert "\n" not in record.getMessage()
+
+
+class Uncompiled(torch.autograd.Function):
+    """A value whose gradient cannot be compiled."""
+
+    @staticmethod
+    def forward(context: Any, maps: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        return maps.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        raise BackendCompilerFailed(torch.compile, RuntimeError("no compiler\nwas found"), None)
+
+
+def test_a_backward_pass_that_cannot_be_compiled_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiling(plain: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda images: Uncompiled.apply(plain(images))
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    with pytest.raises(ConfigError, match=r"backward pass.*RuntimeError: no compiler\), .*set training\.compile=false"):
+        train(config("training.compile=true"), pack(), tmp_path)
 
 
 def test_a_compiled_network_keeps_names_hooks_and_beliefs() -> None:

@@ -97,10 +97,11 @@ def test_an_epoch_does_not_wait_for_the_files_of_the_one_before(
             moved.set()
         return loss
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "replace", waiting)
         patch.setattr(SegmentationModule, "training_step", stepping)
-        train(run, images, tmp_path / "killed")
+        with pytest.raises(Killed):
+            train(run, images, tmp_path / "killed")
     assert written == ["last.ckpt"]
     assert len(repeatable_metrics(tmp_path / "killed")) == 1
     assert same_weights(whole, train(run, images, tmp_path / "killed"))
@@ -111,9 +112,10 @@ def test_a_training_whose_files_cannot_be_written_fails(tmp_path: Path, monkeypa
     def full(source: Path, target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        train(config("training.epochs=1"), pack(), tmp_path)
+        with pytest.raises(OSError, match="No space left"):
+            train(config("training.epochs=1"), pack(), tmp_path)
     assert not (tmp_path / "model").exists()
     assert not list(tmp_path.rglob("*.partial"))
 

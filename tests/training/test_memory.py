@@ -77,6 +77,16 @@ def test_its_state_is_taken_over() -> None:
     assert torch.equal(other.epochs, memory.epochs)
 
 
+def test_the_mean_age_of_what_was_recalled() -> None:
+    memory = remembering(0.1, 0.2, 0.3)
+    assert memory.mean_age() is None
+    memory.recall(ROWS, epoch=1, selection="uncertain")  # the fourth has no score; the others are an epoch old
+    memory.recall(torch.tensor([0]), epoch=4, selection="uncertain")
+    assert memory.mean_age() == pytest.approx(2)
+    memory.recall(torch.tensor([4, 3]), epoch=4, selection="uncertain")
+    assert memory.mean_age() is None
+
+
 def test_its_scores_stay_where_they_were_moved() -> None:
     memory, other = remembering(0.1, 0.2, epoch=3), ScoreMemory(5)
     other.to(torch.device("meta"))

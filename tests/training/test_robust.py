@@ -1,5 +1,6 @@
 """The loss of a step, put together by hand from the losses of its images."""
 
+import math
 from functools import partial
 
 import pytest
@@ -11,7 +12,7 @@ from trustseg.config.adversarial import AlignmentConfig
 from trustseg.errors import BeliefError
 from trustseg.losses import evidence_alignment, kl_divergence, segmentation_loss
 from trustseg.training import MixedBatch
-from trustseg.training.robust import ALIGNMENTS, LabelLoss, rows_of, step_loss
+from trustseg.training.robust import ALIGNMENTS, LabelLoss, StepLoss, require_finite, rows_of, step_loss
 from trustseg.training.weighting import pixel_weights
 
 GENERATOR = torch.Generator().manual_seed(9)
@@ -118,6 +119,31 @@ def test_a_batch_of_one_kind(clean: int) -> None:
         for kind in ALIGNMENTS:
             total = step_loss(belief, mixed, EVIDENTIAL, kind=kind, pixel_weight="vacuity").total
             torch.testing.assert_close(total, terms(belief, MASKS).mean())
+
+
+@pytest.mark.parametrize(
+    ("clean", "adversarial", "gradient", "told"),
+    [
+        ([0.1, 2.0], [3.0], 1.0, None),
+        ([], [3.0], 1.0, None),
+        ([0.1, math.nan], [3.0], 1.0, "loss"),
+        ([0.1], [math.inf], 1.0, "loss"),  # also where its gradient is finite
+        ([0.1], [], math.nan, "gradient"),
+        ([math.nan], [], math.nan, "loss"),
+    ],
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_step_of_several_batches_is_checked_as_a_whole(
+    clean: list[float], adversarial: list[float], gradient: float, told: str | None, first: bool
+) -> None:
+    fine, zero = torch.tensor(True), torch.zeros(())
+    finite = StepLoss(zero, torch.tensor(clean), torch.tensor(adversarial)).finite
+    batches = [finite, fine] if first else [fine, finite]
+    if told is None:
+        require_finite(batches, torch.tensor(gradient).isfinite(), epoch=4)
+        return
+    with pytest.raises(FloatingPointError, match=f"the {told} of epoch 5 is not finite"):
+        require_finite(batches, torch.tensor(gradient).isfinite(), epoch=4)
 
 
 def test_a_mixture_cannot_be_trained() -> None:

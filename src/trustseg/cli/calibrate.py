@@ -61,9 +61,7 @@ def calibrate(
         patients=pack.index["patient"].gather(rows.tolist()).to_list(),
         split="validation",
     )
-    before, after = _calibration_errors(
-        fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device)
-    )
+    before, after = _calibration_errors(fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device))
     fitted.save(model)
     _print_gain(fitted, before, after)
     typer.echo(f"calibration: {model / CALIBRATION_FILE}")

@@ -19,6 +19,12 @@ Residence = Literal["auto", "gpu", "ram", "mmap"]
 SHARE: Final = 0.5  # of the GPU's free memory; the network needs the rest
 CHUNK: Final = 256  # images copied at a time, so that the host holds no second copy of the pack
 MEGABYTE: Final = 2**20
+NO_MEMORY: Final = (  # what a plain RuntimeError says of it
+    "can't allocate memory",  # torch, of a CPU
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +69,7 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
                 "set data.residence=auto, or training.accelerator=gpu on a machine with a GPU"
             )
         return _copied(pack, device)
+    torch.cuda.empty_cache()  # else what this process keeps for later would count as taken
     needed, free = _bytes(pack), torch.cuda.mem_get_info(device)[0]
     if needed > SHARE * free:
         _log.warning(
@@ -78,7 +85,7 @@ def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tens
     """Return images (B, C, S, S) and masks (B, 1, S, S), uint8, of some rows, on the device where they lie."""
     if isinstance(source, Pack):
         return torch.from_numpy(np.asarray(source.images[rows])), torch.from_numpy(np.asarray(source.masks[rows]))
-    indices = torch.from_numpy(rows).to(source.images.device)
+    indices = torch.from_numpy(rows).to(source.images.device, non_blocking=True)
     return source.images[indices], source.masks[indices]
 
 
@@ -86,7 +93,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that a GPU or the machine has no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # as torch says it of a CPU
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
 
 
 def _copied(pack: Pack, device: torch.device) -> Held:

@@ -104,8 +104,9 @@ class MCDropout(nn.Module):
         self.segmenter = segmenter if rate is None else with_dropout(segmenter, rate)
         self.samples = samples
         self.seed = seed
-        self._sampled = dropout_layers(self.segmenter)
-        if not self._sampled:
+        layers = dropout_layers(self.segmenter)
+        self._masks = [[(layer, _Mask(layer.p, seed, n, name)) for name, layer in layers] for n in range(samples)]
+        if not layers:
             spec = segmenter.spec
             raise ModelError(
                 f"this {spec.architecture} on {spec.encoder} has no dropout layer, MC dropout samples at least one; "
@@ -148,8 +149,8 @@ class MCDropout(nn.Module):
     def _thinned(self, images: Tensor, sample: int) -> Bernoulli | Beta:
         """Return the belief of one thinned network. The layers act through hooks, which eval mode does not stop."""
         with ExitStack() as stack:
-            for name, layer in self._sampled:
-                stack.enter_context(layer.register_forward_hook(_Mask(layer.p, self.seed, sample, name)))
+            for layer, mask in self._masks[sample]:
+                stack.enter_context(layer.register_forward_hook(mask))
             return _single(self.segmenter(images))
 
     def belief(self, images: Tensor) -> Mixture:
@@ -163,19 +164,28 @@ class MCDropout(nn.Module):
 
 
 class _Mask:
-    """A forward hook that multiplies what leaves a dropout layer by the layer's mask in one sample."""
+    """A forward hook that multiplies what leaves a dropout layer by the layer's mask in one sample.
+
+    The mask of the last shape is kept, as a GPU would have to wait for each new one.
+    """
 
     def __init__(self, rate: float, seed: int, sample: int, layer: str) -> None:
         self.rate = rate
         self.stream = (seed, "dropout", sample, layer)
+        self._last: tuple[object, Tensor] | None = None
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         shape = output.shape[1:]
         if isinstance(layer, _CHANNELWISE):
             shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
-        drawn = torch.rand(shape, generator=derived_generator(*self.stream))  # on the CPU: equal on every device
-        kept = (drawn >= self.rate).to(output)
-        return output * (kept / (1 - self.rate))
+        wanted = (shape, output.dtype, output.device)
+        if self._last is None or self._last[0] != wanted:
+            with torch.inference_mode(False):  # for later passes may carry gradients
+                # On the CPU: equal on every device.
+                drawn = torch.rand(shape, generator=derived_generator(*self.stream))
+                kept = (drawn >= self.rate).to(output.device, output.dtype)
+                self._last = wanted, kept / (1 - self.rate)
+        return output * self._last[1]
 
 
 class DeepEnsemble(nn.Module):

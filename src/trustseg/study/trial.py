@@ -18,6 +18,7 @@ from trustseg.errors import RunError
 __all__ = ["COUNTS", "images_a_second", "trial_step", "worker_environment"]
 
 COUNTS: Final = (1, 2, 4, 8)
+GPUS: Final = "CUDA_VISIBLE_DEVICES"
 WORTH_IT: Final = 1.05
 """What more workers have to gain to be tried further: less is within what a measurement of seconds can tell."""
 
@@ -52,10 +53,26 @@ def trial_step(config: RunConfig) -> Callable[[], int]:
     return step
 
 
-def worker_environment(jobs: int) -> dict[str, str]:
-    """Return the environment of one of ``jobs`` workers: each gets an equal share of the processor's cores."""
+def worker_environment(jobs: int, number: int) -> dict[str, str]:
+    """Return the environment of one of ``jobs`` workers: an equal share of the processor's cores, and one of the GPUs.
+
+    Args:
+        jobs: how many work side by side.
+        number: which of them it is, counted from 0; they take the GPUs in turn.
+    """
     threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-    return {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    gpus = _gpus()
+    return environment | ({GPUS: gpus[number % len(gpus)]} if len(gpus) > 1 else {})
+
+
+def _gpus() -> Sequence[str]:
+    """Return what the GPUs that this process may use are called, in the order in which they are numbered."""
+    if GPUS in os.environ:
+        return [name for name in os.environ[GPUS].split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def images_a_second(config: RunConfig, *, counts: Sequence[int] = COUNTS, seconds: float = 4) -> Mapping[int, float]:
@@ -96,11 +113,11 @@ def _rate(config: RunConfig, count: int, seconds: float) -> float | None:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env=worker_environment(count),
+                    env=worker_environment(count, number),
                     text=True,
                 )
             )
-            for _ in range(count)
+            for number in range(count)
         ]
         for worker in workers:
             stack.callback(worker.kill)

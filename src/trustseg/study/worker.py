@@ -32,6 +32,8 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
         folder: a study's folder, prepared by ``study.runner``.
         only: the cells to take; all by default.
     """
+    # A training is repeatable on a GPU only if this was set before the process, which may evaluate first, used cuBLAS.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from trustseg.config import load_run
     from trustseg.data import open_dataset
     from trustseg.files import read_json, write_json

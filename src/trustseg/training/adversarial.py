@@ -137,10 +137,12 @@ def mixed_batch(
     Returns:
         The batch to train on.
     """
-    kept = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    clean = torch.arange(len(images), device=images.device)
     if mode == "replace":
-        kept[attacked] = False
-    clean = kept.nonzero().flatten()
+        last = torch.zeros_like(clean)
+        last[attacked] = 1
+        # Sorted, not looked for: a GPU would have to be waited for to tell how many there are.
+        clean = last.argsort(stable=True)[: len(images) - len(attacked)]
     weights = torch.ones(len(clean) + len(attacked), device=images.device)
     weights[len(clean) :] = weight
     return MixedBatch(

@@ -16,7 +16,7 @@ try:
 except ModuleNotFoundError:  # Windows
     resource = None  # type: ignore[assignment]  # what is missing there
 
-__all__ = ["Cost", "PassCounter"]
+__all__ = ["Cost", "PassCounter", "peak_memory_mb"]
 
 MEGABYTE: Final = 2**20
 

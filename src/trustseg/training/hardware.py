@@ -9,7 +9,7 @@ from trustseg.config import RunConfig
 from trustseg.errors import ConfigError, RunError
 from trustseg.models import Segmenter
 
-__all__ = ["compile_network", "memory_ran_out", "require_precision"]
+__all__ = ["compile_network", "is_of_compiler", "memory_ran_out", "reason_of", "require_precision"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +35,12 @@ def require_precision(precision: str, device: torch.device) -> None:
 def compile_network(segmenter: Segmenter) -> None:
     """Let the network be compiled when it is first used; where that fails, a line in the log says so and it runs as is.
 
-    The module stays what it is: weights keep their names, and hooks see every pass.
+    The module stays what it is: weights keep their names, and hooks see every pass. The backward pass is compiled when
+    the first gradient is asked for, too late to go back: where that fails, the error passes, see ``is_of_compiler``.
 
     Args:
         segmenter: whose network is compiled, in place.
     """
-    from torch._dynamo.exc import TorchDynamoException  # takes a second, which few trainings need to wait
-
     network = segmenter.network
     plain = network.forward
     compiled = torch.compile(plain)
@@ -49,14 +48,27 @@ def compile_network(segmenter: Segmenter) -> None:
     def forward(images: Tensor) -> Tensor:
         try:
             logits: Tensor = compiled(images)
-        except TorchDynamoException as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            _log.warning("the network could not be compiled (%s); training goes on without", reason[0])
+        except RuntimeError as error:
+            if not is_of_compiler(error):
+                raise
+            _log.warning("the network could not be compiled (%s); training goes on without", reason_of(error))
             network.forward = plain
             logits = plain(images)
         return logits
 
     network.forward = forward
+
+
+def is_of_compiler(error: BaseException) -> bool:
+    """Return whether an error is one of ``torch.compile``, not one of what it compiles."""
+    from torch._dynamo.exc import TorchDynamoException  # takes a second, which few trainings need to wait
+
+    return isinstance(error, TorchDynamoException)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first two lines of an error as one, the second being the cause; its kind where it says nothing."""
+    return " ".join(str(error).split("\n")[:2]).strip() or type(error).__name__
 
 
 def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:

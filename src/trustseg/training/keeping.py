@@ -5,7 +5,8 @@ import math
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ import polars
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
 
 from trustseg.errors import RunError
 from trustseg.files import replacing, write_json
@@ -24,6 +27,7 @@ from trustseg.training.watch import overfitted
 __all__ = ["SCORE", "Keeper", "Patience", "Report", "WholeFiles"]
 
 Report = Callable[[int, int], None]
+Work = Callable[[], object]
 
 SCORE: Final = "validation_score"
 OVERFITTED: Final = "validation_catastrophic_overfitting"
@@ -36,7 +40,8 @@ class Keeper(Checkpoint):
     which remembers which one is best and all metrics, then ``metrics.csv`` and, where a single-step training overfitted
     to its attack, ``warnings.json`` with the epochs in which it did. Each appears whole or not at all, and the former
     best model goes only after ``last.ckpt`` knows of the new one: a kill between any two of these steps costs at most
-    the epoch it falls into. No path is remembered, so the folder can be moved.
+    the epoch they are of and what was done of the next, which does not wait for them. No path is remembered, so the
+    folder can be moved.
 
     Args:
         folder: the run's folder.
@@ -44,6 +49,7 @@ class Keeper(Checkpoint):
         choose: whether the best validated epoch is kept; else the last one.
 
     Attributes:
+        later: does what is to be written, one work after another: at once, or beside the training, see ``beside``.
         best_epoch: the epoch of the highest validation score, counted from 0; None before the first validation, and
             where none is chosen.
         best_score: its score.
@@ -54,6 +60,7 @@ class Keeper(Checkpoint):
         self.folder = folder
         self.report = report
         self.choose = choose
+        self.later: Callable[[Work], object] = lambda work: work()
         self.best_epoch: int | None = None
         self.best_score = -math.inf
         self.rows: list[dict[str, float]] = []
@@ -83,7 +90,7 @@ class Keeper(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what ``last.ckpt`` remembers of this callback: plain values."""
-        return {"best_epoch": self.best_epoch, "best_score": self.best_score, "rows": self.rows}
+        return {"best_epoch": self.best_epoch, "best_score": self.best_score, "rows": list(self.rows)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what ``last.ckpt`` remembers."""
@@ -100,30 +107,33 @@ class Keeper(Checkpoint):
             self._validated[OVERFITTED] = float(overfitted(single, double))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write everything down."""
+        """Have everything written down as it is now."""
         epoch = trainer.current_epoch
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         trained = {name: value for name, value in metrics.items() if not name.startswith("validation_")}
         self.rows.append({"epoch": epoch, **trained, **self._validated})
+        works: list[Work] = []
         if self.choose and self._validated.get(SCORE, -math.inf) > self.best_score:
             self.best_epoch, self.best_score = epoch, self._validated[SCORE]
             if trainer.is_global_zero and isinstance(pl_module, SegmentationModule):
-                pl_module.segmenter.save(self._best_folder(epoch))
+                best = pl_module.segmenter
+                works.append(partial(best.save, self._best_folder(epoch), weights=best.weights()))
         self._validated = {}
-        trainer.save_checkpoint(self.last)  # by all processes together; WholeFiles lets one of them write
+        trainer.save_checkpoint(self.last, storage_options=works.append)  # by all processes together; one has the work
         if trainer.is_global_zero:
-            for folder in self.last.parent.glob("best-*"):
-                if folder != self._best_folder(self.best_epoch):
-                    shutil.rmtree(folder)
-            with replacing(self.folder / "metrics.csv") as temporary:
-                polars.DataFrame(self.rows, infer_schema_length=None).write_csv(temporary)
-            self._warn()
+            works.append(partial(self._tidy, self._best_folder(self.best_epoch), list(self.rows)))
+            self.later(lambda: [work() for work in works])
             if self.report is not None:
                 self.report(epoch + 1, trainer.max_epochs or 0)
 
-    def _warn(self) -> None:
-        """Write down what a reader of the results has to know, if anything."""
-        epochs = [int(row["epoch"]) for row in self.rows if row.get(OVERFITTED)]
+    def _tidy(self, best: Path, rows: Sequence[Mapping[str, float]]) -> None:
+        """Remove the former best model; write down the metrics and what a reader of them has to know, if anything."""
+        for folder in self.last.parent.glob("best-*"):
+            if folder != best:
+                shutil.rmtree(folder)
+        with replacing(self.folder / "metrics.csv") as temporary:
+            polars.DataFrame(rows, infer_schema_length=None).write_csv(temporary)
+        epochs = [int(row["epoch"]) for row in rows if row.get(OVERFITTED)]
         if epochs:
             write_json(self.folder / "warnings.json", {"catastrophic_overfitting": epochs})
 
@@ -149,7 +159,17 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
-        """Write ``checkpoint`` to ``path``, whole or not at all."""
+        """Write ``checkpoint`` to ``path``, whole or not at all.
+
+        Args:
+            checkpoint: the state of the training.
+            path: the file.
+            storage_options: a function takes the writing, to be done later, of the state as it is now.
+        """
+        if callable(storage_options):
+            state = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+            storage_options(partial(self.save_checkpoint, state, path))
+            return
         content = io.BytesIO()  # torch.save to a full disk would hide the reason
         torch.save(checkpoint, content)
         with replacing(Path(path)) as temporary:

@@ -31,7 +31,7 @@ class ScoreMemory:
         refresh_epochs: age in epochs beyond which a score has to be renewed, >= 1.
 
     Attributes:
-        scores: (images,) float32, NaN where there is none yet.
+        scores: (images,) float32, NaN where there is none yet; on the CPU until ``to`` moves them.
         epochs: (images,) int64, the epoch of the score; -1 where there is none yet.
     """
 
@@ -39,6 +39,11 @@ class ScoreMemory:
         self.refresh_epochs = refresh_epochs
         self.scores = torch.full((images,), math.nan)
         self.epochs = torch.full((images,), -1)
+        self._recalled: list[Tensor] = []  # of each recall, the sum of the known scores' ages and how many there are
+
+    def to(self, device: torch.device) -> None:
+        """Move the scores to where batches are trained on, so that a GPU is never waited for."""
+        self.scores, self.epochs = self.scores.to(device), self.epochs.to(device)
 
     def remember(self, rows: Tensor, scores: Tensor, *, epoch: int) -> None:
         """Keep new scores.
@@ -48,14 +53,14 @@ class ScoreMemory:
             scores: (B,) their scores under a clean forward pass; one that is not a number is not kept.
             epoch: the epoch, counted from 0.
         """
-        scores = scores.detach().float().cpu()
+        scores = scores.detach().float()
         known = ~scores.isnan()
-        self.scores[rows.cpu()[known]] = scores[known]
-        self.epochs[rows.cpu()[known]] = epoch
+        self.scores[rows] = torch.where(known, scores, self.scores[rows])
+        self.epochs[rows] = torch.where(known, epoch, self.epochs[rows])
 
     def ages(self, rows: Tensor, *, epoch: int) -> Tensor:
         """Return how many epochs old the score of each image is, (B,) int64 >= 0; epoch + 1 if there is none."""
-        return epoch - self.epochs[rows.cpu()]
+        return epoch - self.epochs[rows]
 
     def recall(self, rows: Tensor, *, epoch: int, selection: str) -> Tensor:
         """Return the scores to choose by.
@@ -66,30 +71,33 @@ class ScoreMemory:
             selection: how images are chosen: what ranks first differs.
 
         Returns:
-            (B,) float32 without NaN, on the CPU: those without a score first, those to be renewed last; from epoch
+            (B,) float32 without NaN: those without a score first, those to be renewed last; from epoch
             ``refresh_epochs`` on those without a score are to be renewed.
         """
         first, last = ENDS.get(selection, (math.inf, -math.inf))
-        scores = self.scores[rows.cpu()].clone()
-        scores[scores.isnan()] = first
-        scores[self.ages(rows, epoch=epoch) > self.refresh_epochs] = last
-        return scores
+        scores, ages = self.scores[rows], self.ages(rows, epoch=epoch)
+        known = ages <= epoch
+        self._recalled.append(torch.stack([(ages * known).sum(), known.sum()]))
+        scores = torch.where(scores.isnan(), first, scores)
+        return torch.where(ages > self.refresh_epochs, last, scores)
 
-    def share(self, device: torch.device) -> None:
-        """Give all processes the latest score of each image, the mean where several have one of the same epoch.
+    def mean_age(self) -> float | None:
+        """Return how many epochs old the scores were that were recalled since the last call; None without any."""
+        ages = torch.stack(self._recalled).sum(dim=0).tolist() if self._recalled else [0, 0]
+        self._recalled.clear()
+        return ages[0] / ages[1] if ages[1] else None
 
-        Args:
-            device: where the processes exchange tensors.
-        """
-        latest = self.epochs.to(device, copy=True)
+    def share(self) -> None:
+        """Give all processes the latest score of each image, the mean where several have one of the same epoch."""
+        latest = self.epochs.clone()
         torch.distributed.all_reduce(latest, op=torch.distributed.ReduceOp.MAX)
-        mine = (self.epochs.to(device) == latest) & (latest >= 0)
-        total = torch.where(mine, self.scores.nan_to_num().to(device), 0.0)
+        mine = (self.epochs == latest) & (latest >= 0)
+        total = torch.where(mine, self.scores.nan_to_num(), 0.0)
         count = mine.float()
         torch.distributed.all_reduce(total)
         torch.distributed.all_reduce(count)
-        self.scores = torch.where(latest >= 0, total / count, math.nan).cpu()
-        self.epochs = latest.cpu()
+        self.scores = torch.where(latest >= 0, total / count, math.nan)
+        self.epochs = latest
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps."""
@@ -97,4 +105,5 @@ class ScoreMemory:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what a checkpoint kept."""
-        self.scores, self.epochs = state["scores"].cpu().clone(), state["epochs"].cpu().clone()
+        device = self.scores.device
+        self.scores, self.epochs = (state[name].to(device, copy=True) for name in ("scores", "epochs"))

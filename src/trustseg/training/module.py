@@ -23,7 +23,7 @@ from trustseg.training.attacking import SINGLE_STEP, attacked_images, divergence
 from trustseg.training.free import FREE, FreePerturbation
 from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
-from trustseg.training.robust import LabelLoss, StepLoss, label_loss, rows_of, step_loss
+from trustseg.training.robust import StepLoss, label_loss, require_finite, rows_of, step_loss
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
 from trustseg.training.validation import validated, validation_means
 from trustseg.training.watch import WATCHED_IMAGES, watch
@@ -67,6 +67,8 @@ class SegmentationModule(pl.LightningModule):
         self._watching = config.training.watch and attacks and options.attack in (*SINGLE_STEP, FREE)
         self._validated: list[dict[str, Tensor]] = []
         self._before: dict[str, Tensor] = {}  # weights that adversarial perturbation moved
+        self._finite: list[Tensor] = []  # whether the losses since the last optimiser step are
+        self._attacked = 0  # images in this epoch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the remembered scores."""
@@ -103,16 +105,16 @@ class SegmentationModule(pl.LightningModule):
     ) -> None:
         """Clip the gradient to its largest norm; one that is not finite would spoil the weights in silence."""
         norm = clip_grad_norm_(self.segmenter.parameters(), self.config.training.clip_norm)
-        if not bool(norm.isfinite()):
-            raise FloatingPointError(
-                f"the gradient of epoch {self.current_epoch + 1} is not finite, a finite one was expected; "
-                "lower training.learning_rate or loss.kl_weight"
-            )
+        require_finite(self._finite, norm.isfinite(), epoch=self.current_epoch)
+        self._finite.clear()
 
     def on_train_epoch_start(self) -> None:
-        """Forget the perturbation of the epoch before."""
+        """Forget the perturbation of the epoch before and what it counted; remember scores where they are made."""
         if self.free is not None:
             self.free.reset()
+        if self.memory is not None:
+            self.memory.to(self.device)
+        self._attacked = 0
 
     def optimizer_step(
         self,
@@ -152,7 +154,7 @@ class SegmentationModule(pl.LightningModule):
         if options.grad_align > 0 and len(mixed.attacked):
             penalty = self._grad_align(images[mixed.attacked], masks[mixed.attacked], batch_index)
             loss = replace(loss, total=loss.total + options.grad_align * penalty)
-        self._log_step(loss, mixed, labels)
+        self._log_step(loss, mixed)
         if labels.vacuity_weight > 0:  # by itself, for it falls without bound
             correction = vacuity_correction(belief, mixed.masks, balance=labels.balance).detach().mean()
             self._log_means({"train_vacuity_correction": correction}, len(mixed.images))
@@ -170,9 +172,15 @@ class SegmentationModule(pl.LightningModule):
             self.free.advance()
 
     def on_train_epoch_end(self) -> None:
-        """Let all processes remember the same scores."""
-        if self.memory is not None and self.trainer.world_size > 1:
-            self.memory.share(self.device)
+        """Log what is known of the epoch as a whole, and let all processes remember the same scores."""
+        labels = label_loss(self.config, epoch=self.current_epoch)
+        self.log_dict({"kl_weight": labels.kl_weight, "eps": self._eps()})
+        self.log("adversarial_images", float(self._attacked), reduce_fx="sum", sync_dist=True)
+        if self.memory is not None:
+            if (age := self.memory.mean_age()) is not None:
+                self.log("score_age", age)
+            if self.trainer.world_size > 1:
+                self.memory.share()
 
     def _mixed(self, images: Tensor, masks: Tensor, rows: Tensor, batch_index: int) -> MixedBatch:
         """Return the batch with the images of this epoch's share attacked."""
@@ -212,13 +220,9 @@ class SegmentationModule(pl.LightningModule):
 
     def _scores(self, images: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
         """Return the scores by which images are chosen: fresh ones, or those remembered."""
-        epoch = self.current_epoch
         if self.memory is None:
             return image_scores(self.segmenter, images, masks, **self._score())
-        ages = self.memory.ages(rows, epoch=epoch)
-        if bool((known := ages <= epoch).any()):
-            self._log_means({"score_age": ages[known].float().mean()}, int(known.sum()))
-        return self.memory.recall(rows, epoch=epoch, selection=self.config.adversarial.selection)
+        return self.memory.recall(rows, epoch=self.current_epoch, selection=self.config.adversarial.selection)
 
     def _score(self) -> Score:
         options = self.config.adversarial
@@ -249,23 +253,18 @@ class SegmentationModule(pl.LightningModule):
     def _eps(self) -> float:
         return self.config.adversarial.eps * self._ramp()
 
-    def _log_step(self, loss: StepLoss, mixed: MixedBatch, labels: LabelLoss) -> None:
-        loss.require_finite(self.current_epoch)
-        means: dict[str, Tensor | float] = {
-            "train_loss": loss.total.detach(),
-            "kl_weight": labels.kl_weight,
-            "eps": self._eps(),
-        }
+    def _log_step(self, loss: StepLoss, mixed: MixedBatch) -> None:
+        self._finite.append(loss.finite)
+        self._attacked += len(mixed.attacked)
+        means = {"train_loss": loss.total.detach()}
         if len(loss.clean):
             means["train_loss_clean"] = loss.clean.detach().mean()
         if len(loss.adversarial):
             name = "train_loss_adversarial" if self.config.adversarial.loss == "mixed" else "train_alignment"
             means[name] = loss.adversarial.detach().mean()
         self._log_means(means, len(mixed.images))
-        attacked = torch.tensor(float(len(mixed.attacked)), device=self.device)
-        self.log("adversarial_images", attacked, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
 
-    def _log_means(self, means: Mapping[str, Tensor | float], images: int) -> None:
+    def _log_means(self, means: Mapping[str, Tensor], images: int) -> None:
         self.log_dict(dict(means), on_step=False, on_epoch=True, batch_size=images)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:

@@ -1,6 +1,6 @@
 """What a training step minimises on clean and adversarial images: four answers to one question."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,7 +15,7 @@ from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence
 from trustseg.training.adversarial import MixedBatch
 from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
 
-__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "label_loss", "rows_of", "step_loss"]
+__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "label_loss", "require_finite", "rows_of", "step_loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +132,29 @@ class StepLoss:
     clean: Tensor
     adversarial: Tensor
 
-    def require_finite(self, epoch: int) -> None:
-        """Check what the step is made of.
+    @property
+    def finite(self) -> Tensor:
+        """Return whether the losses of all images are finite, () bool; who reads it waits for the GPU."""
+        return torch.cat([self.clean, self.adversarial]).detach().isfinite().all()
 
-        Args:
-            epoch: counted from 0; the error counts from 1, as the progress does.
 
-        Raises:
-            FloatingPointError: if an image's loss is not finite.
-        """
-        losses = torch.cat([self.clean, self.adversarial]).detach()
-        if not bool(torch.isfinite(losses).all()):
-            raise FloatingPointError(
-                f"the loss of epoch {epoch + 1} is not finite, a finite one was expected; "
-                "lower training.learning_rate or loss.kl_weight"
-            )
+def require_finite(losses: Sequence[Tensor], gradient: Tensor, *, epoch: int) -> None:
+    """Check an optimiser step by one look at the device, for which a GPU has to be waited for.
+
+    Args:
+        losses: whether the losses that it is made of are finite, each () bool.
+        gradient: whether its gradient is, () bool.
+        epoch: counted from 0; the error counts from 1, as the progress does.
+
+    Raises:
+        FloatingPointError: if one of them is not.
+    """
+    *fine, fine_gradient = torch.stack([*losses, gradient]).tolist()
+    if not (fine_gradient and all(fine)):
+        raise FloatingPointError(
+            f"the {'gradient' if all(fine) else 'loss'} of epoch {epoch + 1} is not finite, a finite one was expected; "
+            "lower training.learning_rate or loss.kl_weight"
+        )
 
 
 def step_loss(

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from trustseg.beside import beside
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
@@ -28,7 +29,13 @@ from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
 from trustseg.training.cost import Cost
-from trustseg.training.hardware import compile_network, memory_ran_out, require_precision
+from trustseg.training.hardware import (
+    compile_network,
+    is_of_compiler,
+    memory_ran_out,
+    reason_of,
+    require_precision,
+)
 from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
@@ -78,14 +85,15 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     keeper = Keeper(folder, report, choose=options.monitor != "last")
-    with _quiet_lightning(), _own_interrupts(), _own_determinism(), torch.random.fork_rng(devices=[]):
+    with _quiet_lightning(), _own_interrupts(), _own_determinism():
         trainer = _trainer(config, folder, keeper, progress=progress)
         device = trainer.strategy.root_device
         require_precision(options.precision, device)
         if options.compile:
             compile_network(module.segmenter)
         pixels = residing(pack, config.data.residence, device=device)
-        with _in_sentences(config, device):
+        gpus = [device] if device.type == "cuda" else []
+        with _in_sentences(config, device), torch.random.fork_rng(devices=gpus), beside() as keeper.later:
             trainer.fit(
                 module,
                 pack_loader(pixels, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
@@ -107,9 +115,14 @@ def _in_sentences(config: RunConfig, device: torch.device) -> Iterator[None]:
     except FloatingPointError as error:
         raise RunError(str(error)) from error
     except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise memory_ran_out(config, device) from error
+        if is_out_of_memory(error):
+            raise memory_ran_out(config, device) from error
+        if config.training.compile and is_of_compiler(error):
+            raise ConfigError(
+                "training.compile=true, but the backward pass of the network could not be compiled "
+                f"({reason_of(error)}), one that can was expected; set training.compile=false"
+            ) from error
+        raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -159,7 +172,7 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
         ModelError: if architecture, encoder and weights do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.training.seed, "weights"))
+        torch.default_generator.manual_seed(derive_seed(config.training.seed, "weights"))  # of the CPU, and no GPU's
         segmenter = build_segmenter(
             architecture=config.model.architecture,
             encoder=config.model.encoder,
@@ -196,6 +209,7 @@ def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool)
             check_val_every_n_epoch=min(options.validation_every, options.epochs),
             num_sanity_val_steps=0,
             deterministic=options.deterministic,
+            benchmark=not options.deterministic,
             callbacks=callbacks,
             logger=_trackers(config, folder),
             log_every_n_steps=1,
@@ -246,18 +260,19 @@ def _quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def _own_determinism() -> Iterator[None]:
-    """Leave the process's choice of deterministic algorithms as found; Lightning sets it for good.
+    """Leave the process's choice of algorithms as found, deterministic or the fastest; Lightning sets it for good.
 
     With them torch would also fill all new memory, lest anyone read it before it is written; no layer here does.
     """
     memory: Any = torch.utils.deterministic  # a module with a property, which mypy does not see
-    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    memory.fill_uninitialized_memory = False
+    filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
+    deterministic, fastest = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        memory.fill_uninitialized_memory = before[1]
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = fastest
+        memory.fill_uninitialized_memory = filled
 
 
 @contextmanager
