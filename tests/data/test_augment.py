@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trustseg.data.augment import augmented
+from trustseg.data.augment import augmented, pipeline
 
 
 def disc(size: int = 64, *, centre: tuple[float, float] = (28.0, 36.0), radius: float = 12.0) -> Tensor:
@@ -107,3 +107,17 @@ def test_one_image_is_enough() -> None:
     for seed in range(8):
         views, moved = augmented(torch.rand(1, 1, 32, 32), torch.ones(1, 1, 32, 32), seed=seed)
         assert views.shape == moved.shape == (1, 1, 32, 32)
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(1, 64, 64), (3, 33, 50), (1, 2, 7)])
+def test_views_are_those_of_kornia(channels: int, height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(16, channels, height, width, generator=generator)
+    masks = (torch.rand(16, 1, height, width, generator=generator) > 0.7).float()
+    for seed in range(10):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            expected, followed = pipeline()(images, masks)
+        views, moved = augmented(images, masks, seed=seed)
+        assert torch.allclose(views, expected.clamp(0, 1), atol=1e-4)
+        assert float((moved != followed).float().mean()) < 1e-3  # a pixel right between two may go to either
