@@ -46,6 +46,6 @@ def test_square_asks_for_no_gradient() -> None:
 
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'standard'"):
-        members_of("standart", evidential=False)
+        members_of("standards", evidential=False)
     with pytest.raises(UnknownNameError, match="unknown preset 'slow'"):
         backward_passes("slow", evidential=True)
