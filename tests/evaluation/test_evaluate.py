@@ -157,7 +157,7 @@ def test_histograms_agree_with_the_records(tables: Tables) -> None:
             tables["histograms"]
             .filter(pl.col("measure") == measure)
             .group_by("condition", "eps")
-            .agg(pl.col("wrong").sum(), pl.col("brier").sum())
+            .agg(pl.col("wrong").sum(), pl.col("brier").cast(pl.Float64).sum())
         )
         assert_frame_equal(pooled, records, check_row_order=False)
 
