@@ -50,3 +50,13 @@ def test_what_the_last_work_raises_reaches_the_end() -> None:
 
     with pytest.raises(ValueError, match="late"), beside() as later:
         later(broken)
+
+
+def test_where_both_fail_the_error_of_the_caller_tells_of_the_other() -> None:
+    def broken() -> None:
+        raise ValueError("the work")
+
+    with pytest.raises(KeyError) as caught, beside() as later:  # noqa: PT012
+        later(broken)
+        raise KeyError("the caller")
+    assert caught.value.__notes__ == ["meanwhile, work beside it failed: ValueError: the work"]

@@ -11,7 +11,8 @@ __all__ = ["beside"]
 def beside() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Yield a function that runs works one after another on a thread of their own, at most one behind the caller.
 
-    All of them are done when the context ends. What a work raises is raised by the next call, or at the end.
+    All of them are done when the context ends. What a work raises is raised by the next call, or at the end; where the
+    caller fails as well, it is noted on the caller's error.
 
     Example:
         >>> found = []
@@ -29,6 +30,11 @@ def beside() -> Iterator[Callable[[Callable[[], object]], None]]:
                 running.pop().result()
             running.append(thread.submit(work))
 
-        yield later
+        try:
+            yield later
+        except BaseException as error:
+            if running and (reason := running.pop().exception()) is not None:
+                error.add_note(f"meanwhile, work beside it failed: {type(reason).__name__}: {reason}")
+            raise
         if running:
             running.pop().result()

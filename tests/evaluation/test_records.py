@@ -31,7 +31,7 @@ def recorded(
     config: EvaluationConfig = CONFIG,
 ) -> Tables:
     recorder = Recorder(condition, config, groups=["p"], device=torch.device("cpu"))
-    recorder.add(belief, images, changed, masks, CASES[: len(masks)])
+    recorder.add(belief, images, masks, CASES[: len(masks)], changed=changed)
     return recorder.tables()
 
 
@@ -173,6 +173,6 @@ def test_batches_add_up_to_the_whole() -> None:
     parts = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
     for row in range(2):
         one = slice(row, row + 1)
-        parts.add(Bernoulli(logits[one]), masks[one], masks[one], masks[one], CASES[one])
+        parts.add(Bernoulli(logits[one]), masks[one], masks[one], CASES[one], changed=masks[one])
     whole = recorded(Bernoulli(logits), masks, masks, masks)
     assert all(parts.tables()[table].equals(whole[table]) for table in TABLES)

@@ -69,6 +69,24 @@ def test_a_finished_cell_is_left_alone(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
 
 
+def test_a_cell_whose_tables_have_an_older_form_is_measured_again_and_not_trained_again(tmp_path: Path) -> None:
+    cell = a_cell(tmp_path)
+    folder = tmp_path / "a"
+    prepare_cell(cell, folder)
+    run_cell(folder, cell.config, pack())
+    files = [folder / name for name in ("model/model.safetensors", "records.parquet")]
+    model, records = (file.stat().st_mtime_ns for file in files)
+    about, kept = (json.loads((folder / name).read_text()) for name in ("cell.json", "evaluation.json"))
+    (folder / "cell.json").write_text(json.dumps(about | {"tables": about["tables"] - 1}))
+    (folder / "evaluation.json").write_text(json.dumps(kept | {"fingerprint": "of another version"}))
+    prepare_cell(cell, folder)
+    assert not is_done(folder)
+    run_cell(folder, cell.config, pack())
+    assert is_done(folder)
+    assert files[0].stat().st_mtime_ns == model
+    assert files[1].stat().st_mtime_ns > records
+
+
 def test_a_finished_cell_keeps_the_warnings_of_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "overfitted", lambda single, double: True)
     cell = a_cell(tmp_path)

@@ -21,7 +21,7 @@ from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, condition
 from trustseg.evaluation.cost import cost_of
 from trustseg.evaluation.loading import hash_of_model, measure_of
 from trustseg.evaluation.measuring import cohort_of, ladders, measure
-from trustseg.evaluation.records import TABLES, Tables
+from trustseg.evaluation.records import TABLES, TABLES_VERSION, Tables
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
@@ -47,13 +47,13 @@ def evaluate(
 ) -> Path:
     """Measure a model on some images of a pack under every condition of ``config``.
 
-    Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty, by
-    patient) and ``calibration.parquet`` (reliability counts, by patient) into ``folder``, then ``evaluation.json``,
-    which says what they were made of, so that the same evaluation is not repeated, by which model (``hash_of_model``),
-    and what a prediction costs (``cost_of``). With calibration rows, their clean records (``validation.parquet``) and
-    the deferral policy fitted on them (``policy.json``) come first. Each finished condition is kept in ``folder/parts``
-    until all are done, so a killed evaluation goes on where it stopped; parts and tables of another model, of other
-    images or settings are not taken over.
+    Writes ``records.parquet`` (a row an image and condition), ``histograms.parquet`` (pixel errors by uncertainty) and
+    ``calibration.parquet`` (reliability counts), both by group of patients (``patient_groups``), into ``folder``, then
+    ``evaluation.json``, which says what they were made of, so that the same evaluation is not repeated, by which model
+    (``hash_of_model``), and what a prediction costs (``cost_of``). With calibration rows, their clean records
+    (``validation.parquet``) and the deferral policy fitted on them (``policy.json``) come first. Each finished
+    condition is kept in ``folder/parts`` until all are done, so a killed evaluation goes on where it stopped; parts and
+    tables of another model, of other images or settings are not taken over.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture; measured in eval mode and float32.
@@ -188,7 +188,16 @@ def _fingerprint(
     """Return a short hash of everything that the tables follow from."""
     settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "surrogate", "minimal", "populations"})
     which = [(pack.digest, rows.tolist()) for pack, rows in images]
-    about = [__version__, asdict(model.spec), which, list(config.populations), settings, dict(labels), seed]
+    about = [
+        __version__,
+        TABLES_VERSION,
+        asdict(model.spec),
+        which,
+        list(config.populations),
+        settings,
+        dict(labels),
+        seed,
+    ]
     return hashlib.sha256(json.dumps(about).encode() + model.weights()).hexdigest()[:16]
 
 

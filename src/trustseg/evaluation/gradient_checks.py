@@ -62,7 +62,7 @@ def attack_forward(victim: Victim) -> Suspicion:
 
     In full precision: a GPU's TF32 rounds folded weights and others differently, which moves p by up to 1e-3.
     """
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         with isolated(victim.model):
             attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
         predicted = victim.belief(victim.images, victim.deployed).probability

@@ -118,7 +118,7 @@ def measure(
                     belief = model.belief(changed)
                 check_belief(belief)
                 add = recorders[condition.slug].add
-                later(partial(add, belief, images, changed, moved, cases, covered=covered))
+                later(partial(add, belief, images, moved, cases, changed=changed, covered=covered))
     return {slug: recorder.tables() for slug, recorder in recorders.items()}
 
 

@@ -38,11 +38,12 @@ _CALIBRATION: Final = pl.Schema(
 
 
 def patient_groups(patients: Sequence[str]) -> list[str]:
-    """Return the group of each image: its patient or, of more than 200 patients, one of 200 groups of them.
+    """Return the group of each image: its patient or, of more than 200 patients, one of up to 200 groups of them.
 
     So the tables of the pixels stop growing with the test set. A bootstrap that draws whole groups is one over
-    independent sums of patients: its intervals mean the same, with 200 units in the place of thousands. Who shares a
-    group follows from the name alone, so it is the same for every model.
+    independent sums of patients: its intervals mean the same, with up to 200 units (126 groups of 201 patients, all 200
+    from some 1000 on) in the place of thousands. Who shares a group follows from the name alone, so it is the same for
+    every model and seed.
 
     Args:
         patients: the patient of each image.

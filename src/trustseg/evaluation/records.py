@@ -18,10 +18,12 @@ from trustseg.metrics import brier, dice, iou, overlap_counts
 from trustseg.metrics.overlap import harm
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["TABLES", "Recorder", "Tables"]
+__all__ = ["TABLES", "TABLES_VERSION", "Recorder", "Tables"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
+TABLES_VERSION: Final = 2
+"""To be raised when a table gets another form or another meaning: tables of another version are measured again."""
 REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "harm", "brier", "nll")
 """Columns that need a reference mask."""
 
@@ -49,10 +51,10 @@ class Recorder:
         self,
         belief: Belief,
         images: Tensor,
-        changed: Tensor,
         masks: Tensor,
         cases: pl.DataFrame,
         *,
+        changed: Tensor,
         covered: Tensor | None = None,
     ) -> None:
         """Write a batch down.
@@ -60,9 +62,9 @@ class Recorder:
         Args:
             belief: what the model believes of ``changed``.
             images: the clean images (B, C, H, W).
-            changed: what the model saw (B, C, H, W).
             masks: reference masks (B, 1, H, W) in {0, 1}.
             cases: name, patient and group of each image, B rows.
+            changed: what the model saw (B, C, H, W).
             covered: of a shift, the share (B,) of each lesion that it hides.
 
         Raises:

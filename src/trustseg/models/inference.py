@@ -50,7 +50,7 @@ def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
         segmenter.to(memory_format=torch.channels_last)
         if compiled:
             segmenter.network = torch.compile(segmenter.network)  # type: ignore[assignment]  # a callable module
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32):
         yield fast
 
 

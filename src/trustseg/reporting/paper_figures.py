@@ -116,7 +116,7 @@ def _draw_axes(axis: Axes, panel: Panel) -> None:
     axis.set_title(panel.title)
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
-    if panel.x_range:
+    if panel.x_range and panel.x_range[0] < panel.x_range[1]:
         axis.set_xlim(*panel.x_range)
     if panel.zero:
         axis.locator_params(axis="x", nbins=5)

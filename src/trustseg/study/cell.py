@@ -16,6 +16,7 @@ import yaml
 from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_minimal, write_suspicions
+from trustseg.evaluation.records import TABLES_VERSION
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
 from trustseg.study.grid import Cell
@@ -35,18 +36,21 @@ def is_done(folder: Path) -> bool:
 def prepare_cell(cell: Cell, folder: Path) -> None:
     """Write what a worker needs to know of a cell into its folder.
 
-    A cell that is done stays done unless it is to be evaluated otherwise; its training is never repeated.
+    A cell that is done stays done unless it is to be evaluated otherwise, or its tables are of another version; its
+    training is never repeated.
     """
     config = cell.config
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     file = folder / "config.yaml"
-    if is_done(folder) and file.is_file() and file.read_text(encoding="utf-8") == settings:
+    about = read_json(folder / "cell.json") if is_done(folder) and file.is_file() else {}
+    if about.get("tables") == TABLES_VERSION and file.read_text(encoding="utf-8") == settings:
         return
     (folder / "done.json").unlink(missing_ok=True)
     write_text(file, settings)
     write_json(
         folder / "cell.json",
         {
+            "tables": TABLES_VERSION,
             "id": cell.name,
             "variant": cell.variant,
             "values": dict(cell.values),
