@@ -33,7 +33,11 @@ def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
         raise ConfigError(f"width is {width}, expected pixels >= 0; the usual band is 5")
     require_binary(masks)
     foreground = masks.float()
-    near = [
-        functional.max_pool2d(side, 2 * width + 1, stride=1, padding=width) for side in (foreground, 1 - foreground)
-    ]
+    near = [_dilated(side, width) for side in (foreground, 1 - foreground)]
     return (near[0] > 0.5) & (near[1] > 0.5)
+
+
+def _dilated(mask: Tensor, width: int) -> Tensor:
+    """Return the largest value within Chebyshev distance ``width``: a square, taken down its columns, then its rows."""
+    down = functional.max_pool2d(mask, (2 * width + 1, 1), stride=1, padding=(width, 0))
+    return functional.max_pool2d(down, (1, 2 * width + 1), stride=1, padding=(0, width))
