@@ -1,9 +1,8 @@
-"""What training costs for every selection and every attack, against what its counted passes should cost."""
+"""What training costs for every selection of a fixed share and every attack, against what its counted passes should."""
 
 from collections.abc import Iterator
 from copy import deepcopy
 from operator import mul
-from statistics import median
 
 import lightning.pytorch as pl
 import torch
@@ -56,8 +55,6 @@ def _figure(pack: Pack, name: str, *settings: str) -> Figure:
         target=TARGET,
         details={
             "measured_by_predicted": quotient,
-            "predicted_seconds": median(predicted) * len(run.loader),
-            "measured_seconds": median(run.step_seconds) * len(run.loader),
             "forward_passes": passes.forward,
             "backward_passes": passes.backward,
             "counted_forward_passes": run.passes["forward_passes"],

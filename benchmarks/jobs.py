@@ -15,5 +15,5 @@ def figures() -> Iterator[Figure]:
         rates = images_a_second(run_of(size=size), seconds=10)
         best = max(rates, key=lambda count: rates[count])
         details = {f"images_a_second_{count}": rate for count, rate in rates.items()}
-        name = f"training, {size} px: {best} side by side / one"
+        name = f"forward and backward passes, {size} px: {best} side by side / one"
         yield Figure(name, rates[best] / rates[1], better="more", details=details)

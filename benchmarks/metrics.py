@@ -1,54 +1,60 @@
-"""AUSE and ECE of very many pixels: seconds and memory, against sorting and against torch-uncertainty."""
+"""AUSE and ECE of very many pixels: seconds and memory, against sorting, torch-uncertainty and torchmetrics."""
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from benchmarks.scenes import DEVICE, ON_GPU
 from benchmarks.timing import Figure
 
 QATA = 2113 * 224 * 224  # the pixels of its test set
 SIZES = (10**6, 10**7, QATA)
-WAYS = ("streamed", "sorted", "torch_uncertainty")
+CHUNK = 64 * 224 * 224
+Work = Callable[[Tensor, Tensor, Tensor], Tensor]
+WAYS = {
+    "AUSE": ("streamed", "sorted", "torch-uncertainty"),
+    "ECE": ("streamed", "torchmetrics"),
+}
 
 
 def figures() -> Iterator[Figure]:
     """Yield time ratios and memory at each number of pixels; every way runs in a process of its own."""
-    for pixels in SIZES:
-        found = {way: _measured(way, pixels) for way in WAYS}
-        own = found["streamed"]
-        for way in WAYS[1:]:
-            if found[way] is None:
-                print(f"{way} is not installed, left out")
-                continue
-            details = {"seconds": found[way]["seconds"], "streamed_seconds": own["seconds"]}
-            details |= {"megabytes": found[way]["megabytes"], "difference": abs(found[way]["value"] - own["value"])}
-            target = 10.0 if way == "torch_uncertainty" and pixels == QATA else None
-            yield Figure(
-                f"AUSE of {pixels:.2e} pixels: {way.replace('_', '-')} / streamed",
-                found[way]["seconds"] / own["seconds"],
-                target=target,
-                better="more",
-                details=details,
-            )
-        yield Figure(
-            f"AUSE of {pixels:.2e} pixels: memory above the inputs",
-            own["megabytes"],
-            unit="MB",
-            target=300.0 if pixels == QATA else None,
-            details={"seconds": own["seconds"]},
-        )
+    for score, ways in WAYS.items():
+        for pixels in SIZES:
+            yield from _compared(score, ways, pixels)
 
 
-def _measured(way: str, pixels: int) -> dict[str, float] | None:
+def _compared(score: str, ways: Sequence[str], pixels: int) -> Iterator[Figure]:
+    found = {way: _measured(score, way, pixels) for way in ways}
+    own = found["streamed"]
+    for way in ways[1:]:
+        if found[way] is None:
+            print(f"{way} is not installed, left out")
+            continue
+        details = {"seconds": found[way]["seconds"], "streamed_seconds": own["seconds"]}
+        details |= {"megabytes": found[way]["megabytes"], "difference": abs(found[way]["value"] - own["value"])}
+        target = 10.0 if way == "torch-uncertainty" and pixels == QATA else None
+        name, ratio = f"{score} of {pixels:.2e} pixels: {way} / streamed", found[way]["seconds"] / own["seconds"]
+        yield Figure(name, ratio, target=target, better="more", details=details)
+    yield Figure(
+        f"{score} of {pixels:.2e} pixels: memory above the inputs",
+        own["megabytes"],
+        unit="MB",
+        target=300.0 if pixels == QATA and score == "AUSE" else None,
+        details={"seconds": own["seconds"]},
+    )
+
+
+def _measured(score: str, way: str, pixels: int) -> dict[str, float] | None:
     """Return seconds, megabytes above the inputs and the value, None where the way's library is missing."""
-    command = [sys.executable, "-m", "benchmarks.metrics", way, str(pixels)]
+    command = [sys.executable, "-m", "benchmarks.metrics", score, way, str(pixels)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 3:
         return None
@@ -87,35 +93,65 @@ def _forget() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _main(way: str, pixels: int) -> None:
-    """Compute AUSE once in the way that is asked and print what it took."""
-    chunk = 224 * 224 * 64
-    if way == "torch_uncertainty":
-        try:
-            from torch_uncertainty.metrics import AUSE as Peer
-        except ImportError:
-            raise SystemExit(3) from None
-    from trustseg.metrics import AUSE, ause
-
-    uncertainty, probability, masks = _scene(pixels)
+def _main(score: str, way: str, pixels: int) -> None:
+    """Compute a score once in the way that is asked and print what it took."""
+    try:
+        work = {"AUSE": _ause, "ECE": _ece}[score](way)
+    except ImportError:
+        raise SystemExit(3) from None
+    work(*(part[:1000] for part in _scene(1000)))  # kernels are loaded at the first call
+    scene = _scene(pixels)
     _forget()
     before = _peak()
     since = time.perf_counter()
-    if way == "streamed":
-        metric = AUSE().to(DEVICE)
-        for start in range(0, pixels, chunk):
-            part = slice(start, start + chunk)
-            metric.update(uncertainty[part], probability[part], masks[part])
-        value = float(metric.compute())
-    elif way == "sorted":
-        value = float(ause(uncertainty, (probability > 0.5) != masks))
-    else:
-        peer = Peer().to(DEVICE)
-        peer.update(uncertainty, ((probability > 0.5) != masks).float())
-        value = float(peer.compute())
+    value = float(work(*scene))
     seconds = time.perf_counter() - since
     print(json.dumps({"seconds": seconds, "megabytes": _peak() - before, "value": value}))
 
 
+def _ause(way: str) -> Work:
+    """Return a way to AUSE."""
+    from trustseg.metrics import AUSE, ause
+
+    if way == "sorted":
+        return lambda uncertainty, probability, masks: ause(uncertainty, (probability > 0.5) != masks)
+    if way == "streamed":
+        return lambda *scene: _streamed(AUSE().to(DEVICE), *scene)
+    from torch_uncertainty.metrics import AUSE as Peer
+
+    def peer(uncertainty: Tensor, probability: Tensor, masks: Tensor) -> Tensor:
+        metric = Peer().to(DEVICE)
+        metric.update(uncertainty, ((probability > 0.5) != masks).float())
+        return metric.compute()
+
+    return peer
+
+
+def _ece(way: str) -> Work:
+    """Return a way to the expected calibration error of 15 bins."""
+    from torchmetrics.classification import BinaryCalibrationError
+
+    from trustseg.metrics import CalibrationError
+
+    if way == "streamed":
+        return lambda _, probability, masks: _streamed(
+            CalibrationError(bins=15).to(DEVICE), probability[None], masks[None]
+        )
+
+    def peer(_: Tensor, probability: Tensor, masks: Tensor) -> Tensor:
+        metric = BinaryCalibrationError(n_bins=15, norm="l1").to(DEVICE)
+        metric.update(probability, masks.long())
+        return metric.compute()
+
+    return peer
+
+
+def _streamed(metric: Metric, *scene: Tensor) -> Tensor:
+    """Return a metric that was given 64 images at a time."""
+    for start in range(0, scene[0].shape[-1], CHUNK):
+        metric.update(*(part[..., start : start + CHUNK] for part in scene))
+    return metric.compute()
+
+
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]))
+    _main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -29,6 +29,7 @@ __all__ = [
     "ShapeError",
     "TrustsegError",
     "UnknownNameError",
+    "is_out_of_memory",
     "misfortune",
     "unknown_name",
 ]
@@ -99,6 +100,14 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     return UnknownNameError(f"unknown {kind} '{got}'{hint} known: {', '.join(names)}")
 
 
+_NO_MEMORY = (  # what a plain RuntimeError says of it
+    "can't allocate memory",  # torch, of a CPU
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
 def misfortune(error: Exception) -> str | None:
     """Return what happened to the machine, in one sentence with what to do: a full disk, a path, memory; else None.
 
@@ -112,6 +121,21 @@ def misfortune(error: Exception) -> str | None:
         return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
     if isinstance(error, OSError):
         return f"{error.strerror or error}{where}; a readable and writable path was expected; check it and its rights"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; a smaller data.size, training.batch_size or --jobs was expected; lower one of them"
+    if is_out_of_memory(error):
+        return (
+            "out of memory; a smaller data.size, training.batch_size, evaluation.batch_size or --jobs was expected; "
+            "lower one of them"
+        )
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a GPU or the machine has no memory left.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+        True
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

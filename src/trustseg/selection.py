@@ -94,7 +94,7 @@ def uncertain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         (k,) distinct indices, int64, ascending.
 
     Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
 
     Example:
         >>> uncertain(torch.tensor([0.1, 0.9, 0.5]), 2, torch.Generator())
@@ -118,7 +118,7 @@ def certain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         (k,) distinct indices, int64, ascending.
 
     Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
 
     Reference:
         Our own, as a control.
@@ -140,7 +140,7 @@ def hard(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         (k,) distinct indices, int64, ascending.
 
     Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
+        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
 
     Reference:
         Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016,
@@ -163,7 +163,7 @@ def proportional(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         (k,) distinct indices, int64, ascending.
 
     Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN or a negative number, or k is not in [0, B].
+        ShapeError: if ``scores`` is not (B,) or holds NaN or a negative number (on a CPU), or k is not in [0, B].
 
     Reference:
         Efraimidis and Spirakis, "Weighted Random Sampling with a Reservoir", Information Processing Letters 97, 2006:
@@ -194,7 +194,7 @@ def above(scores: Tensor, threshold: float) -> Tensor:
         (n,) distinct indices, 0 <= n <= B, int64, ascending.
 
     Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN.
+        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU).
 
     Example:
         >>> above(torch.tensor([0.1, 0.9, 0.5]), 0.4)

@@ -121,3 +121,11 @@ def test_views_are_those_of_kornia(channels: int, height: int, width: int) -> No
         views, moved = augmented(images, masks, seed=seed)
         assert torch.allclose(views, expected.clamp(0, 1), atol=1e-4)
         assert float((moved != followed).float().mean()) < 1e-3  # a pixel right between two may go to either
+
+
+def test_autocast_changes_nothing() -> None:
+    images, masks = torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(0)), disc().repeat(4, 1, 1, 1)
+    plain = augmented(images, masks, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = augmented(images, masks, seed=1)
+    assert all(torch.equal(one, other) for one, other in zip(plain, cast, strict=True))

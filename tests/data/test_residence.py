@@ -13,8 +13,8 @@ from tests.evaluation.packs import pack_of
 
 from trustseg.data import Pack, open_dataset, write_phantoms
 from trustseg.data.module import pack_loader
-from trustseg.data.residence import Held, Residence, gathered, is_out_of_memory, residing
-from trustseg.errors import ConfigError
+from trustseg.data.residence import Held, Residence, gathered, residing
+from trustseg.errors import ConfigError, is_out_of_memory
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)

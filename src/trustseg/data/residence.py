@@ -1,6 +1,7 @@
 """Where images and masks lie while batches are made: in the pack's memory map, in RAM or on the GPU."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -10,21 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg.data.pack import Pack
-from trustseg.errors import ConfigError
+from trustseg.errors import ConfigError, is_out_of_memory
 
-__all__ = ["Held", "Residence", "gathered", "is_out_of_memory", "residing"]
+__all__ = ["Held", "Residence", "gathered", "residing"]
 
 Residence = Literal["auto", "gpu", "ram", "mmap"]
 
 SHARE: Final = 0.5  # of the GPU's free memory; the network needs the rest
 CHUNK: Final = 256  # images copied at a time, so that the host holds no second copy of the pack
 MEGABYTE: Final = 2**20
-NO_MEMORY: Final = (  # what a plain RuntimeError says of it
-    "can't allocate memory",  # torch, of a CPU
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
 
 _log = logging.getLogger(__name__)
 
@@ -71,14 +66,15 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
         return _copied(pack, device)
     torch.cuda.empty_cache()  # else what this process keeps for later would count as taken
     needed, free = _bytes(pack), torch.cuda.mem_get_info(device)[0]
-    if needed > SHARE * free:
-        _log.warning(
-            "the images take %d MB, more than half of the %d MB that are free on the GPU; they are read from the pack",
-            needed // MEGABYTE,
-            free // MEGABYTE,
-        )
-        return pack
-    return _copied(pack, device)
+    if needed <= SHARE * free:
+        with suppress(ConfigError):  # where another process took that memory meanwhile
+            return _copied(pack, device)
+    _log.warning(
+        "the images take %d MB, more than half of the %d MB that are free on the GPU; they are read from the pack",
+        needed // MEGABYTE,
+        free // MEGABYTE,
+    )
+    return pack
 
 
 def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -86,14 +82,7 @@ def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tens
     if isinstance(source, Pack):
         return torch.from_numpy(np.asarray(source.images[rows])), torch.from_numpy(np.asarray(source.masks[rows]))
     indices = torch.from_numpy(rows).to(source.images.device, non_blocking=True)
-    return source.images[indices], source.masks[indices]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that a GPU or the machine has no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return source.images.index_select(0, indices), source.masks.index_select(0, indices)
 
 
 def _copied(pack: Pack, device: torch.device) -> Held:

@@ -90,8 +90,9 @@ class PixelSums:
         for measure, uncertainty in maps.items():
             cells = (first + uncertainty_keys(uncertainty, resolution="coarse")).flatten()
             size = len(self._groups) * BINS["coarse"]
-            sums = self._errors.setdefault(measure, values.new_zeros(3, size))
-            for row, column in zip(sums, values, strict=True):
+            if measure not in self._errors:
+                self._errors[measure] = values.new_zeros(3, size)
+            for row, column in zip(self._errors[measure], values, strict=True):
                 row.index_add_(0, cells, column)
         for sums, region in zip(self._reliability, (None, boundary_band(masks), masks > 0.5), strict=True):
             counts = calibration_counts(belief.probability, masks, bins=CALIBRATION_BINS, region=region)

@@ -89,5 +89,5 @@ def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:
     return RunError(
         f"{got} training.batch_size={options.batch_size}, a batch that fits was expected; set "
         f"training.batch_size={half}, which needs about half as much, and training.accumulate={2 * options.accumulate} "
-        "for as many images a step"
+        "for about as many images a step"
     )

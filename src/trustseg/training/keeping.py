@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from trustseg.errors import RunError
+from trustseg.errors import RunError, is_out_of_memory
 from trustseg.files import replacing, write_json
 from trustseg.models import Segmenter
 from trustseg.training.module import SegmentationModule
@@ -122,7 +122,7 @@ class Keeper(Checkpoint):
         trainer.save_checkpoint(self.last, storage_options=works.append)  # by all processes together; one has the work
         if trainer.is_global_zero:
             works.append(partial(self._tidy, self._best_folder(self.best_epoch), list(self.rows)))
-            self.later(lambda: [work() for work in works])
+            self.later(partial(_written, works))
             if self.report is not None:
                 self.report(epoch + 1, trainer.max_epochs or 0)
 
@@ -150,6 +150,20 @@ class Keeper(Checkpoint):
 
     def _best_folder(self, epoch: int | None) -> Path:
         return self.last.parent / f"best-{epoch}"
+
+
+def _written(works: Sequence[Work]) -> None:
+    """Write the files of an epoch; where memory runs out, it is not that of a step."""
+    try:
+        for work in works:
+            work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            "memory ran out while the checkpoint of an epoch was written, a second copy of it that fits was expected; "
+            "set a smaller model.encoder or model.depth, or run fewer --jobs"
+        ) from error
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -21,9 +21,9 @@ from trustseg.beside import beside
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
-from trustseg.data.residence import is_out_of_memory, residing
+from trustseg.data.residence import residing
 from trustseg.data.seen import write_splits
-from trustseg.errors import ConfigError, MissingPackageError, RunError
+from trustseg.errors import ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
 from trustseg.randomness import derive_seed
@@ -50,8 +50,8 @@ def train(
 
     Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``,
     which also says whom the model has seen.
-    A finished training is not repeated; a killed one goes on from its last finished epoch and ends with the same
-    weights as an uninterrupted one.
+    A finished training is not repeated; a killed one goes on from its last epoch that was written and ends with the
+    same weights as an uninterrupted one.
 
     Args:
         config: the run.
