@@ -20,7 +20,7 @@ def config() -> RunConfig:
 def test_real_workers_train_some_images(config: RunConfig) -> None:
     rates = images_a_second(config, counts=(1, 2), seconds=0.2)
     assert set(rates) == {1, 2}
-    assert all(1 < rate < 1e5 for rate in rates.values())
+    assert all(0 < rate < 1e5 for rate in rates.values())
 
 
 @pytest.mark.slow
