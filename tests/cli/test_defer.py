@@ -11,9 +11,10 @@ import torch
 from tests.cli.conftest import Command, one_sentence
 from tests.deferral.records import records_of
 from tests.fake import save
+from tests.policies import policy_with
 from tests.training.tiny import use_tiny_networks
 
-from trustseg.deferral import Policy, load_policy, save_policy
+from trustseg.deferral import load_policy, save_policy
 from trustseg.models import build_segmenter
 
 
@@ -196,18 +197,8 @@ def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> No
         plain = list(csv.DictReader(stream))
     assert "review" not in plain[0]
     first, second = (float(row["uncertainty"]) for row in plain)
-    policy = Policy(
-        measure="vacuity",
-        aggregation="max",
-        threshold=(first + second) / 2,
-        target="review_rate",
-        at_most=0.5,
-        tau=0.5,
-        delta=0.05,
-        images=9,
-        patients=9,
-        patient_hashes=(),
-        statement="Half of them.",
+    policy = policy_with(
+        measure="vacuity", aggregation="max", threshold=(first + second) / 2, statement="Half of them."
     )
     save_policy(policy, Path("policy.json"))
     found = command("predict", "model", film, "-o", "flagged", "--policy", "policy.json")

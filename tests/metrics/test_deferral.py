@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from tests.policies import policy_with
 
-from trustseg.deferral import Policy
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics.deferral import undetected_harm
 
@@ -48,19 +48,7 @@ def test_kept_is_what_a_policy_keeps() -> None:
     scores = torch.tensor([-math.inf, 0.1, 0.2, 0.3, math.inf])
     one, zero = torch.ones(5), torch.zeros(5)
     for threshold in (-math.inf, 0.1, 0.2, 1.0, math.inf):
-        policy = Policy(
-            measure="entropy",
-            aggregation="mean",
-            threshold=threshold,
-            target="review_rate",
-            at_most=0.5,
-            tau=0.5,
-            delta=0.05,
-            images=4,
-            patients=4,
-            patient_hashes=(),
-            statement="",
-        )
+        policy = policy_with(threshold=threshold)
         harmed = undetected_harm(one, zero, scores, zero.bool(), zero, threshold=threshold)
         assert harmed.tolist() == (~policy.review(scores.numpy())).tolist()
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import polars as pl
+from tests.policies import policy_with
 
-from trustseg.deferral import Policy, save_policy
+from trustseg.deferral import save_policy
 from trustseg.reporting.results import FinishedCell
 
 PGD = ("pgd", 4 / 255)
@@ -20,19 +21,7 @@ def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Finis
     pl.DataFrame({**shared, "mask_px": 5, "predicted_px": 5, **scores}).write_parquet(cell / "validation.parquet")
     measure = column.split("_")[1]
     save_policy(
-        Policy(
-            measure=measure,
-            aggregation="mean",
-            threshold=threshold,
-            target="review_rate",
-            at_most=0.4,
-            tau=0.5,
-            delta=0.05,
-            images=10,
-            patients=10,
-            patient_hashes=(),
-            statement="",
-        ),
+        policy_with(measure=measure, threshold=threshold, at_most=0.4, images=10, patients=10),
         cell / "policy.json",
     )
     return FinishedCell(variant, variant, "beta", "none", -1, 0, {}, cell, {}, {}, "")

@@ -7,25 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.deferral.records import records_of
+from tests.policies import POLICY
 
-from trustseg.deferral import HOLDS, VOID, Policy
+from trustseg.deferral import HOLDS, VOID
 from trustseg.errors import DataError, ShapeError
 from trustseg.study.deferral import SCORES, score_policy
 from trustseg.study.statistics import bootstrap_mean
-
-POLICY = Policy(
-    measure="entropy",
-    aggregation="mean",
-    threshold=0.5,
-    target="review_rate",
-    at_most=0.5,
-    tau=0.5,
-    delta=0.05,
-    images=9,
-    patients=9,
-    patient_hashes=(),
-    statement="",
-)
 
 
 def values_of(table: pl.DataFrame) -> dict[str, float]:
