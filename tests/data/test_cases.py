@@ -92,14 +92,14 @@ def test_pairs_and_what_finds_no_partner(tmp_path: Path) -> None:
         ("covid_1", None, "test"),
         ("sub-S1_run-1", "S1", "test"),
     ]
-    assert [case.mask and case.mask.name for case in found.cases] == ["covid_1_seg.png", "sub-S1_run-1_seg.png"]
+    assert [case.masks[0].name for case in found.cases] == ["covid_1_seg.png", "sub-S1_run-1_seg.png"]
     assert [path.name for path in found.lone_images] == ["covid_2.png"]
     assert [path.name for path in found.lone_masks] == ["covid_3_seg.png"]
     assert not pair(tmp_path, "test", images=("films",), masks=("gt",))
 
 
 def test_joined_listings_keep_their_order() -> None:
-    one, two = (Case(name, Path(name), None, None, "control") for name in ("one", "two"))
+    one, two = (Case(name, Path(name), (), None, "control") for name in ("one", "two"))
     first = Listing(cases=(two,), lone_images=(Path("i"),), notes=("a",), layout="folder")
     second = Listing(cases=(one,), lone_masks=(Path("m"),), notes=("b",))
     found = joined(iter([first, Listing(), second]))

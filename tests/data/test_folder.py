@@ -18,7 +18,7 @@ def test_masks_find_their_images(tmp_path: Path, affix: tuple[str, str], end: st
     assert not listing.lone_images
     assert not listing.lone_masks
     assert {case.split for case in listing.cases} == {"train"}
-    assert all(case.mask and case.mask.stem == f"{affix[0]}{case.name}{affix[1]}" for case in listing.cases)
+    assert all([mask.stem for mask in case.masks] == [f"{affix[0]}{case.name}{affix[1]}"] for case in listing.cases)
 
 
 def test_train_val_and_test_subfolders(tmp_path: Path) -> None:
@@ -37,8 +37,8 @@ def test_images_alone_are_controls(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder / "manifest.csv").touch()
     (tmp_path / folder / ".hidden.png").touch()
     listing = find_cases(tmp_path)
-    assert [(case.name, case.mask, case.split) for case in listing.cases] == [
-        (name, None, "control") for name in fake.CONTROL
+    assert [(case.name, case.masks, case.split) for case in listing.cases] == [
+        (name, (), "control") for name in fake.CONTROL
     ]
     assert "there are no masks" in listing.notes[0]
 

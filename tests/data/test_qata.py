@@ -21,7 +21,9 @@ def test_qata_is_found_from_each_folder_above_it(tmp_path: Path, tail: str) -> N
     assert not listing.lone_images
     assert not listing.lone_masks
     assert all(
-        case.mask and case.mask.name == f"mask_{case.name}.png" for case in listing.cases if case.split != "control"
+        [mask.name for mask in case.masks] == [f"mask_{case.name}.png"]
+        for case in listing.cases
+        if case.split != "control"
     )
     assert not any("virus" in case.name for case in listing.cases)
     assert any("Control_Group_II is left out" in note for note in listing.notes)
@@ -45,7 +47,7 @@ def test_control_group_beside_a_bare_train_set(tmp_path: Path) -> None:
     listing = find_cases(tmp_path)
     assert names(listing, "control") == ("00000009_001",)
     assert listing.cases[-1].patient == "00000009"
-    assert listing.cases[-1].mask is None
+    assert listing.cases[-1].masks == ()
 
 
 def test_lvit_copy(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -50,16 +50,18 @@ class Case:
     Attributes:
         name: file name of the image without its extension.
         image: the image file.
-        mask: the reference mask file, None where there is none (controls).
+        masks: the reference mask files, several of which are united; empty if there is no reference.
         patient: the patient as the name tells it, None if unknown.
         split: the side on which the dataset itself puts the case; ``control`` is never trained on.
+        columns: further columns of the manifest, such as ``sex`` or ``site``.
     """
 
     name: str
     image: Path
-    mask: Path | None
+    masks: tuple[Path, ...]
     patient: str | None
     split: Split
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def pair(folder: Path, split: Split, *, images: Sequence[str], masks: Sequence[s
     references = _by_stem((_bare(stem, prefix, suffix), path) for stem, path in files.items())
     return Listing(
         cases=tuple(
-            Case(name=name, image=path, mask=references[name], patient=patient_of(name), split=split)
+            Case(name=name, image=path, masks=(references[name],), patient=patient_of(name), split=split)
             for name, path in pictures.items()
             if name in references
         ),

@@ -135,20 +135,22 @@ def _look(case: Case) -> _Seen:
     """Decode one case; whatever is wrong with it becomes a finding."""
     try:
         image = read_image(case.image)
-        mask = read_mask(case.mask) if case.mask else None
+        masks = [read_mask(path) for path in case.masks]
     except TrustsegError as error:
         return _Seen(case, Finding("error", "unreadable", str(error), (case.name,)))
     # Decoded pixels, not bytes: the same image saved twice with other settings is still the same image.
     content = hashlib.sha256(repr(image.size).encode() + image.pixels.tobytes()).hexdigest()
     seen = _Seen(case, None, content, f"{image.size[0]}x{image.size[1]}", image.white)
-    if case.mask is None or mask is None:
+    if not masks:
         return seen
-    seen = replace(seen, histogram=np.bincount(mask.pixels.ravel(), minlength=256))
+    seen = replace(seen, histogram=np.sum([np.bincount(mask.pixels.ravel(), minlength=256) for mask in masks], axis=0))
     kind = "size_mismatch"
     try:
-        check_sizes(image, mask, image_path=case.image, mask_path=case.mask)
+        for mask, path in zip(masks, case.masks, strict=True):
+            check_sizes(image, mask, image_path=case.image, mask_path=path)
         kind = "mask_values"
-        return replace(seen, infected=float(foreground(mask.pixels, case.mask).mean()))
+        marked = [foreground(mask.pixels, path) for mask, path in zip(masks, case.masks, strict=True)]
+        return replace(seen, infected=float(np.any(marked, axis=0).mean()))
     except TrustsegError as error:
         return replace(seen, error=Finding("error", kind, str(error), (case.name,)))
 
@@ -245,7 +247,7 @@ def _names(cases: Sequence[Case]) -> Iterable[Finding]:
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
     """Find a dataset with masks that no split can be made of; images alone may be for prediction."""
-    usable = [case for case in cases if case.mask and case.split != "control"]
+    usable = [case for case in cases if case.masks and case.split != "control"]
     patients = {case.patient or case.name for case in usable}
     if usable and len(patients) < _FEWEST_PATIENTS:
         got = "1 patient" if len(patients) == 1 else f"{len(patients)} patients"

@@ -59,7 +59,7 @@ def _without_masks(path: Path) -> Listing:
                 "folders; move the images into images/ and the masks into masks/"
             )
     cases = tuple(
-        Case(name=name, image=image, mask=None, patient=patient_of(name), split="control")
+        Case(name=name, image=image, masks=(), patient=patient_of(name), split="control")
         for name, image in files.items()
     )
     note = "there are no masks: the images can be scored as a population without infection, never trained on"

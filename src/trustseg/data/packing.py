@@ -184,14 +184,13 @@ def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArr
     image = read_image(case.image, channels=channels)
     image_out[:] = np.moveaxis(np.atleast_3d(resize_image(image.pixels, size)), -1, 0)
     conversions = [f"had more than 8 bits: 0 to {image.white} became 0 to 255"] if image.white != 255 else []
-    mask_digest = None
-    if case.mask:
-        mask = read_mask(case.mask)
-        check_sizes(image, mask, image_path=case.image, mask_path=case.mask)
-        infected = foreground(mask.pixels, case.mask)
+    masks = [read_mask(path) for path in case.masks]
+    for mask, path in zip(masks, case.masks, strict=True):
+        check_sizes(image, mask, image_path=case.image, mask_path=path)
+    if masks:
+        infected = np.any([foreground(mask.pixels, path) for mask, path in zip(masks, case.masks, strict=True)], axis=0)
         mask_out[:] = resize_mask(infected, size)
-        mask_digest = mask.sha256
-        if mask.pixels.max() == 1:
+        if any(mask.pixels.max() == 1 for mask in masks):
             conversions.append("had a mask of 0 and 1, read as infection where 1")
         if infected.any() and not mask_out.any():
             conversions.append("lost a tiny infection when its mask shrank")
@@ -200,12 +199,12 @@ def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArr
         "patient": case.patient or case.name,
         "patient_known": case.patient is not None,
         "split": case.split,
-        "has_mask": case.mask is not None,
+        "has_mask": bool(masks),
         "foreground": int(mask_out.sum(dtype=np.int64)),
         "width": image.size[0],
         "height": image.size[1],
         "sha256_image": image.sha256,
-        "sha256_mask": mask_digest,
+        "sha256_mask": "+".join(mask.sha256 for mask in masks) or None,
     }
     return _Row(columns, tuple(conversions))
 
@@ -237,8 +236,7 @@ def _fingerprint(path: Path, listing: Listing, *, size: int, channels: int) -> s
     """Return a name for the pack of these files as they are now: names, sizes and times, no content."""
     digest = hashlib.sha256(json.dumps([FORMAT, size, channels, str(path.resolve())]).encode())
     for case in listing.cases:
-        for file in (case.image, case.mask):
-            if file:
-                state = file.stat()
-                digest.update(json.dumps([case.name, case.split, file.name, state.st_size, state.st_mtime_ns]).encode())
+        for file in (case.image, *case.masks):
+            state = file.stat()
+            digest.update(json.dumps([case.name, case.split, file.name, state.st_size, state.st_mtime_ns]).encode())
     return digest.hexdigest()[:32]

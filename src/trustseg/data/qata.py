@@ -65,7 +65,7 @@ def _controls(folder: Path) -> Listing:
     left_out = (group / "Control_Group_II").is_dir()
     return Listing(
         cases=tuple(
-            Case(name=name, image=image, mask=None, patient=patient_of(name), split="control")
+            Case(name=name, image=image, masks=(), patient=patient_of(name), split="control")
             for name, image in files.items()
         ),
         notes=("Control_Group_II is left out: its pneumonia images show opacities without masks",) if left_out else (),
