@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
             file, or the temporary one, names this one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary = path.absolute().with_name(f"{path.name}.{os.getpid()}.partial")  # polars would expand a tilde
     try:
         yield temporary
         os.replace(temporary, path)

@@ -83,8 +83,8 @@ def apply(
 ) -> None:
     """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
-    from trustseg.files import replacing
     from trustseg.study.deferral import score_policy
+    from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
     file = _file(records, calibration=False)
@@ -95,8 +95,7 @@ def apply(
     folder = output or file.parent
     columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")
     for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):
-        with replacing(folder / f"{name}.csv") as temporary:
-            content.write_csv(temporary)
+        write_csv(content, folder / f"{name}.csv")
     _print_scores(scores)
     typer.echo(frozen.statement)
     typer.echo(ONLY_CLEAN)
@@ -140,9 +139,10 @@ def _read(file: Path) -> "pl.DataFrame":
     import polars as pl
 
     from trustseg.errors import DataError
+    from trustseg.tables import read_parquet
 
     try:
-        return pl.read_parquet(file)
+        return read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"'{file}' cannot be read as records ({reason}); evaluate again") from error

@@ -158,11 +158,10 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _print_means(folder: Path) -> None:
-    import polars as pl
-
     from trustseg.cli.display import print_table
+    from trustseg.tables import read_parquet
 
-    records = pl.read_parquet(folder / "records.parquet")
+    records = read_parquet(folder / "records.parquet")
     header = ("condition", "eps x 255", "images", "Dice (per image)", "IoU (per image)", "pooled Dice")
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):

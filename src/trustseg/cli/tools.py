@@ -33,12 +33,11 @@ def demo(
     with watched_study() as observer:
         run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
 
-    import polars as pl
-
     from trustseg.reporting import build_report, print_summary
+    from trustseg.tables import read_csv
 
     page = build_report(folder)
-    print_summary(pl.read_csv(page.parent / "tables" / "summary.csv"))
+    print_summary(read_csv(page.parent / "tables" / "summary.csv"))
     sys.stdout.write(f"{time.perf_counter() - since:.0f} s; report: {page}\n")
 
 

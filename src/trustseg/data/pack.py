@@ -16,6 +16,7 @@ import polars as pl
 
 from trustseg.data.decode import Channels
 from trustseg.errors import DataError, MissingFileError
+from trustseg.tables import read_parquet
 
 __all__ = ["FORMAT", "SCHEMA", "Pack", "digest_of", "is_pack"]
 
@@ -78,7 +79,7 @@ class Pack:
         path = Path(path)
         about = _read_about(path)
         try:
-            index = pl.read_parquet(path / "index.parquet")
+            index = read_parquet(path / "index.parquet")
             images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
             masks = np.load(path / "masks.npy", mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
@@ -112,7 +113,7 @@ def _read_about(path: Path) -> dict[str, Any]:
     """Return the content of ``pack.json`` after checking that it is of this format."""
     file = path / "pack.json"
     try:
-        about = json.loads(file.read_text())
+        about = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"{file} does not exist, expected a pack; make one with: trustseg data pack") from error
     except (OSError, ValueError) as error:

@@ -26,6 +26,7 @@ from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 from trustseg.shifts import SHIFT_TABLE_VERSION
+from trustseg.tables import read_parquet
 
 __all__ = ["evaluate", "rows_of_split"]
 
@@ -212,7 +213,7 @@ def _join(parts: Path, conditions: Sequence[Condition], folder: Path, *, labels:
     (folder / FINISHED).unlink(missing_ok=True)
     for table in TABLES:
         merged = pl.concat(
-            [pl.read_parquet(_part(parts, condition, table)) for condition in conditions], how="diagonal"
+            [read_parquet(_part(parts, condition, table)) for condition in conditions], how="diagonal"
         )  # of shifts alone it is known how much of the lesion they cover
         with replacing(folder / f"{table}.parquet") as temporary:
             (_labelled(merged, labels) if table == "records" else merged).write_parquet(temporary)

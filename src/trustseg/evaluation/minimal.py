@@ -26,6 +26,7 @@ from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
+from trustseg.tables import read_parquet
 
 __all__ = ["MINIMAL", "MINIMAL_OBJECTIVES", "write_minimal"]
 
@@ -91,7 +92,7 @@ def write_minimal(
                 report(number + 1, len(batches))
     note.unlink(missing_ok=True)
     with replacing(file) as temporary:
-        pl.concat([pl.read_parquet(part) for part in sorted(parts.glob("*.parquet"))]).write_parquet(temporary)
+        pl.concat([read_parquet(part) for part in sorted(parts.glob("*.parquet"))]).write_parquet(temporary)
     write_json(note, {"fingerprint": fingerprint, **config.minimal.model_dump(mode="json")})
     shutil.rmtree(folder / "minimal_parts")
 

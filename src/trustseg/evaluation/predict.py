@@ -1,13 +1,12 @@
 """Predictions for images without a reference: masks, uncertainty maps and a score that says which to look at first."""
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,6 +21,8 @@ from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
+from trustseg.tables import read_csv, write_csv
+from trustseg.text import unicode_text
 from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
 
 __all__ = ["image_files_of", "predict"]
@@ -130,10 +131,7 @@ def predict(
         if report is not None:
             report(len(rows))
     rows.sort(key=lambda row: -float(row["uncertainty"]))
-    with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(pl.DataFrame(rows), table)
     return table
 
 
@@ -141,11 +139,15 @@ def _remove(table: Path) -> None:
     """Remove former predictions: the table and the maps that it names, nothing else."""
     if not table.is_file():
         return
-    with table.open(newline="", encoding="utf-8") as stream:
-        stems = [Path(row["image"]).stem for row in csv.DictReader(stream) if row.get("image")]
+    try:
+        stems = {Path(name).stem for name in read_csv(table, as_text=True)["image"].drop_nulls()}
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"'{table}' is no table of predictions ({error}); move it away or delete it") from error
     table.unlink()
-    for kind, stem in product(("masks", "uncertainty"), stems):
-        (table.parent / kind / f"{stem}.png").unlink(missing_ok=True)
+    for kind in ("masks", "uncertainty"):
+        for file in (table.parent / kind).glob("*.png"):
+            if unicode_text(file.stem) in stems:
+                file.unlink()
 
 
 def _check(file: Path) -> None:
@@ -190,7 +192,7 @@ def _predict_one(
     shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
     mask = probability > 0.5 if control is None else _nearest(belief.probability >= control.threshold, height, width)
     row = {
-        "image": file.name,
+        "image": unicode_text(file.name),
         "uncertainty": f"{score:.6g}",
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
         "measure": measure,

@@ -9,6 +9,7 @@ from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
 from trustseg.errors import DataError
 from trustseg.reporting.results import FinishedCell
 from trustseg.study import rankings
+from trustseg.tables import read_parquet
 
 __all__ = ["SCORE", "deployed", "is_deployed", "policy_by"]
 
@@ -37,7 +38,7 @@ def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
     if policy.column == column:
         return policy
     try:
-        records = pl.read_parquet(validation)
+        records = read_parquet(validation)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"'{validation}' cannot be read ({str(error).splitlines()[0]}), the records of the validation images were "

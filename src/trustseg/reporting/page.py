@@ -35,6 +35,7 @@ from trustseg.reporting.series import Chart
 from trustseg.reporting.stress import Stress, put_under_stress
 from trustseg.reporting.tables import Table, number_text
 from trustseg.reporting.trust import Trust, weigh_trust
+from trustseg.tables import csv_text
 
 __all__ = ["build_report"]
 
@@ -108,7 +109,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": _data_uri, "words": words, "number": number_text}
+    environment.filters |= {"csv": csv_text, "data_uri": _data_uri, "words": words, "number": number_text}
     results, choices = evidence.results, evidence.choices
     return environment.get_template("report.html.jinja").render(
         title=str(results.study.get("name") or results.folder.name),

@@ -10,8 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from trustseg.files import replacing, write_text
+from trustseg.files import replacing
 from trustseg.reporting.series import Chart, Line, Panel
+from trustseg.tables import write_csv
 
 __all__ = ["write_figure"]
 
@@ -47,7 +48,7 @@ def write_figure(chart: Chart, folder: Path) -> bytes:
     Raises:
         OSError: if a file cannot be written.
     """
-    write_text(folder / f"{chart.key}.csv", chart.frame().write_csv())
+    write_csv(chart.frame(), folder / f"{chart.key}.csv")
     with mpl.rc_context(_SETTINGS):
         figure = _draw(chart)
         figure.draw_without_rendering()

@@ -10,6 +10,7 @@ import yaml
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
+from trustseg.tables import read_csv, read_parquet, scan_parquet
 
 __all__ = [
     "FinishedCell",
@@ -119,7 +120,7 @@ def load_results(folder: Path) -> Results:
         raise MissingFileError(
             f"{folder} holds no study; expected study.yaml and cells/ in it; give the folder 'trustseg study' printed"
         )
-    text = _read(study_file, Path.read_text)
+    text = _read(study_file, _text)
     study = _read(study_file, lambda _: yaml.safe_load(text)) or {}
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
@@ -149,7 +150,7 @@ def load_histogram(cell: FinishedCell, *, condition: str, eps: float, measure: s
     Returns:
         Columns ``patient, bin, count, wrong, brier``; no rows where the cell did not store the measure.
     """
-    table = _read(cell.folder / "histograms.parquet", pl.scan_parquet)
+    table = _read(cell.folder / "histograms.parquet", scan_parquet)
     chosen = table.filter(_at(condition, eps), pl.col("measure") == measure)
     return _read(
         cell.folder / "histograms.parquet",
@@ -166,7 +167,7 @@ def load_calibration(cell: FinishedCell, *, condition: str, eps: float, region: 
         eps: its budget.
         region: which pixels: ``"whole"``, ``"boundary"`` or ``"foreground"``; tables without regions hold the whole.
     """
-    table = _read(cell.folder / "calibration.parquet", pl.read_parquet)
+    table = _read(cell.folder / "calibration.parquet", read_parquet)
     if "region" not in table.columns:
         table = table.with_columns(region=pl.lit("whole"))
     return table.filter(_at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
@@ -177,7 +178,7 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
     path = cell.folder / "metrics.csv"
     if not path.is_file():
         return None
-    table = _read(path, lambda file: pl.read_csv(file, infer_schema_length=None))
+    table = _read(path, read_csv)
     if "epoch" not in table.columns:
         return None
     return table.group_by("epoch").agg(pl.exclude("epoch").drop_nulls().last()).sort("epoch")
@@ -219,7 +220,7 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
         folder=folder,
         provenance=read_json(provenance) if provenance.is_file() else {},
         done=read_json(folder / "done.json"),
-        config=_read(config, Path.read_text) if config.is_file() else "",
+        config=_read(config, _text) if config.is_file() else "",
         members=tuple(map(str, mixture.get("members", ()))),
     )
 
@@ -229,7 +230,7 @@ def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
     frames = []
     for cell in cells:
         path = cell.folder / "records.parquet"
-        frame = _read(path, pl.read_parquet)
+        frame = _read(path, read_parquet)
         needed = {"image", "patient", "condition", "eps", "dice", "iou"}
         needed |= {"pixels", "mask_px", "predicted_px", "intersection_px"}
         if lacking := sorted(needed - set(frame.columns)):
@@ -249,6 +250,10 @@ def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
             )
         )
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _at(condition: str, eps: float) -> pl.Expr:

@@ -14,6 +14,7 @@ from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import Sheet, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.statistics import Interval, bootstrap_statistic
+from trustseg.tables import read_parquet
 
 __all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
 
@@ -35,7 +36,7 @@ def read_brackets(results: Results) -> Brackets:
         if not path.is_file():
             continue
         try:
-            table = pl.read_parquet(path, columns=list(_COLUMNS))
+            table = read_parquet(path, columns=_COLUMNS)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(
                 f"cannot read {path}: {str(error).splitlines()[0]}; expected a table that 'trustseg study' wrote; "

@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from trustseg.study.statistics import Interval
+from trustseg.tables import csv_text
 
 __all__ = ["Column", "Table", "Value", "interval_text", "number_text"]
 
@@ -84,7 +85,7 @@ class Table:
 
     def csv(self) -> str:
         """Return the data frame as CSV."""
-        return self.frame().write_csv()
+        return csv_text(self.frame())
 
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown, ranges in small letters, its caption below."""

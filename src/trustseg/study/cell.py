@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import polars as pl
 import yaml
 
 from trustseg.config import RunConfig
@@ -22,6 +21,7 @@ from trustseg.models import BeliefModel, Segmenter, device_of
 from trustseg.study.grid import Cell
 from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
+from trustseg.tables import read_csv
 from trustseg.training import train
 from trustseg.training.provenance import provenance
 
@@ -138,7 +138,7 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
         {
             "seconds_training": 0.0,
             **stages.seconds(),
-            "epochs": pl.read_csv(folder / "metrics.csv").height if mixture is None else 0,  # patience may end it early
+            "epochs": read_csv(folder / "metrics.csv").height if mixture is None else 0,  # patience may end it early
             **warnings_of(folder),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         },

@@ -21,6 +21,7 @@ from torch import Tensor
 from trustseg.errors import RunError, is_out_of_memory
 from trustseg.files import replacing, write_json
 from trustseg.models import Segmenter
+from trustseg.tables import write_csv
 from trustseg.training.module import SegmentationModule
 from trustseg.training.watch import overfitted
 
@@ -131,8 +132,7 @@ class Keeper(Checkpoint):
         for folder in self.last.parent.glob("best-*"):
             if folder != best:
                 shutil.rmtree(folder)
-        with replacing(self.folder / "metrics.csv") as temporary:
-            polars.DataFrame(rows, infer_schema_length=None).write_csv(temporary)
+        write_csv(polars.DataFrame(rows, infer_schema_length=None), self.folder / "metrics.csv")
         epochs = [int(row["epoch"]) for row in rows if row.get(OVERFITTED)]
         if epochs:
             write_json(self.folder / "warnings.json", {"catastrophic_overfitting": epochs})

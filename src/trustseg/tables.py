@@ -1,0 +1,79 @@
+"""Tables in files: parquet and CSV, read from exactly the path that is given, and CSV that no spreadsheet executes."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from trustseg.files import write_text
+
+__all__ = ["csv_text", "read_csv", "read_parquet", "scan_parquet", "write_csv"]
+
+# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"), its full-width forms too.
+_FORMULA: Final = "[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+
+
+def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the table in a parquet file.
+
+    Args:
+        path: the file; no wildcard in it is expanded, and no tilde.
+        columns: the columns to read; all by default.
+    """
+    with path.open("rb") as stream:
+        return pl.read_parquet(stream, columns=None if columns is None else list(columns))
+
+
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """Return the table in a parquet file, of which only what is asked for will be read."""
+    return pl.scan_parquet(path.absolute(), glob=False, hive_partitioning=False)  # polars expands a leading tilde
+
+
+def read_csv(path: Path, *, as_text: bool = False) -> pl.DataFrame:
+    """Return the table in a CSV file, cells as they were before ``write_csv`` quoted them.
+
+    Args:
+        path: the file, in UTF-8.
+        as_text: whether every cell is text; by default a column that holds numbers only is numeric.
+    """
+    table = pl.read_csv(path.read_bytes(), infer_schema=not as_text, infer_schema_length=None)
+    return table.select(_unquoted(column) for column in table)
+
+
+def csv_text(table: pl.DataFrame) -> str:
+    """Return a table as CSV in which a text that a spreadsheet would execute begins with an apostrophe.
+
+    Numbers are left alone, ``-0.5`` as text too. A text that begins with apostrophes before such a sign gets one more,
+    so that ``read_csv`` gives back what was written.
+
+    Example:
+        >>> print(csv_text(pl.DataFrame({"image": ["a.png", "=1+1.png"], "score": [0.5, -0.5]})), end="")
+        image,score
+        a.png,0.5
+        '=1+1.png,-0.5
+    """
+    return table.select(_quoted(column) for column in table).write_csv()
+
+
+def write_csv(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as ``csv_text`` has it to ``path``, whole or not at all."""
+    write_text(path, csv_text(table))
+
+
+def _quoted(column: pl.Series) -> pl.Series:
+    """Return a column whose name and texts are no formulas."""
+    name = f"'{column.name}" if re.match(f"'*{_FORMULA}", column.name) else column.name
+    if column.dtype != pl.String:
+        return column.alias(name)
+    formula = column.str.contains(f"^'*{_FORMULA}") & column.cast(pl.Float64, strict=False).is_null()
+    return ("'" + column).zip_with(formula, column).alias(name)
+
+
+def _unquoted(column: pl.Series) -> pl.Series:
+    """Return a column whose name and texts are those that ``_quoted`` was given."""
+    name = column.name[1:] if re.match(f"'+{_FORMULA}", column.name) else column.name
+    if column.dtype != pl.String:
+        return column.alias(name)
+    return column.str.slice(1).zip_with(column.str.contains(f"^'+{_FORMULA}"), column).alias(name)
