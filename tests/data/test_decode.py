@@ -17,8 +17,6 @@ from trustseg.data.decode import (
     in_threads,
     read_image,
     read_mask,
-    resize_image,
-    resize_mask,
 )
 from trustseg.errors import DataError, MissingFileError
 
@@ -112,41 +110,6 @@ def test_an_image_and_its_mask_have_one_size(tmp_path: Path) -> None:
     check_sizes(image, image, image_path=Path("a.png"), mask_path=Path("a.png"))
     with pytest.raises(DataError, match=r"m\.png has 3x4 pixels but its image a\.png has 4x3, expected the same size"):
         check_sizes(image, mask, image_path=Path("a.png"), mask_path=Path("m.png"))
-
-
-def test_a_shrunk_image_is_the_mean_of_each_block() -> None:
-    pixels = fake.image("a", size=(12, 8))
-    blocks = pixels.reshape(4, 2, 4, 3).mean(axis=(1, 3))
-    assert np.abs(resize_image(pixels, 4) - blocks).max() < 1  # rounded once along each side
-    even = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4), np.ones((2, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(resize_image(even, 4), np.arange(16).reshape(4, 4))
-    colours = np.stack([pixels, pixels[::-1], 255 - pixels], axis=-1)
-    means = colours.reshape(4, 2, 4, 3, 3).mean(axis=(1, 3))
-    assert np.abs(resize_image(colours, 4) - means).max() < 1
-
-
-def test_an_image_that_grows_along_a_side_is_interpolated() -> None:
-    ramp: Array = np.array([[0, 80]], dtype=np.uint8)
-    assert resize_image(ramp, 4).tolist() == [[0, 20, 60, 80]] * 4  # centres of the new pixels at -1/4, 1/4, 3/4, 5/4
-    wide = fake.image("b", size=(9, 3))
-    expected = np.asarray(Image.fromarray(wide).resize((5, 5), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(resize_image(wide, 5), expected)
-
-
-def test_a_square_of_the_right_size_is_left_alone() -> None:
-    pixels = fake.image("a", size=(5, 5))
-    assert resize_image(pixels, 5) is pixels
-    mask = pixels > 127
-    np.testing.assert_array_equal(resize_mask(mask, 5), mask.astype(np.uint8))
-
-
-@pytest.mark.parametrize("size", [1, 3, 8, 30])
-def test_a_resized_mask_takes_the_pixel_below_each_centre(size: int) -> None:
-    mask = fake.image("a", size=(11, 7)) > 127
-    rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in mask.shape)
-    found = resize_mask(mask, size)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, mask[np.ix_(rows, columns)])
 
 
 def test_threads_give_results_in_order_and_count_them() -> None:

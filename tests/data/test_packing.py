@@ -13,13 +13,14 @@ from PIL import Image
 from tests import fake
 
 from trustseg.data import open_dataset, packing, write_pack
+from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, MissingFileError
 
 
 def pixels(path: Path, size: int, *, mode: str = "L") -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """What Pillow alone makes of an image, area average."""
+    """What Pillow decodes, resized as tests/data/test_resizing.py checks it."""
     with Image.open(path) as image:
-        return np.asarray(image.convert(mode).resize((size, size), Image.Resampling.BOX))
+        return resize_image(np.asarray(image.convert(mode)), size)
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
@@ -38,7 +39,7 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         expected = pixels(side / "Images" / f"{row['name']}.png", 8, mode=mode).reshape(8, 8, channels)
         np.testing.assert_array_equal(pack.images[number], np.moveaxis(expected, -1, 0))
         with Image.open(side / "Ground-truths" / f"mask_{row['name']}.png") as image:
-            mask = np.asarray(image.resize((8, 8), Image.Resampling.NEAREST)) == 255
+            mask = resize_mask((np.asarray(image) == 255).astype(np.uint8), 8)
         np.testing.assert_array_equal(pack.masks[number, 0], mask)
         assert row["foreground"] == mask.sum()
         assert (row["width"], row["height"], row["has_mask"]) == (20, 16, True)
@@ -57,15 +58,6 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
     }
     assert rows[0]["patient"] == "covid_7"
     assert not rows[0]["patient_known"]
-
-
-def test_equal_size_is_left_alone_and_larger_is_bilinear(tmp_path: Path) -> None:
-    fake.save(fake.image("a", size=(8, 8)), tmp_path / "data" / "a.png")
-    fake.save(fake.image("b", size=(8, 4)), tmp_path / "data" / "b.png")
-    pack = write_pack(tmp_path / "data", tmp_path / "pack", size=8)
-    np.testing.assert_array_equal(pack.images[0, 0], fake.image("a", size=(8, 8)))
-    grown = Image.fromarray(fake.image("b", size=(8, 4))).resize((8, 8), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(pack.images[1, 0], np.asarray(grown))
 
 
 def test_pack_is_the_same_from_anywhere_and_tells_no_path(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.fake import save
 
 from trustseg.beliefs import Beta
 from trustseg.data.cases import SUFFIXES
-from trustseg.data.decode import resize_image
+from trustseg.data.resizing import resize_image
 from trustseg.deferral import FalseNegativeControl
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.predict import image_files_of, predict

@@ -22,8 +22,6 @@ __all__ = [
     "in_threads",
     "read_image",
     "read_mask",
-    "resize_image",
-    "resize_mask",
 ]
 
 Pixels = npt.NDArray[np.uint8]
@@ -129,22 +127,6 @@ def check_sizes(image: Picture, mask: Picture, *, image_path: Path, mask_path: P
             f"{mask_path} has {mask.size[0]}x{mask.size[1]} pixels but its image {image_path} has "
             f"{image.size[0]}x{image.size[1]}, expected the same size; export the mask at the size of its image"
         )
-
-
-def resize_image(pixels: Pixels, size: int) -> Pixels:
-    """Return an image squashed to size x size: area average when it shrinks, bilinear when a side grows."""
-    if pixels.shape[:2] == (size, size):
-        return pixels
-    method = Image.Resampling.BOX if min(pixels.shape[:2]) >= size else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(pixels).resize((size, size), method))
-
-
-def resize_mask(mask: npt.NDArray[np.bool_], size: int) -> Pixels:
-    """Return a mask squashed to size x size by nearest neighbour, uint8 of 0 and 1."""
-    values = mask.astype(np.uint8)
-    if mask.shape == (size, size):
-        return values
-    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.NEAREST))
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, progress: Progress | None) -> list[Result]:

@@ -20,7 +20,7 @@ from trustseg.tables import read_parquet
 
 __all__ = ["FORMAT", "SCHEMA", "Pack", "digest_of", "is_pack"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _AGAIN: Final = "delete it and pack again with: trustseg data pack SOURCE TARGET"
 

@@ -23,11 +23,10 @@ from trustseg.data.decode import (
     in_threads,
     read_image,
     read_mask,
-    resize_image,
-    resize_mask,
 )
 from trustseg.data.layouts import find_cases
 from trustseg.data.pack import FORMAT, SCHEMA, Pack, digest_of, is_pack
+from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, TrustsegError
 
 __all__ = ["open_dataset", "write_pack"]
@@ -90,7 +89,7 @@ def write_pack(
     """Decode a dataset once, write it as a pack and return that.
 
     Images become grey (or RGB) squares by area average, bilinear where a side grows; masks are thresholded above 127
-    (at 1 where 1 is the maximum) and then resized by nearest neighbour. The pack appears whole or not at all.
+    (at 1 where 1 is the maximum) and resized by area share (``resize_mask``). The pack appears whole or not at all.
 
     Args:
         source: a folder in one of ``LAYOUTS``.
@@ -189,7 +188,7 @@ def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArr
         check_sizes(image, mask, image_path=case.image, mask_path=path)
     if masks:
         infected = np.any([foreground(mask.pixels, path) for mask, path in zip(masks, case.masks, strict=True)], axis=0)
-        mask_out[:] = resize_mask(infected, size)
+        mask_out[:] = resize_mask(infected.astype(np.uint8), size)
         if any(mask.pixels.max() == 1 for mask in masks):
             conversions.append("had a mask of 0 and 1, read as infection where 1")
         if infected.any() and not mask_out.any():

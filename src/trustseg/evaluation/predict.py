@@ -15,7 +15,8 @@ from torch.nn.functional import interpolate
 from trustseg.beliefs import check_belief
 from trustseg.data import LAYOUTS
 from trustseg.data.cases import SUFFIXES, image_files
-from trustseg.data.decode import in_threads, read_image, resize_image
+from trustseg.data.decode import in_threads, read_image
+from trustseg.data.resizing import resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
