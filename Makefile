@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
-PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2"
+PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0"
 LINTED := src tests scripts benchmarks examples
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
@@ -69,7 +69,7 @@ docs: setup ## make the figures of the docs again, and the page of benchmarks
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-		--extra dev --extra tensorboard --extra art --extra slurm pyproject.toml -o requirements.lock
+		--extra dev --extra tensorboard --extra art --extra slurm --extra pretrained pyproject.toml -o requirements.lock
 
 clean: ## remove what make and the tools made, not runs/
 	rm -rf $(VENV) $(ORACLE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info

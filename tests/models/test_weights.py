@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -9,7 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trustseg.errors import MissingFileError, ModelError, UnknownNameError
-from trustseg.models import Segmenter, build_segmenter, fetch_encoder_weights, load_encoder_weights
+from trustseg.models import (
+    Segmenter,
+    build_segmenter,
+    fetch_encoder_weights,
+    load_encoder_weights,
+    read_encoder_weights,
+)
 
 Weights = dict[str, Tensor]
 
@@ -137,15 +144,34 @@ def test_fetched_weights_are_what_training_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: Weights, colour: Segmenter
 ) -> None:
     def hub(repository: str, *, filename: str, revision: str) -> str:
-        save_file(published, tmp_path / "hub.safetensors")
-        return str(tmp_path / "hub.safetensors")
+        save_file(published, tmp_path / "model.safetensors")
+        settings = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3], "input_range": [0, 1]}
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        return str(tmp_path / filename)
 
     monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", hub)
     file = fetch_encoder_weights("resnet18", tmp_path / "new" / "resnet18.safetensors")
     written = load_file(file)
     assert written.keys() == published.keys()
     assert all(torch.equal(written[name], value) for name, value in published.items())
-    assert load_encoder_weights(colour, file).missing == ()
+    with pytest.raises(ModelError, match="normalised"):
+        load_encoder_weights(colour, file)
+    weights = read_encoder_weights(file, "resnet18")
+    assert (weights.mean, weights.deviation) == ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    grey = build_segmenter(encoder="resnet18", mean=weights.mean, deviation=weights.deviation).eval()
+    assert load_encoder_weights(grey, weights).missing == ()
+    reference = smp.encoders.get_encoder("resnet18", in_channels=3, weights=None)
+    reference.load_state_dict(published)
+    images = torch.rand(2, 1, 32, 32)
+    normalised = (images.expand(2, 3, 32, 32) - torch.tensor(weights.mean).view(3, 1, 1)) / torch.tensor(
+        weights.deviation
+    ).view(3, 1, 1)
+    found: list[Tensor] = []
+    encoder_of(grey).register_forward_hook(lambda module, given, features: found.extend(features))
+    with torch.no_grad():
+        grey.belief(images)
+        for feature, expected in zip(found, reference.eval()(normalised), strict=True):
+            torch.testing.assert_close(feature, expected)
 
 
 @pytest.mark.parametrize(

@@ -60,27 +60,14 @@ def require_models(runs: "Iterable[RunConfig]") -> None:
         ModelError: if architecture and encoder do not fit, or the weights are not those of the encoder.
         MissingFileError: if a weights file is not there.
     """
-    import torch
-
-    from trustseg.models import build_segmenter, load_encoder_weights
+    from trustseg.training.run import initial_segmenter
 
     built = set()
     for run in runs:
-        model, channels = run.model, run.data.channels
-        parts = (model.architecture, model.encoder, model.depth, model.weights, model.accept_noncommercial, channels)
-        if parts in built:
-            continue
-        built.add(parts)
-        with torch.random.fork_rng(devices=[]):
-            segmenter = build_segmenter(
-                architecture=model.architecture,
-                encoder=model.encoder,
-                channels=channels,
-                depth=model.depth,
-                accept_noncommercial=model.accept_noncommercial,
-            )
-        if model.weights is not None:
-            load_encoder_weights(segmenter, model.weights)
+        parts = (run.model.model_dump_json(), run.data.channels)
+        if parts not in built:
+            built.add(parts)
+            initial_segmenter(run)
 
 
 def require_attacks(runs: "Iterable[RunConfig]") -> None:

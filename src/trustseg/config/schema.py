@@ -55,10 +55,19 @@ class ModelConfig(Section):
     depth: int = Field(
         5, ge=3, le=5, description="how often the encoder halves its input (unet, unet_plus_plus; else 5)"
     )
+    decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (),
+        description="channels of the decoder, one number per stage, deepest first (unet, unet_plus_plus); "
+        "[]: 256, 128, 64, 32, 16",
+    )
     head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
-    weights: str | None = Field(None, description="safetensors file with encoder weights; null: random start")
+    weights: str | None = Field(
+        None,
+        description="where the encoder starts: imagenet (weights of an installed package), a safetensors file, or the "
+        "folder of a model trained here; null: at random",
+    )
     accept_noncommercial: bool = Field(False, description="allow encoders under non-commercial terms")
 
 

@@ -5,7 +5,7 @@ from trustseg.models.contract import BeliefModel
 from trustseg.models.devices import device_of
 from trustseg.models.mixtures import DeepEnsemble, MCDropout, with_dropout
 from trustseg.models.segmenter import HEADS, Segmenter, build_segmenter
-from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights
+from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights, read_encoder_weights
 
 __all__ = [
     "ARCHITECTURES",
@@ -18,5 +18,6 @@ __all__ = [
     "device_of",
     "fetch_encoder_weights",
     "load_encoder_weights",
+    "read_encoder_weights",
     "with_dropout",
 ]

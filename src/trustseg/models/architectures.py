@@ -21,22 +21,20 @@ NONCOMMERCIAL: Final[Mapping[str, str]] = {
 
 
 DEEPEST: Final = 5  # how often an encoder halves its input
-WIDTHS: Final = (
-    256,
-    128,
-    64,
-    32,
-    16,
-)  # channels of a U-Net's decoder, deepest first; a shallow one has the last of them
+WIDTHS: Final = (256, 128, 64, 32, 16)
+"""Channels of a U-Net's decoder, deepest first; a shallow one has the last of them."""
 
 
 class Builder(Protocol):
     """A function that builds a network with random weights."""
 
-    def __call__(self, encoder: str, *, channels: int, outputs: int, depth: int) -> nn.Module:
+    def __call__(
+        self, encoder: str, *, channels: int, outputs: int, depth: int, decoder_channels: tuple[int, ...] = ()
+    ) -> nn.Module:
         """Return a network from (B, channels, H, W) to (B, outputs, H, W); H and W multiples of 32.
 
         ``depth`` is how often the encoder halves its input: ``DEEPEST``, or less where the architecture allows it.
+        ``decoder_channels`` are the channels of the decoder's stages, deepest first; empty: the architecture's own.
         """
         ...
 
@@ -90,46 +88,64 @@ def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int, 
     return network
 
 
-def unet(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def unet(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a U-Net (Ronneberger et al., MICCAI 2015, arXiv:1505.04597), of 3 to 5 stages."""
-    return _smp_network("Unet", encoder, channels=channels, outputs=outputs, **_stages(depth))
+    return _smp_network("Unet", encoder, channels=channels, outputs=outputs, **_stages(depth, decoder_channels))
 
 
-def unet_plus_plus(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def unet_plus_plus(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a U-Net++ (Zhou et al., DLMIA 2018, arXiv:1807.10165), of 3 to 5 stages."""
-    return _smp_network("UnetPlusPlus", encoder, channels=channels, outputs=outputs, **_stages(depth))
+    return _smp_network("UnetPlusPlus", encoder, channels=channels, outputs=outputs, **_stages(depth, decoder_channels))
 
 
-def _stages(depth: int) -> dict[str, object]:
+def _stages(depth: int, decoder_channels: tuple[int, ...]) -> dict[str, object]:
     """Return the options of a U-Net whose encoder halves its input ``depth`` times."""
     if not 3 <= depth <= DEEPEST:
         raise ModelError(f"a U-Net has 3 to {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}")
-    return {"encoder_depth": depth, "decoder_channels": WIDTHS[-depth:]}
+    widths = decoder_channels or WIDTHS[-depth:]
+    if len(widths) != depth or min(widths) < 1:
+        raise ModelError(
+            f"model.decoder_channels is {list(widths)}: give {depth} positive numbers, one per stage (model.depth), "
+            f"such as {list(WIDTHS[-depth:])}"
+        )
+    return {"encoder_depth": depth, "decoder_channels": widths}
 
 
-def _check_depth(architecture: str, depth: int) -> None:
-    """Refuse a depth for a network that has but one."""
+def _check_shape(architecture: str, depth: int, decoder_channels: tuple[int, ...]) -> None:
+    """Refuse a depth or decoder widths for a network that has but one form."""
+    if decoder_channels:
+        raise ModelError(f"model.decoder_channels is for unet and unet_plus_plus, not {architecture}; leave it empty")
     if depth != DEEPEST:
         raise ModelError(
             f"{architecture} has {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}, or model.architecture=unet"
         )
 
 
-def fpn(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def fpn(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a feature pyramid network (Lin et al., CVPR 2017, arXiv:1612.03144)."""
-    _check_depth("fpn", depth)
+    _check_shape("fpn", depth, decoder_channels)
     return _smp_network("FPN", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def deeplab_v3(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a DeepLabV3 (Chen et al., 2017, arXiv:1706.05587)."""
-    _check_depth("deeplab_v3", depth)
+    _check_shape("deeplab_v3", depth, decoder_channels)
     return _smp_network("DeepLabV3", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3_plus(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def deeplab_v3_plus(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a DeepLabV3+ (Chen et al., ECCV 2018, arXiv:1802.02611)."""
-    _check_depth("deeplab_v3_plus", depth)
+    _check_shape("deeplab_v3_plus", depth, decoder_channels)
     return _smp_network("DeepLabV3Plus", encoder, channels=channels, outputs=outputs)
 
 
@@ -151,9 +167,11 @@ class _Fcn(nn.Module):
         return logits
 
 
-def fcn(encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST) -> nn.Module:
+def fcn(
+    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
     """Return a fully convolutional network (Long et al., CVPR 2015, arXiv:1411.4038) from torchvision."""
-    _check_depth("fcn", depth)
+    _check_shape("fcn", depth, decoder_channels)
     from torchvision.models import segmentation
 
     builders = {"resnet50": segmentation.fcn_resnet50, "resnet101": segmentation.fcn_resnet101}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError
@@ -37,10 +37,12 @@ class SegmenterSpec:
         channels: image channels, 1 or 3.
         size: side in pixels of the square images it was trained on; other sizes work, at another scale.
         prior: prior weight of each class in a Beta head, > 0.
-        mean: grey level in [0, 1] that is subtracted from images.
-        deviation: grey level > 0 by which images are then divided.
+        mean: grey level in [0, 1] that is subtracted from images: one for all channels, or one for each of three.
+        deviation: grey level > 0 by which images are then divided, as many as ``mean``. With three of them a grey
+            image becomes three channels, each normalised by its own: what an encoder trained on colour images expects.
         dropout: share of channels dropped before the last layers, in [0, 1); 0 places no layer.
         depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
+        decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
     """
 
     architecture: str
@@ -49,10 +51,11 @@ class SegmenterSpec:
     channels: int = 1
     size: int = 224
     prior: float = 1.0
-    mean: float = 0.5
-    deviation: float = 0.25
+    mean: tuple[float, ...] = (0.5,)
+    deviation: tuple[float, ...] = (0.25,)
     dropout: float = 0.0
     depth: int = DEEPEST
+    decoder_channels: tuple[int, ...] = ()
 
 
 class Segmenter(nn.Module):
@@ -72,11 +75,15 @@ class Segmenter(nn.Module):
     """
 
     passes: Final = 1
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, spec: SegmenterSpec, network: nn.Module) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
+        for name in ("mean", "deviation"):  # no weights: they are part of the description
+            self.register_buffer(name, torch.tensor(getattr(spec, name)).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Belief:
         """Return the belief about each pixel of ``images``.
@@ -96,7 +103,7 @@ class Segmenter(nn.Module):
                 "set data.channels to what the model was trained with"
             )
         height, width = images.shape[-2:]
-        normalised = (images - self.spec.mean) / self.spec.deviation
+        normalised = (images - self.mean) / self.deviation
         bottom, right = -height % STRIDE, -width % STRIDE
         if bottom or right:
             normalised = pad(normalised, (0, right, 0, bottom), mode="replicate")
@@ -207,21 +214,30 @@ def _read_description(path: Path) -> tuple[SegmenterSpec, str | None]:
         version = content.pop("format")
         if version == FORMAT:
             digest = content.pop("sha256", None)
-            spec = SegmenterSpec(**content)
-            _check_types(spec)
+            spec = _spec_of(content)
             return spec, digest
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"'{path}' is not a model description ({error}); copy it again from the run") from error
     raise ModelError(f"'{path}' has format {version}, format {FORMAT} was expected; train it again or update trustseg")
 
 
-def _check_types(spec: SegmenterSpec) -> None:
-    """Raise a TypeError if a field of a description read from a file is of another type."""
-    for field in fields(spec):
-        value = getattr(spec, field.name)
-        kinds: Any = (int, float) if field.type is float else field.type
-        if not isinstance(value, kinds) or isinstance(value, bool):
+def _spec_of(content: dict[str, Any]) -> SegmenterSpec:
+    """Return the description that a file holds; a TypeError if a field is unknown or of another type.
+
+    ``mean`` and ``deviation`` may be single numbers, as earlier versions wrote them.
+    """
+    for field in fields(SegmenterSpec):
+        if field.name not in content:
+            continue
+        value = content[field.name]
+        several = get_origin(field.type) is tuple
+        kind: Any = get_args(field.type)[0] if several else field.type
+        items = value if several and isinstance(value, list) else [value]
+        allowed = (int, float) if kind is float else kind
+        if not all(isinstance(item, allowed) and not isinstance(item, bool) for item in items):
             raise TypeError(f"{field.name} is {value!r}")
+        content[field.name] = tuple(items) if several else value
+    return SegmenterSpec(**content)
 
 
 def _network(spec: SegmenterSpec) -> nn.Module:
@@ -232,13 +248,21 @@ def _network(spec: SegmenterSpec) -> nn.Module:
         raise unknown_name("head", spec.head, HEADS)
     if spec.channels not in (1, 3):
         raise ModelError(f"a model has 1 or 3 channels, got {spec.channels}; set data.channels=1 for grey images")
-    if not (spec.size > 0 and 0 < spec.prior < math.inf and 0 < spec.deviation < math.inf):
+    if not (spec.size > 0 and 0 < spec.prior < math.inf and all(0 < value < math.inf for value in spec.deviation)):
         raise ModelError(
             f"size, prior and deviation must be above 0 and finite, got {spec.size}, {spec.prior} and "
-            f"{spec.deviation}; use 224, 1.0 and 0.25"
+            f"{spec.deviation}; use 224, 1.0 and (0.25,)"
+        )
+    if len(spec.mean) not in (1, 3) or len(spec.mean) != len(spec.deviation):
+        raise ModelError(
+            f"mean and deviation must hold 1 or 3 values each, got {len(spec.mean)} and {len(spec.deviation)}"
         )
     network = ARCHITECTURES[spec.architecture](
-        spec.encoder, channels=spec.channels, outputs=HEADS[spec.head], depth=spec.depth
+        spec.encoder,
+        channels=max(spec.channels, len(spec.mean)),
+        outputs=HEADS[spec.head],
+        depth=spec.depth,
+        decoder_channels=spec.decoder_channels,
     )
     if spec.dropout != 0:
         place_dropout(network, spec.dropout)
@@ -255,6 +279,9 @@ def build_segmenter(
     prior: float = 1.0,
     dropout: float = 0.0,
     depth: int = DEEPEST,
+    decoder_channels: tuple[int, ...] = (),
+    mean: tuple[float, ...] = (0.5,),
+    deviation: tuple[float, ...] = (0.25,),
     accept_noncommercial: bool = False,
 ) -> Segmenter:
     """Return a segmenter with random weights.
@@ -268,6 +295,9 @@ def build_segmenter(
         prior: prior weight of each class in a Beta head, > 0.
         dropout: share of channels dropped before the last layers, in [0, 1), as MC dropout needs it.
         depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
+        decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
+        mean: grey level that is subtracted from images, one for all channels or one for each of three.
+        deviation: grey level by which images are then divided, as many as ``mean``.
         accept_noncommercial: whether encoders under non-commercial terms may be used.
 
     Raises:
@@ -276,6 +306,16 @@ def build_segmenter(
     """
     check_licence(encoder, accept_noncommercial=accept_noncommercial)
     spec = SegmenterSpec(
-        architecture, encoder, head, channels=channels, size=size, prior=prior, dropout=float(dropout), depth=depth
+        architecture,
+        encoder,
+        head,
+        channels=channels,
+        size=size,
+        prior=prior,
+        mean=tuple(mean),
+        deviation=tuple(deviation),
+        dropout=float(dropout),
+        depth=depth,
+        decoder_channels=tuple(decoder_channels),
     )
     return Segmenter(spec, _network(spec))

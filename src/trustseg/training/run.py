@@ -25,7 +25,7 @@ from trustseg.data.residence import residing
 from trustseg.data.seen import write_splits
 from trustseg.errors import ConfigError, MissingPackageError, RunError, is_out_of_memory
 from trustseg.files import read_json, write_json, write_text
-from trustseg.models import Segmenter, build_segmenter, load_encoder_weights
+from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
 from trustseg.training.cost import Cost
@@ -171,6 +171,11 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
         MissingFileError: if the weights of the encoder are not there.
         ModelError: if architecture, encoder and weights do not fit.
     """
+    weights, normalisation = None, {}
+    if config.model.weights is not None:
+        weights = read_encoder_weights(config.model.weights, config.model.encoder)
+        if weights.mean:
+            normalisation = {"mean": weights.mean, "deviation": weights.deviation}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(config.training.seed, "weights"))  # of the CPU, and no GPU's
         segmenter = build_segmenter(
@@ -182,10 +187,12 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
             prior=config.model.prior,
             dropout=config.model.dropout,
             depth=config.model.depth,
+            decoder_channels=config.model.decoder_channels,
             accept_noncommercial=config.model.accept_noncommercial,
+            **normalisation,
         )
-    if config.model.weights is not None:
-        load_encoder_weights(segmenter, config.model.weights)
+    if weights is not None:
+        load_encoder_weights(segmenter, weights)
     return segmenter.to(memory_format=torch.channels_last)
 
 
