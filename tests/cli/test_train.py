@@ -1,6 +1,7 @@
 """``train`` on small images, and everything that can be wrong with them and with its settings."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,10 @@ pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
 def test_train_and_what_it_says(train: Callable[..., Outcome]) -> None:
     found = train("-o", "run", "training.epochs=2")
-    assert found == (0, "model: run/model\n", "epoch 1 of 2\nepoch 2 of 2\n")
-    assert train("-o", "run", "training.epochs=2") == (0, "model: run/model\n", "")  # nothing is left to do
+    assert found.code == 0
+    assert re.fullmatch(r"kept: epoch [12] of 2, .* \d\.\d{3}\nmodel: run/model\n", found.out)
+    assert found.err == "epoch 1 of 2\nepoch 2 of 2\n"
+    assert train("-o", "run", "training.epochs=2") == (0, found.out, "")  # nothing is left to do
     about = json.loads(Path("run/provenance.json").read_text())
     assert about["data"]["layout"] == "qata"
     assert "/" not in about["command"].replace("4/255", "")
@@ -28,8 +31,18 @@ def test_train_and_what_it_says(train: Callable[..., Outcome]) -> None:
 
 def test_the_run_folder_has_the_name_of_the_settings(train: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "gentle.yaml").write_text("training: {learning_rate: 1.0e-5}\n")
-    assert train(tmp_path / "gentle.yaml").out == "model: runs/gentle/model\n"
-    assert train().out == "model: runs/train/model\n"
+    assert train(tmp_path / "gentle.yaml").out.endswith("model: runs/gentle/model\n")
+    assert train().out.endswith("model: runs/train/model\n")
+
+
+def test_a_validation_without_foreground_is_told_before(train: Callable[..., Outcome], films: Path) -> None:
+    for file in (fake.train_set(films.parent) / "Ground-truths").iterdir():
+        fake.save(np.zeros_like(fake.mask("any")), file)
+    found = train("-o", "run", "training.epochs=1", "training.patience=1")
+    first, second = found.err.splitlines()[-2:]
+    assert "validation" in first
+    assert second.startswith("epoch 1 of 1")
+    assert json.loads(Path("run/model/epoch.json").read_text())["chosen_by"] == "last"
 
 
 def test_a_run_folder_is_for_one_run(train: Callable[..., Outcome], films: Path) -> None:

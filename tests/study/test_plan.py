@@ -34,9 +34,10 @@ def planned(tmp_path: Path, *settings: str) -> Plan:
 def test_passes_by_hand(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     none, random, uncertain = plan.variants
-    validation = 0.2 * 8 * 2 * (1 / 3 + 5)
-    assert none.training == pytest.approx(2 * (8 * 4 + validation))
-    assert random.training - none.training == pytest.approx(2 * 8 * 3 * 0.5 * 3)  # 3 epochs, half the images, 3 steps
+    validated = 0.2 * 8 * 2  # at epochs 2 and 4; the attack, of 5 steps, only where training attacks
+    assert none.training == pytest.approx(2 * (8 * 4 + validated / 3))
+    attacks = 8 * 3 * 0.5 * 3  # 3 epochs, half the images, 3 steps
+    assert random.training - none.training == pytest.approx(2 * (attacks + validated * 5))
     assert uncertain.training - random.training == pytest.approx(2 * 8 * 3 / 3)  # one forward pass more
     assert none.evaluation == pytest.approx(2 * 4 * (4 / 3 + 2 * 1 + 7 * 2))
     assert [(row.cells, row.done) for row in plan.variants] == [(2, 0)] * 3

@@ -12,14 +12,24 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from tests.training.tiny import RUN, Killed, config, killing_after, pack, repeatable_metrics, same_weights
+from tests.training.tiny import (
+    RUN,
+    Killed,
+    config,
+    killing_after,
+    pack,
+    repeatable_metrics,
+    same_weights,
+    use_tiny_networks,
+)
 
 from trustseg.data import split_cases
 from trustseg.data.module import Batch, as_images, pack_loader
-from trustseg.errors import RunError
+from trustseg.errors import DataError, RunError
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 from trustseg.training import train
+from trustseg.training.keeping import KeptEpoch, kept_epoch
 from trustseg.training.module import SegmentationModule
 
 
@@ -134,6 +144,59 @@ def test_the_best_epoch_is_that_of_the_highest_score(tmp_path: Path, monitor: st
     with torch.no_grad():
         found = dice(best.belief(seen).log_odds > 0, masks).nanmean()
     assert float(found) == pytest.approx(clean.gather(score.arg_max()), abs=1e-6)  # type: ignore[arg-type]
+
+
+def test_the_last_epoch_is_validated_and_the_kept_one_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores_of(monkeypatch, [0.0, 0.4, 0.0, 0.0, 0.9])
+    run = config("training.epochs=5", "training.validation_every=2")
+    with pytest.raises(Killed):
+        train(run, pack(), tmp_path, report=killing_after(4))
+    train(run, pack(), tmp_path)
+    table = pl.read_csv(tmp_path / "metrics.csv")
+    assert table["validation_score"].is_null().to_list() == [True, False, True, False, False]
+    kept = kept_epoch(tmp_path / "model")
+    assert kept == KeptEpoch(epoch=5, trained=5, chosen_by="both", validation_score=pytest.approx(0.9))
+    assert "epoch 5 of 5" in str(kept)
+    for damaged in ('{"epoch": "5"}', "{", "[]"):
+        (tmp_path / "model" / "epoch.json").write_text(damaged)
+        with pytest.raises(DataError, match=r"epoch\.json"):
+            kept_epoch(tmp_path / "model")
+    (tmp_path / "model" / "epoch.json").unlink()
+    assert kept_epoch(tmp_path / "model") is None
+
+
+@pytest.mark.parametrize("settings", [(), ("training.patience=1",)])
+def test_without_foreground_to_validate_on_the_last_epoch_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
+) -> None:
+    scores_of(monkeypatch, [0.9, 0.2, float("nan")])  # a false positive scores 0, an empty prediction is undefined
+    model = train(config(*settings), pack(empty=12), tmp_path)
+    kept = kept_epoch(tmp_path / "model")
+    assert kept is not None
+    assert (kept.epoch, kept.trained, kept.chosen_by, kept.validation_score) == (3, 3, "last", None)
+    monkeypatch.undo()
+    use_tiny_networks(monkeypatch)
+    assert same_weights(model, train(config("training.monitor=last"), pack(empty=12), tmp_path / "last"))
+
+
+def test_nothing_is_attacked_at_validation_if_nothing_is_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("trustseg.training.validation.pgd", None)
+        train(config("training.epochs=1", "adversarial.selection=none"), pack(), tmp_path / "clean")
+    table = pl.read_csv(tmp_path / "clean" / "metrics.csv")
+    assert "validation_robust_dice" not in table.columns
+    assert table["validation_score"].equals(table["validation_dice"].alias("validation_score"))
+    chosen = kept_epoch(tmp_path / "clean" / "model")
+    assert chosen is not None
+    assert chosen.chosen_by == "clean"
+    train(
+        config("training.epochs=1", "adversarial.selection=none", "training.monitor=robust"), pack(), tmp_path / "asked"
+    )
+    assert "validation_robust_dice" in pl.read_csv(tmp_path / "asked" / "metrics.csv").columns
 
 
 def test_validation_columns_are_empty_where_nothing_was_validated(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+def test_an_attack_on_a_diverged_model_ends_the_run_with_the_epoch(tmp_path: Path) -> None:
+    """The attack of the second batch meets weights that the first one made infinite."""
+    settings = ("adversarial.selection=random", "adversarial.warmup_epochs=0", "training.learning_rate=1e38")
+    with pytest.raises(RunError, match="epoch 1"):
+        train(config(*settings, "training.clip_norm=1e38"), pack(), tmp_path)
+
+
 class Cliff(torch.autograd.Function):
     """A finite value whose gradient is not."""
 
@@ -175,7 +182,7 @@ def test_the_run_folder(tmp_path: Path) -> None:
     train(run, images, tmp_path)
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert files == [
-        *("config.yaml", "metrics.csv"),
+        *("config.yaml", "metrics.csv", "model/epoch.json"),
         *("model/model.json", "model/model.safetensors", "model/splits.json", "provenance.json"),
     ]
     prepare_run(run, images, tmp_path)  # the same again is welcome

@@ -1,5 +1,6 @@
 """What is checked before a command writes anything."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,13 +105,14 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
 
 
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
-    """Split the images as each run will.
+    """Split the images as each run will, and say where no validation image shows what is searched for.
 
     Raises:
         DataError: if they cannot be split; names the dataset.
     """
     from trustseg.errors import DataError
     from trustseg.evaluation import rows_of_split
+    from trustseg.training.validation import shows_foreground
 
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
         if len(pack) < 3:
@@ -120,6 +122,12 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
                 "test on; add images"
             )
         try:
-            rows_of_split(pack, "train", data)
+            validation = rows_of_split(pack, "validation", data)
         except DataError as error:
             raise DataError(f"'{data.path}': {error}") from error
+        if not shows_foreground(pack.index, validation):
+            fold = "" if data.fold is None else f" of fold {data.fold}"
+            sys.stderr.write(
+                f"note: all {len(validation)} validation masks{fold} are empty, so that no epoch can be chosen by its "
+                "Dice: the last epoch is kept, and training.patience does not stop the training\n"
+            )

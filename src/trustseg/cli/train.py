@@ -36,6 +36,7 @@ def train(
 
     from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
+    from trustseg.training.keeping import kept_epoch
     from trustseg.training.run import prepare_run
 
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
@@ -50,6 +51,8 @@ def train(
         bars = sys.stderr.isatty()
         run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
     if first:
+        if (kept := kept_epoch(folder / "model")) is not None:
+            typer.echo(f"kept: {kept}")
         typer.echo(f"model: {folder / 'model'}")
 
 

@@ -96,12 +96,12 @@ class TrainingConfig(Section):
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW")
     clip_norm: float = Field(5.0, gt=0, description="largest gradient norm")
     augment: bool = Field(True, description="random flips, small rotations, scaling, contrast and brightness")
-    validation_every: int = Field(5, ge=1, description="epochs between validations")
+    validation_every: int = Field(5, ge=1, description="epochs between validations; the last epoch is always validated")
     validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
     monitor: Literal["clean", "robust", "both", "last"] = Field(
         "both",
-        description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean; "
-        "last: the last epoch, whatever its score",
+        description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean "
+        "(clean where nothing is attacked); last: the last epoch, whatever its score",
     )
     watch: bool = Field(True, description="watch single-step training attacks for catastrophic overfitting")
     patience: int | None = Field(None, ge=1, description="validations without improvement before stopping; null: never")

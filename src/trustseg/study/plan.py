@@ -21,6 +21,7 @@ from trustseg.study.grid import Cell, cells_of
 from trustseg.study.runner import phantom_folder
 from trustseg.study.trial import trial_step
 from trustseg.training.passes import epoch_passes
+from trustseg.training.validation import measures_robustness
 
 __all__ = ["Plan", "PlannedVariant", "passes_of_attack", "plan_study"]
 
@@ -134,11 +135,12 @@ def passes_of_attack(
 
 
 def _training_passes(config: RunConfig, training: int) -> float:
-    """Return the passes of one training and of its robust validation."""
+    """Return the passes of one training and of its validation."""
     options = config.training
     epochs = sum(epoch_passes(config, training, epoch=epoch).work for epoch in range(options.epochs))
-    validations = options.epochs // min(options.validation_every, options.epochs)
-    return epochs + _VALIDATION_SHARE * training * validations * (_FORWARD + options.validation_steps)
+    validations = -(-options.epochs // options.validation_every)  # the last epoch is one of them
+    steps = options.validation_steps if measures_robustness(config) else 0
+    return epochs + _VALIDATION_SHARE * training * validations * (_FORWARD + steps)
 
 
 def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:

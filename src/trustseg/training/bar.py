@@ -51,8 +51,10 @@ class Bar(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show what the validation found."""
-        clean, robust = (trainer.callback_metrics[f"validation_{name}"] for name in ("dice", "robust_dice"))
-        scores = f"Dice {float(clean):.2f}, attacked {float(robust):.2f}"
+        found = trainer.callback_metrics
+        scores = f"Dice {float(found['validation_dice']):.2f}"
+        if "validation_robust_dice" in found:
+            scores += f", attacked {float(found['validation_robust_dice']):.2f}"
         self._progress.update(self._task, description=self._epoch(trainer), scores=scores)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

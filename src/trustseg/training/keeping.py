@@ -6,6 +6,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +19,71 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from trustseg.errors import RunError, is_out_of_memory
-from trustseg.files import replacing, write_json
+from trustseg.errors import DataError, RunError, is_out_of_memory
+from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
 from trustseg.tables import write_csv
 from trustseg.training.module import SegmentationModule
+from trustseg.training.validation import Monitor
 from trustseg.training.watch import overfitted
 
-__all__ = ["SCORE", "Keeper", "Patience", "Report", "WholeFiles"]
+__all__ = ["SCORE", "Keeper", "KeptEpoch", "Patience", "Report", "WholeFiles", "kept_epoch"]
 
 Report = Callable[[int, int], None]
 Work = Callable[[], object]
 
 SCORE: Final = "validation_score"
 OVERFITTED: Final = "validation_catastrophic_overfitting"
+_KEPT: Final = "epoch.json"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEpoch:
+    """Which epoch of a training a model is of.
+
+    Attributes:
+        epoch: the epoch, counted from 1.
+        trained: epochs that were trained.
+        chosen_by: what chose it: validation Dice ``"clean"``, under attack (``"robust"``), the mean of ``"both"``, or
+            none: ``"last"``.
+        validation_score: validation Dice of that kind, the mean of those measured for ``"last"``; None if undefined.
+    """
+
+    epoch: int
+    trained: int
+    chosen_by: Monitor
+    validation_score: float | None
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        words = {
+            "clean": "best validation Dice",
+            "robust": "best validation Dice under attack",
+            "both": "best mean of validation Dice, clean and under attack",
+            "last": "the last one; validation Dice",
+        }[self.chosen_by]
+        score = "undefined" if self.validation_score is None else f"{self.validation_score:.3f}"
+        return f"epoch {self.epoch} of {self.trained}, {words} {score}"
+
+
+def kept_epoch(model: Path) -> KeptEpoch | None:
+    """Return which epoch the model in a folder is of; None if nothing was written down.
+
+    Raises:
+        DataError: if what was written down is damaged.
+    """
+    file = model / _KEPT
+    if not file.is_file():
+        return None
+    match read_json(file):
+        case {
+            "epoch": int(epoch),
+            "trained": int(trained),
+            "chosen_by": "clean" | "robust" | "both" | "last" as chosen_by,
+            "validation_score": float() | int() | None as score,
+        }:
+            return KeptEpoch(epoch, trained, chosen_by, None if score is None else float(score))
+    raise DataError(f"'{file}' does not say which epoch the model is of; restore it from the run")
 
 
 class Keeper(Checkpoint):
@@ -47,7 +99,7 @@ class Keeper(Checkpoint):
     Args:
         folder: the run's folder.
         report: called after each epoch with the number done and the number in all.
-        choose: whether the best validated epoch is kept; else the last one.
+        monitor: what ``validation_score`` is, which chooses the epoch that is kept; ``"last"``: the last one is.
 
     Attributes:
         later: does what is to be written, one work after another: at once, or beside the training, see ``beside``.
@@ -57,10 +109,10 @@ class Keeper(Checkpoint):
         rows: the metrics of each epoch.
     """
 
-    def __init__(self, folder: Path, report: Report | None = None, *, choose: bool = True) -> None:
+    def __init__(self, folder: Path, report: Report | None = None, *, monitor: Monitor = "both") -> None:
         self.folder = folder
         self.report = report
-        self.choose = choose
+        self.monitor = monitor
         self.later: Callable[[Work], object] = lambda work: work()
         self.best_epoch: int | None = None
         self.best_score = -math.inf
@@ -99,6 +151,11 @@ class Keeper(Checkpoint):
         self.best_score = state_dict["best_score"]
         self.rows = list(state_dict["rows"])
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the last epoch validated, whatever its number."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the validation metrics; Lightning goes on showing them in epochs that are not validated."""
         metrics = trainer.callback_metrics.items()
@@ -114,7 +171,7 @@ class Keeper(Checkpoint):
         trained = {name: value for name, value in metrics.items() if not name.startswith("validation_")}
         self.rows.append({"epoch": epoch, **trained, **self._validated})
         works: list[Work] = []
-        if self.choose and self._validated.get(SCORE, -math.inf) > self.best_score:
+        if self.monitor != "last" and self._validated.get(SCORE, -math.inf) > self.best_score:
             self.best_epoch, self.best_score = epoch, self._validated[SCORE]
             if trainer.is_global_zero and isinstance(pl_module, SegmentationModule):
                 best = pl_module.segmenter
@@ -138,13 +195,22 @@ class Keeper(Checkpoint):
             write_json(self.folder / "warnings.json", {"catastrophic_overfitting": epochs})
 
     def finish(self, segmenter: Segmenter) -> None:
-        """Write the chosen model into ``model`` and remove the checkpoints, four times its size.
+        """Write the chosen model and which epoch it is of into ``model``; remove the checkpoints, four times its size.
 
         Args:
             segmenter: the model of the last epoch, kept if none was chosen.
         """
+        epoch, score = len(self.rows) - 1, self.rows[-1].get(SCORE, math.nan)
         if self.best_epoch is not None:
             segmenter = Segmenter.load(self._best_folder(self.best_epoch))
+            epoch, score = self.best_epoch, self.best_score
+        kept = KeptEpoch(
+            epoch=epoch + 1,
+            trained=len(self.rows),
+            chosen_by="last" if self.best_epoch is None else self.monitor,
+            validation_score=None if math.isnan(score) else score,
+        )
+        write_json(self.folder / "model" / _KEPT, asdict(kept))
         segmenter.save(self.folder / "model")
         shutil.rmtree(self.last.parent)
 

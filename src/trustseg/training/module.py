@@ -25,7 +25,7 @@ from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
 from trustseg.training.robust import StepLoss, label_loss, require_finite, rows_of, step_loss
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
-from trustseg.training.validation import validated, validation_means
+from trustseg.training.validation import measures_robustness, monitor_of, validated, validation_means
 from trustseg.training.watch import WATCHED_IMAGES, watch
 from trustseg.training.weight_perturbation import perturb, restore
 
@@ -43,9 +43,10 @@ class Score(TypedDict):
 class SegmentationModule(pl.LightningModule):
     """Trains a segmenter, with or without adversarial examples.
 
-    Validation logs ``validation_dice`` (clean), ``validation_robust_dice`` (PGD at the full budget, never that of the
-    warm-up) and ``validation_score``, which chooses the best epoch; all are means of per-image Dice. Where single-step
-    training is watched, it adds what ``watch`` finds on the first validation images.
+    Validation logs ``validation_dice`` (clean), where training attacks or is chosen by it ``validation_robust_dice``
+    (PGD at the full budget, never that of the warm-up), and ``validation_score``, which chooses the best epoch; all are
+    means of per-image Dice. Where single-step training is watched, it adds what ``watch`` finds on the first validation
+    images.
 
     Args:
         segmenter: the model to train.
@@ -268,14 +269,14 @@ class SegmentationModule(pl.LightningModule):
         self.log_dict(dict(means), on_step=False, on_epoch=True, batch_size=images)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Measure per-image Dice, clean and under PGD at the full budget."""
+        """Measure per-image Dice, clean and, where it is asked for, under PGD at the full budget."""
         images, masks = as_images(batch)
         found = validated(
             self.segmenter,
             images,
             masks,
             eps=self.config.adversarial.eps,
-            steps=self.config.training.validation_steps,
+            steps=self.config.training.validation_steps if measures_robustness(self.config) else None,
             generator=self._generator("validation", batch_index),
         )
         left = WATCHED_IMAGES - sum(len(earlier["dice"]) for earlier in self._validated)
@@ -292,6 +293,6 @@ class SegmentationModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the means over images whose Dice is defined, and the score that chooses the best epoch."""
         gather = self.all_gather if self.trainer.world_size > 1 else None
-        means = validation_means(self._validated, monitor=self.config.training.monitor, gather=gather)
+        means = validation_means(self._validated, monitor=monitor_of(self.config), gather=gather)
         self._validated.clear()
         self.log_dict(means, sync_dist=True, prog_bar=True)

@@ -23,7 +23,14 @@ from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
 from trustseg.data.residence import residing
 from trustseg.data.seen import write_splits
-from trustseg.errors import ConfigError, MissingPackageError, RunError, is_out_of_memory
+from trustseg.errors import (
+    AttackError,
+    BeliefError,
+    ConfigError,
+    MissingPackageError,
+    RunError,
+    is_out_of_memory,
+)
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
@@ -39,6 +46,7 @@ from trustseg.training.hardware import (
 from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
+from trustseg.training.validation import monitor_of, shows_foreground
 
 __all__ = ["initial_segmenter", "prepare_run", "train"]
 
@@ -49,7 +57,8 @@ def train(
     """Train the model of a run, or go on with it, and return the one of the epoch that ``training.monitor`` chooses.
 
     Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``,
-    which also says whom the model has seen.
+    which also says whom the model has seen and which epoch it is of. The last epoch is validated whatever its number.
+    Where no validation image shows foreground, nothing can choose an epoch and the last one is kept.
     A finished training is not repeated; a killed one goes on from its last epoch that was written and ends with the
     same weights as an uninterrupted one.
 
@@ -84,16 +93,17 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     )
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
-    keeper = Keeper(folder, report, choose=options.monitor != "last")
+    chooses = shows_foreground(pack.index, splits.validation)
+    keeper = Keeper(folder, report, monitor=monitor_of(config) if chooses else "last")
     with _quiet_lightning(), _own_interrupts(), _own_determinism():
-        trainer = _trainer(config, folder, keeper, progress=progress)
+        trainer = _trainer(config, folder, keeper, patience=options.patience if chooses else None, progress=progress)
         device = trainer.strategy.root_device
         require_precision(options.precision, device)
         if options.compile:
             compile_network(module.segmenter)
         pixels = residing(pack, config.data.residence, device=device)
         gpus = [device] if device.type == "cuda" else []
-        with _in_sentences(config, device), torch.random.fork_rng(devices=gpus), beside() as keeper.later:
+        with _in_sentences(config, device, trainer), torch.random.fork_rng(devices=gpus), beside() as keeper.later:
             trainer.fit(
                 module,
                 pack_loader(pixels, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
@@ -108,12 +118,14 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
 
 
 @contextmanager
-def _in_sentences(config: RunConfig, device: torch.device) -> Iterator[None]:
+def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) -> Iterator[None]:
     """Turn what can go wrong in a step into an error that says what to change."""
     try:
         yield
     except FloatingPointError as error:
         raise RunError(str(error)) from error
+    except (AttackError, BeliefError) as error:
+        raise RunError(f"training failed in epoch {trainer.current_epoch + 1}: {error}") from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise memory_ran_out(config, device) from error
@@ -196,11 +208,11 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
     return segmenter.to(memory_format=torch.channels_last)
 
 
-def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, progress: bool) -> pl.Trainer:
+def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, patience: int | None, progress: bool) -> pl.Trainer:
     options = config.training
     callbacks: list[Callback] = [keeper, Cost()]
-    if options.patience is not None:
-        callbacks.append(Patience(options.patience))
+    if patience is not None:
+        callbacks.append(Patience(patience))
     if progress:
         callbacks.append(Bar())
     try:

@@ -3,18 +3,49 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+import polars as pl
 import torch
 from torch import Tensor
 
 from trustseg.attacks import pgd
+from trustseg.config import RunConfig
+from trustseg.data.splits import Indices
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 
-__all__ = ["validated", "validation_means"]
+__all__ = ["Monitor", "measures_robustness", "monitor_of", "shows_foreground", "validated", "validation_means"]
+
+Monitor = Literal["clean", "robust", "both", "last"]
+
+
+def monitor_of(config: RunConfig) -> Monitor:
+    """Return what chooses the epoch of a run: ``training.monitor``, of which ``both`` is ``clean`` without attacks.
+
+    Example:
+        >>> monitor_of(RunConfig()), monitor_of(RunConfig.model_validate({"adversarial": {"selection": "random"}}))
+        ('clean', 'both')
+    """
+    monitor = config.training.monitor
+    return "clean" if monitor == "both" and config.adversarial.selection == "none" else monitor
+
+
+def measures_robustness(config: RunConfig) -> bool:
+    """Return whether a run is validated under attack as well: if it trains on attacks, or is chosen by them."""
+    return config.adversarial.selection != "none" or config.training.monitor == "robust"
+
+
+def shows_foreground(index: pl.DataFrame, rows: Indices) -> bool:
+    """Return whether any of these images shows some; without, no Dice is defined that could choose an epoch.
+
+    Args:
+        index: index of a pack.
+        rows: the images.
+    """
+    return bool((index["foreground"].gather(rows.tolist()) > 0).any())
 
 
 def validated(
-    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, steps: int, generator: torch.Generator
+    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, steps: int | None, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Return per-image Dice, clean and under PGD.
 
@@ -23,24 +54,23 @@ def validated(
         images: (B, C, H, W) in [0, 1].
         masks: reference masks (B, 1, H, W), each value 0 or 1.
         eps: L-inf budget in pixel units of [0, 1].
-        steps: of the attack.
+        steps: of the attack; None: no attack.
         generator: source of its random start.
 
     Returns:
-        ``dice`` and ``robust_dice``, each (B,) in [0, 1], NaN where it is undefined.
+        ``dice`` and, where attacked, ``robust_dice``, each (B,) in [0, 1], NaN where it is undefined.
     """
-    attacked = pgd(segmenter, images, masks, eps=eps, steps=steps, generator=generator)
+    conditions = {"dice": images}
+    if steps is not None:
+        conditions["robust_dice"] = pgd(segmenter, images, masks, eps=eps, steps=steps, generator=generator)
     with torch.no_grad():
-        return {
-            "dice": dice(segmenter.belief(images).log_odds > 0, masks),
-            "robust_dice": dice(segmenter.belief(attacked).log_odds > 0, masks),
-        }
+        return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in conditions.items()}
 
 
 def validation_means(
     found: Sequence[Mapping[str, Tensor]],
     *,
-    monitor: Literal["clean", "robust", "both", "last"],
+    monitor: Monitor,
     gather: Callable[[Tensor], object] | None = None,
 ) -> dict[str, Tensor]:
     """Return the means over images whose value is defined, and ``validation_score``, which chooses the best epoch.
@@ -50,7 +80,7 @@ def validation_means(
 
     Args:
         found: of each batch, ``rows``, which images it holds (B,), and values of them (B,), or of the first of them.
-        monitor: what the score is: Dice clean, under PGD, or the mean of the two (``both`` and ``last``).
+        monitor: what the score is: Dice clean, under PGD, or the mean of those measured (``both`` and ``last``).
         gather: gives the tensors of all processes, (n,) -> (processes, n); None where there is but one.
 
     Example:
@@ -65,9 +95,9 @@ def validation_means(
     }
     rows = images.pop("rows")
     means = {f"validation_{name}": _mean(rows, values) for name, values in images.items()}
-    clean, robust = means["validation_dice"], means["validation_robust_dice"]
-    scores = {"clean": clean, "robust": robust, "both": (clean + robust) / 2}
-    means["validation_score"] = scores["both" if monitor == "last" else monitor]
+    chosen = {"clean": ["dice"], "robust": ["robust_dice"]}.get(monitor, ["dice", "robust_dice"])
+    scores = [means[f"validation_{name}"] for name in chosen if f"validation_{name}" in means]
+    means["validation_score"] = torch.stack(scores).mean()
     return means
 
 
