@@ -12,14 +12,19 @@ def printable(text: str) -> str:
         >>> print(printable("a\x1b[2Jb\n.png"))
         a\x1b[2Jb\n.png
     """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in unicode_text(text))
 
 
 def unicode_text(text: str) -> str:
-    r"""Return ``text`` with each byte of a file name that is no UTF-8 as its escape, so that it can be written down.
+    r"""Return ``text``, such as the name of a file, with bytes that are no UTF-8 as escapes, fit to be written down.
+
+    Python keeps the bytes that it could not decode as lone surrogates: all non-ASCII ones, where the locale is ASCII.
 
     Example:
         >>> print(unicode_text(b"caf\xe9.png".decode(errors="surrogateescape")))
-        caf\udce9.png
+        caf\xe9.png
     """
-    return text.encode(errors="backslashreplace").decode()
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # other surrogates, which no file has in its name
+        return text.encode(errors="backslashreplace").decode()

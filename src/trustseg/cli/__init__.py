@@ -1,5 +1,6 @@
 """The ``trustseg`` command. Only the verb that is run imports what it needs."""
 
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from rich.console import Console
 from trustseg import __version__
 from trustseg.cli import calibrate, data, defer, evaluate, masks, predict, report, study, tools, train
 from trustseg.errors import RunError, TrustsegError, misfortune
+from trustseg.text import printable
 
 __all__ = ["app", "main"]
 
@@ -56,6 +58,7 @@ def _options(
 
 def main() -> None:
     """Run the command; an error is one sentence and exit code 2 (1 for a run that failed), unless ``--debug``."""
+    _prepare_environment()
     arguments = [part for part in sys.argv[1:] if part != "--debug"]  # accepted after the verb as well
     if len(arguments) < len(sys.argv) - 1:
         os.environ["TRUSTSEG_DEBUG"] = "1"
@@ -75,6 +78,14 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _prepare_environment() -> None:
+    """Draw without windows, whatever a notebook asks of matplotlib; print escapes where a terminal lacks a letter."""
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _say_usage(error: Any) -> None:  # noqa: ANN401 - Typer's Click is private
     """Say what is wrong with the arguments, in our form; a verb without any gets its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -87,7 +98,9 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - Typer's Click is private
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"trustseg: {sentence}", style="red", markup=False, highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"trustseg: {printable(sentence)}", style="red", markup=False, highlight=False
+    )
 
 
 def _explained(error: Exception) -> tuple[str, int]:

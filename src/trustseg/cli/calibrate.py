@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, settings_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def calibrate(
     before, after = _calibration_errors(fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device))
     fitted.save(model)
     _print_gain(fitted, before, after)
-    typer.echo(f"calibration: {model / CALIBRATION_FILE}")
+    say(f"calibration: {model / CALIBRATION_FILE}")
 
 
 def _calibration_errors(fitted: "Calibration", beliefs: "Iterator[tuple[Belief, Tensor]]") -> tuple[float, float]:
@@ -88,9 +89,9 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     images, patients = fitted.images, fitted.patients
     print_table((f"on {images} validation images of {patients} patients", "before", "after"), rows, width=100)
     found = ", ".join(f"{name} {value:.4g}" for name, value in fitted.parameters.items())
-    typer.echo(f"{fitted.method}: {found}")
+    say(f"{fitted.method}: {found}")
     if fitted.at_limit:
-        typer.echo(
+        say(
             f"not to be trusted: the fit ended at its limit ({', '.join(fitted.at_limit)}), since the masks of these "
             f"{images} images ask for almost no doubt, or for almost no evidence, as those of few images do by chance; "
             "check the masks, train with more validation images (data.validation_fraction), or give 'evaluate' and "

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.display import say
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -64,12 +66,12 @@ def fit(
         model=_model_of(file),
     )
     save_policy(policy, output)
-    typer.echo(policy.statement)
-    typer.echo(ONLY_CLEAN)
+    say(policy.statement)
+    say(ONLY_CLEAN)
     rule = (
         f"review where {measure} ({aggregation}) > {policy.threshold:.6g}; " if math.isfinite(policy.threshold) else ""
     )
-    typer.echo(f"{rule}policy: {output}")
+    say(f"{rule}policy: {output}")
 
 
 @app.command()
@@ -97,19 +99,19 @@ def apply(
     for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):
         write_csv(content, folder / f"{name}.csv")
     _print_scores(scores)
-    typer.echo(frozen.statement)
-    typer.echo(ONLY_CLEAN)
+    say(frozen.statement)
+    say(ONLY_CLEAN)
     void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
     if void:
-        typer.echo(f"guarantee void here: {', '.join(void)}")
+        say(f"guarantee void here: {', '.join(void)}")
     if "clean" in void:
         clean = decisions.filter(decisions["condition"] == "clean")
         seen = clean.filter(clean["guarantee"] == VOID)["patient"].n_unique()
-        typer.echo(
+        say(
             f"{seen} of {clean['patient'].n_unique()} clean patients are ones that the policy was fitted on, or of the "
             "train split; apply it to others"
         )
-    typer.echo(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
+    say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
 
 
 def _print_scores(scores: "pl.DataFrame") -> None:

@@ -1,14 +1,26 @@
-"""What a user sees: tables on stdout; progress on stderr, on a terminal as bars, elsewhere as plain lines."""
+"""What a user sees: lines and tables on stdout; progress on stderr, on a terminal as bars, elsewhere as plain lines."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from trustseg.text import printable
+
 if TYPE_CHECKING:
     from trustseg.study.runner import CellStatus
 
-__all__ = ["counted", "print_table", "watched_study"]
+__all__ = ["counted", "print_table", "say", "watched_study"]
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line; what a terminal would obey in it, such as in the name of a file, is shown as its escape.
+
+    Args:
+        line: the words.
+        err: whether they go to stderr.
+    """
+    print(printable(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, width: int) -> None:
@@ -26,7 +38,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, width: 
 
     table = Table(*header, header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for row in rows:
-        table.add_row(*map(Text, row))  # as Text, since rich takes [qata] or [0, 1] for markup
+        table.add_row(
+            *(Text(printable(words)) for words in row)
+        )  # as Text, since rich takes [qata] or [0, 1] for markup
     Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
@@ -35,7 +49,7 @@ def counted(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many of ``total`` are done; yields the function to call with that number."""
     if not sys.stderr.isatty():
         yield lambda done: None
-        sys.stderr.write(f"{description}: {total} done\n")
+        say(f"{description}: {total} done", err=True)
         return
     from rich.console import Console
     from rich.progress import Progress
@@ -66,11 +80,11 @@ class _Lines:
         if self.seen is None:
             self.seen = {cell.name: "done" for cell in cells if cell.state == "done"}
             if done:
-                sys.stderr.write(f"{done} of {len(cells)} cells were done before\n")
+                say(f"{done} of {len(cells)} cells were done before", err=True)
         for cell in cells:
             now = f"{cell.state} {cell.stage}".strip() if cell.state == "running" else cell.state
             if now not in (self.seen.get(cell.name, "waiting"), "running"):
-                sys.stderr.write(f"[{done}/{len(cells)}] {cell.name}: {now}{': ' + cell.error if cell.error else ''}\n")
+                say(f"[{done}/{len(cells)}] {cell.name}: {now}{': ' + cell.error if cell.error else ''}", err=True)
                 self.seen[cell.name] = now
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def evaluate(
     calibration_rows = validated if validated is not None and len(validated) else None
     _measure(loaded, pack, rows, config, folder, calibration_rows=calibration_rows, labels=labels, surrogate=surrogate)
     _print_means(folder)
-    typer.echo(f"records: {folder / 'records.parquet'}")
+    say(f"records: {folder / 'records.parquet'}")
 
 
 def _measure(
@@ -139,7 +140,7 @@ def _validated(
     for member in members:
         seen = seen_by(member)
         if seen is None:
-            typer.echo(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
+            say(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
         elif not allow_training_patients:
             known = seen.patients - seen.validation if split == "validation" else seen.patients
             require_unseen(replace(seen, patients=known), pack, rows)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ def masks(
     file = output or home_of(model) / "control.json"
     save_control(control, file)
     _print_control(control, _maps_of(loaded, pack, test, batch_size=size))
-    typer.echo(control.statement)
-    typer.echo(ONLY_CLEAN)
-    typer.echo(f"control: {file}")
+    say(control.statement)
+    say(ONLY_CLEAN)
+    say(f"control: {file}")
 
 
 def _maps_of(model: "BeliefModel", pack: "Pack", rows: "Indices", *, batch_size: int) -> _Maps:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import MODEL
 
 __all__ = ["predict"]
@@ -63,9 +64,10 @@ def predict(
             report=report,
         )
     if frozen is not None:
-        typer.echo(frozen.statement)
+        say(frozen.statement)
     if cautious is not None:
-        typer.echo(cautious.statement)
+        say(cautious.statement)
     if frozen is not None or cautious is not None:
-        typer.echo(ONLY_CLEAN)
-    typer.echo(f"masks and uncertainty maps: {table.parent}\nscores: {table}")
+        say(ONLY_CLEAN)
+    say(f"masks and uncertainty maps: {table.parent}")
+    say(f"scores: {table}")

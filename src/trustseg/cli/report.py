@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trustseg.cli.display import say
+
 __all__ = ["report"]
 
 
@@ -29,4 +31,4 @@ def report(
     from trustseg.reporting import build_report
 
     page = build_report(folder, gallery=gallery, output=output)
-    typer.echo(f"{page}")
+    say(str(page))

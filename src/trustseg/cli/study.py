@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def study(
     _keep_hypotheses(hypotheses, folder)
     with watched_study() as observer:
         run_study(config, folder, jobs=count or _fastest(config), observer=observer)
-    sys.stdout.write(f"study: {folder}\nnext: trustseg report {folder}\n")
+    say(f"study: {folder}")
+    say(f"next: trustseg report {folder}")
 
 
 def _count(jobs: str | None) -> int | None:
@@ -113,7 +114,7 @@ def _fastest(config: "StudyConfig") -> int:
     rates = images_a_second(runs[0], counts=[count for count in COUNTS if count <= most])
     best = max(rates, key=lambda count: rates[count])
     tried = ", ".join(f"{rate:.0f} with {count}" for count, rate in rates.items())
-    typer.echo(f"images a second trained side by side: {tried}; --jobs {best} is taken", err=True)
+    say(f"images a second trained side by side: {tried}; --jobs {best} is taken", err=True)
     return best
 
 
@@ -122,7 +123,7 @@ def _show_status(folder: Path) -> None:
 
     for cell in status_in_queue(folder):
         words = (f"{cell.state:8} {cell.stage:10} {cell.share:4.0%}", cell.name, cell.queue, cell.warning, cell.error)
-        typer.echo("  ".join(word for word in words if word))
+        say("  ".join(word for word in words if word))
 
 
 def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
@@ -146,7 +147,7 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     ]
     print_table(header, rows, width=120)
     cells = sum(row.cells for row in plan.variants)
-    typer.echo(
+    say(
         f"{cells} cells; passes in {words}, forward and backward, estimated; time by {plan.basis}: "
         f"about {_duration(plan.seconds)} on one worker, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
     )
@@ -168,12 +169,11 @@ def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) ->
     cells = cells_of(config, data_digest="")
     reasons = untestable(hypotheses, [cell.config for cell in cells])
     if reasons:
-        sys.stderr.write(f"this grid cannot test {len(reasons)} of {len(hypotheses)} hypotheses:\n")
-        sys.stderr.write("".join(f"  {name}: {reason}\n" for name, reason in reasons.items()))
+        say(f"this grid cannot test {len(reasons)} of {len(hypotheses)} hypotheses:", err=True)
+        for name, reason in reasons.items():
+            say(f"  {name}: {reason}", err=True)
     if len({(cell.config.training.seed, cell.config.data.fold) for cell in cells}) == 1:
-        sys.stderr.write(
-            "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"
-        )
+        say("one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell", err=True)
 
 
 def _keep_hypotheses(file: Path | None, folder: Path) -> None:
@@ -201,9 +201,9 @@ def _submit(
     _keep_hypotheses(hypotheses, folder)
     submission = submit_study(config, folder, profile=profile)
     for job, cell in submission.jobs.items():
-        typer.echo(f"{job}  {cell}")
-    typer.echo(f"{len(submission.jobs)} jobs submitted; logs: {submission.logs}")
-    typer.echo("next: the same command with --status; once more without it submits what was lost")
+        say(f"{job}  {cell}")
+    say(f"{len(submission.jobs)} jobs submitted; logs: {submission.logs}")
+    say("next: the same command with --status; once more without it submits what was lost")
 
 
 def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -> None:
@@ -215,7 +215,7 @@ def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -
     mixtures = sum(cell.mixture is not None for cell in cells)
     typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
     second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
-    typer.echo(
+    say(
         f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most {profile.most(len(cells))} "
         "a round of the queue"
     )

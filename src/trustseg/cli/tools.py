@@ -1,11 +1,12 @@
 """``trustseg demo`` and ``trustseg doctor``."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from trustseg.cli.display import say
 
 __all__ = ["demo", "doctor"]
 
@@ -38,7 +39,7 @@ def demo(
 
     page = build_report(folder)
     print_summary(read_csv(page.parent / "tables" / "summary.csv"))
-    sys.stdout.write(f"{time.perf_counter() - since:.0f} s; report: {page}\n")
+    say(f"{time.perf_counter() - since:.0f} s; report: {page}")
 
 
 def doctor() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
 
 __all__ = ["train"]
@@ -52,9 +53,9 @@ def train(
         run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
     if first:
         if (kept := kept_epoch(folder / "model")) is not None:
-            typer.echo(f"kept: {kept}")
-        typer.echo(f"model: {folder / 'model'}")
+            say(f"kept: {kept}")
+        say(f"model: {folder / 'model'}")
 
 
 def _epoch_line(done: int, total: int) -> None:
-    sys.stderr.write(f"epoch {done} of {total}\n")
+    say(f"epoch {done} of {total}", err=True)
