@@ -54,7 +54,7 @@ def test_pack(tmp_path: Path) -> None:
     result = run("pack", fake.qata(tmp_path / "data"), tmp_path / "pack", "--size", "8", "--channels", "3")
     assert result.exit_code == 0
     assert "9 images of 8x8 pixels in" in result.stdout
-    assert "note: Control_Group_II is left out" in result.stdout
+    assert "note: Control_Group_II is left out" in result.stderr
     assert Pack.open(tmp_path / "pack").images.shape == (9, 3, 8, 8)
 
 

@@ -35,7 +35,7 @@ def calibrate(
     Test images are never used. 'evaluate' and 'predict' apply the calibration from then on, unless --uncalibrated.
     """
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
-    from trustseg.data import open_dataset
+    from trustseg.cli.images import images_of
     from trustseg.data.seen import require_seen, validation_rows
     from trustseg.errors import ConfigError, unknown_name
     from trustseg.evaluation.beliefs import beliefs_of
@@ -53,7 +53,7 @@ def calibrate(
         )
     config = settings_of(model, segmenter.spec, settings)
     seen = require_seen(model)
-    pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+    pack = images_of(config.data)
     rows = validation_rows(seen, pack)
     batch_size, device = config.evaluation.batch_size, device_of(config.training.accelerator)
     fitted = fit_calibration(

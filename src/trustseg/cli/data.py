@@ -1,23 +1,21 @@
 """``trustseg data``: look at a dataset, pack it, generate one, fetch what lies elsewhere."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trustseg.cli.images import progress_of, say_notes
+
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
-    from trustseg.data.decode import Progress
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
 _PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
-_MANY_IMAGES = 1000  # seconds of work, worth more than one line
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
 
@@ -32,7 +30,7 @@ def check(
 
     from trustseg.data.check import check_dataset
 
-    with _progress("checking") as progress:
+    with progress_of("checking") as progress:
         report = check_dataset(path, progress=progress)
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
@@ -55,10 +53,9 @@ def pack(
 
     if channels not in (1, 3):
         raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
-    with _progress("packing") as progress:
+    with progress_of("packing") as progress:
         made = write_pack(source, target, size=size, channels=1 if channels == 1 else 3, progress=progress)
-    for note in made.notes:
-        sys.stdout.write(f"note: {note}\n")
+    say_notes(made)
     megabytes = (made.images.nbytes + made.masks.nbytes) / 1e6
     sys.stdout.write(
         f"{len(made)} images of {size}x{size} pixels in {target} ({megabytes:.1f} MB), {made.digest[:12]}\n"
@@ -79,7 +76,7 @@ def phantoms(
     from trustseg.data.phantom import write_phantoms
 
     total = train + test + control
-    with _progress("drawing") as progress:
+    with progress_of("drawing") as progress:
         made = write_phantoms(
             path,
             train=train,
@@ -153,34 +150,3 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         line = Text.assemble((finding.severity, styles[finding.severity]), f": {finding.message}")
         console.print(line, soft_wrap=True)
     console.print(Text("no errors" if report.ok else "not usable as it is: see the errors above"))
-
-
-@contextmanager
-def _progress(label: str) -> "Iterator[Progress]":
-    """Yield a progress callback: a bar on a terminal, plain lines elsewhere, both on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain_lines(label)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _plain_lines(label: str) -> "Progress":
-    """Return a progress callback that writes a line at the end, of a large dataset one each tenth of the way."""
-    tenths = 0
-
-    def show(done: int, total: int) -> None:
-        nonlocal tenths
-        if done * 10 // total > tenths:
-            tenths = done * 10 // total
-            if done == total or total >= _MANY_IMAGES:
-                sys.stderr.write(f"{label}: {done} of {total}\n")
-
-    return show

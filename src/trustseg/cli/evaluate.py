@@ -56,12 +56,12 @@ def evaluate(
     config = settings_of(model, loaded.spec, settings)
 
     from trustseg.cli.checks import require_attacks
-    from trustseg.data import open_dataset
+    from trustseg.cli.images import images_of
     from trustseg.evaluation import rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
     from trustseg.training.run import prepare_run
 
-    pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+    pack = images_of(config.data)
     rows = rows_of_split(pack, split, config.data)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]

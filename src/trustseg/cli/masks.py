@@ -45,7 +45,7 @@ def masks(
     shift.
     """
     from trustseg.cli.defer import ONLY_CLEAN
-    from trustseg.data import open_dataset
+    from trustseg.cli.images import images_of
     from trustseg.data.seen import require_seen, require_unseen, validation_rows
     from trustseg.deferral import fit_false_negative_control, save_control
     from trustseg.evaluation import load_model, rows_of_split
@@ -54,7 +54,7 @@ def masks(
     loaded = load_model(model, uncalibrated=uncalibrated)
     config = settings_of(model, loaded.spec, settings)
     seen = require_seen(model)
-    pack = open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+    pack = images_of(config.data)
     validation, test = validation_rows(seen, pack), rows_of_split(pack, "test", config.data)
     require_unseen(seen, pack, test)
     size = config.evaluation.batch_size

@@ -224,7 +224,7 @@ def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -
 def _require(config: "StudyConfig") -> None:
     """Refuse, before a study writes anything, cells that do not fit, a model or images."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits, runs_of
-    from trustseg.data import open_dataset
+    from trustseg.cli.images import images_of
     from trustseg.study.runner import require_study
 
     require_study(config)
@@ -232,4 +232,4 @@ def _require(config: "StudyConfig") -> None:
     require_models(runs)
     require_attacks(runs)
     if config.data.path is not None:
-        require_splits(runs, open_dataset(config.data.path, size=config.data.size, channels=config.data.channels))
+        require_splits(runs, images_of(config.data))

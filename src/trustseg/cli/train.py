@@ -21,8 +21,8 @@ def train(
 ) -> None:
     """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits
+    from trustseg.cli.images import images_of
     from trustseg.config import load_run
-    from trustseg.data import open_dataset
     from trustseg.errors import ConfigError
 
     file, overrides = split_settings(settings)
@@ -32,7 +32,7 @@ def train(
     folder = output or Path("runs") / (file.stem if file else "train")
     require_models([config])
     require_attacks([config])
-    pack = open_dataset(config.data.path, size=config.data.size, channels=config.data.channels)
+    pack = images_of(config.data)
     require_splits([config], pack)
 
     from trustseg.study.cell import claimed

@@ -7,6 +7,7 @@ names are looked up when a configuration is checked.
 from trustseg.config.evaluation import AttackConfig, DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
 from trustseg.config.keys import describe_keys
 from trustseg.config.loading import load_run, load_study, with_values
+from trustseg.config.opening import open_images
 from trustseg.config.schema import (
     AdversarialConfig,
     DataConfig,
@@ -37,5 +38,6 @@ __all__ = [
     "describe_keys",
     "load_run",
     "load_study",
+    "open_images",
     "with_values",
 ]

@@ -134,6 +134,7 @@ def _render(
         measures=sorted({words(measure) for measure in choices.measures.values()}),
         heads={cell.head for cell in results.cells},
         provenance=_provenance(evidence),
+        reading=_reading(evidence),
         study_text=_without_folders(results.study_text),
         configs=[(cell.id, _without_folders(cell.config)) for cell in results.cells],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
@@ -174,6 +175,13 @@ def _provenance(evidence: Evidence) -> list[tuple[str, str]]:
     return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
 
 
+def _reading(evidence: Evidence) -> list[str]:
+    """Return what was noted while the images of the runs were read, each sentence once."""
+    data = [cell.provenance.get("data") for cell in evidence.results.cells]
+    notes = [note for facts in data if isinstance(facts, Mapping) for note in facts.get("notes") or ()]
+    return list(dict.fromkeys(map(str, notes)))
+
+
 def _without_folders(config: str) -> str:
     """Return a configuration whose absolute paths keep only their last part: where data lay is nobody's business."""
     return re.sub(r"(?m)(:\s+|-\s+)(?:/|~/|[A-Za-z]:[\\/]).*[\\/]([^\\/\n]+)$", r"\1.../\2", config)
@@ -183,6 +191,8 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
+        if name == "data.notes":  # sentences, which have a paragraph of their own
+            continue
         pairs += _flat(f"{name}.", value) if isinstance(value, Mapping) else [(name, str(value))]
     return pairs
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, members_of
 from trustseg.attacks.presets import Preset
-from trustseg.config import AttackConfig, RunConfig, StudyConfig
-from trustseg.data import Pack, open_dataset
+from trustseg.config import AttackConfig, RunConfig, StudyConfig, open_images
+from trustseg.data import Pack
 from trustseg.evaluation import conditions_of, rows_of_split
 from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
 from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
@@ -177,7 +177,7 @@ def _pack(config: StudyConfig, folder: Path) -> Pack | None:
     path = phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
     if config.data.path is None and not path.is_dir():
         return None
-    return open_dataset(path, size=config.data.size, channels=config.data.channels)
+    return open_images(config.data, path=path)
 
 
 def _images(config: StudyConfig, cells: list[Cell], pack: Pack | None) -> dict[str, tuple[int, int]]:

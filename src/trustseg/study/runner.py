@@ -12,8 +12,8 @@ from typing import Literal
 
 import yaml
 
-from trustseg.config import StudyConfig
-from trustseg.data import open_dataset, write_phantoms
+from trustseg.config import StudyConfig, open_images
+from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
 from trustseg.files import read_json, write_json, write_text
 from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
@@ -86,7 +86,7 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     """
     require_study(config)
     path = _phantoms(config, folder) if config.data.path is None else Path(config.data.path)
-    pack = open_dataset(path, size=config.data.size, channels=config.data.channels)
+    pack = open_images(config.data, path=path)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
     cells = cells_of(located, data_digest=pack.digest)
     for cell in cells:

@@ -34,8 +34,7 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     """
     # A training is repeatable on a GPU only if this was set before the process, which may evaluate first, used cuBLAS.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    from trustseg.config import load_run
-    from trustseg.data import open_dataset
+    from trustseg.config import load_run, open_images
     from trustseg.files import read_json, write_json
     from trustseg.study.cell import check_again, claimed, is_done, run_cell
     from trustseg.study.mixtures import is_blocked
@@ -43,7 +42,7 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
 
     def read(cell: Path) -> "tuple[RunConfig, Pack]":
         config = load_run(cell / "config.yaml")
-        return config, open_dataset(str(config.data.path), size=config.data.size, channels=config.data.channels)
+        return config, open_images(config.data)
 
     plan = read_json(folder / "plan.json")["cells"]
     for name in plan if isinstance(plan, list) else []:

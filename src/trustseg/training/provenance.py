@@ -60,6 +60,7 @@ def provenance(pack: Pack) -> dict[str, object]:
             "layout": pack.layout,
             "images": len(pack),
             "patients": pack.index["patient"].n_unique(),
+            "notes": list(pack.notes),
         },
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,0 +1,69 @@
+"""The images of a command: opened with a progress bar, and with what was noted while they were read."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trustseg.config import DataConfig
+    from trustseg.data import Pack
+    from trustseg.data.decode import Progress
+
+__all__ = ["images_of", "progress_of", "say_notes"]
+
+_MANY_IMAGES = 1000  # seconds of work, worth more than one line
+_SHOWN = 5
+
+
+def images_of(data: "DataConfig", *, path: Path | str | None = None) -> "Pack":
+    """Return the pack that a configuration names, and print what was noted while its images were read.
+
+    Args:
+        data: section ``data`` of the configuration.
+        path: another data set to be read with the same settings; ``data.path`` by default.
+    """
+    from trustseg.config import open_images
+
+    with progress_of("packing") as progress:
+        pack = open_images(data, path=path, progress=progress)
+    say_notes(pack)
+    return pack
+
+
+def say_notes(pack: "Pack") -> None:
+    """Print on stderr, one line each, what was noted while the images of a pack were read."""
+    for note in pack.notes:
+        sys.stderr.write(f"note: {note}\n")
+
+
+@contextmanager
+def progress_of(label: str) -> "Iterator[Progress]":
+    """Yield a progress callback: a bar on a terminal, plain lines elsewhere, both on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_lines(label)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain_lines(label: str) -> "Progress":
+    """Return a progress callback that writes a line at the end, of a large dataset one each tenth of the way."""
+    tenths = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal tenths
+        if done * 10 // total > tenths:
+            tenths = done * 10 // total
+            if done == total or total >= _MANY_IMAGES:
+                sys.stderr.write(f"{label}: {done} of {total}\n")
+
+    return show
