@@ -1,3 +1,6 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from tests.vectors import load_vectors
@@ -6,7 +9,7 @@ from torch import Tensor, nn
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.errors import ModelError, ShapeError, UnknownNameError
 from trustseg.models import HEADS, Segmenter, build_segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.segmenter import EVIDENCE, SegmenterSpec
 
 
 class Constant(nn.Module):
@@ -132,3 +135,27 @@ def test_other_channels_get_a_sentence(channels: int) -> None:
 def test_a_prior_that_is_none_gets_a_sentence(prior: float) -> None:
     with pytest.raises(ModelError, match="above 0 and finite"):
         build_segmenter(prior=prior)
+
+
+def test_exponential_evidence_is_exact_finite_and_has_a_gradient_everywhere() -> None:
+    logits = torch.tensor([-20.0, 0.0, 3.0, 9.9, 10.1, 500.0], dtype=torch.float64, requires_grad=True)
+    evidence = EVIDENCE["exp"](logits)
+    torch.testing.assert_close(evidence[:4], logits[:4].exp())
+    torch.testing.assert_close(evidence[4:], math.exp(10) * (1 + logits[4:] - 10))
+    (slope,) = torch.autograd.grad(evidence.sum(), logits)
+    assert bool((slope > 0).all())
+    torch.testing.assert_close(slope[4:], torch.full((2,), math.exp(10), dtype=torch.float64))
+
+
+def test_evidence_is_part_of_the_description(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    segmenter = build_segmenter(encoder="resnet18", head="beta", evidence="exp").eval()
+    images = torch.rand(1, 1, 32, 32)
+    logits = segmenter.network((images - 0.5) / 0.25)
+    belief = segmenter.belief(images)
+    assert isinstance(belief, Beta)
+    torch.testing.assert_close(belief.alpha, 1 + logits[:, :1].exp())
+    loaded = Segmenter.load(segmenter.save(tmp_path / "model"))
+    assert loaded.spec.evidence == "exp"
+    with pytest.raises(UnknownNameError, match="relu"):
+        build_segmenter(head="beta", evidence="relu")

@@ -61,6 +61,9 @@ class ModelConfig(Section):
         "[]: 256, 128, 64, 32, 16",
     )
     head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
+    evidence: Literal["softplus", "exp"] = Field(
+        "softplus", description="how the logits of a beta head become evidence; exp goes on linearly above e^10"
+    )
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
     weights: str | None = Field(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
@@ -19,9 +19,24 @@ from trustseg.errors import MissingFileError, ModelError, ShapeError, unknown_na
 from trustseg.files import replacing, write_json
 from trustseg.models.architectures import ARCHITECTURES, DEEPEST, check_licence, place_dropout
 
-__all__ = ["HEADS", "STRIDE", "Segmenter", "SegmenterSpec", "build_segmenter"]
+__all__ = ["EVIDENCE", "HEADS", "STRIDE", "Segmenter", "SegmenterSpec", "build_segmenter"]
 
 HEADS: Final[Mapping[str, int]] = {"bernoulli": 1, "beta": 2}  # head -> output maps of the network
+LINEAR_FROM: Final = 10.0  # logit from which exponential evidence goes on as its tangent: 2.2e4 and its slope
+
+
+def exponential(logits: Tensor) -> Tensor:
+    """Return exp(o), continued by its tangent above ``LINEAR_FROM``, so that it stays finite and keeps a gradient.
+
+    Softplus grows like the logit: a probability of .001 takes an evidence of about 1000 and so a logit of 1000, which
+    leaves sure pixels underconfident. Here it takes a logit of 7.
+    """
+    low = logits.clamp(max=LINEAR_FROM)
+    return low.exp() * (1 + (logits - low))
+
+
+EVIDENCE: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"softplus": softplus, "exp": exponential}
+"""How the two logits of a Beta head become evidence."""
 STRIDE: Final = 2**DEEPEST  # what the sides of an image are padded to multiples of
 FORMAT: Final = 1  # version of the model folder; raised when its layout changes
 
@@ -43,6 +58,7 @@ class SegmenterSpec:
         dropout: share of channels dropped before the last layers, in [0, 1); 0 places no layer.
         depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
         decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
+        evidence: a name in ``EVIDENCE``; a Bernoulli head has none.
     """
 
     architecture: str
@@ -56,6 +72,7 @@ class SegmenterSpec:
     dropout: float = 0.0
     depth: int = DEEPEST
     decoder_channels: tuple[int, ...] = ()
+    evidence: str = "softplus"
 
 
 class Segmenter(nn.Module):
@@ -114,7 +131,7 @@ class Segmenter(nn.Module):
     def _belief(self, logits: Tensor) -> Belief:
         if self.spec.head == "bernoulli":
             return Bernoulli(logits)
-        evidence = softplus(logits)
+        evidence = EVIDENCE[self.spec.evidence](logits)
         prior = self.spec.prior
         return Beta(prior + evidence[:, :1], prior + evidence[:, 1:], prior)
 
@@ -246,6 +263,8 @@ def _network(spec: SegmenterSpec) -> nn.Module:
         raise unknown_name("architecture", spec.architecture, ARCHITECTURES)
     if spec.head not in HEADS:
         raise unknown_name("head", spec.head, HEADS)
+    if spec.evidence not in EVIDENCE:
+        raise unknown_name("evidence", spec.evidence, EVIDENCE)
     if spec.channels not in (1, 3):
         raise ModelError(f"a model has 1 or 3 channels, got {spec.channels}; set data.channels=1 for grey images")
     if not (spec.size > 0 and 0 < spec.prior < math.inf and all(0 < value < math.inf for value in spec.deviation)):
@@ -282,6 +301,7 @@ def build_segmenter(
     decoder_channels: tuple[int, ...] = (),
     mean: tuple[float, ...] = (0.5,),
     deviation: tuple[float, ...] = (0.25,),
+    evidence: str = "softplus",
     accept_noncommercial: bool = False,
 ) -> Segmenter:
     """Return a segmenter with random weights.
@@ -298,6 +318,7 @@ def build_segmenter(
         decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
         mean: grey level that is subtracted from images, one for all channels or one for each of three.
         deviation: grey level by which images are then divided, as many as ``mean``.
+        evidence: how a Beta head's logits become evidence, a name in ``EVIDENCE``.
         accept_noncommercial: whether encoders under non-commercial terms may be used.
 
     Raises:
@@ -317,5 +338,6 @@ def build_segmenter(
         dropout=float(dropout),
         depth=depth,
         decoder_channels=tuple(decoder_channels),
+        evidence=evidence,
     )
     return Segmenter(spec, _network(spec))

@@ -216,7 +216,9 @@ def _rates(
 def _network(config: RunConfig) -> str:
     """Return what the time of a pass depends on; the head, a map more or less, does not matter."""
     options = config.training
-    model = config.model.model_dump(mode="json", exclude={"head", "prior", "weights", "accept_noncommercial"})
+    model = config.model.model_dump(
+        mode="json", exclude={"head", "prior", "evidence", "weights", "accept_noncommercial"}
+    )
     step = options.batch_size, options.precision, options.accelerator
     return json.dumps([model, config.data.size, config.data.channels, *step])
 

@@ -200,6 +200,7 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
             dropout=config.model.dropout,
             depth=config.model.depth,
             decoder_channels=config.model.decoder_channels,
+            evidence=config.model.evidence,
             accept_noncommercial=config.model.accept_noncommercial,
             **normalisation,
         )
