@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import Figure, seconds_of
 from trustseg.data import open_dataset, write_pack, write_phantoms
-from trustseg.data.decode import foreground, read_image, read_mask
+from trustseg.data.decode import read_image, read_mask
 from trustseg.data.module import pack_loader
 from trustseg.data.residence import residing
 
@@ -29,7 +29,7 @@ class Files(Dataset[tuple[np.ndarray, np.ndarray]]):
         return len(self.images)
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        mask = foreground(read_mask(self.masks[row]).pixels, self.masks[row])
+        mask = read_mask(self.masks[row]).pixels > 127
         return np.asarray(read_image(self.images[row]).pixels, np.uint8), np.asarray(mask, np.uint8)
 
 

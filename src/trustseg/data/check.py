@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trustseg.data.check_content import DecodedCase, content_findings, decode_case
+from trustseg.data.check_content import DecodedCase, content_findings, decode_case, with_coding
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Progress, in_threads
 from trustseg.data.findings import Finding, Severity
 from trustseg.data.layouts import find_cases
+from trustseg.data.mask_coding import MaskValues, value_name
 
 __all__ = ["CheckReport", "Finding", "check_dataset"]
 
@@ -27,7 +28,7 @@ class CheckReport:
         singletons: known patients with one image only.
         unknown_patients: images whose name tells no patient.
         empty_masks: number of masks without infection in each split.
-        mask_values: pixels for each grey value that occurs in a mask.
+        mask_values: pixels for each grey value or colour that occurs in a mask.
         sizes: images for each ``WIDTHxHEIGHT`` in pixels.
         infection: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the infected fraction of the images with masks,
             in [0, 1]; empty if there are no masks.
@@ -40,7 +41,7 @@ class CheckReport:
     singletons: int
     unknown_patients: int
     empty_masks: Mapping[str, int]
-    mask_values: Mapping[int, int]
+    mask_values: Mapping[str, int]
     sizes: Mapping[str, int]
     infection: Mapping[str, float]
     findings: tuple[Finding, ...]
@@ -51,11 +52,14 @@ class CheckReport:
         return all(finding.severity != "error" for finding in self.findings)
 
 
-def check_dataset(path: Path | str, *, progress: Progress | None = None) -> CheckReport:
+def check_dataset(
+    path: Path | str, *, mask_values: MaskValues | None = None, progress: Progress | None = None
+) -> CheckReport:
     """Decode every image and mask of a dataset once and report what is there and what is wrong.
 
     Args:
         path: a folder in one of ``LAYOUTS``.
+        mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
         progress: called with (images done, images in all).
 
     Returns:
@@ -66,8 +70,10 @@ def check_dataset(path: Path | str, *, progress: Progress | None = None) -> Chec
         DataError: if it holds no image in a known layout, or two files for one case.
     """
     listing = find_cases(path)
-    seen = in_threads(decode_case, listing.cases, progress=progress)
-    findings = [*structure_findings(listing), *content_findings(seen)]
+    seen, coding_findings = with_coding(
+        in_threads(decode_case, listing.cases, progress=progress), mask_values=mask_values
+    )
+    findings = [*structure_findings(listing), *content_findings(seen), *coding_findings]
     order: Sequence[Severity] = ("error", "warning", "note")
     cases = listing.cases
     known = [case for case in cases if case.patient]
@@ -86,9 +92,12 @@ def check_dataset(path: Path | str, *, progress: Progress | None = None) -> Chec
     )
 
 
-def _histogram(seen: Sequence[DecodedCase]) -> dict[int, int]:
-    total = sum((one.histogram for one in seen if one.histogram is not None), start=np.zeros(256, dtype=np.int64))
-    return {int(value): int(total[value]) for value in np.flatnonzero(total)}
+def _histogram(seen: Sequence[DecodedCase]) -> dict[str, int]:
+    total: Counter[int] = Counter()
+    for one in seen:
+        for mask in one.masks:
+            total.update(mask.counts)
+    return {value_name(value): total[value] for value in sorted(total)}
 
 
 def _quantiles(fractions: Sequence[float]) -> dict[str, float]:

@@ -5,15 +5,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from trustseg.data.cases import Case
-from trustseg.data.decode import check_sizes, foreground, read_image, read_mask
+from trustseg.data.decode import check_sizes, read_image, read_mask
 from trustseg.data.findings import Finding, finding_of
+from trustseg.data.intensity import ImageScan, decide_scale, scan_image
+from trustseg.data.mask_coding import (
+    MaskCoding,
+    MaskScan,
+    MaskValues,
+    apply_coding,
+    decide_coding,
+    lesion_share,
+    scan_mask,
+    united,
+)
 from trustseg.errors import TrustsegError
 
-__all__ = ["DecodedCase", "content_findings", "decode_case"]
+__all__ = ["DecodedCase", "content_findings", "decode_case", "with_coding"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +32,8 @@ class DecodedCase:
     error: Finding | None = None
     content: str = ""
     size: str = ""
-    white: int = 255
-    histogram: npt.NDArray[np.int64] | None = None
+    image: ImageScan | None = None
+    masks: tuple[MaskScan, ...] = ()
     infected: float | None = None
 
 
@@ -33,7 +41,6 @@ def content_findings(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the pixels of decoded cases."""
     yield from (one.error for one in seen if one.error)
     yield from _repeated(seen)
-    yield from _mask_values(seen)
     yield from _remarks(seen)
 
 
@@ -46,19 +53,34 @@ def decode_case(case: Case) -> DecodedCase:
         return DecodedCase(case, Finding("error", "unreadable", str(error), (case.name,)))
     # Decoded pixels, not bytes: the same image saved twice with other settings is still the same image.
     content = hashlib.sha256(repr(image.size).encode() + image.pixels.tobytes()).hexdigest()
-    seen = DecodedCase(case, None, content, f"{image.size[0]}x{image.size[1]}", image.white)
-    if not masks:
-        return seen
-    seen = replace(seen, histogram=np.sum([np.bincount(mask.pixels.ravel(), minlength=256) for mask in masks], axis=0))
-    kind = "size_mismatch"
+    seen = DecodedCase(case, None, content, f"{image.size[0]}x{image.size[1]}", scan_image(image, case.image))
     try:
         for mask, path in zip(masks, case.masks, strict=True):
             check_sizes(image, mask, image_path=case.image, mask_path=path)
-        kind = "mask_values"
-        marked = [foreground(mask.pixels, path) for mask, path in zip(masks, case.masks, strict=True)]
-        return replace(seen, infected=float(np.any(marked, axis=0).mean()))
     except TrustsegError as error:
-        return replace(seen, error=Finding("error", kind, str(error), (case.name,)))
+        return replace(seen, error=Finding("error", "size_mismatch", str(error), (case.name,)))
+    return replace(seen, masks=tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)))
+
+
+def with_coding(
+    seen: Sequence[DecodedCase], *, mask_values: MaskValues | None = None
+) -> tuple[list[DecodedCase], list[Finding]]:
+    """Return the cases with their infected fraction, read as one coding of masks, and what is to say of the coding."""
+    try:
+        coding = decide_coding([mask for one in seen for mask in one.masks], mask_values=mask_values)
+    except TrustsegError as error:
+        return list(seen), [Finding("error", "mask_values", str(error))]
+    notes = [Finding("note", "mask_coding", note) for note in coding.notes]
+    return [replace(one, infected=_infected(one, coding)) for one in seen], notes
+
+
+def _infected(one: DecodedCase, coding: MaskCoding) -> float | None:
+    """Return the share of lesion among the counted pixels of a case, None without a mask or without such pixels."""
+    if len(one.masks) <= 1:
+        return lesion_share(one.masks[0], coding) if one.masks else None
+    mask = united([apply_coding(read_mask(path), coding, path) for path in one.case.masks])
+    counted = (mask != 255).sum()
+    return float((mask == 1).sum() / counted) if counted else None
 
 
 def _repeated(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
@@ -87,23 +109,21 @@ def _repeated(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
         )
 
 
-def _mask_values(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
-    masks = [(one.case.name, set(np.flatnonzero(one.histogram).tolist())) for one in seen if one.histogram is not None]
-    zero_one = tuple(name for name, values in masks if max(values) == 1)
-    if zero_one:
-        advice = "1 is read as infection; see whether that is meant"
-        yield finding_of("warning", "zero_one_mask", zero_one, "masks that hold 0 and 1 only", advice)
-    grey = tuple(name for name, values in masks if max(values) > 127 and not values <= {0, 255})
-    if grey:
-        what = "masks with other values than 0 and 255 (resized or JPEG-compressed?), cut above 127"
-        yield finding_of("warning", "non_binary_mask", grey, what, "export these anew")
-
-
 def _remarks(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
     empty = tuple(one.case.name for one in seen if one.infected == 0)
     if empty:
         yield finding_of("note", "empty_mask", empty, "empty masks", "their Dice is undefined or 0, and counted apart")
-    deep = tuple(one.case.name for one in seen if one.white != 255)
-    if deep:
-        whites = ", ".join(f"0 to {white}" for white in sorted({one.white for one in seen if one.white != 255}))
-        yield finding_of("note", "deep_image", deep, "images of more than 8 bits", f"{whites} becomes 0 to 255")
+    scans = [one.image for one in seen if one.image]
+    for note in decide_scale(scans).notes:
+        yield Finding("note", "deep_image", note)
+    coloured = tuple(one.case.name for one in seen if one.image and one.image.coloured)
+    if coloured:
+        advice = "with data.channels=1 they become grey (luminance)"
+        yield finding_of("note", "colour", coloured, "images with colours", advice)
+    noted: defaultdict[str, list[str]] = defaultdict(list)
+    for one in seen:
+        for scan in ([one.image] if one.image else []) + list(one.masks):
+            for note in scan.notes:
+                noted[note].append(scan.path.name)
+    for note, names in sorted(noted.items()):
+        yield finding_of("note", "decoding", tuple(names), "files", note)

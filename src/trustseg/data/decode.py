@@ -1,9 +1,25 @@
-"""Image files to arrays: every bad file gets a sentence, no value is guessed in silence."""
+"""Image files to native values: every bad file gets a sentence, no value is guessed or dropped in silence.
+
+``read_image`` and ``read_mask`` accept PNG, JPEG, BMP, GIF, TIFF and (with the extra ``dicom``) DICOM files, told apart
+by their content, and return a :class:`~trustseg.data.picture.Picture`: values as stored, uint8 or uint16, upright,
+palettes looked up, polarity obeyed. What deep values and mask codes mean is decided for the data set as a whole, in
+two passes::
+
+    scans = [scan_image(read_image(file), file) for file in files]      # trustseg.data.intensity
+    scale = decide_scale(scans)
+    grey = render(read_image(file), scale, channels=1)                  # (H, W) uint8
+
+    values = [scan_mask(read_mask(file), file) for file in masks]       # trustseg.data.mask_coding
+    coding = decide_coding(values, mask_values=None)
+    mask = apply_coding(read_mask(file), coding, file)                  # (H, W) uint8: 0, 1, 255 = ignored
+"""
 
 import hashlib
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -12,13 +28,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from trustseg.data.picture import LARGEST, OPAQUE, SEE_THROUGH, Picture, Values, check_pixels, split_alpha, upright
 from trustseg.errors import DataError, MissingFileError
 
 __all__ = [
     "Channels",
+    "Picture",
     "Progress",
     "check_sizes",
-    "foreground",
     "in_threads",
     "read_image",
     "read_mask",
@@ -29,95 +46,67 @@ Channels = Literal[1, 3]
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
-_FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
-# Depths that detectors deliver inside 16-bit files; the smallest that holds an image's maximum becomes 255.
-_FULL_RANGES: Final = (2**8 - 1, 2**10 - 1, 2**12 - 1, 2**14 - 1, 2**16 - 1)
+_FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF")  # TIFF and DICOM have modules of their own
+_KNOWN: Final = "a PNG, JPEG, BMP, TIFF, GIF or DICOM image"
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_CHROMA: Final = 48  # how far JPEG compression may pull red, green and blue of a grey pixel apart
+
+# ``warnings.catch_warnings`` changes the whole process: one thread at a time.
+_WARNINGS: Final = threading.Lock()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """A decoded file.
-
-    Attributes:
-        pixels: (H, W) grey or (H, W, 3) colour values, uint8.
-        sha256: hash of the bytes of the file.
-        white: value of the file that became 255; 255 unless the file holds more than 8 bits.
-    """
-
-    pixels: Pixels
-    sha256: str
-    white: int = 255
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
-
-
-def read_image(path: Path, *, channels: Channels = 1) -> Picture:
-    """Return an image as grey levels (colour becomes luminance) or as RGB.
-
-    Values of more than 8 bits are scaled from the smallest of 8, 10, 12, 14 and 16 bits that holds the image's
-    maximum; ``white`` tells which.
+def read_image(path: Path) -> Picture:
+    """Return the native values of an image file.
 
     Raises:
         MissingFileError: if there is no such file.
-        DataError: if it cannot be decoded, has no pixels, several frames, or values that are not whole numbers.
+        DataError: if it cannot be decoded: damaged, several frames or pages, a colour space that cannot be converted
+            exactly (CMYK, LAB, HSV ...), fractional or negative values, or more pixels than a sane file has.
+        MissingPackageError: for a DICOM file without the extra ``dicom``.
     """
-    image, digest = _load(path)
-    if _is_deep(image):
-        grey, white = _deep_grey(image, path)
-        return Picture(np.stack([grey] * 3, axis=-1) if channels == 3 else grey, digest, white)
-    return Picture(np.asarray(image.convert("RGB" if channels == 3 else "L")), digest)
+    return _without_alpha(_read(path))
 
 
 def read_mask(path: Path) -> Picture:
-    """Return the grey values of a mask file as they are; ``foreground`` says what they mean.
+    """Return the native values of a mask file; ``trustseg.data.mask_coding`` says what they mean.
 
-    A palette with colours is read as its indices, because the colours of a label palette carry no grey value.
+    1-bit files hold 0 and 255. 16-bit files that hold 0 and 65535 only become 8-bit. The opacity is kept in ``alpha``.
+    Near-grey JPEG files lose the traces of colour that the compression left.
 
     Raises:
         MissingFileError: if there is no such file.
-        DataError: as ``read_image``.
+        DataError: as ``read_image``; also if colour and transparency both vary, so that either could be the mask.
+        MissingPackageError: for a DICOM file without the extra ``dicom``.
     """
-    image, digest = _load(path)
-    if _is_deep(image):
-        grey, white = _deep_grey(image, path)
-        return Picture(grey, digest, white)
-    if image.mode == "P":
-        colours = np.asarray(image.convert("RGB"))
-        if bool((colours != colours[..., :1]).any()):
-            return Picture(np.asarray(image), digest)
-        return Picture(np.ascontiguousarray(colours[..., 0]), digest)
-    return Picture(np.asarray(image.convert("L")), digest)
-
-
-def foreground(values: Pixels, path: Path) -> npt.NDArray[np.bool_]:
-    """Return where a mask marks infection: above 127, or at 1 where 1 is its maximum.
-
-    Args:
-        values: (H, W) grey values of a mask file.
-        path: the file, for the message.
-
-    Raises:
-        DataError: if the maximum lies in 2 to 127, because such a mask would turn empty in silence.
-
-    Example:
-        >>> foreground(np.array([[0, 127, 128, 255]], dtype=np.uint8), Path("mask.png")).astype(int).tolist()
-        [[0, 0, 1, 1]]
-        >>> foreground(np.array([[0, 1]], dtype=np.uint8), Path("mask.png")).astype(int).tolist()
-        [[0, 1]]
-    """
-    highest = int(values.max())
-    if 1 < highest <= 127:
+    picture = _read(path)
+    pixels = picture.pixels
+    if picture.lossy and pixels.ndim == 3 and int(np.ptp(pixels, axis=-1).max()) <= _CHROMA:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+    if pixels.dtype == np.uint16 and bool(((pixels == 0) | (pixels == 65535)).all()):
+        pixels = (pixels >> 8).astype(np.uint8)
+        if picture.inverted:
+            pixels = 255 - pixels
+        picture = replace(picture, white=255, inverted=False)
+    if picture.inverted:
         raise DataError(
-            f"{path} is a mask whose largest grey value is {highest}, expected 0 and 255 (or 0 and 1); "
-            "write the infected pixels as 255 and all others as 0"
+            f"mask {path}: a 16-bit file in which 0 is white (MinIsWhite), with values other than 0 and 65535; "
+            "export it as an 8-bit file with 0 for black"
         )
-    return values == 1 if highest == 1 else values > 127
+    picture = replace(picture, pixels=pixels)
+    if picture.alpha is None:
+        return _without_alpha(picture)
+    if pixels.ndim == 2 and np.array_equal(pixels, picture.alpha):
+        return replace(picture, alpha=None)  # white where opaque: both say the same
+    varies = bool((pixels != pixels[:1, :1]).any())
+    if varies and bool((picture.alpha != picture.alpha[0, 0]).any()):
+        raise DataError(
+            f"mask {path}: colour and transparency both vary, and either could be the mask; "
+            "export it without transparency"
+        )
+    return picture
 
 
 def check_sizes(image: Picture, mask: Picture, *, image_path: Path, mask_path: Path) -> None:
@@ -140,8 +129,8 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, progres
     return results
 
 
-def _load(path: Path) -> tuple[Image.Image, str]:
-    """Return the decoded file and the SHA-256 of its bytes."""
+def _read(path: Path) -> Picture:
+    """Return the decoded file, upright, whatever its format."""
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -150,44 +139,90 @@ def _load(path: Path) -> tuple[Image.Image, str]:
         raise DataError(
             f"{path} cannot be read ({error.strerror}), expected an image file; check its rights"
         ) from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not data:
+        raise _undecodable(path, "0 bytes")
     try:
+        if _is_dicom(data, path):
+            from trustseg.data.dicom import decode_dicom
+
+            return decode_dicom(data, path, sha256)
+        if data.startswith(_TIFF):
+            from trustseg.data.tiff import decode_tiff
+
+            return decode_tiff(data, path, sha256)
+        return _decode_with_pillow(data, path, sha256)
+    except (DataError, MemoryError, ImportError):
+        raise
+    except UnidentifiedImageError as error:
+        raise _undecodable(path, "unknown format") from error
+    except Image.DecompressionBombWarning as error:
+        raise _undecodable(path, f"more than {LARGEST:,} pixels: a decompression bomb?") from error
+    except Exception as error:  # a broken file makes decoders raise almost anything
+        raise _undecodable(path, str(error) or type(error).__name__) from error
+
+
+def _undecodable(path: Path, reason: str) -> DataError:
+    return DataError(f"{path} cannot be decoded ({reason}), expected {_KNOWN}; replace or remove it")
+
+
+def _is_dicom(data: bytes, path: Path) -> bool:
+    """Return whether a file is DICOM: by its prefix, by its first tag where that is missing, or by its suffix."""
+    if data[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+        return True
+    # Without preamble: group 0002 or 0008 first, little or big endian.
+    return data[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(data) > 132 and b"\0" in data[2:4]
+
+
+def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
+    """Return what a PNG, JPEG, BMP or GIF file holds."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("error")
         image = Image.open(BytesIO(data), formats=_FORMATS)
-        image.load()
+        check_pixels(path, image.width, image.height)
         frames = getattr(image, "n_frames", 1)
-    except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
-        reason = (
-            "0 bytes" if not data else "unknown format" if isinstance(error, UnidentifiedImageError) else str(error)
-        )
-        raise DataError(
-            f"{path} cannot be decoded ({reason}), expected a PNG, JPEG, BMP or TIFF image; replace or remove it"
-        ) from error
-    if frames != 1 or not image.width or not image.height:
-        raise DataError(
-            f"{path} has {frames} frames of {image.width}x{image.height} pixels, expected one image with pixels; "
-            "replace or remove it"
-        )
-    return image, hashlib.sha256(data).hexdigest()
+        kind = image.format or ""
+        if frames != 1:
+            raise DataError(f"{path} has {frames} frames ({kind}), expected one image; export the one that is meant")
+        image.seek(0)
+    image.load()
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        orientation = image.getexif().get(0x0112, 1)
+    deep = kind == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)  # Pillow would cut these to 8 bits
+    values = _deep_png(data) if deep else _values_of(image, path)
+    white = None if values.dtype == np.uint16 else 255
+    lossy = kind == "JPEG"
+    picture = split_alpha(Picture(values, sha256, kind, white=white, lossy=lossy))
+    if picture.pixels.dtype == np.uint16 and "transparency" in image.info:
+        picture = replace(picture, notes=(*picture.notes, "transparent grey level or colour ignored (16-bit PNG)"))
+    return upright(picture, orientation if isinstance(orientation, int) else 1)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Return whether the values of an image may need more than 8 bits."""
-    return image.mode.startswith(("I", "F"))
+def _values_of(image: Image.Image, path: Path) -> Values:
+    """Return the values of a picture in one of Pillow's modes, palettes looked up: 1, 2, 3 or 4 channels."""
+    if image.mode in ("I;16", "I;16L", "I;16B"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise DataError(f"{path} has the colour space {image.mode}; export it as grey or RGB")
+    return np.asarray(image)
 
 
-def _deep_grey(image: Image.Image, path: Path) -> tuple[Pixels, int]:
-    """Return values of more than 8 bits scaled to 0..255, with the value that became 255."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f":
-        holds = "NaN or infinite values" if not np.isfinite(values).all() else "fractional numbers"
-        raise DataError(
-            f"{path} holds {holds} (32-bit float), expected 8- or 16-bit whole numbers; "
-            "window it and export it as an 8-bit PNG"
-        )
-    lowest, highest = int(values.min()), int(values.max())
-    if lowest < 0 or highest > _FULL_RANGES[-1]:
-        raise DataError(
-            f"{path} holds values from {lowest} to {highest}, expected 8- or 16-bit whole numbers; "
-            "window it and export it as an 8-bit PNG"
-        )
-    white = next(limit for limit in _FULL_RANGES if highest <= limit)
-    return np.rint(values.astype(np.float32) * (255 / white)).astype(np.uint8), white
+def _deep_png(data: bytes) -> Values:
+    """Return the values of a PNG with 16 bits per channel and several channels."""
+    from imagecodecs import png_decode
+
+    values: npt.NDArray[np.uint16] = png_decode(data)
+    return values
+
+
+def _without_alpha(picture: Picture) -> Picture:
+    """Return an image without its opacity, with a note where it had one."""
+    if not picture.has_alpha:
+        return picture
+    note = OPAQUE if picture.alpha is None else SEE_THROUGH
+    return replace(picture, alpha=None, notes=(*picture.notes, note))

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +19,22 @@ from trustseg.data.decode import (
     Channels,
     Progress,
     check_sizes,
-    foreground,
     in_threads,
     read_image,
     read_mask,
 )
+from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
 from trustseg.data.layouts import find_cases
+from trustseg.data.mask_coding import (
+    MaskCoding,
+    MaskScan,
+    MaskValues,
+    apply_coding,
+    decide_coding,
+    parse_values,
+    scan_mask,
+    united,
+)
 from trustseg.data.pack import FORMAT, SCHEMA, Pack, digest_of, is_pack
 from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, TrustsegError
@@ -39,6 +49,7 @@ def open_dataset(
     *,
     size: int | None = None,
     channels: Channels = 1,
+    mask_values: MaskValues | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Pack:
@@ -48,6 +59,7 @@ def open_dataset(
         path: a pack, or a folder in one of ``LAYOUTS``; nothing is written there.
         size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
         channels: 1 (grey) or 3 (RGB).
+        mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
         cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
         progress: called with (images done, images in all) while packing.
 
@@ -72,9 +84,9 @@ def open_dataset(
     size = DEFAULT_SIZE if size is None else size
     listing = find_cases(path)
     folder = cache or Path(os.environ.get("TRUSTSEG_CACHE") or Path.home() / ".cache" / "trustseg") / "packs"
-    target = folder / _fingerprint(path, listing, size=size, channels=channels)
+    target = folder / _fingerprint(path, listing, size=size, channels=channels, mask_values=mask_values)
     if not is_pack(target):
-        _build(listing, target, source=path, size=size, channels=channels, progress=progress)
+        _build(listing, target, source=path, size=size, channels=channels, mask_values=mask_values, progress=progress)
     return Pack.open(target)
 
 
@@ -84,18 +96,21 @@ def write_pack(
     *,
     size: int,
     channels: Channels = 1,
+    mask_values: MaskValues | None = None,
     progress: Progress | None = None,
 ) -> Pack:
     """Decode a dataset once, write it as a pack and return that.
 
-    Images become grey (or RGB) squares by area average, bilinear where a side grows; masks are thresholded above 127
-    (at 1 where 1 is the maximum) and resized by area share (``resize_mask``). The pack appears whole or not at all.
+    Images become grey (or RGB) squares by area average, bilinear where a side grows; masks are read as one coding
+    for the whole data set (``mask_coding``) and resized by area share (``resize_mask``). The pack appears whole or not
+    at all.
 
     Args:
         source: a folder in one of ``LAYOUTS``.
         target: the folder to make.
         size: side of the square in pixels, >= 1.
         channels: 1 (grey) or 3 (RGB).
+        mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
         progress: called with (images done, images in all).
 
     Raises:
@@ -106,11 +121,26 @@ def write_pack(
     source, target = Path(source), Path(target)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target} exists already, expected a new folder; delete it or name another target")
-    return _build(find_cases(source), target, source=source, size=size, channels=channels, progress=progress)
+    return _build(
+        find_cases(source),
+        target,
+        source=source,
+        size=size,
+        channels=channels,
+        mask_values=mask_values,
+        progress=progress,
+    )
 
 
 def _build(
-    listing: Listing, target: Path, *, source: Path, size: int, channels: Channels, progress: Progress | None
+    listing: Listing,
+    target: Path,
+    *,
+    source: Path,
+    size: int,
+    channels: Channels,
+    mask_values: MaskValues | None,
+    progress: Progress | None,
 ) -> Pack:
     """Write the pack beside its target, rename it into place and return it."""
     if size < 1 or channels not in (1, 3):
@@ -119,7 +149,12 @@ def _build(
     part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     try:
         part.mkdir(parents=True)
-        rows = _write_arrays(listing.cases, part, size=size, channels=channels, progress=progress)
+        scans = in_threads(_scan, listing.cases, progress=None)
+        scale = decide_scale([image for image, _ in scans])
+        coding = decide_coding([mask for _, masks in scans for mask in masks], mask_values=mask_values)
+        rows = _write_arrays(
+            listing.cases, part, size=size, channels=channels, scale=scale, coding=coding, progress=progress
+        )
         index = pl.DataFrame([row.columns for row in rows], schema=SCHEMA)
         index.write_parquet(part / "index.parquet")
         about = {
@@ -130,7 +165,7 @@ def _build(
             "digest": digest_of(index, size=size, channels=channels),
             "count": len(index),
             "source": source.absolute().name,
-            "notes": [*listing.notes, *_notes(rows)],
+            "notes": [*listing.notes, *scale.notes, *coding.notes, *_notes(rows)],
         }
         (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n")
         try:
@@ -161,14 +196,21 @@ class _Row:
 
 
 def _write_arrays(
-    cases: tuple[Case, ...], folder: Path, *, size: int, channels: Channels, progress: Progress | None
+    cases: tuple[Case, ...],
+    folder: Path,
+    *,
+    size: int,
+    channels: Channels,
+    scale: IntensityScale,
+    coding: MaskCoding,
+    progress: Progress | None,
 ) -> list[_Row]:
     """Write both arrays, each case straight to its place so that memory stays constant, and return the rows."""
     images = _new_array(folder / "images.npy", (len(cases), channels, size, size))
     masks = _new_array(folder / "masks.npy", (len(cases), 1, size, size))
 
     def pack_one(number: int) -> _Row:
-        return _pack_case(cases[number], images[number], masks[number, 0])
+        return _pack_case(cases[number], images[number], masks[number, 0], scale=scale, coding=coding)
 
     rows = in_threads(pack_one, range(len(cases)), progress=progress)
     images.flush()
@@ -176,22 +218,36 @@ def _write_arrays(
     return rows
 
 
-def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArray[np.uint8]) -> _Row:
+def _scan(case: Case) -> tuple[ImageScan, list[MaskScan]]:
+    """Return what the decisions for the whole data set need to know of one case."""
+    image = scan_image(read_image(case.image), case.image)
+    return image, [scan_mask(read_mask(path), path) for path in case.masks]
+
+
+def _pack_case(
+    case: Case,
+    image_out: npt.NDArray[np.uint8],
+    mask_out: npt.NDArray[np.uint8],
+    *,
+    scale: IntensityScale,
+    coding: MaskCoding,
+) -> _Row:
     """Decode one case into its places, (C, S, S) and (S, S), and return its row."""
     channels: Channels = 1 if len(image_out) == 1 else 3
     size = image_out.shape[-1]
-    image = read_image(case.image, channels=channels)
-    image_out[:] = np.moveaxis(np.atleast_3d(resize_image(image.pixels, size)), -1, 0)
-    conversions = [f"had more than 8 bits: 0 to {image.white} became 0 to 255"] if image.white != 255 else []
+    image = read_image(case.image)
+    pixels = render(image, scale, channels=channels, path=case.image)
+    image_out[:] = np.moveaxis(np.atleast_3d(resize_image(pixels, size)), -1, 0)
+    conversions = list(image.notes)
+    if image.coloured and channels == 1:
+        conversions.append("had colours, which became grey levels (luminance)")
     masks = [read_mask(path) for path in case.masks]
     for mask, path in zip(masks, case.masks, strict=True):
         check_sizes(image, mask, image_path=case.image, mask_path=path)
     if masks:
-        infected = np.any([foreground(mask.pixels, path) for mask, path in zip(masks, case.masks, strict=True)], axis=0)
-        mask_out[:] = resize_mask(infected.astype(np.uint8), size)
-        if any(mask.pixels.max() == 1 for mask in masks):
-            conversions.append("had a mask of 0 and 1, read as infection where 1")
-        if infected.any() and not mask_out.any():
+        lesion = united([apply_coding(mask, coding, path) for mask, path in zip(masks, case.masks, strict=True)])
+        mask_out[:] = resize_mask(lesion, size)
+        if (lesion == 1).any() and not (mask_out == 1).any():
             conversions.append("lost a tiny infection when its mask shrank")
     columns: dict[str, str | int | bool | None] = {
         "name": case.name,
@@ -199,7 +255,7 @@ def _pack_case(case: Case, image_out: npt.NDArray[np.uint8], mask_out: npt.NDArr
         "patient_known": case.patient is not None,
         "split": case.split,
         "has_mask": bool(masks),
-        "foreground": int(mask_out.sum(dtype=np.int64)),
+        "foreground": int((mask_out == 1).sum()),
         "width": image.size[0],
         "height": image.size[1],
         "sha256_image": image.sha256,
@@ -231,9 +287,10 @@ def _notes(rows: list[_Row]) -> list[str]:
     return [f"{count} images {conversion}" for conversion, count in sorted(counts.items())]
 
 
-def _fingerprint(path: Path, listing: Listing, *, size: int, channels: int) -> str:
+def _fingerprint(path: Path, listing: Listing, *, size: int, channels: int, mask_values: MaskValues | None) -> str:
     """Return a name for the pack of these files as they are now: names, sizes and times, no content."""
-    digest = hashlib.sha256(json.dumps([FORMAT, size, channels, str(path.resolve())]).encode())
+    coding = None if mask_values is None else asdict(parse_values(mask_values))
+    digest = hashlib.sha256(json.dumps([FORMAT, size, channels, str(path.resolve()), coding]).encode())
     for case in listing.cases:
         for file in (case.image, *case.masks):
             state = file.stat()

@@ -16,6 +16,7 @@ from trustseg.beliefs import check_belief
 from trustseg.data import LAYOUTS
 from trustseg.data.cases import SUFFIXES, image_files
 from trustseg.data.decode import in_threads, read_image
+from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
 from trustseg.data.resizing import resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, DataError, MissingFileError
@@ -78,6 +79,7 @@ def predict(
     aggregation: str = "mean",
     policy: Policy | None = None,
     control: FalseNegativeControl | None = None,
+    scale: IntensityScale | None = None,
     device: str = "cpu",
     report: Callable[[int], None] | None = None,
 ) -> Path:
@@ -98,6 +100,7 @@ def predict(
             human should look at.
         control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
             masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
+        scale: intensity scale of the data that the model was trained on; None decides from these files.
         device: where to compute.
         report: called after each image with the number done.
 
@@ -117,12 +120,20 @@ def predict(
         measure, aggregation = policy.measure, policy.aggregation
     if control is not None:
         check_model(control, hash_of_model(model))
-    in_threads(_check, files, progress=None)
+    scans = in_threads(_scan, files, progress=None)
+    scale = decide_scale(scans) if scale is None else scale
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
     for file in files:
         found = _predict_one(
-            model, file, measure=measure, aggregation=aggregation, policy=policy, control=control, device=device
+            model,
+            file,
+            measure=measure,
+            aggregation=aggregation,
+            policy=policy,
+            control=control,
+            scale=scale,
+            device=device,
         )
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
@@ -151,9 +162,9 @@ def _remove(table: Path) -> None:
                 file.unlink()
 
 
-def _check(file: Path) -> None:
-    """Raise if a file cannot be read as an image; the picture is not kept."""
-    read_image(file)
+def _scan(file: Path) -> ImageScan:
+    """Return what the intensity scale depends on; raises if a file cannot be read as an image."""
+    return scan_image(read_image(file), file)
 
 
 class _Prediction(NamedTuple):
@@ -172,11 +183,12 @@ def _predict_one(
     aggregation: str,
     policy: Policy | None,
     control: FalseNegativeControl | None,
+    scale: IntensityScale,
     device: str,
 ) -> _Prediction:
     spec = model.spec
-    picture = read_image(file, channels=1 if spec.channels == 1 else 3)
-    pixels = resize_image(picture.pixels, spec.size)
+    picture = read_image(file)
+    pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     with torch.no_grad():

@@ -1,0 +1,174 @@
+"""DICOM files to the grey levels that a viewer shows; needs the extra ``dicom``.
+
+Single-frame greyscale images (CR, DX, secondary capture, ...) are read: modality LUT or rescale, then VOI LUT or the
+first window, then MONOCHROME1 turned, as PS3.3 C.7.6.3, C.11.1 and C.11.2 say. The result spans 0 to
+2 ** max(8, BitsStored) - 1, so that an 8-bit film without a window is unchanged. Files without preamble or meta header
+are read too. Nothing that identifies a patient leaves this module: not in a result, not in a message.
+"""
+
+import logging
+import threading
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trustseg.data.picture import Picture, check_pixels
+from trustseg.errors import DataError, MissingPackageError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["decode_dicom"]
+
+Real = npt.NDArray[np.float64]
+
+_NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
+_LOCK: Final = threading.Lock()  # warnings.catch_warnings changes the whole process
+
+
+def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
+    """Return the grey levels of a DICOM image as a viewer shows them, with the pixel spacing.
+
+    Raises:
+        MissingPackageError: without the extra ``dicom``.
+        DataError: if the object is no single-frame greyscale image, or cannot be decoded.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{path} is a DICOM file, which needs pydicom; run: pip install 'trustseg[dicom]'"
+        ) from error
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
+    problem: str
+    try:
+        with _LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(BytesIO(data), force=True)
+            _check_object(dataset, path)
+            _set_transfer_syntax(dataset, path)
+        return _displayed(dataset, dataset.pixel_array, path, sha256)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # damaged or unusual: pydicom raises almost anything, and quotes values
+        problem = type(error).__name__
+    raise DataError(
+        f"{path} cannot be decoded as DICOM ({problem}); check it with a DICOM viewer, replace or remove it"
+    )
+
+
+def _check_object(dataset: "Dataset", path: Path) -> None:
+    """Raise a DataError that names the kind of object unless it is a single-frame greyscale image."""
+    uid = dataset.get("SOPClassUID")
+    if uid is None and "PixelData" not in dataset:
+        raise DataError(f"{path} is no DICOM image: it has neither a SOP class nor pixels; replace or remove it")
+    kind = "object of unknown class" if uid is None else uid.name if uid.name != uid else "object of a private class"
+    if "PixelData" not in dataset or "Rows" not in dataset or any(word in kind for word in _NO_IMAGES):
+        raise DataError(f"{path} holds no image but a DICOM {kind}; remove it")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise DataError(f"{path} has {frames} frames (DICOM {kind}), expected one image; export the one that is meant")
+    if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
+        raise DataError(f"{path} is a DICOM {kind}, whose frames cannot be read; export it as a single-frame image")
+    photometric = str(dataset.get("PhotometricInterpretation", "of an unknown kind"))
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
+        raise DataError(
+            f"{path} has colours ({photometric}, DICOM {kind}), expected MONOCHROME1 or MONOCHROME2; "
+            "export it as a grey image"
+        )
+    if dataset.BitsAllocated not in (8, 16):
+        raise DataError(f"{path} has {dataset.BitsAllocated} bits per pixel (DICOM {kind}), expected 8 or 16")
+    check_pixels(path, int(dataset.Columns), int(dataset.Rows))
+
+
+def _set_transfer_syntax(dataset: "Dataset", path: Path) -> None:
+    """Give a dataset without a meta header the transfer syntax that it was parsed with."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if "TransferSyntaxUID" in getattr(dataset, "file_meta", ()):
+        return
+    if dataset["PixelData"].is_undefined_length:
+        raise DataError(f"{path} has compressed pixels and no meta header that says how; export it anew")
+    implicit, little = dataset.original_encoding
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = (
+        ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    )
+
+
+def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str) -> Picture:
+    """Return the stored values as displayed: modality LUT, VOI LUT or window, polarity."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    bits = int(dataset.BitsStored)
+    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
+    if stored.min() < lowest or stored.max() > highest:
+        raise DataError(f"{path} has pixel values outside of the {bits} bits that it claims; export it anew")
+    ends = apply_modality_lut(np.array([lowest, highest]), dataset)
+    values = apply_modality_lut(stored, dataset)
+    if dataset.get("ModalityLUTSequence"):
+        ends = np.array([0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1])
+    fraction, notes = _windowed(dataset, values, path)
+    if fraction is None:
+        fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
+    white = 2 ** max(8, bits) - 1
+    pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        pixels = white - pixels
+        notes.append("MONOCHROME1 turned so that 0 is black")
+    if dataset.group_dataset(0x6000):
+        notes.append("DICOM overlays not drawn")
+    return Picture(pixels, sha256, "DICOM", white=white, spacing=_spacing(dataset), notes=tuple(notes))
+
+
+def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple[Real | None, list[str]]:
+    """Return values in [0, 1] after the VOI LUT or the first window, None if there is neither, and the notes."""
+    from pydicom.pixels.processing import apply_voi
+
+    if dataset.get("VOILUTSequence"):
+        top = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        whole = np.rint(values).astype(np.int64)
+        return apply_voi(whole, dataset, index=0).astype(np.float64) / top, ["DICOM VOI LUT applied"]
+    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
+    if not centers and not widths:
+        return None, ["DICOM without a window: full range of its bits"]
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    narrow = not widths or (widths[0] < 1 if function == "LINEAR" else widths[0] <= 0)
+    if len(centers) != len(widths) or narrow or function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise DataError(f"{path} has a DICOM window that cannot be applied; correct its window in a DICOM viewer")
+    note = "DICOM window applied" if len(centers) == 1 else "first of several DICOM windows applied"
+    return _window(values.astype(np.float64), centers[0], widths[0], function), [note]
+
+
+def _window(values: Real, center: float, width: float, function: str) -> Real:
+    """Return values in [0, 1] as displayed through a window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    if function == "SIGMOID":
+        sigmoid: Real = 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+        return sigmoid
+    if function == "LINEAR":
+        center, width = center - 0.5, width - 1
+    if width == 0:
+        return (values > center).astype(np.float64)
+    return ((values - center) / width + 0.5).clip(0, 1)
+
+
+def _numbers(dataset: "Dataset", keyword: str) -> list[float]:
+    """Return the numbers of an element, none where it is absent or empty."""
+    value = dataset.get(keyword)
+    if value is None or value == "":
+        return []
+    return [float(value)] if isinstance(value, (str, float, int)) else [float(one) for one in value]
+
+
+def _spacing(dataset: "Dataset") -> tuple[float, float] | None:
+    """Return the distance of rows and of columns in mm, None if the file does not tell."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        found = _numbers(dataset, keyword)
+        if len(found) == 2 and min(found) > 0:
+            return found[0], found[1]
+    return None

@@ -1,0 +1,138 @@
+"""Which value is white in deep images: decided once for a data set, never for a single image.
+
+A 16-bit file rarely says whether it holds 10, 12, 14, 15 or 16 bits. ``scan_image`` takes one small fact from each
+image, ``decide_scale`` finds the smallest depth that holds them all, and ``render`` maps 0 to white onto 0 to 255.
+Files that tell their own white (8 bits, DICOM, 12-bit TIFF) are not affected by the decision; 8-bit values stay as they
+are. A few outliers (hot pixels) have no say in it: they are clipped, and counted in a note.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trustseg.data.picture import Picture
+from trustseg.errors import DataError
+
+__all__ = ["ImageScan", "IntensityScale", "decide_scale", "render", "scan_image"]
+
+# Depths that detectors deliver inside 16-bit files.
+_WHITES: Final = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
+_OUTLIERS: Final = 16  # pixels per image that may lie above white,
+_OUTLYING_SHARE: Final = 1e-4  # or this share of them if that is more,
+_LARGEST_SHARE: Final = 0.01  # but never more than this, so that small images keep their values
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScan:
+    """What ``decide_scale`` needs to know of one image.
+
+    Attributes:
+        path: the file.
+        level: value that all pixels but a few outliers reach at most; None if the file tells its own white.
+        highest: largest value, outliers included.
+        white: white as the file tells it, None if it does not.
+        coloured: whether any pixel has a real colour.
+        notes: what was done while decoding.
+    """
+
+    path: Path
+    level: int | None
+    highest: int
+    white: int | None
+    coloured: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityScale:
+    """The value that becomes 255 in files that do not tell it themselves; to be stored with a pack and a model.
+
+    Attributes:
+        white: the value; None if no file of the data set needed it.
+        notes: sentences on what was decided.
+    """
+
+    white: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def scan_image(picture: Picture, path: Path) -> ImageScan:
+    """Return what ``decide_scale`` needs to know of a picture."""
+    pixels = picture.pixels
+    highest = int(pixels.max())
+    level = None
+    if picture.white is None:
+        count = pixels.size
+        outliers = int(min(max(_OUTLIERS, _OUTLYING_SHARE * count), _LARGEST_SHARE * count))
+        level = int(np.partition(pixels.ravel(), count - 1 - outliers)[count - 1 - outliers])
+    return ImageScan(path, level, highest, picture.white, picture.coloured, picture.notes)
+
+
+def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
+    """Return the scale of a data set: the smallest of 8, 10, 12, 14, 15 and 16 bits that holds every image's level.
+
+    Example:
+        >>> hot = ImageScan(Path("a.png"), level=3900, highest=65535, white=None, coloured=False)
+        >>> dark = ImageScan(Path("b.png"), level=900, highest=950, white=None, coloured=False)
+        >>> decide_scale([hot, dark]).white
+        4095
+    """
+    deep = [(scan, scan.level) for scan in scans if scan.level is not None]
+    if not deep:
+        return IntensityScale()
+    largest = max(level for _, level in deep)
+    white = next(white for white in _WHITES if largest <= white)
+    notes = [f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them"]
+    clipped = [scan for scan, _ in deep if scan.highest > white]
+    if clipped:
+        notes.append(
+            f"a few pixels above {white} (up to {max(scan.highest for scan in clipped)}) were clipped in "
+            f"{_images(len(clipped))}, such as {clipped[0].path.name}"
+        )
+    return IntensityScale(white, tuple(notes))
+
+
+def render(
+    picture: Picture, scale: IntensityScale, *, channels: int, path: Path | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return a picture as 8-bit grey levels (H, W) or, with 3 channels, as (H, W, 3).
+
+    Deep values are scaled so that white becomes 255, and clipped there. Colour becomes luminance (ITU-R BT.601) where
+    one channel is asked for, as Pillow computes it. 8-bit values are unchanged.
+
+    Args:
+        picture: what ``trustseg.data.decode.read_image`` returns.
+        scale: what ``decide_scale`` returned for the data set.
+        channels: 1 (grey) or 3 (RGB).
+        path: the file, for the message.
+
+    Raises:
+        DataError: if the picture is deep and the scale was decided for a data set without deep images.
+    """
+    pixels = picture.pixels
+    if pixels.dtype == np.uint16:
+        white = picture.white or scale.white
+        if white is None:
+            raise DataError(
+                f"{path or 'an image'} has 16 bits per channel, and the images that the scale was decided for have 8; "
+                "export it with 8 bits"
+            )
+        deep = np.minimum(pixels, white)
+        pixels = np.rint((white - deep if picture.inverted else deep) * (255 / white)).astype(np.uint8)
+    if channels == 1:
+        return _luminance(pixels) if pixels.ndim == 3 else pixels
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+
+
+def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return 0.299 R + 0.587 G + 0.114 B in the fixed-point arithmetic of Pillow."""
+    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+    return ((pixels.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

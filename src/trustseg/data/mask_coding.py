@@ -1,0 +1,356 @@
+"""What the values of mask files mean: decided once for a data set, never for a single file.
+
+``scan_mask`` counts the values of each file, ``decide_coding`` reads the counts of all files together, and
+``apply_coding`` turns a file into 0, 1 and 255 (ignored). Without ``data.mask_values`` these codings are understood:
+
+* 0 and 255 (also 1-bit files, and 16-bit files of 0 and 65535), or 0 and 1: the larger value is the lesion;
+* JPEG files, whose values are smeared around 0 and 255: above 127 is lesion, with a note;
+* 0 and 255 with few, spread-out values between them in some files (anti-aliasing, interpolation): above 127 is lesion,
+  with a note;
+* a constant colour with varying transparency in every file: opaque is lesion, with a note.
+
+Everything else (label codes, real colours, 0, 1 and 255) is refused with the file and its values, unless
+``data.mask_values`` says what they mean, e.g. ``{lesion: [1, 2], ignore: 255}``, ``{lesion: '#ff0000'}`` or
+``{lesion: 128-255}``. 0 and black are background unless they are listed as something else; any other value that is not
+listed is refused.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trustseg.data.picture import Picture
+from trustseg.data.resizing import IGNORED
+from trustseg.errors import ConfigError, DataError
+
+__all__ = [
+    "MaskCoding",
+    "MaskScan",
+    "MaskValues",
+    "apply_coding",
+    "decide_coding",
+    "lesion_share",
+    "parse_values",
+    "scan_mask",
+    "united",
+    "value_name",
+]
+
+MaskValues = Mapping[str, int | str | Sequence[int | str]]
+"""``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
+
+_KINDS: Final = ("background", "lesion", "ignore")
+_SHOWN: Final = 8  # values of a histogram in a message
+_SEEN: Final = 127  # above it lies the lesion where values are smeared
+_DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
+_SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
+_BETWEEN_SHARE: Final = 0.05  # of all pixels, at most, may lie between 0 and 255 by anti-aliasing
+_BETWEEN_LEVELS: Final = 8  # different values that anti-aliasing leaves, at least; fewer may be label codes
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScan:
+    """What ``decide_coding`` needs to know of one mask file.
+
+    Attributes:
+        path: the file.
+        counts: value -> number of pixels; a grey value is an int, a colour 0x1000000 + 0xRRGGBB.
+        lossy: whether the file is a JPEG.
+        alpha: number of pixels of each opacity, None if the file is opaque or has no alpha channel.
+        has_alpha: whether the file has an alpha channel.
+        notes: what was done while decoding.
+    """
+
+    path: Path
+    counts: Mapping[int, int]
+    lossy: bool = False
+    alpha: Mapping[int, int] | None = None
+    has_alpha: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCoding:
+    """What the values of the masks of a data set mean; to be stored with a pack.
+
+    Attributes:
+        by: ``values`` (listed values), ``threshold`` (above 127) or ``alpha`` (opacity above 127).
+        lesion: inclusive ranges of codes that are lesion, with ``by="values"``.
+        ignore: those that are ignored.
+        background: those that are background.
+        notes: sentences on what was decided.
+    """
+
+    by: Literal["values", "threshold", "alpha"] = "values"
+    lesion: tuple[tuple[int, int], ...] = ((255, 255),)
+    ignore: tuple[tuple[int, int], ...] = ()
+    background: tuple[tuple[int, int], ...] = ((0, 0),)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+def scan_mask(picture: Picture, path: Path) -> MaskScan:
+    """Return the values of a mask, counted."""
+    counts = _counted(_codes(picture))
+    alpha = None if picture.alpha is None else _counted(picture.alpha)
+    return MaskScan(path, counts, picture.lossy, alpha, picture.has_alpha, picture.notes)
+
+
+def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:
+    """Return what the mask values of a data set mean.
+
+    Args:
+        scans: one for each mask file of the data set.
+        mask_values: the setting ``data.mask_values``; None decides from the files.
+
+    Raises:
+        ConfigError: if ``mask_values`` cannot be understood.
+        DataError: if the files do not agree, or hold values without one meaning; the message names a file and
+            shows its values.
+    """
+    files = list(scans)
+    if mask_values is not None:
+        return _as_told(files, mask_values)
+    if any(one.alpha is not None for one in files):
+        return _alpha_coding(files)
+    coloured = [one for one in files if max(one.counts) > 0xFFFF]
+    if coloured:
+        raise _refusal(
+            coloured, "hold colours", "say which colours are lesion, e.g. data.mask_values={lesion: '#ff0000'}"
+        )
+    exact = [one for one in files if not one.lossy]
+    values = {value for one in exact for value in one.counts}
+    lossy = [one for one in files if one.lossy]
+    if lossy:
+        _check_lossy(lossy)
+    if values <= {0, 1} and 1 in values and not lossy:
+        return MaskCoding(lesion=((1, 1),), notes=("masks hold 0 and 1: 1 is lesion",))
+    odd = [one for one in exact if not set(one.counts) <= {0, 255}]
+    if odd:
+        _check_between(odd, len(files))
+    notes = []
+    if lossy:
+        notes.append(f"{_masks(len(lossy))} in JPEG files: values above {_SEEN} are lesion")
+    if odd:
+        notes.append(
+            f"{_masks(len(odd))} with values between 0 and 255, such as {odd[0].path.name}: above {_SEEN} is lesion"
+        )
+    return MaskCoding("threshold" if notes else "values", notes=tuple(notes))
+
+
+def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArray[np.uint8]:
+    """Return a mask as (H, W) uint8: 0 background, 1 lesion, 255 ignored.
+
+    Raises:
+        DataError: if the file holds a value that the coding does not know.
+    """
+    if coding.by == "alpha":
+        opacity = picture.alpha
+        if opacity is None:
+            opacity = np.full(picture.pixels.shape[:2], 255 if picture.has_alpha else 0, dtype=np.uint8)
+        return (opacity > _SEEN).astype(np.uint8)
+    codes = _codes(picture)
+    if coding.by == "threshold":
+        return (codes > _SEEN).astype(np.uint8)
+    lesion, ignore, background = (
+        _inside(codes, ranges) for ranges in (coding.lesion, coding.ignore, coding.background)
+    )
+    stray = ~(lesion | ignore | background)
+    if stray.any():
+        code = value_name(int(codes[stray][0]))
+        raise DataError(
+            f"mask {path}: {_shown(_counted(codes))}; {code} has no meaning in this data set; "
+            "list it in data.mask_values"
+        )
+    return np.where(ignore, IGNORED, lesion).astype(np.uint8)
+
+
+def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return several masks of one image as one: lesion where any is, else ignored where any is.
+
+    Example:
+        >>> united([np.array([0, 1, 255, 0], np.uint8), np.array([0, 0, 0, 1], np.uint8)]).tolist()
+        [0, 1, 255, 1]
+    """
+    stack = np.stack(masks)
+    return np.where((stack == 1).any(axis=0), 1, stack.max(axis=0)).astype(np.uint8)
+
+
+def value_name(code: int) -> str:
+    """Return a code as ``data.mask_values`` writes it, such as ``"255"`` or ``"#ff0000"``."""
+    return str(code) if code <= 0xFFFF else f"#{code - 0x1000000:06x}"
+
+
+def lesion_share(scan: MaskScan, coding: MaskCoding) -> float | None:
+    """Return the share of lesion among the counted pixels of a mask, None if all are ignored."""
+    if coding.by == "values":
+        lesion = sum(count for code, count in scan.counts.items() if _within(code, coding.lesion))
+        counted = sum(count for code, count in scan.counts.items() if not _within(code, coding.ignore))
+        return lesion / counted if counted else None
+    counts = scan.counts
+    if coding.by == "alpha":
+        counts = scan.alpha or {255: sum(scan.counts.values())}
+    return sum(count for value, count in counts.items() if value > _SEEN) / sum(counts.values())
+
+
+def parse_values(mask_values: MaskValues) -> MaskCoding:
+    """Return the coding that ``data.mask_values`` describes.
+
+    Raises:
+        ConfigError: if a key or a value cannot be understood, a value has two meanings, or nothing is lesion.
+
+    Example:
+        >>> coding = parse_values({"lesion": [1, "3-5"], "ignore": 255})
+        >>> coding.lesion, coding.ignore, coding.background
+        (((1, 1), (3, 5)), ((255, 255),), ((0, 0),))
+    """
+    unknown = sorted(set(mask_values) - set(_KINDS))
+    if unknown or (not mask_values.get("lesion", ()) and mask_values.get("lesion") != 0):
+        wrong = f"{unknown[0]!r} is unknown" if unknown else "nothing is lesion"
+        raise ConfigError(
+            f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
+        )
+    ranges: dict[str, tuple[tuple[int, int], ...]] = {}
+    for kind in _KINDS:
+        listed = mask_values.get(kind, ())
+        parts = [listed] if isinstance(listed, (int, str)) else listed
+        ranges[kind] = tuple(_range(part) for part in parts)
+    taken = [*ranges["lesion"], *ranges["ignore"]]
+    if "background" not in mask_values and not any(low <= 0 <= high for low, high in taken):
+        ranges["background"] = ((0, 0),)
+    every = sorted((low, high) for kind in _KINDS for low, high in ranges[kind])
+    for (_, end), (start, _) in pairwise(every):
+        if start <= end:
+            raise ConfigError(f"data.mask_values: {value_name(start)} stands twice; list each value once")
+    return MaskCoding("values", ranges["lesion"], ranges["ignore"], ranges["background"])
+
+
+def _range(part: object) -> tuple[int, int]:
+    """Return the codes of one entry: a grey value, a colour or a range of grey values."""
+    text = str(part).strip().lower()
+    if not isinstance(part, bool):
+        if colour := re.fullmatch(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", text):
+            red, green, blue = (int(two, 16) for two in colour.groups())
+            code = red if red == green == blue else 0x1000000 + (red << 16) + (green << 8) + blue
+            return code, code
+        if found := re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", text):
+            low, high = int(found[1]), int(found[2] or found[1])
+            if low <= high <= 0xFFFF:
+                return low, high
+    raise ConfigError(
+        f"data.mask_values: {part!r} is no value; write a grey value (1), a range (128-255) or a colour ('#ff0000')"
+    )
+
+
+def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
+    """Return the coding of the setting after checking that it gives every value of every file a meaning."""
+    coding = parse_values(mask_values)
+    known = (*coding.lesion, *coding.ignore, *coding.background)
+
+    def stray(one: MaskScan) -> bool:
+        return any(not _within(code, known) for code in one.counts)
+
+    if odd := [one for one in files if stray(one)]:
+        raise _refusal(odd, "hold values that data.mask_values does not list", "list them")
+    if see_through := [one for one in files if one.alpha is not None]:
+        raise _refusal(see_through, "are partly transparent", "export them without transparency")
+    found = {code for one in files for code in one.counts}
+    if files and not any(_within(code, coding.lesion) for code in found):
+        raise _refusal(files, "hold none of the values that data.mask_values calls lesion", "correct data.mask_values")
+    return coding
+
+
+def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
+    """Return the coding by transparency after checking that every file is one colour with an alpha channel."""
+    if all(one.alpha is None or len(one.alpha) == 1 for one in files):
+        odd = [one for one in files if one.alpha is not None]
+        raise _refusal(odd, "are transparent everywhere", "export them without transparency")
+    if odd := [one for one in files if len(one.counts) > 1 or not one.has_alpha]:
+        raise _refusal(odd, "are no masks by transparency, as others are", "export all masks without transparency")
+    return MaskCoding("alpha", notes=("masks are one colour with transparency: opaque is lesion",))
+
+
+def _check_lossy(files: Sequence[MaskScan]) -> None:
+    """Raise a DataError unless JPEG masks are dark or bright nearly everywhere, and those not empty reach white."""
+    faint = [one for one in files if _DARK < max(one.counts) <= _SEEN]
+    pixels = sum(sum(one.counts.values()) for one in files)
+    middle = {one.path: sum(n for value, n in one.counts.items() if 64 <= value < 192) for one in files}
+    if faint or sum(middle.values()) > _SMEARED_SHARE * pixels:
+        odd = faint or sorted(files, key=lambda one: -middle[one.path])
+        raise _refusal(odd, "are JPEG files with other values than dark and bright", "export them as PNG")
+
+
+def _check_between(odd: Sequence[MaskScan], count: int) -> None:
+    """Raise a DataError unless the values between 0 and 255 look like anti-aliasing rather than label codes."""
+    total: Counter[int] = Counter()
+    for one in odd:
+        total.update(one.counts)
+    between = [value for value in total if value not in (0, 255)]
+    bright = sum(value > _SEEN for value in between)
+    smooth = (
+        max(between) < 255
+        and len(between) >= _BETWEEN_LEVELS
+        and len(between) <= 4 * min(bright, len(between) - bright)
+        and all(max(one.counts) > _SEEN for one in odd)
+        and sum(total[value] for value in between) <= _BETWEEN_SHARE * total.total()
+    )
+    if not smooth:
+        # Name the files that contradict the others, not the majority.
+        coded = [one for one in odd if set(one.counts) <= {0, 1}]
+        first = [one for one in odd if one not in coded] if len(coded) > count / 2 and len(coded) < len(odd) else odd
+        raise _refusal(
+            first,
+            "hold values without one meaning",
+            "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], "
+            "ignore: 255} or {lesion: 128-255, background: 0-127}",
+        )
+
+
+def _refusal(files: Sequence[MaskScan], what: str, advice: str) -> DataError:
+    first, others = files[0], len(files) - 1
+    more = f" ({others:,} more masks like it)" if others else ""
+    return DataError(f"mask {first.path}{more}: {_shown(first.counts)}; these {what}; {advice}")
+
+
+def _codes(picture: Picture) -> npt.NDArray[np.int32]:
+    """Return one number per pixel: the grey value, or 0x1000000 + 0xRRGGBB for a real colour."""
+    pixels = picture.pixels
+    if pixels.ndim == 2:
+        return pixels.astype(np.int32)
+    if pixels.dtype != np.uint8:
+        pixels = (pixels >> 8).astype(np.uint8)
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return np.where((red == green) & (green == blue), red, 0x1000000 + (red << 16) + (green << 8) + blue)
+
+
+def _counted(codes: npt.NDArray[np.integer]) -> dict[int, int]:
+    values, counts = np.unique(codes, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _within(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= code <= high for low, high in ranges)
+
+
+def _inside(codes: npt.NDArray[np.int32], ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(codes.shape, dtype=bool)
+    for low, high in ranges:
+        found |= (codes >= low) & (codes <= high)
+    return found
+
+
+def _shown(counts: Mapping[int, int]) -> str:
+    """Return a histogram in words, the most frequent values in order of value."""
+    most = sorted(sorted(counts, key=lambda code: -counts[code])[:_SHOWN])
+    more = f", and {len(counts) - _SHOWN:,} more values" if len(counts) > _SHOWN else ""
+    return "values " + ", ".join(f"{value_name(code)} ({counts[code]:,} px)" for code in most) + more
+
+
+def _masks(count: int) -> str:
+    return "1 mask" if count == 1 else f"{count:,} masks"

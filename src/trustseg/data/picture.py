@@ -1,0 +1,129 @@
+"""What one decoded file holds: its native values and the facts needed to interpret them.
+
+A :class:`Picture` is what a file stores, not yet what it means. What the values of all files of a data set mean is
+decided once for the data set: ``trustseg.data.intensity`` for images of more than 8 bits, ``trustseg.data.mask_coding``
+for masks.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trustseg.errors import DataError
+
+__all__ = ["LARGEST", "OPAQUE", "SEE_THROUGH", "Picture", "Values", "check_pixels", "split_alpha", "upright"]
+
+Values = npt.NDArray[Any]  # uint8 or uint16
+
+LARGEST: Final = 89_478_485  # pixels; Pillow's limit, above which a small file may be a decompression bomb
+
+OPAQUE: Final = "transparency ignored (every pixel is opaque)"
+SEE_THROUGH: Final = "transparency ignored (some pixels are not opaque; their stored values are used)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded file.
+
+    Attributes:
+        pixels: native values, uint8 or uint16, upright: (H, W) grey, or (H, W, 3) if any pixel has a real colour.
+        sha256: hash of the bytes of the file.
+        kind: the file format, such as ``"PNG"``.
+        white: the value that stands for white as the file itself tells; None if only the data set can tell (16-bit
+            files may hold 10, 12, 14 or 15 bits).
+        inverted: whether 0 is white and ``white`` is black (MinIsWhite); only where ``white`` is None, else
+            ``pixels`` are turned already.
+        lossy: whether the compression changes values (JPEG).
+        alpha: (H, W) opacity, uint8, if the file has an alpha channel that is not opaque everywhere.
+        has_alpha: whether the file has an alpha channel at all.
+        spacing: (row, column) distance between pixel centres in mm, if the file tells.
+        notes: sentence parts on what was done while decoding, such as ``"EXIF orientation applied"``; they name no
+            file and no value, so that equal notes of many files can be counted.
+    """
+
+    pixels: Values
+    sha256: str
+    kind: str
+    white: int | None = 255
+    inverted: bool = False
+    lossy: bool = False
+    alpha: npt.NDArray[np.uint8] | None = None
+    has_alpha: bool = False
+    spacing: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def coloured(self) -> bool:
+        """Whether any pixel has a real colour, that is, red, green and blue differ."""
+        return self.pixels.ndim == 3
+
+
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Raise a DataError if a file claims no pixels, or so many that it may be a decompression bomb."""
+    if width < 1 or height < 1 or width * height > LARGEST:
+        raise DataError(
+            f"{path} has {width}x{height} pixels, expected 1 to {LARGEST:,} in all (larger files may be decompression "
+            "bombs); export it smaller or remove it"
+        )
+
+
+def split_alpha(picture: Picture) -> Picture:
+    """Return the picture with the last of 2 or 4 channels taken as opacity; 8 bits of it are kept."""
+    values = picture.pixels
+    if values.ndim == 2 or values.shape[-1] == 3:
+        return replace(picture, pixels=_grey_if_possible(values))
+    colours, alpha = values[..., :-1], values[..., -1]
+    full = np.iinfo(values.dtype).max
+    kept = None if bool((alpha == full).all()) else np.ascontiguousarray(alpha if full == 255 else alpha >> 8)
+    pixels = colours[..., 0] if colours.shape[-1] == 1 else colours
+    return replace(
+        picture,
+        pixels=_grey_if_possible(np.ascontiguousarray(pixels)),
+        alpha=None if kept is None else kept.astype(np.uint8),
+        has_alpha=True,
+    )
+
+
+def upright(picture: Picture, orientation: int) -> Picture:
+    """Return a picture turned and mirrored as an EXIF or TIFF orientation (1 to 8) demands; 1 leaves it alone.
+
+    Example:
+        >>> picture = Picture(np.array([[1, 2], [3, 4]], dtype=np.uint8), "", "PNG")
+        >>> upright(picture, 6).pixels.tolist()  # the first stored row is the right column
+        [[3, 1], [4, 2]]
+    """
+    if not 2 <= orientation <= 8:
+        return picture
+
+    def turn(values: Values) -> Values:
+        if orientation >= 5:
+            values = values.swapaxes(0, 1)
+        if orientation in (3, 4, 7, 8):
+            values = values[::-1]
+        if orientation in (2, 3, 6, 7):
+            values = values[:, ::-1]
+        return np.ascontiguousarray(values)
+
+    spacing = picture.spacing
+    return replace(
+        picture,
+        pixels=turn(picture.pixels),
+        alpha=None if picture.alpha is None else turn(picture.alpha),
+        spacing=spacing[::-1] if spacing and orientation >= 5 else spacing,
+        notes=(*picture.notes, "EXIF orientation applied"),
+    )
+
+
+def _grey_if_possible(values: Values) -> Values:
+    """Return (H, W) if the three channels of every pixel are equal, else the array as it is."""
+    if values.ndim == 2 or any(not np.array_equal(values[..., 0], values[..., channel]) for channel in (1, 2)):
+        return values
+    return np.ascontiguousarray(values[..., 0])
