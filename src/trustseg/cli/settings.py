@@ -45,17 +45,22 @@ MEMBERS = typer.Option(
 
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
-    """Return the YAML file among the settings, if any, and the key=value ones.
+    """Return the YAML file among the settings, if any, and the key=value ones; no key holds a slash, a path may.
 
     Raises:
         ConfigError: if there are two files.
     """
     from trustseg.errors import ConfigError
 
-    files = [Path(text) for text in settings or [] if "=" not in text]
+    files = [Path(text) for text in settings or [] if not _is_setting(text)]
     if len(files) > 1:
         raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}), at most one was expected; drop one")
-    return (files[0] if files else None), [text for text in settings or [] if "=" in text]
+    return (files[0] if files else None), [text for text in settings or [] if _is_setting(text)]
+
+
+def _is_setting(text: str) -> bool:
+    key, equals, _ = text.partition("=")
+    return bool(equals) and "/" not in key
 
 
 def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> "RunConfig":

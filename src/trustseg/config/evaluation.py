@@ -1,6 +1,7 @@
 """The conditions that a model is measured under: attacks, natural shifts, other populations; and what is measured."""
 
 import re
+from collections import Counter
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
@@ -154,7 +155,7 @@ class EvaluationConfig(Section):
             "aggregations": self.aggregations,
         }
         for key, names in lists.items():
-            twice = next((name for name in names if list(names).count(name) > 1), None)
+            twice = next((name for name, count in Counter(names).items() if count > 1), None)
             if twice is not None:
                 raise ValueError(f"{key} holds '{twice}' twice, once was expected; remove one")
         return self

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import NoneType
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator
@@ -10,9 +10,9 @@ from pydantic.fields import FieldInfo
 
 from trustseg.config.evaluation import AttackConfig
 from trustseg.config.names import allowed_names
-from trustseg.config.schema import StudyConfig
+from trustseg.config.schema import RunConfig, StudyConfig
 
-__all__ = ["describe_keys", "known_keys"]
+__all__ = ["annotation_of", "describe_keys", "known_keys"]
 
 _KINDS: Final = {bool: "true | false", int: "integer", float: "number", str: "text"}
 
@@ -26,6 +26,28 @@ def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
         if section is not None:
             keys += known_keys(section, f"{prefix}{name}.")
     return keys
+
+
+def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any type
+    """Return the type of what a dotted key holds, None if there is no such key.
+
+    An entry of a map has a key: ``evaluation.populations.icu``. So has a key of the grid, ``grid.data.path``, whose
+    values are a tuple of those that the key holds.
+    """
+    name, _, rest = key.partition(".")
+    field = kind.model_fields.get(name)
+    if field is None:
+        return None
+    annotation: Any = Annotated[field.annotation, field]
+    if not rest:
+        return annotation
+    if kind is StudyConfig and name == "grid":
+        inner = annotation_of(RunConfig, rest)
+        inner = object if inner is None else inner
+        return tuple[inner, ...]  # type: ignore[valid-type]  # made while running
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return annotation_of(field.annotation, rest)
+    return get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
 
 
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:

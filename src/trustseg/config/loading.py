@@ -1,17 +1,23 @@
 """From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is said in words."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
+from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence
 from trustseg.config.schema import RunConfig, StudyConfig
-from trustseg.errors import ConfigError, MissingFileError
+from trustseg.config.values import value_of
+from trustseg.errors import ConfigError
+from trustseg.yaml_files import read_yaml
 
 __all__ = ["load_run", "load_study", "with_values"]
+
+_DEEPEST: Final = 6  # sections in sections; ours have 3
+_LONGEST: Final = 80  # characters of a key in a message
+_MOST: Final = 8  # findings in a message
 
 _Config = TypeVar("_Config", bound=RunConfig)
 
@@ -21,13 +27,15 @@ def load_run(path: Path | str | None, overrides: Sequence[str] = ()) -> RunConfi
 
     Args:
         path: YAML file; ``None`` for all defaults.
-        overrides: e.g. ``["model.head=beta", "adversarial.eps=4/255"]``; values are YAML.
+        overrides: e.g. ``["model.head=beta", "adversarial.eps=4/255"]``. Numbers, switches, lists and maps are YAML; a
+            text is taken as it stands: ``data.path=a #b`` is the folder ``a #b``. Only ``null`` means none, for a key
+            that may have none.
 
     Raises:
         MissingFileError: if the file is not there.
         ConfigError: if a key is unknown or a value does not fit.
     """
-    content = _with_overrides(_read_yaml(path), overrides)
+    content = _with_overrides(RunConfig, _read(path), overrides)
     return _validated(RunConfig, content, where=str(path or "the configuration"))
 
 
@@ -42,7 +50,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudyConfig:
         MissingFileError: if the file is not there.
         ConfigError: if a key is unknown or a value does not fit.
     """
-    content = _with_overrides(_read_yaml(path), overrides)
+    content = _with_overrides(StudyConfig, _read(path), overrides)
     content.setdefault("name", Path(path).stem)
     study = _validated(StudyConfig, content, where=str(path))
     for values in study.combinations():
@@ -66,62 +74,25 @@ def with_values(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
     return _validated(RunConfig, content, where="the grid")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one section, of which YAML would drop the first in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for position, (key, _) in enumerate(node.value):
-            if key.value in keys[:position]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' is repeated", key.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def _parsed(text: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
-
-
-def _read_yaml(path: Path | str | None) -> dict[str, Any]:
+def _read(path: Path | str | None) -> dict[str, Any]:
     """Return the sections of a file without the empty ones."""
-    if path is None:
-        return {}
-    file = Path(path)
-    if not file.is_file():
-        raise MissingFileError(f"no configuration file '{file}'; a YAML file was expected; check the path")
-    try:
-        content = _parsed(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{file}' is not YAML ({_reason(error)}); mend that line") from error
+    content = None if path is None else read_yaml(Path(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(
-            f"'{file}' holds a {type(content).__name__}; sections such as 'data:' were expected; see experiments/"
+            f"'{path}' holds a {type(content).__name__}; sections such as 'data:' were expected; see experiments/"
         )
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return str(error).splitlines()[0]
-    return f"line {mark.line + 1}: {getattr(error, 'problem', '')}"
-
-
-def _with_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _with_overrides(kind: type[RunConfig], content: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"got '{override}'; key=value was expected; write for example training.epochs=30")
-        try:
-            value = _parsed(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"the value in '{override}' is not YAML ({_reason(error)}); quote it, as in 'data.path=\"a: b\"'"
-            ) from error
-        _set(content, key.strip(), value)
+        key = key.strip()
+        _set(content, key, value_of(annotation_of(kind, key), text, where=f"the value of {key[:_LONGEST]}"))
     return content
 
 
@@ -132,7 +103,7 @@ def _set(content: dict[str, Any], key: str, value: object) -> None:
         for grid in grids:
             grid[key.removeprefix("grid.")] = value
         return
-    parts = key.split(".", maxsplit=1) if key.startswith("grid.") else key.split(".")
+    parts = key.split(".", maxsplit=1) if key.startswith("grid.") else key.split(".", maxsplit=_DEEPEST)
     inner = content
     for depth, part in enumerate(parts[:-1], start=1):
         inner = inner.setdefault(part, {})
@@ -149,5 +120,7 @@ def _validated(kind: type[_Config], content: dict[str, Any], *, where: str) -> _
         details = error.errors()
         # Without its bad items a list may also be too short; that complaint is about the same value.
         inside = {detail["loc"][:end] for detail in details for end in range(1, len(detail["loc"]))}
-        findings = "; ".join(sentence(kind, detail) for detail in details if detail["loc"] not in inside)
-        raise ConfigError(f"{where}: {findings}") from error
+        told = [detail for detail in details if detail["loc"] not in inside]
+        findings = "; ".join(sentence(kind, detail) for detail in told[:_MOST])
+        more = f"; and {len(told) - _MOST} more" if len(told) > _MOST else ""
+        raise ConfigError(f"{where}: {findings}{more}") from error

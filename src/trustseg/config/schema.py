@@ -1,7 +1,8 @@
 """The sections of a configuration: keys, defaults, ranges and meanings, and which values do not go together."""
 
 import itertools
-from typing import Annotated, Any, Literal, Self
+import math
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -202,6 +203,8 @@ class PhantomConfig(Section):
     seed: int = Field(0, ge=0, description="seed of the generated images (study only)")
 
 
+_MOST_RUNS: Final = 10_000
+
 Grid = dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
 
 
@@ -231,6 +234,13 @@ class StudyConfig(RunConfig):
         return [
             dict(zip(grid, values, strict=True)) for grid in self.grid for values in itertools.product(*grid.values())
         ]
+
+    @model_validator(mode="after")
+    def _grid_ends(self) -> Self:
+        count = sum(math.prod(map(len, grid.values())) for grid in self.grid)
+        if count > _MOST_RUNS:
+            raise ValueError(f"the grid has {count:,} runs, at most {_MOST_RUNS:,} were expected; name fewer values")
+        return self
 
     @model_validator(mode="after")
     def _mixtures_can_be_made(self) -> Self:

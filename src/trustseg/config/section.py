@@ -1,22 +1,29 @@
 """What every section of a configuration shares: it is frozen, and refuses what it does not know."""
 
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = ["Budget", "Section", "number"]
 
+_LONGEST: Final = 40  # characters of a fraction
+
 
 def number(value: object) -> object:
     """Turn a fraction such as "4/255" or "0.5/255" into a float; leave everything else to pydantic."""
-    if isinstance(value, str) and "/" in value:
+    if isinstance(value, str) and "/" in value and len(value) <= _LONGEST:
         try:
             above, below = value.split("/")
-            return float(Fraction(above) / Fraction(below))
+            return float(_exact(above) / _exact(below))
         except (ValueError, ArithmeticError):
             return value
     return value
+
+
+def _exact(text: str) -> Fraction:
+    """Return the number in a text; one with an exponent by way of a float, as 1e999999999 would take for ever."""
+    return Fraction(float(text) if "e" in text.lower() else text)
 
 
 Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]

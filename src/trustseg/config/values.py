@@ -1,17 +1,19 @@
 """One key and its value by themselves, apart from the run they would belong to."""
 
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence
 from trustseg.config.names import allowed_names, check_names
 from trustseg.config.schema import RunConfig
 from trustseg.errors import ConfigError
+from trustseg.yaml_files import parse_yaml
 
-__all__ = ["require_value"]
+__all__ = ["require_value", "value_of"]
 
 
 def require_value(key: str, value: object, *, where: str) -> None:
@@ -30,13 +32,12 @@ def require_value(key: str, value: object, *, where: str) -> None:
         >>> require_value("adversarial.eps", "4/255", where="here")
     """
     place = tuple(key.split("."))
-    field = _field(place)
-    if field is None:
+    annotation = annotation_of(RunConfig, key)
+    if annotation is None:
         unknown: ErrorDetails = {"type": "extra_forbidden", "loc": place, "msg": "", "input": value}
         raise ConfigError(f"{where}: {sentence(RunConfig, unknown)}")
-    kind: Any = Annotated[field.annotation, field]
     try:
-        TypeAdapter(kind).validate_python(value)
+        TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
         detail = error.errors()[0]
         detail["loc"] = (*place, *detail["loc"])
@@ -45,12 +46,47 @@ def require_value(key: str, value: object, *, where: str) -> None:
         check_names(key, value)
 
 
-def _field(place: tuple[str, ...]) -> FieldInfo | None:
-    """Return the field of a run that a key names, None if there is no such key."""
-    section: type[BaseModel] = RunConfig
-    for part in place[:-1]:
-        inner: Any = section.model_fields[part].annotation if part in section.model_fields else None
-        if not isinstance(inner, type) or not issubclass(inner, BaseModel):
-            return None
-        section = inner
-    return section.model_fields.get(place[-1])
+def value_of(annotation: object, text: str, *, where: str) -> object:
+    """Return the value that a text on the command line stands for: a text as it is, everything else read as YAML.
+
+    Args:
+        annotation: the type of the value.
+        text: what was typed.
+        where: what an error begins with.
+
+    Raises:
+        ConfigError: if it is not YAML.
+
+    Example:
+        >>> value_of(str | None, "a #b", where=""), value_of(str | None, "null", where=""), value_of(int, "3", where="")
+        ('a #b', None, 3)
+        >>> value_of(tuple[str, ...], "[on, 1e3]", where=""), value_of(tuple[float, ...], "[1, 4/255]", where="")
+        (['on', '1e3'], [1, '4/255'])
+    """
+    if _is_text(annotation) or annotation is None:
+        return _none_if_null(annotation, text)
+    items = get_args(_plain(annotation))
+    if not items or not _is_text(items[-1] if items[-1] is not Ellipsis else items[0]):
+        return parse_yaml(text, where=where)
+    value = parse_yaml(text, where=where, as_text=True)
+    return [_none_if_null(items[0], item) for item in value] if isinstance(value, list) else value
+
+
+def _plain(annotation: Any) -> Any:  # noqa: ANN401 - any type
+    """Return a type without what is annotated to it, and without None."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    options = [option for option in get_args(annotation) if option is not NoneType]
+    return _plain(options[0]) if isinstance(annotation, UnionType) and len(options) == 1 else annotation
+
+
+def _is_text(annotation: object) -> bool:
+    plain = _plain(annotation)
+    is_choice = get_origin(plain) is Literal and all(isinstance(choice, str) for choice in get_args(plain))
+    return plain is str or is_choice
+
+
+def _none_if_null(annotation: object, text: object) -> object:
+    """Return None for "null" where a text may be missing."""
+    inner = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return None if text == "null" and NoneType in get_args(inner) else text

@@ -1,16 +1,15 @@
 """What a careful reader would ask about before believing the numbers: stated on the first screen of a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
 import polars as pl
-import yaml
 
 from trustseg.reporting.checks import MARK, doubts, reason
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
-from trustseg.reporting.results import FinishedCell
+from trustseg.reporting.results import FinishedCell, settings_of
 from trustseg.study.statistics import FEW_PATIENTS
 
 __all__ = ["find_suspicions"]
@@ -130,8 +129,8 @@ def _overfitted(evidence: Evidence) -> Iterator[str]:
 
 def _trained_with(cell: FinishedCell) -> str:
     """Return the attack a cell was trained with, empty for training without attacks."""
-    section = (yaml.safe_load(cell.config) or {}).get("adversarial") or {}
-    return "" if cell.regime == "none" else str(section.get("attack", ""))
+    section = settings_of(cell).get("adversarial")
+    return str(section.get("attack", "")) if cell.regime != "none" and isinstance(section, Mapping) else ""
 
 
 def _budget(evidence: Evidence) -> Iterator[str]:

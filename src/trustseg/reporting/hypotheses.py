@@ -5,15 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-import yaml
-
-from trustseg.errors import DataError
 from trustseg.reporting.choices import Choices, describe_condition
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.harm import is_deployed
 from trustseg.reporting.image_scores import Place
 from trustseg.reporting.paired_scores import Side, paired_difference
-from trustseg.reporting.results import Results
+from trustseg.reporting.results import Results, settings_of
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
 from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
 from trustseg.study.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
@@ -155,10 +152,7 @@ def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     for variant in results.variants:
         if results.is_mixture(variant):
             continue
-        content = yaml.safe_load(results.cells_of(variant)[0].config)
-        if content is not None and not isinstance(content, dict):
-            raise DataError(f"the configuration of '{variant}' is no mapping, one was expected; run the study again")
-        found[variant] = content or {}
+        found[variant] = settings_of(results.cells_of(variant)[0])
     return found
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import polars as pl
-import yaml
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
 from trustseg.tables import read_csv, read_parquet, scan_parquet
+from trustseg.yaml_files import parse_yaml
 
 __all__ = [
     "FinishedCell",
@@ -20,6 +20,7 @@ __all__ = [
     "load_histogram",
     "load_results",
     "load_training",
+    "settings_of",
 ]
 
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def load_results(folder: Path) -> Results:
             f"{folder} holds no study; expected study.yaml and cells/ in it; give the folder 'trustseg study' printed"
         )
     text = _read(study_file, _text)
-    study = _read(study_file, lambda _: yaml.safe_load(text)) or {}
+    study = _mapping(text, study_file)
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
     missing = tuple(state for state in states if isinstance(state, Missing))
@@ -134,6 +135,22 @@ def load_results(folder: Path) -> Results:
     records = _load_records(cells)
     elsewhere = pl.col("kind") == "population"
     return Results(folder, study, text, cells, missing, records.filter(~elsewhere), records.filter(elsewhere))
+
+
+def settings_of(cell: FinishedCell) -> Mapping[str, Any]:
+    """Return the settings that a cell was run with.
+
+    Raises:
+        DataError: if its file does not hold settings.
+    """
+    return _mapping(cell.config, cell.folder / "config.yaml")
+
+
+def _mapping(text: str, file: Path) -> Mapping[str, Any]:
+    content = _read(file, lambda _: parse_yaml(text, where=f"'{file}'"))
+    if content is not None and not isinstance(content, dict):
+        raise DataError(f"'{file}' holds a {type(content).__name__}, settings were expected; restore it from the run")
+    return content or {}
 
 
 def is_generated(results: Results) -> bool:
@@ -264,7 +281,7 @@ def _read(path: Path, reader: Callable[[Path], T]) -> T:
     """Return what ``reader`` makes of the file, or raise one sentence that names it."""
     try:
         return reader(path)
-    except (OSError, ValueError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"cannot read {path}: {reason}; expected a file that 'trustseg study' wrote; "

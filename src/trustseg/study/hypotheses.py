@@ -5,16 +5,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from trustseg.config import RunConfig
 from trustseg.config.keys import known_keys
 from trustseg.config.section import Budget, Section, number
 from trustseg.config.values import require_value
-from trustseg.errors import ConfigError, MissingFileError, unknown_name
+from trustseg.errors import ConfigError, unknown_name
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
 from trustseg.study.statistics.comparisons import Claim
+from trustseg.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
     "FILE",
@@ -79,13 +79,8 @@ def load_hypotheses(path: Path | None = None) -> list[Hypothesis]:
         ['H1', 'H2', 'H3', 'H4', 'H5', 'H6']
     """
     shipped = resources.files("trustseg") / "experiments" / FILE
-    if path is not None and not path.is_file():
-        raise MissingFileError(f"no file '{path}', a YAML file with 'hypotheses:' was expected; check the path")
     where = f"'{path or FILE}'"
-    try:
-        content = yaml.safe_load((path or shipped).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} is not YAML ({str(error).splitlines()[0]}); mend it") from error
+    content = parse_yaml(shipped.read_text(encoding="utf-8"), where=where) if path is None else read_yaml(path)
     listed = content.get("hypotheses") if isinstance(content, dict) else None
     if not isinstance(listed, list):
         raise ConfigError(f"{where} holds no list 'hypotheses:', one was expected; see the shipped {FILE}")

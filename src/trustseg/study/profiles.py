@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import yaml
 from pydantic import Field, ValidationError
 
 from trustseg.config.section import Section
+from trustseg.config.values import value_of
 from trustseg.errors import ConfigError, unknown_name
 
 __all__ = ["PREFIX", "PROFILES", "SlurmProfile", "load_profile"]
@@ -51,7 +51,7 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
 
     Args:
         name: a name in ``PROFILES``.
-        settings: e.g. ``["slurm.timeout_min=240", "slurm.setup=[module load Python]"]``; values are YAML.
+        settings: e.g. ``["slurm.timeout_min=240", "slurm.setup=[module load Python]"]``, as in ``load_run``.
 
     Raises:
         UnknownNameError: if there is no such profile or field.
@@ -89,7 +89,4 @@ def _field(setting: str) -> tuple[str, Any]:
     field = key.removeprefix(PREFIX)
     if field not in SlurmProfile.model_fields:
         raise unknown_name(f"setting of {PREFIX.rstrip('.')}", field, SlurmProfile.model_fields)
-    try:
-        return field, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value in '{setting}' is not YAML, one was expected; quote it") from error
+    return field, value_of(SlurmProfile.model_fields[field].annotation, text, where=f"the value of {key}")
