@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
-PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0"
+PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
 LINTED := src tests scripts benchmarks examples
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.

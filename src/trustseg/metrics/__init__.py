@@ -5,6 +5,7 @@ do so for pixels that are never kept, ``calibration`` scores probabilities (``re
 ``detection`` how positives stand out. Undefined is NaN, never 0.
 """
 
+from trustseg.metrics.area import area_error, precision, sensitivity
 from trustseg.metrics.calibration import (
     CalibrationError,
     adaptive_calibration_error,
@@ -37,6 +38,7 @@ from trustseg.metrics.histograms import (
     sparsification_from_histogram,
     uncertainty_keys,
 )
+from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
 from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
 from trustseg.metrics.overlap import (
     Dice,
@@ -61,6 +63,7 @@ from trustseg.metrics.selective import (
 )
 from trustseg.metrics.sparsification import SparsificationCurve, ause, nause, sparsification_curve
 from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
+from trustseg.metrics.surface import hausdorff_95, surface_dice
 from trustseg.metrics.survival import SurvivalCurve, survival_curve
 from trustseg.metrics.tie_blocks import RankScores
 
@@ -74,6 +77,7 @@ __all__ = [
     "Detection",
     "Dice",
     "Histogram",
+    "LesionCounts",
     "OverlapCounts",
     "RankScores",
     "RiskAtCoverage",
@@ -81,6 +85,7 @@ __all__ = [
     "SparsificationCurve",
     "SurvivalCurve",
     "adaptive_calibration_error",
+    "area_error",
     "augrc",
     "aurc",
     "auroc",
@@ -102,7 +107,10 @@ __all__ = [
     "fpr_at_tpr",
     "fpr_at_tpr_from_counts",
     "harm",
+    "hausdorff_95",
     "iou",
+    "lesion_counts",
+    "lesion_f1",
     "maximum_calibration_error_from_counts",
     "nause",
     "negative_log_likelihood",
@@ -111,12 +119,15 @@ __all__ = [
     "pixel_error",
     "pooled_dice",
     "pooled_iou",
+    "precision",
     "rank_scores",
     "risk_at_coverage",
     "risk_coverage_curve",
     "scores_from_histogram",
+    "sensitivity",
     "sparsification_curve",
     "sparsification_from_histogram",
+    "surface_dice",
     "survival_curve",
     "top_label_calibration_error",
     "uncertainty_keys",

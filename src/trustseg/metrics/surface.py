@@ -1,0 +1,113 @@
+"""Distances between the boundaries of two masks: the 95th percentile Hausdorff distance and the surface Dice."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from trustseg.errors import ConfigError
+from trustseg.metrics.overlap import overlap_counts
+
+__all__ = ["hausdorff_95", "surface_dice"]
+
+Distances = NDArray[np.float64]
+
+
+def hausdorff_95(prediction: Tensor, masks: Tensor, *, spacing: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Return the 95th percentile Hausdorff distance of each image.
+
+    The larger of two numbers: the 95th percentile, over the boundary pixels of one mask, of the distance to the nearest
+    boundary pixel of the other, in both directions. A boundary pixel has a background pixel, or the edge of the image,
+    among its four neighbours.
+
+    Args:
+        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        spacing: height and width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
+
+    Returns:
+        (B,) float32 >= 0, in the unit of ``spacing``; NaN (undefined) where one of the two masks is empty.
+
+    Raises:
+        ShapeError: if the shapes differ, or one is not a hard mask.
+        ConfigError: if ``spacing`` is not positive.
+
+    Example:
+        >>> hausdorff_95(torch.tensor([[[[1, 0, 0, 0]]]]), torch.tensor([[[[0, 0, 0, 1]]]]))
+        tensor([3.])
+
+    Reference:
+        Huttenlocher et al., "Comparing Images Using the Hausdorff Distance", TPAMI 15, 1993; percentile and boundary
+        as MONAI's ``compute_hausdorff_distance``.
+    """
+    values = [
+        max(np.percentile(forth, 95), np.percentile(back, 95)) if forth.size and back.size else math.nan
+        for forth, back in _boundary_distances(prediction, masks, spacing)
+    ]
+    return torch.tensor(values, dtype=torch.float32, device=masks.device)
+
+
+def surface_dice(
+    prediction: Tensor, masks: Tensor, *, tolerance: float = 2.0, spacing: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """Return the normalised surface Dice of each image: the share of both boundaries that lies close to the other.
+
+    Args:
+        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        tolerance: distance, >= 0, up to which boundaries agree, in the unit of ``spacing``; take it from how much
+            readers differ.
+        spacing: height and width of a pixel, > 0; 1 measures in pixels.
+
+    Returns:
+        (B,) float32 in [0, 1]; 0 where one of the two masks is empty, NaN (undefined) where both are.
+
+    Raises:
+        ShapeError: if the shapes differ, or one is not a hard mask.
+        ConfigError: if ``spacing`` is not positive or ``tolerance`` negative.
+
+    Example:
+        >>> surface_dice(torch.tensor([[[[1, 0, 0, 0]]]]), torch.tensor([[[[0, 0, 0, 1]]]]), tolerance=3)
+        tensor([1.])
+
+    Reference:
+        Nikolov et al., "Deep Learning to Achieve Clinically Applicable Segmentation of Head and Neck Anatomy for
+        Radiotherapy", arXiv:1809.04430; boundary pixels counted as MONAI's ``compute_surface_dice`` does.
+    """
+    if not tolerance >= 0:
+        raise ConfigError(f"tolerance is {tolerance}, give a distance of at least 0")
+    values = []
+    for forth, back in _boundary_distances(prediction, masks, spacing):
+        close = np.count_nonzero(forth <= tolerance) + np.count_nonzero(back <= tolerance)
+        pixels = forth.size + back.size
+        values.append(close / pixels if pixels else math.nan)
+    return torch.tensor(values, dtype=torch.float32, device=masks.device)
+
+
+def _boundary_distances(
+    prediction: Tensor, masks: Tensor, spacing: tuple[float, float]
+) -> Iterator[tuple[Distances, Distances]]:
+    """Yield of each image the distances of the boundary pixels of prediction and mask to the boundary of the other.
+
+    They are infinite where the other mask is empty.
+    """
+    if not all(0 < side < math.inf for side in spacing):
+        raise ConfigError(f"spacing is {spacing}, give height and width of a pixel, both above 0")
+    overlap_counts(prediction, masks)  # refuses what are no two hard masks of one shape
+    for pair in zip(prediction[:, 0], masks[:, 0], strict=True):
+        first, second = (mask.cpu().numpy() > 0.5 for mask in pair)
+        edges = [mask & ~ndimage.binary_erosion(mask) for mask in (first, second)]
+        to_second, to_first = (_distance_to(edge, spacing) for edge in reversed(edges))
+        yield to_second[edges[0]], to_first[edges[1]]
+
+
+def _distance_to(edge: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
+    """Return the distance of every pixel to the nearest one of ``edge``, infinite where there is none."""
+    if not edge.any():
+        return np.full(edge.shape, np.inf)
+    distance: Distances = ndimage.distance_transform_edt(~edge, sampling=spacing)
+    return distance
