@@ -1,5 +1,5 @@
-# Targets: setup demo test slurm-test check oracle bench docs lock clean. Everything is installed into .venv, what oracle compares
-# with into .venv-oracle; a second run is quick.
+# Targets: setup demo test test-portable slurm-test check oracle bench docs lock clean. Everything is installed into .venv,
+# what oracle compares with into .venv-oracle; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,15 +7,16 @@ STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
 PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
 LINTED := src tests scripts benchmarks examples
+PORTABLE := $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/attacks tests/art
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slurm-test check oracle bench docs lock clean
+.PHONY: help setup demo test test-portable slurm-test check oracle bench docs lock clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 setup: $(STAMP) ## install everything from the hashed lock into .venv
 
@@ -33,6 +34,11 @@ demo: setup ## generate chest X-rays, train 2 heads x 3 regimes, attack, measure
 
 test: setup check ## lint, types, import rules and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-portable: setup ## tests that rounding could change, under three instruction sets and thread counts
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(PORTABLE)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(PORTABLE)
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=3 $(PORTABLE)
 
 slurm-test: setup ## install SLURM (Debian, as root), start it on this machine, run a study through it
 	command -v slurmctld >/dev/null || apt-get install --yes slurm-wlm munge

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.art.conftest import EPS, SHAPE, Network, heads, needs_art
-from tests.attacks.victims import Victim, dice, discs, seeded, trained
+from tests.attacks.victims import Victim, dice, discs, finder, seeded
 from torch import Tensor
 
 from trustseg import attacks
@@ -43,7 +43,7 @@ def test_the_page_shows_the_example() -> None:
 @pytest.mark.parametrize("objective", ["cross_entropy", "margin", "soft_dice", "balanced_masked_cross_entropy"])
 def test_fgsm_is_the_same_bit_for_bit(bridge: ModuleType, evasion: ModuleType, head: str, objective: str) -> None:
     images, masks = discs(6, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     estimator = bridge.Segmentation(victim, input_shape=SHAPE, objective=objective)
     theirs = evasion.FastGradientMethod(estimator, eps=EPS).generate(images.numpy(), masks.numpy())
     ours = fgsm(victim, images, masks, eps=EPS, objective=objective, keep_best=False).numpy()
@@ -55,7 +55,7 @@ def test_fgsm_is_the_same_bit_for_bit(bridge: ModuleType, evasion: ModuleType, h
 @heads
 def test_bim_and_pgd_are_the_same_bit_for_bit(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
     images, masks = discs(6, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     estimator = bridge.Segmentation(victim, input_shape=SHAPE)
     pairs = [
         ("BasicIterativeMethod", 0.125, attacks.bim(victim, images, masks, eps=EPS, steps=10, keep_best=False)),
@@ -70,7 +70,7 @@ def test_bim_and_pgd_are_the_same_bit_for_bit(bridge: ModuleType, evasion: Modul
 @heads
 def test_pgd_in_l2_is_the_same(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
     images, masks = discs(6, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     attack = evasion.ProjectedGradientDescent(
         bridge.Segmentation(victim, input_shape=SHAPE), norm=2, eps=0.5, eps_step=0.125, max_iter=10, verbose=False
     )
@@ -83,7 +83,7 @@ def test_pgd_in_l2_is_the_same(bridge: ModuleType, evasion: ModuleType, head: st
 @heads
 def test_mi_fgsm_is_the_same(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
     images, masks = discs(6, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     attack = evasion.MomentumIterativeMethod(
         bridge.Segmentation(victim, input_shape=SHAPE), eps=EPS, eps_step=EPS / 8, decay=1.0, max_iter=8, verbose=False
     )
@@ -98,7 +98,7 @@ def test_mi_fgsm_is_the_same(bridge: ModuleType, evasion: ModuleType, head: str)
 @heads
 def test_r_fgsm_is_their_fgsm_after_our_start(bridge: ModuleType, evasion: ModuleType, head: str) -> None:
     images, masks = discs(6, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     estimator = bridge.Segmentation(victim, input_shape=SHAPE)
     start = bridge.random_start(images, eps=EPS / 2, generator=seeded())
     theirs = evasion.FastGradientMethod(estimator, eps=EPS / 2).generate(start.numpy(), masks.numpy())
@@ -137,7 +137,7 @@ def test_run_art_keeps_the_contract(bridge: ModuleType, name: str, norm: str, pa
     images, masks = discs(6, seed=3)
     masks[0], masks[1] = 0, 1
     copies = images.clone(), masks.clone()
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     eps = EPS if norm == "linf" else 0.4
     steps = None if "max_iter" in parameters else STEPS.get(name, 4)
 
@@ -215,13 +215,13 @@ def test_run_art_refuses(
 ) -> None:
     images, masks = discs(2)
     with pytest.raises(error, match=sentence):
-        bridge.run_art(name, trained("bernoulli"), images, masks, **{"eps": EPS, "parameters": {}, **options})
+        bridge.run_art(name, finder("bernoulli"), images, masks, **{"eps": EPS, "parameters": {}, **options})
 
 
 @needs_art
 def test_a_model_without_gradient_is_refused_not_reported_robust(bridge: ModuleType) -> None:
     images, masks = discs(2)
-    victim: Victim = trained("bernoulli")
+    victim: Victim = finder("bernoulli")
     with pytest.raises(AttackError, match="without a gradient"):
         bridge.run_art(
             "FastGradientMethod", lambda batch: victim(batch.detach()), images, masks, eps=EPS, parameters={}
@@ -229,7 +229,6 @@ def test_a_model_without_gradient_is_refused_not_reported_robust(bridge: ModuleT
 
 
 @needs_art
-@pytest.mark.slow
 def test_the_example_runs(
     evasion: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,8 +236,8 @@ def test_the_example_runs(
     with torch.random.fork_rng(devices=[]):
         runpy.run_path(str(EXAMPLE))
     clean, attacked = (float(line.rsplit(" ", 1)[1]) for line in capsys.readouterr().out.splitlines())
-    assert clean > 0.4
-    assert attacked < 0.7 * clean
+    assert clean > 0.7
+    assert attacked < 0.3
 
 
 @needs_art

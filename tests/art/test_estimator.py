@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.art.conftest import EPS, SHAPE, Network, needs_art
-from tests.attacks.victims import discs, seeded, trained
+from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor, nn
 
 from trustseg.attacks import OBJECTIVES, fgsm
@@ -20,7 +20,7 @@ from trustseg.errors import AttackError, ShapeError
 @needs_art
 def test_a_step_costs_one_forward_pass(bridge: ModuleType, evasion: ModuleType) -> None:
     images, masks = discs(4)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     passes = 0
 
     def counted(batch: Tensor) -> Belief:
@@ -37,7 +37,7 @@ def test_a_step_costs_one_forward_pass(bridge: ModuleType, evasion: ModuleType) 
 @needs_art
 def test_gradient_and_loss_are_those_of_the_objective(bridge: ModuleType) -> None:
     images, masks = discs(5, seed=4)
-    victim = trained("beta")
+    victim = finder("beta")
     estimator = bridge.Segmentation(victim, input_shape=SHAPE, objective="digamma")
     leaf = images.clone().requires_grad_()
     values = OBJECTIVES["digamma"](victim(leaf), masks, 0.0)
@@ -90,7 +90,7 @@ def test_a_module_with_other_outputs_is_refused(bridge: ModuleType) -> None:
 @needs_art
 def test_masks_are_mandatory_and_binary(bridge: ModuleType, evasion: ModuleType) -> None:
     images, masks = (tensor.numpy() for tensor in discs(3))
-    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
+    estimator = bridge.Segmentation(finder("bernoulli"), input_shape=SHAPE)
     with pytest.raises(AttackError, match="y is None, expected reference masks"):
         estimator.loss_gradient(images, None)
     with pytest.raises(ShapeError, match="masks must hold only 0 and 1"):
@@ -107,6 +107,6 @@ def test_masks_are_mandatory_and_binary(bridge: ModuleType, evasion: ModuleType)
 @needs_art
 @pytest.mark.parametrize("call", [lambda e: e.fit(None, None), lambda e: e.get_activations(None, 0, 1)])
 def test_what_a_belief_cannot_do_says_so(bridge: ModuleType, call: Callable[[Any], object]) -> None:
-    estimator = bridge.Segmentation(trained("bernoulli"), input_shape=SHAPE)
+    estimator = bridge.Segmentation(finder("bernoulli"), input_shape=SHAPE)
     with pytest.raises(AttackError, match=r"trustseg train|ProjectedGradientDescent"):
         call(estimator)

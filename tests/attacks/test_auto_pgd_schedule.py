@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.attacks.victims import discs, seeded, trained
+from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks import OBJECTIVES, apgd, staged
@@ -75,7 +75,7 @@ def reference_apgd(
 
 def test_apgd_equals_a_reference_written_by_hand() -> None:
     images, masks = discs(5, seed=7)
-    victim, total = trained("bernoulli"), {"oscillation": 0, "no improvement": 0, "no halving": 0}
+    victim, total = finder("bernoulli"), {"oscillation": 0, "no improvement": 0, "no halving": 0}
     for row, (name, steps, random) in enumerate(
         [("soft_dice", 50, False), ("margin", 37, False), ("cross_entropy", 50, True), ("soft_dice", 9, True)]
     ):

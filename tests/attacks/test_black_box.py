@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.attacks.victims import discs, linear_case, pixelwise, seeded, trained
+from tests.attacks.victims import discs, finder, linear_case, pixelwise, seeded
 from torch import Tensor
 
 from trustseg.attacks import ATTACKS, apgd, pgd, square, transfer
@@ -82,7 +82,7 @@ def test_approaches_the_optimum_of_a_linear_victim() -> None:
 
 def test_needs_no_gradient() -> None:
     images, masks = discs(4, seed=7)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
 
     def blind(images: Tensor) -> Belief:
         with torch.no_grad():
@@ -96,7 +96,7 @@ def test_needs_no_gradient() -> None:
 
 def test_more_squares_do_more_harm() -> None:
     images, masks = discs(6, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     few, many = (
         harm(victim(square(victim, images, masks, eps=0.06, steps=steps, generator=seeded())), masks).mean()
         for steps in (20, 400)
@@ -133,7 +133,7 @@ def test_square_never_exceeds_its_budget(seed: int, eps: float, steps: int, keep
     images = torch.rand(2, 3, 6, 9, generator=generator).round(decimals=1)
     masks = (torch.rand(2, 1, 6, 9, generator=generator) > 0.5).float()
     radius = torch.tensor([eps, eps / 2])
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     got = square(
         lambda images: victim(images.mean(dim=1, keepdim=True)), images, masks, eps=radius, steps=steps,
         generator=generator, keep_best=keep_best,
@@ -155,7 +155,7 @@ def test_square_refuses(options: dict[str, object], words: str) -> None:
 
 def test_transfer_is_the_attack_on_the_surrogate_judged_by_the_model() -> None:
     images, masks = discs(8, seed=7)
-    model, surrogate = trained("beta"), trained("bernoulli")
+    model, surrogate = finder("beta"), finder("bernoulli")
     made = pgd(surrogate, images, masks, eps=0.06, generator=seeded())
     got = transfer(model, images, masks, eps=0.06, surrogate=surrogate, generator=seeded())
     worse = harm(model(made), masks) >= harm(model(images), masks)
@@ -167,7 +167,7 @@ def test_transfer_is_the_attack_on_the_surrogate_judged_by_the_model() -> None:
 
 def test_transfer_never_helps_the_defender() -> None:
     images, masks = discs(4, seed=7)
-    model = trained("beta")
+    model = finder("beta")
 
     def contrary(images: Tensor) -> Belief:
         return Bernoulli(-model(images).log_odds)
@@ -180,7 +180,7 @@ def test_transfer_never_helps_the_defender() -> None:
 @pytest.mark.parametrize("attack", [ATTACKS["fgsm"], partial(apgd, norm="l2", steps=5)])
 def test_transfer_takes_any_attack_and_leaves_both_models_as_found(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(2, seed=7)
-    model, surrogate = trained("beta").train(), trained("bernoulli").train()
+    model, surrogate = finder("beta").train(), finder("bernoulli").train()
     before = [value.clone() for victim in (model, surrogate) for value in victim.state_dict().values()]
     got = transfer(model, images, masks, eps=0.06, surrogate=surrogate, attack=attack, objective="margin")
     eps0 = transfer(model, images, masks, eps=0, surrogate=surrogate, attack=attack)
@@ -204,6 +204,6 @@ def test_transfer_takes_a_budget_in_the_norm_of_its_attack() -> None:
 def test_transfer_reports_a_model_without_a_belief() -> None:
     images, masks = discs(1, seed=7)
     with pytest.raises(AttackError, match="expected a belief"):
-        transfer(lambda images: images, images, masks, eps=0.1, surrogate=trained("beta"))  # type: ignore[arg-type, return-value]
+        transfer(lambda images: images, images, masks, eps=0.1, surrogate=finder("beta"))  # type: ignore[arg-type, return-value]
     with pytest.raises(ShapeError, match="reference masks"):
-        transfer(trained("beta"), images, None, eps=0.1, surrogate=trained("beta"))  # type: ignore[arg-type]
+        transfer(finder("beta"), images, None, eps=0.1, surrogate=finder("beta"))  # type: ignore[arg-type]

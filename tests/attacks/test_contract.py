@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 import torch
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, Victim, dice, discs, linear_case, seeded, trained
+from tests.attacks.victims import HEADS, Victim, dice, discs, finder, linear_case, seeded
 from torch import Tensor
 
 from trustseg.attacks import ATTACKS, OBJECTIVES, Attack, apgd, square, staged
@@ -46,7 +46,7 @@ def objectives_of(attack: Attack) -> list[str]:
 def test_stays_in_the_ball_and_moves(attack: Attack, head: str, keep_best: bool) -> None:
     images, masks = discs(4, seed=3)
     radius = torch.tensor([EPS, EPS / 4, 1.0, 0.0])
-    got = attack(trained(head), images, masks, eps=radius, generator=seeded(), keep_best=keep_best)
+    got = attack(finder(head, dtype=torch.float32), images, masks, eps=radius, generator=seeded(), keep_best=keep_best)
     moved = (got - images).abs().amax(dim=(1, 2, 3))
     assert (moved <= radius + 1e-6).all()
     assert (moved[:3] > 0.5 * radius[:3].clamp_max(0.5)).all()  # a dead attack would return the images
@@ -61,7 +61,7 @@ def test_stays_in_the_ball_and_moves(attack: Attack, head: str, keep_best: bool)
 @heads
 def test_does_harm_and_never_helps_the_defender(attack: Attack, head: str) -> None:
     images, masks = discs(8, seed=3)
-    victim = trained(head)
+    victim = finder(head)
     clean, attacked = victim(images), victim(attack(victim, images, masks, eps=EPS, generator=seeded()))
     assert (harm(attacked, masks) >= harm(clean, masks)).all()
     assert dice(attacked, masks).mean() < dice(clean, masks).mean() - 0.1
@@ -70,7 +70,7 @@ def test_does_harm_and_never_helps_the_defender(attack: Attack, head: str) -> No
 @attacks
 def test_every_objective_drives_it(attack: Attack) -> None:
     images, masks = discs(4, seed=3)
-    victim = trained("beta")
+    victim = finder("beta")
     for objective in objectives_of(attack):
         got = attack(victim, images, masks, eps=EPS, objective=objective, generator=seeded())
         assert harm(victim(got), masks).mean() > harm(victim(images), masks).mean(), objective
@@ -79,7 +79,7 @@ def test_every_objective_drives_it(attack: Attack) -> None:
 @attacks
 def test_never_helps_the_defender_of_a_model_that_is_wrong(attack: Attack) -> None:
     images, masks = discs(4, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     upside_down = 1 - masks
     got = attack(victim, images, upside_down, eps=0.5, generator=seeded())
     assert (harm(victim(got), upside_down) >= harm(victim(images), upside_down)).all()
@@ -90,7 +90,7 @@ def test_without_budget_gives_back_the_input(attack: Attack) -> None:
     images, masks = discs(3, seed=3)
     for eps in (0, 0.0, torch.zeros(3)):
         for keep_best in (True, False):
-            got = attack(trained("beta"), images, masks, eps=eps, generator=seeded(), keep_best=keep_best)
+            got = attack(finder("beta"), images, masks, eps=eps, generator=seeded(), keep_best=keep_best)
             assert torch.equal(got, images)
             assert got.data_ptr() != images.data_ptr()
 
@@ -100,7 +100,7 @@ def test_without_budget_gives_back_the_input(attack: Attack) -> None:
 def test_leaves_everything_as_found(attack: Attack, head: str) -> None:
     images, masks = discs(3, seed=3)
     images.requires_grad_()
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     with untouched(victim, images, masks):
         attack(victim, images, masks, eps=EPS, generator=seeded())
     assert images.grad is None
@@ -132,7 +132,7 @@ def test_more_steps_are_never_weaker_on_a_linear_victim(name: str) -> None:
 @attacks
 def test_leaves_everything_as_found_after_a_failure(attack: Attack) -> None:
     images, masks = discs(3, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     victim.head = lambda maps: Bernoulli(maps[:, :1] * float("nan"))
     with untouched(victim, images, masks), pytest.raises(AttackError, match="NaN or infinity"):
         attack(victim, images, masks, eps=EPS, generator=seeded())
@@ -142,7 +142,7 @@ def test_leaves_everything_as_found_after_a_failure(attack: Attack) -> None:
 @heads
 def test_runs_in_float32_with_gradients_wherever_it_is_called(attack: Attack, head: str) -> None:
     images, masks = discs(3, seed=3)
-    victim = trained(head)
+    victim = finder(head, dtype=torch.float32)
     plain = attack(victim.train(), images, masks, eps=EPS, generator=seeded())
     for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
         with mode:  # in inference mode the clones are tensors that cannot carry gradients
@@ -158,7 +158,7 @@ def test_same_seed_same_bits_whatever_the_global_state(attack: Attack) -> None:
     for seed, noise in ((4, 1), (4, 2), (5, 1)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(noise)
-            got.append(attack(trained("beta"), images, masks, eps=EPS, generator=seeded(seed), keep_best=False))
+            got.append(attack(finder("beta"), images, masks, eps=EPS, generator=seeded(seed), keep_best=False))
     assert torch.equal(got[0], got[1])
     assert torch.equal(got[0], got[2]) == (name_of(attack) in DRAW_NOTHING)
 
@@ -167,7 +167,7 @@ def test_same_seed_same_bits_whatever_the_global_state(attack: Attack) -> None:
 @pytest.mark.parametrize("keep_best", [True, False])
 def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> None:
     images, masks = discs(4, seed=3)
-    victim = trained("beta")
+    victim = finder("beta")
     attack = SHORTER.get(name, ATTACKS[name])
 
     def attacked(rows: list[int]) -> Tensor:
@@ -184,7 +184,7 @@ def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> No
 def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ...], fill: float) -> None:
     images = torch.rand(shape, generator=seeded(1))
     masks = torch.full(shape, fill)
-    victim = trained("beta")
+    victim = finder("beta")
     for objective in objectives_of(attack):
         got = attack(victim, images, masks, eps=EPS, objective=objective, generator=seeded())
         assert got.shape == images.shape
@@ -195,7 +195,7 @@ def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ..
 @attacks
 def test_colour_images(attack: Attack) -> None:
     grey, masks = discs(3, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     images = grey.repeat(1, 3, 1, 1)
     got = attack(lambda images: victim(images.mean(dim=1, keepdim=True)), images, masks, eps=EPS, generator=seeded())
     assert got.shape == images.shape
@@ -207,7 +207,7 @@ def test_colour_images(attack: Attack) -> None:
 )
 def test_model_may_be_any_callable(attack: Attack, reach: Callable[[Victim], Callable[[Tensor], Belief]]) -> None:
     images, masks = discs(2, seed=3)
-    victim = trained("beta")
+    victim = finder("beta")
     assert torch.equal(
         attack(reach(victim), images, masks, eps=EPS, generator=seeded()),
         attack(victim, images, masks, eps=EPS, generator=seeded()),
@@ -218,7 +218,7 @@ def test_model_may_be_any_callable(attack: Attack, reach: Callable[[Victim], Cal
 def test_refuses_to_attack_the_models_own_prediction(attack: Attack) -> None:
     images, _ = discs(2, seed=3)
     with pytest.raises(ShapeError, match="reference masks"):
-        attack(trained("beta"), images, None, eps=EPS, generator=seeded())  # type: ignore[arg-type]  # on purpose
+        attack(finder("beta"), images, None, eps=EPS, generator=seeded())  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from tests.attacks.confidence import EPS, attacked, mean_entropy, threshold_at_half
-from tests.attacks.victims import dice, discs, trained
+from tests.attacks.victims import dice, discs, finder
 from torch import Tensor
 
 from trustseg.attacks import pgd
@@ -23,7 +23,7 @@ def test_deferral_aware_does_harm_that_nobody_looks_at(measure: str) -> None:
         return AGGREGATIONS["mean"](belief.uncertainty(measure), belief.probability)
 
     images, masks = discs(12, seed=3)
-    victim = trained("beta")
+    victim = finder("beta")
     clean = victim(images)
     threshold = score(clean).quantile(0.8).item()
 
@@ -42,7 +42,7 @@ def test_deferral_aware_does_harm_that_nobody_looks_at(measure: str) -> None:
 
 def test_deferral_aware_gives_back_what_is_always_deferred() -> None:
     images, masks = discs(3, seed=3)
-    got = deferral_aware(trained("beta"), images, masks, eps=EPS, score=mean_entropy, threshold=-1.0)
+    got = deferral_aware(finder("beta"), images, masks, eps=EPS, score=mean_entropy, threshold=-1.0)
     assert torch.equal(got, images)
 
 
@@ -65,7 +65,7 @@ def test_deferral_aware_trades_a_deferred_image_for_an_unnoticed_one_that_is_les
 
 def test_deferral_aware_raises_false_alarms_on_empty_masks() -> None:
     images, masks = discs(4, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     empty = torch.where(masks > 0, images - 0.13, images).clamp(0, 1)
     got = deferral_aware(victim, empty, torch.zeros_like(masks), eps=2 * EPS, score=mean_entropy, threshold=0.2)
     found, before = (harm(victim(values), torch.zeros_like(masks)) for values in (got, empty))
@@ -76,7 +76,7 @@ def test_deferral_aware_raises_false_alarms_on_empty_masks() -> None:
 
 def test_deferral_aware_takes_a_threshold_of_nothing() -> None:
     images, masks = discs(3, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
 
     def score(belief: Belief) -> Tensor:
         return mean_entropy(belief) - 0.2
@@ -99,4 +99,4 @@ def test_deferral_aware_takes_a_threshold_of_nothing() -> None:
 )
 def test_deferral_aware_refuses(options: dict[str, object], words: str) -> None:
     with pytest.raises(AttackError, match=words):
-        attacked("deferral_aware", trained("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose
+        attacked("deferral_aware", finder("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose

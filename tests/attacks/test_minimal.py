@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, dice, discs, hyperplane, seeded, trained
+from tests.attacks.victims import HEADS, dice, discs, finder, hyperplane, seeded
 from torch import Tensor
 
 from trustseg.attacks.minimal import Bracket, is_broken, minimal_eps
@@ -199,10 +199,10 @@ def test_is_broken(logits: list[float], mask: list[float], tau: float, expected:
 
 @pytest.mark.parametrize("head", sorted(HEADS))
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_trained_victims_break_where_the_record_says(head: str, norm: str) -> None:
+def test_victims_break_where_the_record_says(head: str, norm: str) -> None:
     images, masks = discs(5, seed=3)
     masks[4] = 0
-    victim = trained(head)
+    victim = finder(head)
     ladder = (0.02, 0.04, 0.08, 0.16) if norm == "linf" else (0.25, 0.5, 1.0, 2.0)
     with untouched(victim, images, masks):
         bracket = minimal_eps(victim, images, masks, tau=0.5, ladder=ladder, norm=norm, steps=10)  # type: ignore[arg-type]
@@ -215,7 +215,7 @@ def test_trained_victims_break_where_the_record_says(head: str, norm: str) -> No
 
 def test_repeats_bit_for_bit_wherever_it_is_called() -> None:
     images, masks = discs(3, seed=3)
-    victim = trained("beta").train()
+    victim = finder("beta").train()
     first = minimal_eps(victim, images, masks, ladder=LADDER, steps=5)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         second = minimal_eps(victim, images.clone(), masks.clone(), ladder=LADDER, steps=5)

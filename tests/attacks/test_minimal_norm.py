@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.attacks.test_minimal import every_pixel, films, smallest_budgets, threshold
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, dice, discs, hyperplane, seeded, trained
+from tests.attacks.victims import HEADS, dice, discs, finder, hyperplane, seeded
 from torch import Tensor
 
 from trustseg.attacks.minimal import is_broken
@@ -107,10 +107,10 @@ def test_censored_and_already_broken_images_beside_others(attack: Callable[..., 
 @attacks
 @norms
 @pytest.mark.parametrize("head", sorted(HEADS))
-def test_breaks_trained_victims_and_leaves_no_trace(attack: Callable[..., Nearest], norm: str, head: str) -> None:
+def test_breaks_victims_and_leaves_no_trace(attack: Callable[..., Nearest], norm: str, head: str) -> None:
     images, masks = discs(3, seed=3)
     masks[2] = 0
-    victim = trained(head)
+    victim = finder(head)
     with untouched(victim, images, masks), torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         nearest = attack(victim, images, masks, norm=norm)
     check_record(nearest, victim.eval(), images, masks, norm)

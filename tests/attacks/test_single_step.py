@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.attacks.victims import discs, linear_case, pixelwise, seeded, trained
+from tests.attacks.victims import discs, finder, linear_case, pixelwise, seeded
 from torch import Tensor
 
 from trustseg.attacks import ATTACKS, fgsm, n_fgsm, pgd, r_fgsm, rs_fgsm
@@ -22,7 +22,7 @@ def test_fgsm_finds_the_optimum_of_a_linear_victim(objective: str) -> None:
 
 def test_fgsm_is_one_step_of_pgd() -> None:
     images, masks = discs(4, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     for keep_best in (True, False):
         one = pgd(victim, images, masks, eps=0.1, steps=1, step_size=0.1, keep_best=keep_best)
         assert torch.equal(one, fgsm(victim, images, masks, eps=0.1, keep_best=keep_best))
@@ -81,7 +81,7 @@ def test_n_fgsm_stays_in_the_box_and_within_three_steps(seed: int, eps: float) -
     images = torch.rand(2, 1, 6, 9, generator=generator).round(decimals=1)
     masks = (torch.rand(2, 1, 6, 9, generator=generator) > 0.5).float()
     radius = torch.tensor([eps, eps / 2])
-    got = n_fgsm(trained("beta"), images, masks, eps=radius, generator=generator)
+    got = n_fgsm(finder("beta"), images, masks, eps=radius, generator=generator)
     assert ((got - images).abs().amax(dim=(1, 2, 3)) <= 3 * radius + 1e-6).all()
     assert got.min() >= 0
     assert got.max() <= 1
@@ -91,7 +91,7 @@ def test_n_fgsm_stays_in_the_box_and_within_three_steps(seed: int, eps: float) -
 
 def test_n_fgsm_leaves_modes_and_gradients_as_found() -> None:
     images, masks = discs(2, seed=7)
-    victim = trained("bernoulli").train()
+    victim = finder("bernoulli").train()
     with torch.inference_mode():
         got = n_fgsm(victim, images.clone(), masks.clone(), eps=0.05, generator=seeded())
     assert torch.equal(got, n_fgsm(victim, images, masks, eps=0.05, generator=seeded()))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from tests.attacks.confidence import EPS, attacked, mean_entropy, mean_vacuity, threshold_at_half
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, Victim, dice, discs, seeded, trained
+from tests.attacks.victims import HEADS, Victim, dice, discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks.uncertainty import UNCERTAINTY_ATTACKS, overconfidence, rank_swap, underconfidence
@@ -44,19 +44,18 @@ def test_finds_the_optimum_where_every_pixel_has_its_own(
 @heads
 def test_the_score_moves_and_the_mask_stays(head: str) -> None:
     images, masks = discs(8, seed=3)
-    victim = trained(head)
+    victim = finder(head)
     clean = victim(images)
     for attack, side in ((overconfidence, -1), (underconfidence, 1)):
         got = victim(attack(victim, images, masks, eps=EPS, score=mean_entropy))
         change = side * (mean_entropy(got) - mean_entropy(clean)) / mean_entropy(clean)
-        assert (change > 0).all()
-        assert change.mean() > 0.15
+        assert (change > 0.05).all()
         assert min(iou_by_hand(got, clean)) >= 0.98
 
 
 def test_a_mask_that_need_not_stay_leaves_more_room() -> None:
     images, masks = discs(8, seed=3)
-    victim = trained("beta")
+    victim = finder("beta")
     kept, free = (
         victim(underconfidence(victim, images, masks, eps=EPS, score=mean_vacuity, keep_mask=keep))
         for keep in (True, False)
@@ -68,7 +67,7 @@ def test_a_mask_that_need_not_stay_leaves_more_room() -> None:
 @pytest.mark.parametrize(("head", "score"), [("bernoulli", mean_entropy), ("beta", mean_vacuity)])
 def test_rank_swap_turns_the_ranking_round_and_keeps_dice(head: str, score: Callable[[Belief], Tensor]) -> None:
     images, masks = discs(16, seed=3)
-    victim = trained(head)
+    victim = finder(head)
     clean, got = victim(images), victim(rank_swap(victim, images, masks, eps=EPS, score=score))
     before, after = (spearmanr(score(b).tolist(), (1 - dice(b, masks)).tolist()).statistic for b in (clean, got))
     assert after < before - 0.2
@@ -89,15 +88,15 @@ def test_rank_swap_raises_the_good_and_lowers_the_bad() -> None:
 @pytest.mark.parametrize(("median_dice", "same"), [(0.0, underconfidence), (1.01, overconfidence)])
 def test_rank_swap_takes_the_median_of_the_whole_set(median_dice: float, same: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
-    got = rank_swap(trained("beta"), images, masks, eps=EPS, score=mean_vacuity, median_dice=median_dice)
-    assert torch.equal(got, same(trained("beta"), images, masks, eps=EPS, score=mean_vacuity))
+    got = rank_swap(finder("beta"), images, masks, eps=EPS, score=mean_vacuity, median_dice=median_dice)
+    assert torch.equal(got, same(finder("beta"), images, masks, eps=EPS, score=mean_vacuity))
 
 
 @attacks
 @pytest.mark.parametrize("scale", [2.0**-10, 2.0**-40, 2.0**20])
 def test_the_unit_of_the_measure_does_not_matter(name: str, scale: float) -> None:
     images, masks = discs(3, seed=3)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     limit = {"threshold": 0.02} if name == "deferral_aware" else {}
     moved = {"threshold": 0.02 * scale} if name == "deferral_aware" else {}
     got = attacked(name, victim, images, masks, **limit)
@@ -123,7 +122,7 @@ def test_a_clean_score_of_nothing_is_no_obstacle(attack: Callable[..., Tensor], 
 @heads
 def test_leaves_no_trace_and_repeats_bit_for_bit(name: str, head: str) -> None:
     images, masks = discs(3, seed=3)
-    victim = trained(head)
+    victim = finder(head)
     plain = attacked(name, victim, images, masks, steps=5)
     with untouched(victim, images, masks):
         for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
@@ -137,7 +136,7 @@ def test_leaves_no_trace_and_repeats_bit_for_bit(name: str, head: str) -> None:
 @attacks
 def test_without_budget_gives_back_the_input(name: str) -> None:
     images, masks = discs(3, seed=3)
-    got = attacked(name, trained("beta"), images, masks, eps=0.0, steps=3)
+    got = attacked(name, finder("beta"), images, masks, eps=0.0, steps=3)
     assert torch.equal(got, images)
     assert got.data_ptr() != images.data_ptr()
 
@@ -199,13 +198,13 @@ def test_any_image_stays_in_its_ball_and_box(
 )
 def test_refuses(name: str, options: dict[str, object], error: type[TrustsegError], words: str) -> None:
     with pytest.raises(error, match=words):
-        attacked(name, trained("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose
+        attacked(name, finder("beta"), *discs(2, seed=3), **options)  # type: ignore[arg-type]  # on purpose
 
 
 @attacks
 def test_refuses_models_and_masks(name: str) -> None:
     images, masks = discs(2, seed=3)
-    victim: Victim = trained("beta")
+    victim: Victim = finder("beta")
     with pytest.raises(AttackError, match="without a gradient"):
         attacked(name, lambda images: victim(images.detach()), images, masks)
     with pytest.raises(AttackError, match="expected a belief"):

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.attacks.victims import discs, seeded, trained
+from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks import OBJECTIVES, cospgd, pgd, segpgd
@@ -15,7 +15,7 @@ weighted = pytest.mark.parametrize("attack", [segpgd, cospgd])
 @pytest.mark.parametrize("objective", ["cross_entropy", "own name"])
 def test_is_pgd_with_its_own_objective(attack: Callable[..., Tensor], objective: str) -> None:
     images, masks = discs(4, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     name = attack.__name__
     objective = name if objective == "own name" else objective
     for keep_best in (True, False):
@@ -28,7 +28,7 @@ def test_is_pgd_with_its_own_objective(attack: Callable[..., Tensor], objective:
 @weighted
 def test_follows_its_own_weights(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(4, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     got = attack(victim, images, masks, eps=0.06, keep_best=False)
     assert not torch.equal(got, pgd(victim, images, masks, eps=0.06, keep_best=False))
 
@@ -38,8 +38,8 @@ def test_refuses_what_it_would_not_follow(attack: Callable[..., Tensor]) -> None
     images, masks = discs(1, seed=7)
     for objective in ("margin", OBJECTIVES["cross_entropy"]):
         with pytest.raises(AttackError, match=f"{attack.__name__} weighs cross-entropy and follows nothing else"):
-            attack(trained("beta"), images, masks, eps=0.06, objective=objective)
+            attack(finder("beta"), images, masks, eps=0.06, objective=objective)
     with pytest.raises(AttackError, match="steps"):
-        attack(trained("beta"), images, masks, eps=0.06, steps=0)
+        attack(finder("beta"), images, masks, eps=0.06, steps=0)
     with pytest.raises(UnknownNameError, match="unknown norm"):
-        attack(trained("beta"), images, masks, eps=0.06, norm="l1")
+        attack(finder("beta"), images, masks, eps=0.06, norm="l1")

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from tests.attacks.victims import discs, seeded, trained
+from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks import (
@@ -43,7 +43,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("preset", ["quick", "standard", "thorough"])
 def test_never_does_less_harm_than_a_member(head: str, preset: Preset) -> None:
     images, masks = discs(4, seed=7)
-    victim, surrogate = trained(head), trained("mixture")
+    victim, surrogate = finder(head), finder("mixture")
     surrogates = [surrogate] if preset == "thorough" else []
     found = strongest(
         victim,
@@ -79,7 +79,7 @@ def test_never_does_less_harm_than_a_member(head: str, preset: Preset) -> None:
 @pytest.mark.usefixtures("short")
 def test_ensemble_returns_the_images_of_the_strongest() -> None:
     images, masks = discs(3, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     for preset in ("quick", "standard", "thorough"):
         got = ensemble(victim, images, masks, eps=EPS, preset=preset)
         assert torch.equal(got, strongest(victim, images, masks, eps=EPS, preset=preset).images)
@@ -92,7 +92,7 @@ def test_ensemble_returns_the_images_of_the_strongest() -> None:
 @pytest.mark.parametrize("preset", ["quick", "standard"])
 def test_spends_what_it_says(head: str, preset: Preset) -> None:
     images, masks = discs(2, seed=7)
-    victim, backwards = trained(head), 0
+    victim, backwards = finder(head), 0
 
     def model(images: Tensor) -> Belief:
         nonlocal backwards
@@ -108,7 +108,7 @@ def test_spends_what_it_says(head: str, preset: Preset) -> None:
 def test_spares_an_image_that_cannot_be_harmed_more() -> None:
     images, masks = discs(4, seed=7)
     masks[3] = 0
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     runs = [
         strongest(victim, images, masks, eps=torch.tensor([EPS, 1.0, EPS, last]), preset="standard")
         for last in (1.0, 0.0)
@@ -134,7 +134,7 @@ def test_stops_early_where_all_is_lost() -> None:
 @pytest.mark.usefixtures("short")
 def test_a_smaller_budget_is_a_candidate_in_a_larger_one() -> None:
     images, masks = discs(6, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     carried: list[Tensor] = []
     last = harm(victim(images), masks)
     winners: set[str] = set()
@@ -148,7 +148,7 @@ def test_a_smaller_budget_is_a_candidate_in_a_larger_one() -> None:
 
 def test_candidates_are_brought_into_ball_and_box() -> None:
     images, masks = discs(2, seed=7)
-    victim = trained("beta")
+    victim = finder("beta")
     far = [images + 5, images - 5, torch.where(masks > 0, -9.0, 9.0)]
     found = strongest(victim, images, masks, eps=EPS, candidates=far)
     assert ((found.images - images).abs() <= EPS + 1e-6).all()
@@ -158,7 +158,7 @@ def test_candidates_are_brought_into_ball_and_box() -> None:
 
 def test_without_budget_gives_back_the_input() -> None:
     images, masks = discs(3, seed=7)
-    found = strongest(trained("beta"), images, masks, eps=0.0)
+    found = strongest(finder("beta"), images, masks, eps=0.0)
     assert torch.equal(found.images, images)
     assert found.images.data_ptr() != images.data_ptr()
     assert found.winner == ("clean",) * 3
@@ -166,7 +166,7 @@ def test_without_budget_gives_back_the_input() -> None:
 
 def test_one_budget_an_image() -> None:
     images, masks = discs(3, seed=7)
-    victim = trained("bernoulli")
+    victim = finder("bernoulli")
     eps = torch.tensor([0.0, 0.02, 0.1])
     found = strongest(victim, images, masks, eps=eps)
     assert ((found.images - images).abs().amax(dim=(1, 2, 3)) <= eps + 1e-6).all()
@@ -180,7 +180,7 @@ def test_one_budget_an_image() -> None:
 @pytest.mark.usefixtures("short")
 def test_empty_and_full_masks_of_odd_shapes(shape: tuple[int, ...], fill: float) -> None:
     images, masks = torch.rand(shape, generator=seeded(1)), torch.full(shape, fill)
-    victim = trained("beta")
+    victim = finder("beta")
     for preset in ("quick", "standard", "thorough"):
         found = strongest(victim, images, masks, eps=EPS, preset=preset)
         assert found.images.shape == images.shape
@@ -191,7 +191,7 @@ def test_empty_and_full_masks_of_odd_shapes(shape: tuple[int, ...], fill: float)
 @pytest.mark.parametrize("preset", ["quick", "standard"])
 def test_sharpened_logits_do_not_make_a_model_look_robust(preset: Preset) -> None:
     images, masks = discs(5, seed=7)
-    plain, sharp = trained("bernoulli"), trained("bernoulli", scale=128.0)  # the same masks
+    plain, sharp = finder("bernoulli"), finder("bernoulli", scale=128.0)  # the same masks
     odds = [model(images).log_odds.abs().mean(dim=(1, 2, 3)) for model in (plain, sharp)]
     assert (odds[0] < 32).all()
     assert (odds[1] > 32).all()
@@ -208,7 +208,7 @@ def test_sharpened_logits_do_not_make_a_model_look_robust(preset: Preset) -> Non
 def test_leaves_everything_as_found_and_draws_only_from_its_generator() -> None:
     images, masks = discs(2, seed=7)
     clean, reference = images.clone(), masks.clone()
-    victim, surrogate = trained("beta").train(), trained("bernoulli").train()
+    victim, surrogate = finder("beta").train(), finder("bernoulli").train()
     weights = [value.clone() for model in (victim, surrogate) for value in model.state_dict().values()]
     random = torch.get_rng_state()
     attack = partial(strongest, victim, eps=EPS, preset="thorough", surrogates=[surrogate])
@@ -229,7 +229,7 @@ def test_leaves_everything_as_found_and_draws_only_from_its_generator() -> None:
 def test_reports_every_member() -> None:
     images, masks = discs(1, seed=7)
     told: list[tuple[int, int]] = []
-    ensemble(trained("beta"), images, masks, eps=EPS, report=lambda done, total: told.append((done, total)))
+    ensemble(finder("beta"), images, masks, eps=EPS, report=lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 

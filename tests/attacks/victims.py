@@ -1,13 +1,11 @@
 """Models to attack: small, seeded, with every kind of belief and every kind of state."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from trustseg.attacks.objectives import cross_entropy
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 
 
@@ -18,8 +16,8 @@ def discs(count: int, *, seed: int = 0, size: int = 20) -> tuple[Tensor, Tensor]
     centre = size * (0.3 + 0.4 * torch.rand(count, 2, 1, 1, generator=generator))
     distance = torch.hypot(rows - centre[:, 0], columns - centre[:, 1])
     masks = (distance < size * (0.15 + 0.15 * torch.rand(count, 1, 1, generator=generator))).float()[:, None]
-    noise = 0.05 * torch.randn(masks.shape, generator=generator)
-    return (0.4 + 0.16 * masks + noise).clamp(0, 1), masks
+    noise = 0.17 * (torch.rand(masks.shape, generator=generator) - 0.5)
+    return 0.4 + 0.16 * masks + noise, masks
 
 
 def as_bernoulli(maps: Tensor) -> Belief:
@@ -53,6 +51,25 @@ def hyperplane(weights: Tensor, offset: float) -> Callable[[Tensor], Belief]:
     return model
 
 
+def steep(scale: float, *, members: int = 1) -> Callable[[Tensor], Belief]:
+    """Return a victim that finds foreground where brighter than 0.5, with log-odds of scale * (image - 0.5).
+
+    A second member is twice as sure and decides alike.
+    """
+    if members == 1:
+        return lambda images: Bernoulli(scale * (images - 0.5))
+    return lambda images: Mixture([Bernoulli(scale * factor * (images - 0.5)) for factor in (1, 2)])
+
+
+def distances() -> tuple[Tensor, Tensor, Tensor]:
+    """Return images on which ``steep`` is right, their masks, and the pixels less than 1/16 away from the threshold."""
+    generator = seeded(5)
+    masks = (torch.rand(3, 1, 5, 7, generator=generator) > 0.5).float()
+    steps = torch.randint(1, 4, masks.shape, generator=generator)  # distances of 1/32, 3/64 and 1/8
+    distance = torch.tensor([0.0, 1 / 32, 3 / 64, 1 / 8])[steps]
+    return 0.5 + (2 * masks - 1) * distance, masks, distance < 1 / 16
+
+
 def linear_case() -> tuple[Tensor, Tensor, Tensor]:
     """Return weights for ``pixelwise``, images away from the edge of the box, and masks."""
     generator = seeded(3)
@@ -66,7 +83,7 @@ HEADS: Final = {"bernoulli": as_bernoulli, "beta": as_beta, "mixture": as_mixtur
 
 
 class Victim(nn.Module):
-    """Two convolutions with batch norm and dropout between them, and a head."""
+    """Two convolutions with batch norm and dropout between them, and a head; computes in the type of its weights."""
 
     def __init__(self, head: str, *, scale: float = 1.0) -> None:
         super().__init__()
@@ -81,32 +98,35 @@ class Victim(nn.Module):
         self.scale = scale
 
     def forward(self, images: Tensor) -> Belief:
-        return self.head(self.scale * self.body(images))
+        return self.head(self.scale * self.body(images.to(self.body[0].weight)))
 
     def belief(self, images: Tensor) -> Belief:
         belief: Belief = self(images)
         return belief
 
 
-@cache
-def _trained_weights(head: str) -> dict[str, Tensor]:
-    images, masks = discs(24, seed=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        victim = Victim(head)
-        optimiser = torch.optim.Adam(victim.parameters(), lr=0.05)
-        for _ in range(60):
-            optimiser.zero_grad()
-            cross_entropy(victim(images), masks).mean().backward()  # type: ignore[no-untyped-call]  # torch
-            optimiser.step()
-    return victim.state_dict()
+def finder(head: str, *, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Victim:
+    """Return a victim in eval mode that finds the discs, set by hand; ``scale`` multiplies its outputs.
 
-
-def trained(head: str, *, scale: float = 1.0) -> Victim:
-    """Return a fresh copy, in eval mode, of a victim that finds the discs; ``scale`` multiplies its outputs."""
+    Two blurs see how bright the neighbourhood of a pixel is; the rectifiers between them make it count for more or
+    less between thresholds around 0.48, which lies halfway between disc and background. The kernels are lopsided, so
+    that no gradient cancels to exactly 0. In double precision an attack takes the same path on every machine.
+    """
     victim = Victim(head, scale=scale)
-    victim.load_state_dict(_trained_weights(head))
-    return victim.eval()
+    first, norm, last = victim.body[0], victim.body[1], victim.body[4]
+    thresholds, rising = torch.tensor([0.40, 0.44, 0.47, 0.49, 0.47, 0.49, 0.52, 0.56]), torch.arange(8) < 4
+    sides = torch.where(rising, 1.0, -1.0)
+    blur = torch.tensor([[0.06, 0.13, 0.07], [0.12, 0.25, 0.11], [0.08, 0.14, 0.04]])
+    with torch.no_grad():
+        first.weight[:] = sides.view(8, 1, 1, 1) * blur * torch.linspace(0.9, 1.1, 8).view(8, 1, 1, 1)
+        first.bias[:] = 0.1 * sides  # which the running mean takes away again
+        norm.running_mean[:] = sides * (0.1 + thresholds * torch.linspace(0.9, 1.1, 8))
+        norm.running_var[:] = 0.01
+        gains = sides * torch.tensor([1.0, 1.2, 0.8, 1.1, 1.2, 0.9, 1.0, 0.8])
+        last.weight[0] = 1.5 * gains.view(8, 1, 1) * blur.T
+        last.weight[1] = -1.2 * gains.view(8, 1, 1) * blur.flip(0)
+        last.bias[:] = 0.0
+    return victim.to(dtype).eval()
 
 
 def dice(belief: Belief, masks: Tensor) -> Tensor:

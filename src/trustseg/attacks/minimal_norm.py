@@ -94,7 +94,7 @@ def deepfool_like(
         for _ in range(steps):
             gradient, value = search.gradient_and_value(candidates, progress=0.0, track=_minus_right_margin)
             slope = _length(gradient, _DUAL_ORDER[norm]).clamp_min(torch.finfo(gradient.dtype).tiny)
-            length = (1.02 * (1e-4 - value) / slope).clamp_max(largest_step).view(-1, 1, 1, 1)
+            length = (1.02 * (1e-4 - value) / slope).clamp_max(largest_step).to(gradient).view(-1, 1, 1, 1)
             moved = (candidates + length * geometry.direction(gradient)).clamp(0, 1)
             candidates = torch.where(broken.view(-1, 1, 1, 1), candidates, moved)
             broken = broken | _broken(search, candidates, tau)
