@@ -59,7 +59,7 @@ def test_nothing_is_seen_under_the_name_before_the_end(tmp_path: Path) -> None:
 def test_a_damaged_json_file_gets_a_sentence(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "done.json"
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"done\.json.*delete it and run"):
+    with pytest.raises(DataError, match=r"done\.json.*restore it"):
         read_json(file)
 
 

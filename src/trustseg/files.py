@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, object]:
     except FileNotFoundError as error:
         raise MissingFileError(f"'{path}' is not there, a JSON file was expected; check the path") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read as JSON ({error}); delete it and run the command again") from error
+        raise DataError(f"'{path}' cannot be read as JSON ({error}); restore it from the run") from error
     if not isinstance(content, dict):
-        raise DataError(f"'{path}' holds a {type(content).__name__}, an object was expected; delete it and run again")
+        raise DataError(f"'{path}' holds a {type(content).__name__}, an object was expected; restore it from the run")
     return content

@@ -9,6 +9,7 @@ from PIL import Image
 from tests import fake
 
 from trustseg.data import CheckReport, Finding, check_dataset
+from trustseg.data.phantom import phantom
 from trustseg.errors import MissingFileError
 
 
@@ -116,6 +117,18 @@ def test_the_same_content_within_a_split(tmp_path: Path) -> None:
     report = check_dataset(root)
     assert report.ok
     assert found(report, "duplicate").names == ("a = b = c",)
+
+
+def test_near_copies_on_both_sides_are_an_error_and_on_one_side_a_warning(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path) / "QaTa-COV19-v2"
+    film = Image.fromarray(phantom(0, 0, 0, size=96).image)
+    film.save(root / "Train Set" / "Images" / "covid_7.png")
+    for name in (fake.TEST[0], fake.TEST[1]):
+        film.resize((60, 50)).save(root / "Test Set" / "Images" / f"{name}.png")
+    report = check_dataset(root)
+    assert found(report, "near_copy_leak").severity == "error"
+    assert found(report, "near_copy_leak").names == (f"covid_7 = {fake.TEST[0]} = {fake.TEST[1]}",)
+    assert found(report, "duplicate").names == (f"{fake.TEST[0]} = {fake.TEST[1]}",)
 
 
 def test_mask_values_are_read_as_one_coding(tmp_path: Path) -> None:

@@ -1,74 +1,124 @@
-"""A model knows whom it has seen, in whatever dataset they come back."""
+"""A model knows what it has seen, in whatever dataset it comes back, without naming it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.evaluation.packs import pack_of
 
-from trustseg.data import split_cases
-from trustseg.data.seen import Seen, require_seen, require_unseen, seen_by, validation_rows, write_splits
+from trustseg.data import Pack, split_cases
+from trustseg.data.seen import Seen, SeenSide, require_seen, require_unseen, seen_by, validation_rows, write_splits
 from trustseg.errors import DataError
+
+SIDES = ("train", "validation", "test")
 
 
 def rows(*numbers: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(numbers, dtype=np.int64)
 
 
-def test_what_is_written_is_whom_it_has_seen(tmp_path: Path) -> None:
+def renamed(pack: Pack, **columns: pl.Expr) -> Pack:
+    """Return another dataset with columns of this one changed."""
+    return replace(pack, index=pack.index.with_columns(**columns), digest="of another pack")
+
+
+def test_what_is_written_is_what_it_has_seen(tmp_path: Path) -> None:
     pack = pack_of()
     splits = split_cases(pack.index, fold=1, folds=3, seed=4)
-    write_splits(tmp_path / "model", pack, splits)
-    seen = seen_by(tmp_path / "model")
-    learnt = [*splits.train.tolist(), *splits.validation.tolist()]
-    validation = frozenset(pack.index["patient"].gather(splits.validation.tolist()))
-    assert seen == Seen(pack.digest, frozenset(pack.index["patient"].gather(learnt)), validation)
+    write_splits(tmp_path, pack, splits)
+    seen = require_seen(tmp_path)
+    assert seen == seen_by(tmp_path)
     assert validation_rows(seen, pack).tolist() == splits.validation.tolist()
-    about = json.loads((tmp_path / "model" / "splits.json").read_text())
+    about = json.loads((tmp_path / "splits.json").read_text())
     assert about["unknown_patients"] == 0
-    assert about["images"] == {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
-    assert sorted(patient for side in about["patients"].values() for patient in side) == ["a", "b", "c", "d", "e"]
+    assert about["images"] == {name: len(getattr(splits, name)) for name in SIDES}
+    assert len({patient for name in SIDES for patient in about["patients"][name]}) == 5
     require_unseen(seen, pack, splits.test)
-    for row in learnt:
-        with pytest.raises(DataError, match=r"on 1 of these .* patients .*--allow-training-patients"):
+    require_unseen(seen, pack, splits.validation, validated=True)
+    for row in (*splits.train.tolist(), *splits.validation.tolist()):
+        with pytest.raises(DataError, match=r"patients .*--allow-training-patients"):
             require_unseen(seen, pack, rows(*splits.test.tolist(), row))
 
 
-def test_another_image_of_a_patient_in_another_pack_counts() -> None:
-    seen = Seen("of another pack", frozenset({"a"}), frozenset())
-    require_unseen(seen, pack_of(size=64), rows(2, 3, 7))
-    with pytest.raises(DataError, match=r"on 1 of these 2 patients \(a\), on none was expected"):
-        require_unseen(seen, pack_of(size=64), rows(1, 2))
+def test_nobody_is_named_and_equal_names_look_different_in_other_data(tmp_path: Path) -> None:
+    pack = renamed(pack_of(), patient="sub-S0" + pl.col("patient"), name="sub-S0" + pl.col("name"))
+    texts = []
+    for one in (pack, replace(pack, digest="other")):
+        write_splits(tmp_path, one, split_cases(one.index))
+        texts.append((tmp_path / "splits.json").read_text())
+    assert "S0" not in texts[0]
+    hashes = [{one for side in SIDES for one in json.loads(text)["patients"][side]} for text in texts]
+    assert not hashes[0] & hashes[1]
 
 
-def test_validation_rows_leave_out_controls_and_images_without_mask() -> None:
+def test_a_patient_is_known_in_other_data_whatever_the_case(tmp_path: Path) -> None:
     pack = pack_of()
-    seen = Seen(pack.digest, frozenset("abef"), frozenset("bef"))
-    assert pack.index["patient"].to_list() == ["a", "a", "b", "c", "d", "e", "e", "f"]
-    assert validation_rows(seen, pack).tolist() == [2, 5, 6]  # f is a control without a mask
+    splits = split_cases(pack.index)
+    write_splits(tmp_path, pack, splits)
+    pixels = "other " + pl.col("sha256_pixels")
+    require_unseen(require_seen(tmp_path), renamed(pack, sha256_pixels=pixels), splits.test)
+    for patient in (pl.col("patient"), pl.col("patient").str.to_uppercase()):
+        with pytest.raises(DataError, match="patients"):
+            require_unseen(require_seen(tmp_path), renamed(pack, sha256_pixels=pixels, patient=patient), splits.train)
+
+
+def test_a_picture_is_known_under_another_name(tmp_path: Path) -> None:
+    pack = pack_of()
+    splits = split_cases(pack.index)
+    write_splits(tmp_path, pack, splits)
+    other = renamed(pack, patient="X" + pl.col("patient"), name="new " + pl.col("name"))
+    require_unseen(require_seen(tmp_path), other, splits.test)
+    with pytest.raises(DataError, match=r"on 1 of these 1 pictures \(new image0\)"):
+        require_unseen(require_seen(tmp_path), other, rows(0))
+
+
+def test_files_of_the_older_version_are_read(tmp_path: Path) -> None:
+    pack = pack_of()
+    sides = {"train": ["a"], "validation": ["b", "f"], "test": []}
+    (tmp_path / "splits.json").write_text(json.dumps({"digest": pack.digest, "patients": sides}))
+    seen = require_seen(tmp_path)
+    assert validation_rows(seen, pack).tolist() == [2]  # f is a control without a mask
+    require_unseen(seen, pack, rows(3, 4))
+    with pytest.raises(DataError, match=r"on 1 of these 2 patients \(a\)"):
+        require_unseen(seen, pack, rows(1, 3))
+
+
+def test_images_of_validation_patients_that_were_left_out_are_no_validation_images(tmp_path: Path) -> None:
+    pack = pack_of()
+    splits = split_cases(pack.index, validation_fraction=0.5)
+    two = [row for row in splits.validation.tolist() if pack.index["patient"][row] == "a"]
+    kept = replace(splits, validation=np.setdiff1d(splits.validation, two[:1]))
+    write_splits(tmp_path, pack, kept)
+    assert validation_rows(require_seen(tmp_path), pack).tolist() == kept.validation.tolist()
 
 
 def test_validation_rows_of_other_images_are_refused() -> None:
-    with pytest.raises(DataError, match=r"got other images than those the model was trained.*set data\.path"):
-        validation_rows(Seen("of another pack", frozenset("a"), frozenset("a")), pack_of())
+    nothing = SeenSide(frozenset(), frozenset())
+    with pytest.raises(DataError, match=r"data\.path"):
+        validation_rows(Seen("of another pack", nothing, nothing), pack_of())
 
 
 def test_a_model_that_does_not_say(tmp_path: Path) -> None:
     assert seen_by(tmp_path) is None
-    with pytest.raises(
-        DataError, match=r"no splits\.json in .*, it was expected, as it says .*; train with this version"
-    ):
+    with pytest.raises(DataError, match=r"splits\.json"):
         require_seen(tmp_path)
 
 
-def test_a_model_that_says(tmp_path: Path) -> None:
-    write_splits(tmp_path, pack_of(), split_cases(pack_of().index))
-    assert require_seen(tmp_path) == seen_by(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["{}", '{"digest": "x", "patients": {"train": []}}', "[]", "{"])
-def test_a_damaged_file_gets_a_sentence(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"digest": "x", "patients": {"train": []}}',
+        "[]",
+        "{",
+        '{"format": 2, "digest": "x", "patients": {"train": [], "validation": []}}',
+    ],
+)
+def test_a_damaged_file_is_to_be_restored_not_deleted(tmp_path: Path, content: str) -> None:
     (tmp_path / "splits.json").write_text(content)
-    with pytest.raises(DataError, match=r"splits\.json"):
+    with pytest.raises(DataError, match=r"splits\.json.*restore it from the run") as refusal:
         seen_by(tmp_path)
+    assert "delete" not in str(refusal.value)

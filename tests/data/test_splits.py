@@ -22,6 +22,8 @@ def index_of(
             "split": sides,
             "has_mask": [side != "control" for side in sides],
             "foreground": [0 if row in empty else 9 for row in range(count)],
+            "sha256_pixels": [f"{row}" for row in range(count)],
+            "content_group": [f"{row}" for row in range(count)],
         }
     )
 
@@ -144,3 +146,52 @@ def test_too_few_patients() -> None:
 def test_options_that_cannot_be(options: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         split_cases(index_of(list("abcdef")), **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def with_pictures(index: pl.DataFrame, **rows: tuple[int, int]) -> pl.DataFrame:
+    """Return an index in which pairs of rows share a column."""
+    values = {name: index[name].to_list() for name in rows}
+    for name, (first, second) in rows.items():
+        values[name][first] = values[name][second]
+    return index.with_columns(pl.Series(name, column) for name, column in values.items())
+
+
+@pytest.mark.parametrize("spelling", ["P0", "p0"])
+def test_a_patient_is_one_whatever_the_case(spelling: str) -> None:
+    index = index_of(["P0", spelling, "P1", "P2", "P3", "P4"])
+    for fold in range(3):
+        splits = split_cases(index, fold=fold, folds=3)
+        assert any({0, 1} <= set(side.tolist()) for side in (splits.train, splits.validation, splits.test))
+    sides = ["train", "test", "train", "train", "test", "train"]
+    with pytest.raises(DataError, match="P0"):
+        split_cases(index.with_columns(split=pl.Series(sides)))
+
+
+def test_pictures_stay_together_in_folds_through_chains_of_patients() -> None:
+    index = with_pictures(index_of(["a", "b", "b", "c", *"defghi"]), content_group=(0, 1))
+    index = with_pictures(index, content_group=(2, 3))
+    for seed in range(5):
+        for fold in range(3):
+            splits = split_cases(index, fold=fold, folds=3, seed=seed)
+            assert any({0, 1, 2, 3} <= set(side.tolist()) for side in (splits.train, splits.validation, splits.test))
+
+
+def test_equal_content_on_both_official_sides_is_refused() -> None:
+    index = index_of(list("abcdef"), split=["train"] * 4 + ["test"] * 2)
+    equal = with_pictures(index, sha256_pixels=(1, 5), content_group=(1, 5))
+    with pytest.raises(DataError, match="image-1 and image-5"):
+        split_cases(equal)
+    assert_disjoint(equal, split_cases(equal, fold=0, folds=3))
+
+
+def test_the_training_copy_of_a_test_image_is_left_out_or_refused() -> None:
+    index = index_of(["a", "a", "b", "c", "d", "e"], split=["train"] * 4 + ["test"] * 2)
+    near = with_pictures(index, content_group=(1, 5))
+    splits = split_cases(near)
+    assert sorted([*splits.train, *splits.validation]) == [0, 2, 3]
+    assert splits.test.tolist() == [4, 5]
+    (note,) = splits.notes
+    assert "image-1 and image-5" in note
+    with pytest.raises(DataError, match="image-1 and image-5"):
+        split_cases(near, near_copies="refuse")
+    assert split_cases(near, fold=0, folds=3).notes == split_cases(index).notes == ()

@@ -31,6 +31,8 @@ def pack_of(count: int = 8, *, size: int = 32, channels: Channels = 1, seed: int
             "split": SPLITS[:count],
             "has_mask": [split != "control" for split in SPLITS[:count]],
             "foreground": masks.sum(axis=(1, 2, 3), dtype=np.int64),
+            "sha256_pixels": [f"pixels {number}" for number in range(count)],
+            "content_group": [f"picture {number}" for number in range(count)],
         }
     )
     images.flags.writeable = masks.flags.writeable = False

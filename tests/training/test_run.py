@@ -17,7 +17,7 @@ from torch import nn
 
 from trustseg.data import split_cases
 from trustseg.data.module import as_images, pack_loader
-from trustseg.data.seen import seen_by
+from trustseg.data.seen import require_seen, require_unseen
 from trustseg.errors import ConfigError, DataError, MissingPackageError, RunError
 from trustseg.models import ARCHITECTURES, Segmenter
 from trustseg.training import train
@@ -163,10 +163,11 @@ def test_whom_the_model_has_seen(tmp_path: Path) -> None:
     run, images = config("training.epochs=1", "data.fold=2"), pack()
     train(run, images, tmp_path)
     splits = split_cases(images.index, fold=2)
-    seen = seen_by(tmp_path / "model")
-    assert seen is not None
-    assert seen.digest == images.digest
-    assert seen.patients == set(images.index["patient"].gather([*splits.train, *splits.validation]))
+    seen = require_seen(tmp_path / "model")
+    require_unseen(seen, images, splits.test)
+    for row in (*splits.train, *splits.validation):
+        with pytest.raises(DataError, match=images.index["name"].gather([row])[0]):
+            require_unseen(seen, images, np.array([row]))
     about = json.loads((tmp_path / "model" / "splits.json").read_text())
     assert about["unknown_patients"] == len(images)
 

@@ -52,6 +52,8 @@ def pack(*, train: int = 12, test: int = 4, size: int = 32, seed: int = 0, empty
             "height": [size] * count,
             "sha256_image": [f"{number:064x}" for number in range(count)],
             "sha256_mask": [f"{number:064x}" for number in range(count)],
+            "sha256_pixels": [f"{number:064x}" for number in range(count)],
+            "content_group": [f"{number:016x}" for number in range(count)],
         }
     )
     return Pack(images, masks, index, size, 1, "made", digest_of(index, size=size, channels=1))

@@ -105,15 +105,16 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
 
 
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
-    """Split the images as each run will, and say where no validation image shows what is searched for.
+    """Split the images as each run will; say what a split leaves out, and where no validation image has a lesion.
 
     Raises:
         DataError: if they cannot be split; names the dataset.
     """
     from trustseg.errors import DataError
-    from trustseg.evaluation import rows_of_split
+    from trustseg.evaluation import splits_of
     from trustseg.training.validation import shows_foreground
 
+    notes: dict[str, None] = {}
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
         if len(pack) < 3:
             count = f"{len(pack)} image{'' if len(pack) == 1 else 's'}"
@@ -122,12 +123,15 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
                 "test on; add images"
             )
         try:
-            validation = rows_of_split(pack, "validation", data)
+            splits = splits_of(pack, data)
         except DataError as error:
             raise DataError(f"'{data.path}': {error}") from error
-        if not shows_foreground(pack.index, validation):
+        notes |= dict.fromkeys(splits.notes)
+        if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
             sys.stderr.write(
-                f"note: all {len(validation)} validation masks{fold} are empty, so that no epoch can be chosen by its "
-                "Dice: the last epoch is kept, and training.patience does not stop the training\n"
+                f"note: all {len(splits.validation)} validation masks{fold} are empty, so that no epoch can be chosen by "
+                "its Dice: the last epoch is kept, and training.patience does not stop the training\n"
             )
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")

@@ -2,7 +2,6 @@
 
 import math
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -142,8 +141,7 @@ def _validated(
         if seen is None:
             say(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
         elif not allow_training_patients:
-            known = seen.patients - seen.validation if split == "validation" else seen.patients
-            require_unseen(replace(seen, patients=known), pack, rows)
+            require_unseen(seen, pack, rows, validated=split == "validation")
         if seen is None or seen.digest != pack.digest:
             is_own_data = False
         else:

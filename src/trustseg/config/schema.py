@@ -35,6 +35,9 @@ class DataConfig(Section):
     folds: int = Field(5, ge=2, description="number of patient-grouped folds")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of training images kept for validation")
     split_seed: int = Field(0, ge=0, description="seed of folds and validation split")
+    near_copies: Literal["drop", "refuse"] = Field(
+        "drop", description="training images that are near-copies of official test images: leave out, or stop"
+    )
     residence: Literal["auto", "gpu", "ram", "mmap"] = Field(
         "auto",
         description="where images lie during training; auto: on the GPU if half of its free memory holds them, "

@@ -1,9 +1,11 @@
 """What the decoded images and masks of a dataset tell."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from trustseg.data.cases import Case
 from trustseg.data.decode import check_sizes, read_image, read_mask
@@ -19,6 +21,7 @@ from trustseg.data.mask_coding import (
     scan_mask,
     united,
 )
+from trustseg.data.near_copies import content_hash, near_copies, thumbnail
 from trustseg.errors import TrustsegError
 
 __all__ = ["DecodedCase", "content_findings", "decode_case", "with_coding"]
@@ -31,6 +34,7 @@ class DecodedCase:
     case: Case
     error: Finding | None = None
     content: str = ""
+    thumbnail: npt.NDArray[np.float32] | None = None
     size: str = ""
     image: ImageScan | None = None
     masks: tuple[MaskScan, ...] = ()
@@ -51,9 +55,8 @@ def decode_case(case: Case) -> DecodedCase:
         masks = [read_mask(path) for path in case.masks]
     except TrustsegError as error:
         return DecodedCase(case, Finding("error", "unreadable", str(error), (case.name,)))
-    # Decoded pixels, not bytes: the same image saved twice with other settings is still the same image.
-    content = hashlib.sha256(repr(image.size).encode() + image.pixels.tobytes()).hexdigest()
-    seen = DecodedCase(case, None, content, f"{image.size[0]}x{image.size[1]}", scan_image(image, case.image))
+    content, size = content_hash(image.pixels), f"{image.size[0]}x{image.size[1]}"
+    seen = DecodedCase(case, None, content, thumbnail(image.pixels), size, scan_image(image, case.image))
     try:
         for mask, path in zip(masks, case.masks, strict=True):
             check_sizes(image, mask, image_path=case.image, mask_path=path)
@@ -84,29 +87,35 @@ def _infected(one: DecodedCase, coding: MaskCoding) -> float | None:
 
 
 def _repeated(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
-    groups: defaultdict[str, list[Case]] = defaultdict(list)
+    """Yield images that stand twice: decoded pixels are compared, not bytes, and thumbnails for near-copies."""
+    groups: defaultdict[str, list[DecodedCase]] = defaultdict(list)
     for one in seen:
         if one.content:
-            groups[one.content].append(one.case)
-    repeated = [group for group in groups.values() if len(group) > 1]
-    across = [group for group in repeated if {"train", "test"} <= {case.split for case in group}]
-    within = [group for group in repeated if group not in across]
-    if across:
-        yield finding_of(
-            "error",
-            "content_leak",
-            tuple(" = ".join(case.name for case in group) for group in across),
-            "images both in train and in test, by their content",
-            "take one of each pair out",
-        )
-    if within:
-        yield finding_of(
-            "warning",
-            "duplicate",
-            tuple(" = ".join(case.name for case in group) for group in within),
-            "images that come several times, by their content",
-            "keep one of each",
-        )
+            groups[one.content].append(one)
+    equal = [[one.case for one in group] for group in groups.values() if len(group) > 1]
+    first = [group[0] for group in groups.values()]  # near-copies of equal images are told once
+    pairs = near_copies(np.stack([one.thumbnail for one in first if one.thumbnail is not None])) if first else []
+    near = [[one.case for row in pair for one in groups[first[row].content]] for pair in pairs]
+    again = "keep one of each; all images of a picture stay on one side of a split"
+    for kind, repeated, what, leak_advice in (
+        ("content_leak", equal, "by their content", "take one of each pair out"),
+        (
+            "near_copy_leak",
+            near,
+            "as near-copies (re-encoded, resized or re-windowed)",
+            "take one of each pair out; training leaves its copies out (data.near_copies)",
+        ),
+    ):
+        across = [group for group in repeated if {"train", "test"} <= {case.split for case in group}]
+        if names := _pairs(across):
+            yield finding_of("error", kind, names, f"pictures both in train and in test, {what}", leak_advice)
+        if names := _pairs([group for group in repeated if group not in across]):
+            word = "duplicate" if repeated is equal else "near_copy"
+            yield finding_of("warning", word, names, f"pictures that come several times, {what}", again)
+
+
+def _pairs(groups: Sequence[Sequence[Case]]) -> tuple[str, ...]:
+    return tuple(" = ".join(case.name for case in group) for group in groups)
 
 
 def _remarks(seen: Sequence[DecodedCase]) -> Iterable[Finding]:

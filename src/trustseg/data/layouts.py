@@ -8,6 +8,7 @@ from typing import Final
 
 from trustseg.data.cases import Listing
 from trustseg.data.folder import folder
+from trustseg.data.groups import one_spelling
 from trustseg.data.qata import qata, rearranged
 from trustseg.errors import DataError, MissingFileError
 
@@ -40,7 +41,7 @@ def find_cases(path: Path | str) -> Listing:
         raise DataError(f"{path} is a pack, expected the folder of images that it was made from; name that folder")
     for name, find in LAYOUTS.items():
         if listing := find(path):
-            return _unique(replace(listing, layout=name))
+            return _unique(replace(listing, cases=one_spelling(listing.cases), layout=name))
     raise DataError(
         f"{path} holds no images in a known layout, expected images/ and masks/, or Train Set/Images and "
         "Train Set/Ground-truths, with PNG, JPEG, BMP or TIFF files; check the path or rename the folders"

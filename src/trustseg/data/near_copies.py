@@ -1,9 +1,9 @@
 """Which images show the same picture: equal pixels, or the same film re-encoded, resized or re-windowed.
 
 Every image is reduced to a thumbnail, which serves as its perceptual hash. Thumbnails are compared by normalised
-correlation, so brightness and contrast do not matter: first at 16 x 16, which leaves a few candidates, then the fine
-structure of the candidates (thumbnail minus its blur) at 16 x 16 and at 32 x 32. Chest radiographs look alike when they
-are small; their fine structure does not.
+correlation, so brightness, contrast and polarity do not matter: first at 16 x 16, which leaves a few candidates, then
+the fine structure of the candidates (thumbnail minus its blur) at 16 x 16 and at 32 x 32. Chest radiographs look alike
+when they are small; their fine structure does not.
 
 Thresholds: on the 9,258 films of QaTa-COV19-v2, re-encoded (JPEG 20), resized (0.33 to 2.3), blurred, noisy or mildly
 re-windowed copies (gamma 0.6 to 1.6) reach 0.93 in both fine structures, while no two films of the two sides but one
@@ -11,11 +11,14 @@ pair, the same film twice, exceed 0.90. Cropped, rotated, mirrored or strongly e
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from trustseg.data.groups import linked
 
 __all__ = ["content_groups", "content_hash", "near_copies", "thumbnail"]
 
@@ -67,18 +70,18 @@ def near_copies(thumbnails: Floats) -> list[tuple[int, int]]:
     halves = thumbnails.reshape(-1, _SIDE // 2, 2, _SIDE // 2, 2).mean(axis=(2, 4))
     coarse = _normalised(halves)
     found = [
-        np.argwhere(coarse[start : start + _BLOCK] @ coarse[start:].T > _COARSE) + start
+        np.argwhere(np.abs(coarse[start : start + _BLOCK] @ coarse[start:].T) > _COARSE) + start
         for start in range(0, len(coarse), _BLOCK)
     ]
     candidates = np.concatenate(found)
     first, second = candidates[candidates[:, 0] < candidates[:, 1]].T
     for detail in (_normalised(_fine(halves)), _normalised(_fine(thumbnails))):
-        close = np.fromiter((detail[i] @ detail[j] > _FINE for i, j in zip(first, second, strict=True)), np.bool_)
+        close = np.fromiter((abs(detail[i] @ detail[j]) > _FINE for i, j in zip(first, second, strict=True)), np.bool_)
         first, second = first[close], second[close]
     return list(zip(first.tolist(), second.tolist(), strict=True))
 
 
-def content_groups(hashes: list[str], thumbnails: Floats) -> list[str]:
+def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
     """Return a name for the picture of each image; images that show the same one share it.
 
     Args:
@@ -88,17 +91,8 @@ def content_groups(hashes: list[str], thumbnails: Floats) -> list[str]:
     Returns:
         The smallest hash of each group, shortened to 16 digits.
     """
-    leader: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while (above := leader.get(name, name)) != name:
-            name = above
-        return name
-
-    for i, j in near_copies(thumbnails):
-        low, high = sorted((root(hashes[i]), root(hashes[j])))
-        leader[high] = low
-    return [root(name)[:16] for name in hashes]
+    group_of = linked((hashes[i], hashes[j]) for i, j in near_copies(thumbnails))
+    return [group_of.get(name, name)[:16] for name in hashes]
 
 
 def _fine(pictures: Floats) -> Floats:

@@ -35,6 +35,8 @@ SCHEMA: Final = {
     "height": pl.Int64,
     "sha256_image": pl.String,
     "sha256_mask": pl.String,
+    "sha256_pixels": pl.String,
+    "content_group": pl.String,
 }
 
 
@@ -47,7 +49,8 @@ class Pack:
         masks: (N, 1, S, S) uint8 of 0 and 1, read-only, memory-mapped; all 0 where ``has_mask`` is false.
         index: one row a case: ``name``; ``patient`` (the name itself where the patient is unknown) and
             ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground``, the mask's pixels in the
-            pack; ``width`` and ``height`` of the file; ``sha256_image`` and ``sha256_mask`` of the files' bytes.
+            pack; ``width`` and ``height`` of the file; ``sha256_image`` and ``sha256_mask`` of the files' bytes,
+            ``sha256_pixels`` of the decoded image; ``content_group``, shared by images that show the same picture.
         size: S, side of the square in pixels.
         channels: C, 1 (grey) or 3 (RGB).
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.

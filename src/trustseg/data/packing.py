@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ from trustseg.data.mask_coding import (
     scan_mask,
     united,
 )
+from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import FORMAT, SCHEMA, Pack, digest_of, is_pack
 from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, TrustsegError
@@ -155,7 +157,7 @@ def _build(
         rows = _write_arrays(
             listing.cases, part, size=size, channels=channels, scale=scale, coding=coding, progress=progress
         )
-        index = pl.DataFrame([row.columns for row in rows], schema=SCHEMA)
+        index = _index(rows)
         index.write_parquet(part / "index.parquet")
         about = {
             "format": FORMAT,
@@ -193,6 +195,14 @@ class _Row:
 
     columns: dict[str, str | int | bool | None]
     conversions: tuple[str, ...]
+    thumbnail: npt.NDArray[np.float32]
+
+
+def _index(rows: Sequence[_Row]) -> pl.DataFrame:
+    """Return the index of a pack; images that show the same picture share their ``content_group``."""
+    columns = pl.DataFrame([row.columns for row in rows], schema=SCHEMA)
+    groups = content_groups(columns["sha256_pixels"].to_list(), np.stack([row.thumbnail for row in rows]))
+    return columns.with_columns(pl.Series("content_group", groups, dtype=pl.String))
 
 
 def _write_arrays(
@@ -260,8 +270,9 @@ def _pack_case(
         "height": image.size[1],
         "sha256_image": image.sha256,
         "sha256_mask": "+".join(mask.sha256 for mask in masks) or None,
+        "sha256_pixels": content_hash(image.pixels),
     }
-    return _Row(columns, tuple(conversions))
+    return _Row(columns, tuple(conversions), thumbnail(image.pixels))
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -1,5 +1,12 @@
-"""Whom a model has seen: kept beside its weights, so that it is not measured on these patients unawares."""
+"""What a model has seen: kept beside its weights, so that it is not measured on these patients or pictures unawares.
 
+Weights are shared, so nothing is named: patients and pictures are written as hashes, salted with the digest of the
+images. That hides them from a reader and from comparison between data sets; it is no protection against somebody who
+has a list of candidate names.
+"""
+
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,9 +18,24 @@ from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
-__all__ = ["Seen", "require_seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
+__all__ = ["Seen", "SeenSide", "require_seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
 
 _FILE: Final = "splits.json"
+_FORMAT: Final = 2
+"""Format 1, which has no such entry, named the patients and knew no pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSide:
+    """Salted hashes of what stood on one side of a split.
+
+    Attributes:
+        patients: hashes of names, which are compared without case.
+        pictures: hashes of decoded images; None if the file is of an older version, which did not keep them.
+    """
+
+    patients: frozenset[str]
+    pictures: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +43,18 @@ class Seen:
     """What a model has seen.
 
     Attributes:
-        digest: digest of the pack it was trained with.
-        patients: those it learnt from or was chosen by.
-        validation: those it was chosen by.
+        digest: digest of the pack it was trained with; the salt of all hashes.
+        train: what it learnt from.
+        validation: what its epoch was chosen by.
     """
 
     digest: str
-    patients: frozenset[str]
-    validation: frozenset[str]
+    train: SeenSide
+    validation: SeenSide
 
 
 def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
-    """Write ``splits.json`` into a model's folder: digest of the pack; images and patients of each side.
+    """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each side.
 
     Args:
         model: the model's folder; made if absent.
@@ -43,10 +65,12 @@ def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
     write_json(
         model / _FILE,
         {
+            "format": _FORMAT,
             "digest": pack.digest,
             "unknown_patients": splits.unknown_patients,
             "images": {side: len(rows) for side, rows in sides.items()},
-            "patients": {side: sorted(_patients(pack, rows)) for side, rows in sides.items()},
+            "patients": {side: sorted(_patients(pack, rows, pack.digest)) for side, rows in sides.items()},
+            "pictures": {side: sorted(_pictures(pack, rows, pack.digest)) for side, rows in sides.items()},
         },
     )
 
@@ -60,11 +84,20 @@ def seen_by(model: Path) -> Seen | None:
     file = model / _FILE
     if not file.exists():
         return None
-    about = read_json(file)
-    match about:
-        case {"digest": str(digest), "patients": {"train": list(train), "validation": list(validation)}}:
-            return Seen(digest, frozenset(map(str, [*train, *validation])), frozenset(map(str, validation)))
-    raise DataError(f"'{file}' lacks a digest or patients, both were expected; copy it from the run again")
+    match read_json(file):
+        case {
+            "format": 2,
+            "digest": str(digest),
+            "patients": {"train": list(train), "validation": list(validation)},
+            "pictures": {"train": list(learnt), "validation": list(validated)},
+        }:
+            sides = [(train, learnt), (validation, validated)]
+            return Seen(digest, *(SeenSide(frozenset(map(str, a)), frozenset(map(str, b))) for a, b in sides))
+        case {"digest": str(digest), "patients": {"train": list(train), "validation": list(validation)}, **others} if (
+            "format" not in others
+        ):
+            return Seen(digest, *(SeenSide(frozenset(_hashes(names, digest)), None) for names in (train, validation)))
+    raise DataError(f"'{file}' lacks its digest, patients or pictures; restore it from the run")
 
 
 def require_seen(model: Path) -> Seen:
@@ -77,30 +110,35 @@ def require_seen(model: Path) -> Seen:
     if seen is None:
         raise DataError(
             f"no {_FILE} in '{model}', it was expected, as it says which images the model was validated on; "
-            "train with this version of trustseg"
+            "restore it from the run, or train with this version of trustseg"
         )
     return seen
 
 
-def require_unseen(seen: Seen, pack: Pack, rows: Indices) -> None:
-    """Check that a model has seen no patient of these images; patients are compared by name, in any dataset.
+def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = False) -> None:
+    """Check that a model has seen no patient and no picture of these images, in whatever dataset they stand.
 
     Args:
         seen: what the model has seen.
         pack: the images.
         rows: which of them are to be measured.
+        validated: allow what the model was validated on.
 
     Raises:
         DataError: if it has seen one.
     """
-    patients = _patients(pack, rows)
-    shared = sorted(patients & seen.patients)
-    if shared:
-        raise DataError(
-            f"the model was trained or validated on {len(shared)} of these {len(patients)} patients "
-            f"({', '.join(shared[:3])}), on none was expected; choose the test split of its own fold (data.fold), "
-            "or add --allow-training-patients to 'trustseg evaluate' if that is meant or they only share a name"
-        )
+    known = [seen.train] if validated else [seen.train, seen.validation]
+    here = (("patients", _patients, "patient"), ("pictures", _pictures, "name"))
+    for what, hashed, column in here:
+        hashes = hashed(pack, rows, seen.digest)
+        shared = hashes.keys() & {one for side in known for one in getattr(side, what) or ()}
+        if shared:
+            names = sorted({pack.index[column][hashes[one]] for one in shared})
+            raise DataError(
+                f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
+                f"({', '.join(names[:3])}), on none was expected; choose the test split of its own fold (data.fold), "
+                "or add --allow-training-patients to 'trustseg evaluate' if that is meant or they only share a name"
+            )
 
 
 def validation_rows(seen: Seen, pack: Pack) -> Indices:
@@ -118,10 +156,23 @@ def validation_rows(seen: Seen, pack: Pack) -> Indices:
             "got other images than those the model was trained and validated on, these were expected, as decoded then; "
             "set data.path, data.size and data.channels as in training"
         )
-    index = pack.index
-    chosen = index["patient"].is_in(list(seen.validation)) & index["has_mask"] & (index["split"] != "control")
-    return np.asarray(chosen.arg_true().to_numpy(), dtype=np.int64)
+    index, side = pack.index, seen.validation
+    chosen = np.isin(_hashes(index["patient"], seen.digest), list(side.patients))
+    if side.pictures is not None:  # images of these patients may have been left out as near-copies
+        chosen &= np.isin(_hashes(index["sha256_pixels"], seen.digest), list(side.pictures))
+    chosen &= (index["has_mask"] & (index["split"] != "control")).to_numpy()
+    return np.flatnonzero(chosen).astype(np.int64)
 
 
-def _patients(pack: Pack, rows: Indices) -> set[str]:
-    return set(pack.index["patient"].gather(rows.tolist()))
+def _patients(pack: Pack, rows: Indices, salt: str) -> dict[str, int]:
+    """Return the hashed patients of some rows, each with one of its rows."""
+    return dict(zip(_hashes(pack.index["patient"].gather(rows.tolist()), salt), rows.tolist(), strict=True))
+
+
+def _pictures(pack: Pack, rows: Indices, salt: str) -> dict[str, int]:
+    """Return the hashed pictures of some rows, each with one of its rows."""
+    return dict(zip(_hashes(pack.index["sha256_pixels"].gather(rows.tolist()), salt), rows.tolist(), strict=True))
+
+
+def _hashes(names: Iterable[object], salt: str) -> list[str]:
+    return [hashlib.sha256(f"{salt}\n{str(name).casefold()}".encode()).hexdigest()[:16] for name in names]

@@ -1,17 +1,20 @@
-"""Who trains, who validates, who tests: always whole patients."""
+"""Who trains, who validates, who tests: always whole patients, and never the same picture on two sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from trustseg.data.groups import patient_groups
 from trustseg.errors import ConfigError, DataError
 
-__all__ = ["Indices", "Splits", "split_cases"]
+__all__ = ["Indices", "NearCopies", "Splits", "split_cases"]
 
 Indices = npt.NDArray[np.int64]
+NearCopies = Literal["drop", "refuse"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,12 +26,14 @@ class Splits:
         validation: rows to choose checkpoints and thresholds by.
         test: rows to report on.
         unknown_patients: number of images among them whose patient is unknown; each counts as a patient.
+        notes: sentences on images that are in none.
     """
 
     train: Indices
     validation: Indices
     test: Indices
     unknown_patients: int
+    notes: tuple[str, ...] = ()
 
 
 def split_cases(
@@ -38,37 +43,43 @@ def split_cases(
     folds: int = 5,
     validation_fraction: float = 0.2,
     seed: int = 0,
+    near_copies: NearCopies = "drop",
 ) -> Splits:
-    """Return train, validation and test rows of which no two share a patient.
+    """Return train, validation and test rows of which no two share a patient or a picture.
 
     Args:
-        index: index of a pack, with the columns ``patient``, ``patient_known``, ``split``, ``has_mask`` and
-            ``foreground``.
+        index: index of a pack, with the columns ``patient``, ``patient_known``, ``split``, ``has_mask``,
+            ``foreground``, ``sha256_pixels`` and ``content_group``.
         fold: None takes the dataset's own train and test sides; k in [0, ``folds``) tests on the k-th part of all
             cases with a mask, whatever their side. The parts of one ``seed`` hold every such case once.
         folds: number of parts, >= 2.
         validation_fraction: share of the images that are not tested on, in (0, 1).
         seed: >= 0; equal seeds give equal splits.
+        near_copies: of the dataset's own sides: ``drop`` leaves out training images that are near-copies of test
+            images, and says so in ``notes``; ``refuse`` raises. In folds near-copies always stay together.
 
     Returns:
         The rows. Parts are balanced in images and in empty masks as far as whole patients allow.
 
     Raises:
         ConfigError: if ``fold``, ``folds``, ``validation_fraction`` or ``seed`` cannot be.
-        DataError: if there are too few patients or no test side, or if the dataset's own sides share patients.
+        DataError: if there are too few patients or no test side, or if the dataset's own sides share patients or
+            images of equal content.
     """
     _check_options(fold=fold, folds=folds, validation_fraction=validation_fraction, seed=seed)
     cases = index.with_row_index("row").filter(pl.col("has_mask") & (pl.col("split") != "control"))
+    cases, notes = _without_copies(cases, near_copies) if fold is None else (cases, ())
+    cases = cases.with_columns(patient_groups(cases))
     if fold is None:
         test = _official_test(cases)
     else:
         least = 2 if folds == 2 else 1  # patients of a fold: the other folds leave one to train on, one to validate on
         needed = folds * least
-        if cases["patient"].n_unique() < needed:
+        if cases["group"].n_unique() < needed:
             raise _too_few(cases, f"{folds} patient-grouped folds", needed)
         test = _dealt(cases, [1 / folds] * folds, np.random.default_rng([seed, 0]), least=least) == fold
     rest = cases.filter(~test)
-    if rest["patient"].n_unique() < 2:
+    if rest["group"].n_unique() < 2:
         raise _too_few(rest, "training and validation", 2)
     stream = [seed, 1] if fold is None else [seed, 2 + fold]
     validation = _dealt(rest, [1 - validation_fraction, validation_fraction], np.random.default_rng(stream)) == 1
@@ -77,6 +88,7 @@ def split_cases(
         validation=_rows(rest.filter(validation)),
         test=_rows(cases.filter(test)),
         unknown_patients=int((~cases["patient_known"]).sum()),
+        notes=notes,
     )
     _require_disjoint(index, splits)
     return splits
@@ -93,6 +105,32 @@ def _check_options(*, fold: int | None, folds: int, validation_fraction: float, 
         raise ConfigError(f"the seed of the split is {seed}, expected 0 or more; change it")
 
 
+def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the cases without training images that are near-copies of test images, and a note that names them.
+
+    Raises:
+        DataError: if content is equal on both sides, or if near-copies are to be refused.
+    """
+    test, advice = cases["split"] == "test", "choose cross-validation with data.fold=0 (to data.folds - 1)"
+    for column, what in (("sha256_pixels", "equal content"), ("content_group", "near-copies")):
+        shared = cases.filter(~test & cases[column].is_in(cases.filter(test)[column].unique().to_list()))
+        if shared.is_empty():
+            continue
+        partners = dict(cases.filter(test).select(column, "name").iter_rows())
+        pairs = [f"{name} and {partners[picture]}" for name, picture in shared.select("name", column).iter_rows()]
+        shown = f"{', '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''}"
+        if column == "sha256_pixels" or near_copies == "refuse":
+            raise DataError(
+                f"{len(pairs)} training images also stand in test ({what}: {shown}), expected none; take one of each "
+                f"pair out, or {advice}"
+            )
+        left_out = cases.filter(~cases["row"].is_in(shared["row"].to_list()))
+        count = "1 training image is left out: a near-copy" if len(pairs) == 1 else None
+        note = f"{count or f'{len(pairs)} training images are left out: near-copies'} of a test image ({shown})"
+        return left_out, (note,)
+    return cases, ()
+
+
 def _official_test(cases: pl.DataFrame) -> pl.Series:
     """Return which cases the dataset itself tests on, after checking that it can be believed."""
     test = cases["split"] == "test"
@@ -106,7 +144,7 @@ def _official_test(cases: pl.DataFrame) -> pl.Series:
             "the dataset has test cases only, expected a training side as well; "
             "choose cross-validation with data.fold=0 (to data.folds - 1)"
         )
-    shared = sorted(set(cases.filter(test)["patient"]) & set(cases.filter(~test)["patient"]))
+    shared = sorted(set(cases.filter(test)["group"]) & set(cases.filter(~test)["group"]))
     if shared:
         raise DataError(
             f"{len(shared)} patients stand in train and in test ({', '.join(shared[:3])}), expected none; "
@@ -116,14 +154,14 @@ def _official_test(cases: pl.DataFrame) -> pl.Series:
 
 
 def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generator, *, least: int = 1) -> pl.Series:
-    """Return the part of each case: whole patients dealt to parts of the given shares.
+    """Return the part of each case: whole patients (groups) dealt to parts of the given shares.
 
     Patients come in random order, those that weigh most first: share of all images + share of all empty masks. Each
     goes where it adds least to the sum over parts of (share of images^2 + share of empty masks^2) / share of the part,
     whose minimum gives each part its share of both.
     Once only as many patients are left as parts need to have ``least``, those parts get them.
     """
-    patients = cases.group_by("patient").agg(images=pl.len(), empty=(pl.col("foreground") == 0).sum()).sort("patient")
+    patients = cases.group_by("group").agg(images=pl.len(), empty=(pl.col("foreground") == 0).sum()).sort("group")
     counts = patients.select("images", "empty").to_numpy().astype(np.float64)
     counts /= np.maximum(counts.sum(axis=0), 1)
     order = rng.permutation(len(counts))
@@ -139,12 +177,12 @@ def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generato
         part[patient] = int(cost.argmin())
         held[part[patient]] += counts[patient]
         missing[part[patient]] = max(missing[part[patient]] - 1, 0)
-    part_of = dict(zip(patients["patient"], part.tolist(), strict=True))
-    return pl.Series([part_of[patient] for patient in cases["patient"]], dtype=pl.Int64)
+    part_of = dict(zip(patients["group"], part.tolist(), strict=True))
+    return pl.Series([part_of[patient] for patient in cases["group"]], dtype=pl.Int64)
 
 
 def _too_few(cases: pl.DataFrame, purpose: str, needed: int) -> DataError:
-    got = cases["patient"].n_unique()
+    got = cases["group"].n_unique()
     return DataError(
         f"the dataset has {got} patients ({len(cases)} images with masks) for {purpose}, expected at least {needed}; "
         "add images of other patients, or lower data.folds"
@@ -156,8 +194,10 @@ def _rows(cases: pl.DataFrame) -> Indices:
 
 
 def _require_disjoint(index: pl.DataFrame, splits: Splits) -> None:
-    """Raise if a patient stands on two sides: the promise of this file, checked on its result."""
-    sides = [set(index["patient"].gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
-    shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
-    if shared:
-        raise DataError(f"patients {sorted(shared)[:3]} stand in two splits, expected none; report this as a bug")
+    """Raise if a patient or a picture stands on two sides: the promise of this file, checked on its result."""
+    for column in ("patient", "content_group"):
+        values = index[column].str.to_lowercase()
+        sides = [set(values.gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
+        shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
+        if shared:
+            raise DataError(f"{column} {sorted(shared)[:3]} stand in two splits, expected none; report this as a bug")

@@ -1,7 +1,7 @@
 """Measuring a segmenter under many conditions; everything ends in tables that need no model to be read."""
 
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
-from trustseg.evaluation.evaluate import evaluate, rows_of_split
+from trustseg.evaluation.evaluate import evaluate, rows_of_split, splits_of
 from trustseg.evaluation.gallery import write_gallery
 from trustseg.evaluation.inspection import Surrogate, write_suspicions
 from trustseg.evaluation.loading import hash_of_model, load_model, measure_of, suffix_of
@@ -17,6 +17,7 @@ __all__ = [
     "load_model",
     "measure_of",
     "rows_of_split",
+    "splits_of",
     "suffix_of",
     "write_gallery",
     "write_minimal",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trustseg import __version__
 from trustseg.config import DataConfig, EvaluationConfig
-from trustseg.data import Pack, open_dataset, split_cases
+from trustseg.data import Pack, Splits, open_dataset, split_cases
 from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of
@@ -28,7 +28,7 @@ from trustseg.models.inference import fast_forward
 from trustseg.shifts import SHIFT_TABLE_VERSION
 from trustseg.tables import read_parquet
 
-__all__ = ["evaluate", "rows_of_split"]
+__all__ = ["evaluate", "rows_of_split", "splits_of"]
 
 FINISHED: Final = "evaluation.json"
 
@@ -163,19 +163,24 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
     elif split == "all":
         rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
     else:
-        splits = split_cases(
-            pack.index,
-            fold=config.fold,
-            folds=config.folds,
-            validation_fraction=config.validation_fraction,
-            seed=config.split_seed,
-        )
-        rows = getattr(splits, split)
+        rows = getattr(splits_of(pack, config), split)
     if not len(rows):
         raise DataError(
             f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
         )
     return np.asarray(rows, dtype=np.int64)
+
+
+def splits_of(pack: Pack, config: DataConfig) -> Splits:
+    """Return the rows of a pack that are trained, validated and tested on under a configuration."""
+    return split_cases(
+        pack.index,
+        fold=config.fold,
+        folds=config.folds,
+        validation_fraction=config.validation_fraction,
+        seed=config.split_seed,
+        near_copies=config.near_copies,
+    )
 
 
 def _fingerprint(

@@ -90,6 +90,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         folds=config.data.folds,
         validation_fraction=config.data.validation_fraction,
         seed=config.data.split_seed,
+        near_copies=config.data.near_copies,
     )
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))

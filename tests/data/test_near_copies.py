@@ -1,0 +1,77 @@
+import io
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from trustseg.data.near_copies import content_groups, content_hash, near_copies, thumbnail
+from trustseg.data.phantom import phantom
+
+Pixels = NDArray[np.uint8]
+
+
+def film(patient: int, session: int = 0) -> Pixels:
+    return phantom(5, patient, session, size=128).image
+
+
+def jpeg(pixels: Pixels) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=40)
+    return np.asarray(Image.open(file))
+
+
+def resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+COPIES = {
+    "jpeg": jpeg,
+    "half": lambda pixels: resized(pixels, 64, 64),
+    "larger": lambda pixels: resized(pixels, 300, 210),
+    "small jpeg": lambda pixels: jpeg(resized(pixels, 80, 80)),
+    "gamma": lambda pixels: (255 * (pixels / 255) ** 0.8).astype(np.uint8),
+    "window": lambda pixels: np.clip((pixels.astype(float) - 10) * 255 / 235, 0, 255).astype(np.uint8),
+    "negative": lambda pixels: 255 - pixels,
+    "16 bits": lambda pixels: pixels.astype(np.uint16) * 200 + 17,
+    "blur": lambda pixels: np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1))),
+    "colour": lambda pixels: np.stack([pixels] * 3, axis=-1),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_is_found_and_other_films_are_not(copy: str) -> None:
+    films = [film(patient) for patient in range(6)]
+    thumbnails = np.stack([thumbnail(pixels) for pixels in [*films, COPIES[copy](films[2])]])
+    assert near_copies(thumbnails) == [(2, 6)]
+
+
+def test_two_films_of_one_patient_are_no_copies() -> None:
+    films = [film(patient, session) for patient, session in itertools.product(range(8), range(2))]
+    assert near_copies(np.stack(list(map(thumbnail, films)))) == []
+
+
+def test_flat_images_and_noise_are_no_copies() -> None:
+    rng = np.random.default_rng(0)
+    flat = [np.full((40, 30), grey, dtype=np.uint8) for grey in (0, 9, 255)]
+    noise = [rng.integers(0, 256, (40, 30), dtype=np.uint8) for _ in range(20)]
+    assert near_copies(np.stack(list(map(thumbnail, [*flat, *noise])))) == []
+    assert near_copies(np.zeros((0, 32, 32), np.float32)) == []
+
+
+def test_groups_hold_equal_pixels_and_near_copies_in_chains() -> None:
+    first, other = film(0), film(1)
+    images = [first, jpeg(first), other, resized(first, 90, 90), other.copy(), film(2)]
+    hashes = [content_hash(pixels) for pixels in images]
+    groups = content_groups(hashes, np.stack(list(map(thumbnail, images))))
+    assert groups[0] == groups[1] == groups[3] == min(hashes[0], hashes[1], hashes[3])[:16]
+    assert groups[2] == groups[4] == hashes[2][:16]
+    assert len(set(groups)) == 3
+
+
+def test_equal_content_is_equal_pixels_in_an_equal_shape() -> None:
+    grey = film(3)
+    assert content_hash(grey) == content_hash(np.stack([grey] * 3, axis=-1))
+    others = [grey[:, ::-1], grey.reshape(64, 256), grey.astype(np.uint16)]
+    assert content_hash(grey) not in {content_hash(np.ascontiguousarray(pixels)) for pixels in others}
