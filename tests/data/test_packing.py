@@ -13,6 +13,7 @@ from PIL import Image
 from tests import fake
 
 from trustseg.data import open_dataset, packing, write_pack
+from trustseg.data.phantom import phantom
 from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, MissingFileError
 
@@ -44,7 +45,8 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         assert row["foreground"] == mask.sum()
         assert (row["width"], row["height"], row["has_mask"]) == (20, 16, True)
     assert not pack.masks[7:].any()
-    assert rows[7] | {"sha256_image": ""} == {
+    unnamed = {"sha256_image": "", "sha256_pixels": "", "content_group": ""}
+    assert rows[7] | unnamed == {
         "name": "00000001_000",
         "patient": "00000001",
         "patient_known": True,
@@ -53,8 +55,8 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         "foreground": 0,
         "width": 30,
         "height": 30,
-        "sha256_image": "",
         "sha256_mask": None,
+        **unnamed,
     }
     assert rows[0]["patient"] == "covid_7"
     assert not rows[0]["patient_known"]
@@ -219,3 +221,17 @@ def test_open_dataset_takes_a_pack_as_it_is(tmp_path: Path) -> None:
         open_dataset(tmp_path / "pack", channels=3)
     with pytest.raises(MissingFileError, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
+
+
+def test_near_copies_share_a_group_and_a_patient_one_spelling(tmp_path: Path) -> None:
+    names = ["sub-S1_run-1_cr", "sub-s1_run-2_cr", "sub-S2_run-1_cr"]
+    root = fake.two_folders(tmp_path / "data", names)
+    film = Image.fromarray(phantom(0, 0, 0, size=96).image)
+    for name, side in zip(names[1:], (96, 60), strict=True):
+        film.resize((side, side)).save(root / "images" / f"{name}.png")
+        fake.save(np.zeros((side, side), np.uint8), root / "masks" / f"{name}.png")
+    index = write_pack(root, tmp_path / "pack", size=8).index.sort("name")
+    groups = dict(index.select("name", "content_group").iter_rows())
+    assert groups[names[1]] == groups[names[2]] != groups[names[0]]
+    patients = dict(index.select("name", "patient").iter_rows())
+    assert patients[names[0]] == patients[names[1]] != patients[names[2]]

@@ -130,8 +130,8 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
         if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
             sys.stderr.write(
-                f"note: all {len(splits.validation)} validation masks{fold} are empty, so that no epoch can be chosen by "
-                "its Dice: the last epoch is kept, and training.patience does not stop the training\n"
+                f"note: all {len(splits.validation)} validation masks{fold} are empty, so that no epoch can be chosen "
+                "by its Dice: the last epoch is kept, and training.patience does not stop the training\n"
             )
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
