@@ -1,26 +1,34 @@
 """A pack: a dataset decoded once into memory-mapped uint8 arrays with an index, so that training reads no image files.
 
-A pack is a folder: ``images.npy`` (N, C, S, S), ``masks.npy`` (N, 1, S, S) of 0 and 1, ``index.parquet`` with one row a
-case, ``pack.json`` with format, size, layout and digest. It holds no path of the machine that made it.
+A pack is a folder: ``images.npy`` (N, C, S, S), ``masks.npy`` (N, 1, S, S) of 0, 1 and 255 (ignored),
+``native.parquet`` with the masks at their own size, ``index.parquet`` with one row per case, and ``pack.json`` with
+format, settings, notes, the hash of every array file and a digest over all of it. It holds no path of the machine that
+made it.
 """
 
 import hashlib
+import io
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from PIL import Image
 
 from trustseg.data.decode import Channels
+from trustseg.data.mask_coding import MaskCoding
+from trustseg.data.pack_files import damaged_file
+from trustseg.data.resizing import IGNORED, Area, Fit, image_area
 from trustseg.errors import DataError, MissingFileError
-from trustseg.tables import read_parquet
+from trustseg.tables import read_parquet, scan_parquet
 
-__all__ = ["FORMAT", "SCHEMA", "Pack", "digest_of", "is_pack"]
+__all__ = ["FORMAT", "GROUP", "SCHEMA", "Pack", "coding_values", "digest_of", "is_pack"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _AGAIN: Final = "delete it and pack again with: trustseg data pack SOURCE TARGET"
 
@@ -31,6 +39,7 @@ SCHEMA: Final = {
     "split": pl.String,
     "has_mask": pl.Boolean,
     "foreground": pl.Int64,
+    "foreground_native": pl.Int64,
     "width": pl.Int64,
     "height": pl.Int64,
     "sha256_image": pl.String,
@@ -39,6 +48,9 @@ SCHEMA: Final = {
     "content_group": pl.String,
 }
 
+GROUP: Final = "group_"
+"""What the names of index columns begin with that come from further columns of a manifest."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
@@ -46,17 +58,22 @@ class Pack:
 
     Attributes:
         images: (N, C, S, S) uint8, read-only, memory-mapped.
-        masks: (N, 1, S, S) uint8 of 0 and 1, read-only, memory-mapped; all 0 where ``has_mask`` is false.
-        index: one row a case: ``name``; ``patient`` (the name itself where the patient is unknown) and
-            ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground``, the mask's pixels in the
-            pack; ``width`` and ``height`` of the file; ``sha256_image`` and ``sha256_mask`` of the files' bytes,
-            ``sha256_pixels`` of the decoded image; ``content_group``, shared by images that show the same picture.
+        masks: (N, 1, S, S) uint8 of 0, 1 and 255 (ignored), read-only, memory-mapped; all 255 without a reference.
+        index: one row per case: ``name``; ``patient`` (the name itself where the patient is unknown) and
+            ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground`` and
+            ``foreground_native``, the pixels of foreground in the pack and in the file, null without a reference;
+            ``width`` and ``height`` of the file; ``sha256_image`` and ``sha256_mask`` of the files' bytes,
+            ``sha256_pixels`` of the decoded image; ``content_group``, shared by images that show the same picture;
+            ``group_NAME`` for each further column NAME of a manifest.
         size: S, side of the square in pixels.
         channels: C, 1 (grey) or 3 (RGB).
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.
-        digest: SHA-256 over the index, size and channels: equal digests
-            mean equal image and mask files, packed alike.
+        digest: SHA-256 over index, settings and arrays: equal digests mean equal files, packed alike.
         notes: sentences on what was converted on the way.
+        fit: how images were fitted into the square.
+        white: value of deep images that became 255, None if no image needed one.
+        coding: what the values of the mask files mean.
+        folder: where the pack lies, None if it was made in memory.
     """
 
     images: npt.NDArray[np.uint8]
@@ -67,17 +84,21 @@ class Pack:
     layout: str
     digest: str
     notes: tuple[str, ...] = ()
+    fit: Fit = "squash"
+    white: int | None = None
+    coding: MaskCoding = field(default_factory=MaskCoding)
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Return the pack in a folder; nothing is read but the index.
+        """Return the pack in a folder; arrays are mapped, and hashed only if they changed since they were last.
 
         Raises:
             MissingFileError: if the folder or one of its files is not there.
-            DataError: if the files do not fit each other, or were written by another version of the format.
+            DataError: if the files do not fit each other, are not what was written, or have another format.
         """
         path = Path(path)
         about = _read_about(path)
@@ -85,20 +106,58 @@ class Pack:
             index = read_parquet(path / "index.parquet")
             images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
             masks = np.load(path / "masks.npy", mmap_mode="r", allow_pickle=False)
+            damaged = damaged_file(path, about["files"])
+            settings = {name: about[name] for name in ("size", "channels", "fit", "white")}
+            coding = _coding_from(about["coding"])
+            layout, notes = str(about["layout"]), tuple(map(str, about["notes"]))
+            digest = digest_of(index, **settings, coding=coding, files=about["files"])
         except FileNotFoundError as error:
             raise MissingFileError(f"{error.filename or path} is missing from the pack; {_AGAIN}") from error
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
             raise DataError(f"the pack {path} cannot be read ({error}), expected complete files; {_AGAIN}") from error
-        size, channels, count = about["size"], about["channels"], len(index)
+        if damaged is not None:
+            raise DataError(f"{path / damaged} is damaged: it is not what was packed; {_AGAIN}")
+        size, channels, count = settings["size"], settings["channels"], len(index)
         whole = (
             images.shape == (count, channels, size, size)
             and masks.shape == (count, 1, size, size)
             and images.dtype == masks.dtype == np.uint8
-            and about["digest"] == digest_of(index, size=size, channels=channels)
+            and about["digest"] == digest
         )
         if not whole:
             raise DataError(f"the files of the pack {path} do not belong together, expected those of one run; {_AGAIN}")
-        return cls(images, masks, index, size, channels, about["layout"], about["digest"], tuple(about["notes"]))
+        return cls(
+            images, masks, index, layout=layout, digest=digest, notes=notes, coding=coding, folder=path, **settings
+        )
+
+    @property
+    def lost(self) -> list[str]:
+        """Names of the images whose lesions are all smaller than a pixel of the pack: their masks became empty."""
+        if "foreground_native" not in self.index.columns:
+            return []
+        return self.index.filter((pl.col("foreground_native") > 0) & (pl.col("foreground") == 0))["name"].to_list()
+
+    def area(self, row: int) -> Area:
+        """Return the part of the square that an image covers: all of it unless ``fit`` is ``pad``."""
+        width, height = self.index[row, "width"], self.index[row, "height"]
+        return image_area(width, height, size=self.size, fit=self.fit)
+
+    def native_masks(self, rows: Sequence[int]) -> list[npt.NDArray[np.uint8] | None]:
+        """Return masks at the size of their files, (H, W) of 0, 1 and 255 (ignored); None without a reference.
+
+        Args:
+            rows: indices into the pack; decoded all at once, so ask for a batch at a time.
+
+        Raises:
+            DataError: if the pack was made in memory and holds no such masks.
+        """
+        if self.folder is None:
+            raise DataError("a pack that was made in memory holds no masks at native size")
+        wanted = list(dict.fromkeys(int(row) for row in rows))
+        table = scan_parquet(self.folder / "native.parquet").with_row_index("row")
+        found = table.filter(pl.col("row").is_in(wanted)).collect()
+        masks = {row["row"]: _decoded(row["mask"], row["ignored"]) for row in found.iter_rows(named=True)}
+        return [masks[int(row)] for row in rows]
 
 
 def is_pack(path: Path) -> bool:
@@ -106,10 +165,52 @@ def is_pack(path: Path) -> bool:
     return (path / "pack.json").is_file()
 
 
-def digest_of(index: pl.DataFrame, *, size: int, channels: int) -> str:
-    """Return the SHA-256 over everything that decides the arrays of a pack: index, size and channels."""
-    content = {"size": size, "channels": channels, "cases": index.select(list(SCHEMA)).rows()}
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+def digest_of(
+    index: pl.DataFrame,
+    *,
+    size: int,
+    channels: int,
+    fit: Fit = "squash",
+    white: int | None = None,
+    coding: MaskCoding | None = None,
+    files: Mapping[str, str] | None = None,
+) -> str:
+    """Return the SHA-256 over everything that a pack is: index, settings and the hashes of its array files."""
+    content = {
+        "size": size,
+        "channels": channels,
+        "fit": fit,
+        "white": white,
+        "coding": None if coding is None else coding_values(coding),
+        "files": dict(files or {}),
+        "columns": index.columns,
+        "cases": index.rows(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def coding_values(coding: MaskCoding) -> dict[str, Any]:
+    """Return a coding of masks as plain values, for JSON."""
+    values = asdict(coding)
+    del values["notes"]
+    return values
+
+
+def _coding_from(values: Mapping[str, Any]) -> MaskCoding:
+    ranges = {
+        kind: tuple((int(low), int(high)) for low, high in values[kind]) for kind in ("lesion", "ignore", "background")
+    }
+    return MaskCoding(values["by"], **ranges)
+
+
+def _decoded(mask: bytes | None, ignored: bytes | None) -> npt.NDArray[np.uint8] | None:
+    """Return a mask from its 1-bit PNG and that of its ignored pixels, if it has any."""
+    if mask is None:
+        return None
+    values = np.asarray(Image.open(io.BytesIO(mask), formats=["PNG"])).astype(np.uint8)
+    if ignored is not None:
+        values[np.asarray(Image.open(io.BytesIO(ignored), formats=["PNG"]))] = IGNORED
+    return values
 
 
 def _read_about(path: Path) -> dict[str, Any]:

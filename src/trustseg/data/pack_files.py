@@ -1,0 +1,138 @@
+"""The files of a pack on disk: hashed, checked, private, and without leftovers of killed processes."""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+__all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
+
+ARRAYS: Final = ("images.npy", "masks.npy", "native.parquet")
+"""Files of a pack whose content is tied to its digest by their hashes."""
+
+_CHECKED: Final = "checked.json"
+
+_checked_here: set[tuple[object, ...]] = set()  # by this process, for packs in folders that it may not write
+
+
+def hashes_of(folder: Path, names: Iterable[str] = ARRAYS) -> dict[str, str]:
+    """Return the SHA-256 of files by name."""
+    found = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
+    """Return the name of the first file whose content is not what was written, None if all are as they were.
+
+    Hashing a large pack takes seconds, so what was checked is remembered: in ``checked.json`` with size, inode and
+    times of each file. The system sets the time of the last change, which no program can choose.
+
+    Args:
+        folder: the pack.
+        expected: SHA-256 of each of ``ARRAYS``.
+
+    Raises:
+        FileNotFoundError: if one of them is not there.
+        ValueError: if ``expected`` does not name them all.
+    """
+    if set(expected) != set(ARRAYS):
+        raise ValueError(f"hashes of {', '.join(sorted(expected))}")
+    key = (str(folder.resolve()), json.dumps(_signs(folder, expected), sort_keys=True))
+    if key in _checked_here or _remembered(folder) == _signs(folder, expected):
+        return None
+    found = hashes_of(folder)
+    damaged = next((name for name in ARRAYS if found[name] != expected[name]), None)
+    if damaged is None:
+        _checked_here.add(key)
+        mark_as_checked(folder, expected)
+    return damaged
+
+
+def mark_as_checked(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Remember that the files of a pack have these hashes; not in a folder that this user may not write."""
+    text = json.dumps(_signs(folder, hashes))
+    temporary = folder / f"{_CHECKED}.{secrets.token_hex(4)}.partial"
+    with suppress(OSError):
+        try:
+            temporary.write_text(text)
+            temporary.chmod(0o600)
+            temporary.replace(folder / _CHECKED)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Let only the owner read a folder and the files in it."""
+    folder.chmod(0o700)
+    for file in folder.iterdir():
+        file.chmod(0o600)
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Yield a new private folder beside ``target``, to be renamed to it; it is removed afterwards if it is still there.
+
+    Folders that killed processes left are removed first: a living one holds a lock on its own.
+    """
+    for missing in reversed([folder for folder in target.absolute().parents if not folder.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    _remove_leftovers(target.parent)
+    part, lock = _locked_folder(target)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    while True:
+        part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+        part.mkdir(mode=0o700)
+        lock = os.open(part, os.O_RDONLY)
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if part.exists():  # else another process took it for a leftover before it was locked
+            return part, lock
+        os.close(lock)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for part in folder.glob(".*.part"):
+        try:
+            lock = os.open(part, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # another process is writing it
+        else:
+            shutil.rmtree(part, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _signs(folder: Path, hashes: Mapping[str, str]) -> dict[str, list[object]]:
+    """Return the hash of each file with what changes whenever the file does."""
+    signs: dict[str, list[object]] = {}
+    for name in ARRAYS:
+        state = (folder / name).stat()
+        signs[name] = [hashes[name], state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+    return signs
+
+
+def _remembered(folder: Path) -> object:
+    try:
+        return json.loads((folder / _CHECKED).read_text())
+    except (OSError, ValueError):
+        return None
