@@ -72,7 +72,12 @@ def test_arrays_are_hashed_again_only_after_a_change(tmp_path: Path, monkeypatch
     write_pack(fake.two_folders(tmp_path / "data"), tmp_path / "pack", size=8)
     hashed: list[Path] = []
     hashes_of = pack_files.hashes_of
-    monkeypatch.setattr(pack_files, "hashes_of", lambda folder: hashed.append(folder) or hashes_of(folder))
+
+    def watched(folder: Path) -> dict[str, str]:
+        hashed.append(folder)
+        return hashes_of(folder)
+
+    monkeypatch.setattr(pack_files, "hashes_of", watched)
     Pack.open(tmp_path / "pack")
     assert hashed == []
     shutil.copytree(tmp_path / "pack", tmp_path / "copy")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import Case, open_dataset, pack_files, packing, write_pack
+from trustseg.data import Case, open_dataset, pack_cases, pack_files, packing, write_pack
 from trustseg.data.intensity import ImageScan, IntensityScale
 from trustseg.data.pack_cases import CaseScan, PackedCase, index_of
 from trustseg.data.phantom import phantom
@@ -274,7 +274,7 @@ def test_open_dataset_packs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_loser_of_a_race_takes_the_winners_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = fake.two_folders(tmp_path / "data")
-    write = packing.write_cases
+    write = pack_cases.write_cases
 
     def slow(*args: Any, **options: Any) -> Any:  # noqa: ANN401
         rows = write(*args, **options)
@@ -318,12 +318,14 @@ def test_a_damaged_pack_in_the_cache_is_made_again(tmp_path: Path) -> None:
     root, cache = fake.two_folders(tmp_path / "data"), tmp_path / "cache"
     first = open_dataset(root, size=8, cache=cache)
     assert first.folder is not None
-    for spoil in (
-        lambda folder: (folder / "images.npy").write_bytes(b""),
-        lambda folder: (folder / "pack.json").unlink(),
-        lambda folder: (folder / "masks.npy").write_bytes(bytes((folder / "masks.npy").stat().st_size)),
-    ):
-        spoil(first.folder)
+    folder = first.folder
+    spoilt: list[Callable[[], object]] = [
+        lambda: (folder / "images.npy").write_bytes(b""),
+        lambda: (folder / "pack.json").unlink(),
+        lambda: (folder / "masks.npy").write_bytes(bytes((folder / "masks.npy").stat().st_size)),
+    ]
+    for spoil in spoilt:
+        spoil()
         again = open_dataset(root, size=8, cache=cache)
         assert again.digest == first.digest
         assert len(again.notes) == len(first.notes) + 1

@@ -197,10 +197,10 @@ def coding_values(coding: MaskCoding) -> dict[str, Any]:
 
 
 def _coding_from(values: Mapping[str, Any]) -> MaskCoding:
-    ranges = {
-        kind: tuple((int(low), int(high)) for low, high in values[kind]) for kind in ("lesion", "ignore", "background")
-    }
-    return MaskCoding(values["by"], **ranges)
+    lesion, ignore, background = (
+        tuple((int(low), int(high)) for low, high in values[kind]) for kind in ("lesion", "ignore", "background")
+    )
+    return MaskCoding(values["by"], lesion, ignore, background)
 
 
 def _decoded(mask: bytes | None, ignored: bytes | None) -> npt.NDArray[np.uint8] | None:

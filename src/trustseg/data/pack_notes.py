@@ -30,7 +30,8 @@ def lost_lesions(lost: int, lesions: int, size: int) -> str:
 
 
 def _image_notes(scans: Sequence[CaseScan], decisions: Decisions, options: PackOptions) -> Iterator[str]:
-    noted = Counter(note for scan in scans for part in (scan.image, *scan.masks) for note in part.notes)
+    noted = Counter(note for scan in scans for note in scan.image.notes)
+    noted.update(note for scan in scans for mask in scan.masks for note in mask.notes)
     yield from (f"{_counted(count, 'file')}: {note}" for note, count in sorted(noted.items()))
     deep = [scan for scan in scans if scan.image.level is not None]
     if decisions.scale.notes:

@@ -251,7 +251,7 @@ def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
     """
     digest = hashlib.sha256(json.dumps([FORMAT, str(path.resolve()), *options.signs()]).encode())
     for case in listing.cases:
-        about = [case.name, case.patient, case.split, dict(case.columns)]
+        about: list[object] = [case.name, case.patient, case.split, dict(case.columns)]
         for file in (case.image, *case.masks):
             state = file.stat()
             about += [str(file), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
