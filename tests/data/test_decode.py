@@ -1,13 +1,19 @@
-"""Files to arrays: values are held against Pillow and against sums by hand; every bad file gets a sentence."""
+"""Files to native values, held against Pillow's own reading and arrays written before; every bad file is named."""
 
+import contextlib
+import hashlib
+import struct
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageCms, ImageOps
 from tests import fake
 
 from trustseg.data.decode import (
@@ -16,9 +22,12 @@ from trustseg.data.decode import (
     read_image,
     read_mask,
 )
+from trustseg.data.picture import OPAQUE, SEE_THROUGH
 from trustseg.errors import DataError, MissingFileError
 
 Array = npt.NDArray[Any]
+
+SRGB, LAB = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
 
 
 def test_an_image_and_its_mask_have_one_size(tmp_path: Path) -> None:
@@ -82,3 +91,190 @@ def test_values_that_are_no_grey_levels(tmp_path: Path, values: list[list[float]
     for read in (read_image, read_mask):
         with pytest.raises(DataError, match=sentence):
             read(file)
+
+
+def write(path: Path, image: Image.Image, **options: Any) -> Path:  # noqa: ANN401 - Pillow's options
+    image.save(path, **options)
+    return path
+
+
+COLOURS: Array = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("end", ["png", "bmp", "tif", "gif"])
+def test_grey_values_stay_as_they_are_in_every_lossless_format(tmp_path: Path, end: str) -> None:
+    file = fake.save(fake.image("a", size=(7, 5)), tmp_path / f"a.{end}")
+    for read in (read_image, read_mask):
+        picture = read(file)
+        np.testing.assert_array_equal(picture.pixels, fake.image("a", size=(7, 5)))
+        assert (picture.size, picture.white, picture.notes) == ((7, 5), 255, ())
+        assert picture.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("end", ["png", "bmp", "tif"])
+def test_colours_are_kept_and_grey_colours_become_grey(tmp_path: Path, end: str) -> None:
+    picture = read_image(fake.save(COLOURS, tmp_path / f"a.{end}"))
+    np.testing.assert_array_equal(picture.pixels, COLOURS)
+    assert picture.coloured
+    grey = read_image(fake.save(np.stack([fake.image("a")] * 3, axis=-1), tmp_path / f"b.{end}"))
+    np.testing.assert_array_equal(grey.pixels, fake.image("a"))
+    assert not grey.coloured
+
+
+@pytest.mark.parametrize("end", ["png", "bmp", "tif", "gif"])
+def test_palettes_are_read_by_their_colours(tmp_path: Path, end: str) -> None:
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    image.putpalette([255, 0, 0, 0, 0, 0, 0, 0, 200])  # index 0 is red, as quantize() may leave it
+    red, black, blue = [255, 0, 0], [0, 0, 0], [0, 0, 200]
+    assert read_mask(write(tmp_path / f"a.{end}", image)).pixels.tolist() == [[red, black], [blue, black]]
+    image.putpalette([255, 255, 255, 0, 0, 0, 90, 90, 90])
+    assert read_mask(write(tmp_path / f"b.{end}", image)).pixels.tolist() == [[255, 0], [90, 0]]
+
+
+@pytest.mark.parametrize("end", ["png", "bmp", "tif", "gif"])
+def test_one_bit_is_black_and_white(tmp_path: Path, end: str) -> None:
+    file = write(tmp_path / f"a.{end}", Image.fromarray(np.array([[True, False, True]])))
+    assert read_mask(file).pixels.tolist() == read_image(file).pixels.tolist() == [[255, 0, 255]]
+
+
+DEEP: Array = np.random.default_rng(0).integers(0, 65536, (6, 5, 4), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_channel_of_a_deep_png_keeps_its_16_bits(tmp_path: Path, channels: int) -> None:
+    values = DEEP[..., 0].copy() if channels == 1 else DEEP[..., :channels].copy()
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
+    picture = read_image(tmp_path / "a.png")
+    expected = values if channels in (1, 3) else values[..., 0] if channels == 2 else values[..., :3]
+    np.testing.assert_array_equal(picture.pixels, expected)
+    assert picture.pixels.dtype == np.uint16
+    assert picture.white is None  # only the data set can tell
+    assert (SEE_THROUGH in picture.notes) == (channels in (2, 4))
+
+
+def test_a_16_bit_mask_of_black_and_white_is_8_bit(tmp_path: Path) -> None:
+    mask = read_mask(fake.save(np.array([[0, 65535]], dtype=np.uint16), tmp_path / "a.png"))
+    assert mask.pixels.tolist() == [[0, 255]]
+    assert mask.pixels.dtype == np.uint8
+
+
+ORIENTED: Array = np.array([[200, 200, 10, 20], [200, 200, 30, 40], [50, 60, 70, 80]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("end", ["png", "tif", "jpg"])
+def test_the_orientation_is_obeyed_in_every_format(tmp_path: Path, end: str, orientation: int) -> None:
+    image = Image.fromarray(np.kron(ORIENTED, np.ones((16, 16), dtype=np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = write(tmp_path / f"a.{end}", image, exif=exif, **({"quality": 100} if end == "jpg" else {}))
+    image.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(image)).astype(int)
+    for read in (read_image, read_mask):
+        picture = read(file)
+        assert np.abs(picture.pixels - expected).max() <= (2 if end == "jpg" else 0)
+        assert ("EXIF orientation applied" in picture.notes) == (orientation != 1)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA", "P", "L", "RGB"])
+def test_transparency_is_ignored_in_images_and_noted(tmp_path: Path, mode: str) -> None:
+    """P, L and RGB say in a chunk of their own which value is transparent."""
+    grey = Image.fromarray(np.array([[7, 9]], dtype=np.uint8))
+    if mode in ("LA", "RGBA"):
+        image = grey.convert(mode)
+        image.putalpha(Image.fromarray(np.array([[0, 255]], dtype=np.uint8)))
+        file = write(tmp_path / "a.png", image)
+    else:
+        transparent = {"L": 7, "RGB": (7, 7, 7)}.get(mode, 0)
+        palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), "P")
+        palette.putpalette([7, 7, 7, 9, 9, 9])
+        image = palette if mode in ("P", "PA") else grey.convert(mode)
+        file = write(tmp_path / "a.png", image, transparency=transparent)
+    picture = read_image(file)
+    assert picture.pixels.tolist() == [[7, 9]]
+    assert picture.notes == (SEE_THROUGH,)
+    opaque = grey.convert("LA")
+    assert read_image(write(tmp_path / "b.png", opaque)).notes == (OPAQUE,)
+
+
+def test_alpha_of_masks_is_kept_and_refused_where_it_could_be_the_mask(tmp_path: Path) -> None:
+    drawn = Image.fromarray(fake.mask("a"))
+    white = Image.new("RGB", drawn.size, "white")
+    white.putalpha(drawn)
+    kept = read_mask(write(tmp_path / "white.png", white))
+    np.testing.assert_array_equal(kept.alpha, fake.mask("a"))
+    same = drawn.convert("RGBA")
+    same.putalpha(drawn)  # white and opaque, or black and transparent: one meaning
+    both = read_mask(write(tmp_path / "same.png", same))
+    assert both.alpha is None
+    np.testing.assert_array_equal(both.pixels, fake.mask("a"))
+    differs = drawn.convert("LA")
+    differs.putalpha(drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT).transpose(Image.Transpose.FLIP_TOP_BOTTOM))
+    with pytest.raises(DataError, match=r"differs\.png"):
+        read_mask(write(tmp_path / "differs.png", differs))
+
+
+def test_near_grey_jpeg_masks_lose_their_traces_of_colour(tmp_path: Path) -> None:
+    drawn = Image.fromarray(fake.mask("a", size=(32, 32)))
+    mask = read_mask(write(tmp_path / "a.jpg", drawn.convert("RGB"), quality=60))
+    assert mask.lossy
+    assert mask.pixels.shape == (32, 32)
+    red = Image.merge("RGB", [drawn, Image.new("L", drawn.size), Image.new("L", drawn.size)])
+    assert read_mask(write(tmp_path / "b.jpg", red)).coloured
+
+
+@pytest.mark.parametrize(("mode", "end"), [("CMYK", "tif"), ("CMYK", "jpg"), ("YCbCr", "tif"), ("LAB", "tif")])
+def test_colour_spaces_without_an_exact_conversion_are_named(tmp_path: Path, mode: str, end: str) -> None:
+    image = Image.new("RGB", (16, 16), (200, 40, 40))
+    lab = ImageCms.profileToProfile(image, SRGB, LAB, outputMode="LAB")
+    assert lab is not None
+    file = write(tmp_path / f"a.{end}", lab if mode == "LAB" else image.convert(mode))
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match=rf"a\.{end} has the colour space"):
+            read(file)
+
+
+@pytest.mark.parametrize(("end", "kind"), [("png", "PNG"), ("gif", "GIF"), ("tif", "TIFF"), ("jpg", "MPO")])
+def test_several_frames_are_refused_with_their_count(tmp_path: Path, end: str, kind: str) -> None:
+    frames = [Image.fromarray(fake.image(name)).convert("RGB") for name in "abc"]
+    file = write(tmp_path / f"a.{end}", frames[0], format=kind, save_all=True, append_images=frames[1:])
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match=rf"a\.{end} has 3 (frames|pages)"):
+            read(file)
+
+
+@pytest.mark.parametrize("end", ["png", "jpg", "bmp", "tif", "gif"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_a_truncated_file_is_named(tmp_path: Path, end: str, share: float) -> None:
+    file = fake.save(fake.image("a", size=(64, 64)), tmp_path / f"a.{end}")
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(DataError, match=rf"a\.{end}"):
+        read_image(file)
+
+
+def test_damaged_bytes_never_end_in_another_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for end in ("png", "jpg", "bmp", "tif", "gif"):
+        whole = fake.save(fake.image("a"), tmp_path / f"a.{end}").read_bytes()
+        for _ in range(30):
+            data = bytearray(whole)
+            for place in rng.integers(0, min(len(data), 400), 4):
+                data[place] = int(rng.integers(256))
+            (tmp_path / f"b.{end}").write_bytes(data)
+            with contextlib.suppress(DataError):
+                read_image(tmp_path / f"b.{end}")
+
+
+def test_a_file_with_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    small = fake.save(np.zeros((2, 2), dtype=np.uint8), tmp_path / "a.png").read_bytes()
+    header = small[12:16] + struct.pack(">II", 30000, 20000) + small[24:29]
+    bomb = small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
+    (tmp_path / "a.png").write_bytes(bomb)
+    with pytest.raises(DataError, match=r"a\.png .*pixels"):
+        read_image(tmp_path / "a.png")
+    file = fake.save(np.zeros((2, 2), dtype=np.uint8), tmp_path / "b.tif")
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        for tag in ("ImageWidth", "ImageLength"):
+            opened.pages.first.tags[tag].overwrite(30000)
+    with pytest.raises(DataError, match=r"b\.tif has 30000x30000 pixels"):
+        read_image(file)

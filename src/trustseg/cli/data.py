@@ -10,18 +10,23 @@ from trustseg.cli.images import progress_of, say_notes
 
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
+    from trustseg.data.mask_coding import MaskValues
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
 _PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
+_MASK_VALUES = typer.Option(
+    metavar="VALUES", help="What mask values mean, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
+)
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
 
 @app.command()
 def check(
     path: Annotated[Path, _PATH],
+    mask_values: Annotated[str | None, _MASK_VALUES] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with every name.")] = False,
 ) -> None:
     """Report what is in a dataset and what is wrong with it; the exit code is 2 if there is an error."""
@@ -30,8 +35,9 @@ def check(
 
     from trustseg.data.check import check_dataset
 
+    values = _mask_values(mask_values)
     with progress_of("checking") as progress:
-        report = check_dataset(path, progress=progress)
+        report = check_dataset(path, mask_values=values, progress=progress)
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
@@ -46,6 +52,7 @@ def pack(
     target: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
     size: Annotated[int, _SIZE] = 224,
     channels: Annotated[int, typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")] = 1,
+    mask_values: Annotated[str | None, _MASK_VALUES] = None,
 ) -> None:
     """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
     from trustseg.data.packing import write_pack
@@ -53,8 +60,11 @@ def pack(
 
     if channels not in (1, 3):
         raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
+    values = _mask_values(mask_values)
     with progress_of("packing") as progress:
-        made = write_pack(source, target, size=size, channels=1 if channels == 1 else 3, progress=progress)
+        made = write_pack(
+            source, target, size=size, channels=1 if channels == 1 else 3, mask_values=values, progress=progress
+        )
     say_notes(made)
     megabytes = (made.images.nbytes + made.masks.nbytes) / 1e6
     sys.stdout.write(
@@ -116,6 +126,15 @@ def fetch_encoder(
 
     file = fetch_encoder_weights(encoder, target, weights=weights, accept_noncommercial=accept_noncommercial)
     sys.stdout.write(f"{file}\n")
+
+
+def _mask_values(text: str | None) -> "MaskValues | None":
+    """Return what ``--mask-values`` says, read as the setting ``data.mask_values``."""
+    if text is None:
+        return None
+    from trustseg.config import load_run
+
+    return load_run(None, [f"data.mask_values={text}"]).data.mask_values
 
 
 def _print_report(path: Path, report: "CheckReport") -> None:

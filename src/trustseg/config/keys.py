@@ -87,6 +87,8 @@ def _allowed(key: str, field: FieldInfo) -> str:
         return "section of keys"
     options = get_args(annotation) or (annotation,)
     kind = next((word for option, word in _KINDS.items() if option in options), "text")
+    if any(get_origin(option) is dict for option in options):
+        kind = "mapping"
     if _is_budget(field):
         kind = "number or fraction"
     return f"{kind}{_bounds(field)}{' or null' if NoneType in options else ''}"

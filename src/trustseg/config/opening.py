@@ -26,4 +26,10 @@ def open_images(data: DataConfig, *, path: Path | str | None = None, progress: "
     """
     from trustseg.data import open_dataset
 
-    return open_dataset(path or str(data.path), size=data.size, channels=data.channels, progress=progress)
+    return open_dataset(
+        path or str(data.path),
+        size=data.size,
+        channels=data.channels,
+        mask_values=data.mask_values,
+        progress=progress,
+    )

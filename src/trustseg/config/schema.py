@@ -4,13 +4,14 @@ import itertools
 import math
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from trustseg.config.adversarial import AdversarialConfig, check_head, check_steps
 from trustseg.config.evaluation import EvaluationConfig
 from trustseg.config.mixtures import MixtureConfig, check_attacks_on_mixtures, check_seeds
 from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
 from trustseg.config.section import Section
+from trustseg.errors import ConfigError
 
 __all__ = [
     "AdversarialConfig",
@@ -31,6 +32,11 @@ class DataConfig(Section):
     path: str | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
     size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
+    mask_values: dict[Literal["background", "lesion", "ignore"], tuple[int | str, ...]] | None = Field(
+        None,
+        description="what mask values mean, e.g. {lesion: [1, 2], ignore: 255}; also colours ('#ff0000') and ranges "
+        "(128-255); null: 0 and 255, or 0 and 1",
+    )
     fold: int | None = Field(None, ge=0, description="which fold is the test set; null: the official train/test split")
     folds: int = Field(5, ge=2, description="number of patient-grouped folds")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of training images kept for validation")
@@ -43,6 +49,19 @@ class DataConfig(Section):
         description="where images lie during training; auto: on the GPU if half of its free memory holds them, "
         "else mapped from the pack (mmap)",
     )
+
+    @field_validator("mask_values", mode="before")
+    @classmethod
+    def _mask_values_have_a_meaning(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the YAML holds
+        if not isinstance(value, dict):
+            return value
+        from trustseg.data.mask_coding import parse_values
+
+        try:
+            parse_values(value)
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix("data.mask_values: ")) from error
+        return {kind: codes if isinstance(codes, (list, tuple)) else [codes] for kind, codes in value.items()}
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:

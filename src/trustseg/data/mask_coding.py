@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ __all__ = [
     "value_name",
 ]
 
-MaskValues = Mapping[str, int | str | Sequence[int | str]]
+MaskValues = Mapping[Any, int | str | Sequence[int | str]]
 """``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
 
 _KINDS: Final = ("background", "lesion", "ignore")
@@ -133,7 +133,7 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
         return MaskCoding(lesion=((1, 1),), notes=("masks hold 0 and 1: 1 is lesion",))
     odd = [one for one in exact if not set(one.counts) <= {0, 255}]
     if odd:
-        _check_between(odd, len(files))
+        _check_between(odd, exact)
     notes = []
     if lossy:
         notes.append(f"{_masks(len(lossy))} in JPEG files: values above {_SEEN} are lesion")
@@ -210,16 +210,16 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
         >>> coding.lesion, coding.ignore, coding.background
         (((1, 1), (3, 5)), ((255, 255),), ((0, 0),))
     """
-    unknown = sorted(set(mask_values) - set(_KINDS))
-    if unknown or (not mask_values.get("lesion", ()) and mask_values.get("lesion") != 0):
-        wrong = f"{unknown[0]!r} is unknown" if unknown else "nothing is lesion"
+    unknown = [key for key in mask_values if key not in _KINDS]
+    if unknown or mask_values.get("lesion", ()) in ((), [], None):
+        wrong = f"the key {unknown[0]!r} is unknown" if unknown else "nothing is lesion"
         raise ConfigError(
             f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
         )
     ranges: dict[str, tuple[tuple[int, int], ...]] = {}
     for kind in _KINDS:
         listed = mask_values.get(kind, ())
-        parts = [listed] if isinstance(listed, (int, str)) else listed
+        parts = listed if isinstance(listed, (list, tuple)) else [listed]
         ranges[kind] = tuple(_range(part) for part in parts)
     taken = [*ranges["lesion"], *ranges["ignore"]]
     if "background" not in mask_values and not any(low <= 0 <= high for low, high in taken):
@@ -278,38 +278,52 @@ def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
 
 def _check_lossy(files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless JPEG masks are dark or bright nearly everywhere, and those not empty reach white."""
-    faint = [one for one in files if _DARK < max(one.counts) <= _SEEN]
-    pixels = sum(sum(one.counts.values()) for one in files)
-    middle = {one.path: sum(n for value, n in one.counts.items() if 64 <= value < 192) for one in files}
-    if faint or sum(middle.values()) > _SMEARED_SHARE * pixels:
-        odd = faint or sorted(files, key=lambda one: -middle[one.path])
-        raise _refusal(odd, "are JPEG files with other values than dark and bright", "export them as PNG")
+    faint = [one for one in files if max(one.counts) > _DARK and not any(value >= 192 for value in one.counts)]
+    total = _total(files)
+    middle = {value: count for value, count in total.items() if 64 <= value < 192}
+    if faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
+        greyest = sorted(files, key=lambda one: -sum(one.counts.get(value, 0) for value in middle))
+        raise _refusal(
+            faint or greyest[:1], "are JPEG files with other values than dark and bright", "export them as PNG"
+        )
 
 
-def _check_between(odd: Sequence[MaskScan], count: int) -> None:
+def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless the values between 0 and 255 look like anti-aliasing rather than label codes."""
-    total: Counter[int] = Counter()
-    for one in odd:
-        total.update(one.counts)
-    between = [value for value in total if value not in (0, 255)]
+    total = _total(odd)
+    between = {value: count for value, count in total.items() if value not in (0, 255)}
     bright = sum(value > _SEEN for value in between)
     smooth = (
         max(between) < 255
         and len(between) >= _BETWEEN_LEVELS
         and len(between) <= 4 * min(bright, len(between) - bright)
         and all(max(one.counts) > _SEEN for one in odd)
-        and sum(total[value] for value in between) <= _BETWEEN_SHARE * total.total()
+        and sum(between.values()) <= _BETWEEN_SHARE * total.total()
+        and not _peaked(between)
     )
     if not smooth:
         # Name the files that contradict the others, not the majority.
-        coded = [one for one in odd if set(one.counts) <= {0, 1}]
-        first = [one for one in odd if one not in coded] if len(coded) > count / 2 and len(coded) < len(odd) else odd
+        strange = [one for one in files if not set(one.counts) <= {0, 1}]
         raise _refusal(
-            first,
+            strange if 0 < len(strange) < len(files) / 2 else odd,
             "hold values without one meaning",
             "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], "
             "ignore: 255} or {lesion: 128-255, background: 0-127}",
         )
+
+
+def _total(files: Sequence[MaskScan]) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for one in files:
+        total.update(one.counts)
+    return total
+
+
+def _peaked(counts: Mapping[int, int]) -> bool:
+    """Return whether most of the pixels lie within 16 neighbouring values, as those of a label code do."""
+    histogram = np.zeros(256, dtype=np.int64)
+    histogram[list(counts)] = list(counts.values())
+    return bool(np.convolve(histogram, np.ones(16, dtype=np.int64)).max() * 2 > max(histogram.sum(), 32))
 
 
 def _refusal(files: Sequence[MaskScan], what: str, advice: str) -> DataError:

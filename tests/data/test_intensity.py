@@ -1,0 +1,97 @@
+"""White is decided for a data set: which depth, what outliers do, and that 8 bits stay as they are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from trustseg.data.intensity import IntensityScale, decide_scale, render, scan_image
+from trustseg.data.picture import Picture
+from trustseg.errors import DataError
+
+Array = npt.NDArray[Any]
+
+
+def deep(highest: int, *, side: int = 64, seed: int = 0, white: int | None = None, inverted: bool = False) -> Picture:
+    """Values spread from 0 to ``highest``."""
+    values = np.linspace(0, highest, side * side).round().astype(np.uint16)
+    pixels = np.random.default_rng(seed).permutation(values).reshape(side, side)
+    return Picture(pixels, "", "PNG", white=white, inverted=inverted)
+
+
+def scale_of(*pictures: Picture) -> IntensityScale:
+    return decide_scale([scan_image(picture, Path(f"{number}.png")) for number, picture in enumerate(pictures)])
+
+
+@pytest.mark.parametrize(
+    ("highest", "white"),
+    [
+        *((0, 255), (255, 255), (300, 1023), (1023, 1023), (1100, 4095), (4095, 4095), (4300, 16383)),
+        *((16383, 16383), (17000, 32767), (32767, 32767), (34000, 65535), (65535, 65535)),
+    ],
+)
+def test_the_smallest_depth_that_holds_the_images_is_taken(highest: int, white: int) -> None:
+    picture = deep(highest)
+    scale = scale_of(picture)
+    assert scale.white == white
+    np.testing.assert_array_equal(render(picture, scale, channels=1), np.rint(picture.pixels * (255 / white)))
+
+
+def test_a_dark_image_is_scaled_as_the_others_are() -> None:
+    bright, dark = deep(4000), deep(900)
+    scale = scale_of(dark, bright)
+    assert scale.white == 4095
+    np.testing.assert_array_equal(render(dark, scale, channels=1), np.rint(dark.pixels * (255 / 4095)))
+
+
+@pytest.mark.parametrize(("side", "hot"), [(64, 1), (64, 16), (32, 9), (512, 26)])
+def test_hot_pixels_neither_darken_a_film_nor_the_data_set(side: int, hot: int) -> None:
+    clean, spoiled = deep(4000, side=side), deep(4000, side=side)
+    spoiled.pixels.ravel()[:hot] = 65535
+    scale = scale_of(clean, spoiled)
+    assert scale.white == 4095
+    assert len(scale.notes) == 2
+    assert "1.png" in scale.notes[1]
+    shown = render(spoiled, scale, channels=1).ravel()
+    assert (shown[:hot] == 255).all()
+    np.testing.assert_array_equal(shown[hot:], render(clean, scale, channels=1).ravel()[hot:])
+
+
+def test_one_image_of_more_bits_counts_whatever_the_others_hold() -> None:
+    assert scale_of(*[deep(4095)] * 50, deep(65535)).white == 65535
+
+
+@pytest.mark.parametrize("white", [255, 1023, 32767])
+def test_files_that_tell_their_white_have_no_say_and_are_not_touched(white: int) -> None:
+    told = deep(white, white=white)
+    told = Picture(told.pixels.astype(np.uint8), "", "PNG") if white == 255 else told
+    assert scale_of(told) == IntensityScale()
+    scale = scale_of(told, deep(4000))
+    assert scale.white == 4095
+    np.testing.assert_array_equal(render(told, scale, channels=1), np.rint(told.pixels * (255 / white)))
+
+
+def test_min_is_white_is_turned_by_the_white_of_the_data_set() -> None:
+    turned, plain = deep(4095, inverted=True), deep(4095)
+    scale = scale_of(turned)
+    assert scale.white == 4095
+    np.testing.assert_array_equal(render(turned, scale, channels=1), np.rint((4095 - plain.pixels) * (255 / 4095)))
+
+
+def test_colour_becomes_luminance_as_pillow_computes_it() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    picture = Picture(colours, "", "PNG")
+    np.testing.assert_array_equal(
+        render(picture, IntensityScale(), channels=1), np.asarray(Image.fromarray(colours).convert("L"))
+    )
+    assert render(picture, IntensityScale(), channels=3) is picture.pixels
+    grey = Picture(colours[..., 0], "", "PNG")
+    np.testing.assert_array_equal(render(grey, IntensityScale(), channels=3), np.stack([colours[..., 0]] * 3, axis=-1))
+
+
+def test_a_deep_image_where_the_scale_knows_none_is_named() -> None:
+    with pytest.raises(DataError, match=r"new\.png"):
+        render(deep(4000), IntensityScale(), channels=1, path=Path("new.png"))
