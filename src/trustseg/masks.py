@@ -1,36 +1,123 @@
-"""Reference masks: 0 is background, 1 is infection, and nothing else is."""
+"""Reference masks: 0 is background, 1 is infection, NaN is ignored, and nothing else is.
+
+A pixel is *ignored* where there is no reference: void labels, padding, images without a mask. It leaves losses, attacks
+and metrics, whose values are those of the same image with the pixel cut out. In tensors it is NaN, so that a function
+that forgets about it gives NaN and no wrong number.
+"""
 
 import torch
 from torch import Tensor
 
 from trustseg.errors import ShapeError
 
-__all__ = ["is_binary", "require_binary"]
+__all__ = ["IGNORED", "counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
+
+IGNORED = 255
+"""What stands for an ignored pixel in masks of whole numbers."""
 
 
-def is_binary(values: Tensor) -> Tensor:
-    """Return whether every value is 0 or 1, a bool scalar on the device of ``values``; NaN is neither.
+def counted(masks: Tensor) -> Tensor:
+    """Return which pixels have a reference, bool of the shape of ``masks``.
+
+    Example:
+        >>> counted(torch.tensor([0.0, 1.0, torch.nan]))
+        tensor([ True,  True, False])
+    """
+    return ~masks.isnan()
+
+
+def filled(masks: Tensor) -> Tensor:
+    """Return masks with background in the place of ignored pixels, for arithmetic whose result leaves these out.
+
+    Example:
+        >>> filled(torch.tensor([0.0, 1.0, torch.nan]))
+        tensor([0., 1., 0.])
+    """
+    return torch.where(counted(masks), masks, 0)
+
+
+def ignoring(masks: Tensor, value: int = IGNORED) -> Tensor:
+    """Return masks in float32 whose pixels of this value are ignored, NaN.
+
+    Args:
+        masks: of any shape and type, in {0, 1, value}.
+        value: what marks a pixel without reference.
+
+    Example:
+        >>> ignoring(torch.tensor([0, 1, 255], dtype=torch.uint8))
+        tensor([0., 1., nan])
+    """
+    return masks.float().masked_fill(masks == value, torch.nan)
+
+
+def counted_mean(values: Tensor, counts: Tensor, *, empty: float = torch.nan) -> Tensor:
+    """Return the mean of each image over some of its pixels; no gradient reaches the others.
+
+    Args:
+        values: (B, ...), any real number.
+        counts: which pixels count, bool of the same shape; see ``counted``.
+        empty: what an image without such a pixel gives.
+
+    Returns:
+        (B,) in the unit and type of ``values``.
+
+    Example:
+        >>> counted_mean(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[True, True, False]]))
+        tensor([1.5000])
+    """
+    total = torch.where(counts, values, 0).flatten(1).sum(dim=1)
+    pixels = counts.flatten(1).sum(dim=1)
+    return torch.where(pixels > 0, total / pixels.clamp_min(1), empty)
+
+
+def is_binary(values: Tensor, *, ignored: bool = False) -> Tensor:
+    """Return whether every value is 0 or 1, a bool scalar on the device of ``values``.
+
+    Args:
+        values: of any shape and type.
+        ignored: whether NaN is allowed, too.
 
     Example:
         >>> is_binary(torch.tensor([0.0, 1.0, 0.7])).item()
         False
     """
-    return ((values == 0) | (values == 1)).all()
+    fits = (values == 0) | (values == 1)
+    return (fits | ~counted(values) if ignored else fits).all()
 
 
-def require_binary(values: Tensor, name: str = "masks", *, remedy: str = "(masks > 0.5).float()") -> None:
+def require_binary(
+    values: Tensor, name: str = "masks", *, ignored: bool = True, remedy: str = "(masks > 0.5).float()"
+) -> None:
     """Raise unless every value is 0 or 1: a silent threshold would hide a mistake.
 
     Args:
         values: masks of any shape, bool or numbers.
         name: what they are called in the error.
+        ignored: whether NaN is allowed, too, for a pixel without reference.
         remedy: what to pass instead.
 
     Raises:
         ShapeError: if another value is among them.
     """
-    if values.dtype != torch.bool and not bool(is_binary(values)):
-        raise ShapeError(
-            f"{name} hold values from {values.min():g} to {values.max():g}, only 0 and 1 were expected; "
-            f"pass e.g. {remedy}"
-        )
+    if values.dtype == torch.bool or bool(is_binary(values, ignored=ignored)):
+        return
+    known = values[counted(values)]
+    found = f"values from {known.min():g} to {known.max():g}" if known.numel() else "nothing but NaN"
+    allowed = "0, 1 and NaN (ignored)" if ignored else "0 and 1"
+    if ignored and bool((values == IGNORED).any()):
+        remedy += f"; if {IGNORED} marks ignored pixels, trustseg.masks.ignoring({name})"
+    raise ShapeError(f"{name} hold {found}, only {allowed} were expected; pass e.g. {remedy}")
+
+
+def require_tensors(**given: object) -> None:
+    """Raise unless everything is a tensor, naming what is not: metrics take numbers, not beliefs.
+
+    Raises:
+        ShapeError: if something is none.
+    """
+    for name, values in given.items():
+        if not isinstance(values, Tensor):
+            raise ShapeError(
+                f"{name} is a {type(values).__name__}, a tensor was expected; "
+                "of a belief pass belief.probability, belief.log_odds > 0 or belief.uncertainty('entropy')"
+            )

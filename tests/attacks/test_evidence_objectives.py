@@ -48,7 +48,8 @@ def test_each_image_has_its_own_mean() -> None:
         together = objective(Beta(alpha, beta), masks)
         alone = [objective(Beta(alpha[[row]], beta[[row]]), masks[[row]]).item() for row in range(3)]
         assert together.tolist() == pytest.approx(alone)
-    assert pixel_mean(torch.tensor([[[[1.0, 4.0]]], [[[0.0, -2.0]]]])).tolist() == [2.5, -1.0]
+    values = torch.tensor([[[[1.0, 4.0]]], [[[0.0, -2.0]]]])
+    assert pixel_mean(values, torch.ones_like(values).bool()).tolist() == [2.5, -1.0]
 
 
 @pytest.mark.parametrize("objective", [digamma, evidence_margin])

@@ -163,7 +163,7 @@ HALF = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 2, 2)
         ([(Bernoulli(ZEROS), ONES)], DataError, "4 infected and 0 background pixels, calibration needs both"),
         ([(Bernoulli(ZEROS), ZEROS)], DataError, "0 infected and 4 background"),
         ([(Bernoulli(ZEROS), 255 * HALF)], DataError, "only 0 and 1"),
-        ([(Bernoulli(ZEROS), HALF * math.nan)], DataError, "only 0 and 1"),
+        ([(Bernoulli(ZEROS), HALF * math.nan)], DataError, "0 infected and 0 background"),
         ([(Bernoulli(ZEROS), HALF[0])], ShapeError, "must have one shape"),
         ([(Bernoulli(ZEROS * math.nan), HALF)], BeliefError, "holds NaN"),
         ([(Bernoulli(ZEROS), HALF)] * 2, DataError, "1 patients for 2 images"),

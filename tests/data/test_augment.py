@@ -35,6 +35,17 @@ def test_masks_stay_zero_and_one() -> None:
         assert set(moved.flatten().tolist()) == {0.0, 1.0}
 
 
+def test_ignored_pixels_move_along() -> None:
+    masks, void = disc().expand(8, 1, 64, 64), disc(centre=(40.0, 20.0), radius=9.0).bool()
+    for seed in range(5):
+        images = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(seed))
+        _, plain = augmented(images, masks.contiguous(), seed=seed)
+        _, moved = augmented(images, masks.masked_fill(void, torch.nan), seed=seed)
+        _, where = augmented(images, void.float().expand_as(masks).contiguous(), seed=seed)
+        assert torch.equal(moved.isnan(), where == 1)
+        assert torch.equal(moved[where == 0], plain[where == 0])
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_images_stay_in_range(channels: int, level: float) -> None:

@@ -16,7 +16,9 @@ from trustseg.evaluation.records import REFERENCED, TABLES, Recorder, Tables
 from trustseg.metrics import uncertainty_keys
 
 CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
-CASES = pl.DataFrame({"name": ["left", "right"], "patient": ["p", "p"], "group": ["p", "p"]})
+CASES = pl.DataFrame(
+    {"name": ["left", "right"], "patient": ["p", "p"], "group": ["p", "p"], "reference": ["mask", "mask"]}
+)
 MASKS = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]], [[[0.0, 0.0, 0.0, 0.0]]]])
 INF = math.inf
 
@@ -103,6 +105,7 @@ def test_tables_have_the_documented_columns() -> None:
         *(
             "image",
             "patient",
+            "reference",
             "condition",
             "eps",
             "kind",
@@ -142,6 +145,30 @@ def test_no_measure_at_all_gets_a_sentence() -> None:
     pixel = torch.zeros(1, 1, 1, 1)
     with pytest.raises(BeliefError, match="at least one was expected"):
         recorded(Bernoulli(pixel), pixel, pixel, pixel, config=config)
+
+
+def test_ignored_pixels_and_images_without_a_reference() -> None:
+    nan = math.nan
+    masks = torch.tensor([[[[1.0, 0.0, nan]]], [[[0.0, 0.0, 0.0]]], [[[nan, nan, nan]]], [[[nan, nan, nan]]]])
+    belief = Bernoulli(torch.tensor([[[[3.0, 3.0, 3.0]]]]).expand(4, 1, 1, 3))
+    references = ["mask", "control", "none", "mask"]  # of the last one every pixel is void
+    cases = pl.DataFrame({"name": list("abcd"), "patient": "p", "group": "p", "reference": references})
+    recorder = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
+    recorder.add(belief, torch.zeros(4, 1, 1, 3), masks, cases, changed=torch.zeros(4, 1, 1, 3))
+    tables = recorder.tables()
+    part, control, unknown, void = tables["records"].rows(named=True)
+    assert (part["pixels"], part["mask_px"], part["predicted_px"], part["intersection_px"]) == (2, 1, 2, 1)
+    assert part["dice"] == pytest.approx(2 / 3)
+    assert (control["pixels"], control["predicted_px"], control["mask_px"], control["harm"]) == (3, 3, 0, 1)
+    assert control["dice"] is control["iou"] is None
+    assert (unknown["pixels"], unknown["predicted_px"]) == (3, 3)
+    assert all(unknown[name] is None for name in REFERENCED)
+    assert (void["pixels"], void["predicted_px"]) == (0, 0)
+    assert math.isnan(void["dice"])
+    assert math.isnan(void["brier"])
+    assert math.isnan(void["nll"])
+    assert tables["histograms"]["count"].sum() == 5
+    assert tables["calibration"].filter(pl.col("region") == "whole")["count"].sum() == 5
 
 
 def test_of_another_population_only_predictions_and_scores_are_known() -> None:

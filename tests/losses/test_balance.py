@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from trustseg.errors import ConfigError, ShapeError
+from trustseg.errors import ConfigError
 from trustseg.losses import LOSSES
-from trustseg.losses.balance import check_masks, image_mean
+from trustseg.losses.balance import image_mean
 
 LOSS_MAPS = torch.tensor([[[[4.0, 1.0], [2.0, 3.0]]]]).repeat(4, 1, 1, 1)
 MASKS = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]], [[[1.0, 0.0], [1.0, 0.0]]], [[[0.0] * 2] * 2], [[[1.0] * 2] * 2]])
@@ -29,14 +29,6 @@ def test_unknown_balance_is_refused() -> None:
     wrong: Any = "pixel"
     with pytest.raises(ConfigError, match="'pixel'; it must be 'none' or 'image'"):
         image_mean(LOSS_MAPS, MASKS, balance=wrong)
-
-
-@pytest.mark.parametrize("shape", [(4, 1, 2, 3), (4, 2, 2), (1, 1, 2, 2)])
-def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match="one shape"):
-        check_masks(LOSS_MAPS.shape, torch.zeros(shape))
-    with pytest.raises(ShapeError, match=r"\(B, 1, H, W\)"):
-        check_masks(torch.Size([4]), torch.zeros(4))
 
 
 def test_every_loss_is_listed_under_its_own_name() -> None:

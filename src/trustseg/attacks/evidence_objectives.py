@@ -3,19 +3,21 @@
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, Beta
+from trustseg.beliefs import Belief, Beta, reference_of, require_belief
 from trustseg.errors import BeliefError
+from trustseg.masks import counted_mean
 
 __all__ = ["digamma", "evidence_margin", "pixel_mean"]
 
 
-def pixel_mean(values: Tensor) -> Tensor:
-    """Return the mean over the pixels of each image, (B,)."""
-    return values.flatten(1).mean(dim=1)
+def pixel_mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean over the counted pixels of each image, (B,); 0 without a gradient where there is none."""
+    return counted_mean(values, counted, empty=0.0)
 
 
 def _evidential(belief: Belief, objective: str) -> Beta:
     """Return ``belief`` if it is a Beta, or say which objectives fit any belief."""
+    require_belief(belief, objective)
     if isinstance(belief, Beta):
         return belief
     raise BeliefError(
@@ -29,7 +31,7 @@ def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
     Args:
         belief: a Beta belief about ``masks``, maps (B, 1, H, W); alpha_y is alpha on foreground, beta on background.
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -43,8 +45,9 @@ def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         arXiv:1806.01768, equation 4.
     """
     beta = _evidential(belief, "digamma")
-    own = torch.where(masks > 0, beta.alpha, beta.beta)
-    return pixel_mean(torch.digamma(beta.strength) - torch.digamma(own))
+    y, counted = reference_of(belief, masks, "digamma")
+    own = torch.where(y > 0, beta.alpha, beta.beta)
+    return pixel_mean(torch.digamma(beta.strength) - torch.digamma(own), counted)
 
 
 def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -52,7 +55,7 @@ def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Ten
 
     Args:
         belief: a Beta belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -65,4 +68,5 @@ def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Ten
         Our own: the margin of Carlini and Wagner, arXiv:1608.04644, on evidence instead of log-odds.
     """
     beta = _evidential(belief, "evidence_margin")
-    return pixel_mean((1 - 2 * masks) * (beta.alpha - beta.beta))
+    y, counted = reference_of(belief, masks, "evidence_margin")
+    return pixel_mean((1 - 2 * y) * (beta.alpha - beta.beta), counted)

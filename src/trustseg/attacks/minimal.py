@@ -17,7 +17,7 @@ from trustseg.attacks.ascent import ascend
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search, counted
+from trustseg.attacks.search import Model, Search, areas
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError
 
@@ -71,9 +71,9 @@ def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: floa
         >>> is_broken(half_found, torch.tensor([[[[1.0, 1.0, 1.0, 0.0]]]]), tau=0.5)
         tensor([True])
     """
-    overlap, found, pixels = counted(belief, masks)
-    false_alarm = found / masks.shape[2:].numel() >= FALSE_ALARM
-    return torch.where(pixels > 0, 2 * overlap / (found + pixels) <= tau, false_alarm)
+    overlap, found, reference, pixels = areas(belief, masks)
+    false_alarm = found / pixels.clamp_min(1) >= FALSE_ALARM
+    return torch.where(reference > 0, 2 * overlap / (found + reference) <= tau, false_alarm)
 
 
 def check_tau(tau: float) -> None:

@@ -15,8 +15,9 @@ from trustseg.attacks.guard import isolated
 from trustseg.attacks.minimal import check_tau, is_broken
 from trustseg.attacks.projections import NormName, find_norm
 from trustseg.attacks.search import Model, Search
-from trustseg.beliefs import Belief
+from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import AttackError
+from trustseg.masks import counted_mean
 
 __all__ = ["Nearest", "carlini_wagner_like", "deepfool_like"]
 
@@ -180,14 +181,15 @@ def carlini_wagner_like(
 
 def _minus_right_margin(belief: Belief, masks: Tensor, progress: float) -> Tensor:
     """Return minus the mean margin of the pixels that are still right, (B,) <= 0."""
-    margin = ((2 * masks - 1) * belief.log_odds).flatten(1)
-    right = margin.detach() > 0
-    return -torch.where(right, margin, 0.0).sum(dim=1) / right.sum(dim=1).clamp_min(1)
+    y, counted = reference_of(belief, masks, "deepfool_like")
+    margin = (2 * y - 1) * belief.log_odds
+    return -counted_mean(margin, (margin.detach() > 0) & counted, empty=0.0)
 
 
 def _minus_excess(belief: Belief, masks: Tensor, progress: float, *, confidence: float) -> Tensor:
     """Return minus the mean of relu(m + confidence), (B,) <= 0."""
-    return -torch.relu((2 * masks - 1) * belief.log_odds + confidence).flatten(1).mean(dim=1)
+    y, counted = reference_of(belief, masks, "carlini_wagner_like")
+    return -counted_mean(torch.relu((2 * y - 1) * belief.log_odds + confidence), counted, empty=0.0)
 
 
 def _broken(search: Search, candidates: Tensor, tau: float) -> Tensor:

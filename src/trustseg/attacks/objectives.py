@@ -3,6 +3,9 @@
 With z the log-odds of infection and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
 right, and -ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
 ``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust for free.
+
+Ignored pixels, where the mask is NaN, leave every objective: an attack gains nothing from what is predicted there. It
+may still change the image there, which reaches the predictions around it. An image of ignored pixels alone gives 0.
 """
 
 import math
@@ -14,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from trustseg.attacks.evidence_objectives import digamma, evidence_margin, pixel_mean
-from trustseg.beliefs import Belief
+from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import unknown_name
 
 __all__ = [
@@ -38,9 +41,10 @@ class Objective(Protocol):
         """Return (B,), larger = better for the attacker; progress in [0, 1) is the share of steps done."""
 
 
-def _margin(belief: Belief, masks: Tensor) -> Tensor:
-    """Return m = s z, the shape of masks."""
-    return (2 * masks - 1) * belief.log_odds
+def _margin(belief: Belief, masks: Tensor, objective: str) -> tuple[Tensor, Tensor]:
+    """Return m = s z and which pixels count, both in the shape of masks."""
+    y, counted = reference_of(belief, masks, objective)
+    return (2 * y - 1) * belief.log_odds, counted
 
 
 def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -48,7 +52,7 @@ def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -62,7 +66,8 @@ def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
     Reference:
         Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv:1412.6572, section 4.
     """
-    return pixel_mean(softplus(-_margin(belief, masks)))
+    margin, counted = _margin(belief, masks, "cross_entropy")
+    return pixel_mean(softplus(-margin), counted)
 
 
 def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -70,7 +75,7 @@ def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -80,8 +85,8 @@ def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -
         Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
         ECCV 2024, arXiv:2306.12941, the loss L_MCE.
     """
-    margin = _margin(belief, masks)
-    return pixel_mean(torch.where(margin > 0, softplus(-margin), 0.0))
+    margin, counted = _margin(belief, masks, "masked_cross_entropy")
+    return pixel_mean(torch.where(margin > 0, softplus(-margin), 0.0), counted)
 
 
 def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -89,7 +94,7 @@ def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -98,11 +103,9 @@ def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float
     Reference:
         Croce et al., arXiv:2306.12941, the loss L_MCE-Bal, with two classes and the pixel counts of each image.
     """
-    margin = _margin(belief, masks)
+    margin, counted = _margin(belief, masks, "balanced_masked_cross_entropy")
     values = torch.where(margin > 0, softplus(-margin), 0.0)
-    foreground, background = (
-        (values * own).flatten(1).sum(dim=1) / own.flatten(1).sum(dim=1).clamp_min(1) for own in (masks, 1 - masks)
-    )
+    foreground, background = (pixel_mean(values, own) for own in (masks > 0, counted & ~(masks > 0)))
     return (foreground + background) / 2
 
 
@@ -111,7 +114,7 @@ def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: (t - 1) / T in step t = 1..T, in [0, 1).
 
     Returns:
@@ -121,9 +124,9 @@ def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
         Robustness", ECCV 2022, arXiv:2207.12391, algorithm 1.
     """
-    margin = _margin(belief, masks)
+    margin, counted = _margin(belief, masks, "segpgd")
     lost = progress / 2
-    return pixel_mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin))
+    return pixel_mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin), counted)
 
 
 def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -133,7 +136,7 @@ def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -143,9 +146,9 @@ def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Agnihotri et al., "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",
         ICML 2024, arXiv:2302.02213, section 3.
     """
-    margin = _margin(belief, masks)
+    margin, counted = _margin(belief, masks, "cospgd")
     right, wrong = torch.sigmoid(margin.detach()), torch.sigmoid(-margin.detach())
-    return pixel_mean(right / torch.hypot(right, wrong) * softplus(-margin))
+    return pixel_mean(right / torch.hypot(right, wrong) * softplus(-margin), counted)
 
 
 def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -156,7 +159,7 @@ def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tens
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -165,10 +168,11 @@ def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tens
     Reference:
         Croce et al., arXiv:2306.12941, the loss L_JS, for one logit.
     """
-    log_right = -softplus(-_margin(belief, masks))
+    margin, counted = _margin(belief, masks, "jensen_shannon")
+    log_right = -softplus(-margin)
     right = log_right.exp()
     shared = torch.log1p(right)
-    return pixel_mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2)
+    return pixel_mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2, counted)
 
 
 def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -176,7 +180,7 @@ def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -186,7 +190,8 @@ def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, arXiv:1608.04644,
         section V-A, for one logit; stands in for the DLR loss of arXiv:2003.01690, which needs three classes.
     """
-    return pixel_mean(-_margin(belief, masks))
+    values, counted = _margin(belief, masks, "margin")
+    return pixel_mean(-values, counted)
 
 
 def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -194,7 +199,7 @@ def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -204,8 +209,8 @@ def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
         Carlini and Wagner, arXiv:1608.04644, section V-A, with confidence kappa = 1.
         Deviation: cut off instead of clamped, and averaged over pixels.
     """
-    margin = _margin(belief, masks)
-    return pixel_mean(torch.where(margin > -1, -margin, 0.0))
+    margin, counted = _margin(belief, masks, "masked_margin")
+    return pixel_mean(torch.where(margin > -1, -margin, 0.0), counted)
 
 
 def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -217,7 +222,7 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), float, each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         progress: not used.
 
     Returns:
@@ -227,10 +232,10 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Milletari et al., "V-Net", 3DV 2016, arXiv:1606.04797, section 3.
         Deviation: plain sums in the denominator, smoothing by one pixel, and the case of an empty mask.
     """
-    wrong = torch.sigmoid(-_margin(belief, masks))
-    pixels = masks.flatten(1).sum(dim=1)
-    missed = (wrong * masks).flatten(1).sum(dim=1)
-    false = (wrong * (1 - masks)).flatten(1).sum(dim=1)
+    margin, counted = _margin(belief, masks, "soft_dice")
+    wrong, infected = torch.sigmoid(-margin), masks > 0
+    pixels = infected.flatten(1).sum(dim=1)
+    missed, false = (torch.where(own, wrong, 0).flatten(1).sum(dim=1) for own in (infected, counted & ~infected))
     overlap = (missed + false) / (2 * pixels - missed + false + 1)
     return torch.where(pixels > 0, overlap, cross_entropy(belief, masks))
 

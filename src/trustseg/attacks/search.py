@@ -8,25 +8,26 @@ from torch import Tensor
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
-from trustseg.masks import is_binary
+from trustseg.masks import counted, filled, is_binary
 
-__all__ = ["Model", "Search", "counted", "harm"]
+__all__ = ["Model", "Search", "areas", "harm"]
 
 Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
 
 
-def counted(belief: Belief, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the Dice of each image is made of, for the decision z > 0: pixels of the overlap, found, of the mask.
+def areas(belief: Belief, masks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what the Dice of each image is made of, for the decision z > 0, ignored pixels left out.
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
 
     Returns:
-        Three integer counts, (B,) each: right foreground, predicted foreground, reference foreground.
+        Four integer counts, (B,) each: right foreground, predicted foreground, reference foreground, pixels.
     """
-    predicted, reference = (belief.log_odds > 0).flatten(1), masks.flatten(1) > 0
-    return (predicted & reference).sum(dim=1), predicted.sum(dim=1), reference.sum(dim=1)
+    inside = counted(masks).flatten(1)
+    predicted, reference = (belief.log_odds > 0).flatten(1) & inside, masks.flatten(1) > 0
+    return (predicted & reference).sum(dim=1), predicted.sum(dim=1), reference.sum(dim=1), inside.sum(dim=1)
 
 
 def harm(belief: Belief, masks: Tensor) -> Tensor:
@@ -34,13 +35,13 @@ def harm(belief: Belief, masks: Tensor) -> Tensor:
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
 
     Returns:
-        (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground.
+        (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground, 0 of none.
     """
-    overlap, found, pixels = counted(belief, masks)
-    return torch.where(pixels > 0, 1 - 2 * overlap / (found + pixels), found / masks.shape[2:].numel())
+    overlap, found, reference, pixels = areas(belief, masks)
+    return torch.where(reference > 0, 1 - 2 * overlap / (found + reference), found / pixels.clamp_min(1))
 
 
 class Search:
@@ -233,7 +234,7 @@ def _check_values(images: Tensor, masks: Tensor, radius: Tensor, largest: float)
     """Raise unless the values make sense; reads them from the device once."""
     checks = (
         ((images >= 0) & (images <= 1)).all(),
-        is_binary(masks),
+        is_binary(masks, ignored=True),
         ((radius >= 0) & (radius <= largest) & radius.isfinite()).all(),
     )
     images_fit, masks_fit, radius_fits = torch.stack(checks).tolist()
@@ -244,8 +245,8 @@ def _check_values(images: Tensor, masks: Tensor, radius: Tensor, largest: float)
         )
     if not masks_fit:
         raise ShapeError(
-            f"masks must hold only 0 and 1, got values from {masks.min():g} to {masks.max():g}; "
-            "threshold them, for example (masks > 0.5).float()"
+            f"masks must hold only 0 and 1, got values from {filled(masks).min():g} to {filled(masks).max():g}; "
+            "threshold them, for example (masks > 0.5).float(), and mark ignored pixels by NaN"
         )
     if not radius_fits:
         raise AttackError(

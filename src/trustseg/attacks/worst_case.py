@@ -21,6 +21,7 @@ from trustseg.attacks.projections import LINF
 from trustseg.attacks.search import Model, Search, harm
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import AttackError, ShapeError
+from trustseg.masks import counted, counted_mean
 
 __all__ = ["Strongest", "ensemble", "strongest"]
 
@@ -180,8 +181,8 @@ class _Worst:
             belief = search.belief(search.images)
         self.clean, self.masks, self.radius = search.images, search.masks, search.radius
         self.evidential = isinstance(belief, Beta)
-        odds = belief.log_odds.abs().mean(dim=(1, 2, 3), keepdim=True)
-        self.temperature = (odds / LARGEST_MEAN_ODDS).clamp_min(1)
+        odds = counted_mean(belief.log_odds.abs(), counted(self.masks), empty=0.0)
+        self.temperature = (odds / LARGEST_MEAN_ODDS).clamp_min(1).view(-1, 1, 1, 1)
         self.images = self.clean.clone()
         self.harm = harm(belief, self.masks)
         self.winner = ["clean"] * len(images)

@@ -9,10 +9,20 @@ precision is promoted to float32; float64 is left alone.
 
 from trustseg.beliefs.bernoulli import Bernoulli
 from trustseg.beliefs.beta import Beta
-from trustseg.beliefs.checks import check_belief
+from trustseg.beliefs.checks import Reference, check_belief, reference_of, require_belief
 from trustseg.beliefs.mapped import mapped
 from trustseg.beliefs.mixture import Mixture
 
-__all__ = ["Belief", "Bernoulli", "Beta", "Mixture", "check_belief", "mapped"]
+__all__ = [
+    "Belief",
+    "Bernoulli",
+    "Beta",
+    "Mixture",
+    "Reference",
+    "check_belief",
+    "mapped",
+    "reference_of",
+    "require_belief",
+]
 
 Belief = Bernoulli | Beta | Mixture

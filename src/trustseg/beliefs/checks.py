@@ -1,13 +1,80 @@
-"""Whether the numbers of a belief can be one."""
+"""Whether something is a belief, about these masks, whose numbers can be one."""
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
 from trustseg.beliefs.bernoulli import Bernoulli
 from trustseg.beliefs.beta import Beta
 from trustseg.beliefs.mixture import Mixture
-from trustseg.errors import BeliefError
+from trustseg.errors import BeliefError, ShapeError
+from trustseg.masks import counted, require_binary
 
-__all__ = ["check_belief"]
+__all__ = ["Reference", "check_belief", "reference_of", "require_belief"]
+
+
+class Reference(NamedTuple):
+    """Masks as arithmetic needs them.
+
+    Attributes:
+        masks: (B, 1, H, W) in the type of the belief, 0 or 1; 0 where a pixel is ignored.
+        counted: (B, 1, H, W) bool, which pixels are not ignored.
+    """
+
+    masks: Tensor
+    counted: Tensor
+
+
+def require_belief(belief: object, function: str) -> None:
+    """Raise unless something is a belief, naming the function that got it.
+
+    Raises:
+        BeliefError: if it is none.
+    """
+    if not isinstance(belief, Bernoulli | Beta | Mixture):
+        raise BeliefError(
+            f"{function} got a {type(belief).__name__}, a belief was expected; make one of the logits of a network "
+            "with trustseg.beliefs.Bernoulli(logits)"
+        )
+
+
+def reference_of(belief: Bernoulli | Beta | Mixture, masks: Tensor, function: str) -> Reference:
+    """Return masks that were checked against what is believed of them.
+
+    Values are looked at on the CPU, and elsewhere only where masks are whole numbers: on a GPU a look at them in every
+    step would wait for it.
+
+    Args:
+        belief: a belief of any kind, maps (B, 1, H, W).
+        masks: reference masks of that shape, bool or in {0, 1}, NaN where a pixel is ignored.
+        function: who got them, for the errors.
+
+    Raises:
+        BeliefError: if ``belief`` is none.
+        ShapeError: if ``masks`` is no tensor (B, 1, H, W) of the shape of the belief, or holds other values.
+    """
+    require_belief(belief, function)
+    maps = _map_of(belief)
+    if not isinstance(masks, Tensor):
+        raise ShapeError(f"{function} got masks of type {type(masks).__name__}, a tensor (B, 1, H, W) was expected")
+    if masks.shape != maps.shape or masks.ndim != 4:
+        raise ShapeError(
+            f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and {tuple(maps.shape)}; "
+            "add the missing axes or resize one of them"
+        )
+    if masks.device.type == "cpu" or not (masks.is_floating_point() or masks.dtype == torch.bool):
+        require_binary(masks)
+    masks = masks.to(maps.dtype)
+    counts = counted(masks)
+    return Reference(torch.where(counts, masks, 0), counts)
+
+
+def _map_of(belief: Bernoulli | Beta | Mixture) -> Tensor:
+    """Return one of the maps of a belief, for its shape and type."""
+    if isinstance(belief, Mixture):
+        return _map_of(belief.members[0])
+    return belief.logits if isinstance(belief, Bernoulli) else belief.alpha
 
 
 def check_belief(belief: Bernoulli | Beta | Mixture) -> None:
@@ -20,11 +87,12 @@ def check_belief(belief: Bernoulli | Beta | Mixture) -> None:
         belief: a belief of any kind.
 
     Raises:
-        BeliefError: if a logit is NaN, or alpha or beta is NaN, infinite or not above 0.
+        BeliefError: if it is none, a logit is NaN, or alpha or beta is NaN, infinite or not above 0.
 
     Example:
         >>> check_belief(Beta(torch.tensor([2.0]), torch.tensor([1.0])))
     """
+    require_belief(belief, "check_belief")
     if isinstance(belief, Mixture):
         for member in belief.members:
             check_belief(member)

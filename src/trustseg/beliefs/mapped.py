@@ -30,4 +30,7 @@ def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor
         return Bernoulli(change(belief.logits))
     if isinstance(belief, Beta):
         return Beta(change(belief.alpha), change(belief.beta), belief.prior)
-    raise BeliefError("got a Mixture to change, a Bernoulli or a Beta was expected; change one member at a time")
+    raise BeliefError(
+        f"got a {type(belief).__name__} to change, a Bernoulli or a Beta was expected; "
+        "change the members of a mixture one at a time, and make a belief of logits with Bernoulli(logits)"
+    )

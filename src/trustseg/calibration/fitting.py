@@ -10,10 +10,11 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.beliefs import Belief, Bernoulli, Beta, require_belief
 from trustseg.calibration.maps import MAPS, parameters_of
 from trustseg.calibration.model import LARGEST_FACTOR, LARGEST_OFFSET, Calibration
 from trustseg.errors import BeliefError, ConfigError, DataError, ShapeError, unknown_name
+from trustseg.masks import counted, is_binary
 
 __all__ = ["fit_calibration"]
 
@@ -36,7 +37,8 @@ def fit_calibration(
     for infinity, as separable ones do; ``at_limit`` of what is returned names those that ended there.
 
     Args:
-        batches: belief and masks (B, 1, H, W), each value 0 or 1, of every image of the split; read once.
+        batches: belief and masks (B, 1, H, W), each value 0 or 1, NaN where ignored, of every image of the split;
+            read once.
         method: a name in ``MAPS`` that takes this kind of belief.
         patients: the patient of each image.
         split: ``"validation"`` or ``"calibration"``, recorded; a test set is refused.
@@ -99,13 +101,14 @@ class _Cells:
 
     def add(self, belief: Belief, masks: Tensor) -> None:
         """Add the pixels of some images."""
+        require_belief(belief, "fit_calibration")
         maps = (belief.alpha, belief.beta) if isinstance(belief, Beta) else (belief.log_odds,)
         if masks.shape != maps[0].shape or masks.ndim != 4:
             raise ShapeError(
                 f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and "
                 f"{tuple(maps[0].shape)}; add the missing axes or resize one of them"
             )
-        if not bool(((masks == 0) | (masks == 1)).all()):
+        if not bool(is_binary(masks, ignored=True)):
             raise DataError("masks must hold only 0 and 1, got other values; threshold them first, as in masks > 0.5")
         prior = belief.prior if isinstance(belief, Beta) else None
         if self.images and prior != self.prior:
@@ -120,7 +123,9 @@ class _Cells:
         if self.prior is not None:
             points = (points - self.prior).clamp_min(0)
         self.images += len(masks)
-        self._count(points.clamp(-math.sinh(SPAN), math.sinh(SPAN)), masks.detach().cpu().flatten() > 0.5)
+        flat = masks.detach().cpu().flatten()
+        known = counted(flat)
+        self._count(points[known].clamp(-math.sinh(SPAN), math.sinh(SPAN)), flat[known] > 0.5)
 
     def _count(self, points: Tensor, infected: Tensor) -> None:
         axes = points.shape[1]

@@ -41,15 +41,16 @@ def augmented(images: Tensor, masks: Tensor, *, seed: int) -> tuple[Tensor, Tens
 
     Flips, rotations of up to 10 degrees, shifts of up to 5 % of the side, scales 0.9 to 1.1, contrast times 0.8 to 1.2
     and brightness -0.1 to +0.1. What comes in from outside the image is black before these tone changes, and background
-    in the mask. A lesion of a single pixel vanishes in some views, larger ones do not.
+    in the mask: that there is no lesion is known of it. Ignored pixels move with the image and stay ignored. A lesion
+    of a single pixel vanishes in some views, larger ones do not.
 
     Args:
         images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}.
+        masks: (B, 1, H, W) float32 in {0, 1}, NaN where ignored.
         seed: same seed, same views; the global random state is left as found.
 
     Returns:
-        Images in [0, 1] and masks in {0, 1} of the same shapes.
+        Images in [0, 1] and masks in {0, 1} or NaN, of the same shapes.
     """
     # Under autocast the grid would be in bfloat16, pixels off.
     with torch.autocast(images.device.type, enabled=False), torch.autocast("cpu", enabled=False):
@@ -61,7 +62,7 @@ def augmented(images: Tensor, masks: Tensor, *, seed: int) -> tuple[Tensor, Tens
         views = grid_sample(images, grid, align_corners=False)
         moved = grid_sample(masks, grid, mode="nearest", align_corners=False)
         contrast, brightness = drawn[:, 6:].view(-1, 2, 1, 1, 1).unbind(dim=1)
-        return ((views * contrast).clamp(0, 1) + brightness).clamp(0, 1), (moved > 0.5).to(masks.dtype)
+        return ((views * contrast).clamp(0, 1) + brightness).clamp(0, 1), moved
 
 
 def _drawn(shape: torch.Size) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trustseg.data.pack import Pack
 from trustseg.data.residence import Held, gathered
+from trustseg.masks import ignoring
 from trustseg.randomness import derived_generator
 
 __all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader"]
@@ -43,7 +44,8 @@ class PackRows(Dataset[Batch]):
         """Return a batch.
 
         Returns:
-            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0 and 1, on the device that holds them;
+            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0, 1 and
+            255 (ignored; all of them where there is no reference), on the device that holds them;
             ``rows`` (B,) indices into the pack, on the CPU.
         """
         rows = self.rows[np.asarray(positions)]
@@ -104,5 +106,5 @@ def pack_loader(
 
 
 def as_images(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return images (B, C, H, W) float32 in [0, 1] and masks (B, 1, H, W) float32 in {0, 1} of a batch."""
-    return batch["images"].float() / 255, batch["masks"].float()
+    """Return images (B, C, H, W) float32 in [0, 1] and masks (B, 1, H, W) float32 in {0, 1}, NaN where ignored."""
+    return batch["images"].float() / 255, ignoring(batch["masks"])

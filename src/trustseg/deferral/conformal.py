@@ -130,7 +130,7 @@ def fit_false_negative_control(
 
     Args:
         probabilities: infection probability of each image, any shape, in [0, 1].
-        masks: reference mask of each image, same shape, in {0, 1}; images with an empty mask are left out.
+        masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; empty ones are left out.
         patients: patient of each image.
         at_most: the bound a, in (0, 1).
         model: hash of the model and calibration that gave the probabilities; empty if unknown.
@@ -151,7 +151,7 @@ def fit_false_negative_control(
     """
     if not 0 < at_most < 1:
         raise ConfigError(f"at_most is {at_most}, expected a share between 0 and 1; pass e.g. 0.1 for 10 %")
-    maps, inside = _checked(probabilities, masks, patients)
+    maps, inside, _ = _checked(probabilities, masks, patients)
     rows = [row for row, region in enumerate(inside) if region.any()]
     names, owner = np.unique([str(patients[row]) for row in rows], return_inverse=True)
     needed = smallest_calibration(at_most)
@@ -168,7 +168,7 @@ def fit_false_negative_control(
     missed = weights[order].cumsum()  # summed loss of the patients if the threshold lies above the value
     over = missed + 1 > at_most * (len(names) + 1) + SLACK
     threshold = float(values[order][over.argmax()])
-    covered = sum(int((maps[row] >= threshold).sum()) for row in rows)
+    covered = sum(int((maps[row] >= threshold).sum()) for row in rows)  # of NaN none
     return FalseNegativeControl(
         threshold=threshold,
         at_most=at_most,
@@ -200,14 +200,13 @@ def apply_false_negative_control(
     Raises:
         ShapeError: as ``fit_false_negative_control``.
     """
-    maps, inside = _checked(probabilities, masks, patients)
     rows = []
-    for name, probability, region in zip(patients, maps, inside, strict=True):
+    for name, probability, region, pixels in zip(patients, *_checked(probabilities, masks, patients), strict=True):
         predicted, area = probability >= control.threshold, int(region.sum())
         rows.append(
             {
                 "patient": str(name),
-                "pixels": region.size,
+                "pixels": pixels,
                 "mask_px": area,
                 "set_px": int(predicted.sum()),
                 "false_negative_rate": int((region & ~predicted).sum()) / area if area else math.nan,
@@ -219,8 +218,8 @@ def apply_false_negative_control(
 
 def _checked(
     probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object]
-) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]]]:
-    """Return probabilities and masks as arrays; raise unless they fit."""
+) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]], list[int]]:
+    """Return p (NaN where ignored), infection and number of pixels of each image; raise unless they fit."""
     if not len(probabilities) == len(masks) == len(patients):
         raise ShapeError(
             f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients, expected "
@@ -238,8 +237,15 @@ def _checked(
             raise ShapeError(
                 f"probabilities of image {row} hold NaN or values outside [0, 1]; pass belief.probability, not logits"
             )
-        if not np.isin(region, (0, 1)).all():
+        if not (np.isin(region, (0, 1)) | ~_counted(region)).all():
             raise ShapeError(
                 f"the mask of image {row} holds values other than 0 and 1; threshold it first, as in mask > 0.5"
             )
-    return maps, [region > 0.5 for region in references]
+    known = [_counted(region) for region in references]
+    left = [np.where(counts, probability, np.nan) for probability, counts in zip(maps, known, strict=True)]
+    return left, [region > 0.5 for region in references], [int(counts.sum()) for counts in known]
+
+
+def _counted(mask: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return which pixels are not ignored."""
+    return np.asarray(mask == mask)  # NaN alone differs from itself

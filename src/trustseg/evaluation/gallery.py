@@ -13,6 +13,7 @@ from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
 from trustseg.files import replacing
+from trustseg.masks import filled
 from trustseg.metrics import dice
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
@@ -91,7 +92,7 @@ def write_gallery(
             eps=np.array(condition.eps),
             measure=np.array(measure),
             image=plane((images * 255).mean(dim=1, keepdim=True).round(), np.uint8),
-            mask=plane(masks, np.uint8),
+            mask=plane(filled(masks), np.uint8),
             probability=plane(before.probability, np.float16),
             uncertainty=plane(before.uncertainty(measure), np.float16),
             adversarial=plane(attacked, np.float16),

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from trustseg.attacks import isolated
+from trustseg.attacks.objectives import cross_entropy
 from trustseg.beliefs import Beta
 from trustseg.evaluation.victim import Suspicion, Victim, judged, not_run
+from trustseg.masks import counted, counted_mean
 from trustseg.randomness import derived_generator
 
 __all__ = ["attack_forward", "finite_differences", "repeated_forward", "saturation", "zero_gradients"]
@@ -15,11 +17,14 @@ __all__ = ["attack_forward", "finite_differences", "repeated_forward", "saturati
 
 def zero_gradients(victim: Victim) -> Suspicion:
     """Share of images where more than 1 % of the pixels have a gradient of exactly 0 (S1)."""
+    inside = counted(victim.masks)
     with isolated(victim.model):
         images = victim.images.clone().requires_grad_()
-        margins = (2 * victim.masks - 1) * victim.model(images).log_odds
-        (gradient,) = torch.autograd.grad(torch.nn.functional.softplus(-margins).sum(), images)
-    share = (gradient == 0).flatten(1).double().mean(dim=1)
+        loss = (
+            cross_entropy(victim.model(images), victim.masks) * inside[0].numel()
+        )  # a sum, or small slopes round to 0
+        (gradient,) = torch.autograd.grad(loss.sum(), images)
+    share = counted_mean((gradient == 0).double(), inside.expand_as(gradient), empty=0.0)
     meaning = (
         "share of images on which more than 1 % of the pixels have an exactly zero gradient: an attack is blind there"
     )
@@ -36,8 +41,7 @@ def finite_differences(victim: Victim) -> Suspicion:
     direction = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images.device)
 
     def loss(points: Tensor) -> Tensor:
-        margins = (2 * masks - 1) * model(points).log_odds
-        return torch.nn.functional.softplus(-margins).flatten(1).mean(dim=1).sum()
+        return cross_entropy(model(points), masks).sum()
 
     with isolated(model):
         images = images.clone().requires_grad_()
@@ -77,5 +81,8 @@ def saturation(victim: Victim) -> Suspicion:
     if isinstance(belief, Beta):
         sure = sure | (belief.strength > 1e4)
     return judged(
-        "saturation", float(sure.double().mean()), 0.05, "share of pixels with |log-odds| > 16 or evidence > 1e4"
+        "saturation",
+        float(sure[counted(victim.masks)].double().mean()),
+        0.05,
+        "share of pixels with |log-odds| > 16 or evidence > 1e4",
     )

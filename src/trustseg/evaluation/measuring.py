@@ -19,7 +19,7 @@ from trustseg.data.module import as_images, pack_loader
 from trustseg.data.residence import Held, residing
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.pixels import patient_groups
-from trustseg.evaluation.records import Recorder, Tables
+from trustseg.evaluation.records import REFERENCE, Recorder, Tables
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
 
@@ -33,7 +33,7 @@ class Cohort:
     Attributes:
         pixels: the pack, or a copy of it in the memory of the device.
         rows: which of its images.
-        cases: name, patient and group of patients of each row.
+        cases: name, patient, group of patients and kind of reference (see ``REFERENCE``) of each row.
         device: where the model computes.
     """
 
@@ -43,7 +43,7 @@ class Cohort:
     device: torch.device
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, pl.DataFrame]]:
-        """Yield images (B, C, H, W) float32 in [0, 1], masks (B, 1, H, W) float32 and cases (B rows)."""
+        """Yield images (B, C, H, W) float32 in [0, 1], masks (B, 1, H, W) as ``as_images`` and cases (B rows)."""
         batches = pack_loader(self.pixels, self.rows, batch_size=size)
         for batch, cases in zip(batches, self.cases.iter_slices(size), strict=True):
             moved = {name: values.to(self.device) for name, values in batch.items()}  # as uint8, then made float
@@ -60,7 +60,7 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
         pixels: a copy of the pack that is on the device already.
     """
     where = torch.device(device)
-    cases = pack.index[rows].select("name", "patient")
+    cases = pack.index[rows].select("name", "patient", reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
     held = residing(pack, "auto", device=where) if pixels is None else pixels
     return Cohort(held, rows, cases.with_columns(groups), where)

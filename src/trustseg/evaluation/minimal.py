@@ -24,6 +24,7 @@ from trustseg.data.module import as_images, pack_loader
 from trustseg.errors import AttackError
 from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
 from trustseg.files import read_json, replacing, write_json
+from trustseg.masks import counted, filled
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
 from trustseg.tables import read_parquet
@@ -129,7 +130,9 @@ def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *,
         )
     with torch.no_grad():
         log_odds = model.belief(found.images).log_odds
-    doubtful = Bernoulli(log_odds - MARGIN * (2 * masks - 1))  # a pixel so near to the decision may fall either way
+    doubtful = Bernoulli(
+        log_odds - MARGIN * (2 * filled(masks) - 1)
+    )  # a pixel so near to the decision may fall either way
     whole = int((~is_broken(doubtful, masks, tau=tau) & ~found.censored).sum())
     if whole:
         raise AttackError(
@@ -141,8 +144,8 @@ def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *,
 def _rows(masks: Tensor, cases: pl.DataFrame, found: Bracket, *, tau: float) -> pl.DataFrame:
     """Return the brackets of one batch as rows of the table."""
     columns = {
-        "pixels": [masks[0].numel()] * len(masks),
-        "mask_px": masks.flatten(1).sum(dim=1).long().tolist(),
+        "pixels": counted(masks).flatten(1).sum(dim=1).tolist(),
+        "mask_px": (masks > 0).flatten(1).sum(dim=1).tolist(),
         "eps_holds": found.eps_holds.double().tolist(),
         "eps_breaks": found.eps_breaks.double().tolist(),
         "already_broken": found.already_broken.tolist(),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief
 from trustseg.evaluation.conditions import Condition
+from trustseg.masks import counted, filled
 from trustseg.metrics import boundary_band, calibration_counts
 from trustseg.metrics.histograms import BINS, UNIT, uncertainty_keys
 
@@ -80,12 +81,13 @@ class PixelSums:
         Args:
             belief: what the model believes of the images.
             maps: measure -> its map (B, 1, H, W).
-            masks: reference masks (B, 1, H, W) in {0, 1}.
+            masks: reference masks (B, 1, H, W) in {0, 1}, NaN where ignored.
             members: the group of each image (B,), int64 on the device of the masks.
         """
-        wrong = ((belief.log_odds > 0) != (masks > 0.5)).flatten()
-        squared = (belief.probability.double() - masks).square().flatten()
-        values = torch.stack([torch.ones_like(wrong).long(), wrong.long(), (squared * UNIT).round().long()])
+        inside = counted(masks).flatten()  # others are added as 0: to leave them out, a GPU would have to be waited for
+        wrong = ((belief.log_odds > 0) != (masks > 0.5)).flatten() & inside
+        squared = torch.where(inside, (belief.probability.double() - filled(masks)).square().flatten(), 0)
+        values = torch.stack([inside.long(), wrong.long(), (squared * UNIT).round().long()])
         first = (members * BINS["coarse"]).view(-1, 1, 1, 1)
         for measure, uncertainty in maps.items():
             cells = (first + uncertainty_keys(uncertainty, resolution="coarse")).flatten()

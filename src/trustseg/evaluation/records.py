@@ -22,10 +22,20 @@ __all__ = ["TABLES", "TABLES_VERSION", "Recorder", "Tables"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
-TABLES_VERSION: Final = 2
+TABLES_VERSION: Final = 3
 """To be raised when a table gets another form or another meaning: tables of another version are measured again."""
 REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "harm", "brier", "nll")
 """Columns that need a reference mask."""
+DICES: Final = ("dice", "iou")
+"""Columns that say nothing of a control, which is declared to be without a lesion."""
+REFERENCE: Final = (
+    pl.when(pl.col("has_mask"))
+    .then(pl.lit("mask"))
+    .when(pl.col("split") == "control")
+    .then(pl.lit("control"))
+    .otherwise(pl.lit("none"))
+)
+"""What an image of a pack is compared with: its mask, as a declared control an empty one, or nothing at all."""
 
 
 class Recorder:
@@ -62,8 +72,8 @@ class Recorder:
         Args:
             belief: what the model believes of ``changed``.
             images: the clean images (B, C, H, W).
-            masks: reference masks (B, 1, H, W) in {0, 1}.
-            cases: name, patient and group of each image, B rows.
+            masks: reference masks (B, 1, H, W) in {0, 1}, NaN where ignored.
+            cases: name, patient, group and reference of each image, B rows.
             changed: what the model saw (B, C, H, W).
             covered: of a shift, the share (B,) of each lesion that it hides.
 
@@ -77,22 +87,29 @@ class Recorder:
                 f"a {type(belief).__name__} belief has none of {', '.join(measures) or 'no measures'}, at least one "
                 f"was expected; add one of {', '.join(belief.measures)} to evaluation.measures"
             )
+        population = self._condition.kind == "population"
+        references = cases["reference"].to_list()
+        known = torch.tensor([not population and each != "none" for each in references], device=masks.device)
         columns = {
-            **_overlap(belief, changed - images, masks),
+            **_overlap(belief, changed - images, masks, known),
             **_strengths(belief),
             **_scores(belief, maps, self._config),
             **({} if covered is None else {"covered": covered}),
         }
-        records = cases.select(pl.col("name").alias("image"), "patient").with_columns(
+        records = cases.select(pl.col("name").alias("image"), "patient", "reference").with_columns(
             pl.lit(self._condition.name).alias("condition"),
             pl.lit(self._condition.eps).alias("eps"),
             pl.lit(self._condition.kind).alias("kind"),
             pl.lit(self._condition.severity, dtype=pl.Int32).alias("severity"),
             *_series(columns),
         )
-        if self._condition.kind == "population":
-            records = records.with_columns(pl.lit(None).cast(records.schema[name]).alias(name) for name in REFERENCED)
-        else:
+        unknown = pl.lit(True) if population else pl.col("reference") == "none"
+        undefined = unknown | (pl.col("reference") == "control")
+        records = records.with_columns(
+            pl.when(undefined if name in DICES else unknown).then(None).otherwise(name).alias(name)
+            for name in REFERENCED
+        )
+        if not population:
             members = torch.tensor([self._numbers[group] for group in cases["group"]], device=masks.device)
             self._pixels.add(belief, maps, masks, members)
         self._records.append(records)
@@ -100,10 +117,12 @@ class Recorder:
     def tables(self) -> Tables:
         """Return the tables of all batches.
 
-        ``records``: a row an image, with the kind and severity of the condition, overlap (counts in pixels, Dice, IoU,
-        harm), Brier score and cross-entropy (means over pixels), the measured size of the perturbation, median and
-        99th percentile of alpha + beta (null where there is none) and ``u_<measure>_<aggregation>`` columns. Of another
-        population nothing is known that needs a reference: these columns are null, and the other tables are empty.
+        ``records``: a row an image, with the kind and severity of the condition, its ``reference`` (mask, control or
+        none), overlap (counts in pixels, Dice, IoU, harm), Brier score and cross-entropy (means over pixels), the
+        measured size of the perturbation, median and 99th percentile of alpha + beta (null where there is none) and
+        ``u_<measure>_<aggregation>`` columns. Ignored pixels count in none but the last four. Of a control Dice
+        and IoU are null: it is declared to be empty. Without a reference, and of another population, whatever needs one
+        is null, and no pixel enters the other tables.
         ``histograms``: measure, group of patients, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared
         errors. ``calibration``: region, group of patients, bin of p, pixels, sum of p, sum of the reference. The
         regions: all pixels, those within 5 px of the border of the reference mask, those of the mask.
@@ -132,12 +151,17 @@ def _series(columns: Mapping[str, Tensor | None]) -> list[pl.Series]:
     ]
 
 
-def _overlap(belief: Belief, change: Tensor, masks: Tensor) -> dict[str, Tensor | None]:
-    """Return what compares a prediction with its reference, and the size of the perturbation."""
+def _overlap(belief: Belief, change: Tensor, masks: Tensor, known: Tensor) -> dict[str, Tensor | None]:
+    """Return what compares a prediction with its reference, and the size of the perturbation.
+
+    Where the reference is not ``known`` (B,), all pixels are counted.
+    """
     prediction = belief.log_odds > 0
+    masks = torch.where(known.view(-1, 1, 1, 1), masks, 0)
     counts = overlap_counts(prediction, masks)
+    nll = LOSSES["binary_cross_entropy"](belief, masks)
     return {
-        "pixels": torch.full_like(counts.reference, masks[0].numel()),
+        "pixels": counts.pixels,
         "mask_px": counts.reference,
         "predicted_px": counts.predicted,
         "intersection_px": counts.intersection,
@@ -145,7 +169,7 @@ def _overlap(belief: Belief, change: Tensor, masks: Tensor) -> dict[str, Tensor 
         "iou": iou(prediction, masks),
         "harm": harm(prediction, masks),
         "brier": brier(belief.probability, masks),
-        "nll": LOSSES["binary_cross_entropy"](belief, masks),
+        "nll": torch.where(counts.pixels > 0, nll, torch.nan),
         "linf": perturbation_size(change, norm="linf"),
         "l2": perturbation_size(change, norm="l2"),
     }

@@ -101,4 +101,4 @@ class Victim:
     @property
     def infected(self) -> Tensor:
         """Return which masks have foreground, (B,) bool."""
-        return self.masks.flatten(1).any(dim=1)
+        return (self.masks > 0).flatten(1).any(dim=1)

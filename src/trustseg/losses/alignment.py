@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.beliefs import Belief, Bernoulli, Beta
+from trustseg.beliefs import Belief, Bernoulli, Beta, reference_of, require_belief
 from trustseg.errors import BeliefError, ConfigError, ShapeError
+from trustseg.masks import counted_mean
 
 __all__ = ["Divergence", "evidence_alignment", "kl_divergence", "symmetric_kl_divergence"]
 
@@ -21,6 +22,7 @@ Divergence = Literal["log_strength", "symmetric_kl"]
 def evidence_alignment(
     clean: Belief,
     adversarial: Belief,
+    masks: Tensor | None = None,
     *,
     squared_weight: float,
     cross_entropy_weight: float,
@@ -37,6 +39,7 @@ def evidence_alignment(
     Args:
         clean: Beta belief about the clean images, maps (B, 1, H, W).
         adversarial: Beta belief about the attacked images, of the same shape. Gradients reach both.
+        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
         squared_weight: weight b of the squared difference of log-odds, >= 0.
         cross_entropy_weight: weight a of the cross-entropy of the means, >= 0.
         strength_weight: weight of D, >= 0; 0 is the evidence alignment of EV-AT.
@@ -83,10 +86,10 @@ def evidence_alignment(
     elif strength_weight > 0:
         surer = after.strength.log() - before.strength.log()
         losses = losses + strength_weight * (surer.clamp_min(0) if one_sided else surer) ** 2 / 2
-    return losses.flatten(1).mean(dim=1)
+    return _image_mean(losses, clean, masks, "evidence_alignment")
 
 
-def kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
+def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
     """Return the divergence of the belief about each attacked image from that about the clean one.
 
     Of Bernoullis, with z the log-odds: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
@@ -96,6 +99,7 @@ def kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
     Args:
         clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
         adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
+        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
 
     Returns:
         (B,) KL(clean || adversarial) in nats, >= 0 up to rounding, the mean over pixels.
@@ -112,15 +116,14 @@ def kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
         Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy" (TRADES), ICML 2019,
         arXiv:1901.08573, equation 5, for Bernoulli beliefs; for Betas it is our own.
     """
-    dtype = clean.log_odds.dtype
     if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
         losses = _kl_of_bernoullis(clean, adversarial)
     else:
         losses = _kl_of_betas(*_two_betas(clean, adversarial))
-    return losses.flatten(1).mean(dim=1).to(dtype)
+    return _image_mean(losses, clean, masks, "kl_divergence").to(clean.log_odds.dtype)
 
 
-def symmetric_kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
+def symmetric_kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
     """Return KL(clean || adversarial) + KL(adversarial || clean) of each image.
 
     Of Bernoullis: loss = (p - p') (z - z'). Of Betas, whose log-Beta terms cancel: loss =
@@ -129,6 +132,7 @@ def symmetric_kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
     Args:
         clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
         adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
+        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
 
     Returns:
         (B,) in nats, >= 0 up to rounding, the mean over pixels; a sum, not half of it.
@@ -144,17 +148,25 @@ def symmetric_kl_divergence(clean: Belief, adversarial: Belief) -> Tensor:
     Reference:
         Jeffreys, "An Invariant Form for the Prior Probability in Estimation Problems", Proc. R. Soc. A 186, 1946.
     """
-    dtype = clean.log_odds.dtype
     if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
         before, after = _two_log_odds(clean, adversarial)
         losses = (torch.sigmoid(before) - torch.sigmoid(after)) * (before - after)
     else:
         losses = _symmetric_kl_of_betas(*_two_betas(clean, adversarial))
-    return losses.flatten(1).mean(dim=1).to(dtype)
+    return _image_mean(losses, clean, masks, "symmetric_kl_divergence").to(clean.log_odds.dtype)
+
+
+def _image_mean(losses: Tensor, belief: Belief, masks: Tensor | None, name: str) -> Tensor:
+    """Return the mean over the pixels of each image (B,), ignored ones left out; 0 where all are."""
+    if masks is None:
+        return losses.flatten(1).mean(dim=1)
+    return counted_mean(losses, reference_of(belief, masks, name).counted, empty=0.0)
 
 
 def _two_betas(clean: Belief, adversarial: Belief) -> tuple[Beta, Beta]:
     """Return both beliefs, Betas of one shape."""
+    for belief in (clean, adversarial):
+        require_belief(belief, "the alignment")
     if not (isinstance(clean, Beta) and isinstance(adversarial, Beta)):
         raise BeliefError(
             f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, two Betas were expected; use "

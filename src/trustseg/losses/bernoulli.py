@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.beliefs import Belief
-from trustseg.losses.balance import Balance, check_masks, image_mean
+from trustseg.beliefs import Belief, reference_of
+from trustseg.losses.balance import Balance, image_mean
 
 __all__ = ["binary_cross_entropy"]
 
@@ -36,7 +36,7 @@ def binary_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "n
     Reference:
         Good, "Rational Decisions", Journal of the Royal Statistical Society B, 1952 (the logarithmic score).
     """
+    reference = reference_of(belief, masks, "binary_cross_entropy")
     log_odds = belief.log_odds
-    check_masks(log_odds.shape, masks)
-    losses = softplus(log_odds.where(masks <= 0.5, -log_odds))
+    losses = softplus(log_odds.where(reference.masks <= 0.5, -log_odds))
     return image_mean(losses, masks, balance=balance)

@@ -7,9 +7,9 @@ other one ("wrong") and S = a + m.
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, Beta
+from trustseg.beliefs import Belief, Beta, reference_of, require_belief
 from trustseg.errors import BeliefError
-from trustseg.losses.balance import Balance, check_masks, image_mean
+from trustseg.losses.balance import Balance, image_mean
 
 __all__ = [
     "as_beta",
@@ -23,6 +23,7 @@ __all__ = [
 
 def as_beta(belief: Belief, loss: str) -> Beta:
     """Return ``belief``, or raise a BeliefError that names the loss if it is no Beta."""
+    require_belief(belief, loss)
     if not isinstance(belief, Beta):
         raise BeliefError(
             f"{loss} needs a Beta belief, got a {type(belief).__name__}; "
@@ -32,9 +33,8 @@ def as_beta(belief: Belief, loss: str) -> Beta:
 
 
 def right_and_wrong(belief: Beta, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the parameter of the true class and that of the other, each (B, 1, H, W)."""
-    check_masks(belief.alpha.shape, masks)
-    infected = masks > 0.5
+    """Return the parameter of the true class and that of the other, each (B, 1, H, W); any of them where ignored."""
+    infected = reference_of(belief, masks, "the loss").masks > 0.5
     return torch.where(infected, belief.alpha, belief.beta), torch.where(infected, belief.beta, belief.alpha)
 
 

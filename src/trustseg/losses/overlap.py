@@ -1,10 +1,10 @@
 """Losses of overlap between a belief's probability and the reference mask."""
 
+import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief
+from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import ConfigError
-from trustseg.losses.balance import check_masks
 
 __all__ = ["soft_dice"]
 
@@ -23,7 +23,7 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
         smooth: pixels added to numerator and denominator, > 0, so that an empty mask still has a gradient.
 
     Returns:
-        (B,) in [0, 1]; an empty mask with an all-zero probability gives 0.
+        (B,) in [0, 1]; an empty mask with an all-zero probability gives 0, and so do ignored pixels alone.
 
     Raises:
         ShapeError: if ``masks`` and ``belief.probability`` differ in shape or are not (B, 1, H, W).
@@ -42,8 +42,8 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
     """
     if not smooth > 0:
         raise ConfigError(f"smooth must be above 0, got {smooth}; the usual value is 1")
-    probability = belief.probability
-    check_masks(probability.shape, masks)
-    p, y = probability.flatten(1), masks.flatten(1)
+    reference = reference_of(belief, masks, "soft_dice")
+    p = torch.where(reference.counted, belief.probability, 0).flatten(1)
+    y = reference.masks.flatten(1)
     overlap = 2 * (p * y).sum(dim=1) + smooth
     return 1 - overlap / (p.sum(dim=1) + y.sum(dim=1) + smooth)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.masks import require_binary
+from trustseg.masks import counted, counted_mean, filled, require_binary, require_tensors
 from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
 
 __all__ = [
@@ -39,7 +39,7 @@ def expected_calibration_error(
 
     Args:
         probability: infection probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}.
+        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
         bins: number B of bins, >= 1.
         region: pixels to count, bool of the same shape, e.g. ``boundary_band(masks)``; None for all.
 
@@ -73,7 +73,7 @@ def top_label_calibration_error(
         >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
         tensor(0.3333, dtype=torch.float64)
     """
-    probability, masks = checked_probability(probability, masks, bins, region)
+    probability, masks, region = checked_probability(probability, masks, bins, region)
     hit = (probability > 0.5) == (masks > 0.5)
     return expected_calibration_error(torch.maximum(probability, 1 - probability), hit, bins=bins, region=region)
 
@@ -94,11 +94,9 @@ def adaptive_calibration_error(
     Reference:
         Nixon et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019, arXiv:1904.01685, section 3.
     """
-    probability, masks = checked_probability(probability, masks, bins, region)
-    if region is not None:
-        probability, masks = probability[region], masks[region]
-    gaps = probability.flatten().double() - masks.flatten().double()
-    return adaptive_error_of_blocks(tie_blocks(probability.flatten(), gaps), bins=bins)
+    probability, masks, region = checked_probability(probability, masks, bins, region)
+    probability, masks = probability[region], masks[region]
+    return adaptive_error_of_blocks(tie_blocks(probability, probability.double() - masks.double()), bins=bins)
 
 
 def adaptive_error_of_blocks(blocks: Blocks, *, bins: int) -> Tensor:
@@ -116,7 +114,7 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
 
     Args:
         probability: infection probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}.
+        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
         bins: number of equal bins [i/bins, (i+1)/bins), the last one closed, >= 1.
         region: pixels to count, bool of the same shape; None for all.
 
@@ -132,13 +130,13 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
         tensor([[[1.0000, 0.0000, 0.0000],
                  [2.0000, 1.5000, 2.0000]]], dtype=torch.float64)
     """
-    probability, masks = checked_probability(probability, masks, bins, region)
+    probability, masks, region = checked_probability(probability, masks, bins, region)
     edges = (torch.arange(1, bins, dtype=torch.float64, device=probability.device) / bins).to(probability.dtype)
     image = torch.arange(probability.shape[0], device=probability.device).view(-1, *[1] * (probability.ndim - 1))
     cell = (torch.bucketize(probability, edges, right=True) + bins * image).flatten()
-    inside = torch.ones_like(probability) if region is None else region.to(probability.dtype)
+    inside = region.to(probability.dtype)
     counts = torch.zeros(3, probability.shape[0] * bins, dtype=torch.float64, device=probability.device)
-    for sums, values in zip(counts, (inside, probability * inside, masks * inside), strict=True):
+    for sums, values in zip(counts, (inside, probability * inside, filled(masks) * inside), strict=True):
         sums.index_add_(0, cell, values.double().flatten())
     return counts.T.reshape(-1, bins, 3)
 
@@ -171,10 +169,10 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         probability: infection probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}.
+        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
 
     Returns:
-        (B,) float64 in [0, 1] (the one-output form, half the sum over both classes).
+        (B,) float64 in [0, 1] (the one-output form, half the sum over both classes); NaN where every pixel is ignored.
 
     Raises:
         ShapeError: if shapes differ, a probability is NaN or outside [0, 1], or a mask is not binary.
@@ -183,8 +181,8 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
         >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([0.1250], dtype=torch.float64)
     """
-    probability, masks = checked_probability(probability, masks, 1, None)
-    return (probability.double() - masks.double()).square().flatten(1).mean(1)
+    probability, masks, inside = checked_probability(probability, masks, 1, None)
+    return counted_mean((probability.double() - masks.double()).square(), inside)
 
 
 def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
@@ -194,13 +192,13 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         log_odds: ln(p / (1 - p)) (B, ...), not NaN; ``belief.log_odds``.
-        masks: reference masks of the same shape, in {0, 1}.
+        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
 
     Returns:
-        (B,) float64, >= 0.
+        (B,) float64, >= 0; NaN where every pixel is ignored.
 
     Raises:
-        ShapeError: if shapes differ, a value is NaN or a mask is not binary.
+        ShapeError: if shapes differ, a log-odds is NaN or a mask is not binary.
 
     Example:
         >>> negative_log_likelihood(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]]))
@@ -211,7 +209,7 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
         raise ShapeError("log_odds hold NaN, expected numbers; find where the model breaks down")
     require_binary(masks)
     margin = torch.where(masks > 0.5, log_odds, -log_odds).detach().double()
-    return functional.softplus(-margin).flatten(1).mean(1)
+    return counted_mean(functional.softplus(-margin), counted(masks))
 
 
 class CalibrationError(Metric):
@@ -254,8 +252,10 @@ class CalibrationError(Metric):
         return calibration_error_from_counts(self.counts)
 
 
-def checked_probability(probability: Tensor, masks: Tensor, bins: int, region: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return probability (at least float32) and masks detached; raise if anything does not fit."""
+def checked_probability(
+    probability: Tensor, masks: Tensor, bins: int, region: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return probability (at least float32), masks and which pixels count, detached; raise if anything does not fit."""
     _check_shapes("probability", probability, masks)
     check_bins(bins)
     if region is not None and (region.shape != masks.shape or region.dtype != torch.bool):
@@ -267,10 +267,12 @@ def checked_probability(probability: Tensor, masks: Tensor, bins: int, region: T
     if not bool(((probability >= 0) & (probability <= 1)).all()):
         raise ShapeError("probability holds NaN or values outside [0, 1]; pass belief.probability, not logits")
     require_binary(masks)
-    return probability, masks.detach()
+    inside = counted(masks)
+    return probability, masks.detach(), inside if region is None else region & inside
 
 
 def _check_shapes(name: str, values: Tensor, masks: Tensor) -> None:
+    require_tensors(**{name: values, "masks": masks})
     if values.shape != masks.shape or masks.ndim < 2:
         raise ShapeError(
             f"{name} is {tuple(values.shape)} and masks {tuple(masks.shape)}, expected the same (B, ...); "

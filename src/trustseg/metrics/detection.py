@@ -12,8 +12,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ConfigError, ShapeError, unknown_name
+from trustseg.masks import counted, is_binary
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
-from trustseg.metrics.tie_blocks import checked_ranking, tie_blocks
+from trustseg.metrics.tie_blocks import check_shapes, checked_ranking, tie_blocks
 
 __all__ = [
     "Detection",
@@ -34,7 +35,7 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
 
     Args:
         scores: any shape, any real type, higher = more likely positive; may be infinite.
-        positive: same shape, bool or in {0, 1}.
+        positive: same shape, bool or in {0, 1}; items of label NaN are left out, such as ignored pixels of masks.
 
     Returns:
         Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
@@ -193,8 +194,8 @@ class Detection(Metric):
         add_histograms(self, "counts", "positives")
 
     def update(self, scores: Tensor, positive: Tensor) -> None:
-        """Add items: score and label of one shape; the label is bool or in {0, 1}."""
-        counts, units = accumulate(scores, _checked_labels(positive))
+        """Add items: score and label of one shape; the label is bool or in {0, 1}, items of label NaN are left out."""
+        counts, units = accumulate(*_labelled(scores, positive))
         self.counts += counts
         self.positives += units // UNIT
 
@@ -206,7 +207,7 @@ class Detection(Metric):
 
 def _counts(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Return items and positives of each distinct score, rising."""
-    blocks = tie_blocks(*checked_ranking(scores, _checked_labels(positive)))
+    blocks = tie_blocks(*checked_ranking(*_labelled(scores, positive)))
     return blocks.counts, blocks.error_sums
 
 
@@ -219,13 +220,15 @@ def _check_counts(counts: Tensor, positives: Tensor) -> None:
         )
 
 
-def _checked_labels(positive: Tensor) -> Tensor:
-    """Return labels as bool; raise if one is neither 0 nor 1."""
+def _labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scores that have a label, and these labels as bool; raise if one is neither 0 nor 1."""
+    check_shapes(scores, positive)
     if positive.dtype == torch.bool:
-        return positive
-    if not bool(((positive == 0) | (positive == 1)).all()):
+        return scores, positive
+    if not bool(is_binary(positive, ignored=True)):
         raise ShapeError("labels hold other values than 0 and 1, expected 1 for a positive; compare them first")
-    return positive == 1
+    known = counted(positive)
+    return scores[known], positive[known] == 1
 
 
 _SCORES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {

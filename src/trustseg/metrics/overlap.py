@@ -7,24 +7,26 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
-from trustseg.masks import require_binary
+from trustseg.masks import counted, require_binary, require_tensors
 
 __all__ = ["Dice", "OverlapCounts", "dice", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
 
 
 @dataclass(frozen=True, slots=True)
 class OverlapCounts:
-    """Foreground pixels of each image, all (B,) int64.
+    """Pixels of each image that are not ignored, all (B,) int64.
 
     Attributes:
         intersection: pixels in the prediction and in the reference mask.
         predicted: pixels in the prediction.
         reference: pixels in the reference mask.
+        pixels: all of them.
     """
 
     intersection: Tensor
     predicted: Tensor
     reference: Tensor
+    pixels: Tensor
 
 
 def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
@@ -32,7 +34,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or numbers that are all 0 or 1 (probability > 0.5, not probability).
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
 
     Returns:
         Counts of each image, (B,) int64.
@@ -44,13 +46,17 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
         >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
         tensor([1])
     """
+    require_tensors(prediction=prediction, masks=masks)
     if prediction.shape != masks.shape or masks.ndim < 2:
         raise ShapeError(
             f"prediction is {tuple(prediction.shape)} and masks {tuple(masks.shape)}, expected the same (B, 1, H, W); "
             "resize the prediction to the mask, or add the missing dimension"
         )
-    predicted, reference = (hard.flatten(1) for hard in _hard(prediction, masks))
-    return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1))
+    require_binary(prediction, "predictions", ignored=False, remedy="belief.probability > 0.5")
+    require_binary(masks)
+    inside, reference = counted(masks).flatten(1), (masks > 0.5).flatten(1)
+    predicted = (prediction > 0.5).flatten(1) & inside
+    return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1), inside.sum(1))
 
 
 def dice(prediction: Tensor, masks: Tensor) -> Tensor:
@@ -58,7 +64,7 @@ def dice(prediction: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
 
     Returns:
         (B,) float32 in [0, 1]; 0 if only one of the two masks is empty, NaN (undefined) if both are.
@@ -108,10 +114,11 @@ def harm(prediction: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
 
     Returns:
-        (B,) float32 in [0, 1]: 1 - Dice, or the share of pixels predicted as foreground if the mask is empty.
+        (B,) float32 in [0, 1]: 1 - Dice, or the share of pixels predicted as foreground if the mask is empty; 0 where
+        every pixel is ignored.
 
     Raises:
         ShapeError: as ``overlap_counts``.
@@ -121,7 +128,7 @@ def harm(prediction: Tensor, masks: Tensor) -> Tensor:
         tensor([0.5000])
     """
     counts = overlap_counts(prediction, masks)
-    return torch.where(counts.reference > 0, 1 - _dice(counts), counts.predicted / max(1, masks[:1].numel()))
+    return torch.where(counts.reference > 0, 1 - _dice(counts), counts.predicted / counts.pixels.clamp_min(1))
 
 
 class Dice(Metric):
@@ -173,18 +180,13 @@ class Dice(Metric):
         """Return the mean per-image or the pooled Dice, scalar float32; NaN if no image defines it."""
         if self.per_image:
             return (self.dice_sum / self.defined).float()
-        return _dice(OverlapCounts(self.intersection, self.predicted, self.reference))
-
-
-def _hard(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both as bool."""
-    require_binary(prediction, "predictions", remedy="belief.probability > 0.5")
-    require_binary(masks)
-    return prediction > 0.5, masks > 0.5
+        return 2 * self.intersection / (self.predicted + self.reference)
 
 
 def _pooled(counts: OverlapCounts) -> OverlapCounts:
-    return OverlapCounts(counts.intersection.sum(), counts.predicted.sum(), counts.reference.sum())
+    return OverlapCounts(
+        *(values.sum() for values in (counts.intersection, counts.predicted, counts.reference, counts.pixels))
+    )
 
 
 def _dice(counts: OverlapCounts) -> Tensor:

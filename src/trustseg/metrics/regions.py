@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.masks import require_binary
+from trustseg.masks import counted, require_binary, require_tensors
 
 __all__ = ["boundary_band"]
 
@@ -12,8 +12,10 @@ __all__ = ["boundary_band"]
 def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
     """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.
 
+    Ignored pixels are of neither class and never in the band, so that the edge of a padded image is no boundary either.
+
     Args:
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
         width: distance in pixels, >= 0 (0 gives an empty band).
 
     Returns:
@@ -27,14 +29,15 @@ def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
         >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
         tensor([[[[False, False,  True,  True, False]]]])
     """
+    require_tensors(masks=masks)
     if masks.ndim != 4:
         raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
     if width < 0:
         raise ConfigError(f"width is {width}, expected pixels >= 0; the usual band is 5")
     require_binary(masks)
-    foreground = masks.float()
-    near = [_dilated(side, width) for side in (foreground, 1 - foreground)]
-    return (near[0] > 0.5) & (near[1] > 0.5)
+    inside, foreground = counted(masks), masks > 0.5
+    near = [_dilated(side.float(), width) for side in (foreground, inside & ~foreground)]
+    return (near[0] > 0.5) & (near[1] > 0.5) & inside
 
 
 def _dilated(mask: Tensor, width: int) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from trustseg.errors import ShapeError, unknown_name
-from trustseg.masks import require_binary
+from trustseg.masks import counted, require_binary, require_tensors
 from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms, filled_blocks, scores_from_histogram
-from trustseg.metrics.tie_blocks import RankScores
+from trustseg.metrics.tie_blocks import RankScores, check_shapes
 
 __all__ = [
     "AURC",
@@ -163,9 +163,8 @@ class AdaptiveCalibrationError(Metric):
 
     def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
         """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
-        probability, masks = checked_probability(probability, masks, self.bins, region)
-        if region is not None:
-            probability, masks = probability[region], masks[region]
+        probability, masks, region = checked_probability(probability, masks, self.bins, region)
+        probability, masks = probability[region], masks[region]
         log_odds = torch.logit(probability)
         counts, units = accumulate(log_odds, probability)
         self.counts += counts
@@ -183,11 +182,12 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
 
     Args:
         probability: infection probability p, any shape, in [0, 1].
-        masks: reference masks y of the same shape, in {0, 1}.
+        masks: reference masks y of the same shape, in {0, 1}, NaN where ignored.
         error: ``"wrong"`` for [p > 1/2] != y, or ``"brier"`` for (p - y)^2.
 
     Returns:
-        Same shape; bool for ``"wrong"``, at least float32 in [0, 1] for ``"brier"``.
+        Same shape; bool for ``"wrong"``, at least float32 in [0, 1] for ``"brier"``. Where pixels are ignored, both are
+        float and NaN there, which no ranking takes: leave these pixels out.
 
     Raises:
         ShapeError: if the shapes differ.
@@ -197,6 +197,7 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
         >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))
         tensor([False,  True, False])
     """
+    require_tensors(probability=probability, masks=masks)
     if probability.shape != masks.shape:
         raise ShapeError(
             f"probability is {tuple(probability.shape)} and masks {tuple(masks.shape)}, expected equal shapes; "
@@ -204,7 +205,8 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
         )
     require_binary(masks)
     if error == "wrong":
-        return (probability > 0.5) != (masks > 0.5)
+        wrong, inside = (probability > 0.5) != (masks > 0.5), counted(masks)
+        return wrong if bool(inside.all()) else torch.where(inside, wrong.float(), torch.nan)
     if error == "brier":
         promoted = torch.promote_types(probability.dtype, torch.float32)
         return (probability.to(promoted) - masks.to(promoted)).square()
@@ -221,7 +223,11 @@ def add_states(metric: Metric, error: str, *, oracle: bool = False) -> None:
 
 
 def add_pixels(metric: PixelRanking, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> Tensor:
-    """Add pixels to the histograms of a metric and return their errors."""
+    """Add the pixels that are not ignored to the histograms of a metric and return their errors (N,)."""
+    check_shapes(uncertainty, probability)
+    if probability.shape == masks.shape:  # else told by what follows
+        inside = counted(masks)
+        uncertainty, probability, masks = uncertainty[inside], probability[inside], masks[inside]
     errors = pixel_error(probability, masks, error=metric.error)
     counts, units = accumulate(uncertainty, errors)
     metric.counts += counts

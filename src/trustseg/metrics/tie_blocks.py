@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
+from trustseg.masks import require_tensors
 
 __all__ = [
     "Blocks",
@@ -90,6 +91,7 @@ def checked_ranking(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]
 
 def check_shapes(uncertainty: Tensor, error: Tensor) -> None:
     """Raise unless there is one uncertainty for each error."""
+    require_tensors(uncertainty=uncertainty, error=error)
     if uncertainty.shape != error.shape:
         raise ShapeError(
             f"uncertainty is {tuple(uncertainty.shape)} and error {tuple(error.shape)}, expected equal shapes; "

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from trustseg.errors import ShapeError
+from trustseg.masks import filled
 from trustseg.shifts.table import SHIFT_TABLE, parameter, uniform
 
 __all__ = ["rotation", "translation"]
@@ -93,8 +94,9 @@ def _kept(masks: Tensor, motions: Tensor) -> Tensor:
     stays_x = (columns - motions[..., :1]).abs() < 1  # (N, B, W)
     stays_y = (rows - motions[..., 1:]).abs() < 1
     # Sums of whole numbers, so exact in any order.
-    by_column = torch.einsum("nbh,bhw->nbw", stays_y.float(), masks[:, 0])
-    return (by_column * stays_x).sum(dim=-1) / masks.sum(dim=(1, 2, 3)).clamp_min(1)
+    lesions = filled(masks)
+    by_column = torch.einsum("nbh,bhw->nbw", stays_y.float(), lesions[:, 0])
+    return (by_column * stays_x).sum(dim=-1) / lesions.sum(dim=(1, 2, 3)).clamp_min(1)
 
 
 def _moved(images: Tensor, masks: Tensor, motion: Tensor) -> tuple[Tensor, Tensor]:

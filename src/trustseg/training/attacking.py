@@ -64,7 +64,7 @@ def divergence_from(segmenter: Segmenter, images: Tensor, *, kind: Literal["beli
             probabilities of two Betas, as in EV-AT.
 
     Returns:
-        A function (belief, masks, progress) -> (k,); the masks are not looked at.
+        A function (belief, masks, progress) -> (k,); of the masks it only reads which pixels are ignored.
 
     Reference:
         Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy" (TRADES), ICML 2019,
@@ -76,7 +76,7 @@ def divergence_from(segmenter: Segmenter, images: Tensor, *, kind: Literal["beli
 
     def divergence(belief: Belief, masks: Tensor, progress: float) -> Tensor:
         if kind == "belief":
-            return kl_divergence(clean, belief)
-        return evidence_alignment(clean, belief, squared_weight=0, cross_entropy_weight=1, strength_weight=0)
+            return kl_divergence(clean, belief, masks)
+        return evidence_alignment(clean, belief, masks, squared_weight=0, cross_entropy_weight=1, strength_weight=0)
 
     return divergence

@@ -12,6 +12,7 @@ from trustseg.beliefs import Belief, mapped
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
+from trustseg.losses.balance import image_mean
 from trustseg.training.adversarial import MixedBatch
 from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
 
@@ -70,20 +71,20 @@ def label_loss(config: RunConfig, *, epoch: int) -> LabelLoss:
     )
 
 
-Alignment = Callable[[Belief, Belief, AlignmentConfig], Tensor]
+Alignment = Callable[[Belief, Belief, Tensor, AlignmentConfig], Tensor]  # masks say which pixels are ignored
 
 
-def trades(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+def trades(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
     """Return ``kl_weight`` times the divergence of the attacked belief from the clean one, (B,).
 
     Reference:
         Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019,
         arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
     """
-    return options.kl_weight * kl_divergence(clean, adversarial)
+    return options.kl_weight * kl_divergence(clean, adversarial, masks)
 
 
-def ev_at(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+def ev_at(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
     """Return the evidence alignment that does not see the strength of the evidence, (B,).
 
     Reference:
@@ -92,13 +93,14 @@ def ev_at(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tenso
     return evidence_alignment(
         clean,
         adversarial,
+        masks,
         squared_weight=options.squared_weight,
         cross_entropy_weight=options.cross_entropy_weight,
         strength_weight=0.0,
     )
 
 
-def strength(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Tensor:
+def strength(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
     """Return the evidence alignment of EV-AT plus one of the strength of the evidence, (B,).
 
     Reference:
@@ -107,6 +109,7 @@ def strength(clean: Belief, adversarial: Belief, options: AlignmentConfig) -> Te
     return evidence_alignment(
         clean,
         adversarial,
+        masks,
         squared_weight=options.squared_weight,
         cross_entropy_weight=options.cross_entropy_weight,
         strength_weight=options.strength_weight,
@@ -201,10 +204,11 @@ def step_loss(
     originals = rows_of(clean, mixed.attacked)
     align, options = ALIGNMENTS[kind], alignment or AlignmentConfig()
     if weights is None:
-        adversarial = align(originals, attacked, options)
+        adversarial = align(originals, attacked, masks, options)
     else:
-        pixels = align(single_pixels(originals), single_pixels(attacked), options).view_as(weights)
-        adversarial = (weights * pixels).flatten(1).mean(dim=1)
+        single = masks.reshape(-1, 1, 1, 1)
+        pixels = align(single_pixels(originals), single_pixels(attacked), single, options).view_as(weights)
+        adversarial = image_mean(weights * pixels, masks)
     total = (losses.sum() + (mixed.weights[count:] * adversarial).sum()) / count
     return StepLoss(total, losses, adversarial)
 

@@ -6,8 +6,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, mapped
+from trustseg.beliefs import Belief, mapped, reference_of
 from trustseg.losses.balance import Balance, image_mean
+from trustseg.masks import counted_mean
 
 __all__ = ["PixelLoss", "pixel_weights", "single_pixels", "weighted_mean"]
 
@@ -18,19 +19,20 @@ MARGIN_SHIFT: Final = -0.5
 
 
 def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> Tensor:
-    """Return how much each pixel of an image counts: (1 - share) + share u / mean(u), the mean over the image.
+    """Return how much each pixel of an image counts: (1 - share) + share u / mean(u), the mean over counted pixels.
 
     u is the uncertainty of that name, or for ``margin`` sigmoid(-10 (p_y - p_other + 0.5)), which is large where the
     pixel is wrong by far. Where u is 0 everywhere, all weights are 1.
 
     Args:
         belief: belief about ``masks``, maps (B, 1, H, W); no gradient reaches it.
-        masks: reference masks (B, 1, H, W), each value 0 or 1; only ``margin`` looks at them.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored; only ``margin`` tells 0 from 1.
         kind: ``"margin"``, or a measure of ``belief`` that is at least 0.
         share: how far the weights are mixed in, in [0, 1]; 0 gives ones.
 
     Returns:
-        (B, 1, H, W) >= 0 with mean 1 in each image, so that the learning rate keeps its meaning.
+        (B, 1, H, W) >= 0 with mean 1 over the counted pixels of each image, so that the learning rate keeps its
+        meaning; 0 where a pixel is ignored.
 
     Raises:
         BeliefError: if ``belief`` has no such measure.
@@ -46,14 +48,15 @@ def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> 
         arXiv:2106.07904, for the margin; slope and shift are our choice.
     """
     with torch.no_grad():
+        reference = reference_of(belief, masks, "pixel_weights")
         if kind == "margin":
-            certainty = torch.tanh((2 * masks - 1) * belief.log_odds / 2)  # p_y - p_other
+            certainty = torch.tanh((2 * reference.masks - 1) * belief.log_odds / 2)  # p_y - p_other
             doubt = torch.sigmoid(-MARGIN_SLOPE * (certainty - MARGIN_SHIFT))
         else:
             doubt = belief.uncertainty(kind)
-        mean = doubt.mean(dim=(1, 2, 3), keepdim=True)
+        mean = counted_mean(doubt, reference.counted, empty=0.0).view(-1, 1, 1, 1)
         relative = torch.where(mean > 0, doubt / mean.clamp_min(torch.finfo(mean.dtype).tiny), 1.0)
-        return (1 - share) + share * relative
+        return torch.where(reference.counted, (1 - share) + share * relative, 0.0)
 
 
 def weighted_mean(
@@ -67,7 +70,7 @@ def weighted_mean(
         loss: (belief, masks) -> one value an image.
         belief: Bernoulli or Beta belief about ``masks``, maps (B, 1, H, W).
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        weights: (B, 1, H, W) with mean 1 in each image.
+        weights: (B, 1, H, W) with mean 1 over the counted pixels of each image.
         balance: how the weighted pixels are averaged.
 
     Returns:

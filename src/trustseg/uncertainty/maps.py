@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from trustseg.errors import ShapeError
+from trustseg.masks import require_tensors
 
 __all__ = ["check_maps"]
 
@@ -15,8 +16,9 @@ def check_maps(uncertainty: Tensor, probability: Tensor) -> None:
         probability: should be (B, 1, H, W).
 
     Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+        ShapeError: if one is no tensor, the two differ in shape or are not (B, 1, H, W).
     """
+    require_tensors(uncertainty=uncertainty, probability=probability)
     if uncertainty.shape != probability.shape or uncertainty.ndim != 4:
         raise ShapeError(
             "uncertainty and probability must have one shape (B, 1, H, W), "

@@ -1,7 +1,7 @@
 """Pixel measures of uncertainty: belief to map, higher = less sure.
 
 The closed forms are methods of the beliefs; here each has its name, meaning and source. A measure that a kind of belief
-cannot give raises an error that lists those it can.
+cannot give raises an error that lists those it can, and so does what is no belief: a BeliefError says how to make one.
 
 In the binary case entropy and variance rank pixels alike, and vacuity + dissonance = 2 min(p, q). Vacuity and mutual
 information of a trained Beta restate how ambiguous a pixel is; they are no measure of what the model has not seen.
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from torch import Tensor
 
-from trustseg.beliefs import Belief
+from trustseg.beliefs import Belief, require_belief
 
 __all__ = ["MEASURES", "UPPER_BOUNDS", "Measure"]
 
@@ -23,6 +23,12 @@ class Measure(Protocol):
 
     def __call__(self, belief: Belief, /) -> Tensor:
         """Return the map (B, 1, H, W), higher = less sure."""
+
+
+def _map(belief: Belief, measure: str) -> Tensor:
+    """Return the map of a measure, of what is a belief."""
+    require_belief(belief, measure)
+    return belief.uncertainty(measure)
 
 
 def entropy(belief: Belief) -> Tensor:
@@ -37,7 +43,7 @@ def entropy(belief: Belief) -> Tensor:
     Reference:
         Shannon, "A Mathematical Theory of Communication", Bell System Technical Journal, 1948, section 6.
     """
-    return belief.uncertainty("entropy")
+    return _map(belief, "entropy")
 
 
 def variance(belief: Belief) -> Tensor:
@@ -53,7 +59,7 @@ def variance(belief: Belief) -> Tensor:
         Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?", NeurIPS 2017,
         arXiv:1703.04977, section 2; law of total variance of a Bernoulli label.
     """
-    return belief.uncertainty("variance")
+    return _map(belief, "variance")
 
 
 def epistemic_variance(belief: Belief) -> Tensor:
@@ -72,7 +78,7 @@ def epistemic_variance(belief: Belief) -> Tensor:
         Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
         section 3, variance decomposition.
     """
-    return belief.uncertainty("epistemic_variance")
+    return _map(belief, "epistemic_variance")
 
 
 def aleatoric_variance(belief: Belief) -> Tensor:
@@ -91,7 +97,7 @@ def aleatoric_variance(belief: Belief) -> Tensor:
         Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
         section 3, variance decomposition.
     """
-    return belief.uncertainty("aleatoric_variance")
+    return _map(belief, "aleatoric_variance")
 
 
 def expected_entropy(belief: Belief) -> Tensor:
@@ -110,7 +116,7 @@ def expected_entropy(belief: Belief) -> Tensor:
         Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
         section 4; two classes.
     """
-    return belief.uncertainty("expected_entropy")
+    return _map(belief, "expected_entropy")
 
 
 def mutual_information(belief: Belief) -> Tensor:
@@ -129,7 +135,7 @@ def mutual_information(belief: Belief) -> Tensor:
         Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
         section 4; two classes.
     """
-    return belief.uncertainty("mutual_information")
+    return _map(belief, "mutual_information")
 
 
 def differential_entropy(belief: Belief) -> Tensor:
@@ -148,7 +154,7 @@ def differential_entropy(belief: Belief) -> Tensor:
         Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
         section 4; two classes.
     """
-    return belief.uncertainty("differential_entropy")
+    return _map(belief, "differential_entropy")
 
 
 def vacuity(belief: Belief) -> Tensor:
@@ -166,7 +172,7 @@ def vacuity(belief: Belief) -> Tensor:
     Reference:
         Josang, "Subjective Logic", Springer 2016; uncertainty mass of a binomial opinion.
     """
-    return belief.uncertainty("vacuity")
+    return _map(belief, "vacuity")
 
 
 def dissonance(belief: Belief) -> Tensor:
@@ -184,7 +190,7 @@ def dissonance(belief: Belief) -> Tensor:
     Reference:
         Shi et al., "Multifaceted Uncertainty Estimation for Label-Efficient Deep Learning", NeurIPS 2020; two classes.
     """
-    return belief.uncertainty("dissonance")
+    return _map(belief, "dissonance")
 
 
 MEASURES: Final[Mapping[str, Measure]] = {
