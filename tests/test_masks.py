@@ -32,7 +32,7 @@ def test_only_zero_and_one_pass(masks: torch.Tensor) -> None:
 
 
 def test_ignored_pixels() -> None:
-    masks = ignoring(torch.tensor([[0, 1, 255], [255, 255, 255]], dtype=torch.uint8))
+    masks = ignoring(torch.tensor([[0, 1, 255], [255, 255, 255]], dtype=torch.uint8), 255)
     assert counted(masks).tolist() == [[True, True, False], [False] * 3]
     assert filled(masks).tolist() == [[0, 1, 0], [0, 0, 0]]
     assert not bool(is_binary(masks))

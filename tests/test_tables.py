@@ -34,7 +34,10 @@ def test_no_cell_is_a_formula_and_all_are_read_back(tmp_path_factory: pytest.Tem
     write_csv(table, file)
     assert read_csv(file, as_text=True).equals(table)
     for cell in pl.read_csv(file, infer_schema=False)["'=name"]:
-        assert cell[0] not in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20" or pl.Series([cell]).cast(pl.Float64, strict=False).item() is not None
+        assert (
+            cell[0] not in "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+            or pl.Series([cell]).cast(pl.Float64, strict=False).item() is not None
+        )
 
 
 def test_numbers_are_left_alone() -> None:

@@ -10,10 +10,7 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 
-__all__ = ["IGNORED", "counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
-
-IGNORED = 255
-"""What stands for an ignored pixel in masks of whole numbers."""
+__all__ = ["counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
 
 
 def counted(masks: Tensor) -> Tensor:
@@ -36,7 +33,7 @@ def filled(masks: Tensor) -> Tensor:
     return torch.where(counted(masks), masks, 0)
 
 
-def ignoring(masks: Tensor, value: int = IGNORED) -> Tensor:
+def ignoring(masks: Tensor, value: int) -> Tensor:
     """Return masks in float32 whose pixels of this value are ignored, NaN.
 
     Args:
@@ -44,7 +41,7 @@ def ignoring(masks: Tensor, value: int = IGNORED) -> Tensor:
         value: what marks a pixel without reference.
 
     Example:
-        >>> ignoring(torch.tensor([0, 1, 255], dtype=torch.uint8))
+        >>> ignoring(torch.tensor([0, 1, 255], dtype=torch.uint8), 255)
         tensor([0., 1., nan])
     """
     return masks.float().masked_fill(masks == value, torch.nan)
@@ -104,8 +101,8 @@ def require_binary(
     known = values[counted(values)]
     found = f"values from {known.min():g} to {known.max():g}" if known.numel() else "nothing but NaN"
     allowed = "0, 1 and NaN (ignored)" if ignored else "0 and 1"
-    if ignored and bool((values == IGNORED).any()):
-        remedy += f"; if {IGNORED} marks ignored pixels, trustseg.masks.ignoring({name})"
+    if ignored:
+        remedy += f", or trustseg.masks.ignoring({name}, value) if a value marks ignored pixels"
     raise ShapeError(f"{name} hold {found}, only {allowed} were expected; pass e.g. {remedy}")
 
 

@@ -105,11 +105,11 @@ def test_tables_have_the_documented_columns() -> None:
         *(
             "image",
             "patient",
-            "reference",
             "condition",
             "eps",
             "kind",
             "severity",
+            "reference",
             "pixels",
             "mask_px",
             "predicted_px",

@@ -18,7 +18,7 @@ from trustseg.attacks.objectives import (
     segpgd,
 )
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, budget_of
 from trustseg.errors import AttackError, ShapeError
 
 __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
@@ -159,7 +159,7 @@ def staged(
         for (factor, _), length in zip(STAGES, lengths, strict=True):
             search = final
             if factor > 1:  # the points of a wider ball are starts, not results
-                wide = factor * final.radius.flatten()
+                wide = factor * budget_of(final)
                 search = Search(model, images, masks, eps=wide, objective=objective, keep_best=True, largest=math.inf)
             points = geometry.project(points, search.images, search.radius)
             if length > 0:

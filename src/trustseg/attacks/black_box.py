@@ -71,6 +71,7 @@ def square(
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
         clean, radius = search.images, search.radius
+        reach = radius.expand(-1, -1, *clean.shape[2:])
         search.offer(clean, progress=0.0)
         stripes = _signs(clean, 1, clean.shape[3], generator=generator)
         points = LINF.project(clean + radius * stripes, clean, radius)
@@ -78,7 +79,7 @@ def square(
         for step in range(steps):
             rows, columns = _window(step, steps, clean.shape[2], clean.shape[3], generator)
             candidates = points.clone()
-            candidates[..., rows, columns] += 2 * radius * _signs(clean, 1, 1, generator=generator)
+            candidates[..., rows, columns] += 2 * reach[..., rows, columns] * _signs(clean, 1, 1, generator=generator)
             candidates = LINF.project(candidates, clean, radius)
             tried = search.value(candidates, progress=step / steps)
             better = tried > values

@@ -97,6 +97,7 @@ def minimal_eps(
     steps: int = 20,
     objectives: Sequence[str | Objective] = ("margin", "balanced_masked_cross_entropy", "soft_dice"),
     norm: NormName = "linf",
+    region: Tensor | None = None,
 ) -> Bracket:
     """Return between which budgets each image breaks, by walking up a ladder and bisecting its last rung.
 
@@ -117,6 +118,7 @@ def minimal_eps(
         objectives: what to increase, names in ``OBJECTIVES`` or functions, at least one; for a Beta model add
             ``"evidence_margin"``, whose gradient does not fade with evidence.
         norm: geometry of the budgets.
+        region: where an image may change, (B, 1, H, W) bool; everywhere if left out.
 
     Returns:
         A bracket an image; its images are detached, within ``eps_breaks`` of ``images`` and within [0, 1].
@@ -148,17 +150,18 @@ def minimal_eps(
         _, already_broken = search.gradient_and_value(search.images, progress=0.0, track=broken_at_tau)
         clean, masks = search.result(search.images), search.masks
         points = clean.clone()  # the most harmful image so far; once broken, the breaking one
+        reach = torch.ones_like(clean[:, :1, :1, :1]) if region is None else region.to(clean)
         holds = clean.new_zeros(len(clean))
         breaks = torch.where(already_broken, 0.0, torch.full_like(holds, torch.inf))
         for eps in ladder:
             rows = breaks.isinf().nonzero().squeeze(1)
-            points[rows], broken = press(clean[rows], masks[rows], points[rows], holds.new_full(rows.shape, eps))
+            points[rows], broken = press(clean[rows], masks[rows], points[rows], eps * reach[rows])
             holds[rows[~broken]], breaks[rows[broken]] = eps, eps
         censored = breaks.isinf()
         rows = (~censored & ~already_broken).nonzero().squeeze(1)
         for _ in range(halvings):
             middle = (holds[rows] + breaks[rows]) / 2
-            nearer, broken = press(clean[rows], masks[rows], points[rows], middle)
+            nearer, broken = press(clean[rows], masks[rows], points[rows], middle.view(-1, 1, 1, 1) * reach[rows])
             points[rows[broken]] = nearer[broken]
             holds[rows[~broken]], breaks[rows[broken]] = middle[~broken], middle[broken]
         points[censored] = clean[censored]
@@ -177,8 +180,11 @@ def _press(
     steps: int,
     broken_at_tau: Objective,
 ) -> tuple[Tensor, Tensor]:
-    """Return the most harmful images within eps (B,), reached by PGD from ``points``, and which of them are broken."""
-    points = norm.project(points, images, eps.view(-1, 1, 1, 1))
+    """Return the most harmful images within eps, reached by PGD from ``points``, and which of them are broken.
+
+    eps is (B, 1, 1, 1) or (B, 1, H, W).
+    """
+    points = norm.project(points, images, eps)
     broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for objective in objectives:
         rows = (~broken).nonzero().squeeze(1)
@@ -188,7 +194,7 @@ def _press(
             model,
             images[rows],
             masks[rows],
-            eps=eps[rows],
+            eps=eps[rows] if eps[0].numel() > 1 else eps[rows].flatten(),
             objective=objective,
             keep_best=True,
             largest=norm.largest,

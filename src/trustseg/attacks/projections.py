@@ -1,6 +1,7 @@
 """The geometry of a budget: steepest direction, projection onto ball and box, random start, for each norm.
 
-The box is [0, 1], the values an image can have. ``radius`` is (B, 1, 1, 1), one budget per image in pixel units.
+The box is [0, 1], the values an image can have. ``radius`` is (B, 1, 1, 1) or (B, 1, H, W), one budget per
+image or pixel, in pixel units; in L2 pixels of radius 0 stay as they are, and the others share one budget.
 """
 
 import math

@@ -10,7 +10,7 @@ from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, filled, is_binary
 
-__all__ = ["Model", "Search", "areas", "harm"]
+__all__ = ["Model", "Search", "areas", "budget_of", "harm"]
 
 Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
 
@@ -53,7 +53,8 @@ class Search:
         model: any callable from images to a belief.
         images: (B, C, H, W) float32 in [0, 1]; copied.
         masks: reference masks (B, 1, H, W), each value 0 or 1; copied.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
+        eps: budget in pixel units of [0, 1], >= 0, one number, one per image (B,) or one per pixel (B, 1, H, W); where
+            it is 0 the image stays as it is, such as in its padding.
         objective: what to increase, a name or a function.
         keep_best: whether to remember the most harmful candidate of each image; ties go to the larger objective, then
             to the earlier candidate.
@@ -62,7 +63,7 @@ class Search:
     Attributes:
         images: the clean images, float32.
         masks: the masks on the device and in the type of ``images``.
-        radius: (B, 1, 1, 1), the budget.
+        radius: (B, 1, 1, 1) or (B, 1, H, W), the budget.
         keep_best: as given.
 
     Raises:
@@ -85,8 +86,13 @@ class Search:
         _check_shapes(images, masks, eps)
         self.images = images.detach().clone()
         self.masks = masks.detach().to(self.images, copy=True)
-        self.radius = self.images.new_empty(len(images), 1, 1, 1)
-        self.radius[:] = eps.detach().to(self.images).view(-1, 1, 1, 1) if isinstance(eps, Tensor) else eps
+        by_pixel = isinstance(eps, Tensor) and eps.ndim == 4
+        self.radius = self.images.new_empty(self.masks.shape if by_pixel else (len(images), 1, 1, 1))
+        if isinstance(eps, Tensor):
+            eps = eps.detach().to(self.images)
+            eps = eps if by_pixel else eps.view(-1, 1, 1, 1)
+        self.radius[:] = eps
+        self._reached = self.radius > 0 if by_pixel else None
         _check_values(self.images, self.masks, self.radius, largest)
         self.keep_best = keep_best
         self._model = model
@@ -124,6 +130,8 @@ class Search:
                 "differentiated; remove no_grad, detach or rounding from the model, or attack it without gradients"
             )
         self._finite &= gradient.isfinite().all()
+        if self._reached is not None:  # what cannot be changed is no part of a direction
+            gradient = torch.where(self._reached, gradient, 0)
         with torch.no_grad():
             if self.keep_best:
                 self._remember(candidates.detach(), belief, values.detach())
@@ -206,6 +214,11 @@ class Search:
         self._value = torch.where(better, values, self._value)
 
 
+def budget_of(search: Search) -> Tensor:
+    """Return the budget of an attack as ``eps`` of another: (B,) or (B, 1, H, W)."""
+    return search.radius.flatten() if search.radius[0].numel() == 1 else search.radius
+
+
 def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
     """Raise unless the tensors fit each other; costs nothing."""
     if images.ndim != 4 or images.dtype != torch.float32:
@@ -224,9 +237,10 @@ def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
             f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}; "
             "give each image one mask of its own size"
         )
-    if isinstance(eps, Tensor) and eps.shape not in ((), (len(images),)):
+    if isinstance(eps, Tensor) and eps.shape not in ((), (len(images),), expected):
         raise ShapeError(
-            f"eps must be one number or ({len(images)},), one per image, got {tuple(eps.shape)}; flatten it"
+            f"eps must be one number, ({len(images)},), one per image, or {expected}, one per pixel, "
+            f"got {tuple(eps.shape)}; flatten it"
         )
 
 

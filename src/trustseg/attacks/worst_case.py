@@ -18,7 +18,7 @@ from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.attacks.presets import Member, Preset, members_of
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search, harm
+from trustseg.attacks.search import Model, Search, budget_of, harm
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, counted_mean
@@ -180,6 +180,7 @@ class _Worst:
             search = Search(model, images, masks, eps=eps, objective="margin", keep_best=False)
             belief = search.belief(search.images)
         self.clean, self.masks, self.radius = search.images, search.masks, search.radius
+        self.budget = budget_of(search)
         self.evidential = isinstance(belief, Beta)
         odds = counted_mean(belief.log_odds.abs(), counted(self.masks), empty=0.0)
         self.temperature = (odds / LARGEST_MEAN_ODDS).clamp_min(1).view(-1, 1, 1, 1)
@@ -215,7 +216,7 @@ def _attacked(
     generator: torch.Generator,
 ) -> Tensor:
     """Return the images of these rows as a member attacks them."""
-    images, masks, eps = found.clean[rows], found.masks[rows], found.radius.flatten()[rows]
+    images, masks, eps = found.clean[rows], found.masks[rows], found.budget[rows]
     steps, objective, track = member.steps, find_objective(member.objective), find_judge(member.objective)
     if member.attack == "transfer" and surrogate is not None:
         attack = partial(staged, steps=steps)

@@ -32,5 +32,5 @@ def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor
         return Beta(change(belief.alpha), change(belief.beta), belief.prior)
     raise BeliefError(
         f"got a {type(belief).__name__} to change, a Bernoulli or a Beta was expected; "
-        "change the members of a mixture one at a time, and make a belief of logits with Bernoulli(logits)"
+        "of a mixture, change one member at a time, and make a belief of logits with Bernoulli(logits)"
     )

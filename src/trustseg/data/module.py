@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trustseg.data.pack import Pack
 from trustseg.data.residence import Held, gathered
+from trustseg.data.resizing import IGNORED
 from trustseg.masks import ignoring
 from trustseg.randomness import derived_generator
 
@@ -107,4 +108,4 @@ def pack_loader(
 
 def as_images(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return images (B, C, H, W) float32 in [0, 1] and masks (B, 1, H, W) float32 in {0, 1}, NaN where ignored."""
-    return batch["images"].float() / 255, ignoring(batch["masks"])
+    return batch["images"].float() / 255, ignoring(batch["masks"], IGNORED)

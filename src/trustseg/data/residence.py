@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg.data.pack import Pack
+from trustseg.data.resizing import IGNORED
 from trustseg.errors import ConfigError, is_out_of_memory
-from trustseg.masks import IGNORED
 
 __all__ = ["Held", "Residence", "gathered", "residing"]
 

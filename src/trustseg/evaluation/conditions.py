@@ -11,9 +11,10 @@ from torch import Tensor
 from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, Model, ensemble
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
+from trustseg.data.resizing import Area
 from trustseg.errors import AttackError, ConfigError
+from trustseg.evaluation.frames import image_scores, region_of
 from trustseg.shifts import shift_and_share
-from trustseg.uncertainty import AGGREGATIONS
 
 __all__ = [
     "CLEAN",
@@ -111,9 +112,9 @@ class Deployed:
     threshold: float
     median_dice: float
 
-    def score(self, belief: Belief) -> Tensor:
-        """Return the score (B,) by which cases are deferred."""
-        return AGGREGATIONS[self.aggregation](belief.uncertainty(self.measure), belief.probability)
+    def score(self, belief: Belief, *, areas: Sequence[Area] | None = None) -> Tensor:
+        """Return the score (B,) by which cases are deferred; ``areas`` as in ``image_scores``."""
+        return image_scores(self.aggregation, belief.uncertainty(self.measure), belief.probability, areas)
 
 
 def conditions_of(config: EvaluationConfig) -> list[Condition]:
@@ -142,17 +143,19 @@ def perturbed(
     generator: torch.Generator,
     deployed: Deployed | None = None,
     candidates: Sequence[Tensor] = (),
+    areas: Sequence[Area] | None = None,
 ) -> Changed:
     """Return the images under ``condition`` and their masks; what an attack returns is measured, never trusted.
 
     Args:
         model: maps images to a belief.
         images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}; moved along by a geometric shift.
+        masks: (B, 1, H, W) float32 in {0, 1}, NaN where ignored; moved along by a geometric shift.
         condition: what happens to the images.
         generator: source of random starts and fields.
         deployed: score and threshold that attacks on the uncertainty aim at.
         candidates: images found at smaller budgets, for conditions that carry them on.
+        areas: where each image lies in its square, which no attack leaves; None if all fill it.
 
     Returns:
         Images, masks, and of a shift the share of each lesion that it hides.
@@ -165,8 +168,14 @@ def perturbed(
         return Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
     if condition.attack is None:
         return Changed(images, masks)
-    attack = _attack(condition.attack, deployed, candidates)
-    attacked = attack(model, images, masks, eps=condition.eps, generator=generator)
+    region = region_of(areas, images)
+    # The toolbox takes one budget for all pixels; what it does to padding is taken back.
+    by_pixel = region is not None and condition.attack.toolbox is None
+    eps = condition.eps * region.to(images) if region is not None and by_pixel else condition.eps
+    attack = _attack(condition.attack, deployed, candidates, areas)
+    attacked = attack(model, images, masks, eps=eps, generator=generator)
+    if region is not None and not by_pixel:
+        attacked = torch.where(region, attacked, images)
     return Changed(_checked(attacked, images, condition), masks)
 
 
@@ -178,6 +187,7 @@ def attacked_together(
     *,
     generator: torch.Generator,
     deployed: Deployed | None = None,
+    areas: Sequence[Area] | None = None,
 ) -> list[Changed]:
     """Return the images under several budgets of one attack, found in one batch: a few images do not fill a GPU.
 
@@ -188,6 +198,7 @@ def attacked_together(
         conditions: K budgets of an attack that ``stacks``.
         generator: source of random starts.
         deployed: score and threshold that attacks on the uncertainty aim at.
+        areas: as ``perturbed``.
 
     Returns:
         K times images and masks.
@@ -200,11 +211,14 @@ def attacked_together(
     if config is None:
         raise AttackError(f"the condition '{conditions[0].name}' is no attack, one with a budget was expected")
     budgets = torch.tensor([condition.eps for condition in conditions], device=images.device)
-    attacked = _attack(config, deployed, ())(
+    eps, region = budgets.repeat_interleave(len(images)), region_of(areas, images)
+    if region is not None:
+        eps = eps.view(-1, 1, 1, 1) * region.repeat(count, 1, 1, 1)
+    attacked = _attack(config, deployed, (), None if areas is None else [*areas] * count)(
         model,
         images.repeat(count, 1, 1, 1),
         masks.repeat(count, 1, 1, 1),
-        eps=budgets.repeat_interleave(len(images)),
+        eps=eps,
         generator=generator,
     )
     parts = zip(attacked.chunk(count), conditions, strict=True)
@@ -229,7 +243,9 @@ def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
     return attacked.clamp(0, 1)
 
 
-def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor]) -> Callable[..., Tensor]:
+def _attack(
+    config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor], areas: Sequence[Area] | None
+) -> Callable[..., Tensor]:
     """Return the attack with its options filled in."""
     options: dict[str, Any] = dict(config.options)
     if config.toolbox is not None:
@@ -244,7 +260,7 @@ def _attack(config: AttackConfig, deployed: Deployed | None, candidates: Sequenc
                 f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
                 "evaluate a model that has validation images, or leave the attack out"
             )
-        options["score"] = deployed.score
+        options["score"] = partial(deployed.score, areas=areas)
     if config.name == "rank_swap" and deployed is not None:
         options["median_dice"] = deployed.median_dice
     if config.name == "deferral_aware" and deployed is not None:

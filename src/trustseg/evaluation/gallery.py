@@ -12,6 +12,7 @@ from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
 from trustseg.evaluation.conditions import Condition, conditions_of, perturbed
+from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.files import replacing
 from trustseg.masks import filled
 from trustseg.metrics import dice
@@ -71,7 +72,8 @@ def write_gallery(
         return
     model = model.eval().to(device)
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
-    attacked = perturbed(model, images, masks, condition, generator=derived_generator(seed, "gallery")).images
+    areas, generator = areas_in(frame_columns(pack, chosen)), derived_generator(seed, "gallery")
+    attacked = perturbed(model, images, masks, condition, generator=generator, areas=areas).images
     with torch.no_grad():
         before, after = model.belief(images), model.belief(attacked)
 

@@ -17,7 +17,9 @@ from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.residence import Held, residing
+from trustseg.data.resizing import Area
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
+from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.evaluation.pixels import patient_groups
 from trustseg.evaluation.records import REFERENCE, Recorder, Tables
 from trustseg.models import BeliefModel
@@ -33,7 +35,8 @@ class Cohort:
     Attributes:
         pixels: the pack, or a copy of it in the memory of the device.
         rows: which of its images.
-        cases: name, patient, group of patients and kind of reference (see ``REFERENCE``) of each row.
+        cases: name, patient, group of patients and kind of reference (see ``REFERENCE``) of each row, and where it lies
+            in its square if it is padded (see ``frame_columns``).
         device: where the model computes.
     """
 
@@ -63,7 +66,8 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
     cases = pack.index[rows].select("name", "patient", reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
     held = residing(pack, "auto", device=where) if pixels is None else pixels
-    return Cohort(held, rows, cases.with_columns(groups), where)
+    frames = frame_columns(pack, rows)
+    return Cohort(held, rows, cases.with_columns(groups, *frames.get_columns()), where)
 
 
 def ladders(conditions: Sequence[Condition], *, room: int = 1) -> list[list[Condition]]:
@@ -112,7 +116,8 @@ def measure(
     recorders = {each.slug: Recorder(each, config, groups=groups, device=cohort.device) for each in ladder}
     with beside() as later:
         for number, (images, masks, cases) in enumerate(cohort.batches(config.batch_size)):
-            found = _changed(model, images, masks, ladder, seed=seed, number=number, deployed=deployed)
+            areas = areas_in(cases)
+            found = _changed(model, images, masks, ladder, areas, seed=seed, number=number, deployed=deployed)
             for condition, (changed, moved, covered) in zip(ladder, found, strict=True):
                 with torch.no_grad():
                     belief = model.belief(changed)
@@ -127,6 +132,7 @@ def _changed(
     images: Tensor,
     masks: Tensor,
     ladder: Sequence[Condition],
+    areas: Sequence[Area] | None,
     *,
     seed: int,
     number: int,
@@ -137,12 +143,21 @@ def _changed(
     budgets = ",".join(f"{each.eps:.6f}" for each in ladder)
     if len(ladder) > 1 and first.stacks:
         generator = derived_generator(seed, "evaluation", first.name, budgets, number)
-        yield from attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed)
+        yield from attacked_together(model, images, masks, ladder, generator=generator, deployed=deployed, areas=areas)
         return
     smaller: list[Tensor] = []  # what was found at smaller budgets
     for each in ladder:
         # One stream for all severities of a shift: the same change, milder or stronger.
         generator = derived_generator(seed, "evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
-        changed = perturbed(model, images, masks, each, generator=generator, deployed=deployed, candidates=smaller[-1:])
+        changed = perturbed(
+            model,
+            images,
+            masks,
+            each,
+            generator=generator,
+            deployed=deployed,
+            candidates=smaller[-1:],
+            areas=areas,
+        )
         smaller.append(changed.images)
         yield changed

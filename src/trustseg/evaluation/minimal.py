@@ -23,6 +23,7 @@ from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.errors import AttackError
 from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
+from trustseg.evaluation.frames import areas_in, frame_columns, region_of
 from trustseg.files import read_json, replacing, write_json
 from trustseg.masks import counted, filled
 from trustseg.models import BeliefModel
@@ -85,7 +86,8 @@ def write_minimal(
             if not part.exists():
                 images, masks = (tensor.to(device) for tensor in as_images(batch))
                 cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
-                found = _search(fast, images, masks, config.minimal, tau=tau)
+                region = region_of(areas_in(frame_columns(pack, batch["rows"].numpy())), images)
+                found = _search(fast, images, masks, config.minimal, tau=tau, region=region)
                 _check(model, images, masks, found, tau=tau)
                 with replacing(part) as temporary:
                     _rows(masks, cases, found, tau=tau).write_parquet(temporary)
@@ -98,7 +100,9 @@ def write_minimal(
     shutil.rmtree(folder / "minimal_parts")
 
 
-def _search(model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalConfig, *, tau: float) -> Bracket:
+def _search(
+    model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalConfig, *, tau: float, region: Tensor | None
+) -> Bracket:
     """Return the brackets of one batch."""
     objectives = (*MINIMAL_OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else MINIMAL_OBJECTIVES
     return minimal_eps(
@@ -110,6 +114,7 @@ def _search(model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalC
         halvings=options.halvings,
         steps=options.steps,
         objectives=objectives,
+        region=region,
     )
 
 

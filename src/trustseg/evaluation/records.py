@@ -1,6 +1,7 @@
 """What is written down of each image under each condition."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief, Beta
 from trustseg.config import EvaluationConfig
+from trustseg.data.resizing import Area
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
+from trustseg.evaluation.frames import areas_in, by_area, image_scores, region_of
 from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
 from trustseg.metrics import brier, dice, iou, overlap_counts
 from trustseg.metrics.overlap import harm
-from trustseg.uncertainty import AGGREGATIONS, MEASURES
+from trustseg.uncertainty import MEASURES
 
 __all__ = ["TABLES", "TABLES_VERSION", "Recorder", "Tables"]
 
@@ -73,7 +76,7 @@ class Recorder:
             belief: what the model believes of ``changed``.
             images: the clean images (B, C, H, W).
             masks: reference masks (B, 1, H, W) in {0, 1}, NaN where ignored.
-            cases: name, patient, group and reference of each image, B rows.
+            cases: name, patient, group and reference of each image, B rows; with the columns of ``frame_columns``.
             changed: what the model saw (B, C, H, W).
             covered: of a shift, the share (B,) of each lesion that it hides.
 
@@ -88,19 +91,20 @@ class Recorder:
                 f"was expected; add one of {', '.join(belief.measures)} to evaluation.measures"
             )
         population = self._condition.kind == "population"
-        references = cases["reference"].to_list()
+        references, areas = cases["reference"].to_list(), areas_in(cases)
         known = torch.tensor([not population and each != "none" for each in references], device=masks.device)
         columns = {
-            **_overlap(belief, changed - images, masks, known),
-            **_strengths(belief),
-            **_scores(belief, maps, self._config),
+            **_overlap(belief, changed - images, masks, known, region_of(areas, images)),
+            **_strengths(belief, areas),
+            **_scores(belief, maps, self._config, areas),
             **({} if covered is None else {"covered": covered}),
         }
-        records = cases.select(pl.col("name").alias("image"), "patient", "reference").with_columns(
+        records = cases.select(pl.col("name").alias("image"), "patient").with_columns(
             pl.lit(self._condition.name).alias("condition"),
             pl.lit(self._condition.eps).alias("eps"),
             pl.lit(self._condition.kind).alias("kind"),
             pl.lit(self._condition.severity, dtype=pl.Int32).alias("severity"),
+            cases["reference"],
             *_series(columns),
         )
         unknown = pl.lit(True) if population else pl.col("reference") == "none"
@@ -151,13 +155,16 @@ def _series(columns: Mapping[str, Tensor | None]) -> list[pl.Series]:
     ]
 
 
-def _overlap(belief: Belief, change: Tensor, masks: Tensor, known: Tensor) -> dict[str, Tensor | None]:
+def _overlap(
+    belief: Belief, change: Tensor, masks: Tensor, known: Tensor, region: Tensor | None
+) -> dict[str, Tensor | None]:
     """Return what compares a prediction with its reference, and the size of the perturbation.
 
-    Where the reference is not ``known`` (B,), all pixels are counted.
+    Where the reference is not ``known`` (B,), all pixels of the image are counted, those of its region.
     """
     prediction = belief.log_odds > 0
-    masks = torch.where(known.view(-1, 1, 1, 1), masks, 0)
+    nothing = torch.zeros_like(masks) if region is None else torch.where(region, 0.0, torch.nan)
+    masks = torch.where(known.view(-1, 1, 1, 1), masks, nothing)
     counts = overlap_counts(prediction, masks)
     nll = LOSSES["binary_cross_entropy"](belief, masks)
     return {
@@ -175,7 +182,7 @@ def _overlap(belief: Belief, change: Tensor, masks: Tensor, known: Tensor) -> di
     }
 
 
-def _strengths(belief: Belief) -> dict[str, Tensor | None]:
+def _strengths(belief: Belief, areas: Sequence[Area] | None) -> dict[str, Tensor | None]:
     """Return median and 99th percentile of alpha + beta over the pixels of each image: values that a pixel has.
 
     A model that holds out under attack with a far larger strength than others may only hide its gradients.
@@ -183,18 +190,29 @@ def _strengths(belief: Belief) -> dict[str, Tensor | None]:
     names = {"strength_median": 50, "strength_p99": 99}
     if not isinstance(belief, Beta):
         return dict.fromkeys(names)
-    strength = belief.strength.flatten(1)
-    ranks = {name: -(-percent * strength.shape[1] // 100) for name, percent in names.items()}  # rounded up
-    return {name: strength.kthvalue(rank, dim=1).values for name, rank in ranks.items()}
+    strength = belief.strength
+    return {
+        name: by_area(partial(_percentile, percent=percent), strength, areas=areas) for name, percent in names.items()
+    }
 
 
-def _scores(belief: Belief, maps: dict[str, Tensor], config: EvaluationConfig) -> dict[str, Tensor | None]:
+def _percentile(maps: Tensor, *, percent: int) -> Tensor:
+    """Return a percentile of the pixels of each image, (B,), a value that one of them has."""
+    values = maps.flatten(1)
+    return values.kthvalue(-(-percent * values.shape[1] // 100), dim=1).values  # rounded up
+
+
+def _scores(
+    belief: Belief, maps: dict[str, Tensor], config: EvaluationConfig, areas: Sequence[Area] | None
+) -> dict[str, Tensor | None]:
     """Return the image scores of every measure and aggregation, none where the belief lacks the measure."""
     deferral = config.deferral
     wanted = [*product(config.measures, config.aggregations)]
     wanted += [(measure, deferral.aggregation) for measure in (deferral.measure.bernoulli, deferral.measure.beta)]
     scored = {name: MEASURES[name](belief) for name, _ in wanted if name in belief.measures and name not in maps} | maps
     return {
-        f"u_{measure}_{name}": AGGREGATIONS[name](scored[measure], belief.probability) if measure in scored else None
+        f"u_{measure}_{name}": image_scores(name, scored[measure], belief.probability, areas)
+        if measure in scored
+        else None
         for measure, name in wanted
     }
