@@ -10,6 +10,7 @@ import torch
 from tests.cli.conftest import Command, Outcome, one_sentence
 from tests.training.tiny import use_tiny_networks
 
+from trustseg.cli.evaluate import _print_means
 from trustseg.config import load_run
 from trustseg.data import open_dataset, split_cases, write_phantoms
 from trustseg.data.seen import write_splits
@@ -197,3 +198,24 @@ def test_mixtures_that_cannot_be(evaluate: Evaluate, arguments: list[str], words
     found = evaluate(*arguments)
     assert found.code == 2
     assert words in one_sentence(found)
+
+
+def test_no_dice_is_printed_of_images_without_lesion_or_without_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {
+        **{"condition": "clean", "kind": "clean", "eps": 0.0, "size": 64, "pixels": 100},
+        **{"reference": ["mask", "control", "none"], "mask_px": [10, 0, None], "predicted_px": [10, 25, 50]},
+        **{"intersection_px": [8, 0, None], "dice": [0.8, None, None], "iou": [0.667, None, None]},
+        "dice_native": [0.75, None, None],
+    }
+    records = pl.DataFrame(rows)
+    records.write_parquet(tmp_path / "records.parquet")
+    _print_means(tmp_path)
+    text = capsys.readouterr().out
+    assert [part for part in text.split() if part.startswith("0.")] == ["0.800", "0.750", "0.667", "0.356", "0.250"]
+    assert "64 x 64 px" in text
+    assert "no reference: 1 of 3" in text
+    records.filter(pl.col("reference") == "control").write_parquet(tmp_path / "records.parquet")
+    _print_means(tmp_path)
+    assert [part for part in capsys.readouterr().out.split() if part.startswith("0.")] == ["0.250"]

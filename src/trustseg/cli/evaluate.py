@@ -11,6 +11,8 @@ from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from trustseg.config import RunConfig
     from trustseg.data import Pack
     from trustseg.data.splits import Indices
@@ -157,20 +159,45 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _print_means(folder: Path) -> None:
+    import polars as pl
+
     from trustseg.cli.display import print_table
     from trustseg.tables import read_parquet
 
     records = read_parquet(folder / "records.parquet")
-    header = ("condition", "eps x 255", "images", "Dice (per image)", "IoU (per image)", "pooled Dice")
+    header = (
+        *("condition", "eps x 255", "images", "Dice (per image)", "at native size", "IoU (per image)", "pooled Dice"),
+        "area without lesion",
+    )
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
-        known = rows.drop_nulls("mask_px")  # of other populations no reference is known
+        known = rows.drop_nulls("mask_px")  # without a reference, nothing can be compared
+        lesions, empty = known.filter(pl.col("mask_px") > 0), known.filter(pl.col("mask_px") == 0)
         both, predicted, reference = (int(known[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
-        values = [_mean(rows[name].to_list()) for name in ("dice", "iou")]
-        values.append(2 * both / (predicted + reference) if predicted + reference else None)
-        shown = ["undefined" if value is None else f"{value:.3f}" for value in values]
+        values = [_mean(lesions[name].to_list()) for name in ("dice", "dice_native", "iou")]
+        values.append(2 * both / (predicted + reference) if reference else None)
+        values.append(_mean((empty["predicted_px"] / empty["pixels"]).to_list()))
+        shown = ["—" if value is None else f"{value:.3f}" for value in values]
         lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])
-    print_table(header, lines, width=100)
+    print_table(header, lines, width=140)
+    for sentence in _sentences(records.filter(pl.col("kind") == "clean")):
+        say(sentence)
+
+
+def _sentences(clean: "pl.DataFrame") -> list[str]:
+    """Return what the table of means is about: size of the images, and which of them enter which column."""
+    size, areas = clean["size"].max(), clean["mask_px"].drop_nulls()
+    lesions, empty = int((areas > 0).sum()), int((areas == 0).sum())
+    controls, unknown = (int((clean["reference"] == kind).sum()) for kind in ("control", "none"))
+    found = [
+        f"measured at {size} x {size} px; Dice and IoU: of {lesions:,} images with a lesion; area: of {empty:,} "
+        "without" + (f", {controls:,} of them controls" if controls else "")
+    ]
+    if unknown:
+        found.append(
+            f"no reference: {unknown:,} of {len(clean):,} images have no mask, so that nothing is compared there"
+        )
+    return found
 
 
 def _with_steps(condition: str) -> str:

@@ -92,12 +92,6 @@ class Pack:
     def __len__(self) -> int:
         return len(self.index)
 
-    @property
-    def referenced(self) -> npt.NDArray[np.bool_]:
-        """Return which images have a reference (N,): a mask, or as a declared control, an empty one."""
-        known = self.index["has_mask"] | (self.index["split"] == "control")
-        return known.to_numpy()
-
     @classmethod
     def open(cls, path: Path | str) -> Self:
         """Return the pack in a folder; arrays are mapped, and hashed only if they changed since they were last.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trustseg.data.pack import Pack
-from trustseg.data.resizing import IGNORED
 from trustseg.errors import ConfigError, is_out_of_memory
 
 __all__ = ["Held", "Residence", "gathered", "residing"]
@@ -31,13 +30,11 @@ class Held:
 
     Attributes:
         images: (N, C, S, S) uint8.
-        masks: (N, 1, S, S) uint8 of 0, 1 and 255.
-        referenced: (N,) which images have a reference, as ``Pack.referenced``.
+        masks: (N, 1, S, S) uint8 of 0 and 1.
     """
 
     images: Tensor
     masks: Tensor
-    referenced: NDArray[np.bool_]
 
 
 def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack | Held:
@@ -81,24 +78,16 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
 
 
 def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-    """Return images (B, C, S, S) and masks (B, 1, S, S), uint8, of some rows, on the device where they lie.
-
-    Of an image without a reference every pixel of the mask is ignored: it is not an empty mask.
-    """
+    """Return images (B, C, S, S) and masks (B, 1, S, S), uint8, of some rows, on the device where they lie."""
     if isinstance(source, Pack):
-        images, masks = (torch.from_numpy(np.asarray(part[rows])) for part in (source.images, source.masks))
-    else:
-        indices = torch.from_numpy(rows).to(source.images.device, non_blocking=True)
-        images, masks = source.images.index_select(0, indices), source.masks.index_select(0, indices)
-    without = np.flatnonzero(~source.referenced[rows])
-    if len(without):
-        masks[torch.from_numpy(without).to(masks.device)] = IGNORED
-    return images, masks
+        return torch.from_numpy(np.asarray(source.images[rows])), torch.from_numpy(np.asarray(source.masks[rows]))
+    indices = torch.from_numpy(rows).to(source.images.device, non_blocking=True)
+    return source.images.index_select(0, indices), source.masks.index_select(0, indices)
 
 
 def _copied(pack: Pack, device: torch.device) -> Held:
     try:
-        return Held(_copy(pack.images, device), _copy(pack.masks, device), pack.referenced)
+        return Held(_copy(pack.images, device), _copy(pack.masks, device))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

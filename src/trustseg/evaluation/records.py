@@ -1,5 +1,6 @@
 """What is written down of each image under each condition."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
@@ -14,22 +15,22 @@ from trustseg.config import EvaluationConfig
 from trustseg.data.resizing import Area
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
-from trustseg.evaluation.frames import areas_in, by_area, image_scores, region_of
+from trustseg.evaluation.frames import areas_in, by_area, image_scores, native_dice, region_of
 from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
 from trustseg.metrics import brier, dice, iou, overlap_counts
 from trustseg.metrics.overlap import harm
 from trustseg.uncertainty import MEASURES
 
-__all__ = ["TABLES", "TABLES_VERSION", "Recorder", "Tables"]
+__all__ = ["REFERENCE", "TABLES", "TABLES_VERSION", "Recorder", "Tables"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
 TABLES_VERSION: Final = 3
 """To be raised when a table gets another form or another meaning: tables of another version are measured again."""
-REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "harm", "brier", "nll")
+REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "dice_native", "harm", "brier", "nll")
 """Columns that need a reference mask."""
-DICES: Final = ("dice", "iou")
+DICES: Final = ("dice", "iou", "dice_native")
 """Columns that say nothing of a control, which is declared to be without a lesion."""
 REFERENCE: Final = (
     pl.when(pl.col("has_mask"))
@@ -69,6 +70,7 @@ class Recorder:
         *,
         changed: Tensor,
         covered: Tensor | None = None,
+        native: Sequence[Tensor | None] | None = None,
     ) -> None:
         """Write a batch down.
 
@@ -79,6 +81,7 @@ class Recorder:
             cases: name, patient, group and reference of each image, B rows; with the columns of ``frame_columns``.
             changed: what the model saw (B, C, H, W).
             covered: of a shift, the share (B,) of each lesion that it hides.
+            native: reference masks (H, W) at the size of the images themselves, NaN where ignored.
 
         Raises:
             BeliefError: if the belief can give none of the measures.
@@ -95,6 +98,7 @@ class Recorder:
         known = torch.tensor([not population and each != "none" for each in references], device=masks.device)
         columns = {
             **_overlap(belief, changed - images, masks, known, region_of(areas, images)),
+            "dice_native": _native_dices(belief, native, areas),
             **_strengths(belief, areas),
             **_scores(belief, maps, self._config, areas),
             **({} if covered is None else {"covered": covered}),
@@ -122,11 +126,12 @@ class Recorder:
         """Return the tables of all batches.
 
         ``records``: a row an image, with the kind and severity of the condition, its ``reference`` (mask, control or
-        none), overlap (counts in pixels, Dice, IoU, harm), Brier score and cross-entropy (means over pixels), the
-        measured size of the perturbation, median and 99th percentile of alpha + beta (null where there is none) and
-        ``u_<measure>_<aggregation>`` columns. Ignored pixels count in none but the last four. Of a control Dice
-        and IoU are null: it is declared to be empty. Without a reference, and of another population, whatever needs one
-        is null, and no pixel enters the other tables.
+        none), the ``size`` in pixels of the square it was measured at, overlap (counts in pixels, Dice, IoU, harm),
+        Brier score and cross-entropy (means over pixels), the measured size of the perturbation, of clean images the
+        Dice at their own size, median and 99th percentile of alpha + beta (null where there is none) and
+        ``u_<measure>_<aggregation>`` columns. Ignored pixels do not count in what compares with a reference, padding
+        nowhere. Of a control Dice and IoU are null: it is declared to be empty. Without a reference, and of another
+        population, whatever needs one is null, and no pixel enters the other tables.
         ``histograms``: measure, group of patients, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared
         errors. ``calibration``: region, group of patients, bin of p, pixels, sum of p, sum of the reference. The
         regions: all pixels, those within 5 px of the border of the reference mask, those of the mask.
@@ -168,6 +173,7 @@ def _overlap(
     counts = overlap_counts(prediction, masks)
     nll = LOSSES["binary_cross_entropy"](belief, masks)
     return {
+        "size": torch.full_like(counts.pixels, masks.shape[-1]),
         "pixels": counts.pixels,
         "mask_px": counts.reference,
         "predicted_px": counts.predicted,
@@ -180,6 +186,19 @@ def _overlap(
         "linf": perturbation_size(change, norm="linf"),
         "l2": perturbation_size(change, norm="l2"),
     }
+
+
+def _native_dices(
+    belief: Belief, native: Sequence[Tensor | None] | None, areas: Sequence[Area] | None
+) -> Tensor | None:
+    """Return the Dice (B,) at the size of each image itself, NaN without a mask of that size."""
+    if native is None:
+        return None
+    found = [
+        math.nan if mask is None else native_dice(p[None], mask, None if areas is None else areas[row])
+        for row, (p, mask) in enumerate(zip(belief.probability, native, strict=True))
+    ]
+    return torch.tensor(found, dtype=torch.float64, device=belief.log_odds.device)
 
 
 def _strengths(belief: Belief, areas: Sequence[Area] | None) -> dict[str, Tensor | None]:
