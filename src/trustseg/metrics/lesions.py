@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from trustseg.errors import ConfigError
-from trustseg.metrics.overlap import overlap_counts
+from trustseg.metrics.overlap import hard_masks
 
 __all__ = ["LesionCounts", "lesion_counts", "lesion_f1"]
 
@@ -52,7 +52,7 @@ def lesion_counts(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) ->
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
         overlap: share of a lesion's pixels, in (0, 1].
 
     Raises:
@@ -67,10 +67,10 @@ def lesion_counts(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) ->
     """
     if not 0 < overlap <= 1:
         raise ConfigError(f"overlap is {overlap}, give a share of a lesion's pixels above 0 and up to 1")
-    overlap_counts(prediction, masks)  # refuses what are no two hard masks of one shape
+    predictions, references = hard_masks(prediction, masks)
     rows = []
-    for pair in zip(prediction[:, 0], masks[:, 0], strict=True):
-        predicted, reference = (mask.cpu().numpy() > 0.5 for mask in pair)
+    for pair in zip(predictions[:, 0], references[:, 0], strict=True):
+        predicted, reference = (mask.cpu().numpy() for mask in pair)
         lesions, found = _covered(reference, predicted, overlap)
         components, right = _covered(predicted, reference, overlap)
         rows.append((lesions, found, components, components - right))

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError
 from trustseg.masks import counted, require_binary, require_tensors
 
-__all__ = ["Dice", "OverlapCounts", "dice", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
+__all__ = ["Dice", "OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,14 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
         >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
         tensor([1])
     """
+    predicted, reference = (mask.flatten(1) for mask in hard_masks(prediction, masks))
+    return OverlapCounts(
+        (predicted & reference).sum(1), predicted.sum(1), reference.sum(1), counted(masks).flatten(1).sum(1)
+    )
+
+
+def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as bool, False where pixels are ignored; raise unless they fit each other and are hard masks."""
     require_tensors(prediction=prediction, masks=masks)
     if prediction.shape != masks.shape or masks.ndim < 2:
         raise ShapeError(
@@ -54,9 +62,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
         )
     require_binary(prediction, "predictions", ignored=False, remedy="belief.probability > 0.5")
     require_binary(masks)
-    inside, reference = counted(masks).flatten(1), (masks > 0.5).flatten(1)
-    predicted = (prediction > 0.5).flatten(1) & inside
-    return OverlapCounts((predicted & reference).sum(1), predicted.sum(1), reference.sum(1), inside.sum(1))
+    return (prediction > 0.5) & counted(masks), masks > 0.5
 
 
 def dice(prediction: Tensor, masks: Tensor) -> Tensor:

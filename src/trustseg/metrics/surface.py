@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from trustseg.errors import ConfigError
-from trustseg.metrics.overlap import overlap_counts
+from trustseg.metrics.overlap import hard_masks
 
 __all__ = ["hausdorff_95", "surface_dice"]
 
@@ -26,7 +26,7 @@ def hausdorff_95(prediction: Tensor, masks: Tensor, *, spacing: tuple[float, flo
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
         spacing: height and width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
 
     Returns:
@@ -58,7 +58,7 @@ def surface_dice(
 
     Args:
         prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
+        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
         tolerance: distance, >= 0, up to which boundaries agree, in the unit of ``spacing``; take it from how much
             readers differ.
         spacing: height and width of a pixel, > 0; 1 measures in pixels.
@@ -97,9 +97,9 @@ def _boundary_distances(
     """
     if not all(0 < side < math.inf for side in spacing):
         raise ConfigError(f"spacing is {spacing}, give height and width of a pixel, both above 0")
-    overlap_counts(prediction, masks)  # refuses what are no two hard masks of one shape
-    for pair in zip(prediction[:, 0], masks[:, 0], strict=True):
-        first, second = (mask.cpu().numpy() > 0.5 for mask in pair)
+    predictions, references = hard_masks(prediction, masks)
+    for pair in zip(predictions[:, 0], references[:, 0], strict=True):
+        first, second = (mask.cpu().numpy() for mask in pair)
         edges = [mask & ~ndimage.binary_erosion(mask) for mask in (first, second)]
         to_second, to_first = (_distance_to(edge, spacing) for edge in reversed(edges))
         yield to_second[edges[0]], to_first[edges[1]]
