@@ -1,3 +1,4 @@
+import json
 import socket
 from pathlib import Path
 from typing import NoReturn
@@ -99,8 +100,12 @@ def test_free_encoders_need_none() -> None:
         ("unet", "resnet81", "did you mean 'resnet18'"),
         ("fcn", "resnet18", "unknown encoder for fcn 'resnet18'"),
         ("unet", "", "unknown encoder ''"),
+        ("unet", "tu-resnet18x", "did you mean 'tu-resnet18'"),
+        *(("unet", f"tu-{name}", "unknown encoder") for name in ("hf-hub:a/b", "local-dir:/", "resnet18.hf-hub:a", "")),
+        ("deeplab_v3", "timm/hf-hub:a/b", "unknown encoder"),
     ],
 )
+@pytest.mark.usefixtures("no_network")
 def test_an_unknown_encoder_names_the_nearest(architecture: str, encoder: str, words: str) -> None:
     with pytest.raises(UnknownNameError, match=words):
         build_segmenter(architecture=architecture, encoder=encoder)
@@ -108,12 +113,23 @@ def test_an_unknown_encoder_names_the_nearest(architecture: str, encoder: str, w
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize(
-    ("architecture", "encoder"), [("unet", "tu-no_such_net"), ("deeplab_v3", "vgg11"), ("unet_plus_plus", "mit_b0")]
+    ("architecture", "encoder"),
+    [("unet", "tu-vit_tiny_patch16_224"), ("deeplab_v3", "vgg11"), ("unet_plus_plus", "mit_b0")],
 )
 def test_parts_that_do_not_fit_get_a_sentence(architecture: str, encoder: str) -> None:
     with pytest.raises(ModelError, match=r"cannot be built on encoder .*choose another model\.encoder") as caught:
         build_segmenter(architecture=architecture, encoder=encoder, accept_noncommercial=True)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("encoder", ["tu-hf-hub:a/b", "tu-local-dir:/etc"])
+def test_a_model_from_elsewhere_names_no_hub_and_no_folder(tmp_path: Path, encoder: str) -> None:
+    folder = build_segmenter(depth=3).save(tmp_path / "model")
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    (folder / "model.json").write_text(json.dumps(about | {"encoder": encoder}), encoding="utf-8")
+    with pytest.raises(UnknownNameError, match=encoder):
+        Segmenter.load(folder)
 
 
 @pytest.mark.usefixtures("no_network")

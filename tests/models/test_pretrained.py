@@ -47,7 +47,9 @@ def test_features_are_those_of_the_original_network() -> None:
     segmenter = initial_segmenter(load_run(None, choices("model.weights=imagenet"))).eval()
     picture = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0))
     features: list[torch.Tensor] = []
-    segmenter.network.get_submodule("encoder").register_forward_hook(lambda module, given, found: features.append(found[-1]))
+    segmenter.network.get_submodule("encoder").register_forward_hook(
+        lambda module, given, found: features.append(found[-1])
+    )
     with torch.no_grad():
         segmenter.belief(picture)
         x = network._swish(network._bn0(network._conv_stem((picture.expand(1, 3, 224, 224) - 127 / 255) * 255 / 128)))

@@ -3,13 +3,14 @@
 Every builder starts from random weights: nothing is ever downloaded here (see ``models/weights.py``).
 """
 
+import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from torch import Tensor, nn
 
-from trustseg.errors import ModelError, unknown_name
+from trustseg.errors import ModelError, UnknownNameError, unknown_name
 
 __all__ = ["ARCHITECTURES", "DEEPEST", "NONCOMMERCIAL", "Builder", "check_encoder", "check_licence", "place_dropout"]
 
@@ -58,15 +59,26 @@ def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
 
 
 def check_encoder(encoder: str) -> None:
-    """Check that segmentation_models.pytorch knows an encoder; names with ``tu-`` are for timm to judge.
+    """Check that segmentation_models.pytorch has an encoder, or timm, whose names follow ``tu-``.
+
+    Only names of the installed libraries pass: of ``hf-hub:`` or ``local-dir:`` timm would ask a hub or read files.
 
     Raises:
         UnknownNameError: names the nearest one.
     """
     import segmentation_models_pytorch as smp
 
-    if encoder not in smp.encoders.get_encoder_names() and not encoder.startswith("tu-"):
-        raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
+    if not encoder.startswith("tu-"):
+        if encoder not in smp.encoders.get_encoder_names():
+            raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
+        return
+    import timm
+
+    name = encoder.removeprefix("tu-")
+    if name not in (known := {*timm.list_models(), *timm.list_pretrained()}):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean 'tu-{near[0]}'? " if near else ""
+        raise UnknownNameError(f"unknown encoder '{encoder}'; {hint}after 'tu-' comes a name of timm.list_models()")
 
 
 def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int, **shape: object) -> nn.Module:
@@ -78,7 +90,7 @@ def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int, 
         network: nn.Module = getattr(smp, class_name)(
             encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=outputs, **shape
         )
-    except (KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(
             f"{class_name} cannot be built on encoder '{encoder}': {error}; choose another model.encoder"
         ) from error
