@@ -101,7 +101,7 @@ def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int)
         "dirty": False,
         "device": "cpu",
         "cpu": "an example processor, 2 cores",
-        "command": "trustseg study tiny.yaml",
+        "command": "trustseg study /home/somebody/tiny.yaml -o/home/somebody/runs 'data={path: /home/somebody/xrays}'",
         "data": {"digest": "sha256:" + "ab" * 32, "layout": "qata", "images": 200, "patients": 90, "test_images": 48},
         "started": "2026-11-22T14:58:00",
         "weights_sha256": "cd" * 32,

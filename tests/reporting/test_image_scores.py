@@ -24,7 +24,7 @@ def _results(rows: list[dict[str, object]]) -> Results:
         "iou": 1 / 3,
         "u": 0.1,
     }
-    return Results(Path(), {}, "", (), (), pl.DataFrame([usual | row for row in rows]))
+    return Results(Path(), {}, (), (), pl.DataFrame([usual | row for row in rows]))
 
 
 def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:

@@ -134,7 +134,7 @@ def test_words_are_weighed(page: Path) -> None:
 
 def test_folders_of_this_machine_are_left_out(page: Path) -> None:
     text = page.read_text()
-    assert "path: .../xrays" in text
+    assert "path: xrays" in text
     assert "somebody" not in text
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from trustseg.config.names import allowed_names
-from trustseg.config.section import Budget, Section
+from trustseg.config.section import Budget, FolderOrFile, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
 
@@ -118,11 +118,11 @@ class EvaluationConfig(Section):
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
         (1, 3, 5), min_length=1, description="severities of the shifts, 1 to 5"
     )
-    populations: dict[str, str] = Field(
+    populations: dict[str, FolderOrFile] = Field(
         default_factory=dict, description="other images that the model should not know: name -> folder or pack"
     )
     suspicions: int = Field(0, ge=0, description="infected test images for the checks of gradient masking; 0: none")
-    surrogate: str | None = Field(
+    surrogate: FolderOrFile | None = Field(
         None,
         description="model folder whose adversarial images the checks try on this model; null: in a study, that of "
         "another cell",

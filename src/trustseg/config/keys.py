@@ -45,9 +45,10 @@ def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any
         inner = annotation_of(RunConfig, rest)
         inner = object if inner is None else inner
         return tuple[inner, ...]  # type: ignore[valid-type]  # made while running
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        return annotation_of(field.annotation, rest)
-    return get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
+    if (section := _section(field.annotation)) is not None:
+        return annotation_of(section, rest)
+    options = [option for option in (field.annotation, *get_args(field.annotation)) if get_origin(option) is dict]
+    return get_args(options[0])[1] if options else None
 
 
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:

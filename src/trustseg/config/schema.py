@@ -10,7 +10,7 @@ from trustseg.config.adversarial import AdversarialConfig, check_head, check_ste
 from trustseg.config.evaluation import EvaluationConfig
 from trustseg.config.mixtures import MixtureConfig, check_attacks_on_mixtures, check_seeds
 from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
-from trustseg.config.section import Section
+from trustseg.config.section import FolderOrFile, Section
 from trustseg.errors import ConfigError
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 class DataConfig(Section):
     """Which images, at which size, split how."""
 
-    path: str | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
+    path: FolderOrFile | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
     size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
     mask_values: dict[Literal["background", "lesion", "ignore"], tuple[int | str, ...]] | None = Field(
@@ -89,7 +89,7 @@ class ModelConfig(Section):
     )
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
-    weights: str | None = Field(
+    weights: FolderOrFile | None = Field(
         None,
         description="where the encoder starts: imagenet (weights of an installed package), a safetensors file, or the "
         "folder of a model trained here; null: at random",

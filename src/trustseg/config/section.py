@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["Budget", "Section", "number"]
+__all__ = ["PATH", "Budget", "FolderOrFile", "Section", "number"]
 
 _LONGEST: Final = 40  # characters of a fraction
 
@@ -25,6 +25,10 @@ def _exact(text: str) -> Fraction:
     """Return the number in a text; one with an exponent by way of a float, as 1e999999999 would take for ever."""
     return Fraction(float(text) if "e" in text.lower() else text)
 
+
+PATH: Final = "path"  # says of a text in the schema that it is one: reports show its last name alone
+
+FolderOrFile = Annotated[str, Field(min_length=1), PATH]
 
 Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]
 

@@ -1,7 +1,7 @@
 """One key and its value by themselves, apart from the run they would belong to."""
 
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -77,7 +77,7 @@ def _plain(annotation: Any) -> Any:  # noqa: ANN401 - any type
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     options = [option for option in get_args(annotation) if option is not NoneType]
-    return _plain(options[0]) if isinstance(annotation, UnionType) and len(options) == 1 else annotation
+    return _plain(options[0]) if get_origin(annotation) in (Union, UnionType) and len(options) == 1 else annotation
 
 
 def _is_text(annotation: object) -> bool:

@@ -21,8 +21,13 @@ _MOST_POINTS: Final = 200
 _UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
 
 
-def all_charts(evidence: Evidence) -> dict[str, Chart]:
-    """Return every chart that the evidence allows, by key."""
+def all_charts(evidence: Evidence, *, names: bool = True) -> dict[str, Chart]:
+    """Return every chart that the evidence allows, by key.
+
+    Args:
+        evidence: what was measured.
+        names: whether points that are images are named; else they are numbered.
+    """
     charts = (
         differences(evidence),
         robustness(evidence, "dice"),
@@ -30,7 +35,7 @@ def all_charts(evidence: Evidence) -> dict[str, Chart]:
         sparsification(evidence),
         risk_coverage(evidence),
         reliability(evidence),
-        shift(evidence),
+        shift(evidence, names=names),
         training(evidence),
     )
     return {chart.key: chart for chart in charts if any(panel.lines for panel in chart.panels)}
@@ -193,8 +198,10 @@ def reliability(evidence: Evidence) -> Chart:
     return Chart("reliability", "Can the probabilities be taken at their word?", reading, tuple(panels))
 
 
-def shift(evidence: Evidence) -> Chart:
+def shift(evidence: Evidence, *, names: bool = True) -> Chart:
     """Return image uncertainty under the headline attack against clean, one panel for each head and measure."""
+    images = evidence.results.records["image"].unique(maintain_order=True)
+    said = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
     chosen, columns = looks(evidence.results), evidence.choices.columns
     panels = []
     heads = {variant: evidence.results.cells_of(variant)[0].head for variant in evidence.shifts}
@@ -210,7 +217,7 @@ def shift(evidence: Evidence) -> Chart:
             frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
             frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
             x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
-            texts, legend = frame["image"].to_list(), without_head(variant, head)
+            texts, legend = [said[image] for image in frame["image"]], without_head(variant, head)
             lines.append(Line(variant, x, y, chosen[variant], mode="markers", texts=texts, label=legend))
         label = f"{head}: {words(column.removeprefix('u_'))}"
         panels.append(

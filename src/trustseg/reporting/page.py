@@ -3,7 +3,7 @@
 import base64
 import gzip
 import io
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import jinja2
 import plotly.offline
+import yaml
 from markupsafe import Markup
 from PIL import Image
 
 from trustseg import __version__
+from trustseg.config.privacy import command_without_folders, settings_without_folders, without_paths_of
 from trustseg.errors import RunError
 from trustseg.files import write_text
 from trustseg.reporting.answers import METRIC_NAMES, all_tables, comparisons, headlines
@@ -30,7 +32,7 @@ from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_t
 from trustseg.reporting.overview import compact, first_screen
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
-from trustseg.reporting.results import is_generated, load_results
+from trustseg.reporting.results import is_generated, load_results, settings_of
 from trustseg.reporting.series import Chart
 from trustseg.reporting.stress import Stress, put_under_stress
 from trustseg.reporting.tables import Table, number_text
@@ -72,7 +74,9 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
     others = (hypothesis_table(outcomes), dose_table(evidence, draws=draws), costs(evidence))
     tables = all_tables(evidence) | stress.tables | trust.tables | {table.key: table for table in others}
     doses = dose_charts(evidence, tables["dose_response"])
-    charts = all_charts(evidence) | stress.charts | trust.charts | doses
+    charts = (
+        all_charts(evidence, names=gallery or is_generated(evidence.results)) | stress.charts | trust.charts | doses
+    )
     cases = load_gallery(evidence.results) if gallery else []
     page = output or folder / "report.html"
     try:
@@ -135,8 +139,8 @@ def _render(
         heads={cell.head for cell in results.cells},
         provenance=_provenance(evidence),
         reading=_reading(evidence),
-        study_text=_without_folders(results.study_text),
-        configs=[(cell.id, _without_folders(cell.config)) for cell in results.cells],
+        study_text=_settings_text(results.study),
+        configs=[(cell.id, _settings_text(settings_of(cell))) for cell in results.cells],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
         mapping=_MAPPING,
     )
@@ -162,7 +166,8 @@ def _missing(evidence: Evidence) -> list[tuple[str, str, list[str]]]:
     """Return the variants that lack runs, each with a reason and the names of those runs; failed ones first."""
     found: dict[tuple[str, str], list[str]] = {}
     for cell in sorted(evidence.results.missing, key=lambda cell: not cell.reason.startswith("failed")):
-        found.setdefault((cell.variant, cell.reason), []).append(cell.id)
+        reason = without_paths_of(evidence.results.study, cell.reason)
+        found.setdefault((cell.variant, reason), []).append(cell.id)
     return [(*key, names) for key, names in found.items()]
 
 
@@ -171,7 +176,7 @@ def _provenance(evidence: Evidence) -> list[tuple[str, str]]:
     found: dict[str, dict[str, None]] = {}
     for cell in evidence.results.cells:
         for key, value in _flat("", cell.provenance):
-            found.setdefault(key, {})[value] = None
+            found.setdefault(key, {})[_command(value) if key == "command" else value] = None
     return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
 
 
@@ -182,9 +187,17 @@ def _reading(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(map(str, notes)))
 
 
-def _without_folders(config: str) -> str:
-    """Return a configuration whose absolute paths keep only their last part: where data lay is nobody's business."""
-    return re.sub(r"(?m)(:\s+|-\s+)(?:/|~/|[A-Za-z]:[\\/]).*[\\/]([^\\/\n]+)$", r"\1.../\2", config)
+def _settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings as YAML whose paths keep only their last names: where data lay is nobody's business."""
+    return yaml.safe_dump(settings_without_folders(settings), sort_keys=False, allow_unicode=True)
+
+
+def _command(text: str) -> str:
+    """Return a command without folders, also one that an earlier version wrote with them."""
+    try:
+        return command_without_folders(shlex.split(text))
+    except ValueError:
+        return "..."
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:

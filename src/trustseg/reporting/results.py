@@ -65,7 +65,6 @@ class Results:
     Attributes:
         folder: the study folder.
         study: the resolved study configuration.
-        study_text: the same as it was written.
         cells: finished cells.
         missing: cells that did not finish.
         records: one row per (cell, image, condition) of the test images, eps in pixel units of [0, 1]; ``kind`` is
@@ -75,7 +74,6 @@ class Results:
 
     folder: Path
     study: Mapping[str, Any]
-    study_text: str
     cells: tuple[FinishedCell, ...]
     missing: tuple[Missing, ...]
     records: pl.DataFrame
@@ -121,8 +119,7 @@ def load_results(folder: Path) -> Results:
         raise MissingFileError(
             f"{folder} holds no study; expected study.yaml and cells/ in it; give the folder 'trustseg study' printed"
         )
-    text = _read(study_file, _text)
-    study = _mapping(text, study_file)
+    study = _mapping(_read(study_file, _text), study_file)
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
     missing = tuple(state for state in states if isinstance(state, Missing))
@@ -134,7 +131,7 @@ def load_results(folder: Path) -> Results:
         )
     records = _load_records(cells)
     elsewhere = pl.col("kind") == "population"
-    return Results(folder, study, text, cells, missing, records.filter(~elsewhere), records.filter(elsewhere))
+    return Results(folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere))
 
 
 def settings_of(cell: FinishedCell) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from trustseg import __version__
 from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
+from trustseg.config.privacy import settings_without_folders
 from trustseg.errors import ConfigError
 
 __all__ = ["INDIFFERENT", "REPETITIONS", "Cell", "Mixture", "cells_of"]
@@ -164,7 +165,8 @@ def _slug(variant: str, fold: int | None, *details: str) -> str:
 def _word(key: str, value: object) -> str:
     """Return how a value reads in a variant's name; head and selection speak for themselves."""
     plain = key in ("model.head", "adversarial.selection", "model.architecture", "model.encoder")
-    return str(value) if plain else f"{key.split('.')[-1]}={value}"
+    (shown,) = settings_without_folders({key: value}).values()
+    return str(shown) if plain else f"{key.split('.')[-1]}={shown}"
 
 
 def _fingerprint(config: RunConfig, data_digest: str) -> str:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Final
 import torch
 
 from trustseg import __version__
+from trustseg.config.privacy import command_without_folders
 from trustseg.data import Pack
 
 __all__ = ["COMMAND", "command_line", "provenance"]
@@ -68,19 +68,7 @@ def provenance(pack: Pack) -> dict[str, object]:
 
 def command_line() -> str:
     """Return the command that this process was started with, paths cut to their last names."""
-    return shlex.join([Path(sys.argv[0]).name, *map(_without_folders, sys.argv[1:])])
-
-
-def _without_folders(part: str) -> str:
-    """Return a word of a command line, a path in it cut to its last name; "eps=4/255" is none.
-
-    Example:
-        >>> _without_folders("data.path=/home/someone/xrays"), _without_folders("adversarial.eps=4/255")
-        ('data.path=xrays', 'adversarial.eps=4/255')
-    """
-    key, equals, value = part.rpartition("=")
-    is_path = value.startswith(("/", "~", "./", "../")) or ("/" in value and Path(value).exists())
-    return f"{key}{equals}{Path(value).name if is_path else value}"
+    return command_without_folders(sys.argv)
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -1,0 +1,111 @@
+"""Settings and commands as they may be shown to others: of each path, only its last name."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import yaml
+
+from trustseg.config.keys import annotation_of
+from trustseg.config.schema import StudyConfig
+from trustseg.config.section import PATH
+from trustseg.config.values import value_of
+from trustseg.errors import ConfigError
+
+__all__ = ["command_without_folders", "last_name", "settings_without_folders", "without_paths_of"]
+
+
+def settings_without_folders(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the settings of a run or a study with every path cut to its last name.
+
+    Which keys hold paths, the schema says. A text under a key that it does not have is taken for a path.
+
+    Args:
+        settings: what a YAML file holds.
+        prefix: the key of the section that they are, with a dot at its end.
+
+    Example:
+        >>> settings_without_folders({"data": {"path": "/home/anna/films/", "size": 64}})
+        {'data': {'path': 'films', 'size': 64}}
+    """
+    return {name: _shown(value, f"{prefix}{name}") for name, value in settings.items()}
+
+
+def command_without_folders(words: Sequence[str]) -> str:
+    """Return a command line with every path cut to its last name.
+
+    Example:
+        >>> command_without_folders(["trustseg", "train", "data.path=/home/anna/films", "-o/tmp/x", "model.prior=2"])
+        'trustseg train data.path=films -ox model.prior=2'
+    """
+    return shlex.join(map(_word, words))
+
+
+def last_name(path: str) -> str:
+    r"""Return the last name of a path of any system; the home folder, whose name is the user's, is ``~``.
+
+    Example:
+        >>> last_name("/data/anna/films/"), last_name("C:\\anna\\films"), last_name("films")
+        ('films', 'films', 'films')
+    """
+    if os.path.abspath(os.path.expanduser(path)) == os.path.expanduser("~"):
+        return "~"
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def without_paths_of(settings: Mapping[str, Any], text: str) -> str:
+    """Return a text, such as an error of a run, without the folders above the paths that its settings name.
+
+    Example:
+        >>> without_paths_of({"data": {"path": "/home/anna/films"}}, "no image in '/home/anna/films/train'")
+        "no image in 'films/train'"
+    """
+    folders = {os.getcwd(), os.path.expanduser("~")}
+    for path in _paths(settings, ""):
+        whole = os.path.abspath(path)
+        folders |= {path.rstrip("/").rpartition("/")[0], os.path.dirname(whole)}
+    for folder in sorted(folders - {"", "/", "."}, key=len, reverse=True):
+        text = text.replace(f"{folder}/", "")
+    return text
+
+
+def _paths(value: object, key: str) -> list[str]:
+    if isinstance(value, Mapping):
+        return [path for name, inner in value.items() for path in _paths(inner, f"{key}.{name}" if key else str(name))]
+    if isinstance(value, list | tuple):
+        return [path for item in value for path in _paths(item, key)]
+    return [value] if isinstance(value, str) and _is_path(annotation_of(StudyConfig, key)) else []
+
+
+def _is_path(annotation: object) -> bool:
+    """Return whether a value of this type is a path, or holds one."""
+    return annotation is PATH or any(map(_is_path, get_args(annotation)))
+
+
+def _shown(value: Any, key: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
+    if isinstance(value, Mapping):
+        return settings_without_folders(value, f"{key}.")
+    if isinstance(value, list | tuple):
+        return [_shown(item, key) for item in value]
+    annotation = annotation_of(StudyConfig, key)
+    return last_name(value) if isinstance(value, str) and (annotation is None or _is_path(annotation)) else value
+
+
+def _word(word: str) -> str:
+    key, equals, text = word.partition("=")
+    annotation = annotation_of(StudyConfig, key) if equals else None
+    if annotation is not None:
+        try:
+            value = value_of(annotation, text, where=key)
+        except ConfigError:
+            return f"{key}=..."
+        shown = _shown(value, key)
+        if shown == value:
+            return word
+        written = shown if isinstance(shown, str) else yaml.safe_dump(shown, default_flow_style=True, width=10**6)
+        return f"{key}={written.strip()}"
+    if equals and "/" not in key:
+        return f"{key}={last_name(text)}"
+    is_attached = word.startswith("-") and not word.startswith("--") and len(word) > 2
+    return f"{word[:2]}{last_name(word[2:])}" if is_attached else last_name(word)
