@@ -27,7 +27,7 @@ __all__ = [
 
 Split = Literal["train", "test", "control"]
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
 
 # QaTa-COV19-v2: pooled sources (covid_<n>, no patient) or BIMCV names (sub-S...).
 _QATA_NAME: Final = re.compile(

@@ -78,10 +78,12 @@ def read_mask(path: Path) -> Picture:
 
     Raises:
         MissingFileError: if there is no such file.
-        DataError: as ``read_image``; also if colour and transparency both vary, so that either could be the mask.
-        MissingPackageError: for a DICOM file without the extra ``dicom``.
+        DataError: as ``read_image``; also for DICOM files, and if colour and transparency both vary, so that either
+            could be the mask.
     """
     picture = _read(path)
+    if picture.kind == "DICOM":
+        raise DataError(f"mask {path}: DICOM is read for images only; export the mask as PNG with 0 and 255")
     pixels = picture.pixels
     if picture.lossy and pixels.ndim == 3 and int(np.ptp(pixels, axis=-1).max()) <= _CHROMA:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))

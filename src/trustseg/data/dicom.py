@@ -27,6 +27,7 @@ __all__ = ["decode_dicom"]
 Real = npt.NDArray[np.float64]
 
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
+_COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 _LOCK: Final = threading.Lock()  # warnings.catch_warnings changes the whole process
 
 
@@ -74,10 +75,11 @@ def _check_object(dataset: "Dataset", path: Path) -> None:
         raise DataError(f"{path} has {frames} frames (DICOM {kind}), expected one image; export the one that is meant")
     if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
         raise DataError(f"{path} is a DICOM {kind}, whose frames cannot be read; export it as a single-frame image")
-    photometric = str(dataset.get("PhotometricInterpretation", "of an unknown kind"))
+    photometric = dataset.get("PhotometricInterpretation")
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
+        words = photometric if photometric in _COLOURS else "an unknown PhotometricInterpretation"
         raise DataError(
-            f"{path} has colours ({photometric}, DICOM {kind}), expected MONOCHROME1 or MONOCHROME2; "
+            f"{path} is no grey image but has {words} (DICOM {kind}), expected MONOCHROME1 or MONOCHROME2; "
             "export it as a grey image"
         )
     if dataset.BitsAllocated not in (8, 16):
@@ -136,7 +138,7 @@ def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple
         return apply_voi(whole, dataset, index=0).astype(np.float64) / top, ["DICOM VOI LUT applied"]
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if not centers and not widths:
-        return None, ["DICOM without a window: full range of its bits"]
+        return None, ["DICOM without a window: full range of its bits"] if int(dataset.BitsStored) > 8 else []
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     narrow = not widths or (widths[0] < 1 if function == "LINEAR" else widths[0] <= 0)
     if len(centers) != len(widths) or narrow or function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):

@@ -1,0 +1,298 @@
+"""DICOM files written by pydicom: displayed as the standard says, anything else refused without naming a patient."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from trustseg.data import write_pack
+from trustseg.data.decode import read_image, read_mask
+from trustseg.data.intensity import decide_scale, scan_image
+from trustseg.errors import DataError, MissingPackageError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+else:
+    pydicom = pytest.importorskip("pydicom")
+
+Array = npt.NDArray[Any]
+
+CR, DX, US = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.6.1"
+SECRET = "SECRET"  # in every element that tells of a person
+FILM: Array = np.random.default_rng(0).integers(0, 65536, (64, 80), dtype=np.uint16)
+
+
+def film(bits: int = 8, *, kind: str = CR, signed: bool = False, **elements: Any) -> "Dataset":  # noqa: ANN401
+    """Return a radiograph of noise with ``bits`` stored, and further elements by keyword."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    dataset = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = kind
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.PatientName = dataset.PatientID = dataset.InstitutionName = dataset.StudyDescription = SECRET
+    values = FILM >> (16 - bits)
+    stored = values.astype(np.uint8 if bits <= 8 else np.uint16)
+    if signed:
+        stored = (values.astype(np.int32) - 2 ** (bits - 1)).astype(np.int8 if bits <= 8 else np.int16)
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated = 8 * stored.dtype.itemsize
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelRepresentation = int(signed)
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = stored.tobytes()
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def save(dataset: "Dataset", path: Path) -> Path:
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 15, 16])
+@pytest.mark.parametrize("kind", [CR, DX])
+def test_without_a_window_the_stored_bits_are_the_range(tmp_path: Path, bits: int, kind: str) -> None:
+    picture = read_image(save(film(bits, kind=kind), tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(picture.pixels, FILM >> (16 - bits))
+    assert picture.white == 2**bits - 1
+    assert decide_scale([scan_image(picture, tmp_path / "a.dcm")]).white is None
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 100, "WindowWidth": 91}])
+def test_monochrome1_is_the_inverse_of_monochrome2(tmp_path: Path, bits: int, window: dict[str, int]) -> None:
+    plain = read_image(save(film(bits, **window), tmp_path / "a.dcm"))
+    turned = read_image(save(film(bits, PhotometricInterpretation="MONOCHROME1", **window), tmp_path / "b.dcm"))
+    np.testing.assert_array_equal(turned.pixels, 2**bits - 1 - plain.pixels)
+
+
+@pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("rescale", [None, (2.0, -1000.0), (-1.0, 4095.0)])
+def test_windows_are_applied_as_pydicom_does(tmp_path: Path, function: str | None, rescale: Any) -> None:  # noqa: ANN401
+    from pydicom.pixels.processing import apply_modality_lut, apply_windowing
+
+    dataset = film(12, WindowCenter=[1500, 1], WindowWidth=[901, 2])
+    if function:
+        dataset.VOILUTFunction = function
+    ends = np.array([0, 4095])
+    if rescale:
+        dataset.RescaleSlope, dataset.RescaleIntercept = rescale
+        ends = ends * rescale[0] + rescale[1]
+    shown = apply_windowing(apply_modality_lut(FILM >> 4, dataset), dataset)
+    picture = read_image(save(dataset, tmp_path / "a.dcm"))
+    expected = (shown.clip(ends.min(), ends.max()) - ends[0]) / (ends[1] - ends[0]) * 4095
+    assert np.abs(picture.pixels - expected).max() <= 1
+    assert picture.notes == ("first of several DICOM windows applied",)
+
+
+def test_signed_values_and_rescaling_without_a_window(tmp_path: Path) -> None:
+    signed = read_image(save(film(12, signed=True), tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(signed.pixels, FILM >> 4)
+    steeper = read_image(save(film(12, RescaleSlope=0.5, RescaleIntercept=7), tmp_path / "b.dcm"))
+    np.testing.assert_array_equal(steeper.pixels, FILM >> 4)
+    falling = read_image(save(film(12, RescaleSlope=-1, RescaleIntercept=0), tmp_path / "c.dcm"))
+    np.testing.assert_array_equal(falling.pixels, 4095 - (FILM >> 4))
+
+
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_tables_are_looked_up(tmp_path: Path, kind: str) -> None:
+    from pydicom import Dataset
+
+    table = (65535 - 257 * np.arange(256)).astype(np.uint16)  # 8 bits in, 16 bits out, falling
+    item = Dataset()
+    item.LUTDescriptor = [256, 0, 16]
+    item.add_new("LUTData", "OW", table.tobytes())
+    if kind == "ModalityLUTSequence":
+        item.ModalityLUTType = "US"
+    picture = read_image(save(film(8, **{kind: [item]}), tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(picture.pixels, 255 - (FILM >> 8))
+
+
+def test_pixel_spacing_is_kept(tmp_path: Path) -> None:
+    assert read_image(save(film(PixelSpacing=[0.2, 0.1], ImagerPixelSpacing=[9, 9]), tmp_path / "a")).spacing == (
+        0.2,
+        0.1,
+    )
+    assert read_image(save(film(ImagerPixelSpacing=[0.3, 0.3]), tmp_path / "b")).spacing == (0.3, 0.3)
+    assert read_image(save(film(PixelSpacing=[0, 0]), tmp_path / "c")).spacing is None
+    assert read_image(save(film(), tmp_path / "d")).spacing is None
+
+
+def with_syntax(path: Path, target: Path, syntax: str) -> Path:
+    """Write a file anew with gdcm, which knows every JPEG."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(target))
+    assert writer.Write()
+    return target
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits"),
+    [
+        *(("JPEG2000Lossless", 8), ("JPEG2000Lossless", 12), ("RLELossless", 16), ("JPEGLSLossless", 12)),
+        *(("JPEGLosslessProcess14_1", 8), ("JPEGLosslessProcess14_1", 16), ("JPEGLosslessProcess14", 12)),
+        ("JPEGBaselineProcess1", 8),
+    ],
+)
+def test_compressed_films_equal_uncompressed_ones(tmp_path: Path, syntax: str, bits: int) -> None:
+    plain = save(film(bits, WindowCenter=2 ** (bits - 1), WindowWidth=2**bits), tmp_path / "a.dcm")
+    packed = read_image(with_syntax(plain, tmp_path / "b.dcm", syntax))
+    expected = read_image(plain)
+    if syntax == "JPEGBaselineProcess1":  # lossy
+        assert np.abs(packed.pixels.astype(int) - expected.pixels).mean() < 15
+    else:
+        np.testing.assert_array_equal(packed.pixels, expected.pixels)
+    assert packed.white == expected.white
+
+
+def test_a_film_in_jpeg_2000_gives_the_same_pack(tmp_path: Path) -> None:
+    from pydicom.uid import JPEG2000Lossless
+
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "packed").mkdir()
+    for name in ("a", "b"):
+        dataset = film(12, PhotometricInterpretation=f"MONOCHROME{1 + (name == 'b')}")
+        save(dataset, tmp_path / "plain" / f"{name}.dcm")
+        dataset.compress(JPEG2000Lossless)
+        save(dataset, tmp_path / "packed" / f"{name}.dcm")
+    packs = [write_pack(tmp_path / kind, tmp_path / f"{kind}.pack", size=16) for kind in ("plain", "packed")]
+    np.testing.assert_array_equal(packs[0].images, packs[1].images)
+    first, second = packs[0].images.astype(int)
+    assert np.abs(first - (255 - second)).max() <= 1  # halves are rounded to even
+    assert packs[0].notes == packs[1].notes
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.dicom", "a", "1.2.840.113619"])
+def test_files_without_a_meta_header_are_recognised_by_content(tmp_path: Path, name: str) -> None:
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_dataset
+
+    for implicit, little in ((True, True), (False, True), (False, False)):
+        dataset = film(12, PhotometricInterpretation="MONOCHROME1")
+        if not little:
+            dataset.PixelData = (FILM >> 4).astype(">u2").tobytes()
+        stream = DicomBytesIO()
+        stream.is_implicit_VR, stream.is_little_endian = implicit, little
+        write_dataset(stream, dataset)
+        (tmp_path / name).write_bytes(stream.getvalue())
+        np.testing.assert_array_equal(read_image(tmp_path / name).pixels, 4095 - (FILM >> 4))
+
+
+def test_deflated_files_and_overlays(tmp_path: Path) -> None:
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    dataset = film(8)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.add_new(0x60000010, "US", 64)
+    picture = read_image(save(dataset, tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(picture.pixels, FILM >> 8)
+    assert picture.notes == ("DICOM overlays not drawn",)
+
+
+def unusual() -> dict[str, tuple["Dataset", str]]:
+    """Return objects that are no grey film, each with a word that must name it."""
+    from pydicom import Dataset
+
+    colour = film(8, kind=US, SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0)
+    colour.PixelData = np.zeros((64, 80, 3), dtype=np.uint8).tobytes()
+    frames = film(8, kind="1.2.840.10008.5.1.4.1.1.3.1", NumberOfFrames=4)
+    frames.PixelData = np.zeros((4, 64, 80), dtype=np.uint8).tobytes()
+    objects = {
+        "colour": (colour, "RGB.*Ultrasound"),
+        "palette": (film(8, kind=US, PhotometricInterpretation="PALETTE COLOR"), "PALETTE COLOR"),
+        "frames": (frames, "4 frames.*Ultrasound Multi-frame"),
+        "enhanced": (
+            film(8, kind="1.2.840.10008.5.1.4.1.1.12.1.1", SharedFunctionalGroupsSequence=[Dataset()]),
+            "Enhanced XA",
+        ),
+        "mask": (film(8, kind="1.2.840.10008.5.1.4.1.1.66.4"), "Segmentation"),
+        "dose": (film(16, kind="1.2.840.10008.5.1.4.1.1.481.2"), "RT Dose"),
+        "window": (film(8, WindowCenter=5, WindowWidth=0), "window"),
+        "curve": (film(8, WindowCenter=5, WindowWidth=9, VOILUTFunction="CURVE"), "window"),
+        "deep": (film(16, BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits"),
+    }
+    for name, uid, word in (
+        ("report", "1.2.840.10008.5.1.4.1.1.88.11", "Basic Text SR"),
+        ("pdf", "1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF"),
+        ("state", "1.2.840.10008.5.1.4.1.1.11.1", "Grayscale Softcopy Presentation State"),
+    ):
+        empty = film(8, kind=uid)
+        for keyword in ("PixelData", "Rows", "Columns", "PhotometricInterpretation", "SamplesPerPixel"):
+            delattr(empty, keyword)
+        objects[name] = (empty, word)
+    return objects
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["colour", "palette", "frames", "enhanced", "mask", "dose", "window", "curve", "deep", "report", "pdf", "state"],
+)
+def test_other_objects_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    dataset, word = unusual()[name]
+    with pytest.raises(DataError, match=rf"a\.dcm.*{word}") as caught:
+        read_image(save(dataset, tmp_path / "a.dcm"))
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_damaged_files_are_named_and_no_patient_is(tmp_path: Path) -> None:
+    whole = save(film(12), tmp_path / "whole.dcm").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        data = bytearray(whole)
+        if number < 20:
+            data = data[: int(len(data) * number / 20)]
+        else:
+            for place in rng.integers(128, 900, 6):
+                data[place] = int(rng.integers(256))
+        file = tmp_path / "a.dcm"
+        file.write_bytes(data)
+        said = ""
+        try:
+            read_image(file)
+        except DataError as error:
+            said = "".join(traceback.format_exception(error))
+        assert SECRET not in said
+        assert not said or "a.dcm" in said
+
+
+def test_a_mask_in_dicom_is_refused_and_text_is_no_dicom(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.dcm"):
+        read_mask(save(film(8), tmp_path / "a.dcm"))
+    (tmp_path / "b.dcm").write_text("no film at all" * 30)
+    with pytest.raises(DataError, match=r"b\.dcm"):
+        read_image(tmp_path / "b.dcm")
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(film(8), tmp_path / "a.dcm")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(MissingPackageError, match=r"a\.dcm .*trustseg\[dicom\]"):
+        read_image(file)
+
+
+def test_no_identifying_element_reaches_a_pack(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("a", "b"):
+        save(film(12), tmp_path / "data" / f"{name}.dcm")
+    write_pack(tmp_path / "data", tmp_path / "pack", size=16)
+    for file in (tmp_path / "pack").iterdir():
+        assert SECRET.encode() not in file.read_bytes()
