@@ -12,10 +12,12 @@ from tests.fake import save
 
 from trustseg.beliefs import Beta
 from trustseg.data.cases import SUFFIXES
-from trustseg.data.resizing import resize_image
+from trustseg.data.intensity import IntensityScale
+from trustseg.data.resizing import image_area, resize_image
 from trustseg.deferral import FalseNegativeControl
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.predict import image_files_of, predict
+from trustseg.uncertainty import AGGREGATIONS
 
 
 def noise(height: int, width: int, *more: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -170,6 +172,41 @@ def test_a_control_thresholds_the_maps_it_was_fitted_on(
     np.testing.assert_array_equal(mask[sure], 255 * (probability >= threshold)[np.ix_(rows, columns)][sure])
     (row,) = rows_of(table)
     assert float(row["predicted_fraction"]) == pytest.approx((mask == 255).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 60), (64, 48)])
+def test_padding_is_cut_off_again(tmp_path: Path, height: int, width: int) -> None:
+    segmenter = small_segmenter().eval()
+    pixels = noise(height, width)
+    table = predict(segmenter, [save(pixels, tmp_path / "film.png")], tmp_path / "out", fit="pad")
+    square = torch.from_numpy(resize_image(pixels, 32, "pad").copy())
+    rows, columns = image_area(width, height, size=32, fit="pad").slices
+    with torch.no_grad():
+        belief = segmenter.belief(square[None, None].float() / 255)
+    inside = belief.probability[..., rows, columns]
+    expected = torch.nn.functional.interpolate(inside, (height, width), mode="bilinear", align_corners=False)[0, 0]
+    mask = read(tmp_path / "out" / "masks" / "film.png")
+    np.testing.assert_array_equal(mask, 255 * (expected > 0.5).numpy())
+    (row,) = rows_of(table)
+    score = belief.uncertainty(row["measure"])[..., rows, columns]
+    found = AGGREGATIONS[row["aggregation"]](score, inside)
+    assert float(row["uncertainty"]) == pytest.approx(float(found), rel=1e-4)
+
+
+def test_deep_images_are_scaled_as_in_the_training(tmp_path: Path) -> None:
+    pixels = noise(32, 32).astype(np.uint16) * 16
+    deep, shallow = tmp_path / "deep.png", save((pixels * (255 / 65535)).round().astype(np.uint8), tmp_path / "low.png")
+    Image.fromarray(pixels).save(deep)
+    notes: list[str] = []
+    table = predict(
+        small_segmenter(), [deep, shallow], tmp_path / "out", scale=IntensityScale(65535), note=notes.append
+    )
+    first, second = rows_of(table)
+    assert first["uncertainty"] == second["uncertainty"]
+    assert any("65535" in note for note in notes)
+    with pytest.raises(DataError, match=r"deep\.png"):  # the model never saw more than 8 bits
+        predict(small_segmenter(), [shallow, deep], tmp_path / "other", scale=IntensityScale(None))
+    assert not (tmp_path / "other").exists()
 
 
 def test_predicting_leaves_the_input_alone_and_repeats_itself(tmp_path: Path) -> None:

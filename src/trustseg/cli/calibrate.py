@@ -53,7 +53,7 @@ def calibrate(
         )
     config = settings_of(model, segmenter.spec, settings)
     seen = require_seen(model)
-    pack = images_of(config.data)
+    pack = images_of(config.data, model=model)
     rows = validation_rows(seen, pack)
     batch_size, device = config.evaluation.batch_size, device_of(config.training.accelerator)
     fitted = fit_calibration(

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+Fit = Literal["squash", "pad"]
+
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
 _PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
 _MASK_VALUES = typer.Option(
     metavar="VALUES", help="What mask values mean, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
 )
+_FIT = typer.Option(help="Images that are not square: squash, or pad, which keeps the aspect ratio.")
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
 
@@ -52,6 +55,7 @@ def pack(
     target: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
     size: Annotated[int, _SIZE] = 224,
     channels: Annotated[int, typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")] = 1,
+    fit: Annotated[Fit, _FIT] = "squash",
     mask_values: Annotated[str | None, _MASK_VALUES] = None,
 ) -> None:
     """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
@@ -63,7 +67,13 @@ def pack(
     values = _mask_values(mask_values)
     with progress_of("packing") as progress:
         made = write_pack(
-            source, target, size=size, channels=1 if channels == 1 else 3, mask_values=values, progress=progress
+            source,
+            target,
+            size=size,
+            channels=1 if channels == 1 else 3,
+            fit=fit,
+            mask_values=values,
+            progress=progress,
         )
     say_notes(made)
     megabytes = (made.images.nbytes + made.masks.nbytes) / 1e6

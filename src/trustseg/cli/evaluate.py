@@ -57,12 +57,14 @@ def evaluate(
     config = settings_of(model, loaded.spec, settings)
 
     from trustseg.cli.checks import require_attacks
-    from trustseg.cli.images import images_of
-    from trustseg.evaluation import rows_of_split, suffix_of
+    from trustseg.cli.images import images_of, say_notes
+    from trustseg.evaluation import population_of, rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
     from trustseg.training.run import prepare_run
 
-    pack = images_of(config.data)
+    pack = images_of(config.data, model=model)
+    for path in config.evaluation.populations.values():
+        say_notes(population_of(path, pack)[0])
     rows = rows_of_split(pack, split, config.data)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trustseg.cli.display import say
+
 if TYPE_CHECKING:
     from trustseg.config import DataConfig
     from trustseg.data import Pack
@@ -17,17 +19,20 @@ _MANY_IMAGES = 1000  # seconds of work, worth more than one line
 _SHOWN = 5
 
 
-def images_of(data: "DataConfig", *, path: Path | str | None = None) -> "Pack":
+def images_of(data: "DataConfig", *, path: Path | str | None = None, model: Path | None = None) -> "Pack":
     """Return the pack that a configuration names, and print what was noted while its images were read.
 
     Args:
         data: section ``data`` of the configuration.
         path: another data set to be read with the same settings; ``data.path`` by default.
+        model: folder of a model; deep images are scaled as those of its training were.
     """
     from trustseg.config import open_images
+    from trustseg.data.reading import reading_beside
 
+    reading = None if model is None else reading_beside(model)
     with progress_of("packing") as progress:
-        pack = open_images(data, path=path, progress=progress)
+        pack = open_images(data, path=path, scale=None if reading is None else reading.scale, progress=progress)
     say_notes(pack)
     return pack
 
@@ -35,7 +40,10 @@ def images_of(data: "DataConfig", *, path: Path | str | None = None) -> "Pack":
 def say_notes(pack: "Pack") -> None:
     """Print on stderr, one line each, what was noted while the images of a pack were read."""
     for note in pack.notes:
-        sys.stderr.write(f"note: {note}\n")
+        say(f"note: {note}", err=True)
+    if lost := pack.lost:
+        more = f", and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
+        say(f"note: lesions vanished in {', '.join(lost[:_SHOWN])}{more}", err=True)
 
 
 @contextmanager

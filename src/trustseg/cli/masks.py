@@ -54,7 +54,7 @@ def masks(
     loaded = load_model(model, uncalibrated=uncalibrated)
     config = settings_of(model, loaded.spec, settings)
     seen = require_seen(model)
-    pack = images_of(config.data)
+    pack = images_of(config.data, model=model)
     validation, test = validation_rows(seen, pack), rows_of_split(pack, "test", config.data)
     require_unseen(seen, pack, test)
     size = config.evaluation.batch_size

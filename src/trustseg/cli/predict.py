@@ -38,6 +38,7 @@ def predict(
 
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.display import counted
+    from trustseg.data.reading import reading_beside
     from trustseg.deferral import load_control, load_policy
     from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
@@ -50,6 +51,7 @@ def predict(
         measure, aggregation = frozen.measure, frozen.aggregation
     require_score(measure, aggregation)
     loaded = load_model(model, uncalibrated=uncalibrated)
+    reading = reading_beside(model)
     files = image_files_of(images)
     with counted("predicting", len(files)) as report:
         table = run_prediction(
@@ -60,8 +62,11 @@ def predict(
             aggregation=aggregation,
             policy=frozen,
             control=cautious,
+            scale=None if reading is None else reading.scale,
+            fit="squash" if reading is None else reading.fit,
             device=device_of("auto"),
             report=report,
+            note=lambda sentence: say(f"note: {sentence}", err=True),
         )
     if frozen is not None:
         say(frozen.statement)

@@ -71,11 +71,14 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
         ModelError: if the settings want another head than the model has.
     """
     from trustseg.config import load_run
+    from trustseg.data.reading import reading_beside
     from trustseg.errors import ConfigError, ModelError
 
     file, overrides = split_settings(settings)
     own = home_of(model) / "config.yaml"
     built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
+    if (reading := reading_beside(model)) is not None:
+        built.append(f"data.fit={reading.fit}")
     config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
     if config.data.path is None:
         lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"

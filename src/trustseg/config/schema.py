@@ -32,6 +32,11 @@ class DataConfig(Section):
     path: FolderOrFile | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
     size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
+    fit: Literal["squash", "pad"] = Field(
+        "squash",
+        description="images that are not square: stretch to a square, or keep the aspect ratio and pad (padding does "
+        "not count)",
+    )
     mask_values: dict[Literal["background", "lesion", "ignore"], tuple[int | str, ...]] | None = Field(
         None,
         description="what mask values mean, e.g. {lesion: [1, 2], ignore: 255}; also colours ('#ff0000') and ranges "

@@ -1,7 +1,7 @@
 """Measuring a segmenter under many conditions; everything ends in tables that need no model to be read."""
 
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
-from trustseg.evaluation.evaluate import evaluate, rows_of_split, splits_of
+from trustseg.evaluation.evaluate import evaluate, population_of, rows_of_split, splits_of
 from trustseg.evaluation.gallery import write_gallery
 from trustseg.evaluation.inspection import Surrogate, write_suspicions
 from trustseg.evaluation.loading import hash_of_model, load_model, measure_of, suffix_of
@@ -16,6 +16,7 @@ __all__ = [
     "hash_of_model",
     "load_model",
     "measure_of",
+    "population_of",
     "rows_of_split",
     "splits_of",
     "suffix_of",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trustseg import __version__
 from trustseg.config import DataConfig, EvaluationConfig
 from trustseg.data import Pack, Splits, open_dataset, split_cases
+from trustseg.data.intensity import IntensityScale
 from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError, unknown_name
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of
@@ -28,7 +29,7 @@ from trustseg.models.inference import fast_forward
 from trustseg.shifts import SHIFT_TABLE_VERSION
 from trustseg.tables import read_parquet
 
-__all__ = ["evaluate", "rows_of_split", "splits_of"]
+__all__ = ["evaluate", "population_of", "rows_of_split", "splits_of"]
 
 FINISHED: Final = "evaluation.json"
 
@@ -80,7 +81,7 @@ def evaluate(
     if not len(rows):
         raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
     model = model.eval().to(device)
-    populations = {name: _population(path, model) for name, path in config.populations.items()}
+    populations = {name: population_of(path, pack) for name, path in config.populations.items()}
     conditions = conditions_of(config)
     images = [(pack, rows), *([] if calibration_rows is None else [(pack, calibration_rows)]), *populations.values()]
     fingerprint = _fingerprint(model, images, config, labels=labels or {}, seed=seed)
@@ -115,10 +116,16 @@ def evaluate(
     return folder
 
 
-def _population(path: str, model: BeliefModel) -> tuple[Pack, NDArray[np.int64]]:
-    """Return the images of a folder without masks, as the model takes them."""
-    pack = open_dataset(path, size=model.spec.size, channels=3 if model.spec.channels == 3 else 1)
-    return pack, np.arange(len(pack.index))
+def population_of(path: str, pack: Pack) -> tuple[Pack, NDArray[np.int64]]:
+    """Return the images of a folder without masks, and their rows.
+
+    Args:
+        path: the folder.
+        pack: the images that they are compared with; they are read alike.
+    """
+    scale = None if pack.white is None else IntensityScale(pack.white)
+    other = open_dataset(path, size=pack.size, channels=pack.channels, fit=pack.fit, scale=scale)
+    return other, np.arange(len(other.index))
 
 
 def _deployed(

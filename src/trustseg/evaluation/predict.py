@@ -17,7 +17,9 @@ from trustseg.data import LAYOUTS
 from trustseg.data.cases import SUFFIXES, image_files
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
-from trustseg.data.resizing import resize_image
+from trustseg.data.pack_notes import image_notes
+from trustseg.data.reading import PackOptions
+from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
@@ -80,8 +82,10 @@ def predict(
     policy: Policy | None = None,
     control: FalseNegativeControl | None = None,
     scale: IntensityScale | None = None,
+    fit: Fit = "squash",
     device: str = "cpu",
     report: Callable[[int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Path:
     """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``.
 
@@ -101,8 +105,10 @@ def predict(
         control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
             masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
         scale: intensity scale of the data that the model was trained on; None decides from these files.
+        fit: how images are fitted into the model's square, as in its training; padding is cut off again.
         device: where to compute.
         report: called after each image with the number done.
+        note: called before the first with each sentence on how the images are read.
 
     Returns:
         The CSV file.
@@ -121,7 +127,17 @@ def predict(
     if control is not None:
         check_model(control, hash_of_model(model))
     scans = in_threads(_scan, files, progress=None)
-    scale = decide_scale(scans) if scale is None else scale
+    images, sizes = [image for image, _ in scans], [size for _, size in scans]
+    scale = decide_scale(images) if scale is None else scale
+    if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
+        raise DataError(
+            f"{deep[0]} has 16 bits per channel, and the images that the model was trained on have 8; export it with "
+            "8 bits"
+        )
+    options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
+    if note is not None:
+        for sentence in image_notes(images, sizes, scale, options):
+            note(sentence)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
     for file in files:
@@ -133,6 +149,7 @@ def predict(
             policy=policy,
             control=control,
             scale=scale,
+            fit=fit,
             device=device,
         )
         if not rows:
@@ -162,9 +179,10 @@ def _remove(table: Path) -> None:
                 file.unlink()
 
 
-def _scan(file: Path) -> ImageScan:
-    """Return what the intensity scale depends on; raises if a file cannot be read as an image."""
-    return scan_image(read_image(file), file)
+def _scan(file: Path) -> tuple[ImageScan, tuple[int, int]]:
+    """Return what the intensity scale depends on, and (width, height); raises if a file cannot be read as an image."""
+    picture = read_image(file)
+    return scan_image(picture, file), picture.size
 
 
 class _Prediction(NamedTuple):
@@ -184,11 +202,12 @@ def _predict_one(
     policy: Policy | None,
     control: FalseNegativeControl | None,
     scale: IntensityScale,
+    fit: Fit,
     device: str,
 ) -> _Prediction:
     spec = model.spec
     picture = read_image(file)
-    pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size)
+    pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
     with torch.no_grad():
@@ -198,12 +217,13 @@ def _predict_one(
         raise BeliefError(
             f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"
         )
-    uncertainty = belief.uncertainty(measure)
-    score = float(AGGREGATIONS[aggregation](uncertainty, belief.probability))
     width, height = picture.size
-    probability = _resized(belief.probability, height, width)
+    inside = (..., *image_area(width, height, size=spec.size, fit=fit).slices)
+    uncertainty, small = belief.uncertainty(measure)[inside], belief.probability[inside]
+    score = float(AGGREGATIONS[aggregation](uncertainty, small))
+    probability = _resized(small, height, width)
     shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
-    mask = probability > 0.5 if control is None else _nearest(belief.probability >= control.threshold, height, width)
+    mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
     row = {
         "image": unicode_text(file.name),
         "uncertainty": f"{score:.6g}",

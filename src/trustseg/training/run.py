@@ -21,6 +21,7 @@ from trustseg.beside import beside
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
+from trustseg.data.reading import write_reading
 from trustseg.data.residence import residing
 from trustseg.data.seen import write_splits
 from trustseg.errors import (
@@ -114,6 +115,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
             )
         if trainer.is_global_zero:
             write_splits(folder / "model", pack, splits)
+            write_reading(folder / "model", pack)
             keeper.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
 
