@@ -31,7 +31,7 @@ from trustseg.errors import ConfigError
         ("adversarial.eps=8", "write adversarial.eps=8/255 for 8 grey levels"),
         ("adversarial.eps=-1", "got adversarial.eps=-1; a number or fraction >= 0, <= 1 was expected"),
         ("training.accelerator=quantum", "training.accelerator"),
-        ("data=3", "got data=3; a section with the keys path, size, channels,"),
+        ("data=3", "got data=3; a section with the keys path, masks, controls,"),
         ("data=null", "got data=null; a section with the keys path,"),
         ("evaluation.measures=entropy", "was expected; write evaluation.measures=[entropy]"),
         ("evaluation.measures=[[3]]", "got evaluation.measures.0=['3']; entropy, variance,"),

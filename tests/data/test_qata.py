@@ -53,8 +53,8 @@ def test_control_group_beside_a_bare_train_set(tmp_path: Path) -> None:
 def test_lvit_copy(tmp_path: Path) -> None:
     sides = {"Train_Folder": fake.TRAIN[:3], "Val_Folder": fake.TRAIN[3:], "Test_Folder": fake.TEST}
     listing = find_cases(fake.rearranged(tmp_path, sides, images="img", masks="labelcol"))
-    assert listing.layout == "rearranged"
-    assert listing.notes == ("Val_Folder joins the training side: validation cases are drawn by patient",)
+    assert listing.layout == "folder"
+    assert listing.notes == ("validation images join the training side: validation cases are drawn by patient",)
     assert sorted(names(listing, "train")) == sorted(fake.TRAIN)
     assert names(listing, "test") == fake.TEST
 
@@ -63,7 +63,7 @@ def test_lvit_copy(tmp_path: Path) -> None:
 def test_languidemedseg_copy(tmp_path: Path, masks: str) -> None:
     sides = {"Train": fake.TRAIN, "Test": fake.TEST}
     listing = find_cases(fake.rearranged(tmp_path, sides, images="Images", masks=masks))
-    assert listing.layout == "rearranged"
+    assert listing.layout == "folder"
     assert names(listing, "train") == fake.TRAIN
     assert names(listing, "test") == fake.TEST
 
@@ -78,8 +78,14 @@ def test_unpaired_files_are_listed(tmp_path: Path) -> None:
     assert [path.name for path in listing.lone_masks] == ["mask_covid_8.png"]
 
 
-def test_images_without_any_mask_folder_are_lone(tmp_path: Path) -> None:
+def test_a_training_side_without_masks_is_no_control_group(tmp_path: Path) -> None:
     fake.save(fake.image("a"), tmp_path / "Train Set" / "Images" / "a.png")
-    listing = find_cases(tmp_path)
-    assert listing.cases == ()
-    assert [path.name for path in listing.lone_images] == ["a.png"]
+    assert [case.split for case in find_cases(tmp_path).cases] == ["unlabelled"]
+
+
+def test_what_lies_beside_images_and_ground_truths_is_passed_over(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    fake.save(fake.image("a"), fake.train_set(tmp_path) / "Ambiguity" / "ambiguity_covid_7.png")
+    listing = find_cases(root)
+    assert {path.parent.name for path in listing.passed_over} == {"Ambiguity", "Pediatric_Viral_Pneumonia"}
+    assert "2 image files are passed over" in listing.notes[-1]

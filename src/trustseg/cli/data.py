@@ -18,7 +18,15 @@ Fit = Literal["squash", "pad"]
 
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
-_PATH = typer.Argument(help="Dataset folder: the QaTa-COV19-v2 layout, images/ and masks/, or images only.")
+_PATH = typer.Argument(help="Dataset folder (manifest.csv, images/ and masks/, QaTa-COV19-v2 ...) or a manifest.")
+_Masks = Annotated[
+    str | None,
+    typer.Option("--masks", help="Folder, or ending of file names, of the reference masks where several might be."),
+]
+_Controls = Annotated[
+    str | None, typer.Option("--controls", help="Folder whose images are known to lack the target; '.' for all.")
+]
+_Unite = Annotated[bool, typer.Option("--unite-masks", help="Unite several masks of one image.")]
 _MASK_VALUES = typer.Option(
     metavar="VALUES", help="What mask values mean, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
 )
@@ -30,17 +38,22 @@ _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 def check(
     path: Annotated[Path, _PATH],
     mask_values: Annotated[str | None, _MASK_VALUES] = None,
+    masks: _Masks = None,
+    controls: _Controls = None,
+    unite_masks: _Unite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with every name.")] = False,
 ) -> None:
     """Report what is in a dataset and what is wrong with it; the exit code is 2 if there is an error."""
     import json
     from dataclasses import asdict
 
+    from trustseg.data.cases import Declared
     from trustseg.data.check import check_dataset
 
+    declared = Declared(masks=masks, controls=controls, unite_masks=unite_masks)
     values = _mask_values(mask_values)
     with progress_of("checking") as progress:
-        report = check_dataset(path, mask_values=values, progress=progress)
+        report = check_dataset(path, declared, mask_values=values, progress=progress)
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
@@ -57,13 +70,18 @@ def pack(
     channels: Annotated[int, typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")] = 1,
     fit: Annotated[Fit, _FIT] = "squash",
     mask_values: Annotated[str | None, _MASK_VALUES] = None,
+    masks: _Masks = None,
+    controls: _Controls = None,
+    unite_masks: _Unite = False,
 ) -> None:
     """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
+    from trustseg.data.cases import Declared
     from trustseg.data.packing import write_pack
     from trustseg.errors import ConfigError
 
     if channels not in (1, 3):
         raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
+    declared = Declared(masks=masks, controls=controls, unite_masks=unite_masks)
     values = _mask_values(mask_values)
     with progress_of("packing") as progress:
         made = write_pack(
@@ -73,6 +91,7 @@ def pack(
             channels=1 if channels == 1 else 3,
             fit=fit,
             mask_values=values,
+            declared=declared,
             progress=progress,
         )
     say_notes(made)
@@ -80,6 +99,32 @@ def pack(
     sys.stdout.write(
         f"{len(made)} images of {size}x{size} pixels in {target} ({megabytes:.1f} MB), {made.digest[:12]}\n"
     )
+
+
+@app.command()
+def manifest(
+    folder: Annotated[Path, _PATH],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write; it must not exist yet.")],
+    masks: _Masks = None,
+    controls: _Controls = None,
+    unite_masks: _Unite = False,
+) -> None:
+    """Write what is found in a folder as a table to be corrected by hand: image, mask, patient, split.
+
+    A folder with a manifest.csv is read by that table alone. Questions that the table leaves open are printed.
+    """
+    from trustseg.data import find_cases, write_manifest
+    from trustseg.data.cases import Declared
+
+    found = find_cases(folder, Declared(masks=masks, controls=controls, unite_masks=unite_masks))
+    write_manifest(found, output)
+    sys.stdout.write(f"{len(found.cases) + len(found.lone_images)} images in {output}\n")
+    for note in (*found.notes, *(problem.message for problem in found.problems)):
+        sys.stdout.write(f"note: {note}\n")
+    if found.lone_images:
+        sys.stdout.write(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled\n")
+    if found.lone_masks:
+        sys.stdout.write(f"note: {len(found.lone_masks)} masks, such as {found.lone_masks[0]}, have no image\n")
 
 
 @app.command()

@@ -41,5 +41,6 @@ def open_images(
         fit=data.fit,
         mask_values=data.mask_values,
         scale=scale,
+        declared=data.declared if path is None else None,
         progress=progress,
     )

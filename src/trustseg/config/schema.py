@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -12,6 +12,9 @@ from trustseg.config.mixtures import MixtureConfig, check_attacks_on_mixtures, c
 from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
 from trustseg.config.section import FolderOrFile, Section
 from trustseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trustseg.data.cases import Declared
 
 __all__ = [
     "AdversarialConfig",
@@ -30,6 +33,13 @@ class DataConfig(Section):
     """Which images, at which size, split how."""
 
     path: FolderOrFile | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
+    masks: str | None = Field(
+        None, description="folder, or ending of file names, that holds the reference masks where several might"
+    )
+    controls: str | None = Field(
+        None, description="folder whose images are known to lack the target; '.': all; a folder control/ needs no word"
+    )
+    unite_masks: bool = Field(False, description="unite several masks of one image")
     size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
     fit: Literal["squash", "pad"] = Field(
@@ -54,6 +64,13 @@ class DataConfig(Section):
         description="where images lie during training; auto: on the GPU if half of its free memory holds them, "
         "else mapped from the pack (mmap)",
     )
+
+    @property
+    def declared(self) -> "Declared":
+        """What the user says about the folders of the dataset."""
+        from trustseg.data.cases import Declared
+
+        return Declared(masks=self.masks, controls=self.controls, unite_masks=self.unite_masks)
 
     @field_validator("mask_values", mode="before")
     @classmethod

@@ -3,12 +3,14 @@
 The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.module``) do, and are imported by name.
 """
 
-from trustseg.data.cases import Case, Listing, patient_of
+from trustseg.data.cases import Case, Declared, Listing
 from trustseg.data.check import CheckReport, Finding, check_dataset
 from trustseg.data.fetch import fetch_qata
-from trustseg.data.layouts import LAYOUTS, find_cases
+from trustseg.data.layouts import LAYOUTS, find_cases, usable_cases
+from trustseg.data.manifest import write_manifest
 from trustseg.data.pack import Pack
 from trustseg.data.packing import open_dataset, write_pack
+from trustseg.data.patients import patient_of
 from trustseg.data.phantom import write_phantoms
 from trustseg.data.splits import Splits, split_cases
 
@@ -16,6 +18,7 @@ __all__ = [
     "LAYOUTS",
     "Case",
     "CheckReport",
+    "Declared",
     "Finding",
     "Listing",
     "Pack",
@@ -26,6 +29,8 @@ __all__ = [
     "open_dataset",
     "patient_of",
     "split_cases",
+    "usable_cases",
+    "write_manifest",
     "write_pack",
     "write_phantoms",
 ]

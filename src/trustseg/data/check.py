@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trustseg.data.cases import Declared
 from trustseg.data.check_content import DecodedCase, content_findings, decode_case, with_coding
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Progress, in_threads
 from trustseg.data.findings import Finding, Severity
+from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.data.mask_coding import MaskValues, value_name
 
@@ -53,12 +55,17 @@ class CheckReport:
 
 
 def check_dataset(
-    path: Path | str, *, mask_values: MaskValues | None = None, progress: Progress | None = None
+    path: Path | str,
+    declared: Declared | None = None,
+    *,
+    mask_values: MaskValues | None = None,
+    progress: Progress | None = None,
 ) -> CheckReport:
     """Decode every image and mask of a dataset once and report what is there and what is wrong.
 
     Args:
-        path: a folder in one of ``LAYOUTS``.
+        path: a manifest, or a folder in one of ``LAYOUTS``.
+        declared: what the user says where the folders leave it open.
         mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
         progress: called with (images done, images in all).
 
@@ -69,10 +76,9 @@ def check_dataset(
         MissingFileError: if there is no such folder.
         DataError: if it holds no image in a known layout, or two files for one case.
     """
-    listing = find_cases(path)
-    seen, coding_findings = with_coding(
-        in_threads(decode_case, listing.cases, progress=progress), mask_values=mask_values
-    )
+    listing = find_cases(path, declared)
+    whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
+    seen, coding_findings = with_coding(in_threads(decode_case, whole, progress=progress), mask_values=mask_values)
     findings = [*structure_findings(listing), *content_findings(seen), *coding_findings]
     order: Sequence[Severity] = ("error", "warning", "note")
     cases = listing.cases

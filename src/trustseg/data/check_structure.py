@@ -1,19 +1,25 @@
 """What the files of a dataset tell by their names and places, before any of them is decoded."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from trustseg.data.cases import Case, Listing, is_lateral, known_name
+from trustseg.data.cases import Case, Listing
 from trustseg.data.findings import Finding, finding_of
+from trustseg.data.patients import is_lateral
 
 __all__ = ["structure_findings"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
+_MASKLESS: Final = (
+    "add the mask of the same name; declare a folder of healthy images (data.controls=FOLDER); or list what is to be "
+    "used in a manifest (trustseg data manifest FOLDER -o manifest.csv)"
+)
 
 
 def structure_findings(listing: Listing) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the cases of a listing and with what found no partner."""
+    yield from listing.problems
     yield from _unpaired(listing)
     yield from _too_few(listing.cases)
     yield from _leaks(listing.cases)
@@ -23,14 +29,16 @@ def structure_findings(listing: Listing) -> Iterable[Finding]:
 
 
 def _unpaired(listing: Listing) -> Iterable[Finding]:
-    for kind, paths, partner in (
-        ("unpaired_image", listing.lone_images, "mask"),
-        ("unpaired_mask", listing.lone_masks, "image"),
+    for kind, paths, what, advice in (
+        ("unpaired_image", listing.lone_images, "images without a mask", _MASKLESS),
+        ("unpaired_mask", listing.lone_masks, "masks without an image", "add the images, or take these out"),
     ):
         if paths:
-            what = "images without a mask" if partner == "mask" else "masks without an image"
-            names = tuple(str(path) for path in paths)
-            yield finding_of("error", kind, names, what, f"add the {partner} of the same name, or take these out")
+            yield finding_of("error", kind, tuple(map(str, paths)), what, advice)
+    unlabelled = tuple(case.name for case in listing.cases if case.split == "unlabelled")
+    if unlabelled:
+        advice = "they can be predicted; to train or evaluate, add masks, or declare healthy ones with data.controls"
+        yield finding_of("warning", "unlabelled", unlabelled, "images without any reference", advice)
 
 
 def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
@@ -49,29 +57,16 @@ def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
 
 
 def _names(cases: Sequence[Case]) -> Iterable[Finding]:
-    kinds: tuple[tuple[str, Callable[[Case], bool], str, str], ...] = (
-        (
-            "lateral",
-            lambda case: is_lateral(case.image.stem),
-            "lateral views by their name (vp-ll)",
-            "look at these images",
-        ),
-        (
-            "unknown_patient",
-            lambda case: case.patient is None and known_name(case.image.stem),
-            "images whose name tells no patient (covid_<n>)",
-            "each counts as a patient of its own: intervals may be too narrow",
-        ),
-        (
-            "unknown_name",
-            lambda case: not known_name(case.image.stem),
-            "names that fit no known pattern",
-            "name images sub-<patient>_... to keep the images of a patient together",
-        ),
-    )
-    for kind, applies, what, advice in kinds:
-        if names := tuple(case.name for case in cases if applies(case)):
-            yield finding_of("warning", kind, names, what, advice)
+    laterals = tuple(case.name for case in cases if is_lateral(case.image.stem))
+    if laterals:
+        yield finding_of("warning", "lateral", laterals, "lateral views by their name (vp-ll)", "look at these images")
+    unknown = tuple(case.name for case in cases if case.patient is None)
+    if unknown:
+        advice = (
+            "each counts as a patient of its own, so that intervals may be too narrow and a split may part a patient; "
+            "name patients in a manifest (trustseg data manifest), or name images sub-<patient>_..."
+        )
+        yield finding_of("warning", "unknown_patient", unknown, "images whose name tells no patient", advice)
 
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:

@@ -1,66 +1,86 @@
-"""Any two folders, ``images/`` and ``masks/``, or one folder of images without masks."""
+"""Folders of images and masks, read by what their names say: which hold images, masks, controls, and which split."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
-from trustseg.data.cases import Case, Listing, Split, image_files, joined, mask_affix, pair, patient_of, subfolder
-from trustseg.errors import DataError
+from trustseg.data.cases import SPLITS, Case, Declared, Listing, joined
+from trustseg.data.findings import Finding
+from trustseg.data.frames import FrameReading, framed, in_one_folder, read_frame
+from trustseg.data.inventory import image_files
+from trustseg.data.pairing import stem_of
+from trustseg.data.patients import patient_of
+from trustseg.data.roles import place
 
 __all__ = ["folder"]
 
-_IMAGES: Final = ("images", "image", "imgs", "img")
-_MASKS: Final = ("masks", "mask", "labels", "label", "annotations", "segmentations", "ground-truths", "gts", "gt")
-_SPLITS: Final[dict[str, Split]] = {
-    "train": "train",
-    "training": "train",
-    "val": "train",
-    "valid": "train",
-    "validation": "train",
-    "test": "test",
-}
 
+def folder(path: Path, declared: Declared | None = None) -> Listing:
+    """Return the cases below a folder, empty if it holds no image file.
 
-def folder(path: Path) -> Listing:
-    """Return the cases of a plain folder, empty if it holds no image.
+    Every image file at any depth is placed by the names of the folders above it:
 
-    Three forms are understood, folder names in any case:
+    * ``images/ masks/`` (or ``img``, ``labels``, ``GroundTruth``, ``1st_manual``, ``infection masks`` ...), files
+      paired by name, their subfolders alike; or images and masks in one folder, told apart by their endings;
+    * ``train/ test/`` (``training``, ``Test Set``, ``ISIC_Training_Input`` ...) above or below these; ``val/`` joins
+      ``train``, since validation cases are drawn by patient; without such a folder every case stands in ``train``;
+    * ``control/``: images that are known to lack the target, never trained on;
+    * images without any masks: ``unlabelled``, for prediction only.
 
-    * ``images/ masks/``: every case stands in ``train`` (use cross-validation);
-    * ``train/ test/`` that hold ``images/ masks/`` each; ``val/`` joins ``train``, since validation cases are drawn by
-      patient;
-    * image files without any masks: a population of its own, ``control``, never trained on.
-
-    Raises:
-        DataError: if images and masks lie in one folder.
+    What is no pair though it looks like one is an error, two possible masks are a question to the user, and image files
+    that belong to nothing are listed as passed over.
     """
-    splits = [
-        (name, pair(found, split, images=_IMAGES, masks=_MASKS))
-        for name, split in _SPLITS.items()
-        if (found := subfolder(path, (name,)))
-    ]
-    if any(listing for _, listing in splits):
-        joining = [name for name, listing in splits if name.startswith("val") and listing]
-        notes = tuple(f"{name}/ joins the training side: validation cases are drawn by patient" for name in joining)
-        return joined([*(listing for _, listing in splits), Listing(notes=notes)])
-    images = subfolder(path, _IMAGES)
-    if images and subfolder(path, _MASKS):
-        return pair(path, "train", images=_IMAGES, masks=_MASKS)
-    return _without_masks(images or path)
+    declared = declared or Declared()
+    own = Path(path.absolute().name)  # a folder named control holds controls
+    above = own if place(own / "x", Declared()).control else Path()
+    places = {file: place(above / file.relative_to(path), declared) for file in image_files(path)}
+    aside = [file for file, where in places.items() if where.aside]
+    used = {file: where for file, where in places.items() if not where.aside}
+    read = [read_frame(frame, declared) for frame in framed(used)]
+    listing = _summed(read, aside, declared)
+    if declared.masks and listing and not any(part.chosen for part in read):
+        offered = ", ".join(sorted({name for part in read for name in part.offered}))
+        message = f"data.masks={declared.masks} names no masks in {path}; found: {offered or 'none'}"
+        return replace(listing, problems=(*listing.problems, Finding("error", "which_masks", message)))
+    return listing
 
 
-def _without_masks(path: Path) -> Listing:
-    files = image_files(path)
-    for stem in files:
-        prefix, suffix = mask_affix(files.keys() - {stem}, [stem])
-        named = stem[len(prefix) : len(stem) - len(suffix)]
-        if "mask" in prefix + suffix and named in files:
-            raise DataError(
-                f"{path} holds images and masks together ({files[named].name}, {files[stem].name}), expected two "
-                "folders; move the images into images/ and the masks into masks/"
-            )
-    cases = tuple(
-        Case(name=name, image=image, masks=(), patient=patient_of(name), split="control")
-        for name, image in files.items()
+def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Declared) -> Listing:
+    """Return all frames as one listing; what the images without masks are depends on the others."""
+    listing = joined(part.listing for part in read)
+    if not any(case.masks for case in listing.cases) and not listing.lone_masks:
+        alone = [*listing.lone_images, *(file for part in read for file in part.rest)]
+        cases = (*listing.cases, *_unlabelled(alone))
+        return replace(listing, cases=_ordered(cases), lone_images=(), passed_over=(*listing.passed_over, *aside))
+    lone, passed_over = list(listing.lone_images), [*listing.passed_over, *aside]
+    for part in read:
+        loose = list(part.rest)
+        if part.side or in_one_folder(loose, declared)[1]:
+            lone += loose  # in test/ beside test/images/, or pairs beside images/ and masks/
+        else:
+            passed_over += loose
+    notes = []
+    if any(part.side == "validation" and part.listing for part in read):
+        notes.append("validation images join the training side: validation cases are drawn by patient")
+    cases = listing.cases
+    tests = [part for part in read if part.side == "test"]
+    waiting = {image for part in tests for image in (*part.listing.lone_images, *part.rest)}
+    if waiting and not any(part.listing.cases or part.listing.lone_masks for part in tests):
+        lone = [image for image in lone if image not in waiting]
+        cases = (*cases, *_unlabelled(waiting))
+        notes.append(f"no test image has a mask: {len(waiting)} are unlabelled, neither trained nor tested on")
+    return replace(
+        listing,
+        cases=_ordered(cases),
+        lone_images=tuple(lone),
+        passed_over=tuple(sorted(passed_over)),
+        notes=(*listing.notes, *notes),
     )
-    note = "there are no masks: the images can be scored as a population without infection, never trained on"
-    return Listing(cases=cases, notes=(note,) if cases else ())
+
+
+def _unlabelled(images: Iterable[Path]) -> list[Case]:
+    return [Case(stem_of(image), image, (), patient_of(stem_of(image)), "unlabelled") for image in images]
+
+
+def _ordered(cases: Iterable[Case]) -> tuple[Case, ...]:
+    return tuple(sorted(cases, key=lambda case: (SPLITS.index(case.split), str(case.image.parent), case.name)))

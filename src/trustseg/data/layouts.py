@@ -1,62 +1,123 @@
 """The layouts that a dataset may have, by name, and the search through them."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import Listing
+from trustseg.data.cases import Case, Declared, Listing
+from trustseg.data.findings import Finding, finding_of
 from trustseg.data.folder import folder
 from trustseg.data.groups import one_spelling
-from trustseg.data.qata import qata, rearranged
+from trustseg.data.inventory import is_placeholder
+from trustseg.data.manifest import manifest
+from trustseg.data.qata import qata
 from trustseg.errors import DataError, MissingFileError
 
-__all__ = ["LAYOUTS", "find_cases"]
+__all__ = ["LAYOUTS", "find_cases", "usable_cases"]
 
-LAYOUTS: Final[Mapping[str, Callable[[Path], Listing]]] = {"qata": qata, "rearranged": rearranged, "folder": folder}
+LAYOUTS: Final[Mapping[str, Callable[[Path, Declared | None], Listing]]] = {
+    "manifest": manifest,
+    "qata": qata,
+    "folder": folder,
+}
 
 
-def find_cases(path: Path | str) -> Listing:
+def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     """Return the cases under a path, read by the first layout of ``LAYOUTS`` that finds any.
 
     Names are made unique: a name that comes twice (``train/images/1.png``, ``test/images/1.png``) gets its split in
-    front (``train-1``, ``test-1``).
+    front (``train-1``, ``test-1``), or where that is not enough the folders above it. Patients whose names differ only
+    in case are one.
 
     Args:
-        path: a dataset folder; nothing is written there.
+        path: a manifest, or a dataset folder; nothing is written there.
+        declared: what the user says where the folders leave it open.
 
     Returns:
-        The cases in the order train, test, control, sorted by name in each folder, with what found no partner.
+        The cases in the order train, test, control, unlabelled, sorted by folder and name, with what found no partner
+        and what is wrong.
 
     Raises:
-        MissingFileError: if there is no such folder.
-        DataError: if it holds no image in a known layout, or two files for one case.
+        MissingFileError: if there is no such file or folder.
+        DataError: if there is no image in a known layout, a folder cannot be read, or the manifest has an error.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not path.is_dir() and path.suffix.lower() not in (".csv", ".tsv"):
         kind = "is a file" if path.is_file() else "does not exist"
-        raise MissingFileError(f"{path} {kind}, expected a dataset folder; check the path (data.path)")
+        raise MissingFileError(
+            f"{path} {kind}, expected a dataset folder or a manifest.csv; check the path (data.path)"
+        )
     if (path / "pack.json").is_file():
         raise DataError(f"{path} is a pack, expected the folder of images that it was made from; name that folder")
     for name, find in LAYOUTS.items():
-        if listing := find(path):
-            return _unique(replace(listing, cases=one_spelling(listing.cases), layout=name))
+        if listing := find(path, declared):
+            return replace(
+                listing,
+                cases=one_spelling(_unique(listing.cases, path if path.is_dir() else path.parent)),
+                problems=(*listing.problems, *_broken_links(listing)),
+                notes=(*listing.notes, *_passed_over(listing, path)),
+                layout=name,
+            )
     raise DataError(
         f"{path} holds no images in a known layout, expected images/ and masks/, or Train Set/Images and "
-        "Train Set/Ground-truths, with PNG, JPEG, BMP or TIFF files; check the path or rename the folders"
+        "Train Set/Ground-truths; check the path, or write a manifest.csv with the columns image, mask, patient, split"
     )
 
 
-def _unique(listing: Listing) -> Listing:
-    """Return the listing with the split in front of every name that comes twice."""
-    counts = Counter(case.name for case in listing.cases)
-    if len(counts) == len(listing.cases):
-        return listing
-    cases = tuple(
-        replace(case, name=f"{case.split}-{case.name}") if counts[case.name] > 1 else case for case in listing.cases
+def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
+    """Return the cases under a path as ``find_cases`` does, refusing files without a partner and open questions.
+
+    Raises:
+        MissingFileError: as ``find_cases``.
+        DataError: as ``find_cases``, and if a pair is lost, a link leads nowhere, or a mask is to be chosen.
+    """
+    listing = find_cases(path, declared)
+    if listing.problems:
+        raise DataError(f"{listing.problems[0].message}; see all with: trustseg data check {path}")
+    lone = [*listing.lone_images, *listing.lone_masks]
+    if lone:
+        raise DataError(
+            f"{path} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks without "
+            f"an image, such as {lone[0]}, expected pairs; see them all with: trustseg data check {path}"
+        )
+    return listing
+
+
+def _broken_links(listing: Listing) -> Iterable[Finding]:
+    files = [file for case in listing.cases for file in (case.image, *case.masks)]
+    broken = tuple(str(file) for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file))
+    if broken:
+        advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
+        yield finding_of("error", "broken_link", broken, "files whose content is not here (links to nothing)", advice)
+
+
+def _passed_over(listing: Listing, path: Path) -> Iterable[str]:
+    """Say how many image files belong to no case, and where they lie."""
+    if not listing.passed_over:
+        return
+    root = path if path.is_dir() else path.parent
+    counts = Counter(os.path.relpath(file.parent, root) for file in listing.passed_over)
+    shown = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common(5)]
+    more = f", and {len(counts) - 5} more folders" if len(counts) > 5 else ""
+    first = listing.passed_over[0].name
+    yield f"{len(listing.passed_over)} image files are passed over, such as {first} ({', '.join(shown)}{more})"
+
+
+def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
+    """Return the cases with the split, or else the folders, in front of every name that comes twice."""
+    counts = Counter(case.name for case in cases)
+    fronts: tuple[Callable[[Case], str], ...] = (
+        lambda case: "",
+        lambda case: f"{case.split}-",
+        lambda case: "-".join((*Path(os.path.relpath(case.image.parent, root)).parts, "")),
     )
-    again = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
-    if again:
-        raise DataError(f"{len(again)} names come twice, such as {again[0]}, expected one image a name; rename them")
-    return replace(listing, cases=cases)
+    for front in fronts:
+        named = tuple(replace(case, name=front(case) + case.name) if counts[case.name] > 1 else case for case in cases)
+        if len({case.name for case in named}) == len(cases):
+            return named
+    again = Counter(case.name for case in named).most_common(1)[0][0]
+    files = ", ".join(str(case.image) for case in named if case.name == again)
+    raise DataError(f"{files} have one name, expected one image file of each; rename or delete one")

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from trustseg.data.cases import Listing
+from trustseg.data.cases import Declared, Listing
 from trustseg.data.decode import Channels, Progress
 from trustseg.data.intensity import IntensityScale
-from trustseg.data.layouts import find_cases
+from trustseg.data.layouts import usable_cases
 from trustseg.data.mask_coding import MaskValues, parse_values
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
 from trustseg.data.pack_cases import decide, index_of, scan_cases, write_cases, write_table
@@ -34,6 +34,7 @@ def open_dataset(
     channels: Channels = 1,
     fit: Fit = "squash",
     mask_values: MaskValues | None = None,
+    declared: Declared | None = None,
     scale: IntensityScale | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -41,11 +42,12 @@ def open_dataset(
     """Return a dataset as a pack: a pack as it is, anything else packed once into a cache.
 
     Args:
-        path: a pack, or a folder in one of ``LAYOUTS``; nothing is written there.
+        path: a pack, a manifest, or a folder in one of ``LAYOUTS``; nothing is written there.
         size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
         channels: 1 (grey) or 3 (RGB).
         fit: ``squash`` or ``pad`` images that are not square.
         mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
+        declared: what the user says where the folders leave it open.
         scale: intensity scale of the data that a model was trained on; None decides from the files.
         cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
         progress: called with (images done, images in all) while packing.
@@ -62,7 +64,7 @@ def open_dataset(
     if is_pack(path):
         return _suitable(Pack.open(path), path, size=size, channels=channels, fit=fit, values=mask_values, scale=scale)
     options = PackOptions(DEFAULT_SIZE if size is None else size, channels, fit, mask_values)
-    listing = find_cases(path)
+    listing = usable_cases(path, declared)
     folder = cache or Path(os.environ.get("TRUSTSEG_CACHE") or Path.home() / ".cache" / "trustseg") / "packs"
     own = folder / _fingerprint(path, listing, options)
     # A model's scale changes nothing where the data set would choose the same, or has no deep image.
@@ -92,6 +94,7 @@ def write_pack(
     channels: Channels = 1,
     fit: Fit = "squash",
     mask_values: MaskValues | None = None,
+    declared: Declared | None = None,
     progress: Progress | None = None,
 ) -> Pack:
     """Decode a dataset, write it as a pack and return that; only its owner can read it.
@@ -101,12 +104,13 @@ def write_pack(
     Images and masks are then resized by area (``trustseg.data.resizing``). The pack appears whole or not at all.
 
     Args:
-        source: a folder in one of ``LAYOUTS``.
+        source: a manifest, or a folder in one of ``LAYOUTS``.
         target: the folder to make.
         size: side of the square in pixels, >= 1.
         channels: 1 (grey) or 3 (RGB).
         fit: ``squash`` or ``pad`` images that are not square.
         mask_values: what the values of the masks mean; None decides from the files.
+        declared: what the user says where the folders leave it open.
         progress: called with (images done, images in all).
 
     Raises:
@@ -118,7 +122,7 @@ def write_pack(
     options = PackOptions(size, channels, fit, mask_values)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{target} exists already, expected a new folder; delete it or name another target")
-    return _build(find_cases(source), target, source=source, options=options, scale=None, progress=progress)
+    return _build(usable_cases(source, declared), target, source=source, options=options, scale=None, progress=progress)
 
 
 def _build(
@@ -131,7 +135,6 @@ def _build(
     progress: Progress | None,
 ) -> Pack:
     """Write the pack beside its target, rename it into place and return it."""
-    _refuse_unpaired(listing, source)
     cases, count = listing.cases, len(listing.cases)
     needed = count * (options.channels + 1) * options.size**2
 
@@ -232,15 +235,6 @@ def _suitable(
         note = f"this pack reads deep images with 0 to {pack.white} as 0 to 255, the model was trained on {trained}"
         return replace(pack, notes=(*pack.notes, note))
     return pack
-
-
-def _refuse_unpaired(listing: Listing, source: Path) -> None:
-    lone = [*listing.lone_images, *listing.lone_masks]
-    if lone:
-        raise DataError(
-            f"{source} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks "
-            f"without an image, such as {lone[0]}, expected pairs; see them all with: trustseg data check {source}"
-        )
 
 
 def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:

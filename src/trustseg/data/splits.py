@@ -68,6 +68,12 @@ def split_cases(
     """
     _check_options(fold=fold, folds=folds, validation_fraction=validation_fraction, seed=seed)
     cases = index.with_row_index("row").filter(pl.col("has_mask") & (pl.col("split") != "control"))
+    if cases.is_empty():
+        raise DataError(
+            f"none of the {len(index)} images has a reference mask to train or test on; they can be predicted "
+            "(trustseg predict), and measured as --split control where they are declared to lack the target "
+            "(data.controls=FOLDER, '.' for all)"
+        )
     cases, notes = _without_copies(cases, near_copies) if fold is None else (cases, ())
     cases = cases.with_columns(patient_groups(cases))
     if fold is None:

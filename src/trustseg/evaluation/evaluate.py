@@ -171,6 +171,11 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int6
         rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
     else:
         rows = getattr(splits_of(pack, config), split)
+    if split == "control" and not len(rows) and "unlabelled" in pack.index["split"]:
+        raise DataError(
+            "these images have no masks and are not declared to be controls; if all of them are known to lack the "
+            "target, declare so: data.controls=. (or name their folder), or split control in a manifest"
+        )
     if not len(rows):
         raise DataError(
             f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trustseg.beliefs import check_belief
-from trustseg.data import LAYOUTS
-from trustseg.data.cases import SUFFIXES, image_files
+from trustseg.data import find_cases
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
 from trustseg.data.pack_notes import image_notes
@@ -36,32 +35,25 @@ def image_files_of(path: Path) -> list[Path]:
     """Return the image file ``path``, those directly inside the folder ``path``, or those of the dataset in it.
 
     Args:
-        path: an image, a folder of images, or a dataset in one of the layouts of ``trustseg.data.LAYOUTS``, whose masks
-            are passed over.
+        path: an image, a folder of images, a manifest, or a dataset in one of the layouts of
+            ``trustseg.data.LAYOUTS``, whose masks are passed over.
 
     Returns:
-        The files of a folder sorted by stem; of a dataset in the order of its layout, those without a mask last.
+        The files sorted by folder and name; of a dataset in the order of its splits, those without a mask last.
 
     Raises:
         MissingFileError: if there is no such file or folder.
         DataError: if the folder holds no image, or two images of one stem.
     """
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() != ".csv":
         return [path]
-    if not path.is_dir():
+    if not path.exists():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
-    files = list(image_files(path).values()) or _images_of_dataset(path)
+    listing = find_cases(path)
+    files = [*(case.image for case in listing.cases), *listing.lone_images]
+    files = [file for file in files if file.parent == path] or files
     if not files:
-        inner = sorted(child for child in path.glob("**/[Ii]mages") if child.is_dir())
-        advice = f"give '{inner[0]}'" if inner else "check the path"
-        raise DataError(f"no image in '{path}'; files ending in {', '.join(sorted(SUFFIXES))} were expected; {advice}")
-    return files
-
-
-def _images_of_dataset(path: Path) -> list[Path]:
-    """Return the images that the first fitting layout finds, with a mask or without; none if no layout fits."""
-    listing = next((listing for find in LAYOUTS.values() if (listing := find(path))), None)
-    files = [] if listing is None else [*(case.image for case in listing.cases), *listing.lone_images]
+        raise DataError(f"no image in '{path}', only masks; give the folder of the images")
     stem, count = max(Counter(file.stem for file in files).items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         first, second = [file for file in files if file.stem == stem][:2]

@@ -1,0 +1,108 @@
+"""Every image file below a folder, so that none is dropped without a word."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from trustseg.errors import DataError
+
+__all__ = ["SUFFIXES", "image_files", "is_junk", "is_placeholder"]
+
+
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Formats that trustseg reads, and formats of images that it refuses by name when it opens them.
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
+_OTHER: Final = _words_in(
+    ".jpe .jfif .webp .jp2 .j2k .jpx .jxl .nii .nii.gz .mha .mhd .nrrd .npy .npz .pgm .ppm .pbm .pnm .heic "
+    ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng"
+)
+# Never images; files of other or no suffix are opened to see.
+_NO_IMAGES: Final = _words_in(
+    ".txt .csv .tsv .json .md .rst .html .xml .yaml .yml .toml .pdf .xls .xlsx .doc .docx .zip .gz .tar .7z "
+    ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex"
+)
+_MAGIC: Final = (
+    b"\x89PNG\r\n",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"\0\0\0\x0cjP",
+    b"\xffO\xffQ",
+    b"\x93NUMPY",
+    b"NRRD",
+)
+_PLACEHOLDER: Final = 300  # bytes; such texts are about a hundred
+_JUNK: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"})
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return all files below a folder that are images by their suffix or first bytes, sorted, links included.
+
+    Links whose content is missing count as well (a git-annex or DataLad clone), so that reading refuses them by name.
+    Hidden files and what operating systems leave behind (``__MACOSX``, ``Thumbs.db``, ``._x.png``) do not.
+
+    Raises:
+        DataError: if a folder cannot be read, or a link leads back to a folder above it.
+    """
+    return sorted(_walk(folder, above=()))
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a file or folder is hidden or left behind by an operating system.
+
+    Example:
+        >>> is_junk("._x.png"), is_junk("Thumbs.db"), is_junk("x.png")
+        (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in _JUNK
+
+
+def is_placeholder(file: Path) -> bool:
+    """Return whether a file is a link to nothing, or a text that git-annex or Git LFS puts in place of its content."""
+    try:
+        if file.stat().st_size > _PLACEHOLDER:
+            return False
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # whoever opens it says why it cannot be read
+    return b"annex/objects/" in text or text.startswith(b"version https://git-lfs")
+
+
+def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    try:
+        state = folder.stat()
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read ({error.strerror}); check its rights") from error
+    here = (state.st_dev, state.st_ino)
+    if here in above:
+        raise DataError(f"{folder} leads back to a folder above it, which would never end; remove that link")
+    for entry in entries:
+        if is_junk(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, (*above, here))
+        elif _is_image(folder / entry.name):
+            yield folder / entry.name
+
+
+def _is_image(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    if suffix in SUFFIXES or suffix in _OTHER or file.name.lower().endswith(".nii.gz"):
+        return True
+    if suffix in _NO_IMAGES or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(132)
+    except OSError:
+        return False
+    riff = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith(_MAGIC) or start[128:] == b"DICM" or riff

@@ -1,0 +1,203 @@
+"""The manifest: one table that says of each image its masks, its patient and its split."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from trustseg.data.cases import Case, Declared, Listing, Split
+from trustseg.data.inventory import image_files
+from trustseg.data.pairing import stem_of
+from trustseg.errors import DataError, MissingFileError
+from trustseg.files import replacing
+
+__all__ = ["COLUMNS", "manifest", "write_manifest"]
+
+COLUMNS: Final = ("image", "mask", "patient", "split")
+_NAME: Final = "manifest.csv"
+_SPLITS: Final[dict[str, Split]] = {
+    **dict.fromkeys(("train", "training", "validation", "valid", "val"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("control", "controls"), "control"),
+    **dict.fromkeys(("unlabelled", "unlabeled"), "unlabelled"),
+}
+_UNDECIDED: Final = " | "  # between candidates in a table that the user still has to correct
+_SHOWN: Final = 5
+
+
+def manifest(path: Path, declared: Declared | None = None) -> Listing:
+    """Return the cases of a manifest, empty if the path is a folder without one.
+
+    ``path`` is the table or the folder that holds it as ``manifest.csv``. Columns ``image, mask, patient, split`` are
+    required, in any order and case; further ones (``sex``, ``site`` ...) are kept with each case. Files are given
+    relative to the table, or absolute; several masks of one image are separated by ``;`` and united. An empty mask
+    means no reference, an empty patient an unknown one. Splits are ``train, validation, test, control`` (known to lack
+    the target) and ``unlabelled`` (predicted only); ``validation`` joins ``train``, as validation cases are drawn by
+    patient.
+
+    The text is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or tabs, as Excel writes it.
+
+    Raises:
+        MissingFileError: if the table or a file that it names does not exist.
+        DataError: if a column is missing, or a line cannot be understood or contradicts another.
+    """
+    if path.is_dir():
+        if not (table := path / _NAME).is_file():
+            return Listing()
+    elif not (table := path).is_file():
+        raise MissingFileError(f"{path} does not exist, expected a manifest or a dataset folder; check data.path")
+    header, rows = _table(table)
+    names = [name.casefold() for name in header]
+    if table != path and not {"image", "mask"} & set(names):
+        return Listing()  # somebody else's table of the same name
+    _check_header(table, names)
+    if declared and (declared.masks or declared.controls):
+        raise DataError(f"{table} says which masks and controls there are; leave out data.masks and data.controls")
+    keys = [name if name.casefold() not in COLUMNS else name.casefold() for name in header]
+    lines = [(number, dict(zip(keys, row, strict=True))) for number, row in rows]
+    if not lines:
+        raise DataError(f"{table} has no line below its header, expected one for each image")
+    cases = [_case(table, number, row) for number, row in lines]
+    _check_files(table, [number for number, _ in lines], cases)
+    notes = []
+    if any(row["split"].casefold().startswith("val") for _, row in lines):
+        notes.append("validation images join the training side: validation cases are drawn by patient")
+    bare = sum(not case.masks and case.split in ("train", "test") for case in cases)
+    if bare:
+        notes.append(f"{bare} images of train or test have no reference mask: neither trained nor tested on")
+    used = {os.path.realpath(file) for case in cases for file in (case.image, *case.masks)}
+    below = image_files(path) if table != path else []
+    unused = tuple(file for file in below if os.path.realpath(file) not in used)
+    return Listing(tuple(cases), passed_over=unused, notes=tuple(notes))
+
+
+def write_manifest(listing: Listing, target: Path) -> None:
+    """Write what the layouts found as a table, with paths relative to it, so that it can be corrected by hand.
+
+    Where masks are still to be chosen, the candidates stand in one cell with ``|`` between them, which no reader takes:
+    leave one, or separate those to be united by ``;``. Images that lack a mask are written as ``unlabelled``.
+
+    Raises:
+        DataError: if the target exists or cannot be written.
+    """
+    if target.exists():
+        raise DataError(f"{target} exists already, expected a new file; delete it or choose another with -o")
+    lone = [Case(stem_of(image), image, (), None, "unlabelled") for image in listing.lone_images]
+    extra = list(dict.fromkeys(chain.from_iterable(case.columns for case in listing.cases)))
+    with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*COLUMNS, *extra])
+        for case in (*listing.cases, *lone):
+            between = _UNDECIDED if case.image in listing.undecided else ";"
+            masks = between.join(_relative(mask, target) for mask in case.masks)
+            more = [case.columns.get(name, "") for name in extra]
+            writer.writerow([_relative(case.image, target), masks, case.patient or "", case.split, *more])
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header and the lines with their numbers, cells without outer spaces, empty lines left out."""
+    text, skipped = _text(path), 0
+    if text[:4].lower() == "sep=":  # Excel's own hint
+        text, skipped = text.partition("\n")[2], 1
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        rows = [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num} is no line of a CSV table ({error}); write it anew") from error
+    rows = [(number, row) for number, row in rows if any(row)]
+    header = rows[0][1] if rows else []
+    width = len(header)
+    while width and not any(row[width - 1] for _, row in rows if len(row) >= width):
+        width -= 1  # empty columns at the end, as spreadsheets leave them
+    for number, row in rows:
+        if len(row) < width or any(row[width:]):
+            raise DataError(f"{path} line {number} has {len(row)} cells, expected {width} as in its header; correct it")
+    return header[:width], [(number, row[:width]) for number, row in rows[1:]]
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not in UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
+
+
+def _check_header(table: Path, names: Sequence[str]) -> None:
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise DataError(
+            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; found: {', '.join(names)}. A "
+            f"manifest has the columns {', '.join(COLUMNS)} and any further ones"
+        )
+    twice = [name or "(empty)" for name, count in Counter(names).items() if count > 1]
+    if twice or "" in names:
+        raise DataError(f"{table} has columns without a name or twice: {', '.join(twice) or 'empty'}; name each once")
+
+
+def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
+    split = _SPLITS.get(row["split"].casefold())
+    if split is None:
+        raise DataError(
+            f"{table} line {number}: split is '{row['split']}', expected train, validation, test, control or unlabelled"
+        )
+    if not row["image"]:
+        raise DataError(f"{table} line {number}: the cell of the image is empty, expected a file")
+    image, masks = _file(table, row["image"]), _masks(table, row["mask"])
+    if len(set(masks)) < len(masks) or image in masks:
+        raise DataError(f"{table} line {number}: a file stands twice among image and masks; correct it")
+    if masks and split == "unlabelled":
+        raise DataError(f"{table} line {number}: an unlabelled image has a mask; choose another split or no mask")
+    columns = {name: cell for name, cell in row.items() if name not in COLUMNS}
+    return Case(stem_of(image), image, masks, row["patient"] or None, split, columns)
+
+
+def _masks(table: Path, cell: str) -> tuple[Path, ...]:
+    if not cell or (whole := _file(table, cell)).is_file():  # a name may hold a semicolon
+        return (whole,) if cell else ()
+    return tuple(_file(table, part.strip()) for part in cell.split(";") if part.strip())
+
+
+def _file(table: Path, name: str) -> Path:
+    """Return the file that a cell names, literally or with Windows' separators."""
+    path = table.parent / name
+    return table.parent / name.replace("\\", "/") if "\\" in name and not path.exists() else path
+
+
+def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> None:
+    absent = list(_absent(numbers, cases))
+    if absent:
+        more = f", and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+        hint = "; choose one of the files between |" if any(_UNDECIDED in line for line in absent) else ""
+        raise MissingFileError(
+            f"{table} names {len(absent)} files that do not exist: {', '.join(absent[:_SHOWN])}{more}{hint}; "
+            "paths are relative to the table"
+        )
+    lines: dict[str, int] = {}
+    for number, case in zip(numbers, cases, strict=True):
+        real = os.path.realpath(case.image)
+        if real in lines:
+            raise DataError(f"{table} lines {lines[real]} and {number} name the same image {case.image}; keep one")
+        lines[real] = number
+
+
+def _absent(numbers: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
+    for number, case in zip(numbers, cases, strict=True):
+        for kind, file in (("image", case.image), *(("mask", mask) for mask in case.masks)):
+            if not file.is_file():
+                yield f"line {number}: {kind} {file}"
+
+
+def _relative(file: Path, target: Path) -> str:
+    name = Path(os.path.relpath(file.absolute(), target.absolute().parent)).as_posix()
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name  # else a spreadsheet takes it for a formula

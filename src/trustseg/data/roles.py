@@ -1,0 +1,171 @@
+"""What the names of folders say: which hold images, masks, controls, and on which side of a split they stand."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final, Literal
+
+from trustseg.data.cases import Declared
+
+__all__ = ["Place", "is_mask_word", "named", "place", "words"]
+
+Role = Literal["images", "masks"]
+Side = Literal["train", "validation", "test"]
+
+
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_IMAGES: Final = _words_in("image images img imgs input inputs")
+_MASKS: Final = _words_in(
+    "mask masks labelcol label labels annotation annotations groundtruth groundtruths truth truths gt gts "
+    "segmentation segmentations"
+)
+# These name masks beside images; alone they may as well be a class of images.
+_PERHAPS_MASKS: Final = _words_in(
+    "seg segs segm manual manuals lesion lesions contour contours delineation delineations reference "
+    "references target targets roi rois"
+)
+_SIDES: Final[dict[str, Side]] = {
+    **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
+}
+_NEUTRAL: Final = _words_in("set sets folder folders data dataset split splits stage part v")
+_CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
+# Neither images to segment nor reference masks; QaTa's Control_Group_II holds opacities without masks.
+_ASIDE: Final = _words_in(
+    "controlgroupii ambiguity uncertainty overlay overlays preview previews thumbnail thumbnails thumbs "
+    "prediction predictions visualisation visualisations visualization visualizations"
+)
+_ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the folders above a file say of it.
+
+    Attributes:
+        role: whether its folder holds images or masks; None if it does not say.
+        certain: whether ``masks`` is meant whatever lies beside it.
+        source: the mask folder below ``base``, empty for other files.
+        side: the side of a split; None if no folder names one.
+        control: whether it lies among declared controls.
+        aside: whether it lies in a folder of pictures that are no images of a data set, such as ``previews``.
+        folders: the folders above it, without those that name a side.
+        base: the folders above the one that gives the role.
+        frame: ``base`` and the folders below the role: an image and its masks share a frame.
+    """
+
+    role: Role | None
+    certain: bool
+    source: str
+    side: Side | None
+    control: bool
+    aside: bool
+    folders: tuple[str, ...]
+    base: tuple[str, ...]
+    frame: tuple[str, ...]
+
+
+def place(file: PurePath, declared: Declared) -> Place:
+    """Return what the folders of a path, relative to the data set, say of it; the last word counts."""
+    above = [
+        (name, _role(name, "/".join(file.parts[: number + 1]), declared), _side(name))
+        for number, name in enumerate(file.parts[:-1])
+    ]
+    sides = [side for _, _, side in above if side]
+    kept = [(name, role) for name, role, side in above if side is None or role is not None]
+    folders = tuple(name for name, _ in kept)
+    ends = [number for number, (_, role) in enumerate(kept) if role]
+    first = last = ends[-1] if ends else len(kept)
+    role = kept[last][1] if ends else None
+    while ends and first and kept[first - 1][1] == role:
+        first -= 1
+    below = folders[last + 1 :] if ends else ()
+    block = folders[first : last + 1]
+    return Place(
+        role=role,
+        certain=any(_certain(name) or named(declared.masks, name) for name in block),
+        source="/".join(block) if role == "masks" else "",
+        side=sides[-1] if sides else None,
+        control=_controls(file, declared),
+        aside=any(_squeezed(name) in _ASIDE for name in folders),
+        folders=folders,
+        base=folders[:first],
+        frame=folders[:first] + below,
+    )
+
+
+def named(wanted: str | None, *names: str) -> bool:
+    """Return whether a declared name is one of these, whatever its case, its separators and the side it names.
+
+    Example:
+        >>> named("masks", "Train_Masks"), named("manual1", "manual2")
+        (True, False)
+    """
+    return wanted is not None and _plain(wanted) in {_plain(name) for name in names}
+
+
+def words(name: str) -> list[str]:
+    """Return the words of a name in lower case, without numbers at their ends.
+
+    Example:
+        >>> words("ISIC2018_Task1_Training_GroundTruth"), words("1st_manual")
+        (['isic', 'task', 'training', 'ground', 'truth'], ['st', 'manual'])
+    """
+    parts = re.split(r"[^0-9A-Za-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    return [word for part in parts if (word := part.lower().strip("0123456789"))]
+
+
+def is_mask_word(part: str, declared: Declared) -> bool:
+    """Return whether a part of a file name says that the file is a mask: ``_mask_1``, ``manual1``, ``1stHO``."""
+    ho = any(_ORDINAL.sub("", piece) == "ho" != piece for piece in re.split(r"[^0-9a-z]+", part.lower()))
+    return ho or named(declared.masks, part.strip("_-. ")) or not (_MASKS | _PERHAPS_MASKS).isdisjoint(words(part))
+
+
+def _role(name: str, path: str, declared: Declared) -> Role | None:
+    if named(declared.masks, name, path):
+        return "masks"
+    found = set(words(name)) | {_squeezed(name)}
+    if found & {"and", "with", "dataset"}:
+        return None  # a folder of both
+    if found & _MASKS and not (found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}):
+        return "masks"
+    if found & _PERHAPS_MASKS and "data" not in found:
+        return "masks"
+    if found & _IMAGES or ("data" in found and not _SIDES.keys().isdisjoint(found) and len(found) > 3):
+        return "images"  # the last is ISIC-2017_Training_Data
+    return None
+
+
+def _certain(name: str) -> bool:
+    return bool((set(words(name)) | {_squeezed(name)}) & _MASKS)
+
+
+def _side(name: str) -> Side | None:
+    found = words(name)
+    sides = {_SIDES[word] for word in found if word in _SIDES}
+    rest = {word for word in found if word not in _SIDES}
+    roles = _IMAGES | _MASKS | _PERHAPS_MASKS
+    if len(sides) == 1 and (rest <= _NEUTRAL or rest & roles or ("data" in rest)):
+        return sides.pop()
+    return None
+
+
+def _controls(file: PurePath, declared: Declared) -> bool:
+    for number, name in enumerate(file.parts[:-1]):
+        if _squeezed(name) in _CONTROLS or named(declared.controls, name, "/".join(file.parts[: number + 1])):
+            return True
+    return declared.controls in (".", "./")
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", name.lower())
+
+
+def _plain(name: str) -> tuple[str, ...]:
+    parts = re.split(r"[_\-. ]+", unicodedata.normalize("NFC", name).casefold().strip("/_-. "))
+    return tuple(part for part in parts if part not in _SIDES) or tuple(parts)

@@ -1,0 +1,78 @@
+"""Every image file below a folder is found; what is no image is passed over without noise."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests import fake
+
+from trustseg.data.inventory import image_files, is_placeholder
+from trustseg.errors import DataError
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def names(root: Path) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in image_files(root)]
+
+
+def test_images_of_any_kind_at_any_depth(tmp_path: Path) -> None:
+    images = ["a.PNG", "b/c/d.jpeg", "b/e.gif", "f.dcm", "g.nii.gz", "h.npy", "i.webp", "j.jp2", "k.dicom"]
+    touch(tmp_path, *images, "notes.txt", "b/table.csv", "b/c/archive.tar.gz", "model.safetensors")
+    (tmp_path / "folder.png").mkdir()
+    assert names(tmp_path) == images
+
+
+def test_files_without_a_known_suffix_are_judged_by_their_first_bytes(tmp_path: Path) -> None:
+    fake.save(fake.image("a"), tmp_path / "a.png").rename(tmp_path / "a")
+    fake.save(fake.image("b"), tmp_path / "b.jpg").rename(tmp_path / "b.old")
+    (tmp_path / "c").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "README").write_text("no image")
+    assert names(tmp_path) == ["a", "b.old", "c"]
+
+
+@pytest.mark.parametrize("junk", [".x.png", "._x.png", ".git/x.png", "__MACOSX/x.png", "Thumbs.db", "@eaDir/x.jpg"])
+def test_what_operating_systems_leave_behind_is_no_image(tmp_path: Path, junk: str) -> None:
+    touch(tmp_path, junk, "images/x.png")
+    assert names(tmp_path) == ["images/x.png"]
+
+
+def test_links_count_even_where_their_content_is_missing(tmp_path: Path) -> None:
+    touch(tmp_path, "x.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "pointer.png").write_text("../.git/annex/objects/ab/cd/MD5E-s123.png")
+    (tmp_path / "lfs.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    assert names(tmp_path) == ["lfs.png", "lost.png", "pointer.png", "x.png"]
+    assert [file.name for file in image_files(tmp_path) if is_placeholder(file)] == [
+        "lfs.png",
+        "lost.png",
+        "pointer.png",
+    ]
+
+
+def test_linked_folders_are_read_and_loops_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "data/images/x.png")
+    touch(tmp_path, "elsewhere/y.png")
+    (tmp_path / "data" / "more").symlink_to(tmp_path / "elsewhere")
+    assert names(tmp_path / "data") == ["images/x.png", "more/y.png"]
+    (tmp_path / "data" / "images" / "again").symlink_to(tmp_path / "data")
+    with pytest.raises(DataError, match="again"):
+        image_files(tmp_path / "data")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "locked/x.png")
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match="locked"):
+        image_files(tmp_path)
