@@ -1,5 +1,8 @@
 """How many workers side by side train most images: real processes, and rates made up."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,17 +20,24 @@ def config() -> RunConfig:
 
 
 @pytest.mark.slow
-def test_real_workers_train_some_images(config: RunConfig) -> None:
-    rates = images_a_second(config, counts=(1, 2), seconds=0.2)
-    assert set(rates) == {1, 2}
-    assert all(0 < rate < 1e5 for rate in rates.values())
+def test_a_real_worker_trains_some_images(config: RunConfig) -> None:
+    ((count, rate),) = images_a_second(config, counts=(1,), seconds=0.2).items()
+    assert count == 1
+    assert 0 < rate < 1e5
 
 
-@pytest.mark.slow
-def test_a_run_that_cannot_train(config: RunConfig) -> None:
-    model = config.model.model_copy(update={"weights": "nowhere.safetensors"})
+def test_the_rates_of_workers_side_by_side_add_up(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Stand-ins tell rates that are made up, and the fourth worker ends before it is ready."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text("#!/bin/sh\nread config; [ $OMP_NUM_THREADS -gt 1 ] || exit 1; echo ready; read go; echo 2.5\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4))
+    assert images_a_second(config, counts=(1, 2, 4)) == {1: 2.5, 2: 5.0}
     with pytest.raises(RunError, match="no worker could take a single step"):
-        images_a_second(config.model_copy(update={"model": model}), seconds=0.1)
+        images_a_second(config, counts=(4,))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A study finishes whatever happens to its processes, shown with real workers.
+"""A study finishes whatever happens to its processes, shown with real workers, some of them forked from a warm process.
 
 Two at a time: each then has one thread, and equal threads give equal bits.
 """
@@ -16,11 +16,18 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 from tests.study.small import gone, states, wait_for, written
+from tests.warm import start_worker
 
 from trustseg.errors import RunError
+from trustseg.study import runner
 from trustseg.study.runner import run_study, study_status
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_start_worker", start_worker)
 
 
 def records(folder: Path) -> list[pl.DataFrame]:
@@ -47,6 +54,7 @@ def test_a_study_and_its_second_run(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
 
 
+@pytest.mark.usefixtures("warm")
 def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
     settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
     config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
@@ -67,6 +75,7 @@ def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
     assert all(table.columns == tables[0].columns for table in tables)
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
     config = written(tmp_path, epochs=4)
     run_study(config, tmp_path / "whole", jobs=2)
@@ -125,6 +134,7 @@ def test_two_parents_share_the_work(tmp_path: Path) -> None:
     assert same_results(tmp_path / "run", tmp_path / "alone")
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.model.weights=[nowhere.safetensors, null]")
     with pytest.raises(RunError, match=r"1 of 2 cells failed.*no weights file 'nowhere\.safetensors'"):
@@ -133,6 +143,7 @@ def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_cell_that_diverges_is_marked_with_its_epoch(tmp_path: Path) -> None:
     config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.training.learning_rate=[1.0e+30, 1.0e-3]")
     with pytest.raises(RunError, match=r"1 of 2 cells failed.*of epoch \d+ is not finite"):

@@ -3,9 +3,8 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,16 @@ import polars as pl
 import pytest
 import torch
 from tests.training.tiny import (
-    RUN,
     Killed,
     config,
+    five_epochs,
     killing_after,
     pack,
     repeatable_metrics,
     same_weights,
     use_tiny_networks,
 )
+from tests.warm import start
 
 from trustseg.data import split_cases
 from trustseg.data.module import Batch, as_images, pack_loader
@@ -270,21 +270,18 @@ def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_processes_equal_an_undisturbed_one(tmp_path: Path) -> None:
-    def start(folder: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", RUN, str(folder)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-
-    with start(tmp_path / "whole") as whole:
-        assert whole.stdout is not None
-        assert whole.stdout.read().split() == ["1", "2", "3", "4", "5"]
+    done = start(five_epochs, tmp_path / "whole", log=tmp_path / "whole.log").wait()
+    assert (done, (tmp_path / "whole.log").read_text().split()) == (0, ["1", "2", "3", "4", "5"])
+    log = tmp_path / "killed.log"
     for after in ("2", "4"):
-        with start(tmp_path / "killed") as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if line.strip() == after:
-                    process.send_signal(signal.SIGKILL)
-    with start(tmp_path / "killed") as process:
-        assert process.stdout is not None
-        assert process.stdout.read().split() in (["5"], ["4", "5"])  # the fourth may not have been written yet
+        process = start(five_epochs, tmp_path / "killed", log=log)
+        while not (log.exists() and after in log.read_text().split()):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    log.unlink()
+    assert start(five_epochs, tmp_path / "killed", log=log).wait() == 0
+    assert log.read_text().split() in (["5"], ["4", "5"])  # the fourth may not have been written yet
     assert same_weights(Segmenter.load(tmp_path / "whole" / "model"), Segmenter.load(tmp_path / "killed" / "model"))
     assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))

@@ -32,7 +32,9 @@ def test_a_bernoulli_head_takes_no_evidential_option(tmp_path: Path) -> None:
 class Headed(nn.Module):
     """Two layers, the last one in a head that dropout can be placed before."""
 
-    def __init__(self, encoder: str, *, channels: int, outputs: int, depth: int = 5) -> None:
+    def __init__(
+        self, encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
         self.segmentation_head = nn.Sequential(nn.Conv2d(8, outputs, 3, padding=1))
