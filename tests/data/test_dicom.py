@@ -29,12 +29,12 @@ FILM: Array = np.random.default_rng(0).integers(0, 65536, (64, 80), dtype=np.uin
 def film(bits: int = 8, *, kind: str = CR, signed: bool = False, **elements: Any) -> "Dataset":  # noqa: ANN401
     """Return a radiograph of noise with ``bits`` stored, and further elements by keyword."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     dataset = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = kind
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = UID(kind)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = UID("1.2.3")
     dataset.PatientName = dataset.PatientID = dataset.InstitutionName = dataset.StudyDescription = SECRET
     values = FILM >> (16 - bits)
     stored = values.astype(np.uint8 if bits <= 8 else np.uint16)
@@ -68,7 +68,7 @@ def test_without_a_window_the_stored_bits_are_the_range(tmp_path: Path, bits: in
 
 @pytest.mark.parametrize("bits", [8, 12])
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 100, "WindowWidth": 91}])
-def test_monochrome1_is_the_inverse_of_monochrome2(tmp_path: Path, bits: int, window: dict[str, int]) -> None:
+def test_monochrome1_is_the_inverse_of_monochrome2(tmp_path: Path, bits: int, window: dict[str, Any]) -> None:
     plain = read_image(save(film(bits, **window), tmp_path / "a.dcm"))
     turned = read_image(save(film(bits, PhotometricInterpretation="MONOCHROME1", **window), tmp_path / "b.dcm"))
     np.testing.assert_array_equal(turned.pixels, 2**bits - 1 - plain.pixels)
@@ -112,7 +112,8 @@ def test_tables_are_looked_up(tmp_path: Path, kind: str) -> None:
     item.add_new("LUTData", "OW", table.tobytes())
     if kind == "ModalityLUTSequence":
         item.ModalityLUTType = "US"
-    picture = read_image(save(film(8, **{kind: [item]}), tmp_path / "a.dcm"))
+    options: dict[str, Any] = {kind: [item]}
+    picture = read_image(save(film(8, **options), tmp_path / "a.dcm"))
     np.testing.assert_array_equal(picture.pixels, 255 - (FILM >> 8))
 
 

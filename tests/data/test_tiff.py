@@ -81,10 +81,11 @@ def test_odd_depths_tell_their_own_white(tmp_path: Path, bits: int, tile: tuple[
 
 @pytest.mark.parametrize("kind", [np.uint32, np.int32, np.int16, np.float32, np.float64])
 def test_whole_numbers_of_other_types_are_read(tmp_path: Path, kind: type) -> None:
-    values = (RGB[..., 0] >> 1).astype(kind)
+    values: Array = (RGB[..., 0] >> 1).astype(kind)
     picture = read_image(tiff(tmp_path / "a.tif", values))
     np.testing.assert_array_equal(picture.pixels, values)
-    assert (picture.pixels.dtype, picture.white) == (np.uint16, None)
+    assert picture.pixels.dtype == np.uint16
+    assert picture.white is None
 
 
 def test_transparency_beside_the_colours(tmp_path: Path) -> None:
@@ -108,9 +109,8 @@ def test_other_colour_spaces_and_channels_are_named(tmp_path: Path, photometric:
 
 def test_stacks_are_refused_however_they_are_written(tmp_path: Path) -> None:
     stack = np.zeros((3, 6, 9), dtype=np.uint8)
-    for number, options in enumerate(
-        [{}, {"imagej": True}, {"metadata": None}, {"volumetric": True, "tile": (1, 16, 16)}]
-    ):
+    kinds: list[dict[str, Any]] = [{}, {"imagej": True}, {"metadata": None}, {"volumetric": True, "tile": (1, 16, 16)}]
+    for number, options in enumerate(kinds):
         file = tiff(tmp_path / f"{number}.tif", stack, photometric="minisblack", **options)
         with pytest.raises(DataError, match=rf"{number}\.tif"):
             read_image(file)

@@ -196,7 +196,7 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
     white = None if values.dtype == np.uint16 else 255
     lossy = kind == "JPEG"
     picture = split_alpha(Picture(values, sha256, kind, white=white, lossy=lossy))
-    if picture.pixels.dtype == np.uint16 and "transparency" in image.info:
+    if values.dtype == np.uint16 and "transparency" in image.info and not picture.has_alpha:
         picture = replace(picture, notes=(*picture.notes, "transparent grey level or colour ignored (16-bit PNG)"))
     return upright(picture, orientation if isinstance(orientation, int) else 1)
 

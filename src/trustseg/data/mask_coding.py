@@ -344,6 +344,9 @@ def _codes(picture: Picture) -> npt.NDArray[np.int32]:
 
 
 def _counted(codes: npt.NDArray[np.integer]) -> dict[int, int]:
+    if codes.max() <= 0xFFFF:
+        histogram = np.bincount(codes.ravel())
+        return {int(value): int(histogram[value]) for value in np.flatnonzero(histogram)}
     values, counts = np.unique(codes, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
