@@ -156,6 +156,11 @@ def test_a_16_bit_mask_of_black_and_white_is_8_bit(tmp_path: Path) -> None:
     mask = read_mask(fake.save(np.array([[0, 65535]], dtype=np.uint16), tmp_path / "a.png"))
     assert mask.pixels.tolist() == [[0, 255]]
     assert mask.pixels.dtype == np.uint8
+    (tmp_path / "b.png").write_bytes(imagecodecs.png_encode(COLOURS.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(read_mask(tmp_path / "b.png").pixels, COLOURS)
+    (tmp_path / "c.png").write_bytes(imagecodecs.png_encode(COLOURS.astype(np.uint16)))
+    with pytest.raises(DataError, match=r"c\.png"):  # 8 bits would keep none of these labels
+        read_mask(tmp_path / "c.png")
 
 
 ORIENTED: Array = np.array([[200, 200, 10, 20], [200, 200, 30, 40], [50, 60, 70, 80]], dtype=np.uint8)

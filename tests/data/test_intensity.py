@@ -54,7 +54,7 @@ def test_hot_pixels_neither_darken_a_film_nor_the_data_set(side: int, hot: int) 
     scale = scale_of(clean, spoiled)
     assert scale.white == 4095
     assert len(scale.notes) == 2
-    assert "1.png" in scale.notes[1]
+    assert "in 1 image" in scale.notes[1]
     shown = render(spoiled, scale, channels=1).ravel()
     assert (shown[:hot] == 255).all()
     np.testing.assert_array_equal(shown[hot:], render(clean, scale, channels=1).ravel()[hot:])

@@ -213,6 +213,15 @@ def test_transparency_is_the_mask_where_the_colour_is_constant(colour: int) -> N
         assert lesion_share(scan_mask(masks[name], Path(name)), coding) == area.mean()
 
 
+def test_half_transparent_lesions_are_refused_and_smooth_borders_are_not() -> None:
+    half = Picture(PLAIN.pixels | 255, "", "PNG", alpha=np.where(disc(), 100, 0).astype(np.uint8), has_alpha=True)
+    with pytest.raises(DataError, match=r"half\.png"):
+        decided({"a.png": see_through(disc()), "half.png": half})
+    border = Picture(PLAIN.pixels | 255, "", "PNG", alpha=smooth().pixels, has_alpha=True)
+    coding = decided({"a.png": see_through(disc()), "b.png": border})
+    np.testing.assert_array_equal(apply_coding(border, coding, Path("b.png")), smooth().pixels > 127)
+
+
 def test_transparency_in_some_files_only_is_refused() -> None:
     with pytest.raises(DataError, match=r"b\.png"):
         decided({"a.png": see_through(disc()), "b.png": PLAIN})

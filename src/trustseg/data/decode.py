@@ -92,6 +92,10 @@ def read_mask(path: Path) -> Picture:
         if picture.inverted:
             pixels = 255 - pixels
         picture = replace(picture, white=255, inverted=False)
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        if (pixels % 257).any():
+            raise DataError(f"mask {path}: colours of 16 bits per channel; export it with 8 bits")
+        pixels = (pixels // 257).astype(np.uint8)
     if picture.inverted:
         raise DataError(
             f"mask {path}: a 16-bit file in which 0 is white (MinIsWhite), with values other than 0 and 65535; "

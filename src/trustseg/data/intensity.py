@@ -53,7 +53,7 @@ class IntensityScale:
 
     Attributes:
         white: the value; None if no file of the data set needed it.
-        notes: sentences on what was decided.
+        notes: sentences on what was decided, without file names.
     """
 
     white: int | None = None
@@ -91,7 +91,7 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
     if clipped:
         notes.append(
             f"a few pixels above {white} (up to {max(scan.highest for scan in clipped)}) were clipped in "
-            f"{_images(len(clipped))}, such as {clipped[0].path.name}"
+            f"{_images(len(clipped))}"
         )
     return IntensityScale(white, tuple(notes))
 

@@ -15,17 +15,17 @@ Everything else (label codes, real colours, 0, 1 and 255) is refused with the fi
 listed is refused.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trustseg.data.mask_codes import MaskValues, codes_of, counted, inside, range_of, shown, value_name, within
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import IGNORED
 from trustseg.errors import ConfigError, DataError
@@ -43,11 +43,7 @@ __all__ = [
     "value_name",
 ]
 
-MaskValues = Mapping[Any, int | str | Sequence[int | str]]
-"""``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
-
 _KINDS: Final = ("background", "lesion", "ignore")
-_SHOWN: Final = 8  # values of a histogram in a message
 _SEEN: Final = 127  # above it lies the lesion where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
 _SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
@@ -85,7 +81,7 @@ class MaskCoding:
         lesion: inclusive ranges of codes that are lesion, with ``by="values"``.
         ignore: those that are ignored.
         background: those that are background.
-        notes: sentences on what was decided.
+        notes: sentences on what was decided, without file names.
     """
 
     by: Literal["values", "threshold", "alpha"] = "values"
@@ -97,8 +93,8 @@ class MaskCoding:
 
 def scan_mask(picture: Picture, path: Path) -> MaskScan:
     """Return the values of a mask, counted."""
-    counts = _counted(_codes(picture))
-    alpha = None if picture.alpha is None else _counted(picture.alpha)
+    counts = counted(codes_of(picture))
+    alpha = None if picture.alpha is None else counted(picture.alpha)
     return MaskScan(path, counts, picture.lossy, alpha, picture.has_alpha, picture.notes)
 
 
@@ -138,9 +134,7 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
     if lossy:
         notes.append(f"{_masks(len(lossy))} in JPEG files: values above {_SEEN} are lesion")
     if odd:
-        notes.append(
-            f"{_masks(len(odd))} with values between 0 and 255, such as {odd[0].path.name}: above {_SEEN} is lesion"
-        )
+        notes.append(f"{_masks(len(odd))} with values between 0 and 255: above {_SEEN} is lesion")
     return MaskCoding("threshold" if notes else "values", notes=tuple(notes))
 
 
@@ -155,18 +149,15 @@ def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArra
         if opacity is None:
             opacity = np.full(picture.pixels.shape[:2], 255 if picture.has_alpha else 0, dtype=np.uint8)
         return (opacity > _SEEN).astype(np.uint8)
-    codes = _codes(picture)
+    codes = codes_of(picture)
     if coding.by == "threshold":
         return (codes > _SEEN).astype(np.uint8)
-    lesion, ignore, background = (
-        _inside(codes, ranges) for ranges in (coding.lesion, coding.ignore, coding.background)
-    )
+    lesion, ignore, background = (inside(codes, ranges) for ranges in (coding.lesion, coding.ignore, coding.background))
     stray = ~(lesion | ignore | background)
     if stray.any():
         code = value_name(int(codes[stray][0]))
         raise DataError(
-            f"mask {path}: {_shown(_counted(codes))}; {code} has no meaning in this data set; "
-            "list it in data.mask_values"
+            f"mask {path}: {shown(counted(codes))}; {code} has no meaning in this data set; list it in data.mask_values"
         )
     return np.where(ignore, IGNORED, lesion).astype(np.uint8)
 
@@ -182,16 +173,11 @@ def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return np.where((stack == 1).any(axis=0), 1, stack.max(axis=0)).astype(np.uint8)
 
 
-def value_name(code: int) -> str:
-    """Return a code as ``data.mask_values`` writes it, such as ``"255"`` or ``"#ff0000"``."""
-    return str(code) if code <= 0xFFFF else f"#{code - 0x1000000:06x}"
-
-
 def lesion_share(scan: MaskScan, coding: MaskCoding) -> float | None:
     """Return the share of lesion among the counted pixels of a mask, None if all are ignored."""
     if coding.by == "values":
-        lesion = sum(count for code, count in scan.counts.items() if _within(code, coding.lesion))
-        counted = sum(count for code, count in scan.counts.items() if not _within(code, coding.ignore))
+        lesion = sum(count for code, count in scan.counts.items() if within(code, coding.lesion))
+        counted = sum(count for code, count in scan.counts.items() if not within(code, coding.ignore))
         return lesion / counted if counted else None
     counts = scan.counts
     if coding.by == "alpha":
@@ -220,7 +206,7 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
     for kind in _KINDS:
         listed = mask_values.get(kind, ())
         parts = listed if isinstance(listed, (list, tuple)) else [listed]
-        ranges[kind] = tuple(_range(part) for part in parts)
+        ranges[kind] = tuple(range_of(part) for part in parts)
     taken = [*ranges["lesion"], *ranges["ignore"]]
     if "background" not in mask_values and not any(low <= 0 <= high for low, high in taken):
         ranges["background"] = ((0, 0),)
@@ -231,37 +217,20 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
     return MaskCoding("values", ranges["lesion"], ranges["ignore"], ranges["background"])
 
 
-def _range(part: object) -> tuple[int, int]:
-    """Return the codes of one entry: a grey value, a colour or a range of grey values."""
-    text = str(part).strip().lower()
-    if not isinstance(part, bool):
-        if colour := re.fullmatch(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", text):
-            red, green, blue = (int(two, 16) for two in colour.groups())
-            code = red if red == green == blue else 0x1000000 + (red << 16) + (green << 8) + blue
-            return code, code
-        if found := re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", text):
-            low, high = int(found[1]), int(found[2] or found[1])
-            if low <= high <= 0xFFFF:
-                return low, high
-    raise ConfigError(
-        f"data.mask_values: {part!r} is no value; write a grey value (1), a range (128-255) or a colour ('#ff0000')"
-    )
-
-
 def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
     """Return the coding of the setting after checking that it gives every value of every file a meaning."""
     coding = parse_values(mask_values)
     known = (*coding.lesion, *coding.ignore, *coding.background)
 
     def stray(one: MaskScan) -> bool:
-        return any(not _within(code, known) for code in one.counts)
+        return any(not within(code, known) for code in one.counts)
 
     if odd := [one for one in files if stray(one)]:
         raise _refusal(odd, "hold values that data.mask_values does not list", "list them")
     if see_through := [one for one in files if one.alpha is not None]:
         raise _refusal(see_through, "are partly transparent", "export them without transparency")
     found = {code for one in files for code in one.counts}
-    if files and not any(_within(code, coding.lesion) for code in found):
+    if files and not any(within(code, coding.lesion) for code in found):
         raise _refusal(files, "hold none of the values that data.mask_values calls lesion", "correct data.mask_values")
     return coding
 
@@ -273,6 +242,9 @@ def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
         raise _refusal(odd, "are transparent everywhere", "export them without transparency")
     if odd := [one for one in files if len(one.counts) > 1 or not one.has_alpha]:
         raise _refusal(odd, "are no masks by transparency, as others are", "export all masks without transparency")
+    opacities = [replace(one, counts=one.alpha) for one in files if one.alpha is not None]
+    if odd := [one for one in opacities if not set(one.counts) <= {0, 255}]:
+        _check_between(odd, opacities)
     return MaskCoding("alpha", notes=("masks are one colour with transparency: opaque is lesion",))
 
 
@@ -329,44 +301,7 @@ def _peaked(counts: Mapping[int, int]) -> bool:
 def _refusal(files: Sequence[MaskScan], what: str, advice: str) -> DataError:
     first, others = files[0], len(files) - 1
     more = f" ({others:,} more masks like it)" if others else ""
-    return DataError(f"mask {first.path}{more}: {_shown(first.counts)}; these {what}; {advice}")
-
-
-def _codes(picture: Picture) -> npt.NDArray[np.int32]:
-    """Return one number per pixel: the grey value, or 0x1000000 + 0xRRGGBB for a real colour."""
-    pixels = picture.pixels
-    if pixels.ndim == 2:
-        return pixels.astype(np.int32)
-    if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return np.where((red == green) & (green == blue), red, 0x1000000 + (red << 16) + (green << 8) + blue)
-
-
-def _counted(codes: npt.NDArray[np.integer]) -> dict[int, int]:
-    if codes.max() <= 0xFFFF:
-        histogram = np.bincount(codes.ravel())
-        return {int(value): int(histogram[value]) for value in np.flatnonzero(histogram)}
-    values, counts = np.unique(codes, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _within(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= code <= high for low, high in ranges)
-
-
-def _inside(codes: npt.NDArray[np.int32], ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
-    found = np.zeros(codes.shape, dtype=bool)
-    for low, high in ranges:
-        found |= (codes >= low) & (codes <= high)
-    return found
-
-
-def _shown(counts: Mapping[int, int]) -> str:
-    """Return a histogram in words, the most frequent values in order of value."""
-    most = sorted(sorted(counts, key=lambda code: -counts[code])[:_SHOWN])
-    more = f", and {len(counts) - _SHOWN:,} more values" if len(counts) > _SHOWN else ""
-    return "values " + ", ".join(f"{value_name(code)} ({counts[code]:,} px)" for code in most) + more
+    return DataError(f"mask {first.path}{more}: {shown(first.counts)}; these {what}; {advice}")
 
 
 def _masks(count: int) -> str:

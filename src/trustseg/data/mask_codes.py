@@ -1,0 +1,78 @@
+"""Codes of mask pixels: grey values and colours as numbers, counted, compared and put into words."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trustseg.data.picture import Picture
+from trustseg.errors import ConfigError
+
+__all__ = ["MaskValues", "codes_of", "counted", "inside", "range_of", "shown", "value_name", "within"]
+
+MaskValues = Mapping[Any, int | str | Sequence[int | str]]
+"""``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
+
+_SHOWN: Final = 8  # values of a histogram in a message
+
+
+def value_name(code: int) -> str:
+    """Return a code as ``data.mask_values`` writes it, such as ``"255"`` or ``"#ff0000"``."""
+    return str(code) if code <= 0xFFFF else f"#{code - 0x1000000:06x}"
+
+
+def range_of(part: object) -> tuple[int, int]:
+    """Return the codes of one entry: a grey value, a colour or a range of grey values."""
+    text = str(part).strip().lower()
+    if not isinstance(part, bool):
+        if colour := re.fullmatch(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", text):
+            red, green, blue = (int(two, 16) for two in colour.groups())
+            code = red if red == green == blue else 0x1000000 + (red << 16) + (green << 8) + blue
+            return code, code
+        if found := re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", text):
+            low, high = int(found[1]), int(found[2] or found[1])
+            if low <= high <= 0xFFFF:
+                return low, high
+    raise ConfigError(
+        f"data.mask_values: {part!r} is no value; write a grey value (1), a range (128-255) or a colour ('#ff0000')"
+    )
+
+
+def codes_of(picture: Picture) -> npt.NDArray[np.int32]:
+    """Return one number per pixel: the grey value, or 0x1000000 + 0xRRGGBB for a real colour of 8 bits a channel."""
+    pixels = picture.pixels
+    if pixels.ndim == 2:
+        return pixels.astype(np.int32)
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return np.where((red == green) & (green == blue), red, 0x1000000 + (red << 16) + (green << 8) + blue)
+
+
+def counted(codes: npt.NDArray[np.integer]) -> dict[int, int]:
+    """Return code -> number of pixels."""
+    if codes.max() <= 0xFFFF:
+        histogram = np.bincount(codes.ravel())
+        return {int(value): int(histogram[value]) for value in np.flatnonzero(histogram)}
+    values, counts = np.unique(codes, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def within(code: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a code lies in one of the inclusive ranges."""
+    return any(low <= code <= high for low, high in ranges)
+
+
+def inside(codes: npt.NDArray[np.int32], ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """Return where codes lie in one of the inclusive ranges."""
+    found = np.zeros(codes.shape, dtype=bool)
+    for low, high in ranges:
+        found |= (codes >= low) & (codes <= high)
+    return found
+
+
+def shown(counts: Mapping[int, int]) -> str:
+    """Return a histogram in words, the most frequent values in order of value."""
+    most = sorted(sorted(counts, key=lambda code: -counts[code])[:_SHOWN])
+    more = f", and {len(counts) - _SHOWN:,} more values" if len(counts) > _SHOWN else ""
+    return "values " + ", ".join(f"{value_name(code)} ({counts[code]:,} px)" for code in most) + more
