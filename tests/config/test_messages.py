@@ -67,6 +67,19 @@ def test_all_findings_are_told_at_once() -> None:
         ("model.epochs=3", "'model.epochs'; did you mean 'training.epochs'?"),
         ("batch_size=3", "did you mean 'training.batch_size' or 'evaluation.batch_size'?"),
         ("evaluation.attacks=[{name: pgd, eps: [0.1], step: 3}]", "did you mean 'evaluation.attacks.steps'?"),
+        ("training.lr=1", "did you mean 'training.learning_rate'?"),
+        ("lr=1", "did you mean 'training.learning_rate'?"),
+        ("training.wd=1", "did you mean 'training.weight_decay'?"),
+        ("training.max_epochs=1", "did you mean 'training.epochs'?"),
+        ("training.num_epochs=1", "did you mean 'training.epochs'?"),
+        ("training.batch=1", "did you mean 'training.batch_size'?"),
+        ("training.batchsize=1", "did you mean 'training.batch_size'?"),
+        ("training.learning-rate=1", "did you mean 'training.learning_rate'?"),
+        ("adversarial.epsilon=1", "did you mean 'adversarial.eps'?"),
+        ("model.backbone=x", "did you mean 'model.encoder'?"),
+        ("model.arch=x", "did you mean 'model.architecture'?"),
+        ("data.image_size=1", "did you mean 'data.size'?"),
+        ("data.root=x", "did you mean 'data.path'?"),
         ("zzz=1", "known sections: data, model, loss, adversarial, training, evaluation"),
         ("=1", "unknown key ''"),
         ("grid.model.head=[beta]", "unknown key 'grid'"),
@@ -74,6 +87,18 @@ def test_all_findings_are_told_at_once() -> None:
 )
 def test_an_unknown_key_names_the_nearest(override: str, hint: str) -> None:
     assert hint in refusal(override)
+
+
+@pytest.mark.parametrize("value", ["on", "123", "1e3.0", "null_", "0x10", "~", "no"])
+def test_a_text_that_yaml_reads_otherwise_is_refused_in_files_and_taken_on_the_command_line(
+    tmp_path: Path, value: str
+) -> None:
+    assert load_run(None, [f"data.path={value}"]).data.path == value
+    file = written(tmp_path, f"data: {{path: {value}}}\n")
+    if value in ("on", "123", "0x10", "no"):
+        with pytest.raises(ConfigError, match=r"study\.yaml: got data\.path=.*quotes"):
+            load_run(file)
+    assert load_run(written(tmp_path, f"data: {{path: '{value}'}}\n")).data.path == value
 
 
 def test_an_unknown_key_in_a_file_names_the_file_too(tmp_path: Path) -> None:

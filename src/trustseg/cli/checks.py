@@ -1,9 +1,10 @@
 """What is checked before a command writes anything."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trustseg.cli.display import say
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig, StudyConfig
@@ -129,9 +130,10 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
         notes |= dict.fromkeys(splits.notes)
         if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
-            sys.stderr.write(
+            say(
                 f"note: all {len(splits.validation)} validation masks{fold} are empty, so that no epoch can be chosen "
-                "by its Dice: the last epoch is kept, and training.patience does not stop the training\n"
+                "by its Dice: the last epoch is kept, and training.patience does not stop the training",
+                err=True,
             )
     for note in notes:
-        sys.stderr.write(f"note: {note}\n")
+        say(f"note: {note}", err=True)

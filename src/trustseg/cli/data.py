@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trustseg.cli.display import say
 from trustseg.cli.images import progress_of, say_notes
+from trustseg.text import printable
 
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
@@ -96,9 +98,7 @@ def pack(
         )
     say_notes(made)
     megabytes = (made.images.nbytes + made.masks.nbytes) / 1e6
-    sys.stdout.write(
-        f"{len(made)} images of {size}x{size} pixels in {target} ({megabytes:.1f} MB), {made.digest[:12]}\n"
-    )
+    say(f"{len(made)} images of {size}x{size} pixels in {target} ({megabytes:.1f} MB), {made.digest[:12]}")
 
 
 @app.command()
@@ -152,7 +152,7 @@ def phantoms(
             jobs=jobs,
             progress=lambda done: progress(done, total),
         )
-    sys.stdout.write(f"{total} phantoms of {size}x{size} pixels in {made}\n")
+    say(f"{total} phantoms of {size}x{size} pixels in {made}")
 
 
 @app.command()
@@ -164,7 +164,7 @@ def fetch_qata(
     """Download QaTa-COV19-v2 from Kaggle (needs trustseg's extra named qata, and a network)."""
     from trustseg.data.fetch import fetch_qata as fetch
 
-    sys.stdout.write(f"{fetch(target)}\n")
+    say(f"{fetch(target)}")
 
 
 @app.command()
@@ -180,7 +180,7 @@ def fetch_encoder(
     from trustseg.models.weights import fetch_encoder_weights
 
     file = fetch_encoder_weights(encoder, target, weights=weights, accept_noncommercial=accept_noncommercial)
-    sys.stdout.write(f"{file}\n")
+    say(f"{file}")
 
 
 def _mask_values(text: str | None) -> "MaskValues | None":
@@ -198,9 +198,8 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     from rich.text import Text
 
     console = Console()
-    table = Table(
-        "split", "images", "patients", "empty masks", title=f"{path.absolute().name} ({report.layout} layout)"
-    )
+    title = Text(printable(f"{path.absolute().name} ({report.layout} layout)"))
+    table = Table("split", "images", "patients", "empty masks", title=title)
     for split, count in report.images.items():
         # Controls need no mask: a count of empty ones would look like a count of images that lack infection.
         empty = "—" if split == "control" else f"{report.empty_masks.get(split, 0):,}"
@@ -213,7 +212,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     for label, parts in (("sizes", sizes), ("mask values", values), ("infected fraction", infection)):
         if parts:
             more = f", and {len(parts) - shown} more" if len(parts) > shown else ""
-            console.print(Text(f"{label}: {', '.join(parts[:shown])}{more}"), soft_wrap=True)
+            console.print(Text(printable(f"{label}: {', '.join(parts[:shown])}{more}")), soft_wrap=True)
     console.print(
         f"patients with one image: {report.singletons:,}; images of unknown patients: {report.unknown_patients:,}",
         soft_wrap=True,
@@ -221,6 +220,6 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     )
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in report.findings:
-        line = Text.assemble((finding.severity, styles[finding.severity]), f": {finding.message}")
+        line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))
         console.print(line, soft_wrap=True)
     console.print(Text("no errors" if report.ok else "not usable as it is: see the errors above"))

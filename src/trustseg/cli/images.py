@@ -1,6 +1,5 @@
 """The images of a command: opened with a progress bar, and with what was noted while they were read."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +33,21 @@ def images_of(data: "DataConfig", *, path: Path | str | None = None, model: Path
     with progress_of("packing") as progress:
         pack = open_images(data, path=path, scale=None if reading is None else reading.scale, progress=progress)
     say_notes(pack)
+    _say_padding(data.size)
     return pack
+
+
+def _say_padding(size: int) -> None:
+    """Say on stderr if the network has to pad images of this size."""
+    from trustseg.models.segmenter import STRIDE
+
+    below = size // STRIDE * STRIDE
+    if size != below:
+        say(
+            f"note: data.size={size} is no multiple of {STRIDE}, so that the network pads each image to "
+            f"{below + STRIDE} pixels by repeating its edges; data.size={below} and {below + STRIDE} need no padding",
+            err=True,
+        )
 
 
 def say_notes(pack: "Pack") -> None:
@@ -72,6 +85,6 @@ def _plain_lines(label: str) -> "Progress":
         if done * 10 // total > tenths:
             tenths = done * 10 // total
             if done == total or total >= _MANY_IMAGES:
-                sys.stderr.write(f"{label}: {done} of {total}\n")
+                say(f"{label}: {done} of {total}", err=True)
 
     return show

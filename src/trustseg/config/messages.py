@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final
 
@@ -10,12 +10,30 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trustseg.config.keys import describe_keys, known_keys
+from trustseg.text import printable
 
 __all__ = ["sentence"]
 
 _LONGEST_VALUE: Final = 80
 _SEE_KEYS: Final = "'trustseg train --keys' lists them all"
 _AN_ATTACK: Final = "[{name: pgd, eps: [4/255]}]"
+
+
+_USUAL: Final = {  # names that other projects have for our keys
+    "backbone": "model.encoder",
+    "dataset": "data.path",
+    "data_dir": "data.path",
+    "device": "training.accelerator",
+    "folder": "data.path",
+    "gpus": "training.devices",
+    "image_size": "data.size",
+    "img_size": "data.size",
+    "model.name": "model.architecture",
+    "num_epochs": "training.epochs",
+    "pretrained": "model.weights",
+    "resolution": "data.size",
+    "root": "data.path",
+}
 
 
 def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
@@ -35,19 +53,52 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "value_error" and not isinstance(detail["input"], bool):
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
+    if detail["type"] == "string_unicode":
+        return f"{key} holds bytes that are no UTF-8 ({_written(detail['input'])}); rename that file or folder"
     got = _written(detail["input"])
     return f"got {key}={got}; {_expected(key, path)} was expected; {_remedy(key, path, detail['input'])}"
 
 
 def _unknown_key(kind: type[BaseModel], key: str, path: str) -> str:
     """Return the words for an unknown key: the same name in another section is the likeliest mistake, then a typo."""
-    known = known_keys(kind)
-    name = path.rpartition(".")[2]
-    near = [candidate for candidate in known if candidate.rpartition(".")[2] == name]
-    near = near or difflib.get_close_matches(path, known, n=1, cutoff=0.5)
+    near = _near(path[:_LONGEST_VALUE], known_keys(kind))
+    key = f"'{_cut(key)}'"
     if near:
-        return f"unknown key '{key}'; did you mean {' or '.join(repr(candidate) for candidate in near)}? {_SEE_KEYS}"
-    return f"unknown key '{key}'; known sections: {', '.join(kind.model_fields)}; {_SEE_KEYS}"
+        return f"unknown key {key}; did you mean {' or '.join(repr(candidate) for candidate in near)}? {_SEE_KEYS}"
+    return f"unknown key {key}; known sections: {', '.join(kind.model_fields)}; {_SEE_KEYS}"
+
+
+def _near(path: str, known: Sequence[str]) -> list[str]:
+    """Return the keys that an unknown one may stand for.
+
+    In this order: the same name in another section, another project's name for it, some of its words, a typo.
+    """
+    section, _, name = path.rpartition(".")
+    names = {key: key.rpartition(".")[2] for key in known}
+    same = [key for key in known if names[key] == name]
+    if (usual := _USUAL.get(name) or _USUAL.get(path)) in known:
+        same = [usual]
+    inside = [key for key in known if key.startswith(f"{section}.")] or list(known)
+    typo = difflib.get_close_matches(name, [names[key] for key in inside], n=1, cutoff=0.75)
+    return (
+        same
+        or [key for key in inside if _shares_words(name.lower(), names[key])]
+        or [key for key in inside if names[key] in typo]
+        or [key for key in inside if len(name) > 2 and (names[key].startswith(name) or name.startswith(names[key]))]
+        or difflib.get_close_matches(path, known, n=1, cutoff=0.7)
+    )
+
+
+def _shares_words(short: str, name: str) -> bool:
+    """Return whether a name is the initials of another, or has the same words, more or less.
+
+    Example:
+        >>> _shares_words("lr", "learning_rate"), _shares_words("max_epochs", "epochs"), _shares_words("lr", "logger")
+        (True, True, False)
+    """
+    parts, words = short.replace("-", "_").split("_"), name.split("_")
+    initials = len(words) > 1 and short == "".join(word[0] for word in words)
+    return initials or set(parts) <= set(words) or set(words) <= set(parts) or "".join(parts) == "".join(words)
 
 
 @cache
@@ -82,6 +133,8 @@ def _expected(key: str, path: str) -> str:
 def _remedy(key: str, path: str, got: object) -> str:
     """Return what to change, as a setting that could be typed where there is one."""
     default, allowed = _described().get(path, ("required", ""))
+    if allowed.startswith("text") and isinstance(got, bool | int | float):
+        return "YAML makes something else of it; put the text in quotes"
     is_single = isinstance(got, str | int | float) and not isinstance(got, bool)
     if path == "evaluation.attacks":
         return f"write for example {path}={_AN_ATTACK}"
@@ -114,4 +167,8 @@ def _written(value: object) -> str:
     """Return a value as YAML would have it, cut where it is long."""
     text = str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
     text = f"'{text}'" if not text or text != text.strip() else text
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
+    return printable(text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}...")

@@ -33,14 +33,19 @@ class DataConfig(Section):
     """Which images, at which size, split how."""
 
     path: FolderOrFile | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
-    masks: str | None = Field(
+    masks: FolderOrFile | None = Field(
         None, description="folder, or ending of file names, that holds the reference masks where several might"
     )
-    controls: str | None = Field(
+    controls: FolderOrFile | None = Field(
         None, description="folder whose images are known to lack the target; '.': all; a folder control/ needs no word"
     )
     unite_masks: bool = Field(False, description="unite several masks of one image")
-    size: int = Field(224, ge=32, le=2048, description="side in pixels that images and masks are resized to")
+    size: int = Field(
+        224,
+        ge=32,
+        le=2048,
+        description="side in pixels that images and masks are resized to; the network pads it to a multiple of 32",
+    )
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
     fit: Literal["squash", "pad"] = Field(
         "squash",
@@ -162,6 +167,9 @@ class TrainingConfig(Section):
     logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
 
 
+_POOL_TO_A_PIXEL: Final = ("deeplab_v3", "deeplab_v3_plus")
+
+
 class RunConfig(Section):
     """Everything one training and evaluation needs."""
 
@@ -211,6 +219,16 @@ class RunConfig(Section):
             raise ValueError(
                 f"loss.kl_weight={self.loss.kl_weight:g} pulls towards Beta(1, 1) and needs model.prior=1, "
                 f"got model.prior={self.model.prior:g}; set loss.kl_weight=0 or model.prior=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_normalised(self) -> Self:
+        if self.model.architecture in _POOL_TO_A_PIXEL and self.training.batch_size == 1:
+            raise ValueError(
+                f"{self.model.architecture} averages each image to one pixel, which batch normalisation cannot learn "
+                "from in a batch of one, whatever data.size is; set training.batch_size=2 or more, or another "
+                "model.architecture"
             )
         return self
 

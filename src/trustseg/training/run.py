@@ -144,7 +144,7 @@ def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) 
         raise ConfigError(
             f"batch normalisation met a batch of one image of data.size={config.data.size} that the encoder "
             "shrinks to one pixel, at least two pixels a batch were expected; set training.batch_size to 2 or "
-            "more, or raise data.size"
+            "more and train on at least as many images, or raise data.size"
         ) from error
 
 
