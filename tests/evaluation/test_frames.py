@@ -32,8 +32,8 @@ def test_a_score_is_the_same_however_much_an_image_was_padded(name: str) -> None
     expected = AGGREGATIONS[name](uncertainty, probability)
     little, much = Area(4, 0, 12, 20), Area(44, 40, 12, 20)
     for area, size in ((little, 20), (much, 100)):
-        maps = (padded(values, area, size) for values in (uncertainty, probability))
-        torch.testing.assert_close(image_scores(name, *maps, [area] * 3), expected)
+        first, second = (padded(values, area, size) for values in (uncertainty, probability))
+        torch.testing.assert_close(image_scores(name, first, second, [area] * 3), expected)
 
 
 def test_images_of_one_batch_may_be_padded_in_several_ways() -> None:

@@ -188,7 +188,7 @@ def _print_means(folder: Path) -> None:
 
 def _sentences(clean: "pl.DataFrame") -> list[str]:
     """Return what the table of means is about: size of the images, and which of them enter which column."""
-    size, areas = clean["size"].max(), clean["mask_px"].drop_nulls()
+    size, areas = clean["size"].to_list()[0], clean["mask_px"].drop_nulls()
     lesions, empty = int((areas > 0).sum()), int((areas == 0).sum())
     controls, unknown = (int((clean["reference"] == kind).sum()) for kind in ("control", "none"))
     found = [

@@ -19,9 +19,11 @@ from trustseg.study.statistics import Interval
 __all__ = ["FEW_TRAININGS", "Difference", "Evidence", "Metric", "collect"]
 
 Verdict = Literal["better", "worse", "includes 0", "undefined"]
-Metric = Literal["dice", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
+Metric = Literal[
+    "dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"
+]
 
-HIGHER_IS_BETTER: Final = frozenset({"dice", "pooled_dice", "iou", "pooled_iou"})
+HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "pooled_iou"})
 FEW_TRAININGS: Final = 3  # fewer seeds and fewer folds than this say nothing of how much trainings differ
 _COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
@@ -173,6 +175,8 @@ def _scores(results: Results, choices: Choices, variant: str, place: Place, draw
         "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
         "pooled_iou": image_scores.pooled(results, variant, place, union=True, draws=draws),
     }
+    if image_scores.has_native(results, variant, place):
+        found["dice_native"] = image_scores.mean_of(results, variant, place, "dice_native", draws=draws)
     if place in choices.compared:
         found["ece"] = pixel_scores.estimate(pixel_scores.calibration_error(results, variant, place), draws=draws)
     if place in choices.compared and variant in choices.columns:

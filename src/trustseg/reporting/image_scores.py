@@ -37,6 +37,7 @@ __all__ = [
     "RankingScore",
     "Shift",
     "false_positive_area",
+    "has_native",
     "image_ranking",
     "mean_difference",
     "mean_of",
@@ -68,7 +69,14 @@ def rows_of(results: Results, variant: str, place: Place) -> pl.DataFrame:
     rows = results.records.filter(
         pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
     )
-    return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in ("dice", "iou"))
+    overlaps = [name for name in ("dice", "dice_native", "iou") if name in rows.columns]
+    return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
+
+
+def has_native(results: Results, variant: str, place: Place) -> bool:
+    """Return whether Dice was measured at the size of the images themselves, too."""
+    rows = rows_of(results, variant, place)
+    return "dice_native" in rows.columns and rows["dice_native"].is_not_null().any()
 
 
 def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
@@ -87,7 +95,7 @@ def mean_of(results: Results, variant: str, place: Place, column: str, *, draws:
 
 def pooled(results: Results, variant: str, place: Place, *, union: bool, draws: int) -> Interval:
     """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
-    frame = per_image(results, variant, place)
+    frame = per_image(results, variant, place).drop_nulls("mask_px")  # the others have no reference
     hit, both = _numbers(frame, "intersection_px"), _numbers(frame, "mask_px") + _numbers(frame, "predicted_px")
     above, below = (hit, both - hit) if union else (2 * hit, both)
     return bootstrap_ratio(above, below, _patients(frame), draws=draws)

@@ -27,10 +27,12 @@ def summary(evidence: Evidence) -> Table:
     """
     attacked = dict(zip(_ATTACKED, evidence.choices.conditions[1:], strict=False))
     informed = _evidence_measures(evidence)
+    native = any("dice_native" in found for found in evidence.scores.values())
     columns = (
         Column("variant", "Variant"),
         Column("images", "Images with infection"),
         Column("dice", "Dice per image"),
+        *([Column("dice_native", "Dice at native size")] if native else []),
         Column("pooled_dice", "Dice pooled"),
         Column("iou", "IoU per image"),
         *(Column(key, f"Dice, {describe_condition(*place)}") for key, place in attacked.items()),
@@ -45,6 +47,7 @@ def summary(evidence: Evidence) -> Table:
     for variant in evidence.results.variants:
         row: dict[str, Value] = {"variant": variant, "images": evidence.score(variant, _CLEAN, "dice").count}
         row |= {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS}
+        row["dice_native"] = evidence.score(variant, _CLEAN, "dice_native")
         row |= {key: evidence.score(variant, place, "dice") for key, place in attacked.items()}
         row["trust"] = trust(evidence.checks, variant)
         row |= {f"nause_{name}": None for name in informed.values()}
@@ -58,7 +61,7 @@ def summary(evidence: Evidence) -> Table:
 def first_screen(evidence: Evidence) -> tuple[Table, Table]:
     """Return the summary as two tables that fit a page: the masks, and what the uncertainty is worth."""
     whole = summary(evidence)
-    masks = {"variant", "dice", "pooled_dice", "iou", "trust", *_ATTACKED}
+    masks = {"variant", "dice", "dice_native", "pooled_dice", "iou", "trust", *_ATTACKED}
     trust = {column.key for column in whole.columns if column.key == "variant" or column.key not in {*masks, "images"}}
     return (
         whole.only(*masks, title=f"Segmentation. Means. {basis(evidence)}"),
@@ -92,10 +95,12 @@ def basis(evidence: Evidence) -> str:
     seeds = span_text(len({cell.seed for cell in found}) for found in cells)
     models = span_text(len(results.trainings_of(variant)) for variant in results.variants)
     scope = ", for these trained models" if any(item.tentative for item in evidence.differences) else ""
+    sizes = results.records["size"].drop_nulls().unique().sort().to_list() if "size" in results.records.columns else []
+    measured = f" Measured at {' and '.join(f'{size} x {size}' for size in sizes)} px." if sizes else ""
     return (
         f"{images} images of {patients} patients; per-image scores over the {infected} images with infection. Folds: "
         f"{folds}, seeds: {seeds}, trained models behind each variant: {models}. In brackets: 95 % bootstrap interval "
-        f"over patients{scope}; it does not cover how much trainings differ."
+        f"over patients{scope}; it does not cover how much trainings differ.{measured}"
     )
 
 
