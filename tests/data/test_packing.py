@@ -46,7 +46,7 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         np.testing.assert_array_equal(pack.masks[number, 0], mask)
         assert row["foreground"] == mask.sum()
         assert (row["width"], row["height"], row["has_mask"]) == (20, 16, True)
-    assert (pack.masks[7:] == 255).all()  # no reference is not an empty one
+    assert (pack.masks[7:] == 0).all()  # declared to be empty
     unnamed = {"sha256_image": "", "sha256_pixels": "", "content_group": ""}
     assert rows[7] | unnamed == {
         "name": "00000001_000",
@@ -54,8 +54,8 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         "patient_known": True,
         "split": "control",
         "has_mask": False,
-        "foreground": None,
-        "foreground_native": None,
+        "foreground": 0,
+        "foreground_native": 0,
         "width": 30,
         "height": 30,
         "sha256_mask": None,

@@ -1,14 +1,22 @@
 """Conditions that are measured together are measured as they are alone."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tests import fake
 from tests.evaluation.packs import pack_of, small_segmenter
 
 from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS
 from trustseg.config import AttackConfig, EvaluationConfig
+from trustseg.data import write_pack
+from trustseg.data.intensity import IntensityScale
 from trustseg.evaluation.conditions import Deployed, conditions_of
 from trustseg.evaluation.measuring import Cohort, cohort_of, ladders, measure
+from trustseg.evaluation.predict import predict
 from trustseg.evaluation.records import TABLES
 
 LADDER = (1 / 255, 4 / 255, 16 / 255)
@@ -71,3 +79,30 @@ def test_a_cohort_gives_its_rows_in_order() -> None:
     assert torch.equal(torch.cat([images for images, _, _ in batches]), torch.from_numpy(pack.images[rows]) / 255)
     assert torch.equal(torch.cat([masks for _, masks, _ in batches]), torch.from_numpy(pack.masks[rows]).float())
     assert [name for _, _, cases in batches for name in cases["name"]] == ["image6", "image0", "image3", "image4"]
+
+
+def test_padded_images_are_measured_without_their_padding(tmp_path: Path) -> None:
+    base = fake.qata(tmp_path / "data") / "QaTa-COV19-v2" / "Test Set"
+    pack = write_pack(tmp_path / "data", tmp_path / "pack", size=32, fit="pad")  # films of 20 x 16, controls of 30 x 30
+    config, model = config_of(AttackConfig(name="pgd", eps=(4 / 255,), steps=2)), small_segmenter().eval()
+    clean, attacked = conditions_of(config)
+    cohort = cohort_of(pack, np.arange(len(pack)), device="cpu")
+    tables = measure(model, cohort, [clean], config, seed=0)[clean.slug]
+    rows = {row["image"]: row for row in tables["records"].rows(named=True)}
+    assert {row["reference"]: row["pixels"] for row in rows.values()} == {"mask": 32 * 26, "control": 32 * 32}
+    for name in fake.CONTROL:
+        assert rows[name]["mask_px"] == 0
+        assert rows[name]["dice"] is rows[name]["dice_native"] is None
+    files = [base / "Images" / f"{name}.png" for name in fake.TEST]
+    table = predict(model, files, tmp_path / "drawn", fit="pad", scale=IntensityScale(None))
+    for row in csv.DictReader(table.read_text().splitlines()):
+        assert float(row["uncertainty"]) == pytest.approx(rows[Path(row["image"]).stem]["u_entropy_mean"], rel=1e-4)
+    for name in fake.TEST:
+        drawn = np.asarray(Image.open(tmp_path / "drawn" / "masks" / f"{name}.png")) > 0
+        mask = np.asarray(Image.open(base / "Ground-truths" / f"mask_{name}.png")) > 0
+        expected = 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum())
+        assert rows[name]["dice_native"] == pytest.approx(expected)
+        assert rows[name]["size"] == 32
+    harmed = measure(model, cohort, [attacked], config, seed=0)[attacked.slug]["records"]
+    assert harmed["dice_native"].null_count() == len(pack)
+    assert harmed["predicted_px"].max() <= 32 * 32

@@ -58,7 +58,8 @@ class Pack:
 
     Attributes:
         images: (N, C, S, S) uint8, read-only, memory-mapped.
-        masks: (N, 1, S, S) uint8 of 0, 1 and 255 (ignored), read-only, memory-mapped; all 255 without a reference.
+        masks: (N, 1, S, S) uint8 of 0, 1 and 255 (ignored), read-only, memory-mapped; all 255 without a
+            reference, and without foreground for a control, which is declared to have no lesion.
         index: one row per case: ``name``; ``patient`` (the name itself where the patient is unknown) and
             ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground`` and
             ``foreground_native``, the pixels of foreground in the pack and in the file, null without a reference;

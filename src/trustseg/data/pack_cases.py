@@ -194,10 +194,14 @@ def _write_case(
             raise DataError(f"{path} changed while it was packed; run the command again")
     pixels = render(image, decisions.scale, channels=options.channels, path=case.image)
     image_out[:] = np.moveaxis(np.atleast_3d(resize_image(pixels, options.size, options.fit)), -1, 0)
-    if not masks:
+    if masks:
+        coded = [apply_coding(found, decisions.coding, path) for found, path in zip(masks, case.masks, strict=True)]
+        mask = united(coded)
+    elif case.split == "control":  # declared to be without a lesion
+        mask = np.zeros(image.pixels.shape[:2], dtype=np.uint8)
+    else:
         mask_out[:] = IGNORED
         return PackedCase(None, None, 0.0, None, None)
-    mask = united([apply_coding(found, decisions.coding, path) for found, path in zip(masks, case.masks, strict=True)])
     mask_out[:] = resize_mask(mask, options.size, options.fit)
     ignored = mask == IGNORED
     return PackedCase(

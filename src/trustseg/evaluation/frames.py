@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from trustseg.data import Pack
-from trustseg.data.resizing import Area, image_area
+from trustseg.data.resizing import Area
 from trustseg.metrics import dice
 from trustseg.uncertainty import AGGREGATIONS
 
@@ -26,10 +26,9 @@ COLUMNS = ("top", "left", "rows", "columns")
 
 def frame_columns(pack: Pack, rows: NDArray[np.int64]) -> pl.DataFrame:
     """Return where the images of some rows of a pack lie in their squares; no column if it has no padding."""
-    if getattr(pack, "fit", "squash") == "squash":
+    if pack.fit == "squash":
         return pl.DataFrame()
-    sides = pack.index[rows].select("width", "height").iter_rows()
-    areas = [image_area(width, height, size=pack.size, fit=pack.fit) for width, height in sides]
+    areas = [pack.area(int(row)) for row in rows]
     return pl.DataFrame(areas, schema=dict.fromkeys(COLUMNS, pl.Int64), orient="row")
 
 

@@ -17,11 +17,12 @@ from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.residence import Held, residing
-from trustseg.data.resizing import Area
+from trustseg.data.resizing import IGNORED, Area
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.frames import areas_in, frame_columns
 from trustseg.evaluation.pixels import patient_groups
 from trustseg.evaluation.records import REFERENCE, Recorder, Tables
+from trustseg.masks import ignoring
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
 
@@ -38,12 +39,14 @@ class Cohort:
         cases: name, patient, group of patients and kind of reference (see ``REFERENCE``) of each row, and where it lies
             in its square if it is padded (see ``frame_columns``).
         device: where the model computes.
+        pack: where masks lie at the size of the images themselves.
     """
 
     pixels: Pack | Held
     rows: NDArray[np.int64]
     cases: pl.DataFrame
     device: torch.device
+    pack: Pack
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, pl.DataFrame]]:
         """Yield images (B, C, H, W) float32 in [0, 1], masks (B, 1, H, W) as ``as_images`` and cases (B rows)."""
@@ -51,6 +54,13 @@ class Cohort:
         for batch, cases in zip(batches, self.cases.iter_slices(size), strict=True):
             moved = {name: values.to(self.device) for name, values in batch.items()}  # as uint8, then made float
             yield *as_images(moved), cases
+
+    def native(self, first: int, count: int) -> list[Tensor | None] | None:
+        """Return masks (H, W) at the size of the images of some rows, NaN where ignored; None of a pack in memory."""
+        if self.pack.folder is None:
+            return None
+        masks = self.pack.native_masks(self.rows[first : first + count].tolist())
+        return [None if mask is None else ignoring(torch.from_numpy(mask), IGNORED) for mask in masks]
 
 
 def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | Held | None = None) -> Cohort:
@@ -67,7 +77,7 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
     held = residing(pack, "auto", device=where) if pixels is None else pixels
     frames = frame_columns(pack, rows)
-    return Cohort(held, rows, cases.with_columns(groups, *frames.get_columns()), where)
+    return Cohort(held, rows, cases.with_columns(groups, *frames.get_columns()), where, pack)
 
 
 def ladders(conditions: Sequence[Condition], *, room: int = 1) -> list[list[Condition]]:
@@ -123,7 +133,9 @@ def measure(
                     belief = model.belief(changed)
                 check_belief(belief)
                 add = recorders[condition.slug].add
-                later(partial(add, belief, images, moved, cases, changed=changed, covered=covered))
+                first = number * config.batch_size
+                native = cohort.native(first, len(cases)) if condition.kind == "clean" else None
+                later(partial(add, belief, images, moved, cases, changed=changed, covered=covered, native=native))
     return {slug: recorder.tables() for slug, recorder in recorders.items()}
 
 

@@ -21,12 +21,13 @@ from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
 from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.tables import read_csv, write_csv
 from trustseg.text import unicode_text
-from trustseg.uncertainty import AGGREGATIONS, UPPER_BOUNDS
+from trustseg.uncertainty import UPPER_BOUNDS
 
 __all__ = ["image_files_of", "predict"]
 
@@ -210,11 +211,12 @@ def _predict_one(
             f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"
         )
     width, height = picture.size
-    inside = (..., *image_area(width, height, size=spec.size, fit=fit).slices)
-    uncertainty, small = belief.uncertainty(measure)[inside], belief.probability[inside]
-    score = float(AGGREGATIONS[aggregation](uncertainty, small))
-    probability = _resized(small, height, width)
-    shown = _resized(uncertainty.exp() if measure == "differential_entropy" else uncertainty, height, width)
+    area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)
+    uncertainty = belief.uncertainty(measure)
+    score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
+    probability = to_native(belief.probability, native, area)
+    shown = to_native(uncertainty.exp() if measure == "differential_entropy" else uncertainty, native, area)
+    small = belief.probability[(..., *area.slices)]
     mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
     row = {
         "image": unicode_text(file.name),
@@ -228,10 +230,6 @@ def _predict_one(
         "height": str(height),
     }
     return _Prediction(mask, (shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), row)
-
-
-def _resized(maps: Tensor, height: int, width: int) -> Tensor:
-    return interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)[0, 0].cpu()
 
 
 def _nearest(masks: Tensor, height: int, width: int) -> Tensor:
