@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import CheckReport, Finding, check_dataset
+from trustseg.data import CheckReport, Declared, Finding, check_dataset
 from trustseg.data.phantom import phantom
 from trustseg.errors import MissingFileError
 
@@ -29,9 +29,14 @@ def test_a_sound_dataset(tmp_path: Path) -> None:
     assert report.layout == "qata"
     assert report.images == {"train": 5, "test": 2, "control": 2}
     assert report.patients == {"train": 3, "test": 2, "control": 2}
-    assert (report.singletons, report.unknown_patients) == (6, 1)
+    assert (report.singletons, report.unknown_patients, report.laterals) == (6, {"train": 1}, {"test": 1})
     assert report.empty_masks == {"train": 1}
     assert report.sizes == {"20x16": 7, "30x30": 2}
+    assert report.aspect == {"min": 1.0, "median": 1.25, "max": 1.25}
+    assert report.channels == {"grey": 9}
+    assert report.passed_over == 1
+    assert "9 of 9 images are resized to 224x224" in report.plan[0]
+    assert "7 that are not square (width/height 1.25 to 1.25) are stretched" in report.plan[1]
     assert report.mask_values == {"0": 7 * 320 - 6 * 80, "255": 6 * 80}
     assert report.infection == pytest.approx({"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7})
     assert kinds(report) == {
@@ -207,3 +212,30 @@ def test_too_few_patients_for_a_split(tmp_path: Path, names: list[str], words: s
 def test_images_alone_are_for_prediction_and_need_no_split(tmp_path: Path) -> None:
     fake.save(fake.image("only"), tmp_path / "images" / "only.png")
     assert check_dataset(tmp_path).ok
+
+
+def test_what_becomes_of_the_images(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c"])
+    fake.save(np.stack([fake.image(name) for name in "xyz"], axis=-1), root / "images" / "a.png")
+    squashed, padded = check_dataset(root, size=16), check_dataset(root, size=16, channels=3, fit="pad")
+    assert squashed.channels == {"colour": 1, "grey": 2}
+    assert "1 with colours become grey" in squashed.plan[-1]
+    assert "padded" in padded.plan[1]
+    assert "2 grey images get three equal channels" in padded.plan[-1]
+
+
+def test_sides_whose_masks_are_all_empty(tmp_path: Path) -> None:
+    for side, names in (("train", "abc"), ("test", "de")):
+        fake.pairs(tmp_path / side, list(names), images="images", masks="masks")
+    for name in "abc":
+        fake.save(np.zeros((16, 20), dtype=np.uint8), tmp_path / "train" / "masks" / f"{name}.png")
+    report = check_dataset(tmp_path)
+    assert report.ok
+    assert "all masks of train are empty" in found(report, "all_masks_empty").message
+
+
+def test_open_questions_are_errors(tmp_path: Path) -> None:
+    fake.two_folders(tmp_path, ["a", "b", "c"])
+    fake.pairs(tmp_path, ["a", "b", "c"], images="images", masks="lungs")
+    assert ("error", "which_masks") in kinds(check_dataset(tmp_path))
+    assert check_dataset(tmp_path, Declared(masks="masks")).ok

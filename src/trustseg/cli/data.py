@@ -33,6 +33,7 @@ _MASK_VALUES = typer.Option(
     metavar="VALUES", help="What mask values mean, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
 )
 _FIT = typer.Option(help="Images that are not square: squash, or pad, which keeps the aspect ratio.")
+_CHANNELS = typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
 
@@ -43,6 +44,9 @@ def check(
     masks: _Masks = None,
     controls: _Controls = None,
     unite_masks: _Unite = False,
+    size: Annotated[int, _SIZE] = 224,
+    channels: Annotated[int, _CHANNELS] = 1,
+    fit: Annotated[Fit, _FIT] = "squash",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with every name.")] = False,
 ) -> None:
     """Report what is in a dataset and what is wrong with it; the exit code is 2 if there is an error."""
@@ -55,7 +59,9 @@ def check(
     declared = Declared(masks=masks, controls=controls, unite_masks=unite_masks)
     values = _mask_values(mask_values)
     with progress_of("checking") as progress:
-        report = check_dataset(path, declared, mask_values=values, progress=progress)
+        report = check_dataset(
+            path, declared, mask_values=values, size=size, channels=_grey_or_rgb(channels), fit=fit, progress=progress
+        )
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
@@ -69,7 +75,7 @@ def pack(
     source: Annotated[Path, _PATH],
     target: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
     size: Annotated[int, _SIZE] = 224,
-    channels: Annotated[int, typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")] = 1,
+    channels: Annotated[int, _CHANNELS] = 1,
     fit: Annotated[Fit, _FIT] = "squash",
     mask_values: Annotated[str | None, _MASK_VALUES] = None,
     masks: _Masks = None,
@@ -79,10 +85,7 @@ def pack(
     """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
     from trustseg.data.cases import Declared
     from trustseg.data.packing import write_pack
-    from trustseg.errors import ConfigError
 
-    if channels not in (1, 3):
-        raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
     declared = Declared(masks=masks, controls=controls, unite_masks=unite_masks)
     values = _mask_values(mask_values)
     with progress_of("packing") as progress:
@@ -90,7 +93,7 @@ def pack(
             source,
             target,
             size=size,
-            channels=1 if channels == 1 else 3,
+            channels=_grey_or_rgb(channels),
             fit=fit,
             mask_values=values,
             declared=declared,
@@ -192,32 +195,52 @@ def _mask_values(text: str | None) -> "MaskValues | None":
     return load_run(None, [f"data.mask_values={text}"]).data.mask_values
 
 
+def _grey_or_rgb(channels: int) -> Literal[1, 3]:
+    from trustseg.errors import ConfigError
+
+    if channels not in (1, 3):
+        raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
+    return 1 if channels == 1 else 3
+
+
 def _print_report(path: Path, report: "CheckReport") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
+    heads = ("split", "images", "patients", "of unknown patients", "laterals", "empty masks")
     title = Text(printable(f"{path.absolute().name} ({report.layout} layout)"))
-    table = Table("split", "images", "patients", "empty masks", title=title)
+    table = Table(*heads, title=title)
     for split, count in report.images.items():
-        # Controls need no mask: a count of empty ones would look like a count of images that lack infection.
-        empty = "—" if split == "control" else f"{report.empty_masks.get(split, 0):,}"
-        table.add_row(split, f"{count:,}", f"{report.patients.get(split, 0):,}", empty)
+        # Images without a mask: a count of empty ones would look like a count of images that lack infection.
+        empty = "—" if split in ("control", "unlabelled") else f"{report.empty_masks.get(split, 0):,}"
+        counts = (report.patients, report.unknown_patients, report.laterals)
+        table.add_row(split, f"{count:,}", *(f"{by_split.get(split, 0):,}" for by_split in counts), empty)
     console.print(table)
     shown = 5
     sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
     values = [f"{value}: {count:,}" for value, count in report.mask_values.items()]
     infection = [f"{name} {fraction:.3f}" for name, fraction in report.infection.items()]
-    for label, parts in (("sizes", sizes), ("mask values", values), ("infected fraction", infection)):
+    channels = [f"{count:,} {kind}" for kind, count in report.channels.items()]
+    aspect = [f"{name} {ratio:.2f}" for name, ratio in report.aspect.items()]
+    for label, parts in (
+        ("channels", channels),
+        ("sizes", sizes),
+        ("width/height", aspect),
+        ("mask values", values),
+        ("infected fraction", infection),
+    ):
         if parts:
             more = f", and {len(parts) - shown} more" if len(parts) > shown else ""
             console.print(Text(printable(f"{label}: {', '.join(parts[:shown])}{more}")), soft_wrap=True)
     console.print(
-        f"patients with one image: {report.singletons:,}; images of unknown patients: {report.unknown_patients:,}",
+        f"patients with one image: {report.singletons:,}; image files passed over: {report.passed_over:,}",
         soft_wrap=True,
         highlight=False,
     )
+    for sentence in report.plan:
+        console.print(Text(f"what is done: {sentence}"), soft_wrap=True)
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in report.findings:
         line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))

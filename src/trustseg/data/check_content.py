@@ -122,13 +122,16 @@ def _remarks(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
     empty = tuple(one.case.name for one in seen if one.infected == 0)
     if empty:
         yield finding_of("note", "empty_mask", empty, "empty masks", "their Dice is undefined or 0, and counted apart")
+    told: defaultdict[str, set[bool]] = defaultdict(set)
+    for one in seen:
+        if one.infected is not None:
+            told[one.case.split].add(one.infected == 0)
+    for split in sorted(split for split, empties in told.items() if empties == {True} and split != "control"):
+        message = f"all masks of {split} are empty: there is nothing to learn or to find there, and Dice is undefined"
+        yield Finding("warning", "all_masks_empty", message)
     scans = [one.image for one in seen if one.image]
     for note in decide_scale(scans).notes:
         yield Finding("note", "deep_image", note)
-    coloured = tuple(one.case.name for one in seen if one.image and one.image.coloured)
-    if coloured:
-        advice = "with data.channels=1 they become grey (luminance)"
-        yield finding_of("note", "colour", coloured, "images with colours", advice)
     noted: defaultdict[str, list[str]] = defaultdict(list)
     for one in seen:
         for scan in ([one.image] if one.image else []) + list(one.masks):
