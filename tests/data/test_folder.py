@@ -102,6 +102,12 @@ LAYOUTS = {
     "its forks": ("{}/Images/a.png", "{}/Ground-truths/mask_a.png", ("Train", "Test")),
     "training and testing": ("{}/images/a.png", "{}/masks/a.png", ("training", "testing")),
     "sides below": ("images/{}/a.png", "masks/{}/a.png", ("train", "test")),
+    "Kvasir-SEG": ("Kvasir-SEG/images/{}/a.jpg", "Kvasir-SEG/masks/{}/a.jpg", ("train", "test")),
+    "COVID-QU-Ex": (
+        "Infection Segmentation Data/{}/COVID-19/images/a.png",
+        "Infection Segmentation Data/{}/COVID-19/infection masks/a.png",
+        ("Train", "Test"),
+    ),
     "Carvana": ("{}/a.jpg", "{}_masks/a_mask.gif", ("train", "test")),
 }
 
@@ -116,6 +122,14 @@ def test_published_layouts(tmp_path: Path, layout: str) -> None:
     assert {name: case.masks[0].relative_to(tmp_path).as_posix() for name, case in found.items()} == files
     assert [found[name].split for name in files] == ["train", "test"]
     assert is_whole(listing)
+
+
+def test_nnunet(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTr/a_0000.png", "imagesTr/b_0000.png", "labelsTr/a.png", "labelsTr/b.png")
+    touch(tmp_path, "imagesTs/c_0000.png")
+    listing = usable_cases(tmp_path)
+    assert pairs(listing) == {"a_0000.png": ["a.png"], "b_0000.png": ["b.png"]}
+    assert sides(listing) == {"train": {"a_0000", "b_0000"}, "unlabelled": {"c_0000"}}
 
 
 def test_train_val_and_test_subfolders(tmp_path: Path) -> None:
@@ -301,6 +315,13 @@ def test_masks_in_folders_of_their_own_are_united(tmp_path: Path) -> None:
     assert kinds(find_cases(tmp_path)) == {"which_masks"}
     listing = usable_cases(tmp_path, Declared(masks="ManualMask", unite_masks=True))
     assert pairs(listing) == {"a.png": ["a.png", "a.png"]}
+
+
+def test_a_question_of_many_folders_is_asked_once(tmp_path: Path) -> None:
+    for case in ("0a", "0b", "0c"):  # DSB2018
+        touch(tmp_path, f"{case}/images/{case}.png", f"{case}/masks/1.png", f"{case}/masks/2.png")
+    (problem,) = find_cases(tmp_path).problems
+    assert len(problem.names) == 3
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     declared = declared or Declared()
     own = Path(path.absolute().name)  # a folder named control holds controls
     above = own if place(own / "x", Declared()).control else Path()
-    places = {file: place(above / file.relative_to(path), declared) for file in image_files(path)}
+    inner = {file: above / file.relative_to(path) for file in image_files(path)}
+    found = [place(name, declared) for name in inner.values()]
+    mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
+    places = {file: place(name, declared, mixed=mixed) for file, name in inner.items()}
     aside = [file for file, where in places.items() if where.aside]
     used = {file: where for file, where in places.items() if not where.aside}
     read = [read_frame(frame, declared) for frame in framed(used)]
@@ -48,6 +51,7 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
 def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Declared) -> Listing:
     """Return all frames as one listing; what the images without masks are depends on the others."""
     listing = joined(part.listing for part in read)
+    listing = replace(listing, problems=_together(listing.problems))
     if not any(case.masks for case in listing.cases) and not listing.lone_masks:
         alone = [*listing.lone_images, *(file for part in read for file in part.rest)]
         cases = (*listing.cases, *_unlabelled(alone))
@@ -75,6 +79,19 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
         lone_images=tuple(lone),
         passed_over=tuple(sorted(passed_over)),
         notes=(*listing.notes, *notes),
+    )
+
+
+def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return one finding for each kind, as one folder for each image may mean thousands of equal questions."""
+    groups = {kind: [problem for problem in problems if problem.kind == kind] for kind in {p.kind: p for p in problems}}
+    return tuple(
+        replace(
+            first,
+            message=first.message + (f"; {len(more)} more folders are alike" if more else ""),
+            names=tuple(name for problem in (first, *more) for name in problem.names),
+        )
+        for first, *more in groups.values()
     )
 
 

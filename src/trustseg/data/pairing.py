@@ -173,7 +173,10 @@ def _both_sides(pictures: Mapping[str, Path], names: Mapping[Path, str]) -> dict
 
 
 def _common_affixes(stems: Sequence[str]) -> list[Affix]:
-    """Return the affixes that all of the stems share, none first, then the shortest; letters before a number too."""
+    """Return the affixes that all of the stems share, none first, then the shortest.
+
+    Letters before a number count, and so does a number that all of several stems end with (nnU-Net's ``_0000``).
+    """
     if not stems:
         return []
     first, shared = stems[0], [("", "")]
@@ -181,7 +184,8 @@ def _common_affixes(stems: Sequence[str]) -> list[Affix]:
     heads = [first[:cut] for cut in cuts if _PREFIX.fullmatch(first[:cut])]
     if leading := re.match(r"[A-Za-z]+(?=\d)", first):
         heads.append(leading[0])
-    tails = [first[cut:] for cut in reversed(cuts) if _SUFFIX.fullmatch(first[cut:])]
+    ends = [_SUFFIX, _NUMBER] if len(stems) > 1 else [_SUFFIX]
+    tails = [first[cut:] for cut in reversed(cuts) if any(end.fullmatch(first[cut:]) for end in ends)]
     shared += [(head, "") for head in heads if all(stem.startswith(head) for stem in stems)]
     shared += [("", tail) for tail in tails if all(stem.endswith(tail) for stem in stems)]
     return shared

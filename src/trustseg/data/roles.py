@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Literal
@@ -29,9 +30,9 @@ _PERHAPS_MASKS: Final = _words_in(
     "references target targets roi rois"
 )
 _SIDES: Final[dict[str, Side]] = {
-    **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "tst", "ts"), "test"),
 }
 _NEUTRAL: Final = _words_in("set sets folder folders data dataset split splits stage part v")
 _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
@@ -54,6 +55,7 @@ class Place:
         side: the side of a split; None if no folder names one.
         control: whether it lies among declared controls.
         aside: whether it lies in a folder of pictures that are no images of a data set, such as ``previews``.
+        holder: the folder that gives the role, the file itself if none does.
         folders: the folders above it, without those that name a side.
         base: the folders above the one that gives the role.
         frame: ``base`` and the folders below the role: an image and its masks share a frame.
@@ -65,16 +67,24 @@ class Place:
     side: Side | None
     control: bool
     aside: bool
+    holder: PurePath
     folders: tuple[str, ...]
     base: tuple[str, ...]
     frame: tuple[str, ...]
 
 
-def place(file: PurePath, declared: Declared) -> Place:
-    """Return what the folders of a path, relative to the data set, say of it; the last word counts."""
+def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> Place:
+    """Return what the folders above a file say of it; the last word counts.
+
+    Args:
+        file: the file, relative to the data set.
+        declared: what the user says of the folders.
+        mixed: folders above those of images, which have no role of their own, such as ``Kvasir-SEG`` of
+            ``Kvasir-SEG/images`` and ``Kvasir-SEG/masks``.
+    """
     above = [
-        (name, _role(name, "/".join(file.parts[: number + 1]), declared), _side(name))
-        for number, name in enumerate(file.parts[:-1])
+        (folder.name, None if folder in mixed else _role(folder.name, folder.as_posix(), declared), _side(folder.name))
+        for folder in reversed(file.parents[:-1])
     ]
     sides = [side for _, _, side in above if side]
     kept = [(name, role) for name, role, side in above if side is None or role is not None]
@@ -93,6 +103,7 @@ def place(file: PurePath, declared: Declared) -> Place:
         side=sides[-1] if sides else None,
         control=_controls(file, declared),
         aside=any(_squeezed(name) in _ASIDE for name in folders),
+        holder=next((folder for folder, (_, own, _) in zip(file.parents, reversed(above), strict=False) if own), file),
         folders=folders,
         base=folders[:first],
         frame=folders[:first] + below,
