@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from trustseg.data.dicom import decode_dicom, is_dicom
 from trustseg.data.picture import LARGEST, OPAQUE, SEE_THROUGH, Picture, Values, check_pixels, split_alpha, upright
 from trustseg.errors import DataError, MissingFileError
 
@@ -149,9 +150,7 @@ def _read(path: Path) -> Picture:
     if not data:
         raise _undecodable(path, "0 bytes")
     try:
-        if _is_dicom(data, path):
-            from trustseg.data.dicom import decode_dicom
-
+        if is_dicom(data[:132]) or path.suffix.lower() in (".dcm", ".dicom"):
             return decode_dicom(data, path, sha256)
         if data.startswith(_TIFF):
             from trustseg.data.tiff import decode_tiff
@@ -170,14 +169,6 @@ def _read(path: Path) -> Picture:
 
 def _undecodable(path: Path, reason: str) -> DataError:
     return DataError(f"{path} cannot be decoded ({reason}), expected {_KNOWN}; replace or remove it")
-
-
-def _is_dicom(data: bytes, path: Path) -> bool:
-    """Return whether a file is DICOM: by its prefix, by its first tag where that is missing, or by its suffix."""
-    if data[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    # Without preamble: group 0002 or 0008 first, little or big endian.
-    return data[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08") and len(data) > 132 and b"\0" in data[2:4]
 
 
 def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:

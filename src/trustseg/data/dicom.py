@@ -22,13 +22,27 @@ from trustseg.errors import DataError, MissingPackageError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["decode_dicom"]
+__all__ = ["decode_dicom", "is_dicom"]
 
 Real = npt.NDArray[np.float64]
 
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
 _COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 _LOCK: Final = threading.Lock()  # warnings.catch_warnings changes the whole process
+
+
+def is_dicom(start: bytes) -> bool:
+    """Return whether a file that begins with these 132 bytes is DICOM: by its prefix, or by its first element.
+
+    Files without preamble begin with an element of group 0002 or 0008, whatever the byte order.
+    """
+    if start[128:132] == b"DICM":
+        return True
+    group, element = start[:2], start[2:4]
+    return len(start) == 132 and (
+        (group in (b"\x02\0", b"\x08\0") and element[1:] == b"\0")
+        or (group in (b"\0\x02", b"\0\x08") and element[:1] == b"\0")
+    )
 
 
 def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 
 __all__ = ["SUFFIXES", "image_files", "is_junk", "is_placeholder"]
@@ -105,4 +106,4 @@ def _is_image(file: Path) -> bool:
     except OSError:
         return False
     riff = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    return start.startswith(_MAGIC) or start[128:] == b"DICM" or riff
+    return start.startswith(_MAGIC) or is_dicom(start) or riff
