@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from trustseg.errors import DataError, MissingFileError
-from trustseg.files import read_json, replacing, write_json, write_text
+from trustseg.files import private_log, read_json, replacing, write_json, write_text
 
 
 def test_written_and_read_back(tmp_path: Path) -> None:
@@ -53,6 +55,30 @@ def test_nothing_is_seen_under_the_name_before_the_end(tmp_path: Path) -> None:
         assert temporary.parent == file.parent  # a rename within one file system is atomic
         assert str(os.getpid()) in temporary.name  # two processes do not write to the same file
     assert file.read_text() == "half"
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_written_is_not(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from trustseg.files import replacing\n"
+    code += "with replacing(Path(sys.argv[1])): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "other.txt")], check=False)
+    assert len(list(tmp_path.glob("*.partial"))) == 1
+    with replacing(tmp_path / "result.txt") as temporary:
+        assert list(tmp_path.glob("*.partial")) == [temporary]
+        code = "import sys; from pathlib import Path; from trustseg.files import write_text\n"
+        code += "write_text(Path(sys.argv[1]), 'x')"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "other.txt")], check=True)
+        assert list(tmp_path.glob("*.partial")) == [temporary]
+        temporary.write_text("whole")
+    assert (tmp_path / "result.txt").read_text() == "whole"
+
+
+def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    with replacing(tmp_path / "gallery.npz", private=True) as temporary:
+        temporary.write_bytes(b"x")
+    (tmp_path / "workers.log").touch(mode=0o644)
+    with private_log(tmp_path / "workers.log") as log:
+        log.write(b"x")
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1]", b"3"])

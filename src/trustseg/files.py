@@ -1,27 +1,45 @@
 """Files are written under a temporary name and renamed, so that a killed process leaves no half-written result."""
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from trustseg.errors import DataError, MissingFileError
 
-__all__ = ["read_json", "replacing", "write_json", "write_text"]
+__all__ = ["private_log", "read_json", "replacing", "write_json", "write_text"]
+
+
+_SUFFIX: Final = ".partial"
+
+_cleaned: set[Path] = set()  # folders in which this process has looked for leftovers
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` to write to, and rename it to ``path`` if the block succeeds.
+
+    What killed processes left in the folder is removed, once per process.
 
     Args:
         path: the file to be made or replaced; its folder is made if absent. An error of the system that names no
             file, or the temporary one, names this one.
+        private: whether only its owner may read the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.absolute().with_name(f"{path.name}.{os.getpid()}.partial")  # polars would expand a tilde
+    temporary = path.absolute().with_name(f"{path.name}.{os.getpid()}{_SUFFIX}")  # polars would expand a tilde
+    _remove_leftovers(temporary.parent)
     try:
+        lock = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600 if private else 0o666)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -30,6 +48,29 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that no living process holds a lock on."""
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    for file in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):  # locked, or gone by now
+            lock = os.open(file, os.O_WRONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+            finally:
+                os.close(lock)
+
+
+def private_log(path: Path) -> BinaryIO:
+    """Return a file to append to that only its owner may read."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)  # of one that was there before
+    return os.fdopen(descriptor, "ab")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -108,7 +108,7 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
     logs = _logs(folder)
     if not names:
         return Submission({}, "", logs)
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     executor = submitit.SlurmExecutor(folder=logs, max_num_timeout=profile.requeues)
     task, submitted = CellTask(str(folder.resolve())), dict[str, str]()
     mixtures = [name for name in names if mixture_of(folder / "cells" / name) is not None]

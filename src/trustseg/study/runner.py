@@ -15,7 +15,7 @@ import yaml
 from trustseg.config import StudyConfig, open_images
 from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
-from trustseg.files import read_json, write_json, write_text
+from trustseg.files import private_log, read_json, write_json, write_text
 from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
 from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
@@ -224,7 +224,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
 
 
 def _start_worker(folder: Path, jobs: int, number: int) -> subprocess.Popen[bytes]:
-    with (folder / "workers.log").open("ab") as log:
+    with private_log(folder / "workers.log") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "trustseg.study.worker", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
