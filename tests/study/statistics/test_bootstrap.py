@@ -19,6 +19,7 @@ from trustseg.study.statistics import (
     paired_summary,
     spearman,
 )
+from trustseg.study.statistics.interval import corrected
 
 NAN = float("nan")
 
@@ -48,9 +49,11 @@ def test_draws_depend_on_patients_and_seed_only() -> None:
 
 
 def test_mean_takes_all_images_of_a_drawn_patient() -> None:
-    # Two patients: the mean of a draw is one of three numbers, with chances 1/4, 1/2, 1/4.
-    got = bootstrap_mean([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"])
-    assert (got.value, got.low, got.high) == (0.25, 0.0, 1.0)
+    # Two patients: the difference of a draw is one of three numbers, with chances 1/4, 1/2, 1/4.
+    owner, drawn = np.array([0, 0, 0, 1]), np.array([0.0, 2.0, 2.0, 8.0])
+    got = bootstrap_difference([0.0, 0.0, 0.0, 8.0], np.zeros(4), ["a", "a", "a", "b"])
+    low, high = np.quantile(corrected(2.0, drawn, owner=owner), (0, 1))
+    assert (got.value, got.low, got.high) == pytest.approx((2.0, low, high))
     assert (got.count, got.patients, got.undefined, got.undefined_draws) == (4, 2, 0, 0)
     assert got.few_patients
 
@@ -59,8 +62,9 @@ def test_mean_against_every_possible_draw() -> None:
     values, patients = np.array([0.1, 0.9, 0.4, 0.2, 0.7]), np.array([3, 3, 1, 2, 2])
     rows = {name: np.flatnonzero(patients == name) for name in (1, 2, 3)}
     every = [values[np.concatenate([rows[name] for name in draw])].mean() for draw in product((1, 2, 3), repeat=3)]
-    got = bootstrap_mean(values, patients, draws=20_000)
-    low, high = np.quantile(every, (0.025, 0.975), method="inverted_cdf")
+    got = bootstrap_difference(values, np.zeros(5), patients, draws=20_000)
+    spread = corrected(values.mean(), np.array(every), owner=np.array([2, 2, 0, 1, 1]))
+    low, high = np.quantile(spread, (0.025, 0.975), method="inverted_cdf")
     assert (got.low, got.high) == pytest.approx((low, high), abs=1e-12)
 
 
@@ -123,10 +127,10 @@ def test_too_many_undefined_draws_leave_no_interval() -> None:
 
 
 def test_a_few_undefined_draws_are_tolerated() -> None:
-    values = np.array([1.0, 1.0, 1.0, NAN])  # (1/4)^4 of the draws hold nothing defined
+    values = np.array([2.0, 2.0, 2.0, NAN])  # (1/4)^4 of the draws hold nothing defined
     got = bootstrap_mean(values, [1, 2, 3, 4])
     assert 0 < got.undefined_draws < 100
-    assert (got.low, got.high) == (1.0, 1.0)
+    assert (got.low, got.high) == (2.0, 2.0)
 
 
 def test_ratio_without_foreground_is_undefined() -> None:
@@ -164,7 +168,50 @@ def test_rank_correlation_with_interval(
 ) -> None:
     patients, first, second = cohort
     got = bootstrap_statistic(lambda rows: spearman(first[rows], second[rows]), patients, draws=200)
-    assert 0.9 < got.low < got.value < got.high < 1.0
+    assert 0.9 < got.low < got.value < got.high
+
+
+def test_patients_are_told_apart_without_case() -> None:
+    values = np.random.default_rng(0).normal(size=6)
+    got = bootstrap_mean(values, ["sub-S1", "sub-s1", "b", "B", "c", "d"])
+    assert got == bootstrap_mean(values, ["s", "s", "b", "b", "c", "d"])
+    assert got.patients == 4
+
+
+def test_a_share_has_the_interval_of_wilson() -> None:
+    none = bootstrap_mean([0.0] * 30, np.arange(30))
+    t = stats.t.ppf(0.975, 29)
+    assert (none.low, none.high) == pytest.approx((0.0, t**2 / (30 + t**2)))
+    alone = bootstrap_mean([1.0, 0.0] * 200, np.arange(400))
+    pairs = bootstrap_mean([1.0, 1.0, 0.0, 0.0] * 100, np.repeat(np.arange(200), 2))
+    assert alone.high - alone.low == pytest.approx(2 * 1.966 * 0.5 / 20, rel=0.03)
+    assert pairs.high - pairs.low == pytest.approx(math.sqrt(2) * (alone.high - alone.low), rel=0.05)
+    rate = bootstrap_ratio([1.0, 0.0, 0.0] * 20, [1.0, 1.0, 0.0] * 20, np.arange(60))
+    assert (rate.value, rate.count) == (0.5, 60)
+    assert 0.3 < rate.low < rate.high < 0.7
+
+
+def test_one_patient_has_no_interval() -> None:
+    assert bootstrap_mean([0.2, 0.4], ["a", "a"]).text(1) == "0.3 [no interval]"
+
+
+def test_a_share_stays_within_0_and_1_and_a_difference_does_not() -> None:
+    values = np.array([0.99, 1.0, 0.7, 1.0, 0.98])
+    assert bootstrap_mean(values, np.arange(5)).high <= 1
+    assert (
+        bootstrap_difference(values, np.zeros(5) + 0.05, np.arange(5)).high > bootstrap_mean(values, np.arange(5)).low
+    )
+    assert bootstrap_difference([0.3, 0.0, 0.0], np.zeros(3), np.arange(3)).low < 0
+
+
+def test_rare_large_values_reach_far_up() -> None:
+    values = np.zeros(60)
+    values[:5] = [1.0, 2.0, 3.0, 5.0, 30.0]
+    got = bootstrap_mean(values, np.arange(60))
+    times = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=2000)
+    assert got.high > 1.5 * np.quantile(times @ values / 60, 0.975)
+    assert got.warning
+    assert not bootstrap_mean(np.random.default_rng(0).normal(size=60), np.arange(60)).warning
 
 
 def test_bad_input_gets_its_sentence() -> None:

@@ -35,7 +35,7 @@ def compared(values: NDArray[np.float64], *, draws: int = 2000, seed: int = 0) -
 def exact(value: float, spread: float, *, draws: int = 4000) -> Comparison:
     """A comparison whose draws are the quantiles of a normal distribution."""
     drawn = value + spread * stats.norm.ppf((np.arange(draws) + 0.5) / draws)
-    return compare_drawn([value], drawn[:, None], ["a", "b"], seed=0)
+    return compare_drawn([value], drawn[:, None], np.arange(10_000), seed=0)
 
 
 def test_one_seed_is_the_patient_bootstrap() -> None:

@@ -6,6 +6,7 @@ import pytest
 from trustseg.errors import ShapeError
 from trustseg.study.statistics import draw_patients
 from trustseg.study.statistics.contrast import bootstrap_contrast
+from trustseg.study.statistics.interval import corrected
 
 
 def test_equals_a_loop_over_the_draws() -> None:
@@ -22,7 +23,9 @@ def test_equals_a_loop_over_the_draws() -> None:
         ]
         values.append(x[rows[0]].mean() - y[rows[1]].mean())
     assert found.value == pytest.approx(x.mean() - y.mean())
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
+    owner = np.concatenate([first, 100 + second])
+    spread = corrected(found.value, np.array(values), owner=owner)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(spread, (0.025, 0.975))))
     assert (found.count, found.patients) == (42, len(set(first)) + len(set(second)))
 
 

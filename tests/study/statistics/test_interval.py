@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trustseg.study.statistics import Interval
 from trustseg.study.statistics.interval import percentile_interval
@@ -27,9 +28,20 @@ def test_undefined_is_said_in_words() -> None:
 
 def test_the_ends_are_those_of_the_middle_95_percent() -> None:
     draws = np.random.default_rng(0).permutation(np.arange(1001.0))
-    found = percentile_interval(3.0, draws, owner=np.array([4, 4, 9]), undefined=2)
-    assert (found.value, found.low, found.high) == (3.0, 25.0, 975.0)  # also where the value lies outside
-    assert (found.count, found.patients, found.undefined, found.undefined_draws) == (3, 2, 2, 0)
+    found = percentile_interval(500.0, draws, owner=np.arange(100_000), undefined=2)
+    assert (found.value, found.low, found.high) == pytest.approx((500.0, 25.0, 975.0), rel=1e-3)
+    assert (found.count, found.patients, found.undefined, found.undefined_draws) == (100_000, 100_000, 2, 0)
+
+
+def test_few_patients_and_unequal_ones_widen() -> None:
+    draws = np.random.default_rng(0).normal(size=20_001)
+    halves = []
+    for owner in (np.arange(20), np.repeat(np.arange(20), np.arange(1, 21))):
+        found = percentile_interval(0.0, draws, owner=owner)
+        halves.append((found.high - found.low) / 2)
+    effective = 210**2 / sum(size**2 for size in range(1, 21))
+    for half, count in zip(halves, (20, effective), strict=True):
+        assert half == pytest.approx(stats.t.ppf(0.975, count - 1) * math.sqrt(20 / 19), rel=0.02)
 
 
 @pytest.mark.parametrize(("missing", "defined"), [(0, True), (5, True), (6, False), (100, False)])

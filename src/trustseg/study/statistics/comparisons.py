@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics.bootstrap import draw_patients
-from trustseg.study.statistics.interval import Interval, percentile_interval
+from trustseg.study.statistics.bootstrap import draw_owners
+from trustseg.study.statistics.interval import NORMAL, Interval, corrected, effective, interval_of, t_quantile
 
 __all__ = ["ALPHA", "Claim", "Comparison", "Conclusion", "compare_drawn", "compare_images", "holm"]
 
@@ -36,21 +36,23 @@ class Comparison:
 
     Attributes:
         interval: the difference, its 95 % interval over patients and, if there are several, over trainings.
-        drawn: the difference of each defined draw (D,).
+        drawn: the difference of each defined draw (D,), corrected for few patients and trainings.
         trainings: seeds that both variants were trained with; with one the interval says nothing of other trainings.
         effect: mean over images of the difference divided by its standard deviation; NaN where the score is not a
             mean over images, or does not vary.
+        widened: by how much the t quantile spread the draws beyond their standard deviation.
     """
 
     interval: Interval
     drawn: Floats
     trainings: int
     effect: float = float("nan")
+    widened: float = 1.0
 
     @property
     def standard_error(self) -> float:
-        """Standard deviation of the draws; NaN if there are fewer than two."""
-        return float(self.drawn.std(ddof=1)) if len(self.drawn) > 1 else float("nan")
+        """Standard deviation of the difference; NaN if there are fewer than two draws."""
+        return float(self.drawn.std(ddof=1)) / self.widened if len(self.drawn) > 1 else float("nan")
 
     @property
     def detectable(self) -> float:
@@ -94,7 +96,7 @@ class Comparison:
         share = (1 + beyond) / (1 + len(self.drawn))
         if beyond or distance <= 0 or np.isnan(self.standard_error):
             return share
-        z = distance / max(self.standard_error, 1e-12)
+        z = distance / max(self.standard_error * self.widened, 1e-12)
         return max(_LEAST, min(share, NormalDist().cdf(-z)))
 
     def within(self, margin: float) -> bool:
@@ -159,8 +161,7 @@ def compare_images(
             f"differences have shape {values.shape} for {owners.shape} patients, expected (S, N) for (N,); "
             "give one row a seed and one column an image"
         )
-    names, times = draw_patients(owners, draws=draws, seed=seed)
-    owner = np.searchsorted(names, owners)
+    names, owner, times = draw_owners(owners, draws, seed)
     defined = ~np.isnan(values)
     sums, counts = np.zeros((len(values), len(names))), np.zeros((len(values), len(names)))
     for row, known in enumerate(defined):
@@ -203,9 +204,25 @@ def compare_drawn(
         values = np.take_along_axis(table, chosen, axis=1).mean(axis=1)
     else:
         values = table[:, 0]
-    owner = np.unique(np.asarray(patients), return_inverse=True)[1]
-    interval = percentile_interval(float(single.mean()), values, owner=owner, undefined=undefined)
-    return Comparison(interval, values[~np.isnan(values)], trainings, effect)
+    owner = draw_owners(patients, 1, seed)[1] if np.size(patients) else np.zeros(0, np.int64)
+    value = float(single.mean())
+    degrees = _degrees(single, values, effective(owner) - 1)
+    spread = corrected(value, values, owner=owner, degrees=degrees)
+    interval = interval_of(value, spread, values, owner=owner, undefined=undefined)
+    return Comparison(interval, spread[~np.isnan(spread)], trainings, effect, t_quantile(degrees) / NORMAL)
+
+
+def _degrees(single: Floats, values: Floats, of_patients: float) -> float:
+    """Return the degrees of freedom of a variance that patients and trainings make up.
+
+    Reference:
+        Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 1946.
+    """
+    whole, trainings = float(np.nanvar(values)) if np.isfinite(values).any() else 0.0, len(single)
+    by_training = min(float(single.var(ddof=1)) / trainings, whole) if trainings > 1 else 0.0
+    parts = [(whole - by_training, max(1.0, of_patients)), (by_training, float(max(1, trainings - 1)))]
+    below = sum(part**2 / degrees for part, degrees in parts)
+    return whole**2 / below if below > 0 else max(1.0, of_patients)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
