@@ -1,6 +1,6 @@
 """How often the 95 % intervals of trustseg cover the truth, for several laws and numbers of patients.
 
-Patients have 1 to 6 images, unequally many and alike within a patient. Writes coverage.csv and README.md to
+Patients have 1 to 6 images, unequally many and alike within a patient. Writes coverage.csv to
 docs/results/intervals; `python scripts/interval_coverage.py` takes about two minutes on one core.
 """
 
@@ -129,7 +129,6 @@ def main() -> None:
         cells = [row["law"].replace("_", " "), row["patients"], plain, f"{row['coverage']:.3f}", f"{row['warned']:.0%}"]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     text = "\n".join(lines)
-    (given.output / "coverage.md").write_text(text + "\n")
     print(text)
 
 

@@ -10,7 +10,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import image_scores, load_results
 from trustseg.reporting.side_by_side import DICE, Sheet, area_weights, lay_out, weighted_means
-from trustseg.study.statistics import bootstrap_difference, bootstrap_mean
+from trustseg.study.statistics import bootstrap_difference
 
 
 def _sheet(*, seed: int = 0, images: int = 40, conditions: int = 3) -> Sheet:
@@ -24,7 +24,8 @@ def _sheet(*, seed: int = 0, images: int = 40, conditions: int = 3) -> Sheet:
 def test_means_are_those_of_each_column_with_the_same_draws() -> None:
     sheet = _sheet()
     for column, found in enumerate(weighted_means(sheet, np.eye(3), draws=200)):
-        expected = bootstrap_mean(sheet.values[:, column], sheet.patients, draws=200)
+        values = sheet.values[:, column]
+        expected = bootstrap_difference(values, np.zeros_like(values), sheet.patients, draws=200)
         assert found.value == pytest.approx(expected.value, abs=1e-12)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
         assert found.count == len(sheet.images) - expected.undefined

@@ -14,7 +14,8 @@ from trustseg.reporting.image_scores import Floats, ImageScores, read_scores
 from trustseg.reporting.populations import score_columns
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study import detection, rankings
-from trustseg.study.statistics import Interval, bootstrap_rows, draw_patients, spearman
+from trustseg.study.statistics import Interval, bootstrap_rows, spearman
+from trustseg.study.statistics.bootstrap import draw_owners
 
 __all__ = ["finder_table", "read_finders", "same_orders"]
 
@@ -125,8 +126,7 @@ ErrorScore = Callable[[Floats, Floats, Floats, Floats], Floats]
 
 def _interval(held: ImageScores, score: ErrorScore, draws: int) -> Interval:
     """Return a score of (count, error, patient-weighted) blocks, the mean over the seeds, with its interval."""
-    names, _ = draw_patients(held.patients, draws=1)
-    owner = np.searchsorted(names, held.patients)
+    names, owner, _ = draw_owners(held.patients, 1, 0)
     layers = [_layer(u, r, owner, len(names)) for u, r in zip(held.uncertainty, held.risk, strict=True)]
     widths = np.cumsum([0, *(table.shape[1] for table, _ in layers)])
 

@@ -106,7 +106,9 @@ def _aurc(results: Results, first: Side, second: Side, place: Place, draws: int)
     weights = np.vstack([np.ones(len(names), times.dtype), times])
     columns = []
     for (_,), rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
-        drawn = weights[:, np.searchsorted(names, rows["patient"].to_numpy())].astype(np.float64)
+        drawn = weights[:, np.searchsorted(names, np.char.lower(rows["patient"].to_numpy().astype(np.str_)))].astype(
+            np.float64
+        )
         one, other = (
             _risk_area(rows[f"u{end}"].to_numpy(), rows[f"risk{end}"].to_numpy(), drawn) for end in ("", "_second")
         )

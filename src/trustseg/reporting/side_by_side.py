@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trustseg.reporting.image_scores import Floats, Place
 from trustseg.reporting.results import Results
-from trustseg.study.statistics import Interval, draw_patients
+from trustseg.study.statistics import Interval
+from trustseg.study.statistics.bootstrap import draw_owners
 from trustseg.study.statistics.interval import percentile_interval
 
 __all__ = ["DICE", "FALSE_POSITIVES", "Sheet", "area_weights", "lay_out", "weighted_means"]
@@ -68,8 +69,7 @@ def weighted_means(sheet: Sheet, weights: Floats, *, draws: int) -> list[Interva
     Returns:
         M intervals; ``count`` and ``patients`` are those with a value under every condition of a weight.
     """
-    names, times = draw_patients(sheet.patients, draws=draws)
-    owner = np.searchsorted(names, sheet.patients)
+    names, owner, times = draw_owners(sheet.patients, draws, 0)
     defined = np.isfinite(sheet.values)
     sums, counts = (
         np.stack([np.bincount(owner, column, len(names)) for column in part.T.astype(np.float64)], axis=1)

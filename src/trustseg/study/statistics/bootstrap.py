@@ -310,8 +310,8 @@ def draw_owners(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.
         raise ShapeError(f"patients have shape {column.shape}, expected (N,) with at least one row; check the records")
     if draws < 1:
         raise ShapeError(f"draws is {draws}, expected at least 1; the usual number is 2000")
-    if column.dtype.kind == "U":
-        column = np.char.lower(column)
+    if column.dtype.kind in "OU":
+        column = np.char.lower(column.astype(np.str_))
     names, owner = np.unique(column, return_inverse=True)
     return names, owner, _multiplicities(len(names), draws, seed)
 
