@@ -108,6 +108,38 @@ def _aurc(results: Results, first: Side, second: Side, place: Place, draws: int)
     for (_,), rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
         owner = np.searchsorted(names, np.char.lower(rows["patient"].to_numpy().astype(np.str_)))
         drawn = weights[:, owner].astype(np.float64)
+        one, other = (
+            _risk_area(rows[f"u{end}"].to_numpy(), rows[f"risk{end}"].to_numpy(), drawn) for end in ("", "_second")
+        )
+        columns.append(one - other)
+    table = np.stack(columns, axis=1)
+    return compare_drawn(table[0], table[1:], patients, seed=0)
+
+
+def _risk_area(uncertainty: Floats, risk: Floats, times: Floats) -> Floats:
+    """Return AURC of images that come ``times`` (D, N) in each draw."""
+    order = np.argsort(uncertainty, kind="stable")
+    starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))
+    counts, errors = (np.add.reduceat(part[:, order], starts, axis=1) for part in (times, times * risk))
+    return np.asarray(rankings.aurc(counts, errors), np.float64)
+
+
+def _nause(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+    """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
+    seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
+    columns: list[Floats] = []
+    shared: list[str] | None = None
+    for seed in sorted(seeds[0] & seeds[1]):
+        only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
+        one, other = (
+            pixel_ranking(only, side.variant, place, side.measure, score=rankings.nause) for side in (first, second)
+        )
+        held = sorted(set(one.patients) & set(other.patients))
+        if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
+            continue
+        shared = held
+        names, times = draw_patients(held, draws=draws)
+        weights = np.vstack([np.ones(len(names), times.dtype), times]).astype(np.float64)
         columns.append(_drawn(one, held, weights) - _drawn(other, held, weights))
     if not columns or shared is None:
         return _undefined()
