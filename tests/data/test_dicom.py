@@ -2,15 +2,17 @@
 
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests import fake
 
 from trustseg.data import write_pack
-from trustseg.data.decode import read_image, read_mask
+from trustseg.data.decode import in_threads, read_image, read_mask
 from trustseg.data.intensity import decide_scale, scan_image
 from trustseg.errors import DataError, MissingPackageError
 
@@ -281,6 +283,13 @@ def test_a_mask_in_dicom_is_refused_and_text_is_no_dicom(tmp_path: Path) -> None
     (tmp_path / "b.dcm").write_text("no film at all" * 30)
     with pytest.raises(DataError, match=r"b\.dcm"):
         read_image(tmp_path / "b.dcm")
+
+
+def test_reading_in_threads_leaves_the_warnings_as_they_were(tmp_path: Path) -> None:
+    files = [save(film(8), tmp_path / "a.dcm"), fake.save(fake.image("a"), tmp_path / "b.png")]
+    before = list(warnings.filters)
+    in_threads(read_image, files * 40, progress=None)
+    assert warnings.filters == before
 
 
 def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,6 @@ two passes::
 """
 
 import hashlib
-import threading
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,7 +27,17 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from trustseg.data.dicom import decode_dicom, is_dicom
-from trustseg.data.picture import LARGEST, OPAQUE, SEE_THROUGH, Picture, Values, check_pixels, split_alpha, upright
+from trustseg.data.picture import (
+    LARGEST,
+    OPAQUE,
+    SEE_THROUGH,
+    Picture,
+    Values,
+    check_pixels,
+    split_alpha,
+    upright,
+    warnings_of,
+)
 from trustseg.errors import DataError, MissingFileError
 
 __all__ = [
@@ -51,9 +59,6 @@ _FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF")  # TIFF and DICOM have modules o
 _KNOWN: Final = "a PNG, JPEG, BMP, TIFF, GIF or DICOM image"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHROMA: Final = 48  # how far JPEG compression may pull red, green and blue of a grey pixel apart
-
-# ``warnings.catch_warnings`` changes the whole process: one thread at a time.
-_WARNINGS: Final = threading.Lock()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -173,8 +178,7 @@ def _undecodable(path: Path, reason: str) -> DataError:
 
 def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
     """Return what a PNG, JPEG, BMP or GIF file holds."""
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings_of("PIL", "error"):
         image = Image.open(BytesIO(data), formats=_FORMATS)
         check_pixels(path, image.width, image.height)
         frames = getattr(image, "n_frames", 1)
@@ -183,8 +187,7 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
             raise DataError(f"{path} has {frames} frames ({kind}), expected one image; export the one that is meant")
         image.seek(0)
     image.load()
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings_of("PIL", "error"):
         orientation = image.getexif().get(0x0112, 1)
     deep = kind == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)  # Pillow would cut these to 8 bits
     values = _deep_png(data) if deep else _values_of(image, path)

@@ -7,8 +7,6 @@ are read too. Nothing that identifies a patient leaves this module: not in a res
 """
 
 import logging
-import threading
-import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.picture import Picture, check_pixels
+from trustseg.data.picture import Picture, check_pixels, warnings_of
 from trustseg.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ Real = npt.NDArray[np.float64]
 
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
 _COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
-_LOCK: Final = threading.Lock()  # warnings.catch_warnings changes the whole process
 
 
 def is_dicom(start: bytes) -> bool:
@@ -61,8 +58,7 @@ def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
     problem: str
     try:
-        with _LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings_of("pydicom", "ignore"):
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             _check_object(dataset, path)
             _set_transfer_syntax(dataset, path)

@@ -5,20 +5,37 @@ decided once for the data set: ``trustseg.data.intensity`` for images of more th
 for masks.
 """
 
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trustseg.errors import DataError
 
-__all__ = ["LARGEST", "OPAQUE", "SEE_THROUGH", "Picture", "Values", "check_pixels", "split_alpha", "upright"]
+__all__ = [
+    "LARGEST",
+    "OPAQUE",
+    "SEE_THROUGH",
+    "Picture",
+    "Values",
+    "check_pixels",
+    "split_alpha",
+    "upright",
+    "warnings_of",
+]
 
 Values = npt.NDArray[Any]  # uint8 or uint16
 
 LARGEST: Final = 89_478_485  # pixels; Pillow's limit, above which a small file may be a decompression bomb
+
+# ``warnings.catch_warnings`` changes the whole process: threads that overlap would leave their filters behind.
+_WARNINGS: Final = threading.Lock()
 
 OPAQUE: Final = "transparency ignored (every pixel is opaque)"
 SEE_THROUGH: Final = "transparency ignored (some pixels are not opaque; their stored values are used)"
@@ -73,6 +90,14 @@ def check_pixels(path: Path, width: int, height: int) -> None:
             f"{path} has {width}x{height} pixels, expected 1 to {LARGEST:,} in all (larger files may be decompression "
             "bombs); export it smaller or remove it"
         )
+
+
+@contextmanager
+def warnings_of(package: str, action: Literal["error", "ignore"]) -> Iterator[None]:
+    """Turn the warnings of a package into errors, or ignore them, within a block that one thread enters at a time."""
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.filterwarnings(action, module=rf"{package}(\.|$)")
+        yield
 
 
 def split_alpha(picture: Picture) -> Picture:

@@ -84,12 +84,12 @@ def _whole(values: npt.NDArray[np.generic], bits: int, path: Path) -> tuple[Valu
     if values.dtype.kind == "f" and not bool((np.isfinite(values) & (values == np.rint(values))).all()):
         holds = "NaN or infinite values" if not np.isfinite(values).all() else "fractional numbers"
         raise DataError(f"{path} holds {holds} ({8 * values.dtype.itemsize}-bit float), {_SPECS}")
-    if values.dtype.kind not in "buif":
+    if values.dtype.kind not in ("b", "u", "i", "f"):
         raise DataError(f"{path} holds values of type {values.dtype}, {_SPECS}")
     lowest, highest = (values.min(), values.max()) if values.dtype.kind != "b" else (0, 1)
     if lowest < 0 or highest > 65535:
         raise DataError(f"{path} holds values from {lowest:g} to {highest:g}, {_SPECS}")
-    if bits <= 8 and values.dtype.kind in "bu":
+    if bits <= 8 and values.dtype.kind in ("b", "u"):
         top = 2**bits - 1
         return ((values.astype(np.uint16) * 255 + top // 2) // top).astype(np.uint8), 255
     return values.astype(np.uint16), 2**bits - 1 if 8 < bits < 16 else None
