@@ -77,7 +77,7 @@ def test_bad_calls_raise_our_errors(tmp_path: Path) -> None:
     assert run("pack", tmp_path, tmp_path / "pack", "--size", "0").exit_code == 2
 
 
-@pytest.mark.parametrize("verb", ["check", "pack", "phantoms", "fetch-qata", "fetch-encoder"])
+@pytest.mark.parametrize("verb", ["check", "pack", "manifest", "phantoms", "fetch-qata", "fetch-encoder"])
 def test_every_verb_has_help(verb: str) -> None:
     result = run(verb, "--help")
     assert result.exit_code == 0
@@ -88,3 +88,35 @@ def test_one_image_cannot_be_split(tmp_path: Path) -> None:
     result = run("check", fake.two_folders(tmp_path, ["only"]))
     assert result.exit_code == 2
     assert "error: it cannot be split: images with masks of 1 patient were found, of at least 3" in result.stdout
+
+
+def test_a_manifest_is_written_corrected_and_packed(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for folder in ("masks", "lungs"):
+        fake.pairs(root, ["20240115_001", "20240115_002", "x"], images="images", masks=folder)
+    assert "which does: data.masks=" in run("check", root).stdout.replace("\n", " ")
+    assert isinstance(run("pack", root, tmp_path / "none").exception, DataError)
+    table = root / "manifest.csv"
+    result = run("manifest", root, "-o", table, "--masks", "masks")
+    assert result.exit_code == 0
+    assert "3 images in" in result.stdout
+    assert "3 image files are passed over" in result.stdout
+    lines = table.read_text().splitlines()
+    assert lines[1] == "images/20240115_001.png,masks/20240115_001.png,,train"
+    corrected = [lines[0] + ",sex", lines[1].replace(",,", ",P1,") + ",f", lines[2] + ",m", lines[3] + ","]
+    table.write_text("\n".join(corrected) + "\n")
+    assert run("pack", root, tmp_path / "pack", "--size", "8").exit_code == 0
+    index = Pack.open(tmp_path / "pack").index
+    assert index["patient"].to_list() == ["P1", "20240115_002", "x"]
+    assert index["group_sex"].to_list() == ["f", "m", ""]
+    assert isinstance(run("manifest", root, "-o", table).exception, DataError)
+
+
+def test_folders_are_declared_on_the_command_line(tmp_path: Path) -> None:
+    fake.pairs(tmp_path, ["a", "b", "c"], images="COVID/images", masks="COVID/masks", affix=("", "_left"))
+    fake.pairs(tmp_path, ["a"], images="COVID/images", masks="COVID/masks", affix=("", "_right"))
+    fake.save(fake.image("n"), tmp_path / "Normal" / "images" / "n.png")
+    assert run("check", tmp_path).exit_code == 2
+    result = run("check", tmp_path, "--controls", "Normal", "--unite-masks", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["images"] == {"train": 3, "control": 1}

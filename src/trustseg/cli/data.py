@@ -123,11 +123,12 @@ def manifest(
     write_manifest(found, output)
     sys.stdout.write(f"{len(found.cases) + len(found.lone_images)} images in {output}\n")
     for note in (*found.notes, *(problem.message for problem in found.problems)):
-        sys.stdout.write(f"note: {note}\n")
+        sys.stdout.write(printable(f"note: {note}") + "\n")
     if found.lone_images:
         sys.stdout.write(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled\n")
     if found.lone_masks:
-        sys.stdout.write(f"note: {len(found.lone_masks)} masks, such as {found.lone_masks[0]}, have no image\n")
+        first = printable(str(found.lone_masks[0]))
+        sys.stdout.write(f"note: {len(found.lone_masks)} masks, such as {first}, have no image\n")
 
 
 @app.command()
