@@ -179,11 +179,10 @@ def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> No
 
 
 @attacks
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 1, 7, 3), (2, 1, 1, 9), (0, 1, 4, 4)])
-@pytest.mark.parametrize("fill", [0.0, 1.0])
-def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ...], fill: float) -> None:
-    images = torch.rand(shape, generator=seeded(1))
-    masks = torch.full(shape, fill)
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 7, 3), (2, 1, 1, 9), (0, 1, 4, 4)])
+def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ...]) -> None:
+    images, masks = torch.rand(shape, generator=seeded(1)), torch.zeros(shape)
+    masks[1:] = 1
     victim = finder("beta")
     for objective in objectives_of(attack):
         got = attack(victim, images, masks, eps=EPS, objective=objective, generator=seeded())

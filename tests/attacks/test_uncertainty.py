@@ -99,8 +99,8 @@ def test_the_unit_of_the_measure_does_not_matter(name: str, scale: float) -> Non
     victim = finder("bernoulli")
     limit = {"threshold": 0.02} if name == "deferral_aware" else {}
     moved = {"threshold": 0.02 * scale} if name == "deferral_aware" else {}
-    got = attacked(name, victim, images, masks, **limit)
-    scaled = attacked(name, victim, images, masks, score=lambda belief: scale * mean_entropy(belief), **moved)
+    got = attacked(name, victim, images, masks, steps=15, **limit)
+    scaled = attacked(name, victim, images, masks, score=lambda belief: scale * mean_entropy(belief), steps=15, **moved)
     assert torch.equal(got, scaled)
     assert not torch.equal(got, images)
 

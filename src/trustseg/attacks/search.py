@@ -216,7 +216,7 @@ class Search:
 
 def budget_of(search: Search) -> Tensor:
     """Return the budget of an attack as ``eps`` of another: (B,) or (B, 1, H, W)."""
-    return search.radius.flatten() if search.radius[0].numel() == 1 else search.radius
+    return search.radius.flatten() if search.radius.shape[1:].numel() == 1 else search.radius
 
 
 def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
