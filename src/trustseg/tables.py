@@ -9,7 +9,7 @@ import polars as pl
 
 from trustseg.files import write_text
 
-__all__ = ["csv_text", "read_csv", "read_parquet", "scan_parquet", "write_csv"]
+__all__ = ["csv_text", "inert", "original", "read_csv", "read_parquet", "scan_parquet", "write_csv"]
 
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"), its full-width forms too.
 _FORMULA: Final = "[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]"
@@ -62,9 +62,19 @@ def write_csv(table: pl.DataFrame, path: Path) -> None:
     write_text(path, csv_text(table))
 
 
+def inert(text: str) -> str:
+    """Return a text as a cell that no spreadsheet executes; ``original`` gives the text back."""
+    return f"'{text}" if re.match(f"'*{_FORMULA}", text) else text
+
+
+def original(cell: str) -> str:
+    """Return the text that a cell was before ``inert`` quoted it."""
+    return cell[1:] if re.match(f"'+{_FORMULA}", cell) else cell
+
+
 def _quoted(column: pl.Series) -> pl.Series:
     """Return a column whose name and texts are no formulas."""
-    name = f"'{column.name}" if re.match(f"'*{_FORMULA}", column.name) else column.name
+    name = inert(column.name)
     if column.dtype != pl.String:
         return column.alias(name)
     formula = column.str.contains(f"^'*{_FORMULA}") & column.cast(pl.Float64, strict=False).is_null()
@@ -73,7 +83,7 @@ def _quoted(column: pl.Series) -> pl.Series:
 
 def _unquoted(column: pl.Series) -> pl.Series:
     """Return a column whose name and texts are those that ``_quoted`` was given."""
-    name = column.name[1:] if re.match(f"'+{_FORMULA}", column.name) else column.name
+    name = original(column.name)
     if column.dtype != pl.String:
         return column.alias(name)
     return column.str.slice(1).zip_with(column.str.contains(f"^'+{_FORMULA}"), column).alias(name)

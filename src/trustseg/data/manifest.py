@@ -14,6 +14,8 @@ from trustseg.data.inventory import image_files
 from trustseg.data.pairing import stem_of
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import replacing
+from trustseg.tables import inert, original
+from trustseg.text import unicode_text
 
 __all__ = ["COLUMNS", "manifest", "write_manifest"]
 
@@ -90,12 +92,13 @@ def write_manifest(listing: Listing, target: Path) -> None:
     extra = list(dict.fromkeys(chain.from_iterable(case.columns for case in listing.cases)))
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*COLUMNS, *extra])
+        writer.writerow([*COLUMNS, *map(inert, extra)])
         for case in (*listing.cases, *lone):
             between = _UNDECIDED if case.image in listing.undecided else ";"
             masks = between.join(_relative(mask, target) for mask in case.masks)
             more = [case.columns.get(name, "") for name in extra]
-            writer.writerow([_relative(case.image, target), masks, case.patient or "", case.split, *more])
+            cells = (_relative(case.image, target), masks, case.patient or "", case.split, *more)
+            writer.writerow(map(inert, cells))
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -107,7 +110,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
-        rows = [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+        rows = [(reader.line_num + skipped, [original(cell.strip()) for cell in row]) for row in reader]
     except csv.Error as error:
         raise DataError(f"{path} line {reader.line_num} is no line of a CSV table ({error}); write it anew") from error
     rows = [(number, row) for number, row in rows if any(row)]
@@ -200,4 +203,6 @@ def _absent(numbers: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
 
 def _relative(file: Path, target: Path) -> str:
     name = Path(os.path.relpath(file.absolute(), target.absolute().parent)).as_posix()
+    if unicode_text(name) != name:
+        raise DataError(f"{file} has bytes in its name that are no UTF-8, which a manifest cannot hold; rename it")
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name  # else a spreadsheet takes it for a formula

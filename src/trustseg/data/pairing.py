@@ -10,6 +10,7 @@ from typing import Final
 
 from trustseg.data.cases import Declared
 from trustseg.data.roles import is_mask_word
+from trustseg.text import unicode_text
 
 __all__ = ["Pairing", "mask_affix", "match", "stem_of"]
 
@@ -45,8 +46,11 @@ class Pairing:
 
 
 def stem_of(path: Path) -> str:
-    """Return the name of a file without its extension, or without both of ``x.nii.png`` and ``x.ome.tif``."""
-    return _INNER.sub("", path.stem) or path.stem
+    """Return the name of a file without its extension, or without both of ``x.nii.png`` and ``x.ome.tif``.
+
+    Bytes that are no UTF-8 are written as escapes, since tables hold the name.
+    """
+    return unicode_text(_INNER.sub("", path.stem) or path.stem)
 
 
 def match(images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> Pairing:
