@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trustseg.cli.settings import settings_of
+from trustseg.cli.settings import settings_of, split_settings
 from trustseg.errors import ModelError
 from trustseg.files import write_text
 from trustseg.models.segmenter import SegmenterSpec
@@ -24,3 +24,10 @@ def test_another_head_gets_a_sentence(tmp_path: Path) -> None:
     settings_of(tmp_path / "model", SPEC, [])  # the default head is no wish
     with pytest.raises(ModelError, match=r"holds a beta head, a bernoulli head was expected; set model\.head=beta or"):
         settings_of(tmp_path / "model", SPEC, ["model.head=bernoulli"])
+
+
+def test_a_path_with_an_equals_sign_is_a_file() -> None:
+    assert split_settings(["runs/lr=0.1/a.yaml", "data.path=b/c=d"]) == (
+        Path("runs/lr=0.1/a.yaml"),
+        ["data.path=b/c=d"],
+    )

@@ -43,3 +43,10 @@ def test_kl_to_uniform_needs_prior_one() -> None:
 def test_the_last_fold_exists() -> None:
     assert DataConfig(fold=4).fold == 4
     assert DataConfig(fold=0, folds=2).fold == 0
+
+
+@pytest.mark.parametrize("architecture", ["deeplab_v3", "deeplab_v3_plus"])
+def test_networks_that_average_an_image_to_a_pixel_need_two(architecture: str) -> None:
+    words = refusal(f"model.architecture={architecture}", "training.batch_size=1")
+    assert "training.batch_size=2" in words
+    load_run(None, [f"model.architecture={architecture}", "training.batch_size=2"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trustseg.reporting.charts import shift
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.series import Chart
 
@@ -47,3 +48,12 @@ def test_epochs_are_counted_from_1(evidence: Evidence, charts: dict[str, Chart])
         for line in panel.lines:
             assert min(line.x) >= 1
     assert min(charts["training"].panels[0].lines[0].x) == 1
+
+
+def test_images_are_numbered_where_they_are_not_to_be_named(evidence: Evidence, charts: dict[str, Chart]) -> None:
+    names = set(evidence.results.records["image"])
+    for chart, named in ((charts["shift"], True), (shift(evidence, names=False), False)):
+        texts = {text for panel in chart.panels for line in panel.lines for text in line.texts}
+        assert texts
+        assert (texts <= names) == named
+        assert texts.isdisjoint(names) != named

@@ -285,3 +285,16 @@ def test_killed_processes_equal_an_undisturbed_one(tmp_path: Path) -> None:
     assert log.read_text().split() in (["5"], ["4", "5"])  # the fourth may not have been written yet
     assert same_weights(Segmenter.load(tmp_path / "whole" / "model"), Segmenter.load(tmp_path / "killed" / "model"))
     assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
+
+
+def test_a_run_is_resumed_in_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tilde is expanded, no wildcard, and no address read into the path."""
+    use_tiny_networks(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    folder, run, done = Path("~/r::[1] #%*"), config("training.epochs=2"), list[int]()
+    with pytest.raises(Killed):
+        train(run, pack(), folder, report=killing_after(1))
+    train(run, pack(), folder, report=lambda epoch, total: done.append(epoch))
+    assert done == [2]
+    assert (folder / "model" / "model.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["~"]

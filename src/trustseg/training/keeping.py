@@ -255,6 +255,22 @@ class WholeFiles(TorchCheckpointIO):
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(content.getbuffer())
 
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: object = "cpu",
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        """Return the checkpoint in a file, whose path Lightning would read as an address where it holds ``::``.
+
+        Args:
+            path: the file.
+            map_location: as of ``torch.load``.
+            weights_only: ignored; nothing but tensors and plain values is ever read.
+        """
+        loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)  # type: ignore[arg-type]
+        return loaded
+
 
 class Patience(EarlyStopping):
     """Stop after some validations without a better score; a stopped training that is resumed stays stopped.

@@ -221,7 +221,7 @@ def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, patience: int |
         callbacks.append(Bar())
     try:
         return pl.Trainer(
-            default_root_dir=folder,
+            default_root_dir=folder.absolute(),  # Lightning expands a tilde
             accelerator=options.accelerator,
             devices=options.devices,
             # One-GPU jobs keep Lightning away from SLURM's signals; the launcher owns them.
