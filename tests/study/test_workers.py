@@ -45,6 +45,7 @@ def same_results(one: Path, other: Path) -> bool:
     return tables and all(np.array_equal(left[key], right[key]) for left, right in models for key in left)
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_study_and_its_second_run(tmp_path: Path) -> None:
     config, folder = written(tmp_path), tmp_path / "run"
     run_study(config, folder, jobs=2)
@@ -125,6 +126,7 @@ def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
     assert states(tmp_path / "run") == ["waiting", "waiting"]
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_parents_share_the_work(tmp_path: Path) -> None:
     config = written(tmp_path)
     with parent(tmp_path) as one, parent(tmp_path) as other:
