@@ -1,5 +1,5 @@
-# Targets: setup demo test test-portable slurm-test check oracle bench docs lock clean. Everything is installed into .venv,
-# what oracle compares with into .venv-oracle; a second run is quick.
+# Targets: setup demo test test-portable slurm-test check mutants oracle bench docs lock clean. Everything is installed
+# into .venv, what oracle compares with into .venv-oracle; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PORTABLE := $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/attacks tests
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable slurm-test check oracle bench docs lock clean
+.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -51,6 +51,9 @@ check: setup ## lint, format, types, import rules, spelling
 	$(BIN)/mypy src tests examples
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell $(LINTED) docs README.md CHANGELOG.md Makefile experiments/
+
+mutants: setup ## change the source in sampled places and count the changes that tests notice; hours
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutants.py
 
 oracle: $(ORACLE)/.installed ## compare with independent libraries, installed beside .venv
 	OMP_NUM_THREADS=1 $(ORACLE)/bin/python -m pytest -q -m oracle tests

@@ -19,9 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hypothesis  # noqa: F401  # imported before forking, as all that is slow to import
 import pytest
-import scipy.stats  # noqa: F401
+import scipy.stats  # noqa: F401  # imported before forking, as all that is slow to import
 import sklearn.metrics  # noqa: F401
 import torch
 import torchmetrics  # noqa: F401
