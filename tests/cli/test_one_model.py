@@ -48,7 +48,7 @@ def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[.
     segmenter.save("run/model")
     found = command("evaluate", "run/model", "evaluation.attacks=[{name: fgsm, eps: [0]}]")
     assert found.code == 0
-    assert found.out.count("undefined") == 3
+    assert found.out.count("—") == 4  # Dice at both sizes, IoU, pooled Dice
 
 
 @pytest.mark.parametrize(

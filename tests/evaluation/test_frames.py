@@ -12,6 +12,7 @@ from trustseg.config import AttackConfig
 from trustseg.data.resizing import Area
 from trustseg.evaluation.conditions import Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.frames import image_scores, native_dice, region_of
+from trustseg.shifts import SHIFTS
 from trustseg.uncertainty import AGGREGATIONS
 
 
@@ -78,6 +79,17 @@ def test_no_attack_changes_padding(name: str, norm: str | None) -> None:
     for changed in found:
         assert torch.equal(changed[~region], images[~region])
         assert name != "pgd" or not torch.equal(changed, images)
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_no_shift_of_tones_changes_padding(name: str) -> None:
+    images, masks, areas = batch()
+    region = region_of(areas, images)
+    assert region is not None
+    condition = Condition(name, shift=name, severity=3)
+    changed = perturbed(small_segmenter(), images, masks, condition, generator=seeded(), areas=areas).images
+    assert torch.equal(changed[~region], images[~region])
+    assert not torch.equal(changed, images)
 
 
 def test_the_smallest_budget_leaves_padding_alone() -> None:

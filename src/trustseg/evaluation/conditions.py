@@ -14,7 +14,7 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data.resizing import Area
 from trustseg.errors import AttackError, ConfigError
 from trustseg.evaluation.frames import image_scores, region_of
-from trustseg.shifts import shift_and_share
+from trustseg.shifts import GEOMETRIC_SHIFTS, shift_and_share
 
 __all__ = [
     "CLEAN",
@@ -155,7 +155,8 @@ def perturbed(
         generator: source of random starts and fields.
         deployed: score and threshold that attacks on the uncertainty aim at.
         candidates: images found at smaller budgets, for conditions that carry them on.
-        areas: where each image lies in its square, which no attack leaves; None if all fill it.
+        areas: where each image lies in its square; padding is changed by nothing but a geometric shift. None if all
+            fill it.
 
     Returns:
         Images, masks, and of a shift the share of each lesion that it hides.
@@ -164,11 +165,13 @@ def perturbed(
         AttackError: if the attack left its ball, [0, 1], the real numbers, or the shape of the images.
         ConfigError: if an attack on the uncertainty has no deployed policy to aim at.
     """
+    region = region_of(areas, images)
     if condition.shift is not None:
-        return Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
+        changed = Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
+        moves = condition.shift in GEOMETRIC_SHIFTS  # into the padding, and out of it
+        return changed if region is None or moves else changed._replace(images=changed.images.where(region, images))
     if condition.attack is None:
         return Changed(images, masks)
-    region = region_of(areas, images)
     # The toolbox takes one budget for all pixels; what it does to padding is taken back.
     by_pixel = region is not None and condition.attack.toolbox is None
     eps = condition.eps * region.to(images) if region is not None and by_pixel else condition.eps
