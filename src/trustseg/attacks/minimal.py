@@ -194,7 +194,7 @@ def _press(
             model,
             images[rows],
             masks[rows],
-            eps=eps[rows] if eps[0].numel() > 1 else eps[rows].flatten(),
+            eps=eps[rows] if eps.shape[1:].numel() > 1 else eps[rows].flatten(),
             objective=objective,
             keep_best=True,
             largest=norm.largest,
