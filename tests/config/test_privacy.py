@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -114,6 +114,7 @@ def test_every_path_of_the_schema_is_declared_as_one() -> None:
     }
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1))
 def test_an_error_shows_no_folder_of_the_settings(folder: str) -> None:
     path = f"/secret/{folder}/films"
