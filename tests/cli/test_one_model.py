@@ -23,7 +23,10 @@ def test_evaluate(command: Command, train: Callable[..., Outcome]) -> None:
     train("-o", "run", "data.fold=1", "data.folds=4")
     found = command("evaluate", "run/model", "training.accelerator=cpu")
     assert found.code == 0
-    assert found.err == "evaluating: 2 done\n"
+    notes = found.err.splitlines()
+    assert notes.pop() == "evaluating: 2 done"
+    assert all(note.startswith("note: ") for note in notes)
+    assert any("squashed to 32x32" in note for note in notes)
     assert found.out.endswith("records: run/evaluation-test/records.parquet\n")
     for words in ("condition", "Dice (per image)", "pooled Dice", "clean", "fgsm"):
         assert words in found.out
@@ -86,7 +89,9 @@ def test_predict(command: Command, train: Callable[..., Outcome], films: Path) -
     train("-o", "run")
     images = next(films.rglob("Test Set/Images"))
     found = command("predict", "run/model", images, "--measure", "vacuity", "-o", "out")
-    assert found == (0, "masks and uncertainty maps: out\nscores: out/predictions.csv\n", "predicting: 2 done\n")
+    assert found[:2] == (0, "masks and uncertainty maps: out\nscores: out/predictions.csv\n")
+    assert "squashed to 32x32" in found.err
+    assert found.err.endswith("predicting: 2 done\n")
     table = pl.read_csv("out/predictions.csv")
     assert table["uncertainty"].is_sorted(descending=True)
     for name in table["image"]:

@@ -187,7 +187,7 @@ def test_the_run_folder(tmp_path: Path) -> None:
     train(run, images, tmp_path)
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert files == [
-        *("config.yaml", "metrics.csv", "model/epoch.json"),
+        *("config.yaml", "metrics.csv", "model/data.json", "model/epoch.json"),
         *("model/model.json", "model/model.safetensors", "model/splits.json", "provenance.json"),
     ]
     prepare_run(run, images, tmp_path)  # the same again is welcome
