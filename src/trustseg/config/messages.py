@@ -76,7 +76,7 @@ def _near(path: str, known: Sequence[str]) -> list[str]:
     section, _, name = path.rpartition(".")
     names = {key: key.rpartition(".")[2] for key in known}
     same = [key for key in known if names[key] == name]
-    if (usual := _USUAL.get(name) or _USUAL.get(path)) in known:
+    if (usual := _USUAL.get(name, _USUAL.get(path, ""))) in known:
         same = [usual]
     inside = [key for key in known if key.startswith(f"{section}.")] or list(known)
     typo = difflib.get_close_matches(name, [names[key] for key in inside], n=1, cutoff=0.75)
