@@ -239,7 +239,7 @@ def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
         )
     if isinstance(eps, Tensor) and eps.shape not in ((), (len(images),), expected):
         raise ShapeError(
-            f"eps must be one number, ({len(images)},), one per image, or {expected}, one per pixel, "
+            f"eps must be one number, {expected}, one per pixel, or ({len(images)},), one per image, "
             f"got {tuple(eps.shape)}; flatten it"
         )
 
