@@ -17,7 +17,7 @@ from trustseg.training.provenance import COMMAND, provenance
 def test_what_it_holds() -> None:
     images = pack()
     found = provenance(images)
-    assert found["data"] == {"digest": images.digest, "layout": "made", "images": 16, "patients": 16}
+    assert found["data"] == {"digest": images.digest, "layout": "made", "images": 16, "patients": 16, "notes": []}
     packages = found["packages"]
     assert isinstance(packages, dict)
     assert packages["torch"] == torch.__version__.partition("+")[0]
