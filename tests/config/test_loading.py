@@ -143,7 +143,10 @@ def test_no_grid_at_all_is_refused(tmp_path: Path) -> None:
         ("{model.head: beta}", "got grid.model.head=beta; a list of values was expected; write grid.model.head=[beta]"),
         ("{model.head: []}", "got grid.model.head=[]; a list of values was expected; name at least one value"),
         ("{data.fold: [0, 7]}", "fold 7 does not exist"),
-        ("{model.prior: [1, 0.5], loss.kl_weight: [0, 0.1]}", "needs model.prior=1"),  # one of four does not fit
+        (
+            "{model.head: [beta], model.prior: [1, 0.5], loss.kl_weight: [0, 0.1]}",
+            "needs model.prior=1",
+        ),  # one of four does not fit
         ("{name: [a, b]}", "unknown key 'name'"),
         ("{training.epochs.x: [1]}", "'training.epochs' is a single value"),
     ],
@@ -156,8 +159,8 @@ def test_every_run_of_a_grid_is_checked_before_anything_starts(tmp_path: Path, g
 
 def test_with_values_gives_the_plain_run_and_leaves_the_study_alone() -> None:
     study = StudyConfig(name="x", grid={"model.head": ("bernoulli",)})
-    run = with_values(study, {"model.head": "bernoulli", "adversarial.measure.beta": "vacuity"})
+    run = with_values(study, {"model.head": "beta", "adversarial.measure.beta": "vacuity"})
     assert type(run) is RunConfig
-    assert (run.model.head, run.adversarial.measure.beta) == ("bernoulli", "vacuity")
-    assert study.model.head == "beta"
+    assert (run.model.head, run.adversarial.measure.beta) == ("beta", "vacuity")
+    assert study.model.head == "bernoulli"
     assert with_values(study, {}) == RunConfig()

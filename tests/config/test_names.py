@@ -28,7 +28,7 @@ NAMES = {
 @pytest.mark.parametrize("key", NAMES)
 def test_every_known_name_is_accepted_and_no_other(key: str) -> None:
     for name in NAMES[key]:
-        settings = [f"{key}={name}", *(["adversarial.measure.beta=vacuity"] if name == "count_above" else [])]
+        settings = ["model.head=beta", "adversarial.measure.beta=vacuity", f"{key}={name}"]
         assert value_at(load_run(None, settings).model_dump(), key) == name
     message = refusal(f"{key}=nonsense")
     assert f"unknown value of {key} 'nonsense'" in message
@@ -56,20 +56,20 @@ def test_a_bernoulli_head_takes_no_evidential_objective() -> None:
     for objective in ("digamma", "evidence_margin"):
         attack = f"evaluation.attacks=[{{name: pgd, eps: [0.1], objective: {objective}}}]"
         for override in (attack, f"adversarial.objective={objective}"):
-            assert load_run(None, [override]).model.head == "beta"
-            assert "needs a beta head, model.head is bernoulli" in refusal(override, "model.head=bernoulli")
+            load_run(None, [override, "model.head=beta"])
+            assert "needs a beta head, model.head is bernoulli" in refusal(override)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        ["adversarial.aggregation=count_above"],  # the default measure of a beta head is the epistemic variance
-        ["adversarial.aggregation=count_above", "adversarial.measure.beta=mutual_information"],
+        ["adversarial.aggregation=count_above", "model.head=beta"],  # its default measure is the epistemic variance
+        ["adversarial.aggregation=count_above", "adversarial.measure.beta=mutual_information", "model.head=beta"],
         ["adversarial.aggregation=count_above", "adversarial.measure.bernoulli=variance", "model.head=bernoulli"],
         ["evaluation.aggregations=[mean, count_above]"],
         ["evaluation.aggregations=[count_above]", "evaluation.measures=[variance]"],
         ["evaluation.aggregations=[count_above]", "evaluation.measures=[entropy, differential_entropy]"],
-        ["evaluation.deferral.aggregation=count_above"],
+        ["evaluation.deferral.aggregation=count_above", "model.head=beta"],
         [
             *("evaluation.deferral.aggregation=count_above", "evaluation.deferral.measure.bernoulli=variance"),
             "model.head=bernoulli",

@@ -35,8 +35,8 @@ def test_a_penalty_is_no_data_term(term: str) -> None:
 
 
 def test_kl_to_uniform_needs_prior_one() -> None:
-    assert "set loss.kl_weight=0 or model.prior=1" in refusal("model.prior=0.5")
-    assert load_run(None, ["model.prior=0.5", "loss.kl_weight=0"]).model.prior == 0.5
+    assert "set loss.kl_weight=0 or model.prior=1" in refusal("model.prior=0.5", "model.head=beta")
+    assert load_run(None, ["model.prior=0.5", "model.head=beta", "loss.kl_weight=0"]).model.prior == 0.5
     assert load_run(None, ["model.prior=0.5", "model.head=bernoulli"]).model.prior == 0.5  # neither is used
 
 

@@ -15,9 +15,9 @@ from trustseg.uncertainty.aggregation import PATTERNS, boundary_excluded_mean, c
 SIZES = [(1, 1, 1, 1), (1, 1, 3, 2), (4, 1, 21, 17)]
 
 # Scores in a unit of their own, and their range over the H W pixels of an image; all others lie within their map.
-RANGES = {"count_above": (0.0, math.inf), "morans_i": (-1.5, 1.5), "expected_dice_loss": (0.0, 1.0)}
+RANGES = {"count_above": (0.0, math.inf), "morans_i": (-1.5, 1.5), "soft_dice_confidence": (0.0, 1.0)}
 
-SEE_NO_LEVEL = ("morans_i", "expected_dice_loss")  # the pattern of the map alone, or the probability alone
+SEE_NO_LEVEL = ("morans_i", "soft_dice_confidence")  # the pattern of the map alone, or the probability alone
 
 every_aggregation = pytest.mark.parametrize("name", AGGREGATIONS)
 
@@ -121,7 +121,7 @@ def test_one_score_an_image_inside_the_range_of_its_map(name: str, shape: tuple[
         assert name != "count_above" or (score <= flat.shape[1]).all()
 
 
-@pytest.mark.parametrize("name", [name for name in AGGREGATIONS if name != "expected_dice_loss"])
+@pytest.mark.parametrize("name", [name for name in AGGREGATIONS if name != "soft_dice_confidence"])
 def test_a_constant_map_scores_its_value(name: str) -> None:
     _, probability = draw((3, 1, 8, 5))
     score = AGGREGATIONS[name](torch.full((3, 1, 8, 5), 0.25), probability)

@@ -9,7 +9,7 @@ import torch
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError
 from trustseg.uncertainty import pairwise_disagreement
-from trustseg.uncertainty.agreement import expected_dice_loss
+from trustseg.uncertainty.agreement import soft_dice_confidence
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,7 +19,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_expected_dice_by_hand() -> None:
     probability = torch.tensor([[[[0.9, 0.6], [0.3, 0.5]]]])
     # Predicted are the first two: 2 (0.9 + 0.6) / (2.3 + 2).
-    assert expected_dice_loss(probability, probability).item() == pytest.approx(1 - 3 / 4.3)
+    assert soft_dice_confidence(probability, probability).item() == pytest.approx(1 - 3 / 4.3)
 
 
 def test_expected_dice_comes_true_where_p_is_calibrated() -> None:
@@ -31,18 +31,18 @@ def test_expected_dice_comes_true_where_p_is_calibrated() -> None:
         masks = torch.bernoulli(probability, generator=generator)
         overlaps += 2 * float((masks * predicted).sum())
         sizes += float(masks.sum() + predicted.sum())
-    assert expected_dice_loss(probability, probability).item() == pytest.approx(1 - overlaps / sizes, abs=2e-3)
+    assert soft_dice_confidence(probability, probability).item() == pytest.approx(1 - overlaps / sizes, abs=2e-3)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 0.3, 0.5])
 def test_an_empty_prediction_scores_most(value: float) -> None:
     probability = torch.full((2, 1, 3, 5), value)
-    assert expected_dice_loss(probability, probability).tolist() == [1, 1]
+    assert soft_dice_confidence(probability, probability).tolist() == [1, 1]
 
 
 def test_a_sure_and_full_prediction_scores_nothing() -> None:
     ones = torch.ones(2, 1, 3, 5)
-    assert expected_dice_loss(ones, ones).tolist() == [0, 0]
+    assert soft_dice_confidence(ones, ones).tolist() == [0, 0]
 
 
 def test_pairwise_disagreement_equals_loops() -> None:

@@ -32,7 +32,7 @@ def fit(
     target: Annotated[str, typer.Option(help="What to bound: review_rate, risk or missed_lesions.")] = "review_rate",
     at_most: Annotated[float, typer.Option(help="The bound, a share: 0.2 is 20 %.")] = 0.2,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
-    aggregation: Annotated[str, typer.Option(help="Map to image score.")] = "mean",
+    aggregation: Annotated[str, typer.Option(help="Map to image score.")] = "soft_dice_confidence",
     tau: Annotated[float, typer.Option(help="A segmentation with a Dice below it has failed.")] = 0.5,
     delta: Annotated[float, typer.Option(help="Chance that the bound on risk or missed_lesions is broken.")] = 0.05,
 ) -> None:
@@ -42,9 +42,11 @@ def fit(
     from trustseg.cli.checks import require_score
     from trustseg.deferral import TARGETS, fit_policy, save_policy
     from trustseg.errors import DataError, unknown_name
+    from trustseg.former_names import current_aggregation
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
+    aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
     file = _file(records, calibration=True)
     table = _read(file)

@@ -19,7 +19,9 @@ def predict(
         bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
     ] = False,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
-    aggregation: Annotated[str, typer.Option(help="Map to image score, e.g. mean, quantile_mean.")] = "mean",
+    aggregation: Annotated[
+        str, typer.Option(help="Map to image score, e.g. foreground_mean, quantile_mean.")
+    ] = "soft_dice_confidence",
     policy: Annotated[
         Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
     ] = None,
@@ -43,12 +45,14 @@ def predict(
     from trustseg.evaluation import load_model
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
+    from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
     frozen = None if policy is None else load_policy(policy)
     cautious = None if control is None else load_control(control)
     if frozen is not None:
         measure, aggregation = frozen.measure, frozen.aggregation
+    aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
     loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)

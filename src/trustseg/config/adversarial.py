@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from trustseg.config.evaluation import MeasureConfig
-from trustseg.config.section import Budget, Section
+from trustseg.config.section import AggregationName, Budget, Section
 
 __all__ = ["WITH_FREE", "AdversarialConfig", "AlignmentConfig", "check_head", "check_steps"]
 
@@ -80,7 +80,7 @@ class AdversarialConfig(Section):
     steps: int = Field(7, ge=1, description="steps of the training attacks that take more than one")
     objective: str = Field("cross_entropy", description="what the attack maximises; divergence: without labels")
     measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
-    aggregation: str = Field("mean", description="map to image score")
+    aggregation: AggregationName = Field("soft_dice_confidence", description="map to image score")
     warmup_epochs: int = Field(2, ge=0, description="epochs without attacks at the start")
     ramp_epochs: int = Field(5, ge=0, description="epochs over which eps, fraction and pixel weights then grow")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from trustseg.config.names import allowed_names
-from trustseg.config.section import Budget, FolderOrFile, Section
+from trustseg.config.section import AggregationName, Budget, FolderOrFile, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
 
@@ -80,7 +80,7 @@ class DeferralConfig(Section):
     """Which cases go to a human: a policy fitted on the validation split, then frozen."""
 
     measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
-    aggregation: str = Field("mean", description="map to image score")
+    aggregation: AggregationName = Field("soft_dice_confidence", description="map to image score")
     target: Literal["review_rate", "risk", "missed_lesions"] = Field("review_rate", description="what is bounded")
     at_most: float = Field(0.2, gt=0, lt=1, description="bound of the target, a share of patients")
     tau: float = Field(0.5, gt=0, lt=1, description="Dice below which a kept case counts as a failure")
@@ -133,7 +133,7 @@ class EvaluationConfig(Section):
         ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
         description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
     )
-    aggregations: tuple[str, ...] = Field(
+    aggregations: tuple[AggregationName, ...] = Field(
         ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="map to image score"
     )
     batch_size: int = Field(16, ge=1, description="images a forward pass")

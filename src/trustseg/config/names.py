@@ -110,7 +110,7 @@ def check_ranks(key: str, aggregation: str) -> None:
     if aggregation in PATTERNS:
         raise ConfigError(
             f"{key} must be a score that is higher where a model is less sure, got {aggregation}, which sees the "
-            "pattern of a map and not its level; choose another such as mean"
+            "pattern of a map and not its level; choose another such as soft_dice_confidence"
         )
 
 

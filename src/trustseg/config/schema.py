@@ -110,7 +110,7 @@ class ModelConfig(Section):
         description="channels of the decoder, one number per stage, deepest first (unet, unet_plus_plus); "
         "[]: 256, 128, 64, 32, 16",
     )
-    head: Literal["bernoulli", "beta"] = Field("beta", description="classical (bernoulli) or evidential (beta) head")
+    head: Literal["bernoulli", "beta"] = Field("bernoulli", description="classical (bernoulli) or evidential (beta)")
     evidence: Literal["softplus", "exp"] = Field(
         "softplus", description="how the logits of a beta head become evidence; exp goes on linearly above e^10"
     )
@@ -290,6 +290,20 @@ class StudyConfig(RunConfig):
         description="key -> list of its values, all combinations are run; or a list of such grids, run together "
         "(study only)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _head_of_the_grid(cls, content: object) -> object:
+        """Give settings outside the grid the head of its first run, where all grids choose one: they are for that."""
+        if not isinstance(content, dict):
+            return content
+        model, grids = content.get("model") or {}, _listed(content.get("grid"))
+        if not isinstance(model, dict) or "head" in model or not isinstance(grids, list) or not grids:
+            return content
+        heads = [grid.get("model.head") if isinstance(grid, dict) else None for grid in grids]
+        if not all(isinstance(values, list | tuple) and values for values in heads):
+            return content
+        return {**content, "model": {**model, "head": heads[0][0]}}
 
     def combinations(self) -> list[dict[str, Any]]:
         """Return the grid's keys with their values for each run, those of the first grid first."""

@@ -5,7 +5,9 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["PATH", "Budget", "FolderOrFile", "Section", "number"]
+from trustseg.former_names import current_aggregation
+
+__all__ = ["PATH", "AggregationName", "Budget", "FolderOrFile", "Section", "number"]
 
 _LONGEST: Final = 40  # characters of a fraction
 
@@ -29,6 +31,14 @@ def _exact(text: str) -> Fraction:
 PATH: Final = "path"  # says of a text in the schema that it is one: reports show its last name alone
 
 FolderOrFile = Annotated[str, Field(min_length=1), PATH]
+
+
+def _current(value: object) -> object:
+    return current_aggregation(value) if isinstance(value, str) else value
+
+
+AggregationName = Annotated[str, BeforeValidator(_current)]
+"""A name in ``trustseg.uncertainty.AGGREGATIONS``, or what an earlier version called it."""
 
 Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]
 

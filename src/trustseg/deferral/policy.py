@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
+from trustseg.former_names import current_aggregation
 
 __all__ = [
     "HOLDS",
@@ -140,6 +141,8 @@ def load_policy(path: Path) -> Policy:
     content = {"model": "", **read_json(path)}
     if "patients_hash" in content:  # of an older version
         content["patient_hashes"] = [content.pop("patients_hash")]
+    if isinstance(name := content.get("aggregation"), str):
+        content["aggregation"] = current_aggregation(name)
     odd = content.keys() ^ {field.name for field in fields(Policy)}
     if odd:
         raise _no_policy(path, f"missing or unknown: {', '.join(sorted(odd))}")

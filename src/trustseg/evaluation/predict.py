@@ -71,7 +71,7 @@ def predict(
     folder: Path,
     *,
     measure: str = "entropy",
-    aggregation: str = "mean",
+    aggregation: str = "soft_dice_confidence",
     policy: Policy | None = None,
     control: FalseNegativeControl | None = None,
     scale: IntensityScale | None = None,

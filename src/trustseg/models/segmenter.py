@@ -292,7 +292,7 @@ def build_segmenter(
     *,
     architecture: str = "unet",
     encoder: str = "resnet18",
-    head: str = "beta",
+    head: str = "bernoulli",
     channels: int = 1,
     size: int = 224,
     prior: float = 1.0,

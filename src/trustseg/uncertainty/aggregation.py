@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from trustseg.errors import ConfigError
-from trustseg.uncertainty.agreement import expected_dice_loss
+from trustseg.uncertainty.agreement import soft_dice_confidence
 from trustseg.uncertainty.lesions import lesion_max, lesion_mean
 from trustseg.uncertainty.maps import check_maps
 from trustseg.uncertainty.spatial import morans_i
@@ -232,5 +232,5 @@ AGGREGATIONS: Final[Mapping[str, Aggregation]] = {
     "lesion_mean": lesion_mean,
     "lesion_max": lesion_max,
     "morans_i": morans_i,
-    "expected_dice_loss": expected_dice_loss,
+    "soft_dice_confidence": soft_dice_confidence,
 }

@@ -7,14 +7,14 @@ from trustseg.beliefs import Belief, Mixture
 from trustseg.errors import BeliefError
 from trustseg.uncertainty.maps import check_maps
 
-__all__ = ["expected_dice_loss", "pairwise_disagreement"]
+__all__ = ["pairwise_disagreement", "soft_dice_confidence"]
 
 
-def expected_dice_loss(uncertainty: Tensor, probability: Tensor) -> Tensor:
-    """Return one minus the Dice that the probability itself promises to the prediction p > 1/2.
+def soft_dice_confidence(uncertainty: Tensor, probability: Tensor) -> Tensor:
+    """Return one minus the soft Dice confidence: the Dice that the probability promises to its prediction p > 1/2.
 
-    With F the predicted pixels: score = 1 - 2 sum over F of p / (sum(p) + |F|), the soft Dice of p with its own
-    prediction. It is as good as p is calibrated.
+    With F the predicted pixels: score = 1 - 2 sum over F of p / (sum(p) + |F|), one minus the soft Dice of p with its
+    own prediction, so that higher is less sure. It is as good as p is calibrated.
 
     Args:
         uncertainty: maps (B, 1, H, W); not read, so that the score is the same for every measure.
@@ -27,8 +27,9 @@ def expected_dice_loss(uncertainty: Tensor, probability: Tensor) -> Tensor:
         ShapeError: if the two differ in shape or are not (B, 1, H, W).
 
     Reference:
-        Li et al., "Estimating Model Performance under Domain Shifts with Class-Specific Confidence Scores", MICCAI
-        2022, arXiv:2207.09957, Dice estimated from predicted probabilities. Deviation: of each image by itself.
+        Borges et al., "Soft Dice Confidence: A Near-Optimal Confidence Estimator for Selective Prediction in Semantic
+        Segmentation", arXiv:2402.10665. Deviation: one minus it, as all scores here are higher where a model is less
+        sure; where nothing is predicted it is 1.
     """
     check_maps(uncertainty, probability)
     p = probability.flatten(1)

@@ -1,0 +1,235 @@
+"""The tables that an evaluation writes, described once and checked where they are read.
+
+A table that lacks a column, or holds one of another type, a value out of range or a row twice, is refused by name.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from trustseg.errors import DataError
+from trustseg.former_names import AGGREGATIONS, current_aggregation
+from trustseg.tables import read_parquet
+
+__all__ = ["CALIBRATION", "HISTOGRAMS", "RECORDS", "TableSchema", "read_records", "read_table"]
+
+_ROUNDING: Final = 1e-3  # sums of float32 numbers are compared to within this share
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What a column holds.
+
+    Attributes:
+        kind: "text", "whole" or "number".
+        low: smallest value.
+        high: largest value, or the name of the column that holds it.
+        known: what a value has to be where it is no number; NaN and null are allowed without.
+        optional: whether the column may be missing.
+        values: the only texts allowed; any where empty.
+    """
+
+    kind: str = "number"
+    low: float | None = None
+    high: float | str | None = None
+    known: bool = True
+    optional: bool = False
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """The columns of a table and those that tell its rows apart.
+
+    Attributes:
+        name: of the file.
+        columns: what each holds.
+        key: columns whose values no two rows share.
+        prefixes: the beginning of a name -> what every such column holds.
+    """
+
+    name: str
+    columns: Mapping[str, _Column]
+    key: Sequence[str]
+    prefixes: Mapping[str, _Column] = field(default_factory=dict)
+
+
+_TEXT: Final = _Column("text")
+_UNIT: Final = _Column(low=0, high=1, known=False)
+_POSITIVE: Final = _Column(low=0, known=False, optional=True)
+_OPTIONAL_UNIT: Final = _Column(low=0, high=1, known=False, optional=True)
+
+RECORDS: Final = TableSchema(
+    "records.parquet",
+    {
+        "image": _TEXT,
+        "patient": _TEXT,
+        "condition": _TEXT,
+        "eps": _Column(low=0),
+        "kind": _Column("text", values=("clean", "attack", "shift", "population")),
+        "severity": _Column("whole", low=0, high=5),
+        "pixels": _Column("whole", low=1),
+        "mask_px": _Column("whole", low=0, high="pixels", known=False),  # unknown of other populations
+        "predicted_px": _Column("whole", low=0, high="pixels"),
+        "intersection_px": _Column("whole", low=0, high="predicted_px", known=False),
+        "dice": _UNIT,  # undefined where reference and prediction are empty
+        "iou": _UNIT,
+        "harm": _OPTIONAL_UNIT,
+        "brier": _OPTIONAL_UNIT,
+        "nll": _POSITIVE,
+        "linf": _POSITIVE,
+        "l2": _POSITIVE,
+        "covered": _OPTIONAL_UNIT,
+    },
+    key=("image", "condition", "eps"),
+    prefixes={"u_": _Column(known=False), "group_": _Column("text", known=False)},
+)
+
+_SUMS: Final = {"condition": _TEXT, "eps": _Column(low=0), "patient": _TEXT, "bin": _Column("whole")}
+
+HISTOGRAMS: Final = TableSchema(
+    "histograms.parquet",
+    {
+        **_SUMS,
+        "measure": _TEXT,
+        "count": _Column("whole", low=0),
+        "wrong": _Column("whole", low=0, high="count"),
+        "brier": _Column(low=0, high="count"),
+    },
+    key=("condition", "eps", "measure", "patient", "bin"),
+)
+
+CALIBRATION: Final = TableSchema(
+    "calibration.parquet",
+    {
+        **_SUMS,
+        "region": _Column("text", values=("whole", "boundary", "foreground"), optional=True),
+        "count": _Column("whole", low=0),
+        "sum_probability": _Column(low=0, high="count"),
+        "sum_reference": _Column(low=0, high="count"),
+    },
+    key=("condition", "eps", "region", "patient", "bin"),
+)
+
+
+def read_records(path: Path) -> pl.DataFrame:
+    """Return the records of one model in a file: a row per image and condition.
+
+    Scores and conditions of earlier versions are given the names and columns of today.
+
+    Args:
+        path: ``records.parquet``, or a table of the same form.
+
+    Raises:
+        DataError: if the file cannot be read or is not such a table.
+    """
+    table = _read(path)
+    for former, name in AGGREGATIONS.items():
+        for column in [column for column in table.columns if column.startswith("u_") and column.endswith(former)]:
+            current_aggregation(former)  # which is noted
+            table = table.rename({column: column.removesuffix(former) + name})
+    if "kind" not in table.columns and "condition" in table.columns:  # written before there were shifts
+        kind = pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack"))
+        table = table.with_columns(kind=kind, severity=pl.lit(0, pl.Int32))
+    labels = [name for name in ("cell",) if name in table.columns]
+    check_table(table, RECORDS, path=path, within=labels)
+    return table
+
+
+def read_table(path: Path, schema: TableSchema) -> pl.DataFrame:
+    """Return the table in a file after checking it.
+
+    Raises:
+        DataError: if the file cannot be read or is not such a table.
+    """
+    table = _read(path)
+    check_table(table, schema, path=path)
+    return table
+
+
+def check_table(table: pl.DataFrame, schema: TableSchema, *, path: Path, within: Sequence[str] = ()) -> None:
+    """Check a table against its schema.
+
+    Args:
+        table: the table.
+        schema: what it has to be.
+        path: the file it comes from, for the error.
+        within: further columns that tell rows apart.
+
+    Raises:
+        DataError: if a column is missing or of another type, a value is out of range, or a row is there twice.
+    """
+    if lacking := [name for name, column in schema.columns.items() if not column.optional and name not in table]:
+        raise _wrong(path, f"lacks the columns {', '.join(lacking)}")
+    for name in table.columns:
+        column = schema.columns.get(name) or next(
+            (held for prefix, held in schema.prefixes.items() if name.startswith(prefix)), None
+        )
+        if column is None:
+            continue
+        if (dtype := table.schema[name]) != pl.Null and not _fits(dtype, column.kind):
+            raise _wrong(path, f"has {dtype} in the column {name}, {_WORDS[column.kind]} expected")
+        odd = table.filter(_odd(name, column, table.schema))
+        if len(odd):
+            raise _wrong(path, f"has {odd[name][0]!r} in the column {name}{_where(odd)}, {_range(column)} expected")
+    key = [name for name in (*within, *schema.key) if name in table.columns]
+    twice = table.filter(pl.struct(key).is_duplicated())
+    if len(twice):
+        raise _wrong(path, f"has {len(twice)} rows for which others have the same {', '.join(key)}{_where(twice)}")
+
+
+_WORDS: Final = {"text": "text was", "whole": "whole numbers were", "number": "numbers were"}
+
+
+def _fits(dtype: pl.DataType, kind: str) -> bool:
+    if kind == "text":
+        return dtype in (pl.String, pl.Categorical)
+    return dtype.is_integer() or (kind == "number" and dtype.is_float())
+
+
+def _odd(name: str, column: _Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Return which rows hold what the column may not."""
+    value = pl.col(name)
+    if column.kind == "text":
+        wrong = ~value.is_in(column.values) if column.values else pl.lit(value=False)
+        return wrong.fill_null(column.known)
+    is_float = schema[name].is_float()
+    wrong = value.is_infinite() if is_float else pl.lit(value=False)
+    if column.low is not None:
+        wrong |= value < column.low
+    if isinstance(column.high, str):
+        most = pl.col(column.high)
+        wrong |= value > (most * (1 + _ROUNDING) + _ROUNDING if is_float else most)
+    elif column.high is not None:
+        wrong |= value > column.high * (1 + 1e-6)
+    undefined = value.is_null() | value.is_nan() if is_float else value.is_null()
+    return pl.when(undefined).then(pl.lit(column.known)).otherwise(wrong.fill_null(value=False))
+
+
+def _range(column: _Column) -> str:
+    if column.values:
+        return f"one of {', '.join(column.values)} was"
+    if column.low is None:
+        return _WORDS[column.kind]
+    return f"a value from {column.low:g}{'' if column.high is None else f' to {column.high}'} was"
+
+
+def _where(rows: pl.DataFrame) -> str:
+    """Return the first of some rows in words."""
+    names = [name for name in ("image", "patient", "condition", "eps") if name in rows.columns][:3]
+    return f" ({', '.join(f'{name} {rows[name][0]}' for name in names)})" if names else ""
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        return read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"cannot read {path}: {reason}; restore it, or evaluate again") from error
+
+
+def _wrong(path: Path, what: str) -> DataError:
+    return DataError(f"{path} {what}; restore it, or evaluate again")
