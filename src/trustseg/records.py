@@ -3,7 +3,7 @@
 A table that lacks a column, or holds one of another type, a value out of range or a row twice, is refused by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,17 @@ from trustseg.errors import DataError
 from trustseg.former_names import AGGREGATIONS, current_aggregation
 from trustseg.tables import read_parquet
 
-__all__ = ["CALIBRATION", "HISTOGRAMS", "RECORDS", "TableSchema", "read_records", "read_table"]
+__all__ = [
+    "CALIBRATION",
+    "HISTOGRAMS",
+    "MINIMAL",
+    "RECORDS",
+    "TableSchema",
+    "check_pixels",
+    "check_table",
+    "read_records",
+    "read_table",
+]
 
 _ROUNDING: Final = 1e-3  # sums of float32 numbers are compared to within this share
 
@@ -24,10 +34,11 @@ class _Column:
     """What a column holds.
 
     Attributes:
-        kind: "text", "whole" or "number".
+        kind: "text", "whole", "number" or "flag".
         low: smallest value.
         high: largest value, or the name of the column that holds it.
-        known: what a value has to be where it is no number; NaN and null are allowed without.
+        known: whether every row has a value; else null and NaN stand for an unknown or undefined one.
+        finite: whether infinity is no value.
         optional: whether the column may be missing.
         values: the only texts allowed; any where empty.
     """
@@ -36,6 +47,7 @@ class _Column:
     low: float | None = None
     high: float | str | None = None
     known: bool = True
+    finite: bool = True
     optional: bool = False
     values: tuple[str, ...] = ()
 
@@ -83,6 +95,8 @@ RECORDS: Final = TableSchema(
         "linf": _POSITIVE,
         "l2": _POSITIVE,
         "covered": _OPTIONAL_UNIT,
+        "dice_native": _OPTIONAL_UNIT,
+        "size": _Column("whole", low=1, optional=True),
     },
     key=("image", "condition", "eps"),
     prefixes={"u_": _Column(known=False), "group_": _Column("text", known=False)},
@@ -115,13 +129,30 @@ CALIBRATION: Final = TableSchema(
 )
 
 
-def read_records(path: Path) -> pl.DataFrame:
+MINIMAL: Final = TableSchema(
+    "minimal.parquet",
+    {
+        "image": _TEXT,
+        "patient": _TEXT,
+        "mask_px": _Column("whole", low=0),
+        "tau": _Column(low=0, high=1),
+        "eps_holds": _Column(low=0),
+        "eps_breaks": _Column(low=0, finite=False),
+        "already_broken": _Column("flag"),
+        "censored": _Column("flag"),
+    },
+    key=("image", "tau"),
+)
+
+
+def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.DataFrame:
     """Return the records of one model in a file: a row per image and condition.
 
     Scores and conditions of earlier versions are given the names and columns of today.
 
     Args:
         path: ``records.parquet``, or a table of the same form.
+        required: columns that may not be missing; by default all that are not optional.
 
     Raises:
         DataError: if the file cannot be read or is not such a table.
@@ -135,7 +166,7 @@ def read_records(path: Path) -> pl.DataFrame:
         kind = pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack"))
         table = table.with_columns(kind=kind, severity=pl.lit(0, pl.Int32))
     labels = [name for name in ("cell",) if name in table.columns]
-    check_table(table, RECORDS, path=path, within=labels)
+    check_table(table, RECORDS, path=path, within=labels, required=required)
     return table
 
 
@@ -150,7 +181,14 @@ def read_table(path: Path, schema: TableSchema) -> pl.DataFrame:
     return table
 
 
-def check_table(table: pl.DataFrame, schema: TableSchema, *, path: Path, within: Sequence[str] = ()) -> None:
+def check_table(
+    table: pl.DataFrame,
+    schema: TableSchema,
+    *,
+    path: Path,
+    within: Sequence[str] = (),
+    required: Collection[str] | None = None,
+) -> None:
     """Check a table against its schema.
 
     Args:
@@ -158,11 +196,14 @@ def check_table(table: pl.DataFrame, schema: TableSchema, *, path: Path, within:
         schema: what it has to be.
         path: the file it comes from, for the error.
         within: further columns that tell rows apart.
+        required: columns that may not be missing; by default all that are not optional.
 
     Raises:
         DataError: if a column is missing or of another type, a value is out of range, or a row is there twice.
     """
-    if lacking := [name for name, column in schema.columns.items() if not column.optional and name not in table]:
+    if required is None:
+        required = [name for name, column in schema.columns.items() if not column.optional]
+    if lacking := [name for name in required if name not in table.columns]:
         raise _wrong(path, f"lacks the columns {', '.join(lacking)}")
     for name in table.columns:
         column = schema.columns.get(name) or next(
@@ -181,12 +222,39 @@ def check_table(table: pl.DataFrame, schema: TableSchema, *, path: Path, within:
         raise _wrong(path, f"has {len(twice)} rows for which others have the same {', '.join(key)}{_where(twice)}")
 
 
-_WORDS: Final = {"text": "text was", "whole": "whole numbers were", "number": "numbers were"}
+def check_pixels(sums: pl.DataFrame, records: pl.DataFrame, *, within: Sequence[str], path: Path) -> None:
+    """Check that sums over pixels count no pixel twice.
+
+    Args:
+        sums: a table of ``HISTOGRAMS`` or ``CALIBRATION``.
+        records: the records of the same model.
+        within: columns by which the sums are kept apart, beside condition and budget.
+        path: the file of the sums, for the error.
+
+    Raises:
+        DataError: if more pixels are counted under a condition than its images have.
+    """
+    condition = ("condition", "eps")
+    counted = sums.group_by(*condition, *within).agg(pl.col("count").sum()).with_columns(pl.col("eps").round(6))
+    held = records.with_columns(pl.col("eps").round(6)).group_by(condition).agg(pl.col("pixels").sum())
+    odd = counted.join(held, on=condition, how="left").filter(pl.col("count") > pl.col("pixels").fill_null(0))
+    if len(odd):
+        raise _wrong(path, f"counts {odd['count'][0]} pixels of the {odd['pixels'][0] or 0} there are{_where(odd)}")
+
+
+_WORDS: Final = {
+    "text": "text was",
+    "whole": "whole numbers were",
+    "number": "numbers were",
+    "flag": "true or false was",
+}
 
 
 def _fits(dtype: pl.DataType, kind: str) -> bool:
     if kind == "text":
         return dtype in (pl.String, pl.Categorical)
+    if kind == "flag":
+        return dtype == pl.Boolean
     return dtype.is_integer() or (kind == "number" and dtype.is_float())
 
 
@@ -196,8 +264,10 @@ def _odd(name: str, column: _Column, schema: Mapping[str, pl.DataType]) -> pl.Ex
     if column.kind == "text":
         wrong = ~value.is_in(column.values) if column.values else pl.lit(value=False)
         return wrong.fill_null(column.known)
+    if column.kind == "flag":
+        return value.is_null()
     is_float = schema[name].is_float()
-    wrong = value.is_infinite() if is_float else pl.lit(value=False)
+    wrong = value.is_infinite() if is_float and column.finite else pl.lit(value=False)
     if column.low is not None:
         wrong |= value < column.low
     if isinstance(column.high, str):

@@ -41,15 +41,17 @@ def fit(
 
     from trustseg.cli.checks import require_score
     from trustseg.deferral import TARGETS, fit_policy, save_policy
+    from trustseg.deferral.policy import NEEDED
     from trustseg.errors import DataError, unknown_name
     from trustseg.former_names import current_aggregation
+    from trustseg.records import read_records
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
     file = _file(records, calibration=True)
-    table = _read(file)
+    table = read_records(file, required=NEEDED)
     splits = table.get_column("split", default=pl.Series([])).to_list()
     for split in ("test", "train"):
         if split in splits:
@@ -87,12 +89,14 @@ def apply(
 ) -> None:
     """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
+    from trustseg.deferral.policy import NEEDED
+    from trustseg.records import read_records
     from trustseg.study.deferral import score_policy
     from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
     file = _file(records, calibration=False)
-    table = _read(file)
+    table = read_records(file, required=NEEDED)
     check_model(frozen, _model_of(file))
     scores = score_policy(frozen, table, draws=draws)
     decisions = apply_policy(frozen, table)
@@ -132,24 +136,6 @@ def _print_scores(scores: "pl.DataFrame") -> None:
         lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, promise])
     header = ("condition", "eps x 255", "images", *(name.replace("_", " ") for name in _SHARES), "guarantee")
     print_table(header, lines, width=200)
-
-
-def _read(file: Path) -> "pl.DataFrame":
-    """Return the records in a file.
-
-    Raises:
-        DataError: if they cannot be read.
-    """
-    import polars as pl
-
-    from trustseg.errors import DataError
-    from trustseg.tables import read_parquet
-
-    try:
-        return read_parquet(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"'{file}' cannot be read as records ({reason}); evaluate again") from error
 
 
 def _model_of(records: Path) -> str:

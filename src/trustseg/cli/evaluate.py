@@ -164,9 +164,9 @@ def _print_means(folder: Path) -> None:
     import polars as pl
 
     from trustseg.cli.display import print_table
-    from trustseg.tables import read_parquet
+    from trustseg.records import read_records
 
-    records = read_parquet(folder / "records.parquet")
+    records = read_records(folder / "records.parquet")
     header = (
         *("condition", "eps x 255", "images", "Dice (per image)", "at native size", "IoU (per image)", "pooled Dice"),
         "area without lesion",

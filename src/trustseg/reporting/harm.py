@@ -6,10 +6,10 @@ from typing import Final
 import polars as pl
 
 from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
-from trustseg.errors import DataError
+from trustseg.deferral.policy import NEEDED
+from trustseg.records import read_records
 from trustseg.reporting.results import FinishedCell
 from trustseg.study import rankings
-from trustseg.tables import read_parquet
 
 __all__ = ["SCORE", "deployed", "is_deployed", "policy_by"]
 
@@ -37,15 +37,8 @@ def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
     policy, validation = load_policy(cell.folder / "policy.json"), cell.folder / "validation.parquet"
     if policy.column == column:
         return policy
-    try:
-        records = read_parquet(validation)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            f"'{validation}' cannot be read ({str(error).splitlines()[0]}), the records of the validation images were "
-            "expected; evaluate again"
-        ) from error
     return fit_policy(
-        records,
+        read_records(validation, required=NEEDED),
         measure=measure,
         aggregation=column.removeprefix(f"u_{measure}_"),
         target=policy.target,

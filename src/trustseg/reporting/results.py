@@ -9,6 +9,7 @@ import polars as pl
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
+from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_records, read_table
 from trustseg.tables import read_csv, read_parquet, scan_parquet
 from trustseg.yaml_files import parse_yaml
 
@@ -243,17 +244,8 @@ def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
     """Return the records of all cells; what a cell is called comes from its cell.json, so that both agree."""
     frames = []
     for cell in cells:
-        path = cell.folder / "records.parquet"
-        frame = _read(path, read_parquet)
-        needed = {"image", "patient", "condition", "eps", "dice", "iou"}
-        needed |= {"pixels", "mask_px", "predicted_px", "intersection_px"}
-        if lacking := sorted(needed - set(frame.columns)):
-            raise DataError(f"{path} lacks the columns {', '.join(lacking)}; expected a record table; evaluate again")
-        if "kind" not in frame.columns:  # written before there were shifts and other populations
-            frame = frame.with_columns(
-                kind=pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack")),
-                severity=pl.lit(0, pl.Int32),
-            )
+        frame = read_records(cell.folder / "records.parquet")
+        _check_sums(cell, frame)
         labels = {"cell": cell.id, "variant": cell.variant, "head": cell.head, "regime": cell.regime}
         frames.append(
             frame.with_columns(
@@ -264,6 +256,14 @@ def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
             )
         )
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _check_sums(cell: FinishedCell, records: pl.DataFrame) -> None:
+    """Check the tables of pixel sums once, of which later only parts are read."""
+    for schema, within in ((HISTOGRAMS, ("measure",)), (CALIBRATION, ("region",))):
+        path = cell.folder / schema.name
+        table = read_table(path, schema)
+        check_pixels(table, records, within=[name for name in within if name in table.columns], path=path)
 
 
 def _text(path: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.errors import DataError
+from trustseg.records import MINIMAL, read_table
 from trustseg.reporting import checks
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats
@@ -14,12 +14,10 @@ from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import Sheet, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.study.statistics import Interval, bootstrap_statistic
-from trustseg.tables import read_parquet
 
 __all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
 
 Brackets = dict[str, pl.DataFrame]
-_COLUMNS: Final = ("image", "patient", "mask_px", "tau", "eps_holds", "eps_breaks", "already_broken", "censored")
 _POINTS: Final = 81  # of a curve
 _LEVELS: Final = 255  # grey levels of a budget of 1
 
@@ -35,14 +33,7 @@ def read_brackets(results: Results) -> Brackets:
         path = cell.folder / "minimal.parquet"
         if not path.is_file():
             continue
-        try:
-            table = read_parquet(path, columns=_COLUMNS)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise DataError(
-                f"cannot read {path}: {str(error).splitlines()[0]}; expected a table that 'trustseg study' wrote; "
-                "delete the file and run the study again"
-            ) from error
-        found.setdefault(cell.variant, []).append(table)
+        found.setdefault(cell.variant, []).append(read_table(path, MINIMAL).select(*MINIMAL.columns))
     return {variant: pl.concat(tables) for variant, tables in found.items()}
 
 
