@@ -83,7 +83,7 @@ RECORDS: Final = TableSchema(
         "eps": _Column(low=0),
         "kind": _Column("text", values=("clean", "attack", "shift", "population")),
         "severity": _Column("whole", low=0, high=5),
-        "pixels": _Column("whole", low=1),
+        "pixels": _Column("whole", low=0),
         "mask_px": _Column("whole", low=0, high="pixels", known=False),  # unknown of other populations
         "predicted_px": _Column("whole", low=0, high="pixels"),
         "intersection_px": _Column("whole", low=0, high="predicted_px", known=False),
