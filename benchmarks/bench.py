@@ -19,7 +19,7 @@ import torch
 
 SUITES = (
     *("attacks", "metrics", "data", "training", "costs", "epoch"),
-    *("augmentation", "evaluation", "scaling", "jobs", "compile"),
+    *("augmentation", "evaluation", "scaling", "compile"),
 )
 ON_HOST = ("data",)  # suites that no GPU has a part in
 

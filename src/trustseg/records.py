@@ -270,10 +270,10 @@ def _odd(name: str, column: _Column, schema: Mapping[str, pl.DataType]) -> pl.Ex
     wrong = value.is_infinite() if is_float and column.finite else pl.lit(value=False)
     if column.low is not None:
         wrong |= value < column.low
-    if isinstance(column.high, str):
+    if isinstance(column.high, str) and column.high in schema:
         most = pl.col(column.high)
         wrong |= value > (most * (1 + _ROUNDING) + _ROUNDING if is_float else most)
-    elif column.high is not None:
+    elif isinstance(column.high, int | float):
         wrong |= value > column.high * (1 + 1e-6)
     undefined = value.is_null() | value.is_nan() if is_float else value.is_null()
     return pl.when(undefined).then(pl.lit(column.known)).otherwise(wrong.fill_null(value=False))

@@ -20,7 +20,8 @@ from trustseg.models import build_segmenter
 
 def write(folder: str, *tables: pl.DataFrame) -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
-    pl.concat(tables).write_parquet(Path(folder) / "records.parquet")
+    table = pl.concat(tables).rename({"u_entropy_mean": "u_entropy_soft_dice_confidence"}, strict=False)
+    table.write_parquet(Path(folder) / "records.parquet")
 
 
 def rising(count: int, *, start: int = 0) -> tuple[Sequence[float], Sequence[str]]:
@@ -35,7 +36,7 @@ def test_fit_and_apply(command: Command) -> None:
     assert "at most 0.2 are expected to be reviewed" in found.out
     assert "Under attack or shift" in found.out
     assert load_policy(Path("policy.json")).threshold == pytest.approx(0.40)
-    assert found.out.splitlines()[-1] == "review where entropy (mean) > 0.4; policy: policy.json"
+    assert found.out.splitlines()[-1] == "review where entropy (soft_dice_confidence) > 0.4; policy: policy.json"
 
     scores, patients = rising(50, start=100)
     attacked = records_of([0.1] * 50, [0.0] * 50, patients=patients, condition="pgd", eps=4 / 255)
@@ -159,7 +160,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
         (["fit", "trained"], "'trained' holds records of the train split"),
         (["fit", "text"], "'text/records.parquet' cannot be read as records"),
         (["fit", "good/records.parquet"], "'good/records.parquet' is a file, a folder with records.parquet was"),
-        (["fit", "good", "--measure", "vacuity"], "no vacuity_mean, one of entropy_mean was expected"),
+        (
+            ["fit", "good", "--measure", "vacuity"],
+            "no vacuity_soft_dice_confidence, one of entropy_soft_dice_confidence was expected",
+        ),
         (["fit", "good", "--measure", "vacuum"], "did you mean 'vacuity'?"),
         (["fit", "good", "--aggregation", "morans_i"], "got morans_i, which sees the pattern of a map"),
         (["fit", "good", "--measure", "variance", "--aggregation", "count_above"], "every image would score 0"),

@@ -48,7 +48,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let workers be stand-ins; returns their process ids as they are started."""
     started: list[int] = []
 
-    def start(folder: Path, jobs: int, number: int) -> subprocess.Popen[bytes]:
+    def start(folder: Path, threads: int, number: int) -> subprocess.Popen[bytes]:
         with (folder / "workers.log").open("ab") as log:
             worker = subprocess.Popen([sys.executable, "-c", STAND_IN, str(folder)], stdout=log, stderr=log)
         started.append(worker.pid)

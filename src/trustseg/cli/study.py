@@ -34,7 +34,7 @@ def study(
         typer.Option(
             "--jobs",
             "-j",
-            help="Cells side by side; auto tries 1, 2, 4 and 8. Default: one a core, at most 8; 1 with a GPU.",
+            help="Cells side by side. Default: one a core, at most 8; 1 with a GPU. Changes no result.",
         ),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only show the cells, their passes and the time.")] = False,
@@ -69,7 +69,7 @@ def study(
         return
     _check_hypotheses(hypotheses, config, folder)
     if plan:
-        _show_plan(config, folder, count or _fastest(config))
+        _show_plan(config, folder, count)
         return
     if cluster is not None:
         _submit(config, folder, profile, asked, hypotheses=hypotheses, dry_run=dry_run)
@@ -78,44 +78,23 @@ def study(
     from trustseg.cli.display import watched_study
     from trustseg.study.runner import run_study
 
-    _require(config)
+    _require(config, folder)
     _keep_hypotheses(hypotheses, folder)
     with watched_study() as observer:
-        run_study(config, folder, jobs=count or _fastest(config), observer=observer)
+        run_study(config, folder, jobs=count, observer=observer)
     say(f"study: {folder}")
     say(f"next: trustseg report {folder}")
 
 
-def _count(jobs: str | None) -> int | None:
-    """Return how many cells run side by side, None if that is to be tried."""
+def _count(jobs: str | None) -> int:
+    """Return how many cells run side by side."""
     from trustseg.errors import ConfigError
 
     if jobs is None:
         return default_jobs()
-    if jobs == "auto":
-        return None
     if not jobs.isdecimal() or int(jobs) < 1:
-        raise ConfigError(f"--jobs is '{jobs}', a number of at least 1 was expected; give one, or auto")
+        raise ConfigError(f"--jobs is '{jobs}', a number of at least 1 was expected")
     return int(jobs)
-
-
-def _fastest(config: "StudyConfig") -> int:
-    """Return how many workers train most images a second, tried with the first cell, and tell what was found.
-
-    No more are tried than there are cells, nor, on a CPU, than there are cores.
-    """
-    from trustseg.cli.checks import runs_of
-    from trustseg.models import device_of
-    from trustseg.study.trial import COUNTS, images_a_second
-
-    runs = runs_of(config)
-    cores = len(os.sched_getaffinity(0))
-    most = len(runs) if device_of(runs[0].training.accelerator) == "cuda" else min(len(runs), cores)
-    rates = images_a_second(runs[0], counts=[count for count in COUNTS if count <= most])
-    best = max(rates, key=lambda count: rates[count])
-    tried = ", ".join(f"{rate:.0f} with {count}" for count, rate in rates.items())
-    say(f"images a second trained side by side: {tried}; --jobs {best} is taken", err=True)
-    return best
 
 
 def _show_status(folder: Path) -> None:
@@ -194,7 +173,7 @@ def _submit(
     from trustseg.study.profiles import load_profile
 
     profile = load_profile(name, settings)
-    _require(config)
+    _require(config, folder)
     if dry_run:
         _show_script(config, folder, profile)
         return
@@ -221,10 +200,12 @@ def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -
     )
 
 
-def _require(config: "StudyConfig") -> None:
-    """Refuse, before a study writes anything, cells that do not fit, a model or images."""
+def _require(config: "StudyConfig", folder: Path) -> None:
+    """Refuse, before a study writes anything, cells, a model, images or a folder that do not fit."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits, runs_of
     from trustseg.cli.images import images_of
+    from trustseg.study.environment import with_threads
+    from trustseg.study.folder import require_kept
     from trustseg.study.runner import require_study
 
     require_study(config)
@@ -233,3 +214,4 @@ def _require(config: "StudyConfig") -> None:
     require_attacks(runs)
     if config.data.path is not None:
         require_splits(runs, images_of(config.data))
+    require_kept(with_threads(config), folder)

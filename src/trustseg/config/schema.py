@@ -162,6 +162,11 @@ class TrainingConfig(Section):
     deterministic: bool = Field(True, description="repeatable bit for bit on one machine")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the network")
     compile: bool = Field(False, description="compile the network with torch.compile; for long runs on a GPU")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="threads on the CPU, which decide the last digits; null: all cores, in a study one a cell",
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to compute")
     devices: int = Field(1, ge=1, description="devices; more than one trains with DDP")
     logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")

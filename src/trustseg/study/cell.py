@@ -23,6 +23,7 @@ from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
 from trustseg.tables import read_csv
 from trustseg.training import train
+from trustseg.training.hardware import threads
 from trustseg.training.provenance import provenance
 
 __all__ = ["check_again", "claimed", "is_claimed", "is_done", "prepare_cell", "run_cell", "warnings_of"]
@@ -121,6 +122,11 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
     """
     if is_done(folder):
         return
+    with threads(config.training.threads):
+        _run(folder, config, pack, progress=progress)
+
+
+def _run(folder: Path, config: RunConfig, pack: Pack, *, progress: bool) -> None:
     (folder / "failed.json").unlink(missing_ok=True)
     if not (folder / "provenance.json").exists():
         write_json(folder / "provenance.json", provenance(pack))
@@ -188,7 +194,9 @@ def check_again(folder: Path, config: RunConfig, pack: Pack) -> None:
         pack: its images.
     """
     mixture = mixture_of(folder)
-    _check(folder, config, pack, Segmenter.load(folder / "model") if mixture is None else load_mixture(folder, mixture))
+    with threads(config.training.threads):
+        model = Segmenter.load(folder / "model") if mixture is None else load_mixture(folder, mixture)
+        _check(folder, config, pack, model)
 
 
 def _check(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel) -> None:

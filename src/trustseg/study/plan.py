@@ -3,7 +3,7 @@
 import inspect
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
 from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.files import read_json
 from trustseg.study.cell import is_done
+from trustseg.study.environment import with_threads
+from trustseg.study.folder import phantom_folder
 from trustseg.study.grid import Cell, cells_of
-from trustseg.study.runner import phantom_folder
-from trustseg.study.trial import trial_step
 from trustseg.training.passes import epoch_passes
 from trustseg.training.validation import measures_robustness
 
@@ -79,6 +79,7 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
         ConfigError: if two cells are the same.
         DataError: if the data cannot be read or split.
     """
+    config = with_threads(config)
     pack = _pack(config, folder)
     cells = cells_of(config, data_digest=pack.digest if pack else "")
     images = _images(config, cells, pack)
@@ -225,8 +226,38 @@ def _network(config: RunConfig) -> str:
 
 def _seconds_a_pass(config: RunConfig) -> float:
     """Return the time of a forward and backward pass of one image, from the second step of an untrained network."""
-    step = trial_step(config)
+    step = _trial_step(config)
     step()
     since = time.perf_counter()
     images = step()
     return (time.perf_counter() - since) / images
+
+
+def _trial_step(config: RunConfig) -> Callable[[], int]:
+    """Return a function that takes a step forward and back and returns its number of images.
+
+    Args:
+        config: the run; its device, batch and precision are taken.
+    """
+    import torch
+
+    from trustseg.losses import LOSSES
+    from trustseg.models import device_of
+    from trustseg.training.run import initial_segmenter
+
+    device, size = device_of(config.training.accelerator), config.data.size
+    segmenter = initial_segmenter(config).to(device)
+    batch = max(2, config.training.batch_size)
+    images = torch.full((batch, config.data.channels, size, size), 0.5, device=device)
+    masks = torch.zeros((batch, 1, size, size), device=device)
+
+    def step() -> int:
+        with torch.random.fork_rng():  # dropout draws
+            with torch.autocast(device, torch.bfloat16, enabled=config.training.precision == "bf16-mixed"):
+                loss = LOSSES["binary_cross_entropy"](segmenter.belief(images), masks).mean()
+            torch.autograd.backward(loss)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return batch
+
+    return step

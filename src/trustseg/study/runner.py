@@ -17,13 +17,20 @@ from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
 from trustseg.files import private_log, read_json, write_json, write_text
 from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
+from trustseg.study.environment import with_threads, worker_environment
+from trustseg.study.folder import phantom_folder, planned_cells, require_kept
 from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
 from trustseg.study.surrogates import awaiting_surrogate
-from trustseg.study.trial import worker_environment
 from trustseg.training.provenance import COMMAND, command_line
 
-__all__ = ["CellStatus", "phantom_folder", "prepare_study", "require_study", "run_study", "study_status"]
+__all__ = [
+    "CellStatus",
+    "prepare_study",
+    "require_study",
+    "run_study",
+    "study_status",
+]
 
 Observer = Callable[[Sequence["CellStatus"]], None]
 
@@ -81,10 +88,12 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
         folder: where it lives.
 
     Raises:
-        ConfigError: if a cell's configuration does not fit.
+        ConfigError: if a cell's configuration does not fit, or a cell with results would leave the study.
         DataError: if the data cannot be read.
     """
     require_study(config)
+    config = with_threads(config)
+    require_kept(config, folder)
     path = _phantoms(config, folder) if config.data.path is None else Path(config.data.path)
     pack = open_images(config.data, path=path)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
@@ -96,12 +105,6 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     write_text(folder / "study.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     write_json(folder / "plan.json", {"cells": names, "data": {"digest": pack.digest, "layout": pack.layout}})
     return names
-
-
-def phantom_folder(config: StudyConfig, folder: Path) -> Path:
-    """Return where the generated dataset of a study that names no data lies, or will lie, in the study's folder."""
-    wanted = config.phantoms
-    return folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
 
 
 def _phantoms(config: StudyConfig, folder: Path) -> Path:
@@ -138,8 +141,7 @@ def study_status(folder: Path) -> list[CellStatus]:
             f"no study was started in '{folder}', a folder with plan.json was expected; start it with 'trustseg study "
             "CONFIG', or give the --output that it was started with"
         )
-    names = read_json(folder / "plan.json")["cells"]
-    return [_status(folder / "cells" / str(name)) for name in (names if isinstance(names, list) else [])]
+    return [_status(folder / "cells" / name) for name in planned_cells(folder)]
 
 
 def _status(cell: Path) -> CellStatus:
@@ -185,7 +187,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
     Args:
         config: the study.
         folder: where it lives; a study that was begun there goes on.
-        jobs: worker processes; each gets an equal share of the processor's cores.
+        jobs: worker processes; how many there are changes no result.
         observer: called several times a second with the status of all cells.
 
     Raises:
@@ -193,7 +195,8 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
         RunError: if some cells failed; all others are finished then.
     """
     prepare_study(config, folder)
-    workers = {0: _start_worker(folder, jobs, 0)} if awaiting_surrogate(folder) else {}
+    threads = with_threads(config).training.threads or 1
+    workers = {0: _start_worker(folder, threads, 0)} if awaiting_surrogate(folder) else {}
     try:
         while True:
             alive = {number: worker for number, worker in workers.items() if worker.poll() is None}
@@ -210,7 +213,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
             idle = sum(worker.pid not in owners for worker in alive.values())
             while len(workers) < jobs and waiting > idle:
                 number = min(set(range(jobs)) - workers.keys())
-                workers[number] = _start_worker(folder, jobs, number)
+                workers[number] = _start_worker(folder, threads, number)
                 idle += 1
             time.sleep(0.3)
     finally:
@@ -223,14 +226,14 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
         )
 
 
-def _start_worker(folder: Path, jobs: int, number: int) -> subprocess.Popen[bytes]:
+def _start_worker(folder: Path, threads: int, number: int) -> subprocess.Popen[bytes]:
     with private_log(folder / "workers.log") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "trustseg.study.worker", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=worker_environment(jobs, number) | {COMMAND: command_line()},
+            env=worker_environment(threads, number) | {COMMAND: command_line()},
             start_new_session=True,  # Ctrl-C is for this process, which ends its workers
         )
 

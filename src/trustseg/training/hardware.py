@@ -1,6 +1,8 @@
 """What a training asks of the machine, and what it is told where the machine cannot give it."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -9,9 +11,20 @@ from trustseg.config import RunConfig
 from trustseg.errors import ConfigError, RunError
 from trustseg.models import Segmenter
 
-__all__ = ["compile_network", "is_of_compiler", "memory_ran_out", "reason_of", "require_precision"]
+__all__ = ["compile_network", "is_of_compiler", "memory_ran_out", "reason_of", "require_precision", "threads"]
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads on the CPU, or as many as before if None; the number is then as found."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def require_precision(precision: str, device: torch.device) -> None:

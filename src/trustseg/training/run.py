@@ -43,6 +43,7 @@ from trustseg.training.hardware import (
     memory_ran_out,
     reason_of,
     require_precision,
+    threads,
 )
 from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
@@ -97,7 +98,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
     keeper = Keeper(folder, report, monitor=monitor_of(config) if chooses else "last")
-    with _quiet_lightning(), _own_interrupts(), _own_determinism():
+    with _quiet_lightning(), _own_interrupts(), _own_determinism(), threads(options.threads):
         trainer = _trainer(config, folder, keeper, patience=options.patience if chooses else None, progress=progress)
         device = trainer.strategy.root_device
         require_precision(options.precision, device)

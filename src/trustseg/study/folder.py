@@ -1,0 +1,89 @@
+"""The folder of a study: where its generated images lie, its plan, and whether a study may go on there."""
+
+from pathlib import Path
+
+import yaml
+
+from trustseg.config import StudyConfig, open_images
+from trustseg.errors import ConfigError, DataError
+from trustseg.files import read_json
+from trustseg.study.cell import is_done
+from trustseg.study.grid import cells_of
+
+__all__ = ["phantom_folder", "planned_cells", "require_kept"]
+
+
+def phantom_folder(config: StudyConfig, folder: Path) -> Path:
+    """Return where the generated dataset of a study that names no data lies, or will lie, in the study's folder."""
+    wanted = config.phantoms
+    return folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
+
+
+def require_kept(config: StudyConfig, folder: Path) -> None:
+    """Check that a study may go on in a folder: that no cell which was begun there leaves it.
+
+    Args:
+        config: the study.
+        folder: where it lives or will live.
+
+    Raises:
+        ConfigError: if cells that hold results would no longer belong to the study.
+        DataError: if the data, or what the folder says of its study, cannot be read.
+    """
+    if not (folder / "plan.json").is_file():
+        return
+    begun = [name for name in planned_cells(folder) if _is_begun(folder / "cells" / name)]
+    path = phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
+    digest = ""  # phantoms that are not drawn yet are none that a cell was trained on
+    if config.data.path is not None or path.exists():
+        digest = open_images(config.data, path=path).digest
+    staying = {cell.name for cell in cells_of(config, data_digest=digest)}
+    leaving = [name for name in begun if name not in staying]
+    if leaving:
+        done = sum(is_done(folder / "cells" / name) for name in leaving)
+        raise ConfigError(
+            f"'{folder}' holds another study: {len(leaving)} of its {len(begun)} cells with results ({done} of them "
+            f"finished) would leave it, first {leaving[0]}; {_changed(config, folder)}. Give another --output to keep "
+            "it, or the settings in its study.yaml to go on with it"
+        )
+
+
+def _changed(config: StudyConfig, folder: Path) -> str:
+    """Return in words what a study and the one in a folder differ in."""
+    file = folder / "study.yaml"
+    try:
+        former = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"'{file}' cannot be read ({str(error).splitlines()[0]}); restore it from the study") from error
+    now, then = _flat(config.model_dump(mode="json")), _flat(former)
+    keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    words = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in keys[:3]]
+    if not words:
+        return "the images or the version of trustseg are others"
+    return "; ".join(words) + (f"; {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _flat(content: object, prefix: str = "") -> dict[str, object]:
+    """Return nested sections as dotted keys."""
+    if not isinstance(content, dict):
+        return {prefix: content}
+    flat: dict[str, object] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def planned_cells(folder: Path) -> list[str]:
+    """Return the names of the cells in a study's plan.
+
+    Raises:
+        DataError: if the plan is damaged.
+    """
+    names = read_json(folder / "plan.json").get("cells")
+    if not isinstance(names, list):
+        raise DataError(f"'{folder / 'plan.json'}' names no cells; restore it from the study")
+    return [str(name) for name in names]
+
+
+def _is_begun(cell: Path) -> bool:
+    return is_done(cell) or (cell / "progress.json").is_file() or (cell / "metrics.csv").is_file()
