@@ -22,7 +22,9 @@ def test_train_and_what_it_says(train: Callable[..., Outcome]) -> None:
     found = train("-o", "run", "training.epochs=2")
     assert found.code == 0
     assert re.fullmatch(r"kept: epoch [12] of 2, .* \d\.\d{3}\nmodel: run/model\n", found.out)
-    assert found.err == "epoch 1 of 2\nepoch 2 of 2\n"
+    first, last = found.err.splitlines()[-2:]
+    assert re.fullmatch(r"epoch: 1 of 2, about \S+ \w+ left", first)
+    assert re.fullmatch(r"epoch: 2 of 2, \S+ \w+", last)
     assert train("-o", "run", "training.epochs=2") == (0, found.out, "")  # nothing is left to do
     about = json.loads(Path("run/provenance.json").read_text())
     assert about["data"]["layout"] == "qata"
@@ -41,7 +43,7 @@ def test_a_validation_without_foreground_is_told_before(train: Callable[..., Out
     found = train("-o", "run", "training.epochs=1", "training.patience=1")
     first, second = found.err.splitlines()[-2:]
     assert "validation" in first
-    assert second.startswith("epoch 1 of 1")
+    assert second.startswith("epoch: 1 of 1")
     assert json.loads(Path("run/model/epoch.json").read_text())["chosen_by"] == "last"
 
 

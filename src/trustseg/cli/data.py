@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.images import progress_of, say_notes
+from trustseg.cli.images import say_notes
+from trustseg.cli.progress import progress_of
 from trustseg.text import printable
 
 if TYPE_CHECKING:

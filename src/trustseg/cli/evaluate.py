@@ -94,14 +94,14 @@ def _measure(
     surrogate: "Surrogate | None",
 ) -> None:
     """Measure all that the settings ask for, each part with its progress bar."""
-    from trustseg.cli.display import counted
-    from trustseg.evaluation import conditions_of, write_minimal, write_suspicions
+    from trustseg.cli.progress import progress_of
     from trustseg.evaluation import evaluate as run_evaluation
+    from trustseg.evaluation import write_minimal, write_suspicions
     from trustseg.evaluation.suspicions import CHECKS
     from trustseg.models import device_of
 
     settings, seed, device = config.evaluation, config.training.seed, device_of(config.training.accelerator)
-    with counted("evaluating", len(conditions_of(settings))) as report:
+    with progress_of("evaluating", each=True) as report:
         run_evaluation(
             model,
             pack,
@@ -112,15 +112,14 @@ def _measure(
             labels=labels,
             seed=seed,
             device=device,
-            report=lambda done, total: report(done),
+            report=report,
         )
-    batches = -(-len(rows) // settings.batch_size)
     searched = settings.minimal.tau is not None
-    with counted("searching for the smallest budgets", batches) if searched else nullcontext(None) as search:
-        progress = None if search is None else lambda done, total: search(done)
-        write_minimal(model, pack, rows, settings, folder, device=device, report=progress)
+    with progress_of("searching for the smallest budgets") if searched else nullcontext(None) as search:
+        write_minimal(model, pack, rows, settings, folder, device=device, report=search)
     count = settings.suspicions
-    with counted("checking for masked gradients", len(CHECKS)) if count else nullcontext(None) as checked:
+    with progress_of("checking for masked gradients") if count else nullcontext(None) as checks:
+        checked = None if checks is None else lambda done: checks(done, len(CHECKS))
         write_suspicions(
             model, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
         )

@@ -1,20 +1,17 @@
 """The images of a command: opened with a progress bar, and with what was noted while they were read."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trustseg.cli.display import say
+from trustseg.cli.progress import progress_of
 
 if TYPE_CHECKING:
     from trustseg.config import DataConfig
     from trustseg.data import Pack
-    from trustseg.data.decode import Progress
 
-__all__ = ["images_of", "progress_of", "say_notes"]
+__all__ = ["images_of", "say_notes"]
 
-_MANY_IMAGES = 1000  # seconds of work, worth more than one line
 _SHOWN = 5
 
 
@@ -57,34 +54,3 @@ def say_notes(pack: "Pack") -> None:
     if lost := pack.lost:
         more = f", and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
         say(f"note: lesions vanished in {', '.join(lost[:_SHOWN])}{more}", err=True)
-
-
-@contextmanager
-def progress_of(label: str) -> "Iterator[Progress]":
-    """Yield a progress callback: a bar on a terminal, plain lines elsewhere, both on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _plain_lines(label)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _plain_lines(label: str) -> "Progress":
-    """Return a progress callback that writes a line at the end, of a large dataset one each tenth of the way."""
-    tenths = 0
-
-    def show(done: int, total: int) -> None:
-        nonlocal tenths
-        if done * 10 // total > tenths:
-            tenths = done * 10 // total
-            if done == total or total >= _MANY_IMAGES:
-                say(f"{label}: {done} of {total}", err=True)
-
-    return show

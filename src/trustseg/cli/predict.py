@@ -39,7 +39,7 @@ def predict(
         require_empty(output)
 
     from trustseg.cli.defer import ONLY_CLEAN
-    from trustseg.cli.display import counted
+    from trustseg.cli.progress import progress_of
     from trustseg.data.reading import reading_beside
     from trustseg.deferral import load_control, load_policy
     from trustseg.evaluation import load_model
@@ -57,7 +57,7 @@ def predict(
     loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)
     files = image_files_of(images)
-    with counted("predicting", len(files)) as report:
+    with progress_of("predicting") as report:
         table = run_prediction(
             loaded,
             files,
@@ -69,7 +69,7 @@ def predict(
             scale=None if reading is None else reading.scale,
             fit="squash" if reading is None else reading.fit,
             device=device_of("auto"),
-            report=report,
+            report=lambda done: report(done, len(files)),
             note=lambda sentence: say(f"note: {sentence}", err=True),
         )
     if frozen is not None:

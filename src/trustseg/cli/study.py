@@ -75,7 +75,7 @@ def study(
         _submit(config, folder, profile, asked, hypotheses=hypotheses, dry_run=dry_run)
         return
 
-    from trustseg.cli.display import watched_study
+    from trustseg.cli.progress import watched_study
     from trustseg.study.runner import run_study
 
     _require(config, folder)

@@ -21,7 +21,7 @@ def demo(
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cells run side by side.")] = None,
 ) -> None:
     """Generate chest X-rays, train 2 heads x 3 regimes on them, attack and measure them, write report.html."""
-    from trustseg.cli.display import watched_study
+    from trustseg.cli.progress import watched_study
     from trustseg.cli.study import default_jobs
     from trustseg.config import load_study
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from trustseg.cli.display import say
+from trustseg.cli.progress import Lines
 from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
 
 __all__ = ["train"]
@@ -50,12 +51,8 @@ def train(
         if first:
             prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()
-        run_training(config, pack, folder, progress=bars, report=None if bars else _epoch_line)
+        run_training(config, pack, folder, progress=bars, report=None if bars else Lines("epoch", each=True))
     if first:
         if (kept := kept_epoch(folder / "model")) is not None:
             say(f"kept: {kept}")
         say(f"model: {folder / 'model'}")
-
-
-def _epoch_line(done: int, total: int) -> None:
-    say(f"epoch {done} of {total}", err=True)

@@ -177,6 +177,12 @@ class Segmenter(nn.Module):
             ModelError: if a file is damaged, of another version, or the head is another one.
         """
         folder = Path(path)
+        run = folder.parent if folder.name == "model" else folder
+        if not (folder / "model.json").is_file() and (run / "checkpoints").is_dir():
+            raise MissingFileError(
+                f"the training in '{run}' has not finished, so that it holds no model yet; the command that began it "
+                "goes on from its last epoch (trustseg train or study, with the same settings and --output)"
+            )
         for name in ("model.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise MissingFileError(

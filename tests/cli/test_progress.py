@@ -1,0 +1,105 @@
+"""How far a command is: bars on a terminal, plain lines with the time left elsewhere."""
+
+import re
+
+import pytest
+from tests.cli.test_study import status
+
+from trustseg.cli.progress import Lines, progress_of, watched_study
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_each_step_gets_a_line_with_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    report = Lines("epoch", each=True, clock=clock)
+    for done in (1, 2, 3):
+        clock.now += 60
+        report(done, 3)
+    assert told(capsys) == [
+        "epoch: 1 of 3, about 2.0 min left",
+        "epoch: 2 of 3, about 1.0 min left",
+        "epoch: 3 of 3, 3.0 min",
+    ]
+
+
+def test_what_was_done_before_is_not_counted_into_the_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    report = Lines("epoch", each=True, clock=clock)
+    for done in (8, 9, 10):
+        clock.now += 60
+        report(done, 12)
+    assert told(capsys) == [
+        "epoch: 8 of 12",
+        "epoch: 9 of 12, about 3.0 min left",
+        "epoch: 10 of 12, about 2.0 min left",
+    ]
+
+
+def test_of_many_steps_a_tenth_or_half_a_minute_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    quick, slow = Lines("quick", clock=clock), Lines("slow", clock=clock)
+    for done in range(1, 1001):
+        quick(done, 1000)
+    assert told(capsys) == ["quick: 1000 of 1000, 0 s"]
+    for done in range(1, 1001):
+        clock.now += 0.1 if done < 500 else 1
+        slow(done, 1000)
+    lines = told(capsys)
+    steps = [int(line.split()[1]) for line in lines]
+    assert steps[:4] == [100, 200, 300, 400]
+    assert all(1 <= second - first <= 100 for first, second in zip(steps, steps[1:], strict=False))
+    assert max(second - first for first, second in zip(steps[6:], steps[7:], strict=False)) <= 30
+
+
+def test_what_broke_off_was_not_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), progress_of("predicting"):
+        raise KeyError
+    assert told(capsys) == []
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with progress_of("predicting") as report:
+        report(1, 4)
+        report(4, 4)
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "predicting" in found.err
+    assert "4/4" in found.err
+
+
+def test_what_was_done_before_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with watched_study() as observer:
+        observer([status("a", "done"), status("b", "done"), status("c", "waiting")])
+        observer([status("a", "done"), status("b", "done"), status("c", "running")])
+    assert capsys.readouterr().err == "2 of 3 cells were done before\n[2/3] c-seed0-12345678: running training\n"
+
+
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with watched_study() as observer:
+        for states in (("waiting", "waiting"), ("running", "waiting"), ("running", "running"), ("done", "running")):
+            observer([status(name, state) for name, state in zip("ab", states, strict=True)])
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    last = shown.replace("\r", "\n").strip().splitlines()[-2:]
+    assert re.match(r"study, 1 of 2 cells\s.* 50% ", last[0])
+    assert re.match(r"\s*b-seed0: training\s.* 50% ", last[1])
