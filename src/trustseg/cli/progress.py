@@ -16,8 +16,7 @@ __all__ = ["Lines", "duration", "progress_of", "watched_study"]
 Report = Callable[[int, int], None]
 
 _SECONDS = 30  # without a line, no longer than that while something happens
-_TENTH = 0.1  # of the way, if that took more than an instant
-_INSTANT = 2  # seconds
+_INSTANT = 2  # seconds; a tenth of the way that took less gets no line
 
 
 @contextmanager
@@ -55,14 +54,14 @@ class Lines:
     def __init__(self, label: str, *, each: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._label, self._each, self._clock = label, each, clock
         self._started = self._told = clock()
-        self._share = 0.0
+        self._tenths = 0
         self._since: tuple[float, int] | None = None  # when, and after how many steps, the pace is measured from
 
     def __call__(self, done: int, total: int) -> None:
         """Count a step."""
         now = self._clock()
-        waited, gained = now - self._told, done / max(1, total) - self._share
-        due = waited >= _SECONDS or (gained >= _TENTH and waited >= _INSTANT)
+        waited, tenths = now - self._told, 10 * done // max(1, total)
+        due = waited >= _SECONDS or (tenths > self._tenths and waited >= _INSTANT)
         left = ""
         if self._since is None:
             self._since = (self._started, 0) if done <= 1 else (now, done)
@@ -73,7 +72,7 @@ class Lines:
             left = f", about {duration((now - since) / (done - before) * (total - done))} left"
         if self._each or done >= total or due:
             say(f"{self._label}: {done} of {total}{left}", err=True)
-            self._told, self._share = now, done / max(1, total)
+            self._told, self._tenths = now, tenths
 
 
 def duration(seconds: float) -> str:
