@@ -158,7 +158,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
         (["fit", "run"], "--split validation"),
         (["fit", "tested"], "'tested' holds records of the test split"),
         (["fit", "trained"], "'trained' holds records of the train split"),
-        (["fit", "text"], "'text/records.parquet' cannot be read as records"),
+        (["fit", "text"], "text/records.parquet"),
         (["fit", "good/records.parquet"], "'good/records.parquet' is a file, a folder with records.parquet was"),
         (
             ["fit", "good", "--measure", "vacuity"],

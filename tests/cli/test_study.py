@@ -47,7 +47,7 @@ def status(name: str, state: str) -> CellStatus:
     return CellStatus(f"{name}-seed0-12345678", name, state, stage=stage, share=0.5, error=error)  # type: ignore[arg-type]
 
 
-def written(text: str = "name: mine\n") -> Path:
+def written(text: str = "name: mine\nmodel: {head: beta}\n") -> Path:
     Path("mine.yaml").write_text(text)
     return Path("mine.yaml")
 
@@ -97,7 +97,7 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
     ("arguments", "words"),
     [
         (["training.epochs=3"], "no study file was given"),
-        (["nowhere.yaml"], "no configuration file 'nowhere.yaml'"),
+        (["nowhere.yaml"], "no file 'nowhere.yaml'"),
         (["mine.yaml", "training.epoch=3"], "did you mean 'training.epochs'?"),
         (["mine.yaml", "grid.model.head=[beta, gauss]"], "gauss"),
         (["mine.yaml", "grid.model.haed=[beta]"], "model.head"),

@@ -42,7 +42,7 @@ def test_passes_by_hand(tmp_path: Path) -> None:
     assert none.evaluation == pytest.approx(2 * 4 * (4 / 3 + 2 * 1 + 7 * 2))
     assert [(row.cells, row.done) for row in plan.variants] == [(2, 0)] * 3
     assert plan.basis == "one step"
-    assert 0 < plan.seconds < 600
+    assert plan.seconds > 0
     assert not (tmp_path / "run").exists()
 
 
@@ -64,7 +64,7 @@ def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
     )
     assert checked.evaluation - plain.evaluation == pytest.approx(2 * 3 * (1000 + 2000 / 3))
     rungs = len(load_run(None, []).evaluation.minimal.eps)
-    assert searched.evaluation - plain.evaluation == pytest.approx(2 * 4 * (rungs + 1) * 4 * (5 + 2))
+    assert searched.evaluation - plain.evaluation == pytest.approx(2 * 4 * (rungs + 1) * 3 * (5 + 2))
 
 
 def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
