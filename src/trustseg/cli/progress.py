@@ -115,7 +115,7 @@ class _Lines:
             if now not in (self.seen.get(cell.name, "waiting"), "running"):
                 say(f"[{done}/{len(cells)}] {cell.name}: {now}{': ' + cell.error if cell.error else ''}", err=True)
                 self.seen[cell.name] = now
-        if done < len(cells):
+        if any(cell.state not in ("done", "failed") for cell in cells):
             self.whole(int(100 * sum(map(_share, cells)) / len(cells)), 100)
 
 

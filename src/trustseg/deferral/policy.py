@@ -19,6 +19,7 @@ from trustseg.former_names import current_aggregation
 
 __all__ = [
     "HOLDS",
+    "NEEDED",
     "VOID",
     "Policy",
     "Target",
