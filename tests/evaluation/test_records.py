@@ -17,7 +17,13 @@ from trustseg.metrics import uncertainty_keys
 
 CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
 CASES = pl.DataFrame(
-    {"name": ["left", "right"], "patient": ["p", "p"], "group": ["p", "p"], "reference": ["mask", "mask"]}
+    {
+        "name": ["left", "right"],
+        "patient": ["p", "p"],
+        "group": ["p", "p"],
+        "group_sex": ["f", None],
+        "reference": ["mask", "mask"],
+    }
 )
 MASKS = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]], [[[0.0, 0.0, 0.0, 0.0]]]])
 INF = math.inf
@@ -47,6 +53,7 @@ def test_a_row_by_hand() -> None:
     tables = tables_for([[INF, -INF, 0.0, INF], [-INF, -INF, -INF, -INF]], change=0.1)
     left, right = tables["records"].rows(named=True)
     assert (left["image"], left["patient"], left["condition"], left["eps"]) == ("left", "p", "fgsm", 0.1)
+    assert (left["group_sex"], right["group_sex"]) == ("f", None)
     assert (left["pixels"], left["mask_px"], left["predicted_px"], left["intersection_px"]) == (4, 2, 2, 1)
     assert (left["dice"], left["iou"]) == pytest.approx((0.5, 1 / 3))
     assert left["brier"] == pytest.approx((0 + 1 + 0.25 + 1) / 4)  # p exactly 1, 0, 1/2, 1

@@ -114,7 +114,8 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     clean = pl.col("condition") == "clean"
     names = records.filter(clean)["patient"].cast(pl.String).drop_nulls().unique().to_list()
     known = set(policy.patient_hashes)
-    seen = names if hash_of(*names, digits=16) in known else [name for name in names if hash_of(name) in known]
+    whole = {hash_of(*names, digits=16), hash_of(*names, digits=16, fold=False)}
+    seen = names if whole & known else [name for name in names if {hash_of(name), hash_of(name, fold=False)} & known]
     holds = clean & ~pl.col("patient").cast(pl.String).is_in(seen)
     if "split" in records.columns:
         holds &= pl.col("split").ne_missing("train")
@@ -219,6 +220,7 @@ def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return records[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
-def hash_of(*patients: str, digits: int = 12) -> str:
-    """Return a hash of a patient, or of a set of them in any order, in hex digits."""
-    return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()[:digits]
+def hash_of(*patients: str, digits: int = 12, fold: bool = True) -> str:
+    """Return a hash of a patient, or of a set of them in any order, in hex digits; ``fold``: whatever the case."""
+    names = {patient.casefold() if fold else patient for patient in patients}  # older policies kept the case
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:digits]

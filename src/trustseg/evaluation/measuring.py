@@ -16,6 +16,7 @@ from trustseg.beside import beside
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
+from trustseg.data.pack import GROUP
 from trustseg.data.residence import Held, residing
 from trustseg.data.resizing import IGNORED, Area
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
@@ -73,7 +74,7 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
         pixels: a copy of the pack that is on the device already.
     """
     where = torch.device(device)
-    cases = pack.index[rows].select("name", "patient", reference=REFERENCE)
+    cases = pack.index[rows].select("name", "patient", pl.col(f"^{GROUP}.+$"), reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
     held = residing(pack, "auto", device=where) if pixels is None else pixels
     frames = frame_columns(pack, rows)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief, Beta
 from trustseg.config import EvaluationConfig
+from trustseg.data.pack import GROUP
 from trustseg.data.resizing import Area
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
@@ -103,7 +104,7 @@ class Recorder:
             **_scores(belief, maps, self._config, areas),
             **({} if covered is None else {"covered": covered}),
         }
-        records = cases.select(pl.col("name").alias("image"), "patient").with_columns(
+        records = cases.select(pl.col("name").alias("image"), "patient", pl.col(f"^{GROUP}.+$")).with_columns(
             pl.lit(self._condition.name).alias("condition"),
             pl.lit(self._condition.eps).alias("eps"),
             pl.lit(self._condition.kind).alias("kind"),
@@ -125,7 +126,8 @@ class Recorder:
     def tables(self) -> Tables:
         """Return the tables of all batches.
 
-        ``records``: a row an image, with the kind and severity of the condition, its ``reference`` (mask, control or
+        ``records``: a row an image, with its subgroups (``group_NAME`` of the pack), the kind and severity of the
+        condition, its ``reference`` (mask, control or
         none), the ``size`` in pixels of the square it was measured at, overlap (counts in pixels, Dice, IoU, harm),
         Brier score and cross-entropy (means over pixels), the measured size of the perturbation, of clean images the
         Dice at their own size, median and 99th percentile of alpha + beta (null where there is none) and

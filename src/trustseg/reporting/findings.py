@@ -44,6 +44,12 @@ def _few(evidence: Evidence) -> Iterator[str]:
     patients = results.records["patient"].n_unique()
     if patients < FEW_PATIENTS:
         yield f"Only {patients} patients were tested; with fewer than {FEW_PATIENTS} the intervals are too narrow."
+    elif doubtful := [
+        variant
+        for variant in results.variants
+        if any(found.warning for found in evidence.robustness.get((variant, ("clean", 0.0)), {}).values())
+    ]:
+        yield f"A few patients decide the Dice of {', '.join(doubtful)}; its intervals may cover less than 95 %."
     single = [variant for variant in results.variants if not results.is_mixture(variant)]
     seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in single}
     if few := [variant for variant, count in seeds.items() if count < FEW_TRAININGS]:

@@ -35,6 +35,7 @@ from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.results import is_generated, load_results, settings_of
 from trustseg.reporting.series import Chart
 from trustseg.reporting.stress import Stress, put_under_stress
+from trustseg.reporting.subgroups import subgroup_table
 from trustseg.reporting.tables import Table, number_text
 from trustseg.reporting.trust import Trust, weigh_trust
 from trustseg.tables import csv_text
@@ -71,7 +72,12 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
     stress = put_under_stress(evidence, draws=draws)
     trust = weigh_trust(evidence, draws=draws)
     outcomes = hold_hypotheses(evidence, draws=draws)
-    others = (hypothesis_table(outcomes), dose_table(evidence, draws=draws), costs(evidence))
+    others = (
+        hypothesis_table(outcomes),
+        dose_table(evidence, draws=draws),
+        costs(evidence),
+        subgroup_table(evidence, draws=draws),
+    )
     tables = all_tables(evidence) | stress.tables | trust.tables | {table.key: table for table in others}
     doses = dose_charts(evidence, tables["dose_response"])
     charts = (

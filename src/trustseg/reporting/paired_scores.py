@@ -15,6 +15,7 @@ from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results
 from trustseg.study import rankings
 from trustseg.study.statistics import Comparison, compare_drawn, compare_images, draw_patients
+from trustseg.study.statistics.bootstrap import draw_owners
 
 __all__ = ["SCORES", "Side", "paired_difference"]
 
@@ -138,8 +139,8 @@ def _nause(results: Results, first: Side, second: Side, place: Place, draws: int
         if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
             continue
         shared = held
-        names, times = draw_patients(held, draws=draws)
-        weights = np.vstack([np.ones(len(names), times.dtype), times]).astype(np.float64)
+        names, owner, times = draw_owners(held, draws, 0)
+        weights = np.vstack([np.ones(len(names), times.dtype), times])[:, owner].astype(np.float64)
         columns.append(_drawn(one, held, weights) - _drawn(other, held, weights))
     if not columns or shared is None:
         return _undefined()
