@@ -21,7 +21,6 @@ CASES = pl.DataFrame(
         "name": ["left", "right"],
         "patient": ["p", "p"],
         "group": ["p", "p"],
-        "group_sex": ["f", None],
         "reference": ["mask", "mask"],
     }
 )
@@ -53,7 +52,6 @@ def test_a_row_by_hand() -> None:
     tables = tables_for([[INF, -INF, 0.0, INF], [-INF, -INF, -INF, -INF]], change=0.1)
     left, right = tables["records"].rows(named=True)
     assert (left["image"], left["patient"], left["condition"], left["eps"]) == ("left", "p", "fgsm", 0.1)
-    assert (left["group_sex"], right["group_sex"]) == ("f", None)
     assert (left["pixels"], left["mask_px"], left["predicted_px"], left["intersection_px"]) == (4, 2, 2, 1)
     assert (left["dice"], left["iou"]) == pytest.approx((0.5, 1 / 3))
     assert left["brier"] == pytest.approx((0 + 1 + 0.25 + 1) / 4)  # p exactly 1, 0, 1/2, 1
@@ -63,6 +61,13 @@ def test_a_row_by_hand() -> None:
     assert (left["linf"], left["l2"]) == pytest.approx((0.1, 0.2))
     assert math.isnan(right["dice"])
     assert (right["brier"], right["nll"], right["harm"]) == (0, 0, 0)
+
+
+def test_subgroups_come_along() -> None:
+    recorder = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
+    images, cases = torch.full((2, 1, 1, 4), 0.5), CASES.with_columns(group_sex=pl.Series(["f", None]))
+    recorder.add(Bernoulli(torch.zeros(2, 1, 1, 4)), images, MASKS, cases, changed=images)
+    assert recorder.tables()["records"]["group_sex"].to_list() == ["f", None]
 
 
 def test_p_of_one_half_is_background() -> None:

@@ -31,6 +31,7 @@ Ints = NDArray[np.int64]
 
 FEW_PATIENTS: Final = 20  # fewer patients leave even corrected intervals too narrow
 SKEWED: Final = 0.5  # skewness of the draws from which on the same holds, however many patients there are
+_FEW_DRAWS: Final = 100
 _UNDEFINED_SHARE: Final = 0.05  # more undefined draws than this, and there is no interval
 NORMAL: Final = 1.959964
 
@@ -181,8 +182,10 @@ def effective(owner: Ints) -> float:
 
 
 def skewness_of(values: Floats) -> float:
-    """Return the skewness of the defined draws; 0 if they do not vary."""
+    """Return the skewness of the defined draws; 0 if they do not vary, or are fewer than 100, too few to tell."""
     defined = values[~np.isnan(values)]
+    if len(defined) < _FEW_DRAWS:
+        return 0.0
     centred = defined - defined.mean() if len(defined) else defined
     spread = float(np.sqrt(np.mean(centred**2))) if len(defined) else 0.0
     return float(np.mean(centred**3) / spread**3) if spread > 1e-12 else 0.0
