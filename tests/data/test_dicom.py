@@ -179,6 +179,7 @@ def test_a_film_in_jpeg_2000_gives_the_same_pack(tmp_path: Path) -> None:
         save(dataset, tmp_path / "packed" / f"{name}.dcm")
     packs = [write_pack(tmp_path / kind, tmp_path / f"{kind}.pack", size=16) for kind in ("plain", "packed")]
     np.testing.assert_array_equal(packs[0].images, packs[1].images)
+    assert packs[0].digest == packs[1].digest
     first, second = packs[0].images.astype(int)
     assert np.abs(first - (255 - second)).max() <= 1  # halves are rounded to even
     assert packs[0].notes == packs[1].notes

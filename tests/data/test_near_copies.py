@@ -75,3 +75,4 @@ def test_equal_content_is_equal_pixels_in_an_equal_shape() -> None:
     assert content_hash(grey) == content_hash(np.stack([grey] * 3, axis=-1))
     others = [grey[:, ::-1], grey.reshape(64, 256), grey.astype(np.uint16)]
     assert content_hash(grey) not in {content_hash(np.ascontiguousarray(pixels)) for pixels in others}
+    assert content_hash(grey) == content_hash(np.asfortranarray(grey)) != content_hash(grey, inverted=True)

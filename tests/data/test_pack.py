@@ -98,7 +98,7 @@ def test_the_digest_tells_apart_whatever_a_pack_holds(tmp_path: Path) -> None:
         digest_of(pack.index.reverse(), size=8, channels=1),
         digest_of(pack.index.with_columns(patient=pl.lit("P1")), size=8, channels=1),
         digest_of(pack.index.with_columns(group_sex=pl.lit("f")), size=8, channels=1),
-        digest_of(pack.index.with_columns(sha256_mask=pl.lit(None, pl.String)), size=8, channels=1),
+        digest_of(pack.index.with_columns(sha256_pixels=pl.lit(None, pl.String)), size=8, channels=1),
     ]
     assert len({digest, *others}) == len(others) + 1
 

@@ -47,7 +47,7 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         assert row["foreground"] == mask.sum()
         assert (row["width"], row["height"], row["has_mask"]) == (20, 16, True)
     assert (pack.masks[7:] == 0).all()  # declared to be empty
-    unnamed = {"sha256_image": "", "sha256_pixels": "", "content_group": ""}
+    unnamed = {"sha256_pixels": "", "content_group": ""}
     assert rows[7] | unnamed == {
         "name": "00000001_000",
         "patient": "00000001",
@@ -58,7 +58,6 @@ def test_pack_equals_decoding_with_pillow(tmp_path: Path, channels: Any, mode: s
         "foreground_native": 0,
         "width": 30,
         "height": 30,
-        "sha256_mask": None,
         **unnamed,
     }
     assert rows[0]["patient"] == "covid_7"
@@ -74,6 +73,17 @@ def test_pack_is_the_same_from_anywhere_and_tells_no_path(tmp_path: Path) -> Non
     assert first.digest != write_pack(tmp_path / "two", tmp_path / "p3", size=9).digest
     assert str(tmp_path) not in (tmp_path / "p1" / "pack.json").read_text()
     assert json.loads((tmp_path / "p1" / "pack.json").read_text())["count"] == len(first) == 9
+
+
+def test_equal_pixels_in_other_files_give_the_same_pack(tmp_path: Path) -> None:
+    image, mask = fake.image("a"), fake.mask("a")
+    for end in ("png", "bmp", "tif"):
+        fake.save(image, tmp_path / end / "images" / f"a.{end}")
+        fake.save(mask if end != "bmp" else np.stack([mask] * 3, axis=-1), tmp_path / end / "masks" / f"a.{end}")
+    digests = {write_pack(tmp_path / end, tmp_path / f"{end}.pack", size=8).digest for end in ("png", "bmp", "tif")}
+    assert len(digests) == 1
+    fake.save(image + 1, tmp_path / "png" / "images" / "a.png")
+    assert write_pack(tmp_path / "png", tmp_path / "other.pack", size=8).digest not in digests
 
 
 def one_pair(

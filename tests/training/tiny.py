@@ -53,8 +53,6 @@ def pack(*, train: int = 12, test: int = 4, size: int = 32, seed: int = 0, empty
             "foreground": masks.sum(axis=(1, 2, 3)).tolist(),
             "width": [size] * count,
             "height": [size] * count,
-            "sha256_image": [f"{number:064x}" for number in range(count)],
-            "sha256_mask": [f"{number:064x}" for number in range(count)],
             "sha256_pixels": [f"{number:064x}" for number in range(count)],
             "content_group": [f"{number:016x}" for number in range(count)],
         }

@@ -55,7 +55,7 @@ def decode_case(case: Case) -> DecodedCase:
         masks = [read_mask(path) for path in case.masks]
     except TrustsegError as error:
         return DecodedCase(case, Finding("error", "unreadable", str(error), (case.name,)))
-    content, size = content_hash(image.pixels), f"{image.size[0]}x{image.size[1]}"
+    content, size = content_hash(image.pixels, inverted=image.inverted), f"{image.size[0]}x{image.size[1]}"
     seen = DecodedCase(case, None, content, thumbnail(image.pixels), size, scan_image(image, case.image))
     try:
         for mask, path in zip(masks, case.masks, strict=True):

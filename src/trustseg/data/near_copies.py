@@ -31,11 +31,14 @@ _BLUR: Final = 1.5  # standard deviation in thumbnail pixels
 _BLOCK: Final = 1024  # images compared with all others at a time: 40 MB for 10,000 images
 
 
-def content_hash(pixels: npt.NDArray[np.generic]) -> str:
+def content_hash(pixels: npt.NDArray[np.generic], *, inverted: bool = False) -> str:
     """Return a SHA-256 of decoded pixels; grey stored as three equal channels counts as grey.
+
+    It is the same for every file that decodes to the same pixels, whatever its format and compression.
 
     Args:
         pixels: (H, W) or (H, W, C) values as they were decoded, before resizing.
+        inverted: whether 0 is white, which tells an image from its negative.
 
     Example:
         >>> grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
@@ -44,7 +47,9 @@ def content_hash(pixels: npt.NDArray[np.generic]) -> str:
     """
     if pixels.ndim == 3 and bool((pixels == pixels[..., :1]).all()):
         pixels = pixels[..., 0]
-    return hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode() + pixels.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}{' inverted' * inverted}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def thumbnail(pixels: npt.NDArray[np.generic]) -> Floats:

@@ -28,7 +28,7 @@ from trustseg.tables import read_parquet, scan_parquet
 
 __all__ = ["FORMAT", "GROUP", "SCHEMA", "Pack", "coding_values", "digest_of", "is_pack"]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 _AGAIN: Final = "delete it and pack again with: trustseg data pack SOURCE TARGET"
 
@@ -42,8 +42,6 @@ SCHEMA: Final = {
     "foreground_native": pl.Int64,
     "width": pl.Int64,
     "height": pl.Int64,
-    "sha256_image": pl.String,
-    "sha256_mask": pl.String,
     "sha256_pixels": pl.String,
     "content_group": pl.String,
 }
@@ -63,13 +61,14 @@ class Pack:
         index: one row per case: ``name``; ``patient`` (the name itself where the patient is unknown) and
             ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground`` and
             ``foreground_native``, the pixels of foreground in the pack and in the file, null without a reference;
-            ``width`` and ``height`` of the file; ``sha256_image`` and ``sha256_mask`` of the files' bytes,
-            ``sha256_pixels`` of the decoded image; ``content_group``, shared by images that show the same picture;
+            ``width`` and ``height`` of the file; ``sha256_pixels`` of the decoded image; ``content_group``, shared by
+            images that show the same picture;
             ``group_NAME`` for each further column NAME of a manifest.
         size: S, side of the square in pixels.
         channels: C, 1 (grey) or 3 (RGB).
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.
-        digest: SHA-256 over index, settings and arrays: equal digests mean equal files, packed alike.
+        digest: SHA-256 over index, settings and arrays: equal digests mean equal decoded images and masks, packed
+            alike, whatever the format and compression of their files.
         notes: sentences on what was converted on the way.
         fit: how images were fitted into the square.
         white: value of deep images that became 255, None if no image needed one.

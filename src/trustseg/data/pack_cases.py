@@ -34,7 +34,7 @@ class CaseScan:
         width: of the image in pixels.
         height: of the image in pixels.
         masks: facts of the mask files that their coding depends on.
-        hashes: SHA-256 of image and mask files.
+        hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
         pixels: hash of the decoded image.
         thumbnail: by which near-copies are found.
     """
@@ -144,8 +144,6 @@ def index_of(cases: Sequence[Case], scans: Sequence[CaseScan], packed: Sequence[
             "foreground_native": one.foreground_native,
             "width": scan.width,
             "height": scan.height,
-            "sha256_image": scan.hashes[0],
-            "sha256_mask": "+".join(scan.hashes[1:]) or None,
             "sha256_pixels": scan.pixels,
             "content_group": picture,
             **{f"{GROUP}{name}": value for name, value in case.columns.items()},
@@ -173,7 +171,7 @@ def _scan(case: Case) -> CaseScan:
         *image.size,
         tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)),
         (image.sha256, *(mask.sha256 for mask in masks)),
-        content_hash(image.pixels),
+        content_hash(image.pixels, inverted=image.inverted),
         thumbnail(image.pixels),
     )
 
