@@ -189,4 +189,4 @@ def test_colours_only_where_they_are_wanted(tmp_path: Path) -> None:
     assert "\x1b[31m" in on_a_terminal(arguments, NO_COLOR="")
     plain = on_a_terminal(arguments, NO_COLOR="1")
     assert "\x1b" not in plain
-    assert "no configuration file" in plain
+    assert "nowhere.yaml" in plain
