@@ -104,7 +104,7 @@ def test_settings_that_do_not_fit(train: Callable[..., Outcome], setting: str, w
     ("arguments", "words"),
     [
         ([], "set data.path=FOLDER"),
-        (["nowhere.yaml"], "no configuration file 'nowhere.yaml'"),
+        (["nowhere.yaml"], "no file 'nowhere.yaml'"),
         (["a.yaml", "b.yaml"], "got 2 files (a.yaml, b.yaml), at most one was expected"),
     ],
 )

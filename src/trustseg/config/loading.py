@@ -16,7 +16,7 @@ from trustseg.yaml_files import read_yaml
 __all__ = ["load_run", "load_study", "with_values"]
 
 _DEEPEST: Final = 6  # sections in sections; ours have 3
-_LONGEST: Final = 80  # characters of a key in a message
+_LONGEST: Final = 80  # characters of a setting in a message
 _MOST: Final = 8  # findings in a message
 
 _Config = TypeVar("_Config", bound=RunConfig)
@@ -92,7 +92,7 @@ def _with_overrides(kind: type[RunConfig], content: dict[str, Any], overrides: S
         if not equals:
             raise ConfigError(f"got '{override}'; key=value was expected; write for example training.epochs=30")
         key = key.strip()
-        _set(content, key, value_of(annotation_of(kind, key), text, where=f"the value of {key[:_LONGEST]}"))
+        _set(content, key, value_of(annotation_of(kind, key), text, where=override[:_LONGEST]))
     return content
 
 
