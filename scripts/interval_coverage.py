@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.study.statistics import Interval, bootstrap_difference, bootstrap_mean, compare_images
-from trustseg.study.statistics.bootstrap import draw_owners
+from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, compare_images
+from trustseg.statistics.bootstrap import draw_owners
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Floats]

@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 
 from trustseg.reporting.pixel_scores import calibration_error, estimate, pixel_ranking
 from trustseg.reporting.results import Results, load_results
+from trustseg.statistics import Interval, bootstrap_mean
 from trustseg.study.rankings import nause
-from trustseg.study.statistics import Interval, bootstrap_mean
 
 CLEAN = ("clean", 0.0)
 MEASURES = ("entropy", "epistemic_variance", "vacuity")

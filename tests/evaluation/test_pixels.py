@@ -12,7 +12,7 @@ from trustseg.beliefs import Beta
 from trustseg.evaluation.conditions import CLEAN, Condition
 from trustseg.evaluation.pixels import GROUPS, PixelSums, patient_groups
 from trustseg.metrics import uncertainty_keys
-from trustseg.study.statistics import bootstrap_rows
+from trustseg.statistics import bootstrap_rows
 from trustseg.uncertainty import MEASURES
 
 CPU = torch.device("cpu")

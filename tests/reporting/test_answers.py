@@ -9,7 +9,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.reporting.answers import all_tables, headlines, sentence
 from trustseg.reporting.evidence import Difference, Evidence, collect
 from trustseg.reporting.results import load_results
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 def test_every_table_has_all_keys_in_every_row(evidence: Evidence) -> None:

@@ -8,7 +8,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.reporting.answers import all_tables
 from trustseg.reporting.evidence import Difference, Metric, collect
 from trustseg.reporting.results import load_results
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 @pytest.mark.parametrize(

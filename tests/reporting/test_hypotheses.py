@@ -12,7 +12,7 @@ from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
 from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
-from trustseg.study.statistics import holm
+from trustseg.statistics import holm
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 
 from trustseg.reporting import image_scores
 from trustseg.reporting.results import Results
+from trustseg.statistics import spearman
 from trustseg.study import rankings
-from trustseg.study.statistics import spearman
 
 
 def _results(rows: list[dict[str, object]]) -> Results:

@@ -10,7 +10,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import image_scores, load_results
 from trustseg.reporting.side_by_side import DICE, Sheet, area_weights, lay_out, weighted_means
-from trustseg.study.statistics import bootstrap_difference
+from trustseg.statistics import bootstrap_difference
 
 
 def _sheet(*, seed: int = 0, images: int = 40, conditions: int = 3) -> Sheet:

@@ -9,7 +9,7 @@ from tests.reporting.under_stress import plain
 
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.subgroups import subgroup_table, subgroups_of
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 def with_columns(evidence: Evidence, **columns: pl.Expr) -> Evidence:

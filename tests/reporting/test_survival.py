@@ -15,7 +15,7 @@ from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.stress import put_under_stress
 from trustseg.reporting.survival import read_brackets, survival_chart, survival_table, survivals
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 TOP = 8 / 255
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 def _interval(value: float, low: float, high: float) -> Interval:

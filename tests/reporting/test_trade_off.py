@@ -11,7 +11,7 @@ from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import Place
 from trustseg.reporting.stress import Stress
 from trustseg.reporting.trade_off import strongest, trade_off_chart, trade_off_table
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 def test_trade_off_is_read_at_the_strongest_attack(stressed: Evidence, evidence: Evidence, stress: Stress) -> None:

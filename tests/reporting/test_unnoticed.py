@@ -15,7 +15,7 @@ from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.stress import Stress
 from trustseg.reporting.unnoticed import deploy, unnoticed_table
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 
 def test_unnoticed_harm_by_hand(stressed: Evidence, stress: Stress) -> None:

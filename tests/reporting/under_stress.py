@@ -4,7 +4,7 @@ import polars as pl
 
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.stress import Stress
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 EPS = 2 / 255
 

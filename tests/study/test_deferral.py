@@ -11,8 +11,8 @@ from tests.policies import POLICY
 
 from trustseg.deferral import HOLDS, VOID
 from trustseg.errors import DataError, ShapeError
+from trustseg.statistics import bootstrap_mean
 from trustseg.study.deferral import SCORES, score_policy
-from trustseg.study.statistics import bootstrap_mean
 
 
 def values_of(table: pl.DataFrame) -> dict[str, float]:

@@ -11,6 +11,7 @@ from tests.vectors import load_vectors
 
 from trustseg.metrics import scores_from_histogram
 from trustseg.metrics import undetected_harm as undetected_harm_of_tensors
+from trustseg.statistics import spearman
 from trustseg.study.detection import auroc
 from trustseg.study.rankings import (
     augrc,
@@ -22,7 +23,6 @@ from trustseg.study.rankings import (
     spearman_of_blocks,
     undetected_harm,
 )
-from trustseg.study.statistics import spearman
 
 SCORES: dict[str, Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]] = {
     "aurc": aurc,

@@ -85,7 +85,7 @@ def _print_control(control: "FalseNegativeControl", tested: _Maps) -> None:
 
     from trustseg.cli.display import print_table
     from trustseg.deferral import apply_false_negative_control
-    from trustseg.study.statistics import bootstrap_mean, bootstrap_ratio
+    from trustseg.statistics import bootstrap_mean, bootstrap_ratio
 
     lines = []
     for words, threshold in (("usual, p >= 0.5", 0.5), (f"fitted, p >= {control.threshold:.4g}", control.threshold)):

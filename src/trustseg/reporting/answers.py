@@ -14,7 +14,7 @@ from trustseg.reporting.image_scores import UNDEFINED, Place, per_image, rows_of
 from trustseg.reporting.overview import basis, summary
 from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 __all__ = ["METRIC_NAMES", "all_tables", "comparisons", "headlines", "sentence"]
 

@@ -13,7 +13,7 @@ from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import Place
 from trustseg.reporting.results import load_calibration, load_training
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 __all__ = ["all_charts"]
 

@@ -11,8 +11,8 @@ from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import UNDEFINED, Place
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.statistics import Interval
 from trustseg.study.deferral import score_decisions
-from trustseg.study.statistics import Interval
 
 __all__ = ["Deferrals", "aim", "deferral_tables", "describe_place", "headline_places", "read_deferrals"]
 

@@ -9,8 +9,8 @@ from trustseg.reporting.hypotheses import SCORE_NAMES, configs_of, hypotheses_of
 from trustseg.reporting.image_scores import Place, mean_of
 from trustseg.reporting.series import Chart, Line, Look, Panel, looks
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.statistics import Interval
 from trustseg.study.hypotheses import Hypothesis, setting, settings_match
-from trustseg.study.statistics import Interval
 
 __all__ = ["dose_charts", "dose_table"]
 

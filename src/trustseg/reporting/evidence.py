@@ -13,8 +13,8 @@ from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import Place, Shift
 from trustseg.reporting.results import Results
+from trustseg.statistics import Interval
 from trustseg.study import rankings
-from trustseg.study.statistics import Interval
 
 __all__ = ["FEW_TRAININGS", "Difference", "Evidence", "Metric", "collect"]
 

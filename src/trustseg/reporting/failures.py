@@ -13,9 +13,9 @@ from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats, ImageScores, read_scores
 from trustseg.reporting.populations import score_columns
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.statistics import Interval, bootstrap_rows, spearman
+from trustseg.statistics.bootstrap import draw_owners
 from trustseg.study import detection, rankings
-from trustseg.study.statistics import Interval, bootstrap_rows, spearman
-from trustseg.study.statistics.bootstrap import draw_owners
 
 __all__ = ["finder_table", "read_finders", "same_orders"]
 

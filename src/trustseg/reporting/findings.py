@@ -10,7 +10,7 @@ from trustseg.reporting.checks import MARK, doubts, reason
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
 from trustseg.reporting.results import FinishedCell, settings_of
-from trustseg.study.statistics import FEW_PATIENTS
+from trustseg.statistics import FEW_PATIENTS
 
 __all__ = ["find_suspicions"]
 

@@ -12,8 +12,8 @@ from trustseg.reporting.image_scores import Place
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.results import Results, settings_of
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
+from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
-from trustseg.study.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 
 __all__ = ["SCORE_NAMES", "Outcome", "configs_of", "hold_hypotheses", "hypotheses_of", "hypothesis_table", "place_of"]
 

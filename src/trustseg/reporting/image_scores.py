@@ -18,8 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.results import Results
-from trustseg.study import detection, rankings
-from trustseg.study.statistics import (
+from trustseg.statistics import (
     Interval,
     bootstrap_difference,
     bootstrap_mean,
@@ -28,6 +27,7 @@ from trustseg.study.statistics import (
     bootstrap_statistic,
     paired_summary,
 )
+from trustseg.study import detection, rankings
 
 __all__ = [
     "UNDEFINED",

@@ -13,9 +13,9 @@ from trustseg.reporting.harm import deployed, is_deployed, policy_by
 from trustseg.reporting.image_scores import Floats, Place, rows_of
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results
+from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
+from trustseg.statistics.bootstrap import draw_owners
 from trustseg.study import rankings
-from trustseg.study.statistics import Comparison, compare_drawn, compare_images, draw_patients
-from trustseg.study.statistics.bootstrap import draw_owners
 
 __all__ = ["SCORES", "Side", "paired_difference"]
 

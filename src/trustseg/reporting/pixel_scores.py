@@ -14,8 +14,8 @@ import polars as pl
 from trustseg.reporting.brier import KNOWING, oracle_blocks
 from trustseg.reporting.image_scores import UNDEFINED, Floats, Place, RankingScore
 from trustseg.reporting.results import Results, load_calibration, load_histogram
+from trustseg.statistics import Interval, bootstrap_rows
 from trustseg.study import rankings
-from trustseg.study.statistics import Interval, bootstrap_rows
 
 __all__ = [
     "PatientTable",

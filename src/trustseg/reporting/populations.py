@@ -13,9 +13,9 @@ from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.statistics import Interval, bootstrap_mean
+from trustseg.statistics.contrast import bootstrap_contrast
 from trustseg.study import detection
-from trustseg.study.statistics import Interval, bootstrap_mean
-from trustseg.study.statistics.contrast import bootstrap_contrast
 
 __all__ = ["population_tables", "read_populations", "score_columns"]
 

@@ -13,7 +13,7 @@ from trustseg.reporting.image_scores import Floats, Place
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, FALSE_POSITIVES, Sheet, area_weights, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 __all__ = ["area_table", "compared_attacks", "ensemble_check", "is_ensemble", "worst_case_chart", "worst_case_table"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from trustseg.reporting.image_scores import Floats, Place
 from trustseg.reporting.results import Results
-from trustseg.study.statistics import Interval
-from trustseg.study.statistics.bootstrap import draw_owners
-from trustseg.study.statistics.interval import percentile_interval
+from trustseg.statistics import Interval
+from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.interval import percentile_interval
 
 __all__ = ["DICE", "FALSE_POSITIVES", "Sheet", "area_weights", "lay_out", "weighted_means"]
 

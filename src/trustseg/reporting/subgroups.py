@@ -16,7 +16,7 @@ from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import DICE, lay_out
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.reporting.unnoticed import deploy
-from trustseg.study.statistics import Interval, bootstrap_mean
+from trustseg.statistics import Interval, bootstrap_mean
 
 __all__ = ["subgroup_table", "subgroups_of"]
 

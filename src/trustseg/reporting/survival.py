@@ -13,7 +13,7 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import Sheet, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.study.statistics import Interval, bootstrap_statistic
+from trustseg.statistics import Interval, bootstrap_statistic
 
 __all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
 

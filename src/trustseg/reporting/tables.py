@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
 __all__ = ["Column", "Table", "Value", "interval_text", "number_text"]

@@ -12,7 +12,7 @@ from trustseg.reporting.image_scores import Place
 from trustseg.reporting.robustness import is_ensemble
 from trustseg.reporting.series import Chart, Line, Panel, looks
 from trustseg.reporting.tables import Column, Table, Value, interval_text
-from trustseg.study.statistics import Interval
+from trustseg.statistics import Interval
 
 __all__ = ["strongest", "trade_off_chart", "trade_off_table"]
 

@@ -16,7 +16,7 @@ from trustseg.reporting.populations import population_tables, read_populations
 from trustseg.reporting.regions import region_table
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table
-from trustseg.study.statistics import FEW_PATIENTS
+from trustseg.statistics import FEW_PATIENTS
 
 __all__ = ["Trust", "weigh_trust"]
 

@@ -16,8 +16,8 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.statistics import Interval, bootstrap_statistic
 from trustseg.study import detection
-from trustseg.study.statistics import Interval, bootstrap_statistic
 
 __all__ = ["deploy", "unnoticed_table"]
 

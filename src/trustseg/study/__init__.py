@@ -1,1 +1,1 @@
-"""Studies: a grid of trainings, its runner, and the statistics of what they recorded."""
+"""Studies: a grid of trainings, its runner, and what was asked of it."""

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.deferral import HOLDS, VOID, Policy, apply_policy
-from trustseg.study.statistics import bootstrap_ratio
+from trustseg.statistics import bootstrap_ratio
 
 __all__ = ["SCORES", "score_decisions", "score_policy"]
 

@@ -12,8 +12,8 @@ from trustseg.config.keys import known_keys
 from trustseg.config.section import Budget, Section, number
 from trustseg.config.values import require_value
 from trustseg.errors import ConfigError, unknown_name
+from trustseg.statistics.comparisons import Claim
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
-from trustseg.study.statistics.comparisons import Claim
 from trustseg.yaml_files import parse_yaml, read_yaml
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trustseg.study.statistics.bootstrap import draw_owners
-from trustseg.study.statistics.interval import Interval, percentile_interval
+from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.interval import Interval, percentile_interval
 
 __all__ = ["bootstrap_contrast"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics.bootstrap import draw_owners
-from trustseg.study.statistics.interval import NORMAL, Interval, corrected, effective, interval_of, t_quantile
+from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.interval import NORMAL, Interval, corrected, effective, interval_of, t_quantile
 
 __all__ = ["ALPHA", "Claim", "Comparison", "Conclusion", "compare_drawn", "compare_images", "holm"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trustseg.study.statistics import Interval
-from trustseg.study.statistics.interval import percentile_interval
+from trustseg.statistics import Interval
+from trustseg.statistics.interval import percentile_interval
 
 
 def test_text_of_an_interval() -> None:

@@ -3,7 +3,7 @@
 Images of one patient are alike and pixels of one image more so, hence only patients are drawn: all images of a drawn
 patient come along. The draws depend on the patients and the seed alone, so two models, or two conditions of one model,
 that are scored on the same patients share them, and differences are paired. Intervals are 95 % percentile intervals,
-corrected for few patients (``trustseg.study.statistics.interval``); of skewed means the bootstrap-t interval, of shares
+corrected for few patients (``trustseg.statistics.interval``); of skewed means the bootstrap-t interval, of shares
 Wilson's. Patients are told apart without case.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics.interval import (
+from trustseg.statistics.interval import (
     Interval,
     interval_of,
     percentile_interval,

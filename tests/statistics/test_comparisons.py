@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics import Comparison, bootstrap_difference, compare_drawn, compare_images, holm
-from trustseg.study.statistics.comparisons import Claim, Conclusion
+from trustseg.statistics import Comparison, bootstrap_difference, compare_drawn, compare_images, holm
+from trustseg.statistics.comparisons import Claim, Conclusion
 
 NAN = float("nan")
 

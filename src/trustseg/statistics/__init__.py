@@ -1,6 +1,6 @@
 """Numbers with intervals: bootstrap over patients and trainings, paired comparisons, rank correlation."""
 
-from trustseg.study.statistics.bootstrap import (
+from trustseg.statistics.bootstrap import (
     PairedSummary,
     bootstrap_difference,
     bootstrap_mean,
@@ -10,9 +10,9 @@ from trustseg.study.statistics.bootstrap import (
     draw_patients,
     paired_summary,
 )
-from trustseg.study.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
-from trustseg.study.statistics.correlation import spearman
-from trustseg.study.statistics.interval import FEW_PATIENTS, Interval
+from trustseg.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
+from trustseg.statistics.correlation import spearman
+from trustseg.statistics.interval import FEW_PATIENTS, Interval
 
 __all__ = [
     "ALPHA",

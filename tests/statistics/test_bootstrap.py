@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics import (
+from trustseg.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
@@ -19,7 +19,7 @@ from trustseg.study.statistics import (
     paired_summary,
     spearman,
 )
-from trustseg.study.statistics.interval import corrected
+from trustseg.statistics.interval import corrected
 
 NAN = float("nan")
 
@@ -149,7 +149,7 @@ def test_rows_in_chunks_equal_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         return np.asarray((sums * np.arange(30)).sum(axis=1) / sums.sum(axis=1), dtype=np.float64)
 
     once = bootstrap_rows(table, patients, statistic)
-    monkeypatch.setattr("trustseg.study.statistics.bootstrap._CHUNK_BYTES", 8 * 30 * 64)
+    monkeypatch.setattr("trustseg.statistics.bootstrap._CHUNK_BYTES", 8 * 30 * 64)
     chunked = bootstrap_rows(table, patients, statistic)
     assert (once.low, once.high) == pytest.approx((chunked.low, chunked.high), rel=1e-12)
     assert calls == [2000, 1, *[64] * 31, 16, 1]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trustseg.study.statistics import spearman
+from trustseg.statistics import spearman
 
 NAN = float("nan")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from trustseg.errors import ShapeError
-from trustseg.study.statistics import draw_patients
-from trustseg.study.statistics.contrast import bootstrap_contrast
-from trustseg.study.statistics.interval import corrected
+from trustseg.statistics import draw_patients
+from trustseg.statistics.contrast import bootstrap_contrast
+from trustseg.statistics.interval import corrected
 
 
 def test_equals_a_loop_over_the_draws() -> None:
