@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import CheckReport, Declared, Finding, check_dataset
+from trustseg.data import CheckReport, Declared, Finding, check_dataset, write_pack
 from trustseg.data.phantom import phantom
+from trustseg.data.resizing import Fit
 from trustseg.errors import MissingFileError
 
 
@@ -35,10 +36,12 @@ def test_a_sound_dataset(tmp_path: Path) -> None:
     assert report.aspect == {"min": 1.0, "median": 1.25, "max": 1.25}
     assert report.channels == {"grey": 9}
     assert report.passed_over == 1
-    assert "9 of 9 images are resized to 224x224" in report.plan[0]
-    assert "7 that are not square (width/height 1.25 to 1.25) are stretched" in report.plan[1]
+    assert "9 of 9 images resized to 224x224" in report.plan[0]
+    assert "7 images not square (width / height 1.25 to 1.25): squashed" in report.plan[1]
     assert report.mask_values == {"0": 7 * 320 - 6 * 80, "255": 6 * 80}
-    assert report.infection == pytest.approx({"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7})
+    assert report.lesion_share == pytest.approx(
+        {"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7}
+    )
     assert kinds(report) == {
         ("warning", "lateral"),
         ("warning", "unknown_patient"),
@@ -140,7 +143,7 @@ def test_mask_values_are_read_as_one_coding(tmp_path: Path) -> None:
     assert report.mask_values == {"0": 3 * 240, "1": 80, "255": 160}
     told = check_dataset(root, mask_values={"lesion": [1, 255]})
     assert told.ok
-    assert told.infection["mean"] == 0.25
+    assert told.lesion_share["mean"] == 0.25
 
 
 def test_names_and_depths(tmp_path: Path) -> None:
@@ -149,7 +152,7 @@ def test_names_and_depths(tmp_path: Path) -> None:
     report = check_dataset(root)
     assert report.ok
     assert found(report, "unknown_patient").names == ("holiday",)
-    assert found(report, "deep_image").message.startswith("1 image of more than 8 bits: 0 to 4095 became 0 to 255")
+    assert report.plan[0].startswith("1 image of more than 8 bits: 0 to 4095 became 0 to 255")
 
 
 def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
@@ -169,7 +172,7 @@ def test_one_pixel_and_no_mask(tmp_path: Path) -> None:
     assert report.images == {"unlabelled": 1}
     assert ("warning", "unlabelled") in kinds(report)
     assert report.sizes == {"1x1": 1}
-    assert report.infection == {}
+    assert report.lesion_share == {}
     assert report.mask_values == {}
 
 
@@ -219,9 +222,26 @@ def test_what_becomes_of_the_images(tmp_path: Path) -> None:
     fake.save(np.stack([fake.image(name) for name in "xyz"], axis=-1), root / "images" / "a.png")
     squashed, padded = check_dataset(root, size=16), check_dataset(root, size=16, channels=3, fit="pad")
     assert squashed.channels == {"colour": 1, "grey": 2}
-    assert "1 with colours become grey" in squashed.plan[-1]
-    assert "padded" in padded.plan[1]
-    assert "2 grey images get three equal channels" in padded.plan[-1]
+    assert any("1 image with colours" in sentence for sentence in squashed.plan)
+    assert any("padded" in sentence for sentence in padded.plan)
+    assert any("2 grey images with three equal channels" in sentence for sentence in padded.plan)
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, fit: Fit) -> None:
+    root = fake.two_folders(tmp_path / "data", ["a", "b", "c"])
+    for name in "ab":
+        dot = np.zeros((16, 20), dtype=np.uint8)
+        dot[3, 3] = 255
+        fake.save(dot, root / "masks" / f"{name}.png")
+    report = check_dataset(root, size=8, fit=fit)
+    notes = write_pack(root, tmp_path / "pack", size=8, fit=fit).notes
+    lost = found(report, "lost_lesion")
+    assert (lost.severity, lost.names) == ("warning", ("a", "b"))
+    assert "2 of 3 images" in lost.message
+    assert any(lost.message.startswith(note) for note in notes)
+    assert set(report.plan) <= set(notes)
+    assert "lost_lesion" not in {finding.kind for finding in check_dataset(root, size=20, fit="pad").findings}
 
 
 def test_sides_whose_masks_are_all_empty(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from trustseg.data.decode import read_mask
-from trustseg.data.mask_coding import MaskCoding, apply_coding, decide_coding, lesion_share, scan_mask
+from trustseg.data.mask_coding import MaskCoding, apply_coding, counts_of, decide_coding, scan_mask
 from trustseg.data.picture import Picture
 from trustseg.errors import ConfigError, DataError
 
@@ -44,7 +44,7 @@ def test_two_values_are_background_and_lesion(white: int) -> None:
     assert coding.by == "values"
     for mask in masks.values():
         np.testing.assert_array_equal(apply_coding(mask, coding, Path("m")), mask.pixels // white)
-        assert lesion_share(scan_mask(mask, Path("m")), coding) == (mask.pixels == white).mean()
+        assert counts_of(scan_mask(mask, Path("m")), coding) == ((mask.pixels == white).sum(), 0)
 
 
 def test_a_data_set_of_empty_masks_is_empty() -> None:
@@ -101,7 +101,7 @@ def test_colours_need_a_meaning() -> None:
     coding = decided(masks, mask_values={"lesion": ["#FF0000"], "ignore": "#00ff00"})
     found = apply_coding(masks["c.png"], coding, Path("c.png"))
     np.testing.assert_array_equal(found, np.where(disc(8), 1, np.where(disc(10), 255, 0)))
-    assert lesion_share(scan_mask(masks["c.png"], Path("c")), coding) == 197 / (64 * 64 - (disc(10).sum() - 197))
+    assert counts_of(scan_mask(masks["c.png"], Path("c")), coding) == (197, disc(10).sum() - 197)
 
 
 def test_told_values_are_obeyed_and_strays_refused() -> None:
@@ -210,7 +210,7 @@ def test_transparency_is_the_mask_where_the_colour_is_constant(colour: int) -> N
     assert len(coding.notes) == 1
     for name, area in {"a": disc(), "b": nothing, "c": everything}.items():
         np.testing.assert_array_equal(apply_coding(masks[name], coding, Path(name)), area)
-        assert lesion_share(scan_mask(masks[name], Path(name)), coding) == area.mean()
+        assert counts_of(scan_mask(masks[name], Path(name)), coding) == (area.sum(), 0)
 
 
 def test_half_transparent_lesions_are_refused_and_smooth_borders_are_not() -> None:

@@ -364,7 +364,7 @@ def test_columns_of_a_manifest_become_groups() -> None:
     scan = CaseScan(
         ImageScan(Path("a.png"), None, 0, 255, False), 4, 4, (), ("0",), "0", np.zeros((32, 32), np.float32)
     )
-    index = index_of(cases, [scan, scan], [PackedCase(None, None, 0.0, None, None)] * 2)
+    index = index_of(cases, [scan, scan], [PackedCase(None, None, None)] * 2)
     assert index["group_sex"].to_list() == ["f", None]
     assert index["group_site"].to_list() == [None, "north"]
 

@@ -215,7 +215,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     title = Text(printable(f"{path.absolute().name} ({report.layout} layout)"))
     table = Table(*heads, title=title)
     for split, count in report.images.items():
-        # Images without a mask: a count of empty ones would look like a count of images that lack infection.
+        # Images without a mask: a count of empty ones would look like a count of images that lack lesions.
         empty = "—" if split in ("control", "unlabelled") else f"{report.empty_masks.get(split, 0):,}"
         counts = (report.patients, report.unknown_patients, report.laterals)
         table.add_row(split, f"{count:,}", *(f"{by_split.get(split, 0):,}" for by_split in counts), empty)
@@ -223,7 +223,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     shown = 5
     sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
     values = [f"{value}: {count:,}" for value, count in report.mask_values.items()]
-    infection = [f"{name} {fraction:.3f}" for name, fraction in report.infection.items()]
+    shares = [f"{name} {share:.3g}" for name, share in report.lesion_share.items()]
     channels = [f"{count:,} {kind}" for kind, count in report.channels.items()]
     aspect = [f"{name} {ratio:.2f}" for name, ratio in report.aspect.items()]
     for label, parts in (
@@ -231,7 +231,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         ("sizes", sizes),
         ("width/height", aspect),
         ("mask values", values),
-        ("infected fraction", infection),
+        ("lesion share", shares),
     ):
         if parts:
             more = f", and {len(parts) - shown} more" if len(parts) > shown else ""

@@ -9,14 +9,18 @@ from statistics import median
 import numpy as np
 
 from trustseg.data.cases import Declared
-from trustseg.data.check_content import DecodedCase, content_findings, decode_case, with_coding
+from trustseg.data.check_content import CheckedCase, check_case, content_findings, with_references
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Channels, Progress, in_threads
 from trustseg.data.findings import Finding, Severity
+from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.data.mask_coding import MaskValues, value_name
+from trustseg.data.pack_cases import CaseScan
+from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import is_lateral
+from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 
 __all__ = ["CheckReport", "Finding", "check_dataset"]
@@ -33,15 +37,15 @@ class CheckReport:
         singletons: known patients with one image only.
         unknown_patients: images of unknown patients in each split.
         laterals: lateral views, by their names, in each split.
-        empty_masks: number of masks without infection in each split.
+        empty_masks: number of masks without lesion in each split.
         mask_values: pixels for each grey value or colour that occurs in a mask.
         sizes: images for each ``WIDTHxHEIGHT`` in pixels.
         aspect: ``min``, ``median`` and ``max`` of width / height.
         channels: images that are ``grey`` and that hold ``colour``.
-        infection: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the infected fraction of the images with masks,
-            in [0, 1]; empty if there are no masks.
+        lesion_share: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the share of lesion among the counted pixels
+            of the images with masks, in [0, 1]; empty if there are no masks.
         passed_over: image files that belong to no case.
-        plan: sentences on what becomes of the images.
+        plan: sentences on what becomes of images and masks; the same that a pack notes.
         findings: errors first, then warnings, then notes.
     """
 
@@ -56,7 +60,7 @@ class CheckReport:
     sizes: Mapping[str, int]
     aspect: Mapping[str, float]
     channels: Mapping[str, int]
-    infection: Mapping[str, float]
+    lesion_share: Mapping[str, float]
     passed_over: int
     plan: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -97,8 +101,16 @@ def check_dataset(
     """
     listing = find_cases(path, declared)
     whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
-    seen, coding_findings = with_coding(in_threads(decode_case, whole, progress=progress), mask_values=mask_values)
-    findings = [*structure_findings(listing), *content_findings(seen), *coding_findings]
+    options = PackOptions(size, channels, fit, mask_values)
+
+    def step(done: int) -> None:  # of both passes; the second is short where masks keep their size
+        if progress is not None:
+            progress(done // 2, len(whole))
+
+    checked = in_threads(check_case, whole, progress=lambda done, _: step(done))
+    seen, coding_findings = with_references(checked, options, progress=lambda done, _: step(len(whole) + done))
+    findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
+    scans = [one.scan for one in seen if one.scan]
     order: Sequence[Severity] = ("error", "warning", "note")
     cases = listing.cases
     known = [case for case in cases if case.patient]
@@ -110,57 +122,38 @@ def check_dataset(
         singletons=sum(count == 1 for count in per_patient.values()),
         unknown_patients=dict(Counter(case.split for case in cases if not case.patient)),
         laterals=dict(Counter(case.split for case in cases if is_lateral(case.image.stem))),
-        empty_masks=dict(Counter(one.case.split for one in seen if one.infected == 0)),
-        mask_values=_histogram(seen),
-        sizes=dict(Counter(one.size for one in seen if one.size).most_common()),
-        aspect=_aspect(seen),
-        channels=dict(Counter("colour" if one.image.coloured else "grey" for one in seen if one.image)),
-        infection=_quantiles([one.infected for one in seen if one.infected is not None]),
+        empty_masks=dict(Counter(one.case.split for one in seen if one.empty)),
+        mask_values=_histogram(scans),
+        sizes=dict(Counter(f"{scan.width}x{scan.height}" for scan in scans).most_common()),
+        aspect=_aspect(scans),
+        channels=dict(Counter("colour" if scan.image.coloured else "grey" for scan in scans)),
+        lesion_share=_quantiles(
+            [share for one in seen if one.reference and (share := one.reference.share) is not None]
+        ),
         passed_over=len(listing.passed_over),
-        plan=tuple(_plan(seen, size=size, channels=channels, fit=fit)),
+        plan=tuple(_plan(seen, options)),
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
 
 
-def _aspect(seen: Sequence[DecodedCase]) -> dict[str, float]:
-    ratios = sorted(width / height for width, height in _sizes(seen))
+def _plan(seen: Sequence[CheckedCase], options: PackOptions) -> Iterator[str]:
+    """Yield what becomes of images and masks when they are packed; findings tell the rest of what a pack notes."""
+    scans = [one.scan for one in seen if one.scan]
+    images = [scan.image for scan in scans]
+    yield from image_notes(images, [(scan.width, scan.height) for scan in scans], decide_scale(images), options)
+    with_masks = [one for one in seen if one.scan and one.reference]
+    yield from mask_notes([one.scan for one in with_masks if one.scan], [one.reference for one in with_masks])
+
+
+def _aspect(scans: Sequence[CaseScan]) -> dict[str, float]:
+    ratios = sorted(scan.width / scan.height for scan in scans)
     return {"min": ratios[0], "median": median(ratios), "max": ratios[-1]} if ratios else {}
 
 
-def _sizes(seen: Sequence[DecodedCase]) -> list[tuple[int, int]]:
-    """Return width and height of each image that could be decoded."""
-    pairs = (one.size.split("x") for one in seen if one.size)
-    return [(int(width), int(height)) for width, height in pairs]
-
-
-def _plan(seen: Sequence[DecodedCase], *, size: int, channels: Channels, fit: Fit) -> Iterator[str]:
-    """Yield what becomes of the images when they are packed."""
-    sizes = _sizes(seen)
-    other = [pair for pair in sizes if pair != (size, size)]
-    oblong = [width / height for width, height in other if width != height]
-    yield (
-        f"{len(other):,} of {len(sizes):,} images are resized to {size}x{size}"
-        if other
-        else f"all images have {size}x{size} pixels already"
-    )
-    if oblong and fit == "squash":
-        yield (
-            f"{len(oblong):,} that are not square (width/height {min(oblong):.2f} to {max(oblong):.2f}) are stretched "
-            "to a square; data.fit=pad keeps their shape"
-        )
-    elif oblong:
-        yield f"{len(oblong):,} that are not square are padded to a square; the padding does not count"
-    coloured = sum(one.image.coloured for one in seen if one.image)
-    if coloured and channels == 1:
-        yield f"{coloured:,} with colours become grey (luminance); data.channels=3 keeps colours"
-    elif channels == 3 and coloured < len(sizes):
-        yield f"{len(sizes) - coloured:,} grey images get three equal channels; data.channels=1 saves them"
-
-
-def _histogram(seen: Sequence[DecodedCase]) -> dict[str, int]:
+def _histogram(scans: Sequence[CaseScan]) -> dict[str, int]:
     total: Counter[int] = Counter()
-    for one in seen:
-        for mask in one.masks:
+    for scan in scans:
+        for mask in scan.masks:
             total.update(mask.counts)
     return {value_name(value): total[value] for value in sorted(total)}
 

@@ -5,98 +5,103 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from trustseg.data.cases import Case
-from trustseg.data.decode import check_sizes, read_image, read_mask
-from trustseg.data.findings import Finding, finding_of
-from trustseg.data.intensity import ImageScan, decide_scale, scan_image
-from trustseg.data.mask_coding import (
-    MaskCoding,
-    MaskScan,
-    MaskValues,
-    apply_coding,
-    decide_coding,
-    lesion_share,
-    scan_mask,
-    united,
-)
-from trustseg.data.near_copies import content_hash, near_copies, thumbnail
+from trustseg.data.decode import Progress, in_threads
+from trustseg.data.findings import Finding, finding_of, first_of
+from trustseg.data.mask_coding import MaskCoding, decide_coding
+from trustseg.data.near_copies import near_copies
+from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
+from trustseg.data.pack_notes import decoding_notes, lost_note
+from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
 
-__all__ = ["DecodedCase", "content_findings", "decode_case", "with_coding"]
+__all__ = ["CheckedCase", "check_case", "content_findings", "with_references"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecodedCase:
-    """What decoding one case told."""
+class CheckedCase:
+    """What decoding one case told.
+
+    Attributes:
+        case: the case.
+        scan: what its files hold; None if one cannot be decoded, without masks if they do not fit the image.
+        error: what is wrong with it.
+        reference: what its masks hold; None without masks, or if these cannot be read.
+    """
 
     case: Case
+    scan: CaseScan | None = None
     error: Finding | None = None
-    content: str = ""
-    thumbnail: npt.NDArray[np.float32] | None = None
-    size: str = ""
-    image: ImageScan | None = None
-    masks: tuple[MaskScan, ...] = ()
-    infected: float | None = None
+    reference: Reference | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether its masks hold no lesion."""
+        return self.reference is not None and self.reference.foreground_native == 0
 
 
-def content_findings(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
+def content_findings(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the pixels of decoded cases."""
     yield from (one.error for one in seen if one.error)
     yield from _repeated(seen)
-    yield from _remarks(seen)
+    yield from _remarks(seen, options)
 
 
-def decode_case(case: Case) -> DecodedCase:
+def check_case(case: Case) -> CheckedCase:
     """Decode one case; whatever is wrong with it becomes a finding."""
     try:
-        image = read_image(case.image)
-        masks = [read_mask(path) for path in case.masks]
+        image, masks = decode_case(case)
     except TrustsegError as error:
-        return DecodedCase(case, Finding("error", "unreadable", str(error), (case.name,)))
-    content, size = content_hash(image.pixels, inverted=image.inverted), f"{image.size[0]}x{image.size[1]}"
-    seen = DecodedCase(case, None, content, thumbnail(image.pixels), size, scan_image(image, case.image))
+        return CheckedCase(case, error=Finding("error", "unreadable", str(error), (case.name,)))
     try:
-        for mask, path in zip(masks, case.masks, strict=True):
-            check_sizes(image, mask, image_path=case.image, mask_path=path)
+        return CheckedCase(case, scan_pictures(case, image, masks))
     except TrustsegError as error:
-        return replace(seen, error=Finding("error", "size_mismatch", str(error), (case.name,)))
-    return replace(seen, masks=tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)))
+        finding = Finding("error", "size_mismatch", str(error), (case.name,))
+        return CheckedCase(case, scan_pictures(replace(case, masks=()), image, ()), finding)
 
 
-def with_coding(
-    seen: Sequence[DecodedCase], *, mask_values: MaskValues | None = None
-) -> tuple[list[DecodedCase], list[Finding]]:
-    """Return the cases with their infected fraction, read as one coding of masks, and what is to say of the coding."""
+def with_references(
+    seen: Sequence[CheckedCase], options: PackOptions, *, progress: Progress | None = None
+) -> tuple[list[CheckedCase], list[Finding]]:
+    """Return the cases with what their masks hold, read as one coding, and what is to say of that coding.
+
+    Args:
+        seen: the cases.
+        options: size and fit of the pack that is to be made, and ``mask_values``.
+        progress: called with (cases done, cases in all).
+    """
     try:
-        coding = decide_coding([mask for one in seen for mask in one.masks], mask_values=mask_values)
+        masks = [mask for one in seen if one.scan for mask in one.scan.masks]
+        coding = decide_coding(masks, mask_values=options.mask_values)
     except TrustsegError as error:
         return list(seen), [Finding("error", "mask_values", str(error))]
-    notes = [Finding("note", "mask_coding", note) for note in coding.notes]
-    return [replace(one, infected=_infected(one, coding)) for one in seen], notes
+    read = in_threads(lambda one: _with_reference(one, options, coding), seen, progress=progress)
+    return read, [Finding("note", "mask_coding", note) for note in coding.notes]
 
 
-def _infected(one: DecodedCase, coding: MaskCoding) -> float | None:
-    """Return the share of lesion among the counted pixels of a case, None without a mask or without such pixels."""
-    if len(one.masks) <= 1:
-        return lesion_share(one.masks[0], coding) if one.masks else None
-    mask = united([apply_coding(read_mask(path), coding, path) for path in one.case.masks])
-    counted = (mask != 255).sum()
-    return float((mask == 1).sum() / counted) if counted else None
+def _with_reference(one: CheckedCase, options: PackOptions, coding: MaskCoding) -> CheckedCase:
+    if one.scan is None or not one.scan.masks:
+        return one
+    try:
+        return replace(one, reference=reference_of(one.case, one.scan, options, coding))
+    except TrustsegError as error:
+        return replace(one, error=Finding("error", "unreadable", str(error), (one.case.name,)))
 
 
-def _repeated(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
+def _repeated(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     """Yield images that stand twice: decoded pixels are compared, not bytes, and thumbnails for near-copies."""
-    groups: defaultdict[str, list[DecodedCase]] = defaultdict(list)
+    groups: defaultdict[str, list[CheckedCase]] = defaultdict(list)
     for one in seen:
-        if one.content:
-            groups[one.content].append(one)
+        if one.scan:
+            groups[one.scan.pixels].append(one)
     equal = [[one.case for one in group] for group in groups.values() if len(group) > 1]
-    first = [group[0] for group in groups.values()]  # near-copies of equal images are told once
-    pairs = near_copies(np.stack([one.thumbnail for one in first if one.thumbnail is not None])) if first else []
-    near = [[one.case for row in pair for one in groups[first[row].content]] for pair in pairs]
-    again = "keep one of each; all images of a picture stay on one side of a split"
+    first = [group[0].scan for group in groups.values()]  # near-copies of equal images are told once
+    thumbnails = [scan.thumbnail for scan in first if scan]
+    pairs = near_copies(np.stack(thumbnails)) if thumbnails else []
+    by_picture = list(groups.values())
+    near = [[one.case for row in pair for one in by_picture[row]] for pair in pairs]
+    again = "keep one of each; all copies of an image stay on one side of a split"
     for kind, repeated, what, leak_advice in (
         ("content_leak", equal, "by their content", "take one of each pair out"),
         (
@@ -108,34 +113,34 @@ def _repeated(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
     ):
         across = [group for group in repeated if {"train", "test"} <= {case.split for case in group}]
         if names := _pairs(across):
-            yield finding_of("error", kind, names, f"pictures both in train and in test, {what}", leak_advice)
+            yield finding_of("error", kind, names, f"images both in train and in test, {what}", leak_advice)
         if names := _pairs([group for group in repeated if group not in across]):
             word = "duplicate" if repeated is equal else "near_copy"
-            yield finding_of("warning", word, names, f"pictures that come several times, {what}", again)
+            yield finding_of("warning", word, names, f"images that come several times, {what}", again)
 
 
 def _pairs(groups: Sequence[Sequence[Case]]) -> tuple[str, ...]:
     return tuple(" = ".join(case.name for case in group) for group in groups)
 
 
-def _remarks(seen: Sequence[DecodedCase]) -> Iterable[Finding]:
-    empty = tuple(one.case.name for one in seen if one.infected == 0)
+def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
+    empty = tuple(one.case.name for one in seen if one.empty)
     if empty:
         yield finding_of("note", "empty_mask", empty, "empty masks", "their Dice is undefined or 0, and counted apart")
     told: defaultdict[str, set[bool]] = defaultdict(set)
     for one in seen:
-        if one.infected is not None:
-            told[one.case.split].add(one.infected == 0)
+        if one.reference is not None:
+            told[one.case.split].add(one.empty)
     for split in sorted(split for split, empties in told.items() if empties == {True} and split != "control"):
         message = f"all masks of {split} are empty: there is nothing to learn or to find there, and Dice is undefined"
         yield Finding("warning", "all_masks_empty", message)
-    scans = [one.image for one in seen if one.image]
-    for note in decide_scale(scans).notes:
-        yield Finding("note", "deep_image", note)
-    noted: defaultdict[str, list[str]] = defaultdict(list)
-    for one in seen:
-        for scan in ([one.image] if one.image else []) + list(one.masks):
-            for note in scan.notes:
-                noted[note].append(scan.path.name)
-    for note, names in sorted(noted.items()):
-        yield finding_of("note", "decoding", tuple(names), "files", note)
+    for sentence in lost_note([one.reference for one in seen if one.reference], options):
+        names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
+        yield Finding("warning", "lost_lesion", f"{sentence} ({first_of(names)})", names)
+    scans = [one.scan for one in seen if one.scan]
+    notes = {
+        **decoding_notes([scan.image for scan in scans], "image"),
+        **decoding_notes([mask for scan in scans for mask in scan.masks], "mask"),
+    }
+    for note, names in notes.items():
+        yield Finding("note", "decoding", f"{note} ({first_of(names)})", names)

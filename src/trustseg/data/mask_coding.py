@@ -35,8 +35,8 @@ __all__ = [
     "MaskScan",
     "MaskValues",
     "apply_coding",
+    "counts_of",
     "decide_coding",
-    "lesion_share",
     "parse_values",
     "scan_mask",
     "united",
@@ -173,16 +173,15 @@ def united(masks: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     return np.where((stack == 1).any(axis=0), 1, stack.max(axis=0)).astype(np.uint8)
 
 
-def lesion_share(scan: MaskScan, coding: MaskCoding) -> float | None:
-    """Return the share of lesion among the counted pixels of a mask, None if all are ignored."""
+def counts_of(scan: MaskScan, coding: MaskCoding) -> tuple[int, int]:
+    """Return how many pixels of a mask are lesion, and how many are ignored."""
     if coding.by == "values":
         lesion = sum(count for code, count in scan.counts.items() if within(code, coding.lesion))
-        counted = sum(count for code, count in scan.counts.items() if not within(code, coding.ignore))
-        return lesion / counted if counted else None
+        return lesion, sum(count for code, count in scan.counts.items() if within(code, coding.ignore))
     counts = scan.counts
     if coding.by == "alpha":
         counts = scan.alpha or {255: sum(scan.counts.values())}
-    return sum(count for value, count in counts.items() if value > _SEEN) / sum(counts.values())
+    return sum(count for value, count in counts.items() if value > _SEEN), 0
 
 
 def parse_values(mask_values: MaskValues) -> MaskCoding:

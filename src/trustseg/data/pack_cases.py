@@ -15,14 +15,36 @@ from PIL import Image
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, check_sizes, in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
-from trustseg.data.mask_coding import MaskCoding, MaskScan, apply_coding, decide_coding, scan_mask, united
+from trustseg.data.mask_coding import (
+    MaskCoding,
+    MaskScan,
+    apply_coding,
+    counts_of,
+    decide_coding,
+    scan_mask,
+    united,
+)
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import GROUP, SCHEMA
+from trustseg.data.picture import Picture
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import IGNORED, resize_image, resize_mask
 from trustseg.errors import DataError
 
-__all__ = ["CaseScan", "Decisions", "PackedCase", "decide", "index_of", "scan_cases", "write_cases", "write_table"]
+__all__ = [
+    "CaseScan",
+    "Decisions",
+    "PackedCase",
+    "Reference",
+    "decide",
+    "decode_case",
+    "index_of",
+    "reference_of",
+    "scan_cases",
+    "scan_pictures",
+    "write_cases",
+    "write_table",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,14 +79,63 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedCase:
-    """What the second pass learns of a case: pixels of its masks, and the masks of its file as PNG."""
+class Reference:
+    """What a reference mask holds.
 
-    foreground: int | None
-    foreground_native: int | None
-    ignored: float
+    Attributes:
+        foreground: pixels of foreground at the size of the pack.
+        foreground_native: those at the size of the file.
+        ignored: ignored pixels at the size of the file.
+        pixels: all pixels at the size of the file.
+    """
+
+    foreground: int
+    foreground_native: int
+    ignored: int
+    pixels: int
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is a lesion, and none of it is left at the size of the pack."""
+        return self.foreground == 0 < self.foreground_native
+
+    @property
+    def share(self) -> float | None:
+        """Share of lesion among the counted pixels of the file, None if all are ignored."""
+        counted = self.pixels - self.ignored
+        return self.foreground_native / counted if counted else None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCase:
+    """What the second pass learns of a case: what its reference holds, and the masks of its file as PNG."""
+
+    reference: Reference | None
     mask_png: bytes | None
     ignored_png: bytes | None
+
+
+def decode_case(case: Case) -> tuple[Picture, list[Picture]]:
+    """Return the decoded image and masks of a case."""
+    return read_image(case.image), [read_mask(path) for path in case.masks]
+
+
+def scan_pictures(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
+    """Return what the decoded files of a case hold.
+
+    Raises:
+        DataError: if image and masks differ in size.
+    """
+    for mask, path in zip(masks, case.masks, strict=True):
+        check_sizes(image, mask, image_path=case.image, mask_path=path)
+    return CaseScan(
+        scan_image(image, case.image),
+        *image.size,
+        tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)),
+        (image.sha256, *(mask.sha256 for mask in masks)),
+        content_hash(image.pixels, inverted=image.inverted),
+        thumbnail(image.pixels),
+    )
 
 
 def scan_cases(cases: Sequence[Case], *, progress: Progress | None) -> list[CaseScan]:
@@ -73,7 +144,7 @@ def scan_cases(cases: Sequence[Case], *, progress: Progress | None) -> list[Case
     Raises:
         DataError: if a file cannot be decoded, or an image and its mask differ in size.
     """
-    return in_threads(_scan, cases, progress=progress)
+    return in_threads(lambda case: scan_pictures(case, *decode_case(case)), cases, progress=progress)
 
 
 def decide(scans: Sequence[CaseScan], options: PackOptions, *, scale: IntensityScale | None = None) -> Decisions:
@@ -89,6 +160,25 @@ def decide(scans: Sequence[CaseScan], options: PackOptions, *, scale: IntensityS
     """
     coding = decide_coding([mask for scan in scans for mask in scan.masks], mask_values=options.mask_values)
     return Decisions(scale or decide_scale(scan.image for scan in scans), coding)
+
+
+def reference_of(case: Case, scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
+    """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be.
+
+    Args:
+        case: the case, with masks.
+        scan: what its files hold.
+        options: size and fit of the pack.
+        coding: what the values of the masks mean.
+
+    Raises:
+        DataError: if a mask cannot be read, or holds a value without a meaning.
+    """
+    if len(scan.masks) == 1 and (scan.width, scan.height) == (options.size, options.size):
+        lesion, ignored = counts_of(scan.masks[0], coding)
+        return Reference(lesion, lesion, ignored, scan.width * scan.height)
+    mask = _reference_mask(case, [read_mask(path) for path in case.masks], coding)
+    return _reference(mask, resize_mask(mask, options.size, options.fit))
 
 
 def write_cases(
@@ -140,8 +230,8 @@ def index_of(cases: Sequence[Case], scans: Sequence[CaseScan], packed: Sequence[
             "patient_known": case.patient is not None,
             "split": case.split,
             "has_mask": bool(case.masks),
-            "foreground": one.foreground,
-            "foreground_native": one.foreground_native,
+            "foreground": one.reference and one.reference.foreground,
+            "foreground_native": one.reference and one.reference.foreground_native,
             "width": scan.width,
             "height": scan.height,
             "sha256_pixels": scan.pixels,
@@ -161,21 +251,6 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _scan(case: Case) -> CaseScan:
-    image = read_image(case.image)
-    masks = [read_mask(path) for path in case.masks]
-    for mask, path in zip(masks, case.masks, strict=True):
-        check_sizes(image, mask, image_path=case.image, mask_path=path)
-    return CaseScan(
-        scan_image(image, case.image),
-        *image.size,
-        tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)),
-        (image.sha256, *(mask.sha256 for mask in masks)),
-        content_hash(image.pixels, inverted=image.inverted),
-        thumbnail(image.pixels),
-    )
-
-
 def _write_case(
     case: Case,
     scan: CaseScan,
@@ -185,30 +260,32 @@ def _write_case(
     decisions: Decisions,
 ) -> PackedCase:
     """Decode one case into its places, (C, S, S) and (S, S)."""
-    image = read_image(case.image)
-    masks = [read_mask(path) for path in case.masks]
+    image, masks = decode_case(case)
     for path, picture, before in zip((case.image, *case.masks), (image, *masks), scan.hashes, strict=True):
         if picture.sha256 != before:
             raise DataError(f"{path} changed while it was packed; run the command again")
     pixels = render(image, decisions.scale, channels=options.channels, path=case.image)
     image_out[:] = np.moveaxis(np.atleast_3d(resize_image(pixels, options.size, options.fit)), -1, 0)
     if masks:
-        coded = [apply_coding(found, decisions.coding, path) for found, path in zip(masks, case.masks, strict=True)]
-        mask = united(coded)
+        mask = _reference_mask(case, masks, decisions.coding)
     elif case.split == "control":  # declared to be without a lesion
         mask = np.zeros(image.pixels.shape[:2], dtype=np.uint8)
     else:
         mask_out[:] = IGNORED
-        return PackedCase(None, None, 0.0, None, None)
+        return PackedCase(None, None, None)
     mask_out[:] = resize_mask(mask, options.size, options.fit)
     ignored = mask == IGNORED
-    return PackedCase(
-        int((mask_out == 1).sum()),
-        int((mask == 1).sum()),
-        float(ignored.mean()),
-        _png(mask == 1),
-        _png(ignored) if ignored.any() else None,
-    )
+    return PackedCase(_reference(mask, mask_out), _png(mask == 1), _png(ignored) if ignored.any() else None)
+
+
+def _reference_mask(case: Case, masks: Sequence[Picture], coding: MaskCoding) -> npt.NDArray[np.uint8]:
+    """Return the masks of a case as one, of 0, 1 and 255 (ignored), at the size of their files."""
+    return united([apply_coding(found, coding, path) for found, path in zip(masks, case.masks, strict=True)])
+
+
+def _reference(mask: npt.NDArray[np.uint8], resized: npt.NDArray[np.uint8]) -> Reference:
+    counts = (np.count_nonzero(found) for found in (resized == 1, mask == 1, mask == IGNORED))
+    return Reference(*counts, mask.size)
 
 
 def _png(mask: npt.NDArray[np.bool_]) -> bytes:

@@ -1,31 +1,54 @@
 """What a user should know of how images and masks were read: sentences without file names, told once per dataset."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from trustseg.data.intensity import ImageScan, IntensityScale
-from trustseg.data.pack_cases import CaseScan, Decisions, PackedCase
+from trustseg.data.mask_coding import MaskScan
+from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
 
-__all__ = ["image_notes", "pack_notes"]
+__all__ = ["decoding_notes", "image_notes", "lost_note", "mask_notes", "pack_notes"]
 
 
 def pack_notes(
-    scans: Sequence[CaseScan], packed: Sequence[PackedCase], decisions: Decisions, options: PackOptions
+    scans: Sequence[CaseScan], references: Sequence[Reference | None], decisions: Decisions, options: PackOptions
 ) -> list[str]:
-    """Return what was done to the files of a pack, in sentences."""
+    """Return what was done to the files of a pack, in sentences.
+
+    Args:
+        scans: its cases.
+        references: their masks, None without one.
+        decisions: what holds for all files.
+        options: size, channels and fit.
+    """
+    images = [scan.image for scan in scans]
+    masks = [mask for scan in scans for mask in scan.masks]
     sizes = [(scan.width, scan.height) for scan in scans]
+    known = [reference for reference in references if reference is not None]
     return [
-        *image_notes([scan.image for scan in scans], sizes, decisions.scale, options),
+        *decoding_notes(images, "image"),
+        *image_notes(images, sizes, decisions.scale, options),
         *decisions.coding.notes,
-        *_mask_notes(scans, packed, options),
+        *decoding_notes(masks, "mask"),
+        *mask_notes(scans, references),
+        *lost_note(known, options),
     ]
+
+
+def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str, tuple[str, ...]]:
+    """Return what was done while files were decoded: sentences, each with the names of its files."""
+    noted: defaultdict[str, list[str]] = defaultdict(list)
+    for scan in scans:
+        for note in scan.notes:
+            noted[note].append(scan.path.name)
+    return {f"{_counted(len(names), noun)}: {note}": tuple(names) for note, names in sorted(noted.items())}
 
 
 def image_notes(
     images: Sequence[ImageScan], sizes: Sequence[tuple[int, int]], scale: IntensityScale, options: PackOptions
 ) -> Iterator[str]:
-    """Yield what was done to images: decoding, intensity, colour and size.
+    """Yield what is done to images: intensity, colour and size.
 
     Args:
         images: the images.
@@ -33,13 +56,16 @@ def image_notes(
         scale: the intensity scale that is used; without notes if it was decided for other images.
         options: size, channels and fit.
     """
-    noted = Counter(note for image in images for note in image.notes)
-    yield from (f"{_counted(count, 'image')}: {note}" for note, count in sorted(noted.items()))
     yield from _intensity_notes(images, scale)
     coloured = sum(image.coloured for image in images)
     if coloured and options.channels == 1:
         yield f"{_counted(coloured, 'image')} with colours became grey levels (luminance); data.channels=3 keeps them"
+    elif options.channels == 3 and coloured < len(images):
+        yield f"{_counted(len(images) - coloured, 'grey image')} with three equal channels; data.channels=1 saves them"
     square = f"{options.size}x{options.size} pixels"
+    resized = sum(pair != (options.size, options.size) for pair in sizes)
+    if resized:
+        yield f"{resized:,} of {_counted(len(sizes), 'image')} resized to {square}"
     ratios = [width / height for width, height in sizes if width != height]
     if ratios:
         what = f"{_counted(len(ratios), 'image')} not square (width / height {min(ratios):.2f} to {max(ratios):.2f})"
@@ -52,6 +78,31 @@ def image_notes(
         yield f"{_counted(small, 'image')} smaller than {square}, enlarged"
 
 
+def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]) -> Iterator[str]:
+    """Yield what is to know of reference masks: united ones, missing ones, ignored pixels."""
+    if several := sum(len(scan.masks) > 1 for scan in scans):
+        yield f"{_counted(several, 'image')} with several masks, which were united"
+    if without := sum(reference is None for reference in references):
+        yield f"{_counted(without, 'image')} without a reference mask (not the same as an empty one)"
+    ignored = [one.ignored / one.pixels for one in references if one is not None and one.ignored]
+    if ignored:
+        share = sum(ignored) / len(ignored)
+        yield (
+            f"{_counted(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "
+            "losses and metrics"
+        )
+
+
+def lost_note(references: Sequence[Reference], options: PackOptions) -> Iterator[str]:
+    """Yield how many lesions vanish by shrinking, if any does."""
+    lesions = [one for one in references if one.foreground_native]
+    if lost := sum(one.lost for one in lesions):
+        yield (
+            f"the lesions of {lost:,} of {_counted(len(lesions), 'image')} vanish at {options.size}x{options.size} "
+            "pixels: their masks become empty; choose a larger data.size"
+        )
+
+
 def _intensity_notes(images: Sequence[ImageScan], scale: IntensityScale) -> Iterator[str]:
     deep = [image for image in images if image.level is not None]
     if scale.notes or not deep:
@@ -60,29 +111,6 @@ def _intensity_notes(images: Sequence[ImageScan], scale: IntensityScale) -> Iter
     yield f"{_counted(len(deep), 'image')} of more than 8 bits: 0 to {scale.white} became 0 to 255, as in training"
     if bright := sum(image.highest > (scale.white or 0) for image in deep):
         yield f"{_counted(bright, 'image')} with values above {scale.white}, which were clipped"
-
-
-def _mask_notes(scans: Sequence[CaseScan], packed: Sequence[PackedCase], options: PackOptions) -> Iterator[str]:
-    noted = Counter(note for scan in scans for mask in scan.masks for note in mask.notes)
-    yield from (f"{_counted(count, 'mask')}: {note}" for note, count in sorted(noted.items()))
-    if several := sum(len(scan.masks) > 1 for scan in scans):
-        yield f"{_counted(several, 'image')} with several masks, which were united"
-    if without := sum(not scan.masks for scan in scans):
-        yield f"{_counted(without, 'image')} without a reference mask (not the same as an empty one)"
-    ignored = [one.ignored for one in packed if one.ignored]
-    if ignored:
-        share = sum(ignored) / len(ignored)
-        yield (
-            f"{_counted(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "
-            "losses and metrics"
-        )
-    lesions = [one for one in packed if one.foreground_native]
-    lost = sum(one.foreground == 0 for one in lesions)
-    if lost:
-        yield (
-            f"the lesions of {lost:,} of {_counted(len(lesions), 'image')} vanish at {options.size}x{options.size} "
-            "pixels: their masks become empty; choose a larger data.size"
-        )
 
 
 def _counted(count: int, noun: str) -> str:

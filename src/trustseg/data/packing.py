@@ -172,7 +172,7 @@ def _build(
                 ),
                 "count": len(index),
                 "source": source.absolute().name,
-                "notes": [*listing.notes, *pack_notes(scans, packed, decisions, options)],
+                "notes": [*listing.notes, *pack_notes(scans, [one.reference for one in packed], decisions, options)],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             make_private(part)

@@ -16,7 +16,7 @@ from trustseg.beliefs import check_belief
 from trustseg.data import find_cases
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
-from trustseg.data.pack_notes import image_notes
+from trustseg.data.pack_notes import decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
@@ -129,7 +129,7 @@ def predict(
         )
     options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
     if note is not None:
-        for sentence in image_notes(images, sizes, scale, options):
+        for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
             note(sentence)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
