@@ -100,7 +100,7 @@ def test_a_manifest_is_written_corrected_and_packed(tmp_path: Path) -> None:
     result = run("manifest", root, "-o", table, "--masks", "masks")
     assert result.exit_code == 0
     assert "3 images in" in result.stdout
-    assert "3 image files are passed over" in result.stdout
+    assert "image files that are passed over (lungs/: 3)" in result.stdout
     lines = table.read_text().splitlines()
     assert lines[1] == "images/20240115_001.png,masks/20240115_001.png,,train"
     corrected = [lines[0] + ",sex", lines[1].replace(",,", ",P1,") + ",f", lines[2] + ",m", lines[3] + ","]

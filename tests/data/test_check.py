@@ -46,6 +46,7 @@ def test_a_sound_dataset(tmp_path: Path) -> None:
         ("warning", "lateral"),
         ("warning", "unknown_patient"),
         ("note", "layout"),
+        ("note", "passed_over"),
         ("note", "empty_mask"),
     }
     assert found(report, "lateral").names == (fake.TEST[0],)
@@ -176,6 +177,22 @@ def test_one_pixel_and_no_mask(tmp_path: Path) -> None:
     assert report.mask_values == {}
 
 
+def test_images_without_masks_in_a_folder_of_any_name_are_a_warning(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c"])
+    for name in ("Smith_1", "Smith_2"):
+        fake.save(fake.image(name), root / "healthy" / f"{name}.png")
+    fake.save(fake.image("p"), root / "previews" / "p.png")
+    report = check_dataset(root)
+    assert report.ok
+    assert found(report, "unplaced").names == ("healthy/Smith_1.png", "healthy/Smith_2.png")
+    assert found(report, "unplaced").severity == "warning"
+    assert "data.controls=healthy" in found(report, "unplaced").message
+    assert found(report, "passed_over").names == ("previews/p.png",)
+    declared = check_dataset(root, Declared(controls="healthy"))
+    assert declared.images["control"] == 2
+    assert "unplaced" not in {finding.kind for finding in declared.findings}
+
+
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         check_dataset(tmp_path / "nowhere")
@@ -193,7 +210,7 @@ def test_the_real_chest_x_rays() -> None:
     assert report.patients == {"train": 56, "test": 17}
     assert report.empty_masks == {"train": 5, "test": 1}
     assert set(report.mask_values) == {"0", "255"}
-    assert kinds(report) == {("note", "empty_mask"), ("note", "layout")}  # lungs/ is passed over
+    assert kinds(report) == {("note", "empty_mask"), ("note", "passed_over")}  # lungs/
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,15 @@ def test_a_tiny_infection_that_vanishes_is_told(tmp_path: Path) -> None:
     assert write_pack(tmp_path / "data", tmp_path / "large", size=64).lost == []
 
 
+def test_notes_count_files_that_are_passed_over_and_name_them_apart(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path / "data", ["a", "b"])
+    fake.save(fake.image("x"), root / "Smith_John" / "Smith.png")
+    pack = write_pack(root, tmp_path / "pack", size=8)
+    assert pack.passed_over == ("Smith_John/Smith.png",)
+    assert any("1 image file belongs to no case" in note for note in pack.notes)
+    assert "Smith" not in " ".join(pack.notes)
+
+
 def test_masks_are_kept_at_the_size_of_their_files(tmp_path: Path) -> None:
     root = fake.qata(tmp_path / "data")
     pack = write_pack(root, tmp_path / "pack", size=8)

@@ -119,11 +119,13 @@ def manifest(
     """
     from trustseg.data import find_cases, write_manifest
     from trustseg.data.cases import Declared
+    from trustseg.data.check_structure import passed_over_findings
 
     found = find_cases(folder, Declared(masks=masks, controls=controls, unite_masks=unite_masks))
     write_manifest(found, output)
     sys.stdout.write(f"{len(found.cases) + len(found.lone_images)} images in {output}\n")
-    for note in (*found.notes, *(problem.message for problem in found.problems)):
+    findings = (*passed_over_findings(found), *found.problems)
+    for note in (*found.notes, *(finding.message for finding in findings)):
         sys.stdout.write(printable(f"note: {note}") + "\n")
     if found.lone_images:
         sys.stdout.write(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled\n")

@@ -48,9 +48,10 @@ def _say_padding(size: int) -> None:
 
 
 def say_notes(pack: "Pack") -> None:
-    """Print on stderr, one line each, what was noted while the images of a pack were read."""
+    """Print on stderr, one line each, what was noted while the images of a pack were read, and which files it names."""
     for note in pack.notes:
         say(f"note: {note}", err=True)
-    if lost := pack.lost:
-        more = f", and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
-        say(f"note: lesions vanished in {', '.join(lost[:_SHOWN])}{more}", err=True)
+    for what, names in (("passed over:", pack.passed_over), ("lesions vanished in", pack.lost)):
+        if names:
+            more = f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            say(f"note: {what} {', '.join(names[:_SHOWN])}{more}", err=True)

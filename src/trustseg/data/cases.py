@@ -1,5 +1,6 @@
 """What a dataset holds: cases (image, masks, patient, split) and what found no place among them."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +61,10 @@ class Listing:
         lone_masks: masks whose image is missing.
         undecided: images of ``cases`` whose masks are candidates that the user has to choose from.
         passed_over: other image files below the path, which belong to no case.
+        unplaced: those of ``passed_over`` that no name of a folder says anything of; they may be controls.
         problems: errors on the way the files are arranged; data with errors are not used.
-        notes: sentences on how the folders were read.
+        notes: sentences on how the folders were read; they are kept beside models and name no file or folder.
+        root: the folder that was searched.
         layout: name of the layout in ``LAYOUTS``.
     """
 
@@ -70,12 +73,18 @@ class Listing:
     lone_masks: tuple[Path, ...] = ()
     undecided: frozenset[Path] = frozenset()
     passed_over: tuple[Path, ...] = ()
+    unplaced: tuple[Path, ...] = ()
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    root: Path = Path()
     layout: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.cases or self.lone_images or self.lone_masks)
+
+    def below(self, files: Iterable[Path]) -> tuple[str, ...]:
+        """Return files as paths relative to the folder that was searched."""
+        return tuple(Path(os.path.relpath(file, self.root)).as_posix() for file in files)
 
 
 def joined(listings: Iterable[Listing]) -> Listing:
@@ -87,6 +96,7 @@ def joined(listings: Iterable[Listing]) -> Listing:
         lone_masks=tuple(path for part in parts for path in part.lone_masks),
         undecided=frozenset().union(*(part.undecided for part in parts)),
         passed_over=tuple(path for part in parts for path in part.passed_over),
+        unplaced=tuple(path for part in parts for path in part.unplaced),
         problems=tuple(problem for part in parts for problem in part.problems),
         notes=tuple(note for part in parts for note in part.notes),
     )

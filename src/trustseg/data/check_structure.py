@@ -1,14 +1,15 @@
 """What the files of a dataset tell by their names and places, before any of them is decoded."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
 from trustseg.data.cases import Case, Listing
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.patients import is_lateral
 
-__all__ = ["structure_findings"]
+__all__ = ["passed_over_findings", "structure_findings"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 _MASKLESS: Final = (
@@ -21,11 +22,45 @@ def structure_findings(listing: Listing) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the cases of a listing and with what found no partner."""
     yield from listing.problems
     yield from _unpaired(listing)
+    yield from passed_over_findings(listing)
     yield from _too_few(listing.cases)
     yield from _leaks(listing.cases)
     yield from _names(listing.cases)
     for note in listing.notes:
         yield Finding("note", "layout", note)
+
+
+def passed_over_findings(listing: Listing) -> Iterable[Finding]:
+    """Yield which image files belong to no case: a warning where they may be controls, else a note."""
+    unplaced = set(listing.unplaced)
+    rest = listing.below(file for file in listing.passed_over if file not in unplaced)
+    if rest:
+        advice = "they are neither images nor masks of a case"
+        yield finding_of("note", "passed_over", rest, f"image files that are passed over{_folders(rest)}", advice)
+    names = listing.below(listing.unplaced)
+    if not names:
+        return
+    folder = next((name for name in map(_folder, names) if name != "."), None)
+    controls = f"declare controls with data.controls={folder} (--controls), " if folder else ""
+    yield finding_of(
+        "warning",
+        "unplaced",
+        names,
+        f"images without masks that are passed over, as no folder says what they are{_folders(names)}",
+        f"if they show no lesions, {controls}or list what is to be used in a manifest (trustseg data manifest FOLDER)",
+    )
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _folders(names: Sequence[str]) -> str:
+    """Return how many files lie in which folders, as a part of a sentence."""
+    counts = Counter(map(_folder, names))
+    shown = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common(5)]
+    more = f", and {len(counts) - len(shown)} more folders" if len(counts) > len(shown) else ""
+    return f" ({', '.join(shown)}{more})"
 
 
 def _unpaired(listing: Listing) -> Iterable[Finding]:

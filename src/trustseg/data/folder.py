@@ -57,12 +57,13 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
         cases = (*listing.cases, *_unlabelled(alone))
         return replace(listing, cases=_ordered(cases), lone_images=(), passed_over=(*listing.passed_over, *aside))
     lone, passed_over = list(listing.lone_images), [*listing.passed_over, *aside]
+    unplaced: list[Path] = []
     for part in read:
         loose = list(part.rest)
         if part.side or in_one_folder(loose, declared)[1]:
             lone += loose  # in test/ beside test/images/, or pairs beside images/ and masks/
         else:
-            passed_over += loose
+            unplaced += loose
     notes = []
     if any(part.side == "validation" and part.listing for part in read):
         notes.append("validation images join the training side: validation cases are drawn by patient")
@@ -77,7 +78,8 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
         listing,
         cases=_ordered(cases),
         lone_images=tuple(lone),
-        passed_over=tuple(sorted(passed_over)),
+        passed_over=tuple(sorted((*passed_over, *unplaced))),
+        unplaced=tuple(sorted(unplaced)),
         notes=(*listing.notes, *notes),
     )
 

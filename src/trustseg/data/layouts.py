@@ -58,7 +58,7 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
                 listing,
                 cases=one_spelling(_unique(listing.cases, path if path.is_dir() else path.parent)),
                 problems=(*listing.problems, *_broken_links(listing)),
-                notes=(*listing.notes, *_passed_over(listing, path)),
+                root=path if path.is_dir() else path.parent,
                 layout=name,
             )
     raise DataError(
@@ -92,18 +92,6 @@ def _broken_links(listing: Listing) -> Iterable[Finding]:
     if broken:
         advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
         yield finding_of("error", "broken_link", broken, "files whose content is not here (links to nothing)", advice)
-
-
-def _passed_over(listing: Listing, path: Path) -> Iterable[str]:
-    """Say how many image files belong to no case, and where they lie."""
-    if not listing.passed_over:
-        return
-    root = path if path.is_dir() else path.parent
-    counts = Counter(os.path.relpath(file.parent, root) for file in listing.passed_over)
-    shown = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common(5)]
-    more = f", and {len(counts) - 5} more folders" if len(counts) > 5 else ""
-    first = listing.passed_over[0].name
-    yield f"{len(listing.passed_over)} image files are passed over, such as {first} ({', '.join(shown)}{more})"
 
 
 def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:

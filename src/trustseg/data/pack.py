@@ -69,7 +69,8 @@ class Pack:
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.
         digest: SHA-256 over index, settings and arrays: equal digests mean equal decoded images and masks, packed
             alike, whatever the format and compression of their files.
-        notes: sentences on what was converted on the way.
+        notes: sentences on what was converted on the way; they name no file.
+        passed_over: image files of the dataset that belong to no case, relative to its folder.
         fit: how images were fitted into the square.
         white: value of deep images that became 255, None if no image needed one.
         coding: what the values of the mask files mean.
@@ -84,6 +85,7 @@ class Pack:
     layout: str
     digest: str
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     fit: Fit = "squash"
     white: int | None = None
     coding: MaskCoding = field(default_factory=MaskCoding)
@@ -109,7 +111,8 @@ class Pack:
             damaged = damaged_file(path, about["files"])
             settings = {name: about[name] for name in ("size", "channels", "fit", "white")}
             coding = _coding_from(about["coding"])
-            layout, notes = str(about["layout"]), tuple(map(str, about["notes"]))
+            layout = str(about["layout"])
+            notes, passed_over = (tuple(map(str, about[name])) for name in ("notes", "passed_over"))
             digest = digest_of(index, **settings, coding=coding, files=about["files"])
         except FileNotFoundError as error:
             raise MissingFileError(f"{error.filename or path} is missing from the pack; {_AGAIN}") from error
@@ -127,7 +130,16 @@ class Pack:
         if not whole:
             raise DataError(f"the files of the pack {path} do not belong together, expected those of one run; {_AGAIN}")
         return cls(
-            images, masks, index, layout=layout, digest=digest, notes=notes, coding=coding, folder=path, **settings
+            images,
+            masks,
+            index,
+            layout=layout,
+            digest=digest,
+            notes=notes,
+            passed_over=passed_over,
+            coding=coding,
+            folder=path,
+            **settings,
         )
 
     @property

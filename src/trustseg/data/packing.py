@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
@@ -172,7 +173,8 @@ def _build(
                 ),
                 "count": len(index),
                 "source": source.absolute().name,
-                "notes": [*listing.notes, *pack_notes(scans, [one.reference for one in packed], decisions, options)],
+                "passed_over": listing.below(listing.passed_over),
+                "notes": [*_notes(listing), *pack_notes(scans, [one.reference for one in packed], decisions, options)],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             make_private(part)
@@ -186,6 +188,18 @@ def _build(
     except (MemoryError, OSError) as error:
         _raise_as_sentence(error, target, needed)
     return Pack.open(target)
+
+
+def _notes(listing: Listing) -> Iterator[str]:
+    """Yield how the files were found, without their names."""
+    yield from listing.notes
+    if count := len(listing.passed_over):
+        what = (
+            "1 image file belongs to no case and is"
+            if count == 1
+            else f"{count:,} image files belong to no case and are"
+        )
+        yield f"{what} passed over"
 
 
 def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) -> NoReturn:
@@ -250,5 +264,5 @@ def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
             state = file.stat()
             about += [str(file), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         digest.update(json.dumps(about).encode())
-    digest.update(json.dumps(listing.notes).encode())
+    digest.update(json.dumps([listing.notes, listing.below(listing.passed_over)]).encode())
     return digest.hexdigest()[:32]
