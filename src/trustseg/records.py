@@ -263,7 +263,7 @@ def _odd(name: str, column: _Column, schema: Mapping[str, pl.DataType]) -> pl.Ex
     value = pl.col(name)
     if column.kind == "text":
         wrong = ~value.is_in(column.values) if column.values else pl.lit(value=False)
-        return wrong.fill_null(column.known)
+        return pl.when(value.is_null()).then(pl.lit(column.known)).otherwise(wrong)
     if column.kind == "flag":
         return value.is_null()
     is_float = schema[name].is_float()

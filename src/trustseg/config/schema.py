@@ -305,10 +305,8 @@ class StudyConfig(RunConfig):
         model, grids = content.get("model") or {}, _listed(content.get("grid"))
         if not isinstance(model, dict) or "head" in model or not isinstance(grids, list) or not grids:
             return content
-        heads = [grid.get("model.head") if isinstance(grid, dict) else None for grid in grids]
-        if not all(isinstance(values, list | tuple) and values for values in heads):
-            return content
-        return {**content, "model": {**model, "head": heads[0][0]}}
+        heads = [list(grid.get("model.head") or ()) if isinstance(grid, dict) else [] for grid in grids]
+        return {**content, "model": {**model, "head": heads[0][0]}} if all(heads) else content
 
     def combinations(self) -> list[dict[str, Any]]:
         """Return the grid's keys with their values for each run, those of the first grid first."""
