@@ -1,5 +1,7 @@
 import io
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def resized(pixels: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-COPIES = {
+COPIES: dict[str, Callable[[Pixels], NDArray[Any]]] = {
     "jpeg": jpeg,
     "half": lambda pixels: resized(pixels, 64, 64),
     "larger": lambda pixels: resized(pixels, 300, 210),

@@ -108,7 +108,9 @@ def check_dataset(
             progress(done // 2, len(whole))
 
     checked = in_threads(check_case, whole, progress=lambda done, _: step(done))
-    seen, coding_findings = with_references(checked, options, progress=lambda done, _: step(len(whole) + done))
+    seen, coding_findings = with_references(
+        checked, options, undecided=listing.undecided, progress=lambda done, _: step(len(whole) + done)
+    )
     findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
     scans = [one.scan for one in seen if one.scan]
     order: Sequence[Severity] = ("error", "warning", "note")

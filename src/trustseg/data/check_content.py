@@ -1,8 +1,9 @@
 """What the decoded images and masks of a dataset tell."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -62,21 +63,32 @@ def check_case(case: Case) -> CheckedCase:
 
 
 def with_references(
-    seen: Sequence[CheckedCase], options: PackOptions, *, progress: Progress | None = None
+    seen: Sequence[CheckedCase],
+    options: PackOptions,
+    *,
+    undecided: Container[Path] = (),
+    progress: Progress | None = None,
 ) -> tuple[list[CheckedCase], list[Finding]]:
     """Return the cases with what their masks hold, read as one coding, and what is to say of that coding.
 
     Args:
         seen: the cases.
         options: size and fit of the pack that is to be made, and ``mask_values``.
+        undecided: images whose masks are still to be chosen.
         progress: called with (cases done, cases in all).
     """
     try:
         masks = [mask for one in seen if one.scan for mask in one.scan.masks]
         coding = decide_coding(masks, mask_values=options.mask_values)
     except TrustsegError as error:
+        if progress is not None:
+            progress(len(seen), len(seen))
         return list(seen), [Finding("error", "mask_values", str(error))]
-    read = in_threads(lambda one: _with_reference(one, options, coding), seen, progress=progress)
+
+    def read_one(one: CheckedCase) -> CheckedCase:
+        return one if one.case.image in undecided else _with_reference(one, options, coding)
+
+    read = in_threads(read_one, seen, progress=progress)
     return read, [Finding("note", "mask_coding", note) for note in coding.notes]
 
 
@@ -126,7 +138,10 @@ def _pairs(groups: Sequence[Sequence[Case]]) -> tuple[str, ...]:
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     empty = tuple(one.case.name for one in seen if one.empty)
     if empty:
-        yield finding_of("note", "empty_mask", empty, "empty masks", "their Dice is undefined or 0, and counted apart")
+        advice = (
+            "Dice is not defined there, so that scores leave them out; the area predicted there is reported instead"
+        )
+        yield finding_of("note", "empty_mask", empty, "empty masks", advice)
     told: defaultdict[str, set[bool]] = defaultdict(set)
     for one in seen:
         if one.reference is not None:

@@ -34,9 +34,11 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     own = Path(path.absolute().name)  # a folder named control holds controls
     above = own if place(own / "x", Declared()).control else Path()
     inner = {file: above / file.relative_to(path) for file in image_files(path)}
-    found = [place(name, declared) for name in inner.values()]
+    folders = {name.parent for name in inner.values()}  # what is asked of a place is the same for all files of a folder
+    found = [place(folder / "x", declared) for folder in folders]
     mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
-    places = {file: place(name, declared, mixed=mixed) for file, name in inner.items()}
+    by_folder = {folder: place(folder / "x", declared, mixed=mixed) for folder in folders}
+    places = {file: by_folder[name.parent] for file, name in inner.items()}
     aside = [file for file, where in places.items() if where.aside]
     used = {file: where for file, where in places.items() if not where.aside}
     read = [read_frame(frame, declared) for frame in framed(used)]

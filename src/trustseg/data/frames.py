@@ -108,6 +108,7 @@ def read_frame(frame: Frame, declared: Declared) -> FrameReading:
     split: Split = "control" if frame.control else "test" if frame.side == "test" else "train"
     taken = {mask for found in owned.values() for mask in found}
     lone = [mask for name, one in pairings.items() if not meant or name in meant for mask in one.lone_masks]
+    used = taken.union(lone)
     listing = Listing(
         cases=tuple(
             Case(stem_of(image), image, tuple(sorted(owned.get(image, ()))), patient_of(stem_of(image)), split)
@@ -117,7 +118,7 @@ def read_frame(frame: Frame, declared: Declared) -> FrameReading:
         lone_images=() if frame.control else tuple(image for image in images if image not in owned),
         lone_masks=tuple(lone),
         undecided=frozenset(undecided),
-        passed_over=tuple(file for files in masks.values() for file in files if file not in taken | set(lone)),
+        passed_over=tuple(file for files in masks.values() for file in files if file not in used),
         problems=tuple(problems),
     )
     offered = frozenset(rivals) | {ending.strip("_-. ") for ending in endings}

@@ -105,7 +105,8 @@ def _fine(pictures: Floats) -> Floats:
     side = np.arange(pictures.shape[-1])
     weights = np.exp(-0.5 * ((side[:, None] - side) / _BLUR) ** 2)
     blur = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return pictures - blur @ pictures @ blur.T
+    fine: Floats = pictures - blur @ pictures @ blur.T
+    return fine
 
 
 def _normalised(pictures: Floats) -> Floats:

@@ -284,8 +284,8 @@ def _reference_mask(case: Case, masks: Sequence[Picture], coding: MaskCoding) ->
 
 
 def _reference(mask: npt.NDArray[np.uint8], resized: npt.NDArray[np.uint8]) -> Reference:
-    counts = (np.count_nonzero(found) for found in (resized == 1, mask == 1, mask == IGNORED))
-    return Reference(*counts, mask.size)
+    counts = [int(np.count_nonzero(found)) for found in (resized == 1, mask == 1, mask == IGNORED)]
+    return Reference(counts[0], counts[1], counts[2], mask.size)
 
 
 def _png(mask: npt.NDArray[np.bool_]) -> bytes:

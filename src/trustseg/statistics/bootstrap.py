@@ -265,7 +265,8 @@ def _ratio(
     names, owner, multiplicities = draw_owners(patients, draws, seed)
     known = ~(np.isnan(numerator) | np.isnan(denominator))
     rows, undefined = owner[known], int((~known).sum())
-    above, below = (np.bincount(rows, part[known], minlength=len(names)) for part in (numerator, denominator))
+    sums = [np.bincount(rows, part[known], minlength=len(names)) for part in (numerator, denominator)]
+    above, below = (part.astype(np.float64, copy=False) for part in sums)
     times = multiplicities.astype(np.float64)  # products of whole numbers are slow
     value, drawn = float(_divide(above.sum(), below.sum())), _divide(times @ above, times @ below)
     if is_difference:

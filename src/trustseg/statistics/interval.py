@@ -164,7 +164,7 @@ def wilson_interval(value: float, values: Floats, *, owner: Ints, undefined: int
         return plain
     count, patients = len(owner), effective(owner)
     variance = np.nanvar(values) * plain.patients / (plain.patients - 1)
-    rows = min(float(count), value * (1 - value) / variance) if variance > 0 else patients
+    rows = min(float(count), float(value * (1 - value) / variance)) if variance > 0 else float(patients)
     quantile = t_quantile(max(1.0, patients - 1))
     part = quantile**2 / rows
     half = quantile * np.sqrt(value * (1 - value) / rows + part / (4 * rows)) / (1 + part)
