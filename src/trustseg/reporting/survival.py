@@ -1,5 +1,6 @@
 """How many images a budget leaves unbroken: survival curves from the brackets of their smallest harmful budgets."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -140,9 +141,11 @@ def _share(frame: pl.DataFrame, column: str, draws: int) -> Interval:
 def _median(frame: pl.DataFrame, top: float, draws: int) -> Interval:
     """Return the median of the smallest budgets known to break, in grey levels; one that is censored counts as top."""
     levels = _LEVELS * frame["eps_breaks"].to_numpy().clip(max=top)
-    return bootstrap_statistic(
+    found = bootstrap_statistic(
         lambda rows: float(np.median(levels[rows])), frame["patient"].to_numpy().astype(np.str_), draws=draws
     )
+    low, high = np.clip((found.low, found.high), levels.min(), levels.max())  # no budget beyond was tried
+    return replace(found, low=float(low), high=float(high))
 
 
 def _end(end: float, value: float) -> float:
