@@ -23,19 +23,17 @@ def fitted(images: Tensor, masks: Tensor, *, features: int = 1024) -> nn.Module:
     Random filters, a rectifier and a linear layer that predicts patches of 4 x 4 pixels. Only the last layer is fitted,
     by ridge regression in closed form, so that the result hardly depends on the machine.
     """
-    network = nn.Sequential(
-        nn.Conv2d(1, features, 25, stride=4, padding=11), nn.ReLU(), nn.ConvTranspose2d(features, 1, 4, stride=4)
-    )
-    first, last = network[0], network[2]
+    first = nn.Conv2d(1, features, 25, stride=4, padding=11)
+    last = nn.ConvTranspose2d(features, 1, 4, stride=4, bias=False)
+    network = nn.Sequential(first, nn.ReLU(), last)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         first.weight[:] = torch.randn(first.weight.shape, generator=generator) / 25
-        first.bias[:] = -first.weight.sum(dim=(1, 2, 3)) * torch.rand(features, generator=generator)
+        first.bias = nn.Parameter(-first.weight.sum(dim=(1, 2, 3)) * torch.rand(features, generator=generator))
         seen = network[:2](images).movedim(1, 3).flatten(0, 2).double()
         wanted = nn.functional.pixel_unshuffle(2 * masks - 1, 4).movedim(1, 3).flatten(0, 2).double()
         gram = seen.T @ seen + 0.1 * torch.eye(features, dtype=torch.float64)
         last.weight[:] = 10 * torch.linalg.solve(gram, seen.T @ wanted).view(features, 1, 4, 4)
-        last.bias.zero_()
     return network
 
 

@@ -113,7 +113,14 @@ def finder(head: str, *, scale: float = 1.0, dtype: torch.dtype = torch.float64)
     that no gradient cancels to exactly 0. In double precision an attack takes the same path on every machine.
     """
     victim = Victim(head, scale=scale)
-    first, norm, last = victim.body[0], victim.body[1], victim.body[4]
+    first, norm, _, _, last = victim.body
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(last, nn.Conv2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert last.bias is not None
+    assert first.bias is not None
     thresholds, rising = torch.tensor([0.40, 0.44, 0.47, 0.49, 0.47, 0.49, 0.52, 0.56]), torch.arange(8) < 4
     sides = torch.where(rising, 1.0, -1.0)
     blur = torch.tensor([[0.06, 0.13, 0.07], [0.12, 0.25, 0.11], [0.08, 0.14, 0.04]])
