@@ -98,7 +98,7 @@ class Victim(nn.Module):
         self.scale = scale
 
     def forward(self, images: Tensor) -> Belief:
-        return self.head(self.scale * self.body(images.to(self.body[0].weight)))
+        return self.head(self.scale * self.body(images.to(next(self.parameters()))))
 
     def belief(self, images: Tensor) -> Belief:
         belief: Belief = self(images)
