@@ -12,17 +12,17 @@ from typing import Final
 import polars as pl
 
 from trustseg.reporting import load_results
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
 from trustseg.reporting.paired_scores import Side, paired_difference
 
 ROOT: Final = Path(__file__).parent.parent
-PLACES: Final[tuple[Place, ...]] = (("clean", 0.0), ("pgd", round(4 / 255, 7)))
+PLACES: Final[tuple[ConditionKey, ...]] = (("clean", 0.0), ("pgd", round(4 / 255, 7)))
 PAIRS: Final = (
     ("bernoulli, uncertain", "bernoulli, random"),
     ("beta, uncertain", "beta, random"),
     ("beta, uncertain", "bernoulli, uncertain"),
 )
-SCORES: Final = {"whole image": "u_entropy_mean", "predicted infection": "u_entropy_foreground_mean"}
+SCORES: Final = {"whole image": "u_entropy_mean", "predicted foreground": "u_entropy_foreground_mean"}
 
 
 def main(folder: Path) -> None:

@@ -181,7 +181,7 @@ def test_of_metrics(name: str, inside: Tensor) -> None:
     evidence, masks = drawn()
     if not torch.equal(inside, frame()) and looks_at_places(name, evidence, masks):
         pytest.skip("it looks at the places of pixels, so that they cannot be cut out one by one")
-    elsewhere = torch.tensor([1000.0, 0.0]).view(2, 1, 1, 1, 1)  # infection, for sure
+    elsewhere = torch.tensor([1000.0, 0.0]).view(2, 1, 1, 1, 1)  # foreground, for sure
     found = measured(name, torch.where(inside, evidence, elsewhere), masks.where(inside, torch.nan))
     expected = measured(name, torch.stack([cut(side, inside) for side in evidence]), cut(masks, inside))
     for ours, theirs in zip(found, expected, strict=True):

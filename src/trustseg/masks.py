@@ -1,4 +1,4 @@
-"""Reference masks: 0 is background, 1 is infection, NaN is ignored, and nothing else is.
+"""Reference masks: 0 is background, 1 is foreground, NaN is ignored, and nothing else is.
 
 A pixel is *ignored* where there is no reference: void labels, padding, images without a mask. It leaves losses, attacks
 and metrics, whose values are those of the same image with the pixel cut out. In tensors it is NaN, so that a function

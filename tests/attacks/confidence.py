@@ -20,7 +20,7 @@ def mean_vacuity(belief: Belief) -> Tensor:
 
 
 def threshold_at_half(images: Tensor) -> Belief:
-    """Infected where brighter than 0.5, surer the farther from it."""
+    """Foreground where brighter than 0.5, surer the farther from it."""
     return Bernoulli(8 * (images - 0.5))
 
 

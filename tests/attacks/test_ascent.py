@@ -8,7 +8,7 @@ import torch
 from tests.attacks.victims import seeded
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend, demanded
+from trustseg.attacks.ascent import ascend, require_generator
 from trustseg.attacks.projections import L2, LINF, Norm
 from trustseg.attacks.search import Search
 from trustseg.errors import AttackError
@@ -99,8 +99,8 @@ def test_no_slope_is_no_step() -> None:
 
 def test_a_generator_is_demanded_with_its_reason() -> None:
     generator = seeded(0)
-    assert demanded(generator, "unused") is generator
+    assert require_generator(generator, "unused") is generator
     with pytest.raises(
         AttackError, match=r"^square draws squares, but generator is None, expected a torch\.Generator; "
     ):
-        demanded(None, "square draws squares")
+        require_generator(None, "square draws squares")

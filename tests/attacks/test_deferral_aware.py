@@ -52,7 +52,7 @@ def test_deferral_aware_trades_a_deferred_image_for_an_unnoticed_one_that_is_les
     masks = torch.tensor([1.0, 1.0, 1.0, 1.0]).view(1, 1, 2, 2)
 
     def score(belief: Belief) -> Tensor:
-        return -belief.probability.mean(dim=(1, 2, 3))  # the more infection is seen, the surer
+        return -belief.probability.mean(dim=(1, 2, 3))  # the more foreground is seen, the surer
 
     clean = threshold_at_half(images)
     threshold = score(threshold_at_half(images + 0.04)).item()

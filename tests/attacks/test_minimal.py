@@ -18,7 +18,7 @@ LADDER = (0.01, 0.02, 0.04, 0.08)
 
 
 def threshold(images: Tensor) -> Belief:
-    """Infected where brighter than 0.5: a pixel flips when it has moved by its distance from 0.5."""
+    """Foreground where brighter than 0.5: a pixel flips when it has moved by its distance from 0.5."""
     return Bernoulli(8 * (images - 0.5))
 
 

@@ -11,7 +11,7 @@ from trustseg.errors import AttackError, ShapeError, TrustsegError, UnknownNameE
 
 
 def identity(images: Tensor) -> Belief:
-    """Infected where brighter than 0.5."""
+    """Foreground where brighter than 0.5."""
     return Bernoulli(images - 0.5)
 
 

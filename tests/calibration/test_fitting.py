@@ -160,10 +160,10 @@ HALF = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 2, 2)
 @pytest.mark.parametrize(
     ("batches", "error", "words"),
     [
-        ([(Bernoulli(ZEROS), ONES)], DataError, "4 infected and 0 background pixels, calibration needs both"),
-        ([(Bernoulli(ZEROS), ZEROS)], DataError, "0 infected and 4 background"),
+        ([(Bernoulli(ZEROS), ONES)], DataError, "4 foreground and 0 background pixels, calibration needs both"),
+        ([(Bernoulli(ZEROS), ZEROS)], DataError, "0 foreground and 4 background"),
         ([(Bernoulli(ZEROS), 255 * HALF)], DataError, "only 0 and 1"),
-        ([(Bernoulli(ZEROS), HALF * math.nan)], DataError, "0 infected and 0 background"),
+        ([(Bernoulli(ZEROS), HALF * math.nan)], DataError, "0 foreground and 0 background"),
         ([(Bernoulli(ZEROS), HALF[0])], ShapeError, "must have one shape"),
         ([(Bernoulli(ZEROS * math.nan), HALF)], BeliefError, "holds NaN"),
         ([(Bernoulli(ZEROS), HALF)] * 2, DataError, "1 patients for 2 images"),
@@ -189,7 +189,7 @@ def test_an_unknown_method_names_the_nearest() -> None:
 
 
 def test_no_image_at_all_gets_a_sentence() -> None:
-    with pytest.raises(DataError, match="0 images hold 0 infected"):
+    with pytest.raises(DataError, match="0 images hold 0 foreground"):
         fit_calibration([], method="temperature_scaling", patients=[])
 
 

@@ -35,7 +35,7 @@ def masks(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ou
 
 
 def missed_by_patients(rows: NDArray[np.int64], threshold: float) -> list[float]:
-    """Return the mean share of the infection that each patient's masks miss."""
+    """Return the mean share of the foreground that each patient's masks miss."""
     pack, segmenter = open_dataset("films", size=32), Segmenter.load("run/model")
     with torch.no_grad():
         maps = segmenter.belief(torch.from_numpy(pack.images[rows]).float() / 255).probability.numpy()

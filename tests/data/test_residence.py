@@ -13,7 +13,7 @@ from tests.evaluation.packs import pack_of
 
 from trustseg.data import Pack, open_dataset, write_phantoms
 from trustseg.data.module import pack_loader
-from trustseg.data.residence import Held, Residence, gathered, residing
+from trustseg.data.residence import CachedPack, Residence, gathered, residing
 from trustseg.errors import ConfigError, is_out_of_memory
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ ROWS = np.array([6, 0, 3, 5, 1], dtype=np.int64)
 RESIDENCES: tuple[Residence, ...] = ("auto", "ram", "mmap")
 
 
-def batches_of(source: Pack | Held, *, seed: int | None) -> list[dict[str, torch.Tensor]]:
+def batches_of(source: Pack | CachedPack, *, seed: int | None) -> list[dict[str, torch.Tensor]]:
     return list(pack_loader(source, ROWS, batch_size=2, shuffle_seed=seed))
 
 
@@ -56,7 +56,7 @@ def test_a_map_of_a_file_is_copied_whole(tmp_path: Path, monkeypatch: pytest.Mon
     source = write_phantoms(tmp_path / "phantoms", train=7, test=0, control=0, size=32)
     pack = open_dataset(source, size=32)
     held = residing(pack, "ram", device=CPU)
-    assert isinstance(held, Held)
+    assert isinstance(held, CachedPack)
     np.testing.assert_array_equal(held.images.numpy(), pack.images)
     np.testing.assert_array_equal(held.masks.numpy(), pack.masks)
 
@@ -107,7 +107,7 @@ def test_images_go_to_a_gpu_of_which_they_take_half_at_most(
     pack = replace(pack_of(), digest="any")
     needed = pack.images.nbytes + pack.masks.nbytes
     gpu_of(2 * needed)
-    assert isinstance(residing(pack, "auto", device=CUDA), Held)
+    assert isinstance(residing(pack, "auto", device=CUDA), CachedPack)
     assert not caplog.records
     gpu_of(2 * needed - 1)
     with caplog.at_level(logging.WARNING):
@@ -115,7 +115,7 @@ def test_images_go_to_a_gpu_of_which_they_take_half_at_most(
     (record,) = caplog.records
     assert "more than half of the" in record.getMessage()
     assert "\n" not in record.getMessage()
-    assert isinstance(residing(pack, "gpu", device=CUDA), Held)  # who asks for it may take all
+    assert isinstance(residing(pack, "gpu", device=CUDA), CachedPack)  # who asks for it may take all
 
 
 @pytest.mark.parametrize("residence", ["gpu", "auto"])

@@ -34,23 +34,23 @@ def test_the_largest_threshold_by_a_loop_in_fractions(at_most: float) -> None:
     for _ in range(20):
         maps, masks = cohort(rng, 24, levels=8)
         patients = [f"p{number % 17}" for number in range(24)]
-        infected = sorted({name for name, mask in zip(patients, masks, strict=True) if mask.any()})
+        positive = sorted({name for name, mask in zip(patients, masks, strict=True) if mask.any()})
         best = -1.0
         for level in range(9):
             losses = []
-            for name in infected:
+            for name in positive:
                 shares = [
                     Fraction(int((mask & (p < level / 8)).sum()), int(mask.sum()))
                     for p, mask, owner in zip(maps, masks, patients, strict=True)
                     if owner == name and mask.any()
                 ]
                 losses.append(sum(shares, Fraction(0)) / len(shares))
-            if (sum(losses) + 1) / Fraction(len(infected) + 1) <= Fraction(str(at_most)):
+            if (sum(losses) + 1) / Fraction(len(positive) + 1) <= Fraction(str(at_most)):
                 best = level / 8
         control = fit_false_negative_control(maps, masks, patients, at_most=at_most)
         # Between two levels nothing changes, so the largest value of p in a mask stands for them all.
         assert control.threshold == best
-        assert (control.patients, control.images) == (len(infected), sum(mask.any() for mask in masks))
+        assert (control.patients, control.images) == (len(positive), sum(mask.any() for mask in masks))
 
 
 @pytest.mark.parametrize("at_most", [0.25, 0.4])
@@ -85,7 +85,7 @@ def test_the_bound_by_simulation() -> None:
 
 def test_too_few_patients_say_how_many_are_needed() -> None:
     maps, masks = [np.full((2, 2), 0.5)] * 8, [np.ones((2, 2))] * 8
-    with pytest.raises(DataError, match="8 calibration patients have an infection, at least 9 are needed"):
+    with pytest.raises(DataError, match="8 calibration patients have foreground, at least 9 are needed"):
         fit_false_negative_control(maps, masks, range(8), at_most=0.1)
     with pytest.raises(DataError, match=r"1 calibration patients .* at least 19"):
         fit_false_negative_control(maps, masks, [0] * 8, at_most=0.05)

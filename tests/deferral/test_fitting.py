@@ -137,17 +137,17 @@ def test_infeasible_targets_review_everything_and_say_so(target: Any) -> None:  
     assert few.statement.endswith("; at least 14 are needed.")
 
 
-def test_missed_lesions_count_infected_patients_only() -> None:
-    healthy, infected = 30, 30
-    scores = [0.01 * (number + 1) for number in range(healthy + infected)]
-    dice = [0.0] * healthy + [0.9] * infected  # false alarms on empty masks are no missed lesions
-    masks = [0] * healthy + [10] * infected
+def test_missed_lesions_count_patients_with_foreground_only() -> None:
+    healthy, positive = 30, 30
+    scores = [0.01 * (number + 1) for number in range(healthy + positive)]
+    dice = [0.0] * healthy + [0.9] * positive  # false alarms on empty masks are no missed lesions
+    masks = [0] * healthy + [10] * positive
     policy = fit(records_of(scores, dice, mask_px=masks), target="missed_lesions", at_most=0.1)
     assert not policy.review(scores).any()
-    assert "(30 patients with infection for calibration)" in policy.statement
-    blind = records_of(scores, [math.nan] * healthy + [0.0] * infected, mask_px=masks, predicted_px=0)
+    assert "(30 patients with foreground for calibration)" in policy.statement
+    blind = records_of(scores, [math.nan] * healthy + [0.0] * positive, mask_px=masks, predicted_px=0)
     assert fit(blind, target="missed_lesions", at_most=0.1).review(scores[30:]).all()
-    with pytest.raises(DataError, match="no calibration image shows an infection"):
+    with pytest.raises(DataError, match="no calibration image shows foreground"):
         fit(records_of(scores, dice, mask_px=0), target="missed_lesions")
 
 

@@ -1,4 +1,4 @@
-"""What checks share: verdicts, attacks that are made once, and scores of what is infected."""
+"""What checks share: verdicts, attacks that are made once, and scores of what is foreground."""
 
 import math
 
@@ -49,6 +49,6 @@ def test_its_attack_is_that_of_the_dictionary() -> None:
 def test_the_mean_dice_leaves_out_what_has_nothing_to_find() -> None:
     masks = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]).view(3, 1, 1, 2)
     victim = Victim(lambda images: Bernoulli(images), torch.ones(3, 1, 1, 2), masks, 0.1)
-    assert victim.infected.tolist() == [True, True, False]
+    assert victim.positive.tolist() == [True, True, False]
     assert victim.dice(victim.images).tolist() == pytest.approx([1, 2 / 3, 0])
     assert victim.mean_dice(victim.images) == pytest.approx((1 + 2 / 3) / 2)

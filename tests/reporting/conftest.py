@@ -8,7 +8,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.reporting import build_report, load_results
 from trustseg.reporting.charts import all_charts
 from trustseg.reporting.deferral import Deferrals, read_deferrals
-from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.series import Chart
 from trustseg.reporting.stress import Stress, put_under_stress
 
@@ -25,7 +25,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evidence(study: Path) -> Evidence:
+def evidence(study: Path) -> ReportData:
     return collect(load_results(study), draws=60)
 
 
@@ -50,22 +50,22 @@ def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stressed(stressed_study: Path) -> Evidence:
+def stressed(stressed_study: Path) -> ReportData:
     return collect(load_results(stressed_study), draws=DRAWS)
 
 
 @pytest.fixture(scope="session")
-def stress(stressed: Evidence) -> Stress:
+def stress(stressed: ReportData) -> Stress:
     return put_under_stress(stressed, draws=DRAWS)
 
 
 @pytest.fixture(scope="session")
-def charts(evidence: Evidence) -> dict[str, Chart]:
+def charts(evidence: ReportData) -> dict[str, Chart]:
     return all_charts(evidence)
 
 
 @pytest.fixture(scope="session")
-def deferring(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def deferring(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Two variants under stress, one seed each, with a frozen policy."""
     folder = tmp_path_factory.mktemp("deferral") / "study"
     write_study(folder, regimes=("none",), seeds=1, images=24, patients=16, gallery=False, stress=True)
@@ -73,5 +73,5 @@ def deferring(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 
 @pytest.fixture(scope="session")
-def deferrals(deferring: Evidence) -> Deferrals:
+def deferrals(deferring: ReportData) -> Deferrals:
     return read_deferrals(deferring, draws=DEFERRAL_DRAWS)

@@ -28,7 +28,7 @@ def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Finis
 
 
 def some_records(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:
-    """Ten images of ten patients, the last one without infection but with a tenth of it predicted as infected."""
+    """Ten images of ten patients, the last one without foreground but with a tenth of it predicted as foreground."""
     clean = condition == "clean"
     return pl.DataFrame(
         {

@@ -7,19 +7,19 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting.answers import all_tables, headlines, sentence
-from trustseg.reporting.evidence import Difference, Evidence, collect
+from trustseg.reporting.report_data import Difference, ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.statistics import Interval
 
 
-def test_every_table_has_all_keys_in_every_row(evidence: Evidence) -> None:
+def test_every_table_has_all_keys_in_every_row(evidence: ReportData) -> None:
     for table in all_tables(evidence).values():
         assert table.rows, table.key
         assert all({column.key for column in table.columns} <= set(row) for row in table.rows)
         assert len(table.frame()) == len(table.rows)
 
 
-def test_repetitions_count_what_is_there(evidence: Evidence) -> None:
+def test_repetitions_count_what_is_there(evidence: ReportData) -> None:
     frame = all_tables(evidence)["repetitions"].frame()
     row = frame.row(by_predicate=pl.col("variant") == "beta, none", named=True)
     assert (row["folds"], row["seeds"], row["images"], row["patients"], row["epochs"]) == (2, 2, 32, 20, 12)
@@ -28,20 +28,20 @@ def test_repetitions_count_what_is_there(evidence: Evidence) -> None:
     assert row["lowest_dice"] <= row["highest_dice"]
 
 
-def test_images_behind_dice_are_the_same_under_every_condition(evidence: Evidence) -> None:
+def test_images_behind_dice_are_the_same_under_every_condition(evidence: ReportData) -> None:
     frame = all_tables(evidence)["robustness"].frame().filter(pl.col("variant") == "beta, none")
     assert frame["images"].to_list() == [30] * 9
     summary, rest = (all_tables(evidence)[key].frame() for key in ("summary", "repetitions"))
     assert summary["images"].to_list() == (rest["images"] - rest["empty"]).to_list()
 
 
-def test_false_positives_are_told_by_their_area(evidence: Evidence) -> None:
+def test_false_positives_are_told_by_their_area(evidence: ReportData) -> None:
     """The synthetic study predicts nothing on empty masks when clean, 40 times the pressure of 1/2 under PGD 4/255."""
     frame = all_tables(evidence)["false_positives"].frame().filter(pl.col("variant") == "beta, none")
     assert frame.select("images", "clean", "attacked").row(0) == (2, 0.0, pytest.approx(20 / 64**2))
 
 
-def test_every_measure_is_told_and_the_one_judged_by_agrees(evidence: Evidence) -> None:
+def test_every_measure_is_told_and_the_one_judged_by_agrees(evidence: ReportData) -> None:
     tables = all_tables(evidence)
     frame = tables["measures"].frame()
     beta = frame.filter(pl.col("variant") == "beta, none")
@@ -57,7 +57,7 @@ def test_sentence() -> None:
     assert sentence(difference) == "Dice, PGD 4/255: +0.050 [+0.010, +0.090]"
 
 
-def test_headlines_are_about_uncertain_against_random(evidence: Evidence) -> None:
+def test_headlines_are_about_uncertain_against_random(evidence: ReportData) -> None:
     found = headlines(evidence)
     assert [pair for pair, _ in found] == [
         "bernoulli, uncertain minus bernoulli, random",

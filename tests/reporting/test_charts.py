@@ -3,7 +3,7 @@
 import pytest
 
 from trustseg.reporting.charts import shift
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
 KEYS = [
@@ -23,7 +23,7 @@ def test_every_chart_is_there_and_explained(charts: dict[str, Chart]) -> None:
     assert all(len(chart.reading.split()) > 20 for chart in charts.values())
 
 
-def test_robustness_curves_equal_the_evidence(evidence: Evidence, charts: dict[str, Chart]) -> None:
+def test_robustness_curves_equal_the_evidence(evidence: ReportData, charts: dict[str, Chart]) -> None:
     titles = [panel.title for panel in charts["robustness_dice"].panels]
     assert titles == ["FGSM, bernoulli", "FGSM, beta", "PGD, bernoulli", "PGD, beta"]
     panel = charts["robustness_dice"].panels[3]
@@ -43,14 +43,14 @@ def test_points_at_the_ends_of_a_probability_are_seen_whole(charts: dict[str, Ch
             assert limits[1] > 1
 
 
-def test_epochs_are_counted_from_1(evidence: Evidence, charts: dict[str, Chart]) -> None:
+def test_epochs_are_counted_from_1(evidence: ReportData, charts: dict[str, Chart]) -> None:
     for panel in charts["training"].panels:
         for line in panel.lines:
             assert min(line.x) >= 1
     assert min(charts["training"].panels[0].lines[0].x) == 1
 
 
-def test_images_are_numbered_where_they_are_not_to_be_named(evidence: Evidence, charts: dict[str, Chart]) -> None:
+def test_images_are_numbered_where_they_are_not_to_be_named(evidence: ReportData, charts: dict[str, Chart]) -> None:
     names = set(evidence.results.records["image"])
     for chart, named in ((charts["shift"], True), (shift(evidence, names=False), False)):
         texts = {text for panel in chart.panels for line in panel.lines for text in line.texts}

@@ -10,12 +10,12 @@ from tests.reporting.fake_results import write_study
 from trustseg.errors import DataError
 from trustseg.reporting import load_results, summary_table
 from trustseg.reporting.checks import Check, check_matrix, load_checks, trust, unchecked
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.stress import Stress
 
 
-def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Evidence, stress: Stress) -> None:
+def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: ReportData, stress: Stress) -> None:
     doubted, trusted = "beta, random", "beta, none"
     assert list(stress.doubts) == ["bernoulli, random", doubted]
     assert stress.doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
@@ -35,7 +35,7 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Evi
     assert entries == ["none", "random (not trustworthy)"]
 
 
-def test_matrix_shows_the_worst_of_several_models(stressed: Evidence) -> None:
+def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
     variants, found = check_matrix(stressed.checks)
     assert variants == stressed.results.variants
     names = [name for name, *_ in found]

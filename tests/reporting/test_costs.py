@@ -10,9 +10,9 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting.choices import pairs
 from trustseg.reporting.costs import costs
-from trustseg.reporting.evidence import collect
 from trustseg.reporting.hypotheses import hold_hypotheses
 from trustseg.reporting.overview import basis, summary
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 
 TIMED = {"timed_batch_size": 16, "timed_on": "cpu", "timed_threads": 1}

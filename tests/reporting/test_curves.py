@@ -10,12 +10,12 @@ import torch
 from trustseg.metrics import risk_coverage_curve as curve_of_tensors
 from trustseg.metrics import sparsification_curve as sparsified
 from trustseg.reporting.curves import FRACTIONS, _errors_left, risk_coverage_curve, sparsification_curve
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import ImageScores
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
 
-def test_area_of_the_gap_is_ause(evidence: Evidence, charts: dict[str, Chart]) -> None:
+def test_area_of_the_gap_is_ause(evidence: ReportData, charts: dict[str, Chart]) -> None:
     """The defining identity of AUSE, through two independent ways from the histograms to the page."""
     gap = next(panel for panel in charts["sparsification"].panels if panel.title == "clean: gap to the oracle")
     for line in gap.lines:
@@ -24,7 +24,7 @@ def test_area_of_the_gap_is_ause(evidence: Evidence, charts: dict[str, Chart]) -
         assert area == pytest.approx(evidence.scores[variant, ("clean", 0.0)]["ause"].value, abs=0.01)
 
 
-def test_risk_coverage_ends_at_the_mean_risk(evidence: Evidence, charts: dict[str, Chart]) -> None:
+def test_risk_coverage_ends_at_the_mean_risk(evidence: ReportData, charts: dict[str, Chart]) -> None:
     for line in charts["risk_coverage"].panels[0].lines:
         dice = evidence.scores[line.name.split(" (")[0], ("clean", 0.0)]["dice"].value
         assert line.x[-1] == 1.0
@@ -62,7 +62,7 @@ def test_errors_left_equal_those_on_pixels() -> None:
         np.testing.assert_allclose(found[shared], expected.numpy()[places], atol=1e-9)
 
 
-def test_the_curve_of_a_variant_is_the_mean_over_seeds(evidence: Evidence) -> None:
+def test_the_curve_of_a_variant_is_the_mean_over_seeds(evidence: ReportData) -> None:
     variant, place = "beta, none", ("clean", 0.0)
     cells = evidence.results.cells_of(variant)
     alone = [

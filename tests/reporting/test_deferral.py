@@ -11,12 +11,12 @@ from tests.reporting.fake_results import write_study
 from trustseg.deferral import load_policy
 from trustseg.reporting.deferral import Deferrals, aim, deferral_tables, describe_place, headline_places, read_deferrals
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.study.deferral import score_policy
 
 
-def test_scores_are_those_of_the_policy(deferring: Evidence, deferrals: Deferrals) -> None:
+def test_scores_are_those_of_the_policy(deferring: ReportData, deferrals: Deferrals) -> None:
     for cell in deferring.results.cells:
         records = deferring.results.records.filter(pl.col("cell") == cell.id)
         expected = score_policy(load_policy(cell.folder / "policy.json"), records, draws=DEFERRAL_DRAWS)
@@ -28,7 +28,7 @@ def test_scores_are_those_of_the_policy(deferring: Evidence, deferrals: Deferral
             )
 
 
-def test_the_promise_holds_for_clean_images_alone(deferring: Evidence, deferrals: Deferrals) -> None:
+def test_the_promise_holds_for_clean_images_alone(deferring: ReportData, deferrals: Deferrals) -> None:
     tables = {table.key: table for table in deferral_tables(deferring, deferrals)}
     frame = tables["deferral_all"].frame()
     assert frame.filter(pl.col("condition") == "clean")["promise"].unique().to_list() == ["holds"]
@@ -39,7 +39,7 @@ def test_the_promise_holds_for_clean_images_alone(deferring: Evidence, deferrals
     ]
 
 
-def test_an_attack_on_the_uncertainty_slips_past(deferring: Evidence, deferrals: Deferrals) -> None:
+def test_an_attack_on_the_uncertainty_slips_past(deferring: ReportData, deferrals: Deferrals) -> None:
     """The synthetic attack makes every image look surer than the threshold."""
     place = next(place for place in headline_places(deferring) if place[0] == "deferral_aware")
     for variant in deferrals.policies:
@@ -54,7 +54,7 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
     assert all(not table.rows for table in deferral_tables(evidence, found))
 
 
-def test_an_unreachable_target_sends_everything_to_a_human(deferring: Evidence, tmp_path: Path) -> None:
+def test_an_unreachable_target_sends_everything_to_a_human(deferring: ReportData, tmp_path: Path) -> None:
     folder = write_study(
         tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False, stress=True
     )

@@ -5,16 +5,16 @@ import pytest
 
 from trustseg.reporting.deferral import Deferrals
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
 
 @pytest.fixture(scope="module")
-def drawn(deferring: Evidence, deferrals: Deferrals) -> dict[str, Chart]:
+def drawn(deferring: ReportData, deferrals: Deferrals) -> dict[str, Chart]:
     return {chart.key: chart for chart in deferral_charts(deferring, deferrals)}
 
 
-def test_the_figure_is_the_table(deferring: Evidence, deferrals: Deferrals, drawn: dict[str, Chart]) -> None:
+def test_the_figure_is_the_table(deferring: ReportData, deferrals: Deferrals, drawn: dict[str, Chart]) -> None:
     chart = drawn["deferral"]
     assert len(chart.panels) == 3 * chart.columns
     reviews = [panel for panel in chart.panels if panel.y_label == "share sent to a human"]

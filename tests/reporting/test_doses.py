@@ -10,7 +10,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import load_results
 from trustseg.reporting.doses import dose_charts, dose_table
-from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.series import looks
 
 FRACTIONS = {"none": 0.25, "random": 0.5, "certain": 1.0}  # what stands in the place of the regimes
@@ -33,17 +33,17 @@ def with_fractions(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dosed(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def dosed(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     return collect(load_results(with_fractions(tmp_path_factory.mktemp("doses") / "study")), draws=20)
 
 
-def test_no_dose_no_table(evidence: Evidence) -> None:
+def test_no_dose_no_table(evidence: ReportData) -> None:
     table = dose_table(evidence, draws=20)
     assert table.rows == ()
     assert dose_charts(evidence, table) == {}
 
 
-def test_a_row_for_each_variant(dosed: Evidence) -> None:
+def test_a_row_for_each_variant(dosed: ReportData) -> None:
     rows = dose_table(dosed, draws=20).rows
     assert {(row["name"], row["variant"], row["dose"]) for row in rows} == {
         ("H2", "beta, random, fraction=0.25", "0.25"),
@@ -53,7 +53,7 @@ def test_a_row_for_each_variant(dosed: Evidence) -> None:
     }
 
 
-def test_a_curve_for_each_rule(dosed: Evidence) -> None:
+def test_a_curve_for_each_rule(dosed: ReportData) -> None:
     table = dose_table(dosed, draws=20)
     (chart,) = dose_charts(dosed, table).values()
     (panel,) = chart.panels
@@ -78,7 +78,7 @@ def test_doses_that_are_words_have_no_curve(tmp_path: Path) -> None:
     assert dose_charts(evidence, table) == {}
 
 
-def test_variants_of_one_rule_and_head_are_told_apart(dosed: Evidence) -> None:
+def test_variants_of_one_rule_and_head_are_told_apart(dosed: ReportData) -> None:
     found = looks(dosed.results)
     of_random = [look for variant, look in found.items() if "random" in variant]
     assert len({look.colour for look in of_random}) == len({look.symbol for look in of_random}) == 3

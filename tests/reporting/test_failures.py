@@ -10,9 +10,9 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.metrics import aurc, nause
 from trustseg.metrics.detection import auroc
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.failures import finder_table, read_finders, same_orders
 from trustseg.reporting.image_scores import read_scores
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 
 CLEAN = ("clean", 0.0)
@@ -20,7 +20,7 @@ TAU = 0.7
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def small(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Ties in every score; the entropy and the variance are one score, and so are vacuity and a fifth."""
     folder = tmp_path_factory.mktemp("failures") / "study"
     write_study(folder, regimes=("none",), seeds=2, images=26, patients=11, gallery=False)
@@ -39,7 +39,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return collect(load_results(folder), draws=20)
 
 
-def test_scores_equal_those_on_tensors(small: Evidence) -> None:
+def test_scores_equal_those_on_tensors(small: ReportData) -> None:
     finders = read_finders(small, tau=TAU, draws=30)
     assert {finder.column for finder in finders} >= {"u_entropy_mean", "u_vacuity_mean"}
     for finder in finders:
@@ -59,24 +59,24 @@ def test_scores_equal_those_on_tensors(small: Evidence) -> None:
         assert -1 <= finder.size <= 1
 
 
-def test_the_best_of_a_variant_comes_first(small: Evidence) -> None:
+def test_the_best_of_a_variant_comes_first(small: ReportData) -> None:
     frame = finder_table(read_finders(small, tau=TAU, draws=5), tau=TAU).frame()
     for _, rows in frame.group_by("variant"):
         assert rows["place"].to_list() == list(range(1, len(rows) + 1))
         assert rows["aurc"].is_sorted()
 
 
-def test_two_names_for_one_score_are_told(small: Evidence) -> None:
+def test_two_names_for_one_score_are_told(small: ReportData) -> None:
     said = same_orders(small)
     assert any("entropy mean and variance mean" in sentence for sentence in said if "bernoulli" in sentence)
     assert not any("vacuity mean" in sentence and "entropy" in sentence for sentence in said)
 
 
-def test_no_failure_is_undefined(small: Evidence) -> None:
+def test_no_failure_is_undefined(small: ReportData) -> None:
     assert all(np.isnan(finder.auroc.value) for finder in read_finders(small, tau=0.001, draws=5))
 
 
-def test_no_image_with_infection(tmp_path: Path) -> None:
+def test_no_image_with_foreground(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
     for path in folder.glob("cells/*/records.parquet"):
         pl.read_parquet(path).with_columns(dice=float("nan")).write_parquet(path)

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 
 CELL = Path("cells") / "beta-none-fold0-seed0"
@@ -101,5 +101,5 @@ def test_few_patients_and_seeds(tmp_path: Path) -> None:
     assert "Fewer than 3 seeds for every variant" in sentences[1]
 
 
-def test_a_full_study(evidence: Evidence) -> None:
+def test_a_full_study(evidence: ReportData) -> None:
     assert find_suspicions(evidence)[0].startswith("2 of 24 runs are missing")

@@ -61,8 +61,8 @@ def test_odd_cases_are_drawn(height: int, width: int, value: float) -> None:
     assert draw_case(Case("x", "worst", (tile, tile)), dpi=30).startswith(b"\xff\xd8")
 
 
-def test_the_worst_case_has_infection(tmp_path: Path) -> None:
-    """An image without infection has a Dice of 0 once a pixel is predicted; it is shown only if nothing else is."""
+def test_the_worst_case_has_foreground(tmp_path: Path) -> None:
+    """An image without foreground has a Dice of 0 once a pixel is predicted; it is shown only if nothing else is."""
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
     path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
     with np.load(path) as file:

@@ -10,13 +10,13 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.statistics import holm
 
 
 @pytest.fixture(scope="module")
-def outcomes(evidence: Evidence) -> list[Outcome]:
+def outcomes(evidence: ReportData) -> list[Outcome]:
     return hold_hypotheses(evidence, draws=400)
 
 

@@ -65,8 +65,8 @@ def test_empty_references_are_told_by_area_and_never_by_dice() -> None:
         assert image_scores.read_scores(results, "a", place, "u").images == ["x"]
         found = image_scores.false_positive_area(results, "a", place, draws=5)
         assert (found.value, found.count) == (area, 1)
-    infected = _results([{"image": "x"}])
-    assert np.isnan(image_scores.false_positive_area(infected, "a", ("clean", 0.0), draws=5).value)
+    positive = _results([{"image": "x"}])
+    assert np.isnan(image_scores.false_positive_area(positive, "a", ("clean", 0.0), draws=5).value)
 
 
 def test_pooled_dice_and_iou_obey_their_identity() -> None:

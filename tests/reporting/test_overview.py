@@ -5,12 +5,12 @@ import re
 import polars as pl
 
 from trustseg.reporting.answers import all_tables
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.overview import basis, compact, summary
+from trustseg.reporting.report_data import ReportData
 
 
-def test_summary_holds_the_evidence(evidence: Evidence) -> None:
+def test_summary_holds_the_evidence(evidence: ReportData) -> None:
     frame = all_tables(evidence)["summary"].frame()
     assert frame["variant"].to_list() == evidence.results.variants
     assert frame["robust_dice_under"].unique().to_list() == ["PGD 4/255"]
@@ -21,7 +21,7 @@ def test_summary_holds_the_evidence(evidence: Evidence) -> None:
     assert row["robust_dice"] > row["worst_dice"]
 
 
-def test_measures_of_evidence_stand_beside_entropy(evidence: Evidence) -> None:
+def test_measures_of_evidence_stand_beside_entropy(evidence: ReportData) -> None:
     """Entropy judges all; mutual information is told of the head that has it, and nothing of the other."""
     table = summary(evidence)
     assert "pixel nAUSE (mutual information) ↓" in [column.title for column in table.columns]
@@ -35,15 +35,15 @@ def test_measures_of_evidence_stand_beside_entropy(evidence: Evidence) -> None:
     assert not any(frame[name].null_count() for name in frame.columns if "mutual_information" not in name)
 
 
-def test_basis_counts_what_is_there(evidence: Evidence) -> None:
+def test_basis_counts_what_is_there(evidence: ReportData) -> None:
     assert basis(evidence) == (
-        "32 images of 20 patients; per-image scores over the 30 images with infection. Folds: 1 to 2, seeds: 2, "
+        "32 images of 20 patients; per-image scores over the 30 images with foreground. Folds: 1 to 2, seeds: 2, "
         "trained models behind each variant: 2 to 4. In brackets: 95 % bootstrap interval over patients, for these "
         "trained models; it does not cover how much trainings differ."
     )
 
 
-def test_the_small_form_for_a_readme(evidence: Evidence) -> None:
+def test_the_small_form_for_a_readme(evidence: ReportData) -> None:
     lines = compact(evidence).markdown().splitlines()
     titles = (
         "Variant | Dice clean (per image) | Dice pooled | Dice PGD 4/255 | Dice PGD 8/255 | nAUSE (entropy) ↓ | ECE ↓"

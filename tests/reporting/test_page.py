@@ -19,7 +19,7 @@ from tests.reporting.fake_results import write_study
 from trustseg.errors import MissingFileError, RunError
 from trustseg.reporting import build_report, load_results, summary_table
 from trustseg.reporting.charts import all_charts
-from trustseg.reporting.evidence import collect
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.tables import number_text
 
 COVER = "Technical evidence to support documentation. Not a conformity assessment. Research use."

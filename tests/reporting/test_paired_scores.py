@@ -8,24 +8,24 @@ import polars as pl
 import pytest
 from tests.reporting.deployed_runs import PGD, a_run, some_records
 
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import mean_difference, read_scores, risk_area
 from trustseg.reporting.paired_scores import SCORES, Side, paired_difference
 from trustseg.reporting.pixel_scores import estimate, pixel_ranking
+from trustseg.reporting.report_data import ReportData
 from trustseg.study import rankings
 
 
-def side(evidence: Evidence, variant: str) -> Side:
+def side(evidence: ReportData, variant: str) -> Side:
     choices = evidence.choices
     return Side(variant, choices.measures[variant], choices.columns[variant])
 
 
 @pytest.fixture
-def sides(evidence: Evidence) -> tuple[Side, Side]:
+def sides(evidence: ReportData) -> tuple[Side, Side]:
     return side(evidence, "beta, random"), side(evidence, "beta, none")
 
 
-def test_dice_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side]) -> None:
+def test_dice_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(evidence.results, *sides, PGD, "dice", draws=200)
     wanted = mean_difference(evidence.results, "beta, random", "beta, none", PGD, "dice", draws=200)
     assert got.interval.value == pytest.approx(wanted.value)
@@ -34,13 +34,13 @@ def test_dice_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side]
     assert got.interval.high - got.interval.low >= 0.8 * (wanted.high - wanted.low)
 
 
-def test_aurc_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side]) -> None:
+def test_aurc_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(evidence.results, *sides, PGD, "aurc", draws=50)
     values = [risk_area(read_scores(evidence.results, s.variant, PGD, s.column), draws=1).value for s in sides]
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=1e-12)
 
 
-def test_nause_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side]) -> None:
+def test_nause_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(evidence.results, *sides, PGD, "nause", draws=50)
     results = evidence.results
     tables = [pixel_ranking(results, s.variant, PGD, s.measure, score=rankings.nause) for s in sides]
@@ -48,14 +48,14 @@ def test_nause_is_that_of_the_report(evidence: Evidence, sides: tuple[Side, Side
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=0.01)  # bins are merged by other totals
 
 
-def test_a_side_equals_itself(evidence: Evidence) -> None:
+def test_a_side_equals_itself(evidence: ReportData) -> None:
     one = side(evidence, "beta, none")
     for score in SCORES.keys() - {"undetected_harm"}:  # which needs a policy, see below
         got = paired_difference(evidence.results, one, one, PGD, score, draws=20)
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
 
 
-def test_undetected_harm_by_hand(evidence: Evidence, tmp_path: Path) -> None:
+def test_undetected_harm_by_hand(evidence: ReportData, tmp_path: Path) -> None:
     """The policy of each run decides, fitted on its validation images; the scores of clean test images do not count."""
     clean, hit = [0.9] * 10, [0.4] * 4 + [0.85] * 6
     records = pl.concat(
@@ -73,7 +73,7 @@ def test_undetected_harm_by_hand(evidence: Evidence, tmp_path: Path) -> None:
     assert got.interval.value == pytest.approx(0.5 - 0.3)
 
 
-def test_a_run_without_a_policy_says_nothing(evidence: Evidence, tmp_path: Path) -> None:
+def test_a_run_without_a_policy_says_nothing(evidence: ReportData, tmp_path: Path) -> None:
     cells = tuple(a_run(tmp_path, name, column="u_entropy_mean", threshold=0.6) for name in "ab")
     (cells[1].folder / "policy.json").unlink()
     records = pl.concat(some_records(v, c, [0.9] * 10, [0.3] * 10) for v in "ab" for c in ("clean", "pgd"))
@@ -83,7 +83,7 @@ def test_a_run_without_a_policy_says_nothing(evidence: Evidence, tmp_path: Path)
     assert math.isnan(got.interval.value)
 
 
-def test_without_a_shared_image_there_is_no_difference(evidence: Evidence, sides: tuple[Side, Side]) -> None:
+def test_without_a_shared_image_there_is_no_difference(evidence: ReportData, sides: tuple[Side, Side]) -> None:
     records = evidence.results.records.filter(pl.col("variant") != "beta, none")
     results = replace(evidence.results, records=records)
     for score in ("dice", "aurc", "undetected_harm"):

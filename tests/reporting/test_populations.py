@@ -9,13 +9,13 @@ import torch
 from tests.reporting.fake_results import write_study
 
 from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.populations import population_tables, read_populations, score_columns
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 
 
 @pytest.fixture(scope="module")
-def stressed(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def stressed(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Two seeds; the unknown images get scores of their own, some tied with those of the test images."""
     folder = tmp_path_factory.mktemp("populations") / "study"
     write_study(folder, regimes=("none",), seeds=2, images=20, patients=9, gallery=False, stress=True)
@@ -33,7 +33,7 @@ def stressed(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return collect(load_results(folder), draws=20)
 
 
-def test_scores_equal_those_on_tensors_averaged_over_the_runs(stressed: Evidence) -> None:
+def test_scores_equal_those_on_tensors_averaged_over_the_runs(stressed: ReportData) -> None:
     results = stressed.results
     found = read_populations(stressed, draws=30)
     assert set(found.images) == {"ct"}
@@ -53,7 +53,7 @@ def test_scores_equal_those_on_tensors_averaged_over_the_runs(stressed: Evidence
             assert scores_found["auroc"].patients == 18  # 9 of the test images and 9 others
 
 
-def test_areas_are_shares(stressed: Evidence) -> None:
+def test_areas_are_shares(stressed: ReportData) -> None:
     found = read_populations(stressed, draws=30)
     rows = stressed.results.populations
     for variant in stressed.results.variants:
@@ -66,7 +66,7 @@ def test_areas_are_shares(stressed: Evidence) -> None:
     assert len(tables["populations_all"].rows) == len(found.detection)
 
 
-def test_other_populations_are_no_test_images(stressed: Evidence) -> None:
+def test_other_populations_are_no_test_images(stressed: ReportData) -> None:
     assert stressed.results.records["image"].n_unique() == 20
     assert set(stressed.results.records["kind"]) == {"clean", "attack", "shift"}
     assert "ct" not in stressed.choices.attacks

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting.evidence import collect
 from trustseg.reporting.regions import region_table
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 
 

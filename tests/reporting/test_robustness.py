@@ -9,11 +9,11 @@ from tests.reporting.fake_results import write_study
 from tests.reporting.under_stress import EPS, mean_dice, plain, row_of, value_of
 
 from trustseg.reporting import load_results
-from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.stress import Stress, put_under_stress
 
 
-def test_area_is_that_of_the_mean_curve(stressed: Evidence, stress: Stress) -> None:
+def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Stress) -> None:
     rungs = [0.0, *(step / 255 for step in (1, 2, 4, 8))]
     means = [mean_dice(stressed, "beta, none", "pgd" if eps else "clean", eps) for eps in rungs]
     row = row_of(stress, "areas", variant="beta, none")
@@ -23,7 +23,7 @@ def test_area_is_that_of_the_mean_curve(stressed: Evidence, stress: Stress) -> N
     assert "area_deferral_aware" not in row  # one budget is no curve
 
 
-def test_worst_case_by_size_covers_all_images(stressed: Evidence, stress: Stress) -> None:
+def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Stress) -> None:
     variant = "beta, none"
     frame = plain(stressed, variant, "pgd", EPS).filter(pl.col("mask_px") > 0)
     areas = (frame["mask_px"] / frame["pixels"]).to_numpy()
@@ -38,7 +38,7 @@ def test_worst_case_by_size_covers_all_images(stressed: Evidence, stress: Stress
     assert value_of(row, "empty") == pytest.approx((empty["predicted_px"] / empty["pixels"]).mean())
 
 
-def test_the_ensemble_is_last_and_checked(stressed: Evidence, stress: Stress) -> None:
+def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Stress) -> None:
     conditions = [row["condition"] for row in stress.tables["worst_case"].rows if row["variant"] == "beta, none"]
     assert conditions[0] == "clean"
     assert conditions[-1] == "ensemble 2/255"

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _shade, looks, without_head
 
 
-def test_one_colour_per_regime_and_one_dash_per_head(evidence: Evidence) -> None:
+def test_one_colour_per_regime_and_one_dash_per_head(evidence: ReportData) -> None:
     found = looks(evidence.results)
     assert found["beta, none"].colour == found["bernoulli, none"].colour
     assert found["beta, none"].dash == found["beta, random"].dash != found["bernoulli, none"].dash
@@ -41,7 +41,7 @@ def test_a_shade_is_mixed_with_white_or_black(share: float, colour: str) -> None
     assert _shade("#204060", share) == colour
 
 
-def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(evidence: Evidence) -> None:
+def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(evidence: ReportData) -> None:
     cells = [
         replace(cell, variant=f"{cell.variant} {eps}") for cell in evidence.results.cells[:1] for eps in range(1, 5)
     ]

@@ -10,7 +10,7 @@ from tests.reporting.fake_stress import SEVERITIES, SHIFTS
 from tests.reporting.under_stress import mean_dice, row_of, value_of
 
 from trustseg.reporting import load_results
-from trustseg.reporting.evidence import Evidence, collect
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.shifted import shift_table
 from trustseg.reporting.stress import Stress
 
@@ -31,7 +31,7 @@ def test_the_share_of_the_lesion_that_a_shift_hides(tmp_path: Path) -> None:
     assert before.frame().equals(table.only(*kept, title=before.title).frame())
 
 
-def test_mean_corruption_is_the_mean_over_shifts(stressed: Evidence, stress: Stress) -> None:
+def test_mean_corruption_is_the_mean_over_shifts(stressed: ReportData, stress: Stress) -> None:
     variant = "bernoulli, none"
     row = row_of(stress, "corruption", variant=variant)
     means = {

@@ -7,12 +7,12 @@ import polars as pl
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results, summary_table
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.stress import put_under_stress
 
 
-def test_shifts_and_populations_are_no_attacks_and_no_test_images(stressed: Evidence) -> None:
+def test_shifts_and_populations_are_no_attacks_and_no_test_images(stressed: ReportData) -> None:
     assert set(stressed.choices.attacks) == {"fgsm", "pgd", "ensemble", "deferral_aware"}
     assert set(stressed.results.records["kind"]) == {"clean", "attack", "shift"}
     assert set(stressed.results.populations["kind"]) == {"population"}
@@ -31,7 +31,7 @@ def test_records_of_an_older_version_are_clean_or_attacked(study: Path) -> None:
     assert results.populations.is_empty()
 
 
-def test_an_older_study_has_no_checks_and_no_shifts(study: Path, evidence: Evidence) -> None:
+def test_an_older_study_has_no_checks_and_no_shifts(study: Path, evidence: ReportData) -> None:
     found = put_under_stress(evidence, draws=5)
     assert set(found.tables) == {"areas", "worst_case", "trade_off"}
     assert set(found.charts) == {"worst_case", "trade_off"}

@@ -7,17 +7,17 @@ import polars as pl
 import pytest
 from tests.reporting.under_stress import plain
 
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.subgroups import subgroup_table, subgroups_of
 from trustseg.statistics import Interval
 
 
-def with_columns(evidence: Evidence, **columns: pl.Expr) -> Evidence:
+def with_columns(evidence: ReportData, **columns: pl.Expr) -> ReportData:
     results = evidence.results
     return replace(evidence, results=replace(results, records=results.records.with_columns(**columns)))
 
 
-def test_subgroups_by_hand(stressed: Evidence) -> None:
+def test_subgroups_by_hand(stressed: ReportData) -> None:
     names = stressed.results.records["image"].unique().sort()
     even = pl.col("image").is_in(names.gather_every(2).to_list())
     site = pl.when(even).then(pl.lit("north")).otherwise(pl.lit(""))
@@ -39,7 +39,7 @@ def test_subgroups_by_hand(stressed: Evidence) -> None:
     assert marked == [min(values, key=values.__getitem__)]
 
 
-def test_nothing_to_tell_apart_is_an_empty_table(stressed: Evidence) -> None:
+def test_nothing_to_tell_apart_is_an_empty_table(stressed: ReportData) -> None:
     assert subgroup_table(stressed, draws=5).rows == ()
 
 

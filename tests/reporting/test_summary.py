@@ -10,7 +10,7 @@ from rich.console import Console
 
 from trustseg.errors import MissingFileError
 from trustseg.reporting import load_results, print_summary, summary_table
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 
 
 def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,7 @@ def test_a_folder_and_its_results_give_one_table(study: Path) -> None:
     assert summary_table(study, draws=5).equals(summary_table(results, draws=5))
 
 
-def test_each_score_stands_with_its_interval(study: Path, evidence: Evidence) -> None:
+def test_each_score_stands_with_its_interval(study: Path, evidence: ReportData) -> None:
     frame = summary_table(study, draws=60)
     assert frame["variant"].to_list() == evidence.results.variants
     place = evidence.choices.conditions[1]

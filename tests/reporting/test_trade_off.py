@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from tests.reporting.under_stress import row_of
 
-from trustseg.reporting.evidence import Evidence, Metric
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.stress import Stress
 from trustseg.reporting.trade_off import strongest, trade_off_chart, trade_off_table
 from trustseg.statistics import Interval
 
 
-def test_trade_off_is_read_at_the_strongest_attack(stressed: Evidence, evidence: Evidence, stress: Stress) -> None:
+def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, evidence: ReportData, stress: Stress) -> None:
     assert strongest(stressed) == ("ensemble", round(4 / 255, 7))
     assert strongest(evidence) == ("pgd", round(4 / 255, 7))
     row = row_of(stress, "trade_off", variant="beta, none")
@@ -24,12 +24,12 @@ def test_trade_off_is_read_at_the_strongest_attack(stressed: Evidence, evidence:
     assert {line.look.symbol for line in points} == {"circle", "square"}  # heads are told apart
 
 
-def with_attacks(evidence: Evidence, found: dict[Place, Sequence[float]]) -> Evidence:
+def with_attacks(evidence: ReportData, found: dict[ConditionKey, Sequence[float]]) -> ReportData:
     """Return the numbers of a study whose variants had these means of Dice under these attacks, and no others."""
     attacks: dict[str, tuple[float, ...]] = {}
     for attack, eps in found:
         attacks[attack] = (*attacks.get(attack, ()), eps)
-    robustness: dict[tuple[str, Place], dict[Metric, Interval]] = {
+    robustness: dict[tuple[str, ConditionKey], dict[Metric, Interval]] = {
         (variant, place): {"dice": Interval(value, value - 0.1, value + 0.1, count=9, patients=9)}
         for place, values in found.items()
         for variant, value in zip(evidence.results.variants, values, strict=False)
@@ -49,11 +49,13 @@ def with_attacks(evidence: Evidence, found: dict[Place, Sequence[float]]) -> Evi
         ({("fgsm", 4 / 255): [], ("pgd", 4 / 255): [0.9]}, ("pgd", 4 / 255)),  # never measured, never strongest
     ],
 )
-def test_the_strongest_attack(evidence: Evidence, found: dict[Place, Sequence[float]], place: Place | None) -> None:
+def test_the_strongest_attack(
+    evidence: ReportData, found: dict[ConditionKey, Sequence[float]], place: ConditionKey | None
+) -> None:
     assert strongest(with_attacks(evidence, found)) == place
 
 
-def test_without_an_attack_there_is_nothing_to_trade(evidence: Evidence) -> None:
+def test_without_an_attack_there_is_nothing_to_trade(evidence: ReportData) -> None:
     unharmed = with_attacks(evidence, {})
     assert trade_off_table(unharmed).rows == ()
     chart = trade_off_chart(unharmed)
@@ -61,7 +63,7 @@ def test_without_an_attack_there_is_nothing_to_trade(evidence: Evidence) -> None
     assert [panel.x_range for panel in chart.panels] == [None, None]
 
 
-def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(evidence: Evidence) -> None:
+def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(evidence: ReportData) -> None:
     variants = evidence.results.variants
     chart = trade_off_chart(with_attacks(evidence, {("pgd", 4 / 255): [0.5, math.nan]}))
     for panel, metric in zip(chart.panels, ("dice", "nause"), strict=True):

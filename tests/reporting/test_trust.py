@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting.evidence import collect
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.tables import number_text
 from trustseg.reporting.trust import weigh_trust

@@ -2,14 +2,14 @@
 
 import polars as pl
 
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.stress import Stress
 from trustseg.statistics import Interval
 
 EPS = 2 / 255
 
 
-def plain(evidence: Evidence, variant: str, condition: str, eps: float) -> pl.DataFrame:
+def plain(evidence: ReportData, variant: str, condition: str, eps: float) -> pl.DataFrame:
     return evidence.results.records.filter(
         pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
     ).sort("image", "seed")
@@ -29,6 +29,6 @@ def value_of(row: dict[str, object], key: str) -> float:
     return found
 
 
-def mean_dice(evidence: Evidence, variant: str, condition: str, eps: float = 0.0) -> float:
+def mean_dice(evidence: ReportData, variant: str, condition: str, eps: float = 0.0) -> float:
     frame = plain(evidence, variant, condition, eps)
     return float(frame.filter(pl.col("mask_px") > 0)["dice"].to_numpy().mean())

@@ -70,7 +70,7 @@ def test_reviewing_everything_leaves_no_risk_to_speak_of() -> None:
     assert math.isnan(values["residual_risk"])
 
 
-def test_no_infection_leaves_missed_lesions_undefined() -> None:
+def test_no_lesion_leaves_missed_lesions_undefined() -> None:
     values = values_of(score_policy(POLICY, records_of([0.1], [0.0], mask_px=0), draws=20))
     assert math.isnan(values["missed_lesions"])
     assert values["undetected_failures"] == 1.0

@@ -19,7 +19,7 @@ from trustseg.files import write_json
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
 from trustseg.reporting import load_results
 from trustseg.reporting.costs import costs
-from trustseg.reporting.evidence import collect
+from trustseg.reporting.report_data import collect
 from trustseg.study import mixtures as module
 from trustseg.study.cell import prepare_cell, run_cell
 from trustseg.study.grid import Cell, Mixture, cells_of

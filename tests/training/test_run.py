@@ -60,7 +60,7 @@ def test_test_images_are_not_looked_at(tmp_path: Path) -> None:
     assert repeatable_metrics(tmp_path / "one").equals(repeatable_metrics(tmp_path / "other"))
 
 
-def test_a_set_without_any_infection_trains(tmp_path: Path) -> None:
+def test_a_set_without_any_lesion_trains(tmp_path: Path) -> None:
     train(config("training.epochs=1"), pack(train=8, empty=8), tmp_path)
     assert (tmp_path / "model" / "model.json").exists()
 

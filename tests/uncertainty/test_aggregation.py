@@ -74,17 +74,17 @@ class TestByHand:
 
 def test_patch_and_rim_equal_loops() -> None:
     uncertainty, probability = draw((1, 1, 9, 7), torch.float64)
-    u, infected = uncertainty[0, 0], probability[0, 0] > 0.8
+    u, positive = uncertainty[0, 0], probability[0, 0] > 0.8
     windows = [u[i : i + 3, j : j + 3].mean() for i in range(7) for j in range(5)]
     assert patch_max(uncertainty, probability, patch=3).item() == pytest.approx(max(windows).item())
     outside = []
     for i in range(9):
         for j in range(7):
-            near = infected[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
+            near = positive[max(0, i - 1) : i + 2, max(0, j - 1) : j + 2]
             if near.all() or not near.any():
                 outside.append(u[i, j].item())
     assert 0 < len(outside) < 63
-    got = boundary_excluded_mean(uncertainty, infected[None, None].double(), width=1)
+    got = boundary_excluded_mean(uncertainty, positive[None, None].double(), width=1)
     assert got.item() == pytest.approx(sum(outside) / len(outside))
 
 

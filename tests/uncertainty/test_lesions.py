@@ -8,9 +8,9 @@ from trustseg.uncertainty import AGGREGATIONS
 from trustseg.uncertainty.lesions import lesion_max, lesion_mean
 
 
-def lesions_by_flood(infected: Tensor) -> list[list[tuple[int, int]]]:
+def lesions_by_flood(positive: Tensor) -> list[list[tuple[int, int]]]:
     """Return the pixels of every piece of a map (H, W), pieces touching by edge or corner."""
-    left = {(i, j) for i, j in infected.nonzero().tolist()}
+    left = {(i, j) for i, j in positive.nonzero().tolist()}
     pieces = []
     while left:
         front = [left.pop()]

@@ -43,7 +43,7 @@ def _bernoulli(module: nn.Module, images: Tensor) -> Belief:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ShapeError(
             f"the module must return logits (B, 1, H, W), got {got}; "
-            "pick the map of the infection, of two classes the difference of their logits"
+            "pick the map of the foreground, of two classes the difference of their logits"
         )
     return Bernoulli(logits)
 
@@ -104,7 +104,7 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
         return self._input_shape
 
     def predict(self, x: Array, batch_size: int = 128, **_: object) -> NDArray[np.float32]:
-        """Return infection probabilities (N, 1, H, W) float32 of images ``x`` (N, C, H, W) in [0, 1]."""
+        """Return foreground probabilities (N, 1, H, W) float32 of images ``x`` (N, C, H, W) in [0, 1]."""
         with isolated(self.model), torch.no_grad():
             batches = torch.split(self._images(x), batch_size)
             return np.concatenate([self.model(batch).probability.float().cpu().numpy() for batch in batches])

@@ -7,7 +7,7 @@ from trustseg.attacks.projections import Norm
 from trustseg.attacks.search import Search
 from trustseg.errors import AttackError
 
-__all__ = ["ascend", "demanded"]
+__all__ = ["ascend", "require_generator"]
 
 
 def ascend(
@@ -42,7 +42,7 @@ def _of_mass_one(gradient: Tensor) -> Tensor:
     return gradient / mass.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
-def demanded(generator: torch.Generator | None, reason: str) -> torch.Generator:
+def require_generator(generator: torch.Generator | None, reason: str) -> torch.Generator:
     """Return the generator.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import demanded
+from trustseg.attacks.ascent import require_generator
 from trustseg.attacks.contract import Attack
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import pgd
@@ -65,7 +65,7 @@ def square(
         ECCV 2020, arXiv:1912.00049, algorithms 1 and 2, sizes as in the authors' code.
         Deviations: the objective is that of a mask, and squares and signs are shared by the images of a batch.
     """
-    generator = demanded(generator, "square draws squares")
+    generator = require_generator(generator, "square draws squares")
     if steps < 1:
         raise AttackError(f"steps must be at least 1, got {steps}; use 2000")
     with isolated(model):

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend, demanded
+from trustseg.attacks.ascent import ascend, require_generator
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF, NormName, find_norm
@@ -162,7 +162,7 @@ def pgd(
     if random_start is None:
         random_start = generator is not None
     _check_options(steps, step_size, restarts, random_start, keep_best)
-    source = demanded(generator, "random_start=True") if random_start else None
+    source = require_generator(generator, "random_start=True") if random_start else None
     with isolated(model):
         search = Search(
             model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest

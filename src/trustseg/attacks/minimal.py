@@ -130,7 +130,7 @@ def minimal_eps(
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.5)  # infected where brighter than 0.5
+        >>> def model(images): return Bernoulli(images - 0.5)  # foreground where brighter than 0.5
         >>> images = torch.full((1, 1, 1, 1), 0.5 + 0.625 / 255)
         >>> bracket = minimal_eps(model, images, torch.ones(1, 1, 1, 1), halvings=1)
         >>> 255 * bracket.eps_holds, 255 * bracket.eps_breaks  # breaks between 0.5 and 0.75 grey levels

@@ -1,6 +1,6 @@
 """What an attack increases: objectives (belief, masks, progress) -> (B,), one value an image.
 
-With z the log-odds of infection and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
+With z the log-odds and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
 right, and -ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
 ``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust for free.
 
@@ -233,9 +233,9 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         Deviation: plain sums in the denominator, smoothing by one pixel, and the case of an empty mask.
     """
     margin, counted = _margin(belief, masks, "soft_dice")
-    wrong, infected = torch.sigmoid(-margin), masks > 0
-    pixels = infected.flatten(1).sum(dim=1)
-    missed, false = (torch.where(own, wrong, 0).flatten(1).sum(dim=1) for own in (infected, counted & ~infected))
+    wrong, positive = torch.sigmoid(-margin), masks > 0
+    pixels = positive.flatten(1).sum(dim=1)
+    missed, false = (torch.where(own, wrong, 0).flatten(1).sum(dim=1) for own in (positive, counted & ~positive))
     overlap = (missed + false) / (2 * pixels - missed + false + 1)
     return torch.where(pixels > 0, overlap, cross_entropy(belief, masks))
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend, demanded
+from trustseg.attacks.ascent import ascend, require_generator
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF, gaussian
@@ -44,7 +44,7 @@ def fgsm(
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.45)  # infected where brighter than 0.45
+        >>> def model(images): return Bernoulli(images - 0.45)  # foreground where brighter than 0.45
         >>> fgsm(model, torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1), eps=0.1).item()
         0.4000000059604645
 
@@ -92,7 +92,7 @@ def r_fgsm(
         Tramer et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, arXiv:1705.07204, equation 4
         with alpha = eps/2 as in its table 2. x1 is clipped to [0, 1] as in the authors' code.
     """
-    generator = demanded(generator, "r_fgsm starts at random")
+    generator = require_generator(generator, "r_fgsm starts at random")
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
         half = search.radius / 2
@@ -138,7 +138,7 @@ def rs_fgsm(
         Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020, arXiv:2001.03994,
         algorithm 3 with alpha = 1.25 eps.
     """
-    generator = demanded(generator, "rs_fgsm starts at random")
+    generator = require_generator(generator, "rs_fgsm starts at random")
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
         search.offer(search.images, progress=0.0)
@@ -182,7 +182,7 @@ def n_fgsm(
         de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022,
         arXiv:2202.01181, equation 4 with k = 2 and alpha = eps.
     """
-    generator = demanded(generator, "n_fgsm draws noise")
+    generator = require_generator(generator, "n_fgsm draws noise")
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=False)
         noisy = LINF.start(search.images, 2 * search.radius, generator)

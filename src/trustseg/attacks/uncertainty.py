@@ -60,7 +60,7 @@ def overconfidence(
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.45)  # infected where brighter than 0.45, surer the brighter
+        >>> def model(images): return Bernoulli(images - 0.45)  # foreground above 0.45, surer the brighter
         >>> def score(belief): return belief.entropy().mean(dim=(1, 2, 3))
         >>> overconfidence(model, torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1), eps=0.1, score=score)
         tensor([[[[0.6000]]]])

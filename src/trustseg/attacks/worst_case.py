@@ -114,7 +114,7 @@ def strongest(
     """Return the most harmful version of each image over the members of a preset, and which member found it.
 
     The clean image and the ``candidates`` compete too, so nothing that was tried does more harm than what is returned.
-    An image that cannot be harmed more (Dice 0; with an empty mask, infection everywhere) is spared further members.
+    An image that cannot be harmed more (Dice 0; with an empty mask, foreground everywhere) is spared further members.
 
     Multiplying all log-odds by a constant changes no mask, yet blinds losses. Where the mean |log-odds| of a clean
     image exceeds 32, its members see log-odds divided down to that mean, except those for Betas alone: two need

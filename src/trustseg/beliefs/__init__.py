@@ -1,9 +1,9 @@
-"""What a model believes of each pixel: a distribution over its infection probability.
+"""What a model believes of each pixel: a distribution over its foreground probability.
 
 A classical model believes a Bernoulli, an evidential one a Beta, an ensemble or MC dropout a mixture. Losses, attacks,
 uncertainty measures and metrics take beliefs and never raw network outputs, so that they work for every kind of model.
 
-Throughout, p is the infection probability and q = 1 - p is computed as its own number, never by subtraction. Half
+Throughout, p is the foreground probability and q = 1 - p is computed as its own number, never by subtraction. Half
 precision is promoted to float32; float64 is left alone.
 """
 

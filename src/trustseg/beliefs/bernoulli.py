@@ -24,10 +24,10 @@ def bernoulli_entropy(log_odds: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bernoulli:
-    """A point belief: the pixel is infected with probability sigmoid(logits).
+    """A point belief: the pixel is foreground with probability sigmoid(logits).
 
     Attributes:
-        logits: (B, 1, H, W) log-odds of infection, any float, infinities allowed.
+        logits: (B, 1, H, W) log-odds of foreground, any float, infinities allowed.
 
     Example:
         >>> Bernoulli(torch.zeros(1)).entropy()

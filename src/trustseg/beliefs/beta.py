@@ -1,4 +1,4 @@
-"""An evidential belief: a Beta distribution over the infection probability of each pixel."""
+"""An evidential belief: a Beta distribution over the foreground probability of each pixel."""
 
 import math
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ def _differential_excess(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beta:
-    """An evidential belief: the infection probability theta is distributed as Beta(alpha, beta).
+    """An evidential belief: the foreground probability theta is distributed as Beta(alpha, beta).
 
     Attributes:
-        alpha: (B, 1, H, W) > 0, prior weight + evidence for infection.
+        alpha: (B, 1, H, W) > 0, prior weight + evidence for foreground.
         beta: (B, 1, H, W) > 0, prior weight + evidence for background.
         prior: prior weight w > 0 of each class; evidence = alpha + beta - 2 w.
 

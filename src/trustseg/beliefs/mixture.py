@@ -64,7 +64,7 @@ class Mixture:
 
     @property
     def probability(self) -> Tensor:
-        """Return the mean infection probability, in [0, 1]."""
+        """Return the mean foreground probability, in [0, 1]."""
         return self._mean([member.probability for member in self.members])
 
     def variance(self) -> Tensor:

@@ -92,7 +92,7 @@ def fit_calibration(
 
 
 class _Cells:
-    """Count and sum of the pixels in each cell of a grid over asinh(coordinate), infected and background apart."""
+    """Count and sum of the pixels in each cell of a grid over asinh(coordinate), foreground and background apart."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -127,11 +127,11 @@ class _Cells:
         known = counted(flat)
         self._count(points[known].clamp(-math.sinh(SPAN), math.sinh(SPAN)), flat[known] > 0.5)
 
-    def _count(self, points: Tensor, infected: Tensor) -> None:
+    def _count(self, points: Tensor, positive: Tensor) -> None:
         axes = points.shape[1]
         bins, low = BINS[axes], (-SPAN if self.prior is None else 0.0)
         places = ((points.asinh() - low) / (SPAN - low) * bins).long().clamp(0, bins - 1)
-        cell = infected.long()
+        cell = positive.long()
         for place in places.unbind(dim=1):
             cell = cell * bins + place
         if not len(self.totals):
@@ -146,10 +146,10 @@ class _Cells:
         """
         if patients != self.images:
             raise DataError(f"got {patients} patients for {self.images} images, one for each image was expected")
-        background, infected = self.totals[:, :1].view(2, -1).sum(dim=1).tolist() if self.images else (0.0, 0.0)
-        if background == 0 or infected == 0:
+        background, foreground = self.totals[:, :1].view(2, -1).sum(dim=1).tolist() if self.images else (0.0, 0.0)
+        if background == 0 or foreground == 0:
             raise DataError(
-                f"{self.images} images hold {infected:.0f} infected and {background:.0f} background pixels, "
+                f"{self.images} images hold {foreground:.0f} foreground and {background:.0f} background pixels, "
                 "calibration needs both; give more validation images"
             )
 

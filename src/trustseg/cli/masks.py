@@ -1,4 +1,4 @@
-"""``trustseg defer masks``: masks that miss little of the infection, fitted on validation images."""
+"""``trustseg defer masks``: masks that miss little of the foreground, fitted on validation images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +33,13 @@ def masks(
     model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../control.json.")] = None,
-    at_most: Annotated[float, typer.Option(help="Share of an infection that may be missed, on average.")] = 0.1,
+    at_most: Annotated[float, typer.Option(help="Share of the foreground that may be missed, on average.")] = 0.1,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
     ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Fit the threshold of masks that miss at most a share of the infection, on validation images; measure it on test.
+    """Fit the threshold of masks that miss at most a share of the foreground, on validation images; measure it on test.
 
     'trustseg predict --control' draws its masks by it. The bound is on average over patients, and void under attack or
     shift.
@@ -90,11 +90,11 @@ def _print_control(control: "FalseNegativeControl", tested: _Maps) -> None:
     lines = []
     for words, threshold in (("usual, p >= 0.5", 0.5), (f"fitted, p >= {control.threshold:.4g}", control.threshold)):
         table = apply_false_negative_control(replace(control, threshold=threshold), **tested)
-        infected, healthy = table.filter(pl.col("mask_px") > 0), table.filter(pl.col("mask_px") == 0)
-        shares = infected.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
+        positive, healthy = table.filter(pl.col("mask_px") > 0), table.filter(pl.col("mask_px") == 0)
+        shares = positive.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
         missed = bootstrap_mean(shares["false_negative_rate"], shares["patient"]) if len(shares) else None
-        price = bootstrap_ratio(infected["set_px"], infected["mask_px"], infected["patient"]) if len(shares) else None
+        price = bootstrap_ratio(positive["set_px"], positive["mask_px"], positive["patient"]) if len(shares) else None
         false = f"{np.mean(healthy['set_px'] / healthy['pixels']):.3f}" if len(healthy) else "no such image"
         lines.append([words, *("undefined" if found is None else found.text(3) for found in (missed, price)), false])
-    header = ("mask of the test images", "infection missed", "area / reference", "area where there is none")
+    header = ("mask of the test images", "foreground missed", "area / reference", "area where there is none")
     print_table(header, lines, width=130)

@@ -121,7 +121,9 @@ class EvaluationConfig(Section):
     populations: dict[str, FolderOrFile] = Field(
         default_factory=dict, description="other images that the model should not know: name -> folder or pack"
     )
-    suspicions: int = Field(0, ge=0, description="infected test images for the checks of gradient masking; 0: none")
+    suspicions: int = Field(
+        0, ge=0, description="test images with foreground for the checks of gradient masking; 0: none"
+    )
     surrogate: FolderOrFile | None = Field(
         None,
         description="model folder whose adversarial images the checks try on this model; null: in a study, that of "

@@ -266,7 +266,7 @@ class PhantomConfig(Section):
 
     train: int = Field(160, ge=0, description="generated images to train and validate on (study only)")
     test: int = Field(40, ge=0, description="generated images to test on (study only)")
-    control: int = Field(20, ge=0, description="generated images without infection (study only)")
+    control: int = Field(20, ge=0, description="generated images without foreground (study only)")
     seed: int = Field(0, ge=0, description="seed of the generated images (study only)")
 
 

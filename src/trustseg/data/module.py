@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trustseg.data.pack import Pack
-from trustseg.data.residence import Held, gathered
+from trustseg.data.residence import CachedPack, gathered
 from trustseg.data.resizing import IGNORED
 from trustseg.masks import ignoring
 from trustseg.randomness import derived_generator
@@ -31,7 +31,7 @@ class PackRows(Dataset[Batch]):
         rows: indices into the pack.
     """
 
-    pack: Pack | Held
+    pack: Pack | CachedPack
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ def _unchanged(batch: Item) -> Item:
 
 
 def pack_loader(
-    pack: Pack | Held, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
+    pack: Pack | CachedPack, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
 ) -> DataLoader[Batch]:
     """Return an iterator over batches of the given rows.
 

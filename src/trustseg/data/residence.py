@@ -13,7 +13,7 @@ from torch import Tensor
 from trustseg.data.pack import Pack
 from trustseg.errors import ConfigError, is_out_of_memory
 
-__all__ = ["Held", "Residence", "gathered", "residing"]
+__all__ = ["CachedPack", "Residence", "gathered", "residing"]
 
 Residence = Literal["auto", "gpu", "ram", "mmap"]
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class CachedPack:
     """All images and masks of a pack in the memory of one device.
 
     Attributes:
@@ -37,7 +37,7 @@ class Held:
     masks: Tensor
 
 
-def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack | Held:
+def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack | CachedPack:
     """Return the images and masks of a pack, moved to where ``residence`` wants them.
 
     Args:
@@ -77,7 +77,7 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
     return pack
 
 
-def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def gathered(source: Pack | CachedPack, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """Return images (B, C, S, S) and masks (B, 1, S, S), uint8, of some rows, on the device where they lie."""
     if isinstance(source, Pack):
         return torch.from_numpy(np.asarray(source.images[rows])), torch.from_numpy(np.asarray(source.masks[rows]))
@@ -85,9 +85,9 @@ def gathered(source: Pack | Held, rows: NDArray[np.int64]) -> tuple[Tensor, Tens
     return source.images.index_select(0, indices), source.masks.index_select(0, indices)
 
 
-def _copied(pack: Pack, device: torch.device) -> Held:
+def _copied(pack: Pack, device: torch.device) -> CachedPack:
     try:
-        return Held(_copy(pack.images, device), _copy(pack.masks, device))
+        return CachedPack(_copy(pack.images, device), _copy(pack.masks, device))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

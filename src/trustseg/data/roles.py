@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from trustseg.data.cases import Declared
 
-__all__ = ["Place", "is_mask_word", "named", "place", "words"]
+__all__ = ["ConditionKey", "is_mask_word", "named", "place", "words"]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -45,7 +45,7 @@ _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConditionKey:
     """What the folders above a file say of it.
 
     Attributes:
@@ -73,7 +73,7 @@ class Place:
     frame: tuple[str, ...]
 
 
-def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> Place:
+def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> ConditionKey:
     """Return what the folders above a file say of it; the last word counts.
 
     Args:
@@ -96,7 +96,7 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         first -= 1
     below = folders[last + 1 :] if ends else ()
     block = folders[first : last + 1]
-    return Place(
+    return ConditionKey(
         role=role,
         certain=any(_certain(name) or named(declared.masks, name) for name in block),
         source="/".join(block) if role == "masks" else "",

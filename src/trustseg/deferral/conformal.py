@@ -1,4 +1,4 @@
-"""Conformal risk control: the finite-sample correction, and masks that miss little of the infection."""
+"""Conformal risk control: the finite-sample correction, and masks that miss little of the foreground."""
 
 import math
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ SLACK: Final = 1e-9  # so that a bound that is met exactly is not lost to roundi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FalseNegativeControl:
-    """A probability threshold for masks that miss, on average, at most a share of the infection.
+    """A probability threshold for masks that miss, on average, at most a share of the foreground.
 
     Attributes:
         threshold: the predicted set is {p >= threshold}.
-        at_most: bound on the expected false-negative rate of a new patient with infection.
-        patients: calibration patients with infection.
-        images: their images with infection.
+        at_most: bound on the expected false-negative rate of a new patient with foreground.
+        patients: calibration patients with foreground.
+        images: their images with foreground.
         price: predicted area over reference area on these images, >= 0.
         model: hash of the model and calibration that gave the probabilities, empty if unknown.
     """
@@ -55,7 +55,7 @@ class FalseNegativeControl:
         """What is promised, in a sentence."""
         return (
             f"A mask of p >= {self.threshold:.4g} is expected to miss at most {self.at_most:.3g} of a new patient's "
-            f"infection (mean over patients, {self.patients} for calibration)."
+            f"foreground (mean over patients, {self.patients} for calibration)."
         )
 
 
@@ -122,14 +122,14 @@ def fit_false_negative_control(
     at_most: float = 0.1,
     model: str = "",
 ) -> FalseNegativeControl:
-    """Return the largest threshold t for which {p >= t} misses at most a share of a new patient's infection.
+    """Return the largest threshold t for which {p >= t} misses at most a share of a new patient's foreground.
 
     The loss of an image is the share of its mask where p < t, that of a patient the mean over its images with
-    infection. The expected loss, over calibration and test together, is bounded; not that of each patient, not that
+    foreground. The expected loss, over calibration and test together, is bounded; not that of each patient, not that
     of a subgroup, and nothing under attack or shift. Exact over all values that p takes; the masks' pixels are sorted.
 
     Args:
-        probabilities: infection probability of each image, any shape, in [0, 1].
+        probabilities: foreground probability of each image, any shape, in [0, 1].
         masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; empty ones are left out.
         patients: patient of each image.
         at_most: the bound a, in (0, 1).
@@ -139,7 +139,7 @@ def fit_false_negative_control(
         ConfigError: if ``at_most`` is not in (0, 1).
         ShapeError: if there is not one mask and one patient for each image, shapes differ, a p is not
             in [0, 1] or a mask is not binary.
-        DataError: if fewer than 1 / a - 1 patients have an infection.
+        DataError: if fewer than 1 / a - 1 patients have foreground.
 
     Example:
         >>> control = fit_false_negative_control([[0.2, 0.6, 0.9]] * 4, [[0, 1, 1]] * 4, "abcd", at_most=0.2)
@@ -157,7 +157,7 @@ def fit_false_negative_control(
     needed = smallest_calibration(at_most)
     if len(names) < needed:
         raise DataError(
-            f"{len(names)} calibration patients have an infection, at least {needed} are needed to bound the "
+            f"{len(names)} calibration patients have foreground, at least {needed} are needed to bound the "
             f"false-negative rate by {at_most:.3g}; add patients or allow more than {1 / (len(names) + 1):.3g}"
         )
     found = [maps[row][inside[row]] for row in rows]
@@ -219,7 +219,7 @@ def apply_false_negative_control(
 def _checked(
     probabilities: Sequence[ArrayLike], masks: Sequence[ArrayLike], patients: Sequence[object]
 ) -> tuple[list[NDArray[np.floating]], list[NDArray[np.bool_]], list[int]]:
-    """Return p (NaN where ignored), infection and number of pixels of each image; raise unless they fit."""
+    """Return p (NaN where ignored), foreground and number of pixels of each image; raise unless they fit."""
     if not len(probabilities) == len(masks) == len(patients):
         raise ShapeError(
             f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients, expected "

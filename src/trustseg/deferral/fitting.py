@@ -32,12 +32,12 @@ class Fit(NamedTuple):
 
 
 class _Images(NamedTuple):
-    """What a target reads of each calibration image: score, patient (0 to P - 1), failure, infection; all (N,)."""
+    """What a target reads of each calibration image: score, patient (0 to P - 1), failure, foreground; all (N,)."""
 
     scores: Floats
     patients: NDArray[np.intp]
     failed: NDArray[np.bool_]
-    infected: NDArray[np.bool_]
+    positive: NDArray[np.bool_]
 
 
 class _FitTarget(Protocol):
@@ -63,8 +63,8 @@ def fit_policy(
         aggregation: map to image score; both chosen before looking at these records.
         target: what to bound. ``review_rate``: the expected share of a new patient's images that are reviewed.
             ``risk``: the chance that a patient with a kept image has a kept one with a Dice below ``tau``.
-            ``missed_lesions``: the chance that an infected patient has a kept, infected image with a Dice below
-            ``tau``, which it is where nothing is predicted.
+            ``missed_lesions``: the chance that a patient with foreground has a kept image with foreground and a Dice
+            below ``tau``, which it is where nothing is predicted.
         at_most: the bound, in (0, 1).
         tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
             it has not.
@@ -80,8 +80,8 @@ def fit_policy(
     Raises:
         ConfigError: if a number is outside its range.
         UnknownNameError: if there is no such target.
-        DataError: if the records lack a column or clean images, or a score is NaN, or there is no infected patient
-            where ``missed_lesions`` is the target.
+        DataError: if the records lack a column or clean images, or a score is NaN, or no patient has foreground where
+            ``missed_lesions`` is the target.
 
     Example:
         >>> records = pl.DataFrame({"image": list("abcd"), "patient": list("abcd"), "condition": "clean", "eps": 0.0,
@@ -158,11 +158,11 @@ def _images(clean: pl.DataFrame, column: str, *, tau: float) -> _Images:
             f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}, a number was "
             "expected for each; choose another measure or find where the model breaks down"
         )
-    # Dice is 0 where nothing of an infection is predicted. NaN is not below tau: nothing there, predicted, or wrong.
+    # Dice is 0 where nothing of a lesion is predicted. NaN is not below tau: nothing there, predicted, or wrong.
     dice = clean["dice"].cast(pl.Float64).to_numpy()
     _, patients = np.unique(clean["patient"].cast(pl.String).to_numpy(), return_inverse=True)
-    infected = clean["mask_px"].to_numpy() > 0
-    return _Images(scores, patients, dice < tau, infected)
+    positive = clean["mask_px"].to_numpy() > 0
+    return _Images(scores, patients, dice < tau, positive)
 
 
 def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
@@ -204,19 +204,19 @@ def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -
 
 
 def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
-    infected = len(np.unique(images.patients[images.infected]))
-    if not infected:
-        raise DataError("no calibration image shows an infection, at least one was expected; use another target")
+    positive = len(np.unique(images.patients[images.positive]))
+    if not positive:
+        raise DataError("no calibration image shows foreground, at least one was expected; use another target")
     grid = np.unique(_marks(images.scores))
     return _fixed_sequence(
         grid,
-        _patients_kept(images, images.failed & images.infected, grid),
-        np.full(len(grid), infected),
+        _patients_kept(images, images.failed & images.positive, grid),
+        np.full(len(grid), positive),
         start=_smallest_passing(at_most, delta),
         at_most=at_most,
         delta=delta,
-        promise=f"the share of infected patients with a lesion missed (Dice below {tau:.3g}) and not reviewed",
-        counted=f"{_counted(infected)} with infection",
+        promise=f"the share of patients whose lesion is missed (Dice below {tau:.3g}) and not reviewed",
+        counted=f"{_counted(positive)} with foreground",
     )
 
 

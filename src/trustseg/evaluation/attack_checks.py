@@ -110,11 +110,11 @@ def square(victim: Victim) -> Suspicion:
 def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: float, mean: float) -> Suspicion:
     """Judge an attack without the model's gradients by the Dice (B,) it leaves, against the ensemble that has them.
 
-    There are two limits: the share of infected images on which it is stronger, and by how much it is on average. An
+    There are two limits: the share of images with foreground on which it is stronger, and by how much on average. An
     image on which it is stronger by no more than the latter does not count: on a few images, one pixel would be a
     verdict. The figure is that share, unless the average alone is beyond its limit.
     """
-    own, other = (dice[victim.infected] for dice in (victim.dice(victim.attacked("ensemble")), other))
+    own, other = (dice[victim.positive] for dice in (victim.dice(victim.attacked("ensemble")), other))
     beaten = float((own - other > mean).double().mean())
     gain = float((own - other).double().mean())
     if gain > mean and beaten <= share:

@@ -55,7 +55,7 @@ def image_scores(
     Args:
         aggregation: a name in ``AGGREGATIONS``.
         uncertainty: maps (B, 1, H, W).
-        probability: infection probability (B, 1, H, W).
+        probability: foreground probability (B, 1, H, W).
         areas: where each image lies in its square; None if all fill it.
 
     Returns:
@@ -87,7 +87,7 @@ def native_dice(probability: Tensor, mask: Tensor, area: Area | None = None) -> 
     """Return the Dice of a prediction at the size of the image itself, as ``predict`` draws it.
 
     Args:
-        probability: infection probability of one image (1, 1, S, S).
+        probability: foreground probability of one image (1, 1, S, S).
         mask: its reference mask (H, W) in {0, 1}, NaN where ignored.
         area: where the image lies in its square; None if it fills it.
 

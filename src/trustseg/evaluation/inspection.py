@@ -52,7 +52,7 @@ def write_suspicions(
     surrogate: Surrogate | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``suspicions.json`` into a folder: what every check of ``CHECKS`` finds on a few infected images.
+    """Write ``suspicions.json`` into a folder: what every check of ``CHECKS`` finds on a few images with foreground.
 
     Checks that were made of the same model and images before are not repeated; with another surrogate, only the one
     that asks for it is.
@@ -60,7 +60,7 @@ def write_suspicions(
     Args:
         model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
-        rows: candidates; ``count`` of those with infection are taken, evenly spread over lesion size.
+        rows: candidates; ``count`` of those with foreground are taken, evenly spread over lesion size.
         folder: where the file goes.
         count: images, >= 0; 0 writes nothing.
         seed: seed of random starts.
@@ -70,15 +70,15 @@ def write_suspicions(
         report: called after each check with the number done.
 
     Raises:
-        DataError: if none of the images has an infection.
+        DataError: if none of the images has foreground.
         ModelError: if the surrogate takes images of another size or other channels.
     """
     if count == 0:
         return
     if surrogate is not None:
         _require_same_images(model, surrogate)
-    infected = rows[pack.index["foreground"].to_numpy()[rows] > 0]
-    chosen = gallery_rows(pack, infected if len(infected) else rows, count)
+    positive = rows[pack.index["foreground"].to_numpy()[rows] > 0]
+    chosen = gallery_rows(pack, positive if len(positive) else rows, count)
     about = {
         "model": hash_of_model(model),
         "images": pack.index["name"].gather(chosen.tolist()).to_list(),

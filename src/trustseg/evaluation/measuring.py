@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trustseg.background_writer import background_writer
 from trustseg.beliefs import check_belief
-from trustseg.beside import beside
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.pack import GROUP
-from trustseg.data.residence import Held, residing
+from trustseg.data.residence import CachedPack, residing
 from trustseg.data.resizing import IGNORED, Area
 from trustseg.evaluation.conditions import Changed, Condition, Deployed, attacked_together, perturbed
 from trustseg.evaluation.frames import areas_in, frame_columns
@@ -43,7 +43,7 @@ class Cohort:
         pack: where masks lie at the size of the images themselves.
     """
 
-    pixels: Pack | Held
+    pixels: Pack | CachedPack
     rows: NDArray[np.int64]
     cases: pl.DataFrame
     device: torch.device
@@ -64,7 +64,7 @@ class Cohort:
         return [None if mask is None else ignoring(torch.from_numpy(mask), IGNORED) for mask in masks]
 
 
-def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | Held | None = None) -> Cohort:
+def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | CachedPack | None = None) -> Cohort:
     """Return some rows of a pack, ready to be measured; a GPU holds the pack if it fits.
 
     Args:
@@ -125,7 +125,7 @@ def measure(
     """
     groups = sorted(cohort.cases["group"].unique())
     recorders = {each.slug: Recorder(each, config, groups=groups, device=cohort.device) for each in ladder}
-    with beside() as later:
+    with background_writer() as later:
         for number, (images, masks, cases) in enumerate(cohort.batches(config.batch_size)):
             areas = areas_in(cases)
             found = _changed(model, images, masks, ladder, areas, seed=seed, number=number, deployed=deployed)

@@ -98,7 +98,7 @@ def suspicions(
         AttackError: if an attack cannot be run at all, e.g. on a model without a gradient.
     """
     victim = Victim(model, images, masks, eps, seed, surrogate, square_steps, deployed)
-    if not bool(victim.infected.any()):
+    if not bool(victim.positive.any()):
         raise DataError(
             "all masks are empty, at least one with foreground was expected, as Dice is compared; choose other images"
         )

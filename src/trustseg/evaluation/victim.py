@@ -90,7 +90,7 @@ class Victim:
 
     def mean_dice(self, images: Tensor, model: Model | None = None) -> float:
         """Return the mean Dice over images that have foreground in their mask."""
-        return float(self.dice(images, model)[self.infected].mean())
+        return float(self.dice(images, model)[self.positive].mean())
 
     def belief(self, images: Tensor, model: Model | None = None) -> Belief:
         """Return the belief about ``images`` in evaluation mode, without gradients."""
@@ -99,6 +99,6 @@ class Victim:
             return chosen(images)
 
     @property
-    def infected(self) -> Tensor:
+    def positive(self) -> Tensor:
         """Return which masks have foreground, (B,) bool."""
         return (self.masks > 0).flatten(1).any(dim=1)

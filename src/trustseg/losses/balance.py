@@ -38,10 +38,10 @@ def image_mean(losses: Tensor, masks: Tensor, *, balance: Balance = "none") -> T
         return counted_mean(losses, counts, empty=0.0)
     if balance != "image":
         raise ConfigError(f"unknown balance '{balance}'; it must be 'none' or 'image'; choose one of them")
-    counts, infected = counts.flatten(1), masks.flatten(1) > 0.5
-    foreground = infected.sum(dim=1, keepdim=True)
-    background = (counts & ~infected).sum(dim=1, keepdim=True)
+    counts, positive = counts.flatten(1), masks.flatten(1) > 0.5
+    foreground = positive.sum(dim=1, keepdim=True)
+    background = (counts & ~positive).sum(dim=1, keepdim=True)
     classes = (foreground > 0).int() + (background > 0).int()
-    same_class = torch.where(infected, foreground, background)  # not 0 where a pixel counts: it counts itself
+    same_class = torch.where(positive, foreground, background)  # not 0 where a pixel counts: it counts itself
     shares = losses.flatten(1) / (classes * same_class).clamp_min(1)
     return torch.where(counts, shares, 0).sum(dim=1)

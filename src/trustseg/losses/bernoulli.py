@@ -1,4 +1,4 @@
-"""Losses that read nothing but the infection probability, so that every belief has them."""
+"""Losses that read nothing but the foreground probability, so that every belief has them."""
 
 from torch import Tensor
 from torch.nn.functional import softplus

@@ -34,8 +34,8 @@ def as_beta(belief: Belief, loss: str) -> Beta:
 
 def right_and_wrong(belief: Beta, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return the parameter of the true class and that of the other, each (B, 1, H, W); any of them where ignored."""
-    infected = reference_of(belief, masks, "the loss").masks > 0.5
-    return torch.where(infected, belief.alpha, belief.beta), torch.where(infected, belief.beta, belief.alpha)
+    positive = reference_of(belief, masks, "the loss").masks > 0.5
+    return torch.where(positive, belief.alpha, belief.beta), torch.where(positive, belief.beta, belief.alpha)
 
 
 def type_ii_likelihood(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:

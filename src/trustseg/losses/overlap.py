@@ -12,7 +12,7 @@ __all__ = ["soft_dice"]
 def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
     """Return one minus the soft Dice overlap of each image.
 
-    With p the infection probability and y the mask, summed over the pixels of one image:
+    With p the foreground probability and y the mask, summed over the pixels of one image:
     loss = 1 - (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth).
 
     Of a Beta it sees the mean p only. Dice of alpha or of evidence would pay for endless evidence.

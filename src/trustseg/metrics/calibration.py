@@ -1,4 +1,4 @@
-"""Does a probability mean what it says? Calibration errors, Brier score and likelihood of the infection probability.
+"""Does a probability mean what it says? Calibration errors, Brier score and likelihood of the foreground probability.
 
 The state of a binned calibration error is n, sum p and sum y of each bin: exact, mergeable by adding, and small enough
 to keep for every image and to bootstrap by patient.
@@ -32,13 +32,13 @@ __all__ = [
 def expected_calibration_error(
     probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
 ) -> Tensor:
-    """Return the expected calibration error of the infection probability, over all pixels at once.
+    """Return the expected calibration error of the foreground probability, over all pixels at once.
 
     ECE = sum over bins of (n_b / N) |mean p - mean y|, with equal bins [i/B, (i+1)/B), the last one closed. Of the
     whole image it looks perfect because most pixels are easy background: give ``region`` too.
 
     Args:
-        probability: infection probability (B, ...), in [0, 1].
+        probability: foreground probability (B, ...), in [0, 1].
         masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
         bins: number B of bins, >= 1.
         region: pixels to count, bool of the same shape, e.g. ``boundary_band(masks)``; None for all.
@@ -113,7 +113,7 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
     """Return what calibration errors need: pixels, sum of p and sum of y in each bin, for every image.
 
     Args:
-        probability: infection probability (B, ...), in [0, 1].
+        probability: foreground probability (B, ...), in [0, 1].
         masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
         bins: number of equal bins [i/bins, (i+1)/bins), the last one closed, >= 1.
         region: pixels to count, bool of the same shape; None for all.
@@ -148,8 +148,8 @@ def calibration_error_from_counts(counts: Tensor) -> Tensor:
         >>> calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
         tensor(0.1667, dtype=torch.float64)
     """
-    pixels, probability, infected = _columns(counts)
-    return (probability - infected).abs().sum(-1) / pixels.sum(-1)
+    pixels, probability, positive = _columns(counts)
+    return (probability - positive).abs().sum(-1) / pixels.sum(-1)
 
 
 def maximum_calibration_error_from_counts(counts: Tensor) -> Tensor:
@@ -159,8 +159,8 @@ def maximum_calibration_error_from_counts(counts: Tensor) -> Tensor:
         >>> maximum_calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
         tensor(0.2500, dtype=torch.float64)
     """
-    pixels, probability, infected = _columns(counts)
-    largest = ((probability - infected).abs() / pixels.clamp_min(1)).amax(-1)
+    pixels, probability, positive = _columns(counts)
+    largest = ((probability - positive).abs() / pixels.clamp_min(1)).amax(-1)
     return torch.where(pixels.sum(-1) > 0, largest, torch.nan)
 
 
@@ -168,7 +168,7 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
     """Return the Brier score of each image, the mean of (p - y)^2.
 
     Args:
-        probability: infection probability (B, ...), in [0, 1].
+        probability: foreground probability (B, ...), in [0, 1].
         masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
 
     Returns:
@@ -213,7 +213,7 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
 
 
 class CalibrationError(Metric):
-    """Expected calibration error of the infection probability over a dataset, streamed.
+    """Expected calibration error of the foreground probability over a dataset, streamed.
 
     Args:
         bins: number of equal bins, >= 1.
@@ -287,5 +287,5 @@ def check_bins(bins: int) -> None:
 
 
 def _columns(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    pixels, probability, infected = counts.double().unbind(-1)
-    return pixels, probability, infected
+    pixels, probability, positive = counts.double().unbind(-1)
+    return pixels, probability, positive

@@ -43,7 +43,7 @@ class RiskAtCoverage(Metric):
         add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
         add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -84,7 +84,7 @@ class CoverageAtRisk(Metric):
         add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
         add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:

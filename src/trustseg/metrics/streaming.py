@@ -73,7 +73,7 @@ class AUSE(Metric):
         add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
         _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -119,7 +119,7 @@ class AURC(Metric):
         add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, infection probability and reference mask, all of one shape."""
+        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
         _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -153,13 +153,13 @@ class AdaptiveCalibrationError(Metric):
 
     counts: Tensor
     probability_units: Tensor
-    infected_units: Tensor
+    positive_units: Tensor
 
     def __init__(self, *, bins: int = 15) -> None:
         super().__init__()
         check_bins(bins)
         self.bins = bins
-        add_histograms(self, "counts", "probability_units", "infected_units")
+        add_histograms(self, "counts", "probability_units", "positive_units")
 
     def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
         """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
@@ -169,11 +169,11 @@ class AdaptiveCalibrationError(Metric):
         counts, units = accumulate(log_odds, probability)
         self.counts += counts
         self.probability_units += units
-        self.infected_units += accumulate(log_odds, masks > 0.5)[1]
+        self.positive_units += accumulate(log_odds, masks > 0.5)[1]
 
     def compute(self) -> Tensor:
         """Return the adaptive calibration error, scalar float64; NaN without pixels."""
-        gaps = (self.probability_units - self.infected_units).double() / UNIT
+        gaps = (self.probability_units - self.positive_units).double() / UNIT
         return adaptive_error_of_blocks(filled_blocks(self.counts, gaps), bins=self.bins)
 
 
@@ -181,7 +181,7 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
     """Return the error of each pixel.
 
     Args:
-        probability: infection probability p, any shape, in [0, 1].
+        probability: foreground probability p, any shape, in [0, 1].
         masks: reference masks y of the same shape, in {0, 1}, NaN where ignored.
         error: ``"wrong"`` for [p > 1/2] != y, or ``"brier"`` for (p - y)^2.
 

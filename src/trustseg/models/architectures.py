@@ -197,7 +197,7 @@ def fcn(
 
 
 def place_dropout(network: nn.Module, rate: float) -> None:
-    """Place a layer that drops whole channels before the last layers of a network, in place.
+    """ConditionKey a layer that drops whole channels before the last layers of a network, in place.
 
     The layer has no weights and no other tensor changes its name, so that the weights of the network fit it with and
     without. In torchvision's FCN it takes the place of the dropout (rate 0.1) that is there.

@@ -9,9 +9,9 @@ import polars as pl
 
 from trustseg.reporting.checks import trust
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, words
-from trustseg.reporting.evidence import Difference, Evidence, Metric
-from trustseg.reporting.image_scores import UNDEFINED, Place, per_image, rows_of
+from trustseg.reporting.image_scores import UNDEFINED, ConditionKey, per_image, rows_of
 from trustseg.reporting.overview import basis, summary
+from trustseg.reporting.report_data import Difference, Metric, ReportData
 from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 from trustseg.statistics import Interval
@@ -34,7 +34,7 @@ _VARIANT: Final = Column("variant", "Variant")
 _CONDITION: Final = Column("condition", "Condition")
 
 
-def all_tables(evidence: Evidence) -> dict[str, Table]:
+def all_tables(evidence: ReportData) -> dict[str, Table]:
     """Return every table of a report by its key."""
     tables = (
         summary(evidence),
@@ -50,7 +50,7 @@ def all_tables(evidence: Evidence) -> dict[str, Table]:
     return {table.key: table for table in tables}
 
 
-def differences(evidence: Evidence) -> Table:
+def differences(evidence: ReportData) -> Table:
     """Return one row per paired difference between two variants."""
     columns = (
         _VARIANT,
@@ -76,7 +76,7 @@ def differences(evidence: Evidence) -> Table:
     return Table("differences", f"Paired differences on the same images. {basis(evidence)}", columns, tuple(rows))
 
 
-def robustness(evidence: Evidence) -> Table:
+def robustness(evidence: ReportData) -> Table:
     """Return Dice and IoU of every variant under every attack and budget."""
     columns = (
         _VARIANT,
@@ -99,12 +99,12 @@ def robustness(evidence: Evidence) -> Table:
         }
         for (variant, (condition, eps)), found in evidence.robustness.items()
     ]
-    return Table("robustness", "Per-image Dice and IoU of the images with infection", columns, tuple(rows))
+    return Table("robustness", "Per-image Dice and IoU of the images with foreground", columns, tuple(rows))
 
 
-def false_positives(evidence: Evidence) -> Table:
-    """Return the area predicted as infected in images without infection, clean and attacked."""
-    columns = [_VARIANT, Column("images", "Images without infection")]
+def false_positives(evidence: ReportData) -> Table:
+    """Return the area predicted as foreground in images without foreground, clean and attacked."""
+    columns = [_VARIANT, Column("images", "Images without foreground")]
     columns += [
         Column(key, f"Share of pixels, {describe_condition(*place)} ↓", digits=4)
         for key, place in zip(("clean", "attacked"), evidence.choices.compared, strict=False)
@@ -115,11 +115,11 @@ def false_positives(evidence: Evidence) -> Table:
         if found[0].count:
             row: dict[str, Value] = {"variant": variant, "images": found[0].count}
             rows.append(row | {column.key: area for column, area in zip(columns[2:], found, strict=True)})
-    title = "Predicted as infected where the reference mask is empty"
+    title = "Predicted as foreground where the reference mask is empty"
     return Table("false_positives", title, tuple(columns), tuple(rows))
 
 
-def ranking(evidence: Evidence) -> Table:
+def ranking(evidence: ReportData) -> Table:
     """Return how well uncertainty ranks wrong pixels and bad images, clean and attacked."""
     metrics: tuple[Metric, ...] = ("ause", "ause_brier", "nause", "aurc", "augrc")
     columns = [_VARIANT, Column("measure", "Measure"), _CONDITION]
@@ -138,7 +138,7 @@ def ranking(evidence: Evidence) -> Table:
     return Table("ranking", "Does uncertainty point at the errors?", tuple(columns), tuple(rows))
 
 
-def measures(evidence: Evidence) -> Table:
+def measures(evidence: ReportData) -> Table:
     """Return the ranking of wrong pixels and bad images by every measure: heads are compared by one they share."""
     columns = [_VARIANT, Column("measure", "Measure")]
     keys = (("nause", "robust_nause"), ("aurc", "robust_aurc"))
@@ -158,7 +158,7 @@ def measures(evidence: Evidence) -> Table:
     return Table("measures", "Every measure of every variant", tuple(columns), tuple(rows))
 
 
-def calibration(evidence: Evidence) -> Table:
+def calibration(evidence: ReportData) -> Table:
     """Return the positive-class calibration error, clean and attacked."""
     columns = [_VARIANT]
     columns += [
@@ -173,10 +173,10 @@ def calibration(evidence: Evidence) -> Table:
         }
         for variant in evidence.results.variants
     ]
-    return Table("calibration", "Expected calibration error of the infection probability", tuple(columns), tuple(rows))
+    return Table("calibration", "Expected calibration error of the foreground probability", tuple(columns), tuple(rows))
 
 
-def shift(evidence: Evidence) -> Table:
+def shift(evidence: ReportData) -> Table:
     """Return what the headline attack does to the uncertainty of the images."""
     columns = (
         _VARIANT,
@@ -204,7 +204,7 @@ def shift(evidence: Evidence) -> Table:
     return Table("shift", title, columns, tuple(rows))
 
 
-def repetitions(evidence: Evidence) -> Table:
+def repetitions(evidence: ReportData) -> Table:
     """Return what each variant's numbers rest on, and how far single seeds lie apart."""
     columns = (
         _VARIANT,
@@ -212,7 +212,7 @@ def repetitions(evidence: Evidence) -> Table:
         Column("seeds", "Seeds"),
         Column("models", "Trained models"),
         Column("images", "Test images"),
-        Column("empty", "Without infection"),
+        Column("empty", "Without foreground"),
         Column("patients", "Patients"),
         Column("lowest_dice", "Lowest seed, Dice"),
         Column("highest_dice", "Highest seed, Dice"),
@@ -230,7 +230,7 @@ def sentence(difference: Difference) -> str:
     return f"{METRIC_NAMES[difference.metric]}, {place}: {interval_text(difference.interval, signed=True)}"
 
 
-def comparisons(evidence: Evidence) -> list[tuple[str, str, list[Difference]]]:
+def comparisons(evidence: ReportData) -> list[tuple[str, str, list[Difference]]]:
     """Return each compared pair, variant and baseline, with its differences in Dice and in nAUSE under attack."""
     attacked = evidence.choices.compared[-1]
     found: dict[tuple[str, str], list[Difference]] = {}
@@ -240,7 +240,7 @@ def comparisons(evidence: Evidence) -> list[tuple[str, str, list[Difference]]]:
     return [(*pair, sorted(items, key=lambda item: item.metric)) for pair, items in found.items()]
 
 
-def headlines(evidence: Evidence) -> list[tuple[str, list[str]]]:
+def headlines(evidence: ReportData) -> list[tuple[str, list[str]]]:
     """Return the answer in words: for each head, what choosing uncertain instead of random images changed.
 
     Where the study has no such pair, what adversarial training changed against none. The sentences of a pair tell the
@@ -266,13 +266,13 @@ def headlines(evidence: Evidence) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _interval_over_patients(evidence: Evidence, variant: str, place: Place) -> Interval:
+def _interval_over_patients(evidence: ReportData, variant: str, place: ConditionKey) -> Interval:
     """Return a false-positive area, without the ends that one patient alone cannot give."""
     found = evidence.false_positives.get((variant, place), UNDEFINED)
     return found if found.patients > 1 else replace(found, low=math.nan, high=math.nan)
 
 
-def _repetition(evidence: Evidence, variant: str) -> dict[str, Value]:
+def _repetition(evidence: ReportData, variant: str) -> dict[str, Value]:
     results = evidence.results
     cells = results.cells_of(variant)
     images = per_image(results, variant, ("clean", 0.0))

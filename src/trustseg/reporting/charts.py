@@ -9,8 +9,8 @@ from trustseg.reporting import image_scores
 from trustseg.reporting.checks import marked
 from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
 from trustseg.reporting.curves import FRACTIONS, risk_coverage_curve, sparsification_curve
-from trustseg.reporting.evidence import Evidence, Metric
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import load_calibration, load_training
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.statistics import Interval
@@ -21,7 +21,7 @@ _MOST_POINTS: Final = 200
 _UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
 
 
-def all_charts(evidence: Evidence, *, names: bool = True) -> dict[str, Chart]:
+def all_charts(evidence: ReportData, *, names: bool = True) -> dict[str, Chart]:
     """Return every chart that the evidence allows, by key.
 
     Args:
@@ -41,7 +41,7 @@ def all_charts(evidence: Evidence, *, names: bool = True) -> dict[str, Chart]:
     return {chart.key: chart for chart in charts if any(panel.lines for panel in chart.panels)}
 
 
-def differences(evidence: Evidence) -> Chart:
+def differences(evidence: ReportData) -> Chart:
     """Return the paired differences in Dice as a forest plot, one panel for each condition of the headline."""
     chosen = looks(evidence.results)
     ends = [end for item in evidence.differences if item.metric == "dice" for end in _ends(item.interval)]
@@ -76,7 +76,7 @@ def differences(evidence: Evidence) -> Chart:
     return Chart("differences", "Differences in Dice", reading, tuple(panels), len(panels), horizontal=True)
 
 
-def robustness(evidence: Evidence, metric: Metric) -> Chart:
+def robustness(evidence: ReportData, metric: Metric) -> Chart:
     """Return a metric against the budget, one panel for each attack and head."""
     chosen = looks(evidence.results)
     heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
@@ -86,7 +86,7 @@ def robustness(evidence: Evidence, metric: Metric) -> Chart:
     for attack in evidence.choices.ladders:
         rungs = evidence.choices.attacks[attack]
         label = "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255"
-        places: list[Place] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
+        places: list[ConditionKey] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
         for head in columns:
             lines = []
             for variant in (variant for variant in chosen if heads[variant] == head):
@@ -116,7 +116,7 @@ def robustness(evidence: Evidence, metric: Metric) -> Chart:
     return Chart(f"robustness_{metric}", f"{name} under attack", reading, panels, max(2, len(columns)))
 
 
-def sparsification(evidence: Evidence) -> Chart:
+def sparsification(evidence: ReportData) -> Chart:
     """Return the pixel sparsification curves and their gap to the oracle, clean and attacked."""
     chosen, measures = looks(evidence.results), evidence.choices.measures
     curves, gaps, highest = [], [], 1.0
@@ -146,7 +146,7 @@ def sparsification(evidence: Evidence) -> Chart:
     return Chart("sparsification", "Are the wrong pixels the unsure ones?", reading, (*drawn, *gaps), len(drawn))
 
 
-def risk_coverage(evidence: Evidence) -> Chart:
+def risk_coverage(evidence: ReportData) -> Chart:
     """Return mean 1 - Dice of the kept images against the share kept, clean and attacked."""
     chosen, columns = looks(evidence.results), evidence.choices.columns
     panels = []
@@ -172,7 +172,7 @@ def risk_coverage(evidence: Evidence) -> Chart:
     return Chart("risk_coverage", "Would sending unsure images to a human help?", reading, drawn)
 
 
-def reliability(evidence: Evidence) -> Chart:
+def reliability(evidence: ReportData) -> Chart:
     """Return the share of reference pixels against the mean probability per bin, clean and attacked."""
     chosen = looks(evidence.results)
     panels = []
@@ -187,18 +187,18 @@ def reliability(evidence: Evidence) -> Chart:
             lines.append(Line(variant, x.to_list(), y.to_list(), look, mode="lines+markers", texts=texts))
         title = describe_condition(*place)
         panel = Panel(
-            title, "predicted probability of infection", "share of infected pixels", tuple(lines), _UNIT, _UNIT, True
+            title, "predicted foreground probability", "share of foreground pixels", tuple(lines), _UNIT, _UNIT, True
         )
         panels.append(panel)
     reading = (
-        "On the diagonal a pixel that is given 70 % is infected in 70 % of the cases. Below it the model claims too "
+        "On the diagonal a pixel that is given 70 % is foreground in 70 % of the cases. Below it the model claims too "
         "much, above it too little. ECE weighs the distance by the number of pixels, and most pixels are easy "
         "background: a small ECE can hide a curve far off the diagonal."
     )
     return Chart("reliability", "Can the probabilities be taken at their word?", reading, tuple(panels))
 
 
-def shift(evidence: Evidence, *, names: bool = True) -> Chart:
+def shift(evidence: ReportData, *, names: bool = True) -> Chart:
     """Return image uncertainty under the headline attack against clean, one panel for each head and measure."""
     images = evidence.results.records["image"].unique(maintain_order=True)
     said = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
@@ -232,7 +232,7 @@ def shift(evidence: Evidence, *, names: bool = True) -> Chart:
     return Chart("shift", f"What {attack} does to the uncertainty", reading, tuple(panels))
 
 
-def training(evidence: Evidence) -> Chart:
+def training(evidence: ReportData) -> Chart:
     """Return the training log, averaged over folds and seeds, one panel for each quantity."""
     titles = {
         "train_loss": "training loss",

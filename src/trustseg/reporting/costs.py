@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trustseg.files import read_json
 from trustseg.reporting.choices import words
-from trustseg.reporting.evidence import Evidence, Metric
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value
 
@@ -17,7 +17,7 @@ _CLEAN: Final = ("clean", 0.0)
 _METRICS: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
 
-def costs(evidence: Evidence) -> Table:
+def costs(evidence: ReportData) -> Table:
     """Return one row per variant: what a model takes to train and a clean prediction to make, and how good it is.
 
     Variants whose evaluation did not tell its cost are left out.

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Floats, ImageScores, Place
+from trustseg.reporting.image_scores import ConditionKey, Floats, ImageScores
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_histogram
 from trustseg.study import rankings
 
@@ -15,7 +15,7 @@ __all__ = ["FRACTIONS", "risk_coverage_curve", "sparsification_curve"]
 FRACTIONS: Final = np.linspace(0.0, 0.99, 100)
 
 
-def sparsification_curve(evidence: Evidence, variant: str, place: Place) -> tuple[Floats, Floats]:
+def sparsification_curve(evidence: ReportData, variant: str, place: ConditionKey) -> tuple[Floats, Floats]:
     """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
     cells = evidence.results.cells_of(variant)
     curves = []

@@ -8,8 +8,8 @@ import polars as pl
 
 from trustseg.deferral import HOLDS, Policy, apply_policy, load_policy
 from trustseg.reporting.choices import describe_condition, words
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import UNDEFINED, Place
+from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval
 from trustseg.study.deferral import score_decisions
@@ -20,13 +20,13 @@ SCORE_NAMES: Final[Mapping[str, str]] = {
     "review_rate": "Sent to a human",
     "residual_risk": "Mean 1 - Dice of the kept ↓",
     "undetected_failures": "Kept and failed ↓",
-    "missed_lesions": "Infected, kept and missed ↓",
+    "missed_lesions": "With foreground, kept and missed ↓",
     "false_alarms": "Sent without need ↓",
 }
 _AIMS: Final = {
     "review_rate": "share of patients sent to a human",
     "risk": "share of failures among the kept",
-    "missed_lesions": "share of infected patients kept and missed",
+    "missed_lesions": "share of patients with foreground kept and missed",
 }
 
 
@@ -42,7 +42,7 @@ class Deferrals:
 
     policies: Mapping[str, Mapping[str, Policy]]
     decided: Mapping[str, pl.DataFrame]
-    scores: Mapping[tuple[str, Place], Mapping[str, Interval]]
+    scores: Mapping[tuple[str, ConditionKey], Mapping[str, Interval]]
 
     @property
     def targets(self) -> list[tuple[str, float]]:
@@ -54,12 +54,12 @@ class Deferrals:
         for found in self.policies.values():
             yield from found.values()
 
-    def score(self, variant: str, place: Place, name: str) -> Interval:
+    def score(self, variant: str, place: ConditionKey, name: str) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
         return self.scores.get((variant, place), {}).get(name, UNDEFINED)
 
 
-def read_deferrals(evidence: Evidence, *, draws: int = 2000) -> Deferrals:
+def read_deferrals(evidence: ReportData, *, draws: int = 2000) -> Deferrals:
     """Return the policies that lie beside the records of a study and what they achieve; runs without one are left out.
 
     Args:
@@ -90,12 +90,12 @@ def read_deferrals(evidence: Evidence, *, draws: int = 2000) -> Deferrals:
     return Deferrals(policies, decided, scores)
 
 
-def deferral_tables(evidence: Evidence, deferrals: Deferrals) -> tuple[Table, ...]:
+def deferral_tables(evidence: ReportData, deferrals: Deferrals) -> tuple[Table, ...]:
     """Return the policies, what they achieve at the headline budget, and what they achieve everywhere."""
     return (_policies(deferrals), _headline(evidence, deferrals), _everywhere(deferrals))
 
 
-def headline_places(evidence: Evidence) -> list[Place]:
+def headline_places(evidence: ReportData) -> list[ConditionKey]:
     """Return clean, and every attack at its budget nearest to the one of the headline."""
     attacks = evidence.choices.attacks.items()
     return [
@@ -104,7 +104,7 @@ def headline_places(evidence: Evidence) -> list[Place]:
     ]
 
 
-def describe_place(place: Place) -> str:
+def describe_place(place: ConditionKey) -> str:
     """Return a condition in words, natural shifts among them.
 
     Example:
@@ -155,7 +155,7 @@ def _policies(deferrals: Deferrals) -> Table:
     return Table("deferral_policies", "The policies, one for each run", columns, tuple(rows))
 
 
-def _headline(evidence: Evidence, deferrals: Deferrals) -> Table:
+def _headline(evidence: ReportData, deferrals: Deferrals) -> Table:
     columns = (
         Column("variant", "Variant"),
         Column("condition", "Condition"),
@@ -183,7 +183,7 @@ def _everywhere(deferrals: Deferrals) -> Table:
     return Table("deferral_all", "What the policies achieve under every condition", columns, rows)
 
 
-def _row(deferrals: Deferrals, variant: str, place: Place) -> dict[str, Value]:
+def _row(deferrals: Deferrals, variant: str, place: ConditionKey) -> dict[str, Value]:
     condition, eps = place
     rows = deferrals.decided[variant].filter(
         pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6, pl.col("guarantee") != HOLDS

@@ -9,8 +9,8 @@ import polars as pl
 from trustseg.reporting.choices import describe_attack, is_l2
 from trustseg.reporting.curves import risk_coverage_curve
 from trustseg.reporting.deferral import Deferrals, aim, describe_place, headline_places
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Place, read_scores
+from trustseg.reporting.image_scores import ConditionKey, read_scores
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Look, Panel, looks
 
 __all__ = ["deferral_charts"]
@@ -23,12 +23,12 @@ _BOUNDED: Final = {"review_rate": "review_rate", "risk": "undetected_failures", 
 _AXES: Final = {
     "review_rate": "share sent to a human",
     "undetected_failures": "share kept and failed",
-    "missed_lesions": "share of infected, kept, missed",
+    "missed_lesions": "share with foreground, kept, missed",
     "residual_risk": "mean 1 - Dice of the kept",
 }
 
 
-def deferral_charts(evidence: Evidence, deferrals: Deferrals) -> tuple[Chart, ...]:
+def deferral_charts(evidence: ReportData, deferrals: Deferrals) -> tuple[Chart, ...]:
     """Return the figure of deferral under attack, and the operating points under attacks and under shifts."""
     attacked = headline_places(evidence)
     return (
@@ -51,7 +51,7 @@ def deferral_charts(evidence: Evidence, deferrals: Deferrals) -> tuple[Chart, ..
     )
 
 
-def under_attack(evidence: Evidence, deferrals: Deferrals) -> Chart:
+def under_attack(evidence: ReportData, deferrals: Deferrals) -> Chart:
     """Return reviews, undetected failures and the risk of the kept against the budget, one column for each attack."""
     chosen = looks(evidence.results)
     targets = deferrals.targets
@@ -88,7 +88,13 @@ def under_attack(evidence: Evidence, deferrals: Deferrals) -> Chart:
 
 
 def operating_points(
-    evidence: Evidence, deferrals: Deferrals, places: Sequence[Place], *, key: str, title: str, columns: int = 3
+    evidence: ReportData,
+    deferrals: Deferrals,
+    places: Sequence[ConditionKey],
+    *,
+    key: str,
+    title: str,
+    columns: int = 3,
 ) -> Chart:
     """Return the risk-coverage curve of the policy's score under each condition with the point the policy chose."""
     chosen = looks(evidence.results)
@@ -120,7 +126,7 @@ def operating_points(
     highest = max((value for _, lines in panels for line in lines for value in line.y), default=1.0)
     reading = (
         "The curve keeps images from the surest to the least sure and shows the mean error of the kept, for images "
-        "with infection. The marker is where the policy, with its threshold frozen on clean validation images, comes "
+        "with foreground. The marker is where the policy, with its threshold frozen on clean validation images, comes "
         "to lie; without a marker it keeps nothing. Under another condition the marker slides along a new curve: to "
         "the right if images look surer than they should, to the left if more are sent to a human."
     )
@@ -132,9 +138,9 @@ def operating_points(
 
 
 def _ladders(
-    evidence: Evidence, deferrals: Deferrals, chosen: dict[str, Look], attack: str, score: str
+    evidence: ReportData, deferrals: Deferrals, chosen: dict[str, Look], attack: str, score: str
 ) -> tuple[Line, ...]:
-    places: list[Place] = [("clean", 0.0), *((attack, eps) for eps in evidence.choices.attacks[attack])]
+    places: list[ConditionKey] = [("clean", 0.0), *((attack, eps) for eps in evidence.choices.attacks[attack])]
     lines = []
     for variant in deferrals.policies:
         held = [place for place in places if (variant, place) in deferrals.scores]
@@ -145,14 +151,14 @@ def _ladders(
     return tuple(lines)
 
 
-def _attacks_shown(evidence: Evidence) -> list[str]:
+def _attacks_shown(evidence: ReportData) -> list[str]:
     """Return the attacks of the figure: the one of the headline, those aimed at the uncertainty, then the others."""
     attacks, first = list(evidence.choices.attacks), evidence.choices.attack
     adaptive = [name for name in attacks if name.startswith(_ADAPTIVE)]
     return list(dict.fromkeys([*([first] if attacks else []), *adaptive, *attacks]))[:_MOST_ATTACKS]
 
 
-def _worst_shifts(deferrals: Deferrals) -> list[Place]:
+def _worst_shifts(deferrals: Deferrals) -> list[ConditionKey]:
     """Return the natural shifts, each at its largest severity, under which most failures are kept on average."""
     frames = [frame.filter(pl.col("kind") == "shift") for frame in deferrals.decided.values()]
     if not frames:
@@ -162,7 +168,7 @@ def _worst_shifts(deferrals: Deferrals) -> list[Place]:
     for condition, severity in rows.iter_rows():
         name = condition.rpartition("_")[0]
         largest[name] = max(largest.get(name, (0, "")), (severity, condition))
-    places: list[Place] = [(condition, 0.0) for _, condition in largest.values()]
+    places: list[ConditionKey] = [(condition, 0.0) for _, condition in largest.values()]
     failed = {
         place: np.mean([deferrals.score(variant, place, "undetected_failures").value for variant in deferrals.policies])
         for place in places
@@ -170,8 +176,8 @@ def _worst_shifts(deferrals: Deferrals) -> list[Place]:
     return sorted(places, key=lambda place: (-failed[place], place))[:_MOST_SHIFTS]
 
 
-def _operating_point(decided: pl.DataFrame, place: Place) -> tuple[float, float]:
-    """Return the share kept of the images with infection and their mean 1 - Dice, NaN if none is kept."""
+def _operating_point(decided: pl.DataFrame, place: ConditionKey) -> tuple[float, float]:
+    """Return the share kept of the images with foreground and their mean 1 - Dice, NaN if none is kept."""
     condition, eps = place
     rows = decided.filter(pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6, pl.col("mask_px") > 0)
     kept = rows.filter(~pl.col("review"))

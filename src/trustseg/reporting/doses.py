@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.hypotheses import SCORE_NAMES, configs_of, hypotheses_of, place_of
-from trustseg.reporting.image_scores import Place, mean_of
+from trustseg.reporting.image_scores import ConditionKey, mean_of
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Look, Panel, looks
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval
@@ -15,7 +15,7 @@ from trustseg.study.hypotheses import Hypothesis, setting, settings_match
 __all__ = ["dose_charts", "dose_table"]
 
 
-def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
+def dose_table(evidence: ReportData, *, draws: int = 2000) -> Table:
     """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
     rows: list[Mapping[str, Value]] = []
     for hypothesis, place, variants in _dosed(evidence):
@@ -31,7 +31,7 @@ def dose_table(evidence: Evidence, *, draws: int = 2000) -> Table:
     return Table("dose_response", "Dose and response, for hypotheses that name a dose", columns, tuple(rows))
 
 
-def dose_charts(evidence: Evidence, table: Table) -> dict[str, Chart]:
+def dose_charts(evidence: ReportData, table: Table) -> dict[str, Chart]:
     """Return the table as curves, one panel for each hypothesis whose doses are numbers; none where there is none."""
     chosen, panels = looks(evidence.results), []
     for hypothesis, place, variants in _dosed(evidence):
@@ -58,7 +58,7 @@ def dose_charts(evidence: Evidence, table: Table) -> dict[str, Chart]:
     return {"dose_response": Chart("dose_response", "Dose and response", reading, tuple(panels), len(panels))}
 
 
-def _dosed(evidence: Evidence) -> Iterator[tuple[Hypothesis, Place, dict[str, str]]]:
+def _dosed(evidence: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[str, str]]]:
     """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
     for hypothesis in hypotheses_of(evidence.results):
         place, key = place_of(hypothesis, evidence.results, evidence.choices), hypothesis.dose

@@ -9,9 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.choices import words
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats, ImageScores, read_scores
 from trustseg.reporting.populations import score_columns
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval, bootstrap_rows, spearman
 from trustseg.statistics.bootstrap import draw_owners
@@ -44,7 +44,7 @@ class Finder:
     size: float
 
 
-def read_finders(evidence: Evidence, *, tau: float = _TAU, draws: int = 2000) -> list[Finder]:
+def read_finders(evidence: ReportData, *, tau: float = _TAU, draws: int = 2000) -> list[Finder]:
     """Return every image score of every variant, the best AURC of a variant first.
 
     Args:
@@ -70,7 +70,7 @@ def finder_table(finders: Sequence[Finder], *, tau: float = _TAU) -> Table:
     """Return one row for each score of each variant, in rising order of AURC."""
     columns = (
         Column("variant", "Variant"),
-        Column("place", "Place"),
+        Column("place", "ConditionKey"),
         Column("score", "Measure and aggregation"),
         Column("aurc", "AURC ↓"),
         Column("naurc", "nAURC ↓"),
@@ -92,11 +92,11 @@ def finder_table(finders: Sequence[Finder], *, tau: float = _TAU) -> Table:
                 "size": finder.size,
             }
         )
-    title = "How well each score of an image finds bad segmentations, clean images with infection"
+    title = "How well each score of an image finds bad segmentations, clean images with foreground"
     return Table("aggregations", title, columns, tuple(rows))
 
 
-def same_orders(evidence: Evidence) -> list[str]:
+def same_orders(evidence: ReportData) -> list[str]:
     """Return a sentence for each group of image scores that put the clean images of some variants in one order."""
     results = evidence.results
     found: dict[tuple[str, ...], list[str]] = {}
@@ -176,7 +176,7 @@ def _auroc_below(tau: float) -> ErrorScore:
     return score
 
 
-def _size_correlation(evidence: Evidence, variant: str, column: str) -> float:
+def _size_correlation(evidence: ReportData, variant: str, column: str) -> float:
     """Return the mean over seeds of Spearman's correlation with the predicted area, over all clean test images."""
     rows = evidence.results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
     found = list(_per_seed(rows, column))

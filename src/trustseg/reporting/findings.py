@@ -8,7 +8,7 @@ import polars as pl
 
 from trustseg.reporting.checks import MARK, doubts, reason
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
-from trustseg.reporting.evidence import FEW_TRAININGS, Evidence
+from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
 from trustseg.reporting.results import FinishedCell, settings_of
 from trustseg.statistics import FEW_PATIENTS
 
@@ -21,25 +21,25 @@ _RISE: Final = 0.005
 _COLLAPSE: Final = 0.15
 
 
-def find_suspicions(evidence: Evidence) -> list[str]:
+def find_suspicions(evidence: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
     checks = (_masking, _missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _overfitted, _budget)
     return [sentence for check in checks for sentence in check(evidence)]
 
 
-def _masking(evidence: Evidence) -> Iterator[str]:
+def _masking(evidence: ReportData) -> Iterator[str]:
     for variant, found in doubts(evidence.checks).items():
         yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason(found)}."
 
 
-def _missing(evidence: Evidence) -> Iterator[str]:
+def _missing(evidence: ReportData) -> Iterator[str]:
     results = evidence.results
     if results.missing:
         total = len(results.missing) + len(results.cells)
         yield f"{len(results.missing)} of {total} runs are missing; the numbers rest on the finished ones only."
 
 
-def _few(evidence: Evidence) -> Iterator[str]:
+def _few(evidence: ReportData) -> Iterator[str]:
     results = evidence.results
     patients = results.records["patient"].n_unique()
     if patients < FEW_PATIENTS:
@@ -57,7 +57,7 @@ def _few(evidence: Evidence) -> Iterator[str]:
         yield f"Fewer than {FEW_TRAININGS} seeds for {who}; intervals cover the choice of patients, not of the seed."
 
 
-def _image_sets(evidence: Evidence) -> Iterator[str]:
+def _image_sets(evidence: ReportData) -> Iterator[str]:
     results = evidence.results
     sets = {
         variant: frozenset(rows["image"])
@@ -67,7 +67,7 @@ def _image_sets(evidence: Evidence) -> Iterator[str]:
         yield "The variants were not tested on the same images; compare them by the paired differences only."
 
 
-def _data(evidence: Evidence) -> Iterator[str]:
+def _data(evidence: ReportData) -> Iterator[str]:
     cells = evidence.results.cells
     if len({str(cell.provenance.get("data", {}).get("digest")) for cell in cells}) > 1:
         yield "The runs saw different data (their data digests differ); they should not be compared."
@@ -77,7 +77,7 @@ def _data(evidence: Evidence) -> Iterator[str]:
         yield "Some runs used code with changes that were not committed; they cannot be repeated from the commit alone."
 
 
-def _ladder(evidence: Evidence) -> Iterator[str]:
+def _ladder(evidence: ReportData) -> Iterator[str]:
     for variant in evidence.results.variants:
         for attack, rungs in evidence.choices.attacks.items():
             places = [("clean", 0.0), *((attack, eps) for eps in rungs)]
@@ -91,7 +91,7 @@ def _ladder(evidence: Evidence) -> Iterator[str]:
                     )
 
 
-def _attack_order(evidence: Evidence) -> Iterator[str]:
+def _attack_order(evidence: ReportData) -> Iterator[str]:
     attacks = evidence.choices.attacks
     for variant in evidence.results.variants:
         for eps in attacks.get("pgd", ()):
@@ -104,7 +104,7 @@ def _attack_order(evidence: Evidence) -> Iterator[str]:
                 )
 
 
-def _collapse(evidence: Evidence) -> Iterator[str]:
+def _collapse(evidence: ReportData) -> Iterator[str]:
     for variant in evidence.results.variants:
         attack = _trained_with(evidence.results.cells_of(variant)[0])
         if not attack.endswith("fgsm"):
@@ -122,7 +122,7 @@ def _collapse(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _overfitted(evidence: Evidence) -> Iterator[str]:
+def _overfitted(evidence: ReportData) -> Iterator[str]:
     for variant in evidence.results.variants:
         cells = evidence.results.cells_of(variant)
         if found := [cell for cell in cells if cell.done.get("catastrophic_overfitting")]:
@@ -139,7 +139,7 @@ def _trained_with(cell: FinishedCell) -> str:
     return str(section.get("attack", "")) if cell.regime != "none" and isinstance(section, Mapping) else ""
 
 
-def _budget(evidence: Evidence) -> Iterator[str]:
+def _budget(evidence: ReportData) -> Iterator[str]:
     records = evidence.results.records
     if "linf" not in records.columns:
         return

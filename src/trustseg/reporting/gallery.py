@@ -79,7 +79,7 @@ class Case:
 def load_gallery(results: Results) -> list[Case]:
     """Return the worst, the median and the best case under attack, by mean Dice over the variants that kept it.
 
-    Only cases with infection are shown, if any was kept: without, one predicted pixel makes a Dice of 0. Cases that
+    Only cases with foreground are shown, if any was kept: without, one predicted pixel makes a Dice of 0. Cases that
     more variants kept come first; of each variant its first run counts. Cases with an undefined Dice, an empty mask and
     an empty prediction, are left out. Empty where no run kept any.
 
@@ -92,10 +92,10 @@ def load_gallery(results: Results) -> list[Case]:
             tiles.setdefault(name, {}).setdefault(cell.variant, tile)
     most = max((len(found) for found in tiles.values()), default=0)
     shared = {name: found for name, found in tiles.items() if len(found) == most}
-    infected = {name: found for name, found in shared.items() if next(iter(found.values())).layers["mask"].any()}
+    positive = {name: found for name, found in shared.items() if next(iter(found.values())).layers["mask"].any()}
     dice = {
         name: float(np.mean([tile.adversarial_dice for tile in found.values()]))
-        for name, found in (infected or shared).items()
+        for name, found in (positive or shared).items()
     }
     order = sorted((name for name, value in dice.items() if not np.isnan(value)), key=lambda name: (dice[name], name))
     if not order:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from trustseg.reporting.choices import Choices, describe_condition
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.harm import is_deployed
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
 from trustseg.reporting.paired_scores import Side, paired_difference
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results, settings_of
 from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
 from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
@@ -58,11 +58,11 @@ class Outcome:
 class _Test:
     hypothesis: Hypothesis
     sides: tuple[Side, Side]
-    place: Place
+    place: ConditionKey
     score: str
 
 
-def hold_hypotheses(evidence: Evidence, *, draws: int = 2000) -> list[Outcome]:
+def hold_hypotheses(evidence: ReportData, *, draws: int = 2000) -> list[Outcome]:
     """Return what a study says of each hypothesis: those in its folder, else the shipped ones.
 
     Args:
@@ -156,7 +156,7 @@ def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def place_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> Place | str:
+def place_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:
     """Return the condition that a hypothesis speaks of, or why there is none."""
     if hypothesis.condition == "clean":
         return ("clean", 0.0)

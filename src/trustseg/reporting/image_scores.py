@@ -4,7 +4,7 @@ A variant's folds hold different images and count as one test set. Seeds are rep
 averaged over the seeds first; a ranking or calibration score is computed for each seed and then averaged. All scores
 draw the same patients, so differences between variants are paired.
 
-Dice and IoU of an image, and what ranks by them, are taken over the images with infection alone: the same images for
+Dice and IoU of an image, and what ranks by them, are taken over the images with foreground alone: the same images for
 every variant and condition. What is predicted where there is none is told by its area.
 """
 
@@ -31,9 +31,9 @@ from trustseg.study import detection, rankings
 
 __all__ = [
     "UNDEFINED",
+    "ConditionKey",
     "Floats",
     "ImageScores",
-    "Place",
     "RankingScore",
     "Shift",
     "false_positive_area",
@@ -52,14 +52,14 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Place = tuple[str, float]
+ConditionKey = tuple[str, float]
 Rows = NDArray[np.int64]
 RankingScore = Callable[[Floats, Floats], Floats]
 
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 
 
-def rows_of(results: Results, variant: str, place: Place) -> pl.DataFrame:
+def rows_of(results: Results, variant: str, place: ConditionKey) -> pl.DataFrame:
     """Return the records of a variant under one condition, Dice and IoU null where the reference mask is empty.
 
     An empty reference mask has Dice 0, or none at all, by whether anything was predicted: it would enter the mean under
@@ -73,13 +73,13 @@ def rows_of(results: Results, variant: str, place: Place) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
 
 
-def has_native(results: Results, variant: str, place: Place) -> bool:
+def has_native(results: Results, variant: str, place: ConditionKey) -> bool:
     """Return whether Dice was measured at the size of the images themselves, too."""
     rows = rows_of(results, variant, place)
     return "dice_native" in rows.columns and rows["dice_native"].is_not_null().any()
 
 
-def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
+def per_image(results: Results, variant: str, place: ConditionKey) -> pl.DataFrame:
     """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
     rows = rows_of(results, variant, place)
     numbers = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
@@ -87,13 +87,13 @@ def per_image(results: Results, variant: str, place: Place) -> pl.DataFrame:
     return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
 
 
-def mean_of(results: Results, variant: str, place: Place, column: str, *, draws: int) -> Interval:
+def mean_of(results: Results, variant: str, place: ConditionKey, column: str, *, draws: int) -> Interval:
     """Return the mean of a record column over the images, undefined ones left out and counted."""
     frame = per_image(results, variant, place)
     return bootstrap_mean(_numbers(frame, column), _patients(frame), draws=draws)
 
 
-def pooled(results: Results, variant: str, place: Place, *, union: bool, draws: int) -> Interval:
+def pooled(results: Results, variant: str, place: ConditionKey, *, union: bool, draws: int) -> Interval:
     """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
     frame = per_image(results, variant, place).drop_nulls("mask_px")  # the others have no reference
     hit, both = _numbers(frame, "intersection_px"), _numbers(frame, "mask_px") + _numbers(frame, "predicted_px")
@@ -101,8 +101,8 @@ def pooled(results: Results, variant: str, place: Place, *, union: bool, draws: 
     return bootstrap_ratio(above, below, _patients(frame), draws=draws)
 
 
-def false_positive_area(results: Results, variant: str, place: Place, *, draws: int) -> Interval:
-    """Return the mean share of pixels predicted as infected in images with an empty reference mask."""
+def false_positive_area(results: Results, variant: str, place: ConditionKey, *, draws: int) -> Interval:
+    """Return the mean share of pixels predicted as foreground in images with an empty reference mask."""
     frame = per_image(results, variant, place).filter(pl.col("mask_px") == 0)
     if frame.is_empty():
         return UNDEFINED
@@ -110,7 +110,7 @@ def false_positive_area(results: Results, variant: str, place: Place, *, draws: 
 
 
 def mean_difference(
-    results: Results, variant: str, baseline: str, place: Place, column: str, *, draws: int
+    results: Results, variant: str, baseline: str, place: ConditionKey, column: str, *, draws: int
 ) -> Interval:
     """Return the mean paired difference variant - baseline of a record column over the images of both."""
     first, second = (per_image(results, name, place).select("image", "patient", column) for name in (variant, baseline))
@@ -130,7 +130,7 @@ class ImageScores:
     risk: Floats
 
 
-def read_scores(results: Results, variant: str, place: Place, column: str) -> ImageScores:
+def read_scores(results: Results, variant: str, place: ConditionKey, column: str) -> ImageScores:
     """Return the image uncertainty in record column ``column`` beside 1 - Dice, seeds apart."""
     rows = rows_of(results, variant, place).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
     names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
@@ -209,7 +209,7 @@ class Shift:
     detection: Interval
 
 
-def uncertainty_shift(results: Results, variant: str, place: Place, column: str, *, draws: int) -> Shift:
+def uncertainty_shift(results: Results, variant: str, place: ConditionKey, column: str, *, draws: int) -> Shift:
     """Return the paired change of image uncertainty under attack, the share that falls, and AUROC of "was attacked".
 
     AUROC above 1/2: attacked images look less sure than clean ones; below 1/2: surer.

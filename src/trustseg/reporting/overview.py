@@ -8,8 +8,8 @@ import polars as pl
 
 from trustseg.reporting.checks import trust
 from trustseg.reporting.choices import describe_condition, words
-from trustseg.reporting.evidence import Evidence, Metric
 from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.tables import Column, Table, Value
 
 __all__ = ["basis", "compact", "first_screen", "summary"]
@@ -20,7 +20,7 @@ _METRICS: Final[tuple[Metric, ...]] = ("dice", "pooled_dice", "iou", "ause", "na
 _ATTACKED: Final = ("robust_dice", "worst_dice")
 
 
-def summary(evidence: Evidence) -> Table:
+def summary(evidence: ReportData) -> Table:
     """Return one row per variant: Dice clean and attacked; ranking, selective risk, calibration clean.
 
     All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE beside it.
@@ -30,7 +30,7 @@ def summary(evidence: Evidence) -> Table:
     native = any("dice_native" in found for found in evidence.scores.values())
     columns = (
         Column("variant", "Variant"),
-        Column("images", "Images with infection"),
+        Column("images", "Images with foreground"),
         Column("dice", "Dice per image"),
         *([Column("dice_native", "Dice at native size")] if native else []),
         Column("pooled_dice", "Dice pooled"),
@@ -58,7 +58,7 @@ def summary(evidence: Evidence) -> Table:
     return Table("summary", f"Means. {basis(evidence)}", columns, tuple(rows), under)
 
 
-def first_screen(evidence: Evidence) -> tuple[Table, Table]:
+def first_screen(evidence: ReportData) -> tuple[Table, Table]:
     """Return the summary as two tables that fit a page: the masks, and what the uncertainty is worth."""
     whole = summary(evidence)
     masks = {"variant", "dice", "dice_native", "pooled_dice", "iou", "trust", *_ATTACKED}
@@ -69,7 +69,7 @@ def first_screen(evidence: Evidence) -> tuple[Table, Table]:
     )
 
 
-def compact(evidence: Evidence) -> Table:
+def compact(evidence: ReportData) -> Table:
     """Return the summary in few columns, for a README."""
     attacked = zip(_ATTACKED, evidence.choices.conditions[1:], strict=False)
     measures = {words(measure) for measure in evidence.choices.measures.values()}
@@ -85,10 +85,10 @@ def compact(evidence: Evidence) -> Table:
     return replace(summary(evidence), title=basis(evidence), columns=columns)
 
 
-def basis(evidence: Evidence) -> str:
+def basis(evidence: ReportData) -> str:
     """Return in words what the numbers rest on and what the brackets hold, for a caption."""
     results = evidence.results
-    infected = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
+    positive = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
     images, patients = (results.records[name].n_unique() for name in ("image", "patient"))
     cells = [results.cells_of(variant) for variant in results.variants]
     folds = span_text(len({cell.fold for cell in found}) for found in cells)
@@ -98,7 +98,7 @@ def basis(evidence: Evidence) -> str:
     sizes = results.records["size"].drop_nulls().unique().sort().to_list() if "size" in results.records.columns else []
     measured = f" Measured at {' and '.join(f'{size} x {size}' for size in sizes)} px." if sizes else ""
     return (
-        f"{images} images of {patients} patients; per-image scores over the {infected} images with infection. Folds: "
+        f"{images} images of {patients} patients; per-image scores over the {positive} images with foreground. Folds: "
         f"{folds}, seeds: {seeds}, trained models behind each variant: {models}. In brackets: 95 % bootstrap interval "
         f"over patients{scope}; it does not cover how much trainings differ.{measured}"
     )
@@ -115,7 +115,7 @@ def span_text(counts: Iterable[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys((found[0], found[-1])))
 
 
-def _evidence_measures(evidence: Evidence) -> dict[str, str]:
+def _evidence_measures(evidence: ReportData) -> dict[str, str]:
     """Return the measure of evidence of each variant that has one."""
     held = {
         variant: [name for name in _EVIDENCE if name in found]

@@ -25,13 +25,13 @@ from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.costs import costs
 from trustseg.reporting.decomposition import draw_decomposition
 from trustseg.reporting.doses import dose_charts, dose_table
-from trustseg.reporting.evidence import Evidence, collect
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.gallery import Case, draw_case, load_gallery
 from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
 from trustseg.reporting.overview import compact, first_screen
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import is_generated, load_results, settings_of
 from trustseg.reporting.series import Chart
 from trustseg.reporting.stress import Stress, put_under_stress
@@ -101,7 +101,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
 
 
 def _render(
-    evidence: Evidence,
+    evidence: ReportData,
     stress: Stress,
     trust: Trust,
     outcomes: Sequence[Outcome],
@@ -152,7 +152,7 @@ def _render(
     )
 
 
-def _facts(evidence: Evidence, draws: int) -> list[tuple[str, str]]:
+def _facts(evidence: ReportData, draws: int) -> list[tuple[str, str]]:
     """Return the numbers under the title: value and what it counts."""
     results = evidence.results
     records = results.records
@@ -168,7 +168,7 @@ def _facts(evidence: Evidence, draws: int) -> list[tuple[str, str]]:
     ]
 
 
-def _missing(evidence: Evidence) -> list[tuple[str, str, list[str]]]:
+def _missing(evidence: ReportData) -> list[tuple[str, str, list[str]]]:
     """Return the variants that lack runs, each with a reason and the names of those runs; failed ones first."""
     found: dict[tuple[str, str], list[str]] = {}
     for cell in sorted(evidence.results.missing, key=lambda cell: not cell.reason.startswith("failed")):
@@ -177,7 +177,7 @@ def _missing(evidence: Evidence) -> list[tuple[str, str, list[str]]]:
     return [(*key, names) for key, names in found.items()]
 
 
-def _provenance(evidence: Evidence) -> list[tuple[str, str]]:
+def _provenance(evidence: ReportData) -> list[tuple[str, str]]:
     """Return every fact of the runs' provenance once, with all values that occur."""
     found: dict[str, dict[str, None]] = {}
     for cell in evidence.results.cells:
@@ -186,7 +186,7 @@ def _provenance(evidence: Evidence) -> list[tuple[str, str]]:
     return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
 
 
-def _reading(evidence: Evidence) -> list[str]:
+def _reading(evidence: ReportData) -> list[str]:
     """Return what was noted while the images of the runs were read, each sentence once."""
     data = [cell.provenance.get("data") for cell in evidence.results.cells]
     notes = [note for facts in data if isinstance(facts, Mapping) for note in facts.get("notes") or ()]

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.harm import deployed, is_deployed, policy_by
-from trustseg.reporting.image_scores import Floats, Place, rows_of
+from trustseg.reporting.image_scores import ConditionKey, Floats, rows_of
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
@@ -30,7 +30,7 @@ class Side:
 
 
 def paired_difference(
-    results: Results, first: Side, second: Side, place: Place, score: str, *, draws: int
+    results: Results, first: Side, second: Side, place: ConditionKey, score: str, *, draws: int
 ) -> Comparison:
     """Return the difference first - second in a score under one condition, over the seeds and images of both.
 
@@ -48,12 +48,14 @@ def paired_difference(
     return SCORES[score](results, first, second, place, draws)
 
 
-def _image_values(results: Results, first: Side, second: Side, place: Place, draws: int, *, column: str) -> Comparison:
+def _image_values(
+    results: Results, first: Side, second: Side, place: ConditionKey, draws: int, *, column: str
+) -> Comparison:
     frames = [rows_of(results, side.variant, place).with_columns(value=pl.col(column)) for side in (first, second)]
     return _of_images(frames[0], frames[1], draws)
 
 
-def _undetected_harm(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+def _undetected_harm(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
@@ -62,7 +64,7 @@ def _undetected_harm(results: Results, first: Side, second: Side, place: Place, 
     return _of_images(frames[0], frames[1], draws)
 
 
-def _harmed(results: Results, side: Side, place: Place) -> pl.DataFrame:
+def _harmed(results: Results, side: Side, place: ConditionKey) -> pl.DataFrame:
     condition, eps = place
     here = (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
     frames = []
@@ -91,8 +93,8 @@ def _patients(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
 
 
-def _aurc(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
-    """Compare the area under the risk-coverage curve of images with infection."""
+def _aurc(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+    """Compare the area under the risk-coverage curve of images with foreground."""
     kept = []
     for side in (first, second):
         rows = rows_of(results, side.variant, place).filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
@@ -125,7 +127,7 @@ def _risk_area(uncertainty: Floats, risk: Floats, times: Floats) -> Floats:
     return np.asarray(rankings.aurc(counts, errors), np.float64)
 
 
-def _nause(results: Results, first: Side, second: Side, place: Place, draws: int) -> Comparison:
+def _nause(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
     """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
@@ -157,7 +159,7 @@ def _undefined() -> Comparison:
     return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
 
 
-Paired = Callable[[Results, Side, Side, Place, int], Comparison]
+Paired = Callable[[Results, Side, Side, ConditionKey, int], Comparison]
 
 SCORES: Final[Mapping[str, Paired]] = {
     "dice": lambda *given: _image_values(*given, column="dice"),

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.reporting.brier import KNOWING, oracle_blocks
-from trustseg.reporting.image_scores import UNDEFINED, Floats, Place, RankingScore
+from trustseg.reporting.image_scores import UNDEFINED, ConditionKey, Floats, RankingScore
 from trustseg.reporting.results import Results, load_calibration, load_histogram
 from trustseg.statistics import Interval, bootstrap_rows
 from trustseg.study import rankings
@@ -68,7 +68,9 @@ def estimate_difference(first: PatientTable, second: PatientTable, *, draws: int
     return bootstrap_rows(np.hstack([left, right]), np.asarray(shared), statistic, draws=draws)
 
 
-def pixel_ranking(results: Results, variant: str, place: Place, measure: str, *, score: RankingScore) -> PatientTable:
+def pixel_ranking(
+    results: Results, variant: str, place: ConditionKey, measure: str, *, score: RankingScore
+) -> PatientTable:
     """Return the patient table of a ranking score (AUSE, nAUSE) of the pixels, averaged over the seeds.
 
     Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels or of the errors unless it
@@ -85,7 +87,7 @@ def pixel_ranking(results: Results, variant: str, place: Place, measure: str, *,
     return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
 
 
-def squared_error_ranking(results: Results, variant: str, place: Place, measure: str) -> PatientTable:
+def squared_error_ranking(results: Results, variant: str, place: ConditionKey, measure: str) -> PatientTable:
     """Return the patient table of AUSE with squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
 
     AUSE = (AURC - AURC of the oracle) / mean error. The oracle's order follows from the entropy or the variance, which
@@ -135,7 +137,7 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
     return histogram.join(merged, on="bin", how="left").with_columns(bin=pl.col("part")).drop("part")
 
 
-def calibration_error(results: Results, variant: str, place: Place, *, region: str = "whole") -> PatientTable:
+def calibration_error(results: Results, variant: str, place: ConditionKey, *, region: str = "whole") -> PatientTable:
     """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
 
     ECE = sum over 15 bins of (pixels in the bin / pixels) |mean probability - share of reference pixels|.
@@ -162,7 +164,7 @@ def calibration_error(results: Results, variant: str, place: Place, *, region: s
     return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
 
 
-def _histograms(results: Results, variant: str, place: Place, measure: str) -> pl.DataFrame:
+def _histograms(results: Results, variant: str, place: ConditionKey, measure: str) -> pl.DataFrame:
     """Return the histograms of all runs of a variant, with their seeds."""
     return pl.concat(
         load_histogram(cell, condition=place[0], eps=place[1], measure=measure).with_columns(seed=pl.lit(cell.seed))

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.choices import words
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval, bootstrap_mean
@@ -36,8 +36,8 @@ class Elsewhere:
     Attributes:
         detection: (variant, population, score column) -> how well the score tells these images from the clean test
             images, averaged over the runs of the variant.
-        touched: (variant, population) -> share of images with any predicted infection.
-        area: (variant, population) -> mean share of the pixels that is predicted as infected.
+        touched: (variant, population) -> share of images with any predicted foreground.
+        area: (variant, population) -> mean share of the pixels that is predicted as foreground.
         images: population -> number of its images.
     """
 
@@ -51,7 +51,7 @@ class Elsewhere:
         return self.area[variant, population].patients
 
 
-def read_populations(evidence: Evidence, *, draws: int = 2000) -> Elsewhere:
+def read_populations(evidence: ReportData, *, draws: int = 2000) -> Elsewhere:
     """Return what the models of a study make of other populations; nothing where none was evaluated.
 
     Args:
@@ -84,7 +84,7 @@ def score_columns(results: Results, variant: str) -> list[str]:
     return [name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows)]
 
 
-def population_tables(evidence: Evidence, elsewhere: Elsewhere) -> tuple[Table, ...]:
+def population_tables(evidence: ReportData, elsewhere: Elsewhere) -> tuple[Table, ...]:
     """Return what is predicted elsewhere, and how well the scores tell elsewhere from the test images."""
     shown = {(variant, column) for variant, found in evidence.choices.all_columns.items() for column in found.values()}
     usual = {key: found for key, found in elsewhere.detection.items() if (key[0], key[2]) in shown}
@@ -153,7 +153,7 @@ def _areas(elsewhere: Elsewhere) -> Table:
         Column("images", "Images"),
         Column("patients", "Patients"),
         Column("variant", "Variant"),
-        Column("touched", "Share with any infection predicted"),
+        Column("touched", "Share with any foreground predicted"),
         Column("area", "Mean area predicted, % of the image", digits=2),
     )
     rows: list[dict[str, Value]] = [

@@ -4,7 +4,7 @@ from typing import Final
 
 from trustseg.reporting import pixel_scores
 from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Column, Table, Value
 
 __all__ = ["region_table"]
@@ -12,7 +12,7 @@ __all__ = ["region_table"]
 _REGIONS: Final = {"whole": "whole image", "boundary": "within 5 px of the border", "foreground": "reference mask"}
 
 
-def region_table(evidence: Evidence, *, draws: int = 2000) -> Table:
+def region_table(evidence: ReportData, *, draws: int = 2000) -> Table:
     """Return the positive-class calibration error of each region, clean and attacked; no row for old tables.
 
     Args:

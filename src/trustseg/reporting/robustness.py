@@ -8,8 +8,8 @@ import polars as pl
 
 from trustseg.reporting import checks
 from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Floats, Place
+from trustseg.reporting.image_scores import ConditionKey, Floats
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, FALSE_POSITIVES, Sheet, area_weights, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
@@ -20,12 +20,12 @@ __all__ = ["area_table", "compared_attacks", "ensemble_check", "is_ensemble", "w
 FULL_RANGE: Final = 8 / 255
 _TOLERANCE: Final = 1e-6  # a Dice this much higher is rounding
 _ENSEMBLE: Final = "ensemble"
-_CLEAN: Final[Place] = ("clean", 0.0)
+_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _SIZES: Final = ("small", "medium", "large")
 _TRUST: Final = Column("trust", "Checks")
 
 
-def area_table(evidence: Evidence, *, draws: int) -> Table:
+def area_table(evidence: ReportData, *, draws: int) -> Table:
     """Return the area under the curve of Dice against the budget: one column per attack with at least two budgets."""
     attacks = {attack: rungs for attack, rungs in evidence.choices.attacks.items() if len(rungs) > 1}
     ends = {attack: rungs[-1] if is_l2(attack) else min(FULL_RANGE, rungs[-1]) for attack, rungs in attacks.items()}
@@ -53,14 +53,14 @@ def area_table(evidence: Evidence, *, draws: int) -> Table:
     return Table("areas", title, columns, tuple(rows))
 
 
-def common_eps(evidence: Evidence) -> float:
+def common_eps(evidence: ReportData) -> float:
     """Return the budget at which most attacks were run, of equals the one nearest to that of the headline; 0: none."""
     rungs = [eps for attack, ladder in evidence.choices.attacks.items() if not is_l2(attack) for eps in ladder]
     headline = evidence.choices.eps
     return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - headline), eps), default=0.0)
 
 
-def compared_attacks(evidence: Evidence) -> list[Place]:
+def compared_attacks(evidence: ReportData) -> list[ConditionKey]:
     """Return the attacks at the common budget, the worst case over several attacks last."""
     eps = common_eps(evidence)
     names = [
@@ -76,7 +76,7 @@ def is_ensemble(attack: str) -> bool:
     return attack.split("_")[0] == _ENSEMBLE
 
 
-def worst_case_table(evidence: Evidence, *, draws: int) -> Table:
+def worst_case_table(evidence: ReportData, *, draws: int) -> Table:
     """Return mean Dice of every attack at one budget, by size of the lesion, and how often it beats the ensemble."""
     places = [_CLEAN, *compared_attacks(evidence)]
     limits = _size_limits(evidence)
@@ -104,18 +104,18 @@ def worst_case_table(evidence: Evidence, *, draws: int) -> Table:
         Column("small", f"Dice, small (up to {low})"),
         Column("medium", f"Dice, medium (up to {high})"),
         Column("large", "Dice, large"),
-        Column("empty", "No infection: area predicted", digits=4),
+        Column("empty", "Empty reference: area predicted", digits=4),
         *([Column("stronger", "Stronger than the ensemble on")] if judged else []),
         *_trust_column(evidence),
     )
     title = (
-        "Attacks at one budget, by the share of the image that is infected; the sizes are the thirds of the tested "
-        "images with infection"
+        "Attacks at one budget, by the share of the image that is foreground; the sizes are the thirds of the tested "
+        "images with foreground"
     )
     return Table("worst_case", title, columns, tuple(rows))
 
 
-def ensemble_check(evidence: Evidence) -> str:
+def ensemble_check(evidence: ReportData) -> str:
     """Return in a sentence whether the worst case is never above another attack's mean Dice; empty without one."""
     places = compared_attacks(evidence)
     worst = next((place for place in places if is_ensemble(place[0])), None)
@@ -141,7 +141,7 @@ def ensemble_check(evidence: Evidence) -> str:
     )
 
 
-def worst_case_chart(evidence: Evidence) -> Chart:
+def worst_case_chart(evidence: ReportData) -> Chart:
     """Return mean Dice of every attack at one budget, one row per attack and one panel per head."""
     chosen, places = looks(evidence.results), compared_attacks(evidence)
     heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
@@ -179,14 +179,14 @@ def worst_case_chart(evidence: Evidence) -> Chart:
     return Chart("worst_case", f"All attacks at {eps}", reading, tuple(panels), max(1, len(panels)), horizontal=True)
 
 
-def _size_limits(evidence: Evidence) -> Floats:
-    """Return the thirds of the infected share of the image over the tested images with infection."""
+def _size_limits(evidence: ReportData) -> Floats:
+    """Return the thirds of the foreground share of the image over the tested images with foreground."""
     clean = evidence.results.records.filter(pl.col("kind") == "clean", pl.col("mask_px") > 0)
     areas = clean.group_by("image").agg((pl.col("mask_px") / pl.col("pixels")).first().alias("area"))["area"]
     return np.quantile(areas.to_numpy(), (1 / 3, 2 / 3)) if len(areas) else np.zeros(2)
 
 
-def _strata(evidence: Evidence, variant: str, dice: Sheet, limits: Floats) -> dict[str, Sheet]:
+def _strata(evidence: ReportData, variant: str, dice: Sheet, limits: Floats) -> dict[str, Sheet]:
     """Return Dice of all images and of those of each size; the others are undefined there."""
     area = lay_out(evidence.results, variant, [_CLEAN], pl.col("mask_px") / pl.col("pixels")).values
     third = np.searchsorted(limits, area)  # (N, 1): a size on a limit belongs below
@@ -197,7 +197,7 @@ def _strata(evidence: Evidence, variant: str, dice: Sheet, limits: Floats) -> di
     return {"dice": dice} | sizes
 
 
-def _share_stronger(dice: Floats, held: Sequence[Place], column: int) -> str | None:
+def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
     """Return on how many images an attack left less Dice than the ensemble did."""
     worst = next((row for row, (attack, _) in enumerate(held) if is_ensemble(attack)), None)
     if worst is None or column in (0, worst):
@@ -211,5 +211,5 @@ def _or_none(interval: Interval) -> Interval | None:
     return interval if interval.count else None
 
 
-def _trust_column(evidence: Evidence) -> tuple[Column, ...]:
+def _trust_column(evidence: ReportData) -> tuple[Column, ...]:
     return (_TRUST,) if evidence.checks else ()

@@ -9,8 +9,8 @@ import polars as pl
 from trustseg.errors import DataError
 from trustseg.files import read_json
 from trustseg.reporting.choices import words
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Floats, Place
+from trustseg.reporting.image_scores import ConditionKey, Floats
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, Sheet, lay_out, weighted_means
@@ -18,7 +18,7 @@ from trustseg.reporting.tables import Column, Table, Value
 
 __all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
 
-_CLEAN: Final[Place] = ("clean", 0.0)
+_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _COVERED: Final = "covered"
 
 
@@ -43,7 +43,7 @@ def table_version(results: Results) -> str:
     return " and ".join(sorted(found))
 
 
-def shift_table(evidence: Evidence, *, draws: int) -> Table:
+def shift_table(evidence: ReportData, *, draws: int) -> Table:
     """Return mean Dice under each shift and severity, and what the shift costs on average over its severities."""
     shifts = severities_of(evidence.results)
     levels = sorted({severity for found in shifts.values() for severity in found})
@@ -75,7 +75,7 @@ def shift_table(evidence: Evidence, *, draws: int) -> Table:
     return Table("shifts", "Mean per-image Dice under each natural shift", columns, tuple(rows))
 
 
-def _hidden(evidence: Evidence, variant: str, places: Sequence[Place]) -> list[float | None]:
+def _hidden(evidence: ReportData, variant: str, places: Sequence[ConditionKey]) -> list[float | None]:
     """Return the mean share of the lesion that each shift covers; None where evaluation did not record it."""
     if _COVERED not in evidence.results.records.columns or not places:
         return [None] * len(places)
@@ -84,7 +84,7 @@ def _hidden(evidence: Evidence, variant: str, places: Sequence[Place]) -> list[f
     return [None if np.isnan(mean) else mean for mean in means]
 
 
-def corruption_table(evidence: Evidence, *, draws: int) -> Table:
+def corruption_table(evidence: ReportData, *, draws: int) -> Table:
     """Return the mean over all shifts of the mean Dice, clean and by severity, and what the shifts cost on average."""
     shifts = severities_of(evidence.results)
     levels = sorted({severity for found in shifts.values() for severity in found})
@@ -111,7 +111,7 @@ def corruption_table(evidence: Evidence, *, draws: int) -> Table:
     return Table("corruption", "Mean over all shifts of the mean per-image Dice", columns, tuple(rows))
 
 
-def corruption_chart(evidence: Evidence, *, draws: int) -> Chart:
+def corruption_chart(evidence: ReportData, *, draws: int) -> Chart:
     """Return the mean corruption curve: mean over the shifts against severity, one panel per head."""
     shifts, chosen = severities_of(evidence.results), looks(evidence.results)
     heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
@@ -146,7 +146,7 @@ def corruption_chart(evidence: Evidence, *, draws: int) -> Chart:
     return Chart("corruption", "Mean corruption curve", reading, panels)
 
 
-def shift_chart(evidence: Evidence) -> Chart:
+def shift_chart(evidence: ReportData) -> Chart:
     """Return Dice against severity as small multiples, one panel per shift, the costliest first."""
     shifts, chosen = severities_of(evidence.results), looks(evidence.results)
     drawn: dict[str, list[Line]] = {name: [] for name in shifts}
@@ -172,19 +172,19 @@ def shift_chart(evidence: Evidence) -> Chart:
     return Chart("shifts", "Every shift by severity", reading, panels, min(5, len(panels)), small=True)
 
 
-def _sheet(evidence: Evidence, variant: str, shifts: dict[str, list[int]]) -> tuple[Sheet, list[Place]]:
+def _sheet(evidence: ReportData, variant: str, shifts: dict[str, list[int]]) -> tuple[Sheet, list[ConditionKey]]:
     """Return Dice of a variant's images, clean first, then under every shift and severity."""
     places = [_CLEAN, *((f"{name}_{level}", 0.0) for name, levels in shifts.items() for level in levels)]
     return lay_out(evidence.results, variant, places, DICE), places
 
 
-def _measured(sheet: Sheet, places: Sequence[Place], name: str, levels: Sequence[int]) -> list[int]:
+def _measured(sheet: Sheet, places: Sequence[ConditionKey], name: str, levels: Sequence[int]) -> list[int]:
     """Return the severities at which a variant was measured."""
     known = np.asarray(np.isfinite(sheet.values).any(axis=0))
     return [level for level in levels if known[places.index((f"{name}_{level}", 0.0))]]
 
 
-def _levels(sheet: Sheet, places: Sequence[Place], shifts: dict[str, list[int]]) -> dict[int, list[int]]:
+def _levels(sheet: Sheet, places: Sequence[ConditionKey], shifts: dict[str, list[int]]) -> dict[int, list[int]]:
     """Return the columns of all shifts at each severity."""
     found: dict[int, list[int]] = {}
     for name, levels in shifts.items():

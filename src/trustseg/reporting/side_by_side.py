@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.reporting.image_scores import Floats, Place
+from trustseg.reporting.image_scores import ConditionKey, Floats
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 from trustseg.statistics.bootstrap import draw_owners
@@ -35,7 +35,7 @@ class Sheet:
     values: Floats
 
 
-def lay_out(results: Results, variant: str, places: Sequence[Place], value: pl.Expr) -> Sheet:
+def lay_out(results: Results, variant: str, places: Sequence[ConditionKey], value: pl.Expr) -> Sheet:
     """Return a value of every image of a variant under each of some conditions.
 
     Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trustseg.reporting import checks
 from trustseg.reporting.checks import Check
-from trustseg.reporting.evidence import Evidence
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.robustness import area_table, ensemble_check, worst_case_chart, worst_case_table
 from trustseg.reporting.series import Chart
 from trustseg.reporting.shifted import (
@@ -48,7 +48,7 @@ class Stress:
     shift_table: str
 
 
-def put_under_stress(evidence: Evidence, *, draws: int = 2000) -> Stress:
+def put_under_stress(evidence: ReportData, *, draws: int = 2000) -> Stress:
     """Return tables, charts and sentences on attacks and shifts.
 
     Args:

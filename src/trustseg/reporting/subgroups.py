@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import DICE, lay_out
@@ -21,13 +21,13 @@ from trustseg.statistics import Interval, bootstrap_mean
 __all__ = ["subgroup_table", "subgroups_of"]
 
 _GROUP: Final = "group_"
-_CLEAN: Final[Place] = ("clean", 0.0)
+_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _UNKNOWN: Final = "unknown"
 _MOST: Final = 8  # numbers with more different values than this are cut at their terciles
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
-def subgroup_table(evidence: Evidence, *, draws: int) -> Table:
+def subgroup_table(evidence: ReportData, *, draws: int) -> Table:
     """Return Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
 
     Unknown values are a subgroup of their own. The subgroup of an attribute with the lowest Dice is marked.

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trustseg.reporting.evidence import collect
 from trustseg.reporting.overview import summary
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import Results, load_results
 
 __all__ = ["print_summary", "summary_table"]

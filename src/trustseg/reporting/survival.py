@@ -8,8 +8,8 @@ import polars as pl
 
 from trustseg.records import MINIMAL, read_table
 from trustseg.reporting import checks
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.image_scores import Floats
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import Sheet, weighted_means
@@ -38,7 +38,7 @@ def read_brackets(results: Results) -> Brackets:
     return {variant: pl.concat(tables) for variant, tables in found.items()}
 
 
-def survival_table(evidence: Evidence, brackets: Brackets, *, draws: int) -> Table:
+def survival_table(evidence: ReportData, brackets: Brackets, *, draws: int) -> Table:
     """Return for each variant how many images were broken from the start, which never were, and the median budget."""
     rows: list[dict[str, Value]] = []
     for variant, frame in brackets.items():
@@ -59,7 +59,7 @@ def survival_table(evidence: Evidence, brackets: Brackets, *, draws: int) -> Tab
         Column("variant", "Variant"),
         Column("tau", "Broken from a Dice of"),
         Column("images", "Images"),
-        Column("empty", "of them without infection"),
+        Column("empty", "of them without foreground"),
         Column("already_broken", "Broken without an attack"),
         Column("median", "Median smallest budget, grey levels", digits=2),
         Column("censored", "Not broken by this suite"),
@@ -73,7 +73,7 @@ def survival_table(evidence: Evidence, brackets: Brackets, *, draws: int) -> Tab
     return Table("survival", title, columns, tuple(rows))
 
 
-def survival_chart(evidence: Evidence, brackets: Brackets, *, draws: int) -> Chart:
+def survival_chart(evidence: ReportData, brackets: Brackets, *, draws: int) -> Chart:
     """Return the share of images not broken against the budget, one panel per head."""
     chosen, top = looks(evidence.results), _top(brackets)
     heads = {variant: evidence.results.cells_of(variant)[0].head for variant in brackets}
@@ -100,7 +100,7 @@ def survival_chart(evidence: Evidence, brackets: Brackets, *, draws: int) -> Cha
     taus = " or ".join(f"{tau:g}" for tau in sorted({tau for frame in brackets.values() for tau in frame["tau"]}))
     reading = (
         f"Share of the images whose Dice the attacks did not bring to {taus} or below within a budget; an image "
-        "without infection is broken when 1 % of it is predicted. The left end shows what is broken without an attack, "
+        "without foreground is broken when 1 % of it is predicted. The left end shows what no attack has broken, "
         "the right end what this suite never broke, which is not to say that nothing can. The band holds the 95 % "
         "interval over patients and, at its lower end, the width of the bisection."
     )

@@ -7,8 +7,8 @@ from typing import Final
 
 from trustseg.reporting import checks
 from trustseg.reporting.choices import describe_condition, is_l2
-from trustseg.reporting.evidence import Evidence
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.robustness import is_ensemble
 from trustseg.reporting.series import Chart, Line, Panel, looks
 from trustseg.reporting.tables import Column, Table, Value, interval_text
@@ -17,11 +17,11 @@ from trustseg.statistics import Interval
 __all__ = ["strongest", "trade_off_chart", "trade_off_table"]
 
 _EPS: Final = 4 / 255
-_CLEAN: Final[Place] = ("clean", 0.0)
+_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _SYMBOLS: Final = ("circle", "square", "diamond")
 
 
-def strongest(evidence: Evidence) -> Place | None:
+def strongest(evidence: ReportData) -> ConditionKey | None:
     """Return the attack that the robust Dice of a model is read at: that of the lowest mean near 4/255.
 
     The budget is the one nearest to 4/255 that any attack was run at; of the attacks at it, the worst case over
@@ -32,7 +32,7 @@ def strongest(evidence: Evidence) -> Place | None:
         return None
     eps = min((eps for _, eps in places), key=lambda eps: abs(eps - _EPS))
 
-    def mean(place: Place) -> float:
+    def mean(place: ConditionKey) -> float:
         found = [scores["dice"].value for (_, where), scores in evidence.robustness.items() if where == place]
         return sum(found) / len(found) if found else float("inf")
 
@@ -41,7 +41,7 @@ def strongest(evidence: Evidence) -> Place | None:
     )
 
 
-def trade_off_table(evidence: Evidence) -> Table:
+def trade_off_table(evidence: ReportData) -> Table:
     """Return one row per variant: Dice clean, Dice under the strongest attack, nAUSE clean."""
     place = strongest(evidence)
     rows: list[dict[str, Value]] = [
@@ -65,7 +65,7 @@ def trade_off_table(evidence: Evidence) -> Table:
     return Table("trade_off", "Accuracy, robustness and error ranking", columns, tuple(rows))
 
 
-def trade_off_chart(evidence: Evidence) -> Chart:
+def trade_off_chart(evidence: ReportData) -> Chart:
     """Return robust Dice against clean Dice, and against nAUSE: one point per variant."""
     table, place = trade_off_table(evidence), strongest(evidence)
     under = f"Dice, {describe_condition(*place)}" if place else "Dice, attacked"
@@ -85,7 +85,7 @@ def trade_off_chart(evidence: Evidence) -> Chart:
     return Chart("trade_off", "What robustness costs", reading, tuple(drawn))
 
 
-def _cross(evidence: Evidence, variant: str, across: Interval, up: Interval) -> list[Line]:
+def _cross(evidence: ReportData, variant: str, across: Interval, up: Interval) -> list[Line]:
     """Return a point and its two intervals; regimes differ in colour, heads in symbol."""
     if math.isnan(across.value) or math.isnan(up.value):
         return []

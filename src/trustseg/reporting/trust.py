@@ -9,11 +9,11 @@ import polars as pl
 from trustseg.reporting.choices import words
 from trustseg.reporting.deferral import Deferrals, aim, deferral_tables, describe_place, headline_places, read_deferrals
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.failures import finder_table, read_finders, same_orders
-from trustseg.reporting.image_scores import Place
+from trustseg.reporting.image_scores import ConditionKey
 from trustseg.reporting.populations import population_tables, read_populations
 from trustseg.reporting.regions import region_table
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Table
 from trustseg.statistics import FEW_PATIENTS
@@ -48,7 +48,7 @@ class Trust:
     populations: tuple[str, ...]
 
 
-def weigh_trust(evidence: Evidence, *, draws: int = 2000) -> Trust:
+def weigh_trust(evidence: ReportData, *, draws: int = 2000) -> Trust:
     """Return what a report says of the use of uncertainty.
 
     Args:
@@ -77,7 +77,7 @@ def weigh_trust(evidence: Evidence, *, draws: int = 2000) -> Trust:
     )
 
 
-def _findings(evidence: Evidence, deferrals: Deferrals) -> Iterator[str]:
+def _findings(evidence: ReportData, deferrals: Deferrals) -> Iterator[str]:
     """Yield, for each variant, what the policy lets pass clean and under the attack that gets most past it."""
     attacked = headline_places(evidence)[1:]
     for variant in deferrals.policies:
@@ -90,12 +90,12 @@ def _findings(evidence: Evidence, deferrals: Deferrals) -> Iterator[str]:
             yield f"{variant}: clean, {clean}."
 
 
-def _passed(deferrals: Deferrals, variant: str, place: Place) -> str:
+def _passed(deferrals: Deferrals, variant: str, place: ConditionKey) -> str:
     reviewed, failed = (deferrals.score(variant, place, name).value for name in ("review_rate", "undetected_failures"))
     return f"{100 * reviewed:.0f} % sent to a human, {100 * failed:.0f} % kept and failed"
 
 
-def _limits(evidence: Evidence, deferrals: Deferrals, populations: tuple[str, ...]) -> Iterator[str]:
+def _limits(evidence: ReportData, deferrals: Deferrals, populations: tuple[str, ...]) -> Iterator[str]:
     results = evidence.results
     policies = list(deferrals.all_policies())
     if policies:
@@ -119,6 +119,6 @@ def _limits(evidence: Evidence, deferrals: Deferrals, populations: tuple[str, ..
         )
     absent = [] if (results.records["kind"] == "shift").any() else ["natural shifts"]
     absent += [] if populations else ["images of other populations"]
-    absent += [] if (results.records.select((pl.col("mask_px") == 0).any()).item()) else ["images without infection"]
+    absent += [] if (results.records.select((pl.col("mask_px") == 0).any()).item()) else ["images without foreground"]
     if absent:
         yield f"Not tested here: {' and '.join((', '.join(absent[:-1]), absent[-1]) if absent[1:] else absent)}."

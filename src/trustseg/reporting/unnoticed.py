@@ -9,9 +9,9 @@ import polars as pl
 from trustseg.deferral import load_policy
 from trustseg.reporting import checks, image_scores
 from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.evidence import Evidence
 from trustseg.reporting.harm import SCORE, deployed
-from trustseg.reporting.image_scores import UNDEFINED, Place
+from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import lay_out, weighted_means
@@ -21,7 +21,7 @@ from trustseg.study import detection
 
 __all__ = ["deploy", "unnoticed_table"]
 
-_CLEAN: Final[Place] = ("clean", 0.0)
+_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 
 
 def deploy(results: Results) -> Results:
@@ -44,7 +44,7 @@ def deploy(results: Results) -> Results:
     return replace(results, records=pl.concat(frames, how="diagonal_relaxed") if frames else seen.clear())
 
 
-def unnoticed_table(evidence: Evidence, *, draws: int) -> Table:
+def unnoticed_table(evidence: ReportData, *, draws: int) -> Table:
     """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
     seen = deploy(evidence.results)
     rows: list[dict[str, Value]] = []

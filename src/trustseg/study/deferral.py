@@ -23,7 +23,7 @@ class _Decided:
     dice: Floats
     kept: Floats
     failed: Floats
-    infected: Floats
+    positive: Floats
 
 
 def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
@@ -43,8 +43,8 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
 
         ``coverage``: share of images kept. ``review_rate``: share reviewed. ``residual_risk``: mean 1 - Dice of the
         kept, NaN if none is; images with an undefined Dice are left out. ``undetected_failures``: share of images
-        that are kept with a Dice below tau. ``missed_lesions``: share of the infected images that are kept with a Dice
-        below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without having failed.
+        that are kept with a Dice below tau. ``missed_lesions``: share of the images with foreground that are kept with a
+        Dice below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without having failed.
 
     Raises:
         DataError: as ``apply_policy``.
@@ -101,9 +101,9 @@ def score_decisions(
 
 def _decided(group: pl.DataFrame, *, tau: float) -> _Decided:
     dice = group["dice"].cast(pl.Float64).to_numpy()
-    infected = group["mask_px"].to_numpy() > 0
+    positive = group["mask_px"].to_numpy() > 0
     kept = ~group["review"].to_numpy()
-    parts = (kept, dice < tau, infected)
+    parts = (kept, dice < tau, positive)
     return _Decided(dice, *(part.astype(np.float64) for part in parts))
 
 
@@ -117,7 +117,7 @@ SCORES: Final[Mapping[str, Callable[[_Decided], tuple[Floats, Floats]]]] = {
     "review_rate": lambda images: (1 - images.kept, np.ones_like(images.kept)),
     "residual_risk": _residual_risk,
     "undetected_failures": lambda images: (images.kept * images.failed, np.ones_like(images.kept)),
-    "missed_lesions": lambda images: (images.kept * images.failed * images.infected, images.infected),
+    "missed_lesions": lambda images: (images.kept * images.failed * images.positive, images.positive),
     "false_alarms": lambda images: ((1 - images.kept) * (1 - images.failed), np.ones_like(images.kept)),
 }
 """What is summed over images, and by what it is divided."""

@@ -27,7 +27,7 @@ from trustseg.training.module import SegmentationModule
 from trustseg.training.validation import Monitor
 from trustseg.training.watch import overfitted
 
-__all__ = ["SCORE", "Keeper", "KeptEpoch", "Patience", "Report", "WholeFiles", "kept_epoch"]
+__all__ = ["SCORE", "Checkpointing", "KeptEpoch", "Patience", "Report", "WholeFiles", "kept_epoch"]
 
 Report = Callable[[int, int], None]
 Work = Callable[[], object]
@@ -86,7 +86,7 @@ def kept_epoch(model: Path) -> KeptEpoch | None:
     raise DataError(f"'{file}' does not say which epoch the model is of; restore it from the run")
 
 
-class Keeper(Checkpoint):
+class Checkpointing(Checkpoint):
     """Keeps the state of the training, the best model so far and the metrics of every epoch.
 
     After an epoch, ``checkpoints/best-EPOCH`` is written if it is the best one yet, then ``checkpoints/last.ckpt``,

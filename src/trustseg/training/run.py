@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from trustseg.beside import beside
+from trustseg.background_writer import background_writer
 from trustseg.config import RunConfig
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
@@ -45,7 +45,7 @@ from trustseg.training.hardware import (
     require_precision,
     threads,
 )
-from trustseg.training.keeping import Keeper, Patience, Report, WholeFiles
+from trustseg.training.keeping import Checkpointing, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
 from trustseg.training.validation import monitor_of, shows_foreground
@@ -97,7 +97,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
-    keeper = Keeper(folder, report, monitor=monitor_of(config) if chooses else "last")
+    keeper = Checkpointing(folder, report, monitor=monitor_of(config) if chooses else "last")
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), threads(options.threads):
         trainer = _trainer(config, folder, keeper, patience=options.patience if chooses else None, progress=progress)
         device = trainer.strategy.root_device
@@ -106,7 +106,11 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
             compile_network(module.segmenter)
         pixels = residing(pack, config.data.residence, device=device)
         gpus = [device] if device.type == "cuda" else []
-        with _in_sentences(config, device, trainer), torch.random.fork_rng(devices=gpus), beside() as keeper.later:
+        with (
+            _in_sentences(config, device, trainer),
+            torch.random.fork_rng(devices=gpus),
+            background_writer() as keeper.later,
+        ):
             trainer.fit(
                 module,
                 pack_loader(pixels, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
@@ -213,7 +217,9 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
     return segmenter.to(memory_format=torch.channels_last)
 
 
-def _trainer(config: RunConfig, folder: Path, keeper: Keeper, *, patience: int | None, progress: bool) -> pl.Trainer:
+def _trainer(
+    config: RunConfig, folder: Path, keeper: Checkpointing, *, patience: int | None, progress: bool
+) -> pl.Trainer:
     options = config.training
     callbacks: list[Callback] = [keeper, Cost()]
     if patience is not None:

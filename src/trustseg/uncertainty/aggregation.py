@@ -55,7 +55,7 @@ def mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
 
     Returns:
         (B,) in the unit of the map.
@@ -76,7 +76,7 @@ def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
 
     Returns:
         (B,) in the unit of the map.
@@ -96,7 +96,7 @@ def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         threshold: in the unit of the map; take it from the calibration split.
 
     Returns:
@@ -119,7 +119,7 @@ def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float =
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         quantile: in [0, 1]; 0 is the mean of the map, 1 its maximum.
 
     Returns:
@@ -142,11 +142,11 @@ def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float =
 
 
 def foreground_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
-    """Return the mean over the predicted infection, p > 1/2; blind to what was missed.
+    """Return the mean over the predicted foreground, p > 1/2; blind to what was missed.
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1].
+        probability: foreground probability (B, 1, H, W) in [0, 1].
 
     Returns:
         (B,) in the unit of the map; its maximum where nothing is predicted.
@@ -170,7 +170,7 @@ def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: i
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1].
+        probability: foreground probability (B, 1, H, W) in [0, 1].
         width: pixels, >= 0; 0 excludes nothing.
 
     Returns:
@@ -187,9 +187,9 @@ def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: i
     check_maps(uncertainty, probability)
     if width < 0:
         raise ConfigError(f"width must be at least 0 pixels, got {width}; the usual value is 2")
-    infected = (probability > 0.5).to(uncertainty.dtype)
-    dilated = max_pool2d(infected, 2 * width + 1, stride=1, padding=width)
-    eroded = -max_pool2d(-infected, 2 * width + 1, stride=1, padding=width)
+    positive = (probability > 0.5).to(uncertainty.dtype)
+    dilated = max_pool2d(positive, 2 * width + 1, stride=1, padding=width)
+    eroded = -max_pool2d(-positive, 2 * width + 1, stride=1, padding=width)
     return _region_mean(uncertainty, dilated == eroded)
 
 
@@ -198,7 +198,7 @@ def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: int = 16) -> T
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         patch: side of a window in pixels, >= 1, cut to the image; windows move by one pixel.
 
     Returns:

@@ -18,7 +18,7 @@ def soft_dice_confidence(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W); not read, so that the score is the same for every measure.
-        probability: infection probability (B, 1, H, W) in [0, 1].
+        probability: foreground probability (B, 1, H, W) in [0, 1].
 
     Returns:
         (B,) in [0, 1]; 1, the largest, where nothing is predicted.

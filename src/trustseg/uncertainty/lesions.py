@@ -31,7 +31,7 @@ def lesion_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1].
+        probability: foreground probability (B, 1, H, W) in [0, 1].
 
     Returns:
         (B,) in the unit of the map; its maximum where nothing is predicted.
@@ -58,7 +58,7 @@ def lesion_max(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1].
+        probability: foreground probability (B, 1, H, W) in [0, 1].
 
     Returns:
         (B,) in the unit of the map; its maximum where nothing is predicted.

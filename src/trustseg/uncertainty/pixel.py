@@ -63,7 +63,7 @@ def variance(belief: Belief) -> Tensor:
 
 
 def epistemic_variance(belief: Belief) -> Tensor:
-    """Return the variance of the infection probability theta; p q / (S + 1) for a Beta.
+    """Return the variance of the foreground probability theta; p q / (S + 1) for a Beta.
 
     Args:
         belief: Beta or Mixture.

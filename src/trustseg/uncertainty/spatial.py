@@ -18,7 +18,7 @@ def morans_i(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
     Args:
         uncertainty: maps (B, 1, H, W), any real number.
-        probability: infection probability (B, 1, H, W) in [0, 1]; not read, an empty one is no exception.
+        probability: foreground probability (B, 1, H, W) in [0, 1]; not read, an empty one is no exception.
 
     Returns:
         (B,) without unit, about -1 (a chequerboard) to 1; 0 for a constant map, which has no pattern.

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-__all__ = ["beside"]
+__all__ = ["background_writer"]
 
 
 @contextmanager
-def beside() -> Iterator[Callable[[Callable[[], object]], None]]:
+def background_writer() -> Iterator[Callable[[Callable[[], object]], None]]:
     """Yield a function that runs works one after another on a thread of their own, at most one behind the caller.
 
     All of them are done when the context ends. What a work raises is raised by the next call, or at the end; where the
@@ -16,7 +16,7 @@ def beside() -> Iterator[Callable[[Callable[[], object]], None]]:
 
     Example:
         >>> found = []
-        >>> with beside() as later:
+        >>> with background_writer() as later:
         ...     for number in range(3):
         ...         later(lambda number=number: found.append(number))
         >>> found

@@ -6,7 +6,7 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting.answers import all_tables
-from trustseg.reporting.evidence import Difference, Metric, collect
+from trustseg.reporting.report_data import Difference, Metric, collect
 from trustseg.reporting.results import load_results
 from trustseg.statistics import Interval
 

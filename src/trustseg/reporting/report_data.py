@@ -11,12 +11,12 @@ import polars as pl
 from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
-from trustseg.reporting.image_scores import Place, Shift
+from trustseg.reporting.image_scores import ConditionKey, Shift
 from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 from trustseg.study import rankings
 
-__all__ = ["FEW_TRAININGS", "Difference", "Evidence", "Metric", "collect"]
+__all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
 
 Verdict = Literal["better", "worse", "includes 0", "undefined"]
 Metric = Literal[
@@ -43,7 +43,7 @@ class Difference:
 
     variant: str
     baseline: str
-    place: Place
+    place: ConditionKey
     metric: Metric
     interval: Interval
     tentative: bool = False
@@ -64,7 +64,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ReportData:
     """Every number of a report.
 
     Attributes:
@@ -74,8 +74,8 @@ class Evidence:
             at the largest budget.
         robustness: (variant, condition with eps) -> "dice" and "iou", for every condition.
         measures: (variant, condition with eps, measure) -> "nause" and "aurc", for every measure, clean and attacked.
-        false_positives: (variant, condition with eps) -> share of pixels predicted as infected in images without
-            infection, clean and attacked.
+        false_positives: (variant, condition with eps) -> share of pixels predicted as foreground in images without
+            foreground, clean and attacked.
         differences: paired differences between variants.
         shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
         correlations: (variant, condition with eps) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
@@ -84,21 +84,21 @@ class Evidence:
 
     results: Results
     choices: Choices
-    scores: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
-    robustness: Mapping[tuple[str, Place], Mapping[Metric, Interval]]
-    measures: Mapping[tuple[str, Place, str], Mapping[Metric, Interval]]
-    false_positives: Mapping[tuple[str, Place], Interval]
+    scores: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
+    robustness: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
+    measures: Mapping[tuple[str, ConditionKey, str], Mapping[Metric, Interval]]
+    false_positives: Mapping[tuple[str, ConditionKey], Interval]
     differences: tuple[Difference, ...]
     shifts: Mapping[str, Shift]
-    correlations: Mapping[tuple[str, Place], Interval]
+    correlations: Mapping[tuple[str, ConditionKey], Interval]
     checks: tuple[Check, ...]
 
-    def score(self, variant: str, place: Place, metric: Metric) -> Interval:
+    def score(self, variant: str, place: ConditionKey, metric: Metric) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
         return self.scores.get((variant, place), {}).get(metric, image_scores.UNDEFINED)
 
 
-def collect(results: Results, *, draws: int = 2000) -> Evidence:
+def collect(results: Results, *, draws: int = 2000) -> ReportData:
     """Return every number of a report on a study.
 
     Args:
@@ -106,7 +106,7 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
         draws: bootstrap draws, > 0.
     """
     choices = choose(results)
-    ladder: list[Place] = [("clean", 0.0)]
+    ladder: list[ConditionKey] = [("clean", 0.0)]
     ladder += [(attack, eps) for attack, rungs in choices.attacks.items() for eps in rungs]
     judged = [variant for variant in results.variants if variant in choices.columns]
     measured = {
@@ -116,20 +116,20 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
         if _evaluated(results, variant, place)
     }
 
-    def each(variants: Iterable[str], places: Iterable[Place]) -> Iterator[tuple[str, Place]]:
+    def each(variants: Iterable[str], places: Iterable[ConditionKey]) -> Iterator[tuple[str, ConditionKey]]:
         return (pair for pair in product(variants, places) if pair in measured)
 
-    def overlap(variant: str, place: Place) -> dict[Metric, Interval]:
+    def overlap(variant: str, place: ConditionKey) -> dict[Metric, Interval]:
         return {
             "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
             "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
         }
 
-    def correlation(variant: str, place: Place) -> Interval:
+    def correlation(variant: str, place: ConditionKey) -> Interval:
         scores = image_scores.read_scores(results, variant, place, choices.columns[variant])
         return image_scores.rank_correlation(scores, draws=draws)
 
-    return Evidence(
+    return ReportData(
         results=results,
         choices=choices,
         scores={
@@ -162,13 +162,15 @@ def collect(results: Results, *, draws: int = 2000) -> Evidence:
     )
 
 
-def _evaluated(results: Results, variant: str, place: Place) -> bool:
+def _evaluated(results: Results, variant: str, place: ConditionKey) -> bool:
     condition, eps = place
     rows = (pl.col("variant") == variant) & (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
     return bool(results.records.select(rows.any()).item())
 
 
-def _scores(results: Results, choices: Choices, variant: str, place: Place, draws: int) -> dict[Metric, Interval]:
+def _scores(
+    results: Results, choices: Choices, variant: str, place: ConditionKey, draws: int
+) -> dict[Metric, Interval]:
     found: dict[Metric, Interval] = {
         "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
         "pooled_dice": image_scores.pooled(results, variant, place, union=False, draws=draws),
@@ -199,7 +201,7 @@ def _scores(results: Results, choices: Choices, variant: str, place: Place, draw
 
 
 def _measure_scores(
-    results: Results, variant: str, place: Place, measure: str, column: str, draws: int
+    results: Results, variant: str, place: ConditionKey, measure: str, column: str, draws: int
 ) -> dict[Metric, Interval]:
     pixels = pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause)
     return {
@@ -209,7 +211,7 @@ def _measure_scores(
 
 
 def _differences(
-    results: Results, choices: Choices, variant: str, baseline: str, place: Place, draws: int
+    results: Results, choices: Choices, variant: str, baseline: str, place: ConditionKey, draws: int
 ) -> list[Difference]:
     both = (variant, baseline)
     intervals: dict[Metric, Interval] = {
