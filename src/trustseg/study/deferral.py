@@ -43,8 +43,8 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
 
         ``coverage``: share of images kept. ``review_rate``: share reviewed. ``residual_risk``: mean 1 - Dice of the
         kept, NaN if none is; images with an undefined Dice are left out. ``undetected_failures``: share of images
-        that are kept with a Dice below tau. ``missed_lesions``: share of the images with foreground that are kept with a
-        Dice below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without having failed.
+        that are kept with a Dice below tau. ``missed_lesions``: share of the images with foreground that are kept with
+        a Dice below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without failing.
 
     Raises:
         DataError: as ``apply_policy``.
