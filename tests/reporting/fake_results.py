@@ -82,6 +82,13 @@ def write_study(
     return folder
 
 
+def keep_rows(cell: Path, rows: pl.Expr) -> None:
+    """Leave only some rows in every table of a cell."""
+    for table in ("records", "histograms", "calibration"):
+        file = cell / f"{table}.parquet"
+        pl.read_parquet(file).filter(rows).write_parquet(file)
+
+
 def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int) -> None:
     values = {"model.head": head, "adversarial.selection": regime}
     (cell / "cell.json").write_text(

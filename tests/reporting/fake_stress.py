@@ -10,6 +10,7 @@ SHIFTS = ("gaussian_noise", "jpeg", "rotation")
 SEVERITIES = (1, 3, 5)
 CHECKS = {"zero_gradients": 0.05, "unbounded_budget": 0.05, "transfer": 0.02}
 THRESHOLD = 0.3
+_OF_A_MASK = ("mask_px", "intersection_px", "dice", "iou", "harm")
 
 
 def write_stress(cell: Path, *, suspicious: bool) -> None:
@@ -27,7 +28,7 @@ def write_stress(cell: Path, *, suspicious: bool) -> None:
     single = pgd.filter((pl.col("eps") - 2 / 255).abs() < 1e-9)
     scores = [name for name in records.columns if name.startswith("u_")]
     surer = [pl.col(name) * 0.2 for name in scores]
-    unknown = [pl.lit(None).cast(records.schema[name]).alias(name) for name in ("mask_px", "dice", "iou", "harm")]
+    unknown = [pl.lit(None).cast(records.schema[name]).alias(name) for name in _OF_A_MASK]
     frames = [
         records,
         _worse(pgd, 0.9).with_columns(condition=pl.lit("ensemble")),

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from tests.reporting.fake_results import write_study
+from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.reporting.choices import choose, pairs
 from trustseg.reporting.results import load_results
@@ -34,8 +34,8 @@ def test_the_study_says_which_aggregation_and_budget(tmp_path: Path) -> None:
 
 def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
-    for path in folder.glob("cells/*/records.parquet"):
-        pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
+    for cell in folder.glob("cells/*"):
+        keep_rows(cell, pl.col("condition") == "clean")
     choices = choose(load_results(folder))
     assert choices.conditions == choices.compared == [("clean", 0.0)]
 
