@@ -204,7 +204,8 @@ def test_no_dice_is_printed_of_images_without_lesion_or_without_reference(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = {
-        **{"condition": "clean", "kind": "clean", "eps": 0.0, "size": 64, "pixels": 100},
+        **{"image": ["a", "b", "c"], "patient": ["a", "b", "c"], "condition": "clean", "kind": "clean"},
+        **{"eps": 0.0, "severity": 0, "size": 64, "pixels": 100},
         **{"reference": ["mask", "control", "none"], "mask_px": [10, 0, None], "predicted_px": [10, 25, 50]},
         **{"intersection_px": [8, 0, None], "dice": [0.8, None, None], "iou": [0.667, None, None]},
         "dice_native": [0.75, None, None],
