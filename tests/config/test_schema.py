@@ -5,11 +5,8 @@ from pathlib import Path
 import pytest
 from tests.config.given import refusal, written
 
-from trustseg.config import (
-    DataConfig,
-    RunConfig,
-    load_run,
-)
+from trustseg.config import DataConfig, RunConfig, load_run, load_study
+from trustseg.errors import ConfigError
 from trustseg.losses import DATA_TERMS
 
 
@@ -38,6 +35,20 @@ def test_kl_to_uniform_needs_prior_one() -> None:
     assert "set loss.kl_weight=0 or model.prior=1" in refusal("model.prior=0.5", "model.head=beta")
     assert load_run(None, ["model.prior=0.5", "model.head=beta", "loss.kl_weight=0"]).model.prior == 0.5
     assert load_run(None, ["model.prior=0.5", "model.head=bernoulli"]).model.prior == 0.5  # neither is used
+
+
+@pytest.mark.parametrize("setting", ["model.prior=0.5", "model.evidence=exp", "loss.kl_weight=0", "loss.kl_epochs=3"])
+def test_settings_of_a_beta_head_with_the_default_head(tmp_path: Path, setting: str) -> None:
+    key, _, value = setting.partition("=")
+    assert key in refusal(setting)
+    load_run(None, ["loss.kl_weight=0.1"])  # the default changes nothing
+    load_run(None, ["loss.kl_weight=0", "model.head=beta", setting])
+    file = tmp_path / "study.yaml"
+    file.write_text(f"grid: {{{key}: [{value}]}}\n")
+    with pytest.raises(ConfigError, match=key):
+        load_study(file)
+    file.write_text("grid: [{model.head: [beta]}, {data.size: [64]}]\n")
+    load_study(file, ["loss.kl_weight=0", setting])  # meant for the first of the two
 
 
 def test_the_last_fold_exists() -> None:

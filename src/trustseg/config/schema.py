@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -173,6 +174,10 @@ class TrainingConfig(Section):
 
 
 _POOL_TO_A_PIXEL: Final = ("deeplab_v3", "deeplab_v3_plus")
+_OF_BETA_ONLY: Final = (
+    *("model.evidence", "model.prior"),
+    *("loss.beta", "loss.kl_weight", "loss.kl_epochs", "loss.kl_schedule", "loss.vacuity_correction"),
+)
 
 
 class RunConfig(Section):
@@ -228,6 +233,19 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _beta_settings_have_a_beta_head(self) -> Self:
+        """Refuse what a bernoulli head never reads; one that was chosen by name may carry settings of other runs."""
+        if self.model.head == "bernoulli" and not self._chooses_head():
+            sections = {"model": self.model.model_dump(exclude_defaults=True)}
+            sections["loss"] = self.loss.model_dump(exclude_defaults=True)
+            set_here = [f"{section}.{key}" for section, values in sections.items() for key in values]
+            _refuse_unused([key for key in _OF_BETA_ONLY if key in set_here])
+        return self
+
+    def _chooses_head(self) -> bool:
+        return "head" in self.model.model_fields_set
+
+    @model_validator(mode="after")
     def _batches_can_be_normalised(self) -> Self:
         if self.model.architecture in _POOL_TO_A_PIXEL and self.training.batch_size == 1:
             raise ValueError(
@@ -259,6 +277,12 @@ class RunConfig(Section):
                 "one that every head gives was expected; add entropy or variance"
             )
         return self
+
+
+def _refuse_unused(keys: Sequence[str]) -> None:
+    """Raise an error if a bernoulli head is to be trained with settings of a beta head."""
+    if keys:
+        raise ValueError(f"a bernoulli head does not use {', '.join(keys)}; set model.head=beta, or leave it out")
 
 
 class PhantomConfig(Section):
@@ -308,6 +332,9 @@ class StudyConfig(RunConfig):
         heads = [list(grid.get("model.head") or ()) if isinstance(grid, dict) else [] for grid in grids]
         return {**content, "model": {**model, "head": heads[0][0]}} if all(heads) else content
 
+    def _chooses_head(self) -> bool:
+        return super()._chooses_head() or any("model.head" in grid for grid in self.grid)
+
     def combinations(self) -> list[dict[str, Any]]:
         """Return the grid's keys with their values for each run, those of the first grid first."""
         return [
@@ -319,6 +346,14 @@ class StudyConfig(RunConfig):
         count = sum(math.prod(map(len, grid.values())) for grid in self.grid)
         if count > _MOST_RUNS:
             raise ValueError(f"the grid has {count:,} runs, at most {_MOST_RUNS:,} were expected; name fewer values")
+        return self
+
+    @model_validator(mode="after")
+    def _grids_of_beta_settings_have_a_beta_head(self) -> Self:
+        if self.model.head == "bernoulli":
+            for grid in self.grid:
+                if "model.head" not in grid:
+                    _refuse_unused([key for key in _OF_BETA_ONLY if key in grid])
         return self
 
     @model_validator(mode="after")
