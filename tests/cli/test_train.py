@@ -45,6 +45,7 @@ def test_a_validation_without_foreground_is_told_before(train: Callable[..., Out
     found = train("-o", "run", "training.epochs=1", "training.patience=1")
     first, second = found.err.splitlines()[-2:]
     assert "validation" in first
+    assert "no training image has a lesion" in found.err
     assert second.startswith("epoch: 1 of 1")
     assert json.loads(Path("run/model/epoch.json").read_text())["chosen_by"] == "last"
 

@@ -128,6 +128,8 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
         except DataError as error:
             raise DataError(f"'{data.path}': {error}") from error
         notes |= dict.fromkeys(splits.notes)
+        if not shows_foreground(pack.index, splits.train):
+            say("note: no training image has a lesion, so that there is nothing to learn", err=True)
         if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
             say(

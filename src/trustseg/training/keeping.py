@@ -100,6 +100,7 @@ class Checkpointing(Checkpoint):
         folder: the run's folder.
         report: called after each epoch with the number done and the number in all.
         monitor: what ``validation_score`` is, which chooses the epoch that is kept; ``"last"``: the last one is.
+        has_lesions: whether any validation image shows a lesion; without, no score is told of the epoch that is kept.
 
     Attributes:
         later: does what is to be written, one work after another: at once, or beside the training, see ``beside``.
@@ -109,8 +110,11 @@ class Checkpointing(Checkpoint):
         rows: the metrics of each epoch.
     """
 
-    def __init__(self, folder: Path, report: Report | None = None, *, monitor: Monitor = "both") -> None:
+    def __init__(
+        self, folder: Path, report: Report | None = None, *, monitor: Monitor = "both", has_lesions: bool = True
+    ) -> None:
         self.folder = folder
+        self.has_lesions = has_lesions
         self.report = report
         self.monitor = monitor
         self.later: Callable[[Work], object] = lambda work: work()
@@ -208,7 +212,7 @@ class Checkpointing(Checkpoint):
             epoch=epoch + 1,
             trained=len(self.rows),
             chosen_by="last" if self.best_epoch is None else self.monitor,
-            validation_score=None if math.isnan(score) else score,
+            validation_score=None if math.isnan(score) or not self.has_lesions else score,
         )
         write_json(self.folder / "model" / _KEPT, asdict(kept))
         segmenter.save(self.folder / "model")

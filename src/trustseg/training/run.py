@@ -97,7 +97,8 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
-    keeper = Checkpointing(folder, report, monitor=monitor_of(config) if chooses else "last")
+    monitor = monitor_of(config) if chooses else "last"
+    keeper = Checkpointing(folder, report, monitor=monitor, has_lesions=chooses)
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), threads(options.threads):
         trainer = _trainer(config, folder, keeper, patience=options.patience if chooses else None, progress=progress)
         device = trainer.strategy.root_device
