@@ -104,7 +104,7 @@ def test_a_file_that_is_no_json_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_calibrated_model_believes_the_calibrated_belief() -> None:
-    segmenter = build_segmenter(size=32).eval()
+    segmenter = build_segmenter(head="beta", size=32).eval()
     model = Calibrated(segmenter, FITTED)
     with torch.no_grad():
         plain, calibrated = segmenter.belief(IMAGES), model.belief(IMAGES)

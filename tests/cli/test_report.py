@@ -1,5 +1,6 @@
 """``trustseg report`` hands its options on and prints where the page is."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_options_reach_the_report(
 ) -> None:
     calls = []
 
-    def build_report(folder: Path, *, gallery: bool, output: Path | None) -> Path:
+    def build_report(folder: Path, *, gallery: bool, output: Path | None, report: Callable[[int, int], None]) -> Path:
+        report(7, 7)
         calls.append((folder, gallery, output))
         return output or folder / "report.html"
 
@@ -37,7 +39,8 @@ def test_options_reach_the_report(
     result = CliRunner().invoke(_app(), arguments)
     assert result.exit_code == 0
     assert calls == [expected]
-    assert result.output.strip() == str(expected[2] or expected[0] / "report.html")
+    assert result.stdout.strip() == str(expected[2] or expected[0] / "report.html")
+    assert result.stderr.startswith("report, step: 7 of 7")
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:

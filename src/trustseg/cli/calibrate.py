@@ -36,6 +36,7 @@ def calibrate(
     """
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
     from trustseg.cli.images import images_of
+    from trustseg.cli.progress import progress_of
     from trustseg.data.seen import require_seen, validation_rows
     from trustseg.errors import ConfigError, unknown_name
     from trustseg.evaluation.beliefs import beliefs_of
@@ -56,13 +57,16 @@ def calibrate(
     pack = images_of(config.data, model=model)
     rows = validation_rows(seen, pack)
     batch_size, device = config.evaluation.batch_size, device_of(config.training.accelerator)
-    fitted = fit_calibration(
-        beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device),
-        method=METHODS[chosen],
-        patients=pack.index["patient"].gather(rows.tolist()).to_list(),
-        split="validation",
-    )
-    before, after = _calibration_errors(fitted, beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device))
+    with progress_of("fitting") as report:
+        fitted = fit_calibration(
+            beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device, report=report),
+            method=METHODS[chosen],
+            patients=pack.index["patient"].gather(rows.tolist()).to_list(),
+            split="validation",
+        )
+    with progress_of("measuring") as report:
+        beliefs = beliefs_of(segmenter, pack, rows, batch_size=batch_size, device=device, report=report)
+        before, after = _calibration_errors(fitted, beliefs)
     fitted.save(model)
     _print_gain(fitted, before, after)
     say(f"calibration: {model / CALIBRATION_FILE}")

@@ -88,6 +88,7 @@ def apply(
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
 ) -> None:
     """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
+    from trustseg.cli.progress import progress_of
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
     from trustseg.deferral.policy import NEEDED
     from trustseg.records import read_records
@@ -98,7 +99,8 @@ def apply(
     file = _file(records, calibration=False)
     table = read_records(file, required=NEEDED)
     check_model(frozen, _model_of(file))
-    scores = score_policy(frozen, table, draws=draws)
+    with progress_of("conditions") as report:
+        scores = score_policy(frozen, table, draws=draws, report=report)
     decisions = apply_policy(frozen, table)
     folder = output or file.parent
     columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")

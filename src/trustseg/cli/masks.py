@@ -69,12 +69,14 @@ def masks(
 
 
 def _maps_of(model: "BeliefModel", pack: "Pack", rows: "Indices", *, batch_size: int) -> _Maps:
+    from trustseg.cli.progress import progress_of
     from trustseg.evaluation.beliefs import beliefs_of
 
     maps: _Maps = {"probabilities": [], "masks": [], "patients": pack.index["patient"].gather(rows.tolist()).to_list()}
-    for belief, references in beliefs_of(model, pack, rows, batch_size=batch_size):
-        maps["probabilities"] += list(belief.probability.numpy())
-        maps["masks"] += list(references.numpy())
+    with progress_of("predicting") as report:
+        for belief, references in beliefs_of(model, pack, rows, batch_size=batch_size, report=report):
+            maps["probabilities"] += list(belief.probability.numpy())
+            maps["masks"] += list(references.numpy())
     return maps
 
 

@@ -28,7 +28,9 @@ def report(
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--output is '{output}', an HTML file was expected; give '{output / 'report.html'}'")
 
+    from trustseg.cli.progress import progress_of
     from trustseg.reporting import build_report
 
-    page = build_report(folder, gallery=gallery, output=output)
+    with progress_of("report, step") as progress:
+        page = build_report(folder, gallery=gallery, output=output, report=progress)
     say(str(page))

@@ -21,7 +21,7 @@ def demo(
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cells run side by side.")] = None,
 ) -> None:
     """Generate chest X-rays, train 2 heads x 3 regimes on them, attack and measure them, write report.html."""
-    from trustseg.cli.progress import watched_study
+    from trustseg.cli.progress import progress_of, watched_study
     from trustseg.cli.study import default_jobs
     from trustseg.config import load_study
 
@@ -37,7 +37,8 @@ def demo(
     from trustseg.reporting import build_report, print_summary
     from trustseg.tables import read_csv
 
-    page = build_report(folder)
+    with progress_of("report, step") as progress:
+        page = build_report(folder, report=progress)
     print_summary(read_csv(page.parent / "tables" / "summary.csv"))
     say(f"{time.perf_counter() - since:.0f} s; report: {page}")
 

@@ -1,6 +1,6 @@
 """Beliefs of a model about images as they are, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,7 +15,13 @@ __all__ = ["beliefs_of"]
 
 
 def beliefs_of(
-    model: BeliefModel, pack: Pack, rows: Indices, *, batch_size: int, device: str = "cpu"
+    model: BeliefModel,
+    pack: Pack,
+    rows: Indices,
+    *,
+    batch_size: int,
+    device: str = "cpu",
+    report: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Belief, Tensor]]:
     """Yield the belief about each batch of the given rows, and their reference masks.
 
@@ -25,6 +31,7 @@ def beliefs_of(
         rows: which of them, in this order.
         batch_size: images a batch.
         device: where the model computes; it is moved there.
+        report: called with the images that are done and those in all after each batch.
 
     Yields:
         A belief without gradients, about masks (B, 1, H, W) float32 in {0, 1}, both on the CPU.
@@ -32,13 +39,16 @@ def beliefs_of(
     Raises:
         BeliefError: if the numbers of a belief cannot be such, for example NaN.
     """
-    model = model.to(device)
+    model, done = model.to(device), 0
     for batch in pack_loader(pack, rows, batch_size=batch_size):
         images, masks = as_images(batch)
         with torch.no_grad():
             belief = _on_cpu(model.belief(images.to(device)))
         check_belief(belief)
         yield belief, masks
+        done += len(masks)
+        if report is not None:
+            report(done, len(rows))
 
 
 def _on_cpu(belief: Belief) -> Belief:

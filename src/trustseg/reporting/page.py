@@ -4,7 +4,7 @@ import base64
 import gzip
 import io
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +47,17 @@ QUESTION: Final = (
     "robust and knows when it is wrong?"
 )
 
+_STEPS: Final = 7
 
-def build_report(folder: Path, *, gallery: bool = True, output: Path | None = None, draws: int = 2000) -> Path:
+
+def build_report(
+    folder: Path,
+    *,
+    gallery: bool = True,
+    output: Path | None = None,
+    draws: int = 2000,
+    report: Callable[[int, int], None] | None = None,
+) -> Path:
     """Write ``report.html``, ``tables/`` and ``figures/`` of a study and return the page.
 
     The page is one file that asks nothing of a network. A study with missing cells gets a report on the others, which
@@ -59,6 +68,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
         gallery: show cases; they are pictures of patients unless the images were generated.
         output: the page; tables and figures go beside it. ``folder / "report.html"`` by default.
         draws: bootstrap draws of every interval, > 0.
+        report: called with the steps that are done and those in all after each.
 
     Returns:
         The page written.
@@ -68,10 +78,15 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
         DataError: if a file in it cannot be read.
         RunError: if the report cannot be written.
     """
+    tell = report or (lambda done, total: None)
     evidence = collect(load_results(folder), draws=draws)
+    tell(1, _STEPS)
     stress = put_under_stress(evidence, draws=draws)
+    tell(2, _STEPS)
     trust = weigh_trust(evidence, draws=draws)
+    tell(3, _STEPS)
     outcomes = hold_hypotheses(evidence, draws=draws)
+    tell(4, _STEPS)
     others = (
         hypothesis_table(outcomes),
         dose_table(evidence, draws=draws),
@@ -79,6 +94,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
         subgroup_table(evidence, draws=draws),
     )
     tables = all_tables(evidence) | stress.tables | trust.tables | {table.key: table for table in others}
+    tell(5, _STEPS)
     doses = dose_charts(evidence, tables["dose_response"])
     charts = (
         all_charts(evidence, names=gallery or is_generated(evidence.results)) | stress.charts | trust.charts | doses
@@ -87,6 +103,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
     page = output or folder / "report.html"
     try:
         pictures = {key: write_figure(chart, page.parent / "figures") for key, chart in charts.items()}
+        tell(6, _STEPS)
         for table in tables.values():
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
             write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
@@ -97,6 +114,7 @@ def build_report(folder: Path, *, gallery: bool = True, output: Path | None = No
             f"cannot write the report {page}: {error.strerror or error}; expected a folder with free space that may be "
             "written; free some space or choose another place with --output"
         ) from error
+    tell(_STEPS, _STEPS)
     return page
 
 

@@ -26,7 +26,14 @@ class _Decided:
     positive: Floats
 
 
-def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
+def score_policy(
+    policy: Policy,
+    records: pl.DataFrame,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
+) -> pl.DataFrame:
     """Return what a frozen policy achieves under each condition of some records.
 
     Args:
@@ -34,6 +41,7 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
         records: records of one model, see ``trustseg.evaluation.records``.
         draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
         seed: seed of the draws.
+        report: called with the conditions that are done and those in all after each.
 
     Returns:
         A row a condition, budget and score, with ``value``, the 95 % interval ``low`` and ``high`` (NaN where
@@ -55,11 +63,17 @@ def score_policy(policy: Policy, records: pl.DataFrame, *, draws: int = 2000, se
         section 2: coverage and selective risk.
     """
     decided = apply_policy(policy, records)
-    return score_decisions(decided, column=policy.column, tau=policy.tau, draws=draws, seed=seed)
+    return score_decisions(decided, column=policy.column, tau=policy.tau, draws=draws, seed=seed, report=report)
 
 
 def score_decisions(
-    decided: pl.DataFrame, *, column: str, tau: float, draws: int = 2000, seed: int = 0
+    decided: pl.DataFrame,
+    *,
+    column: str,
+    tau: float,
+    draws: int = 2000,
+    seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
     """Return what decisions achieve under each condition: those of one policy, or of the policies of several models.
 
@@ -69,6 +83,7 @@ def score_decisions(
         tau: a segmentation with a Dice below it has failed.
         draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
         seed: seed of the draws.
+        report: as in ``score_policy``.
 
     Returns:
         As ``score_policy``; ``images`` counts the decisions.
@@ -77,7 +92,8 @@ def score_decisions(
         ShapeError: if ``draws`` is below 1.
     """
     rows = []
-    for (condition, eps), group in decided.group_by("condition", "eps", maintain_order=True):
+    groups = list(decided.group_by("condition", "eps", maintain_order=True))
+    for done, ((condition, eps), group) in enumerate(groups, start=1):
         images = _decided(group, tau=tau)
         for name, parts in SCORES.items():
             interval = bootstrap_ratio(*parts(images), group["patient"].to_numpy(), draws=draws, seed=seed)
@@ -96,6 +112,8 @@ def score_decisions(
                     "guarantee": HOLDS if (group["guarantee"] == HOLDS).all() else VOID,
                 }
             )
+        if report is not None:
+            report(done, len(groups))
     return pl.DataFrame(rows)
 
 
