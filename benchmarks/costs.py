@@ -11,11 +11,11 @@ from torch import Tensor
 from benchmarks.runs import TimedRun, now, ratio
 from benchmarks.scenes import BATCH, ON_GPU, bare_step, generated_pack, run_of
 from benchmarks.timing import Figure
+from trustseg.attacks import training_attacks
 from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.data.module import Batch
 from trustseg.selection import SELECTIONS, attacked_count
-from trustseg.training.attacking import SINGLE_STEP, TRAINING_ATTACKS
 from trustseg.training.free import FREE
 from trustseg.training.passes import Passes, epoch_passes
 
@@ -32,8 +32,8 @@ def figures() -> Iterator[Figure]:
         yield _figure(pack, f"{selection}, fgsm", f"adversarial.selection={selection}", "adversarial.attack=fgsm")
     remembered = ("adversarial.selection=uncertain", "adversarial.scores=memory")
     yield _figure(pack, "uncertain by memory, fgsm", *remembered)
-    for attack in sorted(set(TRAINING_ATTACKS) - {"fgsm"}):
-        details = "" if attack in SINGLE_STEP else f"-{STEPS}"
+    for attack in sorted(set(training_attacks()) - {"fgsm"}):
+        details = "" if training_attacks()[attack].facts.single_step else f"-{STEPS}"
         yield _figure(
             pack, f"random, {attack}{details}", "adversarial.selection=random", f"adversarial.attack={attack}"
         )

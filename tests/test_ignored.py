@@ -36,7 +36,7 @@ JUDGES: dict[str, Callable[..., Any]] = {
     **{f"loss {name}": loss for name, loss in LOSSES.items()},
     **{
         f"balanced {name}": lambda belief, masks, term=term: term(belief, masks, balance="image")
-        for name, term in losses.DATA_TERMS.items()
+        for name, term in losses.losses_of("data").items()
     },
     "vacuity_correction": losses.vacuity_correction,
     **{
@@ -253,7 +253,7 @@ def test_uncertainty_takes_beliefs_and_maps_as_it_says(name: str) -> None:
     logits = torch.zeros(1, 1, 2, 2)
     if name in MEASURES_OF_BELIEFS:
         with pytest.raises(BeliefError, match=r"Bernoulli\(logits\)"):
-            MEASURES_OF_BELIEFS[name](logits)  # type: ignore[arg-type]  # on purpose
+            MEASURES_OF_BELIEFS[name](logits)
     else:
         with pytest.raises(ShapeError, match="is a Bernoulli"):
-            AGGREGATIONS[name](Bernoulli(logits), logits)  # type: ignore[arg-type]  # on purpose
+            AGGREGATIONS[name](Bernoulli(logits), logits)

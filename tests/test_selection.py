@@ -104,7 +104,7 @@ def test_docstring_says_shapes_and_source(name: str) -> None:
     text = SELECTIONS[name].__doc__ or ""
     for part in ("Args:", "Returns:", "Raises:", "Reference:", "(B,)", "(k,)"):
         assert part in text
-    assert SELECTIONS[name].__name__ == name  # type: ignore[attr-defined]  # every entry is a function
+    assert SELECTIONS[name].__name__ == name
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from trustseg.entries import slug
 from trustseg.errors import DataError
 from trustseg.former_names import AGGREGATIONS, current_aggregation
 from trustseg.tables import read_parquet
@@ -24,6 +25,7 @@ __all__ = [
     "check_table",
     "read_records",
     "read_table",
+    "score_column",
 ]
 
 _ROUNDING: Final = 1e-3  # sums of float32 numbers are compared to within this share
@@ -143,6 +145,16 @@ MINIMAL: Final = TableSchema(
     },
     key=("image", "tau"),
 )
+
+
+def score_column(measure: str, aggregation: str) -> str:
+    """Return the column of records that holds an image score.
+
+    Example:
+        >>> score_column("entropy", "quantile_mean(quantile=0.9)")
+        'u_entropy_quantile_mean_quantile0p9'
+    """
+    return f"u_{measure}_{slug(aggregation)}"
 
 
 def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.DataFrame:

@@ -5,16 +5,19 @@ What scores hold (NaN, negative numbers) is checked on a CPU only: a GPU would h
 
 import math
 from collections.abc import Mapping
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from trustseg.entries import Entry
 from trustseg.errors import ConfigError, ShapeError
 
 __all__ = [
     "SELECTIONS",
     "Selection",
+    "SelectionFacts",
     "above",
     "attacked_count",
     "certain",
@@ -30,6 +33,13 @@ class Selection(Protocol):
 
     def __call__(self, scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Return the indices (k,) of the images to attack, int64, ascending, on the device of ``scores`` (B,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionFacts:
+    """What training needs to know of a rule: whether it chooses by the uncertainty, by the loss, or without scores."""
+
+    scores: Literal["uncertainty", "loss", "none"] = "uncertainty"
 
 
 def attacked_count(batch_size: int, fraction: float) -> int:
@@ -208,12 +218,12 @@ def above(scores: Tensor, threshold: float) -> Tensor:
     return (scores > threshold).nonzero().flatten()
 
 
-SELECTIONS: Final[Mapping[str, Selection]] = {
-    "random": random,
-    "uncertain": uncertain,
-    "certain": certain,
-    "hard": hard,
-    "proportional": proportional,
+SELECTIONS: Final[Mapping[str, Entry[Tensor, SelectionFacts]]] = {
+    "random": Entry(random, "random", SelectionFacts(scores="none")),
+    "uncertain": Entry(uncertain, "uncertain", SelectionFacts()),
+    "certain": Entry(certain, "certain", SelectionFacts()),
+    "hard": Entry(hard, "hard", SelectionFacts(scores="loss")),
+    "proportional": Entry(proportional, "proportional", SelectionFacts()),
 }
 
 

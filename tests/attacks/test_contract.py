@@ -1,10 +1,9 @@
 """Every entry of ATTACKS keeps the contract, against every kind of belief."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from inspect import getdoc, signature
+from inspect import getdoc
 from itertools import pairwise
-from typing import Final
 
 import pytest
 import torch
@@ -12,38 +11,40 @@ from tests.attacks.untouched import untouched
 from tests.attacks.victims import HEADS, Victim, dice, discs, finder, linear_case, seeded
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, OBJECTIVES, Attack, apgd, square, staged
+from trustseg.attacks import ATTACKS, OBJECTIVES, AttackFacts
 from trustseg.attacks.search import harm
 from trustseg.beliefs import Belief, Bernoulli
+from trustseg.entries import Entry
 from trustseg.errors import AttackError, ShapeError
 
-SHORTER: Final[Mapping[str, Attack]] = {
-    "apgd": partial(apgd, steps=10),
-    "staged": partial(staged, steps=10),
-    "square": partial(square, steps=60),
-}
-attacks = pytest.mark.parametrize(
-    "attack", [SHORTER.get(name, attack) for name, attack in ATTACKS.items()], ids=ATTACKS
-)
+
+def shorter(attack: Entry[Tensor, AttackFacts]) -> Callable[..., Tensor]:
+    """Return an attack with fewer steps where its own are many; squares are cheap."""
+    if "steps" not in attack.options or attack.options["steps"].default <= 20:
+        return attack
+    return partial(attack, steps=60 if attack.facts.random else 10)
+
+
+attacks = pytest.mark.parametrize("attack", [shorter(attack) for attack in ATTACKS.values()], ids=ATTACKS)
 heads = pytest.mark.parametrize("head", sorted(HEADS))
 EPS = 0.06
-DRAW_NOTHING = ("fgsm", "bim", "mi_fgsm", "staged")
-DRAW_WHEN_ASKED = ("pgd", "segpgd", "cospgd", "apgd")  # a random start if there is a generator
-FOLLOW_ONE_OBJECTIVE = ("segpgd", "cospgd")
 
 
-def name_of(attack: Attack) -> str:
-    return str(getattr(attack, "func", attack).__name__)  # type: ignore[union-attr]  # every entry is a function
+def facts_of(attack: Callable[..., Tensor]) -> AttackFacts:
+    entry = attack.func if isinstance(attack, partial) else attack
+    assert isinstance(entry, Entry)
+    facts: AttackFacts = entry.facts
+    return facts
 
 
-def objectives_of(attack: Attack) -> list[str]:
-    return ["cross_entropy"] if name_of(attack) in FOLLOW_ONE_OBJECTIVE else sorted(OBJECTIVES)
+def objectives_of(attack: Callable[..., Tensor]) -> list[str]:
+    return ["cross_entropy"] if facts_of(attack).weighs_cross_entropy else sorted(OBJECTIVES)
 
 
 @attacks
 @heads
 @pytest.mark.parametrize("keep_best", [True, False])
-def test_stays_in_the_ball_and_moves(attack: Attack, head: str, keep_best: bool) -> None:
+def test_stays_in_the_ball_and_moves(attack: Callable[..., Tensor], head: str, keep_best: bool) -> None:
     images, masks = discs(4, seed=3)
     radius = torch.tensor([EPS, EPS / 4, 1.0, 0.0])
     got = attack(finder(head, dtype=torch.float32), images, masks, eps=radius, generator=seeded(), keep_best=keep_best)
@@ -59,7 +60,7 @@ def test_stays_in_the_ball_and_moves(attack: Attack, head: str, keep_best: bool)
 
 @attacks
 @heads
-def test_does_harm_and_never_helps_the_defender(attack: Attack, head: str) -> None:
+def test_does_harm_and_never_helps_the_defender(attack: Callable[..., Tensor], head: str) -> None:
     images, masks = discs(8, seed=3)
     victim = finder(head)
     clean, attacked = victim(images), victim(attack(victim, images, masks, eps=EPS, generator=seeded()))
@@ -68,7 +69,7 @@ def test_does_harm_and_never_helps_the_defender(attack: Attack, head: str) -> No
 
 
 @attacks
-def test_every_objective_drives_it(attack: Attack) -> None:
+def test_every_objective_drives_it(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(4, seed=3)
     victim = finder("beta")
     for objective in objectives_of(attack):
@@ -77,7 +78,7 @@ def test_every_objective_drives_it(attack: Attack) -> None:
 
 
 @attacks
-def test_never_helps_the_defender_of_a_model_that_is_wrong(attack: Attack) -> None:
+def test_never_helps_the_defender_of_a_model_that_is_wrong(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(4, seed=3)
     victim = finder("bernoulli")
     upside_down = 1 - masks
@@ -86,7 +87,7 @@ def test_never_helps_the_defender_of_a_model_that_is_wrong(attack: Attack) -> No
 
 
 @attacks
-def test_without_budget_gives_back_the_input(attack: Attack) -> None:
+def test_without_budget_gives_back_the_input(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
     for eps in (0, 0.0, torch.zeros(3)):
         for keep_best in (True, False):
@@ -97,7 +98,7 @@ def test_without_budget_gives_back_the_input(attack: Attack) -> None:
 
 @attacks
 @heads
-def test_leaves_everything_as_found(attack: Attack, head: str) -> None:
+def test_leaves_everything_as_found(attack: Callable[..., Tensor], head: str) -> None:
     images, masks = discs(3, seed=3)
     images.requires_grad_()
     victim = finder(head, dtype=torch.float32)
@@ -106,7 +107,7 @@ def test_leaves_everything_as_found(attack: Attack, head: str) -> None:
     assert images.grad is None
 
 
-@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if "steps" in signature(attack).parameters])
+@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if "steps" in attack.options])
 def test_more_steps_are_never_weaker_on_a_linear_victim(name: str) -> None:
     weights, images, _ = linear_case()
 
@@ -115,7 +116,7 @@ def test_more_steps_are_never_weaker_on_a_linear_victim(name: str) -> None:
 
     masks = (model(images).log_odds > 0).float()
     optimum = harm(model(images - 0.08 * (2 * masks - 1) * weights.sign()), masks)
-    attack: Callable[..., Tensor] = ATTACKS[name]
+    attack = ATTACKS[name]
     harms = [
         harm(model(attack(model, images, masks, eps=0.08, steps=steps, generator=seeded())), masks)
         for steps in (1, 2, 5, 10, 40, 200)
@@ -130,7 +131,7 @@ def test_more_steps_are_never_weaker_on_a_linear_victim(name: str) -> None:
 
 
 @attacks
-def test_leaves_everything_as_found_after_a_failure(attack: Attack) -> None:
+def test_leaves_everything_as_found_after_a_failure(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
     victim = finder("bernoulli")
     victim.head = lambda maps: Bernoulli(maps[:, :1] * float("nan"))
@@ -140,7 +141,7 @@ def test_leaves_everything_as_found_after_a_failure(attack: Attack) -> None:
 
 @attacks
 @heads
-def test_runs_in_float32_with_gradients_wherever_it_is_called(attack: Attack, head: str) -> None:
+def test_runs_in_float32_with_gradients_wherever_it_is_called(attack: Callable[..., Tensor], head: str) -> None:
     images, masks = discs(3, seed=3)
     victim = finder(head, dtype=torch.float32)
     plain = attack(victim.train(), images, masks, eps=EPS, generator=seeded())
@@ -152,7 +153,7 @@ def test_runs_in_float32_with_gradients_wherever_it_is_called(attack: Attack, he
 
 
 @attacks
-def test_same_seed_same_bits_whatever_the_global_state(attack: Attack) -> None:
+def test_same_seed_same_bits_whatever_the_global_state(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
     got = []
     for seed, noise in ((4, 1), (4, 2), (5, 1)):
@@ -160,15 +161,15 @@ def test_same_seed_same_bits_whatever_the_global_state(attack: Attack) -> None:
             torch.manual_seed(noise)
             got.append(attack(finder("beta"), images, masks, eps=EPS, generator=seeded(seed), keep_best=False))
     assert torch.equal(got[0], got[1])
-    assert torch.equal(got[0], got[2]) == (name_of(attack) in DRAW_NOTHING)
+    assert torch.equal(got[0], got[2]) == facts_of(attack).starts_at_image  # which draw nothing
 
 
-@pytest.mark.parametrize("name", [*DRAW_NOTHING, *DRAW_WHEN_ASKED, "square"])
+@pytest.mark.parametrize("name", [n for n, each in ATTACKS.items() if not each.facts.random or n == "square"])
 @pytest.mark.parametrize("keep_best", [True, False])
 def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> None:
     images, masks = discs(4, seed=3)
     victim = finder("beta")
-    attack = SHORTER.get(name, ATTACKS[name])
+    attack = shorter(ATTACKS[name])
 
     def attacked(rows: list[int]) -> Tensor:
         generator = seeded() if name == "square" else None  # its squares are those of all images
@@ -180,7 +181,7 @@ def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> No
 
 @attacks
 @pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 7, 3), (2, 1, 1, 9), (0, 1, 4, 4)])
-def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ...]) -> None:
+def test_empty_and_full_masks_of_odd_shapes(attack: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
     images, masks = torch.rand(shape, generator=seeded(1)), torch.zeros(shape)
     masks[1:] = 1
     victim = finder("beta")
@@ -192,7 +193,7 @@ def test_empty_and_full_masks_of_odd_shapes(attack: Attack, shape: tuple[int, ..
 
 
 @attacks
-def test_colour_images(attack: Attack) -> None:
+def test_colour_images(attack: Callable[..., Tensor]) -> None:
     grey, masks = discs(3, seed=3)
     victim = finder("bernoulli")
     images = grey.repeat(1, 3, 1, 1)
@@ -204,7 +205,9 @@ def test_colour_images(attack: Attack) -> None:
 @pytest.mark.parametrize(
     "reach", [lambda victim: victim, lambda victim: victim.belief, lambda victim: lambda images: victim(images)]
 )
-def test_model_may_be_any_callable(attack: Attack, reach: Callable[[Victim], Callable[[Tensor], Belief]]) -> None:
+def test_model_may_be_any_callable(
+    attack: Callable[..., Tensor], reach: Callable[[Victim], Callable[[Tensor], Belief]]
+) -> None:
     images, masks = discs(2, seed=3)
     victim = finder("beta")
     assert torch.equal(
@@ -214,7 +217,7 @@ def test_model_may_be_any_callable(attack: Attack, reach: Callable[[Victim], Cal
 
 
 @attacks
-def test_refuses_to_attack_the_models_own_prediction(attack: Attack) -> None:
+def test_refuses_to_attack_the_models_own_prediction(attack: Callable[..., Tensor]) -> None:
     images, _ = discs(2, seed=3)
     with pytest.raises(ShapeError, match="reference masks"):
         attack(finder("beta"), images, None, eps=EPS, generator=seeded())  # type: ignore[arg-type]  # on purpose
@@ -222,7 +225,7 @@ def test_refuses_to_attack_the_models_own_prediction(attack: Attack) -> None:
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_key_is_the_name_of_the_function(name: str) -> None:
-    assert name_of(ATTACKS[name]) == name
+    assert ATTACKS[name].__name__ == name
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

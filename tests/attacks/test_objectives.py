@@ -207,7 +207,7 @@ def test_docstring_says_shapes_and_source(name: str) -> None:
     text = OBJECTIVES[name].__doc__ or ""
     for part in ("Args:", "Returns:", "Reference:", "(B, 1, H, W)", "(B,)"):
         assert part in text
-    assert OBJECTIVES[name].__name__ == name  # type: ignore[attr-defined]  # every entry is a function
+    assert OBJECTIVES[name].__name__ == name
 
 
 def test_find_objective() -> None:

@@ -7,21 +7,20 @@ from trustseg.attacks import ATTACKS, OBJECTIVES
 from trustseg.config import (
     load_run,
 )
-from trustseg.losses import DATA_TERMS
+from trustseg.losses import losses_of
 from trustseg.models import ARCHITECTURES
 from trustseg.selection import SELECTIONS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
-from trustseg.uncertainty.aggregation import PATTERNS
 
 NAMES = {
     "model.architecture": ARCHITECTURES,
-    "loss.beta": DATA_TERMS,
+    "loss.beta": losses_of("data"),
     "adversarial.selection": ["none", *SELECTIONS],
     "adversarial.attack": ATTACKS,
     "adversarial.objective": OBJECTIVES,
     "adversarial.measure.bernoulli": ["entropy", "variance"],
     "adversarial.measure.beta": MEASURES,
-    "adversarial.aggregation": [name for name in AGGREGATIONS if name not in PATTERNS],
+    "adversarial.aggregation": [name for name, each in AGGREGATIONS.items() if each.facts.ranks],
 }
 
 
@@ -109,6 +108,6 @@ def test_a_pattern_is_no_score_to_choose_or_defer_by(key: str) -> None:
 @pytest.mark.parametrize("option", ["steps: 3", "restarts: 2", "norm: l2"])
 def test_options_of_pgd_are_not_swallowed_by_other_attacks(option: str) -> None:
     name = option.partition(":")[0]
-    assert f"{name} is no option of the attack fgsm" in refusal(
+    assert f"unknown option of the attack fgsm '{name}'" in refusal(
         f"evaluation.attacks=[{{name: fgsm, eps: [0.1], {option}}}]"
     )

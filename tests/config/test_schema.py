@@ -7,7 +7,7 @@ from tests.config.given import refusal, written
 
 from trustseg.config import DataConfig, RunConfig, load_run, load_study
 from trustseg.errors import ConfigError
-from trustseg.losses import DATA_TERMS
+from trustseg.losses import losses_of
 
 
 def test_defaults_need_no_file() -> None:
@@ -21,7 +21,9 @@ def test_overrides_win_over_the_file_in_their_order(tmp_path: Path) -> None:
     assert run.adversarial.measure.beta == "vacuity"
 
 
-@pytest.mark.parametrize("term", [*sorted(set(DATA_TERMS) - {"binary_cross_entropy"}), "soft_dice", "kl_to_uniform"])
+@pytest.mark.parametrize(
+    "term", [*sorted(set(losses_of("data")) - {"binary_cross_entropy"}), "soft_dice", "kl_to_uniform"]
+)
 def test_a_bernoulli_head_takes_no_evidential_loss(term: str) -> None:
     assert "known: binary_cross_entropy" in refusal(f"loss.bernoulli={term}")
 

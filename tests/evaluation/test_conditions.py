@@ -1,13 +1,12 @@
-from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
 from tests.evaluation.packs import small_segmenter
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, Attack, pgd
+from trustseg.attacks import ATTACKS, Attack, evaluation_attacks, pgd
 from trustseg.config import AttackConfig, EvaluationConfig
-from trustseg.config.names import attack_options
 from trustseg.errors import AttackError, ConfigError
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of, perturbation_size, perturbed
 from trustseg.metrics import harm
@@ -54,7 +53,7 @@ def test_clean_images_are_the_images() -> None:
 @pytest.mark.parametrize("name", [*ATTACKS, "ensemble"])
 @pytest.mark.parametrize("eps", [1 / 255, 8 / 255, 1.0])
 def test_every_attack_keeps_its_budget(name: str, eps: float) -> None:
-    few = {"steps": 3} if "steps" in attack_options(name) else {}
+    few = {"steps": 3} if "steps" in evaluation_attacks()[name].options else {}
     condition = Condition(name, eps, AttackConfig(name=name, eps=(eps,), **few))
     attacked = under(condition)
     change = (attacked.double() - IMAGES.double()).abs()
@@ -103,7 +102,7 @@ def cheat(change: float | Tensor, *, shape: tuple[int, ...] | None = None) -> At
     ],
 )
 def test_an_attack_that_cheats_is_caught(monkeypatch: pytest.MonkeyPatch, attack: Attack, words: str) -> None:
-    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", {"fgsm": attack})
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], function=attack))
     condition = Condition("fgsm", 0.1, AttackConfig(name="fgsm", eps=(0.1,)))
     with pytest.raises(AttackError) as caught:
         perturbed(small_segmenter(), IMAGES, MASKS, condition, generator=generator())
@@ -113,8 +112,7 @@ def test_an_attack_that_cheats_is_caught(monkeypatch: pytest.MonkeyPatch, attack
 
 def test_rounding_is_no_cheating(monkeypatch: pytest.MonkeyPatch) -> None:
     bright = torch.full((1, 1, 4, 4), 0.95)
-    attacks: Mapping[str, Attack] = {"fgsm": cheat(0.05 + 5e-7)}
-    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", attacks)
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], function=cheat(0.05 + 5e-7)))
     condition = Condition("fgsm", 0.05, AttackConfig(name="fgsm", eps=(0.05,)))
     found = under(condition, images=bright, masks=torch.zeros_like(bright))
     assert float(found.max()) <= 1

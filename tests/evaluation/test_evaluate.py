@@ -1,5 +1,6 @@
 """The tables of an evaluation against plain numpy, edges and bad input."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,8 +239,7 @@ def test_an_attack_that_cheats_leaves_no_table(tmp_path: Path, monkeypatch: pyte
     def cheat(model: object, images: Tensor, masks: Tensor, *, eps: float, **options: object) -> Tensor:
         return (images + 2 * eps).clamp(0, 1)
 
-    attacks: dict[str, object] = {**ATTACKS, "fgsm": cheat}
-    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", attacks)
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(ATTACKS["fgsm"], function=cheat))
     with pytest.raises(AttackError, match="the attack 'fgsm' left its budget"):
         measured(tmp_path)
     assert not list(tmp_path.glob("*.parquet"))

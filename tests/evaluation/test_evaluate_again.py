@@ -1,5 +1,6 @@
 """Killed, repeated or changed: an evaluation ends with the tables of an undisturbed one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def test_a_finished_evaluation_is_not_repeated(tmp_path: Path, monkeypatch: pyte
     measured(tmp_path)
     before = files_in(tmp_path)
     (tmp_path / "parts").mkdir()  # left by a process that was killed while it tidied up
-    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", {})
+    for name in ATTACKS:
+        monkeypatch.delitem(ATTACKS, name)  # type: ignore[arg-type]  # a dict in a read-only type
     done: list[tuple[int, int]] = []
     measured(tmp_path, report=lambda number, total: done.append((number, total)))
     assert files_in(tmp_path) == before
@@ -108,10 +110,9 @@ def test_a_killed_evaluation_goes_on_and_ends_the_same(
 
     def counted(*arguments: Tensor, **options: float) -> Tensor:
         seen.append("fgsm")
-        return original(*arguments, **options)  # type: ignore[arg-type]  # passed through
+        return original(*arguments, **options)
 
-    attacks: dict[str, object] = {**ATTACKS, "fgsm": counted}
-    monkeypatch.setattr("trustseg.evaluation.conditions.ATTACKS", attacks)
+    monkeypatch.setitem(ATTACKS, "fgsm", replace(original, function=counted))
     done: list[int] = []
     assert_same(measured(tmp_path, report=lambda number, total: done.append(number)), tables)
     assert done == list(range(1, len(CONDITIONS) + 1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ShapeError
-from trustseg.losses import DATA_TERMS, LOSSES
+from trustseg.losses import LOSSES, losses_of
 
 BETA_ONLY = {
     "type_ii_likelihood",
@@ -136,4 +136,4 @@ def test_docstring_says_shapes_errors_source(name: str) -> None:
 
 
 def test_every_data_term_is_a_loss() -> None:
-    assert all(LOSSES[name] is term for name, term in DATA_TERMS.items())
+    assert all(LOSSES[name] is term for name, term in losses_of("data").items())

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 from trustseg.beliefs import Beta
 from trustseg.errors import BeliefError
-from trustseg.losses import DATA_TERMS, LOSSES, kl_to_uniform
+from trustseg.losses import LOSSES, kl_to_uniform, losses_of
 
 EVIDENTIAL = ("type_ii_likelihood", "bayes_risk_cross_entropy", "bayes_risk_squared_error", "kl_to_uniform")
 
@@ -86,7 +86,7 @@ def population_optimum(loss: str, kl_weight: float, positive_rate: float) -> tup
         logs_ = torch.tensor(logs, requires_grad=True)
         alpha, beta = logs_.exp()
         belief = Beta(alpha.expand(2, 1, 1, 1), beta.expand(2, 1, 1, 1))
-        risk = (chance * (DATA_TERMS[loss](belief, masks) + kl_weight * kl_to_uniform(belief, masks))).sum()
+        risk = (chance * (losses_of("data")[loss](belief, masks) + kl_weight * kl_to_uniform(belief, masks))).sum()
         return risk.item(), torch.autograd.grad(risk, logs_)[0].numpy()
 
     found = optimize.minimize(

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.errors import BeliefError, ConfigError, UnknownNameError
 from trustseg.losses import (
-    DATA_TERMS,
     LOSSES,
     SCHEDULES,
     Balance,
     Schedule,
     annealed,
     kl_to_uniform,
+    losses_of,
     segmentation_loss,
     soft_dice,
     vacuity_correction,
@@ -31,10 +31,10 @@ MASKS = (torch.rand(3, 1, 4, 5, generator=GENERATOR) < 0.3).float()
 
 
 @pytest.mark.parametrize("balance", ["none", "image"])
-@pytest.mark.parametrize("data_term", DATA_TERMS)
+@pytest.mark.parametrize("data_term", losses_of("data"))
 def test_is_the_weighted_sum_of_its_terms(data_term: str, balance: Balance) -> None:
     expected = (
-        DATA_TERMS[data_term](BELIEF, MASKS, balance=balance)
+        losses_of("data")[data_term](BELIEF, MASKS, balance=balance)
         + 0.3 * kl_to_uniform(BELIEF, MASKS, balance=balance)
         + 0.7 * vacuity_correction(BELIEF, MASKS, balance=balance)
         + 2.0 * soft_dice(BELIEF, MASKS)
@@ -79,7 +79,7 @@ def through_the_head(logits: Tensor) -> Beta:
     return belief
 
 
-@pytest.mark.parametrize("data_term", DATA_TERMS)
+@pytest.mark.parametrize("data_term", losses_of("data"))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("filled", [0.0, 1.0])
 def test_finite_through_the_head_for_evidence_from_0_to_a_million(
@@ -102,13 +102,13 @@ def test_finite_through_the_head_for_evidence_from_0_to_a_million(
         assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("data_term", sorted(set(DATA_TERMS) - {"binary_cross_entropy"}))
+@pytest.mark.parametrize("data_term", sorted(set(losses_of("data")) - {"binary_cross_entropy"}))
 def test_no_pixel_starts_dead(data_term: str) -> None:
     logits = torch.tensor([-10.0, -5.0]).view(1, 2, 1, 1).expand(1, 2, 32, 32).clone().requires_grad_()
     masks = torch.ones(1, 1, 32, 32)
     slopes = []
     for weight in (0.0, 1.0):
-        loss = DATA_TERMS[data_term](through_the_head(logits), masks)
+        loss = losses_of("data")[data_term](through_the_head(logits), masks)
         loss = loss + weight * vacuity_correction(through_the_head(logits), masks)
         slopes.append(32 * 32 * torch.autograd.grad(loss.sum(), logits)[0][0, 0, 0, 0].item())
     assert -1e-3 < slopes[0] < -1e-5  # alive, but hardly

@@ -113,8 +113,8 @@ def test_attacks_that_take_no_steps_or_their_own() -> None:
     assert passes_of_attack("ensemble", preset="standard") == 400
     assert passes_of_attack("ensemble", preset="standard", evidential=True) == 700
     assert passes_of_attack("ensemble", preset="thorough") == pytest.approx(1200 + 5000 / 3)  # Square goes forward only
-    assert passes_of_attack("square", steps=900) == pytest.approx(300)
-    assert [passes_of_attack(name) for name in ("overconfidence", "deferral_aware")] == [60, 20]
+    assert passes_of_attack("square", steps=900) == pytest.approx(901 / 3)
+    assert [passes_of_attack(name) for name in ("overconfidence", "deferral_aware")] == [60, 80]
 
 
 def test_a_cell_twice(tmp_path: Path) -> None:

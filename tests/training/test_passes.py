@@ -6,12 +6,13 @@ from tests.evaluation.packs import small_segmenter
 from tests.training.test_cost import IMAGES, MASKS
 from tests.training.tiny import config
 
-from trustseg.training.attacking import TRAINING_ATTACKS, attacked_images
+from trustseg.attacks import training_attacks
+from trustseg.training.attacking import attacked_images
 from trustseg.training.cost import PassCounter
 from trustseg.training.passes import Passes, epoch_passes
 
 
-@pytest.mark.parametrize("attack", [*sorted(TRAINING_ATTACKS.keys() - {"staged"})])
+@pytest.mark.parametrize("attack", [*sorted(training_attacks().keys() - {"staged"})])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_every_attack_takes_the_passes_that_are_planned(attack: str, steps: int) -> None:
     options = [f"adversarial.attack={attack}", f"adversarial.steps={steps}", "adversarial.selection=random"]

@@ -8,7 +8,7 @@ import torch
 
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError
-from trustseg.losses import DATA_TERMS, Balance, binary_cross_entropy, kl_to_uniform, vacuity_correction
+from trustseg.losses import Balance, binary_cross_entropy, kl_to_uniform, losses_of, vacuity_correction
 from trustseg.training.weighting import pixel_weights, weighted_mean
 
 GENERATOR = torch.Generator().manual_seed(8)
@@ -69,7 +69,7 @@ def test_a_bernoulli_has_no_vacuity() -> None:
 
 
 @pytest.mark.parametrize("balance", ["none", "image"])
-@pytest.mark.parametrize("loss", [*DATA_TERMS.values(), kl_to_uniform, vacuity_correction])
+@pytest.mark.parametrize("loss", [*losses_of("data").values(), kl_to_uniform, vacuity_correction])
 def test_weights_of_one_change_nothing(loss: partial[torch.Tensor], balance: Balance) -> None:
     got = weighted_mean(loss, BELIEF, MASKS, torch.ones_like(MASKS), balance=balance)
     torch.testing.assert_close(got, loss(BELIEF, MASKS, balance=balance))

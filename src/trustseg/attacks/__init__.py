@@ -6,9 +6,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from torch import Tensor
+
 from trustseg.attacks.auto_pgd import apgd, staged
 from trustseg.attacks.black_box import square, transfer
-from trustseg.attacks.contract import Attack
+from trustseg.attacks.contract import Attack, AttackFacts, once, stepwise
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import bim, mi_fgsm, pgd
 from trustseg.attacks.minimal import Bracket, minimal_eps
@@ -26,6 +28,7 @@ from trustseg.attacks.uncertainty import (
 )
 from trustseg.attacks.weighted import cospgd, segpgd
 from trustseg.attacks.worst_case import Strongest, ensemble, strongest
+from trustseg.entries import CONTRACT, Entry
 
 __all__ = [
     "ATTACKS",
@@ -33,6 +36,7 @@ __all__ = [
     "PRESETS",
     "UNCERTAINTY_ATTACKS",
     "Attack",
+    "AttackFacts",
     "Bracket",
     "Member",
     "Model",
@@ -47,6 +51,7 @@ __all__ = [
     "deepfool_like",
     "deferral_aware",
     "ensemble",
+    "evaluation_attacks",
     "fgsm",
     "isolated",
     "members_of",
@@ -62,20 +67,49 @@ __all__ = [
     "square",
     "staged",
     "strongest",
+    "training_attacks",
     "transfer",
     "underconfidence",
 ]
 
-ATTACKS: Final[Mapping[str, Attack]] = {
-    "fgsm": fgsm,
-    "r_fgsm": r_fgsm,
-    "rs_fgsm": rs_fgsm,
-    "bim": bim,
-    "mi_fgsm": mi_fgsm,
-    "pgd": pgd,
-    "segpgd": segpgd,
-    "cospgd": cospgd,
-    "apgd": apgd,
-    "staged": staged,
-    "square": square,
+AttackEntry = Entry[Tensor, AttackFacts]
+
+
+def _square_passes(*, steps: int, **_: object) -> tuple[float, float]:
+    return steps + 1, 0
+
+
+def _ensemble_passes(*, preset: str, evidential: bool = False, **_: object) -> tuple[float, float]:
+    members = members_of(preset, evidential=evidential)
+    return sum(member.steps for member in members), sum(member.backward_passes for member in members)
+
+
+ATTACKS: Final[Mapping[str, AttackEntry]] = {
+    "fgsm": Entry(fgsm, "FGSM", AttackFacts(once, single_step=True, starts_at_image=True)),
+    "r_fgsm": Entry(r_fgsm, "R+FGSM", AttackFacts(once, single_step=True, random=True)),
+    "rs_fgsm": Entry(rs_fgsm, "RS-FGSM", AttackFacts(once, single_step=True, random=True)),
+    "bim": Entry(bim, "BIM", AttackFacts(stepwise, starts_at_image=True)),
+    "mi_fgsm": Entry(mi_fgsm, "MI-FGSM", AttackFacts(stepwise, starts_at_image=True)),
+    "pgd": Entry(pgd, "PGD", AttackFacts(stepwise)),
+    "segpgd": Entry(segpgd, "SegPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
+    "cospgd": Entry(cospgd, "CosPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
+    "apgd": Entry(apgd, "APGD", AttackFacts(stepwise)),
+    "staged": Entry(staged, "staged APGD", AttackFacts(stepwise, starts_at_image=True)),
+    "square": Entry(square, "Square", AttackFacts(_square_passes, random=True)),
 }
+
+_CANDIDATES: Final = CONTRACT | {"candidates", "surrogates", "report"}
+_ENSEMBLE: Final = Entry(
+    ensemble, "attack suite", AttackFacts(_ensemble_passes, random=True, carries=True), _CANDIDATES
+)
+_NOISY_FGSM: Final = Entry(n_fgsm, "N-FGSM", AttackFacts(once, single_step=True, random=True))
+
+
+def training_attacks() -> Mapping[str, AttackEntry]:
+    """Return the attacks that training may use: ``ATTACKS``, and ``n_fgsm``, which leaves the ball."""
+    return {**ATTACKS, "n_fgsm": _NOISY_FGSM}
+
+
+def evaluation_attacks() -> Mapping[str, AttackEntry]:
+    """Return the attacks that an evaluation may use: ``ATTACKS``, their ensemble, and those on the uncertainty."""
+    return {**ATTACKS, "ensemble": _ENSEMBLE, **UNCERTAINTY_ATTACKS}

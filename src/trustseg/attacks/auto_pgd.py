@@ -6,6 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import (
     Objective,
@@ -39,7 +40,7 @@ def apgd(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     norm: NormName = "linf",
-    steps: int = 100,
+    steps: Count = 100,
     track: str | Objective | None = None,
     start: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -107,7 +108,7 @@ def staged(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     norm: NormName = "linf",
-    steps: int = 100,
+    steps: Count = 100,
     track: str | Objective | None = None,
     generator: torch.Generator | None = None,
     keep_best: bool = True,

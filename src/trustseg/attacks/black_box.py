@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trustseg.attacks.ascent import require_generator
-from trustseg.attacks.contract import Attack
+from trustseg.attacks.contract import Attack, Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective
@@ -28,7 +28,7 @@ def square(
     *,
     eps: float | Tensor,
     objective: str | Objective = "soft_dice",
-    steps: int = 2000,
+    steps: Count = 2000,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:

@@ -1,14 +1,20 @@
 """What every attack promises."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Protocol
 
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.search import Model
 
-__all__ = ["Attack"]
+__all__ = ["Attack", "AttackFacts", "Count", "Length", "once", "stepwise"]
+
+Count = Annotated[int, Ge(1)]  # of steps, restarts
+Length = Annotated[float | None, Gt(0)]  # of a step; None: the default
 
 
 class Attack(Protocol):
@@ -32,3 +38,35 @@ class Attack(Protocol):
         keep_best: bool = True,
     ) -> Tensor:
         """Return adversarial images (B, C, H, W) of ``images`` and their reference ``masks`` (B, 1, H, W)."""
+
+
+def once(**_: object) -> tuple[float, float]:
+    """Return the passes (forward, backward) that an attack of one step takes an image."""
+    return 1, 1
+
+
+def stepwise(*, steps: int, restarts: int = 1, **_: object) -> tuple[float, float]:
+    """Return the passes (forward, backward) that an attack of one gradient a step takes an image."""
+    return steps * restarts, steps * restarts
+
+
+@dataclass(frozen=True, slots=True)
+class AttackFacts:
+    """What training, plans and tests need to know of an attack.
+
+    Attributes:
+        passes: passes (forward, backward) that it takes an image, of its options; ``evidential`` says whether the
+            model's beliefs are Betas.
+        single_step: whether one gradient is all that it takes: training on it can overfit catastrophically.
+        starts_at_image: whether its first gradient is that at the clean image.
+        random: whether it draws from the generator even when nobody asks for a random start by passing one.
+        weighs_cross_entropy: whether it follows a weighted cross-entropy of its own and no other objective.
+        carries: whether it takes images found with a smaller budget as ``candidates``.
+    """
+
+    passes: Callable[..., tuple[float, float]]
+    single_step: bool = False
+    starts_at_image: bool = False
+    random: bool = False
+    weighs_cross_entropy: bool = False
+    carries: bool = False

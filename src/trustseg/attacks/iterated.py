@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trustseg.attacks.ascent import ascend, require_generator
+from trustseg.attacks.contract import Count, Length
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF, NormName, find_norm
@@ -22,7 +23,7 @@ def bim(
     *,
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
-    steps: int = 10,
+    steps: Count = 10,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
@@ -68,7 +69,7 @@ def mi_fgsm(
     *,
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
-    steps: int = 10,
+    steps: Count = 10,
     momentum: float = 1.0,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
@@ -118,9 +119,9 @@ def pgd(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     norm: NormName = "linf",
-    steps: int = 20,
-    step_size: float | None = None,
-    restarts: int = 1,
+    steps: Count = 20,
+    step_size: Length = None,
+    restarts: Count = 1,
     random_start: bool | None = None,
     generator: torch.Generator | None = None,
     keep_best: bool = True,

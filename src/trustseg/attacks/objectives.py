@@ -10,6 +10,7 @@ may still change the image there, which reaches the predictions around it. An im
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn.functional import softplus
 
 from trustseg.attacks.evidence_objectives import digamma, evidence_margin, pixel_mean
 from trustseg.beliefs import Belief, reference_of
+from trustseg.entries import Entry
 from trustseg.errors import unknown_name
 
 __all__ = [
@@ -240,18 +242,27 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     return torch.where(pixels > 0, overlap, cross_entropy(belief, masks))
 
 
-OBJECTIVES: Final[Mapping[str, Objective]] = {
-    "cross_entropy": cross_entropy,
-    "masked_cross_entropy": masked_cross_entropy,
-    "balanced_masked_cross_entropy": balanced_masked_cross_entropy,
-    "segpgd": segpgd,
-    "cospgd": cospgd,
-    "jensen_shannon": jensen_shannon,
-    "margin": margin,
-    "masked_margin": masked_margin,
-    "soft_dice": soft_dice,
-    "digamma": digamma,
-    "evidence_margin": evidence_margin,
+@dataclass(frozen=True, slots=True)
+class ObjectiveFacts:
+    """What configurations need to know of an objective: whether it needs the evidence of a Beta."""
+
+    needs_beta: bool = False
+
+
+OBJECTIVES: Final[Mapping[str, Entry[Tensor, ObjectiveFacts]]] = {
+    "cross_entropy": Entry(cross_entropy, "cross-entropy", ObjectiveFacts()),
+    "masked_cross_entropy": Entry(masked_cross_entropy, "masked cross-entropy", ObjectiveFacts()),
+    "balanced_masked_cross_entropy": Entry(
+        balanced_masked_cross_entropy, "balanced masked cross-entropy", ObjectiveFacts()
+    ),
+    "segpgd": Entry(segpgd, "SegPGD", ObjectiveFacts()),
+    "cospgd": Entry(cospgd, "CosPGD", ObjectiveFacts()),
+    "jensen_shannon": Entry(jensen_shannon, "Jensen-Shannon", ObjectiveFacts()),
+    "margin": Entry(margin, "margin", ObjectiveFacts()),
+    "masked_margin": Entry(masked_margin, "masked margin", ObjectiveFacts()),
+    "soft_dice": Entry(soft_dice, "soft Dice", ObjectiveFacts()),
+    "digamma": Entry(digamma, "digamma", ObjectiveFacts(needs_beta=True)),
+    "evidence_margin": Entry(evidence_margin, "evidence margin", ObjectiveFacts(needs_beta=True)),
 }
 
 

@@ -12,11 +12,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from trustseg.attacks.contract import AttackFacts, Count, stepwise
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import soft_dice
 from trustseg.attacks.pursuit import Pursuit, Score
 from trustseg.attacks.search import Model, harm
 from trustseg.beliefs import Belief
+from trustseg.entries import CONTRACT, Entry
 from trustseg.errors import AttackError
 
 __all__ = ["KEPT_IOU", "UNCERTAINTY_ATTACKS", "deferral_aware", "overconfidence", "rank_swap", "underconfidence"]
@@ -34,7 +36,7 @@ def overconfidence(
     *,
     eps: float | Tensor,
     score: Score,
-    steps: int = 60,
+    steps: Count = 60,
     keep_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -80,7 +82,7 @@ def underconfidence(
     *,
     eps: float | Tensor,
     score: Score,
-    steps: int = 60,
+    steps: Count = 60,
     keep_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -118,7 +120,7 @@ def rank_swap(
     eps: float | Tensor,
     score: Score,
     median_dice: float | None = None,
-    steps: int = 60,
+    steps: Count = 60,
     keep_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -173,7 +175,7 @@ def deferral_aware(
     threshold: float,
     weights: Sequence[float] = (0.03, 0.1, 0.3, 1.0),
     slack: float = 0.02,
-    steps: int = 20,
+    steps: Count = 20,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return images on which the prediction is as bad as possible while the case is not deferred: wrong and sure.
@@ -229,11 +231,17 @@ def deferral_aware(
         return pursuit.result()
 
 
-UNCERTAINTY_ATTACKS: Final[Mapping[str, Callable[..., Tensor]]] = {
-    "overconfidence": overconfidence,
-    "underconfidence": underconfidence,
-    "rank_swap": rank_swap,
-    "deferral_aware": deferral_aware,
+def _searches(*, steps: int, weights: Sequence[float], **_: object) -> tuple[float, float]:
+    return stepwise(steps=steps, restarts=len(weights))
+
+
+_OF_THE_POLICY: Final = CONTRACT | {"score", "median_dice", "threshold"}  # what evaluation knows of the deployed model
+
+UNCERTAINTY_ATTACKS: Final[Mapping[str, Entry[Tensor, AttackFacts]]] = {
+    "overconfidence": Entry(overconfidence, "overconfidence", AttackFacts(stepwise), _OF_THE_POLICY),
+    "underconfidence": Entry(underconfidence, "underconfidence", AttackFacts(stepwise), _OF_THE_POLICY),
+    "rank_swap": Entry(rank_swap, "rank swap", AttackFacts(stepwise), _OF_THE_POLICY),
+    "deferral_aware": Entry(deferral_aware, "deferral-aware", AttackFacts(_searches), _OF_THE_POLICY),
 }
 """Attacks (model, images, masks, *, eps, score) -> images; ``deferral_aware`` asks for a ``threshold`` besides."""
 

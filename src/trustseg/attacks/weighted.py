@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from trustseg.attacks.contract import Count
 from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import NormName
@@ -20,7 +21,7 @@ def segpgd(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     norm: NormName = "linf",
-    steps: int = 20,
+    steps: Count = 20,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
@@ -74,7 +75,7 @@ def cospgd(
     eps: float | Tensor,
     objective: str | Objective = "cross_entropy",
     norm: NormName = "linf",
-    steps: int = 20,
+    steps: Count = 20,
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:

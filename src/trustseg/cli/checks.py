@@ -43,12 +43,13 @@ def require_score(measure: str, aggregation: str) -> None:
         ConfigError: if it ranks by something else, or gives every image the same score.
     """
     from trustseg.config.names import check_counted, check_ranks
+    from trustseg.entries import name_in
     from trustseg.errors import unknown_name
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     if measure not in MEASURES:
         raise unknown_name("measure", measure, MEASURES)
-    if aggregation not in AGGREGATIONS:
+    if name_in(aggregation) not in AGGREGATIONS:
         raise unknown_name("aggregation", aggregation, AGGREGATIONS)
     check_ranks("--aggregation", aggregation)
     check_counted("--aggregation", [aggregation], [measure])

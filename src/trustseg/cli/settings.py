@@ -19,9 +19,10 @@ def _show_keys(wanted: bool) -> None:
     if not wanted:
         return
     from trustseg.cli.display import print_table
-    from trustseg.config import describe_keys
+    from trustseg.config import describe_keys, describe_options
 
     print_table(("key", "default", "allowed", "meaning"), describe_keys(), width=180)
+    print_table(("\nentry: option", "\ndefault", "\nallowed", "\nmeaning"), describe_options(), width=180)
     raise typer.Exit
 
 

@@ -5,7 +5,7 @@ names are looked up when a configuration is checked.
 """
 
 from trustseg.config.evaluation import AttackConfig, DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
-from trustseg.config.keys import describe_keys
+from trustseg.config.keys import describe_keys, describe_options
 from trustseg.config.loading import load_run, load_study, with_values
 from trustseg.config.opening import open_images
 from trustseg.config.schema import (
@@ -36,6 +36,7 @@ __all__ = [
     "StudyConfig",
     "TrainingConfig",
     "describe_keys",
+    "describe_options",
     "load_run",
     "load_study",
     "open_images",

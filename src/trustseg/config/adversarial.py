@@ -6,12 +6,12 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from trustseg.config.evaluation import MeasureConfig
-from trustseg.config.section import AggregationName, Budget, Section
+from trustseg.config.names import needs_evidence, training_attack
+from trustseg.config.section import AggregationName, Budget, NameWithOptions, Section
+from trustseg.entries import name_in
 
 __all__ = ["WITH_FREE", "AdversarialConfig", "AlignmentConfig", "check_head", "check_steps"]
 
-STARTS_AT_THE_IMAGE: Final = ("fgsm", "bim", "mi_fgsm")
-WEIGHS_CROSS_ENTROPY: Final = ("segpgd", "cospgd")
 WITH_FREE: Final[Mapping[str, object]] = {
     "selection": "random",
     "fraction": 1.0,
@@ -24,7 +24,6 @@ WITH_FREE: Final[Mapping[str, object]] = {
     "grad_align": 0.0,
 }
 """What free adversarial training leaves no choice in: every image is perturbed, by the gradient of the loss itself."""
-NEEDS_EVIDENCE: Final = ("vacuity", "mutual_information", "dissonance")
 
 
 class AlignmentConfig(Section):
@@ -71,7 +70,9 @@ class AdversarialConfig(Section):
     weight_perturbation: float = Field(
         0.0, ge=0, lt=1, description="length of the adversarial step of the weights against their own; 0: none"
     )
-    attack: str = Field("fgsm", description="training attack; free: no pass of its own, one gradient for both")
+    attack: NameWithOptions = Field(
+        "fgsm", description="training attack; free: no pass of its own, one gradient for both"
+    )
     replays: int = Field(4, ge=1, description="how often free training takes a step on the same batch")
     grad_align: float = Field(
         0.0, ge=0, description="weight of the misalignment of gradients at an image and near it; 0: none"
@@ -109,14 +110,24 @@ class AdversarialConfig(Section):
             )
         return self
 
+    @property
+    def takes_one_step(self) -> bool:
+        """Return whether one gradient is all that the attack takes."""
+        attack = training_attack(self.attack)
+        return attack is not None and attack[0].facts.single_step
+
     @model_validator(mode="after")
     def _attack_fits(self) -> Self:
-        if self.objective == "divergence" and self.attack in STARTS_AT_THE_IMAGE:
+        attack = None if self.objective == "cross_entropy" else training_attack(self.attack)
+        if attack is None:
+            return self
+        facts, options = attack[0].facts, attack[1]
+        if self.objective == "divergence" and (facts.starts_at_image or options.get("random_start") is False):
             raise ValueError(
                 f"objective=divergence has no gradient at the clean image, where {self.attack} starts, an attack with "
                 "a random start was expected; set attack=rs_fgsm or attack=pgd"
             )
-        if self.attack in WEIGHS_CROSS_ENTROPY and self.objective not in ("cross_entropy", self.attack):
+        if facts.weighs_cross_entropy and self.objective != name_in(self.attack):
             raise ValueError(
                 f"{self.attack} weighs cross-entropy, objective=cross_entropy was expected, got {self.objective}; "
                 "set attack=pgd to follow another objective"
@@ -149,7 +160,7 @@ def check_head(adversarial: AdversarialConfig, head: str) -> None:
             f"adversarial.loss={adversarial.loss} aligns evidence and needs a beta head, model.head is {head}; "
             "set adversarial.loss=trades or model.head=beta"
         )
-    if adversarial.pixel_weight in NEEDS_EVIDENCE:
+    if adversarial.pixel_weight not in ("none", "margin") and needs_evidence(adversarial.pixel_weight):
         raise ValueError(
             f"adversarial.pixel_weight={adversarial.pixel_weight} is measured on evidence and needs a beta head, "
             f"model.head is {head}; set adversarial.pixel_weight=entropy or model.head=beta"

@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 from itertools import pairwise
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trustseg.config.names import allowed_names
 from trustseg.config.section import AggregationName, Budget, FolderOrFile, Section
@@ -16,7 +16,9 @@ ART: Final = "art:"  # before the name of an attack of the Adversarial Robustnes
 
 
 class AttackConfig(Section):
-    """One attack of the evaluation at a ladder of budgets."""
+    """One attack of the evaluation at a ladder of budgets; its further options are keys of their own."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(description="attack; art:NAME is one of the Adversarial Robustness Toolbox")
     eps: tuple[Budget, ...] = Field(min_length=1, description="budgets in pixel units of [0, 1], e.g. [1/255, 4/255]")
@@ -34,10 +36,15 @@ class AttackConfig(Section):
     )
 
     @property
-    def options(self) -> dict[str, int | str]:
+    def options(self) -> dict[str, Any]:
         """Return the options that are given, by name."""
         given = {option: getattr(self, option) for option in ("steps", "restarts", "norm", "objective", "preset")}
-        return {option: value for option, value in given.items() if value is not None}
+        return {option: value for option, value in (given | (self.model_extra or {})).items() if value is not None}
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """Return the options that are given but for the objective, which every attack has."""
+        return {option: value for option, value in self.options.items() if option != "objective"}
 
     @property
     def toolbox(self) -> str | None:
@@ -52,7 +59,7 @@ class AttackConfig(Section):
         parts = [self.name.replace(":", "_").lower() + ("" if (self.name, steps) == ("pgd", 20) else str(steps))]
         parts += [str(options[option]) for option in ("norm", "objective", "preset") if option in options]
         parts += [f"x{options['restarts']}"] if "restarts" in options else []
-        parts += [f"{name}{value}".lower() for name, value in self.parameters.items()]
+        parts += [f"{name}{value}".lower() for name, value in {**(self.model_extra or {}), **self.parameters}.items()]
         return re.sub(r"[^a-z0-9_]", "p", "_".join(parts))
 
     @model_validator(mode="after")

@@ -1,6 +1,8 @@
 """What keys there are: for ``trustseg train --keys`` and for the hint at an unknown one."""
 
+import re
 from collections.abc import Iterator
+from inspect import getdoc
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
@@ -9,10 +11,10 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from trustseg.config.evaluation import AttackConfig
-from trustseg.config.names import allowed_names
+from trustseg.config.names import allowed_names, entries_with_options
 from trustseg.config.schema import RunConfig, StudyConfig
 
-__all__ = ["annotation_of", "describe_keys", "known_keys"]
+__all__ = ["annotation_of", "describe_keys", "describe_options", "known_keys"]
 
 _KINDS: Final = {bool: "true | false", int: "integer", float: "number", str: "text"}
 
@@ -54,6 +56,16 @@ def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:
     """Yield (key, default, allowed values, meaning) of every key of a run and of a study, in order."""
     yield from _described(StudyConfig, "")
+
+
+def describe_options() -> Iterator[tuple[str, str, str, str]]:
+    """Yield (entry and option, default, allowed values, meaning) of the options of attacks, aggregations and losses."""
+    for name, entry in entries_with_options():
+        for option, (annotation, default) in entry.options.items():
+            field = FieldInfo.from_annotation(annotation)
+            told = re.search(rf"^ +{option}: (.+?)(?=\n +\w+: |\n\n|\Z)", getdoc(entry.function) or "", re.S | re.M)
+            meaning = re.sub(r"\s+", " ", told[1]) if told else ""
+            yield f"{name}: {option}", _shown(default, field), _allowed(option, field), meaning
 
 
 def _described(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:

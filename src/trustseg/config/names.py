@@ -1,102 +1,165 @@
 """The names that a configuration may hold, read from the dictionaries. Calling anything here loads torch."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-from trustseg.errors import BeliefError, ConfigError, unknown_name
+from trustseg.entries import Entry, name_in, read
+from trustseg.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from trustseg.config.evaluation import AttackConfig
 
 __all__ = [
     "allowed_names",
-    "attack_options",
-    "check_attack_options",
+    "check_attack",
     "check_counted",
     "check_names",
     "check_objective_of_bernoulli",
     "check_ranks",
+    "entries_with_options",
+    "needs_evidence",
+    "pools_to_a_pixel",
+    "training_attack",
 ]
 
+Entries = Mapping[str, Entry[Any, Any]]
 
-@cache
-def allowed_names() -> Mapping[str, tuple[str, ...]]:
-    """Return configuration key -> the names it may hold, for every key that names an entry of a dictionary."""
-    from trustseg.attacks import ATTACKS, OBJECTIVES, UNCERTAINTY_ATTACKS
+_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "adversarial.selection": ("none", "threshold"),
+    "adversarial.attack": ("free",),
+    "adversarial.objective": ("divergence",),
+    "evaluation.shifts": ("all",),
+}
+"""What a key may hold besides names of entries."""
+
+
+def _entries() -> Mapping[str, Entries]:
+    """Return configuration key -> the entries it may name."""
+    from trustseg.attacks import OBJECTIVES, evaluation_attacks, training_attacks
     from trustseg.beliefs import Bernoulli, Beta
-    from trustseg.losses import DATA_TERMS
+    from trustseg.losses import losses_of
     from trustseg.models.architectures import ARCHITECTURES
     from trustseg.selection import SELECTIONS
     from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
-    from trustseg.uncertainty.aggregation import PATTERNS
 
-    scores = tuple(name for name in AGGREGATIONS if name not in PATTERNS)
+    data_terms = losses_of("data")
+    of_bernoulli = {name: each for name, each in MEASURES.items() if Bernoulli in each.facts.given_by}
+    of_beta = {name: each for name, each in MEASURES.items() if Beta in each.facts.given_by}
+    scores = {name: each for name, each in AGGREGATIONS.items() if each.facts.ranks}
     return {
-        "model.architecture": tuple(ARCHITECTURES),
-        "loss.bernoulli": tuple(name for name, term in DATA_TERMS.items() if _takes_bernoulli(term)),
-        "loss.beta": tuple(DATA_TERMS),
-        "adversarial.selection": ("none", *SELECTIONS, "threshold"),
-        "adversarial.attack": (*ATTACKS, "n_fgsm", "free"),
-        "adversarial.objective": (*OBJECTIVES, "divergence"),
-        "adversarial.measure.bernoulli": Bernoulli.measures,
-        "adversarial.measure.beta": Beta.measures,
+        "model.architecture": ARCHITECTURES,
+        "loss.bernoulli": {name: term for name, term in data_terms.items() if not term.facts.needs_beta},
+        "loss.beta": data_terms,
+        "loss.region": losses_of("region"),
+        "adversarial.selection": SELECTIONS,
+        "adversarial.attack": training_attacks(),
+        "adversarial.objective": OBJECTIVES,
+        "adversarial.measure.bernoulli": of_bernoulli,
+        "adversarial.measure.beta": of_beta,
         "adversarial.aggregation": scores,
-        "evaluation.attacks.name": (*ATTACKS, "ensemble", *UNCERTAINTY_ATTACKS),
-        "evaluation.attacks.objective": tuple(OBJECTIVES),
-        "evaluation.shifts": ("all", *SHIFTS, *GEOMETRIC_SHIFTS),
-        "evaluation.deferral.measure.bernoulli": Bernoulli.measures,
-        "evaluation.deferral.measure.beta": Beta.measures,
+        "evaluation.attacks.name": evaluation_attacks(),
+        "evaluation.attacks.objective": OBJECTIVES,
+        "evaluation.shifts": {**SHIFTS, **GEOMETRIC_SHIFTS},
+        "evaluation.deferral.measure.bernoulli": of_bernoulli,
+        "evaluation.deferral.measure.beta": of_beta,
         "evaluation.deferral.aggregation": scores,
-        "evaluation.measures": tuple(MEASURES),
-        "evaluation.aggregations": tuple(AGGREGATIONS),
+        "evaluation.measures": MEASURES,
+        "evaluation.aggregations": AGGREGATIONS,
     }
 
 
-def attack_options(name: str) -> tuple[str, ...]:
-    """Return the options that an attack of the evaluation takes from a configuration; it may be ``art:NAME``."""
-    from inspect import signature
+WITH_OPTIONS: Final = (
+    "loss.bernoulli",
+    "loss.beta",
+    "loss.region",
+    "adversarial.attack",
+    "adversarial.aggregation",
+    "evaluation.aggregations",
+    "evaluation.deferral.aggregation",
+)
+"""Keys whose names may be followed by options: ``{name: quantile_mean, quantile: 0.9}``."""
 
-    from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, ensemble
 
-    if name.startswith("art:"):
-        return ("steps", "norm", "objective")
-    attacks: Mapping[str, Callable[..., object]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}
-    taken = signature(attacks[name]).parameters
-    return tuple(option for option in ("steps", "restarts", "norm", "objective", "preset") if option in taken)
+def allowed_names() -> Mapping[str, tuple[str, ...]]:
+    """Return configuration key -> the names it may hold, for every key that names an entry of a dictionary."""
+    return {key: (*_WORDS.get(key, ()), *entries) for key, entries in _entries().items()}
 
 
-def check_attack_options(name: str, given: Iterable[str], *, parameters: bool) -> None:
-    """Check that an attack of the evaluation takes the options that are given.
+def entries_with_options() -> Iterator[tuple[str, Entry[Any, Any]]]:
+    """Yield the name of every entry that a configuration gives options to, in words, and the entry."""
+    from trustseg.attacks import evaluation_attacks
+    from trustseg.losses import LOSSES
+    from trustseg.uncertainty import AGGREGATIONS
 
-    Args:
-        name: of the attack, a known one.
-        given: options that are set.
-        parameters: whether parameters of the Adversarial Robustness Toolbox are set.
-
-    Raises:
-        ConfigError: if the attack does not take one of them.
-    """
-    accepted = attack_options(name)
-    for option in given:
-        if option not in accepted:
-            raise ConfigError(
-                f"{option} is no option of the attack {name}, which takes {', '.join(accepted) or 'none'}; leave it out"
-            )
-    if parameters and not name.startswith("art:"):
-        raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {name}; leave them out")
+    for kind, entries in (("attack", evaluation_attacks()), ("aggregation", AGGREGATIONS), ("loss", LOSSES)):
+        yield from ((f"{kind} {name}", entry) for name, entry in entries.items() if entry.options)
 
 
 def check_names(key: str, *got: str) -> None:
-    """Check the names that a key holds.
+    """Check the names that a key holds, and their options.
 
     Raises:
-        ConfigError: if one of them says nothing of how sure a model is, where images are put in order by it.
-        UnknownNameError: if the key may not hold one of them.
+        ConfigError: if one of them says nothing of how sure a model is, where images are put in order by it, or the
+            value of an option does not fit.
+        UnknownNameError: if the key may not hold one of them, or it has no such option.
     """
-    known = allowed_names()[key]
-    for name in got:
+    entries, words = _entries()[key], _WORDS.get(key, ())
+    for text in got:
         if key.endswith("aggregation"):
-            check_ranks(key, name)
-        if name not in known:
-            raise unknown_name(f"value of {key}", name, known)
+            check_ranks(key, text)
+        if text in words:
+            continue
+        if name_in(text) not in entries or (text not in entries and key not in WITH_OPTIONS):
+            raise unknown_name(f"value of {key}", text, [*words, *entries])
+        if text not in entries:
+            read(entries, text, kind=f"value of {key}")
+
+
+def check_attack(attack: "AttackConfig") -> None:
+    """Check the name and the options of an attack of the evaluation.
+
+    Raises:
+        ConfigError: if it does not take one of its options, or a value does not fit.
+        UnknownNameError: if there is no such attack or option.
+    """
+    if attack.toolbox:
+        taken: Iterable[str] = ("steps", "norm", "objective")
+    else:
+        check_names("evaluation.attacks.name", attack.name)
+        entry = _entries()["evaluation.attacks.name"][attack.name]
+        taken = (*entry.options, *(["objective"] if entry.takes("objective") else []))
+        if attack.parameters:
+            raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {attack.name}")
+    for option in attack.options:
+        if option not in taken:
+            raise ConfigError(str(unknown_name(f"option of the attack {attack.name}", option, taken)))
+    if attack.objective:
+        check_names("evaluation.attacks.objective", attack.objective)
+    if not attack.toolbox:
+        entry.checked(attack.own_options, name=attack.name)
+
+
+def training_attack(text: str) -> tuple[Entry[Any, Any], dict[str, Any]] | None:
+    """Return the entry and options of a training attack; None of free training, which has no attack of its own."""
+    from trustseg.attacks import training_attacks
+
+    return None if text == "free" else read(training_attacks(), text, kind="value of adversarial.attack")
+
+
+def needs_evidence(measure: str) -> bool:
+    """Return whether a Bernoulli belief cannot give a measure."""
+    from trustseg.beliefs import Bernoulli
+    from trustseg.uncertainty import MEASURES
+
+    return Bernoulli not in MEASURES[measure].facts.given_by
+
+
+def pools_to_a_pixel(architecture: str) -> bool:
+    """Return whether a network averages each image to one pixel."""
+    from trustseg.models.architectures import ARCHITECTURES
+
+    return ARCHITECTURES[architecture].facts.pools_to_a_pixel
 
 
 def check_ranks(key: str, aggregation: str) -> None:
@@ -105,9 +168,10 @@ def check_ranks(key: str, aggregation: str) -> None:
     Raises:
         ConfigError: if it says nothing of that.
     """
-    from trustseg.uncertainty.aggregation import PATTERNS
+    from trustseg.uncertainty import AGGREGATIONS
 
-    if aggregation in PATTERNS:
+    entry = AGGREGATIONS.get(name_in(aggregation))
+    if entry is not None and not entry.facts.ranks:
         raise ConfigError(
             f"{key} must be a score that is higher where a model is less sure, got {aggregation}, which sees the "
             "pattern of a map and not its level; choose another such as soft_dice_confidence"
@@ -115,24 +179,26 @@ def check_ranks(key: str, aggregation: str) -> None:
 
 
 def check_counted(key: str, aggregations: Iterable[str], measures: Iterable[str]) -> None:
-    """Check that ``count_above``, if among the aggregations of a key, can count a pixel of each measure.
+    """Check that an aggregation that counts pixels above a threshold can count one of each measure.
 
     Raises:
-        ConfigError: if one of the measures never exceeds its threshold, so that all images would score 0.
+        ConfigError: if one of the measures never exceeds the threshold, so that all images would score 0.
     """
-    from trustseg.uncertainty import UPPER_BOUNDS
-    from trustseg.uncertainty.aggregation import COUNTED_ABOVE
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-    if "count_above" not in aggregations:
-        return
-    for measure in measures:
-        if UPPER_BOUNDS[measure] <= COUNTED_ABOVE:
-            able = ", ".join(name for name, bound in UPPER_BOUNDS.items() if bound > COUNTED_ABOVE)
-            raise ConfigError(
-                f"{key} counts pixels above {COUNTED_ABOVE:g} with count_above, but {measure} is at most "
-                f"{UPPER_BOUNDS[measure]:.3g} and every image would score 0; "
-                f"choose another aggregation, or only measures among {able}"
-            )
+    for aggregation in aggregations:
+        entry, options = read(AGGREGATIONS, aggregation, kind=f"value of {key}")
+        if not entry.facts.counts:
+            continue
+        threshold = options.get("threshold", entry.options["threshold"].default)
+        able = [name for name, each in MEASURES.items() if each.facts.upper_bound > threshold]
+        for measure in measures:
+            if measure not in able:
+                raise ConfigError(
+                    f"{key} counts pixels above {threshold:g} with {aggregation}, but {measure} is at most "
+                    f"{MEASURES[measure].facts.upper_bound:.3g} and every image would score 0; "
+                    f"choose another aggregation, or only measures among {', '.join(able)}"
+                )
 
 
 def check_objective_of_bernoulli(key: str, objective: str) -> None:
@@ -143,22 +209,8 @@ def check_objective_of_bernoulli(key: str, objective: str) -> None:
     """
     from trustseg.attacks import OBJECTIVES
 
-    if not _takes_bernoulli(OBJECTIVES[objective], 0.0):
+    if OBJECTIVES[objective].facts.needs_beta:
         raise ConfigError(
             f"{key}={objective} needs a beta head, model.head is bernoulli; "
             f"choose another objective such as cross_entropy, or set model.head=beta"
         )
-
-
-def _takes_bernoulli(function: Callable[..., object], *options: float) -> bool:
-    """Return whether a loss or an objective can be computed of a Bernoulli belief, by trying it on one pixel."""
-    import torch
-
-    from trustseg.beliefs import Bernoulli
-
-    pixel = torch.zeros(1, 1, 1, 1)
-    try:
-        function(Bernoulli(pixel), pixel, *options)
-    except BeliefError:
-        return False
-    return True

@@ -10,7 +10,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from trustseg.config.adversarial import AdversarialConfig, check_head, check_steps
 from trustseg.config.evaluation import EvaluationConfig
 from trustseg.config.mixtures import MixtureConfig, check_attacks_on_mixtures, check_seeds
-from trustseg.config.names import check_attack_options, check_counted, check_names, check_objective_of_bernoulli
+from trustseg.config.names import (
+    check_attack,
+    check_counted,
+    check_names,
+    check_objective_of_bernoulli,
+    pools_to_a_pixel,
+)
 from trustseg.config.section import FolderOrFile, Section
 from trustseg.errors import ConfigError
 
@@ -173,7 +179,6 @@ class TrainingConfig(Section):
     logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
 
 
-_POOL_TO_A_PIXEL: Final = ("deeplab_v3", "deeplab_v3_plus")
 _OF_BETA_ONLY: Final = (
     *("model.evidence", "model.prior"),
     *("loss.beta", "loss.kl_weight", "loss.kl_epochs", "loss.kl_schedule", "loss.vacuity_correction"),
@@ -202,11 +207,8 @@ class RunConfig(Section):
         check_names("adversarial.measure.bernoulli", adversarial.measure.bernoulli)
         check_names("adversarial.measure.beta", adversarial.measure.beta)
         check_names("adversarial.aggregation", adversarial.aggregation)
-        check_names("evaluation.attacks.name", *(attack.name for attack in evaluation.attacks if not attack.toolbox))
         for attack in evaluation.attacks:
-            check_attack_options(attack.name, attack.options, parameters=bool(attack.parameters))
-        objectives = [attack.objective for attack in evaluation.attacks]
-        check_names("evaluation.attacks.objective", *(objective for objective in objectives if objective))
+            check_attack(attack)
         check_names("evaluation.shifts", *evaluation.shifts)
         check_names("evaluation.deferral.measure.bernoulli", evaluation.deferral.measure.bernoulli)
         check_names("evaluation.deferral.measure.beta", evaluation.deferral.measure.beta)
@@ -247,7 +249,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _batches_can_be_normalised(self) -> Self:
-        if self.model.architecture in _POOL_TO_A_PIXEL and self.training.batch_size == 1:
+        if self.training.batch_size == 1 and pools_to_a_pixel(self.model.architecture):
             raise ValueError(
                 f"{self.model.architecture} averages each image to one pixel, which batch normalisation cannot learn "
                 "from in a batch of one, whatever data.size is; set training.batch_size=2 or more, or another "

@@ -1,44 +1,31 @@
 """What every section of a configuration shares: it is frozen, and refuses what it does not know."""
 
-from fractions import Fraction
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from trustseg.entries import name_in, number, written
 from trustseg.former_names import current_aggregation
 
-__all__ = ["PATH", "AggregationName", "Budget", "FolderOrFile", "Section", "number"]
+__all__ = ["OPTIONS", "PATH", "AggregationName", "Budget", "FolderOrFile", "NameWithOptions", "Section", "number"]
 
-_LONGEST: Final = 40  # characters of a fraction
-
-
-def number(value: object) -> object:
-    """Turn a fraction such as "4/255" or "0.5/255" into a float; leave everything else to pydantic."""
-    if isinstance(value, str) and "/" in value and len(value) <= _LONGEST:
-        try:
-            above, below = value.split("/")
-            return float(_exact(above) / _exact(below))
-        except (ValueError, ArithmeticError):
-            return value
-    return value
-
-
-def _exact(text: str) -> Fraction:
-    """Return the number in a text; one with an exponent by way of a float, as 1e999999999 would take for ever."""
-    return Fraction(float(text) if "e" in text.lower() else text)
-
-
+OPTIONS: Final = "options"  # says of a text in the schema that it may be given as a map of name and options
 PATH: Final = "path"  # says of a text in the schema that it is one: reports show its last name alone
 
 FolderOrFile = Annotated[str, Field(min_length=1), PATH]
 
 
 def _current(value: object) -> object:
-    return current_aggregation(value) if isinstance(value, str) else value
+    """Return an aggregation by its present name, as one text."""
+    text = written(value)
+    return current_aggregation(name_in(text)) + text[len(name_in(text)) :] if isinstance(text, str) else text
 
 
-AggregationName = Annotated[str, BeforeValidator(_current)]
-"""A name in ``trustseg.uncertainty.AGGREGATIONS``, or what an earlier version called it."""
+NameWithOptions = Annotated[str, BeforeValidator(written), OPTIONS]
+"""The name of an entry, or ``{name: ..., option: ...}``, which is kept as the text ``name(option=...)``."""
+
+AggregationName = Annotated[str, BeforeValidator(_current), OPTIONS]
+"""A name in ``trustseg.uncertainty.AGGREGATIONS``, or what an earlier version called it, with or without options."""
 
 Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]
 

@@ -4,12 +4,14 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence
 from trustseg.config.names import allowed_names, check_names
 from trustseg.config.schema import RunConfig
+from trustseg.config.section import OPTIONS
 from trustseg.errors import ConfigError
 from trustseg.yaml_files import parse_yaml
 
@@ -63,6 +65,8 @@ def value_of(annotation: object, text: str, *, where: str) -> object:
         >>> value_of(tuple[str, ...], "[on, 1e3]", where=""), value_of(tuple[float, ...], "[1, 4/255]", where="")
         (['on', '1e3'], [1, '4/255'])
     """
+    if text.startswith("{") and isinstance(field := get_args(annotation)[-1], FieldInfo) and OPTIONS in field.metadata:
+        return parse_yaml(text, where=where, as_text=True)
     if _is_text(annotation) or annotation is None:
         return _none_if_null(annotation, text)
     items = get_args(_plain(annotation))

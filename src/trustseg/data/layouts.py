@@ -14,14 +14,15 @@ from trustseg.data.groups import one_spelling
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.manifest import manifest
 from trustseg.data.qata import qata
+from trustseg.entries import Entry
 from trustseg.errors import DataError, MissingFileError
 
 __all__ = ["LAYOUTS", "find_cases", "usable_cases"]
 
-LAYOUTS: Final[Mapping[str, Callable[[Path, Declared | None], Listing]]] = {
-    "manifest": manifest,
-    "qata": qata,
-    "folder": folder,
+LAYOUTS: Final[Mapping[str, Entry[Listing, None]]] = {
+    "manifest": Entry(manifest, "manifest", None),
+    "qata": Entry(qata, "QaTa-COV19", None),
+    "folder": Entry(folder, "folder of images and masks", None),
 }
 
 

@@ -15,6 +15,7 @@ from scipy import stats
 from trustseg.deferral.conformal import SLACK, smallest_calibration
 from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
 from trustseg.errors import ConfigError, DataError, unknown_name
+from trustseg.records import score_column
 
 __all__ = ["TARGETS", "clopper_pearson", "fit_policy"]
 
@@ -101,7 +102,7 @@ def fit_policy(
             raise ConfigError(f"{name} is {value}, expected a share between 0 and 1; pass e.g. 0.2 for 20 %")
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
-    column = f"u_{measure}_{aggregation}"
+    column = score_column(measure, aggregation)
     check_records(records, column)
     clean = records.filter(pl.col("condition") == "clean")
     if not len(clean):

@@ -16,6 +16,7 @@ from trustseg.deferral.conformal import FalseNegativeControl
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 from trustseg.former_names import current_aggregation
+from trustseg.records import score_column
 
 __all__ = [
     "HOLDS",
@@ -77,7 +78,7 @@ class Policy:
     @property
     def column(self) -> str:
         """The column of a record table that holds the score."""
-        return f"u_{self.measure}_{self.aggregation}"
+        return score_column(self.measure, self.aggregation)
 
     def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Return which images go to a human (N,), from their scores (N,); a NaN score always does."""

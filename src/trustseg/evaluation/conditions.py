@@ -8,13 +8,14 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, Model, ensemble
+from trustseg.attacks import Model, evaluation_attacks
 from trustseg.beliefs import Belief
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data.resizing import Area
 from trustseg.errors import AttackError, ConfigError
 from trustseg.evaluation.frames import image_scores, region_of
 from trustseg.shifts import GEOMETRIC_SHIFTS, shift_and_share
+from trustseg.uncertainty import MEASURES
 
 __all__ = [
     "CLEAN",
@@ -65,7 +66,11 @@ class Condition:
     @property
     def carries(self) -> bool:
         """Return whether what was found at a smaller budget is a candidate here: the curve then never rises."""
-        return self.attack is not None and self.attack.name == "ensemble"
+        return (
+            self.attack is not None
+            and self.attack.toolbox is None
+            and evaluation_attacks()[self.attack.name].facts.carries
+        )
 
     @property
     def stacks(self) -> bool:
@@ -114,7 +119,7 @@ class Deployed:
 
     def score(self, belief: Belief, *, areas: Sequence[Area] | None = None) -> Tensor:
         """Return the score (B,) by which cases are deferred; ``areas`` as in ``image_scores``."""
-        return image_scores(self.aggregation, belief.uncertainty(self.measure), belief.probability, areas)
+        return image_scores(self.aggregation, MEASURES[self.measure](belief), belief.probability, areas)
 
 
 def conditions_of(config: EvaluationConfig) -> list[Condition]:
@@ -250,26 +255,26 @@ def _attack(
     config: AttackConfig, deployed: Deployed | None, candidates: Sequence[Tensor], areas: Sequence[Area] | None
 ) -> Callable[..., Tensor]:
     """Return the attack with its options filled in."""
-    options: dict[str, Any] = dict(config.options)
     if config.toolbox is not None:
         from trustseg.art import run_art
 
-        return partial(run_art, config.toolbox, parameters=config.parameters, **options)
-    if config.name == "ensemble":
-        options["candidates"] = candidates
-    if config.name in UNCERTAINTY_ATTACKS:
-        if deployed is None:
-            raise ConfigError(
-                f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
-                "evaluate a model that has validation images, or leave the attack out"
-            )
-        options["score"] = partial(deployed.score, areas=areas)
-    if config.name == "rank_swap" and deployed is not None:
-        options["median_dice"] = deployed.median_dice
-    if config.name == "deferral_aware" and deployed is not None:
-        options["threshold"] = min(max(deployed.threshold, -BEYOND), BEYOND)
-    attacks: dict[str, Callable[..., Tensor]] = {**ATTACKS, "ensemble": ensemble, **UNCERTAINTY_ATTACKS}
-    return partial(attacks[config.name], **options)
+        return partial(run_art, config.toolbox, parameters=config.parameters, **config.options)
+    attack = evaluation_attacks()[config.name]
+    if attack.takes("score") and deployed is None:
+        raise ConfigError(
+            f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
+            "evaluate a model that has validation images, or leave the attack out"
+        )
+    known: dict[str, Any] = {"candidates": candidates}
+    if deployed is not None:
+        known |= {
+            "score": partial(deployed.score, areas=areas),
+            "median_dice": deployed.median_dice,
+            "threshold": min(max(deployed.threshold, -BEYOND), BEYOND),
+        }
+    filled = {name: value for name, value in known.items() if name in attack.given and attack.takes(name)}
+    objective = {"objective": config.objective} if config.objective else {}
+    return partial(attack, **filled, **objective, **attack.checked(config.own_options, name=config.name))
 
 
 def perturbation_size(change: Tensor, *, norm: str) -> Tensor:

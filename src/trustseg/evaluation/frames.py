@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from trustseg.data import Pack
 from trustseg.data.resizing import Area
+from trustseg.entries import call
 from trustseg.metrics import dice
 from trustseg.uncertainty import AGGREGATIONS
 
@@ -53,7 +54,7 @@ def image_scores(
     """Return the score of each image, the same however much it was padded.
 
     Args:
-        aggregation: a name in ``AGGREGATIONS``.
+        aggregation: a name in ``AGGREGATIONS``, with options if need be: ``quantile_mean(quantile=0.9)``.
         uncertainty: maps (B, 1, H, W).
         probability: foreground probability (B, 1, H, W).
         areas: where each image lies in its square; None if all fill it.
@@ -61,7 +62,7 @@ def image_scores(
     Returns:
         (B,), with the graph of the maps.
     """
-    return by_area(AGGREGATIONS[aggregation], uncertainty, probability, areas=areas)
+    return by_area(call(AGGREGATIONS, aggregation, kind="aggregation"), uncertainty, probability, areas=areas)
 
 
 def by_area(function: Callable[..., Tensor], *maps: Tensor, areas: Sequence[Area] | None) -> Tensor:

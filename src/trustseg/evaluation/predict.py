@@ -27,7 +27,7 @@ from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.tables import read_csv, write_csv
 from trustseg.text import unicode_text
-from trustseg.uncertainty import UPPER_BOUNDS
+from trustseg.uncertainty import MEASURES
 
 __all__ = ["image_files_of", "predict"]
 
@@ -229,7 +229,7 @@ def _predict_one(
         "width": str(width),
         "height": str(height),
     }
-    return _Prediction(mask, (shown / (UPPER_BOUNDS[measure] or 1.0)).clamp(0, 1), row)
+    return _Prediction(mask, (shown / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1), row)
 
 
 def _nearest(masks: Tensor, height: int, width: int) -> Tensor:

@@ -21,6 +21,7 @@ from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
 from trustseg.metrics import brier, dice, iou, overlap_counts
 from trustseg.metrics.overlap import harm
+from trustseg.records import score_column
 from trustseg.uncertainty import MEASURES
 
 __all__ = ["REFERENCE", "TABLES", "TABLES_VERSION", "Recorder", "Tables"]
@@ -88,7 +89,7 @@ class Recorder:
             BeliefError: if the belief can give none of the measures.
         """
         measures = self._config.measures
-        maps = {name: MEASURES[name](belief) for name in measures if name in belief.measures}
+        maps = {name: MEASURES[name](belief) for name in measures if isinstance(belief, MEASURES[name].facts.given_by)}
         if not maps:
             raise BeliefError(
                 f"a {type(belief).__name__} belief has none of {', '.join(measures) or 'no measures'}, at least one "
@@ -230,9 +231,10 @@ def _scores(
     deferral = config.deferral
     wanted = [*product(config.measures, config.aggregations)]
     wanted += [(measure, deferral.aggregation) for measure in (deferral.measure.bernoulli, deferral.measure.beta)]
-    scored = {name: MEASURES[name](belief) for name, _ in wanted if name in belief.measures and name not in maps} | maps
+    missing = {name for name, _ in wanted if isinstance(belief, MEASURES[name].facts.given_by)} - maps.keys()
+    scored = maps | {name: MEASURES[name](belief) for name in missing}
     return {
-        f"u_{measure}_{name}": image_scores(name, scored[measure], belief.probability, areas)
+        score_column(measure, name): image_scores(name, scored[measure], belief.probability, areas)
         if measure in scored
         else None
         for measure, name in wanted

@@ -2,41 +2,20 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from torch import Tensor
 
 from trustseg.beliefs import Belief
+from trustseg.entries import call
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.losses.balance import Balance
-from trustseg.losses.bernoulli import binary_cross_entropy
-from trustseg.losses.evidential import (
-    bayes_risk_cross_entropy,
-    bayes_risk_squared_error,
-    kl_to_uniform,
-    type_ii_likelihood,
-)
-from trustseg.losses.fisher import fisher_squared_error
+from trustseg.losses.contract import losses_of
+from trustseg.losses.evidential import kl_to_uniform
 from trustseg.losses.overlap import soft_dice
 from trustseg.losses.vacuity import vacuity_correction
 
-__all__ = ["DATA_TERMS", "SCHEDULES", "DataTerm", "Schedule", "annealed", "segmentation_loss"]
-
-
-class DataTerm(Protocol):
-    """A proper score of each pixel, averaged over each image: the part of a loss that says what is true."""
-
-    def __call__(self, belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-        """Return the loss (B,) of belief and masks (B, 1, H, W)."""
-
-
-DATA_TERMS: Final[Mapping[str, DataTerm]] = {
-    "binary_cross_entropy": binary_cross_entropy,
-    "type_ii_likelihood": type_ii_likelihood,
-    "bayes_risk_cross_entropy": bayes_risk_cross_entropy,
-    "bayes_risk_squared_error": bayes_risk_squared_error,
-    "fisher_squared_error": fisher_squared_error,
-}
+__all__ = ["SCHEDULES", "Schedule", "annealed", "segmentation_loss"]
 
 
 def segmentation_loss(
@@ -57,7 +36,7 @@ def segmentation_loss(
     Args:
         belief: belief about ``masks``.
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        data_term: a name in ``DATA_TERMS``.
+        data_term: a loss of the role ``data``, with options if need be.
         kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta.
         vacuity_weight: weight of ``vacuity_correction``, >= 0. Above 0 needs a Beta.
         dice_weight: weight of ``soft_dice``, >= 0.
@@ -67,7 +46,7 @@ def segmentation_loss(
         (B,), >= 0 unless ``vacuity_weight`` is above 0.
 
     Raises:
-        UnknownNameError: if ``data_term`` is not in ``DATA_TERMS``.
+        UnknownNameError: if ``data_term`` is none.
         ConfigError: if a weight is negative or ``balance`` unknown.
         BeliefError: if a term needs a Beta with prior weight 1 and ``belief`` is none.
         ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
@@ -84,13 +63,11 @@ def segmentation_loss(
         arXiv:1806.01768, section 4, equation 5 and the annealed regulariser.
         Deviation: plus Dice of the mean probability, for the few foreground pixels of a lesion.
     """
-    if data_term not in DATA_TERMS:
-        raise unknown_name("data term", data_term, DATA_TERMS)
     weights = {"kl_weight": kl_weight, "vacuity_weight": vacuity_weight, "dice_weight": dice_weight}
     for name, weight in weights.items():
         if not weight >= 0:
             raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
-    loss = DATA_TERMS[data_term](belief, masks, balance=balance)
+    loss = call(losses_of("data"), data_term, kind="data term")(belief, masks, balance=balance)
     if kl_weight > 0:
         loss = loss + kl_weight * kl_to_uniform(belief, masks, balance=balance)
     if vacuity_weight > 0:

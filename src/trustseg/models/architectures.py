@@ -6,13 +6,24 @@ Every builder starts from random weights: nothing is ever downloaded here (see `
 import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from torch import Tensor, nn
 
+from trustseg.entries import Entry
 from trustseg.errors import ModelError, UnknownNameError, unknown_name
 
-__all__ = ["ARCHITECTURES", "DEEPEST", "NONCOMMERCIAL", "Builder", "check_encoder", "check_licence", "place_dropout"]
+__all__ = [
+    "ARCHITECTURES",
+    "DEEPEST",
+    "NONCOMMERCIAL",
+    "ArchitectureFacts",
+    "Builder",
+    "check_encoder",
+    "check_licence",
+    "place_dropout",
+]
 
 # Encoders whose code or weights are licensed for non-commercial use only, by prefix of their name.
 NONCOMMERCIAL: Final[Mapping[str, str]] = {
@@ -38,6 +49,21 @@ class Builder(Protocol):
         ``decoder_channels`` are the channels of the decoder's stages, deepest first; empty: the architecture's own.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureFacts:
+    """What a run needs to know of a network.
+
+    Attributes:
+        pools_to_a_pixel: whether it averages each image to one pixel, which batch normalisation cannot learn from in a
+            batch of one.
+    """
+
+    pools_to_a_pixel: bool = False
+
+
+_OF_THE_MODEL: Final = frozenset({"channels", "outputs", "depth", "decoder_channels"})  # keys of the model's settings
 
 
 def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
@@ -228,11 +254,11 @@ def place_dropout(network: nn.Module, rate: float) -> None:
     network.segmentation_head = nn.Sequential(OrderedDict([("dropout", nn.Dropout2d(rate)), *kept]))
 
 
-ARCHITECTURES: Final[Mapping[str, Builder]] = {
-    "deeplab_v3": deeplab_v3,
-    "deeplab_v3_plus": deeplab_v3_plus,
-    "fcn": fcn,
-    "fpn": fpn,
-    "unet": unet,
-    "unet_plus_plus": unet_plus_plus,
+ARCHITECTURES: Final[Mapping[str, Entry[nn.Module, ArchitectureFacts]]] = {
+    "deeplab_v3": Entry(deeplab_v3, "DeepLabV3", ArchitectureFacts(pools_to_a_pixel=True), _OF_THE_MODEL),
+    "deeplab_v3_plus": Entry(deeplab_v3_plus, "DeepLabV3+", ArchitectureFacts(pools_to_a_pixel=True), _OF_THE_MODEL),
+    "fcn": Entry(fcn, "FCN", ArchitectureFacts(), _OF_THE_MODEL),
+    "fpn": Entry(fpn, "FPN", ArchitectureFacts(), _OF_THE_MODEL),
+    "unet": Entry(unet, "U-Net", ArchitectureFacts(), _OF_THE_MODEL),
+    "unet_plus_plus": Entry(unet_plus_plus, "U-Net++", ArchitectureFacts(), _OF_THE_MODEL),
 }

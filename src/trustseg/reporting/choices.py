@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from trustseg.records import score_column
 from trustseg.reporting.results import FinishedCell, Results
 from trustseg.study.grid import REPETITIONS
 
@@ -193,8 +194,8 @@ def _measures(results: Results, variant: str) -> dict[str, str]:
     rows = results.records.filter(pl.col("variant") == variant)
     held = sorted(name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows))
     columns: dict[str, str] = {}
-    for measure in dict.fromkeys((asked, *_MEASURES)):
-        wanted = [f"u_{measure}_{aggregation}" for aggregation in (adversarial.get("aggregation"), *_AGGREGATIONS)]
+    for measure in dict.fromkeys((str(asked), *_MEASURES)):
+        wanted = [score_column(measure, name) for name in (str(adversarial.get("aggregation")), *_AGGREGATIONS)]
         wanted += [name for name in held if name.startswith(f"u_{measure}_")]
         if found := [name for name in wanted if name in held]:
             columns[str(measure)] = found[0]

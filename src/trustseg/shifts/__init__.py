@@ -6,11 +6,13 @@ seed gives a milder and a stronger version of the same change.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 
+from trustseg.entries import Entry
 from trustseg.errors import unknown_name
 from trustseg.shifts.blur import gaussian_blur, low_resolution, motion_blur
 from trustseg.shifts.codec import jpeg
@@ -35,6 +37,7 @@ __all__ = [
     "SHIFT_TABLE_VERSION",
     "GeometricShift",
     "Shift",
+    "ShiftFacts",
     "covered_share",
     "shift",
     "shift_and_share",
@@ -57,36 +60,40 @@ class GeometricShift(Protocol):
         """Return moved images (B, C, H, W) in [0, 1] and their masks (B, 1, H, W) in {0, 1}, moved the same way."""
 
 
-SHIFTS: Final[Mapping[str, Shift]] = {
-    "gaussian_noise": gaussian_noise,
-    "low_dose": low_dose,
-    "speckle": speckle,
-    "gaussian_blur": gaussian_blur,
-    "motion_blur": motion_blur,
-    "gamma_up": gamma_up,
-    "gamma_down": gamma_down,
-    "contrast_up": contrast_up,
-    "contrast_down": contrast_down,
-    "brightness_up": brightness_up,
-    "brightness_down": brightness_down,
-    "vignette": vignette,
-    "collimation": collimation,
-    "jpeg": jpeg,
-    "low_resolution": low_resolution,
-    "text_markers": text_markers,
-    "leads": leads,
+@dataclass(frozen=True, slots=True)
+class ShiftFacts:
+    """What else there is to a shift.
+
+    Attributes:
+        cover: of one that draws something opaque, what draws how opaque it is, and what lays that over images.
+    """
+
+    cover: tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None = None
+
+
+SHIFTS: Final[Mapping[str, Entry[Tensor, ShiftFacts]]] = {
+    "gaussian_noise": Entry(gaussian_noise, "Gaussian noise", ShiftFacts()),
+    "low_dose": Entry(low_dose, "low dose", ShiftFacts()),
+    "speckle": Entry(speckle, "speckle", ShiftFacts()),
+    "gaussian_blur": Entry(gaussian_blur, "Gaussian blur", ShiftFacts()),
+    "motion_blur": Entry(motion_blur, "motion blur", ShiftFacts()),
+    "gamma_up": Entry(gamma_up, "gamma up", ShiftFacts()),
+    "gamma_down": Entry(gamma_down, "gamma down", ShiftFacts()),
+    "contrast_up": Entry(contrast_up, "contrast up", ShiftFacts()),
+    "contrast_down": Entry(contrast_down, "contrast down", ShiftFacts()),
+    "brightness_up": Entry(brightness_up, "brightness up", ShiftFacts()),
+    "brightness_down": Entry(brightness_down, "brightness down", ShiftFacts()),
+    "vignette": Entry(vignette, "vignette", ShiftFacts()),
+    "collimation": Entry(collimation, "collimation", ShiftFacts((collimation_cover, collimation_over))),
+    "jpeg": Entry(jpeg, "JPEG", ShiftFacts()),
+    "low_resolution": Entry(low_resolution, "low resolution", ShiftFacts()),
+    "text_markers": Entry(text_markers, "text markers", ShiftFacts((text_markers_cover, text_markers_over))),
+    "leads": Entry(leads, "leads", ShiftFacts((leads_cover, leads_over))),
 }
 
-GEOMETRIC_SHIFTS: Final[Mapping[str, GeometricShift]] = {
-    "rotation": rotation,
-    "translation": translation,
-}
-
-# How opaque what is drawn is, and what lays such a cover over images.
-_COVERS: Final[Mapping[str, tuple[Shift, Callable[[Tensor, Tensor], Tensor]]]] = {
-    "collimation": (collimation_cover, collimation_over),
-    "text_markers": (text_markers_cover, text_markers_over),
-    "leads": (leads_cover, leads_over),
+GEOMETRIC_SHIFTS: Final[Mapping[str, Entry[tuple[Tensor, Tensor], ShiftFacts]]] = {
+    "rotation": Entry(rotation, "rotation", ShiftFacts()),
+    "translation": Entry(translation, "translation", ShiftFacts()),
 }
 
 
@@ -133,10 +140,12 @@ def shift_and_share(
         >>> shift_and_share("jpeg", images, masks, 3, torch.Generator())[2]
         tensor([0.])
     """
-    if name not in _COVERS:
+    _check_name(name)
+    cover_of = _cover(name)
+    if cover_of is None:
         shifted, moved = shift(name, images, masks, severity, generator)
         return shifted, moved, _share(torch.zeros_like(masks), masks)
-    draw, lay = _COVERS[name]
+    draw, lay = cover_of
     with torch.autocast(images.device.type, enabled=False):
         cover = draw(images, severity, generator)
         return lay(images, cover), masks, _share(cover, masks)
@@ -165,8 +174,13 @@ def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Gene
         tensor([nan])
     """
     _check_name(name)
-    cover = _COVERS[name][0](masks, severity, generator) if name in _COVERS else torch.zeros_like(masks)
+    cover_of = _cover(name)
+    cover = torch.zeros_like(masks) if cover_of is None else cover_of[0](masks, severity, generator)
     return _share(cover, masks)
+
+
+def _cover(name: str) -> tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None:
+    return SHIFTS[name].facts.cover if name in SHIFTS else None
 
 
 def _check_name(name: str) -> None:

@@ -1,15 +1,14 @@
 """What a study will take before it is begun: its cells, the passes through a network, the hours."""
 
-import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trustseg.attacks import ATTACKS, UNCERTAINTY_ATTACKS, members_of
-from trustseg.attacks.presets import Preset
-from trustseg.config import AttackConfig, RunConfig, StudyConfig, open_images
+from trustseg.attacks import evaluation_attacks
+from trustseg.config import RunConfig, StudyConfig, open_images
 from trustseg.data import Pack
 from trustseg.evaluation import conditions_of, rows_of_split
 from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
@@ -109,30 +108,24 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
     return Plan(tuple(variants), basis)
 
 
-def passes_of_attack(
-    name: str, *, steps: int | None = None, restarts: int = 1, preset: Preset = "quick", evidential: bool = False
-) -> float:
+def passes_of_attack(name: str, *, evidential: bool = False, **options: Any) -> float:  # noqa: ANN401 - of any attack
     """Return about how many passes forward and backward an attack takes an image; one forward counts a third.
 
     Args:
-        name: a name in ``ATTACKS`` or ``UNCERTAINTY_ATTACKS``, ``"ensemble"``, or of the toolbox, ``art:NAME``.
-        steps: its steps; its own default where None, one where it has none.
-        restarts: random starts.
-        preset: of the ensemble.
+        name: of an attack of the evaluation, or of the toolbox, ``art:NAME``.
         evidential: whether the model's beliefs are Betas, against which an ensemble has more members.
+        options: those of the attack that are given.
 
     Example:
         >>> [passes_of_attack("fgsm"), passes_of_attack("pgd", steps=7), passes_of_attack("ensemble")]
         [1.0, 7.0, 90.0]
     """
-    if name == "ensemble":
-        members = members_of(preset, evidential=evidential)
-        return sum(member.steps * (_FORWARD if member.attack == "square" else 1.0) for member in members)
-    known = {**ATTACKS, **UNCERTAINTY_ATTACKS}
-    if steps is None and name in known:
-        parameter = inspect.signature(known[name]).parameters.get("steps")
-        steps = int(parameter.default) if parameter is not None and isinstance(parameter.default, int) else 1
-    return (steps or 1) * restarts * (_FORWARD if name == "square" else 1.0)
+    attack = evaluation_attacks().get(name)
+    if attack is None:
+        return float(options.get("steps", 1) * options.get("restarts", 1))
+    usual = {option: each.default for option, each in attack.options.items()}
+    forward, backward = attack.facts.passes(evidential=evidential, **(usual | options))
+    return (forward + 2 * backward) / 3
 
 
 def _training_passes(config: RunConfig, training: int) -> float:
@@ -150,7 +143,10 @@ def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
     conditions = conditions_of(settings)
     attacks = [condition.attack for condition in conditions if condition.attack is not None]
     checks = min(settings.suspicions, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)
-    attacked = sum(_passes(attack, evidential=cell.config.model.head == "beta") for attack in attacks)
+    attacked = sum(
+        passes_of_attack(attack.name, evidential=cell.config.model.head == "beta", **attack.options)
+        for attack in attacks
+    )
     return tested * (_FORWARD * len(conditions) + attacked + _searched(cell.config)) + checks
 
 
@@ -161,16 +157,6 @@ def _searched(config: RunConfig) -> int:
         return 0
     objectives = len(MINIMAL_OBJECTIVES) + (config.model.head == "beta")
     return (len(options.eps) + options.halvings) * objectives * (options.steps + 2)
-
-
-def _passes(attack: AttackConfig, *, evidential: bool) -> float:
-    return passes_of_attack(
-        attack.name,
-        steps=attack.steps,
-        restarts=attack.restarts or 1,
-        preset=attack.preset or "quick",
-        evidential=evidential,
-    )
 
 
 def _pack(config: StudyConfig, folder: Path) -> Pack | None:

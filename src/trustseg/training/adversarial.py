@@ -7,13 +7,19 @@ import torch
 from torch import Tensor
 
 from trustseg.beliefs import Belief
+from trustseg.entries import call
 from trustseg.errors import ConfigError
 from trustseg.losses import LOSSES
 from trustseg.models import Segmenter
 from trustseg.selection import SELECTIONS, above, attacked_count
-from trustseg.uncertainty import AGGREGATIONS
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "scores_of"]
+__all__ = ["MixedBatch", "choose", "image_scores", "mixed_batch", "scores_by", "scores_of"]
+
+
+def scores_by(selection: str) -> Literal["uncertainty", "loss", "none"]:
+    """Return what a selection chooses by; a ``threshold`` is one of the uncertainty."""
+    return "uncertainty" if selection == "threshold" else SELECTIONS[selection].facts.scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,9 @@ def scores_of(belief: Belief, masks: Tensor, *, selection: str, measure: str, ag
         (B,), detached: the cross-entropy for ``hard``, else the uncertainty.
     """
     with torch.no_grad():
-        if selection == "hard":
+        if scores_by(selection) == "loss":
             return LOSSES["binary_cross_entropy"](belief, masks)
-        return AGGREGATIONS[aggregation](belief.uncertainty(measure), belief.probability)
+        return call(AGGREGATIONS, aggregation, kind="aggregation")(MEASURES[measure](belief), belief.probability)
 
 
 def image_scores(
@@ -77,7 +83,7 @@ def image_scores(
     Returns:
         (B,): the clean cross-entropy for ``hard``, zeros for ``random`` (no pass needed), else the uncertainty.
     """
-    if selection == "random":
+    if scores_by(selection) == "none":
         return torch.zeros(len(images), device=images.device)
     modes = [(module, module.training) for module in segmenter.modules()]
     segmenter.eval()

@@ -1,21 +1,18 @@
 """The attack inside a training step."""
 
-from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks import ATTACKS, Objective, isolated, n_fgsm
+from trustseg.attacks import Objective, isolated, training_attacks
 from trustseg.beliefs import Belief
+from trustseg.entries import read
 from trustseg.losses import evidence_alignment, kl_divergence
 from trustseg.models import Segmenter
 
-__all__ = ["SINGLE_STEP", "TRAINING_ATTACKS", "attacked_images", "divergence_from"]
-
-TRAINING_ATTACKS: Final[Mapping[str, Callable[..., Tensor]]] = {**ATTACKS, "n_fgsm": n_fgsm}
-SINGLE_STEP: Final = frozenset({"fgsm", "r_fgsm", "rs_fgsm", "n_fgsm"})
+__all__ = ["attacked_images", "divergence_from"]
 
 
 def attacked_images(
@@ -35,9 +32,9 @@ def attacked_images(
         segmenter: the raw model, never a wrapper of it; its mode and gradients are left as found.
         images: (k, C, H, W) in [0, 1]; may be empty.
         masks: (k, 1, H, W) in {0, 1}.
-        attack: a name in ``TRAINING_ATTACKS``.
+        attack: a name in ``training_attacks()``, with options if need be: ``pgd(step_size=2/255)``.
         eps: L-inf budget in pixel units of [0, 1].
-        steps: steps of an attack that takes more than one; not used by the others.
+        steps: steps of an attack that takes more than one, unless its options say otherwise.
         objective: what the attack maximises.
         generator: source of random starts.
 
@@ -46,10 +43,10 @@ def attacked_images(
     """
     if not len(images):
         return images
-    run = TRAINING_ATTACKS[attack]
+    run, options = read(training_attacks(), attack, kind="training attack")
     taken = signature(run).parameters
-    options = {name: value for name, value in (("steps", steps), ("keep_best", False)) if name in taken}
-    return run(segmenter, images, masks, eps=eps, objective=objective, generator=generator, **options)
+    usual = {name: value for name, value in (("steps", steps), ("keep_best", False)) if name in taken}
+    return run(segmenter, images, masks, eps=eps, objective=objective, generator=generator, **(usual | options))
 
 
 def divergence_from(segmenter: Segmenter, images: Tensor, *, kind: Literal["belief", "mean"]) -> Objective:

@@ -18,8 +18,8 @@ from trustseg.data.module import Batch, as_images
 from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
-from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_of
-from trustseg.training.attacking import SINGLE_STEP, attacked_images, divergence_from
+from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_by, scores_of
+from trustseg.training.attacking import attacked_images, divergence_from
 from trustseg.training.free import FREE, FreePerturbation
 from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
@@ -61,11 +61,11 @@ class SegmentationModule(pl.LightningModule):
         options = config.adversarial
         self.measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
         self.memory: ScoreMemory | None = None
-        if options.scores == "memory" and options.selection not in ("none", "random"):
+        if options.scores == "memory" and options.selection != "none" and scores_by(options.selection) != "none":
             self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
         attacks = options.selection != "none"
         self.free = FreePerturbation() if attacks and options.attack == FREE else None
-        self._watching = config.training.watch and attacks and options.attack in (*SINGLE_STEP, FREE)
+        self._watching = config.training.watch and attacks and (options.attack == FREE or options.takes_one_step)
         self._validated: list[dict[str, Tensor]] = []
         self._before: dict[str, Tensor] = {}  # weights that adversarial perturbation moved
         self._finite: list[Tensor] = []  # whether the losses since the last optimiser step are

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Self
 
+from trustseg.attacks import training_attacks
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AdversarialConfig
+from trustseg.entries import read
 from trustseg.selection import attacked_count
-from trustseg.training.attacking import SINGLE_STEP
+from trustseg.training.adversarial import scores_by
 from trustseg.training.free import FREE
 from trustseg.training.schedules import fraction_at, ramp_at
 
@@ -72,14 +74,15 @@ def _batch_passes(options: AdversarialConfig, size: int, *, epoch: int) -> Passe
         ramp_epochs=options.ramp_epochs,
     )
     attacked = attacked_count(size, share)
-    scored = size if options.scores == "fresh" and options.selection != "random" else 0
+    scored = size if options.scores == "fresh" and scores_by(options.selection) != "none" else 0
     kept = attacked if options.mode == "append" else 0
     return Passes(scored, 0) + once + Passes(kept, kept) + _extra(options) * attacked
 
 
 def _extra(options: AdversarialConfig) -> Passes:
     """Return what an attacked image takes before the step."""
-    found = _attack_passes(options)
+    attack, given = read(training_attacks(), options.attack, kind="training attack")
+    found = Passes(*attack.facts.passes(**({"steps": options.steps} | given)))
     if options.objective == "divergence":
         found += Passes(1, 0)  # the clean belief
     if options.weight_perturbation > 0:
@@ -87,11 +90,3 @@ def _extra(options: AdversarialConfig) -> Passes:
     if options.grad_align > 0:
         found += Passes(2, 6)  # two gradients, and a pass through each of the four passes
     return found
-
-
-def _attack_passes(options: AdversarialConfig) -> Passes:
-    if options.attack in SINGLE_STEP:
-        return Passes(1, 1)
-    if options.attack == "square":
-        return Passes(options.steps + 1, 0)
-    return Passes(options.steps, options.steps)

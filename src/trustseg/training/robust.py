@@ -24,7 +24,7 @@ class LabelLoss:
     """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its Dice.
 
     Attributes:
-        data_term: a name in ``DATA_TERMS``.
+        data_term: a loss of the role ``data``.
         kl_weight: weight of the KL to uniform.
         vacuity_weight: weight of the vacuity correction.
         dice_weight: weight of the soft Dice loss, which is of the image and not of its pixels.

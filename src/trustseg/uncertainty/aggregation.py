@@ -1,16 +1,19 @@
-"""Image scores, map of uncertainty and probability to one number an image; higher = less sure, except for ``PATTERNS``.
+"""Image scores, map of uncertainty and probability to one number an image; higher = less sure where ``facts.ranks``.
 
 Where the region of an aggregation is empty (no foreground, a band that covers everything) the score is the maximum of
 the map. An empty prediction on a sick patient is the dangerous case and must be able to rank high.
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from trustseg.entries import Entry
 from trustseg.errors import ConfigError
 from trustseg.uncertainty.agreement import soft_dice_confidence
 from trustseg.uncertainty.lesions import lesion_max, lesion_mean
@@ -19,20 +22,16 @@ from trustseg.uncertainty.spatial import morans_i
 
 __all__ = [
     "AGGREGATIONS",
-    "COUNTED_ABOVE",
-    "PATTERNS",
     "Aggregation",
+    "AggregationFacts",
     "boundary_excluded_mean",
     "count_above",
     "patch_max",
     "quantile_mean",
 ]
 
-COUNTED_ABOVE: Final = 0.5
-"""Threshold of ``count_above``; a measure that stays below it gives every image the score 0."""
 
-PATTERNS: Final = ("morans_i",)
-"""Aggregations of how uncertainty is spread: higher is not less sure, so images are not chosen or deferred by them."""
+Share = Annotated[float, Ge(0), Le(1)]
 
 
 class Aggregation(Protocol):
@@ -40,6 +39,19 @@ class Aggregation(Protocol):
 
     def __call__(self, uncertainty: Tensor, probability: Tensor, /) -> Tensor:
         """Return the score (B,) of maps (B, 1, H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationFacts:
+    """What configurations and deferral need to know of an aggregation.
+
+    Attributes:
+        ranks: whether higher is less sure; images are not chosen or deferred by one that sees a pattern alone.
+        counts: whether it counts pixels above its option ``threshold``; a measure that stays below scores 0 everywhere.
+    """
+
+    ranks: bool = True
+    counts: bool = False
 
 
 def _region_mean(uncertainty: Tensor, region: Tensor) -> Tensor:
@@ -91,7 +103,7 @@ def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
     return uncertainty.flatten(1).amax(dim=1)
 
 
-def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = COUNTED_ABOVE) -> Tensor:
+def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 0.5) -> Tensor:
     """Return the number of pixels above a threshold; grows with object size and resolution.
 
     Args:
@@ -114,7 +126,7 @@ def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 
     return (uncertainty > threshold).flatten(1).sum(dim=1).to(uncertainty.dtype)
 
 
-def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: float = 0.95) -> Tensor:
+def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: Share = 0.95) -> Tensor:
     """Return the mean of the k largest values, k = max(1, round((1 - quantile) H W)); elsewhere called top-q mean.
 
     Args:
@@ -162,7 +174,7 @@ def foreground_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
     return _region_mean(uncertainty, probability > 0.5)
 
 
-def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: int = 2) -> Tensor:
+def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: Annotated[int, Ge(0)] = 2) -> Tensor:
     """Return the mean outside the rim of the prediction, so that the length of the rim does not count.
 
     The rim is every pixel that has both predicted classes within Chebyshev distance ``width``; the edge of the
@@ -193,7 +205,7 @@ def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: i
     return _region_mean(uncertainty, dilated == eroded)
 
 
-def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: int = 16) -> Tensor:
+def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: Annotated[int, Ge(1)] = 16) -> Tensor:
     """Return the largest mean over all square windows of the map.
 
     Args:
@@ -221,16 +233,16 @@ def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: int = 16) -> T
     return avg_pool2d(uncertainty, window, stride=1).flatten(1).amax(dim=1)
 
 
-AGGREGATIONS: Final[Mapping[str, Aggregation]] = {
-    "mean": mean,
-    "max": max_,  # the underscore keeps the builtin visible in this file
-    "count_above": count_above,
-    "quantile_mean": quantile_mean,
-    "foreground_mean": foreground_mean,
-    "boundary_excluded_mean": boundary_excluded_mean,
-    "patch_max": patch_max,
-    "lesion_mean": lesion_mean,
-    "lesion_max": lesion_max,
-    "morans_i": morans_i,
-    "soft_dice_confidence": soft_dice_confidence,
+AGGREGATIONS: Final[Mapping[str, Entry[Tensor, AggregationFacts]]] = {
+    "mean": Entry(mean, "mean", AggregationFacts()),
+    "max": Entry(max_, "max", AggregationFacts()),  # the underscore keeps the builtin visible in this file
+    "count_above": Entry(count_above, "count above", AggregationFacts(counts=True)),
+    "quantile_mean": Entry(quantile_mean, "quantile mean", AggregationFacts()),
+    "foreground_mean": Entry(foreground_mean, "foreground mean", AggregationFacts()),
+    "boundary_excluded_mean": Entry(boundary_excluded_mean, "boundary-excluded mean", AggregationFacts()),
+    "patch_max": Entry(patch_max, "patch max", AggregationFacts()),
+    "lesion_mean": Entry(lesion_mean, "lesion mean", AggregationFacts()),
+    "lesion_max": Entry(lesion_max, "lesion max", AggregationFacts()),
+    "morans_i": Entry(morans_i, "Moran's I", AggregationFacts(ranks=False)),
+    "soft_dice_confidence": Entry(soft_dice_confidence, "soft Dice confidence", AggregationFacts()),
 }

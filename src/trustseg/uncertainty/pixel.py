@@ -9,13 +9,15 @@ information of a trained Beta restate how ambiguous a pixel is; they are no meas
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from torch import Tensor
 
-from trustseg.beliefs import Belief, require_belief
+from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture, require_belief
+from trustseg.entries import Entry
 
-__all__ = ["MEASURES", "UPPER_BOUNDS", "Measure"]
+__all__ = ["MEASURES", "Measure", "MeasureFacts"]
 
 
 class Measure(Protocol):
@@ -23,6 +25,20 @@ class Measure(Protocol):
 
     def __call__(self, belief: Belief, /) -> Tensor:
         """Return the map (B, 1, H, W), higher = less sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureFacts:
+    """What configurations, displays and evaluation need to know of a measure.
+
+    Attributes:
+        upper_bound: its largest value for a Beta with prior weight 1, to scale displays with; of a mixture, or of a
+            Beta with a smaller prior weight, mutual information and epistemic variance may reach ln 2 and 1/4.
+        given_by: the kinds of beliefs that have it.
+    """
+
+    upper_bound: float
+    given_by: tuple[type, ...]
 
 
 def _map(belief: Belief, measure: str) -> Tensor:
@@ -193,28 +209,18 @@ def dissonance(belief: Belief) -> Tensor:
     return _map(belief, "dissonance")
 
 
-MEASURES: Final[Mapping[str, Measure]] = {
-    "entropy": entropy,
-    "variance": variance,
-    "epistemic_variance": epistemic_variance,
-    "aleatoric_variance": aleatoric_variance,
-    "expected_entropy": expected_entropy,
-    "mutual_information": mutual_information,
-    "differential_entropy": differential_entropy,
-    "vacuity": vacuity,
-    "dissonance": dissonance,
-}
+_OF_ALL: Final = (Bernoulli, Beta, Mixture)
+_OF_SPREAD: Final = (Beta, Mixture)
+_LN2: Final = math.log(2)
 
-# Largest value of each measure for a Beta with prior weight 1, to scale displays with. Mutual information and epistemic
-# variance of a mixture, or of a Beta with a smaller prior weight, may reach ln 2 and 1/4.
-UPPER_BOUNDS: Final[Mapping[str, float]] = {
-    "entropy": math.log(2),
-    "variance": 1 / 4,
-    "epistemic_variance": 1 / 12,
-    "aleatoric_variance": 1 / 4,
-    "expected_entropy": math.log(2),
-    "mutual_information": math.log(2) - 1 / 2,
-    "differential_entropy": 0.0,
-    "vacuity": 1.0,
-    "dissonance": 1.0,
+MEASURES: Final[Mapping[str, Entry[Tensor, MeasureFacts]]] = {
+    "entropy": Entry(entropy, "entropy", MeasureFacts(_LN2, _OF_ALL)),
+    "variance": Entry(variance, "variance", MeasureFacts(1 / 4, _OF_ALL)),
+    "epistemic_variance": Entry(epistemic_variance, "epistemic variance", MeasureFacts(1 / 12, _OF_SPREAD)),
+    "aleatoric_variance": Entry(aleatoric_variance, "aleatoric variance", MeasureFacts(1 / 4, _OF_SPREAD)),
+    "expected_entropy": Entry(expected_entropy, "expected entropy", MeasureFacts(_LN2, _OF_SPREAD)),
+    "mutual_information": Entry(mutual_information, "mutual information", MeasureFacts(_LN2 - 1 / 2, _OF_SPREAD)),
+    "differential_entropy": Entry(differential_entropy, "differential entropy", MeasureFacts(0.0, (Beta,))),
+    "vacuity": Entry(vacuity, "vacuity", MeasureFacts(1.0, (Beta,))),
+    "dissonance": Entry(dissonance, "dissonance", MeasureFacts(1.0, (Beta,))),
 }

@@ -1,0 +1,69 @@
+"""What every loss promises, and the losses by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from torch import Tensor
+
+from trustseg.beliefs import Belief
+from trustseg.entries import Entry
+from trustseg.losses.bernoulli import binary_cross_entropy
+from trustseg.losses.evidential import (
+    bayes_risk_cross_entropy,
+    bayes_risk_squared_error,
+    kl_to_uniform,
+    type_ii_likelihood,
+)
+from trustseg.losses.fisher import fisher_squared_error
+from trustseg.losses.overlap import soft_dice
+
+__all__ = ["LOSSES", "Loss", "LossFacts", "losses_of"]
+
+Role = Literal["data", "region", "penalty"]
+
+
+class Loss(Protocol):
+    """What training and attacks call: a belief and its masks to one value an image."""
+
+    def __call__(self, belief: Belief, masks: Tensor, /) -> Tensor:
+        """Return the loss (B,) of belief and masks (B, 1, H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossFacts:
+    """What configurations and training need to know of a loss.
+
+    Attributes:
+        role: ``"data"``: a score of each pixel, averaged over each image with a ``balance``; ``"region"``: of the
+            shape of an image's prediction as a whole; ``"penalty"``: added with a weight of its own.
+        needs_beta: whether it needs the evidence of a Beta.
+    """
+
+    role: Role
+    needs_beta: bool = False
+
+
+LOSSES: Final[Mapping[str, Entry[Tensor, LossFacts]]] = {
+    "binary_cross_entropy": Entry(binary_cross_entropy, "cross-entropy", LossFacts("data")),
+    "soft_dice": Entry(soft_dice, "soft Dice", LossFacts("region")),
+    "type_ii_likelihood": Entry(type_ii_likelihood, "type-II likelihood", LossFacts("data", needs_beta=True)),
+    "bayes_risk_cross_entropy": Entry(
+        bayes_risk_cross_entropy, "Bayes risk of cross-entropy", LossFacts("data", needs_beta=True)
+    ),
+    "bayes_risk_squared_error": Entry(
+        bayes_risk_squared_error, "Bayes risk of squared error", LossFacts("data", needs_beta=True)
+    ),
+    "fisher_squared_error": Entry(fisher_squared_error, "Fisher squared error", LossFacts("data", needs_beta=True)),
+    "kl_to_uniform": Entry(kl_to_uniform, "KL to uniform", LossFacts("penalty", needs_beta=True)),
+}
+
+
+def losses_of(role: Role) -> Mapping[str, Entry[Tensor, LossFacts]]:
+    """Return the losses of a role by name.
+
+    Example:
+        >>> "soft_dice" in losses_of("region"), "soft_dice" in losses_of("data")
+        (True, False)
+    """
+    return {name: loss for name, loss in LOSSES.items() if loss.facts.role == role}
