@@ -57,7 +57,7 @@ def bare_step(segmenter: Segmenter) -> Callable[[Tensor, Tensor], None]:
     def step(images: Tensor, masks: Tensor) -> None:
         optimizer.zero_grad()
         belief = segmenter.belief(images)
-        segmentation_loss(belief, masks, data_term="binary_cross_entropy", dice_weight=1.0).mean().backward()
+        segmentation_loss(belief, masks, data_term="binary_cross_entropy", region_weight=1.0).mean().backward()
         optimizer.step()
 
     return step

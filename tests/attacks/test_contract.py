@@ -220,7 +220,7 @@ def test_model_may_be_any_callable(
 def test_refuses_to_attack_the_models_own_prediction(attack: Callable[..., Tensor]) -> None:
     images, _ = discs(2, seed=3)
     with pytest.raises(ShapeError, match="reference masks"):
-        attack(finder("beta"), images, None, eps=EPS, generator=seeded())  # type: ignore[arg-type]  # on purpose
+        attack(finder("beta"), images, None, eps=EPS, generator=seeded())
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))

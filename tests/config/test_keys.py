@@ -42,7 +42,7 @@ def test_the_defaults_shown_can_be_typed() -> None:
         ("adversarial.eps", "4/255", "number or fraction >= 0, <= 1"),
         ("training.deterministic", "true", "true | false"),
         ("model.head", "bernoulli", "bernoulli | beta"),
-        ("loss.bernoulli", "binary_cross_entropy", "binary_cross_entropy"),
+        ("loss.bernoulli", "binary_cross_entropy", "binary_cross_entropy | focal_cross_entropy"),
         ("evaluation.attacks.eps", "required", "list of numbers >= 0, or fractions"),
     ],
 )

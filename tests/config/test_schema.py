@@ -7,7 +7,7 @@ from tests.config.given import refusal, written
 
 from trustseg.config import DataConfig, RunConfig, load_run, load_study
 from trustseg.errors import ConfigError
-from trustseg.losses import losses_of
+from trustseg.losses import LOSSES
 
 
 def test_defaults_need_no_file() -> None:
@@ -21,9 +21,7 @@ def test_overrides_win_over_the_file_in_their_order(tmp_path: Path) -> None:
     assert run.adversarial.measure.beta == "vacuity"
 
 
-@pytest.mark.parametrize(
-    "term", [*sorted(set(losses_of("data")) - {"binary_cross_entropy"}), "soft_dice", "kl_to_uniform"]
-)
+@pytest.mark.parametrize("term", [*(name for name, loss in LOSSES.items() if loss.facts.needs_beta), "soft_dice"])
 def test_a_bernoulli_head_takes_no_evidential_loss(term: str) -> None:
     assert "known: binary_cross_entropy" in refusal(f"loss.bernoulli={term}")
 
@@ -63,3 +61,19 @@ def test_networks_that_average_an_image_to_a_pixel_need_two(architecture: str) -
     words = refusal(f"model.architecture={architecture}", "training.batch_size=1")
     assert "training.batch_size=2" in words
     load_run(None, [f"model.architecture={architecture}", "training.batch_size=2"])
+
+
+def test_the_region_loss_is_chosen_with_its_options() -> None:
+    loss = load_run(None, ["loss.region={name: tversky, alpha: 0.2}", "loss.region_weight=2"]).loss
+    assert (loss.region, loss.region_weight) == ("tversky(alpha=0.2)", 2)
+    assert "did you mean 'alpha'?" in refusal("loss.region={name: tversky, alfa: 0.2}")
+    assert "known: boundary, focal_tversky" in refusal("loss.region=kl_to_uniform")
+    assert (
+        load_run(None, ["loss.beta={name: focal_cross_entropy, gamma: 3}"]).loss.beta == "focal_cross_entropy(gamma=3)"
+    )
+
+
+def test_the_former_name_of_the_region_weight_is_read(tmp_path: Path) -> None:
+    file = written(tmp_path, "loss: {dice_weight: 0.5}\n")
+    assert load_run(file).loss.region_weight == 0.5
+    assert load_run(file, ["loss.region_weight=0.25"]).loss.region_weight == 0.25

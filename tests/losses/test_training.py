@@ -40,14 +40,14 @@ def test_is_the_weighted_sum_of_its_terms(data_term: str, balance: Balance) -> N
         + 2.0 * soft_dice(BELIEF, MASKS)
     )
     got = segmentation_loss(
-        BELIEF, MASKS, data_term=data_term, kl_weight=0.3, vacuity_weight=0.7, dice_weight=2.0, balance=balance
+        BELIEF, MASKS, data_term=data_term, kl_weight=0.3, vacuity_weight=0.7, region_weight=2.0, balance=balance
     )
     torch.testing.assert_close(got, expected)
 
 
 def test_terms_of_weight_zero_are_left_out() -> None:
     belief = Bernoulli(EVIDENCE[0])
-    got = segmentation_loss(belief, MASKS, data_term="binary_cross_entropy", dice_weight=0.0)
+    got = segmentation_loss(belief, MASKS, data_term="binary_cross_entropy", region_weight=0.0)
     torch.testing.assert_close(got, LOSSES["binary_cross_entropy"](belief, MASKS), rtol=0, atol=0)
 
 
@@ -61,7 +61,7 @@ def test_a_bernoulli_has_no_divergence() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'type_ii_likelihood'"):
         segmentation_loss(BELIEF, MASKS, data_term="type_2_likelihood")
-    for name in ("kl_weight", "vacuity_weight", "dice_weight"):
+    for name in ("kl_weight", "vacuity_weight", "region_weight"):
         for weight in (-0.1, float("nan")):
             with pytest.raises(ConfigError, match=f"{name} must be at least 0, got {weight}"):
                 segmentation_loss(BELIEF, MASKS, data_term="type_ii_likelihood", **{name: weight})  # type: ignore[arg-type]  # names of three floats

@@ -18,7 +18,9 @@ from trustseg.training.weighting import pixel_weights
 GENERATOR = torch.Generator().manual_seed(9)
 ALPHA, BETA = 1 + 4 * torch.rand(2, 5, 1, 4, 3, generator=GENERATOR)
 MASKS = (torch.rand(3, 1, 4, 3, generator=GENERATOR) < 0.4).float()
-EVIDENTIAL = LabelLoss("bayes_risk_cross_entropy", kl_weight=0.3, vacuity_weight=0.1, dice_weight=0.7, balance="image")
+EVIDENTIAL = LabelLoss(
+    "bayes_risk_cross_entropy", kl_weight=0.3, vacuity_weight=0.1, region_weight=0.7, balance="image"
+)
 CLASSICAL = LabelLoss("binary_cross_entropy")
 
 
@@ -45,7 +47,7 @@ def terms(belief: Belief, masks: Tensor) -> Tensor:
         data_term="bayes_risk_cross_entropy",
         kl_weight=0.3,
         vacuity_weight=0.1,
-        dice_weight=0.7,
+        region_weight=0.7,
         balance="image",
     )
 
@@ -96,7 +98,7 @@ def test_weights_of_share_zero_change_nothing(head: str, kind: str, weight: str)
 def test_weighted_pixels_by_hand() -> None:
     """Cross-entropy alone: the weighted mean of the pixels' losses."""
     mixed, belief = appended(), belief_of("bernoulli")
-    labels = LabelLoss("binary_cross_entropy", dice_weight=0.0)
+    labels = LabelLoss("binary_cross_entropy", region_weight=0.0)
     attacked = rows_of(belief, slice(3, None))
     weights = pixel_weights(attacked, mixed.masks[3:], kind="entropy", share=1.0)
     odds = (2 * mixed.masks[3:] - 1) * attacked.log_odds

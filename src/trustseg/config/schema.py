@@ -17,7 +17,7 @@ from trustseg.config.names import (
     check_objective_of_bernoulli,
     pools_to_a_pixel,
 )
-from trustseg.config.section import FolderOrFile, Section
+from trustseg.config.section import FolderOrFile, NameWithOptions, Section
 from trustseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -132,18 +132,27 @@ class ModelConfig(Section):
 
 
 class LossConfig(Section):
-    """What training minimises: data term + weighted KL to uniform, vacuity correction (beta) and soft Dice."""
+    """What training minimises: data term + weighted KL to uniform, vacuity correction (beta) and region loss."""
 
-    bernoulli: str = Field("binary_cross_entropy", description="data term of a bernoulli head")
-    beta: str = Field("bayes_risk_cross_entropy", description="data term of a beta head")
+    bernoulli: NameWithOptions = Field("binary_cross_entropy", description="data term of a bernoulli head")
+    beta: NameWithOptions = Field("bayes_risk_cross_entropy", description="data term of a beta head")
     kl_weight: float = Field(0.1, ge=0, description="largest weight of the KL to uniform (beta head only)")
     kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full (capped: until it would be 1)")
     kl_schedule: Literal["linear", "cosine", "capped"] = Field("linear", description="how the KL weight grows")
     vacuity_correction: float = Field(
         0.0, ge=0, description="weight of the term that revives pixels without evidence (beta head only)"
     )
-    dice_weight: float = Field(1.0, ge=0, description="weight of the soft Dice loss on p")
+    region: NameWithOptions = Field("soft_dice", description="loss of the predicted region as a whole")
+    region_weight: float = Field(1.0, ge=0, description="weight of the region loss; 0: none")
     balance: Literal["none", "image"] = Field("none", description="pixel mean, or foreground and background half each")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, content: object) -> object:
+        """Read ``dice_weight``, which ``region_weight`` was called; what was set last counts."""
+        if not isinstance(content, dict):
+            return content
+        return {"region_weight" if key == "dice_weight" else key: value for key, value in content.items()}
 
 
 class TrainingConfig(Section):
@@ -201,6 +210,7 @@ class RunConfig(Section):
         check_names("model.architecture", self.model.architecture)
         check_names("loss.bernoulli", self.loss.bernoulli)
         check_names("loss.beta", self.loss.beta)
+        check_names("loss.region", self.loss.region)
         check_names("adversarial.selection", adversarial.selection)
         check_names("adversarial.attack", adversarial.attack)
         check_names("adversarial.objective", adversarial.objective)

@@ -65,7 +65,8 @@ def value_of(annotation: object, text: str, *, where: str) -> object:
         >>> value_of(tuple[str, ...], "[on, 1e3]", where=""), value_of(tuple[float, ...], "[1, 4/255]", where="")
         (['on', '1e3'], [1, '4/255'])
     """
-    if text.startswith("{") and isinstance(field := get_args(annotation)[-1], FieldInfo) and OPTIONS in field.metadata:
+    details = get_args(annotation)[1:]
+    if text.startswith("{") and any(isinstance(each, FieldInfo) and OPTIONS in each.metadata for each in details):
         return parse_yaml(text, where=where, as_text=True)
     if _is_text(annotation) or annotation is None:
         return _none_if_null(annotation, text)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief
 from trustseg.entries import Entry
-from trustseg.losses.bernoulli import binary_cross_entropy
+from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
 from trustseg.losses.evidential import (
     bayes_risk_cross_entropy,
     bayes_risk_squared_error,
@@ -16,7 +16,8 @@ from trustseg.losses.evidential import (
     type_ii_likelihood,
 )
 from trustseg.losses.fisher import fisher_squared_error
-from trustseg.losses.overlap import soft_dice
+from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
+from trustseg.losses.regions import boundary, lovasz
 
 __all__ = ["LOSSES", "Loss", "LossFacts", "losses_of"]
 
@@ -38,15 +39,22 @@ class LossFacts:
         role: ``"data"``: a score of each pixel, averaged over each image with a ``balance``; ``"region"``: of the
             shape of an image's prediction as a whole; ``"penalty"``: added with a weight of its own.
         needs_beta: whether it needs the evidence of a Beta.
+        geometric: whether it sees where pixels lie, and not only what they hold.
     """
 
     role: Role
     needs_beta: bool = False
+    geometric: bool = False
 
 
 LOSSES: Final[Mapping[str, Entry[Tensor, LossFacts]]] = {
     "binary_cross_entropy": Entry(binary_cross_entropy, "cross-entropy", LossFacts("data")),
+    "focal_cross_entropy": Entry(focal_cross_entropy, "focal cross-entropy", LossFacts("data")),
     "soft_dice": Entry(soft_dice, "soft Dice", LossFacts("region")),
+    "tversky": Entry(tversky, "Tversky", LossFacts("region")),
+    "focal_tversky": Entry(focal_tversky, "focal Tversky", LossFacts("region")),
+    "lovasz": Entry(lovasz, "Lovasz", LossFacts("region")),
+    "boundary": Entry(boundary, "boundary", LossFacts("region", geometric=True)),
     "type_ii_likelihood": Entry(type_ii_likelihood, "type-II likelihood", LossFacts("data", needs_beta=True)),
     "bayes_risk_cross_entropy": Entry(
         bayes_risk_cross_entropy, "Bayes risk of cross-entropy", LossFacts("data", needs_beta=True)

@@ -1,15 +1,23 @@
 """Losses of overlap between a belief's probability and the reference mask."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from trustseg.beliefs import Belief, reference_of
 from trustseg.errors import ConfigError
 
-__all__ = ["soft_dice"]
+__all__ = ["focal_tversky", "soft_dice", "tversky"]
+
+Weight = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+
+_FLAT: float = 1e-7  # below it a root is drawn as a line, whose slope is finite
 
 
-def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
+def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tensor:
     """Return one minus the soft Dice overlap of each image.
 
     With p the foreground probability and y the mask, summed over the pixels of one image:
@@ -47,3 +55,87 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: float = 1.0) -> Tensor:
     y = reference.masks.flatten(1)
     overlap = 2 * (p * y).sum(dim=1) + smooth
     return 1 - overlap / (p.sum(dim=1) + y.sum(dim=1) + smooth)
+
+
+def tversky(
+    belief: Belief, masks: Tensor, *, alpha: Weight = 0.3, beta: Weight = 0.7, smooth: Positive = 1.0
+) -> Tensor:
+    """Return one minus the Tversky index of each image: Dice with a price each for false alarms and misses.
+
+    With p the foreground probability and y the mask, TP = sum(p y), FP = sum(p (1 - y)), FN = sum((1 - p) y):
+    loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth).
+
+    Args:
+        belief: belief of any kind about ``masks``.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
+        alpha: price of a false foreground pixel, >= 0.
+        beta: price of a missed foreground pixel, >= 0; alpha = beta = 1/2 is Dice with twice the ``smooth``.
+        smooth: pixels added to numerator and denominator, > 0.
+
+    Returns:
+        (B,) in [0, 1].
+
+    Raises:
+        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+        ConfigError: if a price is negative or ``smooth`` not above 0.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> tversky(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
+        tensor([0.3478])
+
+    Reference:
+        Salehi et al., "Tversky Loss Function for Image Segmentation Using 3D Fully Convolutional Deep Networks",
+        MLMI 2017, arXiv:1706.05721, equation 4. Deviation: smoothing.
+    """
+    if not (alpha >= 0 and beta >= 0 and smooth > 0):
+        raise ConfigError(f"alpha and beta must be at least 0 and smooth above 0, got {alpha}, {beta} and {smooth}")
+    reference = reference_of(belief, masks, "tversky")
+    p = torch.where(reference.counted, belief.probability, 0).flatten(1)
+    y = reference.masks.flatten(1)
+    found, wrong, missed = (each.sum(dim=1) for each in (p * y, p * (1 - y), (1 - p) * y))
+    errors = alpha * wrong + beta * missed
+    return errors / (found + errors + smooth)
+
+
+def focal_tversky(
+    belief: Belief,
+    masks: Tensor,
+    *,
+    alpha: Weight = 0.3,
+    beta: Weight = 0.7,
+    gamma: Annotated[float, Ge(1)] = 4 / 3,
+    smooth: Positive = 1.0,
+) -> Tensor:
+    """Return a root of the Tversky loss, which keeps pulling at images that are nearly right.
+
+    loss = tversky^(1 / gamma), drawn as a line below 1e-7, where the slope of the root would be infinite.
+
+    Args:
+        belief: belief of any kind about ``masks``.
+        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
+        alpha: price of a false foreground pixel, >= 0.
+        beta: price of a missed foreground pixel, >= 0.
+        gamma: root that is taken, >= 1; 1 is ``tversky``.
+        smooth: pixels added to numerator and denominator, > 0.
+
+    Returns:
+        (B,) in [0, 1].
+
+    Raises:
+        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+        ConfigError: if ``gamma`` is below 1, a price negative or ``smooth`` not above 0.
+
+    Example:
+        >>> from trustseg.beliefs import Bernoulli
+        >>> focal_tversky(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
+        tensor([0.4529])
+
+    Reference:
+        Abraham and Khan, "A Novel Focal Tversky Loss Function with Improved Attention U-Net for Lesion Segmentation",
+        ISBI 2019, arXiv:1810.07842, equation 4.
+    """
+    if not gamma >= 1:
+        raise ConfigError(f"gamma must be at least 1, got {gamma}; the usual value is 4/3")
+    loss = tversky(belief, masks, alpha=alpha, beta=beta, smooth=smooth)
+    return torch.where(loss > _FLAT, loss.clamp_min(_FLAT) ** (1 / gamma), loss * _FLAT ** (1 / gamma - 1))

@@ -12,7 +12,6 @@ from trustseg.errors import ConfigError, unknown_name
 from trustseg.losses.balance import Balance
 from trustseg.losses.contract import losses_of
 from trustseg.losses.evidential import kl_to_uniform
-from trustseg.losses.overlap import soft_dice
 from trustseg.losses.vacuity import vacuity_correction
 
 __all__ = ["SCHEDULES", "Schedule", "annealed", "segmentation_loss"]
@@ -25,12 +24,13 @@ def segmentation_loss(
     data_term: str,
     kl_weight: float = 0.0,
     vacuity_weight: float = 0.0,
-    dice_weight: float = 1.0,
+    region: str = "soft_dice",
+    region_weight: float = 1.0,
     balance: Balance = "none",
 ) -> Tensor:
     """Return the training loss of each image.
 
-    loss = data_term + kl_weight kl_to_uniform + vacuity_weight vacuity_correction + dice_weight soft_dice. A term of
+    loss = data_term + kl_weight kl_to_uniform + vacuity_weight vacuity_correction + region_weight region. A term of
     weight 0 is not computed, so that a Bernoulli model trains with ``kl_weight=0``.
 
     Args:
@@ -39,14 +39,15 @@ def segmentation_loss(
         data_term: a loss of the role ``data``, with options if need be.
         kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta.
         vacuity_weight: weight of ``vacuity_correction``, >= 0. Above 0 needs a Beta.
-        dice_weight: weight of ``soft_dice``, >= 0.
-        balance: how data term and divergence average the pixels of an image; Dice is balanced by itself.
+        region: a loss of the role ``region``, with options if need be.
+        region_weight: its weight, >= 0.
+        balance: how data term and divergence average the pixels of an image; a region is balanced by itself.
 
     Returns:
         (B,), >= 0 unless ``vacuity_weight`` is above 0.
 
     Raises:
-        UnknownNameError: if ``data_term`` is none.
+        UnknownNameError: if ``data_term`` or ``region`` is none.
         ConfigError: if a weight is negative or ``balance`` unknown.
         BeliefError: if a term needs a Beta with prior weight 1 and ``belief`` is none.
         ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
@@ -63,7 +64,7 @@ def segmentation_loss(
         arXiv:1806.01768, section 4, equation 5 and the annealed regulariser.
         Deviation: plus Dice of the mean probability, for the few foreground pixels of a lesion.
     """
-    weights = {"kl_weight": kl_weight, "vacuity_weight": vacuity_weight, "dice_weight": dice_weight}
+    weights = {"kl_weight": kl_weight, "vacuity_weight": vacuity_weight, "region_weight": region_weight}
     for name, weight in weights.items():
         if not weight >= 0:
             raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
@@ -72,8 +73,8 @@ def segmentation_loss(
         loss = loss + kl_weight * kl_to_uniform(belief, masks, balance=balance)
     if vacuity_weight > 0:
         loss = loss + vacuity_weight * vacuity_correction(belief, masks, balance=balance)
-    if dice_weight > 0:
-        loss = loss + dice_weight * soft_dice(belief, masks)
+    if region_weight > 0:
+        loss = loss + region_weight * call(losses_of("region"), region, kind="region loss")(belief, masks)
     return loss
 
 

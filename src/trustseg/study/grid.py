@@ -172,6 +172,8 @@ def _word(key: str, value: object) -> str:
 def _fingerprint(config: RunConfig, data_digest: str) -> str:
     # Measured otherwise, a cell trains no second time. Defaults are left out: a new key renames no old cell.
     content = config.model_dump(mode="json", exclude={"evaluation"}, exclude_defaults=True)
+    if "region_weight" in (loss := content.get("loss", {})):
+        loss["dice_weight"] = loss.pop("region_weight")  # as the first cells were named
     for key in INDIFFERENT:
         section, name = key.split(".")
         content.get(section, {}).pop(name, None)

@@ -11,7 +11,8 @@ from torch import Tensor
 from trustseg.beliefs import Belief, mapped
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
-from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, segmentation_loss, soft_dice
+from trustseg.entries import call
+from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, losses_of, segmentation_loss
 from trustseg.losses.balance import image_mean
 from trustseg.training.adversarial import MixedBatch
 from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
@@ -21,38 +22,43 @@ __all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "label_loss", "require_finite"
 
 @dataclass(frozen=True, slots=True)
 class LabelLoss:
-    """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its Dice.
+    """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its region.
 
     Attributes:
         data_term: a loss of the role ``data``.
         kl_weight: weight of the KL to uniform.
         vacuity_weight: weight of the vacuity correction.
-        dice_weight: weight of the soft Dice loss, which is of the image and not of its pixels.
+        region: loss of the image and not of its pixels.
+        region_weight: its weight.
         balance: how pixels are averaged.
     """
 
     data_term: str
     kl_weight: float = 0.0
     vacuity_weight: float = 0.0
-    dice_weight: float = 1.0
+    region: str = "soft_dice"
+    region_weight: float = 1.0
     balance: Balance = "none"
 
     def __call__(self, belief: Belief, masks: Tensor, *, weights: Tensor | None = None) -> Tensor:
         """Return the loss (B,) of belief and masks (B, 1, H, W), its pixels weighted by ``weights`` of that shape."""
         if weights is None:
-            return self._of_images(belief, masks, dice_weight=self.dice_weight, balance=self.balance)
-        pixels = partial(self._of_images, dice_weight=0.0, balance="none")
+            return self._of_images(belief, masks, region_weight=self.region_weight, balance=self.balance)
+        pixels = partial(self._of_images, region_weight=0.0, balance="none")
         losses = weighted_mean(pixels, belief, masks, weights, balance=self.balance)
-        return losses + self.dice_weight * soft_dice(belief, masks) if self.dice_weight else losses
+        if not self.region_weight:
+            return losses
+        return losses + self.region_weight * call(losses_of("region"), self.region, kind="region loss")(belief, masks)
 
-    def _of_images(self, belief: Belief, masks: Tensor, *, dice_weight: float, balance: Balance) -> Tensor:
+    def _of_images(self, belief: Belief, masks: Tensor, *, region_weight: float, balance: Balance) -> Tensor:
         return segmentation_loss(
             belief,
             masks,
             data_term=self.data_term,
             kl_weight=self.kl_weight,
             vacuity_weight=self.vacuity_weight,
-            dice_weight=dice_weight,
+            region=self.region,
+            region_weight=region_weight,
             balance=balance,
         )
 
@@ -61,12 +67,15 @@ def label_loss(config: RunConfig, *, epoch: int) -> LabelLoss:
     """Return the label loss of a run in an epoch, counted from 0; a Bernoulli head takes no evidential term."""
     options = config.loss
     if config.model.head != "beta":
-        return LabelLoss(options.bernoulli, dice_weight=options.dice_weight, balance=options.balance)
+        return LabelLoss(
+            options.bernoulli, region=options.region, region_weight=options.region_weight, balance=options.balance
+        )
     return LabelLoss(
         options.beta,
         kl_weight=annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule),
         vacuity_weight=options.vacuity_correction,
-        dice_weight=options.dice_weight,
+        region=options.region,
+        region_weight=options.region_weight,
         balance=options.balance,
     )
 
