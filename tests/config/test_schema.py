@@ -69,7 +69,8 @@ def test_the_region_loss_is_chosen_with_its_options() -> None:
     assert "did you mean 'alpha'?" in refusal("loss.region={name: tversky, alfa: 0.2}")
     assert "known: boundary, focal_tversky" in refusal("loss.region=kl_to_uniform")
     assert (
-        load_run(None, ["loss.beta={name: focal_cross_entropy, gamma: 3}"]).loss.beta == "focal_cross_entropy(gamma=3)"
+        load_run(None, ["model.head=beta", "loss.beta={name: focal_cross_entropy, gamma: 3}"]).loss.beta
+        == "focal_cross_entropy(gamma=3)"
     )
 
 

@@ -105,10 +105,8 @@ def test_an_empty_mask_pulls_the_probability_down(name: str) -> None:
 
 def test_options_out_of_range_are_refused() -> None:
     belief, masks = drawn(0, 1, 1, 2, 2)
-    for call in (
-        lambda: tversky(belief, masks, alpha=-1.0),
-        lambda: focal_tversky(belief, masks, gamma=0.5),
-        lambda: focal_cross_entropy(belief, masks, gamma=-1.0),
-    ):
-        with pytest.raises(ConfigError):
-            call()
+    with pytest.raises(ConfigError, match="alpha"):
+        tversky(belief, masks, alpha=-1.0)
+    for loss, gamma in ((focal_tversky, 0.5), (focal_cross_entropy, -1.0)):
+        with pytest.raises(ConfigError, match="gamma"):
+            loss(belief, masks, gamma=gamma)
