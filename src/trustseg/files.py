@@ -95,7 +95,7 @@ def read_json(path: Path) -> dict[str, object]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"'{path}' is not there, a JSON file was expected; check the path") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read as JSON ({error}); restore it from the run") from error
     if not isinstance(content, dict):
         raise DataError(f"'{path}' holds a {type(content).__name__}, an object was expected; restore it from the run")

@@ -7,6 +7,7 @@ from tests.policies import policy_with
 
 from trustseg.deferral import save_policy
 from trustseg.reporting.results import FinishedCell
+from trustseg.reporting.run_files import Done, Provenance
 
 PGD = ("pgd", 4 / 255)
 
@@ -24,7 +25,7 @@ def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Finis
         policy_with(measure=measure, threshold=threshold, at_most=0.4, images=10, patients=10),
         cell / "policy.json",
     )
-    return FinishedCell(variant, variant, "beta", "none", -1, 0, {}, cell, {}, {}, "")
+    return FinishedCell(variant, variant, "beta", "none", -1, 0, {}, cell, Provenance(), Done(), "")
 
 
 def some_records(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """The tables of a report and the sentences beside them, from its evidence."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +12,6 @@ from trustseg.reporting.choices import describe_attack, describe_condition, desc
 from trustseg.reporting.image_scores import UNDEFINED, ConditionKey, per_image, rows_of
 from trustseg.reporting.overview import basis, summary
 from trustseg.reporting.report_data import Difference, Metric, ReportData
-from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 from trustseg.statistics import Interval
 
@@ -278,7 +277,7 @@ def _repetition(evidence: ReportData, variant: str) -> dict[str, Value]:
     images = per_image(results, variant, ("clean", 0.0))
     clean = rows_of(results, variant, ("clean", 0.0))
     per_seed = clean.group_by("seed").agg(pl.col("dice").fill_nan(None).mean())["dice"].drop_nulls().to_list()
-    epochs = [cell.done.get("epochs") for cell in cells]
+    epochs = [cell.done.epochs for cell in cells]
     return {
         "variant": variant,
         "folds": len({cell.fold for cell in cells}),
@@ -289,12 +288,7 @@ def _repetition(evidence: ReportData, variant: str) -> dict[str, Value]:
         "patients": images["patient"].n_unique(),
         "lowest_dice": min(per_seed, default=math.nan),
         "highest_dice": max(per_seed, default=math.nan),
-        "epochs": max((int(number) for number in epochs if number is not None), default=0),
-        "seconds_training": _total(cells, "seconds_training"),
-        "seconds_evaluation": _total(cells, "seconds_evaluation"),
+        "epochs": max((number for number in epochs if number is not None), default=0),
+        "seconds_training": sum(cell.done.seconds_training for cell in cells),
+        "seconds_evaluation": sum(cell.done.seconds_evaluation for cell in cells),
     }
-
-
-def _total(cells: Sequence[FinishedCell], key: str) -> float:
-    """Return the sum over the cells of a number in their done marker; NaN where one does not tell."""
-    return float(sum(cell.done.get(key, math.nan) for cell in cells))

@@ -1,14 +1,11 @@
 """The checks of gradient masking that evaluation made of each model, and what they take from its robustness numbers."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from trustseg.errors import DataError
-from trustseg.files import read_json
 from trustseg.reporting.choices import words
 from trustseg.reporting.results import FinishedCell, Results
+from trustseg.reporting.run_files import Suspicions, read_checked
 from trustseg.reporting.tables import Column, Table, Value
 
 __all__ = [
@@ -178,19 +175,16 @@ def _excess(check: Check) -> tuple[bool, float]:
 
 def _checks_of(cell: FinishedCell) -> list[Check]:
     path = cell.folder / "suspicions.json"
-    if not path.is_file():
-        return []
-    content: Mapping[str, Any] = read_json(path)
-    try:
-        return [_check(cell, entry) for entry in content["checks"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"cannot read {path}: {error!r}; expected the checks that evaluation wrote; delete the file and run the "
-            "study again"
-        ) from error
-
-
-def _check(cell: FinishedCell, entry: Mapping[str, Any]) -> Check:
-    figure = math.nan if entry["figure"] is None else float(entry["figure"])
-    name, status, meaning = (str(entry[key]) for key in ("name", "status", "meaning"))
-    return Check(cell.id, cell.variant, name, status, figure, float(entry["threshold"]), meaning)
+    found = read_checked(path, Suspicions).checks if path.is_file() else []
+    return [
+        Check(
+            cell=cell.id,
+            variant=cell.variant,
+            name=entry.name,
+            status=entry.status,
+            figure=math.nan if entry.figure is None else entry.figure,
+            threshold=entry.threshold,
+            meaning=entry.meaning,
+        )
+        for entry in found
+    ]

@@ -1,14 +1,14 @@
 """What uncertainty costs: forward passes and time of one prediction, beside its quality."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from trustseg.files import read_json
 from trustseg.reporting.choices import words
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import FinishedCell
+from trustseg.reporting.run_files import Evaluation, read_checked
 from trustseg.reporting.tables import Column, Table, Value
 
 __all__ = ["costs"]
@@ -23,7 +23,7 @@ def costs(evidence: ReportData) -> Table:
     Variants whose evaluation did not tell its cost are left out.
     """
     results = evidence.results
-    training = {cell.id: float(cell.done.get("seconds_training", math.nan)) for cell in results.cells}
+    training = {cell.id: cell.done.seconds_training for cell in results.cells}
     ranked = " or ".join(sorted({words(measure) for measure in evidence.choices.measures.values()}))
     columns = (
         Column("variant", "Variant"),
@@ -37,7 +37,7 @@ def costs(evidence: ReportData) -> Table:
         Column("ece", "ECE ↓"),
     )
     rows: list[dict[str, Value]] = []
-    told: list[Mapping[str, Any]] = []
+    told: list[Evaluation] = []
     for variant in results.variants:
         cells = results.cells_of(variant)
         found = [cost for cell in cells if (cost := _cost(cell)) is not None]
@@ -50,25 +50,22 @@ def costs(evidence: ReportData) -> Table:
             "seconds_training": median(
                 sum(training.get(name, math.nan) for name in cell.members or (cell.id,)) for cell in cells
             ),
-            "passes": max(int(cost["passes"]) for cost in found),
-            "milliseconds": 1000 * median(float(cost["seconds_per_image"]) for cost in found),
+            "passes": max(cost.passes for cost in found),
+            "milliseconds": 1000 * median(cost.seconds_per_image for cost in found),
         }
         rows.append(row | {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS})
     return Table("costs", f"What uncertainty costs, on unchanged images. {_timing(told)}", columns, tuple(rows))
 
 
-def _cost(cell: FinishedCell) -> dict[str, Any] | None:
+def _cost(cell: FinishedCell) -> Evaluation | None:
     """Return what an evaluation says of its cost, None where it says nothing."""
     path = cell.folder / "evaluation.json"
-    content = read_json(path) if path.is_file() else {}
-    return content if {"passes", "seconds_per_image"} <= set(content) else None
+    content = read_checked(path, Evaluation) if path.is_file() else Evaluation()
+    return content if {"passes", "seconds_per_image"} <= content.model_fields_set else None
 
 
-def _timing(told: Sequence[Mapping[str, Any]]) -> str:
+def _timing(told: Sequence[Evaluation]) -> str:
     """Return where and how the times were taken, and whether they can be compared."""
-    places = {
-        f"{cost.get('timed_on')}, {cost.get('timed_threads')} threads, batches of {cost.get('timed_batch_size')}"
-        for cost in told
-    }
+    places = {f"{cost.timed_on}, {cost.timed_threads} threads, batches of {cost.timed_batch_size}" for cost in told}
     where = f"Times: median over the runs; a prediction's is that of 3 batches on {' or '.join(sorted(places))}"
     return f"{where}; times taken differently are not comparable." if len(places) > 1 else f"{where}."

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from trustseg.deferral import HOLDS, Policy, apply_policy, load_policy
+from trustseg.errors import DataError
 from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
 from trustseg.reporting.report_data import ReportData
@@ -79,7 +81,8 @@ def read_deferrals(evidence: ReportData, *, draws: int = 2000) -> Deferrals:
             continue
         policies[variant] = held
         decided[variant] = pl.concat(
-            apply_policy(policy, results.records.filter(pl.col("cell") == name)) for name, policy in held.items()
+            _decided(policy, results.records.filter(pl.col("cell") == name), files[name])
+            for name, policy in held.items()
         )
         policy = next(iter(held.values()))
         found = score_decisions(decided[variant], column=policy.column, tau=policy.tau, draws=draws)
@@ -88,6 +91,13 @@ def read_deferrals(evidence: ReportData, *, draws: int = 2000) -> Deferrals:
                 row["score"]: _interval(row) for row in rows.to_dicts()
             }
     return Deferrals(policies, decided, scores)
+
+
+def _decided(policy: Policy, records: pl.DataFrame, file: Path) -> pl.DataFrame:
+    try:
+        return apply_policy(policy, records)
+    except DataError as error:
+        raise DataError(f"'{file}' does not fit the records beside it: {error}") from error
 
 
 def deferral_tables(evidence: ReportData, deferrals: Deferrals) -> tuple[Table, ...]:

@@ -69,11 +69,11 @@ def _image_sets(evidence: ReportData) -> Iterator[str]:
 
 def _data(evidence: ReportData) -> Iterator[str]:
     cells = evidence.results.cells
-    if len({str(cell.provenance.get("data", {}).get("digest")) for cell in cells}) > 1:
+    if len({cell.provenance.data.digest for cell in cells}) > 1:
         yield "The runs saw different data (their data digests differ); they should not be compared."
-    if len({str(cell.provenance.get("commit")) for cell in cells}) > 1:
+    if len({cell.provenance.commit for cell in cells}) > 1:
         yield "The runs come from different commits of the code."
-    if any(cell.provenance.get("dirty") for cell in cells):
+    if any(cell.provenance.dirty for cell in cells):
         yield "Some runs used code with changes that were not committed; they cannot be repeated from the commit alone."
 
 
@@ -125,8 +125,8 @@ def _collapse(evidence: ReportData) -> Iterator[str]:
 def _overfitted(evidence: ReportData) -> Iterator[str]:
     for variant in evidence.results.variants:
         cells = evidence.results.cells_of(variant)
-        if found := [cell for cell in cells if cell.done.get("catastrophic_overfitting")]:
-            epochs = ", ".join(map(str, found[0].done["catastrophic_overfitting"]))
+        if found := [cell for cell in cells if cell.done.catastrophic_overfitting]:
+            epochs = ", ".join(map(str, found[0].done.catastrophic_overfitting))
             yield (
                 f"{variant}: catastrophic overfitting was seen in {len(found)} of {len(cells)} trainings, on "
                 f"validation images under one and two steps of the attack; first in {found[0].id}, in epochs {epochs}."

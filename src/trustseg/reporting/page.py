@@ -199,16 +199,14 @@ def _provenance(evidence: ReportData) -> list[tuple[str, str]]:
     """Return every fact of the runs' provenance once, with all values that occur."""
     found: dict[str, dict[str, None]] = {}
     for cell in evidence.results.cells:
-        for key, value in _flat("", cell.provenance):
+        for key, value in _flat("", cell.provenance.model_dump(exclude_unset=True)):
             found.setdefault(key, {})[_command(value) if key == "command" else value] = None
     return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
 
 
 def _reading(evidence: ReportData) -> list[str]:
     """Return what was noted while the images of the runs were read, each sentence once."""
-    data = [cell.provenance.get("data") for cell in evidence.results.cells]
-    notes = [note for facts in data if isinstance(facts, Mapping) for note in facts.get("notes") or ()]
-    return list(dict.fromkeys(map(str, notes)))
+    return list(dict.fromkeys(note for cell in evidence.results.cells for note in cell.provenance.data.notes or ()))
 
 
 def _settings_text(settings: Mapping[str, Any]) -> str:

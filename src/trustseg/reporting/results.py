@@ -10,6 +10,7 @@ import polars as pl
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
 from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_records, read_table
+from trustseg.reporting.run_files import Description, Done, Provenance, StudyPlan, read_checked
 from trustseg.tables import read_csv, read_parquet, scan_parquet
 from trustseg.yaml_files import parse_yaml
 
@@ -44,8 +45,8 @@ class FinishedCell:
     seed: int
     values: Mapping[str, Any]
     folder: Path
-    provenance: Mapping[str, Any]
-    done: Mapping[str, Any]
+    provenance: Provenance
+    done: Done
     config: str
     members: tuple[str, ...] = ()
 
@@ -202,19 +203,17 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
 def _cell_folders(folder: Path) -> list[Path]:
     """Return the folders of the cells in the study's plan; of all cells where there is no plan."""
     plan = folder / "plan.json"
-    names = read_json(plan).get("cells") if plan.is_file() else None
+    names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
     cells = sorted(path.parent for path in (folder / "cells").glob("*/cell.json"))
-    if not isinstance(names, list):
+    if names is None:
         return cells
-    place = {str(name): row for row, name in enumerate(names)}
+    place = {name: row for row, name in enumerate(names)}
     return sorted((cell for cell in cells if cell.name in place), key=lambda cell: place[cell.name])
 
 
 def _load_cell(folder: Path) -> FinishedCell | Missing:
-    facts = read_json(folder / "cell.json")
-    if lacking := sorted({"id", "variant", "head", "regime", "fold", "seed"} - set(facts)):
-        raise DataError(f"{folder / 'cell.json'} lacks {', '.join(lacking)}; expected them all; run the study again")
-    name, variant = str(facts["id"]), str(facts["variant"])
+    facts = read_checked(folder / "cell.json", Description)
+    name, variant = facts.id, facts.variant
     if not (folder / "done.json").is_file():
         failed = folder / "failed.json"
         reason = f"failed: {read_json(failed).get('error')}" if failed.is_file() else "not finished"
@@ -222,21 +221,20 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
     absent = [table for table in _TABLES if not (folder / table).is_file()]
     if absent:
         return Missing(name, variant, f"marked as done, but without {', '.join(absent)}")
-    config, provenance, values = folder / "config.yaml", folder / "provenance.json", facts.get("values")
-    mixture: Any = facts.get("mixture") or {}
+    config, provenance = folder / "config.yaml", folder / "provenance.json"
     return FinishedCell(
         id=name,
         variant=variant,
-        head=str(facts["head"]),
-        regime=str(facts["regime"]),
-        fold=int(str(facts["fold"])),
-        seed=int(str(facts["seed"])),
-        values=values if isinstance(values, dict) else {},
+        head=facts.head,
+        regime=facts.regime,
+        fold=facts.fold,
+        seed=facts.seed,
+        values=facts.values,
         folder=folder,
-        provenance=read_json(provenance) if provenance.is_file() else {},
-        done=read_json(folder / "done.json"),
+        provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
+        done=read_checked(folder / "done.json", Done),
         config=_read(config, _text) if config.is_file() else "",
-        members=tuple(map(str, mixture.get("members", ()))),
+        members=() if facts.mixture is None else tuple(facts.mixture.members),
     )
 
 

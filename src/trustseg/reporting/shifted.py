@@ -6,12 +6,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.errors import DataError
-from trustseg.files import read_json
 from trustseg.reporting.choices import words
 from trustseg.reporting.image_scores import ConditionKey, Floats
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
+from trustseg.reporting.run_files import Evaluation, read_checked
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, Sheet, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
@@ -36,9 +35,7 @@ def table_version(results: Results) -> str:
     found = set()
     for cell in results.cells:
         path = cell.folder / "evaluation.json"
-        version = read_json(path).get("shift_table") if path.is_file() else None
-        if version is not None and not isinstance(version, int):
-            raise DataError(f"{path} holds shift_table={version!r}, a whole number was expected; evaluate again")
+        version = read_checked(path, Evaluation).shift_table if path.is_file() else None
         found.add("not recorded" if version is None else str(version))
     return " and ".join(sorted(found))
 

@@ -1,0 +1,115 @@
+"""The JSON files of a study folder: what a report reads in them, checked where they are read."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trustseg.errors import DataError
+from trustseg.files import read_json
+
+__all__ = ["Description", "Done", "Evaluation", "Provenance", "StudyPlan", "Suspicions", "read_checked"]
+
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Content(BaseModel):
+    """Part of a file, which may hold more than is named here."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+_ContentT = TypeVar("_ContentT", bound=_Content)
+
+
+class StudyPlan(_Content):
+    """``plan.json``: the names of the cells."""
+
+    cells: list[str] | None = None
+
+
+class _Mixture(_Content):
+    members: list[str]
+
+
+class Description(_Content):
+    """``cell.json``: what a cell is."""
+
+    id: str
+    variant: str
+    head: str
+    regime: str
+    fold: int
+    seed: int
+    values: Mapping[str, object] = {}
+    mixture: _Mixture | None = None
+
+
+class Done(_Content):
+    """``done.json``: what a cell took, and the epochs in which its training was seen to overfit to the attack."""
+
+    seconds_training: _Amount = math.nan
+    seconds_evaluation: _Amount = math.nan
+    epochs: _Count | None = None
+    catastrophic_overfitting: list[int] = []
+
+
+class Evaluation(_Content):
+    """``evaluation.json``: what a prediction costs, and the version of the table of severities."""
+
+    passes: _Count = 0
+    seconds_per_image: _Amount = math.nan
+    timed_on: str | None = None
+    timed_threads: _Count | None = None
+    timed_batch_size: _Count | None = None
+    shift_table: int | None = None
+
+
+class _Images(_Content):
+    digest: str | None = None
+    notes: list[str] | None = None
+
+
+class Provenance(_Content):
+    """``provenance.json``: which images and which code."""
+
+    data: _Images = _Images()
+    commit: str | None = None
+    dirty: bool | None = None
+    command: str = ""
+
+
+class _Suspicion(_Content):
+    name: str
+    status: Literal["ok", "suspicious", "not_run"]
+    figure: float | None
+    threshold: Annotated[float, Field(gt=0)]
+    meaning: str
+
+
+class Suspicions(_Content):
+    """``suspicions.json``: the checks of gradient masking."""
+
+    checks: list[_Suspicion]
+
+
+def read_checked(path: Path, kind: type[_ContentT]) -> _ContentT:
+    """Return the content of a JSON file after checking it.
+
+    Args:
+        path: the file.
+        kind: what it has to be, one of the above.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if the file is damaged or holds something else.
+    """
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        found = error.errors()[0]
+        where = ".".join(map(str, found["loc"]))
+        raise DataError(f"'{path}' is damaged ({where}: {found['msg'].lower()}); restore it from the run") from error

@@ -1,0 +1,136 @@
+"""Files of a study that were tampered with: one sentence that names the file, never a traceback."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reporting.fake_results import write_study
+
+from trustseg.errors import DataError
+from trustseg.reporting import build_report
+from trustseg.reporting.checks import load_checks
+from trustseg.reporting.costs import costs
+from trustseg.reporting.deferral import read_deferrals
+from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.gallery import load_gallery
+from trustseg.reporting.report_data import ReportData, collect
+from trustseg.reporting.results import load_results, settings_of
+from trustseg.reporting.shifted import table_version
+
+CELL = Path("cells") / "beta-none-fold0-seed0"
+MISSING = object()
+
+WRONG: list[tuple[str, str, object]] = [
+    ("cell.json", "id", None),
+    ("cell.json", "head", 3),
+    ("cell.json", "regime", MISSING),
+    ("cell.json", "variant", []),
+    ("cell.json", "seed", "<script>"),
+    ("cell.json", "seed", 1.5),
+    ("cell.json", "fold", True),
+    ("cell.json", "fold", None),
+    ("cell.json", "values", [1]),
+    ("cell.json", "mixture", {"members": "abc"}),
+    ("done.json", "seconds_training", "x"),
+    ("done.json", "seconds_training", None),
+    ("done.json", "seconds_training", float("inf")),
+    ("done.json", "seconds_evaluation", [1]),
+    ("done.json", "seconds_evaluation", -1),
+    ("done.json", "epochs", "12"),
+    ("done.json", "epochs", {}),
+    ("done.json", "catastrophic_overfitting", 3),
+    ("provenance.json", "data", 3),
+    ("provenance.json", "data", None),
+    ("provenance.json", "data", {"notes": 3}),
+    ("provenance.json", "commit", [1]),
+    ("provenance.json", "dirty", "yes"),
+    ("provenance.json", "command", 1),
+    ("evaluation.json", "passes", "x"),
+    ("evaluation.json", "passes", [1]),
+    ("evaluation.json", "passes", 1.5),
+    ("evaluation.json", "seconds_per_image", None),
+    ("evaluation.json", "seconds_per_image", {"a": 1}),
+    ("evaluation.json", "seconds_per_image", float("nan")),
+    ("evaluation.json", "shift_table", "1"),
+    ("suspicions.json", "checks", MISSING),
+    ("suspicions.json", "checks", [1]),
+    ("suspicions.json", "checks", [{"name": "noise"}]),
+    ("policy.json", "measure", "<script>"),
+    ("policy.json", "aggregation", 3),
+    ("policy.json", "threshold", "much"),
+    ("policy.json", "at_most", -1),
+    ("../../plan.json", "cells", 3),
+    ("../../plan.json", "cells", [None]),
+]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    """A study of one cell, with every file that an evaluation may leave."""
+    folder = tmp_path_factory.mktemp("tampered") / "study"
+    write_study(folder, heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, stress=True)
+    (folder / "plan.json").write_text(json.dumps({"cells": [CELL.name]}))
+    return collect(load_results(folder), draws=2)
+
+
+@pytest.fixture
+def study(sound: ReportData, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound.results.folder, tmp_path / "study"))
+
+
+def _read_all(folder: Path, sound: ReportData) -> None:
+    """Read every file but the tables."""
+    results = load_results(folder)
+    load_checks(results)
+    load_gallery(results)
+    table_version(results)
+    for cell in results.cells:
+        settings_of(cell)
+    found = replace(sound, results=results)
+    costs(found)
+    find_suspicions(found)
+    read_deferrals(found, draws=2)
+
+
+@pytest.mark.parametrize(("name", "key", "value"), WRONG)
+def test_wrong_values_are_refused(sound: ReportData, study: Path, name: str, key: str, value: object) -> None:
+    path = study / CELL / name
+    content: Mapping[str, Any] = json.loads(path.read_text()) | {key: value}
+    path.write_text(json.dumps({name: held for name, held in content.items() if held is not MISSING}))
+    with pytest.raises(DataError, match=path.name) as caught:
+        _read_all(study, sound)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"a": ', b"\xff\xfe\x00", b"null", b"[" * 10**5])
+def test_what_is_no_object_is_refused(sound: ReportData, study: Path, content: bytes) -> None:
+    names = ("cell.json", "done.json", "provenance.json", "evaluation.json", "suspicions.json", "policy.json")
+    for name in names:
+        path = study / CELL / name
+        before = path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=name):
+            _read_all(study, sound)
+        path.write_bytes(before)
+
+
+def test_a_report_refuses_before_it_writes(study: Path) -> None:
+    path = study / CELL / "evaluation.json"
+    path.write_text(path.read_text().replace("0.004", '"soon"'))
+    with pytest.raises(DataError, match=r"evaluation\.json' is damaged \(seconds_per_image: input should be a valid"):
+        build_report(study, draws=2)
+    assert not (study / "report.html").exists()
+
+
+def test_further_keys_and_absent_files_are_fine(sound: ReportData, study: Path) -> None:
+    for name in ("cell.json", "done.json", "provenance.json", "evaluation.json", "suspicions.json"):
+        path = study / CELL / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"of a later version": [1]}))
+    _read_all(study, sound)
+    for name in ("provenance.json", "evaluation.json", "suspicions.json", "policy.json", "gallery.npz", "config.yaml"):
+        (study / CELL / name).unlink()
+    _read_all(study, sound)
