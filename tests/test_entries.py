@@ -1,0 +1,88 @@
+"""Entries: called like their functions; options are read from the signature and checked as a configuration has them."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge
+
+from trustseg.entries import Entry, call, read, slug, written
+from trustseg.errors import ConfigError, UnknownNameError
+
+
+def blur(
+    image: float,
+    *,
+    eps: float,
+    width: Annotated[int, Ge(1)] = 3,
+    share: float | None = None,
+    edge: Literal["wrap", "cut"] = "cut",
+    weights: Sequence[float] = (1.0,),
+    sharp: bool = False,
+    judge: str | Callable[[float], float] | None = None,
+    report: Callable[[int], None] | None = None,
+) -> float:
+    """Return a blurred image."""
+    return image / width + eps
+
+
+BLUR = Entry(blur, "Blur", None)
+ENTRIES = {"blur": BLUR}
+
+
+def test_it_looks_like_its_function() -> None:
+    assert BLUR(6.0, eps=1.0, width=2) == blur(6.0, eps=1.0, width=2)
+    assert (BLUR.__name__, BLUR.__doc__) == ("blur", blur.__doc__)
+    assert inspect.signature(BLUR) == inspect.signature(blur)
+
+
+def test_options_are_what_a_configuration_can_hold() -> None:
+    assert list(BLUR.options) == ["width", "share", "edge", "weights", "sharp", "judge"]  # no eps, and no function
+    assert BLUR.options["judge"].annotation == (str | None)
+    assert BLUR.options["width"].default == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"width": 2}, 2),
+        ({"width": "2"}, 2),
+        ({"share": "2/255"}, 2 / 255),
+        ({"share": "null"}, None),
+        ({"edge": "wrap"}, "wrap"),
+        ({"sharp": "true"}, True),
+        ({"weights": [1, 2]}, [1.0, 2.0]),
+    ],
+)
+def test_values_are_those_of_the_signature(given: dict[str, object], value: object) -> None:
+    assert list(BLUR.checked(given, name="blur").values()) == [value]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"widht": 2}, UnknownNameError),
+        ({"eps": 2}, UnknownNameError),
+        ({"report": "x"}, UnknownNameError),
+        ({"width": 0}, ConfigError),
+        ({"width": True}, ConfigError),
+        ({"share": float("nan")}, ConfigError),
+        ({"edge": "round"}, ConfigError),
+    ],
+)
+def test_other_values_are_refused_by_name(given: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error, match=next(iter(given))):
+        BLUR.checked(given, name="blur")
+
+
+def test_texts_hold_names_and_options() -> None:
+    text = written({"name": "blur", "width": 2, "share": None, "sharp": True})
+    assert text == "blur(width=2, share=null, sharp=true)"
+    assert read(ENTRIES, str(text), kind="filter") == (BLUR, {"width": 2, "share": None, "sharp": True})
+    assert call(ENTRIES, "blur(width=2)", kind="filter")(6.0, eps=0.0) == 3
+    assert call(ENTRIES, "blur", kind="filter") is BLUR
+    assert slug("blur(share=0.5, sharp=true)") == "blur_share0p5_sharptrue"
+    for wrong, error in (("blurr", UnknownNameError), ("blur(width=2", ConfigError), ("blur(x=2)", UnknownNameError)):
+        with pytest.raises(error):
+            read(ENTRIES, wrong, kind="filter")
