@@ -7,8 +7,14 @@ import pytest
 import yaml
 from tests.reporting.fake_results import keep_rows, write_study
 
-from trustseg.reporting.choices import choose, pairs
+from trustseg.attacks import evaluation_attacks
+from trustseg.reporting.choices import choose, describe_attack, pairs
 from trustseg.reporting.results import load_results
+
+
+def test_attacks_are_called_by_their_labels() -> None:
+    for name, attack in evaluation_attacks().items():
+        assert describe_attack(name) == attack.label
 
 
 def test_headline_of_a_study(study: Path) -> None:

@@ -93,15 +93,13 @@ ATTACKS: Final[Mapping[str, AttackEntry]] = {
     "pgd": Entry(pgd, "PGD", AttackFacts(stepwise)),
     "segpgd": Entry(segpgd, "SegPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
     "cospgd": Entry(cospgd, "CosPGD", AttackFacts(stepwise, weighs_cross_entropy=True)),
-    "apgd": Entry(apgd, "APGD", AttackFacts(stepwise)),
-    "staged": Entry(staged, "staged APGD", AttackFacts(stepwise, starts_at_image=True)),
+    "apgd": Entry(apgd, "Auto-PGD", AttackFacts(stepwise)),
+    "staged": Entry(staged, "staged", AttackFacts(stepwise, starts_at_image=True)),
     "square": Entry(square, "Square", AttackFacts(_square_passes, random=True)),
 }
 
 _CANDIDATES: Final = CONTRACT | {"candidates", "surrogates", "report"}
-_ENSEMBLE: Final = Entry(
-    ensemble, "attack suite", AttackFacts(_ensemble_passes, random=True, carries=True), _CANDIDATES
-)
+_ENSEMBLE: Final = Entry(ensemble, "ensemble", AttackFacts(_ensemble_passes, random=True, carries=True), _CANDIDATES)
 _NOISY_FGSM: Final = Entry(n_fgsm, "N-FGSM", AttackFacts(once, single_step=True, random=True))
 
 

@@ -238,8 +238,8 @@ def _searches(*, steps: int, weights: Sequence[float], **_: object) -> tuple[flo
 _OF_THE_POLICY: Final = CONTRACT | {"score", "median_dice", "threshold"}  # what evaluation knows of the deployed model
 
 UNCERTAINTY_ATTACKS: Final[Mapping[str, Entry[Tensor, AttackFacts]]] = {
-    "overconfidence": Entry(overconfidence, "overconfidence", AttackFacts(stepwise), _OF_THE_POLICY),
-    "underconfidence": Entry(underconfidence, "underconfidence", AttackFacts(stepwise), _OF_THE_POLICY),
+    "overconfidence": Entry(overconfidence, "over-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
+    "underconfidence": Entry(underconfidence, "under-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
     "rank_swap": Entry(rank_swap, "rank swap", AttackFacts(stepwise), _OF_THE_POLICY),
     "deferral_aware": Entry(deferral_aware, "deferral-aware", AttackFacts(_searches), _OF_THE_POLICY),
 }

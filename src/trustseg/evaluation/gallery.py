@@ -18,6 +18,7 @@ from trustseg.masks import filled
 from trustseg.metrics import dice
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
+from trustseg.uncertainty import MEASURES
 
 __all__ = ["DECOMPOSITION", "gallery_rows", "write_gallery"]
 
@@ -96,10 +97,10 @@ def write_gallery(
             image=plane((images * 255).mean(dim=1, keepdim=True).round(), np.uint8),
             mask=plane(filled(masks), np.uint8),
             probability=plane(before.probability, np.float16),
-            uncertainty=plane(before.uncertainty(measure), np.float16),
+            uncertainty=plane(MEASURES[measure](before), np.float16),
             adversarial=plane(attacked, np.float16),
             adversarial_probability=plane(after.probability, np.float16),
-            adversarial_uncertainty=plane(after.uncertainty(measure), np.float16),
+            adversarial_uncertainty=plane(MEASURES[measure](after), np.float16),
             dice=dice(before.log_odds > 0, masks).cpu().numpy(),
             adversarial_dice=dice(after.log_odds > 0, masks).cpu().numpy(),
             **maps,  # type: ignore[arg-type]  # the stub takes the arrays for the option allow_pickle

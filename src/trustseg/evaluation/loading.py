@@ -9,6 +9,7 @@ from trustseg.calibration import CALIBRATION_FILE, Calibrated, Calibration
 from trustseg.config import MeasureConfig
 from trustseg.errors import ConfigError
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
+from trustseg.uncertainty import MEASURES
 
 __all__ = ["hash_of_model", "load_model", "measure_of", "suffix_of"]
 
@@ -73,7 +74,7 @@ def measure_of(model: BeliefModel, measure: MeasureConfig) -> str:
         model: a segmenter, a calibrated one, or a mixture.
         measure: the measures asked for, by head.
     """
-    lacks = isinstance(model, MCDropout | DeepEnsemble) and measure.beta not in Mixture.measures
+    lacks = isinstance(model, MCDropout | DeepEnsemble) and Mixture not in MEASURES[measure.beta].facts.given_by
     return measure.bernoulli if model.spec.head == "bernoulli" or lacks else measure.beta
 
 

@@ -206,13 +206,13 @@ def _predict_one(
     with torch.no_grad():
         belief = model.belief(images)
     check_belief(belief)
-    if measure not in belief.measures:
+    if not isinstance(belief, MEASURES[measure].facts.given_by):
         raise BeliefError(
             f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"
         )
     width, height = picture.size
     area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)
-    uncertainty = belief.uncertainty(measure)
+    uncertainty = MEASURES[measure](belief)
     score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
     probability = to_native(belief.probability, native, area)
     shown = to_native(uncertainty.exp() if measure == "differential_entropy" else uncertainty, native, area)
