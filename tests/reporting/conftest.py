@@ -17,6 +17,13 @@ DEFERRAL_DRAWS = 40
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave charts and cases of a report undrawn, which take most of its time."""
+    for name, drawing in (("write_figure", b""), ("draw_plotly", ""), ("_reduced", b""), ("draw_case", b"")):
+        monkeypatch.setattr(f"trustseg.reporting.page.{name}", lambda *_, drawing=drawing: drawing)
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six variants in two folds and two seeds; one run failed, one was not finished, one image has a hostile name."""

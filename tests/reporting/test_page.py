@@ -3,7 +3,6 @@
 import base64
 import gzip
 import re
-import shutil
 import subprocess
 import sys
 from html import unescape
@@ -197,14 +196,13 @@ def test_the_least_a_study_can_hold(clean_only: Path) -> None:
     assert not (clean_only / "report.html").exists()
 
 
-def test_without_a_gallery_no_picture_of_a_patient_is_read(study: Path, tmp_path: Path) -> None:
+def test_without_a_gallery_no_picture_of_a_patient_is_read(clean_only: Path) -> None:
     """Pictures live in gallery.npz alone; a report that never opens it cannot show one, on the page or beside it."""
-    folder = shutil.copytree(study, tmp_path / "study")
-    for path in folder.glob("cells/*/gallery.npz"):
+    for path in clean_only.glob("cells/*/gallery.npz"):
         path.write_bytes(b"not to be opened")
-    page = build_report(folder, gallery=False, draws=5)
+    page = build_report(clean_only, gallery=False, draws=5)
     charts = set(re.findall(r'data-figure="figure-(\w+)"', page.read_text()))
-    assert charts >= set(all_charts(collect(load_results(folder), draws=5)))
+    assert charts >= set(all_charts(collect(load_results(clean_only), draws=5)))
     figures = {path.name for path in (page.parent / "figures").iterdir()}
     assert figures == {f"{key}.{suffix}" for key in charts for suffix in ("pdf", "png", "csv")}
     assert {path.suffix for path in (page.parent / "tables").iterdir()} == {".csv", ".tex", ".md"}
@@ -235,6 +233,7 @@ def test_captions_stand_outside_of_what_scrolls(page: Path) -> None:
     assert "for these trained models</" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("path", "generated"), [("null", True), ("phantoms", True), ("films", False)])
 def test_generated_images_are_no_pictures_of_patients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, generated: bool

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import polars as pl
+import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results, summary_table
@@ -53,6 +54,7 @@ def test_the_page_marks_and_maps(stressed_page: Path) -> None:
     assert not re.search(r"compli|certif", re.sub(r"data:[^\"]*", "", text), flags=re.IGNORECASE)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_to_stress(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
     for path in folder.glob("cells/*/*.parquet"):

@@ -116,6 +116,7 @@ def test_a_report_shows_it_where_it_was_measured(evidence: ReportData) -> None:
     assert "survival" in stress.charts
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_without_attacks_shows_it_too(tmp_path: Path) -> None:
     folder = write_study(
         tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, gallery=False
