@@ -111,3 +111,34 @@ def test_options_of_pgd_are_not_swallowed_by_other_attacks(option: str) -> None:
     assert f"unknown option of the attack fgsm '{name}'" in refusal(
         f"evaluation.attacks=[{{name: fgsm, eps: [0.1], {option}}}]"
     )
+
+
+def test_every_option_can_be_set() -> None:
+    settings = (
+        "evaluation.attacks=[{name: mi_fgsm, eps: [4/255], momentum: 0.9}, {name: apgd, eps: [4/255], track: margin}]",
+        "adversarial.attack={name: pgd, step_size: 2/255}",
+        "adversarial.aggregation={name: patch_max, patch: 8}",
+        "evaluation.aggregations=[mean, {name: quantile_mean, quantile: 0.9}]",
+        "evaluation.deferral.aggregation=quantile_mean(quantile=0.9)",
+    )
+    config = load_run(None, settings)
+    assert [attack.label for attack in config.evaluation.attacks] == ["mi_fgsm_momentum0p9", "apgd_trackmargin"]
+    assert config.adversarial.attack == "pgd(step_size=2/255)"
+    assert config.evaluation.aggregations == ("mean", "quantile_mean(quantile=0.9)")
+    assert (
+        load_run(None, [f"adversarial.attack={config.adversarial.attack}"]).adversarial.attack == "pgd(step_size=2/255)"
+    )
+    for wrong, word in (
+        ("adversarial.attack={name: pgd, step_size: -1}", "step_size"),
+        ("evaluation.aggregations=[{name: quantile_mean, quantil: 0.9}]", "did you mean 'quantile'?"),
+        ("evaluation.attacks=[{name: mi_fgsm, eps: [0.1], momentm: 0.9}]", "did you mean 'momentum'?"),
+    ):
+        assert word in refusal(wrong)
+
+
+@pytest.mark.parametrize("attack", ["staged", "fgsm", "{name: pgd, random_start: false}"])
+def test_divergence_needs_a_start_away_from_the_image(attack: str) -> None:
+    assert "no gradient at the clean image" in refusal(
+        "adversarial.objective=divergence", f"adversarial.attack={attack}"
+    )
+    load_run(None, ["adversarial.objective=divergence", "adversarial.attack=pgd"])
