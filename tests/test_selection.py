@@ -33,7 +33,7 @@ def test_takes_the_right_end(name: str, expected: list[int]) -> None:
     seed=st.integers(0, 1000),
 )
 def test_contract(rule: Selection, scores: list[float], share: float, seed: int) -> None:
-    if rule is proportional:
+    if rule is SELECTIONS["proportional"]:
         scores = [abs(score) for score in scores]
     values = torch.tensor(scores)
     k = round(share * len(scores))
