@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import roc_auc_score
 
+from trustseg.metrics import nause_from_counts
 from trustseg.reporting.pixel_scores import calibration_error, estimate, pixel_ranking
 from trustseg.reporting.results import Results, load_results
 from trustseg.statistics import Interval, bootstrap_mean
-from trustseg.study.rankings import nause
 
 CLEAN = ("clean", 0.0)
 MEASURES = ("entropy", "epistemic_variance", "vacuity")
@@ -47,7 +47,7 @@ def row(results: Results, variant: str, *, draws: int) -> dict[str, object]:
         "ece": estimate(calibration_error(results, variant, CLEAN), draws=draws),
     }
     for measure in MEASURES:
-        table = pixel_ranking(results, variant, CLEAN, measure, score=nause)
+        table = pixel_ranking(results, variant, CLEAN, measure, score=nause_from_counts)
         intervals[f"nause_{measure}"] = estimate(table, draws=draws)
     for name, interval in intervals.items():
         scores |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

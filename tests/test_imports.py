@@ -49,10 +49,16 @@ def offered_by(name: str) -> list[str] | None:
     return None
 
 
+def _typed_only(tree: ast.Module) -> list[ast.stmt]:
+    """Return what stands under ``if TYPE_CHECKING``: names that a package offers and loads when they are asked for."""
+    guarded = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    return [line for node in guarded for line in node.body]
+
+
 def bound_names(tree: ast.Module, *, imports: bool) -> list[str]:
     """Return the names that the top level of a module defines, and those that it imports if asked."""
     found: list[str] = []
-    for node in tree.body:
+    for node in [*tree.body, *_typed_only(tree)]:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.append(node.name)
@@ -97,6 +103,11 @@ def taken_by(tree: ast.Module) -> set[tuple[str, str]]:
 )
 def test_light_imports_stay_light(statement: str) -> None:
     assert loaded_by(statement) == []
+
+
+@pytest.mark.parametrize("name", ["reporting", "metrics", "statistics"])
+def test_reports_and_what_they_count_with_load_no_torch(name: str) -> None:
+    assert "torch" not in loaded_by(f"import trustseg.{name}")
 
 
 @pytest.mark.parametrize("name", MODULES)

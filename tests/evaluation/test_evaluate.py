@@ -171,7 +171,7 @@ def test_clean_histograms_equal_a_brute_force_binning(
     vacuity = 2 / (alpha + beta)
     wrong = (alpha > beta) != reference
     patients = np.array(patients_of(ROWS))
-    values = bin_values("coarse").double().numpy()
+    values = bin_values("coarse").astype(np.float64)
     found = tables["histograms"].filter((pl.col("condition") == "clean") & (pl.col("measure") == "vacuity"))
     for patient in set(patients.tolist()):
         mine = patients == patient

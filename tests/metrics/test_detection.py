@@ -165,7 +165,7 @@ def test_bad_input_gets_its_sentence() -> None:
         with pytest.raises(ConfigError, match="tpr is"):
             fpr_at_tpr(torch.zeros(1), torch.zeros(1), tpr=tpr)
     for score in (auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts):
-        with pytest.raises(ShapeError, match=r"counts are \(4,\) and positives \(1,\)"):
+        with pytest.raises(ShapeError, match=r"counts and sums are \(4,\) and \(1,\)"):
             score(torch.ones(4), torch.ones(1))
     with pytest.raises(UnknownNameError, match="did you mean 'auroc'"):
         Detection(score="auroch")  # type: ignore[arg-type]  # the point of the test

@@ -16,10 +16,10 @@ from trustseg.metrics import (
     error_histogram,
     oracle_histogram,
     rank_scores,
-    scores_from_histogram,
+    scores_from_counts,
     uncertainty_keys,
 )
-from trustseg.metrics.histograms import Resolution
+from trustseg.metrics.bins import Resolution
 
 NAMES = ("aurc", "e_aurc", "augrc", "ause", "nause")
 RESOLUTIONS: tuple[Resolution, ...] = ("fine", "coarse")
@@ -52,7 +52,7 @@ def test_histograms_agree_with_sorting(name: str) -> None:
         for resolution, tolerance in zip(RESOLUTIONS, tolerances, strict=True):
             histogram = error_histogram(uncertainty, error, resolution=resolution)
             oracle = None if error is wrong else oracle_histogram(error, resolution=resolution)
-            binned = scores_from_histogram(*histogram, oracle=oracle)
+            binned = scores_from_counts(*histogram, oracle=oracle)
             for score in NAMES:
                 assert float(getattr(binned, score)) == pytest.approx(float(getattr(exact, score)), abs=tolerance), (
                     score
@@ -66,7 +66,7 @@ def test_golden_blocks() -> None:
     ]
     cases += [(case["blocks"], case["expect"]) for case in load_vectors("selective")["blocks"]["cases"]]
     for blocks, expected in cases:
-        scores = scores_from_histogram(*torch.tensor(blocks).T)
+        scores = scores_from_counts(*torch.tensor(blocks).T)
         for name, wanted in expected.items():
             assert float(getattr(scores, name)) == pytest.approx(wanted, rel=1e-8), name
 
@@ -103,7 +103,7 @@ def test_a_coarse_bin_is_a_run_of_fine_ones() -> None:
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 def test_values_stand_for_their_bins(resolution: Resolution) -> None:
-    values = bin_values(resolution)
+    values = torch.from_numpy(bin_values(resolution))
     assert values.shape == (BINS[resolution],)
     assert bool((values[1:] >= values[:-1]).all())
     bins = torch.arange(BINS[resolution])
@@ -156,11 +156,11 @@ def test_bootstrap_batches_equal_single_histograms() -> None:
     errors = (counts * torch.rand(2, 4, 30, generator=generator)).long()
     oracle = (counts, errors)
     for given_oracle in (None, oracle):
-        batch = scores_from_histogram(counts, errors, oracle=given_oracle)
+        batch = scores_from_counts(counts, errors, oracle=given_oracle)
         for i in range(2):
             for j in range(4):
                 own = None if given_oracle is None else (oracle[0][i, j], oracle[1][i, j])
-                single = scores_from_histogram(counts[i, j], errors[i, j], oracle=own)
+                single = scores_from_counts(counts[i, j], errors[i, j], oracle=own)
                 for name in NAMES:
                     torch.testing.assert_close(getattr(batch, name)[i, j], getattr(single, name), equal_nan=True)
     assert bool(batch.aurc[0, 0].isnan())
@@ -168,7 +168,7 @@ def test_bootstrap_batches_equal_single_histograms() -> None:
 
 @pytest.mark.parametrize("wrong", [0, 5])
 def test_no_error_and_only_errors(wrong: int) -> None:
-    scores = scores_from_histogram(torch.tensor([2, 0, 3]), torch.tensor([2, 0, 3]) * (wrong > 0))
+    scores = scores_from_counts(torch.tensor([2, 0, 3]), torch.tensor([2, 0, 3]) * (wrong > 0))
     assert float(scores.aurc) == pytest.approx(wrong / 5)
     assert float(scores.e_aurc) == 0.0
     assert math.isnan(float(scores.nause))
@@ -184,6 +184,6 @@ def test_bad_input_gets_its_sentence() -> None:
     with pytest.raises(ShapeError, match="expected equal shapes"):
         error_histogram(two, torch.tensor([True]))
     with pytest.raises(ShapeError, match="pass oracle=oracle_histogram"):
-        scores_from_histogram(torch.tensor([1, 1]), torch.tensor([0.0, 1.5]))
+        scores_from_counts(torch.tensor([1, 1]), torch.tensor([0.0, 1.5]))
     with pytest.raises(ShapeError, match="both fields of the same histogram"):
-        scores_from_histogram(torch.tensor([1, 1]), torch.tensor([0.0]))
+        scores_from_counts(torch.tensor([1, 1]), torch.tensor([0.0]))

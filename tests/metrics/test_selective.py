@@ -18,7 +18,7 @@ from trustseg.metrics import (
     rank_scores,
     risk_at_coverage,
     risk_coverage_curve,
-    scores_from_histogram,
+    scores_from_counts,
 )
 
 SCORES = ("mean_error", "aurc", "aurc_optimal", "e_aurc", "augrc", "augrc_optimal", "ause", "ause_random", "nause")
@@ -196,5 +196,5 @@ def test_many_items_stay_exact() -> None:
     uncertainty = torch.arange(1_000_000)
     kept = torch.arange(1, 1_000_001, dtype=torch.float64)
     torch.testing.assert_close(aurc(uncertainty, error), (error.cumsum(0) / kept).mean(), rtol=1e-11, atol=0)
-    scores = scores_from_histogram(torch.ones(1_000_000), error)
+    scores = scores_from_counts(torch.ones(1_000_000), error)
     torch.testing.assert_close(scores.aurc, aurc(uncertainty, error), rtol=1e-12, atol=0)

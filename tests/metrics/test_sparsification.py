@@ -13,7 +13,7 @@ from trustseg.metrics import (
     oracle_histogram,
     rank_scores,
     sparsification_curve,
-    sparsification_from_histogram,
+    sparsification_from_counts,
 )
 
 
@@ -66,9 +66,7 @@ def test_fewer_points(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
 def test_curves_of_histograms_agree(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
     uncertainty, error = ranking[0].round(), ranking[1]  # whole numbers have a bin each, so only the oracle is binned
     exact = sparsification_curve(uncertainty, error, points=50)
-    binned = sparsification_from_histogram(
-        *error_histogram(uncertainty, error), oracle=oracle_histogram(error), points=50
-    )
+    binned = sparsification_from_counts(*error_histogram(uncertainty, error), oracle=oracle_histogram(error), points=50)
     torch.testing.assert_close(binned.removed, exact.removed)
     torch.testing.assert_close(binned.model, exact.model, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(binned.oracle, exact.oracle, rtol=1e-4, atol=1e-4)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trustseg.errors import ConfigError, ShapeError
+from trustseg.metrics.ranking import error_of_kept, scores_from_counts
 from trustseg.metrics.tie_blocks import (
     Blocks,
     check_coverage,
@@ -17,10 +18,8 @@ from trustseg.metrics.tie_blocks import (
     checked_error,
     checked_ranking,
     coverage_of_blocks,
-    error_of_kept,
     kept_grid,
     risk_of_blocks,
-    scores_from_blocks,
     tie_blocks,
 )
 
@@ -53,7 +52,7 @@ def test_a_block_for_each_distinct_value_in_rising_order() -> None:
 def test_error_and_risk_of_the_kept(pairs: list[tuple[int, int]]) -> None:
     blocks, expected = blocks_of(pairs)
     totals = [float(total) for total in accumulate(expected)]
-    found = error_of_kept(blocks, torch.arange(1, len(pairs) + 1).double())
+    found = error_of_kept(*blocks, torch.arange(1, len(pairs) + 1).double())
     assert found.tolist() == pytest.approx(totals)
     for kept, total in enumerate(totals, start=1):
         assert float(risk_of_blocks(blocks, kept / len(pairs))) == pytest.approx(total / kept)
@@ -61,7 +60,7 @@ def test_error_and_risk_of_the_kept(pairs: list[tuple[int, int]]) -> None:
 
 def test_between_two_items_the_error_grows_linearly() -> None:
     kept = torch.tensor([0.5, 1.5, 2.0, 3.25, 5.5, 6.0]).double()
-    assert error_of_kept(SOME, kept).tolist() == pytest.approx([0.125, 0.375, 0.5, 1.125, 2.5, 3.0])
+    assert error_of_kept(*SOME, kept).tolist() == pytest.approx([0.125, 0.375, 0.5, 1.125, 2.5, 3.0])
     assert float(risk_of_blocks(SOME, 0.01)) == 0.25  # at least one item
 
 
@@ -79,7 +78,7 @@ def test_coverage_is_the_largest_share_with_that_risk(pairs: list[tuple[int, int
 def test_areas_are_means_over_the_number_kept(pairs: list[tuple[int, int]]) -> None:
     blocks, expected = blocks_of(pairs)
     oracle, best = blocks_of([(error, error) for _, error in pairs])
-    scores, count = scores_from_blocks(blocks, oracle), len(pairs)
+    scores, count = scores_from_counts(*blocks, oracle=oracle), len(pairs)
     for order, area, generalised in (
         (expected, scores.aurc, scores.augrc),
         (best, scores.aurc_optimal, scores.augrc_optimal),
@@ -93,11 +92,11 @@ def test_areas_are_means_over_the_number_kept(pairs: list[tuple[int, int]]) -> N
 def test_leading_dimensions_are_independent_and_empty_blocks_are_nothing() -> None:
     counts = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]]).double()
     sums = torch.tensor([[0.0, 3.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]).double()
-    together = scores_from_blocks(Blocks(counts, sums), Blocks(counts, sums))
+    together = scores_from_counts(counts, sums, oracle=(counts, sums))
     for row in range(3):
         held = counts[row] > 0
         alone = Blocks(counts[row][held], sums[row][held])
-        scores = scores_from_blocks(alone, alone)
+        scores = scores_from_counts(*alone, oracle=alone)
         for name in ("count", "mean_error", "aurc", "e_aurc", "augrc", "ause", "ause_random", "nause"):
             torch.testing.assert_close(getattr(together, name)[row], getattr(scores, name), equal_nan=True)
     assert together.count.tolist() == [3, 4, 0]

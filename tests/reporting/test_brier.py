@@ -8,16 +8,10 @@ import pytest
 import torch
 from tests.reporting.fake_results import write_study
 
-from trustseg.metrics import ause, bin_values, uncertainty_keys
+from trustseg.metrics import ause, uncertainty_keys
 from trustseg.reporting import brier
 from trustseg.reporting.pixel_scores import estimate, squared_error_ranking
 from trustseg.reporting.results import Results, load_results
-
-
-def test_bins_have_the_values_of_the_metrics() -> None:
-    expected = bin_values("coarse")[2800:].double().numpy()
-    np.testing.assert_allclose(brier.bin_values()[1:-1], expected[1:-1], rtol=1e-6)
-    assert brier.bin_values()[0] == expected[0] == 0
 
 
 @pytest.mark.parametrize("measure", brier.KNOWING)

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trustseg.metrics import aurc_from_counts
 from trustseg.reporting import image_scores
 from trustseg.reporting.results import Results
 from trustseg.statistics import spearman
-from trustseg.study import rankings
 
 
 def _results(rows: list[dict[str, object]]) -> Results:
@@ -98,12 +98,12 @@ def _random_scores(seed: int = 0, images: int = 12) -> image_scores.ImageScores:
 def _repeated_aurc(uncertainty: np.ndarray, risk: np.ndarray) -> float:
     known = np.isfinite(uncertainty)
     _, block = np.unique(uncertainty[known], return_inverse=True)
-    return float(rankings.aurc(np.bincount(block), np.bincount(block, risk[known])))
+    return float(aurc_from_counts(np.bincount(block), np.bincount(block, risk[known])))
 
 
 def test_image_ranking_equals_ranking_of_the_repeated_images() -> None:
     scores = _random_scores()
-    statistic = image_scores.image_ranking(scores, rankings.aurc)
+    statistic = image_scores.image_ranking(scores, image_scores.AURC)
     for rows in (np.arange(12), np.array([0, 0, 0, 3, 5, 5, 11])):
         expected = np.mean([_repeated_aurc(scores.uncertainty[s, rows], scores.risk[s, rows]) for s in range(2)])
         times = np.bincount(rows, minlength=12).astype(np.float64)

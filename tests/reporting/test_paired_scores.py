@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 from tests.reporting.deployed_runs import PGD, a_run, some_records
 
+from trustseg.metrics import nause_from_counts
 from trustseg.reporting.image_scores import mean_difference, read_scores, risk_area
 from trustseg.reporting.paired_scores import SCORES, Side, paired_difference
 from trustseg.reporting.pixel_scores import estimate, pixel_ranking
 from trustseg.reporting.report_data import ReportData
-from trustseg.study import rankings
 
 
 def side(evidence: ReportData, variant: str) -> Side:
@@ -43,7 +43,7 @@ def test_aurc_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Sid
 def test_nause_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(evidence.results, *sides, PGD, "nause", draws=50)
     results = evidence.results
-    tables = [pixel_ranking(results, s.variant, PGD, s.measure, score=rankings.nause) for s in sides]
+    tables = [pixel_ranking(results, s.variant, PGD, s.measure, score=nause_from_counts) for s in sides]
     values = [estimate(table, draws=1).value for table in tables]
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=0.01)  # bins are merged by other totals
 

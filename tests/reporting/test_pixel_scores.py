@@ -8,10 +8,9 @@ import pytest
 import torch
 from tests.reporting.fake_results import write_study
 
-from trustseg.metrics import calibration_error_from_counts
+from trustseg.metrics import ause_from_counts, calibration_error_from_counts, nause_from_counts
 from trustseg.reporting import pixel_scores
 from trustseg.reporting.results import load_calibration, load_histogram, load_results
-from trustseg.study import rankings
 
 CLEAN = ("clean", 0.0)
 
@@ -25,8 +24,8 @@ def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path)
             load_histogram(cell, condition="clean", eps=0.0, measure="vacuity") for cell in cells if cell.seed == seed
         ]
         sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
-        expected.append(float(rankings.nause(sums["count"].to_numpy(), sums["wrong"].to_numpy())))
-    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=rankings.nause)
+        expected.append(float(nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())))
+    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=nause_from_counts)
     found = pixel_scores.estimate(table, draws=50)
     assert found.value == pytest.approx(float(np.mean(expected)), abs=1e-4)
     assert found.patients == 20
@@ -44,8 +43,8 @@ def test_merging_bins_keeps_totals_and_barely_moves_the_score() -> None:
     assert sums["wrong"].sum() == wrong.sum()
     assert len(sums) <= 1001
     assert sums["bin"].to_list() == list(range(len(sums)))
-    small = rankings.nause(sums["count"].to_numpy(), sums["wrong"].to_numpy())
-    assert small == pytest.approx(float(rankings.nause(count, wrong)), abs=2e-5)
+    small = nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())
+    assert small == pytest.approx(float(nause_from_counts(count, wrong)), abs=2e-5)
 
 
 def test_merging_works_without_any_error() -> None:
@@ -54,14 +53,14 @@ def test_merging_works_without_any_error() -> None:
 
 
 def test_ranking_of_a_measure_that_was_not_kept_is_undefined(study: Path) -> None:
-    table = pixel_scores.pixel_ranking(load_results(study), "beta, none", CLEAN, "dissonance", score=rankings.ause)
+    table = pixel_scores.pixel_ranking(load_results(study), "beta, none", CLEAN, "dissonance", score=ause_from_counts)
     assert np.isnan(pixel_scores.estimate(table, draws=5).value)
     assert np.isnan(pixel_scores.estimate_difference(table, table, draws=5).value)
 
 
 def test_difference_with_itself_is_zero_and_paired(study: Path) -> None:
     results = load_results(study)
-    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=rankings.nause)
+    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=nause_from_counts)
     difference = pixel_scores.estimate_difference(table, table, draws=20)
     assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trustseg.statistics import spearman
+from trustseg.statistics import spearman, spearman_of_blocks
 
 NAN = float("nan")
 
@@ -37,3 +37,13 @@ def test_partial_spearman_against_residuals() -> None:
 def test_spearman_leaves_nan_rows_out() -> None:
     assert spearman([1, 2, NAN, 3], [3, 2, 0, 1]) == pytest.approx(-1.0)
     assert math.isnan(spearman([1.0], [1.0]))
+
+
+def test_spearman_of_blocks_equals_spearman_of_repeated_items() -> None:
+    generator = np.random.default_rng(2)
+    first, second, times = (generator.integers(0, high, 30) for high in (6, 8, 4))
+    found = spearman_of_blocks(first, second, times)
+    assert found == pytest.approx(spearman(np.repeat(first, times), np.repeat(second, times)), rel=1e-12)
+    assert np.isnan(spearman_of_blocks([0, 0], [0, 1], [1, 1]))
+    assert np.isnan(spearman_of_blocks([0, 1], [0, 1], [0, 0]))
+    assert np.isnan(spearman_of_blocks([], [], []))

@@ -1,71 +1,91 @@
-"""Metrics on plain tensors: overlap, ranking of errors by uncertainty, calibration; each a function, some a Metric.
+"""Metrics, each written once: overlap, ranking of errors by uncertainty, calibration, detection, deferral.
 
-``overlap`` scores masks, ``selective`` and ``sparsification`` score a ranking exactly, ``histograms`` and ``streaming``
-do so for pixels that are never kept, ``calibration`` scores probabilities (``regions`` says of which pixels),
-``detection`` how positives stand out. Undefined is NaN, never 0.
+``counts`` and ``ranking`` hold the formulas of detection, calibration and ranking, on counts in NumPy arrays or
+tensors; they, ``deferral`` and ``bins`` load no torch. ``overlap``, ``area``, ``surface`` and ``lesions`` score masks,
+``selective`` and ``sparsification`` a ranking exactly, ``histograms`` and ``streaming`` do so for pixels that are never
+kept, ``calibration`` scores probabilities (``regions`` says of which pixels), ``detection`` how positives stand out.
+Undefined is NaN, never 0.
 """
 
-from trustseg.metrics.area import area_error, precision, sensitivity
-from trustseg.metrics.calibration import (
-    CalibrationError,
-    adaptive_calibration_error,
-    brier,
-    calibration_counts,
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from trustseg.metrics.bins import BINS, bin_values
+from trustseg.metrics.counts import (
+    auroc_from_counts,
+    average_precision_from_counts,
     calibration_error_from_counts,
-    expected_calibration_error,
+    fpr_at_tpr_from_counts,
     maximum_calibration_error_from_counts,
-    negative_log_likelihood,
-    top_label_calibration_error,
 )
 from trustseg.metrics.deferral import undetected_harm
-from trustseg.metrics.detection import (
-    Detection,
-    auroc,
-    auroc_from_counts,
-    average_precision,
-    average_precision_from_counts,
-    fpr_at_tpr,
-    fpr_at_tpr_from_counts,
+from trustseg.metrics.ranking import (
+    RankScores,
+    augrc_from_counts,
+    aurc_from_counts,
+    ause_from_counts,
+    error_of_kept,
+    nause_from_counts,
+    scores_from_counts,
 )
-from trustseg.metrics.histograms import (
-    BINS,
-    Histogram,
-    bin_values,
-    coarsen,
-    error_histogram,
-    oracle_histogram,
-    scores_from_histogram,
-    sparsification_from_histogram,
-    uncertainty_keys,
-)
-from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
-from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
-from trustseg.metrics.overlap import (
-    Dice,
-    OverlapCounts,
-    dice,
-    harm,
-    iou,
-    overlap_counts,
-    pooled_dice,
-    pooled_iou,
-)
-from trustseg.metrics.regions import boundary_band
-from trustseg.metrics.selective import (
-    RiskCoverageCurve,
-    augrc,
-    aurc,
-    coverage_at_risk,
-    e_aurc,
-    rank_scores,
-    risk_at_coverage,
-    risk_coverage_curve,
-)
-from trustseg.metrics.sparsification import SparsificationCurve, ause, nause, sparsification_curve
-from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
-from trustseg.metrics.surface import hausdorff_95, surface_dice
-from trustseg.metrics.survival import SurvivalCurve, survival_curve
-from trustseg.metrics.tie_blocks import RankScores
+
+if TYPE_CHECKING:
+    from trustseg.metrics.area import area_error, precision, sensitivity
+    from trustseg.metrics.calibration import (
+        CalibrationError,
+        adaptive_calibration_error,
+        brier,
+        calibration_counts,
+        expected_calibration_error,
+        negative_log_likelihood,
+        top_label_calibration_error,
+    )
+    from trustseg.metrics.detection import (
+        Detection,
+        auroc,
+        average_precision,
+        fpr_at_tpr,
+    )
+    from trustseg.metrics.histograms import (
+        Histogram,
+        coarsen,
+        error_histogram,
+        oracle_histogram,
+        uncertainty_keys,
+    )
+    from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
+    from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
+    from trustseg.metrics.overlap import (
+        Dice,
+        OverlapCounts,
+        dice,
+        harm,
+        iou,
+        overlap_counts,
+        pooled_dice,
+        pooled_iou,
+    )
+    from trustseg.metrics.regions import boundary_band
+    from trustseg.metrics.selective import (
+        RiskCoverageCurve,
+        augrc,
+        aurc,
+        coverage_at_risk,
+        e_aurc,
+        rank_scores,
+        risk_at_coverage,
+        risk_coverage_curve,
+    )
+    from trustseg.metrics.sparsification import (
+        SparsificationCurve,
+        ause,
+        nause,
+        sparsification_curve,
+        sparsification_from_counts,
+    )
+    from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
+    from trustseg.metrics.surface import hausdorff_95, surface_dice
+    from trustseg.metrics.survival import SurvivalCurve, survival_curve
 
 __all__ = [
     "AURC",
@@ -87,10 +107,13 @@ __all__ = [
     "adaptive_calibration_error",
     "area_error",
     "augrc",
+    "augrc_from_counts",
     "aurc",
+    "aurc_from_counts",
     "auroc",
     "auroc_from_counts",
     "ause",
+    "ause_from_counts",
     "average_precision",
     "average_precision_from_counts",
     "bin_values",
@@ -103,6 +126,7 @@ __all__ = [
     "dice",
     "e_aurc",
     "error_histogram",
+    "error_of_kept",
     "expected_calibration_error",
     "fpr_at_tpr",
     "fpr_at_tpr_from_counts",
@@ -113,6 +137,7 @@ __all__ = [
     "lesion_f1",
     "maximum_calibration_error_from_counts",
     "nause",
+    "nause_from_counts",
     "negative_log_likelihood",
     "oracle_histogram",
     "overlap_counts",
@@ -123,13 +148,38 @@ __all__ = [
     "rank_scores",
     "risk_at_coverage",
     "risk_coverage_curve",
-    "scores_from_histogram",
+    "scores_from_counts",
     "sensitivity",
     "sparsification_curve",
-    "sparsification_from_histogram",
+    "sparsification_from_counts",
     "surface_dice",
     "survival_curve",
     "top_label_calibration_error",
     "uncertainty_keys",
     "undetected_harm",
 ]
+
+_WITH_TORCH: Final = (
+    "area",
+    "calibration",
+    "detection",
+    "histograms",
+    "lesions",
+    "operating_points",
+    "overlap",
+    "regions",
+    "selective",
+    "sparsification",
+    "streaming",
+    "surface",
+    "survival",
+)
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Return what needs torch, which is loaded only then: reports count and hold no tensor."""
+        for module in map(import_module, (f"{__name__}.{file}" for file in _WITH_TORCH if name in __all__)):
+            if name in module.__all__:
+                return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

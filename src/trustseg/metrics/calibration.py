@@ -11,7 +11,9 @@ from torchmetrics import Metric
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import counted, counted_mean, filled, require_binary, require_tensors
-from trustseg.metrics.tie_blocks import Blocks, error_of_kept, tie_blocks
+from trustseg.metrics.counts import calibration_error_from_counts
+from trustseg.metrics.ranking import error_of_kept
+from trustseg.metrics.tie_blocks import tie_blocks
 
 __all__ = [
     "CalibrationError",
@@ -19,11 +21,9 @@ __all__ = [
     "adaptive_error_of_blocks",
     "brier",
     "calibration_counts",
-    "calibration_error_from_counts",
     "check_bins",
     "checked_probability",
     "expected_calibration_error",
-    "maximum_calibration_error_from_counts",
     "negative_log_likelihood",
     "top_label_calibration_error",
 ]
@@ -96,16 +96,16 @@ def adaptive_calibration_error(
     """
     probability, masks, region = checked_probability(probability, masks, bins, region)
     probability, masks = probability[region], masks[region]
-    return adaptive_error_of_blocks(tie_blocks(probability, probability.double() - masks.double()), bins=bins)
+    return adaptive_error_of_blocks(*tie_blocks(probability, probability.double() - masks.double()), bins=bins)
 
 
-def adaptive_error_of_blocks(blocks: Blocks, *, bins: int) -> Tensor:
+def adaptive_error_of_blocks(counts: Tensor, gaps: Tensor, *, bins: int) -> Tensor:
     """Return the adaptive calibration error of blocks of equal p, rising, with the sums of p - y; NaN for no pixels."""
-    count = blocks.counts.sum()
+    count = counts.sum()
     if not bool(count > 0):
         return torch.full_like(count, torch.nan)
     edges = torch.arange(1, bins + 1, dtype=torch.float64, device=count.device) * count / bins
-    gap = torch.diff(functional.pad(error_of_kept(blocks, edges), (1, 0)))
+    gap = torch.diff(functional.pad(error_of_kept(counts, gaps, edges), (1, 0)))
     return gap.abs().sum() / count
 
 
@@ -139,29 +139,6 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
     for sums, values in zip(counts, (inside, probability * inside, filled(masks) * inside), strict=True):
         sums.index_add_(0, cell, values.double().flatten())
     return counts.T.reshape(-1, bins, 3)
-
-
-def calibration_error_from_counts(counts: Tensor) -> Tensor:
-    """Return the expected calibration error of counts (..., bins, 3), leading shape, float64; NaN without pixels.
-
-    Example:
-        >>> calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
-        tensor(0.1667, dtype=torch.float64)
-    """
-    pixels, probability, positive = _columns(counts)
-    return (probability - positive).abs().sum(-1) / pixels.sum(-1)
-
-
-def maximum_calibration_error_from_counts(counts: Tensor) -> Tensor:
-    """Return the largest gap of a bin, |mean p - mean y|, of counts (..., bins, 3); NaN without pixels.
-
-    Example:
-        >>> maximum_calibration_error_from_counts(torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 2.0]]))
-        tensor(0.2500, dtype=torch.float64)
-    """
-    pixels, probability, positive = _columns(counts)
-    largest = ((probability - positive).abs() / pixels.clamp_min(1)).amax(-1)
-    return torch.where(pixels.sum(-1) > 0, largest, torch.nan)
 
 
 def brier(probability: Tensor, masks: Tensor) -> Tensor:
@@ -284,8 +261,3 @@ def check_bins(bins: int) -> None:
     """Raise unless there is at least one bin."""
     if bins < 1:
         raise ConfigError(f"bins is {bins}, expected at least 1; the usual number is 15")
-
-
-def _columns(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    pixels, probability, positive = counts.double().unbind(-1)
-    return pixels, probability, positive

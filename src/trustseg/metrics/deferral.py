@@ -2,24 +2,23 @@
 
 import math
 
-from torch import Tensor
-
 from trustseg.errors import ConfigError, ShapeError
+from trustseg.metrics.counts import Array, library_of
 
 __all__ = ["undetected_harm"]
 
 
 def undetected_harm(
-    clean_dice: Tensor,
-    dice: Tensor,
-    scores: Tensor,
-    empty: Tensor,
-    false_positive_fraction: Tensor,
+    clean_dice: Array,
+    dice: Array,
+    scores: Array,
+    empty: Array,
+    false_positive_fraction: Array,
     *,
     threshold: float,
     drop: float = 0.1,
     false_alarm: float = 0.01,
-) -> Tensor:
+) -> Array:
     """Return which attacked images are harmed while nobody is called to look: Dice falls by ``drop``, u <= threshold.
 
     Where the mask is empty, Dice says nothing: harm is a false-positive area of at least ``false_alarm`` of the image.
@@ -59,12 +58,12 @@ def undetected_harm(
     shapes = [tuple(values.shape) for values in (clean_dice, dice, scores, empty, false_positive_fraction)]
     if len(set(shapes)) > 1 or scores.ndim != 1:
         raise ShapeError(f"all values must be (B,), one an image, got shapes {shapes}; take them from the same images")
-    fall = clean_dice - dice
-    needed = (scores.isnan(), fall.isnan() & ~empty, false_positive_fraction.isnan() & empty)
-    if any(bool(missing.any()) for missing in needed):
+    xp, fall = library_of(scores), clean_dice - dice
+    if bool(xp.isnan(scores).any()) or bool(xp.isnan(xp.where(empty, false_positive_fraction, fall)).any()):
         raise ShapeError(
             "a score, a Dice or a false-positive fraction is NaN, expected numbers; "
             "mark images without foreground as empty, for their Dice is undefined"
         )
-    harmed = (fall >= drop).where(~empty, false_positive_fraction >= false_alarm)
-    return harmed & (scores.double() <= threshold) & (threshold > -math.inf)
+    harmed = xp.where(empty, false_positive_fraction >= false_alarm, fall >= drop)
+    unnoticed: Array = harmed & (xp.asarray(scores, dtype=xp.float64) <= threshold) & (threshold > -math.inf)
+    return unnoticed

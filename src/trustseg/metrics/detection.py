@@ -1,7 +1,7 @@
 """How well a score tells positives from negatives: images of another kind, failed segmentations, wrong pixels.
 
 A threshold cannot part items with equal scores, so these form one block. ``positive`` is what the score should be high
-for. Exact scores and streamed ones (a block per histogram bin, see ``histograms``) go through ``*_from_counts`` alike.
+for. The formulas are in ``counts``.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,20 +11,18 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trustseg.errors import ConfigError, ShapeError, unknown_name
+from trustseg.errors import ShapeError, unknown_name
 from trustseg.masks import counted, is_binary
+from trustseg.metrics.counts import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
-from trustseg.metrics.tie_blocks import check_shapes, checked_ranking, tie_blocks
+from trustseg.metrics.tie_blocks import Blocks, check_shapes, checked_ranking, tie_blocks
 
 __all__ = [
     "Detection",
     "DetectionScore",
     "auroc",
-    "auroc_from_counts",
     "average_precision",
-    "average_precision_from_counts",
     "fpr_at_tpr",
-    "fpr_at_tpr_from_counts",
 ]
 
 DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
@@ -106,57 +104,6 @@ def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor
     return fpr_at_tpr_from_counts(*_counts(scores, positive), tpr=tpr)
 
 
-def auroc_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
-    """Return the AUROC of blocks of equal scores.
-
-    Args:
-        counts: items in each block (..., K), blocks in rising order of the score.
-        positives: how many of them are positive (..., K).
-
-    Returns:
-        The leading shape, float64; NaN unless there is a positive and a negative.
-
-    Raises:
-        ShapeError: if the shapes differ.
-
-    Example:
-        >>> auroc_from_counts(torch.tensor([2, 2]), torch.tensor([0, 1]))
-        tensor(0.8333, dtype=torch.float64)
-    """
-    _check_counts(counts, positives)
-    hits, misses = positives.double(), (counts - positives).double()
-    below = misses.cumsum(-1) - misses / 2
-    return (hits * below).sum(-1) / (hits.sum(-1) * misses.sum(-1))
-
-
-def average_precision_from_counts(counts: Tensor, positives: Tensor) -> Tensor:
-    """Return the average precision of blocks of equal scores; arguments and errors as ``auroc_from_counts``."""
-    _check_counts(counts, positives)
-    hits = positives.double()
-    found, taken = (part.double().flip(-1).cumsum(-1).flip(-1) for part in (positives, counts))
-    return (hits * found / taken.clamp_min(1)).sum(-1) / hits.sum(-1)
-
-
-def fpr_at_tpr_from_counts(counts: Tensor, positives: Tensor, *, tpr: float = 0.95) -> Tensor:
-    """Return the false-positive rate at a true-positive rate of blocks; arguments as ``auroc_from_counts``.
-
-    Raises:
-        ConfigError: if ``tpr`` is not in (0, 1].
-        ShapeError: as ``auroc_from_counts``.
-    """
-    if not 0.0 < tpr <= 1.0:
-        raise ConfigError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
-    _check_counts(counts, positives)
-    found, wrong = (part.double().flip(-1).cumsum(-1) for part in (positives, counts - positives))
-    if not counts.shape[-1]:
-        return found.new_full(counts.shape[:-1], torch.nan)
-    total = found[..., -1:]
-    # Reached when the count of positives is at least tpr of them, up to the rounding of this product.
-    first = (found >= tpr * total * (1 - 1e-12)).int().argmax(-1, keepdim=True)
-    rate = wrong.gather(-1, first) / wrong[..., -1:]
-    return torch.where(total > 0, rate, torch.nan).squeeze(-1)
-
-
 class Detection(Metric):
     """A detection score over everything seen, streamed.
 
@@ -205,19 +152,9 @@ class Detection(Metric):
         return _SCORES[self.score](self.counts[filled], self.positives[filled])
 
 
-def _counts(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+def _counts(scores: Tensor, positive: Tensor) -> Blocks:
     """Return items and positives of each distinct score, rising."""
-    blocks = tie_blocks(*checked_ranking(*_labelled(scores, positive)))
-    return blocks.counts, blocks.error_sums
-
-
-def _check_counts(counts: Tensor, positives: Tensor) -> None:
-    """Raise unless there is one number of positives for each block."""
-    if counts.shape != positives.shape:
-        raise ShapeError(
-            f"counts are {tuple(counts.shape)} and positives {tuple(positives.shape)}, expected equal shapes; "
-            "give both for every block"
-        )
+    return tie_blocks(*checked_ranking(*_labelled(scores, positive)))
 
 
 def _labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:

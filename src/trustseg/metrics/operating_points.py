@@ -3,7 +3,8 @@
 from torch import Tensor
 from torchmetrics import Metric
 
-from trustseg.metrics.histograms import UNIT, filled_blocks
+from trustseg.metrics.histograms import UNIT
+from trustseg.metrics.ranking import filled_blocks
 from trustseg.metrics.streaming import PixelError, PixelRanking, add_pixels, add_states
 from trustseg.metrics.tie_blocks import Blocks, check_coverage, check_risk, coverage_of_blocks, risk_of_blocks
 
@@ -94,4 +95,4 @@ class CoverageAtRisk(Metric):
 
 def _blocks(metric: PixelRanking) -> Blocks:
     """Return the filled bins as tie blocks."""
-    return filled_blocks(metric.counts, metric.error_units.double() / UNIT)
+    return Blocks(*filled_blocks(metric.counts, metric.error_units.double() / UNIT))

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trustseg.metrics.ranking import RankScores, augrc_from_counts, aurc_from_counts, error_of_kept, scores_from_counts
 from trustseg.metrics.tie_blocks import (
-    RankScores,
     check_coverage,
     check_risk,
     checked_ranking,
     coverage_of_blocks,
-    error_of_kept,
     kept_grid,
     risk_of_blocks,
-    scores_from_blocks,
     tie_blocks,
 )
 
@@ -37,7 +35,7 @@ class RiskCoverageCurve:
     risk: Tensor
 
 
-def rank_scores(uncertainty: Tensor, error: Tensor) -> RankScores:
+def rank_scores(uncertainty: Tensor, error: Tensor) -> RankScores[Tensor]:
     """Return every score of how ``uncertainty`` ranks ``error``.
 
     Args:
@@ -60,7 +58,7 @@ def rank_scores(uncertainty: Tensor, error: Tensor) -> RankScores:
         arXiv:1805.08206. AUGRC: Traub et al., NeurIPS 2024, arXiv:2407.01032. Deviation from both: ties are averaged.
     """
     uncertainty, error = checked_ranking(uncertainty, error)
-    return scores_from_blocks(tie_blocks(uncertainty, error), tie_blocks(error, error))
+    return scores_from_counts(*tie_blocks(uncertainty, error), oracle=tie_blocks(error, error))
 
 
 def aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
@@ -70,7 +68,7 @@ def aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
         >>> aurc(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0]))
         tensor(0.2500, dtype=torch.float64)
     """
-    return rank_scores(uncertainty, error).aurc
+    return aurc_from_counts(*tie_blocks(*checked_ranking(uncertainty, error)))
 
 
 def e_aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
@@ -85,7 +83,7 @@ def augrc(uncertainty: Tensor, error: Tensor) -> Tensor:
         >>> augrc(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 0.0]))
         tensor(0.5000, dtype=torch.float64)
     """
-    return rank_scores(uncertainty, error).augrc
+    return augrc_from_counts(*tie_blocks(*checked_ranking(uncertainty, error)))
 
 
 def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> RiskCoverageCurve:
@@ -109,7 +107,7 @@ def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | Non
     """
     uncertainty, error = checked_ranking(uncertainty, error)
     kept = kept_grid(error.numel(), points).to(error.device)
-    risk = error_of_kept(tie_blocks(uncertainty, error), kept) / kept
+    risk = error_of_kept(*tie_blocks(uncertainty, error), kept) / kept
     return RiskCoverageCurve(coverage=kept / error.numel(), risk=risk)
 
 

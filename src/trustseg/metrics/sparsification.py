@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trustseg.metrics.ranking import error_of_kept, filled_blocks, oracle_blocks
 from trustseg.metrics.selective import rank_scores
-from trustseg.metrics.tie_blocks import Blocks, checked_ranking, error_of_kept, kept_grid, tie_blocks
+from trustseg.metrics.tie_blocks import checked_ranking, kept_grid, tie_blocks
 
-__all__ = ["SparsificationCurve", "ause", "nause", "sparsification_curve", "sparsification_from_blocks"]
+__all__ = ["SparsificationCurve", "ause", "nause", "sparsification_curve", "sparsification_from_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +96,25 @@ def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | No
         tensor([1., 0.], dtype=torch.float64)
     """
     uncertainty, error = checked_ranking(uncertainty, error)
-    return sparsification_from_blocks(tie_blocks(uncertainty, error), tie_blocks(error, error), points=points)
+    return sparsification_from_counts(*tie_blocks(uncertainty, error), oracle=tie_blocks(error, error), points=points)
 
 
-def sparsification_from_blocks(blocks: Blocks, oracle: Blocks, *, points: int | None = None) -> SparsificationCurve:
-    """Return the sparsification curves from tie blocks (K,) and those of the oracle (L,), see ``selective``."""
-    count = blocks.counts.sum()
+def sparsification_from_counts(
+    counts: Tensor, errors: Tensor, *, oracle: tuple[Tensor, Tensor] | None = None, points: int | None = 101
+) -> SparsificationCurve:
+    """Return the sparsification curves of one problem (K,), at ``points`` shares removed; None gives one per item.
+
+    Other arguments and errors as ``scores_from_counts``; curves and ``points`` as ``sparsification_curve``.
+    """
+    blocks = filled_blocks(counts, errors)
+    best = oracle_blocks(*blocks) if oracle is None else filled_blocks(*oracle)
+    count = blocks[0].sum()
     kept = kept_grid(int(count), points).to(count.device).flip(0)
-    mean_error = blocks.error_sums.sum() / count
-    model = error_of_kept(blocks, kept) / kept / mean_error
+    mean_error = blocks[1].sum() / count
+    model = error_of_kept(*blocks, kept) / kept / mean_error
     return SparsificationCurve(
         removed=1 - kept / count,
         model=model,
-        oracle=error_of_kept(oracle, kept) / kept / mean_error,
+        oracle=error_of_kept(*best, kept) / kept / mean_error,
         random=torch.where(torch.isnan(model), torch.nan, torch.ones_like(model)),
     )

@@ -9,8 +9,9 @@ from torchmetrics import Metric
 from trustseg.errors import ShapeError, unknown_name
 from trustseg.masks import counted, require_binary, require_tensors
 from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
-from trustseg.metrics.histograms import UNIT, accumulate, add_histograms, filled_blocks, scores_from_histogram
-from trustseg.metrics.tie_blocks import RankScores, check_shapes
+from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
+from trustseg.metrics.ranking import RankScores, filled_blocks, scores_from_counts
+from trustseg.metrics.tie_blocks import check_shapes
 
 __all__ = [
     "AURC",
@@ -174,7 +175,7 @@ class AdaptiveCalibrationError(Metric):
     def compute(self) -> Tensor:
         """Return the adaptive calibration error, scalar float64; NaN without pixels."""
         gaps = (self.probability_units - self.positive_units).double() / UNIT
-        return adaptive_error_of_blocks(filled_blocks(self.counts, gaps), bins=self.bins)
+        return adaptive_error_of_blocks(*filled_blocks(self.counts, gaps), bins=self.bins)
 
 
 def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
@@ -244,7 +245,7 @@ def _add_with_oracle(metric: AUSE | AURC, uncertainty: Tensor, probability: Tens
         metric.oracle_units += units
 
 
-def _scores(metric: AUSE | AURC) -> RankScores:
+def _scores(metric: AUSE | AURC) -> RankScores[Tensor]:
     """Return the scores of the histograms of a metric."""
     oracle = None if metric.error == "wrong" else (metric.oracle_counts, metric.oracle_units.double() / UNIT)
-    return scores_from_histogram(metric.counts, metric.error_units.double() / UNIT, oracle=oracle)
+    return scores_from_counts(metric.counts, metric.error_units.double() / UNIT, oracle=oracle)

@@ -10,29 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["KNOWING", "bin_values", "doubt_of", "oracle_blocks"]
+from trustseg.metrics import BINS, bin_values
+
+__all__ = ["KNOWING", "doubt_of", "oracle_blocks"]
 
 Floats = NDArray[np.float64]
 
 KNOWING: Final = ("entropy", "variance")
 """Measures that tell the squared error of a pixel that is known to be right or wrong."""
-
-_HALF: Final = 2_800  # coarse bins of the values from 0 up; as many below mirror them
-_MERGED_BITS: Final = 6
-
-
-def bin_values() -> Floats:
-    """Return the middle of each coarse uncertainty bin from 0 up (2800,), as ``trustseg.metrics.bin_values`` does."""
-    kept = np.full(256, 6)
-    kept[127 - 40 : 127 + 8] = 10
-    kept[127 - 10 : 127 - 4] = 12
-    kept[127 + 1 : 127 + 4] = 13
-    kept[127 - 4 : 127 + 1] = 14
-    coarse = kept - _MERGED_BITS
-    octave = np.repeat(np.arange(1, 256), 1 << coarse[1:])
-    place = np.concatenate([np.arange(1 << bits) for bits in coarse[1:]])
-    values = np.ldexp(1 + (place + 0.5) / (1 << coarse[octave]), octave - 127)
-    return np.concatenate([[0.0], np.where(octave == 255, np.inf, values)])
 
 
 def doubt_of(values: Floats, *, measure: str) -> Floats:
@@ -66,13 +51,14 @@ def oracle_blocks(histogram: pl.DataFrame, *, measure: str) -> pl.DataFrame:
         The other columns with ``bin`` (the order of the blocks), ``count`` and ``brier`` (sum of the squared errors).
     """
     bins = histogram["bin"].to_numpy().astype(np.int64)
-    doubt = doubt_of(bin_values(), measure=measure)[np.clip(bins - _HALF, 0, _HALF - 1)]
+    values = bin_values("coarse").astype(np.float64).clip(0)
+    doubt = doubt_of(values, measure=measure)[np.maximum(bins, BINS["coarse"] // 2)]
     wrong = histogram["wrong"].to_numpy().astype(np.int64)
     right = histogram["count"].to_numpy().astype(np.int64) - wrong
     parts = [
         histogram.drop("wrong").with_columns(
             bin=pl.Series(order), count=pl.Series(count), brier=pl.Series(count * error**2)
         )
-        for order, count, error in ((bins, right, doubt), (4 * _HALF - bins, wrong, 1 - doubt))
+        for order, count, error in ((bins, right, doubt), (2 * BINS["coarse"] - bins, wrong, 1 - doubt))
     ]
     return pl.concat(parts).filter(pl.col("count") > 0)

@@ -5,10 +5,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from trustseg.metrics.ranking import error_of_kept, oracle_blocks
 from trustseg.reporting.image_scores import ConditionKey, Floats, ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_histogram
-from trustseg.study import rankings
 
 __all__ = ["FRACTIONS", "risk_coverage_curve", "sparsification_curve"]
 
@@ -37,8 +37,11 @@ def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
     if errors == 0:
         return np.full_like(FRACTIONS, np.nan), np.full_like(FRACTIONS, np.nan)
     kept = (1 - FRACTIONS) * items
-    spent = np.interp(kept, [0, *count.cum_sum()], [0, *wrong.cum_sum()])
-    return spent / kept / (errors / items), np.maximum(0, kept - (items - errors)) / kept / (errors / items)
+    blocks = count.to_numpy(), wrong.to_numpy()
+    model, oracle = (
+        error_of_kept(counts, sums, kept) / kept / (errors / items) for counts, sums in (blocks, oracle_blocks(*blocks))
+    )
+    return model, oracle
 
 
 def risk_coverage_curve(held: ImageScores) -> tuple[Floats, Floats]:
@@ -48,5 +51,6 @@ def risk_coverage_curve(held: ImageScores) -> tuple[Floats, Floats]:
     for uncertainty, risk in zip(held.uncertainty, held.risk, strict=True):
         known = np.isfinite(uncertainty) & np.isfinite(risk)
         _, block = np.unique(uncertainty[known], return_inverse=True)
-        curves.append(np.interp(grid, *rankings.risk_curve(np.bincount(block), np.bincount(block, risk[known]))))
+        kept = grid * len(block)
+        curves.append(error_of_kept(np.bincount(block), np.bincount(block, risk[known]), kept) / kept)
     return grid, np.mean(curves, axis=0)

@@ -12,6 +12,7 @@ from trustseg.errors import DataError
 from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
 from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.results import at
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval
 from trustseg.study.deferral import score_decisions
@@ -194,10 +195,7 @@ def _everywhere(deferrals: Deferrals) -> Table:
 
 
 def _row(deferrals: Deferrals, variant: str, place: ConditionKey) -> dict[str, Value]:
-    condition, eps = place
-    rows = deferrals.decided[variant].filter(
-        pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6, pl.col("guarantee") != HOLDS
-    )
+    rows = deferrals.decided[variant].filter(at(*place), pl.col("guarantee") != HOLDS)
     row: dict[str, Value] = {"variant": variant, "condition": describe_place(place)}
     row |= {"promise": "void" if len(rows) else "holds"}
     return row | {name: deferrals.score(variant, place, name) for name in SCORE_NAMES}

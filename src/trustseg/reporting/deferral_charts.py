@@ -11,6 +11,7 @@ from trustseg.reporting.curves import risk_coverage_curve
 from trustseg.reporting.deferral import Deferrals, aim, describe_place, headline_places
 from trustseg.reporting.image_scores import ConditionKey, read_scores
 from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.results import at
 from trustseg.reporting.series import Chart, Line, Look, Panel, looks
 
 __all__ = ["deferral_charts"]
@@ -178,8 +179,7 @@ def _worst_shifts(deferrals: Deferrals) -> list[ConditionKey]:
 
 def _operating_point(decided: pl.DataFrame, place: ConditionKey) -> tuple[float, float]:
     """Return the share kept of the images with foreground and their mean 1 - Dice, NaN if none is kept."""
-    condition, eps = place
-    rows = decided.filter(pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6, pl.col("mask_px") > 0)
+    rows = decided.filter(at(*place), pl.col("mask_px") > 0)
     kept = rows.filter(~pl.col("review"))
     risk = 1 - kept["dice"].cast(pl.Float64).to_numpy()
     return len(kept) / max(1, len(rows)), float(risk.mean()) if len(kept) else float("nan")

@@ -1,21 +1,20 @@
 """Which image score finds the bad segmentations: every measure with every aggregation, clean images."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from trustseg.metrics import auroc_from_counts, nause_from_counts
 from trustseg.reporting.choices import words
-from trustseg.reporting.image_scores import Floats, ImageScores, read_scores
+from trustseg.reporting.image_scores import AURC, DrawnScore, Floats, ImageScores, grouped, image_ranking, read_scores
 from trustseg.reporting.populations import score_columns
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval, bootstrap_rows, spearman
 from trustseg.statistics.bootstrap import draw_owners
-from trustseg.study import detection, rankings
 
 __all__ = ["finder_table", "read_finders", "same_orders"]
 
@@ -60,7 +59,7 @@ def read_finders(evidence: ReportData, *, tau: float = _TAU, draws: int = 2000) 
             held = read_scores(results, variant, _CLEAN, column)
             if not held.images:
                 continue
-            aurc, naurc, auroc = (_interval(held, score, draws) for score in (_aurc, _naurc, _auroc_below(tau)))
+            aurc, naurc, auroc = (_interval(held, score, draws) for score in (AURC, _naurc, _auroc_below(tau)))
             mine.append(Finder(variant, column, aurc, naurc, auroc, _size_correlation(evidence, variant, column)))
         found += sorted(mine, key=lambda finder: (np.nan_to_num(finder.aurc.value, nan=np.inf), finder.column))
     return found
@@ -121,59 +120,22 @@ def _ranks(held: ImageScores) -> bytes:
     return b"".join(np.unique(row, return_inverse=True)[1].astype(np.int64).tobytes() for row in held.uncertainty)
 
 
-ErrorScore = Callable[[Floats, Floats, Floats, Floats], Floats]
-
-
-def _interval(held: ImageScores, score: ErrorScore, draws: int) -> Interval:
-    """Return a score of (count, error, patient-weighted) blocks, the mean over the seeds, with its interval."""
+def _interval(held: ImageScores, score: DrawnScore, draws: int) -> Interval:
+    """Return a score of drawn images, the mean over the seeds, with its interval over patients."""
     names, owner, _ = draw_owners(held.patients, 1, 0)
-    layers = [_layer(u, r, owner, len(names)) for u, r in zip(held.uncertainty, held.risk, strict=True)]
-    widths = np.cumsum([0, *(table.shape[1] for table, _ in layers)])
-
-    def statistic(drawn: Floats) -> Floats:
-        parts = [drawn[:, widths[i] : widths[i + 1]] for i in range(len(layers))]
-        values = [score(part, *orders) for part, (_, orders) in zip(parts, layers, strict=True)]
-        return np.asarray(np.mean(values, axis=0), np.float64)
-
-    return bootstrap_rows(np.hstack([table for table, _ in layers]), names, statistic, draws=draws)
+    own = np.equal.outer(np.arange(len(names)), owner)
+    return bootstrap_rows(own, names, image_ranking(held, score), draws=draws)
 
 
-def _layer(
-    uncertainty: Floats, risk: Floats, owner: NDArray[np.intp], patients: int
-) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
-    """Return how often each image comes with each patient (P, N), and of the images risk, and both orders as blocks."""
-    known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
-    table = np.zeros((patients, len(known)))
-    table[owner[known], np.arange(len(known))] = 1
-    blocks = [np.unique(part[known], return_inverse=True)[1].astype(np.float64) for part in (uncertainty, risk)]
-    return table, (risk[known], blocks[0], blocks[1])
+def _naurc(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
+    blocks, oracle = ((grouped(times, order), grouped(times * risk, order)) for order in (uncertainty, risk))
+    return nause_from_counts(*blocks, oracle=oracle)
 
 
-def _grouped(values: Floats, block: Floats) -> Floats:
-    """Return the sums of values (D, N) over blocks of equal score (D, K)."""
-    order = np.argsort(block, kind="stable")
-    starts = np.searchsorted(block[order], np.arange(int(block.max(initial=-1)) + 1))
-    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1), np.float64)
-
-
-def _aurc(times: Floats, risk: Floats, block: Floats, _: Floats) -> Floats:
-    return rankings.aurc(_grouped(times, block), _grouped(times * risk, block))
-
-
-def _naurc(times: Floats, risk: Floats, block: Floats, by_risk: Floats) -> Floats:
-    oracle = _aurc(times, risk, by_risk, by_risk)
-    mean = times @ risk / np.maximum(times.sum(-1), 1)
-    spread = mean - oracle
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(spread > 1e-12, (_aurc(times, risk, block, by_risk) - oracle) / spread, np.nan)
-
-
-def _auroc_below(tau: float) -> ErrorScore:
-    def score(times: Floats, risk: Floats, block: Floats, _: Floats) -> Floats:
-        failed = (risk > 1 - tau).astype(np.float64)
-        return detection.auroc_of_blocks(_grouped(times * (1 - failed), block), _grouped(times * failed, block))
-
-    return score
+def _auroc_below(tau: float) -> DrawnScore:
+    return lambda times, risk, uncertainty: auroc_from_counts(
+        grouped(times, uncertainty), grouped(times * (risk > 1 - tau), uncertainty)
+    )
 
 
 def _size_correlation(evidence: ReportData, variant: str, column: str) -> float:

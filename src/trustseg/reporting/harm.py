@@ -3,13 +3,14 @@
 import math
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
 from trustseg.deferral.policy import NEEDED
+from trustseg.metrics import undetected_harm
 from trustseg.records import read_records
 from trustseg.reporting.results import FinishedCell
-from trustseg.study import rankings
 
 __all__ = ["SCORE", "deployed", "is_deployed", "policy_by"]
 
@@ -65,14 +66,12 @@ def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     scores, dice, clean_dice = (
         frame[name].cast(pl.Float64).fill_null(math.nan).to_numpy() for name in (policy.column, "dice", "clean_dice")
     )
-    unnoticed = rankings.undetected_harm(
-        clean_dice,
-        dice,
-        scores,
-        (frame["mask_px"] == 0).to_numpy(),
-        (frame["predicted_px"] / frame["pixels"]).to_numpy(),
-        threshold=policy.threshold,
-    )
+    empty = (frame["mask_px"] == 0).fill_null(False).to_numpy()
+    area = (frame["predicted_px"] / frame["pixels"]).to_numpy()
+    known = ~np.isnan(scores + np.where(empty, area, clean_dice - dice))  # the others go to a reader
+    given = (part[known] for part in (clean_dice, dice, scores, empty, area))
+    unnoticed = np.zeros(len(frame), np.bool_)
+    unnoticed[known] = undetected_harm(*given, threshold=policy.threshold)
     return frame.drop("clean_dice").with_columns(
         pl.Series(SCORE, scores),
         pl.col("review").alias("reviewed"),

@@ -15,9 +15,10 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from trustseg.reporting.results import Results
+from trustseg.metrics import aurc_from_counts, auroc_from_counts
+from trustseg.reporting.results import Results, at
 from trustseg.statistics import (
     Interval,
     bootstrap_difference,
@@ -26,17 +27,21 @@ from trustseg.statistics import (
     bootstrap_rows,
     bootstrap_statistic,
     paired_summary,
+    spearman_of_blocks,
 )
-from trustseg.study import detection, rankings
 
 __all__ = [
+    "AURC",
     "UNDEFINED",
     "ConditionKey",
+    "DrawnScore",
     "Floats",
     "ImageScores",
     "RankingScore",
     "Shift",
+    "by_blocks",
     "false_positive_area",
+    "grouped",
     "has_native",
     "image_ranking",
     "mean_difference",
@@ -48,6 +53,7 @@ __all__ = [
     "risk_area",
     "risk_area_difference",
     "rows_of",
+    "told_apart",
     "uncertainty_shift",
 ]
 
@@ -55,6 +61,9 @@ Floats = NDArray[np.float64]
 ConditionKey = tuple[str, float]
 Rows = NDArray[np.int64]
 RankingScore = Callable[[Floats, Floats], Floats]
+"""(counts, errors) of blocks (D, K) -> (D,)."""
+DrawnScore = Callable[[Floats, Floats, Floats], Floats]
+"""How often each image comes in each draw (D, N), its risk and its uncertainty (N,) -> (D,)."""
 
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 
@@ -65,10 +74,7 @@ def rows_of(results: Results, variant: str, place: ConditionKey) -> pl.DataFrame
     An empty reference mask has Dice 0, or none at all, by whether anything was predicted: it would enter the mean under
     one condition and leave it under another.
     """
-    condition, eps = place
-    rows = results.records.filter(
-        pl.col("variant") == variant, pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6
-    )
+    rows = results.records.filter(pl.col("variant") == variant, at(*place))
     overlaps = [name for name in ("dice", "dice_native", "iou") if name in rows.columns]
     return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
 
@@ -143,31 +149,41 @@ def read_scores(results: Results, variant: str, place: ConditionKey, column: str
     return ImageScores(images, names["patient"].to_numpy().astype(np.str_), values[0], values[1])
 
 
-def image_ranking(scores: ImageScores, score: RankingScore) -> Callable[[Floats], Floats]:
-    """Return the function that gives the mean over seeds of an image-level ranking score.
+def by_blocks(score: RankingScore) -> DrawnScore:
+    """Return a ranking score of blocks as one of drawn images."""
+    return lambda times, risk, uncertainty: score(grouped(times, uncertainty), grouped(times * risk, uncertainty))
 
-    It takes how often each image comes in each draw (D, N) and returns (D,).
+
+def grouped(values: Floats, scores: Floats) -> Floats:
+    """Return the sums of values (D, N) over blocks of equal scores (N,), in rising order of the score (D, K)."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.unique(scores[order], return_index=True)[1]
+    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1), np.float64)
+
+
+def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], Floats]:
+    """Return the function that gives the mean over seeds of a score of drawn images.
+
+    It takes how often each image comes in each draw (D, N) and returns (D,); NaN if a seed has no image with a score.
     """
-    layers = []
-    for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
-        known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
-        order = known[np.argsort(uncertainty[known], kind="stable")]
-        starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))  # of blocks of tied images
-        if not len(order):  # a seed without any score leaves the mean undefined
-            return lambda times: np.full(len(times), np.nan)
-        layers.append((order, starts, risk[order]))
+    layers = [
+        (known, risk[known], uncertainty[known])
+        for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True)
+        if len(known := np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk)))
+    ]
 
     def statistic(times: Floats) -> Floats:
-        values = [
-            score(*(np.add.reduceat(part, starts, axis=1) for part in (times[:, order], times[:, order] * risk)))
-            for order, starts, risk in layers
-        ]
-        return np.asarray(np.mean(values, axis=0), np.float64)
+        if len(layers) < len(scores.risk):
+            return np.full(len(times), np.nan)
+        return np.asarray(np.mean([score(times[:, known], *held) for known, *held in layers], axis=0), np.float64)
 
     return statistic
 
 
-def risk_area(scores: ImageScores, score: RankingScore = rankings.aurc, *, draws: int) -> Interval:
+AURC: Final = by_blocks(aurc_from_counts)
+
+
+def risk_area(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> Interval:
     """Return AURC (or another ranking score) of the images with its interval; undefined without images."""
     if not scores.images:
         return UNDEFINED
@@ -179,7 +195,7 @@ def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int)
     shared = sorted(set(first.images) & set(second.images))
     if not shared:
         return UNDEFINED
-    left, right = (image_ranking(_only(scores, shared), rankings.aurc) for scores in (first, second))
+    left, right = (image_ranking(_only(scores, shared), AURC) for scores in (first, second))
     patients = _only(first, shared).patients
     return bootstrap_rows(np.eye(len(shared)), patients, lambda times: left(times) - right(times), draws=draws)
 
@@ -195,7 +211,7 @@ def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
 
     def statistic(rows: Rows) -> float:
         times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
-        return float(np.mean([rankings.spearman_of_blocks(u, r, times[known]) for known, u, r in layers]))
+        return float(np.mean([spearman_of_blocks(u, r, times[known]) for known, u, r in layers]))
 
     return bootstrap_statistic(statistic, scores.patients, draws=draws)
 
@@ -225,8 +241,20 @@ def uncertainty_shift(results: Results, variant: str, place: ConditionKey, colum
     return Shift(
         change=paired.change,
         share_lower=paired.share_lower,
-        detection=bootstrap_statistic(lambda rows: detection.auroc(before[rows], after[rows]), patients, draws=draws),
+        detection=told_apart(before, after, patients, draws=draws),
     )
+
+
+def told_apart(before: Floats, after: Floats, patients: ArrayLike, *, draws: int) -> Interval:
+    """Return the AUROC of telling the same images (N,) after something from before it by their scores."""
+    values, block = np.unique(np.concatenate([before, after]), return_inverse=True)
+    parts = block[: len(before)], block[len(before) :]
+
+    def statistic(rows: Rows) -> float:
+        negative, positive = (np.bincount(part[rows], minlength=len(values)) for part in parts)
+        return float(auroc_from_counts(negative + positive, positive))
+
+    return bootstrap_statistic(statistic, patients, draws=draws)
 
 
 def _only(scores: ImageScores, images: list[str]) -> ImageScores:

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.metrics import nause_from_counts
 from trustseg.reporting.harm import deployed, is_deployed, policy_by
-from trustseg.reporting.image_scores import ConditionKey, Floats, rows_of
+from trustseg.reporting.image_scores import AURC, ConditionKey, Floats, rows_of
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
-from trustseg.reporting.results import Results
+from trustseg.reporting.results import Results, at
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
 from trustseg.statistics.bootstrap import draw_owners
-from trustseg.study import rankings
 
 __all__ = ["SCORES", "Side", "paired_difference"]
 
@@ -65,8 +65,7 @@ def _undetected_harm(results: Results, first: Side, second: Side, place: Conditi
 
 
 def _harmed(results: Results, side: Side, place: ConditionKey) -> pl.DataFrame:
-    condition, eps = place
-    here = (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
+    here = at(*place)
     frames = []
     for cell in filter(is_deployed, results.cells_of(side.variant)):
         policy = policy_by(cell, measure=side.measure, column=side.column)
@@ -111,20 +110,10 @@ def _aurc(results: Results, first: Side, second: Side, place: ConditionKey, draw
     for (_,), rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
         owner = np.searchsorted(names, np.char.lower(rows["patient"].to_numpy().astype(np.str_)))
         drawn = weights[:, owner].astype(np.float64)
-        one, other = (
-            _risk_area(rows[f"u{end}"].to_numpy(), rows[f"risk{end}"].to_numpy(), drawn) for end in ("", "_second")
-        )
+        one, other = (AURC(drawn, rows[f"risk{end}"].to_numpy(), rows[f"u{end}"].to_numpy()) for end in ("", "_second"))
         columns.append(one - other)
     table = np.stack(columns, axis=1)
     return compare_drawn(table[0], table[1:], patients, seed=0)
-
-
-def _risk_area(uncertainty: Floats, risk: Floats, times: Floats) -> Floats:
-    """Return AURC of images that come ``times`` (D, N) in each draw."""
-    order = np.argsort(uncertainty, kind="stable")
-    starts = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))
-    counts, errors = (np.add.reduceat(part[:, order], starts, axis=1) for part in (times, times * risk))
-    return np.asarray(rankings.aurc(counts, errors), np.float64)
 
 
 def _nause(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
@@ -135,7 +124,7 @@ def _nause(results: Results, first: Side, second: Side, place: ConditionKey, dra
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
         one, other = (
-            pixel_ranking(only, side.variant, place, side.measure, score=rankings.nause) for side in (first, second)
+            pixel_ranking(only, side.variant, place, side.measure, score=nause_from_counts) for side in (first, second)
         )
         held = sorted(set(one.patients) & set(other.patients))
         if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable

@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from trustseg.metrics import ause_from_counts, calibration_error_from_counts
 from trustseg.reporting.brier import KNOWING, oracle_blocks
 from trustseg.reporting.image_scores import UNDEFINED, ConditionKey, Floats, RankingScore
 from trustseg.reporting.results import Results, load_calibration, load_histogram
 from trustseg.statistics import Interval, bootstrap_rows
-from trustseg.study import rankings
 
 __all__ = [
     "PatientTable",
@@ -106,10 +106,10 @@ def squared_error_ranking(results: Results, variant: str, place: ConditionKey, m
         own = drawn[:, : sizes[0]].reshape(-1, *table.shape[1:])
         least = drawn[:, sizes[0] :].reshape(-1, *oracle.shape[1:])
         total, rebuilt = own[:, :, 1].sum(-1), least[:, :, 1].sum(-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.where(rebuilt > 0, total / rebuilt, 0.0)  # a bin's middle is not quite the mean of its pixels
-            gap = rankings.aurc(own[:, :, 0], own[:, :, 1]) - scale * rankings.aurc(least[:, :, 0], least[:, :, 1])
-            return np.asarray((gap * own[:, :, 0].sum(-1) / total).mean(-1), np.float64)
+        scale = np.divide(total, rebuilt, out=np.zeros_like(total), where=rebuilt > 0)  # a bin's middle is not its mean
+        oracle_errors = scale[..., None] * least[:, :, 1]
+        scores = ause_from_counts(own[:, :, 0], own[:, :, 1], oracle=(least[:, :, 0], oracle_errors))
+        return np.asarray(scores.mean(-1), np.float64)
 
     rows = [part.reshape(len(patients), size) for part, size in zip((table, oracle), sizes, strict=True)]
     return PatientTable(patients, np.hstack(rows), statistic)
@@ -140,8 +140,6 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
 def calibration_error(results: Results, variant: str, place: ConditionKey, *, region: str = "whole") -> PatientTable:
     """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
 
-    ECE = sum over 15 bins of (pixels in the bin / pixels) |mean probability - share of reference pixels|.
-
     Args:
         results: the study.
         variant: which models.
@@ -156,10 +154,8 @@ def calibration_error(results: Results, variant: str, place: ConditionKey, *, re
     shape = table.shape[1:]
 
     def statistic(drawn: Floats) -> Floats:
-        parts = drawn.reshape(-1, *shape)
-        gap = np.abs(parts[:, :, 1] - parts[:, :, 2]).sum(-1)
-        pixels = parts[:, :, 0].sum(-1)
-        return np.asarray(np.divide(gap, pixels, out=np.full_like(gap, np.nan), where=pixels > 0).mean(-1), np.float64)
+        counts = np.moveaxis(drawn.reshape(-1, *shape), 2, -1)
+        return np.asarray(calibration_error_from_counts(counts).mean(-1), np.float64)
 
     return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
 

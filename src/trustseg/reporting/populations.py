@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.metrics import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
 from trustseg.reporting.choices import words
 from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.report_data import ReportData
@@ -15,16 +16,15 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Column, Table, Value
 from trustseg.statistics import Interval, bootstrap_mean
 from trustseg.statistics.contrast import bootstrap_contrast
-from trustseg.study import detection
 
 __all__ = ["population_tables", "read_populations", "score_columns"]
 
 DetectionScore = Literal["auroc", "aupr", "fpr95"]
 
 _SCORES: Final[Mapping[DetectionScore, Callable[[Floats, Floats], Floats]]] = {
-    "auroc": detection.auroc_of_blocks,
-    "aupr": detection.average_precision_of_blocks,
-    "fpr95": detection.fpr_at_tpr_of_blocks,
+    "auroc": auroc_from_counts,
+    "aupr": average_precision_from_counts,
+    "fpr95": fpr_at_tpr_from_counts,
 }
 _TITLES: Final = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 ↓"}
 
@@ -108,7 +108,8 @@ def _detection(
 
     def statistic_of(score: Callable[[Floats, Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
         def statistic(times: Floats, other_times: Floats) -> Floats:
-            values = [score(_grouped(times, a), _grouped(other_times, b)) for a, b in parts]
+            blocks = [(_grouped(times, a), _grouped(other_times, b)) for a, b in parts]
+            values = [score(negative + positive, positive) for negative, positive in blocks]
             return np.asarray(np.mean(values, axis=0), np.float64)
 
         return statistic

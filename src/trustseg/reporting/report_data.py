@@ -8,13 +8,13 @@ from typing import Final, Literal
 
 import polars as pl
 
+from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_counts
 from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import ConditionKey, Shift
-from trustseg.reporting.results import Results
+from trustseg.reporting.results import Results, at
 from trustseg.statistics import Interval
-from trustseg.study import rankings
 
 __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
 
@@ -163,9 +163,7 @@ def collect(results: Results, *, draws: int = 2000) -> ReportData:
 
 
 def _evaluated(results: Results, variant: str, place: ConditionKey) -> bool:
-    condition, eps = place
-    rows = (pl.col("variant") == variant) & (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
-    return bool(results.records.select(rows.any()).item())
+    return bool(results.records.select(((pl.col("variant") == variant) & at(*place)).any()).item())
 
 
 def _scores(
@@ -186,16 +184,16 @@ def _scores(
         images = image_scores.read_scores(results, variant, place, choices.columns[variant])
         found |= {
             "ause": pixel_scores.estimate(
-                pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.ause), draws=draws
+                pixel_scores.pixel_ranking(results, variant, place, measure, score=ause_from_counts), draws=draws
             ),
             "nause": pixel_scores.estimate(
-                pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause), draws=draws
+                pixel_scores.pixel_ranking(results, variant, place, measure, score=nause_from_counts), draws=draws
             ),
             "ause_brier": pixel_scores.estimate(
                 pixel_scores.squared_error_ranking(results, variant, place, measure), draws=draws
             ),
             "aurc": image_scores.risk_area(images, draws=draws),
-            "augrc": image_scores.risk_area(images, rankings.augrc, draws=draws),
+            "augrc": image_scores.risk_area(images, image_scores.by_blocks(augrc_from_counts), draws=draws),
         }
     return found
 
@@ -203,7 +201,7 @@ def _scores(
 def _measure_scores(
     results: Results, variant: str, place: ConditionKey, measure: str, column: str, draws: int
 ) -> dict[Metric, Interval]:
-    pixels = pixel_scores.pixel_ranking(results, variant, place, measure, score=rankings.nause)
+    pixels = pixel_scores.pixel_ranking(results, variant, place, measure, score=nause_from_counts)
     return {
         "nause": pixel_scores.estimate(pixels, draws=draws),
         "aurc": image_scores.risk_area(image_scores.read_scores(results, variant, place, column), draws=draws),
@@ -224,7 +222,7 @@ def _differences(
     column = choices.columns.get(variant)
     if place in choices.compared and column is not None and column == choices.columns.get(baseline):
         orders = [
-            pixel_scores.pixel_ranking(results, name, place, choices.measures[name], score=rankings.nause)
+            pixel_scores.pixel_ranking(results, name, place, choices.measures[name], score=nause_from_counts)
             for name in both
         ]
         images = [image_scores.read_scores(results, name, place, column) for name in both]

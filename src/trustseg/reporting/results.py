@@ -17,6 +17,7 @@ from trustseg.yaml_files import parse_yaml
 __all__ = [
     "FinishedCell",
     "Results",
+    "at",
     "is_generated",
     "load_calibration",
     "load_histogram",
@@ -167,7 +168,7 @@ def load_histogram(cell: FinishedCell, *, condition: str, eps: float, measure: s
         Columns ``patient, bin, count, wrong, brier``; no rows where the cell did not store the measure.
     """
     table = _read(cell.folder / "histograms.parquet", scan_parquet)
-    chosen = table.filter(_at(condition, eps), pl.col("measure") == measure)
+    chosen = table.filter(at(condition, eps), pl.col("measure") == measure)
     return _read(
         cell.folder / "histograms.parquet",
         lambda _: chosen.select("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64)).collect(),
@@ -186,7 +187,7 @@ def load_calibration(cell: FinishedCell, *, condition: str, eps: float, region: 
     table = _read(cell.folder / "calibration.parquet", read_parquet)
     if "region" not in table.columns:
         table = table.with_columns(region=pl.lit("whole"))
-    return table.filter(_at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
+    return table.filter(at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
@@ -268,7 +269,8 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _at(condition: str, eps: float) -> pl.Expr:
+def at(condition: str, eps: float) -> pl.Expr:
+    """Return which rows are of one condition and budget."""
     return (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
 
 

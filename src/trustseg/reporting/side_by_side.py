@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.reporting.image_scores import ConditionKey, Floats
-from trustseg.reporting.results import Results
+from trustseg.reporting.results import Results, at
 from trustseg.statistics import Interval
 from trustseg.statistics.bootstrap import draw_owners
 from trustseg.statistics.interval import percentile_interval
@@ -51,8 +51,8 @@ def lay_out(results: Results, variant: str, places: Sequence[ConditionKey], valu
     images = names["image"].to_list()
     row_of = {image: row for row, image in enumerate(images)}
     values = np.full((len(images), len(places)), np.nan)
-    for column, (condition, eps) in enumerate(places):
-        held = means.filter(pl.col("condition") == condition, (pl.col("eps") - eps).abs() < 1e-6)
+    for column, place in enumerate(places):
+        held = means.filter(at(*place))
         numbers = held["value"].fill_null(float("nan")).to_numpy()
         values[[row_of[image] for image in held["image"]], column] = numbers
     return Sheet(images, names["patient"].to_numpy().astype(np.str_), values)

@@ -16,8 +16,7 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.side_by_side import lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
-from trustseg.statistics import Interval, bootstrap_statistic
-from trustseg.study import detection
+from trustseg.statistics import Interval
 
 __all__ = ["deploy", "unnoticed_table"]
 
@@ -89,6 +88,4 @@ def _detection(before: image_scores.Floats, after: image_scores.Floats, patients
     known = np.isfinite(before) & np.isfinite(after)
     if not known.any():
         return UNDEFINED
-    clean, attacked = before[known], after[known]
-    owner = np.asarray(patients)[known]
-    return bootstrap_statistic(lambda rows: detection.auroc(clean[rows], attacked[rows]), owner, draws=draws)
+    return image_scores.told_apart(before[known], after[known], np.asarray(patients)[known], draws=draws)

@@ -11,7 +11,7 @@ from trustseg.statistics.bootstrap import (
     paired_summary,
 )
 from trustseg.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
-from trustseg.statistics.correlation import spearman
+from trustseg.statistics.correlation import spearman, spearman_of_blocks
 from trustseg.statistics.interval import FEW_PATIENTS, Interval
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "holm",
     "paired_summary",
     "spearman",
+    "spearman_of_blocks",
 ]

@@ -6,7 +6,7 @@ from scipy import stats
 
 from trustseg.statistics.bootstrap import as_columns
 
-__all__ = ["spearman"]
+__all__ = ["spearman", "spearman_of_blocks"]
 
 
 def spearman(x: ArrayLike, y: ArrayLike, *, given: ArrayLike | None = None) -> float:
@@ -42,3 +42,30 @@ def spearman(x: ArrayLike, y: ArrayLike, *, given: ArrayLike | None = None) -> f
     if left < 1e-12:  # x or y has the ranks of `given`: nothing is left to correlate
         return float("nan")
     return float(np.clip((correlation[0, 1] - with_x * with_y) / np.sqrt(left), -1, 1))
+
+
+def spearman_of_blocks(first: ArrayLike, second: ArrayLike, times: ArrayLike) -> float:
+    """Return Spearman's rank correlation of items that occur several times, ties at their mean rank.
+
+    The same as repeating each item and ranking anew, without the sorting: what a bootstrap needs thousands of times.
+
+    Args:
+        first: place of each item's first value among the distinct first values (N,), whole numbers >= 0.
+        second: likewise for the second value (N,).
+        times: how often each item occurs (N,), >= 0.
+
+    Returns:
+        In [-1, 1]; NaN if all items that occur share one value.
+
+    Example:
+        >>> round(spearman_of_blocks([0, 1, 2, 3], [0, 2, 1, 3], [1, 1, 1, 1]), 3)
+        0.8
+    """
+    weights = np.asarray(times, np.float64)
+    ranks = []
+    for blocks in (np.asarray(first, np.intp), np.asarray(second, np.intp)):
+        count = np.bincount(blocks, weights)
+        ranks.append((np.cumsum(count) - count / 2)[blocks])
+    left, right = (rank - weights @ rank / max(weights.sum(), 1.0) for rank in ranks)
+    spread = (weights @ left**2) * (weights @ right**2)
+    return float(weights @ (left * right) / np.sqrt(spread)) if spread > 0 else float("nan")

@@ -1,0 +1,145 @@
+"""Detection and calibration, each formula written once: on counts, as NumPy arrays or tensors.
+
+Items come as blocks along the last axis, in rising order of their score: ``counts`` items in a block share one score,
+and ``positives`` (or, in ``ranking``, ``errors``) is the sum over them. A block is a distinct score, a bin of a
+histogram, or what a bootstrap draws of either. Inside a block every order is equally likely, so ties are averaged.
+
+Leading axes are independent problems, such as the draws of a bootstrap. Results are float64, of the kind that was
+given, on its device; undefined is NaN. Arrays that do not fit raise ``ShapeError``. Neither module loads torch.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trustseg.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Array",
+    "auroc_from_counts",
+    "average_precision_from_counts",
+    "calibration_error_from_counts",
+    "fpr_at_tpr_from_counts",
+    "in_float64",
+    "library_of",
+    "maximum_calibration_error_from_counts",
+    "ratio",
+]
+
+Array = TypeVar("Array", "NDArray[Any]", "Tensor")
+
+
+def auroc_from_counts(counts: Array, positives: Array) -> Array:
+    """Return the chance that a positive scores above a negative, ties counting half.
+
+    Args:
+        counts: items in each block (..., K), blocks in rising order of the score, >= 0.
+        positives: how many of them are positive (..., K).
+
+    Returns:
+        (...) in [0, 1]; NaN unless there is a positive and a negative.
+
+    Example:
+        >>> float(auroc_from_counts(np.array([1, 2, 1]), np.array([0, 1, 1])))
+        0.875
+    """
+    xp, items, hits = in_float64(counts, positives)
+    misses = items - hits
+    area: Array = ratio(xp, (hits * (misses.cumsum(-1) - misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
+    return area
+
+
+def average_precision_from_counts(counts: Array, positives: Array) -> Array:
+    """Return the area under the precision-recall curve, not interpolated; arguments as ``auroc_from_counts``.
+
+    Example:
+        >>> round(float(average_precision_from_counts(np.array([1, 1, 1]), np.array([1, 0, 1]))), 4)
+        0.8333
+    """
+    xp, items, hits = in_float64(counts, positives)
+    precision = ratio(xp, _from_above(hits), _from_above(items), empty=0.0)
+    area: Array = ratio(xp, (hits * precision).sum(-1), hits.sum(-1))
+    return area
+
+
+def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:
+    """Return the share of negatives at or above the highest threshold that finds the share ``tpr`` of the positives.
+
+    Arguments as ``auroc_from_counts``.
+
+    Raises:
+        ConfigError: if ``tpr`` is not in (0, 1].
+
+    Example:
+        >>> float(fpr_at_tpr_from_counts(np.array([1, 1, 1, 1]), np.array([0, 1, 0, 1])))
+        0.5
+    """
+    if not 0.0 < tpr <= 1.0:
+        raise ConfigError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
+    xp, items, hits = in_float64(counts, positives)
+    misses = items - hits
+    total = hits.sum(-1)[..., None]
+    # Reached when the count of positives is at least tpr of them, up to the rounding of this product.
+    enough = (_from_above(hits) >= tpr * total * (1 - 1e-12)) & (total > 0)
+    wrong = xp.concatenate((xp.where(enough, _from_above(misses), xp.inf), total + xp.inf), -1)
+    least = xp.amin(wrong, -1)
+    rate: Array = ratio(xp, xp.where(least < xp.inf, least, xp.nan), misses.sum(-1))
+    return rate
+
+
+def calibration_error_from_counts(counts: Array) -> Array:
+    """Return the expected calibration error, sum over bins of (n_b / N) |mean p - mean y|; NaN without pixels.
+
+    Args:
+        counts: pixels, sum of p and sum of y in each bin (..., bins, 3), as ``calibration_counts`` gives them.
+
+    Example:
+        >>> round(float(calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]]))), 4)
+        0.1667
+    """
+    xp, sums = in_float64(counts)
+    error: Array = ratio(xp, abs(sums[..., 1] - sums[..., 2]).sum(-1), sums[..., 0].sum(-1))
+    return error
+
+
+def maximum_calibration_error_from_counts(counts: Array) -> Array:
+    """Return the largest gap of a bin, |mean p - mean y|; argument as ``calibration_error_from_counts``.
+
+    Example:
+        >>> float(maximum_calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]])))
+        0.25
+    """
+    xp, sums = in_float64(counts)
+    largest = xp.amax(ratio(xp, abs(sums[..., 1] - sums[..., 2]), sums[..., 0], empty=0.0), -1)
+    gap: Array = xp.where(sums[..., 0].sum(-1) > 0, largest, xp.nan)
+    return gap
+
+
+def library_of(array: object) -> Any:  # noqa: ANN401 - a module
+    """Return torch for a tensor, else NumPy; what this file calls in them has the same name and meaning in both."""
+    torch = sys.modules.get("torch")  # who has a tensor has loaded it
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+
+
+def in_float64(*arrays: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or tensors
+    """Return the library of some arrays of equal shape, and them in float64."""
+    shapes = [tuple(array.shape) for array in arrays]
+    if len(set(shapes)) > 1 or shapes[0] == ():
+        raise ShapeError(f"counts and sums are {' and '.join(map(str, shapes))}, expected the same (..., K)")
+    xp = library_of(arrays[0])
+    return xp, *(xp.asarray(array, dtype=xp.float64) for array in arrays)
+
+
+def _from_above(values: Any) -> Any:  # noqa: ANN401 - arrays or tensors
+    """Return the sums over each block and all above it."""
+    return values.sum(-1)[..., None] - values.cumsum(-1) + values
+
+
+def ratio(xp: Any, above: Any, below: Any, *, empty: float = np.nan) -> Any:  # noqa: ANN401 - arrays or tensors
+    """Return the quotient, ``empty`` where the denominator is 0."""
+    return xp.where(below != 0, above / xp.where(below != 0, below, 1.0), empty)
