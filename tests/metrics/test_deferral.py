@@ -79,7 +79,7 @@ def test_refuses(changes: dict[str, object], words: str) -> None:
         "threshold": 0.2,
     }
     with pytest.raises(ShapeError, match=words):
-        undetected_harm(**(values | changes))  # type: ignore[arg-type]  # on purpose
+        undetected_harm(**(values | changes))  # type: ignore[arg-type,type-var]  # on purpose
 
 
 def test_refuses_a_threshold_that_is_no_number() -> None:

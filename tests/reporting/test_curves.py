@@ -9,7 +9,7 @@ import torch
 
 from trustseg.metrics import risk_coverage_curve as curve_of_tensors
 from trustseg.metrics import sparsification_curve as sparsified
-from trustseg.reporting.curves import FRACTIONS, _errors_left, risk_coverage_curve, sparsification_curve
+from trustseg.reporting.curves import FRACTIONS, _errors_left, mean_risk_coverage, mean_sparsification
 from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
@@ -66,12 +66,12 @@ def test_the_curve_of_a_variant_is_the_mean_over_seeds(evidence: ReportData) -> 
     variant, place = "beta, none", ("clean", 0.0)
     cells = evidence.results.cells_of(variant)
     alone = [
-        sparsification_curve(replace(evidence, results=replace(evidence.results, cells=tuple(held))), variant, place)
+        mean_sparsification(replace(evidence, results=replace(evidence.results, cells=tuple(held))), variant, place)
         for seed in sorted({cell.seed for cell in cells})
         if (held := [cell for cell in cells if cell.seed == seed])
     ]
     assert len(alone) == 2
-    for both, one, other in zip(sparsification_curve(evidence, variant, place), *alone, strict=True):
+    for both, one, other in zip(mean_sparsification(evidence, variant, place), *alone, strict=True):
         np.testing.assert_allclose(both, (one + other) / 2)
 
 
@@ -79,7 +79,7 @@ def test_risk_coverage_of_each_seed_is_that_on_tensors() -> None:
     noise = np.random.default_rng(1)
     uncertainty, risk = noise.normal(size=(2, 30)), noise.uniform(size=(2, 30))
     held = ImageScores([f"{k:02d}" for k in range(30)], np.arange(30).astype(str), uncertainty, risk)
-    grid, curve = risk_coverage_curve(held)
+    grid, curve = mean_risk_coverage(held)
     exact = [curve_of_tensors(torch.from_numpy(u), torch.from_numpy(r)) for u, r in zip(uncertainty, risk, strict=True)]
     np.testing.assert_allclose(grid, exact[0].coverage)
     np.testing.assert_allclose(curve, (exact[0].risk + exact[1].risk) / 2)
@@ -87,6 +87,6 @@ def test_risk_coverage_of_each_seed_is_that_on_tensors() -> None:
 
 def test_images_whose_score_or_risk_is_unknown_are_left_out() -> None:
     uncertainty, risk = np.array([[0.1, np.nan, 0.3, 0.2]]), np.array([[0.0, 0.9, 0.5, np.nan]])
-    grid, curve = risk_coverage_curve(ImageScores(list("abcd"), np.array(list("pqrs")), uncertainty, risk))
+    grid, curve = mean_risk_coverage(ImageScores(list("abcd"), np.array(list("pqrs")), uncertainty, risk))
     assert grid.tolist() == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert curve.tolist() == pytest.approx([0.0, 0.0, 0.125, 0.25])

@@ -76,7 +76,7 @@ def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
         ]
         sums = pl.concat(frames).group_by("bin").agg(pl.exclude("patient", "bin").sum()).sort("bin").drop("bin")
         expected.append(float(calibration_error_from_counts(torch.from_numpy(sums.cast(pl.Float64).to_numpy()))))
-    found = pixel_scores.estimate(pixel_scores.calibration_error(results, "beta, none", CLEAN), draws=5)
+    found = pixel_scores.estimate(pixel_scores.pixel_calibration(results, "beta, none", CLEAN), draws=5)
     assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
@@ -87,5 +87,5 @@ def test_calibration_error_by_hand(tmp_path: Path) -> None:
     frame = pl.DataFrame(sums).with_columns(condition=pl.lit("clean"), eps=pl.lit(0.0), patient=pl.lit("p"))
     results = load_results(folder)
     frame.write_parquet(results.cells[0].folder / "calibration.parquet")
-    table = pixel_scores.calibration_error(results, "beta, none", CLEAN)
+    table = pixel_scores.pixel_calibration(results, "beta, none", CLEAN)
     assert pixel_scores.estimate(table, draws=5).value == pytest.approx(0.4)

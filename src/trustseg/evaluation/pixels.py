@@ -12,8 +12,8 @@ from torch import Tensor
 from trustseg.beliefs import Belief
 from trustseg.evaluation.conditions import Condition
 from trustseg.masks import counted, filled
-from trustseg.metrics import boundary_band, calibration_counts
-from trustseg.metrics.histograms import BINS, UNIT, uncertainty_keys
+from trustseg.metrics import BINS, boundary_band, calibration_counts
+from trustseg.metrics.histograms import UNIT, uncertainty_keys
 
 __all__ = ["GROUPS", "PixelSums", "patient_groups"]
 

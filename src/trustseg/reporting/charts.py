@@ -8,7 +8,7 @@ import polars as pl
 from trustseg.reporting import image_scores
 from trustseg.reporting.checks import marked
 from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
-from trustseg.reporting.curves import FRACTIONS, risk_coverage_curve, sparsification_curve
+from trustseg.reporting.curves import FRACTIONS, mean_risk_coverage, mean_sparsification
 from trustseg.reporting.image_scores import ConditionKey
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import load_calibration, load_training
@@ -125,7 +125,7 @@ def sparsification(evidence: ReportData) -> Chart:
         title = describe_condition(*place)
         kept, missed = [], []
         for variant in measures:
-            model, oracle = sparsification_curve(evidence, variant, place)
+            model, oracle = mean_sparsification(evidence, variant, place)
             if np.isnan(model).any():
                 continue
             label = f"{variant} ({words(measures[variant])})"
@@ -155,7 +155,7 @@ def risk_coverage(evidence: ReportData) -> Chart:
         for variant, column in columns.items():
             held = image_scores.read_scores(evidence.results, variant, place, column)
             if held.images:
-                coverage, risk = risk_coverage_curve(held)
+                coverage, risk = mean_risk_coverage(held)
                 label = f"{variant} ({words(column.removeprefix('u_'))})"
                 lines.append(Line(label, coverage.tolist(), risk.tolist(), chosen[variant]))
         panels.append((describe_condition(*place), tuple(lines)))

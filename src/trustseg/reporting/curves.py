@@ -10,12 +10,12 @@ from trustseg.reporting.image_scores import ConditionKey, Floats, ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_histogram
 
-__all__ = ["FRACTIONS", "risk_coverage_curve", "sparsification_curve"]
+__all__ = ["FRACTIONS", "mean_risk_coverage", "mean_sparsification"]
 
 FRACTIONS: Final = np.linspace(0.0, 0.99, 100)
 
 
-def sparsification_curve(evidence: ReportData, variant: str, place: ConditionKey) -> tuple[Floats, Floats]:
+def mean_sparsification(evidence: ReportData, variant: str, place: ConditionKey) -> tuple[Floats, Floats]:
     """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
     cells = evidence.results.cells_of(variant)
     curves = []
@@ -44,7 +44,7 @@ def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
     return model, oracle
 
 
-def risk_coverage_curve(held: ImageScores) -> tuple[Floats, Floats]:
+def mean_risk_coverage(held: ImageScores) -> tuple[Floats, Floats]:
     """Return the mean over the seeds of the risk-coverage curve on a common grid."""
     grid = np.linspace(1 / len(held.images), 1, min(200, len(held.images)))
     curves = []

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.reporting.choices import describe_attack, is_l2
-from trustseg.reporting.curves import risk_coverage_curve
+from trustseg.reporting.curves import mean_risk_coverage
 from trustseg.reporting.deferral import Deferrals, aim, describe_place, headline_places
 from trustseg.reporting.image_scores import ConditionKey, read_scores
 from trustseg.reporting.report_data import ReportData
@@ -107,7 +107,7 @@ def operating_points(
             held = read_scores(evidence.results, variant, place, policy.column)
             if not held.images:
                 continue
-            coverage, risk = risk_coverage_curve(held)
+            coverage, risk = mean_risk_coverage(held)
             lines.append(Line(variant, coverage.tolist(), risk.tolist(), chosen[variant]))
             kept, error = _operating_point(deferrals.decided[variant], place)
             if np.isfinite(error):

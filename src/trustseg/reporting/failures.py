@@ -59,7 +59,9 @@ def read_finders(evidence: ReportData, *, tau: float = _TAU, draws: int = 2000) 
             held = read_scores(results, variant, _CLEAN, column)
             if not held.images:
                 continue
-            aurc, naurc, auroc = (_interval(held, score, draws) for score in (AURC, _naurc, _auroc_below(tau)))
+            aurc, naurc, auroc = (
+                _interval(held, score, draws) for score in (AURC, _normalised_area, _auroc_below(tau))
+            )
             mine.append(Finder(variant, column, aurc, naurc, auroc, _size_correlation(evidence, variant, column)))
         found += sorted(mine, key=lambda finder: (np.nan_to_num(finder.aurc.value, nan=np.inf), finder.column))
     return found
@@ -127,7 +129,7 @@ def _interval(held: ImageScores, score: DrawnScore, draws: int) -> Interval:
     return bootstrap_rows(own, names, image_ranking(held, score), draws=draws)
 
 
-def _naurc(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
+def _normalised_area(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
     blocks, oracle = ((grouped(times, order), grouped(times * risk, order)) for order in (uncertainty, risk))
     return nause_from_counts(*blocks, oracle=oracle)
 

@@ -55,7 +55,7 @@ def _image_values(
     return _of_images(frames[0], frames[1], draws)
 
 
-def _undetected_harm(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _unnoticed(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
@@ -92,7 +92,7 @@ def _patients(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
 
 
-def _aurc(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _image_order(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
     """Compare the area under the risk-coverage curve of images with foreground."""
     kept = []
     for side in (first, second):
@@ -116,7 +116,7 @@ def _aurc(results: Results, first: Side, second: Side, place: ConditionKey, draw
     return compare_drawn(table[0], table[1:], patients, seed=0)
 
 
-def _nause(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _pixel_order(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
     """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
@@ -153,7 +153,7 @@ Paired = Callable[[Results, Side, Side, ConditionKey, int], Comparison]
 SCORES: Final[Mapping[str, Paired]] = {
     "dice": lambda *given: _image_values(*given, column="dice"),
     "iou": lambda *given: _image_values(*given, column="iou"),
-    "nause": _nause,
-    "aurc": _aurc,
-    "undetected_harm": _undetected_harm,
+    "nause": _pixel_order,
+    "aurc": _image_order,
+    "undetected_harm": _unnoticed,
 }

@@ -19,10 +19,10 @@ from trustseg.statistics import Interval, bootstrap_rows
 
 __all__ = [
     "PatientTable",
-    "calibration_error",
     "estimate",
     "estimate_difference",
     "merge_bins",
+    "pixel_calibration",
     "pixel_ranking",
     "squared_error_ranking",
 ]
@@ -137,7 +137,7 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
     return histogram.join(merged, on="bin", how="left").with_columns(bin=pl.col("part")).drop("part")
 
 
-def calibration_error(results: Results, variant: str, place: ConditionKey, *, region: str = "whole") -> PatientTable:
+def pixel_calibration(results: Results, variant: str, place: ConditionKey, *, region: str = "whole") -> PatientTable:
     """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
 
     Args:

@@ -27,7 +27,7 @@ def region_table(evidence: ReportData, *, draws: int = 2000) -> Table:
         for place in places:
             row: dict[str, Value] = {"variant": variant, "condition": describe_condition(*place)}
             tables = {
-                region: pixel_scores.calibration_error(evidence.results, variant, place, region=region)
+                region: pixel_scores.pixel_calibration(evidence.results, variant, place, region=region)
                 for region in _REGIONS
             }
             if tables["boundary"].patients:

@@ -178,7 +178,7 @@ def _scores(
     if image_scores.has_native(results, variant, place):
         found["dice_native"] = image_scores.mean_of(results, variant, place, "dice_native", draws=draws)
     if place in choices.compared:
-        found["ece"] = pixel_scores.estimate(pixel_scores.calibration_error(results, variant, place), draws=draws)
+        found["ece"] = pixel_scores.estimate(pixel_scores.pixel_calibration(results, variant, place), draws=draws)
     if place in choices.compared and variant in choices.columns:
         measure = choices.measures[variant]
         images = image_scores.read_scores(results, variant, place, choices.columns[variant])
@@ -216,7 +216,7 @@ def _differences(
         "dice": image_scores.mean_difference(results, variant, baseline, place, "dice", draws=draws)
     }
     if place in choices.compared:
-        errors = [pixel_scores.calibration_error(results, name, place) for name in both]
+        errors = [pixel_scores.pixel_calibration(results, name, place) for name in both]
         intervals["ece"] = pixel_scores.estimate_difference(errors[0], errors[1], draws=draws)
     # Scores of different measures are different questions: they are not subtracted.
     column = choices.columns.get(variant)
