@@ -20,9 +20,8 @@ from trustseg.statistics import Interval
 
 SOURCE = Path(trustseg.__file__).parent
 READERS = ("audit", "deferral", "reporting", "review", "statistics", "study")
-NAMES = {"ece", "naurc"} | {name.removesuffix("_from_counts") for name in metrics.__all__ if name.islower()} - {
-    "scores"
-}
+NAMES = {"ece", "naurc"} | {name.removesuffix("_from_counts") for name in metrics.__all__ if name.islower()}
+NAMES -= {"scores", "sparsification"}  # several numbers
 OF_ITS_OWN = {"digamma", "cumsum", "trapezoid", "roc_auc_score", "average_precision_score"}  # what a formula is made of
 ELSEWHERE = {  # sums that are no metric
     "deferral/conformal.py",  # losses of patients above each threshold

@@ -51,6 +51,7 @@ def mean_risk_coverage(held: ImageScores) -> tuple[Floats, Floats]:
     for uncertainty, risk in zip(held.uncertainty, held.risk, strict=True):
         known = np.isfinite(uncertainty) & np.isfinite(risk)
         _, block = np.unique(uncertainty[known], return_inverse=True)
-        kept = grid * len(block)
-        curves.append(error_of_kept(np.bincount(block), np.bincount(block, risk[known]), kept) / kept)
+        kept = np.arange(1, len(block) + 1)
+        risks = error_of_kept(np.bincount(block), np.bincount(block, risk[known]), kept) / kept
+        curves.append(np.interp(grid, kept / len(block), risks))
     return grid, np.mean(curves, axis=0)
