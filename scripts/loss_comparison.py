@@ -16,7 +16,7 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from trustseg.metrics import nause_from_counts
-from trustseg.reporting.pixel_scores import calibration_error, estimate, pixel_ranking
+from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking
 from trustseg.reporting.results import Results, load_results
 from trustseg.statistics import Interval, bootstrap_mean
 
@@ -44,7 +44,7 @@ def row(results: Results, variant: str, *, draws: int) -> dict[str, object]:
     scores: dict[str, object] = {"data_term": values["loss.beta"], "kl_weight": values["loss.kl_weight"]}
     intervals: dict[str, Interval] = {
         "dice": bootstrap_mean(clean["dice"], clean["patient"], draws=draws),
-        "ece": estimate(calibration_error(results, variant, CLEAN), draws=draws),
+        "ece": estimate(pixel_calibration(results, variant, CLEAN), draws=draws),
     }
     for measure in MEASURES:
         table = pixel_ranking(results, variant, CLEAN, measure, score=nause_from_counts)

@@ -88,6 +88,14 @@ def test_harm_in_arrays_is_that_in_tensors(threshold: float) -> None:
     assert (found.dtype, found.tolist()) == (np.bool_, expected.tolist())
 
 
+def test_gradients_are_left_behind() -> None:
+    counts, errors = (torch.ones(3, requires_grad=True) for _ in range(2))
+    for score in OF_BLOCKS:
+        assert not score(counts, errors).requires_grad
+    half = torch.full((2,), 0.5, requires_grad=True)
+    assert undetected_harm(half + 0.4, half, half, half > 1, half, threshold=1.0).tolist() == [True, True]
+
+
 def test_what_does_not_fit_is_refused() -> None:
     for score in OF_BLOCKS:
         with pytest.raises(ShapeError, match=r"\(2,\) and \(3,\)"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "as_float64",
     "auroc_from_counts",
     "average_precision_from_counts",
     "calibration_error_from_counts",
@@ -131,8 +132,12 @@ def in_float64(*arrays: Any) -> tuple[Any, ...]:  # noqa: ANN401 - arrays or ten
     shapes = [tuple(array.shape) for array in arrays]
     if len(set(shapes)) > 1 or shapes[0] == ():
         raise ShapeError(f"counts and sums are {' and '.join(map(str, shapes))}, expected the same (..., K)")
-    xp = library_of(arrays[0])
-    return xp, *(xp.asarray(array, dtype=xp.float64) for array in arrays)
+    return library_of(arrays[0]), *map(as_float64, arrays)
+
+
+def as_float64(array: Any) -> Any:  # noqa: ANN401 - array or tensor
+    """Return an array, or a tensor without its gradient, in float64."""
+    return np.asarray(array, np.float64) if library_of(array) is np else array.detach().double()
 
 
 def _from_above(values: Any) -> Any:  # noqa: ANN401 - arrays or tensors

@@ -3,7 +3,7 @@
 import math
 
 from trustseg.errors import ConfigError, ShapeError
-from trustseg.metrics.counts import Array, library_of
+from trustseg.metrics.counts import Array, as_float64, library_of
 
 __all__ = ["undetected_harm"]
 
@@ -65,5 +65,5 @@ def undetected_harm(
             "mark images without foreground as empty, for their Dice is undefined"
         )
     harmed = xp.where(empty, false_positive_fraction >= false_alarm, fall >= drop)
-    unnoticed: Array = harmed & (xp.asarray(scores, dtype=xp.float64) <= threshold) & (threshold > -math.inf)
+    unnoticed: Array = harmed & (as_float64(scores) <= threshold) & (threshold > -math.inf)
     return unnoticed
