@@ -157,7 +157,7 @@ def squeezing(
 
 
 def test_one_image_a_batch_that_cannot_be_normalised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, "unet", squeezing)
+    monkeypatch.setitem(ARCHITECTURES, "unet", replace(ARCHITECTURES["unet"], function=squeezing))
     with pytest.raises(ConfigError, match=r"training\.batch_size.*data\.size"):
         train(config("training.batch_size=1"), pack(), tmp_path)
     train(config("training.batch_size=2", "training.epochs=1"), pack(), tmp_path / "two")
