@@ -45,8 +45,8 @@ def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
     assert files == {
         *TABLES,
         *("cell.json", "config.yaml", "done.json", "evaluation.json", "gallery.npz", "metrics.csv"),
-        *("model/model.json", "model/model.safetensors", "model/splits.json", "progress.json", "provenance.json"),
-        *("policy.json", "validation.parquet"),
+        *("model/data.json", "model/epoch.json", "model/model.json", "model/model.safetensors", "model/splits.json"),
+        *("progress.json", "provenance.json", "policy.json", "validation.parquet"),
     }
     about = json.loads((folder / "cell.json").read_text())
     assert about["id"] == cell.name
