@@ -141,7 +141,7 @@ def test_the_same_cell_twice(tmp_path: Path, grid: dict[str, list[Any]]) -> None
 
 def test_two_trainings_of_one_name(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
-    file.write_text("grid: [{loss.kl_weight: [1.0]}, {adversarial.alignment.kl_weight: [1.0]}]\n")
+    file.write_text("model: {head: beta}\ngrid: [{loss.kl_weight: [1.0]}, {adversarial.alignment.kl_weight: [1.0]}]\n")
     sentence = r"the name 'kl_weight=1.0'.*they vary loss\.kl_weight and adversarial\.alignment\.kl_weight"
     with pytest.raises(ConfigError, match=sentence):
         cells_of(load_study(file), data_digest="d")
