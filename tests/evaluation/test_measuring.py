@@ -94,7 +94,7 @@ def test_padded_images_are_measured_without_their_padding(tmp_path: Path) -> Non
         assert rows[name]["mask_px"] == 0
         assert rows[name]["dice"] is rows[name]["dice_native"] is None
     files = [base / "Images" / f"{name}.png" for name in fake.TEST]
-    table = predict(model, files, tmp_path / "drawn", fit="pad", scale=IntensityScale(None))
+    table = predict(model, files, tmp_path / "drawn", aggregation="mean", fit="pad", scale=IntensityScale(None))
     for row in csv.DictReader(table.read_text().splitlines()):
         assert float(row["uncertainty"]) == pytest.approx(rows[Path(row["image"]).stem]["u_entropy_mean"], rel=1e-4)
     for name in fake.TEST:

