@@ -276,3 +276,15 @@ def test_open_questions_are_errors(tmp_path: Path) -> None:
     fake.pairs(tmp_path, ["a", "b", "c"], images="images", masks="lungs")
     assert ("error", "which_masks") in kinds(check_dataset(tmp_path))
     assert check_dataset(tmp_path, Declared(masks="masks")).ok
+
+
+def test_a_control_with_a_lesion_is_an_error(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c", "d"])
+    rows = "".join(
+        f"images/{name}.png,masks/{name}.png,{name},{split}\n"
+        for name, split in zip("abcd", ("train", "train", "train", "control"), strict=True)
+    )
+    (root / "manifest.csv").write_text(f"image,mask,patient,split\n{rows}")
+    assert found(check_dataset(root), "control_lesion").names == ("d",)
+    fake.save(np.zeros((16, 20), np.uint8), root / "masks" / "d.png")
+    assert check_dataset(root).ok

@@ -334,3 +334,19 @@ def test_a_mask_that_two_images_may_claim_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.png", "images/x_b.png", "images/c.png", "masks/a_x_b.png", "masks/c.png")
     with pytest.raises(DataError, match=r"a_x_b|without"):
         usable_cases(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["holdout", "hold-out", "Held_Out", "external", "external validation", "eval"])
+def test_images_set_aside_are_never_trained_on(tmp_path: Path, name: str) -> None:
+    files = [f"{side}/{kind}/{side}.png" for side in ("train", name) for kind in ("images", "masks")]
+    assert sides(usable_cases(touch(tmp_path, *files))) == {"train": {"train"}, "test": {name}}
+
+
+def test_controls_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png", "more/healthy/h.png")
+    for controls in ("healthy", "more/healthy", "more"):
+        assert sides(usable_cases(tmp_path, Declared(controls=controls)))["control"] == {"h"}
+    with pytest.raises(
+        DataError, match=r"data\.controls=nope names no folder.*found: images, masks, more, more/healthy"
+    ):
+        usable_cases(tmp_path, Declared(controls="nope"))

@@ -142,6 +142,12 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
             "Dice is not defined there, so that scores leave them out; the area predicted there is reported instead"
         )
         yield finding_of("note", "empty_mask", empty, "empty masks", advice)
+    ill = tuple(
+        one.case.name for one in seen if one.case.split == "control" and one.reference is not None and not one.empty
+    )
+    if ill:
+        advice = "a control lacks the target; take these out of the controls, or correct their masks"
+        yield finding_of("error", "control_lesion", ill, "controls whose mask holds a lesion", advice)
     told: defaultdict[str, set[bool]] = defaultdict(set)
     for one in seen:
         if one.reference is not None:

@@ -10,7 +10,7 @@ from trustseg.data.frames import FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import place
+from trustseg.data.roles import named, place
 
 __all__ = ["folder"]
 
@@ -43,6 +43,8 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     used = {file: where for file, where in places.items() if not where.aside}
     read = [read_frame(frame, declared) for frame in framed(used)]
     listing = _summed(read, aside, declared)
+    if wrong := _unknown_controls(folders, declared.controls):
+        listing = replace(listing, problems=(*listing.problems, wrong))
     if declared.masks and listing and not any(part.chosen for part in read):
         offered = ", ".join(sorted({name for part in read for name in part.offered}))
         message = f"data.masks={declared.masks} names no masks in {path}; found: {offered or 'none'}"
@@ -84,6 +86,18 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
         unplaced=tuple(sorted(unplaced)),
         notes=(*listing.notes, *notes),
     )
+
+
+def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding | None:
+    """Return an error where no folder above an image has the declared name."""
+    known = {Path(*folder.parts[: end + 1]) for folder in folders for end in range(len(folder.parts))}
+    if controls is None or controls in (".", "./"):
+        return None
+    if any(named(controls, folder.name, folder.as_posix()) for folder in known):
+        return None
+    offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
+    message = f"data.controls={controls} names no folder of images; found: {offered or 'none'}"
+    return Finding("error", "which_controls", message)
 
 
 def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ from trustseg.data.cases import Case, Declared, Listing, Split
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.pairing import Pairing, match, stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import ConditionKey, is_mask_word, named
+from trustseg.data.roles import FolderRole, is_mask_word, named
 
 __all__ = ["Frame", "FrameReading", "framed", "in_one_folder", "read_frame"]
 
@@ -59,7 +59,7 @@ class FrameReading:
     chosen: bool = False
 
 
-def framed(places: Mapping[Path, ConditionKey]) -> list[Frame]:
+def framed(places: Mapping[Path, FolderRole]) -> list[Frame]:
     """Return the frames of files; a folder without a role belongs to the one around it (``x/infection`` to ``x``)."""
     frames: dict[tuple[str, bool, tuple[str, ...]], Frame] = {}
     told = {(where.side, where.control, where.frame) for where in places.values() if where.role}

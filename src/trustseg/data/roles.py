@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from trustseg.data.cases import Declared
 
-__all__ = ["ConditionKey", "is_mask_word", "named", "place", "words"]
+__all__ = ["FolderRole", "is_mask_word", "named", "place", "words"]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -33,6 +33,8 @@ _SIDES: Final[dict[str, Side]] = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "tst", "ts"), "test"),
+    # Whatever their owner calls them, images set aside are never trained on.
+    **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
 _NEUTRAL: Final = _words_in("set sets folder folders data dataset split splits stage part v")
 _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
@@ -45,7 +47,7 @@ _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionKey:
+class FolderRole:
     """What the folders above a file say of it.
 
     Attributes:
@@ -73,7 +75,7 @@ class ConditionKey:
     frame: tuple[str, ...]
 
 
-def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> ConditionKey:
+def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> FolderRole:
     """Return what the folders above a file say of it; the last word counts.
 
     Args:
@@ -96,7 +98,7 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         first -= 1
     below = folders[last + 1 :] if ends else ()
     block = folders[first : last + 1]
-    return ConditionKey(
+    return FolderRole(
         role=role,
         certain=any(_certain(name) or named(declared.masks, name) for name in block),
         source="/".join(block) if role == "masks" else "",
@@ -157,8 +159,12 @@ def _certain(name: str) -> bool:
 
 
 def _side(name: str) -> Side | None:
+    if _squeezed(name) in _SIDES:  # hold-out
+        return _SIDES[_squeezed(name)]
     found = words(name)
     sides = {_SIDES[word] for word in found if word in _SIDES}
+    if "external" in found and sides == {"validation", "test"}:
+        return "test"  # as clinicians say external validation
     rest = {word for word in found if word not in _SIDES}
     roles = _IMAGES | _MASKS | _PERHAPS_MASKS
     if len(sides) == 1 and (rest <= _NEUTRAL or rest & roles or ("data" in rest)):
