@@ -104,6 +104,15 @@ def test_colours_need_a_meaning() -> None:
     assert counts_of(scan_mask(masks["c.png"], Path("c")), coding) == (197, disc(10).sum() - 197)
 
 
+def test_the_advice_on_colours_names_one_of_the_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"mask_values=\{lesion: '#00ff00'\}"):
+        decided({"a.png": colours(GREEN)})
+    green = np.zeros((64, 64, 3), dtype=np.uint8)
+    green[disc()] = GREEN
+    with pytest.raises(DataError, match="export them as PNG"):
+        decided({"a.jpg": jpeg(tmp_path / "a.jpg", green)})
+
+
 def test_told_values_are_obeyed_and_strays_refused() -> None:
     void = drawn(lesion=1, rim=255)
     coding = decided({"a.png": void, "b.png": EMPTY}, mask_values={"lesion": [1, 2], "ignore": 255})
@@ -192,6 +201,13 @@ def test_jpeg_masks_that_would_turn_empty_are_refused(tmp_path: Path, lesion: in
         decided({"a.jpg": jpeg(tmp_path / "a.jpg", photo)})
 
 
+@pytest.mark.parametrize("lesion", [1, 20])
+def test_jpeg_masks_none_of_which_is_bright_are_refused(tmp_path: Path, lesion: int) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg.*export them as PNG"):
+        decided({"a.jpg": jpeg(tmp_path / "a.jpg", drawn(lesion=lesion).pixels, 95)})
+    assert decided({"a.jpg": jpeg(tmp_path / "a.jpg", EMPTY.pixels)}).by == "threshold"
+
+
 def test_jpeg_masks_beside_masks_of_0_and_1_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.png"):
         decided({"a.jpg": jpeg(tmp_path / "a.jpg", PLAIN.pixels), "b.png": drawn(lesion=1)})
@@ -204,11 +220,11 @@ def see_through(opacity: Array, colour: int = 255) -> Picture:
 
 @pytest.mark.parametrize("colour", [0, 90, 255])
 def test_transparency_is_the_mask_where_the_colour_is_constant(colour: int) -> None:
-    nothing, everything = np.zeros((64, 64), dtype=bool), np.ones((64, 64), dtype=bool)
-    masks = {name: see_through(area, colour) for name, area in {"a": disc(), "b": nothing, "c": everything}.items()}
+    areas = {"a": disc(), "b": np.zeros((64, 64), dtype=bool), "c": ~disc()}
+    masks = {name: see_through(area, colour) for name, area in areas.items()}
     coding = decided(masks)
     assert len(coding.notes) == 1
-    for name, area in {"a": disc(), "b": nothing, "c": everything}.items():
+    for name, area in areas.items():
         np.testing.assert_array_equal(apply_coding(masks[name], coding, Path(name)), area)
         assert counts_of(scan_mask(masks[name], Path(name)), coding) == (area.sum(), 0)
 
@@ -220,6 +236,16 @@ def test_half_transparent_lesions_are_refused_and_smooth_borders_are_not() -> No
     border = Picture(PLAIN.pixels | 255, "", "PNG", alpha=smooth().pixels, has_alpha=True)
     coding = decided({"a.png": see_through(disc()), "b.png": border})
     np.testing.assert_array_equal(apply_coding(border, coding, Path("b.png")), smooth().pixels > 127)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_an_opaque_mask_or_another_colour_among_masks_by_transparency_is_refused(colour: int) -> None:
+    usual = {"a.png": see_through(disc()), "b.png": see_through(disc(6))}
+    with pytest.raises(DataError, match=r"odd\.png.*no masks by transparency"):  # all lesion, or empty?
+        decided({**usual, "odd.png": see_through(np.ones((64, 64), dtype=bool), colour)})
+    with pytest.raises(DataError, match=r"odd\.png.*another colour than others, in 255"):
+        decided({**usual, "odd.png": see_through(disc(), 90)})
+    decided({**usual, "empty.png": see_through(np.zeros((64, 64), dtype=bool), 0)})  # a colour that nobody sees
 
 
 def test_transparency_in_some_files_only_is_refused() -> None:

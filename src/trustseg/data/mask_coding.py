@@ -7,7 +7,7 @@
 * JPEG files, whose values are smeared around 0 and 255: above 127 is lesion, with a note;
 * 0 and 255 with few, spread-out values between them in some files (anti-aliasing, interpolation): above 127 is lesion,
   with a note;
-* a constant colour with varying transparency in every file: opaque is lesion, with a note.
+* one constant colour with varying transparency in every file: opaque is lesion, with a note.
 
 Everything else (label codes, real colours, 0, 1 and 255) is refused with the file and its values, unless
 ``data.mask_values`` says what they mean, e.g. ``{lesion: [1, 2], ignore: 255}``, ``{lesion: '#ff0000'}`` or
@@ -117,9 +117,7 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
         return _alpha_coding(files)
     coloured = [one for one in files if max(one.counts) > 0xFFFF]
     if coloured:
-        raise _refusal(
-            coloured, "hold colours", "say which colours are lesion, e.g. data.mask_values={lesion: '#ff0000'}"
-        )
+        raise _colours(coloured)
     exact = [one for one in files if not one.lossy]
     values = {value for one in exact for value in one.counts}
     lossy = [one for one in files if one.lossy]
@@ -235,21 +233,41 @@ def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
 
 
 def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
-    """Return the coding by transparency after checking that every file is one colour with an alpha channel."""
+    """Return the coding by transparency after checking that every file is partly transparent, and all have one colour.
+
+    An opaque file among them is either all lesion or empty, and nothing tells which.
+    """
     if all(one.alpha is None or len(one.alpha) == 1 for one in files):
         odd = [one for one in files if one.alpha is not None]
         raise _refusal(odd, "are transparent everywhere", "export them without transparency")
-    if odd := [one for one in files if len(one.counts) > 1 or not one.has_alpha]:
-        raise _refusal(odd, "are no masks by transparency, as others are", "export all masks without transparency")
+    without = "export all masks without transparency"
+    if odd := [one for one in files if len(one.counts) > 1 or one.alpha is None]:
+        raise _refusal(odd, "are no masks by transparency, as others are", without)
+    colours = {one.path: colour for one in files if any(one.alpha or ()) for colour in one.counts}
+    usual, _ = Counter(colours.values()).most_common(1)[0]
+    if odd := [one for one in files if colours.get(one.path, usual) != usual]:
+        raise _refusal(odd, f"are drawn in another colour than others, in {value_name(usual)}", without)
     opacities = [replace(one, counts=one.alpha) for one in files if one.alpha is not None]
     if odd := [one for one in opacities if not set(one.counts) <= {0, 255}]:
         _check_between(odd, opacities)
     return MaskCoding("alpha", notes=("masks are one colour with transparency: opaque is lesion",))
 
 
+def _colours(files: Sequence[MaskScan]) -> DataError:
+    """Return a refusal that shows how to choose one of the colours: the commonest beside the background."""
+    if lossy := [one for one in files if one.lossy]:
+        return _refusal(lossy, "hold colours that JPEG has changed", "export them as PNG, which keeps colours")
+    by_count = [code for code, _ in _total(files).most_common()]
+    colour = next((code for code in by_count[1:] if code > 0xFFFF), max(by_count))
+    example = f"{{lesion: '{value_name(colour)}'}}"
+    return _refusal(files, "hold colours", f'say which of them are lesion, e.g. "data.mask_values={example}"')
+
+
 def _check_lossy(files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless JPEG masks are dark or bright nearly everywhere, and those not empty reach white."""
-    faint = [one for one in files if max(one.counts) > _DARK and not any(value >= 192 for value in one.counts)]
+    bright = [one for one in files if any(value >= 192 for value in one.counts)]
+    darkest = _DARK if bright else 0  # where no file is bright, dark values may be label codes
+    faint = [one for one in files if max(one.counts) > darkest and one not in bright]
     total = _total(files)
     middle = {value: count for value, count in total.items() if 64 <= value < 192}
     if faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
