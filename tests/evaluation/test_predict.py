@@ -68,6 +68,18 @@ def test_two_images_of_one_name_cannot_be_predicted_together(tmp_path: Path) -> 
         image_files_of(tmp_path)
 
 
+def test_files_that_are_not_predicted_are_counted_and_named(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "b.png", "a_lesion.png", "b_mask.png", "sub/z.png"):
+        save(noise(8, 8), tmp_path / name)
+    told: list[str] = []
+    files = image_files_of(tmp_path, note=told.append)
+    below = {file.relative_to(tmp_path).as_posix() for file in files}
+    (sentence,) = told
+    assert f"folders: {5 - len(files)} (" in sentence
+    assert all(name in sentence for name in {"a_lesion.png", "b_mask.png", "sub/z.png"} - below)
+
+
 def test_bad_places_get_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no image or folder"):
         image_files_of(tmp_path / "nowhere")

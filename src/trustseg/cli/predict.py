@@ -56,7 +56,11 @@ def predict(
     require_score(measure, aggregation)
     loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)
-    files = image_files_of(images)
+
+    def note(sentence: str) -> None:
+        say(f"note: {sentence}", err=True)
+
+    files = image_files_of(images, note=note)
     with progress_of("predicting") as report:
         table = run_prediction(
             loaded,
@@ -70,7 +74,7 @@ def predict(
             fit="squash" if reading is None else reading.fit,
             device=device_of("auto"),
             report=lambda done: report(done, len(files)),
-            note=lambda sentence: say(f"note: {sentence}", err=True),
+            note=note,
         )
     if frozen is not None:
         say(frozen.statement)

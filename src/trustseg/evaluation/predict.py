@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from trustseg.beliefs import check_belief
 from trustseg.data import find_cases
 from trustseg.data.decode import in_threads, read_image
+from trustseg.data.findings import first_of
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
 from trustseg.data.pack_notes import decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
@@ -32,12 +33,13 @@ from trustseg.uncertainty import MEASURES
 __all__ = ["image_files_of", "predict"]
 
 
-def image_files_of(path: Path) -> list[Path]:
+def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> list[Path]:
     """Return the image file ``path``, those directly inside the folder ``path``, or those of the dataset in it.
 
     Args:
         path: an image, a folder of images, a manifest, or a dataset in one of the layouts of
             ``trustseg.data.LAYOUTS``, whose masks are passed over.
+        note: called with a sentence that counts and names the image files below ``path`` that are passed over, if any.
 
     Returns:
         The files sorted by folder and name; of a dataset in the order of its splits, those without a mask last.
@@ -51,8 +53,8 @@ def image_files_of(path: Path) -> list[Path]:
     if not path.exists():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
     listing = find_cases(path)
-    files = [*(case.image for case in listing.cases), *listing.lone_images]
-    files = [file for file in files if file.parent == path] or files
+    found = [*(case.image for case in listing.cases), *listing.lone_images]
+    files = [file for file in found if file.parent == path] or found
     if not files:
         raise DataError(f"no image in '{path}', only masks; give the folder of the images")
     stem, count = max(Counter(file.stem for file in files).items(), key=lambda item: item[1], default=("", 0))
@@ -62,6 +64,11 @@ def image_files_of(path: Path) -> list[Path]:
             f"'{first}' and '{second}' have one name, an image of each name was expected, as predictions are named "
             f"after their image; give '{first.parent}' and then the others, each with an --output of its own"
         )
+    masks = [mask for case in listing.cases for mask in case.masks]
+    others = {*found, *masks, *listing.lone_masks, *listing.passed_over}.difference(files)
+    if others and note is not None:
+        names = first_of(listing.below(sorted(others)))
+        note(f"files that are not predicted, as masks or in other folders: {len(others):,} ({names})")
     return files
 
 
