@@ -90,7 +90,7 @@ def test_the_policy_is_fitted_on_the_validation_images_alone(folder: Path, recor
     assert set(validation["condition"]) == {"clean"}
     assert (policy.images, policy.patients) == (4, 3)
     assert policy.model == read_json(folder / "evaluation.json")["model"]
-    assert policy.column == "u_epistemic_variance_mean"
+    assert policy.column == "u_epistemic_variance_soft_dice_confidence"
     assert policy.column in records.columns  # though neither is among the measures and aggregations
 
 
