@@ -41,7 +41,7 @@ class Summed(nn.Module):
 
 
 def summed(layer: nn.Module) -> Segmenter:
-    spec = SegmenterSpec("unet", "resnet18", "bernoulli", size=32, mean=0.0, deviation=1.0)
+    spec = SegmenterSpec("unet", "resnet18", "bernoulli", size=32, mean=(0.0,), deviation=(1.0,))
     return Segmenter(spec, Summed(layer)).eval()
 
 

@@ -39,7 +39,7 @@ class Power(nn.Module):
 
 
 def model(power: int, weight: float = 0.7) -> Segmenter:
-    spec = SegmenterSpec("unet", "resnet18", "bernoulli", size=32, mean=0.0, deviation=1.0)
+    spec = SegmenterSpec("unet", "resnet18", "bernoulli", size=32, mean=(0.0,), deviation=(1.0,))
     return Segmenter(spec, Power(power, weight)).train()
 
 
