@@ -112,7 +112,7 @@ def test_files_that_are_not_there_are_named(root: Path) -> None:
 
 
 def test_a_table_of_another_kind_is_nobodys_manifest(root: Path) -> None:
-    table(root, "name,finding\na,none\n")
+    table(root, f"name,finding\na,{'none ' * 100}\n")
     assert find_cases(root).layout == "folder"
     with pytest.raises(DataError, match="image, mask, patient, split"):
         find_cases(root / "manifest.csv")
@@ -155,3 +155,48 @@ def test_open_questions_stay_open_in_the_table(tmp_path: Path) -> None:
     assert "1st_manual/a.png | mask/a.png" in (tmp_path / "manifest.csv").read_text()
     with pytest.raises(TrustsegError, match="choose one"):
         find_cases(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Manifest.CSV", "manifest.tsv"])
+@pytest.mark.parametrize("separator", [",", "|", "\t"])
+def test_a_manifest_may_be_spelt_and_separated_otherwise(root: Path, name: str, separator: str) -> None:
+    table(root, f"{HEADER}\na.png,a_mask.png,,test\n".replace(",", separator), name)
+    listing = find_cases(root)
+    assert listing.layout == "manifest"
+    assert [(case.name, case.split) for case in listing.cases] == [("a", "test")]
+
+
+@pytest.mark.parametrize("header", ["images,masks,patient,split", "image_path,mask_path,id,split", "filename,gt,p,s"])
+def test_a_table_of_these_files_is_not_ignored(root: Path, header: str) -> None:
+    table(root, f"{header}\na.png,a_mask.png,1,train\n")
+    with pytest.raises(DataError, match=f"lacks the column.*found: {header.replace(',', ', ')}"):
+        find_cases(root)
+
+
+def test_of_two_manifests_one_is_to_be_named(root: Path) -> None:
+    for name in ("manifest.csv", "manifest.tsv"):
+        table(root, f"{HEADER}\na.png,a_mask.png,,test\n", name)
+    with pytest.raises(DataError, match=r"manifest\.csv and manifest\.tsv; keep one"):
+        find_cases(root)
+
+
+def test_a_mask_belongs_to_one_patient(root: Path) -> None:
+    for first, second in (("1", "2"), ("", "")):
+        table(root, f"{HEADER}\na.png,a_mask.png,{first},train\nb.png,a_mask.png,{second},train\n")
+        with pytest.raises(DataError, match=r"lines 2 and 3 name the same mask .*a_mask\.png"):
+            find_cases(root)
+    table(root, f"{HEADER}\na.png,a_mask.png,1,train\nb.png,a_mask.png,1,train\n")  # two views of one lesion
+    assert len(find_cases(root).cases) == 2
+
+
+def test_cells_that_say_nothing_name_no_patient(root: Path) -> None:
+    listing = find_cases(table(root, f"{HEADER}\na.png,,N/A,train\nb.png,,nan,train\nsub/e.png,,7,train\n"))
+    assert [case.patient for case in listing.cases] == [None, None, "7"]
+    assert any("written as N/A, nan are unknown" in note for note in listing.notes)
+
+
+def test_what_hides_the_header_is_told(root: Path) -> None:
+    with pytest.raises(DataError, match="UTF-16 without its mark"):
+        find_cases(table(root, HEADER.encode("utf-16-le")))
+    with pytest.raises(DataError, match=r"begins with a comment \(# mine\)"):
+        find_cases(table(root, f"# mine\n{HEADER}\n"))

@@ -20,7 +20,7 @@ from trustseg.text import unicode_text
 __all__ = ["COLUMNS", "manifest", "write_manifest"]
 
 COLUMNS: Final = ("image", "mask", "patient", "split")
-_NAME: Final = "manifest.csv"
+_NAMES: Final = ("manifest.csv", "manifest.tsv")
 _SPLITS: Final[dict[str, Split]] = {
     **dict.fromkeys(("train", "training", "validation", "valid", "val"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -29,32 +29,39 @@ _SPLITS: Final[dict[str, Split]] = {
 }
 _UNDECIDED: Final = " | "  # between candidates in a table that the user still has to correct
 _SHOWN: Final = 5
+_NO_PATIENT: Final = frozenset(("n/a", "na", "#n/a", "nan", "none", "null", "unknown", "?", "-"))
 
 
 def manifest(path: Path, declared: Declared | None = None) -> Listing:
     """Return the cases of a manifest, empty if the path is a folder without one.
 
-    ``path`` is the table or the folder that holds it as ``manifest.csv``. Columns ``image, mask, patient, split`` are
-    required, in any order and case; further ones (``sex``, ``site`` ...) are kept with each case. Files are given
-    relative to the table, or absolute; several masks of one image are separated by ``;`` and united. An empty mask
-    means no reference, an empty patient an unknown one. Splits are ``train, validation, test, control`` (known to lack
-    the target) and ``unlabelled`` (predicted only); ``validation`` joins ``train``, as validation cases are drawn by
-    patient.
+    ``path`` is the table or the folder that holds it as ``manifest.csv`` or ``manifest.tsv``. Columns ``image, mask,
+    patient, split`` are required, in any order and case; further ones (``sex``, ``site`` ...) are kept with each case.
+    Files are given relative to the table, or absolute; several masks of one image are separated by ``;`` and united. An
+    empty mask means no reference, an empty patient (or ``N/A``, ``nan`` ...) an unknown one. Splits are ``train,
+    validation, test, control`` (known to lack the target) and ``unlabelled`` (predicted only); ``validation`` joins
+    ``train``, as validation cases are drawn by patient.
 
-    The text is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or tabs, as Excel writes it.
+    The text is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs or bars.
 
     Raises:
         MissingFileError: if the table or a file that it names does not exist.
         DataError: if a column is missing, or a line cannot be understood or contradicts another.
     """
     if path.is_dir():
-        if not (table := path / _NAME).is_file():
+        tables = sorted(file for file in path.iterdir() if file.name.casefold() in _NAMES and file.is_file())
+        if len(tables) > 1:
+            raise DataError(
+                f"{path} holds {' and '.join(file.name for file in tables)}; keep one, or name it (data.path)"
+            )
+        if not tables:
             return Listing()
+        table = tables[0]
     elif not (table := path).is_file():
         raise MissingFileError(f"{path} does not exist, expected a manifest or a dataset folder; check data.path")
     header, rows = _table(table)
     names = [name.casefold() for name in header]
-    if table != path and not {"image", "mask"} & set(names):
+    if table != path and not {"image", "mask"} & set(names) and not _names_files(table, rows):
         return Listing()  # somebody else's table of the same name
     _check_header(table, names)
     if declared and (declared.masks or declared.controls):
@@ -68,6 +75,8 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
     notes = []
     if any(row["split"].casefold().startswith("val") for _, row in lines):
         notes.append("validation images join the training side: validation cases are drawn by patient")
+    if unknown := sorted({row["patient"] for _, row in lines if row["patient"] and not _patient(row["patient"])}):
+        notes.append(f"patients written as {', '.join(unknown)} are unknown, each image counts as a patient of its own")
     bare = sum(not case.masks and case.split in ("train", "test") for case in cases)
     if bare:
         notes.append(f"{bare} images of train or test have no reference mask: neither trained nor tested on")
@@ -101,13 +110,20 @@ def write_manifest(listing: Listing, target: Path) -> None:
             writer.writerow(map(inert, cells))
 
 
+def _names_files(table: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> bool:
+    """Return whether cells of the first lines name files: such a table is meant for these images."""
+    return any(
+        os.path.isfile(table.parent / cell.replace("\\", "/")) for _, row in rows[:_SHOWN] for cell in row if cell
+    )
+
+
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header and the lines with their numbers, cells without outer spaces, empty lines left out."""
     text, skipped = _text(path), 0
     if text[:4].lower() == "sep=":  # Excel's own hint
         text, skipped = text.partition("\n")[2], 1
     first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         rows = [(reader.line_num + skipped, [original(cell.strip()) for cell in row]) for row in reader]
@@ -120,6 +136,8 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         width -= 1  # empty columns at the end, as spreadsheets leave them
     for number, row in rows:
         if len(row) < width or any(row[width:]):
+            if header[0].startswith("#"):
+                raise DataError(f"{path} begins with a comment ({header[0]}), expected its header; delete that line")
             raise DataError(f"{path} line {number} has {len(row)} cells, expected {width} as in its header; correct it")
     return header[:width], [(number, row[:width]) for number, row in rows[1:]]
 
@@ -130,6 +148,8 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its rights") from error
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not wide and b"\0" in data:
+        raise DataError(f"{path} is no plain text, perhaps UTF-16 without its mark; save it as CSV UTF-8")
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -162,7 +182,11 @@ def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
     if masks and split == "unlabelled":
         raise DataError(f"{table} line {number}: an unlabelled image has a mask; choose another split or no mask")
     columns = {name: cell for name, cell in row.items() if name not in COLUMNS}
-    return Case(stem_of(image), image, masks, row["patient"] or None, split, columns)
+    return Case(stem_of(image), image, masks, _patient(row["patient"]), split, columns)
+
+
+def _patient(cell: str) -> str | None:
+    return None if not cell or cell.casefold() in _NO_PATIENT else cell
 
 
 def _masks(table: Path, cell: str) -> tuple[Path, ...]:
@@ -192,6 +216,16 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
         if real in lines:
             raise DataError(f"{table} lines {lines[real]} and {number} name the same image {case.image}; keep one")
         lines[real] = number
+    owners: dict[str, tuple[int, Case]] = {}
+    for number, case in zip(numbers, cases, strict=True):
+        for mask in case.masks:
+            first, owner = owners.setdefault(os.path.realpath(mask), (number, case))
+            known = case.patient and owner.patient and case.patient.casefold() == owner.patient.casefold()
+            if owner is not case and not known:
+                raise DataError(
+                    f"{table} lines {first} and {number} name the same mask {mask} for images of different or unknown "
+                    "patients; give each image its own"
+                )
 
 
 def _absent(numbers: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
