@@ -350,3 +350,13 @@ def test_controls_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         DataError, match=r"data\.controls=nope names no folder.*found: images, masks, more, more/healthy"
     ):
         usable_cases(tmp_path, Declared(controls="nope"))
+
+
+def test_a_question_reads_well_for_one_image_and_for_three_folders(tmp_path: Path) -> None:
+    touch(tmp_path / "three", "images/a.png", "masks/a.png", "labels/a.png", "gt/a.png")
+    (problem,) = find_cases(tmp_path / "three").problems
+    assert problem.message.startswith("gt, labels and masks may each hold the masks of images: 1, such as ")
+    touch(tmp_path / "one", "images/a.png", "masks/a_left.png", "masks/a_right.png")
+    (problem,) = find_cases(tmp_path / "one").problems
+    assert problem.message.startswith("images with several masks: 1, such as ")
+    assert "name it: data.masks='left'" in problem.message

@@ -168,12 +168,11 @@ def _paired(frame: Frame, images: Sequence[Path], masks: Sequence[Path], declare
 
 def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pairing]) -> Finding:
     names = sorted(rivals, key=lambda name: (-len(rivals[name].masks), name))
-    shown = " and ".join(f"{name or 'the folder itself'}" for name in names)
-    image = next(iter(owned))
-    what = "may hold its masks" if len(names) == 1 else "may each hold its masks"
+    shown = [name or "the folder itself" for name in names]
+    listed = f"{', '.join(shown[:-1])} and {shown[-1]} may each" if len(shown) > 1 else f"{shown[0]} may"
     message = (
-        f"{shown} {what}: of {len(owned)} images, such as {image}. Say which does: data.masks='{names[0]}' (--masks), "
-        + _TABLE
+        f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
+        f"data.masks='{names[0]}' (--masks), {_TABLE}"
     )
     return Finding("error", "which_masks", message, tuple(map(str, owned)))
 
@@ -181,11 +180,13 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
 def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> Finding:
     image, masks = next(iter(several.items()))
     names = [ending.strip("_-. ") for ending in sorted(endings)]
-    one = next((name for name in names if name), "NAME")
+    one = next(
+        (f"name it: data.masks='{name}' (--masks), {_TABLE}" for name in names if name), _TABLE.removeprefix("or ")
+    )
     message = (
-        f"{len(several)} images have several masks, such as {image}: {', '.join(mask.name for mask in masks[:4])}. "
+        f"images with several masks: {len(several)}, such as {image}: {', '.join(mask.name for mask in masks[:4])}. "
         "If they are parts of one reference, set data.unite_masks=true (--unite-masks); if one of them is the "
-        f"reference, name it: data.masks='{one}' (--masks), {_TABLE}"
+        f"reference, {one}"
     )
     return Finding("error", "several_masks", message, tuple(map(str, several)))
 

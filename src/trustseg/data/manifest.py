@@ -207,8 +207,8 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
         more = f", and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
         hint = "; choose one of the files between |" if any(_UNDECIDED in line for line in absent) else ""
         raise MissingFileError(
-            f"{table} names {len(absent)} files that do not exist: {', '.join(absent[:_SHOWN])}{more}{hint}; "
-            "paths are relative to the table"
+            f"{table} names {len(absent)} file{'s' * (len(absent) > 1)} that do not exist: "
+            f"{', '.join(absent[:_SHOWN])}{more}{hint}; paths are relative to the table"
         )
     lines: dict[str, int] = {}
     for number, case in zip(numbers, cases, strict=True):
