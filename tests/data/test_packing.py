@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import Case, open_dataset, pack_cases, pack_files, packing, write_pack
+from trustseg.data import Case, check_dataset, open_dataset, pack_cases, pack_files, packing, write_pack
 from trustseg.data.intensity import ImageScan, IntensityScale
+from trustseg.data.pack import Pack
 from trustseg.data.pack_cases import CaseScan, PackedCase, index_of
+from trustseg.data.pack_notes import index_notes
 from trustseg.data.phantom import phantom
 from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError, MissingFileError
@@ -387,3 +390,22 @@ def test_what_is_noted_of_sizes_and_colours(tmp_path: Path) -> None:
     kept = write_pack(root, tmp_path / "colour", size=8, channels=3).notes
     assert not any("grey" in note for note in kept)
     assert json.loads((tmp_path / "pack" / "pack.json").read_text())["notes"] == list(notes)
+
+
+def test_a_pack_says_what_a_check_warns_of_without_names(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for side, name, value in (("train", "p1_a", 255), ("train", "p2_a", 255), ("test", "p1_b", 0), ("test", "p3_a", 0)):
+        picture = fake.image("p1_a" if name == "p3_a" else name)
+        fake.save(picture, root / side / "images" / f"{name}.png")
+        fake.save(np.full(picture.shape[:2], value, dtype=np.uint8), root / side / "masks" / f"{name}.png")
+    found = "\n".join(write_pack(root, tmp_path / "pack", size=8).notes)
+    assert "1 picture both in train and in test" in found
+    assert "all masks of test are empty" in found
+    assert "covers more than 75% of the image: 2" in found
+    assert "p1_" not in found
+    warned = {finding.kind: len(finding.names) for finding in check_dataset(root).findings}
+    assert (warned["large_lesion"], warned["content_leak"], warned["all_masks_empty"]) == (2, 1, 0)
+    index = Pack.open(tmp_path / "pack").index.with_columns(patient=pl.lit("x"), patient_known=pl.lit(True))
+    assert any("1 patient both in train and in test" in note for note in index_notes(index))
+    unknown = index.with_columns(patient_known=pl.lit(False))
+    assert any("4 images of unknown patients" in note for note in index_notes(unknown))

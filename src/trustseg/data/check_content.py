@@ -13,7 +13,7 @@ from trustseg.data.findings import Finding, finding_of, first_of
 from trustseg.data.mask_coding import MaskCoding, decide_coding
 from trustseg.data.near_copies import near_copies
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
-from trustseg.data.pack_notes import decoding_notes, lost_note
+from trustseg.data.pack_notes import LARGE, MOST, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
 
@@ -155,6 +155,10 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
     for split in sorted(split for split, empties in told.items() if empties == {True} and split != "control"):
         message = f"all masks of {split} are empty: there is nothing to learn or to find there, and Dice is undefined"
         yield Finding("warning", "all_masks_empty", message)
+    large = [one for one in seen if one.reference and (one.reference.share or 0) > MOST]
+    if large:
+        names = tuple(one.case.name for one in large)
+        yield finding_of("warning", "large_lesion", names, *LARGE)
     for sentence in lost_note([one.reference for one in seen if one.reference], options):
         names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
         yield Finding("warning", "lost_lesion", f"{sentence} ({first_of(names)})", names)

@@ -2,13 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Final
+
+import polars as pl
 
 from trustseg.data.intensity import ImageScan, IntensityScale
 from trustseg.data.mask_coding import MaskScan
 from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
 
-__all__ = ["decoding_notes", "image_notes", "lost_note", "mask_notes", "pack_notes"]
+__all__ = ["LARGE", "MOST", "decoding_notes", "image_notes", "index_notes", "lost_note", "mask_notes", "pack_notes"]
+
+MOST: Final = 0.75  # share of an image that few lesions cover
+LARGE: Final = (
+    f"masks whose lesion covers more than {MOST:.0%} of the image",
+    "look whether lesion and background are swapped there",
+)
 
 
 def pack_notes(
@@ -34,6 +43,38 @@ def pack_notes(
         *mask_notes(scans, references),
         *lost_note(known, options),
     ]
+
+
+def index_notes(index: pl.DataFrame) -> Iterator[str]:
+    """Yield what the index of a pack tells that ``trustseg data check`` warns of, without names.
+
+    Args:
+        index: as in ``trustseg.data.pack.SCHEMA``.
+    """
+    by_content = index.group_by("content_group").agg(pl.len().alias("images"), pl.col("split").unique())
+    repeated = by_content.filter(pl.col("images") > 1)
+    across = repeated.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
+    if len(across):
+        yield (
+            f"{_counted(len(across), 'picture')} both in train and in test, as copies or near-copies; take one of each "
+            "out: training leaves its copies out (data.near_copies)"
+        )
+    if alone := len(repeated) - len(across):
+        yield f"{_counted(alone, 'picture')} that come several times, as copies or near-copies; keep one of each"
+    patients = index.filter("patient_known").group_by("patient").agg(pl.col("split").unique())
+    both = patients.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
+    if len(both):
+        yield f"{_counted(len(both), 'patient')} both in train and in test; keep each patient on one side"
+    if unknown := len(index.filter(~pl.col("patient_known"))):
+        yield f"{_counted(unknown, 'image')} of unknown patients; each counts as a patient of its own"
+    told = index.filter(pl.col("foreground_native").is_not_null())
+    for (split,), part in sorted(told.filter(pl.col("split") != "control").group_by("split")):
+        if part.filter(pl.col("foreground_native") > 0).is_empty():
+            yield f"all masks of {split} are empty: there is nothing to learn or to find there"
+    large = told.filter(pl.col("foreground_native") > MOST * pl.col("width") * pl.col("height"))
+    if len(large):
+        what, advice = LARGE
+        yield f"{what}: {len(large):,}; {advice}"
 
 
 def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from trustseg.data.mask_coding import MaskValues, parse_values
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
 from trustseg.data.pack_cases import decide, index_of, scan_cases, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
-from trustseg.data.pack_notes import pack_notes
+from trustseg.data.pack_notes import index_notes, pack_notes
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError
@@ -174,7 +174,11 @@ def _build(
                 "count": len(index),
                 "source": source.absolute().name,
                 "passed_over": listing.below(listing.passed_over),
-                "notes": [*_notes(listing), *pack_notes(scans, [one.reference for one in packed], decisions, options)],
+                "notes": [
+                    *_notes(listing),
+                    *pack_notes(scans, [one.reference for one in packed], decisions, options),
+                    *index_notes(index),
+                ],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             make_private(part)
