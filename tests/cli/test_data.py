@@ -94,7 +94,7 @@ def test_a_manifest_is_written_corrected_and_packed(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for folder in ("masks", "lungs"):
         fake.pairs(root, ["20240115_001", "20240115_002", "x"], images="images", masks=folder)
-    assert "which does: data.masks=" in run("check", root).stdout.replace("\n", " ")
+    assert "Say which folder does: data.masks=" in run("check", root).stdout.replace("\n", " ")
     assert isinstance(run("pack", root, tmp_path / "none").exception, DataError)
     table = root / "manifest.csv"
     result = run("manifest", root, "-o", table, "--masks", "masks")
