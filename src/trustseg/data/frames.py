@@ -171,7 +171,7 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
     shown = [name or "the folder itself" for name in names]
     listed = f"{', '.join(shown[:-1])} and {shown[-1]} may each" if len(shown) > 1 else f"{shown[0]} may"
     message = (
-        f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which does: "
+        f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
         f"data.masks='{names[0]}' (--masks), {_TABLE}"
     )
     return Finding("error", "which_masks", message, tuple(map(str, owned)))
