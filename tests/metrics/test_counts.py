@@ -36,7 +36,7 @@ OF_BLOCKS: tuple[Score, ...] = (
 OF_BINS: tuple[Score, ...] = (calibration_error_from_counts, maximum_calibration_error_from_counts)
 
 
-def hold_together(score: Score, *arrays: np.ndarray, **options: object) -> None:
+def assert_arrays_equal_tensors(score: Score, *arrays: np.ndarray, **options: object) -> None:
     """Hold what a function makes of arrays against what it makes of tensors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -55,14 +55,14 @@ def test_blocks_of_arrays_are_those_of_tensors(score: Score, shape: tuple[int, .
     for most in (0, 1, 3, 1000):
         counts = generator.integers(0, most + 1, shape)
         for share in (0.0, 0.4, 1.0):
-            hold_together(score, counts, generator.binomial(counts, share))
+            assert_arrays_equal_tensors(score, counts, generator.binomial(counts, share))
 
 
 @pytest.mark.parametrize("score", OF_BINS, ids=lambda score: score.__name__)
 def test_bins_of_arrays_are_those_of_tensors(score: Score) -> None:
     counts = np.random.default_rng(0).integers(0, 4, (3, 15, 1))
-    hold_together(score, np.concatenate([counts, counts * 0.3, counts // 2], -1))
-    hold_together(score, np.zeros((15, 3)))
+    assert_arrays_equal_tensors(score, np.concatenate([counts, counts * 0.3, counts // 2], -1))
+    assert_arrays_equal_tensors(score, np.zeros((15, 3)))
 
 
 def test_other_arguments_of_arrays_are_those_of_tensors() -> None:
@@ -70,8 +70,8 @@ def test_other_arguments_of_arrays_are_those_of_tensors() -> None:
     counts = generator.integers(0, 5, 30)
     errors = counts * generator.random(30)
     order = np.argsort(errors / np.maximum(counts, 1))
-    hold_together(error_of_kept, counts, errors, generator.uniform(0.1, counts.sum(), 20))
-    hold_together(fpr_at_tpr_from_counts, counts, counts // 2, tpr=0.5)
+    assert_arrays_equal_tensors(error_of_kept, counts, errors, generator.uniform(0.1, counts.sum(), 20))
+    assert_arrays_equal_tensors(fpr_at_tpr_from_counts, counts, counts // 2, tpr=0.5)
     for score in (ause_from_counts, nause_from_counts):
         found = score(counts, errors, oracle=(counts[order], errors[order]))
         items, sums, best, least = (torch.from_numpy(part) for part in (counts, errors, counts[order], errors[order]))

@@ -82,8 +82,8 @@ def study(sound: ReportData, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sound.results.folder, tmp_path / "study"))
 
 
-def _read_all(folder: Path, sound: ReportData) -> None:
-    """Read every file but the tables."""
+def _read_all(folder: Path, sound: ReportData) -> int:
+    """Read every file but the tables, and return the number of cells."""
     results = load_results(folder)
     load_checks(results)
     load_gallery(results)
@@ -94,6 +94,7 @@ def _read_all(folder: Path, sound: ReportData) -> None:
     costs(found)
     find_suspicions(found)
     read_deferrals(found, draws=2)
+    return len(results.cells)
 
 
 @pytest.mark.parametrize(("name", "key", "value"), WRONG)
@@ -130,7 +131,7 @@ def test_further_keys_and_absent_files_are_fine(sound: ReportData, study: Path) 
     for name in ("cell.json", "done.json", "provenance.json", "evaluation.json", "suspicions.json"):
         path = study / CELL / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {"of a later version": [1]}))
-    _read_all(study, sound)
+    assert _read_all(study, sound) == len(sound.results.cells)
     for name in ("provenance.json", "evaluation.json", "suspicions.json", "policy.json", "gallery.npz", "config.yaml"):
         (study / CELL / name).unlink()
-    _read_all(study, sound)
+    assert _read_all(study, sound) == len(sound.results.cells)
