@@ -289,3 +289,15 @@ def test_a_control_with_a_lesion_is_an_error(tmp_path: Path) -> None:
     assert found(check_dataset(root), "control_lesion").names == ("d",)
     fake.save(np.zeros((16, 20), np.uint8), root / "masks" / "d.png")
     assert check_dataset(root).ok
+
+
+def test_a_table_that_is_not_used_is_told(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["a", "b", "c"])
+    (root / "manifest.csv").write_text("name,finding\na,none\n")
+    (root / "images" / "Manifest.tsv").write_text("image\tmask\tpatient\tsplit\n")
+    told = [finding for finding in check_dataset(root).findings if finding.kind == "unused_manifest"]
+    assert [(finding.severity, finding.names) for finding in told] == [
+        ("warning", ("manifest.csv",)),
+        ("warning", ("images/Manifest.tsv",)),
+    ]
+    assert "columns: name, finding" in told[0].message

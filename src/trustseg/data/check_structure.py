@@ -7,6 +7,7 @@ from typing import Final
 
 from trustseg.data.cases import Case, Listing
 from trustseg.data.findings import Finding, finding_of
+from trustseg.data.manifest import unused_tables
 from trustseg.data.patients import is_lateral
 
 __all__ = ["passed_over_findings", "structure_findings"]
@@ -21,6 +22,7 @@ _MASKLESS: Final = (
 def structure_findings(listing: Listing) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the cases of a listing and with what found no partner."""
     yield from listing.problems
+    yield from _tables(listing)
     yield from _unpaired(listing)
     yield from passed_over_findings(listing)
     yield from _too_few(listing.cases)
@@ -61,6 +63,16 @@ def _folders(names: Sequence[str]) -> str:
     shown = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common(5)]
     more = f", and {len(counts) - len(shown)} more folders" if len(counts) > len(shown) else ""
     return f" ({', '.join(shown)}{more})"
+
+
+def _tables(listing: Listing) -> Iterable[Finding]:
+    """Yield the tables named as manifests that the folder was read without."""
+    for table, columns in unused_tables(listing.root) if listing.layout not in ("", "manifest") else ():
+        message = (
+            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}), the folder is read by its names; "
+            "if it says what is to be used, name it (data.path)"
+        )
+        yield Finding("warning", "unused_manifest", message, listing.below([table]))
 
 
 def _unpaired(listing: Listing) -> Iterable[Finding]:

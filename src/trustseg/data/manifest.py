@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.data.cases import Case, Declared, Listing, Split
-from trustseg.data.inventory import image_files
+from trustseg.data.inventory import image_files, is_junk
 from trustseg.data.pairing import stem_of
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import replacing
 from trustseg.tables import inert, original
 from trustseg.text import unicode_text
 
-__all__ = ["COLUMNS", "manifest", "write_manifest"]
+__all__ = ["COLUMNS", "manifest", "unused_tables", "write_manifest"]
 
 COLUMNS: Final = ("image", "mask", "patient", "split")
 _NAMES: Final = ("manifest.csv", "manifest.tsv")
@@ -84,6 +84,17 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
     below = image_files(path) if table != path else []
     unused = tuple(file for file in below if os.path.realpath(file) not in used)
     return Listing(tuple(cases), passed_over=unused, notes=tuple(notes))
+
+
+def unused_tables(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the tables below a folder that are named as a manifest, with their columns if they can be read."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_junk(name))
+        for table in (Path(here, name) for name in sorted(files) if name.casefold() in _NAMES):
+            try:
+                yield table, _table(table)[0]
+            except DataError:
+                yield table, []
 
 
 def write_manifest(listing: Listing, target: Path) -> None:
