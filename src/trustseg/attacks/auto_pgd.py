@@ -8,16 +8,7 @@ from torch import Tensor
 
 from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
-from trustseg.attacks.objectives import (
-    Objective,
-    balanced_masked_cross_entropy,
-    cospgd,
-    cross_entropy,
-    find_objective,
-    masked_cross_entropy,
-    masked_margin,
-    segpgd,
-)
+from trustseg.attacks.objectives import OBJECTIVES, Objective, cross_entropy, find_objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
 from trustseg.attacks.search import Model, Search, budget_of
 from trustseg.errors import AttackError, ShapeError
@@ -27,9 +18,6 @@ __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
 ENOUGH_RISES: Final = 0.75  # of the steps since the last checkpoint, called rho in the paper
 INERTIA: Final = 0.25  # share of the step before in the next one, 1 - alpha in the paper
 STAGES: Final = ((2.0, 30), (1.5, 30), (1.0, 40))  # radius in eps, percent of the steps
-
-FALLING: Final = (masked_cross_entropy, balanced_masked_cross_entropy, masked_margin, segpgd, cospgd)
-"""Objectives that fall when a pixel is lost, so that a rise of theirs is no sign of progress."""
 
 
 def apgd(
@@ -204,7 +192,8 @@ def find_judge(objective: str | Objective) -> Objective:
         UnknownNameError: if no objective has that name.
     """
     found = find_objective(objective)
-    return cross_entropy if found in FALLING else found
+    falls = any(found in (entry, entry.function) for entry in OBJECTIVES.values() if entry.facts.falls)
+    return cross_entropy if falls else found
 
 
 def _climb(

@@ -244,22 +244,28 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveFacts:
-    """What configurations need to know of an objective: whether it needs the evidence of a Beta."""
+    """What configurations and attacks need to know of an objective.
+
+    Attributes:
+        needs_beta: it needs the evidence of a Beta.
+        falls: it falls when a pixel is lost, so that a rise is no sign of progress.
+    """
 
     needs_beta: bool = False
+    falls: bool = False
 
 
 OBJECTIVES: Final[Mapping[str, Entry[Tensor, ObjectiveFacts]]] = {
     "cross_entropy": Entry(cross_entropy, "cross-entropy", ObjectiveFacts()),
-    "masked_cross_entropy": Entry(masked_cross_entropy, "masked cross-entropy", ObjectiveFacts()),
+    "masked_cross_entropy": Entry(masked_cross_entropy, "masked cross-entropy", ObjectiveFacts(falls=True)),
     "balanced_masked_cross_entropy": Entry(
-        balanced_masked_cross_entropy, "balanced masked cross-entropy", ObjectiveFacts()
+        balanced_masked_cross_entropy, "balanced masked cross-entropy", ObjectiveFacts(falls=True)
     ),
-    "segpgd": Entry(segpgd, "SegPGD", ObjectiveFacts()),
-    "cospgd": Entry(cospgd, "CosPGD", ObjectiveFacts()),
+    "segpgd": Entry(segpgd, "SegPGD", ObjectiveFacts(falls=True)),
+    "cospgd": Entry(cospgd, "CosPGD", ObjectiveFacts(falls=True)),
     "jensen_shannon": Entry(jensen_shannon, "Jensen-Shannon", ObjectiveFacts()),
     "margin": Entry(margin, "margin", ObjectiveFacts()),
-    "masked_margin": Entry(masked_margin, "masked margin", ObjectiveFacts()),
+    "masked_margin": Entry(masked_margin, "masked margin", ObjectiveFacts(falls=True)),
     "soft_dice": Entry(soft_dice, "soft Dice", ObjectiveFacts()),
     "digamma": Entry(digamma, "digamma", ObjectiveFacts(needs_beta=True)),
     "evidence_margin": Entry(evidence_margin, "evidence margin", ObjectiveFacts(needs_beta=True)),
