@@ -1,5 +1,7 @@
 """Which rows of a pack a split means."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -40,3 +42,17 @@ def test_an_unknown_or_empty_split_gets_a_sentence() -> None:
         rows_of_split(pack_of(), "validate", DataConfig())
     with pytest.raises(DataError, match="'control' of this dataset is empty"):
         rows_of_split(pack_of(7), "control", DataConfig())
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_sample_takes_turns_among_patients_whatever_the_order_of_the_rows(count: int) -> None:
+    index = pack_of().index.with_columns(split=pl.lit("test"), patient=pl.Series(list("aaabbbcc")))
+    drawn = []
+    for shown in (index, index.reverse()):
+        rows = rows_of_split(replace(pack_of(), index=shown), "all", DataConfig(), count=count)
+        drawn.append(shown[rows].sort("name"))
+        assert (np.diff(rows) > 0).all()
+    assert drawn[0].equals(drawn[1])
+    images = dict(drawn[0].group_by("patient").len().iter_rows())
+    assert sum(images.values()) == count
+    assert max(images.values()) - min(images.values()) <= 1

@@ -65,7 +65,7 @@ def evaluate(
     pack = images_of(config.data, model=model)
     for path in config.evaluation.populations.values():
         say_notes(population_of(path, pack)[0])
-    rows = rows_of_split(pack, split, config.data)
+    rows = rows_of_split(pack, split, config.data, count=config.evaluation.images)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     suffix = suffix_of(loaded)

@@ -117,6 +117,9 @@ class MinimalConfig(Section):
 class EvaluationConfig(Section):
     """Under which conditions a model is measured."""
 
+    images: int | None = Field(
+        None, ge=1, description="how many images of the split are measured, one of each patient first; null: all"
+    )
     attacks: tuple[AttackConfig, ...] = Field(
         (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
         description="attacks and budgets",

@@ -13,11 +13,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg import __version__
-from trustseg.config import DataConfig, EvaluationConfig
-from trustseg.data import Pack, Splits, open_dataset, split_cases
+from trustseg.config import EvaluationConfig
+from trustseg.data import Pack, open_dataset
 from trustseg.data.intensity import IntensityScale
 from trustseg.deferral import fit_policy, save_policy
-from trustseg.errors import DataError, unknown_name
+from trustseg.errors import DataError
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of
 from trustseg.evaluation.cost import cost_of
 from trustseg.evaluation.loading import hash_of_model, measure_of
@@ -29,7 +29,7 @@ from trustseg.models.inference import fast_forward
 from trustseg.shifts import SHIFT_TABLE_VERSION
 from trustseg.tables import read_parquet
 
-__all__ = ["evaluate", "population_of", "rows_of_split", "splits_of"]
+__all__ = ["evaluate", "population_of"]
 
 FINISHED: Final = "evaluation.json"
 
@@ -148,51 +148,6 @@ def _deployed(
     )
     save_policy(policy, folder / "policy.json")
     return Deployed(chosen, deferral.aggregation, policy.threshold, float(np.median(1 - records["harm"].to_numpy())))
-
-
-def rows_of_split(pack: Pack, split: str, config: DataConfig) -> NDArray[np.int64]:
-    """Return the rows of a pack that a split's name means.
-
-    Args:
-        pack: the images.
-        split: test, validation, train, control, or all (every image with a mask that is no control).
-        config: fold and seed of the split.
-
-    Raises:
-        UnknownNameError: if there is no such split.
-        DataError: if it is empty.
-    """
-    known = ("test", "validation", "train", "control", "all")
-    if split not in known:
-        raise unknown_name("split", split, known)
-    if split == "control":
-        rows = (pack.index["split"] == "control").arg_true().to_numpy()
-    elif split == "all":
-        rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
-    else:
-        rows = getattr(splits_of(pack, config), split)
-    if split == "control" and not len(rows) and "unlabelled" in pack.index["split"]:
-        raise DataError(
-            "these images have no masks and are not declared to be controls; if all of them are known to lack the "
-            "target, declare so: data.controls=. (or name their folder), or split control in a manifest"
-        )
-    if not len(rows):
-        raise DataError(
-            f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
-        )
-    return np.asarray(rows, dtype=np.int64)
-
-
-def splits_of(pack: Pack, config: DataConfig) -> Splits:
-    """Return the rows of a pack that are trained, validated and tested on under a configuration."""
-    return split_cases(
-        pack.index,
-        fold=config.fold,
-        folds=config.folds,
-        validation_fraction=config.validation_fraction,
-        seed=config.split_seed,
-        near_copies=config.near_copies,
-    )
 
 
 def _fingerprint(

@@ -152,7 +152,7 @@ def _run(folder: Path, config: RunConfig, pack: Pack, *, progress: bool) -> None
 
 
 def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, stages: "_Stages") -> None:
-    rows = rows_of_split(pack, "test", config.data)
+    rows = rows_of_split(pack, "test", config.data, count=config.evaluation.images)
     about = read_json(folder / "cell.json")
     labels = {"cell": str(about["id"]), "variant": str(about["variant"]), "head": str(about["head"])}
     counts = {name: int(str(about[name])) for name in ("fold", "seed")}
@@ -205,7 +205,7 @@ def _check(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel) -> N
         write_suspicions(
             model,
             pack,
-            rows_of_split(pack, "test", config.data),
+            rows_of_split(pack, "test", config.data, count=options.images),
             folder,
             count=options.suspicions,
             seed=config.training.seed,

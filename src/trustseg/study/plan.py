@@ -139,7 +139,8 @@ def _training_passes(config: RunConfig, training: int) -> float:
 
 def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
     """Return the passes of one evaluation, of its checks, and of its search for the smallest budgets at most."""
-    settings, tested = cell.config.evaluation, images[cell.name][1]
+    settings = cell.config.evaluation
+    tested = min(images[cell.name][1], settings.images or images[cell.name][1])
     conditions = conditions_of(settings)
     attacks = [condition.attack for condition in conditions if condition.attack is not None]
     checks = min(settings.suspicions, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)

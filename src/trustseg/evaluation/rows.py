@@ -1,0 +1,73 @@
+"""Which images of a pack are measured."""
+
+import hashlib
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.config import DataConfig
+from trustseg.data import Pack, Splits, split_cases
+from trustseg.errors import DataError, unknown_name
+
+__all__ = ["rows_of_split", "splits_of"]
+
+
+def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | None = None) -> NDArray[np.int64]:
+    """Return the rows of a pack that a split's name means.
+
+    Args:
+        pack: the images.
+        split: test, validation, train, control, or all (every image with a mask that is no control).
+        config: fold and seed of the split.
+        count: how many of them, None for all. One image of each patient comes first, then a second one of each, and so
+            on; which ones follows from the names of images and patients alone.
+
+    Raises:
+        UnknownNameError: if there is no such split.
+        DataError: if it is empty.
+    """
+    known = ("test", "validation", "train", "control", "all")
+    if split not in known:
+        raise unknown_name("split", split, known)
+    if split == "control":
+        rows = (pack.index["split"] == "control").arg_true().to_numpy()
+    elif split == "all":
+        rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
+    else:
+        rows = getattr(splits_of(pack, config), split)
+    if split == "control" and not len(rows) and "unlabelled" in pack.index["split"]:
+        raise DataError(
+            "these images have no masks and are not declared to be controls; if all of them are known to lack the "
+            "target, declare so: data.controls=. (or name their folder), or split control in a manifest"
+        )
+    if not len(rows):
+        raise DataError(
+            f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
+        )
+    rows = np.asarray(rows, dtype=np.int64)
+    return rows if count is None or count >= len(rows) else rows[_drawn(pack.index[rows], count)]
+
+
+def _drawn(cases: pl.DataFrame, count: int) -> NDArray[np.int64]:
+    """Return the places of ``count`` cases, spread over as many patients as possible, in rising order."""
+    drawn = cases.select("patient", order=pl.struct("patient", "name").map_elements(_lot, return_dtype=pl.String))
+    turn = pl.col("order").rank("ordinal").over("patient")
+    places = drawn.with_row_index("place").sort(turn, "order")["place"]
+    return np.sort(places.to_numpy()[:count]).astype(np.int64)
+
+
+def _lot(case: dict[str, str]) -> str:
+    return hashlib.sha256("/".join(case.values()).encode()).hexdigest()
+
+
+def splits_of(pack: Pack, config: DataConfig) -> Splits:
+    """Return the rows of a pack that are trained, validated and tested on under a configuration."""
+    return split_cases(
+        pack.index,
+        fold=config.fold,
+        folds=config.folds,
+        validation_fraction=config.validation_fraction,
+        seed=config.split_seed,
+        near_copies=config.near_copies,
+    )
