@@ -20,6 +20,7 @@ from trustseg.data.cases import Case, Declared, Listing
 from trustseg.entries import Entry
 from trustseg.evaluation import evaluate
 from trustseg.losses import LOSSES, LossFacts
+from trustseg.metrics import METRICS, MetricFacts
 from trustseg.models import ARCHITECTURES
 from trustseg.models.architectures import ArchitectureFacts
 from trustseg.records import read_records
@@ -76,6 +77,11 @@ def lone(path: Path, declared: Declared | None = None) -> Listing:
     return Listing(tuple(Case(file.stem, file, (), None, "unlabelled") for file in files), root=path, layout="lone")
 
 
+def wrong_pixels(prediction: Tensor, masks: Tensor, *, power: float = 1.0) -> Tensor:
+    """Share of wrong pixels."""
+    return (prediction.float() - masks).abs().flatten(1).mean(dim=1) ** power
+
+
 @pytest.fixture(autouse=True)
 def _added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ATTACKS, "twice", Entry(twice, "Twice", AttackFacts(stepwise, starts_at_image=True)))
@@ -84,6 +90,7 @@ def _added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(AGGREGATIONS, "middle", Entry(middle, "Middle", AggregationFacts()))
     monkeypatch.setitem(SELECTIONS, "first", Entry(first, "First", SelectionFacts("none")))
     monkeypatch.setitem(SHIFTS, "fog", Entry(fog, "Fog", ShiftFacts()))
+    monkeypatch.setitem(METRICS, "wrong_pixels", Entry(wrong_pixels, "Wrong", MetricFacts("lower")))
     monkeypatch.setitem(ARCHITECTURES, "tiny", Entry(tiny.network, "Tiny", ArchitectureFacts()))
     monkeypatch.setitem(LAYOUTS, "lone", Entry(lone, "Lone", None))
 
@@ -98,6 +105,7 @@ SETTINGS = (
     "evaluation.attacks=[{name: twice, eps: [4/255], steps: 2}]",
     "evaluation.measures=[entropy, doubt]",
     "evaluation.aggregations=[mean, {name: middle, share: 0.25}]",
+    "evaluation.metrics=[{name: wrong_pixels, power: 2}]",
     "evaluation.shifts=[fog]",
 )
 
@@ -111,6 +119,7 @@ def test_each_is_listed() -> None:
         "evaluation.measures": "doubt",
         "evaluation.aggregations": "middle",
         "adversarial.selection": "first",
+        "evaluation.metrics": "wrong_pixels",
         "evaluation.shifts": "fog",
         "model.architecture": "tiny",
     }.items():
@@ -128,6 +137,7 @@ def test_each_is_trained_measured_and_recorded(tmp_path: Path) -> None:
     records = read_records(folder / "records.parquet")
     assert {"clean", "twice2", "fog_1", "fog_5"} <= set(records["condition"])
     assert records["u_doubt_middle_share0p25"].null_count() == 0
+    assert records["metric_wrong_pixels_power2"].is_between(0, 1).all()
     assert passes_of_attack("twice", steps=5) == 5
 
 

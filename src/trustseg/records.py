@@ -23,6 +23,7 @@ __all__ = [
     "TableSchema",
     "check_pixels",
     "check_table",
+    "metric_column",
     "read_records",
     "read_table",
     "score_column",
@@ -101,7 +102,7 @@ RECORDS: Final = TableSchema(
         "size": _Column("whole", low=1, optional=True),
     },
     key=("image", "condition", "eps"),
-    prefixes={"u_": _Column(known=False), "group_": _Column("text", known=False)},
+    prefixes={"metric_": _Column(known=False), "u_": _Column(known=False), "group_": _Column("text", known=False)},
 )
 
 _SUMS: Final = {"condition": _TEXT, "eps": _Column(low=0), "patient": _TEXT, "bin": _Column("whole")}
@@ -145,6 +146,16 @@ MINIMAL: Final = TableSchema(
     },
     key=("image", "tau"),
 )
+
+
+def metric_column(metric: str) -> str:
+    """Return the column of records that holds a metric of predicted masks.
+
+    Example:
+        >>> metric_column("dice"), metric_column("surface_dice(tolerance=3)")
+        ('dice', 'metric_surface_dice_tolerance3')
+    """
+    return metric if metric in RECORDS.columns else f"metric_{slug(metric)}"
 
 
 def score_column(measure: str, aggregation: str) -> str:

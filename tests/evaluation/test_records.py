@@ -13,7 +13,7 @@ from trustseg.config import EvaluationConfig
 from trustseg.errors import BeliefError, ShapeError
 from trustseg.evaluation.conditions import CLEAN, Condition
 from trustseg.evaluation.records import REFERENCED, TABLES, Recorder, Tables
-from trustseg.metrics import uncertainty_keys
+from trustseg.metrics import area_error, surface_dice, uncertainty_keys
 
 CONFIG = EvaluationConfig(measures=("entropy", "vacuity"), aggregations=("mean",))
 CASES = pl.DataFrame(
@@ -128,7 +128,8 @@ def test_tables_have_the_documented_columns() -> None:
             "predicted_px",
             "intersection_px",
         ),
-        *("dice", "iou", "harm", "brier", "nll", "linf", "l2"),
+        *("dice", "iou", "metric_sensitivity", "metric_precision", "metric_hausdorff_95", "metric_surface_dice"),
+        *("metric_lesion_f1", "metric_area_error", "harm", "brier", "nll", "linf", "l2"),
         "dice_native",
         *("strength_median", "strength_p99"),
         *("u_entropy_mean", "u_vacuity_mean"),
@@ -138,6 +139,22 @@ def test_tables_have_the_documented_columns() -> None:
     assert tables["calibration"].columns == [
         *("condition", "eps", "region", "patient", "bin", "count", "sum_probability", "sum_reference")
     ]
+
+
+def test_metrics_are_those_of_the_dictionary_with_their_options() -> None:
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[0, 0, 2:5, 2:6] = 1
+    alpha = 1 + 3 * masks.roll(1, dims=3)
+    config = EvaluationConfig(metrics=("area_error", "surface_dice(tolerance=1)"), measures=("entropy",))
+    images = torch.zeros(2, 1, 8, 8)
+    records = recorded(Beta(alpha, torch.full_like(alpha, 2.0)), images, images, masks, config=config)["records"]
+    prediction = masks.roll(1, dims=3)
+    expected = {
+        "area_error": area_error(prediction, masks),
+        "surface_dice_tolerance1": surface_dice(prediction, masks, tolerance=1),
+    }
+    for column, values in expected.items():
+        assert records[f"metric_{column}"].to_list() == pytest.approx(values.tolist(), nan_ok=True)
 
 
 def test_one_image_of_one_pixel() -> None:
@@ -177,7 +194,7 @@ def test_ignored_pixels_and_images_without_a_reference() -> None:
     assert (control["pixels"], control["predicted_px"], control["mask_px"], control["harm"]) == (3, 3, 0, 1)
     assert control["dice"] is control["iou"] is None
     assert (unknown["pixels"], unknown["predicted_px"]) == (3, 3)
-    assert all(unknown[name] is None for name in REFERENCED)
+    assert all(unknown[name] is None for name in (*REFERENCED, "dice", "metric_precision"))
     assert (void["pixels"], void["predicted_px"]) == (0, 0)
     assert math.isnan(void["dice"])
     assert math.isnan(void["brier"])
@@ -193,7 +210,7 @@ def test_of_another_population_only_predictions_and_scores_are_known() -> None:
     row = tables["records"].row(0, named=True)
     assert (row["kind"], row["pixels"], row["predicted_px"]) == ("population", 4, 4)
     assert row["u_vacuity_mean"] == pytest.approx(0.5)
-    assert all(row[name] is None for name in REFERENCED)
+    assert all(row[name] is None for name in (*REFERENCED, "iou", "metric_sensitivity"))
     assert len(tables["histograms"]) == len(tables["calibration"]) == 0
     known = tables_for([[0.0] * 4, [0.0] * 4])
     assert all(tables[table].schema == known[table].schema for table in TABLES)  # so that they can be put together

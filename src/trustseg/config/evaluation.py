@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from trustseg.config.names import allowed_names
-from trustseg.config.section import AggregationName, Budget, FolderOrFile, Section
+from trustseg.config.section import AggregationName, Budget, FolderOrFile, NameWithOptions, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
 
@@ -141,6 +141,10 @@ class EvaluationConfig(Section):
     )
     minimal: MinimalConfig = MinimalConfig()
     deferral: DeferralConfig = DeferralConfig()
+    metrics: tuple[NameWithOptions, ...] = Field(
+        ("sensitivity", "precision", "hausdorff_95", "surface_dice", "lesion_f1", "area_error"),
+        description="metrics of each predicted mask beside Dice and IoU; distances in pixels of data.size",
+    )
     measures: tuple[str, ...] = Field(
         ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
         description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
@@ -163,6 +167,7 @@ class EvaluationConfig(Section):
             "attacks": conditions,
             "shifts": self.shifts,
             "severities": self.severities,
+            "metrics": self.metrics,
             "measures": self.measures,
             "aggregations": self.aggregations,
         }

@@ -38,6 +38,7 @@ def _entries() -> Mapping[str, Entries]:
     from trustseg.attacks import OBJECTIVES, evaluation_attacks, training_attacks
     from trustseg.beliefs import Bernoulli, Beta
     from trustseg.losses import losses_of
+    from trustseg.metrics import METRICS
     from trustseg.models.architectures import ARCHITECTURES
     from trustseg.selection import SELECTIONS
     from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
@@ -64,6 +65,7 @@ def _entries() -> Mapping[str, Entries]:
         "evaluation.deferral.measure.bernoulli": of_bernoulli,
         "evaluation.deferral.measure.beta": of_beta,
         "evaluation.deferral.aggregation": scores,
+        "evaluation.metrics": METRICS,
         "evaluation.measures": MEASURES,
         "evaluation.aggregations": AGGREGATIONS,
     }
@@ -75,6 +77,7 @@ WITH_OPTIONS: Final = (
     "loss.region",
     "adversarial.attack",
     "adversarial.aggregation",
+    "evaluation.metrics",
     "evaluation.aggregations",
     "evaluation.deferral.aggregation",
 )
@@ -90,9 +93,16 @@ def entries_with_options() -> Iterator[tuple[str, Entry[Any, Any]]]:
     """Yield the name of every entry that a configuration gives options to, in words, and the entry."""
     from trustseg.attacks import evaluation_attacks
     from trustseg.losses import LOSSES
+    from trustseg.metrics import METRICS
     from trustseg.uncertainty import AGGREGATIONS
 
-    for kind, entries in (("attack", evaluation_attacks()), ("aggregation", AGGREGATIONS), ("loss", LOSSES)):
+    kinds: Mapping[str, Entries] = {
+        "attack": evaluation_attacks(),
+        "aggregation": AGGREGATIONS,
+        "loss": LOSSES,
+        "metric": METRICS,
+    }
+    for kind, entries in kinds.items():
         yield from ((f"{kind} {name}", entry) for name, entry in entries.items() if entry.options)
 
 

@@ -1,7 +1,7 @@
 """What is written down of each image under each condition."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Final
@@ -14,26 +14,25 @@ from trustseg.beliefs import Belief, Beta
 from trustseg.config import EvaluationConfig
 from trustseg.data.pack import GROUP
 from trustseg.data.resizing import Area
+from trustseg.entries import call
 from trustseg.errors import BeliefError
 from trustseg.evaluation.conditions import Condition, perturbation_size
 from trustseg.evaluation.frames import areas_in, by_area, image_scores, native_dice, region_of
 from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
-from trustseg.metrics import brier, dice, iou, overlap_counts
+from trustseg.metrics import METRICS, brier, overlap_counts
 from trustseg.metrics.overlap import harm
-from trustseg.records import score_column
+from trustseg.records import metric_column, score_column
 from trustseg.uncertainty import MEASURES
 
 __all__ = ["REFERENCE", "TABLES", "TABLES_VERSION", "Recorder", "Tables"]
 
 Tables = dict[str, pl.DataFrame]
 TABLES: Final = ("records", "histograms", "calibration")
-TABLES_VERSION: Final = 3
+TABLES_VERSION: Final = 4
 """To be raised when a table gets another form or another meaning: tables of another version are measured again."""
-REFERENCED: Final = ("mask_px", "intersection_px", "dice", "iou", "dice_native", "harm", "brier", "nll")
-"""Columns that need a reference mask."""
-DICES: Final = ("dice", "iou", "dice_native")
-"""Columns that say nothing of a control, which is declared to be without a lesion."""
+REFERENCED: Final = ("mask_px", "intersection_px", "harm", "brier", "nll")
+"""Columns that need a reference mask, as metrics do; metrics are undefined for a control, which has no foreground."""
 REFERENCE: Final = (
     pl.when(pl.col("has_mask"))
     .then(pl.lit("mask"))
@@ -59,6 +58,9 @@ class Recorder:
     ) -> None:
         self._condition = condition
         self._config = config
+        self._metrics = {
+            metric_column(name): call(METRICS, name, kind="metric") for name in ("dice", "iou", *config.metrics)
+        }
         self._numbers = {group: number for number, group in enumerate(groups)}
         self._records: list[pl.DataFrame] = []
         self._pixels = PixelSums(groups, device)
@@ -99,7 +101,7 @@ class Recorder:
         references, areas = cases["reference"].to_list(), areas_in(cases)
         known = torch.tensor([not population and each != "none" for each in references], device=masks.device)
         columns = {
-            **_overlap(belief, changed - images, masks, known, region_of(areas, images)),
+            **_compared(belief, changed - images, masks, known, region_of(areas, images), self._metrics),
             "dice_native": _native_dices(belief, native, areas),
             **_strengths(belief, areas),
             **_scores(belief, maps, self._config, areas),
@@ -116,8 +118,8 @@ class Recorder:
         unknown = pl.lit(True) if population else pl.col("reference") == "none"
         undefined = unknown | (pl.col("reference") == "control")
         records = records.with_columns(
-            pl.when(undefined if name in DICES else unknown).then(None).otherwise(name).alias(name)
-            for name in REFERENCED
+            *(pl.when(unknown).then(None).otherwise(name).alias(name) for name in REFERENCED),
+            *(pl.when(undefined).then(None).otherwise(name).alias(name) for name in ("dice_native", *self._metrics)),
         )
         if not population:
             members = torch.tensor([self._numbers[group] for group in cases["group"]], device=masks.device)
@@ -127,14 +129,14 @@ class Recorder:
     def tables(self) -> Tables:
         """Return the tables of all batches.
 
-        ``records``: a row an image, with its subgroups (``group_NAME`` of the pack), the kind and severity of the
-        condition, its ``reference`` (mask, control or
-        none), the ``size`` in pixels of the square it was measured at, overlap (counts in pixels, Dice, IoU, harm),
-        Brier score and cross-entropy (means over pixels), the measured size of the perturbation, of clean images the
-        Dice at their own size, median and 99th percentile of alpha + beta (null where there is none) and
+        ``records``: a row per image, with its subgroups (``group_NAME`` of the pack), the kind and severity of the
+        condition, its ``reference`` (mask, control or none), the ``size`` in pixels of the square it was measured at,
+        counts of pixels, ``dice``, ``iou``, ``harm``, a ``metric_<name>`` column for every other metric, Brier score
+        and cross-entropy (means over pixels), the measured size of the perturbation, of clean images the Dice at their
+        own size, median and 99th percentile of alpha + beta (null where there is none) and
         ``u_<measure>_<aggregation>`` columns. Ignored pixels do not count in what compares with a reference, padding
-        nowhere. Of a control Dice and IoU are null: it is declared to be empty. Without a reference, and of another
-        population, whatever needs one is null, and no pixel enters the other tables.
+        nowhere. Metrics of a control are null: it has no foreground. Without a reference, and of another population,
+        whatever needs one is null, and no pixel enters the other tables.
         ``histograms``: measure, group of patients, coarse bin of the uncertainty, pixels, wrong pixels, sum of squared
         errors. ``calibration``: region, group of patients, bin of p, pixels, sum of p, sum of the reference. The
         regions: all pixels, those within 5 px of the border of the reference mask, those of the mask.
@@ -163,8 +165,13 @@ def _series(columns: Mapping[str, Tensor | None]) -> list[pl.Series]:
     ]
 
 
-def _overlap(
-    belief: Belief, change: Tensor, masks: Tensor, known: Tensor, region: Tensor | None
+def _compared(
+    belief: Belief,
+    change: Tensor,
+    masks: Tensor,
+    known: Tensor,
+    region: Tensor | None,
+    metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> dict[str, Tensor | None]:
     """Return what compares a prediction with its reference, and the size of the perturbation.
 
@@ -181,8 +188,7 @@ def _overlap(
         "mask_px": counts.reference,
         "predicted_px": counts.predicted,
         "intersection_px": counts.intersection,
-        "dice": dice(prediction, masks),
-        "iou": iou(prediction, masks),
+        **{column: metric(prediction, masks) for column, metric in metrics.items()},
         "harm": harm(prediction, masks),
         "brier": brier(belief.probability, masks),
         "nll": torch.where(counts.pixels > 0, nll, torch.nan),

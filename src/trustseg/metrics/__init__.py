@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         uncertainty_keys,
     )
     from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
+    from trustseg.metrics.mask_metrics import METRICS, MetricFacts
     from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
     from trustseg.metrics.overlap import (
         Dice,
@@ -91,6 +92,7 @@ __all__ = [
     "AURC",
     "AUSE",
     "BINS",
+    "METRICS",
     "AdaptiveCalibrationError",
     "CalibrationError",
     "CoverageAtRisk",
@@ -98,6 +100,7 @@ __all__ = [
     "Dice",
     "Histogram",
     "LesionCounts",
+    "MetricFacts",
     "OverlapCounts",
     "RankScores",
     "RiskAtCoverage",
@@ -165,6 +168,7 @@ _WITH_TORCH: Final = (
     "detection",
     "histograms",
     "lesions",
+    "mask_metrics",
     "operating_points",
     "overlap",
     "regions",

@@ -1,0 +1,43 @@
+"""The metrics that compare a predicted mask with its reference, image by image, as configurations name them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from trustseg.entries import Entry
+from trustseg.metrics.area import area_error, precision, sensitivity
+from trustseg.metrics.lesions import lesion_f1
+from trustseg.metrics.overlap import dice, iou
+from trustseg.metrics.surface import hausdorff_95, surface_dice
+
+__all__ = ["METRICS", "MetricFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What tables and figures need to know of a metric.
+
+    Attributes:
+        better: ``"higher"``, ``"lower"``, or ``"zero"`` where a value may err to both sides.
+        unit: ``"share"``, or ``"px"`` of the square that images are resized to.
+    """
+
+    better: str = "higher"
+    unit: str = "share"
+
+
+_GIVEN: Final = frozenset({"spacing"})
+
+METRICS: Final[Mapping[str, Entry[Tensor, MetricFacts]]] = {
+    "dice": Entry(dice, "Dice", MetricFacts()),
+    "iou": Entry(iou, "IoU", MetricFacts()),
+    "sensitivity": Entry(sensitivity, "sensitivity", MetricFacts()),
+    "precision": Entry(precision, "precision", MetricFacts()),
+    "hausdorff_95": Entry(hausdorff_95, "HD95", MetricFacts("lower", "px"), _GIVEN),
+    "surface_dice": Entry(surface_dice, "surface Dice", MetricFacts(), _GIVEN),
+    "lesion_f1": Entry(lesion_f1, "lesion F1", MetricFacts()),
+    "area_error": Entry(area_error, "area error", MetricFacts("zero")),
+}
+"""Functions of hard masks (B, 1, H, W) and references, NaN where ignored, that return (B,), NaN where undefined."""
