@@ -1,4 +1,4 @@
-# Targets: setup demo test test-portable slurm-test check mutants oracle bench docs lock clean. Everything is installed
+# Targets: setup demo test test-portable slurm-test check mutants oracle bench gpu docs lock clean. Everything is installed
 # into .venv, what oracle compares with into .venv-oracle; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ PORTABLE := $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/attacks tests
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench docs lock clean
+.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench gpu docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -70,6 +70,14 @@ bench: $(ORACLE)/.installed ## measure speeds and memory as ratios in one run, p
 	$(ORACLE)/bin/python -m pip install --quiet --no-deps $(TIMED)
 	$(ORACLE)/bin/python -m benchmarks.bench $(SUITES)
 	$(BIN)/python scripts/performance_page.py runs/bench.json runs/performance.md
+
+gpu: $(ORACLE)/.installed ## with a CUDA device: its tests and benchmarks, and with QATA=FOLDER experiments/qata.yaml
+	$(BIN)/python -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "make gpu: no CUDA device is found")'
+	$(BIN)/python -m pytest -q -m gpu tests
+	$(ORACLE)/bin/python -m pip install --quiet --no-deps $(TIMED)
+	$(ORACLE)/bin/python -m benchmarks.bench attacks training epoch
+	$(if $(QATA),$(BIN)/trustseg study experiments/qata.yaml "data.path=$(QATA)")
+	$(if $(QATA),$(BIN)/trustseg report runs/qata && $(BIN)/python scripts/publish_results.py runs/qata)
 
 docs: setup ## make the figures of the docs again, and the page of benchmarks
 	$(BIN)/python scripts/phantom_sheet.py
