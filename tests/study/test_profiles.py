@@ -1,8 +1,10 @@
 """Profiles: what a site allows, what must be given, and a sentence for what does not fit."""
 
+from pathlib import Path
+
 import pytest
 
-from trustseg.errors import ConfigError, UnknownNameError
+from trustseg.errors import ConfigError, MissingFileError, UnknownNameError
 from trustseg.study.profiles import load_profile
 
 
@@ -40,3 +42,18 @@ def test_unknown_names() -> None:
         load_profile("lucie")
     with pytest.raises(UnknownNameError, match="did you mean 'timeout_min'"):
         load_profile("generic", ["slurm.timeout_mn=5"])
+
+
+def test_a_site_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text("{partition: small, mem_gb: 8, timeout_min: 60}")
+    profile = load_profile(str(file), ["slurm.mem_gb=9"])
+    assert (profile.partition, profile.mem_gb, profile.timeout_min) == ("small", 9, 60)
+    file.write_text("partitoin: small")
+    with pytest.raises(UnknownNameError, match="did you mean 'partition'"):
+        load_profile(str(file))
+    file.write_text("[small]")
+    with pytest.raises(ConfigError, match="holds no fields"):
+        load_profile(str(file))
+    with pytest.raises(MissingFileError):
+        load_profile(str(tmp_path / "none.yaml"))

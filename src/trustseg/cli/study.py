@@ -43,7 +43,9 @@ def study(
         Path | None, typer.Option(help="YAML file of hypotheses that the report answers. Default: the shipped ones.")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Put the cells into a cluster's queue: slurm.")] = None,
-    profile: Annotated[str, typer.Option(help="What a cell is given on the cluster: generic or lucia.")] = "generic",
+    profile: Annotated[
+        str, typer.Option(help="What a cell is given on the cluster: generic, lucia, or a YAML file.")
+    ] = "generic",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --cluster: only show what would be submitted.")
     ] = False,

@@ -1,6 +1,8 @@
-"""What a cluster's batch system is asked for: one profile a site, every field to be set as ``slurm.FIELD=value``."""
+"""What a batch system is asked for: one YAML file per site, every field to be set as ``slurm.FIELD=value``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field, ValidationError
@@ -8,8 +10,9 @@ from pydantic import Field, ValidationError
 from trustseg.config.section import Section
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError, unknown_name
+from trustseg.yaml_files import parse_yaml, read_yaml
 
-__all__ = ["PREFIX", "PROFILES", "SlurmProfile", "load_profile"]
+__all__ = ["PREFIX", "SlurmProfile", "load_profile"]
 
 PREFIX: Final = "slurm."
 
@@ -39,31 +42,23 @@ class SlurmProfile(Section):
         return f"{hours:g} {kind}{billed}"
 
 
-PROFILES: Final[Mapping[str, SlurmProfile]] = {
-    "generic": SlurmProfile(),
-    # Site documentation: nodes of 4 A100 (40 GB), at most 8 cores and 60 GB a GPU, one GPU hour costs 128 units.
-    "lucia": SlurmProfile(partition="gpu", cpus_per_task=8, mem_gb=60, needs_account=True, units_per_gpu_hour=128),
-}
-
-
 def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
     """Return a profile with some fields set.
 
     Args:
-        name: a name in ``PROFILES``.
+        name: a site in the package's ``study/sites``, or a YAML file of the fields of ``SlurmProfile``.
         settings: e.g. ``["slurm.timeout_min=240", "slurm.setup=[module load Python]"]``, as in ``load_run``.
 
     Raises:
         UnknownNameError: if there is no such profile or field.
-        ConfigError: if a value does not fit, or one that must be given is missing.
+        MissingFileError: if there is no such file.
+        ConfigError: if the file holds no such fields, a value does not fit, or one that must be given is missing.
 
     Example:
         >>> load_profile("lucia", ["slurm.timeout_min=240", "slurm.account=lung"]).cpus_per_task
         8
     """
-    if name not in PROFILES:
-        raise unknown_name("profile", name, PROFILES)
-    content = PROFILES[name].model_dump() | dict(_field(setting) for setting in settings)
+    content = _site(name) | dict(_field(setting) for setting in settings)
     try:
         profile = SlurmProfile.model_validate(content)
     except ValidationError as error:
@@ -81,6 +76,23 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
     if profile.needs_account and profile.account is None:
         raise ConfigError(f"profile '{name}' bills an account, one was expected; set {PREFIX}account=NAME")
     return profile
+
+
+def _site(name: str) -> dict[str, Any]:
+    """Return the fields of a shipped site or of a file."""
+    if name.endswith((".yaml", ".yml")):
+        content = read_yaml(Path(name))
+    else:
+        shipped = {file.name.removesuffix(".yaml"): file for file in (files("trustseg") / "study" / "sites").iterdir()}
+        if name not in shipped:
+            raise unknown_name("profile", name, sorted(shipped))
+        content = parse_yaml(shipped[name].read_text(encoding="utf-8"), where=f"profile '{name}'")
+    if not isinstance(content, dict):
+        raise ConfigError(f"'{name}' holds no fields, e.g. partition: gpu, was expected; see the docs on clusters")
+    for field in content:
+        if field not in SlurmProfile.model_fields:
+            raise unknown_name(f"field of '{name}'", str(field), SlurmProfile.model_fields)
+    return content
 
 
 def _field(setting: str) -> tuple[str, Any]:
