@@ -18,13 +18,17 @@ EXPERIMENTS = sorted(path for path in SHIPPED if path.name != HYPOTHESES)
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantoms(tmp_path_factory.mktemp("data") / "phantoms", train=16, test=4, control=0, size=32, jobs=1)
+    return write_phantoms(tmp_path_factory.mktemp("data") / "phantoms", train=12, test=2, control=0, size=32, jobs=1)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
 def test_last_cell_of_each_experiment_runs(experiment: Path, phantoms: Path, tmp_path: Path) -> None:
     small = ["data.size=32", "training.epochs=1", "training.precision=32-true", "training.batch_size=4"]
-    measured = ["evaluation.attacks=[{name: fgsm, eps: [4/255]}]", "evaluation.suspicions=0"]  # no long attacks
+    measured = [
+        "evaluation.attacks=[{name: fgsm, eps: [4/255]}]",
+        "evaluation.suspicions=0",
+        "evaluation.severities=[3]",
+    ]
     study = load_study(experiment, [*small, *measured, "adversarial.warmup_epochs=0", f"data.path={phantoms}"])
     pack = open_dataset(phantoms, size=32, cache=tmp_path / "cache")
     cell = [cell for cell in cells_of(study, data_digest=pack.digest) if cell.mixture is None][-1]

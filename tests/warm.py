@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from subprocess import TimeoutExpired
 
-from trustseg.study import worker
+from tests.training.tiny import tiny_worker
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
@@ -55,8 +55,8 @@ def start(target: Callable[..., None], *arguments: object, log: Path) -> Started
 
 
 def start_worker(folder: Path, jobs: int, number: int) -> Started:
-    """Start a worker as ``trustseg.study.runner`` does, but for the command line and the environment."""
-    return start(worker.main, [str(folder)], log=folder / "workers.log")
+    """Start a worker as ``trustseg.study.runner`` does, but for the command line, the environment and the network."""
+    return start(tiny_worker, folder, log=folder / "workers.log")
 
 
 def _logged(log: Path, target: Callable[..., None], *arguments: object) -> None:

@@ -1,14 +1,18 @@
 """A study of two cells on a few small images, and how a test follows it."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests import fake
+from tests.training.tiny import tiny_worker
 
 from trustseg.config import StudyConfig, load_study
-from trustseg.study.runner import study_status
+from trustseg.files import write_json
+from trustseg.study import cell
+from trustseg.study.runner import run_study, study_status
 
 STUDY = """
 name: small
@@ -27,6 +31,23 @@ def written(tmp_path: Path, *settings: str, epochs: int = 1) -> StudyConfig:
     file = tmp_path / "small.yaml"
     file.write_text(STUDY.replace("PATH", str(tmp_path / "data")).replace("EPOCHS", str(epochs)))
     return load_study(file, settings)
+
+
+def run_written(folder: Path) -> None:
+    """Run the study that ``written`` left in a folder, in a process of its own."""
+    run_study(load_study(folder / "small.yaml"), folder / "run")
+
+
+def dying_worker(folder: Path) -> None:
+    """Work on a study in a process of its own until two epochs of a training are done."""
+
+    def killing(path: Path, content: object) -> None:
+        write_json(path, content)
+        if isinstance(content, dict) and (content.get("stage"), content.get("done")) == ("training", 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    cell.write_json = killing  # type: ignore[attr-defined]  # which the module imports
+    tiny_worker(folder)
 
 
 def states(folder: Path) -> list[str]:

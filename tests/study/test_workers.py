@@ -1,26 +1,21 @@
-"""A study finishes whatever happens to its processes, shown with real workers, some of them forked from a warm process.
+"""A study finishes whatever happens to its processes, shown with workers, most of them forked from a warm process."""
 
-Two at a time: each then has one thread, and equal threads give equal bits.
-"""
-
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
-from tests.study.small import gone, states, wait_for, written
-from tests.warm import start_worker
+from tests.study.small import dying_worker, gone, run_written, states, wait_for, written
+from tests.training.tiny import tiny_worker
+from tests.warm import Started, start, start_worker
 
 from trustseg.errors import RunError
-from trustseg.study import runner
-from trustseg.study.runner import run_study, study_status
+from trustseg.study import runner, worker
+from trustseg.study.runner import prepare_study, run_study, study_status
 
 pytestmark = pytest.mark.slow
 
@@ -46,16 +41,6 @@ def same_results(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_study_and_its_second_run(tmp_path: Path) -> None:
-    config, folder = written(tmp_path), tmp_path / "run"
-    run_study(config, folder, jobs=2)
-    assert states(folder) == ["done", "done"]
-    before = {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")}
-    run_study(config, folder, jobs=2)
-    assert {path: path.stat().st_mtime_ns for path in (folder / "cells").rglob("*")} == before
-
-
-@pytest.mark.usefixtures("warm")
 def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
     settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
     config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
@@ -77,42 +62,28 @@ def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
-    config = written(tmp_path, epochs=4)
+def test_a_worker_killed_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = written(tmp_path, epochs=3)
     run_study(config, tmp_path / "whole", jobs=2)
-
-    def killing(cells: object) -> None:
-        for cell in study_status(tmp_path / "killed"):
-            if cell.state == "running" and cell.share >= 0.5 and cell.owner and not killed:
-                killed.append(cell.owner)
-                os.kill(cell.owner, signal.SIGKILL)
-
-    killed: list[int] = []
+    workers = chain([dying_worker], repeat(tiny_worker))
+    monkeypatch.setattr(
+        runner, "_start_worker", lambda folder, *_: start(next(workers), folder, log=folder / "workers.log")
+    )
     with pytest.raises(RunError, match="SIGKILL"):
-        run_study(config, tmp_path / "killed", jobs=2, observer=killing)
+        run_study(config, tmp_path / "killed", jobs=2)
     assert sorted(states(tmp_path / "killed")) == ["done", "failed"]
     run_study(config, tmp_path / "killed", jobs=2)
     assert same_results(tmp_path / "whole", tmp_path / "killed")
 
 
-PARENT = """
-import sys
-from pathlib import Path
-from trustseg.config import load_study
-from trustseg.study.runner import run_study
-run_study(load_study(sys.argv[1]), Path(sys.argv[2]), jobs=2)
-"""
-
-
 @contextmanager
-def parent(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs the study; it is gone at the end, whatever the test found."""
-    command = [sys.executable, "-c", PARENT, str(tmp_path / "small.yaml"), str(tmp_path / "run")]
-    with subprocess.Popen(command) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def parent(tmp_path: Path) -> Iterator[Started]:
+    """A process that runs the study with a worker of its own; it is gone at the end, whatever the test found."""
+    process = start(run_written, tmp_path, log=tmp_path / "parent.log")
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
@@ -122,17 +93,18 @@ def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
         wait_for(lambda: plan.exists() and any(cell.stage and cell.owner for cell in study_status(tmp_path / "run")))
         owners = [cell.owner for cell in study_status(tmp_path / "run") if cell.owner]
         process.kill()
+        process.wait()
     wait_for(lambda: all(gone(owner) for owner in owners), seconds=60)
     assert states(tmp_path / "run") == ["waiting", "waiting"]
 
 
-@pytest.mark.usefixtures("warm")
 def test_two_parents_share_the_work(tmp_path: Path) -> None:
     config = written(tmp_path)
     with parent(tmp_path) as one, parent(tmp_path) as other:
         assert (one.wait(), other.wait()) == (0, 0)
     assert states(tmp_path / "run") == ["done", "done"]
-    run_study(config, tmp_path / "alone", jobs=2)
+    prepare_study(config, tmp_path / "alone")
+    assert start(worker.main, [str(tmp_path / "alone")], log=tmp_path / "alone.log").wait() == 0
     assert same_results(tmp_path / "run", tmp_path / "alone")
 
 

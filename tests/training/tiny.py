@@ -14,6 +14,7 @@ from torch import nn
 from trustseg.config import RunConfig, load_run
 from trustseg.data.pack import Pack, digest_of
 from trustseg.models import ARCHITECTURES
+from trustseg.study import worker
 from trustseg.training import train
 
 
@@ -110,6 +111,12 @@ def five_epochs(folder: Path) -> None:
     """Train in a process of its own, which prints each epoch that is done."""
     cast("Any", ARCHITECTURES)["unet"] = network  # a read-only mapping to type checkers
     train(config("training.epochs=5"), pack(), folder, report=lambda done, total: print(done, flush=True))
+
+
+def tiny_worker(folder: Path) -> None:
+    """Work on a study in a process of its own, with the network above."""
+    cast("Any", ARCHITECTURES)["unet"] = network
+    worker.main([str(folder)])
 
 
 RUN = """
