@@ -13,7 +13,7 @@ from tests import fake
 
 from trustseg.data import write_pack
 from trustseg.data.decode import in_threads, read_image, read_mask
-from trustseg.data.intensity import decide_scale, scan_image
+from trustseg.data.intensity import decide_scale, render, scan_image
 from trustseg.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -59,13 +59,35 @@ def save(dataset: "Dataset", path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12, 15, 16])
+@pytest.mark.parametrize("bits", [8, 10, 12, 15])
 @pytest.mark.parametrize("kind", [CR, DX])
 def test_without_a_window_the_stored_bits_are_the_range(tmp_path: Path, bits: int, kind: str) -> None:
     picture = read_image(save(film(bits, kind=kind), tmp_path / "a.dcm"))
     np.testing.assert_array_equal(picture.pixels, FILM >> (16 - bits))
     assert picture.white == 2**bits - 1
     assert decide_scale([scan_image(picture, tmp_path / "a.dcm")]).white is None
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_white_of_16_bit_films_is_decided_for_the_data_set(tmp_path: Path, photometric: str) -> None:
+    for number, bits in enumerate((12, 16, 16)):
+        stored = FILM >> 4
+        if number == 2:
+            stored[:12, :12] = 65535  # a marker
+        film(bits, PhotometricInterpretation=photometric, PixelData=stored.tobytes()).save_as(tmp_path / f"{number}.dcm")
+    pictures = [read_image(tmp_path / f"{number}.dcm") for number in range(3)]
+    scale = decide_scale([scan_image(picture, tmp_path) for picture in pictures])
+    assert scale.white == 4095
+    assert not any("several depths" in note for note in scale.notes)
+    films = [render(picture, scale, channels=1) for picture in pictures]
+    np.testing.assert_array_equal(films[0], films[1])
+    np.testing.assert_array_equal(films[0][12:], films[2][12:])
+    assert (films[2][:12, :12] == (255 if photometric == "MONOCHROME2" else 0)).all()
+    whole = read_image(save(film(16), tmp_path / "whole.dcm"))
+    scale = decide_scale([scan_image(picture, tmp_path) for picture in (*pictures, whole)])
+    assert scale.white == 65535
+    assert any("4095, 65535" in note for note in scale.notes)
+    assert any("fewer bits" in note for note in scale.notes)
 
 
 @pytest.mark.parametrize("bits", [8, 12])

@@ -60,6 +60,14 @@ def test_hot_pixels_neither_darken_a_film_nor_the_data_set(side: int, hot: int) 
     np.testing.assert_array_equal(shown[hot:], render(clean, scale, channels=1).ravel()[hot:])
 
 
+def test_a_marker_at_full_white_does_not_darken_a_film_but_bright_anatomy_counts() -> None:
+    marked, bright = deep(4000), deep(30000)
+    for picture in (marked, bright):
+        picture.pixels[:12, :12] = 65535
+    assert scale_of(marked).white == 4095
+    assert scale_of(bright).white == 65535
+
+
 def test_one_image_of_more_bits_counts_whatever_the_others_hold() -> None:
     assert scale_of(*[deep(4095)] * 50, deep(65535)).white == 65535
 

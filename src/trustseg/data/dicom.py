@@ -2,11 +2,13 @@
 
 Single-frame greyscale images (CR, DX, secondary capture, ...) are read: modality LUT or rescale, then VOI LUT or the
 first window, then MONOCHROME1 turned, as PS3.3 C.7.6.3, C.11.1 and C.11.2 say. The result spans 0 to
-2 ** max(8, BitsStored) - 1, so that an 8-bit film without a window is unchanged. Files without preamble or meta header
-are read too. Nothing that identifies a patient leaves this module: not in a result, not in a message.
+2 ** max(8, BitsStored) - 1, so that an 8-bit film without a window is unchanged. A film without a window that claims 16
+bits keeps its stored values, as it may hold fewer: its white is decided with the data set. Files without preamble or
+meta header are read too. Nothing that identifies a patient leaves this module: not in a result, not in a message.
 """
 
 import logging
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -126,16 +128,19 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     if dataset.get("ModalityLUTSequence"):
         ends = np.array([0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1])
     fraction, notes = _windowed(dataset, values, path)
-    if fraction is None:
-        fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
-    white = 2 ** max(8, bits) - 1
-    pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        pixels = white - pixels
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+    if inverted:
         notes.append("MONOCHROME1 turned so that 0 is black")
     if dataset.group_dataset(0x6000):
         notes.append("DICOM overlays not drawn")
-    return Picture(pixels, sha256, "DICOM", white=white, spacing=_spacing(dataset), notes=tuple(notes))
+    told = Picture(stored, sha256, "DICOM", spacing=_spacing(dataset), notes=tuple(notes))
+    if fraction is None:
+        if bits == 16 and lowest == 0 and ends[0] < ends[1] and "ModalityLUTSequence" not in dataset:
+            return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=inverted)
+        fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
+    white = 2 ** max(8, bits) - 1
+    pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
+    return replace(told, pixels=white - pixels if inverted else pixels, white=white)
 
 
 def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple[Real | None, list[str]]:
@@ -148,7 +153,7 @@ def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple
         return apply_voi(whole, dataset, index=0).astype(np.float64) / top, ["DICOM VOI LUT applied"]
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if not centers and not widths:
-        return None, ["DICOM without a window: full range of its bits"] if int(dataset.BitsStored) > 8 else []
+        return None, ["DICOM without a window"] if int(dataset.BitsStored) > 8 else []
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     narrow = not widths or (widths[0] < 1 if function == "LINEAR" else widths[0] <= 0)
     if len(centers) != len(widths) or narrow or function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):

@@ -2,8 +2,8 @@
 
 A 16-bit file rarely says whether it holds 10, 12, 14, 15 or 16 bits. ``scan_image`` takes one small fact from each
 image, ``decide_scale`` finds the smallest depth that holds them all, and ``render`` maps 0 to white onto 0 to 255.
-Files that tell their own white (8 bits, DICOM, 12-bit TIFF) are not affected by the decision; 8-bit values stay as they
-are. A few outliers (hot pixels) have no say in it: they are clipped, and counted in a note.
+Files that tell their own white (8 bits, 12-bit TIFF, windowed DICOM) are not affected by the decision; 8-bit values stay
+as they are. Hot pixels and markers burned in at full white have no say in it: they are clipped, and counted in a note.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.picture import Picture
+from trustseg.data.picture import Picture, Values
 from trustseg.errors import DataError
 
 __all__ = ["ImageScan", "IntensityScale", "decide_scale", "render", "scan_image"]
@@ -24,6 +24,9 @@ _WHITES: Final = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 _OUTLIERS: Final = 16  # pixels per image that may lie above white,
 _OUTLYING_SHARE: Final = 1e-4  # or this share of them if that is more,
 _LARGEST_SHARE: Final = 0.01  # but never more than this, so that small images keep their values
+_FULL: Final = 65535
+_MARKER_SHARE: Final = 0.05  # of an image, at most, that a marker at full white covers
+_DARK: Final = 8  # times brighter than everything else is a marker, or a file of more bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,8 @@ class IntensityScale:
 def scan_image(picture: Picture, path: Path) -> ImageScan:
     """Return what ``decide_scale`` needs to know of a picture."""
     pixels = picture.pixels
-    highest = int(pixels.max())
-    level = None
-    if picture.white is None:
-        count = pixels.size
-        outliers = int(min(max(_OUTLIERS, _OUTLYING_SHARE * count), _LARGEST_SHARE * count))
-        level = int(np.partition(pixels.ravel(), count - 1 - outliers)[count - 1 - outliers])
-    return ImageScan(path, level, highest, picture.white, picture.coloured, picture.notes)
+    level = _level(pixels) if picture.white is None else None
+    return ImageScan(path, level, int(pixels.max()), picture.white, picture.coloured, picture.notes)
 
 
 def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
@@ -81,18 +79,23 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
         >>> decide_scale([hot, dark]).white
         4095
     """
-    deep = [(scan, scan.level) for scan in scans if scan.level is not None]
-    if not deep:
-        return IntensityScale()
-    largest = max(level for _, level in deep)
-    white = next(white for white in _WHITES if largest <= white)
-    notes = [f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them"]
-    clipped = [scan for scan, _ in deep if scan.highest > white]
-    if clipped:
-        notes.append(
-            f"a few pixels above {white} (up to {max(scan.highest for scan in clipped)}) were clipped in "
-            f"{_images(len(clipped))}"
-        )
+    images = list(scans)
+    whites = {scan.white for scan in images if scan.white is not None} - {255}
+    deep = [(scan, scan.level) for scan in images if scan.level is not None]
+    white, notes = None, []
+    if deep:
+        largest = max(level for _, level in deep)
+        white = next(white for white in _WHITES if largest <= white)
+        whites.add(white)
+        notes.append(f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
+        if clipped := [scan for scan, _ in deep if scan.highest > white]:
+            highest = max(scan.highest for scan in clipped)
+            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {_images(len(clipped))}")
+        if dark := sum(_DARK * level <= white for _, level in deep):
+            notes.append(f"{_images(dark)} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark now")
+    if len(whites) > 1:
+        depths = ", ".join(map(str, sorted(whites)))
+        notes.append(f"deep images of several depths: white is {depths}, as their files tell; each became 255")
     return IntensityScale(white, tuple(notes))
 
 
@@ -126,6 +129,18 @@ def render(
     if channels == 1:
         return _luminance(pixels) if pixels.ndim == 3 else pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+
+
+def _level(pixels: Values) -> int:
+    """Return the value that all pixels but hot ones and a marker at full white reach at most."""
+    count = pixels.size
+    outliers = int(min(max(_OUTLIERS, _OUTLYING_SHARE * count), _LARGEST_SHARE * count))
+    level = int(np.partition(pixels.ravel(), count - 1 - outliers)[count - 1 - outliers])
+    if level == _FULL:
+        rest = pixels[pixels < _FULL]
+        if count - rest.size <= _MARKER_SHARE * count and _WHITES[0] < (below := _level(rest)) <= _FULL // _DARK:
+            return below
+    return level
 
 
 def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
