@@ -66,6 +66,19 @@ def test_unpaired_files(tmp_path: Path) -> None:
     assert found(report, "unpaired_mask").names[0].endswith("Ground-truths/mask_covid_8.png")
 
 
+@pytest.mark.parametrize("end", ["webp", "pgm", "npy"])
+def test_equal_errors_are_one_line(tmp_path: Path, end: str) -> None:
+    names = ["a1", "b2", "c3", "d4", "e5"]
+    root = fake.two_folders(tmp_path, names)
+    for name in names[:4]:
+        (root / "images" / f"{name}.png").rename(root / "images" / f"{name}.{end}")
+        (root / "images" / f"{name}.{end}").write_bytes(b"no PNG")
+    error = found(check_dataset(root), "unreadable")
+    assert error.names == tuple(names[:4])
+    assert f"{end.upper()} files are not read" in error.message
+    assert "4 cases like it: a1, b2, c3, ..." in error.message
+
+
 def test_every_bad_file_is_named_and_the_others_are_still_counted(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c", "d", "e"])
     (root / "images" / "a.png").write_bytes(b"no image")

@@ -67,7 +67,7 @@ def test_files_that_are_not_there_or_no_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\), expected an image file; check its rights"):
         read_mask(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot be decoded \(0 bytes\), expected a PNG, JPEG"):
+    with pytest.raises(DataError, match=r"cannot be decoded \(0 bytes\), read are PNG, JPEG"):
         read_image(tmp_path / "a.png")
     Image.fromarray(fake.image("a")).save(tmp_path / "a.png", "WEBP")  # whatever its name says
     with pytest.raises(DataError, match=r"cannot be decoded \(unknown format\)"):

@@ -262,6 +262,43 @@ def test_two_candidates_are_a_question(tmp_path: Path, folders: tuple[str, ...],
     assert len(listing.passed_over) == 2 * (len(folders) - 1)
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"), [("X", "Y"), ("Original", "Segmented"), ("raw/a", "annotated/a"), ("test/X", "test/Y")]
+)
+def test_two_folders_that_pair_by_name_are_a_question(tmp_path: Path, images: str, masks: str) -> None:
+    touch(tmp_path, *(f"{folder}/{name}.png" for folder in (images, masks) for name in "abc"))
+    assert kinds(find_cases(tmp_path)) == {"which_masks"}
+    name = next(name for name in masks.split("/") if name not in ("test", "a"))
+    with pytest.raises(DataError, match=f"data.masks='{name}'"):
+        usable_cases(tmp_path)
+    listing = usable_cases(tmp_path, Declared(masks=name))
+    assert {mask.relative_to(tmp_path).parent.as_posix() for case in listing.cases for mask in case.masks} == {masks}
+    assert is_whole(listing)
+
+
+def test_folders_of_patients_are_no_question(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"P{patient}/{name}.png" for patient in range(5) for name in "ab"))
+    listing = find_cases(tmp_path)
+    assert not listing.problems
+    assert len(sides(listing)["unlabelled"]) == 10
+
+
+@pytest.mark.parametrize("folder", ["mask_pred", "Predictions", "pred masks"])
+def test_predictions_are_no_reference_unless_they_are_named(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, "images/a.png", f"{folder}/a.png")
+    listing = find_cases(tmp_path)
+    assert sides(listing) == {"unlabelled": {"a"}}
+    assert listing.below(listing.passed_over) == (f"{folder}/a.png",)
+    assert pairs(usable_cases(tmp_path, Declared(masks=folder))) == {"a.png": ["a.png"]}
+
+
+def test_a_nameless_folder_beside_controls_is_a_question(tmp_path: Path) -> None:
+    touch(tmp_path, "control/images/a.png", "control/foo/a.png", "control/b.png")
+    listing = find_cases(tmp_path)
+    assert kinds(listing) == {"which_masks"}
+    assert {case.image.name for case in listing.cases} == {"a.png", "b.png"}
+
+
 def test_drive(tmp_path: Path) -> None:
     for side, number in (("training", 21), ("test", 1)):
         stem = f"{number:02}_{side}"

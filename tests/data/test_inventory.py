@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests import fake
 
-from trustseg.data.inventory import image_files, is_placeholder
+from trustseg.data.inventory import hidden_images, image_files, is_placeholder
+from trustseg.data.layouts import find_cases
 from trustseg.errors import DataError
 
 
@@ -35,10 +36,16 @@ def test_files_without_a_known_suffix_are_judged_by_their_first_bytes(tmp_path: 
     assert names(tmp_path) == ["a", "b.old", "c"]
 
 
-@pytest.mark.parametrize("junk", [".x.png", "._x.png", ".git/x.png", "__MACOSX/x.png", "Thumbs.db", "@eaDir/x.jpg"])
-def test_what_operating_systems_leave_behind_is_no_image(tmp_path: Path, junk: str) -> None:
-    touch(tmp_path, junk, "images/x.png")
+def test_what_programs_leave_behind_is_counted_apart(tmp_path: Path) -> None:
+    hidden = [".ipynb_checkpoints/x.png", ".x.png", "@eaDir/x.jpg", "__MACOSX/x.png", "images/._x.png"]
+    touch(tmp_path, *hidden, ".git/annex/x.png", "Thumbs.db", ".DS_Store", "images/x.png")
     assert names(tmp_path) == ["images/x.png"]
+    assert [file.relative_to(tmp_path).as_posix() for file in hidden_images(tmp_path)] == hidden
+    listing = find_cases(tmp_path)
+    assert sorted(listing.below(listing.passed_over)) == hidden
+    (tmp_path / "manifest.csv").write_text("image,mask,patient,split\nimages/x.png,,,unlabelled\n")
+    listing = find_cases(tmp_path)
+    assert sorted(listing.below(listing.passed_over)) == hidden
 
 
 def test_links_count_even_where_their_content_is_missing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the decoded images and masks of a dataset tell."""
 
+import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -44,9 +45,24 @@ class CheckedCase:
 
 def content_findings(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the pixels of decoded cases."""
-    yield from (one.error for one in seen if one.error)
+    yield from _errors(seen)
     yield from _repeated(seen)
     yield from _remarks(seen, options)
+
+
+def _errors(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
+    """Yield one error for all files with which the same is wrong, whatever their names and numbers."""
+    groups: defaultdict[str, list[Finding]] = defaultdict(list)
+    for one in seen:
+        if one.error:
+            alike = one.error.message
+            for file in (one.case.image, *one.case.masks):
+                alike = alike.replace(str(file), "")
+            groups[re.sub(r"\d+", "0", alike)].append(one.error)
+    for first, *more in groups.values():
+        names = tuple(name for error in (first, *more) for name in error.names)
+        told = f" ({len(names):,} cases like it: {first_of(names)})" if more else ""
+        yield replace(first, message=first.message + told, names=names)
 
 
 def check_case(case: Case) -> CheckedCase:

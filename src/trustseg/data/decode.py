@@ -27,6 +27,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from trustseg.data.dicom import decode_dicom, is_dicom
+from trustseg.data.inventory import UNREAD
 from trustseg.data.picture import (
     LARGEST,
     OPAQUE,
@@ -56,7 +57,7 @@ Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF")  # TIFF and DICOM have modules of their own
-_KNOWN: Final = "a PNG, JPEG, BMP, TIFF, GIF or DICOM image"
+_KNOWN: Final = "PNG, JPEG, BMP, TIFF, GIF and DICOM images"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHROMA: Final = 48  # how far JPEG compression may pull red, green and blue of a grey pixel apart
 
@@ -165,6 +166,8 @@ def _read(path: Path) -> Picture:
     except (DataError, MemoryError, ImportError):
         raise
     except UnidentifiedImageError as error:
+        if path.suffix.lower() in UNREAD:
+            raise DataError(f"{path}: {path.suffix[1:].upper()} files are not read, only {_KNOWN}; export it") from error
         raise _undecodable(path, "unknown format") from error
     except Image.DecompressionBombWarning as error:
         raise _undecodable(path, f"more than {LARGEST:,} pixels: a decompression bomb?") from error
@@ -173,7 +176,7 @@ def _read(path: Path) -> Picture:
 
 
 def _undecodable(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} cannot be decoded ({reason}), expected {_KNOWN}; replace or remove it")
+    return DataError(f"{path} cannot be decoded ({reason}), read are {_KNOWN}; replace or remove it")
 
 
 def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:

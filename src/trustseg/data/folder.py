@@ -1,18 +1,23 @@
 """Folders of images and masks, read by what their names say: which hold images, masks, controls, and which split."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
+from typing import Final
 
 from trustseg.data.cases import SPLITS, Case, Declared, Listing, joined
 from trustseg.data.findings import Finding
-from trustseg.data.frames import FrameReading, framed, in_one_folder, read_frame
+from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
-from trustseg.data.pairing import stem_of
+from trustseg.data.pairing import match, stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import named, place
+from trustseg.data.roles import FolderRole, named, place
 
 __all__ = ["folder"]
+
+_RIVALS: Final = 4  # folders of which one may hold the masks of another
 
 
 def folder(path: Path, declared: Declared | None = None) -> Listing:
@@ -43,8 +48,10 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     used = {file: where for file, where in places.items() if not where.aside}
     read = [read_frame(frame, declared) for frame in framed(used)]
     listing = _summed(read, aside, declared)
-    if wrong := _unknown_controls(folders, declared.controls):
-        listing = replace(listing, problems=(*listing.problems, wrong))
+    rest = [file for part in read for file in part.rest]
+    for question in (_unknown_controls(folders, declared.controls), _nameless_pairs(rest, places, declared)):
+        if question:
+            listing = replace(listing, problems=(*listing.problems, question))
     if declared.masks and listing and not any(part.chosen for part in read):
         offered = ", ".join(sorted({name for part in read for name in part.offered}))
         message = f"data.masks={declared.masks} names no masks in {path}; found: {offered or 'none'}"
@@ -98,6 +105,30 @@ def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding 
     offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
     message = f"data.controls={controls} names no folder of images; found: {offered or 'none'}"
     return Finding("error", "which_controls", message)
+
+
+def _nameless_pairs(
+    files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared
+) -> Finding | None:
+    """Return a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name says which is which.
+
+    Many folders alike are rather patients or classes.
+    """
+    groups: defaultdict[object, defaultdict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        where = places[file]
+        for cut, name in enumerate(where.folders):
+            groups[where.side, where.folders[:cut], where.folders[cut + 1 :]][name].append(file)
+    for folders in groups.values():
+        for images, masks in permutations(sorted(folders) if len(folders) <= _RIVALS else [], 2):
+            found = match(folders[images], folders[masks], declared)
+            if not (found.lone_masks or found.claimed or named(images, masks)):
+                message = (
+                    f"the images of {images} and {masks} pair by their names, such as {folders[images][0]}; if one of "
+                    f"them holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
+                )
+                return Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
+    return None
 
 
 def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -12,9 +12,9 @@ from trustseg.data.pairing import Pairing, match, stem_of
 from trustseg.data.patients import patient_of
 from trustseg.data.roles import FolderRole, is_mask_word, named
 
-__all__ = ["Frame", "FrameReading", "framed", "in_one_folder", "read_frame"]
+__all__ = ["TABLE", "Frame", "FrameReading", "framed", "in_one_folder", "read_frame"]
 
-_TABLE: Final = "or write them into a manifest (trustseg data manifest FOLDER -o manifest.csv)"
+TABLE: Final = "or write them into a manifest (trustseg data manifest FOLDER -o manifest.csv)"
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ def framed(places: Mapping[Path, FolderRole]) -> list[Frame]:
     told = {(where.side, where.control, where.frame) for where in places.values() if where.role}
     for file, where in places.items():
         shared, name = where.frame, ""
-        for cut in reversed(range(0 if where.role or where.control else len(where.folders))):
+        for cut in reversed(range(0 if where.role else len(where.folders))):
             around = (*where.folders[:cut], *where.folders[cut + 1 :])
             if (where.side, where.control, around) in told:
                 shared, name = around, where.folders[cut]
@@ -155,7 +155,8 @@ def _parted(frame: Frame, declared: Declared) -> tuple[list[Path], dict[str, lis
             return [], {}, set(), [*images, *(file for files in nameless.values() for file in files)]
     unnamed = {name for name, files in nameless.items() if match(images, files, declared).masks}
     masks |= {name: nameless.pop(name) for name in unnamed}
-    return images, masks, unnamed, [file for files in nameless.values() for file in files]
+    rest = [file for files in nameless.values() for file in files]
+    return ([*images, *rest], masks, unnamed, []) if frame.control else (images, masks, unnamed, rest)
 
 
 def _paired(frame: Frame, images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> Pairing:
@@ -172,7 +173,7 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
     listed = f"{', '.join(shown[:-1])} and {shown[-1]} may each" if len(shown) > 1 else f"{shown[0]} may"
     message = (
         f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
-        f"data.masks='{names[0]}' (--masks), {_TABLE}"
+        f"data.masks='{names[0]}' (--masks), {TABLE}"
     )
     return Finding("error", "which_masks", message, tuple(map(str, owned)))
 
@@ -181,7 +182,7 @@ def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> 
     image, masks = next(iter(several.items()))
     names = [ending.strip("_-. ") for ending in sorted(endings)]
     one = next(
-        (f"name it: data.masks='{name}' (--masks), {_TABLE}" for name in names if name), _TABLE.removeprefix("or ")
+        (f"name it: data.masks='{name}' (--masks), {TABLE}" for name in names if name), TABLE.removeprefix("or ")
     )
     message = (
         f"images with several masks: {len(several)}, such as {image}: {', '.join(mask.name for mask in masks[:4])}. "
@@ -199,4 +200,4 @@ def _pairing_problems(pairing: Pairing) -> Iterable[Finding]:
         names = tuple(map(str, pairing.claimed))
         images = next(iter(pairing.claimed.values()))
         what = f"masks that may belong to several images ({', '.join(image.name for image in images)})"
-        yield finding_of("error", "ambiguous_mask", names, what, f"rename them, {_TABLE}")
+        yield finding_of("error", "ambiguous_mask", names, what, f"rename them, {TABLE}")

@@ -8,23 +8,20 @@ from typing import Final
 from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 
-__all__ = ["SUFFIXES", "image_files", "is_junk", "is_placeholder"]
+__all__ = ["UNREAD", "hidden_images", "image_files", "is_junk", "is_placeholder"]
 
 
-def _words_in(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Formats that trustseg reads, and formats of images that it refuses by name when it opens them.
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
-_OTHER: Final = _words_in(
+_READ: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
+UNREAD: Final = frozenset(
     ".jpe .jfif .webp .jp2 .j2k .jpx .jxl .nii .nii.gz .mha .mhd .nrrd .npy .npz .pgm .ppm .pbm .pnm .heic "
-    ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng"
+    ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng".split()
 )
+"""Suffixes of images that are counted, but refused by name when they are opened, unless their content is read."""
+
 # Never images; files of other or no suffix are opened to see.
-_NO_IMAGES: Final = _words_in(
+_NO_IMAGES: Final = frozenset(
     ".txt .csv .tsv .json .md .rst .html .xml .yaml .yml .toml .pdf .xls .xlsx .doc .docx .zip .gz .tar .7z "
-    ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex"
+    ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex".split()
 )
 _MAGIC: Final = (
     b"\x89PNG\r\n",
@@ -45,12 +42,20 @@ def image_files(folder: Path) -> list[Path]:
     """Return all files below a folder that are images by their suffix or first bytes, sorted, links included.
 
     Links whose content is missing count as well (a git-annex or DataLad clone), so that reading refuses them by name.
-    Hidden files and what operating systems leave behind (``__MACOSX``, ``Thumbs.db``, ``._x.png``) do not.
+    Those of ``hidden_images`` do not.
 
     Raises:
         DataError: if a folder cannot be read, or a link leads back to a folder above it.
     """
-    return sorted(_walk(folder, above=()))
+    return sorted(file for file, hidden in _walk(folder) if not hidden)
+
+
+def hidden_images(folder: Path) -> list[Path]:
+    """Return the image files below a folder that are hidden or left behind by programs, sorted, outside of ``.git``.
+
+    These are ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
+    """
+    return sorted(file for file, hidden in _walk(folder) if hidden)
 
 
 def is_junk(name: str) -> bool:
@@ -76,27 +81,32 @@ def is_placeholder(file: Path) -> bool:
     return b"annex/objects/" in text or text.startswith(b"version https://git-lfs")
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _walk(
+    folder: Path, above: tuple[tuple[int, int], ...] = (), *, hidden: bool = False
+) -> Iterator[tuple[Path, bool]]:
+    """Yield the image files below a folder, and whether they or a folder on the way are hidden."""
     try:
         state = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
+        if hidden:
+            return
         raise DataError(f"the folder {folder} cannot be read ({error.strerror}); check its rights") from error
     here = (state.st_dev, state.st_ino)
     if here in above:
         raise DataError(f"{folder} leads back to a folder above it, which would never end; remove that link")
     for entry in entries:
-        if is_junk(entry.name):
-            continue
+        junk = hidden or is_junk(entry.name)
         if entry.is_dir():
-            yield from _walk(folder / entry.name, (*above, here))
+            if entry.name != ".git":
+                yield from _walk(folder / entry.name, (*above, here), hidden=junk)
         elif _is_image(folder / entry.name):
-            yield folder / entry.name
+            yield folder / entry.name, junk
 
 
 def _is_image(file: Path) -> bool:
     suffix = file.suffix.lower()
-    if suffix in SUFFIXES or suffix in _OTHER or file.name.lower().endswith(".nii.gz"):
+    if suffix in _READ or suffix in UNREAD or file.name.lower().endswith(".nii.gz"):
         return True
     if suffix in _NO_IMAGES or not file.is_file():
         return False

@@ -11,7 +11,7 @@ from trustseg.data.cases import Case, Declared, Listing
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.folder import folder
 from trustseg.data.groups import one_spelling
-from trustseg.data.inventory import is_placeholder
+from trustseg.data.inventory import hidden_images, is_placeholder
 from trustseg.data.manifest import manifest
 from trustseg.data.qata import qata
 from trustseg.entries import Entry
@@ -53,13 +53,16 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
         )
     if (path / "pack.json").is_file():
         raise DataError(f"{path} is a pack, expected the folder of images that it was made from; name that folder")
+    root = path if path.is_dir() else path.parent
     for name, find in LAYOUTS.items():
         if listing := find(path, declared):
+            hidden = hidden_images(path) if path.is_dir() else []
             return replace(
                 listing,
-                cases=one_spelling(_unique(listing.cases, path if path.is_dir() else path.parent)),
+                cases=one_spelling(_unique(listing.cases, root)),
+                passed_over=(*listing.passed_over, *hidden),
                 problems=(*listing.problems, *_broken_links(listing)),
-                root=path if path.is_dir() else path.parent,
+                root=root,
                 layout=name,
             )
     raise DataError(

@@ -15,19 +15,15 @@ Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
 
 
-def _words_in(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_IMAGES: Final = _words_in("image images img imgs input inputs")
-_MASKS: Final = _words_in(
+_IMAGES: Final = frozenset("image images img imgs input inputs".split())
+_MASKS: Final = frozenset(
     "mask masks labelcol label labels annotation annotations groundtruth groundtruths truth truths gt gts "
-    "segmentation segmentations"
+    "segmentation segmentations".split()
 )
 # These name masks beside images; alone they may as well be a class of images.
-_PERHAPS_MASKS: Final = _words_in(
+_PERHAPS_MASKS: Final = frozenset(
     "seg segs segm manual manuals lesion lesions contour contours delineation delineations reference "
-    "references target targets roi rois"
+    "references target targets roi rois".split()
 )
 _SIDES: Final[dict[str, Side]] = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
@@ -36,13 +32,14 @@ _SIDES: Final[dict[str, Side]] = {
     # Whatever their owner calls them, images set aside are never trained on.
     **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
-_NEUTRAL: Final = _words_in("set sets folder folders data dataset split splits stage part v")
+_NEUTRAL: Final = frozenset("set sets folder folders data dataset split splits stage part v".split())
 _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
 # Neither images to segment nor reference masks; QaTa's Control_Group_II holds opacities without masks.
-_ASIDE: Final = _words_in(
+_ASIDE: Final = frozenset(
     "controlgroupii ambiguity uncertainty overlay overlays preview previews thumbnail thumbnails thumbs "
-    "prediction predictions visualisation visualisations visualization visualizations"
+    "visualisation visualisations visualization visualizations".split()
 )
+_PREDICTED: Final = frozenset("pred preds prediction predictions predicted".split())
 _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 
@@ -104,7 +101,7 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         source="/".join(block) if role == "masks" else "",
         side=sides[-1] if sides else None,
         control=_controls(file, declared),
-        aside=any(_squeezed(name) in _ASIDE for name in folders),
+        aside=any(_aside(name, declared) for name in folders),
         holder=next((folder for folder, (_, own, _) in zip(file.parents, reversed(above), strict=False) if own), file),
         folders=folders,
         base=folders[:first],
@@ -177,6 +174,11 @@ def _controls(file: PurePath, declared: Declared) -> bool:
         if _squeezed(name) in _CONTROLS or named(declared.controls, name, "/".join(file.parts[: number + 1])):
             return True
     return declared.controls in (".", "./")
+
+
+def _aside(name: str, declared: Declared) -> bool:
+    predicted = not _PREDICTED.isdisjoint(words(name)) and not named(declared.masks, name)
+    return predicted or _squeezed(name) in _ASIDE
 
 
 def _squeezed(name: str) -> str:
