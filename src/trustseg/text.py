@@ -1,6 +1,6 @@
 """Text that comes from outside, such as file names, made fit for a terminal and for UTF-8 files."""
 
-__all__ = ["printable", "unicode_text"]
+__all__ = ["printable", "unicode_text", "word_set"]
 
 
 def printable(text: str) -> str:
@@ -28,3 +28,8 @@ def unicode_text(text: str) -> str:
         return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:  # other surrogates, which no file has in its name
         return text.encode(errors="backslashreplace").decode()
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text: a long set of short words that reads as a line."""
+    return frozenset(text.split())

@@ -74,7 +74,9 @@ def test_white_of_16_bit_films_is_decided_for_the_data_set(tmp_path: Path, photo
         stored = FILM >> 4
         if number == 2:
             stored[:12, :12] = 65535  # a marker
-        film(bits, PhotometricInterpretation=photometric, PixelData=stored.tobytes()).save_as(tmp_path / f"{number}.dcm")
+        film(bits, PhotometricInterpretation=photometric, PixelData=stored.tobytes()).save_as(
+            tmp_path / f"{number}.dcm"
+        )
     pictures = [read_image(tmp_path / f"{number}.dcm") for number in range(3)]
     scale = decide_scale([scan_image(picture, tmp_path) for picture in pictures])
     assert scale.white == 4095

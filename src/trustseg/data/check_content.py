@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads
 from trustseg.data.findings import Finding, finding_of, first_of
 from trustseg.data.mask_coding import MaskCoding, decide_coding
-from trustseg.data.near_copies import near_copies
+from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
 from trustseg.data.pack_notes import LARGE, MOST, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
@@ -118,37 +119,39 @@ def _with_reference(one: CheckedCase, options: PackOptions, coding: MaskCoding) 
 
 
 def _repeated(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
-    """Yield images that stand twice: decoded pixels are compared, not bytes, and thumbnails for near-copies."""
-    groups: defaultdict[str, list[CheckedCase]] = defaultdict(list)
-    for one in seen:
-        if one.scan:
-            groups[one.scan.pixels].append(one)
-    equal = [[one.case for one in group] for group in groups.values() if len(group) > 1]
-    first = [group[0].scan for group in groups.values()]  # near-copies of equal images are told once
-    thumbnails = [scan.thumbnail for scan in first if scan]
-    pairs = near_copies(np.stack(thumbnails)) if thumbnails else []
-    by_picture = list(groups.values())
-    near = [[one.case for row in pair for one in by_picture[row]] for pair in pairs]
+    """Yield images that stand twice, by their decoded pixels, and near-copies, with what training does of them."""
+    scanned = [(one.case, one.scan) for one in seen if one.scan]
+    if not scanned:
+        return
+    hashes = [scan.pixels for _, scan in scanned]
+    pictures = content_groups(hashes, np.stack([scan.thumbnail for _, scan in scanned]))
+    equal, alike = defaultdict[str, list[Case]](list), defaultdict[str, dict[str, list[Case]]](dict)
+    for (case, scan), picture in zip(scanned, pictures, strict=True):
+        equal[scan.pixels].append(case)
+        alike[picture][scan.pixels] = equal[scan.pixels]
+    near = [list(chain.from_iterable(group.values())) for group in alike.values() if len(group) > 1]
+    by_content, by_picture = "by their content", "as near-copies (re-encoded, resized or re-windowed)"
+    both = "images both in train and in test"
+    if names := _named(equal.values(), across=True):
+        advice = "training refuses them; take one of each pair out"
+        yield finding_of("error", "content_leak", names, f"{both}, {by_content}", advice)
+    if names := _named(near, across=True):
+        left = {case.name for group in near if _across(group) for case in group if case.split == "train" and case.masks}
+        yield finding_of("warning", "near_copy_leak", names, f"{both}, {by_picture}", left_out(len(left)))
     again = "keep one of each; all copies of an image stay on one side of a split"
-    for kind, repeated, what, leak_advice in (
-        ("content_leak", equal, "by their content", "take one of each pair out"),
-        (
-            "near_copy_leak",
-            near,
-            "as near-copies (re-encoded, resized or re-windowed)",
-            "take one of each pair out; training leaves its copies out (data.near_copies)",
-        ),
-    ):
-        across = [group for group in repeated if {"train", "test"} <= {case.split for case in group}]
-        if names := _pairs(across):
-            yield finding_of("error", kind, names, f"images both in train and in test, {what}", leak_advice)
-        if names := _pairs([group for group in repeated if group not in across]):
-            word = "duplicate" if repeated is equal else "near_copy"
-            yield finding_of("warning", word, names, f"images that come several times, {what}", again)
+    for kind, groups, how in (("duplicate", equal.values(), by_content), ("near_copy", near, by_picture)):
+        if names := _named(groups, across=False):
+            yield finding_of("warning", kind, names, f"images that come several times, {how}", again)
 
 
-def _pairs(groups: Sequence[Sequence[Case]]) -> tuple[str, ...]:
-    return tuple(" = ".join(case.name for case in group) for group in groups)
+def _across(group: Iterable[Case]) -> bool:
+    return {"train", "test"} <= {case.split for case in group}
+
+
+def _named(groups: Iterable[Sequence[Case]], *, across: bool) -> tuple[str, ...]:
+    """Return the names of images that stand twice, in the same split or across train and test."""
+    twice = (group for group in groups if len(group) > 1 and _across(group) == across)
+    return tuple(" = ".join(case.name for case in group) for group in twice)
 
 
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:

@@ -167,7 +167,9 @@ def _read(path: Path) -> Picture:
         raise
     except UnidentifiedImageError as error:
         if path.suffix.lower() in UNREAD:
-            raise DataError(f"{path}: {path.suffix[1:].upper()} files are not read, only {_KNOWN}; export it") from error
+            raise DataError(
+                f"{path}: {path.suffix[1:].upper()} files are not read, only {_KNOWN}; export it"
+            ) from error
         raise _undecodable(path, "unknown format") from error
     except Image.DecompressionBombWarning as error:
         raise _undecodable(path, f"more than {LARGEST:,} pixels: a decompression bomb?") from error

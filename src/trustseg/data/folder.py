@@ -107,10 +107,8 @@ def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding 
     return Finding("error", "which_controls", message)
 
 
-def _nameless_pairs(
-    files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared
-) -> Finding | None:
-    """Return a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name says which is which.
+def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Finding | None:
+    """Return a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name tells them apart.
 
     Many folders alike are rather patients or classes.
     """

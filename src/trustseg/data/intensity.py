@@ -2,8 +2,8 @@
 
 A 16-bit file rarely says whether it holds 10, 12, 14, 15 or 16 bits. ``scan_image`` takes one small fact from each
 image, ``decide_scale`` finds the smallest depth that holds them all, and ``render`` maps 0 to white onto 0 to 255.
-Files that tell their own white (8 bits, 12-bit TIFF, windowed DICOM) are not affected by the decision; 8-bit values stay
-as they are. Hot pixels and markers burned in at full white have no say in it: they are clipped, and counted in a note.
+Files that tell their own white (8 bits, 12-bit TIFF, windowed DICOM) are not affected by the decision; 8-bit values
+stay as they are. Hot pixels and markers burned in at full white have no say in it: they are clipped, and counted.
 """
 
 from collections.abc import Iterable
@@ -92,7 +92,9 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
             highest = max(scan.highest for scan in clipped)
             notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {_images(len(clipped))}")
         if dark := sum(_DARK * level <= white for _, level in deep):
-            notes.append(f"{_images(dark)} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark now")
+            notes.append(
+                f"{_images(dark)} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark now"
+            )
     if len(whites) > 1:
         depths = ", ".join(map(str, sorted(whites)))
         notes.append(f"deep images of several depths: white is {depths}, as their files tell; each became 255")

@@ -7,21 +7,22 @@ from typing import Final
 
 from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
+from trustseg.text import word_set
 
 __all__ = ["UNREAD", "hidden_images", "image_files", "is_junk", "is_placeholder"]
 
 
 _READ: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
-UNREAD: Final = frozenset(
+UNREAD: Final = word_set(
     ".jpe .jfif .webp .jp2 .j2k .jpx .jxl .nii .nii.gz .mha .mhd .nrrd .npy .npz .pgm .ppm .pbm .pnm .heic "
-    ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng".split()
+    ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng"
 )
 """Suffixes of images that are counted, but refused by name when they are opened, unless their content is read."""
 
 # Never images; files of other or no suffix are opened to see.
-_NO_IMAGES: Final = frozenset(
+_NO_IMAGES: Final = word_set(
     ".txt .csv .tsv .json .md .rst .html .xml .yaml .yml .toml .pdf .xls .xlsx .doc .docx .zip .gz .tar .7z "
-    ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex".split()
+    ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex"
 )
 _MAGIC: Final = (
     b"\x89PNG\r\n",

@@ -23,7 +23,7 @@ from PIL import Image
 
 from trustseg.data.groups import linked
 
-__all__ = ["content_groups", "content_hash", "near_copies", "thumbnail"]
+__all__ = ["content_groups", "content_hash", "left_out", "near_copies", "thumbnail"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -110,6 +110,12 @@ def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
     return [group_of.get(name, name)[:16] for name in hashes]
 
 
+def left_out(count: int) -> str:
+    """Return what training on a dataset's own sides does with near-copies of test images, as a sentence."""
+    what = "1 training image is" if count == 1 else f"{count:,} training images are"
+    return f"{what} left out, as near-copies of test images (data.near_copies=drop; refuse stops instead)"
+
+
 def _fine(pictures: Floats) -> Floats:
     """Return pictures (N, S, S) minus their Gaussian blur."""
     side = np.arange(pictures.shape[-1])
@@ -131,7 +137,7 @@ def _ranks(pictures: Floats) -> Floats:
 def _correlations(rows: Floats, pairs: npt.NDArray[np.int64]) -> Floats:
     """Return the absolute correlation of pairs of normalised rows."""
     blocks = [pairs[start : start + _BLOCK].T for start in range(0, len(pairs), _BLOCK)]
-    found = [np.einsum("ij,ij->i", rows[first], rows[second]) for first, second in blocks]
+    found: list[Floats] = [np.einsum("ij,ij->i", rows[first], rows[second]) for first, second in blocks]
     return np.abs(np.concatenate([np.empty(0, np.float32), *found]))
 
 

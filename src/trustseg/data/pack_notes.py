@@ -8,6 +8,7 @@ import polars as pl
 
 from trustseg.data.intensity import ImageScan, IntensityScale
 from trustseg.data.mask_coding import MaskScan
+from trustseg.data.near_copies import left_out
 from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
 
@@ -51,15 +52,13 @@ def index_notes(index: pl.DataFrame) -> Iterator[str]:
     Args:
         index: as in ``trustseg.data.pack.SCHEMA``.
     """
-    by_content = index.group_by("content_group").agg(pl.len().alias("images"), pl.col("split").unique())
-    repeated = by_content.filter(pl.col("images") > 1)
-    across = repeated.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
-    if len(across):
-        yield (
-            f"{_counted(len(across), 'picture')} both in train and in test, as copies or near-copies; take one of each "
-            "out: training leaves its copies out (data.near_copies)"
-        )
-    if alone := len(repeated) - len(across):
+    equal, near = _across(index, "sha256_pixels"), _across(index, "content_group")
+    if len(equal):
+        yield f"{_counted(len(equal), 'picture')} both in train and in test, by content; training refuses them"
+    if left := sum(near["train"]) - sum(equal["train"]):
+        yield left_out(left)
+    groups = index.group_by("content_group").len().filter(pl.col("len") > 1)
+    if alone := len(groups) - len(near):
         yield f"{_counted(alone, 'picture')} that come several times, as copies or near-copies; keep one of each"
     patients = index.filter("patient_known").group_by("patient").agg(pl.col("split").unique())
     both = patients.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
@@ -75,6 +74,12 @@ def index_notes(index: pl.DataFrame) -> Iterator[str]:
     if len(large):
         what, advice = LARGE
         yield f"{what}: {len(large):,}; {advice}"
+
+
+def _across(index: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return the values of a column that stand both in train and in test, with their numbers of images there."""
+    train, test = ((pl.col("split") == side).sum().alias(side) for side in ("train", "test"))
+    return index.group_by(column).agg(train, test).filter((pl.col("train") > 0) & (pl.col("test") > 0))
 
 
 def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str, tuple[str, ...]]:

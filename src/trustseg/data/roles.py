@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Final, Literal
 
 from trustseg.data.cases import Declared
+from trustseg.text import word_set
 
 __all__ = ["FolderRole", "is_mask_word", "named", "place", "words"]
 
@@ -15,15 +16,15 @@ Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
 
 
-_IMAGES: Final = frozenset("image images img imgs input inputs".split())
-_MASKS: Final = frozenset(
+_IMAGES: Final = word_set("image images img imgs input inputs")
+_MASKS: Final = word_set(
     "mask masks labelcol label labels annotation annotations groundtruth groundtruths truth truths gt gts "
-    "segmentation segmentations".split()
+    "segmentation segmentations"
 )
 # These name masks beside images; alone they may as well be a class of images.
-_PERHAPS_MASKS: Final = frozenset(
+_PERHAPS_MASKS: Final = word_set(
     "seg segs segm manual manuals lesion lesions contour contours delineation delineations reference "
-    "references target targets roi rois".split()
+    "references target targets roi rois"
 )
 _SIDES: Final[dict[str, Side]] = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
@@ -32,14 +33,14 @@ _SIDES: Final[dict[str, Side]] = {
     # Whatever their owner calls them, images set aside are never trained on.
     **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
-_NEUTRAL: Final = frozenset("set sets folder folders data dataset split splits stage part v".split())
+_NEUTRAL: Final = word_set("set sets folder folders data dataset split splits stage part v")
 _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
 # Neither images to segment nor reference masks; QaTa's Control_Group_II holds opacities without masks.
-_ASIDE: Final = frozenset(
+_ASIDE: Final = word_set(
     "controlgroupii ambiguity uncertainty overlay overlays preview previews thumbnail thumbnails thumbs "
-    "visualisation visualisations visualization visualizations".split()
+    "visualisation visualisations visualization visualizations"
 )
-_PREDICTED: Final = frozenset("pred preds prediction predictions predicted".split())
+_PREDICTED: Final = word_set("pred preds prediction predictions predicted")
 _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from trustseg.data.findings import first_of
 from trustseg.data.groups import patient_groups
+from trustseg.data.near_copies import left_out
 from trustseg.errors import ConfigError, DataError
 
 __all__ = ["Indices", "NearCopies", "Splits", "split_cases"]
@@ -124,16 +126,14 @@ def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.Da
             continue
         partners = dict(cases.filter(test).select(column, "name").iter_rows())
         pairs = [f"{name} and {partners[picture]}" for name, picture in shared.select("name", column).iter_rows()]
-        shown = f"{', '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''}"
+        shown = first_of(pairs)
         if column == "sha256_pixels" or near_copies == "refuse":
             raise DataError(
                 f"{len(pairs)} training images also stand in test ({what}: {shown}), expected none; take one of each "
                 f"pair out, or {advice}"
             )
-        left_out = cases.filter(~cases["row"].is_in(shared["row"].to_list()))
-        count = "1 training image is left out: a near-copy" if len(pairs) == 1 else None
-        note = f"{count or f'{len(pairs)} training images are left out: near-copies'} of a test image ({shown})"
-        return left_out, (note,)
+        kept = cases.filter(~cases["row"].is_in(shared["row"].to_list()))
+        return kept, (f"{left_out(len(pairs))}: {shown}",)
     return cases, ()
 
 
