@@ -20,7 +20,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("a: 2024-01-01", {"a": "2024-01-01"}),
         ("a: 2024-13-45", {"a": "2024-13-45"}),
-        ("\ufeffa: 0x10", {"a": 16}),
+        ("\ufeffa: 16 # lesion: #ff0000", {"a": 16}),
+        ("a: '#ff0000' # b: #ff0000\nc: \"[#ff0000]\"\n#ff0000", {"a": "#ff0000", "c": "[#ff0000]"}),
         ("a: &x {b: on}\nc: {<<: *x, d: ~}", {"a": {"b": True}, "c": {"b": True, "d": None}}),
         ("a: =", {"a": "="}),
         ("'on': '1'", {"on": "1"}),
@@ -34,7 +35,8 @@ def test_what_is_read(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("a: 0x_", "a: !!int abc", "a: !!float abc", "a: !!bool x", "a: !!int ''", "a: 010", "a: 1:30"),
+        *("a: 0x_", "a: !!int abc", "a: !!float abc", "a: !!bool x", "a: !!int ''", "a: 010", "a: 1:30", "a: 1_0", "a: 0x10"),
+        *("a: #ff0000", "a: {b: #ff0000}", "a: [1, #FF0000\n]", "a:\n  - #ff0000", "'a': #ff0000", "{a:"),
         *("a: !!set {x}", "a: !!binary x", "a: !!timestamp x", "a: !!python/name:os.system", "a: !x y", "!!str [a]: b"),
         *("1: 2", "on: 2", "? [a]\n: b", "a: 1\na: 2", "a: {b: 1, b: 2}", ": 3", "<<: 3"),
         *("a:\tb\n\t- c", "a: \0", "a: \x1b", "--- a\n--- b", "%YAML 9.0\n---\na", '"\\Uffffffff"', "a: *b"),

@@ -16,7 +16,8 @@ _LARGEST: Final = 200_000  # characters of a file, and of what its aliases stand
 _DEEPEST: Final = 40
 _TAG: Final = "tag:yaml.org,2002:"
 _KINDS: Final = frozenset(_TAG + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
-_AMBIGUOUS: Final = re.compile(r"[-+]?0[0-9_]|.*:")  # 010 is eight and 1:30 is ninety in YAML 1.1, and in no other
+_DECIMAL: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")  # in YAML 1.1, 010 is eight, 1:30 is ninety, 1_0 is ten
+_COLOUR: Final = re.compile(r"^[^#\n]*[-:,\[{][ \t]*(#[0-9A-Fa-f]{6})\b", re.MULTILINE)  # a comment to YAML
 
 
 def read_yaml(path: Path) -> object:
@@ -61,16 +62,34 @@ def parse_yaml(text: str, *, where: str, as_text: bool = False) -> Any:  # noqa:
         ([True, 1], ['on', '1'])
     """
     try:
+        _refuse_colours(text)
         return yaml.load(text, Loader=_TextLoader if as_text else _Loader)  # both are SafeLoaders
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{where} is not YAML (line {line}: {error.reason}); change that line") from error
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark or error.context_mark).line + 1  # type: ignore[union-attr]  # one of them is set
-        reason = printable(str(error.problem))
-        raise ConfigError(f"{where} is not YAML (line {line}: {reason[:200]}); change that line") from error
+        reason = printable(str(error.problem))[:200]
+        advice = "close what is open, and quote what has a # in it" if "<stream end>" in reason else "change that line"
+        raise ConfigError(f"{where} is not YAML (line {line}: {reason}); {advice}") from error
     except (OverflowError, ValueError) as error:  # of an escape in quotes
         raise ConfigError(f"{where} is not YAML ({error}); change the escapes in it") from error
+
+
+def _refuse_colours(text: str) -> None:
+    """Raise an error where a colour such as ``#ff0000`` stands for a value: YAML drops it unless it is quoted."""
+    if not _COLOUR.search(text):
+        return
+    bare, end = "", 0
+    for token in yaml.scan(text, yaml.SafeLoader):
+        if isinstance(token, yaml.ScalarToken):
+            start, stop = token.start_mark.index, token.end_mark.index
+            bare += text[end:start] + re.sub(r"[^\n]", " ", text[start:stop])
+            end = stop
+    bare += text[end:]
+    if found := _COLOUR.search(bare):
+        mark = yaml.Mark("", found.start(1), text.count("\n", 0, found.start(1)), 0, None, None)
+        raise _refusal(f"{found[1]} begins a comment; put it in quotes: '{found[1]}'", mark)
 
 
 class _Loader(yaml.SafeLoader):
@@ -115,8 +134,8 @@ class _Loader(yaml.SafeLoader):
     def _check(self, node: yaml.Node) -> None:
         if node.tag not in _KINDS:
             raise _refusal(f"the tag '{node.tag}', plain values were expected", node.start_mark)
-        if node.tag == f"{_TAG}int" and _AMBIGUOUS.match(str(node.value)):
-            words = f"'{_shown(node)}' means different numbers in YAML 1.1 and 1.2; write it out, or quote a text"
+        if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(str(node.value)):
+            words = f"'{_shown(node)}' is another number, or text, to other readers; use decimal digits, or quote a text"
             raise _refusal(words, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()

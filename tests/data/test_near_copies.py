@@ -66,16 +66,16 @@ def drawing(rng: np.random.Generator, *, outline: bool) -> Pixels:
     """A section of nearly the same body with two lungs and a nodule, or a smooth bump on a slope."""
     y, x = np.mgrid[:96, :96] / 96
 
-    def ellipse(column: float, row: float, wide: float, high: float) -> NDArray[np.float64]:
+    def ellipse(column: float, row: float, wide: float, high: float) -> Any:  # noqa: ANN401 - numpy's own types
         inside = ((x - column) / wide) ** 2 + ((y - row) / high) ** 2
         return 1 / (1 + np.exp(((inside - 1) * 10).clip(max=50))) if outline else np.exp(-inside)
 
-    shift, place = rng.normal(0, 0.003, 3), rng.uniform(0.3, 0.7, 2)
+    shift, (column, row) = rng.normal(0, 0.003, 3), rng.uniform(0.3, 0.7, 2).tolist()
     if outline:
-        body = 120 * ellipse(0.5 + shift[0], 0.5, 0.42, 0.33) + 60 * ellipse(*place, 0.06, 0.06)
+        body = 120 * ellipse(0.5 + shift[0], 0.5, 0.42, 0.33) + 60 * ellipse(column, row, 0.06, 0.06)
         grey = body - 90 * ellipse(0.3, 0.5 + shift[1], 0.12, 0.2) - 90 * ellipse(0.7 + shift[2], 0.5, 0.12, 0.2)
         return (grey + rng.normal(20, 2, grey.shape)).clip(0, 255).astype(np.uint8)
-    grey = 200 * ellipse(0.5, 0.5, 0.3, 0.3) + 20 * ellipse(*place, 0.2, 0.2)
+    grey = 200 * ellipse(0.5, 0.5, 0.3, 0.3) + 20 * ellipse(column, row, 0.2, 0.2)
     return grey.clip(0, 255).astype(np.uint8)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trustseg.config.keys import describe_keys, known_keys
+from trustseg.errors import unknown_name
 from trustseg.text import printable
 
 __all__ = ["sentence"]
@@ -137,6 +138,9 @@ def _remedy(key: str, path: str, got: object) -> str:
         return "YAML makes something else of it; put the text in quotes"
     is_single = isinstance(got, str | int | float) and not isinstance(got, bool)
     if path == "evaluation.attacks":
+        names = _described()[f"{path}.name"][1].split(" | ")
+        if isinstance(got, str) and got not in names:
+            return f"{unknown_name('attack', _cut(got), names)}; write for example {path}={_AN_ATTACK}"
         return f"write for example {path}={_AN_ATTACK}"
     if path.startswith("grid.") or (allowed.startswith("list of") and not key.rpartition(".")[2].isdecimal()):
         example = _written(got) if is_single else "4/255" if path.endswith("eps") else default

@@ -31,12 +31,13 @@ def range_of(part: object) -> tuple[int, int]:
             red, green, blue = (int(two, 16) for two in colour.groups())
             code = red if red == green == blue else 0x1000000 + (red << 16) + (green << 8) + blue
             return code, code
-        if found := re.fullmatch(r"(\d{1,5})(?:\s*-\s*(\d{1,5}))?", text):
+        if found := re.fullmatch(r"([0-9]{1,5})(?:\s*-\s*([0-9]{1,5}))?", text):
             low, high = int(found[1]), int(found[2] or found[1])
             if low <= high <= 0xFFFF:
                 return low, high
     raise ConfigError(
-        f"data.mask_values: {part!r} is no value; write a grey value (1), a range (128-255) or a colour ('#ff0000')"
+        f"data.mask_values: {part!r} is no value; write a grey value in digits (1), a range (128-255) or a "
+        "colour in quotes ('#ff0000')"
     )
 
 

@@ -138,7 +138,8 @@ def _correlations(rows: Floats, pairs: npt.NDArray[np.int64]) -> Floats:
     """Return the absolute correlation of pairs of normalised rows."""
     blocks = [pairs[start : start + _BLOCK].T for start in range(0, len(pairs), _BLOCK)]
     found: list[Floats] = [np.einsum("ij,ij->i", rows[first], rows[second]) for first, second in blocks]
-    return np.abs(np.concatenate([np.empty(0, np.float32), *found]))
+    every: Floats = np.abs(np.concatenate([np.empty(0, np.float32), *found]))
+    return every
 
 
 def _normalised(pictures: Floats) -> Floats:
