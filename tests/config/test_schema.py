@@ -32,16 +32,20 @@ def test_a_penalty_is_no_data_term(term: str) -> None:
 
 
 def test_kl_to_uniform_needs_prior_one() -> None:
-    assert "set loss.kl_weight=0 or model.prior=1" in refusal("model.prior=0.5", "model.head=beta")
+    assert "set loss.kl_weight=0 or model.prior=1" in refusal(
+        "model.prior=0.5", "model.head=beta", "loss.kl_weight=0.1"
+    )
     assert load_run(None, ["model.prior=0.5", "model.head=beta", "loss.kl_weight=0"]).model.prior == 0.5
     assert load_run(None, ["model.prior=0.5", "model.head=bernoulli"]).model.prior == 0.5  # neither is used
 
 
-@pytest.mark.parametrize("setting", ["model.prior=0.5", "model.evidence=exp", "loss.kl_weight=0", "loss.kl_epochs=3"])
+@pytest.mark.parametrize(
+    "setting", ["model.prior=0.5", "model.evidence=softplus", "loss.kl_weight=0.1", "loss.kl_epochs=3"]
+)
 def test_settings_of_a_beta_head_with_the_default_head(tmp_path: Path, setting: str) -> None:
     key, _, value = setting.partition("=")
     assert key in refusal(setting)
-    load_run(None, ["loss.kl_weight=0.1"])  # the default changes nothing
+    load_run(None, ["loss.kl_weight=0"])  # the default changes nothing
     load_run(None, ["loss.kl_weight=0", "model.head=beta", setting])
     file = tmp_path / "study.yaml"
     file.write_text(f"grid: {{{key}: [{value}]}}\n")

@@ -65,7 +65,7 @@ def test_names_do_not_depend_on_where_how_fast_and_what_is_measured(tmp_path: Pa
     assert names(tmp_path, setting) == names(tmp_path)
 
 
-@pytest.mark.parametrize("setting", ["training.epochs=7", "data.split_seed=1", "loss.kl_weight=0"])
+@pytest.mark.parametrize("setting", ["training.epochs=7", "data.split_seed=1", "loss.kl_weight=0.1"])
 def test_names_depend_on_everything_else(tmp_path: Path, setting: str) -> None:
     assert not set(names(tmp_path, setting)) & set(names(tmp_path))
 
@@ -121,7 +121,7 @@ def test_keys_of_the_evaluation_make_no_cells(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_shipped_experiment_makes_cells(file: Path) -> None:
-    if file.stem != "hypotheses":
+    if "hypotheses" not in file.stem:
         assert cells_of(load_study(file), data_digest="d")
 
 

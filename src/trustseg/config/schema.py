@@ -119,7 +119,7 @@ class ModelConfig(Section):
     )
     head: Literal["bernoulli", "beta"] = Field("bernoulli", description="classical (bernoulli) or evidential (beta)")
     evidence: Literal["softplus", "exp"] = Field(
-        "softplus", description="how the logits of a beta head become evidence; exp goes on linearly above e^10"
+        "exp", description="how the logits of a beta head become evidence; exp goes on linearly above e^10"
     )
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
@@ -135,8 +135,8 @@ class LossConfig(Section):
     """What training minimises: data term + weighted KL to uniform, vacuity correction (beta) and region loss."""
 
     bernoulli: NameWithOptions = Field("binary_cross_entropy", description="data term of a bernoulli head")
-    beta: NameWithOptions = Field("bayes_risk_cross_entropy", description="data term of a beta head")
-    kl_weight: float = Field(0.1, ge=0, description="largest weight of the KL to uniform (beta head only)")
+    beta: NameWithOptions = Field("type_ii_likelihood", description="data term of a beta head")
+    kl_weight: float = Field(0.0, ge=0, description="largest weight of the KL to uniform (beta head only)")
     kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full (capped: until it would be 1)")
     kl_schedule: Literal["linear", "cosine", "capped"] = Field("linear", description="how the KL weight grows")
     vacuity_correction: float = Field(

@@ -20,7 +20,7 @@ REPETITIONS = ("data.fold", "training.seed")
 INDIFFERENT = ("data.path", "data.residence", "training.accelerator", "training.devices", "training.logger")
 # Part of every fingerprint. To be raised when the same configuration trains another model under the same version: a
 # default is changed, say, which the fingerprint leaves out, or a key gets another meaning.
-TRAINING_SCHEMA: Final = 3
+TRAINING_SCHEMA: Final = 4
 _LONGEST = 120  # characters of a folder's name before its fingerprint
 
 
