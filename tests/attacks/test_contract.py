@@ -229,7 +229,7 @@ def test_key_is_the_name_of_the_function(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_docstring_says_shapes_units_and_source(name: str) -> None:
+def test_docstring_names_its_source(name: str) -> None:
     text = getdoc(ATTACKS[name]) or ""
-    for part in ("Args:", "Returns:", "Raises:", "Reference:", "(B, C, H, W)", "pixel units", "arXiv:"):
-        assert part in text
+    assert "Reference:" in text
+    assert "arXiv:" in text

@@ -1,6 +1,32 @@
-"""Attacks: images that fool a model, within a budget, without touching the model.
+"""Attacks: images that fool a model, within a budget, without changing the model.
 
-``OBJECTIVES`` lists what they increase. Every entry of ``ATTACKS`` keeps the contract written at ``Attack``.
+An attack is called as ``attack(model, images, masks, *, eps, objective="cross_entropy", generator=None,
+keep_best=True, ...)``. The following holds for every entry of ``ATTACKS``, for ``UNCERTAINTY_ATTACKS`` and
+``ensemble``; the docstring of an attack adds its formula, its own options and its source.
+
+Args:
+    model: any callable from images to a belief. It runs in eval mode; mode, buffers, parameter gradients and the
+        global random state are left as found.
+    images: (B, C, H, W) float32 in [0, 1]; not written to.
+    masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored: see ``trustseg.attacks.objectives``.
+    eps: budget in pixel units of [0, 1], >= 0: one number, one per image (B,), or one per pixel (B, 1, H, W). A pixel
+        with eps = 0 stays as it is. The norm is L-infinity unless the attack has an option ``norm``.
+    objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
+    generator: source of all randomness; the same seed gives the same bits. Mandatory where the docstring names what is
+        drawn without calling it optional; attacks that draw nothing ignore it.
+    keep_best: return per image the most harmful of all iterates and the clean image, so that an attack never helps the
+        defender. Harm is 1 - Dice, for an empty mask the share of pixels predicted as foreground; ties go to the larger
+        objective, then to the earlier iterate. ``False`` returns the last iterate and, in single-step attacks, saves a
+        forward pass.
+
+Returns:
+    (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]; eps = 0 gives back the input.
+
+Raises:
+    AttackError: if an option is out of range, a mandatory generator is missing, ``images`` leave [0, 1], ``eps`` is
+        negative or not finite, the model returns no belief, or objective or gradient are missing or not finite.
+    ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0, 1 and NaN.
+    UnknownNameError: if there is no objective, norm or preset of that name.
 """
 
 from collections.abc import Mapping

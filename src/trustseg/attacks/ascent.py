@@ -1,4 +1,4 @@
-"""Climbing an objective in projected steps: the loop that every one-step and iterated attack shares."""
+"""Gradient ascent in projected steps: the loop that single-step and iterated attacks share."""
 
 import torch
 from torch import Tensor
@@ -7,24 +7,17 @@ from trustseg.attacks.projections import Norm
 from trustseg.attacks.search import Search
 from trustseg.errors import AttackError
 
-__all__ = ["ascend", "require_generator"]
+__all__ = ["ascend", "require_generator", "require_steps"]
 
 
 def ascend(
     search: Search, start: Tensor, norm: Norm, *, step_size: Tensor, steps: int, momentum: float | None = None
 ) -> Tensor:
-    """Return the last of ``steps`` projected steps from ``start``, having offered every iterate.
+    """Return the last of ``steps`` projected steps from the feasible points ``start``; every iterate is offered.
 
     Args:
-        search: the attack that this is a run of.
-        start: (B, C, H, W), feasible.
-        norm: geometry of the budget.
         step_size: (B, 1, 1, 1), length of a step in the unit of the budget.
-        steps: how many, >= 1.
         momentum: step along v = momentum v + g / ||g||_1 instead of the gradient g.
-
-    Returns:
-        (B, C, H, W), feasible.
     """
     candidates, velocity = start, torch.zeros_like(start)
     for step in range(steps):
@@ -42,16 +35,14 @@ def _of_mass_one(gradient: Tensor) -> Tensor:
     return gradient / mass.clamp_min(torch.finfo(gradient.dtype).tiny)
 
 
+def require_steps(steps: int) -> None:
+    """Raise unless there is a step to take."""
+    if steps < 1:
+        raise AttackError(f"steps must be at least 1, got {steps}; leave it out for the default")
+
+
 def require_generator(generator: torch.Generator | None, reason: str) -> torch.Generator:
-    """Return the generator.
-
-    Args:
-        generator: may be ``None``.
-        reason: what needs it, the beginning of a sentence.
-
-    Raises:
-        AttackError: if there is none.
-    """
+    """Return the generator, or raise an AttackError that begins with ``reason``, what needs it."""
     if generator is None:
         raise AttackError(
             f"{reason}, but generator is None, expected a torch.Generator; "

@@ -1,4 +1,4 @@
-"""Attacks that choose their step size themselves: Auto-PGD, and Auto-PGD through three shrinking balls."""
+"""Attacks that adapt their step size: Auto-PGD, and Auto-PGD through three shrinking balls."""
 
 import math
 from typing import Final
@@ -6,12 +6,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from trustseg.attacks.ascent import require_steps
 from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import OBJECTIVES, Objective, cross_entropy, find_objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
 from trustseg.attacks.search import Model, Search, budget_of
-from trustseg.errors import AttackError, ShapeError
+from trustseg.errors import ShapeError
 
 __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
 
@@ -34,7 +35,7 @@ def apgd(
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
-    """Return images moved in steps with momentum, whose length halves, image by image, where progress ends.
+    """Return images moved in steps with momentum, whose length is halved per image where progress ends.
 
     z = P(x' + a d(g)), x'' = P(x' + 0.75 (z - x') + 0.25 (x' - the point before)), from a = 2 eps; P projects onto ball
     and box, d is the sign of the gradient or its direction. At each of ``checkpoints(steps)`` an image goes back to its
@@ -42,28 +43,12 @@ def apgd(
     halved there and the best value has not improved since. Costs ``steps`` backward passes.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), measured in ``norm``.
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
         norm: ``"linf"`` or ``"l2"``.
-        steps: steps, >= 1.
+        steps: number of steps, >= 1.
         track: objective that judges progress, by name or as a function; it should grow with success. By default
             cross-entropy for the masked and weighted objectives, which fall when a pixel is lost, else ``objective``.
-        start: points to start from (B, C, H, W), brought into ball and box; by default a random point of the ball (in
+        start: points to start from (B, C, H, W), projected onto ball and box; by default a random point of the ball (in
             ``"l2"`` of the sphere) if there is a generator, else the images.
-        generator: source of the random start.
-        keep_best: return per image the most harmful of all iterates and the clean image; with ``False`` the last.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``steps`` is below 1, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no finite
-            gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective or norm has that name.
 
     Reference:
         Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-Free
@@ -73,7 +58,12 @@ def apgd(
     """
     geometry = find_norm(norm)
     judge = find_judge(objective) if track is None else find_objective(track)
-    _check(steps, start, images)
+    require_steps(steps)
+    if start is not None and start.shape != images.shape:
+        raise ShapeError(
+            f"start must be shaped like the images, {tuple(images.shape)}, got {tuple(start.shape)}; "
+            "give each image one point"
+        )
     with isolated(model):
         search = Search(
             model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest
@@ -104,39 +94,23 @@ def staged(
     """Return images moved by Auto-PGD within 2 eps, then from the most harmful point found within 1.5 eps, then eps.
 
     The three runs take 30, 30 and 40 % of the steps. Each starts at the most harmful point of the one before, projected
-    onto its own ball, with a step size of twice its own radius. Costs ``steps`` backward passes.
+    onto its own ball, with a step size of twice its own radius; the first starts at the images. Costs ``steps``
+    backward passes. The candidates of ``keep_best`` are the clean image and the iterates of the last run.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), measured in ``norm``.
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
         norm: ``"linf"`` or ``"l2"``.
         steps: steps of all three runs together, >= 1.
         track: objective that judges progress; the default is that of ``apgd``.
-        generator: not used; the first run starts at the images.
-        keep_best: return per image the most harmful of the clean image and the iterates of the last run; with ``False``
-            the last.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``steps`` is below 1, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no finite
-            gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective or norm has that name.
 
     Reference:
         Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
         ECCV 2024, arXiv:2306.12941, the red-epsilon schedule of its attack SEA.
         Deviations: there, 300 steps, and the worst point is the one with the fewest right pixels; here, the one of
-        least Dice.
+        lowest Dice.
     """
     geometry = find_norm(norm)
     judge = find_judge(objective) if track is None else find_objective(track)
-    _check(steps, None, images)
+    require_steps(steps)
     lengths = [share * steps // 100 for _, share in STAGES[:-1]]
     lengths.append(steps - sum(lengths))
     with isolated(model):
@@ -158,12 +132,9 @@ def staged(
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return after how many of ``steps`` steps Auto-PGD looks back on its progress, in rising order.
+    """Return after how many of ``steps`` >= 1 steps Auto-PGD checks its progress, in rising order.
 
-    The first time after 22 % of the steps, then after periods that shrink by 3 % of the steps down to 6 %.
-
-    Args:
-        steps: steps of the run, >= 1.
+    First after 22 % of the steps, then after periods that shrink by 3 % of the steps down to 6 %.
 
     Example:
         >>> checkpoints(100)
@@ -180,17 +151,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def find_judge(objective: str | Objective) -> Objective:
-    """Return what the progress of an objective is judged by.
-
-    Args:
-        objective: a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-
-    Returns:
-        Cross-entropy for the masked and weighted objectives, which fall when a pixel is lost, else the objective.
-
-    Raises:
-        UnknownNameError: if no objective has that name.
-    """
+    """Return what judges progress: cross-entropy for an objective that falls when a pixel is lost, else itself."""
     found = find_objective(objective)
     falls = any(found in (entry, entry.function) for entry in OBJECTIVES.values() if entry.facts.falls)
     return cross_entropy if falls else found
@@ -206,17 +167,7 @@ def _climb(
     done: int = 0,
     total: int | None = None,
 ) -> Tensor:
-    """Return the last of ``steps`` steps of Auto-PGD from ``start``, having offered every iterate.
-
-    Args:
-        search: the attack that this is a run of.
-        start: (B, C, H, W), feasible.
-        norm: geometry of the budget.
-        judge: objective that progress is judged by.
-        steps: how many, >= 1.
-        done: steps of the attack before this run.
-        total: steps of the attack; by default those of this run.
-    """
+    """Return the last point of Auto-PGD from ``start``, every iterate offered; ``done`` of ``total`` steps are past."""
     total = steps if total is None else total
     looks = checkpoints(steps)
     step_size, points, before = 2 * search.radius, start, start
@@ -252,14 +203,3 @@ def _climb(
 def _where(chosen: Tensor, ours: Tensor, others: Tensor) -> Tensor:
     """Return ``ours`` for the chosen images (B,), ``others`` for the rest."""
     return torch.where(chosen.view(-1, 1, 1, 1), ours, others)
-
-
-def _check(steps: int, start: Tensor | None, images: Tensor) -> None:
-    """Raise unless there is a step to take, and a start that fits the images."""
-    if steps < 1:
-        raise AttackError(f"steps must be at least 1, got {steps}; use 100")
-    if start is not None and start.shape != images.shape:
-        raise ShapeError(
-            f"start must be shaped like the images, {tuple(images.shape)}, got {tuple(start.shape)}; "
-            "give each image one point"
-        )

@@ -1,4 +1,4 @@
-"""Attacks that never ask the model for a gradient, to find out whether its gradients hide a weakness."""
+"""Attacks without the model's gradient, to find out whether its gradients hide a weakness."""
 
 import math
 from typing import Final
@@ -6,14 +6,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import require_generator
+from trustseg.attacks.ascent import require_generator, require_steps
 from trustseg.attacks.contract import Attack, Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF
 from trustseg.attacks.search import Model, Search
-from trustseg.errors import AttackError
 
 __all__ = ["square", "transfer"]
 
@@ -35,30 +34,13 @@ def square(
     """Return images changed in random squares, each kept where it raises the objective; no gradients.
 
     The start adds eps or -eps to each column. Then, ``steps`` times, one random square of each image moves by 2 eps or
-    -2 eps a channel and is projected onto ball and box; its area shrinks from 80 % of the image to 0.16 %. Costs
-    ``steps`` + 1 forward passes, with ``keep_best`` one more. All images of a batch meet the same squares, so none
-    depends on its batch.
+    -2 eps per channel and is projected onto ball and box; its area shrinks from 80 % of the image to 0.16 %. Costs
+    ``steps`` + 1 forward passes, with ``keep_best`` one more. The generator draws squares and signs, the same for all
+    images of a batch, so that no result depends on the batch. Choose an objective whose values compare between steps,
+    so not ``"segpgd"``; ``keep_best=False`` returns the point of the largest objective.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,). Choose
-            one whose value can be compared between steps, so not ``"segpgd"``.
         steps: squares tried, >= 1; a few hundred say nothing.
-        generator: source of squares and signs; mandatory.
-        keep_best: return per image the most harmful of all points tried and the clean image; with ``False`` the point
-            of the largest objective.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if there is no generator, ``steps`` is below 1, ``images`` leave [0, 1], ``eps`` is negative, or
-            the objective is not finite.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
 
     Reference:
         Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random search",
@@ -66,8 +48,7 @@ def square(
         Deviations: the objective is that of a mask, and squares and signs are shared by the images of a batch.
     """
     generator = require_generator(generator, "square draws squares")
-    if steps < 1:
-        raise AttackError(f"steps must be at least 1, got {steps}; use 2000")
+    require_steps(steps)
     with isolated(model):
         search = Search(model, images, masks, eps=eps, objective=objective, keep_best=keep_best)
         clean, radius = search.images, search.radius
@@ -102,29 +83,16 @@ def transfer(
 ) -> Tensor:
     """Return images that ``attack`` made to fool another model, and that may fool this one too.
 
+    ``keep_best`` compares the clean with the attacked version, by the harm to ``model``.
+
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), in the norm of ``attack``.
-        surrogate: the other model, for example one trained from another seed; only it is asked for gradients.
-        attack: what is done to it, an entry of ``ATTACKS`` or one with options, such as ``partial(pgd, steps=100)``.
-        objective: what to increase on the surrogate.
-        generator: source of what ``attack`` draws.
-        keep_best: return per image the clean or the attacked version, whichever does ``model`` more harm; with
-            ``False`` always the attacked one.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, or a model gives no finite numbers.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
+        surrogate: the other model, for example one trained from another seed; only its gradients are used.
+        attack: how it is attacked, an entry of ``ATTACKS`` or one with options, such as ``partial(pgd, steps=100)``;
+            eps is measured in its norm.
 
     Reference:
         Papernot et al., "Transferability in Machine Learning: from Phenomena to Black-Box Attacks using Adversarial
-        Samples", arXiv:1605.07277. Deviation: per image, the clean version stays if it is worse.
+        Samples", arXiv:1605.07277. Deviation: the clean version is kept where it does more harm.
     """
     moved = attack(surrogate, images, masks, eps=eps, objective=objective, generator=generator)
     with isolated(model):

@@ -18,13 +18,7 @@ Length = Annotated[float | None, Gt(0)]  # of a step; None: the default
 
 
 class Attack(Protocol):
-    """What evaluation and training call.
-
-    Images stay within eps and [0, 1] and come back detached; eps = 0 gives back the input; inputs are not written to;
-    eps is one number, one per image (B,) or one per pixel (B, 1, H, W), so that nothing is changed where it is 0;
-    train flags, buffers, parameter gradients and the global random state are left as found; the same generator seed
-    gives the same bits. With ``keep_best`` the clean image is a candidate, so an attack never helps the defender.
-    """
+    """What evaluation and training call; the contract is written in ``trustseg.attacks``."""
 
     def __call__(
         self,
@@ -41,12 +35,12 @@ class Attack(Protocol):
 
 
 def once(**_: object) -> tuple[float, float]:
-    """Return the passes (forward, backward) that an attack of one step takes an image."""
+    """Return the passes per image (forward, backward) of an attack of one step."""
     return 1, 1
 
 
 def stepwise(*, steps: int, restarts: int = 1, **_: object) -> tuple[float, float]:
-    """Return the passes (forward, backward) that an attack of one gradient a step takes an image."""
+    """Return the passes per image (forward, backward) of an attack that needs one gradient per step."""
     return steps * restarts, steps * restarts
 
 
@@ -55,11 +49,11 @@ class AttackFacts:
     """What training, plans and tests need to know of an attack.
 
     Attributes:
-        passes: passes (forward, backward) that it takes an image, of its options; ``evidential`` says whether the
+        passes: passes per image (forward, backward) as a function of its options; ``evidential`` says whether the
             model's beliefs are Betas.
-        single_step: whether one gradient is all that it takes: training on it can overfit catastrophically.
+        single_step: whether it needs one gradient only: training on it can overfit catastrophically.
         starts_at_image: whether its first gradient is that at the clean image.
-        random: whether it draws from the generator even when nobody asks for a random start by passing one.
+        random: whether it draws from the generator by itself, not only for an optional random start.
         weighs_cross_entropy: whether it follows a weighted cross-entropy of its own and no other objective.
         carries: whether it takes images found with a smaller budget as ``candidates``.
     """

@@ -1,4 +1,4 @@
-"""Objectives that only evidence has: what an attack on a Beta belief may increase."""
+"""Objectives on the evidence of a Beta; any other belief raises a BeliefError. See ``trustseg.attacks.objectives``."""
 
 import torch
 from torch import Tensor
@@ -27,18 +27,9 @@ def _evidential(belief: Belief, objective: str) -> Beta:
 
 
 def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of psi(S) - psi(alpha_y), the cross-entropy expected under a Beta.
+    """Return the mean of psi(S) - psi(alpha_y), in nats per pixel, >= 0: the cross-entropy expected under a Beta.
 
-    Args:
-        belief: a Beta belief about ``masks``, maps (B, 1, H, W); alpha_y is alpha on foreground, beta on background.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in nats per pixel, >= 0.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
+    alpha_y is alpha on foreground, beta on background.
 
     Reference:
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
@@ -51,18 +42,9 @@ def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 
 def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of -(2 y - 1) (alpha - beta), whose gradient does not fade as evidence grows.
+    """Return the mean of -(2 y - 1) (alpha - beta), in evidence, whose gradient does not fade as evidence grows.
 
-    Args:
-        belief: a Beta belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in evidence, of any sign; it has the sign of the margin on every pixel.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
+    It has the sign of the margin on every pixel, and any sign in the mean.
 
     Reference:
         Our own: the margin of Carlini and Wagner, arXiv:1608.04644, on evidence instead of log-odds.

@@ -1,4 +1,4 @@
-"""Run an attack without leaving a trace in the model, the mode or the random state."""
+"""Run an attack without a trace in the model, its mode or the random state."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,18 +15,16 @@ __all__ = ["isolated"]
 
 @contextmanager
 def isolated(model: object) -> Iterator[None]:
-    """Put ``model`` into eval mode and open full-precision gradients; afterwards everything is as before.
+    """Put ``model`` into eval mode with full-precision gradients; afterwards everything is as before.
 
-    Inside: every submodule has ``training`` False, gradients are on whatever ``no_grad`` or ``inference_mode`` stands
-    around, autocast is off, and what draws from the global random state draws from a copy. The flags are set by
-    attribute, so that an overridden ``train()`` does not fire; in eval mode batch norm leaves its statistics alone.
-    Dropout is off too: a model that samples on purpose has to do so in eval mode.
-
-    Clone tensors that come from outside: those made under ``inference_mode`` cannot carry gradients.
+    Inside, every submodule has ``training`` False, gradients are on even under ``no_grad`` or ``inference_mode``,
+    autocast is off, and the global random state is a copy. The flags are set by attribute, so that an overridden
+    ``train()`` does not run. Dropout is off too: a model that samples on purpose has to do so in eval mode. Clone
+    tensors made under ``inference_mode`` before use: they cannot carry gradients.
 
     Args:
         model: a module, a method of one, or a ``functools.partial`` that holds some. Anything else, such as a plain
-            function, is taken as stateless: a module that it hides keeps its mode.
+            function, is taken as stateless: a module hidden in it keeps its mode.
 
     Raises:
         AttackError: if a module is wrapped for distributed training, where one more forward on one rank deadlocks.

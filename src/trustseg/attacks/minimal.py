@@ -1,6 +1,7 @@
 """The smallest budget that breaks each image, as a bracket: the largest one known to hold, the smallest known to break.
 
-An image is *broken* when its Dice is at most tau. A smaller tau asks for more harm, so for a larger budget.
+An image is *broken* when its Dice is at most tau; where the mask is empty, when at least 1 % of it is predicted as
+foreground. A smaller tau asks for more harm, so for a larger budget.
 """
 
 import math
@@ -42,7 +43,7 @@ class Bracket:
         eps_breaks: (B,) smallest budget known to break it, a true upper bound; infinite where censored.
         already_broken: (B,) bool, the clean image is broken; both budgets are 0.
         censored: (B,) bool, not broken by the largest budget tried.
-        images: (B, C, H, W) images that are broken within ``eps_breaks``; the clean ones where censored.
+        images: (B, C, H, W) images in [0, 1], detached, broken within ``eps_breaks``; the clean ones where censored.
     """
 
     eps_holds: Tensor
@@ -53,17 +54,7 @@ class Bracket:
 
 
 def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: float) -> Tensor:
-    """Return which predictions are too bad to be of use: Dice <= tau.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        progress: not used.
-        tau: Dice in [0, 1).
-
-    Returns:
-        (B,) bool. Where the mask is empty, Dice says nothing: broken when at least 1 % of the image is predicted as
-        foreground.
+    """Return which images are broken, Dice <= ``tau``, (B,) bool; ``progress`` is not used.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -77,11 +68,7 @@ def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: floa
 
 
 def check_tau(tau: float) -> None:
-    """Raise unless ``tau`` is a Dice that an image can fall to.
-
-    Raises:
-        AttackError: if ``tau`` is outside [0, 1).
-    """
+    """Raise an AttackError unless ``tau`` is a Dice that an image can fall to, in [0, 1)."""
     if not 0 <= tau < 1:
         raise AttackError(f"tau must be a Dice in [0, 1), got {tau}; the usual values are 0.5 and 0.8")
 
@@ -99,34 +86,23 @@ def minimal_eps(
     norm: NormName = "linf",
     region: Tensor | None = None,
 ) -> Bracket:
-    """Return between which budgets each image breaks, by walking up a ladder and bisecting its last rung.
+    """Return the bracket of each image, found by walking up a ladder of budgets and bisecting its last rung.
 
     On each rung PGD follows one objective after the other from the most harmful image of the rung below; an image that
     breaks leaves the ladder. Bisection then starts from the breaking image, projected onto the smaller ball. The width
     of a bracket is the gap of the ladder it broke in, over 2^halvings. Costs at most
-    (len(ladder) + halvings) * len(objectives) * (steps + 2) passes an image, and mostly half of them.
+    (len(ladder) + halvings) * len(objectives) * (steps + 2) passes per image, and mostly half of them.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
-        ladder: budgets to try, rising, > 0, in pixel units of [0, 1], measured in ``norm``; that of ``LADDERS`` if
-            left out.
+        tau: Dice in [0, 1) at or below which an image is broken.
+        ladder: rising budgets to try, > 0, in pixel units of [0, 1], measured in ``norm``; by default that of
+            ``LADDERS``.
         halvings: bisections of the gap between the last rung that held and the first that broke, >= 0.
-        steps: steps of PGD an objective, >= 1.
-        objectives: what to increase, names in ``OBJECTIVES`` or functions, at least one; for a Beta model add
-            ``"evidence_margin"``, whose gradient does not fade with evidence.
+        steps: steps of PGD per objective, >= 1.
+        objectives: at least one; for a Beta model add ``"evidence_margin"``, whose gradient does not fade with
+            evidence.
         norm: geometry of the budgets.
         region: where an image may change, (B, 1, H, W) bool; everywhere if left out.
-
-    Returns:
-        A bracket an image; its images are detached, within ``eps_breaks`` of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no norm or objective has that name.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -137,8 +113,7 @@ def minimal_eps(
         (tensor([0.5000]), tensor([0.7500]))
 
     Reference:
-        Our own. PGD: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
-        arXiv:1706.06083, section 2.1.
+        Our own, with PGD as in ``pgd``.
     """
     geometry, broken_at_tau = find_norm(norm), partial(is_broken, tau=tau)
     ladder = LADDERS[norm] if ladder is None else ladder
@@ -180,10 +155,7 @@ def _press(
     steps: int,
     broken_at_tau: Objective,
 ) -> tuple[Tensor, Tensor]:
-    """Return the most harmful images within eps, reached by PGD from ``points``, and which of them are broken.
-
-    eps is (B, 1, 1, 1) or (B, 1, H, W).
-    """
+    """Return the most harmful images within eps by PGD from ``points``, and which of them are broken."""
     points = norm.project(points, images, eps)
     broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for objective in objectives:

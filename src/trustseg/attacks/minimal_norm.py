@@ -1,6 +1,7 @@
 """The nearest broken image, after DeepFool and Carlini and Wagner: cross-checks of ``minimal_eps``, mostly weaker.
 
-Both shorten a distance where ``minimal_eps`` shrinks a ball; what they find is an upper bound too.
+Both shorten a distance where ``minimal_eps`` shrinks a ball; the distance found is an upper bound too. ``tau`` is the
+Dice in [0, 1) at or below which an image is broken, as in ``minimal_eps``; ``norm`` measures the distance.
 """
 
 from collections.abc import Mapping
@@ -32,11 +33,10 @@ class Nearest:
     """The nearest broken image found for each image.
 
     Attributes:
-        distance: (B,) from the clean image in the norm asked for, pixel units; 0 where already broken, infinite where
-            censored.
+        distance: (B,) from the clean image in ``norm``, pixel units; 0 where already broken, infinite where censored.
         already_broken: (B,) bool, the clean image is broken.
         censored: (B,) bool, no broken image was found.
-        images: (B, C, H, W) broken images; the clean ones where censored.
+        images: (B, C, H, W) broken images in [0, 1], detached; the clean ones where censored.
     """
 
     distance: Tensor
@@ -56,30 +56,17 @@ def deepfool_like(
     largest_step: float | None = None,
     halvings: int = 10,
 ) -> Nearest:
-    """Return images moved across the linearised boundary, step by step, then drawn back along the way they came.
+    """Return images moved across the linearised boundary, step by step, then back towards the clean image.
 
     With f the mean margin of the pixels that are still right and g its gradient, a step goes against g, by
     min(largest_step, 1.02 (f + 1e-4) / |g|*), |.|* the dual norm. An image stops when it breaks; bisection of the
     segment to the clean image follows. Costs at most ``steps`` backward and ``steps`` + ``halvings`` forward passes.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
-        norm: geometry of the steps and of the distance.
-        steps: >= 1.
+        steps: number of steps, >= 1.
         largest_step: length in pixel units, > 0; 0.5/255 (linf) or 0.25 (l2) if left out. Without a cap the step
-            overshoots by far, for the mean margin is anything but linear.
+            overshoots by far, because the mean margin is far from linear.
         halvings: bisections of the segment, >= 0.
-
-    Returns:
-        The nearest broken image found for each image; detached, within [0, 1].
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no norm has that name.
 
     Reference:
         After Moosavi-Dezfooli et al., "DeepFool", CVPR 2016, arXiv:1511.04599, algorithm 1 and section 3.1. Deviations:
@@ -125,24 +112,11 @@ def carlini_wagner_like(
     c grows tenfold until a search succeeds, then it is bisected. Costs ``searches`` * ``steps`` passes.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        tau: Dice in [0, 1) at or below which an image counts as broken; an empty mask as in ``is_broken``.
-        norm: geometry of the distance.
-        steps: steps of Adam a search, >= 1.
+        steps: steps of Adam per search, >= 1.
         searches: values of c tried, >= 1.
         weight: first value of c, > 0.
-        confidence: margin in log-odds beyond which a lost pixel counts no more, > 0.
+        confidence: margin in log-odds beyond which a lost pixel no longer counts, > 0.
         learning_rate: of Adam, > 0.
-
-    Returns:
-        The nearest broken image found for each image; detached, within [0, 1].
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or the model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no norm has that name.
 
     Reference:
         After Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017,
@@ -204,12 +178,12 @@ def _length(vectors: Tensor, order: float) -> Tensor:
 
 
 def _pull(difference: Tensor, bound: Tensor, norm: NormName) -> Tensor:
-    """Return the gradient of what Carlini and Wagner pay for the distance, (B, C, H, W)."""
+    """Return the gradient of the distance term of Carlini and Wagner, (B, C, H, W)."""
     return 2 * difference if norm == "l2" else difference.sign() * (difference.abs() > bound)
 
 
 def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Tensor:
-    """Return the images as near to the clean ones on the segment between them as bisection finds them broken."""
+    """Return the nearest broken images that bisection finds on the segments to the clean ones."""
     holds = images.new_zeros(len(images), 1, 1, 1)
     breaks, nearest = torch.ones_like(holds), images
     for _ in range(halvings):
@@ -222,7 +196,7 @@ def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Te
 
 
 def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: NormName) -> Nearest:
-    """Return the record of what was found."""
+    """Return the result."""
     images = torch.where((broken & ~already_broken).view(-1, 1, 1, 1), images, search.images)
     distance = torch.where(broken, _length(images - search.images, _ORDER[norm]), torch.inf)
     return Nearest(distance=distance, already_broken=already_broken, censored=~broken, images=images)

@@ -1,11 +1,15 @@
-"""What an attack increases: objectives (belief, masks, progress) -> (B,), one value an image.
+"""Objectives, what an attack increases: (belief, masks, progress) -> (B,), one value per image, larger = more harm.
 
 With z the log-odds and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
 right, and -ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
-``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust for free.
+``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust without being so.
 
-Ignored pixels, where the mask is NaN, leave every objective: an attack gains nothing from what is predicted there. It
-may still change the image there, which reaches the predictions around it. An image of ignored pixels alone gives 0.
+Args:
+    belief: belief about ``masks``, maps (B, 1, H, W).
+    masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored. Ignored pixels leave every objective:
+        an attack gains nothing from the prediction there. It may still change the image there, which reaches the
+        predictions around it. An image of ignored pixels alone gives 0.
+    progress: share of steps done, in [0, 1); read by ``segpgd`` alone.
 """
 
 import math
@@ -50,15 +54,9 @@ def _margin(belief: Belief, masks: Tensor, objective: str) -> tuple[Tensor, Tens
 
 
 def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of softplus(-m) = -ln p_y; of a Beta, the type-II likelihood loss.
+    """Return the mean of softplus(-m) = -ln p_y, in nats per pixel, >= 0; of a Beta, the type-II likelihood loss.
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in nats per pixel, >= 0. Unbounded on pixels already lost, where it wastes budget.
+    It is unbounded on pixels already lost, where it wastes budget.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -73,15 +71,9 @@ def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
 
 
 def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of 1[m > 0] softplus(-m): only pixels still right count.
+    """Return the mean of 1[m > 0] softplus(-m), in [0, ln 2]: only pixels still right count.
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in [0, ln 2]. It falls when a pixel flips, so judge progress by another objective.
+    It falls when a pixel flips, so judge progress by another objective.
 
     Reference:
         Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
@@ -92,15 +84,9 @@ def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -
 
 
 def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return masked cross-entropy per foreground pixel plus the same per background pixel, halved.
+    """Return masked cross-entropy per foreground pixel plus the same per background pixel, halved, in [0, ln 2].
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in [0, ln 2]; a class without pixels contributes 0.
+    A class without pixels contributes 0.
 
     Reference:
         Croce et al., arXiv:2306.12941, the loss L_MCE-Bal, with two classes and the pixel counts of each image.
@@ -112,15 +98,9 @@ def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float
 
 
 def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of w softplus(-m), w = 1 - lam on right pixels and lam on lost ones, lam = progress / 2.
+    """Return the mean of w softplus(-m), in nats per pixel, w = 1 - lam on right pixels and lam on lost ones.
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: (t - 1) / T in step t = 1..T, in [0, 1).
-
-    Returns:
-        (B,) in nats per pixel, >= 0.
+    lam = progress / 2, with progress = (t - 1) / T in step t = 1..T.
 
     Reference:
         Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
@@ -132,17 +112,9 @@ def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 
 def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of w softplus(-m), w = p_y / sqrt(p_y^2 + (1 - p_y)^2), held constant.
+    """Return the mean of w softplus(-m), in nats per pixel, w = p_y / sqrt(p_y^2 + (1 - p_y)^2), held constant.
 
     w is the cosine between (1 - p, p) and the one-hot mask, written for a model with one logit.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in nats per pixel, >= 0.
 
     Reference:
         Agnihotri et al., "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",
@@ -154,18 +126,10 @@ def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 
 def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean Jensen-Shannon divergence between (1 - p, p) and the one-hot mask.
+    """Return the mean Jensen-Shannon divergence between (1 - p, p) and the one-hot mask, in [0, ln 2].
 
     JS = (p_y (ln p_y - ln(1 + p_y)) + 2 ln 2 - ln(1 + p_y)) / 2. Its slope is largest at p_y = 0.317 and fades on lost
     and on saturated pixels.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in [0, ln 2].
 
     Reference:
         Croce et al., arXiv:2306.12941, the loss L_JS, for one logit.
@@ -178,15 +142,7 @@ def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tens
 
 
 def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of -m, which a rescaling of the logits cannot blind.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in log-odds, of any sign.
+    """Return the mean of -m, in log-odds, of any sign, whose gradient does not vanish when logits are rescaled.
 
     Reference:
         Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, arXiv:1608.04644,
@@ -197,15 +153,9 @@ def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 
 def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return the mean of -m 1[m > -1]: the margin of pixels that are right or only just lost.
+    """Return the mean of -m 1[m > -1], in log-odds, at most 1: the margin of pixels that are right or only just lost.
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in log-odds, at most 1. It falls when a pixel is lost for good.
+    It falls when a pixel is lost for good.
 
     Reference:
         Carlini and Wagner, arXiv:1608.04644, section V-A, with confidence kappa = 1.
@@ -216,19 +166,12 @@ def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
 
 
 def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
-    """Return one minus the soft Dice overlap of each image; cross-entropy where the mask is empty.
+    """Return one minus the soft Dice overlap of each image, in [0, 1]; cross-entropy where the mask is empty.
 
     With w = sigmoid(-m) the probability given to the wrong class, M its sum over the Y foreground pixels and F its sum
     over the background: 1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1) = (M + F) / (2 Y - M + F + 1). Written so, the
-    gradient of a confident foreground pixel is not rounded away in 1 - p.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        progress: not used.
-
-    Returns:
-        (B,) in [0, 1]; in nats per pixel where the mask is empty, because there the overlap has hardly a gradient.
+    gradient of a confident foreground pixel is not rounded away in 1 - p. Of an empty mask the overlap has hardly a
+    gradient; cross-entropy is in nats per pixel.
 
     Reference:
         Milletari et al., "V-Net", 3DV 2016, arXiv:1606.04797, section 3.
@@ -273,11 +216,7 @@ OBJECTIVES: Final[Mapping[str, Entry[Tensor, ObjectiveFacts]]] = {
 
 
 def find_objective(objective: str | Objective) -> Objective:
-    """Return the objective of that name; one that is a function already is returned as it is.
-
-    Raises:
-        UnknownNameError: if no objective has that name.
-    """
+    """Return the objective of that name, or raise an UnknownNameError; a function is returned as it is."""
     if not isinstance(objective, str):
         return objective
     if objective not in OBJECTIVES:

@@ -1,4 +1,4 @@
-"""Which attacks the ensembles are made of, and what they cost: published, so that numbers can be compared."""
+"""The members of the attack suites and their cost: published, so that numbers can be compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Preset = Literal["quick", "standard", "thorough"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One attack of an ensemble.
+    """One attack of a suite.
 
     Attributes:
-        attack: which one; ``"transfer"`` is ``staged`` on a surrogate.
+        attack: its name; ``"transfer"`` is ``staged`` on a surrogate.
         objective: what it increases, a name in ``OBJECTIVES``.
         steps: its steps, which are backward passes except for ``square``.
         evidential: whether it is for Beta beliefs alone.
@@ -34,7 +34,7 @@ class Member:
 
     @property
     def backward_passes(self) -> int:
-        """Return the backward passes an image, through the model or the surrogate."""
+        """Return the backward passes per image, through the model or the surrogate."""
         return 0 if self.attack == "square" else self.steps
 
 
@@ -59,15 +59,12 @@ PRESETS: Final[Mapping[str, tuple[Member, ...]]] = {
 
 
 def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[Member, ...]:
-    """Return the attacks of an ensemble, in the order in which they run.
+    """Return the attacks of a preset in the order in which they run.
 
     Args:
         preset: a name in ``PRESETS``.
         evidential: whether the model's beliefs are Betas, which get further members.
         surrogates: number of surrogates; ``"transfer"`` runs once for each.
-
-    Raises:
-        UnknownNameError: if no preset has that name.
 
     Example:
         >>> [member.name for member in members_of("quick", evidential=False)]
@@ -84,15 +81,7 @@ def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[M
 
 
 def backward_passes(preset: str, *, evidential: bool, surrogates: int = 0) -> int:
-    """Return the most backward passes that an ensemble spends on an image, which are its published budget.
-
-    Args:
-        preset: a name in ``PRESETS``.
-        evidential: whether the model's beliefs are Betas.
-        surrogates: number of surrogates.
-
-    Raises:
-        UnknownNameError: if no preset has that name.
+    """Return the largest number of backward passes per image, the published budget; arguments as ``members_of``.
 
     Example:
         >>> [backward_passes(preset, evidential=False) for preset in PRESETS]

@@ -60,17 +60,14 @@ class Norm:
 def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return standard normal noise shaped like ``images``.
 
-    It is drawn where the generator lives and then moved, so that a run seeded on the CPU repeats on a GPU.
+    It is drawn on the generator's device, so that a run seeded on the CPU repeats on a GPU.
     """
     noise = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
     return noise.to(images.device)
 
 
 def _length(vectors: Tensor) -> Tensor:
-    """Return the L2 length (B, 1, 1, 1) of each image, summed in float64.
-
-    In float32 the sum over an image is off by up to 1e-6 of itself, and the squares of a small gradient vanish.
-    """
+    """Return the L2 length (B, 1, 1, 1) of each image."""
     length: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
     return length.to(vectors.dtype)
 
@@ -92,10 +89,7 @@ def _direction_l2(gradient: Tensor) -> Tensor:
 
 
 def _project_l2(candidates: Tensor, images: Tensor, radius: Tensor) -> Tensor:
-    """Rescale to the ball, then clip to the box.
-
-    Clipping moves every pixel towards ``images``, so the result is feasible, though not the nearest feasible point.
-    """
+    """Rescale to the ball, then clip to the box: feasible, though not the nearest feasible point."""
     difference = candidates - images
     shrink = radius / _length(difference).clamp_min(torch.finfo(difference.dtype).tiny)
     return (images + difference * shrink.clamp_max(1)).clamp(0, 1)
@@ -112,11 +106,7 @@ NORMS: Final[Mapping[str, Norm]] = {"linf": LINF, "l2": L2}
 
 
 def find_norm(name: str) -> Norm:
-    """Return the norm of that name.
-
-    Raises:
-        UnknownNameError: if there is none.
-    """
+    """Return the norm of that name, or raise an UnknownNameError."""
     if name not in NORMS:
         raise unknown_name("norm", name, NORMS)
     return NORMS[name]

@@ -1,10 +1,11 @@
-"""A search for the best admissible image, where "best" is about the model's uncertainty and not about harm."""
+"""A search for the best admissible image, judged by the model's uncertainty instead of by harm."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from trustseg.attacks.ascent import require_steps
 from trustseg.attacks.projections import LINF
 from trustseg.attacks.search import Model, Search
 from trustseg.beliefs import Belief
@@ -19,23 +20,12 @@ Aim = Callable[[Belief, Tensor, Tensor], Tensor]  # belief, masks and scores (B,
 class Pursuit:
     """One attack on the score of one batch, within an L-infinity ball, to be used inside ``isolated(model)``.
 
-    Args:
-        model: any callable from images to a belief.
-        images: (B, C, H, W) float32 in [0, 1]; copied.
-        masks: reference masks (B, 1, H, W), each value 0 or 1; copied.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        score: the uncertainty of each image, differentiable.
-        steps: steps of a run, >= 1.
+    Arguments and errors are those of every attack; ``score`` must have a gradient.
 
     Attributes:
         masks: the masks on the device and in the type of the images.
-        belief: what the model last said; after construction, about the clean images.
+        belief: the model's last belief; after construction, about the clean images.
         scores: (B,), its scores.
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, ``steps`` below 1, or the model or ``score`` has
-            no gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
     """
 
     belief: Belief
@@ -44,8 +34,7 @@ class Pursuit:
     def __init__(
         self, model: Model, images: Tensor, masks: Tensor, *, eps: float | Tensor, score: Score, steps: int
     ) -> None:
-        if steps < 1:
-            raise AttackError(f"steps must be at least 1, got {steps}; leave it out for the default")
+        require_steps(steps)
         self._score = score
         self._steps = steps
         self._aim: Aim = _the_score_itself
@@ -74,15 +63,11 @@ class Pursuit:
         self._keep(candidates, worth)
 
     def result(self) -> Tensor:
-        """Return the images kept.
-
-        Raises:
-            AttackError: if an aim, a score or a gradient was not finite on the way.
-        """
+        """Return the images kept, or raise an AttackError if an aim, a score or a gradient was not finite."""
         return self._search.result(self._best)
 
     def _objective(self, belief: Belief, masks: Tensor, progress: float) -> Tensor:
-        """Return the aim, remembering belief and scores for the judgement that follows."""
+        """Return the aim; keep belief and scores for ``_keep``."""
         scores = self._score(belief)
         if scores.shape != (len(masks),):
             raise ShapeError(
@@ -99,7 +84,7 @@ class Pursuit:
 
     @torch.no_grad()
     def _keep(self, candidates: Tensor, worth: Aim) -> None:
-        """Keep each candidate, which the model has just seen, that is worth more than the best before it."""
+        """Keep each candidate, just seen by the model, that is worth more than the best before it."""
         values = worth(self.belief, self.masks, self.scores)
         better = values > self._worth
         self._best = torch.where(better.view(-1, 1, 1, 1), candidates, self._best)

@@ -1,4 +1,4 @@
-"""What every attack does between its steps: ask the model, remember the most harmful image, distrust the numbers."""
+"""What every attack does between its steps: ask the model, keep the most harmful image, check the numbers."""
 
 from collections.abc import Callable
 
@@ -16,29 +16,16 @@ Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
 
 
 def areas(belief: Belief, masks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return what the Dice of each image is made of, for the decision z > 0, ignored pixels left out.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-
-    Returns:
-        Four integer counts, (B,) each: right foreground, predicted foreground, reference foreground, pixels.
-    """
+    """Return four counts (B,) for the decision z > 0: right, predicted and reference foreground, and counted pixels."""
     inside = counted(masks).flatten(1)
     predicted, reference = (belief.log_odds > 0).flatten(1) & inside, masks.flatten(1) > 0
     return (predicted & reference).sum(dim=1), predicted.sum(dim=1), reference.sum(dim=1), inside.sum(dim=1)
 
 
 def harm(belief: Belief, masks: Tensor) -> Tensor:
-    """Return how wrong the decision z > 0 is on each image; it orders candidates and is never reported.
+    """Return how wrong the decision z > 0 is on each image, (B,) in [0, 1]; it orders candidates and is never reported.
 
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-
-    Returns:
-        (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground, 0 of none.
+    Harm is 1 - Dice; for an empty mask the share of pixels predicted as foreground, 0 if every pixel is ignored.
     """
     overlap, found, reference, pixels = areas(belief, masks)
     return torch.where(reference > 0, 1 - 2 * overlap / (found + reference), found / pixels.clamp_min(1))
@@ -47,29 +34,16 @@ def harm(belief: Belief, masks: Tensor) -> Tensor:
 class Search:
     """One attack on one batch, to be used inside ``isolated(model)``.
 
-    Nothing here waits for a GPU between construction and ``result``.
-
-    Args:
-        model: any callable from images to a belief.
-        images: (B, C, H, W) float32 in [0, 1]; copied.
-        masks: reference masks (B, 1, H, W), each value 0 or 1; copied.
-        eps: budget in pixel units of [0, 1], >= 0, one number, one per image (B,) or one per pixel (B, 1, H, W); where
-            it is 0 the image stays as it is, such as in its padding.
-        objective: what to increase, a name or a function.
-        keep_best: whether to remember the most harmful candidate of each image; ties go to the larger objective, then
-            to the earlier candidate.
-        largest: what ``eps`` may be at most, see ``Norm``.
+    Arguments and errors are those of every attack; ``largest`` is the upper limit of ``eps``, see ``Norm``. Images and
+    masks are copied. Nothing waits for a GPU between construction and ``result``. Every method that asks the model
+    raises an AttackError if it returns no belief, and a ShapeError if the belief is not about ``masks`` or an objective
+    is not (B,).
 
     Attributes:
         images: the clean images, float32.
         masks: the masks on the device and in the type of ``images``.
         radius: (B, 1, 1, 1) or (B, 1, H, W), the budget.
         keep_best: as given.
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1] or are not finite, or ``eps`` is negative, too large or not finite.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
     """
 
     def __init__(
@@ -103,22 +77,12 @@ class Search:
         self._finite = torch.ones((), dtype=torch.bool, device=images.device)
 
     def gradient(self, candidates: Tensor, *, progress: float) -> Tensor:
-        """Return the gradient (B, C, H, W) of the objective at ``candidates``; with ``keep_best``, remember them.
-
-        Raises:
-            AttackError: if the model does not return a belief, or its belief has no gradient.
-            ShapeError: if the belief is not about ``masks`` or the objective is not (B,).
-        """
+        """Return the gradient (B, C, H, W) of the objective at ``candidates``; with ``keep_best``, remember them."""
         gradient, _ = self.gradient_and_value(candidates, progress=progress, track=self._objective)
         return gradient
 
     def gradient_and_value(self, candidates: Tensor, *, progress: float, track: Objective) -> tuple[Tensor, Tensor]:
-        """Return the gradient (B, C, H, W) of the objective like ``gradient``, and the value (B,) of ``track``.
-
-        Raises:
-            AttackError: if the model does not return a belief, or its belief has no gradient.
-            ShapeError: if the belief is not about ``masks``, or the objective or ``track`` is not (B,).
-        """
+        """Return the gradient of the objective as ``gradient`` does, and the value (B,) of ``track``."""
         candidates = candidates.detach().requires_grad_()
         belief, values = self._ask(candidates, progress)
         gradient = None
@@ -139,12 +103,7 @@ class Search:
         return gradient, tracked
 
     def value(self, candidates: Tensor, *, progress: float) -> Tensor:
-        """Return the objective (B,) at ``candidates``, without a gradient; with ``keep_best``, remember them.
-
-        Raises:
-            AttackError: if the model does not return a belief.
-            ShapeError: if the belief is not about ``masks`` or the objective is not (B,).
-        """
+        """Return the objective (B,) at ``candidates``, without a gradient; with ``keep_best``, remember them."""
         with torch.no_grad():
             belief, values = self._ask(candidates, progress)
             if self.keep_best:
@@ -157,12 +116,7 @@ class Search:
             self.value(candidates, progress=progress)
 
     def belief(self, candidates: Tensor) -> Belief:
-        """Return what the model believes of ``candidates``, checked.
-
-        Raises:
-            AttackError: if the model does not return a belief.
-            ShapeError: if the belief is not about ``masks``.
-        """
+        """Return the model's belief about ``candidates``, checked."""
         belief = self._model(candidates)
         if not isinstance(belief, Belief):
             raise AttackError(
@@ -177,7 +131,7 @@ class Search:
         return belief
 
     def result(self, last: Tensor) -> Tensor:
-        """Return the most harmful candidates, or with ``keep_best=False`` the ``last`` ones.
+        """Return the most harmful candidates, with ``keep_best=False`` the ``last`` ones.
 
         Raises:
             AttackError: if an objective or a gradient was not finite on the way.

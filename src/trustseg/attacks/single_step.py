@@ -1,4 +1,4 @@
-"""Attacks that ask for the gradient once: FGSM and its variants with a random start."""
+"""Attacks with a single gradient: FGSM and its variants with a random start."""
 
 import torch
 from torch import Tensor
@@ -23,24 +23,6 @@ def fgsm(
     keep_best: bool = True,
 ) -> Tensor:
     """Return images moved once, by eps along the sign of the gradient: x' = clip(x + eps sign g(x)).
-
-    Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-        generator: not used; FGSM draws nothing.
-        keep_best: return per image the clean or the attacked version, whichever harms more; with ``False`` always the
-            attacked one, which saves a forward pass in training.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, or the model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -68,25 +50,7 @@ def r_fgsm(
 ) -> Tensor:
     """Return images moved by eps/2 at random, then by eps/2 along the sign of the gradient found there.
 
-    x1 = clip(x + eps/2 sign(N(0, 1))); x' = clip(x1 + eps/2 sign g(x1)).
-
-    Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-        generator: source of the random step; mandatory.
-        keep_best: return per image the most harmful of clean, x1 and x'; with ``False`` always x'.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if there is no generator, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no
-            finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
+    x1 = clip(x + eps/2 sign(N(0, 1))); x' = clip(x1 + eps/2 sign g(x1)). The generator draws the random step.
 
     Reference:
         Tramer et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, arXiv:1705.07204, equation 4
@@ -114,25 +78,7 @@ def rs_fgsm(
     """Return images moved to a random point of the ball, then by 1.25 eps along the sign of the gradient found there.
 
     d ~ U(-eps, eps), clipped so that x + d is in [0, 1]; x' = x + d + 1.25 eps sign g(x + d), projected onto ball and
-    box.
-
-    Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-        generator: source of the random start; mandatory.
-        keep_best: return per image the most harmful of clean, x + d and x'; with ``False`` always x'.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if there is no generator, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no
-            finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
+    box. The generator draws d.
 
     Reference:
         Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020, arXiv:2001.03994,
@@ -155,28 +101,11 @@ def n_fgsm(
     objective: str | Objective = "cross_entropy",
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return images moved by strong noise, then by eps along the sign of the gradient found there, outside the ball.
+    """Return images moved by strong noise, then by eps along the sign of the gradient found there, within 3 eps.
 
-    e ~ U(-2 eps, 2 eps), clipped so that x + e is in [0, 1]; x' = clip(x + e + eps sign g(x + e)). A perturbation to
-    train on, not an attack: it leaves the ball of eps, so it says nothing about robustness and is not in ``ATTACKS``.
-
-    Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: length of the step and half the reach of the noise in pixel units of [0, 1], >= 0, one number or
-            one per image (B,).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
-        generator: source of the noise; mandatory.
-
-    Returns:
-        (B, C, H, W) float32, detached, within 3 eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if there is no generator, ``images`` leave [0, 1], ``eps`` is negative, or the model gives no
-            finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no objective has that name.
+    e ~ U(-2 eps, 2 eps), clipped so that x + e is in [0, 1]; x' = clip(x + e + eps sign g(x + e)). The generator draws
+    e. A perturbation to train on, not an attack: it leaves the ball of eps, so it says nothing about robustness and is
+    not in ``ATTACKS``.
 
     Reference:
         de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022,

@@ -1,7 +1,13 @@
-"""Attacks on what a model says about itself: look sure, look unsure, confuse the ranking, be wrong and stay unnoticed.
+"""Attacks on a model's uncertainty: lower it, raise it, corrupt its ranking, or be wrong without being deferred.
 
-``score`` is the deployed measure and aggregation, belief to (B,), called exactly as in deployment, for example
-``lambda belief: AGGREGATIONS["mean"](belief.uncertainty("entropy"), belief.probability)``. All attacks are L-infinity.
+All are L-infinity, start at the clean images and draw nothing. They keep the best admissible iterate of each image by
+an aim of their own, not by harm, so they have neither ``objective`` nor ``keep_best``.
+
+Args:
+    score: the deployed measure and aggregation, belief to (B,), called exactly as in deployment, for example
+        ``lambda belief: AGGREGATIONS["mean"](belief.uncertainty("entropy"), belief.probability)``. It must have a
+        finite gradient.
+    keep_mask: admit only iterates whose prediction has an IoU of at least 0.98 with the clean one.
 """
 
 import math
@@ -40,25 +46,13 @@ def overconfidence(
     keep_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return images on which the model looks surer than it is; with ``keep_mask`` its decisions stay.
+    """Return images on which the model looks surer than it is, the admissible iterates of lowest score.
+
+    ``masks`` are checked, otherwise not used.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1; checked, otherwise not used.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        score: the uncertainty to lower, belief to (B,).
         steps: steps of eps/10, >= 1; each costs a backward pass.
         keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
-        generator: not used; the search starts from the clean images and draws nothing.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate of
-        lowest score; the clean image is one of them.
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -86,25 +80,13 @@ def underconfidence(
     keep_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return images on which the model looks less sure than it is, so that reviewers drown in good cases.
+    """Return images on which the model looks less sure than it is, so that good cases flood the reviewers.
+
+    The admissible iterates of highest score; ``masks`` are checked, otherwise not used.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1; checked, otherwise not used.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        score: the uncertainty to raise, belief to (B,).
         steps: steps of eps/10, >= 1; each costs a backward pass.
         keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
-        generator: not used; the search starts from the clean images and draws nothing.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate of
-        highest score; the clean image is one of them.
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
 
     Reference:
         As ``overconfidence``, the other way.
@@ -127,33 +109,19 @@ def rank_swap(
     """Return images on which good predictions look unsure and bad ones sure, while the masks stay as they are.
 
     Accuracy and mean uncertainty hardly move, but uncertainty no longer finds the errors. The attacker knows the
-    reference masks.
+    reference masks. Per image, the admissible iterate that moves the score furthest in its direction is kept.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        score: the uncertainty to swap, belief to (B,).
         median_dice: clean Dice from which a prediction is a good one; the median of these images if left out, so give
             that of the whole set when attacking batch by batch. For an empty mask, one minus the share of pixels
             predicted as foreground stands for the Dice.
         steps: steps of eps/10, >= 1; each costs a backward pass.
         keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
-        generator: not used; the search starts from the clean images and draws nothing.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the admissible iterate
-        that moves the score furthest in its direction; the clean image is one of them.
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
 
     Reference:
         Galil and El-Yaniv, "Disrupting Deep Uncertainty Estimation Without Harming Accuracy", NeurIPS 2021,
-        arXiv:2110.13741, algorithm 1, lifted from classified images to segmented ones. Deviations: "correct" becomes a
-        Dice of at least the median, and the mask is kept by a penalty, since halving eps until nothing flips leaves
+        arXiv:2110.13741, algorithm 1, extended from classified images to segmented ones. Deviations: "correct" becomes
+        a Dice of at least the median, and the mask is kept by a penalty, since halving eps until nothing flips leaves
         nothing to move.
     """
 
@@ -181,29 +149,16 @@ def deferral_aware(
     """Return images on which the prediction is as bad as possible while the case is not deferred: wrong and sure.
 
     It maximises soft Dice loss - w relu((u - threshold) / |threshold| + slack) for each weight w in turn, with
-    cross-entropy for an empty mask, and keeps the most harmful iterate with u < threshold.
+    cross-entropy for an empty mask, and keeps the most harmful iterate with u < threshold: the clean image may be one,
+    and stays where all are deferred or no other is wrong at all. A clean image that is deferred thus gives way to
+    iterates that do less harm.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        score: the uncertainty by which cases are deferred, belief to (B,).
         threshold: a case with a score above this is deferred; fixed beforehand on clean images. Iterates at the
             threshold itself are not used, so that rounding defers none.
-        weights: what an excess of uncertainty costs, in threshold units, > 0, at least one.
+        weights: cost of an excess of uncertainty, in threshold units, > 0, at least one.
         slack: how far below the threshold the search aims, >= 0, as a share of it.
-        steps: steps of 2.5 eps / steps a weight, >= 1; each costs a backward pass.
-        generator: not used; the search starts from the clean images and draws nothing.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]: per image the most harmful iterate
-        that is not deferred, of which the clean image may be one; the clean image where all are deferred, or none of
-        the others is wrong at all. A clean image that is deferred thus gives way to iterates that do less harm.
-
-    Raises:
-        AttackError: if an option is out of range, ``images`` leave [0, 1], or ``score`` has no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
+        steps: steps of 2.5 eps / steps per weight, >= 1; each costs a backward pass.
 
     Reference:
         Our own; an adaptive attack in the sense of Tramer et al., "On Adaptive Attacks to Adversarial Example
@@ -257,10 +212,7 @@ def _shift(
     steps: int,
     keep_mask: bool,
 ) -> Tensor:
-    """Return images whose score moved to its ``side``, +1 or -1 (B,) from the clean belief and the masks.
-
-    The change is relative to the clean score, unless that is 0: the penalty weighs alike whatever the unit.
-    """
+    """Move each score to its ``side``, +1 or -1 (B,), relative to a clean score that is not 0, whatever its unit."""
     with isolated(model):
         pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
         clean, start = pursuit.belief.log_odds.detach(), pursuit.scores.detach()

@@ -1,4 +1,8 @@
-"""PGD up a cross-entropy with weights, under the names that the field knows: SegPGD and CosPGD."""
+"""PGD on a weighted cross-entropy under its usual names, SegPGD and CosPGD.
+
+Both are ``pgd(..., objective=NAME)`` with fewer options: the start is random if there is a generator, and the only
+objective is ``"cross_entropy"``, the loss that is weighted.
+"""
 
 import torch
 from torch import Tensor
@@ -25,29 +29,11 @@ def segpgd(
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
-    """Return images moved by PGD up a cross-entropy whose weight goes from right pixels to all pixels.
-
-    The same as ``pgd(..., objective="segpgd")``, which has more options.
+    """Return images moved by PGD on a cross-entropy whose weight moves from right pixels to all pixels.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), measured in ``norm``.
-        objective: ``"cross_entropy"``, the loss that is weighted; there is no other.
         norm: ``"linf"`` or ``"l2"``.
-        steps: steps, >= 1.
-        generator: source of the random start; without one, the start is the image itself.
-        keep_best: return per image the most harmful of all iterates and the clean image; with ``False`` the last.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``objective`` or ``steps`` does not fit, ``images`` leave [0, 1], ``eps`` is negative, or the
-            model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no norm has that name.
+        steps: number of steps, >= 1.
 
     Reference:
         Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
@@ -79,29 +65,11 @@ def cospgd(
     generator: torch.Generator | None = None,
     keep_best: bool = True,
 ) -> Tensor:
-    """Return images moved by PGD up a cross-entropy that weighs pixels by how right they are.
-
-    The same as ``pgd(..., objective="cospgd")``, which has more options.
+    """Return images moved by PGD on a cross-entropy that weighs pixels by how right they are.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, one number or one per image (B,), measured in ``norm``.
-        objective: ``"cross_entropy"``, the loss that is weighted; there is no other.
         norm: ``"linf"`` or ``"l2"``.
-        steps: steps, >= 1.
-        generator: source of the random start; without one, the start is the image itself.
-        keep_best: return per image the most harmful of all iterates and the clean image; with ``False`` the last.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``objective`` or ``steps`` does not fit, ``images`` leave [0, 1], ``eps`` is negative, or the
-            model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no norm has that name.
+        steps: number of steps, >= 1.
 
     Reference:
         Agnihotri et al., "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",

@@ -1,4 +1,4 @@
-"""The worst case of each image over several attacks: what a robustness number should rest on.
+"""The worst case of each image over several attacks: the basis of a robustness number.
 
 One attack that fails is no evidence of robustness; of several different ones, each image is judged by the one that
 harmed it most, not by the one that harmed the average image most.
@@ -38,7 +38,7 @@ class Strongest:
     Attributes:
         images: (B, C, H, W) float32, detached, within eps and [0, 1].
         harm: (B,) in [0, 1]: 1 - Dice; where the mask is empty, the share of pixels predicted as foreground.
-        winner: one name an image: of the first member that reached this harm, ``"candidate"`` or ``"clean"``.
+        winner: one name per image: of the first member that reached this harm, ``"candidate"`` or ``"clean"``.
         passes: (B,) int64, backward passes spent on the image.
     """
 
@@ -60,31 +60,11 @@ def ensemble(
     generator: torch.Generator | None = None,
     report: Report | None = None,
 ) -> Tensor:
-    """Return the images of ``strongest``: each in its most harmful version over several attacks.
+    """Return the images of ``strongest``, which describes the arguments: each in its most harmful version.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
-        preset: ``"quick"`` (90 backward passes an image), ``"standard"`` (400; 700 for a Beta) or ``"thorough"``
+        preset: ``"quick"`` (90 backward passes per image), ``"standard"`` (400; 700 for a Beta) or ``"thorough"``
             (1200; 2100 for a Beta; 5000 forward passes; 100 more for each surrogate).
-        surrogates: other models for the same task, asked by ``"thorough"`` for images that fool them.
-        candidates: further versions of the images, each (B, C, H, W), such as those found with a smaller eps.
-        generator: source of random starts and squares; by default one seeded with 0.
-        report: called after every member with the number of members done and their total.
-
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, the model gives no finite gradient, or there are
-            surrogates that the preset does not ask.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no preset has that name.
-
-    Reference:
-        As ``strongest``.
     """
     return strongest(
         model,
@@ -116,30 +96,17 @@ def strongest(
     The clean image and the ``candidates`` compete too, so nothing that was tried does more harm than what is returned.
     An image that cannot be harmed more (Dice 0; with an empty mask, foreground everywhere) is spared further members.
 
-    Multiplying all log-odds by a constant changes no mask, yet blinds losses. Where the mean |log-odds| of a clean
-    image exceeds 32, its members see log-odds divided down to that mean, except those for Betas alone: two need
-    evidence, and ``masked_margin`` is not blinded by a factor.
+    Multiplying all log-odds by a constant changes no mask, yet makes the gradients of losses vanish. Where the mean
+    |log-odds| of a clean image exceeds 32, its members see log-odds divided down to that mean, except those for Betas
+    alone: two need evidence, and the gradient of ``masked_margin`` does not vanish.
 
     Args:
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-infinity budget in pixel units of [0, 1], >= 0, one number or one per image (B,).
         preset: which members, a name in ``PRESETS``.
-        surrogates: other models for the same task, asked by ``"thorough"`` for images that fool them.
-        candidates: further versions of the images, each (B, C, H, W), brought into ball and box first. Pass those found
-            with a smaller eps, and harm cannot fall as eps grows.
+        surrogates: other models for the same task, used by ``"thorough"`` for transfer attacks; an error elsewhere.
+        candidates: further versions of the images, each (B, C, H, W), projected onto ball and box first. Pass those
+            found with a smaller eps, and harm cannot fall as eps grows.
         generator: source of random starts and squares; by default one seeded with 0.
         report: called after every member with the number of members done and their total.
-
-    Returns:
-        Images, harm, winner and passes, one of each per image.
-
-    Raises:
-        AttackError: if ``images`` leave [0, 1], ``eps`` is negative, the model gives no finite gradient, or there are
-            surrogates that the preset does not ask.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no preset has that name.
 
     Reference:
         Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-Free
@@ -170,10 +137,7 @@ def strongest(
 
 
 class _Worst:
-    """The most harmful version of each image so far, by harm alone; ties go to the earlier one.
-
-    To be used inside ``isolated(model)``.
-    """
+    """The most harmful version of each image so far; ties go to the earlier one. For use in ``isolated``."""
 
     def __init__(self, model: Model, images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
         with torch.no_grad():
@@ -195,7 +159,7 @@ class _Worst:
         return (self.harm < 1).nonzero().flatten()
 
     def offer(self, name: str, rows: Tensor, candidates: Tensor, *, passes: int = 0) -> None:
-        """Measure new versions of some images, which are not trusted to do harm, and keep those that do more."""
+        """Measure new versions of some images and keep those that do more harm."""
         with torch.no_grad():
             harms = harm(self._model(candidates), self.masks[rows])
         better = harms > self.harm[rows]
