@@ -1,6 +1,18 @@
-"""Which images of a batch get attacked, given one score an image.
+"""Which images of a batch are attacked, given one score per image.
 
-What scores hold (NaN, negative numbers) is checked on a CPU only: a GPU would have to be waited for in every step.
+A rule of ``SELECTIONS`` is called as ``rule(scores, k, generator)``.
+
+Args:
+    scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not. NaN and negative numbers
+        are detected on a CPU only: on a GPU the check would make every step wait.
+    k: number of images to choose, 0 <= k <= B.
+    generator: source of the draw, or of the order among equal scores.
+
+Returns:
+    (k,) distinct indices, int64, ascending, on the device of ``scores``.
+
+Raises:
+    ShapeError: if ``scores`` is not (B,) or holds NaN, or k is not in [0, B].
 """
 
 import math
@@ -29,7 +41,7 @@ __all__ = [
 
 
 class Selection(Protocol):
-    """What adversarial training calls."""
+    """What adversarial training calls; the contract is written in the module."""
 
     def __call__(self, scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Return the indices (k,) of the images to attack, int64, ascending, on the device of ``scores`` (B,)."""
@@ -43,16 +55,9 @@ class SelectionFacts:
 
 
 def attacked_count(batch_size: int, fraction: float) -> int:
-    """Return how many images of a batch get attacked: fraction * batch_size, rounded up.
+    """Return how many images of a batch are attacked: fraction * batch_size, rounded up; at least 1 if neither is 0.
 
     A product less than 1e-9 above a whole number is that number: 0.07 of 100 images is 7, though the float exceeds it.
-
-    Args:
-        batch_size: images in the batch, >= 0.
-        fraction: share of the batch, in [0, 1].
-
-    Returns:
-        A number in [0, batch_size]; at least 1 if neither argument is 0.
 
     Raises:
         ConfigError: if ``fraction`` is not in [0, 1] or ``batch_size`` is negative.
@@ -73,17 +78,6 @@ def attacked_count(batch_size: int, fraction: float) -> int:
 def random(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Return k images drawn without regard to their scores, each set equally likely: the control.
 
-    Args:
-        scores: (B,), only counted.
-        k: images to choose, 0 <= k <= B.
-        generator: source of the draw.
-
-    Returns:
-        (k,) distinct indices, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or k is not in [0, B].
-
     Reference:
         Kurakin et al., "Adversarial Machine Learning at Scale", ICLR 2017, arXiv:1611.01236: adversarial examples for
         a part of every batch.
@@ -93,18 +87,7 @@ def random(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def uncertain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Return the k images of highest score; among equal scores the generator decides.
-
-    Args:
-        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
-        k: images to choose, 0 <= k <= B.
-        generator: source of the tie-breaking.
-
-    Returns:
-        (k,) distinct indices, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
+    """Return the k images of highest score.
 
     Example:
         >>> uncertain(torch.tensor([0.1, 0.9, 0.5]), 2, torch.Generator())
@@ -117,18 +100,7 @@ def uncertain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def certain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Return the k images of lowest score; among equal scores the generator decides. The opposite of ``uncertain``.
-
-    Args:
-        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
-        k: images to choose, 0 <= k <= B.
-        generator: source of the tie-breaking.
-
-    Returns:
-        (k,) distinct indices, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
+    """Return the k images of lowest score, the opposite of ``uncertain``.
 
     Reference:
         Our own, as a control.
@@ -137,20 +109,7 @@ def certain(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def hard(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Return the k images of highest loss; among equal losses the generator decides.
-
-    The rule is that of ``uncertain``; the caller passes the clean loss of each image instead of its uncertainty.
-
-    Args:
-        scores: (B,) clean loss of each image under the current weights; infinities allowed, NaN not.
-        k: images to choose, 0 <= k <= B.
-        generator: source of the tie-breaking.
-
-    Returns:
-        (k,) distinct indices, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU), or k is not in [0, B].
+    """Return the k images of highest loss: the rule of ``uncertain``, on the clean loss under the current weights.
 
     Reference:
         Shrivastava et al., "Training Region-based Object Detectors with Online Hard Example Mining", CVPR 2016,
@@ -162,18 +121,7 @@ def hard(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
 def proportional(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Return k images drawn one after the other, each time in proportion to the scores of those that are left.
 
-    Images of infinite score come first and those of score 0 last, in random order.
-
-    Args:
-        scores: (B,) uncertainty of each image, >= 0; infinity allowed, NaN not.
-        k: images to choose, 0 <= k <= B.
-        generator: source of the draw.
-
-    Returns:
-        (k,) distinct indices, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN or a negative number (on a CPU), or k is not in [0, B].
+    Images of infinite score come first and those of score 0 last, in random order. A negative score is a ShapeError.
 
     Reference:
         Efraimidis and Spirakis, "Weighted Random Sampling with a Reservoir", Information Processing Letters 97, 2006:
@@ -192,26 +140,11 @@ def proportional(scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def above(scores: Tensor, threshold: float) -> Tensor:
-    """Return all images whose score exceeds a threshold, however many these are.
-
-    It takes no k and is therefore none of ``SELECTIONS``.
-
-    Args:
-        scores: (B,) uncertainty of each image, higher = less sure; infinities allowed, NaN not.
-        threshold: score that is not yet enough, in the unit of ``scores``.
-
-    Returns:
-        (n,) distinct indices, 0 <= n <= B, int64, ascending.
-
-    Raises:
-        ShapeError: if ``scores`` is not (B,) or holds NaN (on a CPU).
+    """Return all images whose score exceeds ``threshold``, (n,); it takes no k, so it is none of ``SELECTIONS``.
 
     Example:
         >>> above(torch.tensor([0.1, 0.9, 0.5]), 0.4)
         tensor([1, 2])
-
-    Reference:
-        Our own.
     """
     _check(scores, 0)
     _check_numbers(scores)

@@ -8,6 +8,7 @@ from trustseg.config import (
     RunConfig,
     StudyConfig,
     describe_keys,
+    describe_options,
     load_run,
 )
 
@@ -21,6 +22,10 @@ def test_every_key_is_described() -> None:
     for row in rows:
         assert all(row), row
         assert not any(word in " ".join(row) for word in ("Ge(", "object at", "<class", "Literal", "Pydantic")), row
+
+
+def test_every_option_is_described() -> None:
+    assert [option for option, *_, meaning in describe_options() if not meaning] == []
 
 
 def test_the_defaults_shown_can_be_typed() -> None:

@@ -123,7 +123,7 @@ def test_evidential_losses_refuse_other_beliefs(name: str) -> None:
 
 
 @every_loss
-def test_docstring_says_shapes_errors_source(name: str) -> None:
+def test_docstring_gives_formula_example_source(name: str) -> None:
     text = inspect.getdoc(LOSSES[name]) or ""
-    for part in ("Args:", "Returns:", "Raises:", "Example:", "Reference:", "(B,)", "(B, 1, H, W)", "loss = "):
+    for part in ("loss = ", "Example:", "Reference:"):
         assert part in text, part

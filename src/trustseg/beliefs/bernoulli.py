@@ -1,4 +1,4 @@
-"""A point belief: one probability a pixel."""
+"""A point belief: one probability per pixel."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,10 +13,7 @@ __all__ = ["Bernoulli", "bernoulli_entropy"]
 
 
 def bernoulli_entropy(log_odds: Tensor) -> Tensor:
-    """Return the entropy in nats of Bernoulli(sigmoid(z)); 0 at z = +-inf.
-
-    H = softplus(-|z|) + |z| sigmoid(-|z|).
-    """
+    """Return the entropy softplus(-|z|) + |z| sigmoid(-|z|) of Bernoulli(sigmoid(z)) in nats; 0 at z = +-inf."""
     distance = log_odds.abs()
     finite = distance.clamp(max=1e4)  # inf * 0 is NaN; beyond 1e4 both terms are 0 in every float type
     return softplus(-finite) + finite * torch.sigmoid(-finite)
@@ -42,12 +39,12 @@ class Bernoulli:
 
     @property
     def log_odds(self) -> Tensor:
-        """Return ln(p / q), the shape of masks."""
+        """Return ln(p / q)."""
         return self.logits
 
     @property
     def probability(self) -> Tensor:
-        """Return p in [0, 1], the shape of masks."""
+        """Return p in [0, 1]."""
         return torch.sigmoid(self.logits)
 
     def variance(self) -> Tensor:
@@ -59,9 +56,5 @@ class Bernoulli:
         return bernoulli_entropy(self.logits)
 
     def uncertainty(self, measure: str) -> Tensor:
-        """Return the map of ``measure``, the shape of masks, higher = less sure.
-
-        Raises:
-            BeliefError: if ``measure`` is not in ``measures``.
-        """
+        """Return the map of ``measure``."""
         return look_up(self, measure)

@@ -1,4 +1,4 @@
-"""Whether something is a belief, about these masks, whose numbers can be one."""
+"""Checks: is it a belief, about these masks, with possible numbers?"""
 
 from typing import NamedTuple
 
@@ -27,11 +27,7 @@ class Reference(NamedTuple):
 
 
 def require_belief(belief: object, function: str) -> None:
-    """Raise unless something is a belief, naming the function that got it.
-
-    Raises:
-        BeliefError: if it is none.
-    """
+    """Raise a BeliefError that names the calling ``function`` unless ``belief`` is one."""
     if not isinstance(belief, Bernoulli | Beta | Mixture):
         raise BeliefError(
             f"{function} got a {type(belief).__name__}, a belief was expected; make one of the logits of a network "
@@ -40,15 +36,15 @@ def require_belief(belief: object, function: str) -> None:
 
 
 def reference_of(belief: Bernoulli | Beta | Mixture, masks: Tensor, function: str) -> Reference:
-    """Return masks that were checked against what is believed of them.
+    """Return masks that were checked against the belief about them.
 
-    Values are looked at on the CPU, and elsewhere only where masks are whole numbers: on a GPU a look at them in every
-    step would wait for it.
+    Values are checked on the CPU, and elsewhere only where masks are whole numbers: on a GPU the check would make every
+    step wait.
 
     Args:
         belief: a belief of any kind, maps (B, 1, H, W).
         masks: reference masks of that shape, bool or in {0, 1}, NaN where a pixel is ignored.
-        function: who got them, for the errors.
+        function: name of the caller, for the errors.
 
     Raises:
         BeliefError: if ``belief`` is none.
@@ -78,16 +74,10 @@ def _map_of(belief: Bernoulli | Beta | Mixture) -> Tensor:
 
 
 def check_belief(belief: Bernoulli | Beta | Mixture) -> None:
-    """Check that the numbers of a belief are such: no NaN, and evidence that is finite and above 0.
+    """Raise a BeliefError if a logit is NaN, or alpha or beta is NaN, infinite or not above 0.
 
-    A belief is not checked when it is made, since on a GPU every look at its values waits for them. Evaluation,
+    A belief is not checked when it is made, since on a GPU every check of its values waits for them. Evaluation,
     prediction and calibration check each batch.
-
-    Args:
-        belief: a belief of any kind.
-
-    Raises:
-        BeliefError: if it is none, a logit is NaN, or alpha or beta is NaN, infinite or not above 0.
 
     Example:
         >>> check_belief(Beta(torch.tensor([2.0]), torch.tensor([1.0])))

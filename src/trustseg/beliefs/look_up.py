@@ -1,4 +1,4 @@
-"""What all beliefs share: their float type, and the map of a measure by its name."""
+"""The float type of beliefs, and the map of a measure by its name."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -22,7 +22,7 @@ def promoted(values: Tensor) -> Tensor:
 
 
 def look_up(belief: _Measured, measure: str) -> Tensor:
-    """Return the map that ``measure`` names, or say which measures this belief can give."""
+    """Return the map of ``measure``, or raise an error that lists the measures of this belief."""
     if measure not in belief.measures:
         kind = type(belief).__name__
         raise BeliefError(

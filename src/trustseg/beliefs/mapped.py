@@ -13,11 +13,9 @@ __all__ = ["mapped"]
 
 
 def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor]) -> Bernoulli | Beta:
-    """Return the belief whose maps are those of ``belief`` after a change, for one that picks or rearranges pixels.
+    """Return a Bernoulli or Beta with ``change`` applied to its logits, or to alpha and beta; the prior stays.
 
-    Args:
-        belief: a Bernoulli or a Beta; its prior stays.
-        change: what is done to its logits, or to alpha and to beta.
+    For changes that pick or rearrange pixels.
 
     Raises:
         BeliefError: if ``belief`` is a mixture.

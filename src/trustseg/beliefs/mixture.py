@@ -1,4 +1,4 @@
-"""A mixture of beliefs: what an ensemble or MC dropout believes of each pixel."""
+"""A mixture of beliefs: that of an ensemble or of MC dropout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Mixture:
 
     @property
     def log_odds(self) -> Tensor:
-        """Return ln(p / q) of the mean, through log-sum-exp, the shape of masks."""
+        """Return ln(p / q) of the mean, through log-sum-exp."""
         odds = torch.stack([member.log_odds for member in self.members])
         return torch.logsumexp(-softplus(-odds), dim=0) - torch.logsumexp(-softplus(odds), dim=0)
 
@@ -103,11 +103,7 @@ class Mixture:
         return (self.entropy() - self.expected_entropy()).clamp_min(0)
 
     def uncertainty(self, measure: str) -> Tensor:
-        """Return the map of ``measure``, the shape of masks, higher = less sure.
-
-        Raises:
-            BeliefError: if ``measure`` is not in ``measures``.
-        """
+        """Return the map of ``measure``."""
         return look_up(self, measure)
 
 

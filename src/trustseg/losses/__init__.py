@@ -1,4 +1,29 @@
-"""Losses: (belief, masks) to one value an image."""
+"""Losses: (belief, masks) to one value per image.
+
+The following holds for every entry of ``LOSSES``; the docstring of a loss adds its formula, range and options.
+In formulas y is the mask, p the foreground probability, z the log-odds and p_y the probability of the true class; of
+a Beta, S = alpha + beta, a is the parameter of the true class ("right": alpha where the mask is 1, beta where it is 0)
+and m the other one ("wrong").
+
+Args:
+    belief: belief about ``masks``, maps (B, 1, H, W), of any kind unless the docstring says Beta.
+    masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored. Ignored pixels do not count; an image
+        of ignored pixels alone gives 0.
+    balance: of losses that average pixels: ``"none"`` weighs every pixel alike; ``"image"`` is half the mean over the
+        foreground plus half the mean over the background, or the mean over the one that is there.
+
+Returns:
+    (B,), differentiable.
+
+Raises:
+    ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W), or a mask holds other values.
+    BeliefError: if the loss needs a Beta and ``belief`` is none.
+    ConfigError: if an option is out of range or ``balance`` unknown.
+
+Reference:
+    *Sensoy* is Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
+    arXiv:1806.01768, here for two classes.
+"""
 
 from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence, symmetric_kl_divergence
 from trustseg.losses.balance import Balance

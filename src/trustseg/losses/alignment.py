@@ -1,7 +1,17 @@
-"""How far the belief about an attacked image lies from that about the clean one: terms of robust training.
+"""Distances between the beliefs about an attacked and about the clean image: terms of robust training.
 
-Unprimed letters are of the clean image, primed ones of the attacked: g = ln(alpha / beta), p = alpha / S, S = alpha +
-beta. Divergences of nearly equal beliefs cancel, so they are computed in float64.
+Each is the mean over the pixels of an image, (B,) in nats. Unprimed letters are of the clean image, primed ones of the
+attacked: g = ln(alpha / beta), p = alpha / S. Divergences of nearly equal beliefs cancel, so they are computed in
+float64.
+
+Args:
+    clean: belief about the clean images, maps (B, 1, H, W).
+    adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
+    masks: reference masks of that shape, read only for the pixels to ignore, NaN; None ignores none.
+
+Raises:
+    BeliefError: if the two are not Betas; the divergences also take two Bernoullis.
+    ShapeError: if the two differ in shape.
 """
 
 from typing import Literal
@@ -30,28 +40,20 @@ def evidence_alignment(
     divergence: Divergence = "log_strength",
     one_sided: bool = False,
 ) -> Tensor:
-    """Return how far the evidence for each attacked image lies from that for the clean one.
+    """Return how far the evidence for each attacked image lies from that for the clean one, >= 0.
 
     Per pixel: loss = squared_weight / 8 (g' - g)^2 + cross_entropy_weight CE(p, p') + strength_weight D, with p in the
     cross-entropy held constant. D is (ln S' - ln S)^2 / 2 or KL(Beta' || Beta) + KL(Beta || Beta'). The first two terms
-    do not see S: evidence may vanish or explode under attack unless ``strength_weight`` is above 0.
+    do not depend on S: evidence may vanish or explode under attack unless ``strength_weight`` is above 0.
 
     Args:
-        clean: Beta belief about the clean images, maps (B, 1, H, W).
-        adversarial: Beta belief about the attacked images, of the same shape. Gradients reach both.
-        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
         squared_weight: weight b of the squared difference of log-odds, >= 0.
         cross_entropy_weight: weight a of the cross-entropy of the means, >= 0.
         strength_weight: weight of D, >= 0; 0 is the evidence alignment of EV-AT.
-        divergence: what D is; the symmetric divergence grows with S and so can pay for lower evidence.
+        divergence: which D; the symmetric divergence grows with S and so can reward lower evidence.
         one_sided: for ``"log_strength"``, count only ln S' > ln S, an attacked image that is surer than the clean one.
 
-    Returns:
-        (B,) in nats, >= 0, the mean over pixels.
-
     Raises:
-        BeliefError: if a belief is not a Beta.
-        ShapeError: if the two differ in shape.
         ConfigError: if a weight is negative, or ``divergence`` unknown or without one side.
 
     Example:
@@ -90,23 +92,11 @@ def evidence_alignment(
 
 
 def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
-    """Return the divergence of the belief about each attacked image from that about the clean one.
+    """Return KL(clean || adversarial) of each image, >= 0 up to rounding.
 
-    Of Bernoullis, with z the log-odds: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
+    Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
     ln B(alpha', beta') - ln B(alpha, beta) + (alpha - alpha') psi(alpha) + (beta - beta') psi(beta) + (S' - S) psi(S),
-    which also sees the strength of the evidence.
-
-    Args:
-        clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
-        adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
-        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
-
-    Returns:
-        (B,) KL(clean || adversarial) in nats, >= 0 up to rounding, the mean over pixels.
-
-    Raises:
-        BeliefError: if the two are not of one kind, Bernoulli or Beta.
-        ShapeError: if the two differ in shape.
+    which also depends on the strength of the evidence.
 
     Example:
         >>> kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
@@ -124,22 +114,10 @@ def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = Non
 
 
 def symmetric_kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
-    """Return KL(clean || adversarial) + KL(adversarial || clean) of each image.
+    """Return KL(clean || adversarial) + KL(adversarial || clean) of each image, >= 0 up to rounding; not half of it.
 
     Of Bernoullis: loss = (p - p') (z - z'). Of Betas, whose log-Beta terms cancel: loss =
     (alpha' - alpha) (psi(alpha') - psi(alpha)) + (beta' - beta) (psi(beta') - psi(beta)) - (S' - S) (psi(S') - psi(S)).
-
-    Args:
-        clean: Bernoulli or Beta belief about the clean images, maps (B, 1, H, W).
-        adversarial: belief of the same kind and shape about the attacked images. Gradients reach both.
-        masks: reference masks of that shape, of which it is only read which pixels are ignored, NaN; None: none is.
-
-    Returns:
-        (B,) in nats, >= 0 up to rounding, the mean over pixels; a sum, not half of it.
-
-    Raises:
-        BeliefError: if the two are not of one kind, Bernoulli or Beta.
-        ShapeError: if the two differ in shape.
 
     Example:
         >>> symmetric_kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))

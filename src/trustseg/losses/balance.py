@@ -14,19 +14,9 @@ Balance = Literal["none", "image"]
 
 
 def image_mean(losses: Tensor, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean loss of the pixels of each image that are not ignored.
+    """Return the mean of pixel ``losses`` (B, 1, H, W) over each image, ignored pixels left out.
 
-    Args:
-        losses: pixel losses (B, 1, H, W), any real number.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        balance: ``"none"`` weighs every pixel alike; ``"image"`` is half the mean over the foreground plus half the
-            mean over the background, or the mean over the one that is there.
-
-    Returns:
-        (B,) in the unit of ``losses``; 0 without a gradient where every pixel is ignored.
-
-    Raises:
-        ConfigError: if ``balance`` is neither of the two.
+    ``balance`` is that of ``trustseg.losses``. Where every pixel is ignored it is 0 without a gradient.
 
     Example:
         >>> losses = torch.tensor([[[[4.0, 1.0, 1.0, 1.0]]]])

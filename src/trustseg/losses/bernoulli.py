@@ -1,4 +1,4 @@
-"""Losses that read nothing but the foreground probability, so that every belief has them."""
+"""Losses of the foreground probability alone, which every belief has."""
 
 from typing import Annotated
 
@@ -17,22 +17,11 @@ _SURE = 1e4  # log-odds beyond which an error is 0 in every float type
 
 
 def binary_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean negative log probability of the true class of each image.
+    """Return the mean negative log probability of the true class of each image, in nats, >= 0.
 
-    With z the log-odds and s = 2 y - 1, per pixel: loss = -ln p_y = softplus(-s z). In this form the gradient lives on
-    where the library's cross-entropy of logits is exactly 0. Of a Beta it is ``type_ii_likelihood``.
-
-    Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in nats, >= 0; infinite only where an infinite log-odds is wrong.
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
+    With s = 2 y - 1, per pixel: loss = -ln p_y = softplus(-s z), infinite only where an infinite log-odds is wrong. In
+    this form the gradient does not vanish where torch's cross-entropy of logits is exactly 0. Of a Beta it is
+    ``type_ii_likelihood``.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -52,22 +41,12 @@ def binary_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "n
 def focal_cross_entropy(
     belief: Belief, masks: Tensor, *, gamma: Annotated[float, Ge(0)] = 2.0, balance: Balance = "none"
 ) -> Tensor:
-    """Return the cross-entropy of each image with its easy pixels weighed down.
+    """Return the cross-entropy of each image with its easy pixels weighted down, in nats, >= 0.
 
-    Per pixel: loss = -(1 - p_y)^gamma ln p_y, with p_y the probability of the true class.
+    Per pixel: loss = -(1 - p_y)^gamma ln p_y. It is not a proper score: calibrate a model trained with it.
 
     Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
         gamma: how fast the weight of a pixel falls as it becomes right, >= 0; 0 is ``binary_cross_entropy``.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in nats, >= 0.
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``gamma`` is negative or ``balance`` unknown.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -75,8 +54,8 @@ def focal_cross_entropy(
         tensor([0.1733])
 
     Reference:
-        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002, equation 4; it is no proper
-        score, so that calibrate what was trained with it. Deviation: ``balance`` in place of the paper's alpha.
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002, equation 4.
+        Deviation: ``balance`` in place of the paper's alpha.
     """
     if not gamma >= 0:
         raise ConfigError(f"gamma must be at least 0, got {gamma}; the usual value is 2")

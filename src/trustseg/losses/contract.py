@@ -1,4 +1,4 @@
-"""What every loss promises, and the losses by name."""
+"""The losses by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Role = Literal["data", "region", "penalty"]
 
 
 class Loss(Protocol):
-    """What training and attacks call: a belief and its masks to one value an image."""
+    """What training and attacks call; the contract is written in ``trustseg.losses``."""
 
     def __call__(self, belief: Belief, masks: Tensor, /) -> Tensor:
         """Return the loss (B,) of belief and masks (B, 1, H, W)."""
@@ -36,10 +36,10 @@ class LossFacts:
     """What configurations and training need to know of a loss.
 
     Attributes:
-        role: ``"data"``: a score of each pixel, averaged over each image with a ``balance``; ``"region"``: of the
-            shape of an image's prediction as a whole; ``"penalty"``: added with a weight of its own.
+        role: ``"data"``: scores each pixel, averaged over each image with a ``balance``; ``"region"``: scores the shape
+            of the whole prediction; ``"penalty"``: added with a weight of its own.
         needs_beta: whether it needs the evidence of a Beta.
-        geometric: whether it sees where pixels lie, and not only what they hold.
+        geometric: whether it depends on where pixels lie, and not only on their values.
     """
 
     role: Role

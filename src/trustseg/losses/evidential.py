@@ -1,8 +1,4 @@
-"""Losses of a Beta belief: three data terms and the penalty on misleading evidence.
-
-In the formulas a is the parameter of the true class ("right": alpha where the mask is 1, beta where it is 0), m the
-other one ("wrong") and S = a + m.
-"""
+"""Losses of a Beta belief: three data terms and the penalty on misleading evidence."""
 
 import torch
 from torch import Tensor
@@ -33,28 +29,15 @@ def as_beta(belief: Belief, loss: str) -> Beta:
 
 
 def right_and_wrong(belief: Beta, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the parameter of the true class and that of the other, each (B, 1, H, W); any of them where ignored."""
+    """Return the parameters a and m of ``trustseg.losses``, each (B, 1, H, W); arbitrary where ignored."""
     positive = reference_of(belief, masks, "the loss").masks > 0.5
     return torch.where(positive, belief.alpha, belief.beta), torch.where(positive, belief.beta, belief.alpha)
 
 
 def type_ii_likelihood(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean negative log marginal likelihood of each image, the cross-entropy of the mean.
+    """Return the mean negative log marginal likelihood of each image, the cross-entropy of the mean, in nats, > 0.
 
-    Per pixel: loss = ln(S / a) = log1p(m / a). It does not see S at fixed p.
-
-    Args:
-        belief: Beta belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in nats, > 0.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
+    Per pixel: loss = ln(S / a) = log1p(m / a). At fixed p it does not depend on S.
 
     Example:
         >>> ones = torch.ones(1, 1, 1, 1)
@@ -62,30 +45,16 @@ def type_ii_likelihood(belief: Belief, masks: Tensor, *, balance: Balance = "non
         tensor([0.2877])
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4, equation 3; two classes.
+        Sensoy, section 4, equation 3.
     """
     right, wrong = right_and_wrong(as_beta(belief, "type_ii_likelihood"), masks)
     return image_mean(torch.log1p(wrong / right), masks, balance=balance)
 
 
 def bayes_risk_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean expected cross-entropy of each image under the Beta.
+    """Return the mean expected cross-entropy of each image under the Beta, in nats, above ``type_ii_likelihood``.
 
     Per pixel: loss = E[-ln theta_y] = psi(S) - psi(a).
-
-    Args:
-        belief: Beta belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in nats, > 0 and above ``type_ii_likelihood``.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
 
     Example:
         >>> ones = torch.ones(1, 1, 1, 1)
@@ -93,30 +62,16 @@ def bayes_risk_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance 
         tensor([0.2500])
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4, equation 4; two classes.
+        Sensoy, section 4, equation 4.
     """
     right, wrong = right_and_wrong(as_beta(belief, "bayes_risk_cross_entropy"), masks)
     return image_mean(torch.digamma(right + wrong) - torch.digamma(right), masks, balance=balance)
 
 
 def bayes_risk_squared_error(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean expected squared error of each image under the Beta, summed over both classes.
+    """Return the mean expected squared error of each image under the Beta, summed over both classes, in (0, 2).
 
-    Per pixel: loss = 2 (y - p)^2 + 2 p q / (S + 1).
-
-    Args:
-        belief: Beta belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in (0, 2); 2/3 at Beta(1, 1).
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
+    Per pixel: loss = 2 (y - p)^2 + 2 p q / (S + 1); 2/3 at Beta(1, 1).
 
     Example:
         >>> ones = torch.ones(1, 1, 1, 1)
@@ -124,8 +79,7 @@ def bayes_risk_squared_error(belief: Belief, masks: Tensor, *, balance: Balance 
         tensor([0.1333])
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4, equation 5; two classes, so twice the form with one output.
+        Sensoy, section 4, equation 5; two classes, so twice the form with one output.
     """
     right, wrong = right_and_wrong(as_beta(belief, "bayes_risk_squared_error"), masks)
     strength = right + wrong
@@ -145,23 +99,11 @@ def _kl_from_uniform(wrong: Tensor) -> Tensor:
 
 
 def kl_to_uniform(belief: Belief, masks: Tensor, *, balance: Balance = "none") -> Tensor:
-    """Return the mean divergence of the misleading evidence of each image from no evidence.
+    """Return the mean divergence of the misleading evidence of each image from no evidence, in nats, >= 0.
 
     The evidence of the true class is removed, then compared with Beta(1, 1), per pixel:
-    loss = KL(Beta(1, m) || Beta(1, 1)) = ln m + (1 - m) / m.
-
-    Args:
-        belief: Beta belief about ``masks`` with prior weight 1.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) in nats, >= 0; 0 where no evidence speaks for the wrong class.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta, or its prior weight is not 1.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
+    loss = KL(Beta(1, m) || Beta(1, 1)) = ln m + (1 - m) / m; 0 without evidence for the wrong class. It needs prior
+    weight 1; another one raises a BeliefError.
 
     Example:
         >>> ones = torch.ones(1, 1, 1, 1)
@@ -169,8 +111,7 @@ def kl_to_uniform(belief: Belief, masks: Tensor, *, balance: Balance = "none") -
         tensor([0.1931])
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4, the regularising term; for two classes it needs no gamma function.
+        Sensoy, section 4, the regularising term; for two classes it needs no gamma function.
     """
     beta = as_beta(belief, "kl_to_uniform")
     if beta.prior != 1:

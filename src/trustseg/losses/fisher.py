@@ -40,26 +40,15 @@ def _log_determinant(alpha: Tensor, beta: Tensor) -> Tensor:
 def fisher_squared_error(
     belief: Belief, masks: Tensor, *, determinant_weight: float = 0.05, balance: Balance = "none"
 ) -> Tensor:
-    """Return the mean squared error of each image, weighted by how much its evidence can still learn.
+    """Return the mean squared error of each image, weighted by the Fisher information of its evidence.
 
-    Per pixel, with psi' the trigamma function, m the parameter of the wrong class and w the ``determinant_weight``:
+    Per pixel, with psi' the trigamma function and w the ``determinant_weight``:
     loss = (psi'(alpha) + psi'(beta)) ((m / S)^2 + p q / (S + 1)) - w ln |I|, where I is the Fisher information of
     (alpha, beta). Classes with little evidence weigh more; the determinant keeps the evidence from growing for its own
-    sake. Without either weight it is ``bayes_risk_squared_error``.
+    sake. Without either weight it is ``bayes_risk_squared_error``. It needs a Beta and is > 0 for prior weight 1.
 
     Args:
-        belief: Beta belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
         determinant_weight: weight w of the determinant, >= 0.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,), > 0 for prior weight 1.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
 
     Example:
         >>> from trustseg.beliefs import Beta

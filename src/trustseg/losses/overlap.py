@@ -18,24 +18,14 @@ _FLAT: float = 1e-7  # below it a root is drawn as a line, whose slope is finite
 
 
 def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tensor:
-    """Return one minus the soft Dice overlap of each image.
+    """Return one minus the soft Dice overlap of each image, in [0, 1].
 
-    With p the foreground probability and y the mask, summed over the pixels of one image:
-    loss = 1 - (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth).
-
-    Of a Beta it sees the mean p only. Dice of alpha or of evidence would pay for endless evidence.
+    Summed over the pixels of one image: loss = 1 - (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth). An empty mask
+    with an all-zero probability gives 0. Of a Beta only the mean p counts: Dice of alpha or of evidence would reward
+    endless evidence.
 
     Args:
-        belief: belief about ``masks``; its ``probability`` is (B, 1, H, W) in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
         smooth: pixels added to numerator and denominator, > 0, so that an empty mask still has a gradient.
-
-    Returns:
-        (B,) in [0, 1]; an empty mask with an all-zero probability gives 0, and so do ignored pixels alone.
-
-    Raises:
-        ShapeError: if ``masks`` and ``belief.probability`` differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``smooth`` is not above 0.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -60,24 +50,15 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tenso
 def tversky(
     belief: Belief, masks: Tensor, *, alpha: Weight = 0.3, beta: Weight = 0.7, smooth: Positive = 1.0
 ) -> Tensor:
-    """Return one minus the Tversky index of each image: Dice with a price each for false alarms and misses.
+    """Return one minus the Tversky index of each image, in [0, 1]: Dice with weights for false alarms and misses.
 
-    With p the foreground probability and y the mask, TP = sum(p y), FP = sum(p (1 - y)), FN = sum((1 - p) y):
+    With TP = sum(p y), FP = sum(p (1 - y)), FN = sum((1 - p) y):
     loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth).
 
     Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        alpha: price of a false foreground pixel, >= 0.
-        beta: price of a missed foreground pixel, >= 0; alpha = beta = 1/2 is Dice with twice the ``smooth``.
+        alpha: weight of a false foreground pixel, >= 0.
+        beta: weight of a missed foreground pixel, >= 0; alpha = beta = 1/2 is Dice with twice the ``smooth``.
         smooth: pixels added to numerator and denominator, > 0.
-
-    Returns:
-        (B,) in [0, 1].
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if a price is negative or ``smooth`` not above 0.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -107,24 +88,15 @@ def focal_tversky(
     gamma: Annotated[float, Ge(1)] = 4 / 3,
     smooth: Positive = 1.0,
 ) -> Tensor:
-    """Return a root of the Tversky loss, which keeps pulling at images that are nearly right.
+    """Return a root of the Tversky loss, in [0, 1], whose gradient stays large on images that are nearly right.
 
-    loss = tversky^(1 / gamma), drawn as a line below 1e-7, where the slope of the root would be infinite.
+    loss = tversky^(1 / gamma), linear below 1e-7, where the slope of the root would be infinite.
 
     Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-        alpha: price of a false foreground pixel, >= 0.
-        beta: price of a missed foreground pixel, >= 0.
-        gamma: root that is taken, >= 1; 1 is ``tversky``.
+        alpha: weight of a false foreground pixel, >= 0.
+        beta: weight of a missed foreground pixel, >= 0.
+        gamma: order of the root, >= 1; 1 is ``tversky``.
         smooth: pixels added to numerator and denominator, > 0.
-
-    Returns:
-        (B,) in [0, 1].
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``gamma`` is below 1, a price negative or ``smooth`` not above 0.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli

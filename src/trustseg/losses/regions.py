@@ -1,4 +1,4 @@
-"""Losses of the region as a whole that look at the order of its errors, or at how far from its border they lie."""
+"""Region losses that depend on the order of the errors, or on their distance from the border of the mask."""
 
 import torch
 from scipy.ndimage import distance_transform_edt
@@ -11,20 +11,11 @@ __all__ = ["boundary", "lovasz"]
 
 
 def lovasz(belief: Belief, masks: Tensor) -> Tensor:
-    """Return the Lovasz extension of one minus the IoU, at the pixel errors of each image.
+    """Return the Lovasz extension of one minus the IoU, at the pixel errors of each image, in [0, 1].
 
     With the errors e = |p - y| in falling order and J_k one minus the IoU of a prediction that is wrong on the first k
-    of these pixels: loss = sum over k of e_k (J_k - J_(k-1)), J_0 = 0. Of an empty mask it is the largest p.
-
-    Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-
-    Returns:
-        (B,) in [0, 1]; where every p is 0 or 1, one minus the IoU.
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+    of these pixels: loss = sum over k of e_k (J_k - J_(k-1)), J_0 = 0. It is one minus the IoU where every p is 0 or 1,
+    and the largest p where the mask is empty.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -47,21 +38,12 @@ def lovasz(belief: Belief, masks: Tensor) -> Tensor:
 
 
 def boundary(belief: Belief, masks: Tensor) -> Tensor:
-    """Return the mean error of each image, every pixel weighed by its distance from the border of the mask.
+    """Return the mean error of each image, every pixel weighted by its distance from the border of the mask.
 
-    loss = mean over the pixels of |phi| |p - y|, where |phi| is the distance in pixels to the nearest pixel of the
-    other class, at least 1; it is 1 everywhere where the mask is empty or full. A speck far from the lesion costs more
-    than a border that is a pixel off. Distances are found on the CPU.
-
-    Args:
-        belief: belief of any kind about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored.
-
-    Returns:
-        (B,) in pixels, >= 0; unlike an overlap it grows with the size of the image, so give it a small weight.
-
-    Raises:
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+    loss = mean over the pixels of |phi| |p - y|, in pixels, >= 0, where |phi| is the distance in pixels to the nearest
+    pixel of the other class, at least 1; it is 1 everywhere where the mask is empty or full. A speck far from the
+    lesion costs more than a border that is a pixel off. Unlike an overlap it grows with the size of the image, so give
+    it a small weight. Distances are computed on the CPU.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli

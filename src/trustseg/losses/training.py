@@ -28,29 +28,22 @@ def segmentation_loss(
     region_weight: float = 1.0,
     balance: Balance = "none",
 ) -> Tensor:
-    """Return the training loss of each image.
+    """Return the training loss of each image, >= 0 unless ``vacuity_weight`` is above 0.
 
     loss = data_term + kl_weight kl_to_uniform + vacuity_weight vacuity_correction + region_weight region. A term of
     weight 0 is not computed, so that a Bernoulli model trains with ``kl_weight=0``.
 
     Args:
-        belief: belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
         data_term: a loss of the role ``data``, with options if need be.
-        kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta.
+        kl_weight: weight of ``kl_to_uniform`` in this epoch, >= 0; see ``annealed``. Above 0 needs a Beta of prior
+            weight 1.
         vacuity_weight: weight of ``vacuity_correction``, >= 0. Above 0 needs a Beta.
         region: a loss of the role ``region``, with options if need be.
         region_weight: its weight, >= 0.
         balance: how data term and divergence average the pixels of an image; a region is balanced by itself.
 
-    Returns:
-        (B,), >= 0 unless ``vacuity_weight`` is above 0.
-
     Raises:
-        UnknownNameError: if ``data_term`` or ``region`` is none.
-        ConfigError: if a weight is negative or ``balance`` unknown.
-        BeliefError: if a term needs a Beta with prior weight 1 and ``belief`` is none.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
+        UnknownNameError: if there is no loss ``data_term`` or ``region`` of that role.
 
     Example:
         >>> import torch
@@ -60,8 +53,7 @@ def segmentation_loss(
         tensor([1.2000])
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4, equation 5 and the annealed regulariser.
+        Sensoy, section 4, equation 5 and the annealed regulariser.
         Deviation: plus Dice of the mean probability, for the few foreground pixels of a lesion.
     """
     weights = {"kl_weight": kl_weight, "vacuity_weight": vacuity_weight, "region_weight": region_weight}
@@ -109,13 +101,10 @@ def annealed(maximum: float, *, epoch: int, epochs: int, schedule: Schedule = "l
     is reached early.
 
     Args:
-        maximum: weight once grown, any unit.
+        maximum: final weight, any unit.
         epoch: epoch counted from 0.
         epochs: epochs of growth, for ``capped`` up to the weight 1; 0 gives ``maximum`` at once.
         schedule: a name in ``SCHEDULES``.
-
-    Returns:
-        The weight, from 0 to ``maximum``.
 
     Raises:
         UnknownNameError: if ``schedule`` is not in ``SCHEDULES``.
@@ -128,9 +117,8 @@ def annealed(maximum: float, *, epoch: int, epochs: int, schedule: Schedule = "l
         [0.0, 0.1, 0.2, 0.2]
 
     Reference:
-        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
-        arXiv:1806.01768, section 4: lambda_t = min(1, t / 10), here with a maximum. Capped, with maximum 0.2 and 200
-        epochs: min(0.2, 0.005 epoch), the schedule of EV-AT, arXiv:2607.03075.
+        Sensoy, section 4: lambda_t = min(1, t / 10), here with a maximum. Capped, with maximum 0.2 and 200 epochs:
+        min(0.2, 0.005 epoch), the schedule of EV-AT, arXiv:2607.03075.
     """
     if schedule not in SCHEDULES:
         raise unknown_name("schedule", schedule, SCHEDULES)

@@ -14,21 +14,9 @@ def vacuity_correction(belief: Belief, masks: Tensor, *, balance: Balance = "non
     """Return the mean pull of each image towards evidence for the true class, strong where there is none.
 
     Per pixel: loss = -u ln e, with e the evidence for the true class and u = 2 w / S the vacuity, which is held
-    constant. With softplus evidence the gradient with respect to the logit tends to -u where the data terms' dies away
-    like exp(logit). To be added to a data term; it is no proper score, may be negative and falls without bound.
-
-    Args:
-        belief: Beta belief about ``masks``.
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        balance: ``"none"`` = mean over pixels; ``"image"`` = half foreground, half background.
-
-    Returns:
-        (B,) any real number; at most 16 in float32.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
-        ShapeError: if ``masks`` and belief differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``balance`` is unknown.
+    constant. With softplus evidence the gradient with respect to the logit tends to -u where that of the data terms
+    decays like exp(logit). It needs a Beta and is added to a data term: it is not a proper score, may be negative,
+    falls without bound, and is at most 16 in float32.
 
     Example:
         >>> from trustseg.beliefs import Beta

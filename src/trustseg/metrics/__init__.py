@@ -1,10 +1,33 @@
 """Metrics, each written once: overlap, ranking of errors by uncertainty, calibration, detection, deferral.
 
+``overlap``, ``area``, ``surface`` and ``lesions`` compare hard masks, ``selective`` and ``sparsification`` score a
+ranking exactly, ``histograms``, ``streaming`` and ``operating_points`` do so for pixels that are never kept,
+``calibration`` scores probabilities (``regions`` says of which pixels), ``detection`` how well a score finds positives.
 ``counts`` and ``ranking`` hold the formulas of detection, calibration and ranking, on counts in NumPy arrays or
-tensors; they, ``deferral`` and ``bins`` load no torch. ``overlap``, ``area``, ``surface`` and ``lesions`` score masks,
-``selective`` and ``sparsification`` a ranking exactly, ``histograms`` and ``streaming`` do so for pixels that are never
-kept, ``calibration`` scores probabilities (``regions`` says of which pixels), ``detection`` how positives stand out.
-Undefined is NaN, never 0.
+tensors; they, ``deferral`` and ``bins`` load no torch. Undefined is NaN, never 0. The docstrings give only their own
+arguments.
+
+Args:
+    prediction: hard masks (B, 1, H, W), bool or numbers that are all 0 or 1 (probability > 0.5, not probability).
+    masks: reference masks of the same shape, bool or in {0, 1}, NaN where ignored. Ignored pixels do not count.
+    probability: foreground probability p, in [0, 1], of the shape of ``masks``; for calibration (B, ...), for pixel
+        errors any shape.
+    bins: number of equal bins [i/bins, (i+1)/bins) of p, the last one closed, or of groups of equal size, >= 1.
+    region: pixels to count, bool of the shape of ``masks``, such as ``boundary_band(masks)``; None for all.
+    uncertainty: any shape, any real type, higher = less sure; may be infinite. Ties are averaged.
+    error: same shape, finite and >= 0: wrong pixels as bool, squared errors, 1 - Dice of images ... Of streaming
+        metrics ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+    scores: of a detection: any shape, any real type, higher = more likely positive; may be infinite.
+    positive: same shape, bool or in {0, 1}; items of label NaN, such as ignored pixels, are left out.
+
+Returns:
+    (B,) float32 of hard masks; scalar float64 of rankings, calibration errors and detection.
+
+Raises:
+    ShapeError: if shapes differ or do not fit, a mask is not binary, a number is NaN where it must not be, or a
+        probability or an error is out of range.
+    ConfigError: if a number such as ``bins``, ``points`` or ``coverage`` is out of range.
+    UnknownNameError: if a name such as ``error`` is none of those listed.
 """
 
 from importlib import import_module

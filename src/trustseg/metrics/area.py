@@ -1,4 +1,4 @@
-"""What a prediction misses, what it adds, and how much area it gets wrong."""
+"""Sensitivity, precision and the error of the predicted area."""
 
 import torch
 from torch import Tensor
@@ -9,17 +9,7 @@ __all__ = ["area_error", "precision", "sensitivity"]
 
 
 def sensitivity(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the share of the reference's foreground that is predicted (recall), of each image.
-
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}.
-
-    Returns:
-        (B,) float32 in [0, 1]; NaN (undefined) where the reference is empty.
-
-    Raises:
-        ShapeError: if the shapes differ, or one is not a hard mask.
+    """Return the share of the reference's foreground that is predicted (recall), of each image; NaN where it is empty.
 
     Example:
         >>> sensitivity(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[0, 1, 1, 1]]]]))
@@ -30,9 +20,7 @@ def sensitivity(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def precision(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the share of the predicted foreground that is right (positive predictive value), of each image.
-
-    Arguments and errors as ``sensitivity``; NaN (undefined) where nothing is predicted.
+    """Return the share of the predicted foreground that is right, of each image; NaN where nothing is predicted.
 
     Example:
         >>> precision(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[0, 1, 1, 1]]]]))
@@ -43,12 +31,9 @@ def precision(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def area_error(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the relative error of the predicted area, (predicted - reference) / reference, of each image.
+    """Return the relative error of the predicted area, (predicted - reference) / reference, of each image, >= -1.
 
-    Arguments and errors as ``sensitivity``.
-
-    Returns:
-        (B,) float32 >= -1, negative where too little is predicted; NaN (undefined) where the reference is empty.
+    It is negative where too little is predicted, NaN (undefined) where the reference is empty.
 
     Example:
         >>> area_error(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[0, 1, 1, 1]]]]))

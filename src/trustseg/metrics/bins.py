@@ -1,7 +1,7 @@
 """How scores are binned: by the bit pattern of their float32 value. This module loads no torch.
 
-In each octave (power of two) the top m mantissa bits are kept, m larger where the measures live. One scheme serves
-every measure, no range has to be known beforehand, and the bin rises with the score.
+In each octave (power of two) the top m mantissa bits are kept, m larger in the usual range of the measures. One scheme
+serves every measure, no range has to be known beforehand, and the bin rises with the score.
 
     value in       [1/16, 2)   [2, 16)   [2^-10, 1/16)   [2^-40, 2^-10) and [16, 256)   elsewhere   below 2^-126
     fine bins m    14          13        12              10                             6           one bin
@@ -44,13 +44,9 @@ BINS: Final[Mapping[Resolution, int]] = {name: 2 * half for name, half in HALF.i
 
 
 def bin_values(resolution: Resolution = "fine") -> NDArray[np.float32]:
-    """Return a value that stands for each bin, its middle, to label and draw histograms.
+    """Return the middle of each bin, to label and draw histograms, non-decreasing (BINS[resolution],).
 
-    Args:
-        resolution: ``"fine"`` or ``"coarse"``.
-
-    Returns:
-        Non-decreasing (BINS[resolution],), 0 for the two bins around zero, infinite in the last octave.
+    It is 0 for the two bins around zero and infinite in the last octave.
 
     Example:
         >>> bin_values("coarse")[[2800, 4263]].tolist()

@@ -1,4 +1,4 @@
-"""Does a probability mean what it says? Calibration errors, Brier score and likelihood of the foreground probability.
+"""Calibration errors, Brier score and likelihood of the foreground probability.
 
 The state of a binned calibration error is n, sum p and sum y of each bin: exact, mergeable by adding, and small enough
 to keep for every image and to bootstrap by patient.
@@ -32,24 +32,10 @@ __all__ = [
 def expected_calibration_error(
     probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
 ) -> Tensor:
-    """Return the expected calibration error of the foreground probability, over all pixels at once.
+    """Return the expected calibration error of the foreground probability, over all pixels at once, in [0, 1].
 
-    ECE = sum over bins of (n_b / N) |mean p - mean y|, with equal bins [i/B, (i+1)/B), the last one closed. Of the
-    whole image it looks perfect because most pixels are easy background: give ``region`` too.
-
-    Args:
-        probability: foreground probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
-        bins: number B of bins, >= 1.
-        region: pixels to count, bool of the same shape, e.g. ``boundary_band(masks)``; None for all.
-
-    Returns:
-        Scalar float64 in [0, 1]; NaN if no pixel counts.
-
-    Raises:
-        ConfigError: if ``bins`` is below 1.
-        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], a mask is not binary, or ``region`` is
-            not bool.
+    ECE = sum over bins of (n_b / N) |mean p - mean y|; NaN if no pixel counts. Of the whole image it looks perfect
+    because most pixels are easy background: give ``region`` too.
 
     Example:
         >>> expected_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -67,7 +53,7 @@ def top_label_calibration_error(
 ) -> Tensor:
     """Return the expected calibration error of the predicted class: confidence max(p, 1 - p) against hit or miss.
 
-    Only to compare with work that reports it; arguments and errors as ``expected_calibration_error``.
+    Only to compare with work that reports it.
 
     Example:
         >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
@@ -84,8 +70,7 @@ def adaptive_calibration_error(
     """Return the calibration error over groups of exactly N / bins pixels, ordered by probability.
 
     Equal probabilities across the edge of a group are shared in proportion, so the order of pixels does not matter.
-    Sorts, so meant for one image or a small set, see ``AdaptiveCalibrationError`` for more; arguments and errors as
-    ``expected_calibration_error``.
+    It sorts, so it is meant for one image or a small set; ``AdaptiveCalibrationError`` is for more.
 
     Example:
         >>> adaptive_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]), bins=1)
@@ -110,20 +95,9 @@ def adaptive_error_of_blocks(counts: Tensor, gaps: Tensor, *, bins: int) -> Tens
 
 
 def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None) -> Tensor:
-    """Return what calibration errors need: pixels, sum of p and sum of y in each bin, for every image.
+    """Return pixels, sum of p and sum of y in each bin, for every image, (B, bins, 3) float64.
 
-    Args:
-        probability: foreground probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
-        bins: number of equal bins [i/bins, (i+1)/bins), the last one closed, >= 1.
-        region: pixels to count, bool of the same shape; None for all.
-
-    Returns:
-        (B, bins, 3) float64; sums over images are the counts of the images together.
-
-    Raises:
-        ConfigError: as ``expected_calibration_error``.
-        ShapeError: as ``expected_calibration_error``.
+    Sums over images are the counts of the images together.
 
     Example:
         >>> calibration_counts(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]), bins=2)
@@ -142,17 +116,9 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
 
 
 def brier(probability: Tensor, masks: Tensor) -> Tensor:
-    """Return the Brier score of each image, the mean of (p - y)^2.
+    """Return the Brier score of each image, the mean of (p - y)^2, (B,) float64; NaN where every pixel is ignored.
 
-    Args:
-        probability: foreground probability (B, ...), in [0, 1].
-        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
-
-    Returns:
-        (B,) float64 in [0, 1] (the one-output form, half the sum over both classes); NaN where every pixel is ignored.
-
-    Raises:
-        ShapeError: if shapes differ, a probability is NaN or outside [0, 1], or a mask is not binary.
+    It is the one-output form, in [0, 1], half the sum over both classes.
 
     Example:
         >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
@@ -163,19 +129,10 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
 
 
 def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
-    """Return the mean of -ln p_y of each image from the log-odds z, as softplus(-z) or softplus(z).
+    """Return the mean of -ln p_y of each image, (B,) float64, >= 0; NaN where every pixel is ignored.
 
-    Finite and exact where p itself would round to 0 or 1.
-
-    Args:
-        log_odds: ln(p / (1 - p)) (B, ...), not NaN; ``belief.log_odds``.
-        masks: reference masks of the same shape, in {0, 1}, NaN where ignored.
-
-    Returns:
-        (B,) float64, >= 0; NaN where every pixel is ignored.
-
-    Raises:
-        ShapeError: if shapes differ, a log-odds is NaN or a mask is not binary.
+    It is computed from the log-odds z = ln(p / (1 - p)) (B, ...), ``belief.log_odds``, as softplus(-z) or softplus(z):
+    finite and exact where p itself would round to 0 or 1.
 
     Example:
         >>> negative_log_likelihood(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]]))
@@ -192,14 +149,8 @@ def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
 class CalibrationError(Metric):
     """Expected calibration error of the foreground probability over a dataset, streamed.
 
-    Args:
-        bins: number of equal bins, >= 1.
-
     Attributes:
         counts: pixels, sum of p and sum of y in each bin (bins, 3), float64.
-
-    Raises:
-        ConfigError: if ``bins`` is below 1.
 
     Example:
         >>> metric = CalibrationError(bins=2)
@@ -221,7 +172,7 @@ class CalibrationError(Metric):
         self.add_state("counts", torch.zeros(bins, 3, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
-        """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
+        """Add a batch of probabilities and masks, only the pixels of ``region`` if given."""
         self.counts += calibration_counts(probability, masks, bins=self.bins, region=region).sum(0)
 
     def compute(self) -> Tensor:

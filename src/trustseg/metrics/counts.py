@@ -2,10 +2,18 @@
 
 Items come as blocks along the last axis, in rising order of their score: ``counts`` items in a block share one score,
 and ``positives`` (or, in ``ranking``, ``errors``) is the sum over them. A block is a distinct score, a bin of a
-histogram, or what a bootstrap draws of either. Inside a block every order is equally likely, so ties are averaged.
+histogram, or a bootstrap draw of either. Inside a block every order is equally likely, so ties are averaged.
 
-Leading axes are independent problems, such as the draws of a bootstrap. Results are float64, of the kind that was
-given, on its device; undefined is NaN. Arrays that do not fit raise ``ShapeError``. Neither module loads torch.
+Args:
+    counts: items in each block (..., K), >= 0. Leading axes are independent problems, such as the draws of a bootstrap.
+        Of calibration errors: pixels, sum of p and sum of y in each bin (..., bins, 3), as ``calibration_counts``.
+    positives: how many of the items are positive (..., K).
+
+Returns:
+    (...) float64, of the kind that was given, on its device; undefined is NaN.
+
+Raises:
+    ShapeError: if arrays do not fit each other.
 """
 
 import sys
@@ -36,14 +44,7 @@ Array = TypeVar("Array", "NDArray[Any]", "Tensor")
 
 
 def auroc_from_counts(counts: Array, positives: Array) -> Array:
-    """Return the chance that a positive scores above a negative, ties counting half.
-
-    Args:
-        counts: items in each block (..., K), blocks in rising order of the score, >= 0.
-        positives: how many of them are positive (..., K).
-
-    Returns:
-        (...) in [0, 1]; NaN unless there is a positive and a negative.
+    """Return ``auroc``, from counts.
 
     Example:
         >>> float(auroc_from_counts(np.array([1, 2, 1]), np.array([0, 1, 1])))
@@ -56,7 +57,7 @@ def auroc_from_counts(counts: Array, positives: Array) -> Array:
 
 
 def average_precision_from_counts(counts: Array, positives: Array) -> Array:
-    """Return the area under the precision-recall curve, not interpolated; arguments as ``auroc_from_counts``.
+    """Return ``average_precision``, from counts.
 
     Example:
         >>> round(float(average_precision_from_counts(np.array([1, 1, 1]), np.array([1, 0, 1]))), 4)
@@ -69,12 +70,7 @@ def average_precision_from_counts(counts: Array, positives: Array) -> Array:
 
 
 def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:
-    """Return the share of negatives at or above the highest threshold that finds the share ``tpr`` of the positives.
-
-    Arguments as ``auroc_from_counts``.
-
-    Raises:
-        ConfigError: if ``tpr`` is not in (0, 1].
+    """Return ``fpr_at_tpr``, from counts; a ConfigError if ``tpr`` is not in (0, 1].
 
     Example:
         >>> float(fpr_at_tpr_from_counts(np.array([1, 1, 1, 1]), np.array([0, 1, 0, 1])))
@@ -94,10 +90,7 @@ def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95
 
 
 def calibration_error_from_counts(counts: Array) -> Array:
-    """Return the expected calibration error, sum over bins of (n_b / N) |mean p - mean y|; NaN without pixels.
-
-    Args:
-        counts: pixels, sum of p and sum of y in each bin (..., bins, 3), as ``calibration_counts`` gives them.
+    """Return ``expected_calibration_error``, from counts.
 
     Example:
         >>> round(float(calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]]))), 4)
@@ -109,7 +102,7 @@ def calibration_error_from_counts(counts: Array) -> Array:
 
 
 def maximum_calibration_error_from_counts(counts: Array) -> Array:
-    """Return the largest gap of a bin, |mean p - mean y|; argument as ``calibration_error_from_counts``.
+    """Return the largest gap of a bin, |mean p - mean y|; NaN without pixels.
 
     Example:
         >>> float(maximum_calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]])))

@@ -1,4 +1,4 @@
-"""What an attack achieves against a reader who only sees the cases that the model is unsure of."""
+"""Undetected harm: what an attack achieves if only cases with high uncertainty are reviewed."""
 
 import math
 
@@ -19,13 +19,13 @@ def undetected_harm(
     drop: float = 0.1,
     false_alarm: float = 0.01,
 ) -> Array:
-    """Return which attacked images are harmed while nobody is called to look: Dice falls by ``drop``, u <= threshold.
+    """Return which attacked images are harmed and not deferred, (B,) bool: Dice falls by ``drop`` while u <= threshold.
 
     Where the mask is empty, Dice says nothing: harm is a false-positive area of at least ``false_alarm`` of the image.
 
     Args:
-        clean_dice: per-image Dice of the clean images (B,) in [0, 1]; not read where ``empty``.
-        dice: per-image Dice of the attacked images (B,) in [0, 1]; not read where ``empty``.
+        clean_dice: Dice of the clean images (B,) in [0, 1]; not read where ``empty``.
+        dice: Dice of the attacked images (B,) in [0, 1]; not read where ``empty``.
         scores: uncertainty of the attacked images (B,), higher = less sure.
         empty: (B,) bool, the reference mask has no foreground.
         false_positive_fraction: share of pixels (B,) in [0, 1] wrongly predicted as foreground on the attacked images;
@@ -34,13 +34,6 @@ def undetected_harm(
             Fixed beforehand on clean images, as that of a ``deferral.Policy``.
         drop: smallest fall of Dice that counts as harm, > 0.
         false_alarm: smallest share of pixels that counts as harm, > 0.
-
-    Returns:
-        (B,) bool.
-
-    Raises:
-        ConfigError: if ``threshold`` is NaN.
-        ShapeError: if shapes differ, or a number that is needed is NaN.
 
     Example:
         >>> import torch

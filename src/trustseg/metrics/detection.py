@@ -1,7 +1,7 @@
 """How well a score tells positives from negatives: images of another kind, failed segmentations, wrong pixels.
 
-A threshold cannot part items with equal scores, so these form one block. ``positive`` is what the score should be high
-for. The formulas are in ``counts``.
+A threshold cannot separate items with equal scores, so these form one block. ``positive`` are the items for which the
+score should be high. The formulas are in ``counts``.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,15 +31,7 @@ DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:
     """Return the area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
 
-    Args:
-        scores: any shape, any real type, higher = more likely positive; may be infinite.
-        positive: same shape, bool or in {0, 1}; items of label NaN are left out, such as ignored pixels of masks.
-
-    Returns:
-        Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
-
-    Raises:
-        ShapeError: if the shapes differ, a score is NaN or a label is neither 0 nor 1.
+    It is NaN unless there is a positive and a negative.
 
     Example:
         >>> auroc(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
@@ -52,20 +44,10 @@ def auroc(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
-    """Return the area under the precision-recall curve (AUPR): precision at each threshold, weighted by its recall.
+    """Return the area under the precision-recall curve (AUPR), in (0, 1]; NaN without a positive.
 
     AP = sum over thresholds t, falling, of (recall(t) - recall(before)) precision(t). A useless score gives the share
-    of positives, so quote that share beside it.
-
-    Args:
-        scores: as in ``auroc``.
-        positive: as in ``auroc``.
-
-    Returns:
-        Scalar float64 in (0, 1]; NaN without a positive.
-
-    Raises:
-        ShapeError: as ``auroc``.
+    of positives, so report that share too.
 
     Example:
         >>> average_precision(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([True, False, True]))
@@ -81,17 +63,7 @@ def average_precision(scores: Tensor, positive: Tensor) -> Tensor:
 def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor:
     """Return the share of negatives above the highest threshold that finds at least the share ``tpr`` of the positives.
 
-    Args:
-        scores: as in ``auroc``.
-        positive: as in ``auroc``.
-        tpr: true-positive rate to reach, in (0, 1].
-
-    Returns:
-        Scalar float64 in [0, 1]; NaN unless there is a positive and a negative.
-
-    Raises:
-        ConfigError: if ``tpr`` is not in (0, 1].
-        ShapeError: as ``auroc``.
+    ``tpr`` is in (0, 1]; NaN unless there is a positive and a negative.
 
     Example:
         >>> fpr_at_tpr(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([False, True, False, True]))
@@ -117,9 +89,6 @@ class Detection(Metric):
         counts: items in each bin (358274,), int64.
         positives: positives in each bin (358274,), int64.
 
-    Raises:
-        UnknownNameError: if ``score`` is none of these.
-
     Example:
         >>> metric = Detection()
         >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
@@ -141,7 +110,7 @@ class Detection(Metric):
         add_histograms(self, "counts", "positives")
 
     def update(self, scores: Tensor, positive: Tensor) -> None:
-        """Add items: score and label of one shape; the label is bool or in {0, 1}, items of label NaN are left out."""
+        """Add scores and labels."""
         counts, units = accumulate(*_labelled(scores, positive))
         self.counts += counts
         self.positives += units // UNIT

@@ -1,9 +1,10 @@
 """Pixel rankings as histograms of fixed size: streamed, mergeable by adding, independent of order and of batches.
 
-Each bin, see ``bins``, counts as one tie block of ``ranking``. Fine bins give the value to report: nAUSE within about
-1e-6 of sorting a million pixels. Coarse ones are small enough to keep for every patient and to bootstrap: within 5e-5,
-or 5e-4 where most scores are below 2^-10. Scores in one bin count as tied: where all of them agree to four digits, as
-in an untrained model, only the exact functions of ``selective`` tell them apart.
+Each bin, see ``bins``, counts as one tie block of ``ranking``. Fine bins, 358,274, give the value to report: nAUSE
+within about 1e-6 of sorting a million pixels. Coarse ones, 5,600, each a run of fine ones, are small enough to keep for
+every patient and to bootstrap: within 5e-5, or 5e-4 where most scores are below 2^-10. Scores in one bin count as tied:
+where all of them agree to four digits, as in an untrained model, only the exact functions of ``selective`` tell them
+apart. ``resolution`` is ``"fine"`` or ``"coarse"``.
 """
 
 from functools import cache
@@ -36,8 +37,8 @@ class Histogram(NamedTuple):
     """Scores binned with their errors; histograms of disjoint pixels merge by adding both fields.
 
     Attributes:
-        counts: items a bin (bins,), int64.
-        error_sums: total error of the items of each bin (bins,), float64, to 2^-31 an item.
+        counts: items per bin (bins,), int64.
+        error_sums: total error of the items of each bin (bins,), float64, to 2^-31 per item.
     """
 
     counts: Tensor
@@ -45,17 +46,7 @@ class Histogram(NamedTuple):
 
 
 def uncertainty_keys(uncertainty: Tensor, *, resolution: Resolution = "fine") -> Tensor:
-    """Return the histogram bin of each score, non-decreasing in the score.
-
-    Args:
-        uncertainty: any shape and real type; read as float32, may be infinite.
-        resolution: ``"fine"`` (358,274 bins) or ``"coarse"`` (5,600 bins, each a run of fine ones).
-
-    Returns:
-        Bins of the same shape, int32 in [0, BINS[resolution]).
-
-    Raises:
-        ShapeError: if the uncertainty is NaN.
+    """Return the bin of each score, read as float32, of the same shape, int32, non-decreasing in the score.
 
     Example:
         >>> uncertainty_keys(torch.tensor([-0.25, 0.0, 1e-50, 0.25, 0.2500001, 0.26]), resolution="coarse")
@@ -81,11 +72,7 @@ def _tables_on(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def coarsen(fine: Tensor) -> Tensor:
-    """Return fine histograms (..., 358274) merged into coarse ones (..., 5600), the same as binning coarsely.
-
-    Raises:
-        ShapeError: if the last dimension is not that of a fine histogram.
-    """
+    """Return fine histograms (..., 358274) merged into coarse ones (..., 5600), the same as binning coarsely."""
     if fine.shape[-1] != BINS["fine"]:
         raise ShapeError(f"the histogram has {fine.shape[-1]} bins, expected {BINS['fine']}; bin with the fine keys")
     negative, positive = fine.chunk(2, dim=-1)
@@ -93,18 +80,9 @@ def coarsen(fine: Tensor) -> Tensor:
 
 
 def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> Histogram:
-    """Return the errors binned by uncertainty.
+    """Return the errors binned by uncertainty; the same bits for any order of the items.
 
-    Args:
-        uncertainty: any shape and real type, higher = less sure; may be infinite.
-        error: same shape, finite and >= 0; bool (wrong or not) is exact and quickest.
-        resolution: ``"fine"`` or ``"coarse"``.
-
-    Returns:
-        Counts and error sums, each (BINS[resolution],); the same bits for any order of the items.
-
-    Raises:
-        ShapeError: if the shapes differ, the uncertainty is NaN, or an error is NaN, infinite or negative.
+    Errors as bool (wrong or not) are exact and quickest.
 
     Example:
         >>> histogram = error_histogram(torch.tensor([0.1, 0.1, 0.2]), torch.tensor([True, False, True]))
@@ -116,18 +94,7 @@ def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolutio
 
 
 def oracle_histogram(error: Tensor, *, resolution: Resolution = "fine") -> Histogram:
-    """Return the errors binned by the error itself: what ``scores_from_counts`` needs for errors other than 0 and 1.
-
-    Args:
-        error: any shape, finite and >= 0.
-        resolution: ``"fine"`` or ``"coarse"``.
-
-    Returns:
-        Counts and error sums, each (BINS[resolution],).
-
-    Raises:
-        ShapeError: if an error is NaN, infinite or negative.
-    """
+    """Return the errors binned by the error itself: the oracle of ``scores_from_counts`` if errors are not 0 or 1."""
     return error_histogram(error, error, resolution=resolution)
 
 

@@ -1,4 +1,4 @@
-"""How many lesions are found: connected components of the reference against those of the prediction."""
+"""Lesion-wise detection: connected components of the reference against those of the prediction."""
 
 from dataclasses import dataclass
 
@@ -44,20 +44,11 @@ class LesionCounts:
 
 
 def lesion_counts(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) -> LesionCounts:
-    """Count the lesions that are found, and the predicted ones that are none.
+    """Return how many lesions of each image are found, and how many predicted ones are false.
 
     A lesion is a set of foreground pixels that touch by an edge or a corner. A lesion of the reference is found if at
-    least the share ``overlap`` of its pixels is predicted; a predicted one is false if less than that share of its own
-    pixels lies in the reference.
-
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-        overlap: share of a lesion's pixels, in (0, 1].
-
-    Raises:
-        ShapeError: if the shapes differ, or one is not a hard mask.
-        ConfigError: if ``overlap`` is not in (0, 1].
+    least the share ``overlap`` of its pixels, in (0, 1], is predicted; a predicted one is false if less than that share
+    of its own pixels lies in the reference.
 
     Example:
         >>> masks = torch.tensor([[[[1, 1, 0, 0, 0, 1]]]])
@@ -79,10 +70,12 @@ def lesion_counts(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) ->
 
 
 def lesion_f1(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) -> Tensor:
-    """Return the harmonic mean of lesion-wise sensitivity and precision of each image; arguments as ``lesion_counts``.
+    """Return the harmonic mean of lesion-wise sensitivity and precision of each image; see ``lesion_counts``.
 
-    Returns:
-        (B,) float32 in [0, 1]; 0 if only one of the two masks is empty, NaN (undefined) if both are.
+    It is 0 if only one of the two masks is empty, NaN (undefined) if both are.
+
+    Args:
+        overlap: share of a lesion's pixels that makes it found, in (0, 1].
 
     Example:
         >>> lesion_f1(torch.tensor([[[[0, 1, 0, 1, 0, 0]]]]), torch.tensor([[[[1, 1, 0, 0, 0, 1]]]]))
@@ -97,7 +90,7 @@ def lesion_f1(prediction: Tensor, masks: Tensor, *, overlap: float = 0.1) -> Ten
 
 
 def _covered(mask: NDArray[np.bool_], other: NDArray[np.bool_], overlap: float) -> tuple[int, int]:
-    """Return the number of components of ``mask``, and of those of which the share ``overlap`` lies in ``other``."""
+    """Return the number of components of ``mask``, and of those whose share ``overlap`` lies in ``other``."""
     labels, count = ndimage.label(mask, structure=_EIGHT)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     inside = np.bincount(labels[other].ravel(), minlength=count + 1)[1:]

@@ -1,4 +1,4 @@
-"""The metrics that compare a predicted mask with its reference, image by image, as configurations name them."""
+"""The metrics that compare a predicted mask with its reference, image by image, by their names in configurations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

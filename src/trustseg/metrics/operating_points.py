@@ -1,4 +1,4 @@
-"""Risk at a coverage and coverage at a risk over all pixels of a dataset, streamed like ``streaming``."""
+"""Risk at a coverage and coverage at a risk over all pixels of a dataset, streamed as in ``streaming``."""
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -12,15 +12,7 @@ __all__ = ["CoverageAtRisk", "RiskAtCoverage"]
 
 
 class RiskAtCoverage(Metric):
-    """Mean error of the surest share of every pixel seen; equals ``risk_at_coverage`` up to scores that share a bin.
-
-    Args:
-        coverage: share of pixels kept, in (0, 1].
-        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
-
-    Raises:
-        ConfigError: if ``coverage`` is outside (0, 1].
-        UnknownNameError: if ``error`` is neither.
+    """Mean error of the surest share ``coverage``, in (0, 1], of every pixel seen: ``risk_at_coverage``, streamed.
 
     Example:
         >>> metric = RiskAtCoverage(coverage=0.5)
@@ -44,7 +36,7 @@ class RiskAtCoverage(Metric):
         add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
+        """Add pixels, all three of one shape."""
         add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -53,15 +45,7 @@ class RiskAtCoverage(Metric):
 
 
 class CoverageAtRisk(Metric):
-    """Largest share of every pixel seen that can be kept at a mean error; equals ``coverage_at_risk`` likewise.
-
-    Args:
-        risk: highest mean error allowed.
-        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
-
-    Raises:
-        ConfigError: if ``risk`` is NaN.
-        UnknownNameError: if ``error`` is neither.
+    """Largest share of every pixel seen that can be kept at a mean error of ``risk``: ``coverage_at_risk``, streamed.
 
     Example:
         >>> metric = CoverageAtRisk(risk=0.1)
@@ -85,7 +69,7 @@ class CoverageAtRisk(Metric):
         add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
+        """Add pixels, all three of one shape."""
         add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:

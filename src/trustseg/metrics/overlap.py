@@ -32,16 +32,6 @@ class OverlapCounts:
 def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
     """Return the pixel counts from which Dice and IoU follow.
 
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or numbers that are all 0 or 1 (probability > 0.5, not probability).
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-
-    Returns:
-        Counts of each image, (B,) int64.
-
-    Raises:
-        ShapeError: if the shapes differ or have no batch dimension, or one is not a hard mask.
-
     Example:
         >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
         tensor([1])
@@ -66,17 +56,9 @@ def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dice(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the Dice overlap of each image, 2 |P and M| / (|P| + |M|).
+    """Return the Dice overlap of each image, 2 |P and M| / (|P| + |M|), in [0, 1].
 
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-
-    Returns:
-        (B,) float32 in [0, 1]; 0 if only one of the two masks is empty, NaN (undefined) if both are.
-
-    Raises:
-        ShapeError: as ``overlap_counts``.
+    It is 0 if only one of the two masks is empty, NaN (undefined) if both are.
 
     Example:
         >>> dice(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]]))
@@ -86,7 +68,7 @@ def dice(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def iou(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the intersection over union of each image, |P and M| / |P or M| (arguments and edges as ``dice``).
+    """Return the intersection over union of each image, |P and M| / |P or M|; edge cases as ``dice``.
 
     Example:
         >>> iou(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]]))
@@ -116,18 +98,9 @@ def pooled_iou(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def harm(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return how bad each prediction is, for every image: an ordering device, not a metric to report.
+    """Return how bad each prediction is, in [0, 1]: an ordering device, not a metric to report.
 
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-
-    Returns:
-        (B,) float32 in [0, 1]: 1 - Dice, or the share of pixels predicted as foreground if the mask is empty; 0 where
-        every pixel is ignored.
-
-    Raises:
-        ShapeError: as ``overlap_counts``.
+    1 - Dice, or the share of pixels predicted as foreground if the mask is empty; 0 where every pixel is ignored.
 
     Example:
         >>> harm(torch.tensor([[[[1, 1, 0, 0]]]]), torch.zeros(1, 1, 1, 4))
@@ -172,7 +145,7 @@ class Dice(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, masks: Tensor) -> None:
-        """Add a batch of hard masks (B, 1, H, W) and their reference masks."""
+        """Add a batch."""
         counts = overlap_counts(prediction, masks)
         values = _dice(counts).double()
         self.dice_sum += values.nansum()

@@ -1,6 +1,7 @@
 """The formulas of ranking, each written once: on counts, as NumPy arrays or tensors.
 
-Blocks of items as in ``counts`` go from the surest to the least sure. Over the k of one block
+Blocks of items as in ``counts`` go from the surest to the least sure; ``errors`` is the sum of the errors in each block
+(..., K), >= 0. Over the k of one block
 
     n items of mean error e, after n0 items of total error c0:   sum of c_k / k = n e + (c0 - e n0) (H_{n0+n} - H_{n0})
                                                                  sum of c_k     = n c0 + e n (n + 1) / 2
@@ -62,10 +63,6 @@ class RankScores(Generic[Array]):
 def aurc_from_counts(counts: Array, errors: Array) -> Array:
     """Return the area under the risk-coverage curve: the mean over k of the mean error of the k surest items.
 
-    Args:
-        counts: items in each block (..., K), >= 0.
-        errors: sum of the errors in each block (..., K), >= 0.
-
     Example:
         >>> float(aurc_from_counts(np.array([1, 1, 1, 1]), np.array([0, 0, 0, 1])))
         0.0625
@@ -84,7 +81,7 @@ def aurc_from_counts(counts: Array, errors: Array) -> Array:
 
 
 def augrc_from_counts(counts: Array, errors: Array) -> Array:
-    """Return the mean over k of (total error of the k surest items) / N; arguments as ``aurc_from_counts``.
+    """Return the mean over k of (total error of the k surest items) / N.
 
     Example:
         >>> float(augrc_from_counts(np.array([1, 1, 1, 1]), np.array([0, 0, 0, 1])))
@@ -101,7 +98,7 @@ def augrc_from_counts(counts: Array, errors: Array) -> Array:
 
 
 def ause_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Array] | None = None) -> Array:
-    """Return AUSE; arguments as ``scores_from_counts``.
+    """Return ``ause``; arguments as ``scores_from_counts``.
 
     Example:
         >>> float(ause_from_counts(np.array([1, 1, 1, 1]), np.array([0, 0, 0, 1])))
@@ -111,7 +108,7 @@ def ause_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Array
 
 
 def nause_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Array] | None = None) -> Array:
-    """Return AUSE over that of a random order; arguments as ``scores_from_counts``.
+    """Return ``nause``; arguments as ``scores_from_counts``.
 
     Example:
         >>> float(nause_from_counts(np.array([4]), np.array([1])))
@@ -124,13 +121,8 @@ def scores_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Arr
     """Return every score of a ranking.
 
     Args:
-        counts: items in each block (..., K), >= 0.
-        errors: sum of the errors in each block (..., K), >= 0.
         oracle: counts and errors (..., L) of the same items in blocks of rising error; None if every error is 0 or 1,
-            where the oracle follows from their number.
-
-    Raises:
-        ShapeError: also if a block has more errors than items although ``oracle`` is None.
+            where the oracle follows from their number. A block with more errors than items is then a ShapeError.
 
     Example:
         >>> scores = scores_from_counts(np.array([4, 3, 1]), np.array([1, 1, 1]))
@@ -170,11 +162,7 @@ def filled_blocks(counts: Array, errors: Array) -> tuple[Array, Array]:
 
 
 def oracle_blocks(counts: Array, errors: Array) -> tuple[Array, Array]:
-    """Return the blocks of the oracle of errors of 0 and 1: all right items, then all wrong ones.
-
-    Raises:
-        ShapeError: also if a block has more errors than items.
-    """
+    """Return the blocks of the oracle of errors of 0 and 1: all right items, then all wrong ones."""
     xp, items, wrong = in_float64(counts, errors)
     if bool((wrong > items).any()):
         raise ShapeError(

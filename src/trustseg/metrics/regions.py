@@ -1,4 +1,4 @@
-"""Regions of an image over which a metric may be taken alone, where the whole is mostly easy background."""
+"""Regions of an image for metrics, where the whole is mostly easy background."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -10,20 +10,10 @@ __all__ = ["boundary_band"]
 
 
 def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
-    """Return the pixels that have both classes within Chebyshev distance ``width``; the image edge is no boundary.
+    """Return the pixels (B, 1, H, W), bool, that have both classes within Chebyshev distance ``width`` >= 0 in pixels.
 
-    Ignored pixels are of neither class and never in the band, so that the edge of a padded image is no boundary either.
-
-    Args:
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-        width: distance in pixels, >= 0 (0 gives an empty band).
-
-    Returns:
-        (B, 1, H, W) bool, all False for an empty or a full mask.
-
-    Raises:
-        ConfigError: if ``width`` is negative.
-        ShapeError: if masks are not (B, 1, H, W) or not binary.
+    Neither the edge of the image nor that of a padded one is a boundary: ignored pixels are of neither class and never
+    in the band. It is empty for an empty or a full mask, and for ``width`` 0.
 
     Example:
         >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)

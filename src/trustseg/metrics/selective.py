@@ -36,17 +36,7 @@ class RiskCoverageCurve:
 
 
 def rank_scores(uncertainty: Tensor, error: Tensor) -> RankScores[Tensor]:
-    """Return every score of how ``uncertainty`` ranks ``error``.
-
-    Args:
-        uncertainty: any shape, any real type, higher = less sure; may be infinite.
-        error: same shape, finite and >= 0: wrong pixels as bool, squared errors, 1 - Dice of images ...
-
-    Returns:
-        Scalar scores; all NaN for no items at all.
-
-    Raises:
-        ShapeError: if the shapes differ, the uncertainty is NaN, or an error is NaN, infinite or negative.
+    """Return every score of how ``uncertainty`` ranks ``error``, scalars; all NaN for no items at all.
 
     Example:
         >>> scores = rank_scores(torch.tensor([0.5, 0.5, 0.5, 0.5]), torch.tensor([0, 0, 1, 1]))
@@ -55,14 +45,14 @@ def rank_scores(uncertainty: Tensor, error: Tensor) -> RankScores[Tensor]:
 
     Reference:
         AURC and E-AURC: Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation", ICLR 2019,
-        arXiv:1805.08206. AUGRC: Traub et al., NeurIPS 2024, arXiv:2407.01032. Deviation from both: ties are averaged.
+        arXiv:1805.08206. AUGRC: as ``augrc_from_counts``. Deviation from both: ties are averaged.
     """
     uncertainty, error = checked_ranking(uncertainty, error)
     return scores_from_counts(*tie_blocks(uncertainty, error), oracle=tie_blocks(error, error))
 
 
 def aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
-    """Return the area under the risk-coverage curve, in units of the error (see ``rank_scores``).
+    """Return the area under the risk-coverage curve, in units of the error.
 
     Example:
         >>> aurc(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0]))
@@ -72,12 +62,12 @@ def aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
 
 
 def e_aurc(uncertainty: Tensor, error: Tensor) -> Tensor:
-    """Return the excess of AURC over that of the oracle, 0 for a perfect ranking (see ``rank_scores``)."""
+    """Return the excess of AURC over that of the oracle, 0 for a perfect ranking."""
     return rank_scores(uncertainty, error).e_aurc
 
 
 def augrc(uncertainty: Tensor, error: Tensor) -> Tensor:
-    """Return the mean undetected error over all coverages, in units of the error (see ``rank_scores``).
+    """Return the mean undetected error over all coverages, in units of the error.
 
     Example:
         >>> augrc(torch.tensor([0.1, 0.2]), torch.tensor([1.0, 0.0]))
@@ -87,19 +77,10 @@ def augrc(uncertainty: Tensor, error: Tensor) -> Tensor:
 
 
 def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> RiskCoverageCurve:
-    """Return the mean error of the k surest items for every k, or for ``points`` evenly spaced k.
+    """Return the mean error of the k surest items for every k, or for ``points`` evenly spaced k; empty for no items.
 
     Args:
-        uncertainty: as in ``rank_scores``.
-        error: as in ``rank_scores``.
-        points: number of points, >= 1; None gives one per item. Full coverage is always the last point.
-
-    Returns:
-        At most ``points`` points; none for no items.
-
-    Raises:
-        ConfigError: if ``points`` is below 1.
-        ShapeError: as ``rank_scores``.
+        points: largest number of points, >= 1; None gives one per item. Full coverage is always the last point.
 
     Example:
         >>> risk_coverage_curve(torch.tensor([0.2, 0.1]), torch.tensor([1.0, 0.0])).risk
@@ -112,19 +93,9 @@ def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | Non
 
 
 def risk_at_coverage(uncertainty: Tensor, error: Tensor, coverage: float) -> Tensor:
-    """Return the mean error when the surest share ``coverage`` of the items is kept.
+    """Return the mean error when the surest share ``coverage``, in (0, 1], of the items is kept; NaN for no items.
 
-    Args:
-        uncertainty: as in ``rank_scores``.
-        error: as in ``rank_scores``.
-        coverage: share of items kept, in (0, 1]; at least one item is kept, a fraction of an item counts in part.
-
-    Returns:
-        Scalar float64; NaN for no items.
-
-    Raises:
-        ConfigError: if ``coverage`` is outside (0, 1].
-        ShapeError: as ``rank_scores``.
+    At least one item is kept, a fraction of an item counts in part.
 
     Example:
         >>> risk_at_coverage(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.5)
@@ -135,19 +106,9 @@ def risk_at_coverage(uncertainty: Tensor, error: Tensor, coverage: float) -> Ten
 
 
 def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> Tensor:
-    """Return the largest share of items that can be kept with a mean error of at most ``risk``.
+    """Return the largest share of items that can be kept with a mean error of at most ``risk``, in units of the error.
 
-    Args:
-        uncertainty: as in ``rank_scores``.
-        error: as in ``rank_scores``.
-        risk: highest mean error allowed, in units of the error.
-
-    Returns:
-        Scalar float64 in [0, 1]; 0 if even the surest item is too wrong, NaN for no items.
-
-    Raises:
-        ConfigError: if ``risk`` is NaN.
-        ShapeError: as ``rank_scores``.
+    It is 0 if even the surest item is too wrong, NaN for no items; ``risk`` must not be NaN.
 
     Example:
         >>> coverage_at_risk(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.4)

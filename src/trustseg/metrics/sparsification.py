@@ -32,18 +32,8 @@ class SparsificationCurve:
 def ause(uncertainty: Tensor, error: Tensor) -> Tensor:
     """Return the area between the sparsification curves of the uncertainty and of the oracle.
 
-    AUSE = (AURC - AURC of the oracle) / mean error, exactly; ties are averaged. It falls when the error rate rises,
-    so compare clean with attacked images by ``nause``.
-
-    Args:
-        uncertainty: any shape, any real type, higher = less sure; may be infinite.
-        error: same shape, finite and >= 0; wrong pixels as bool, squared errors, 1 - Dice of images ...
-
-    Returns:
-        Scalar float64, 0 for the oracle; NaN without any error or item.
-
-    Raises:
-        ShapeError: if the shapes differ, the uncertainty is NaN, or an error is NaN, infinite or negative.
+    AUSE = (AURC - AURC of the oracle) / mean error, exactly; 0 for the oracle, NaN without any error or item. It falls
+    when the error rate rises, so compare clean with attacked images by ``nause``.
 
     Example:
         >>> ause(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 0.0]))
@@ -59,15 +49,7 @@ def ause(uncertainty: Tensor, error: Tensor) -> Tensor:
 def nause(uncertainty: Tensor, error: Tensor) -> Tensor:
     """Return AUSE over the AUSE of a random ranking: 0 for the oracle, 1 for chance, above 1 worse than chance.
 
-    Args:
-        uncertainty: as in ``ause``.
-        error: as in ``ause``.
-
-    Returns:
-        Scalar float64; NaN when all errors are equal, for then every ranking is as good.
-
-    Raises:
-        ShapeError: as ``ause``.
+    It is NaN when all errors are equal, because then every ranking is as good.
 
     Example:
         >>> nause(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.0, 1.0, 0.0]))
@@ -79,17 +61,10 @@ def nause(uncertainty: Tensor, error: Tensor) -> Tensor:
 def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> SparsificationCurve:
     """Return the sparsification curves of the uncertainty, the oracle and a random order.
 
+    They start at 1; all but ``removed`` are NaN without any error.
+
     Args:
-        uncertainty: as in ``ause``.
-        error: as in ``ause``.
         points: number of points, >= 1; None gives one per item. Nothing removed is always the first point.
-
-    Returns:
-        Curves that start at 1; all but ``removed`` are NaN without any error.
-
-    Raises:
-        ConfigError: if ``points`` is below 1.
-        ShapeError: as ``ause``.
 
     Example:
         >>> sparsification_curve(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0])).model
@@ -102,10 +77,7 @@ def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | No
 def sparsification_from_counts(
     counts: Tensor, errors: Tensor, *, oracle: tuple[Tensor, Tensor] | None = None, points: int | None = 101
 ) -> SparsificationCurve:
-    """Return the sparsification curves of one problem (K,), at ``points`` shares removed; None gives one per item.
-
-    Other arguments and errors as ``scores_from_counts``; curves and ``points`` as ``sparsification_curve``.
-    """
+    """Return the sparsification curves of one problem (K,) of ``scores_from_counts``, at ``points`` shares removed."""
     blocks = filled_blocks(counts, errors)
     best = oracle_blocks(*blocks) if oracle is None else filled_blocks(*oracle)
     count = blocks[0].sum()

@@ -1,4 +1,8 @@
-"""AUSE, AURC and adaptive calibration error of all pixels, streamed: none is kept, processes merge by adding."""
+"""AUSE, AURC and adaptive calibration error of all pixels, streamed: no pixel is kept, processes merge by adding.
+
+Scores are binned, see ``histograms``: results equal those of the exact functions on all pixels at once to about 1e-6
+from a million pixels on, and to the bit whatever the batches and their order.
+"""
 
 from typing import Final, Literal, Protocol
 
@@ -40,15 +44,9 @@ class PixelRanking(Protocol):
 class AUSE(Metric):
     """Area between the sparsification curves of the uncertainty and of the oracle, over every pixel seen.
 
-    Equals ``ause`` (or ``nause``) of all pixels at once to about 1e-6 from a million pixels on, and to the bit whatever
-    the batches and their order: scores are binned, see ``histograms``.
-
     Args:
-        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
-        normalized: divide by the AUSE of a random ranking (nAUSE), which makes error rates comparable.
-
-    Raises:
-        UnknownNameError: if ``error`` is neither.
+        error: ``"wrong"`` or ``"brier"``.
+        normalized: give ``nause`` instead of ``ause``, which makes error rates comparable.
 
     Example:
         >>> metric = AUSE()
@@ -74,7 +72,7 @@ class AUSE(Metric):
         add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
+        """Add pixels, all three of one shape."""
         _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -86,15 +84,9 @@ class AUSE(Metric):
 class AURC(Metric):
     """Area under the risk-coverage curve over every pixel seen, in units of the error.
 
-    Equals ``aurc`` (or ``augrc``) of all pixels at once to about 1e-6 from a million pixels on, and to the bit whatever
-    the batches and their order: scores are binned, see ``histograms``.
-
     Args:
-        error: ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
-        generalized: give AUGRC instead, the mean undetected error over all coverages.
-
-    Raises:
-        UnknownNameError: if ``error`` is neither.
+        error: ``"wrong"`` or ``"brier"``.
+        generalized: give ``augrc`` instead of ``aurc``, the mean undetected error over all coverages.
 
     Example:
         >>> metric = AURC()
@@ -120,7 +112,7 @@ class AURC(Metric):
         add_states(self, error, oracle=True)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-        """Add pixels: uncertainty, foreground probability and reference mask, all of one shape."""
+        """Add pixels, all three of one shape."""
         _add_with_oracle(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
@@ -132,14 +124,7 @@ class AURC(Metric):
 class AdaptiveCalibrationError(Metric):
     """Calibration error over groups of equal numbers of pixels, over every pixel seen.
 
-    Equals ``adaptive_calibration_error`` of all pixels at once but for probabilities whose log-odds share a bin of
-    ``histograms``, and to the bit whatever the batches and their order.
-
-    Args:
-        bins: number of groups, >= 1.
-
-    Raises:
-        ConfigError: if ``bins`` is below 1.
+    ``adaptive_calibration_error``, but that probabilities whose log-odds share a bin count as equal.
 
     Example:
         >>> metric = AdaptiveCalibrationError(bins=1)
@@ -163,7 +148,7 @@ class AdaptiveCalibrationError(Metric):
         add_histograms(self, "counts", "probability_units", "positive_units")
 
     def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
-        """Add a batch of probabilities and masks (B, ...), only the pixels of ``region`` if given."""
+        """Add a batch of probabilities and masks, only the pixels of ``region`` if given."""
         probability, masks, region = checked_probability(probability, masks, self.bins, region)
         probability, masks = probability[region], masks[region]
         log_odds = torch.logit(probability)
@@ -179,20 +164,10 @@ class AdaptiveCalibrationError(Metric):
 
 
 def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
-    """Return the error of each pixel.
+    """Return the error of each pixel, of the shape of ``masks``.
 
-    Args:
-        probability: foreground probability p, any shape, in [0, 1].
-        masks: reference masks y of the same shape, in {0, 1}, NaN where ignored.
-        error: ``"wrong"`` for [p > 1/2] != y, or ``"brier"`` for (p - y)^2.
-
-    Returns:
-        Same shape; bool for ``"wrong"``, at least float32 in [0, 1] for ``"brier"``. Where pixels are ignored, both are
-        float and NaN there, which no ranking takes: leave these pixels out.
-
-    Raises:
-        ShapeError: if the shapes differ.
-        UnknownNameError: if ``error`` is neither.
+    ``"wrong"`` is [p > 1/2] != y as bool, ``"brier"`` (p - y)^2, at least float32. Where pixels are ignored, both are
+    float and NaN there, which no ranking takes: leave these pixels out.
 
     Example:
         >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))

@@ -1,4 +1,8 @@
-"""Distances between the boundaries of two masks: the 95th percentile Hausdorff distance and the surface Dice."""
+"""Distances between the boundaries of two masks: the 95th percentile Hausdorff distance and the surface Dice.
+
+A boundary pixel has a background pixel, or the edge of the image, among its four neighbours. ``spacing`` is height and
+width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
+"""
 
 import math
 from collections.abc import Iterator
@@ -18,23 +22,10 @@ Distances = NDArray[np.float64]
 
 
 def hausdorff_95(prediction: Tensor, masks: Tensor, *, spacing: tuple[float, float] = (1.0, 1.0)) -> Tensor:
-    """Return the 95th percentile Hausdorff distance of each image.
+    """Return the 95th percentile Hausdorff distance of each image, >= 0, in the unit of ``spacing``.
 
     The larger of two numbers: the 95th percentile, over the boundary pixels of one mask, of the distance to the nearest
-    boundary pixel of the other, in both directions. A boundary pixel has a background pixel, or the edge of the image,
-    among its four neighbours.
-
-    Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
-        spacing: height and width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
-
-    Returns:
-        (B,) float32 >= 0, in the unit of ``spacing``; NaN (undefined) where one of the two masks is empty.
-
-    Raises:
-        ShapeError: if the shapes differ, or one is not a hard mask.
-        ConfigError: if ``spacing`` is not positive.
+    boundary pixel of the other, in both directions; NaN (undefined) where one of the two masks is empty.
 
     Example:
         >>> hausdorff_95(torch.tensor([[[[1, 0, 0, 0]]]]), torch.tensor([[[[0, 0, 0, 1]]]]))
@@ -56,19 +47,11 @@ def surface_dice(
 ) -> Tensor:
     """Return the normalised surface Dice of each image: the share of both boundaries that lies close to the other.
 
+    It is 0 where one of the two masks is empty, NaN (undefined) where both are.
+
     Args:
-        prediction: hard masks (B, 1, H, W), bool or in {0, 1}.
-        masks: reference masks (B, 1, H, W), bool or in {0, 1}, NaN where ignored.
         tolerance: distance, >= 0, up to which boundaries agree, in the unit of ``spacing``; take it from how much
             readers differ.
-        spacing: height and width of a pixel, > 0; 1 measures in pixels.
-
-    Returns:
-        (B,) float32 in [0, 1]; 0 where one of the two masks is empty, NaN (undefined) where both are.
-
-    Raises:
-        ShapeError: if the shapes differ, or one is not a hard mask.
-        ConfigError: if ``spacing`` is not positive or ``tolerance`` negative.
 
     Example:
         >>> surface_dice(torch.tensor([[[[1, 0, 0, 0]]]]), torch.tensor([[[[0, 0, 0, 1]]]]), tolerance=3)
@@ -91,10 +74,7 @@ def surface_dice(
 def _boundary_distances(
     prediction: Tensor, masks: Tensor, spacing: tuple[float, float]
 ) -> Iterator[tuple[Distances, Distances]]:
-    """Yield of each image the distances of the boundary pixels of prediction and mask to the boundary of the other.
-
-    They are infinite where the other mask is empty.
-    """
+    """Yield for each image the distances of both boundaries to the other, infinite where the other mask is empty."""
     if not all(0 < side < math.inf for side in spacing):
         raise ConfigError(f"spacing is {spacing}, give height and width of a pixel, both above 0")
     predictions, references = hard_masks(prediction, masks)

@@ -14,15 +14,15 @@ __all__ = ["SurvivalCurve", "survival_curve"]
 class SurvivalCurve:
     """The share of images whose smallest harmful budget is above eps, between two step curves.
 
-    Say "not broken by this suite" of what survives, never "robust": ``lower`` is what the attacks failed to break.
+    Survivors are "not broken by this suite", never "robust": ``lower`` is the share that the attacks failed to break.
 
     Attributes:
         eps: (K,) budgets, rising from 0: every end of a bracket, or the ones asked for.
         lower: (K,) share of images that hold at eps; falls just after a budget (draw with ``where="pre"``).
         upper: (K,) share of images not known to break at eps; falls at a budget (draw with ``where="post"``).
-        median_lower: scalar, the median of the smallest harmful budgets is no less than this.
-        median_upper: scalar, it is no more than this; infinite if more than half of the images are censored.
-        images: how many there are.
+        median_lower: scalar, lower bound of the median of the smallest harmful budgets.
+        median_upper: scalar, its upper bound; infinite if more than half of the images are censored.
+        images: number of images.
         censored: how many never broke.
         already_broken: how many were broken without an attack.
     """
@@ -40,17 +40,13 @@ class SurvivalCurve:
 def survival_curve(eps_holds: Tensor, eps_breaks: Tensor, *, eps: Tensor | None = None) -> SurvivalCurve:
     """Return the survival of images against the budget, from both ends of their brackets (eps_holds, eps_breaks].
 
+    Curves are float64; their values and medians are NaN for no images.
+
     Args:
         eps_holds: (B,) largest budget at which each image held, finite, >= 0.
         eps_breaks: (B,) smallest budget known to break it, >= ``eps_holds``; infinite if it never broke, 0 if it was
             broken without an attack.
         eps: (K,) budgets >= 0 at which to read the curves, rising; every end of a bracket if left out.
-
-    Returns:
-        The curves in float64; their values and medians are NaN for no images.
-
-    Raises:
-        ShapeError: if shapes do not fit, or budgets are negative, NaN or in the wrong order.
 
     Example:
         >>> curve = survival_curve(torch.tensor([0.0, 1.0, 2.0, 8.0]), torch.tensor([0.0, 2.0, 4.0, torch.inf]))

@@ -1,4 +1,4 @@
-"""Ranked items as blocks of equal uncertainty: what ``ranking`` has formulas for, from scores and errors on tensors."""
+"""Ranked items as blocks of equal uncertainty, the input of ``ranking``, from scores and errors on tensors."""
 
 import math
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Blocks(NamedTuple):
     """Tie blocks, the surest first.
 
     Attributes:
-        counts: items a block (K,), float64; 0 for an empty block.
+        counts: items per block (K,), float64; 0 for an empty block.
         error_sums: total error of each block (K,), float64.
     """
 
@@ -96,10 +96,10 @@ def risk_of_blocks(blocks: Blocks, coverage: float) -> Tensor:
 
 
 def coverage_of_blocks(blocks: Blocks, risk: float) -> Tensor:
-    """Return the largest share of one problem's items with a mean error of at most ``risk``, scalar; NaN for none.
+    """Return the largest share of one problem's items with a mean error of at most ``risk``, scalar; NaN for no items.
 
     Inside a block the mean error of k items, (c0 + e (k - n0)) / k, moves steadily towards e, so that the largest k is
-    its last item or lies where the two sides are equal, give or take the rounding.
+    its last item or lies where the two sides are equal, up to rounding.
     """
     counts, sums = blocks
     upto, total = counts.cumsum(0), sums.cumsum(0)

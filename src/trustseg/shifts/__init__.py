@@ -1,8 +1,28 @@
 """Shifts: images as another device, hospital or day would have given them, by name and severity 1 to 5.
 
-``SHIFTS`` change grey levels only, ``GEOMETRIC_SHIFTS`` move the mask along; ``shift`` takes a name of either. What a
-severity means is frozen in ``SHIFT_TABLE``. Random fields are drawn for the largest severity and reused, so the same
-seed gives a milder and a stronger version of the same change.
+``SHIFTS`` (images, severity, generator) -> images change grey levels only. ``GEOMETRIC_SHIFTS`` (images, masks,
+severity, generator) -> (images, masks) move the mask along. ``shift`` takes a name of either. The parameter of each
+severity is frozen in ``SHIFT_TABLE``; the docstrings give its range. The following holds for all of them.
+
+Args:
+    images: (B, C, H, W) float32 in [0, 1]; not written to.
+    masks: of a geometric shift, reference masks (B, 1, H, W) float32 in {0, 1}.
+    severity: 1 (barely visible) to 5 (severe, still readable).
+    generator: source of all random numbers. Each image draws its own, one image after the other, so that the size of
+        batches does not matter; same seed, same bits. Random fields are drawn for the largest severity and reused, so
+        the same seed gives a milder and a stronger version of the same change. A shift whose docstring names nothing
+        random draws nothing.
+
+Returns:
+    (B, C, H, W) in [0, 1], and of a geometric shift the masks (B, 1, H, W) in {0, 1}, moved the same way.
+
+Raises:
+    ConfigError: if ``severity`` is not 1 to 5.
+    ShapeError: if ``images`` is not float32 (B, C, H, W), or ``masks`` of a geometric shift do not fit.
+
+Reference:
+    *Hendrycks* is Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+    Perturbations", ICLR 2019, arXiv:1903.12261. Severities are our own.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,14 +65,14 @@ __all__ = [
 
 
 class Shift(Protocol):
-    """What evaluation calls to change grey levels."""
+    """What evaluation calls to change grey levels; the contract is written in ``trustseg.shifts``."""
 
     def __call__(self, images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
         """Return shifted images (B, C, H, W) in [0, 1]; same seed, same bits, and nothing is written to."""
 
 
 class GeometricShift(Protocol):
-    """What evaluation calls to move images."""
+    """What evaluation calls to move images; the contract is written in ``trustseg.shifts``."""
 
     def __call__(
         self, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
@@ -62,10 +82,11 @@ class GeometricShift(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ShiftFacts:
-    """What else there is to a shift.
+    """What evaluation needs to know of a shift.
 
     Attributes:
-        cover: of one that draws something opaque, what draws how opaque it is, and what lays that over images.
+        cover: if it draws something opaque: the function that draws its opacity, and the one that lays that over
+            images.
     """
 
     cover: tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None = None
@@ -98,22 +119,10 @@ GEOMETRIC_SHIFTS: Final[Mapping[str, Entry[tuple[Tensor, Tensor], ShiftFacts]]] 
 
 
 def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return shifted images and the masks that belong to them.
-
-    Args:
-        name: a key of ``SHIFTS`` or ``GEOMETRIC_SHIFTS``.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W) float32 in {0, 1}.
-        severity: 1 (barely visible) to 5 (severe, still readable).
-        generator: source of all random numbers; it is asked image by image, so that batches of any size draw the same.
-
-    Returns:
-        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W); the masks as given unless the shift is geometric.
+    """Return shifted images, and the masks that belong to them: as given unless the shift is geometric.
 
     Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W) or, where they move, ``masks`` do not fit.
-        UnknownNameError: if no shift has that name.
+        UnknownNameError: if there is no shift of that name.
 
     Example:
         >>> images, masks = torch.full((1, 1, 2, 2), 0.5), torch.ones(1, 1, 2, 2)
@@ -131,9 +140,7 @@ def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: to
 def shift_and_share(
     name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what ``shift`` returns and the ``covered_share`` (B,) of the masks as given, from one drawing.
-
-    Arguments and errors are those of ``shift``; the generator is left as ``shift`` leaves it.
+    """Return the result of ``shift`` and the ``covered_share`` (B,) of the masks as given, from one drawing.
 
     Example:
         >>> images, masks = torch.rand(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
@@ -152,22 +159,10 @@ def shift_and_share(
 
 
 def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return which share of each lesion a shift hides under something opaque.
+    """Return the share (B,) of each mask that a shift hides: of its pixels, those covered by more than half.
 
-    Args:
-        name: a key of ``SHIFTS`` or ``GEOMETRIC_SHIFTS``.
-        masks: reference masks (B, 1, H, W) float32 in {0, 1}.
-        severity: 1 to 5.
-        generator: in the state in which the shift was given it.
-
-    Returns:
-        (B,) in [0, 1], the share of mask pixels that are covered by more than half; 0 for a shift that covers nothing,
-        NaN where the mask is empty.
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``masks`` is not float32 (B, 1, H, W).
-        UnknownNameError: if no shift has that name.
+    It is 0 for a shift that covers nothing and NaN for an empty mask. The generator has to be in the state in which the
+    shift was given it; ``masks`` must be float32 (B, 1, H, W).
 
     Example:
         >>> covered_share("leads", torch.zeros(1, 1, 8, 8), 5, torch.Generator())

@@ -13,22 +13,12 @@ __all__ = ["gaussian_blur", "low_resolution", "motion_blur"]
 
 
 def gaussian_blur(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images convolved with a Gaussian, its radius ceil(3 sd), the border replicated.
+    """Return images convolved with a Gaussian, sd = 0.6 to 3.4 px at 256 px.
 
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, sd = 0.6 to 3.4 px at 256 px; below about 0.3 px nothing changes.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    Its radius is ceil(3 sd), the border is replicated. Below about 0.3 px nothing changes.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, appendix; severities are our own.
+        Hendrycks, appendix.
     """
     deviation = parameter("gaussian_blur", images, severity) * scale(images)
     side = 2 * math.ceil(3 * deviation) + 1
@@ -37,22 +27,12 @@ def gaussian_blur(images: Tensor, severity: int, generator: torch.Generator) -> 
 
 
 def motion_blur(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images averaged over 2 ceil(L) + 1 bilinear samples along L pixels in a random direction.
+    """Return images averaged over 2 ceil(L) + 1 bilinear samples along L = 3 to 21 px at 256 px in a random direction.
 
-    Args:
-        images: (B, C, H, W) float32 in [0, 1]; replicated beyond the border.
-        severity: 1 to 5, L = 3 to 21 px at 256 px.
-        generator: source of the angle of each image.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    Images are replicated beyond the border.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, section 3; a straight path of even speed, severities are our own.
+        Hendrycks, section 3; a straight path of even speed.
     """
     length = parameter("motion_blur", images, severity) * scale(images)
     angle = math.pi * uniform(images, generator)
@@ -69,22 +49,10 @@ def motion_blur(images: Tensor, severity: int, generator: torch.Generator) -> Te
 
 
 def low_resolution(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images sampled down by the factor f with antialiasing and up again, both bilinear.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, f = 0.75 to 0.20 of the pixels of a side.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images sampled down to f = 0.75 to 0.20 of the side with antialiasing and up again, both bilinear.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, section 3 ("pixelate"), there with blocks; severities are our own.
+        Hendrycks, section 3 ("pixelate"), there with blocks.
     """
     factor = parameter("low_resolution", images, severity)
     size = images.shape[-2:]

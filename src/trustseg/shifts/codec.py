@@ -1,4 +1,4 @@
-"""Codec: what storing an image with loss does to it."""
+"""Codec: lossy storage of an image."""
 
 import math
 from typing import Final
@@ -24,21 +24,10 @@ _LUMINANCE: Final = (
 
 
 def jpeg(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images as they come back from a grey JPEG file, in whole grey levels of 255.
+    """Return images as they come back from a grey JPEG file of quality 60 to 8, in {0, 1/255, ..., 1}.
 
-    Every channel is coded as luminance. The sides are padded to multiples of 8 by replication.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, quality 60 to 8 as libjpeg counts it.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in {0, 1/255, ..., 1}.
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    Quality is as libjpeg counts it. Every channel is coded as luminance. The sides are padded to multiples of 8 by
+    replication.
 
     Reference:
         Recommendation ITU-T T.81, 1992, annexes A.3 and K.1; the scaling with quality is libjpeg's.
@@ -62,7 +51,7 @@ def _quantisation(quality: int) -> Tensor:
 
 
 def _cosines() -> Tensor:
-    """Return the orthonormal basis (8, 8) of the discrete cosine transform, one frequency a row."""
+    """Return the orthonormal basis (8, 8) of the discrete cosine transform, one frequency per row."""
     frequency, place = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     waves = torch.cos(math.pi / 16 * (2 * place + 1) * frequency) / 2
     waves[0] /= math.sqrt(2)

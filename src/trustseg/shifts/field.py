@@ -1,4 +1,4 @@
-"""Field: what the beam of X-rays reaches."""
+"""Field: uneven or limited exposure."""
 
 import torch
 from torch import Tensor
@@ -9,19 +9,7 @@ __all__ = ["collimation", "collimation_cover", "collimation_over", "vignette"]
 
 
 def vignette(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images that darken outwards: x (1 - v r^2), r = 0 in the centre and 1 in the corners.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, v = 0.15 to 0.75.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images that darken outwards: x (1 - v r^2), r = 0 in the centre and 1 in the corners; v = 0.15 to 0.75.
 
     Reference:
         Our own; the form is that of a lens to second order.
@@ -32,19 +20,9 @@ def vignette(images: Tensor, severity: int, generator: torch.Generator) -> Tenso
 
 
 def collimation(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images with a black border of random width on each side; it hides anatomy.
+    """Return images with a black border of random width on each side, mean width w = 0.02 to 0.10 of the side.
 
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, mean width w = 0.02 to 0.10 of the side.
-        generator: source of the four widths of each image, uniform in [w / 2, 3 w / 2].
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    It hides anatomy. The four widths of each image are random, uniform in [w / 2, 3 w / 2].
 
     Reference:
         Our own.

@@ -1,4 +1,4 @@
-"""Foreign: bright things that do not belong to the body, all of a batch drawn at once where its images are."""
+"""Foreign: bright things that do not belong to the body, drawn for a whole batch at once on its device."""
 
 import math
 from typing import Final
@@ -27,22 +27,10 @@ _HIGH: Final = ((0.9, 0.0), (0.9, 0.4), (0.9, 0.8), (0.8, 0.8))
 
 
 def text_markers(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images with burnt-in strings along the border: max(x, 0.95) on the strokes; they hide anatomy.
+    """Return images with 1 to 6 random burnt-in strings along the border, which hide anatomy.
 
-    A string has 1 to 4 glyphs of 5 x 7 dots, each dot max(H, W) / 128 px wide, rounded; it lies in the outer 12 % of
-    the image, upright along the top and bottom, turned along the sides.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, 1 to 6 strings.
-        generator: source of the strings and their places.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    max(x, 0.95) on the strokes. A string has 1 to 4 glyphs of 5 x 7 dots, each dot max(H, W) / 128 px wide, rounded; it
+    lies in the outer 12 % of the image, upright along the top and bottom, turned along the sides.
 
     Reference:
         Our own, after the tokens that chest X-ray models were found to rely on in Zech et al., PLOS Medicine 2018.
@@ -87,22 +75,10 @@ def text_markers_cover(images: Tensor, severity: int, generator: torch.Generator
 
 
 def leads(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images with wires that hang from the top and end in a disc: x + 0.75 c (0.95 - x); they hide anatomy.
+    """Return images with 1 to 6 random wires that hang from the top and end in a disc; they hide anatomy.
 
-    A wire is a cubic Bezier curve, its opacity c a Gaussian of the distance with sd 0.8 px (at 256 px, never below
-    0.4 px); the disc has a radius of 4 px at 256 px.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, 1 to 6 wires.
-        generator: source of the curves.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    x + 0.75 c (0.95 - x). A wire is a cubic Bezier curve, its opacity c a Gaussian of the distance with sd 0.8 px (at
+    256 px, never below 0.4 px); the disc has a radius of 4 px at 256 px.
 
     Reference:
         Our own, after electrocardiogram leads.
@@ -144,13 +120,10 @@ def _strokes(numbers: Tensor, glyphs: Tensor) -> Tensor:
 
 
 def _draw_curves(paper: Tensor, corners: Tensor, *, margin: int, deviation: float) -> None:
-    """Raise ``paper`` to exp(-d^2 / (2 sd^2)), d being the distance in px to a curve, up to 3 sd in either direction.
+    """Raise ``paper`` (B, H, W) to exp(-d^2 / (2 sd^2)), d the distance in px to a curve, up to 3 sd each way.
 
-    Args:
-        paper: (B, H, W), written to.
-        corners: (B, N, 4, 2) of the Bezier curves in px, x before y, from the corner of the paper inside its margin.
-        margin: px around the image, at least 3 sd.
-        deviation: sd in px.
+    ``corners`` (B, N, 4, 2) of the Bezier curves are in px, x before y, from the corner of the paper inside its margin
+    of at least 3 sd.
     """
     along = torch.linspace(0, 1, _SAMPLES, device=paper.device)
     weights = ((1 - along) ** 3, 3 * along * (1 - along) ** 2, 3 * along**2 * (1 - along), along**3)

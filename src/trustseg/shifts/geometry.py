@@ -1,4 +1,7 @@
-"""Geometry: the patient lies otherwise, so image and mask move together."""
+"""Geometry: another position of the patient; image and mask move together.
+
+Images are interpolated bilinearly and black where they had no pixel; masks take the nearest pixel and background.
+"""
 
 import math
 
@@ -14,23 +17,10 @@ __all__ = ["rotation", "translation"]
 
 
 def rotation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return images and masks turned about their centre, to either side.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1]; interpolated bilinearly, black where nothing was.
-        masks: (B, 1, H, W) float32 in {0, 1}; the nearest pixel is taken, background where nothing was.
-        severity: 1 to 5, by 3 to 15 degrees.
-        generator: source of the direction of each image.
-
-    Returns:
-        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W) or ``masks`` does not fit.
+    """Return images and masks turned about their centre by 3 to 15 degrees, in a random direction.
 
     Reference:
-        Our own severities.
+        Our own.
     """
     degrees = parameter("rotation", images, severity)
     _check(images, masks)
@@ -43,26 +33,13 @@ def rotation(images: Tensor, masks: Tensor, severity: int, generator: torch.Gene
 
 
 def translation(images: Tensor, masks: Tensor, severity: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return images and masks moved in a random direction that does not push the lesion out of the image.
+    """Return images and masks moved by 0.02 to 0.12 of the side in a random direction, the lesion kept in the image.
 
-    The direction is drawn; of the sixteen directions that divide the circle from there, the first is taken that keeps
-    98 % of the mask inside at severity 5, or else the one that keeps most.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1]; interpolated bilinearly, black where nothing was.
-        masks: (B, 1, H, W) float32 in {0, 1}; the nearest pixel is taken, background where nothing was.
-        severity: 1 to 5, by 0.02 to 0.12 of the side.
-        generator: source of the direction of each image.
-
-    Returns:
-        Images (B, C, H, W) in [0, 1] and masks (B, 1, H, W) in {0, 1}.
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W) or ``masks`` does not fit.
+    Of the sixteen directions that divide the circle from the random one, the first is taken that keeps 98 % of the mask
+    inside at severity 5, or else the one that keeps most.
 
     Reference:
-        Our own severities.
+        Our own.
     """
     distance = parameter("translation", images, severity)
     _check(images, masks)

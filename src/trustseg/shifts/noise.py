@@ -1,4 +1,4 @@
-"""Noise: one standard normal field per image, the same at every severity, shared by its channels."""
+"""Noise: one random standard normal field N per image, the same at every severity, shared by its channels."""
 
 import math
 
@@ -11,23 +11,10 @@ __all__ = ["gaussian_noise", "low_dose", "speckle"]
 
 
 def gaussian_noise(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images with noise of one strength everywhere: clip(x + sd N).
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, sd = 0.02 to 0.16 in grey of [0, 1].
-        generator: source of the standard normal field N (B, 1, H, W).
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images with noise of one strength everywhere: clip(x + sd N), sd = 0.02 to 0.16 in grey of [0, 1].
 
     Reference:
-        Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
-        ICLR 2019, arXiv:1903.12261, section 3; severities are our own.
+        Hendrycks, section 3.
     """
     deviation = parameter("gaussian_noise", images, severity)
     return (images + deviation * normal(images, generator, 1, *images.shape[-2:])).clamp(0, 1)
@@ -36,20 +23,8 @@ def gaussian_noise(images: Tensor, severity: int, generator: torch.Generator) ->
 def low_dose(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
     """Return images taken with fewer photons, noisiest where the film is white: clip(x + N exp(3 x / 2) / (3 sqrt(n))).
 
-    Behind an absorption of 3 x a detector counts k photons, Poisson with mean n exp(-3 x). The film shows -ln(k/n) / 3,
-    whose standard deviation is 1 / (3 sqrt(n exp(-3 x))) to first order.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, n = 1600 to 40 photons a pixel where x = 0.
-        generator: source of the standard normal field N (B, 1, H, W).
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    Behind an absorption of 3 x a detector counts k photons, Poisson with mean n exp(-3 x), n = 1600 to 40 per pixel
+    where x = 0. The film shows -ln(k/n) / 3, whose standard deviation is 1 / (3 sqrt(n exp(-3 x))) to first order.
 
     Reference:
         Our own: quantum noise after the logarithm, with a normal instead of a Poisson distribution.
@@ -60,22 +35,10 @@ def low_dose(images: Tensor, severity: int, generator: torch.Generator) -> Tenso
 
 
 def speckle(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images with noise in proportion to the grey: clip(x (1 + sd N)).
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, sd = 0.06 to 0.40 as a share of the grey.
-        generator: source of the standard normal field N (B, 1, H, W).
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images with noise in proportion to the grey: clip(x (1 + sd N)), sd = 0.06 to 0.40.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, appendix; severities are our own.
+        Hendrycks, appendix.
     """
     deviation = parameter("speckle", images, severity)
     return (images * (1 + deviation * normal(images, generator, 1, *images.shape[-2:]))).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""The frozen table of severities, and what every shift takes from it."""
+"""The frozen table of severities, and what every shift reads from it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -38,16 +38,7 @@ SHIFT_TABLE: Final[Mapping[str, tuple[float, float, float, float, float]]] = {
 
 
 def parameter(name: str, images: Tensor, severity: int) -> float:
-    """Return the parameter of the shift ``name``, having checked what it is to be applied to.
-
-    Args:
-        name: a key of ``SHIFT_TABLE``.
-        images: (B, C, H, W) float32.
-        severity: 1 (barely visible) to 5 (severe, still readable).
-
-    Raises:
-        ConfigError: if ``severity`` is not a whole number from 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return the parameter of the shift ``name`` at a severity, having checked ``images`` and ``severity``.
 
     Example:
         >>> parameter("jpeg", torch.zeros(1, 1, 8, 8), 5)
@@ -58,7 +49,7 @@ def parameter(name: str, images: Tensor, severity: int) -> float:
 
 
 def check(name: str, images: Tensor, severity: int) -> None:
-    """Raise unless a shift can be applied; arguments and errors as ``parameter``, but any ``name``."""
+    """Raise a ConfigError or ShapeError unless the shift ``name`` can be applied."""
     if not isinstance(severity, int) or isinstance(severity, bool) or not 1 <= severity <= 5:
         raise ConfigError(f"the severity of {name} must be 1, 2, 3, 4 or 5, got {severity!r}; 3 is the middle one")
     if images.ndim != 4 or images.dtype != torch.float32 or not images.numel():
@@ -76,7 +67,8 @@ def scale(images: Tensor) -> float:
 def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
     """Return numbers (B, *shape) in [0, 1), drawn image by image where the generator lives.
 
-    A batch thus gets what its images would get one after the other, on any device the same from a CPU generator.
+    A batch thus gets the numbers that its images would get one after the other, on every device those of a CPU
+    generator.
     """
     numbers = _room(images, generator, *shape)
     for row in numbers:
@@ -93,6 +85,6 @@ def normal(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def _room(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
-    """Return room for numbers (B, *shape) where the generator lives, in memory that a GPU reads on its own."""
+    """Return an empty tensor (B, *shape) where the generator lives, pinned if a GPU reads it."""
     pinned = images.is_cuda and generator.device.type == "cpu"
     return torch.empty(len(images), *shape, device=generator.device, pin_memory=pinned)

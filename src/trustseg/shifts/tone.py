@@ -1,4 +1,8 @@
-"""Tone: exposure and display curves, the same for every pixel of an image."""
+"""Tone: exposure and display curves, the same for every pixel of an image.
+
+Reference:
+    *MedMNIST-C* is Di Salvo et al., "MedMNIST-C", 2024, arXiv:2406.17536.
+"""
 
 import torch
 from torch import Tensor
@@ -9,131 +13,59 @@ __all__ = ["brightness_down", "brightness_up", "contrast_down", "contrast_up", "
 
 
 def gamma_up(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images whose mid-greys are darker: x^g with g > 1.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, g = 1.15 to 2.4.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images whose mid-greys are darker: x^g with g = 1.15 to 2.4.
 
     Example:
         >>> gamma_up(torch.full((1, 1, 1, 1), 0.5), 3, torch.Generator()).item()  # 0.5^1.6
         0.32987698912620544
 
     Reference:
-        Di Salvo et al., "MedMNIST-C", 2024, arXiv:2406.17536; severities are our own.
+        MedMNIST-C.
     """
     return images.pow(parameter("gamma_up", images, severity)).clamp(0, 1)
 
 
 def gamma_down(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images whose mid-greys are brighter: x^g with g < 1.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, g = 0.87 to 0.42.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images whose mid-greys are brighter: x^g with g = 0.87 to 0.42.
 
     Reference:
-        Di Salvo et al., "MedMNIST-C", 2024, arXiv:2406.17536; severities are our own.
+        MedMNIST-C.
     """
     return images.pow(parameter("gamma_down", images, severity)).clamp(0, 1)
 
 
 def contrast_up(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images spread around their mean: clip(mean + k (x - mean)) with k > 1.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, k = 1.15 to 2.05.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images spread around their mean: clip(mean + k (x - mean)) with k = 1.15 to 2.05.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, section 3, there for less contrast only; severities are our own.
+        Hendrycks, section 3, there for less contrast only.
     """
     return _spread(images, parameter("contrast_up", images, severity))
 
 
 def contrast_down(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return images drawn together towards their mean: mean + k (x - mean) with k < 1.
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, k = 0.85 to 0.25.
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return images drawn together towards their mean: mean + k (x - mean) with k = 0.85 to 0.25.
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, section 3; severities are our own.
+        Hendrycks, section 3.
     """
     return _spread(images, parameter("contrast_down", images, severity))
 
 
 def brightness_up(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return brighter images: clip(x + b).
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, b = 0.04 to 0.26 in grey of [0, 1].
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return brighter images: clip(x + b), b = 0.04 to 0.26 in grey of [0, 1].
 
     Reference:
-        Hendrycks and Dietterich, arXiv:1903.12261, section 3; severities are our own.
+        Hendrycks, section 3.
     """
     return (images + parameter("brightness_up", images, severity)).clamp(0, 1)
 
 
 def brightness_down(images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return darker images: clip(x - b).
-
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        severity: 1 to 5, b = 0.04 to 0.26 in grey of [0, 1].
-        generator: not used; nothing is drawn.
-
-    Returns:
-        (B, C, H, W) in [0, 1].
-
-    Raises:
-        ConfigError: if ``severity`` is not 1 to 5.
-        ShapeError: if ``images`` is not float32 (B, C, H, W).
+    """Return darker images: clip(x - b), b = 0.04 to 0.26 in grey of [0, 1].
 
     Reference:
-        Di Salvo et al., "MedMNIST-C", 2024, arXiv:2406.17536; severities are our own.
+        MedMNIST-C.
     """
     return (images - parameter("brightness_down", images, severity)).clamp(0, 1)
 

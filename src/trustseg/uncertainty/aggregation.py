@@ -1,8 +1,4 @@
-"""Image scores, map of uncertainty and probability to one number an image; higher = less sure where ``facts.ranks``.
-
-Where the region of an aggregation is empty (no foreground, a band that covers everything) the score is the maximum of
-the map. An empty prediction on a sick patient is the dangerous case and must be able to rank high.
-"""
+"""Image scores from a map of uncertainty and a probability; what they share stands in ``trustseg.uncertainty``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +42,7 @@ class AggregationFacts:
     """What configurations and deferral need to know of an aggregation.
 
     Attributes:
-        ranks: whether higher is less sure; images are not chosen or deferred by one that sees a pattern alone.
+        ranks: whether higher is less sure; one that only sees a pattern does not choose or defer images.
         counts: whether it counts pixels above its option ``threshold``; a measure that stays below scores 0 everywhere.
     """
 
@@ -55,7 +51,7 @@ class AggregationFacts:
 
 
 def _region_mean(uncertainty: Tensor, region: Tensor) -> Tensor:
-    """Return the mean over a region (B, 1, H, W) of each image, or the maximum of its map if it has none."""
+    """Return the mean over a region (B, 1, H, W) of each image, or the maximum of its map if the region is empty."""
     values, inside = uncertainty.flatten(1), region.flatten(1)
     pixels = inside.sum(dim=1)
     total = torch.where(inside, values, 0).sum(dim=1)
@@ -65,19 +61,8 @@ def _region_mean(uncertainty: Tensor, region: Tensor) -> Tensor:
 def mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return the mean of the map; diluted by background.
 
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
-
-    Returns:
-        (B,) in the unit of the map.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-
     Reference:
-        Zenk et al., "Comparative Benchmarking of Failure Detection Methods in Medical Image Segmentation",
-        arXiv:2406.03323; mean aggregation.
+        Zenk; mean aggregation.
     """
     check_maps(uncertainty, probability)
     return uncertainty.flatten(1).mean(dim=1)
@@ -86,40 +71,21 @@ def mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
 def max_(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return the maximum of the map; one pixel decides. Its name in ``AGGREGATIONS`` is ``max``.
 
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
-
-    Returns:
-        (B,) in the unit of the map.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-
     Reference:
-        An order statistic, with no source of its own; also the score of every empty region here.
+        An order statistic, with no source of its own.
     """
     check_maps(uncertainty, probability)
     return uncertainty.flatten(1).amax(dim=1)
 
 
 def count_above(uncertainty: Tensor, probability: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """Return the number of pixels above a threshold; grows with object size and resolution.
+    """Return the number of pixels above a threshold, in the type of the map; grows with object size and resolution.
 
     Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         threshold: in the unit of the map; take it from the calibration split.
 
-    Returns:
-        (B,) whole numbers of pixels, in the type of the map, from 0 to H W.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-
     Reference:
-        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
-        Segmentation", ICLR 2024, arXiv:2401.08501; threshold-level aggregation.
+        ValUES; threshold-level aggregation.
         Deviation: a count of pixels where they average the values above the threshold.
     """
     check_maps(uncertainty, probability)
@@ -130,20 +96,10 @@ def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: Share =
     """Return the mean of the k largest values, k = max(1, round((1 - quantile) H W)); elsewhere called top-q mean.
 
     Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         quantile: in [0, 1]; 0 is the mean of the map, 1 its maximum.
 
-    Returns:
-        (B,) in the unit of the map.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``quantile`` is outside [0, 1].
-
     Reference:
-        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
-        Segmentation", ICLR 2024, arXiv:2401.08501; the threshold as a quantile of each map.
+        ValUES; the threshold as a quantile of each map.
     """
     check_maps(uncertainty, probability)
     if not 0 <= quantile <= 1:
@@ -154,21 +110,10 @@ def quantile_mean(uncertainty: Tensor, probability: Tensor, *, quantile: Share =
 
 
 def foreground_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
-    """Return the mean over the predicted foreground, p > 1/2; blind to what was missed.
-
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1].
-
-    Returns:
-        (B,) in the unit of the map; its maximum where nothing is predicted.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+    """Return the mean over the predicted foreground; blind to missed foreground.
 
     Reference:
-        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
-        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean.
+        QuickNAT; structure-wise mean.
     """
     check_maps(uncertainty, probability)
     return _region_mean(uncertainty, probability > 0.5)
@@ -181,20 +126,10 @@ def boundary_excluded_mean(uncertainty: Tensor, probability: Tensor, *, width: A
     image is no rim.
 
     Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1].
         width: pixels, >= 0; 0 excludes nothing.
 
-    Returns:
-        (B,) in the unit of the map; its maximum where the rim covers the image.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``width`` is negative.
-
     Reference:
-        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
-        Segmentation", ICLR 2024, arXiv:2401.08501; the concern that large objects look unsure.
+        ValUES; the concern that large objects look unsure.
     """
     check_maps(uncertainty, probability)
     if width < 0:
@@ -209,20 +144,10 @@ def patch_max(uncertainty: Tensor, probability: Tensor, *, patch: Annotated[int,
     """Return the largest mean over all square windows of the map.
 
     Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read.
         patch: side of a window in pixels, >= 1, cut to the image; windows move by one pixel.
 
-    Returns:
-        (B,) in the unit of the map.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
-        ConfigError: if ``patch`` is below 1.
-
     Reference:
-        Kahl et al., "ValUES: A Framework for Systematic Validation of Uncertainty Estimation in Semantic
-        Segmentation", ICLR 2024, arXiv:2401.08501; patch-level aggregation.
+        ValUES; patch-level aggregation.
         Deviation: the mean of a window where they sum, so that the score does not depend on its size.
     """
     check_maps(uncertainty, probability)

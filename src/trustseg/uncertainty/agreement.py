@@ -1,4 +1,4 @@
-"""Image scores that foretell the Dice of a segmentation: from its own probability, or from the members of a mixture."""
+"""Image scores that predict the Dice of a segmentation: from its own probability, or from the members of a mixture."""
 
 import torch
 from torch import Tensor
@@ -11,20 +11,11 @@ __all__ = ["pairwise_disagreement", "soft_dice_confidence"]
 
 
 def soft_dice_confidence(uncertainty: Tensor, probability: Tensor) -> Tensor:
-    """Return one minus the soft Dice confidence: the Dice that the probability promises to its prediction p > 1/2.
+    """Return one minus the soft Dice confidence, in [0, 1]: the Dice to expect if the probability is calibrated.
 
     With F the predicted pixels: score = 1 - 2 sum over F of p / (sum(p) + |F|), one minus the soft Dice of p with its
-    own prediction, so that higher is less sure. It is as good as p is calibrated.
-
-    Args:
-        uncertainty: maps (B, 1, H, W); not read, so that the score is the same for every measure.
-        probability: foreground probability (B, 1, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [0, 1]; 1, the largest, where nothing is predicted.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+    own prediction; 1, the largest, where nothing is predicted. It does not read the map, so it is the same for every
+    measure.
 
     Reference:
         Borges et al., "Soft Dice Confidence: A Near-Optimal Confidence Estimator for Selective Prediction in Semantic
@@ -40,24 +31,17 @@ def soft_dice_confidence(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
 
 def pairwise_disagreement(belief: Belief) -> Tensor:
-    """Return one minus the mean Dice between the predictions of every two members of a mixture.
+    """Return one minus the mean Dice between the predictions of every two members of a mixture, (B,) in [0, 1].
 
-    Every member predicts p > 1/2. Of two empty predictions the Dice is 1, of an empty and another one 0. It needs the
-    members, so that it is no aggregation of a map.
-
-    Args:
-        belief: mixture of at least two members, maps (B, 1, H, W).
-
-    Returns:
-        (B,) in [0, 1]; 0 where all members predict the same, also where all predict nothing.
+    Every member predicts p > 1/2. Of two empty predictions the Dice is 1, of an empty and another one 0; so the score
+    is 0 where all members predict the same, also where all predict nothing. It needs the members, so it is no
+    aggregation of a map.
 
     Raises:
         BeliefError: if ``belief`` is no mixture or has one member.
 
     Reference:
-        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
-        Control", NeuroImage 2019, arXiv:1811.09800, Dice agreement of Monte-Carlo samples; Zenk et al.,
-        arXiv:2406.03323, for ensembles.
+        QuickNAT, Dice agreement of Monte-Carlo samples; Zenk, for ensembles.
     """
     if not isinstance(belief, Mixture) or len(belief.members) < 2:
         got = f"{len(belief.members)} member" if isinstance(belief, Mixture) else f"a {type(belief).__name__}"

@@ -1,4 +1,7 @@
-"""Image scores by predicted lesion: every connected piece of the prediction has one vote, whatever its size."""
+"""Image scores by predicted lesion: each counts once, whatever its size.
+
+A lesion is a connected piece of the prediction, whose pixels touch by an edge or a corner.
+"""
 
 import numpy as np
 import torch
@@ -26,22 +29,10 @@ def _lesion_means(uncertainty: Tensor, probability: Tensor) -> tuple[Tensor, Ten
 def lesion_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return the mean over the predicted lesions of the mean of the map over each.
 
-    A lesion is a piece of the prediction, p > 1/2, whose pixels touch by an edge or a corner. Unlike
-    ``foreground_mean``, a small lesion counts as much as a large one.
-
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1].
-
-    Returns:
-        (B,) in the unit of the map; its maximum where nothing is predicted.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+    Unlike in ``foreground_mean``, a small lesion counts as much as a large one.
 
     Reference:
-        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
-        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean, a structure being a connected lesion.
+        QuickNAT; structure-wise mean, a structure being a connected lesion.
     """
     check_maps(uncertainty, probability)
     means, home = _lesion_means(uncertainty, probability)
@@ -51,25 +42,10 @@ def lesion_mean(uncertainty: Tensor, probability: Tensor) -> Tensor:
 
 
 def lesion_max(uncertainty: Tensor, probability: Tensor) -> Tensor:
-    """Return the mean of the map over the least sure predicted lesion.
-
-    A lesion is a piece of the prediction, p > 1/2, whose pixels touch by an edge or a corner. One doubtful lesion marks
-    the image, however many sure ones it has.
-
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1].
-
-    Returns:
-        (B,) in the unit of the map; its maximum where nothing is predicted.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+    """Return the mean of the map over the least sure predicted lesion: one doubtful lesion marks the image.
 
     Reference:
-        Roy et al., "Bayesian QuickNAT: Model Uncertainty in Deep Whole-Brain Segmentation for Structure-wise Quality
-        Control", NeuroImage 2019, arXiv:1811.09800; structure-wise mean.
-        Deviation: the largest one, for images with several lesions.
+        QuickNAT; structure-wise mean. Deviation: the largest one, for images with several lesions.
     """
     check_maps(uncertainty, probability)
     means, home = _lesion_means(uncertainty, probability)

@@ -1,4 +1,4 @@
-"""What every aggregation asks of its two maps."""
+"""The check of the two maps of every aggregation."""
 
 from torch import Tensor
 
@@ -9,15 +9,7 @@ __all__ = ["check_maps"]
 
 
 def check_maps(uncertainty: Tensor, probability: Tensor) -> None:
-    """Check that a map of uncertainty lies pixel by pixel on its probability.
-
-    Args:
-        uncertainty: should be (B, 1, H, W).
-        probability: should be (B, 1, H, W).
-
-    Raises:
-        ShapeError: if one is no tensor, the two differ in shape or are not (B, 1, H, W).
-    """
+    """Raise a ShapeError unless both are tensors of one shape (B, 1, H, W)."""
     require_tensors(uncertainty=uncertainty, probability=probability)
     if uncertainty.shape != probability.shape or uncertainty.ndim != 4:
         raise ShapeError(

@@ -1,10 +1,14 @@
 """Pixel measures of uncertainty: belief to map, higher = less sure.
 
-The closed forms are methods of the beliefs; here each has its name, meaning and source. A measure that a kind of belief
-cannot give raises an error that lists those it can, and so does what is no belief: a BeliefError says how to make one.
+The closed forms are methods of the beliefs; here each has its name, meaning and source.
 
 In the binary case entropy and variance rank pixels alike, and vacuity + dissonance = 2 min(p, q). Vacuity and mutual
-information of a trained Beta restate how ambiguous a pixel is; they are no measure of what the model has not seen.
+information of a trained Beta restate how ambiguous a pixel is; they do not measure what the model has not seen.
+
+Reference:
+    *Prior Networks* is Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018,
+    arXiv:1802.10501, for two classes. *Depeweg* is Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep
+    Learning", ICML 2018, arXiv:1710.07283.
 """
 
 import math
@@ -42,19 +46,13 @@ class MeasureFacts:
 
 
 def _map(belief: Belief, measure: str) -> Tensor:
-    """Return the map of a measure, of what is a belief."""
+    """Return the map of a measure; raise if ``belief`` is not a belief."""
     require_belief(belief, measure)
     return belief.uncertainty(measure)
 
 
 def entropy(belief: Belief) -> Tensor:
-    """Return the entropy of the mean, H(p) = -p ln p - q ln q: total uncertainty.
-
-    Args:
-        belief: belief of any kind.
-
-    Returns:
-        (B, 1, H, W) in nats, in [0, ln 2].
+    """Return the entropy of the mean, H(p) = -p ln p - q ln q, in [0, ln 2]: total uncertainty. For every belief.
 
     Reference:
         Shannon, "A Mathematical Theory of Communication", Bell System Technical Journal, 1948, section 6.
@@ -63,13 +61,7 @@ def entropy(belief: Belief) -> Tensor:
 
 
 def variance(belief: Belief) -> Tensor:
-    """Return the variance of the label, p q: total uncertainty, the sum of its epistemic and aleatoric parts.
-
-    Args:
-        belief: belief of any kind.
-
-    Returns:
-        (B, 1, H, W) in [0, 1/4].
+    """Return the variance of the label, p q, in [0, 1/4]: epistemic plus aleatoric variance. For every belief.
 
     Reference:
         Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?", NeurIPS 2017,
@@ -79,111 +71,62 @@ def variance(belief: Belief) -> Tensor:
 
 
 def epistemic_variance(belief: Belief) -> Tensor:
-    """Return the variance of the foreground probability theta; p q / (S + 1) for a Beta.
+    """Return the variance of the foreground probability theta, in [0, 1/4]. For a Beta or a Mixture.
 
-    Args:
-        belief: Beta or Mixture.
-
-    Returns:
-        (B, 1, H, W) in [0, 1/4]; at most 1/12 for a Beta with prior weight 1.
-
-    Raises:
-        BeliefError: for a Bernoulli.
+    For a Beta it is p q / (S + 1), at most 1/12 with prior weight 1.
 
     Reference:
-        Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
-        section 3, variance decomposition.
+        Depeweg, section 3, variance decomposition.
     """
     return _map(belief, "epistemic_variance")
 
 
 def aleatoric_variance(belief: Belief) -> Tensor:
-    """Return the mean variance of the label given theta, E[theta (1 - theta)]; p q S / (S + 1) for a Beta.
+    """Return the mean variance of the label given theta, E[theta (1 - theta)], in [0, 1/4]. For a Beta or a Mixture.
 
-    Args:
-        belief: Beta or Mixture.
-
-    Returns:
-        (B, 1, H, W) in [0, 1/4].
-
-    Raises:
-        BeliefError: for a Bernoulli.
+    For a Beta it is p q S / (S + 1).
 
     Reference:
-        Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning", ICML 2018, arXiv:1710.07283,
-        section 3, variance decomposition.
+        Depeweg, section 3, variance decomposition.
     """
     return _map(belief, "aleatoric_variance")
 
 
 def expected_entropy(belief: Belief) -> Tensor:
-    """Return the mean entropy of the label given theta, E[H(theta)]: the aleatoric part of the entropy.
+    """Return the mean entropy of the label given theta, E[H(theta)], in [0, ln 2]. For a Beta or a Mixture.
 
-    Args:
-        belief: Beta or Mixture.
-
-    Returns:
-        (B, 1, H, W) in nats, in [0, ln 2]; 1/2 at Beta(1, 1).
-
-    Raises:
-        BeliefError: for a Bernoulli.
+    The aleatoric part of the entropy; 1/2 at Beta(1, 1).
 
     Reference:
-        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
-        section 4; two classes.
+        Prior Networks, section 4.
     """
     return _map(belief, "expected_entropy")
 
 
 def mutual_information(belief: Belief) -> Tensor:
-    """Return entropy - expected entropy, what the label would tell about theta.
+    """Return entropy - expected entropy, in [0, ln 2]: what the label tells about theta. For a Beta or a Mixture.
 
-    Args:
-        belief: Beta or Mixture.
-
-    Returns:
-        (B, 1, H, W) in nats, in [0, ln 2]; at most ln 2 - 1/2 for a Beta with prior weight 1.
-
-    Raises:
-        BeliefError: for a Bernoulli.
+    For a Beta with prior weight 1 it is at most ln 2 - 1/2.
 
     Reference:
-        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
-        section 4; two classes.
+        Prior Networks, section 4.
     """
     return _map(belief, "mutual_information")
 
 
 def differential_entropy(belief: Belief) -> Tensor:
-    """Return the differential entropy of Beta(alpha, beta); without meaning where alpha or beta is below 1.
+    """Return the differential entropy of Beta(alpha, beta), at most 0, unbounded below. For a Beta.
 
-    Args:
-        belief: Beta.
-
-    Returns:
-        (B, 1, H, W) in nats, at most 0, unbounded below.
-
-    Raises:
-        BeliefError: for a Bernoulli or a Mixture.
+    It has no meaning where alpha or beta is below 1.
 
     Reference:
-        Malinin and Gales, "Predictive Uncertainty Estimation via Prior Networks", NeurIPS 2018, arXiv:1802.10501,
-        section 4; two classes.
+        Prior Networks, section 4.
     """
     return _map(belief, "differential_entropy")
 
 
 def vacuity(belief: Belief) -> Tensor:
-    """Return the lack of evidence, 2 w / S with prior weight w.
-
-    Args:
-        belief: Beta.
-
-    Returns:
-        (B, 1, H, W) in (0, 1]; 1 without evidence.
-
-    Raises:
-        BeliefError: for a Bernoulli or a Mixture.
+    """Return the lack of evidence, 2 w / S with prior weight w, in (0, 1]; 1 without evidence. For a Beta.
 
     Reference:
         Josang, "Subjective Logic", Springer 2016; uncertainty mass of a binomial opinion.
@@ -192,16 +135,9 @@ def vacuity(belief: Belief) -> Tensor:
 
 
 def dissonance(belief: Belief) -> Tensor:
-    """Return the conflict of evidence, 2 min(alpha - w, beta - w) / S with prior weight w.
+    """Return the conflict of evidence, 2 min(alpha - w, beta - w) / S with prior weight w, in [0, 1). For a Beta.
 
-    Args:
-        belief: Beta.
-
-    Returns:
-        (B, 1, H, W) in [0, 1); 0 where all evidence is on one side.
-
-    Raises:
-        BeliefError: for a Bernoulli or a Mixture.
+    It is 0 where all evidence is on one side.
 
     Reference:
         Shi et al., "Multifaceted Uncertainty Estimation for Label-Efficient Deep Learning", NeurIPS 2020; two classes.

@@ -1,4 +1,4 @@
-"""Image scores by how uncertainty is spread over the image."""
+"""Image scores by the spatial pattern of uncertainty."""
 
 import torch
 from torch import Tensor
@@ -12,19 +12,9 @@ def morans_i(uncertainty: Tensor, probability: Tensor) -> Tensor:
     """Return Moran's I of the map: near 1 where unsure pixels lie together, near 0 where they are scattered.
 
     With n pixels, d = u - mean(u), and W the number of pairs of pixels that share an edge, each counted once:
-    I = (n / W) sum over pairs of (d_i d_j) / sum(d^2). It sees the pattern and not the level: adding a constant to the
-    map or scaling it changes nothing, so that it stands beside a mean, not in its place. Whether patches of doubt mark
-    bad segmentations is for the data to say.
-
-    Args:
-        uncertainty: maps (B, 1, H, W), any real number.
-        probability: foreground probability (B, 1, H, W) in [0, 1]; not read, an empty one is no exception.
-
-    Returns:
-        (B,) without unit, about -1 (a chequerboard) to 1; 0 for a constant map, which has no pattern.
-
-    Raises:
-        ShapeError: if the two differ in shape or are not (B, 1, H, W).
+    I = (n / W) sum over pairs of (d_i d_j) / sum(d^2). No unit, about -1 (a chequerboard) to 1; 0 for a constant map.
+    It measures the pattern and not the level: adding a constant to the map or scaling it changes nothing, so report it
+    with a mean, not in its place. The probability is not read, and an empty prediction is no exception.
 
     Reference:
         Moran, "Notes on Continuous Stochastic Phenomena", Biometrika 37, 1950; rook neighbours of weight 1.
