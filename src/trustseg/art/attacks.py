@@ -28,7 +28,7 @@ class _Recipe:
     Attributes:
         norms: budgets it can keep.
         stride: length of its steps by default, times eps / steps; 0 for an attack without steps.
-        parameters: what may be set beside eps, norm and steps.
+        parameters: what may be set besides eps, norm and steps.
         draws: whether it draws random numbers of its own.
         verbose: whether it draws progress bars unless told not to.
     """
@@ -55,22 +55,11 @@ def random_start(images: Tensor, *, eps: float, generator: torch.Generator, norm
 
     ART refuses random starts for anything but classifiers, and projects around the images it is given. A start within
     eps/2 followed by an attack within eps/2 stays within eps of the clean images; with ``FastGradientMethod`` that is
-    R+FGSM.
+    R+FGSM, ``trustseg.attacks.r_fgsm``.
 
     Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        eps: length of the step in pixel units of [0, 1], >= 0.
-        generator: source of the step.
-        norm: ``"linf"``, eps times the sign of normal noise as in R+FGSM, or ``"l2"``, a point of the sphere.
-
-    Returns:
-        (B, C, H, W) float32 within eps of ``images`` and within [0, 1].
-
-    Raises:
-        UnknownNameError: if no norm has that name.
-
-    Reference:
-        Tramer et al., "Ensemble Adversarial Training: Attacks and Defenses", ICLR 2018, arXiv:1705.07204, equation 4.
+        eps: length of the step.
+        norm: ``"linf"``, eps times the sign of normal noise, or ``"l2"``, a point of the sphere.
     """
     geometry = find_norm(norm)
     if norm == "l2":
@@ -93,15 +82,10 @@ def run_art(
 ) -> Tensor:
     """Return images attacked by an attack of ART, under the contract of ``trustseg.attacks``.
 
-    What ART returns is projected onto ball and box, and per image the more harmful of clean and attacked is kept.
+    The result of ART is projected onto ball and box, and per image the more harmful of clean and attacked is kept.
 
     Args:
         name: a key of ``ART_ATTACKS``, the class in ``art.attacks.evasion``.
-        model: any callable from images to a belief; it is run in eval mode and left as found.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: budget in pixel units of [0, 1], >= 0, measured in ``norm``.
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
         norm: ``"linf"`` or ``"l2"``.
         steps: ART's ``max_iter``, >= 1; by default 10, of ``SquareAttack`` 1000.
         generator: source of random numbers; mandatory for ``SquareAttack`` and for ``random_start``.
@@ -109,17 +93,9 @@ def run_art(
             (``BasicIterativeMethod``), 2.5 eps (``ProjectedGradientDescent``) or eps (``MomentumIterativeMethod``).
             And ``random_start``, ours: the share of eps in [0, 1) that is spent on a random step before.
 
-    Returns:
-        (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1].
-
     Raises:
-        AttackError: if ART refuses the parameters, a generator is missing, ``images`` leave [0, 1], ``eps`` is
-            negative, or the model gives no finite gradient.
-        ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0 and 1.
-        UnknownNameError: if no attack, parameter, norm or objective has that name.
-
-    Reference:
-        Nicolae et al., "Adversarial Robustness Toolbox v1.0.0", 2018, arXiv:1807.01069.
+        AttackError: also if ART refuses the parameters.
+        UnknownNameError: also if no attack or parameter has that name.
     """
     if name not in ART_ATTACKS:
         raise unknown_name("attack of the Adversarial Robustness Toolbox", name, ART_ATTACKS)
@@ -176,7 +152,7 @@ def _generate(
     norm: NormName,
     options: Mapping[str, bool | int | float | str],
 ) -> Tensor:
-    """Return what ART's attack makes of ``start``."""
+    """Return ``start`` attacked by ART."""
     recipe = ART_ATTACKS[name]
     # All images at once: MomentumIterativeMethod breaks on several batches.
     arguments: dict[str, Any] = {"eps": eps, "batch_size": len(start)}

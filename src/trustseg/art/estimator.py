@@ -21,13 +21,9 @@ Array = NDArray[Any]
 
 
 def bernoulli_model(module: nn.Module) -> Model:
-    """Return a model that reads the one logit per pixel of ``module`` as a Bernoulli belief.
+    """Return a model that reads the one logit (B, 1, H, W) per pixel of ``module`` as a Bernoulli belief.
 
-    Args:
-        module: maps images (B, C, H, W) in [0, 1] to logits (B, 1, H, W), normalisation inside.
-
-    Raises:
-        ShapeError: when called, if ``module`` returns anything but one map an image.
+    When called, it raises a ShapeError if ``module`` returns anything but one map per image.
 
     Example:
         >>> model = bernoulli_model(nn.Conv2d(1, 1, 3, padding=1))
@@ -51,13 +47,11 @@ def _bernoulli(module: nn.Module, images: Tensor) -> Belief:
 class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # type: ignore[misc]  # ART has no types
     """A segmentation model as ART sees it: images in [0, 1], binary masks, an objective to increase.
 
-    Gradients are taken of the images only, in float32 and eval mode; the model is left as found. ART knows no progress,
-    so objectives that weigh by it see 0 throughout.
+    Gradients are taken with respect to the images only, in float32 and eval mode; the model is left as found. ART has
+    no notion of progress, so objectives that depend on it see 0 throughout. Missing masks are an AttackError.
 
     Args:
-        model: any callable from images to a belief, such as a ``Segmenter``.
         input_shape: (C, H, W).
-        objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
         device: where the model is.
 
     Example:
@@ -67,9 +61,6 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
         >>> attacked = evasion.FastGradientMethod(segmentation, eps=4 / 255).generate(images, masks)
         >>> float(abs(attacked - images).max()) < 4.001 / 255
         True
-
-    Reference:
-        Nicolae et al., "Adversarial Robustness Toolbox v1.0.0", 2018, arXiv:1807.01069.
     """
 
     estimator_params = BaseEstimator.estimator_params + NeuralNetworkMixin.estimator_params
@@ -95,7 +86,7 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
         objective: str | Objective = "cross_entropy",
         device: torch.device | str = "cpu",
     ) -> "Segmentation":
-        """Return an estimator of any module with one logit a pixel; see ``bernoulli_model``."""
+        """Return an estimator of any module with one logit per pixel; see ``bernoulli_model``."""
         return Segmentation(bernoulli_model(module), input_shape=input_shape, objective=objective, device=device)
 
     @property
@@ -110,24 +101,14 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
             return np.concatenate([self.model(batch).probability.float().cpu().numpy() for batch in batches])
 
     def loss_gradient(self, x: Array, y: Array | None, **_: object) -> NDArray[np.float32]:
-        """Return the gradient (N, C, H, W) of the objective of images ``x`` and reference masks ``y`` (N, 1, H, W).
-
-        Raises:
-            AttackError: if ``y`` is None, ``x`` leaves [0, 1] or the model gives no finite gradient.
-            ShapeError: if shapes do not fit or ``y`` holds anything but 0 and 1.
-        """
+        """Return the gradient (N, C, H, W) of the objective of images ``x`` and reference masks ``y`` (N, 1, H, W)."""
         with isolated(self.model):
             search = self._search(x, y)
             gradient: NDArray[np.float32] = search.result(search.gradient(search.images, progress=0.0)).cpu().numpy()
         return gradient
 
     def compute_loss(self, x: Array, y: Array | None, **_: object) -> NDArray[np.float32]:
-        """Return the objective (N,) of images ``x`` (N, C, H, W) and reference masks ``y`` (N, 1, H, W).
-
-        Raises:
-            AttackError: if ``y`` is None, ``x`` leaves [0, 1] or the objective is not finite.
-            ShapeError: if shapes do not fit or ``y`` holds anything but 0 and 1.
-        """
+        """Return the objective (N,) of images ``x`` (N, C, H, W) and reference masks ``y`` (N, 1, H, W)."""
         with isolated(self.model):
             search = self._search(x, y)
             values: NDArray[np.float32] = search.result(search.value(search.images, progress=0.0)).cpu().numpy()

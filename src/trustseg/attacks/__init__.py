@@ -10,10 +10,12 @@ Args:
     images: (B, C, H, W) float32 in [0, 1]; not written to.
     masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored: see ``trustseg.attacks.objectives``.
     eps: budget in pixel units of [0, 1], >= 0: one number, one per image (B,), or one per pixel (B, 1, H, W). A pixel
-        with eps = 0 stays as it is. The norm is L-infinity unless the attack has an option ``norm``.
+        with eps = 0 stays as it is. Its norm is ``norm``, or L-infinity.
     objective: what to increase, a name in ``OBJECTIVES`` or a function (belief, masks, progress) -> (B,).
     generator: source of all randomness; the same seed gives the same bits. Mandatory where the docstring names what is
         drawn without calling it optional; attacks that draw nothing ignore it.
+    steps: number of steps, >= 1; each costs one backward pass, unless the docstring says otherwise.
+    norm: ``"linf"`` or ``"l2"``, for steps along the sign of the gradient or along the normalised gradient.
     keep_best: return per image the most harmful of all iterates and the clean image, so that an attack never helps the
         defender. Harm is 1 - Dice, for an empty mask the share of pixels predicted as foreground; ties go to the larger
         objective, then to the earlier iterate. ``False`` returns the last iterate and, in single-step attacks, saves a

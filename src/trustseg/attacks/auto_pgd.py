@@ -40,11 +40,9 @@ def apgd(
     z = P(x' + a d(g)), x'' = P(x' + 0.75 (z - x') + 0.25 (x' - the point before)), from a = 2 eps; P projects onto ball
     and box, d is the sign of the gradient or its direction. At each of ``checkpoints(steps)`` an image goes back to its
     best point with a / 2 if ``track`` rose in at most 75 % of the steps since the last checkpoint, or if a was not
-    halved there and the best value has not improved since. Costs ``steps`` backward passes.
+    halved there and the best value has not improved since.
 
     Args:
-        norm: ``"linf"`` or ``"l2"``.
-        steps: number of steps, >= 1.
         track: objective that judges progress, by name or as a function; it should grow with success. By default
             cross-entropy for the masked and weighted objectives, which fall when a pixel is lost, else ``objective``.
         start: points to start from (B, C, H, W), projected onto ball and box; by default a random point of the ball (in
@@ -98,7 +96,6 @@ def staged(
     backward passes. The candidates of ``keep_best`` are the clean image and the iterates of the last run.
 
     Args:
-        norm: ``"linf"`` or ``"l2"``.
         steps: steps of all three runs together, >= 1.
         track: objective that judges progress; the default is that of ``apgd``.
 

@@ -29,10 +29,7 @@ def bim(
 ) -> Tensor:
     """Return images moved in ``steps`` steps of 1.25 eps / steps along the sign of the gradient.
 
-    The steps add up to 1.25 eps, so they reach the edge of the ball. Costs ``steps`` backward passes.
-
-    Args:
-        steps: number of steps, >= 1.
+    The steps add up to 1.25 eps, so they reach the edge of the ball.
 
     Reference:
         Kurakin et al., "Adversarial Examples in the Physical World", ICLR 2017 workshop, arXiv:1607.02533, section 2.2.
@@ -60,11 +57,9 @@ def mi_fgsm(
 ) -> Tensor:
     """Return images moved in ``steps`` steps of eps / steps along the sign of a gradient with momentum.
 
-    v = momentum v + g / ||g||_1; x' = clip(x' + eps / steps sign v). Costs ``steps`` backward passes. Made for images
-    that transfer to other models.
+    v = momentum v + g / ||g||_1; x' = clip(x' + eps / steps sign v). Made for images that transfer to other models.
 
     Args:
-        steps: number of steps, >= 1.
         momentum: share of v that is kept, >= 0; 0 gives plain steps along the sign of the gradient.
 
     Reference:
@@ -99,7 +94,6 @@ def pgd(
     Costs restarts * steps backward passes, with ``keep_best`` restarts + 1 further forward passes at most.
 
     Args:
-        norm: ``"linf"``, steps along the sign of the gradient, or ``"l2"``, steps along the normalised gradient.
         steps: steps per run, >= 1.
         step_size: length of a step in the unit of eps, > 0; by default 2.5 eps / steps.
         restarts: runs from different random points, >= 1; the most harmful image of all runs is kept.

@@ -7,6 +7,7 @@ Args:
     score: the deployed measure and aggregation, belief to (B,), called exactly as in deployment, for example
         ``lambda belief: AGGREGATIONS["mean"](belief.uncertainty("entropy"), belief.probability)``. It must have a
         finite gradient.
+    steps: steps of eps/10, >= 1; each costs a backward pass.
     keep_mask: admit only iterates whose prediction has an IoU of at least 0.98 with the clean one.
 """
 
@@ -50,10 +51,6 @@ def overconfidence(
 
     ``masks`` are checked, otherwise not used.
 
-    Args:
-        steps: steps of eps/10, >= 1; each costs a backward pass.
-        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
-
     Example:
         >>> from trustseg.beliefs import Bernoulli
         >>> def model(images): return Bernoulli(images - 0.45)  # foreground above 0.45, surer the brighter
@@ -84,10 +81,6 @@ def underconfidence(
 
     The admissible iterates of highest score; ``masks`` are checked, otherwise not used.
 
-    Args:
-        steps: steps of eps/10, >= 1; each costs a backward pass.
-        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
-
     Reference:
         As ``overconfidence``, the other way.
     """
@@ -115,8 +108,6 @@ def rank_swap(
         median_dice: clean Dice from which a prediction is a good one; the median of these images if left out, so give
             that of the whole set when attacking batch by batch. For an empty mask, one minus the share of pixels
             predicted as foreground stands for the Dice.
-        steps: steps of eps/10, >= 1; each costs a backward pass.
-        keep_mask: admit only images whose prediction has an IoU of at least 0.98 with the clean one.
 
     Reference:
         Galil and El-Yaniv, "Disrupting Deep Uncertainty Estimation Without Harming Accuracy", NeurIPS 2021,

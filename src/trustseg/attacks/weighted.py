@@ -31,10 +31,6 @@ def segpgd(
 ) -> Tensor:
     """Return images moved by PGD on a cross-entropy whose weight moves from right pixels to all pixels.
 
-    Args:
-        norm: ``"linf"`` or ``"l2"``.
-        steps: number of steps, >= 1.
-
     Reference:
         Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
         Robustness", ECCV 2022, arXiv:2207.12391, algorithm 1. Deviation: the most harmful iterate is kept.
@@ -66,10 +62,6 @@ def cospgd(
     keep_best: bool = True,
 ) -> Tensor:
     """Return images moved by PGD on a cross-entropy that weighs pixels by how right they are.
-
-    Args:
-        norm: ``"linf"`` or ``"l2"``.
-        steps: number of steps, >= 1.
 
     Reference:
         Agnihotri et al., "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",

@@ -29,12 +29,12 @@ STARTS: Final = (1 / LARGEST_FACTOR, LARGEST_FACTOR, 1.0, 0.01, 0.1, 10.0, 100.0
 def fit_calibration(
     batches: Iterable[tuple[Belief, Tensor]], *, method: str, patients: Sequence[str], split: str = "validation"
 ) -> Calibration:
-    """Return the calibration of least negative log-likelihood, every pixel weighing the same.
+    """Return the calibration of least negative log-likelihood, every pixel with the same weight.
 
     Pixels are gathered in cells of a fixed grid, each represented by its mean: 16,384 cells of log-odds for a Bernoulli
     (0.2 % wide), 1024 x 1024 of evidence for a Beta (1.5 % wide, 50 MB). The likelihood of the cells is then minimised
     in float64 by L-BFGS-B. Factors end within [1/1000, 1000] and offsets within [-100, 100], also where the labels ask
-    for infinity, as separable ones do; ``at_limit`` of what is returned names those that ended there.
+    for infinity, as separable ones do; ``at_limit`` of the result names those that ended there.
 
     Args:
         batches: belief and masks (B, 1, H, W), each value 0 or 1, NaN where ignored, of every image of the split;
@@ -42,9 +42,6 @@ def fit_calibration(
         method: a name in ``MAPS`` that takes this kind of belief.
         patients: the patient of each image.
         split: ``"validation"`` or ``"calibration"``, recorded; a test set is refused.
-
-    Returns:
-        The fitted calibration.
 
     Raises:
         ConfigError: if ``split`` is another one.
@@ -139,11 +136,7 @@ class _Cells:
         self.totals.index_add_(0, cell, torch.cat([torch.ones_like(points[:, :1]), points], dim=1))
 
     def check(self, patients: int) -> None:
-        """Check that there is something to fit on.
-
-        Raises:
-            DataError: if one of the classes is missing, or the patients are not those of the images.
-        """
+        """Raise a DataError if a class is missing, or there is not one patient for each image."""
         if patients != self.images:
             raise DataError(f"got {patients} patients for {self.images} images, one for each image was expected")
         background, foreground = self.totals[:, :1].view(2, -1).sum(dim=1).tolist() if self.images else (0.0, 0.0)

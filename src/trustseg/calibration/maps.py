@@ -17,7 +17,7 @@ Parameters = ParamSpec("Parameters")
 
 
 class CalibrationMap(Protocol[Parameters]):
-    """A belief and the values of the parameters, in order, to the calibrated belief."""
+    """A map; see ``trustseg.calibration``."""
 
     def __call__(self, belief: Belief, /, *values: Parameters.args, **named: Parameters.kwargs) -> Bernoulli | Beta:
         """Return the calibrated belief, of the same kind and shape."""
@@ -31,19 +31,9 @@ def _refusal(belief: Belief, name: str, kind: str) -> BeliefError:
 
 
 def temperature_scaling(belief: Belief, temperature: float | Tensor) -> Bernoulli:
-    """Return the belief with its log-odds divided by a temperature: z' = z / T.
+    """Return a Bernoulli belief with its log-odds divided by a temperature T > 0: z' = z / T.
 
-    It keeps every decision p > 1/2 and the order of all pixels.
-
-    Args:
-        belief: Bernoulli belief, maps (B, 1, H, W).
-        temperature: T > 0; above 1 makes the belief less sure.
-
-    Returns:
-        A Bernoulli belief of the same shape.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Bernoulli.
+    It keeps every decision p > 1/2 and the order of all pixels; T above 1 makes the belief less sure.
 
     Example:
         >>> import torch
@@ -61,22 +51,15 @@ def temperature_scaling(belief: Belief, temperature: float | Tensor) -> Bernoull
 def beta_calibration(
     belief: Belief, slope_low: float | Tensor, slope_high: float | Tensor, offset: float | Tensor
 ) -> Bernoulli:
-    """Return the belief with log-odds z' = a ln p - b ln(1 - p) + c.
+    """Return a Bernoulli belief with log-odds z' = a ln p - b ln(1 - p) + c.
 
     It keeps the order of all pixels, but the decision p > 1/2 **may change** unless a = b and c = 0. With a = b = 1/T
     and c = 0 it is ``temperature_scaling``.
 
     Args:
-        belief: Bernoulli belief, maps (B, 1, H, W).
         slope_low: a > 0, the slope of z' where p is near 0.
         slope_high: b > 0, the slope of z' where p is near 1.
         offset: c, in nats.
-
-    Returns:
-        A Bernoulli belief of the same shape.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Bernoulli.
 
     Example:
         >>> import torch
@@ -95,22 +78,12 @@ def beta_calibration(
 
 
 def evidence_scaling(belief: Belief, scale: float | Tensor) -> Beta:
-    """Return the belief with its evidence multiplied, for both classes alike: alpha' = w + c (alpha - w).
+    """Return a Beta belief with the evidence for both classes multiplied by c > 0: alpha' = w + c (alpha - w).
 
-    It keeps every decision p > 1/2 and the prior weight w, and with it the meaning of vacuity and dissonance; the order
-    of pixels may change. One parameter, on purpose: a temperature on the log-odds at fixed S could ask for negative
-    evidence, alpha < w. As c grows p tends to the share of the evidence, so that it sharpens only as far as the
-    evidence agrees.
-
-    Args:
-        belief: Beta belief, maps (B, 1, H, W).
-        scale: c > 0; below 1 makes the belief less sure.
-
-    Returns:
-        A Beta belief of the same shape and prior weight.
-
-    Raises:
-        BeliefError: if ``belief`` is not a Beta.
+    c below 1 makes the belief less sure. It keeps every decision p > 1/2 and the prior weight w, and with it the
+    meaning of vacuity and dissonance; the order of pixels may change. One parameter, on purpose: a temperature on the
+    log-odds at fixed S could ask for negative evidence, alpha < w. As c grows p tends to the share of the evidence, so
+    that it sharpens only as far as the evidence agrees.
 
     Example:
         >>> import torch
@@ -118,7 +91,7 @@ def evidence_scaling(belief: Belief, scale: float | Tensor) -> Beta:
         tensor([5.])
 
     Reference:
-        None of its own: temperature scaling (Guo et al., ICML 2017, arXiv:1706.04599) carried over to evidence.
+        None of its own: ``temperature_scaling`` carried over to evidence.
     """
     if not isinstance(belief, Beta):
         raise _refusal(belief, "evidence_scaling", "Beta")

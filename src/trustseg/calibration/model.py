@@ -1,4 +1,4 @@
-"""A fitted calibration: applied to beliefs, kept beside the model that it was fitted for."""
+"""A fitted calibration: applied to beliefs, stored with the model that it was fitted for."""
 
 import json
 import math
@@ -57,19 +57,11 @@ class Calibration:
         return tuple(name for name, size in sizes.items() if size > 0.999)
 
     def apply(self, belief: Belief) -> Bernoulli | Beta:
-        """Return the calibrated belief, of the same kind and shape.
-
-        Raises:
-            BeliefError: if the map does not take this kind of belief.
-        """
+        """Return the calibrated belief."""
         return MAPS[self.method](belief, *self.parameters.values())
 
     def save(self, folder: Path | str) -> Path:
-        """Write ``calibration.json`` into the folder of the model it was fitted for, with the hash of its weights.
-
-        Raises:
-            MissingFileError: if the folder holds no ``model.json``.
-        """
+        """Write ``calibration.json``, with the hash of the weights, into the folder of the model and return it."""
         path = Path(folder)
         about = {"format": FORMAT, "model_sha256": read_json(path / "model.json").get("sha256"), **asdict(self)}
         write_json(path / CALIBRATION_FILE, about | {"at_limit": self.at_limit})
@@ -119,30 +111,27 @@ SpecT_co = TypeVar("SpecT_co", covariant=True)
 
 
 class Calibratable(Protocol[SpecT_co]):
-    """A module from images to beliefs that says what it is built from, and how many passes a belief takes."""
+    """A module from images (B, C, H, W) in [0, 1] to beliefs."""
 
     @property
     def spec(self) -> SpecT_co:
-        """Return what it is built from."""
+        """What it is built from."""
 
     @property
     def passes(self) -> int:
-        """Return the forward passes that one belief takes."""
+        """Forward passes per belief."""
 
     def __call__(self, images: Tensor) -> Belief:
-        """Return the belief about each pixel of ``images`` (B, C, H, W) in [0, 1]."""
+        """Return the belief about each pixel."""
 
 
 class Calibrated(nn.Module, Generic[SpecT_co]):
     """A model whose beliefs are calibrated.
 
     Args:
-        model: a module from images to a Bernoulli or Beta belief, such as a ``Segmenter``.
+        model: a module from images to a Bernoulli or Beta belief, such as a ``Segmenter``; ``spec`` and ``passes`` are
+            its.
         calibration: fitted on this model's beliefs.
-
-    Attributes:
-        passes: forward passes that one belief takes, those of the model.
-        spec: what the model is built from.
 
     Example:
         >>> import torch
@@ -163,24 +152,20 @@ class Calibrated(nn.Module, Generic[SpecT_co]):
 
     @property
     def passes(self) -> int:
-        """Return the forward passes that one belief takes."""
+        """Forward passes per belief."""
         return self.model.passes
 
     @property
     def spec(self) -> SpecT_co:
-        """Return what the model is built from."""
+        """What the model is built from."""
         return self.model.spec
 
     def forward(self, images: Tensor) -> Bernoulli | Beta:
-        """Return the calibrated belief about each pixel of ``images`` (B, C, H, W) in [0, 1].
-
-        Raises:
-            BeliefError: if the calibration does not take this model's kind of belief.
-        """
+        """Return the calibrated belief about each pixel of ``images`` (B, C, H, W) in [0, 1]."""
         return self.calibration.apply(self.model(images))
 
     def belief(self, images: Tensor) -> Bernoulli | Beta:
-        """Return the calibrated belief about each pixel of ``images``; see ``forward``."""
+        """Return the calibrated belief; see ``forward``."""
         belief: Bernoulli | Beta = self(images)
         return belief
 

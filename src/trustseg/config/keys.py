@@ -1,8 +1,9 @@
 """What keys there are: for ``trustseg train --keys`` and for the hint at an unknown one."""
 
 import re
+import sys
 from collections.abc import Iterator
-from inspect import getdoc
+from inspect import getdoc, getmodule
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
@@ -63,9 +64,17 @@ def describe_options() -> Iterator[tuple[str, str, str, str]]:
     for name, entry in entries_with_options():
         for option, (annotation, default) in entry.options.items():
             field = FieldInfo.from_annotation(annotation)
-            told = re.search(rf"^ +{option}: (.+?)(?=\n +\w+: |\n\n|\Z)", getdoc(entry.function) or "", re.S | re.M)
-            meaning = re.sub(r"\s+", " ", told[1]) if told else ""
-            yield f"{name}: {option}", _shown(default, field), _allowed(option, field), meaning
+            yield f"{name}: {option}", _shown(default, field), _allowed(option, field), _meaning(entry.function, option)
+
+
+def _meaning(function: object, option: str) -> str:
+    """Return what the docstring of a function, of its module or of its package says of an option."""
+    module = getmodule(function)
+    for told in (function, module, module and sys.modules.get(module.__package__ or "")):
+        found = re.search(rf"^ +{option}: (.+?)(?=\n +\w+: |\n\n|\Z)", getdoc(told) or "", re.S | re.M)
+        if found:
+            return re.sub(r"\s+", " ", found[1])
+    return ""
 
 
 def _described(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:

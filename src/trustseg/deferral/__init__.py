@@ -1,7 +1,9 @@
-"""Which images a human should look at: policies fitted once and frozen, and conformal control of what masks miss.
+"""Which images a human should review: policies fitted once and frozen, and conformal control of missed foreground.
 
-``policy`` reads record tables only; ``fitting`` finds thresholds that keep a promise; ``conformal`` does so for the
-pixels of a mask. Every promise is for new patients like those it was fitted on, and void under attack or shift.
+``policy`` reads record tables only; ``fitting`` finds thresholds that keep a guarantee; ``conformal`` does so for the
+pixels of a mask. The unit is a patient. Every guarantee is for new patients like those it was fitted on, and void under
+attack or shift. ``model`` is everywhere the hash of the model and calibration that gave scores or probabilities,
+``"model"`` of ``evaluation.json``, so that a policy or control can be refused for others; empty if unknown.
 """
 
 from trustseg.deferral.conformal import (

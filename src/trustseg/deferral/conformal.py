@@ -1,4 +1,8 @@
-"""Conformal risk control: the finite-sample correction, and masks that miss little of the foreground."""
+"""Conformal risk control: the finite-sample correction, and masks that miss little of the foreground.
+
+Reference:
+    Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814: equation 4 and section 4.1.
+"""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +44,7 @@ class FalseNegativeControl:
         patients: calibration patients with foreground.
         images: their images with foreground.
         price: predicted area over reference area on these images, >= 0.
-        model: hash of the model and calibration that gave the probabilities, empty if unknown.
+        model: hash of the model.
     """
 
     threshold: float
@@ -52,7 +56,7 @@ class FalseNegativeControl:
 
     @property
     def statement(self) -> str:
-        """What is promised, in a sentence."""
+        """The guarantee, in a sentence."""
         return (
             f"A mask of p >= {self.threshold:.4g} is expected to miss at most {self.at_most:.3g} of a new patient's "
             f"foreground (mean over patients, {self.patients} for calibration)."
@@ -65,12 +69,7 @@ def save_control(control: FalseNegativeControl, path: Path) -> None:
 
 
 def load_control(path: Path) -> FalseNegativeControl:
-    """Return the control in a JSON file.
-
-    Raises:
-        MissingFileError: if there is no such file.
-        DataError: if the file does not hold a control.
-    """
+    """Return the control in a JSON file; a DataError if it holds none."""
     content = read_json(path)
     try:
         control = TypeAdapter(FalseNegativeControl).validate_python(content)
@@ -87,23 +86,15 @@ def load_control(path: Path) -> FalseNegativeControl:
 
 
 def conformal_risk(losses: ArrayLike) -> Floats:
-    """Return the mean loss with the finite-sample correction, (sum + 1) / (n + 1).
+    """Return the mean loss with the finite-sample correction, (sum + 1) / (n + 1); 1 without units.
 
     If the loss lies in [0, 1] and is monotone in a parameter, the least cautious parameter whose corrected risk is at
-    most a has an expected loss of at most a on a new exchangeable unit.
-
-    Args:
-        losses: loss of each calibration unit (n, ...), in [0, 1]; further axes are parameters.
-
-    Returns:
-        (...) in [1 / (n + 1), 1]; 1 without units.
+    most a has an expected loss of at most a on a new exchangeable unit. ``losses`` are (n, ...), further axes
+    parameters.
 
     Example:
         >>> conformal_risk([[0.5, 0.0], [0.25, 0.0], [0.25, 0.0]]).tolist()
         [0.5, 0.25]
-
-    Reference:
-        Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, equation 4.
     """
     values = np.asarray(losses, np.float64)
     return np.asarray((values.sum(0) + 1) / (len(values) + 1))
@@ -133,7 +124,7 @@ def fit_false_negative_control(
         masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; empty ones are left out.
         patients: patient of each image.
         at_most: the bound a, in (0, 1).
-        model: hash of the model and calibration that gave the probabilities; empty if unknown.
+        model: hash of the model.
 
     Raises:
         ConfigError: if ``at_most`` is not in (0, 1).
@@ -145,9 +136,6 @@ def fit_false_negative_control(
         >>> control = fit_false_negative_control([[0.2, 0.6, 0.9]] * 4, [[0, 1, 1]] * 4, "abcd", at_most=0.2)
         >>> control.threshold, control.price
         (0.6, 1.0)
-
-    Reference:
-        Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, section 4.1.
     """
     if not 0 < at_most < 1:
         raise ConfigError(f"at_most is {at_most}, expected a share between 0 and 1; pass e.g. 0.1 for 10 %")
@@ -185,20 +173,11 @@ def apply_false_negative_control(
     masks: Sequence[ArrayLike],
     patients: Sequence[object],
 ) -> pl.DataFrame:
-    """Return what {p >= threshold} misses and costs on each image.
+    """Return the misses and the area of {p >= threshold} for each image; arguments as ``fit_false_negative_control``.
 
-    Args:
-        control: the fitted threshold.
-        probabilities: as in ``fit_false_negative_control``.
-        masks: as in ``fit_false_negative_control``; an empty mask has no false-negative rate, but a false area.
-        patients: as in ``fit_false_negative_control``.
-
-    Returns:
-        A row an image: ``patient``, ``pixels``, ``mask_px``, ``set_px`` and ``false_negative_rate``, NaN where the
-        mask is empty. The price is the sum of ``set_px`` over that of ``mask_px``.
-
-    Raises:
-        ShapeError: as ``fit_false_negative_control``.
+    Columns: ``patient``, ``pixels``, ``mask_px``, ``set_px`` and ``false_negative_rate``, NaN where the mask is empty.
+        The
+    price is the sum of ``set_px`` over that of ``mask_px``.
     """
     rows = []
     for name, probability, region, pixels in zip(patients, *_checked(probabilities, masks, patients), strict=True):

@@ -1,4 +1,4 @@
-"""Thresholds that keep a promise with finite samples: conformal for reviews, fixed-sequence testing for failures.
+"""Thresholds with finite-sample guarantees: conformal for reviews, fixed-sequence testing for failures.
 
 The unit is a patient: images of one patient are alike, and only patients can be exchangeable.
 """
@@ -26,14 +26,14 @@ _FIRST_SHARE: Final = 0.25  # testing of the risk starts where this share of the
 
 
 class Fit(NamedTuple):
-    """A threshold and the sentence that says what it promises."""
+    """A threshold and the sentence that states its guarantee."""
 
     threshold: float
     statement: str
 
 
 class _Images(NamedTuple):
-    """What a target reads of each calibration image: score, patient (0 to P - 1), failure, foreground; all (N,)."""
+    """The columns of the calibration images: score, patient (0 to P - 1), failure, foreground; all (N,)."""
 
     scores: Floats
     patients: NDArray[np.intp]
@@ -58,6 +58,9 @@ def fit_policy(
 ) -> Policy:
     """Return the policy that keeps most images within a bound, fitted on the clean images of a calibration split.
 
+    Where no threshold is known to keep the bound on ``risk`` or ``missed_lesions`` the policy reviews everything; where
+    there are too few patients for the bound on ``review_rate`` it reviews nothing. Its ``statement`` says so.
+
     Args:
         records: records of patients that the model was not trained on; rows of other conditions are not read.
         measure: pixel measure of uncertainty.
@@ -70,13 +73,7 @@ def fit_policy(
         tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
             it has not.
         delta: chance, over calibration splits, that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
-        model: hash of the model and calibration that gave the scores, ``"model"`` of ``evaluation.json``, so that the
-            policy can be refused for other scores; empty if unknown.
-
-    Returns:
-        The policy. Where no threshold is known to keep the bound on ``risk`` or ``missed_lesions`` it reviews
-        everything; where there are too few patients for the bound on ``review_rate`` it reviews nothing. Its
-        ``statement`` says so.
+        model: hash of the model.
 
     Raises:
         ConfigError: if a number is outside its range.
@@ -92,8 +89,8 @@ def fit_policy(
 
     Reference:
         ``review_rate``: Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814, section 2; with one
-        image a patient it is the split-conformal quantile. The others: Angelopoulos et al., "Learn then Test",
-        arXiv:2110.01052, section 2.3, with the bound of Clopper and Pearson, Biometrika 1934.
+        image per patient it is the split-conformal quantile. The others: Angelopoulos et al., "Learn then Test",
+        arXiv:2110.01052, section 2.3, with ``clopper_pearson``.
         Deviation: testing of ``risk`` starts where a quarter of the patients is kept, so that there is something to
         test on; this keeps ``delta`` if the risk does not fall as less sure images are kept.
     """
@@ -129,15 +126,9 @@ def fit_policy(
 
 
 def clopper_pearson(failures: ArrayLike, trials: ArrayLike, *, delta: float) -> Floats:
-    """Return the exact upper confidence bound of a failure probability, at level 1 - delta.
+    """Return the exact upper confidence bound, at level 1 - delta, of a failure probability, (...) in [0, 1].
 
-    Args:
-        failures: failures seen (...), whole numbers in [0, trials].
-        trials: independent trials (...), whole numbers >= 0.
-        delta: chance that the bound lies below the truth, at most, in (0, 1).
-
-    Returns:
-        (...) in [0, 1]; 1 where every trial failed, or there was none.
+    ``failures`` of ``trials`` independent trials, whole numbers (...); 1 where every trial failed, or there was none.
 
     Example:
         >>> clopper_pearson(0, 14, delta=0.05).round(3).item()
@@ -260,7 +251,7 @@ def _patients_kept(images: _Images, flag: NDArray[np.bool_], grid: Floats) -> ND
 
 
 def _marks(scores: Floats) -> Floats:
-    """Return the mark at or above each score, of a scale of 1024 marks an octave that no data can move."""
+    """Return the mark at or above each score, of a scale of 1024 marks per octave that does not depend on the data."""
     mantissa, exponent = np.frexp(scores)  # mantissa in [1/2, 1), an octave
     marks: Floats = np.ldexp(np.ceil(mantissa * 2 * _STEPS_PER_OCTAVE) / (2 * _STEPS_PER_OCTAVE), exponent)
     return marks

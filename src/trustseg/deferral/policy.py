@@ -1,4 +1,4 @@
-"""A deferral policy: an image score, a threshold fitted once, and what it promises to whom."""
+"""A deferral policy: an image score, a threshold fitted once, and its guarantee."""
 
 import hashlib
 import json
@@ -54,12 +54,12 @@ class Policy:
         at_most: the bound, a share in (0, 1).
         tau: a segmentation with a Dice below it has failed.
         delta: chance that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
-        images: images it was fitted on.
-        patients: patients they come from.
-        patient_hashes: ``hash_of`` each of these patients, sorted, to recognise them later; no secret, since who
-            guesses a name can test it. A policy of an older version has a single hash, of them all.
-        model: hash of the model and calibration that gave the scores, as in ``evaluation.json``; empty if unknown.
-        statement: what the policy promises, in a sentence.
+        images: number of images it was fitted on.
+        patients: number of their patients.
+        patient_hashes: ``hash_of`` each of these patients, sorted, to recognise them later; not a secret, because
+            anybody who guesses a name can test it. A policy of an older version has a single hash, of them all.
+        model: hash of the model.
+        statement: the guarantee, in a sentence.
     """
 
     measure: str
@@ -87,17 +87,13 @@ class Policy:
 
 
 def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
-    """Return records with the decision of a policy on each image.
+    """Return records (a row per image and condition) with the columns ``review`` (bool) and ``guarantee``.
 
-    Args:
-        policy: the policy.
-        records: a row an image and condition, see ``trustseg.evaluation.records``.
-
-    Returns:
-        The records with the columns ``review`` (bool) and ``guarantee``: ``HOLDS`` for clean images, ``VOID`` under
-        every other condition, on each patient that the policy was fitted on, and in rows whose column ``split`` says
-        train. Other patients beside these keep the promise: each new patient is exchangeable with the calibration
-        patients on its own. A rate over a table keeps it only if every row does.
+    The guarantee is ``HOLDS`` for clean images and ``VOID`` under every other condition, for each patient that the
+    policy was fitted on, and in rows whose column ``split`` says train. It stays valid for other patients of the same
+    table: each new patient is exchangeable with the calibration patients on its own. A rate over a table keeps it only
+        if every row
+    does.
 
     Raises:
         DataError: if the records lack the score or another column, or hold no row.
@@ -135,12 +131,7 @@ def save_policy(policy: Policy, path: Path) -> None:
 
 
 def load_policy(path: Path) -> Policy:
-    """Return the policy in a JSON file.
-
-    Raises:
-        MissingFileError: if there is no such file.
-        DataError: if the file does not hold a policy.
-    """
+    """Return the policy in a JSON file; a DataError if it holds none."""
     content = {"model": "", **read_json(path)}
     if "patients_hash" in content:  # of an older version
         content["patient_hashes"] = [content.pop("patients_hash")]
@@ -179,15 +170,7 @@ def _no_policy(path: Path, reason: str) -> DataError:
 
 
 def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
-    """Raise if scores are of another model than those that a policy or control was fitted on.
-
-    Args:
-        fitted: the policy or control.
-        model: hash of the model and calibration that gave the scores; an empty hash is no knowledge.
-
-    Raises:
-        DataError: if both are known, and differ.
-    """
+    """Raise a DataError if scores are of another ``model`` than those that a policy or control was fitted on."""
     if fitted.model and model and model != fitted.model:
         kind = "policy" if isinstance(fitted, Policy) else "control"
         raise DataError(
@@ -222,6 +205,6 @@ def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def hash_of(*patients: str, digits: int = 12, fold: bool = True) -> str:
-    """Return a hash of a patient, or of a set of them in any order, in hex digits; ``fold``: whatever the case."""
+    """Return a hash, in hex digits, of a patient or of a set of them in any order; ``fold``: without case."""
     names = {patient.casefold() if fold else patient for patient in patients}  # older policies kept the case
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:digits]

@@ -28,7 +28,7 @@ Reference:
 from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence, symmetric_kl_divergence
 from trustseg.losses.balance import Balance
 from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
-from trustseg.losses.contract import LOSSES, Loss, LossFacts, losses_of
+from trustseg.losses.contract import LOSSES, LossFacts, losses_of
 from trustseg.losses.evidential import (
     bayes_risk_cross_entropy,
     bayes_risk_squared_error,
@@ -46,7 +46,6 @@ __all__ = [
     "SCHEDULES",
     "Balance",
     "Divergence",
-    "Loss",
     "LossFacts",
     "Schedule",
     "annealed",

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from torch import Tensor
 
-from trustseg.beliefs import Belief
 from trustseg.entries import Entry
 from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
 from trustseg.losses.evidential import (
@@ -19,16 +18,9 @@ from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
 from trustseg.losses.regions import boundary, lovasz
 
-__all__ = ["LOSSES", "Loss", "LossFacts", "losses_of"]
+__all__ = ["LOSSES", "LossFacts", "losses_of"]
 
 Role = Literal["data", "region", "penalty"]
-
-
-class Loss(Protocol):
-    """What training and attacks call; the contract is written in ``trustseg.losses``."""
-
-    def __call__(self, belief: Belief, masks: Tensor, /) -> Tensor:
-        """Return the loss (B,) of belief and masks (B, 1, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,10 @@
-"""Losses of overlap between a belief's probability and the reference mask."""
+"""Losses of overlap between a belief's probability and the reference mask.
+
+Args:
+    smooth: pixels added to numerator and denominator, > 0, so that an empty mask still has a gradient.
+    alpha: weight of a false foreground pixel, >= 0.
+    beta: weight of a missed foreground pixel, >= 0; alpha = beta = 1/2 is Dice with twice the ``smooth``.
+"""
 
 from typing import Annotated
 
@@ -23,9 +29,6 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tenso
     Summed over the pixels of one image: loss = 1 - (2 sum(p y) + smooth) / (sum(p) + sum(y) + smooth). An empty mask
     with an all-zero probability gives 0. Of a Beta only the mean p counts: Dice of alpha or of evidence would reward
     endless evidence.
-
-    Args:
-        smooth: pixels added to numerator and denominator, > 0, so that an empty mask still has a gradient.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -54,11 +57,6 @@ def tversky(
 
     With TP = sum(p y), FP = sum(p (1 - y)), FN = sum((1 - p) y):
     loss = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth).
-
-    Args:
-        alpha: weight of a false foreground pixel, >= 0.
-        beta: weight of a missed foreground pixel, >= 0; alpha = beta = 1/2 is Dice with twice the ``smooth``.
-        smooth: pixels added to numerator and denominator, > 0.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
@@ -93,10 +91,7 @@ def focal_tversky(
     loss = tversky^(1 / gamma), linear below 1e-7, where the slope of the root would be infinite.
 
     Args:
-        alpha: weight of a false foreground pixel, >= 0.
-        beta: weight of a missed foreground pixel, >= 0.
         gamma: order of the root, >= 1; 1 is ``tversky``.
-        smooth: pixels added to numerator and denominator, > 0.
 
     Example:
         >>> from trustseg.beliefs import Bernoulli

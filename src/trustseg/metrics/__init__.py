@@ -1,7 +1,7 @@
 """Metrics, each written once: overlap, ranking of errors by uncertainty, calibration, detection, deferral.
 
 ``overlap``, ``area``, ``surface`` and ``lesions`` compare hard masks, ``selective`` and ``sparsification`` score a
-ranking exactly, ``histograms``, ``streaming`` and ``operating_points`` do so for pixels that are never kept,
+ranking exactly, ``histograms`` and ``streaming`` do so for pixels that are never kept,
 ``calibration`` scores probabilities (``regions`` says of which pixels), ``detection`` how well a score finds positives.
 ``counts`` and ``ranking`` hold the formulas of detection, calibration and ranking, on counts in NumPy arrays or
 tensors; they, ``deferral`` and ``bins`` load no torch. Undefined is NaN, never 0. The docstrings give only their own
@@ -71,14 +71,12 @@ if TYPE_CHECKING:
     )
     from trustseg.metrics.histograms import (
         Histogram,
-        coarsen,
         error_histogram,
         oracle_histogram,
         uncertainty_keys,
     )
     from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
     from trustseg.metrics.mask_metrics import METRICS, MetricFacts
-    from trustseg.metrics.operating_points import CoverageAtRisk, RiskAtCoverage
     from trustseg.metrics.overlap import (
         Dice,
         OverlapCounts,
@@ -118,7 +116,6 @@ __all__ = [
     "METRICS",
     "AdaptiveCalibrationError",
     "CalibrationError",
-    "CoverageAtRisk",
     "Detection",
     "Dice",
     "Histogram",
@@ -126,7 +123,6 @@ __all__ = [
     "MetricFacts",
     "OverlapCounts",
     "RankScores",
-    "RiskAtCoverage",
     "RiskCoverageCurve",
     "SparsificationCurve",
     "SurvivalCurve",
@@ -147,7 +143,6 @@ __all__ = [
     "brier",
     "calibration_counts",
     "calibration_error_from_counts",
-    "coarsen",
     "coverage_at_risk",
     "dice",
     "e_aurc",
@@ -192,7 +187,6 @@ _WITH_TORCH: Final = (
     "histograms",
     "lesions",
     "mask_metrics",
-    "operating_points",
     "overlap",
     "regions",
     "selective",

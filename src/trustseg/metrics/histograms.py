@@ -23,7 +23,6 @@ __all__ = [
     "Histogram",
     "accumulate",
     "add_histograms",
-    "coarsen",
     "error_histogram",
     "oracle_histogram",
     "uncertainty_keys",
@@ -71,14 +70,6 @@ def _tables_on(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(FIRST).to(device), torch.from_numpy(SHIFT).to(device)
 
 
-def coarsen(fine: Tensor) -> Tensor:
-    """Return fine histograms (..., 358274) merged into coarse ones (..., 5600), the same as binning coarsely."""
-    if fine.shape[-1] != BINS["fine"]:
-        raise ShapeError(f"the histogram has {fine.shape[-1]} bins, expected {BINS['fine']}; bin with the fine keys")
-    negative, positive = fine.chunk(2, dim=-1)
-    return torch.cat([_merge(negative.flip(-1)).flip(-1), _merge(positive)], dim=-1)
-
-
 def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> Histogram:
     """Return the errors binned by uncertainty; the same bits for any order of the items.
 
@@ -119,8 +110,3 @@ def accumulate(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "
         else:
             units.index_add_(0, keys, torch.round(checked_error(errors) * UNIT).long())
     return counts, units
-
-
-def _merge(half: Tensor) -> Tensor:
-    """Return one half of fine histograms, its zero bin first, in coarse bins."""
-    return torch.cat([half[..., :1], half[..., 1:].reshape(*half.shape[:-1], -1, MERGED).sum(-1)], dim=-1)

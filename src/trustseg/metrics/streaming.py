@@ -4,7 +4,7 @@ Scores are binned, see ``histograms``: results equal those of the exact function
 from a million pixels on, and to the bit whatever the batches and their order.
 """
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -22,23 +22,12 @@ __all__ = [
     "AUSE",
     "AdaptiveCalibrationError",
     "PixelError",
-    "PixelRanking",
-    "add_pixels",
-    "add_states",
     "pixel_error",
 ]
 
 PixelError = Literal["wrong", "brier"]
 
 _PIXEL_ERRORS: Final = ("wrong", "brier")
-
-
-class PixelRanking(Protocol):
-    """A metric whose pixels are binned by uncertainty, with their errors."""
-
-    error: PixelError
-    counts: Tensor
-    error_units: Tensor
 
 
 class AUSE(Metric):
@@ -69,11 +58,11 @@ class AUSE(Metric):
         super().__init__()
         self.error = error
         self.normalized = normalized
-        add_states(self, error, oracle=True)
+        _add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels, all three of one shape."""
-        _add_with_oracle(self, uncertainty, probability, masks)
+        _add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return AUSE or nAUSE, scalar float64; NaN without any error (nAUSE: when all errors are equal)."""
@@ -109,11 +98,11 @@ class AURC(Metric):
         super().__init__()
         self.error = error
         self.generalized = generalized
-        add_states(self, error, oracle=True)
+        _add_states(self, error)
 
     def update(self, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
         """Add pixels, all three of one shape."""
-        _add_with_oracle(self, uncertainty, probability, masks)
+        _add_pixels(self, uncertainty, probability, masks)
 
     def compute(self) -> Tensor:
         """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
@@ -189,17 +178,17 @@ def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wron
     raise unknown_name("pixel error", error, _PIXEL_ERRORS)
 
 
-def add_states(metric: Metric, error: str, *, oracle: bool = False) -> None:
-    """Give a metric the histograms of its pixels and, where their error is not 0 or 1, those of the oracle if asked."""
+def _add_states(metric: Metric, error: str) -> None:
+    """Give a metric the histograms of its pixels and, where their error is not 0 or 1, those of the oracle."""
     if error not in _PIXEL_ERRORS:
         raise unknown_name("pixel error", error, _PIXEL_ERRORS)
     add_histograms(metric, "counts", "error_units")
-    if oracle and error == "brier":
+    if error == "brier":
         add_histograms(metric, "oracle_counts", "oracle_units")
 
 
-def add_pixels(metric: PixelRanking, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> Tensor:
-    """Add the pixels that are not ignored to the histograms of a metric and return their errors (N,)."""
+def _add_pixels(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
+    """Add the pixels that are not ignored to the histograms of a metric, and to those of the oracle if it has them."""
     check_shapes(uncertainty, probability)
     if probability.shape == masks.shape:  # else told by what follows
         inside = counted(masks)
@@ -208,12 +197,6 @@ def add_pixels(metric: PixelRanking, uncertainty: Tensor, probability: Tensor, m
     counts, units = accumulate(uncertainty, errors)
     metric.counts += counts
     metric.error_units += units
-    return errors
-
-
-def _add_with_oracle(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
-    """Add pixels to the histograms of a metric, and to those of the oracle if it has them."""
-    errors = add_pixels(metric, uncertainty, probability, masks)
     if metric.error == "brier":
         counts, units = accumulate(errors, errors)
         metric.oracle_counts += counts

@@ -1,13 +1,21 @@
 """The networks a segmenter can be built on: images in, one map of logits per output out.
 
-Every builder starts from random weights: nothing is ever downloaded here (see ``models/weights.py``).
+A builder returns a network with random weights from (B, channels, H, W) to (B, outputs, H, W), H and W multiples of 32;
+nothing is ever downloaded here (see ``models/weights.py``).
+
+Args:
+    encoder: its name, see ``check_encoder``.
+    channels: of the images.
+    outputs: maps of logits.
+    depth: how often the encoder halves its input: ``DEEPEST``, or less where the architecture allows it.
+    decoder_channels: channels of the decoder's stages, deepest first; empty: the architecture's own.
 """
 
 import difflib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from torch import Tensor, nn
 
@@ -19,7 +27,6 @@ __all__ = [
     "DEEPEST",
     "NONCOMMERCIAL",
     "ArchitectureFacts",
-    "Builder",
     "check_encoder",
     "check_licence",
     "place_dropout",
@@ -35,20 +42,6 @@ NONCOMMERCIAL: Final[Mapping[str, str]] = {
 DEEPEST: Final = 5  # how often an encoder halves its input
 WIDTHS: Final = (256, 128, 64, 32, 16)
 """Channels of a U-Net's decoder, deepest first; a shallow one has the last of them."""
-
-
-class Builder(Protocol):
-    """A function that builds a network with random weights."""
-
-    def __call__(
-        self, encoder: str, *, channels: int, outputs: int, depth: int, decoder_channels: tuple[int, ...] = ()
-    ) -> nn.Module:
-        """Return a network from (B, channels, H, W) to (B, outputs, H, W); H and W multiples of 32.
-
-        ``depth`` is how often the encoder halves its input: ``DEEPEST``, or less where the architecture allows it.
-        ``decoder_channels`` are the channels of the decoder's stages, deepest first; empty: the architecture's own.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +60,7 @@ _OF_THE_MODEL: Final = frozenset({"channels", "outputs", "depth", "decoder_chann
 
 
 def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
-    """Refuse an encoder under non-commercial terms unless they were accepted.
-
-    Args:
-        encoder: name of the encoder.
-        accept_noncommercial: whether the user said so explicitly.
-
-    Raises:
-        ModelError: if the encoder has such terms and they were not accepted.
-    """
+    """Raise a ModelError if an encoder has non-commercial terms that were not accepted."""
     for prefix, terms in NONCOMMERCIAL.items():
         if encoder.removeprefix("tu-").startswith(prefix) and not accept_noncommercial:
             raise ModelError(
@@ -85,12 +70,9 @@ def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
 
 
 def check_encoder(encoder: str) -> None:
-    """Check that segmentation_models.pytorch has an encoder, or timm, whose names follow ``tu-``.
+    """Raise an UnknownNameError unless segmentation_models.pytorch has the encoder, or timm (``tu-`` in front).
 
-    Only names of the installed libraries pass: of ``hf-hub:`` or ``local-dir:`` timm would ask a hub or read files.
-
-    Raises:
-        UnknownNameError: names the nearest one.
+    Only names of the installed libraries pass: for ``hf-hub:`` or ``local-dir:`` timm would query a hub or read files.
     """
     import segmentation_models_pytorch as smp
 
@@ -223,13 +205,12 @@ def fcn(
 
 
 def place_dropout(network: nn.Module, rate: float) -> None:
-    """ConditionKey a layer that drops whole channels before the last layers of a network, in place.
+    """Add a layer that drops whole channels before the last layers of a network of ``ARCHITECTURES``, in place.
 
     The layer has no weights and no other tensor changes its name, so that the weights of the network fit it with and
-    without. In torchvision's FCN it takes the place of the dropout (rate 0.1) that is there.
+    without. In torchvision's FCN it replaces the existing dropout (rate 0.1).
 
     Args:
-        network: what a builder in ``ARCHITECTURES`` returned.
         rate: share of channels that are dropped, in (0, 1).
 
     Raises:

@@ -1,4 +1,4 @@
-"""What evaluation and prediction ask of a model, whether one segmenter, a calibrated one, or a mixture."""
+"""The interface of a model for evaluation and prediction, whether one segmenter, a calibrated one, or a mixture."""
 
 from collections.abc import Iterator
 from typing import Protocol, Self
@@ -12,29 +12,24 @@ __all__ = ["BeliefModel"]
 
 
 class BeliefModel(Protocol):
-    """A module that turns images into beliefs: ``Segmenter``, ``MCDropout``, ``DeepEnsemble`` or ``Calibrated``.
-
-    Attributes:
-        spec: what it is built from; of a mixture, what its first member is built from.
-        passes: forward passes of a network that one belief takes.
-    """
+    """A ``Segmenter``, a ``Calibrated`` one or a mixture; the contract is written in ``trustseg.models``."""
 
     @property
     def spec(self) -> SegmenterSpec:
-        """Return what it is built from."""
+        """What it is built from."""
 
     @property
     def passes(self) -> int:
-        """Return the forward passes of a network that one belief takes."""
+        """Forward passes per belief."""
 
     def __call__(self, images: Tensor) -> Belief:
-        """Return the belief about each pixel of ``images`` (B, C, H, W) in [0, 1]."""
+        """Return the belief about each pixel."""
 
     def belief(self, images: Tensor) -> Belief:
-        """Return the belief about each pixel of ``images`` (B, C, H, W) in [0, 1]."""
+        """Return the belief about each pixel."""
 
     def weights(self) -> bytes:
-        """Return all that its beliefs follow from, beside ``spec``, as bytes that do not change between runs."""
+        """Return its weights as bytes."""
 
     def eval(self) -> Self:
         """Put it into evaluation mode and return it."""

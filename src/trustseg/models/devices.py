@@ -6,13 +6,7 @@ __all__ = ["device_of"]
 
 
 def device_of(accelerator: str) -> str:
-    """Return the torch device that an accelerator setting means on this machine.
-
-    Args:
-        accelerator: ``"cpu"``, or ``"auto"``, ``"gpu"`` or ``"cuda"`` for a GPU where there is one.
-
-    Returns:
-        ``"cuda"`` or ``"cpu"``.
+    """Return ``"cuda"`` where a GPU is wanted (``"auto"``, ``"gpu"`` or ``"cuda"``) and found, otherwise ``"cpu"``.
 
     Example:
         >>> device_of("cpu")

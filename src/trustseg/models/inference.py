@@ -1,4 +1,4 @@
-"""The same beliefs, faster: a copy of a model for inference and attacks."""
+"""Faster inference with the same beliefs, for evaluation and attacks."""
 
 import copy
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ Model = TypeVar("Model", bound=BeliefModel)
 
 @contextmanager
 def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
-    """Yield a frozen copy of ``model`` that computes the same belief in less time, in eval mode.
+    """Yield a frozen copy of ``model``, in eval mode, that computes the same belief in less time.
 
     In every segmenter that it holds, each batch normalisation is folded into the convolution before it, and the network
     runs in channels-last layout. Gradients with respect to images flow as before; weights need none. Meanwhile a GPU
-    takes only algorithms of convolution that repeat bit for bit. The original is not touched.
+    uses only convolution algorithms that repeat bit for bit.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture; neither its mode nor its device changes.
-        compiled: whether to compile the networks as well, which pays off on a GPU and for long runs only.
+        model: a segmenter, a calibrated one, or a mixture; it is not changed.
+        compiled: compile the networks as well, which pays off on a GPU and for long runs only.
 
     Example:
         >>> from trustseg.models import build_segmenter
@@ -55,10 +55,7 @@ def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
 
 
 def _pairs(segmenter: Segmenter) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return each convolution and the batch normalisation that alone reads its output.
-
-    Found by watching a forward pass, so that it holds for every architecture, whatever its modules are called.
-    """
+    """Return each convolution and the batch normalisation that alone reads its output, seen in a forward pass."""
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []  # tensors are kept, or their identities could be used again
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -83,7 +80,7 @@ def _pairs(segmenter: Segmenter) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 def _replace(segmenter: Segmenter, old: nn.Module, new: nn.Module) -> None:
-    """Put one module in the place of another."""
+    """Replace one module by another."""
     for parent in segmenter.modules():
         for name, child in parent.named_children():
             if child is old:

@@ -1,7 +1,7 @@
-"""Models that believe a mixture: MC dropout and deep ensembles, the comparators of a single pass.
+"""Models whose belief is a mixture: MC dropout and deep ensembles, the baselines with several passes.
 
-Both are made for prediction, attack and evaluation; they are trained as the segmenters that they hold. ``passes`` says
-how many forward passes of a network one belief takes.
+Both are for prediction, attack and evaluation; they are trained as the segmenters that they hold. Members are Bernoulli
+or Beta beliefs, in the order of samples or segmenters.
 """
 
 import copy
@@ -30,26 +30,15 @@ _DROPOUT: Final = (nn.Dropout, *_CHANNELWISE)
 
 
 def with_dropout(segmenter: Segmenter, rate: float) -> Segmenter:
-    """Return a copy of a segmenter that drops channels before its last layers, trained or not.
+    """Return a copy of a segmenter, in the same mode, with a layer that drops channels before its last layers.
 
-    Args:
-        segmenter: left as it is.
-        rate: share of channels that are dropped, in (0, 1); replaces a layer placed before.
-
-    Returns:
-        A segmenter with the same weights, in the same mode; ``save`` and ``Segmenter.load`` keep the layer.
-
-    Raises:
-        ModelError: if ``rate`` is outside (0, 1).
+    ``save`` and ``Segmenter.load`` keep the layer; it replaces one placed before. ``rate`` and source:
+    ``place_dropout``.
 
     Example:
         >>> from trustseg.models import build_segmenter
         >>> with_dropout(build_segmenter(encoder="resnet18"), 0.2).spec.dropout
         0.2
-
-    Reference:
-        Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015, arXiv:1411.4280,
-        section 3.2: channels, not single pixels.
     """
     network = copy.deepcopy(segmenter.network)
     place_dropout(network, rate)
@@ -64,14 +53,14 @@ def dropout_layers(
 
 
 class MCDropout(nn.Module):
-    """Believes an equal mixture over thinned networks: one segmenter, sampled through its dropout layers.
+    """An equal mixture over thinned networks: one segmenter, sampled through its dropout layers.
 
     Only dropout layers sample; everything else, batch norm above all, is in eval mode, and stays so under ``train()``
     and inside ``attacks.isolated``. The masks are a function of ``seed``, sample and layer alone and are the same for
-    every image of a batch, so that the belief about an image depends neither on its neighbours nor on how often it was
-    asked for. The model is thus ``samples`` fixed networks, and an attack through it is exact. For an attacker who
-    cannot know the masks, attack an ``MCDropout`` of another seed, with at least as many samples: expectation over
-    transformations (Athalye et al., ICML 2018, arXiv:1802.00420). Fewer samples make a weak attack.
+    every image of a batch, so that the belief about an image depends neither on the other images nor on earlier calls.
+    The model is thus ``samples`` fixed networks, and an attack through it is exact. For an attacker who cannot know the
+    masks, attack an ``MCDropout`` of another seed, with at least as many samples: expectation over transformations
+    (Athalye et al., ICML 2018, arXiv:1802.00420). Fewer samples make a weak attack.
 
     Args:
         segmenter: a trained model with dropout layers; it is put into eval mode and its weights are shared.
@@ -79,9 +68,6 @@ class MCDropout(nn.Module):
         rate: ``None`` samples the dropout layers that the model has, each at its own rate; a number in (0, 1) first
             places one before the last layers of a copy, see ``with_dropout``.
         seed: seed of all masks.
-
-    Attributes:
-        passes: forward passes of the network that one belief takes, ``samples``.
 
     Raises:
         ModelError: if the model has no dropout layer, or an option is out of range.
@@ -116,32 +102,21 @@ class MCDropout(nn.Module):
 
     @property
     def passes(self) -> int:
-        """Return the forward passes of the network that one belief takes."""
+        """Forward passes per belief."""
         return self.samples
 
     @property
     def spec(self) -> SegmenterSpec:
-        """Return what the segmenter is built from."""
+        """What the segmenter is built from."""
         return self.segmenter.spec
 
     def train(self, mode: bool = True) -> "MCDropout":
-        """Stay in eval mode: batch norm must not learn from what is predicted."""
+        """Stay in eval mode: batch norm must not learn from predictions."""
         super().train(False)
         return self
 
     def forward(self, images: Tensor) -> Mixture:
-        """Return the mixture of what the thinned networks believe about each pixel of ``images``.
-
-        Args:
-            images: (B, C, H, W) float in [0, 1], any H and W.
-
-        Returns:
-            A mixture of ``samples`` Bernoulli or Beta beliefs, maps (B, 1, H, W) float32.
-
-        Raises:
-            ShapeError: if ``images`` has another number of channels or dimensions.
-            ModelError: if the segmenter was put into train mode from outside.
-        """
+        """Return the mixture; a ModelError if the segmenter was put into train mode from outside."""
         if self.segmenter.training:
             raise ModelError("the segmenter is in train mode, MC dropout predicts in eval mode; call segmenter.eval()")
         return Mixture([self._thinned(images, sample) for sample in range(self.samples)])
@@ -154,19 +129,19 @@ class MCDropout(nn.Module):
             return _single(self.segmenter(images))
 
     def belief(self, images: Tensor) -> Mixture:
-        """Return the mixture about each pixel of ``images``; see ``forward``."""
+        """Return the mixture; see ``forward``."""
         mixture: Mixture = self(images)
         return mixture
 
     def weights(self) -> bytes:
-        """Return the segmenter's weights, with samples and seed, as the content of a safetensors file."""
+        """Return the segmenter's weights, with samples and seed."""
         return _weights(self, samples=self.samples, seed=self.seed)
 
 
 class _Mask:
-    """A forward hook that multiplies what leaves a dropout layer by the layer's mask in one sample.
+    """A forward hook that multiplies the output of a dropout layer by the layer's mask in one sample.
 
-    The mask of the last shape is kept, as a GPU would have to wait for each new one.
+    The mask of the last shape is kept, because a GPU would have to wait for each new one.
     """
 
     def __init__(self, rate: float, seed: int, sample: int, layer: str) -> None:
@@ -189,13 +164,10 @@ class _Mask:
 
 
 class DeepEnsemble(nn.Module):
-    """Believes an equal mixture of what several segmenters believe, each trained from another seed.
+    """An equal mixture of the beliefs of several segmenters, each trained from another seed.
 
     Args:
         segmenters: at least one, calibrated or not; architectures and heads may differ.
-
-    Attributes:
-        passes: forward passes of a network that one belief takes, the number of segmenters.
 
     Raises:
         ModelError: if there is no segmenter, or channels or sizes differ.
@@ -227,30 +199,20 @@ class DeepEnsemble(nn.Module):
 
     @property
     def passes(self) -> int:
-        """Return the forward passes of a network that one belief takes."""
+        """Forward passes per belief, the number of segmenters."""
         return len(self.segmenters)
 
     def forward(self, images: Tensor) -> Mixture:
-        """Return the mixture of what the segmenters believe about each pixel of ``images``.
-
-        Args:
-            images: (B, C, H, W) float in [0, 1], any H and W.
-
-        Returns:
-            A mixture of Bernoulli or Beta beliefs, in the order of the segmenters, maps (B, 1, H, W) float32.
-
-        Raises:
-            ShapeError: if ``images`` has another number of channels or dimensions.
-        """
+        """Return the mixture."""
         return Mixture([_single(segmenter(images)) for segmenter in self.segmenters])
 
     def belief(self, images: Tensor) -> Mixture:
-        """Return the mixture about each pixel of ``images``; see ``forward``."""
+        """Return the mixture; see ``forward``."""
         mixture: Mixture = self(images)
         return mixture
 
     def weights(self) -> bytes:
-        """Return the weights of all segmenters, with a hash of each, as the content of a safetensors file."""
+        """Return the weights of all segmenters, with a hash of each."""
         members: Any = self.segmenters
         return _weights(self, members=[_digest(member) for member in members])  # a calibration is no tensor
 
@@ -266,7 +228,7 @@ def _single(belief: object) -> Bernoulli | Beta:
 
 
 def _digest(member: BeliefModel) -> str:
-    """Return a hash of all that a member's beliefs follow from."""
+    """Return a hash of everything that a member's beliefs depend on."""
     about = json.dumps(dataclasses.asdict(member.spec)).encode()
     return hashlib.sha256(about + member.weights()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Published encoder weights that come as installed packages, so that a machine without a network has them too."""
+"""Published encoder weights in installed packages, for machines without a network."""
 
 import os
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class WeightsPackage:
     """A package of encoder weights trained on ImageNet.
 
     Attributes:
-        module: the package's name when imported; the file lies in its folder ``models``.
+        module: its name when imported; the file lies in its folder ``models``.
         file: name of the file, a PyTorch state dict.
-        mean: what is subtracted from RGB images in [0, 1], the same for each channel.
+        mean: grey level subtracted from RGB images in [0, 1], the same for each channel.
         deviation: what they are then divided by.
     """
 

@@ -47,18 +47,18 @@ class SegmenterSpec:
 
     Attributes:
         architecture: a name in ``ARCHITECTURES``.
-        encoder: an encoder of segmentation_models.pytorch (for ``fcn``, of torchvision).
-        head: ``"bernoulli"`` (one logit a pixel) or ``"beta"`` (two amounts of evidence a pixel).
+        encoder: an encoder of segmentation_models.pytorch (``fcn``: resnet50 or resnet101, of torchvision).
+        head: ``"bernoulli"`` (one logit per pixel) or ``"beta"`` (two amounts of evidence per pixel).
         channels: image channels, 1 or 3.
         size: side in pixels of the square images it was trained on; other sizes work, at another scale.
         prior: prior weight of each class in a Beta head, > 0.
         mean: grey level in [0, 1] that is subtracted from images: one for all channels, or one for each of three.
         deviation: grey level > 0 by which images are then divided, as many as ``mean``. With three of them a grey
-            image becomes three channels, each normalised by its own: what an encoder trained on colour images expects.
-        dropout: share of channels dropped before the last layers, in [0, 1); 0 places no layer.
+            image becomes three channels, each normalised by its own, as an encoder trained on colour images expects.
+        dropout: share of channels dropped before the last layers, in [0, 1), as MC dropout needs it; 0 places no layer.
         depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
         decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
-        evidence: a name in ``EVIDENCE``; a Bernoulli head has none.
+        evidence: how a Beta head's logits become evidence, a name in ``EVIDENCE``; a Bernoulli head has none.
     """
 
     architecture: str
@@ -76,14 +76,9 @@ class SegmenterSpec:
 
 
 class Segmenter(nn.Module):
-    """A network that turns images into a belief about every pixel.
+    """A network that turns images into a belief about every pixel, described by ``spec``.
 
-    Args:
-        spec: what it is built from.
-        network: maps (B, C, H, W) to (B, 1 or 2, H, W) logits, H and W multiples of 32.
-
-    Attributes:
-        passes: forward passes of the network that one belief takes.
+    ``network`` maps (B, C, H, W) to (B, 1 or 2, H, W) logits, H and W multiples of 32.
 
     Example:
         >>> segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta")
@@ -103,17 +98,7 @@ class Segmenter(nn.Module):
             self.register_buffer(name, torch.tensor(getattr(spec, name)).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Belief:
-        """Return the belief about each pixel of ``images``.
-
-        Args:
-            images: (B, C, H, W) float in [0, 1], any H and W.
-
-        Returns:
-            A Bernoulli or Beta belief whose maps are (B, 1, H, W) float32.
-
-        Raises:
-            ShapeError: if ``images`` has another number of channels or dimensions.
-        """
+        """Return the Bernoulli or Beta belief about each pixel of ``images``."""
         if images.ndim != 4 or images.shape[1] != self.spec.channels:
             raise ShapeError(
                 f"images must be (B, {self.spec.channels}, H, W), got {tuple(images.shape)}; "
@@ -136,25 +121,19 @@ class Segmenter(nn.Module):
         return Beta(prior + evidence[:, :1], prior + evidence[:, 1:], prior)
 
     def belief(self, images: Tensor) -> Belief:
-        """Return the belief about each pixel of ``images``; see ``forward``."""
+        """Return the belief; see ``forward``."""
         belief: Belief = self(images)
         return belief
 
     def weights(self) -> bytes:
-        """Return all weights and statistics as the content of a safetensors file."""
+        """Return all weights and statistics."""
         return save({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()})
 
     def save(self, path: Path | str, *, weights: bytes | None = None) -> Path:
-        """Write ``model.safetensors`` and ``model.json`` into the folder ``path``.
+        """Write ``model.safetensors`` and ``model.json`` into the folder ``path``, made if absent, and return it.
 
         Each file is written under a temporary name and renamed, the description with the hash of the weights last.
-
-        Args:
-            path: the model's folder; made if absent.
-            weights: what ``weights`` returned at some time; by default those of now.
-
-        Returns:
-            The folder.
+        ``weights`` are those that ``weights()`` returned at some time; by default those of now.
         """
         folder = Path(path)
         weights = self.weights() if weights is None else weights
@@ -168,13 +147,9 @@ class Segmenter(nn.Module):
     def load(path: Path | str, *, head: str | None = None) -> "Segmenter":
         """Return the segmenter saved in the folder ``path``, on the CPU, in eval mode.
 
-        Args:
-            path: a folder written by ``save``.
-            head: the head it is expected to have; ``None`` takes any.
-
         Raises:
             MissingFileError: if the folder or one of its two files is not there.
-            ModelError: if a file is damaged, of another version, or the head is another one.
+            ModelError: if a file is damaged, of another version, or not of the head ``head``; ``None`` takes any.
         """
         folder = Path(path)
         run = folder.parent if folder.name == "model" else folder
@@ -310,21 +285,9 @@ def build_segmenter(
     evidence: str = "softplus",
     accept_noncommercial: bool = False,
 ) -> Segmenter:
-    """Return a segmenter with random weights.
+    """Return a segmenter with random weights; the arguments are those of ``SegmenterSpec``.
 
     Args:
-        architecture: a name in ``ARCHITECTURES``.
-        encoder: any encoder of segmentation_models.pytorch (``fcn``: resnet50 or resnet101).
-        head: ``"bernoulli"`` or ``"beta"``.
-        channels: image channels, 1 or 3.
-        size: side in pixels of the square images it will be trained on.
-        prior: prior weight of each class in a Beta head, > 0.
-        dropout: share of channels dropped before the last layers, in [0, 1), as MC dropout needs it.
-        depth: how often the encoder halves its input: 5; in a U-Net or U-Net++ 3 to 5.
-        decoder_channels: channels of a U-Net's decoder, deepest stage first; empty: 256, 128, 64, 32, 16.
-        mean: grey level that is subtracted from images, one for all channels or one for each of three.
-        deviation: grey level by which images are then divided, as many as ``mean``.
-        evidence: how a Beta head's logits become evidence, a name in ``EVIDENCE``.
         accept_noncommercial: whether encoders under non-commercial terms may be used.
 
     Raises:

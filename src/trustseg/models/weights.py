@@ -56,7 +56,7 @@ class WeightsMatch:
 
 
 def read_encoder_weights(source: Path | str, encoder: str) -> EncoderWeights:
-    """Return the weights that an encoder is to start from.
+    """Return the weights that an encoder starts from.
 
     Args:
         source: ``"imagenet"`` for those of an installed package (``trustseg[pretrained]``), a ``.safetensors`` file as
@@ -93,7 +93,7 @@ def read_encoder_weights(source: Path | str, encoder: str) -> EncoderWeights:
 
 
 def load_encoder_weights(segmenter: Segmenter, weights: EncoderWeights | Path | str) -> WeightsMatch:
-    """Load the weights of a segmenter's encoder, in place.
+    """Load the weights of a segmenter's encoder, in place, and return which tensors were used.
 
     A first layer of three channels is summed into one where the segmenter's network takes one, which equals the
     three-channel encoder on three equal channels.
@@ -103,13 +103,9 @@ def load_encoder_weights(segmenter: Segmenter, weights: EncoderWeights | Path | 
         weights: what ``read_encoder_weights`` returned or takes. If they say how images were normalised, the segmenter
             has to do the same (``build_segmenter(mean=..., deviation=...)``).
 
-    Returns:
-        Which tensors were loaded, missing and unused.
-
     Raises:
-        MissingFileError: if there is no such file.
-        ModelError: if a file cannot be read, is not finite, lacks a tensor of the encoder, is mostly of another, or if
-            the segmenter normalises images otherwise.
+        ModelError: also if weights are not finite, lack a tensor of the encoder, are mostly of another, or if the
+            segmenter normalises images differently.
     """
     if not isinstance(weights, EncoderWeights):
         weights = read_encoder_weights(weights, segmenter.spec.encoder)
@@ -154,7 +150,7 @@ def _random_encoder(encoder: str) -> nn.Module:
 
 
 def _check_match(match: WeightsMatch, accepted: dict[str, Tensor], *, where: str, encoder: str) -> None:
-    """Refuse a file that fits in part: what is missing would stay random in silence."""
+    """Refuse a file that fits in part: missing tensors would silently stay random."""
     missing = [name for name in match.missing if not name.endswith("num_batches_tracked")]
     total = len(match.loaded) + len(match.missing)
     if missing:
@@ -193,12 +189,9 @@ def fetch_encoder_weights(
 
     Args:
         encoder: an encoder of segmentation_models.pytorch.
-        target: the file to write.
+        target: the file to write, which is returned.
         weights: which published weights, e.g. ``"imagenet"``; an encoder of timm (``tu-``) names them itself.
         accept_noncommercial: whether encoders and weights under non-commercial terms may be fetched.
-
-    Returns:
-        The file written.
 
     Raises:
         UnknownNameError: if there is no such encoder, or it has no such weights.

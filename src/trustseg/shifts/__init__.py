@@ -55,7 +55,6 @@ __all__ = [
     "SHIFTS",
     "SHIFT_TABLE",
     "SHIFT_TABLE_VERSION",
-    "GeometricShift",
     "Shift",
     "ShiftFacts",
     "covered_share",
@@ -69,15 +68,6 @@ class Shift(Protocol):
 
     def __call__(self, images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
         """Return shifted images (B, C, H, W) in [0, 1]; same seed, same bits, and nothing is written to."""
-
-
-class GeometricShift(Protocol):
-    """What evaluation calls to move images; the contract is written in ``trustseg.shifts``."""
-
-    def __call__(
-        self, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Return moved images (B, C, H, W) in [0, 1] and their masks (B, 1, H, W) in {0, 1}, moved the same way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """Numbers with intervals: bootstrap over patients.
 
-Images of one patient are alike and pixels of one image more so, hence only patients are drawn: all images of a drawn
-patient come along. The draws depend on the patients and the seed alone, so two models, or two conditions of one model,
-that are scored on the same patients share them, and differences are paired. Intervals are 95 % percentile intervals,
-corrected for few patients (``trustseg.statistics.interval``); of skewed means the bootstrap-t interval, of shares
-Wilson's. Patients are told apart without case.
+Images of one patient are alike and pixels of one image more so, hence only patients are drawn, with replacement: all
+images of a drawn patient come along. Intervals are 95 % percentile intervals, corrected for few patients
+(``trustseg.statistics.interval``); of skewed means the bootstrap-t interval, of shares Wilson's. Rows with a NaN are
+left out and counted.
 """
 
 from collections.abc import Callable
@@ -59,18 +58,7 @@ class PairedSummary:
 
 
 def draw_patients(patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints]:
-    """Return how often each patient is drawn when as many patients as there are get drawn with replacement.
-
-    Args:
-        patients: patient of each row (N,), text or whole numbers; an unknown patient needs a name of its own.
-        draws: number of draws D, >= 1.
-        seed: seed of the draws; equal patients and seed give equal draws, in whatever order the rows are.
-
-    Returns:
-        The P distinct patients, sorted, and their multiplicities (D, P), each row summing to P.
-
-    Raises:
-        ShapeError: if there are no rows, ``patients`` is not one-dimensional, or ``draws`` is below 1.
+    """Return the P distinct patients, sorted, and how often each is drawn, (D, P), each row summing to P.
 
     Example:
         >>> names, multiplicities = draw_patients(["b", "a", "b"], draws=3)
@@ -82,16 +70,7 @@ def draw_patients(patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> t
 
 
 def bootstrap_mean(values: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> Interval:
-    """Return the mean of a value over images, with its interval; NaN values are left out and counted.
-
-    Args:
-        values: value of each image (N,), NaN where undefined.
-        patients: patient of each image (N,).
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows, or the lengths differ.
+    """Return the mean of the ``values`` (N,) of images, with its interval.
 
     Example:
         >>> bootstrap_mean([0.5, 0.7, float("nan"), 0.6], ["a", "a", "b", "c"]).text(2)
@@ -104,17 +83,7 @@ def bootstrap_mean(values: ArrayLike, patients: ArrayLike, *, draws: int = 2000,
 def bootstrap_difference(
     first: ArrayLike, second: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Return the mean of first - second over the same images; a pair with a NaN is left out and counted.
-
-    Args:
-        first: value of each image (N,) under one model or condition.
-        second: value of the same images (N,) under the other.
-        patients: patient of each image (N,).
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows, or the lengths differ.
+    """Return the mean of first - second, (N,) each, over the same images under two models or conditions.
 
     Example:
         >>> bootstrap_difference([0.5, 0.75], [0.25, 0.5], ["a", "b"]).text(2)
@@ -129,15 +98,7 @@ def bootstrap_ratio(
 ) -> Interval:
     """Return sum(numerator) / sum(denominator), e.g. the pooled Dice from 2 |P and M| and |P| + |M| of each image.
 
-    Args:
-        numerator: (N,); rows where either is NaN are left out and counted.
-        denominator: (N,), >= 0.
-        patients: patient of each row (N,).
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows, or the lengths differ.
+    Both are (N,), the denominator >= 0.
 
     Example:
         >>> bootstrap_ratio([8, 0], [10, 2], ["a", "a"]).text(3)  # one patient
@@ -153,13 +114,8 @@ def bootstrap_statistic(
     """Return any statistic of rows with its interval: a rank correlation, an image-level AURC ...
 
     Args:
-        statistic: takes row indices (K,), which repeat as rows do in a draw, and returns a number, NaN if undefined.
-        patients: patient of each row (N,).
-        draws: bootstrap draws, >= 1; the statistic is called once for each and once for all rows.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows.
+        statistic: takes row indices (K,), which repeat as rows do in a draw, and returns a number, NaN if undefined;
+            called once for each draw and once for all rows.
 
     Example:
         >>> x = np.array([3.0, 3.0, 3.0])
@@ -185,14 +141,8 @@ def bootstrap_rows(
 
     Args:
         table: mergeable row of each image or patient (N, K), e.g. histograms laid side by side.
-        patients: patient of each row (N,).
         statistic: takes sums of rows (D, K), one for each of D draws, and returns (D,), NaN where undefined. Called
             several times, with as many draws as fit in about 64 MB.
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows, or the table is not (N, K).
 
     Example:
         >>> bootstrap_rows([[1, 2], [3, 6]], ["a", "b"], lambda sums: sums[:, 0] / sums[:, 1]).text(1)
@@ -224,17 +174,7 @@ def bootstrap_rows(
 def paired_summary(
     before: ArrayLike, after: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0
 ) -> PairedSummary:
-    """Return the mean change of a value on the same images, and the share of images where it fell.
-
-    Args:
-        before: value of each image (N,), e.g. the uncertainty of clean images.
-        after: value of the same images (N,), e.g. under attack; a pair with a NaN is left out and counted.
-        patients: patient of each image (N,).
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if there are no rows, or the lengths differ.
+    """Return the mean change of a value, (N,) before and after, on the same images, and the share where it fell.
 
     Example:
         >>> paired_summary([0.5, 0.5], [0.25, 0.25], ["a", "b"]).share_lower.text(1)
@@ -319,7 +259,7 @@ def draw_owners(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.
 
 @lru_cache(maxsize=4)
 def _multiplicities(count: int, draws: int, seed: int) -> Ints:
-    """Return how often each of some patients is drawn (D, P), read-only; a report asks for the same draws often."""
+    """Return how often each patient is drawn (D, P), read-only; cached because reports repeat the same draws."""
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
     drawn.setflags(write=False)
     return drawn

@@ -37,10 +37,10 @@ class Comparison:
     Attributes:
         interval: the difference, its 95 % interval over patients and, if there are several, over trainings.
         drawn: the difference of each defined draw (D,), corrected for few patients and trainings.
-        trainings: seeds that both variants were trained with; with one the interval says nothing of other trainings.
+        trainings: seeds that both variants were trained with; with one the interval does not cover other trainings.
         effect: mean over images of the difference divided by its standard deviation; NaN where the score is not a
             mean over images, or does not vary.
-        widened: by how much the t quantile spread the draws beyond their standard deviation.
+        widened: factor by which the t quantile spread the draws beyond their standard deviation.
     """
 
     interval: Interval
@@ -83,8 +83,8 @@ class Comparison:
     def tail_below(self, bound: float) -> float:
         """Return the share of draws at or below a bound, the observed difference counted as one more draw.
 
-        Where no draw gets there, the tail of a normal distribution with the spread of the draws, if it is smaller:
-        else the number of draws would decide what survives a correction for many tests.
+        If there are none, the tail of a normal distribution with the spread of the draws, where smaller: otherwise the
+        number of draws would decide which claims survive a correction for many tests.
         """
         return self._tail(int((self.drawn <= bound).sum()), self.interval.value - bound)
 
@@ -104,17 +104,16 @@ class Comparison:
         return self.p_of("equal", margin) < ALPHA
 
     def conclusion(self, claim: Claim, *, margin: float, p: float) -> Conclusion:
-        """Return what the data say of a claim.
+        """Return ``supported``, ``contradicted`` or ``inconclusive``.
+
+        ``supported`` if p < 5 % and the difference has the claimed sign, or, for the claims of no harm, keeps within
+        the margin. ``contradicted`` if p < 5 % with the other sign, if a claimed difference is shown to be within the
+        margin, or if the whole interval lies outside a claim of no harm. Otherwise ``inconclusive``.
 
         Args:
-            claim: what is claimed of first - second.
+            claim: the claim about first - second.
             margin: largest difference that does not matter, >= 0.
-            p: the p-value of the claim, see ``p_of``, after correction for the other claims tested beside it.
-
-        Returns:
-            ``supported`` if p < 5 % and the difference has the claimed sign, or, for the claims of no harm, keeps
-            within the margin. ``contradicted`` if p < 5 % with the other sign, if a claimed difference is shown to be
-            within the margin, or if a claim of no harm is left by the whole interval. Otherwise ``inconclusive``.
+            p: the p-value of the claim, see ``p_of``, after correction for the other claims of its family.
         """
         value, low, high = self.interval.value, self.interval.low, self.interval.high
         if np.isnan(low):
@@ -136,14 +135,8 @@ def compare_images(
     """Return the paired difference in the mean over images, e.g. of Dice.
 
     Args:
-        first: value of each image under one variant (S, N), a row a seed; NaN pairs are left out and counted.
+        first: value of each image under one variant (S, N), a row per seed; NaN pairs are left out and counted.
         second: value of the same images under the other variant, same seeds (S, N).
-        patients: patient of each image (N,).
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if the shapes do not fit or there are no images.
 
     Example:
         >>> compare_images([[0.5, 0.75]], [[0.25, 0.5]], ["a", "b"]).interval.text(2)
@@ -181,13 +174,10 @@ def compare_drawn(
     Args:
         whole: the difference for each seed, on all patients (S,).
         drawn: the difference for each draw of patients and each seed (D, S).
-        patients: patient of each image that went in (N,).
+        patients: patient of each image that was used (N,).
         undefined: images left out.
         effect: standardised difference, if there is one.
         seed: seed of the draws of trainings.
-
-    Raises:
-        ShapeError: if the shapes do not fit.
 
     Example:
         >>> compare_drawn([0.1], np.full((10, 1), 0.1), ["a"], seed=0).trainings
@@ -213,7 +203,7 @@ def compare_drawn(
 
 
 def _degrees(single: Floats, values: Floats, of_patients: float) -> float:
-    """Return the degrees of freedom of a variance that patients and trainings make up.
+    """Return the degrees of freedom of a variance that is the sum of those of patients and trainings.
 
     Reference:
         Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics 1946.
@@ -226,13 +216,9 @@ def _degrees(single: Floats, values: Floats, of_patients: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm's step-down rule; their family-wise error rate is kept.
+    """Return the p-values of one family, in [0, 1] and in the same order, corrected by Holm's step-down rule.
 
-    Args:
-        p_values: of one family of tests, each in [0, 1].
-
-    Returns:
-        The corrected values, in the same order, in [0, 1].
+    It controls the family-wise error rate.
 
     Example:
         >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]

@@ -27,15 +27,10 @@ def bootstrap_contrast(
     """Return a statistic of two separate samples with its interval, e.g. how well a score tells them apart.
 
     Args:
-        statistic: takes how often each row of the first sample (D, N) and of the second (D, M) comes in each of D
+        statistic: takes how often each row of the first sample (D, N) and of the second (D, M) occurs in each of D
             draws, and returns (D,), NaN where undefined. Called several times, with a part of the draws.
         first: patient of each row of the first sample (N,).
         second: patient of each row of the second sample (M,); equal names in both are different patients.
-        draws: bootstrap draws, >= 1.
-        seed: seed of the draws.
-
-    Raises:
-        ShapeError: if a sample has no rows, or ``draws`` is below 1.
 
     Example:
         >>> bootstrap_contrast(lambda a, b: a.sum(-1) / b.sum(-1), ["p", "q"], ["r"]).text(1)

@@ -10,18 +10,12 @@ __all__ = ["spearman", "spearman_of_blocks"]
 
 
 def spearman(x: ArrayLike, y: ArrayLike, *, given: ArrayLike | None = None) -> float:
-    """Return Spearman's rank correlation, ties at their mean rank; rows with a NaN are left out.
+    """Return Spearman's rank correlation of x (N,) and y (N,), ties at their mean rank; rows with a NaN are left out.
+
+    It is NaN if undefined: fewer than two rows, a constant, or nothing left once ``given`` is held.
 
     Args:
-        x: (N,).
-        y: (N,).
         given: a third value (N,) to hold constant, e.g. the predicted area, for the partial rank correlation.
-
-    Returns:
-        A number in [-1, 1]; NaN if undefined: fewer than two rows, a constant, or nothing left once ``given`` is held.
-
-    Raises:
-        ShapeError: if the lengths differ.
 
     Example:
         >>> round(spearman([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]), 3)
@@ -45,17 +39,13 @@ def spearman(x: ArrayLike, y: ArrayLike, *, given: ArrayLike | None = None) -> f
 
 
 def spearman_of_blocks(first: ArrayLike, second: ArrayLike, times: ArrayLike) -> float:
-    """Return Spearman's rank correlation of items that occur several times, ties at their mean rank.
+    """Return Spearman's rank correlation of items that occur several ``times`` (N,); NaN if they share one value.
 
-    The same as repeating each item and ranking anew, without the sorting: what a bootstrap needs thousands of times.
+    The same as repeating each item and ranking anew, without the sorting: a bootstrap needs it thousands of times.
 
     Args:
-        first: place of each item's first value among the distinct first values (N,), whole numbers >= 0.
+        first: rank of each item's first value among the distinct first values (N,), whole numbers >= 0.
         second: likewise for the second value (N,).
-        times: how often each item occurs (N,), >= 0.
-
-    Returns:
-        In [-1, 1]; NaN if all items that occur share one value.
 
     Example:
         >>> round(spearman_of_blocks([0, 1, 2, 3], [0, 2, 1, 3], [1, 1, 1, 1]), 3)

@@ -1,8 +1,14 @@
-"""A value with its interval, and how an interval comes from the values of many draws.
+"""A value with its interval, from the values of many draws.
 
 Percentiles of bootstrap draws are too narrow for few patients: they cover 92 % of normal means of 20 patients and
 75 % of rare, heavy-tailed ones, where 95 % is meant. ``corrected`` spreads the draws so that their percentiles cover;
 ``wilson_interval`` serves shares. ``scripts/interval_coverage.py`` measures both.
+
+Args:
+    value: the statistic on all rows.
+    values: the statistic for each draw (D,), NaN where undefined.
+    owner: patient of each row (N,), whole numbers.
+    undefined: rows left out.
 """
 
 from dataclasses import dataclass, replace
@@ -44,7 +50,7 @@ class Interval:
         value: the statistic on all rows; NaN where undefined.
         low: lower end; NaN for one patient, or if more than 5 % of the draws leave the statistic undefined.
         high: upper end, likewise.
-        count: rows that went in.
+        count: rows used.
         patients: patients with at least one such row.
         undefined: rows left out because their value is NaN.
         undefined_draws: draws in which the statistic is undefined.
@@ -67,7 +73,7 @@ class Interval:
 
     @property
     def warning(self) -> str:
-        """Why the interval may cover less than 95 %, empty if there is no reason to think so."""
+        """Why the interval may cover less than 95 %, empty if there is no known reason."""
         if np.isnan(self.value):
             return ""
         if self.few_patients:
@@ -92,19 +98,12 @@ class Interval:
 
 
 def percentile_interval(value: float, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
-    """Return the percentile interval of the corrected ``values`` of all draws, if enough of them are defined.
-
-    Args:
-        value: the statistic on all rows.
-        values: the statistic for each draw (D,), NaN where undefined.
-        owner: patient of each row (N,), whole numbers.
-        undefined: rows left out.
-    """
+    """Return the percentile interval of the corrected ``values`` of all draws, if enough of them are defined."""
     return interval_of(value, corrected(value, values, owner=owner), values, owner=owner, undefined=undefined)
 
 
 def interval_of(value: float, spread: Floats, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
-    """Return the percentile interval of draws that are corrected already; the other arguments are as above."""
+    """Return the percentile interval of draws that are already corrected, ``spread``."""
     missing = int(np.isnan(values).sum())
     patients = len(np.unique(owner))
     low = high = float("nan")
@@ -123,21 +122,14 @@ def interval_of(value: float, spread: Floats, values: Floats, *, owner: Ints, un
 
 
 def corrected(value: float, values: Floats, *, owner: Ints, degrees: float | None = None) -> Floats:
-    """Return draws spread so that their percentiles cover as often as they say.
+    """Return draws spread so that their percentiles have the stated coverage.
 
     The variance of draws is (n - 1) / n of what it should be, and its estimate varies: draws are spread about the value
-    by sqrt(n / (n - 1)) and by the ratio of the t quantile to the normal one.
-
-    Args:
-        value: the statistic on all rows.
-        values: the statistic for each draw (D,), NaN where undefined.
-        owner: patient of each row (N,), whole numbers.
-        degrees: of freedom of the t quantile; by default the effective number of patients - 1.
+    by sqrt(n / (n - 1)) and by the ratio of the t quantile, by default with ``effective(owner) - 1`` degrees of
+    freedom, to the normal one.
 
     Reference:
         Hesterberg, "What teachers should know about the bootstrap", The American Statistician 2015, section 3.2.
-        Effective number of clusters (sum n)^2 / sum n^2 of unequal size: Kish, "Survey
-        Sampling", 1965, section 8.2.
     """
     count = len(np.unique(owner))
     if count < 2 or np.isnan(value):
@@ -147,13 +139,7 @@ def corrected(value: float, values: Floats, *, owner: Ints, degrees: float | Non
 
 
 def wilson_interval(value: float, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
-    """Return the interval of a share of rows: Wilson's, for the number of independent rows that the draws tell.
-
-    Args:
-        value: the share, in [0, 1].
-        values: the share in each draw (D,), NaN where undefined.
-        owner: patient of each row (N,), whole numbers.
-        undefined: rows left out.
+    """Return the interval of a share of rows: Wilson's, for the number of independent rows that the draws imply.
 
     Reference:
         Wilson, JASA 1927; Korn and Graubard, "Confidence intervals for proportions with small expected number of
@@ -174,7 +160,11 @@ def wilson_interval(value: float, values: Floats, *, owner: Ints, undefined: int
 
 
 def effective(owner: Ints) -> float:
-    """Return the number of equally large patients that would tell as much as these: (sum n)^2 / sum n^2."""
+    """Return the number of equally large patients with as much information as these: (sum n)^2 / sum n^2.
+
+    Reference:
+        Kish, "Survey Sampling", 1965, section 8.2: effective number of clusters of unequal size.
+    """
     sizes = np.unique(owner, return_counts=True)[1].astype(np.float64)
     if not len(sizes):
         return 0.0
@@ -182,7 +172,7 @@ def effective(owner: Ints) -> float:
 
 
 def skewness_of(values: Floats) -> float:
-    """Return the skewness of the defined draws; 0 if they do not vary, or are fewer than 100, too few to tell."""
+    """Return the skewness of the defined draws; 0 if they do not vary, or are fewer than 100."""
     defined = values[~np.isnan(values)]
     if len(defined) < _FEW_DRAWS:
         return 0.0

@@ -28,16 +28,14 @@ Reference:
     al., "Comparative Benchmarking of Failure Detection Methods in Medical Image Segmentation", arXiv:2406.03323.
 """
 
-from trustseg.uncertainty.aggregation import AGGREGATIONS, Aggregation, AggregationFacts
+from trustseg.uncertainty.aggregation import AGGREGATIONS, AggregationFacts
 from trustseg.uncertainty.agreement import pairwise_disagreement
-from trustseg.uncertainty.pixel import MEASURES, Measure, MeasureFacts
+from trustseg.uncertainty.pixel import MEASURES, MeasureFacts
 
 __all__ = [
     "AGGREGATIONS",
     "MEASURES",
-    "Aggregation",
     "AggregationFacts",
-    "Measure",
     "MeasureFacts",
     "pairwise_disagreement",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 import torch
 from annotated_types import Ge, Le
@@ -18,7 +18,6 @@ from trustseg.uncertainty.spatial import morans_i
 
 __all__ = [
     "AGGREGATIONS",
-    "Aggregation",
     "AggregationFacts",
     "boundary_excluded_mean",
     "count_above",
@@ -28,13 +27,6 @@ __all__ = [
 
 
 Share = Annotated[float, Ge(0), Le(1)]
-
-
-class Aggregation(Protocol):
-    """What selection, evaluation and deferral call: a map to its image score."""
-
-    def __call__(self, uncertainty: Tensor, probability: Tensor, /) -> Tensor:
-        """Return the score (B,) of maps (B, 1, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,21 +14,14 @@ Reference:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from torch import Tensor
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture, require_belief
 from trustseg.entries import Entry
 
-__all__ = ["MEASURES", "Measure", "MeasureFacts"]
-
-
-class Measure(Protocol):
-    """What selection, evaluation and attacks call: a belief to its map of uncertainty."""
-
-    def __call__(self, belief: Belief, /) -> Tensor:
-        """Return the map (B, 1, H, W), higher = less sure."""
+__all__ = ["MEASURES", "MeasureFacts"]
 
 
 @dataclass(frozen=True, slots=True)
