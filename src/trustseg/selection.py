@@ -41,7 +41,7 @@ __all__ = [
 
 
 class Selection(Protocol):
-    """What adversarial training calls; the contract is written in the module."""
+    """The protocol of a selection rule; the contract is written in the module."""
 
     def __call__(self, scores: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """Return the indices (k,) of the images to attack, int64, ascending, on the device of ``scores`` (B,)."""
@@ -49,7 +49,7 @@ class Selection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SelectionFacts:
-    """What training needs to know of a rule: whether it chooses by the uncertainty, by the loss, or without scores."""
+    """Facts about a rule for training: whether it chooses by the uncertainty, by the loss, or without scores."""
 
     scores: Literal["uncertainty", "loss", "none"] = "uncertainty"
 
@@ -165,7 +165,7 @@ def _check(scores: Tensor, k: int) -> None:
     if scores.ndim != 1 or not 0 <= k <= len(scores):
         raise ShapeError(
             f"scores must be (B,) and k in [0, B], got {tuple(scores.shape)} and {k}; "
-            "give one score an image and take k from attacked_count"
+            "give one score per image and take k from attacked_count"
         )
 
 

@@ -89,7 +89,7 @@ def test_gradient_of_one_objective_and_value_of_another() -> None:
 
 def test_judge_must_give_one_finite_value_an_image() -> None:
     asked = search()
-    with pytest.raises(ShapeError, match="one value an image"):
+    with pytest.raises(ShapeError, match="one value per image"):
         asked.gradient_and_value(
             asked.images, progress=0.0, track=lambda belief, masks, progress: belief.log_odds.mean()
         )
@@ -189,5 +189,5 @@ def test_numbers_that_are_not_finite_are_reported(model: Callable[[Tensor], Beli
 
 def test_refuses_an_objective_averaged_over_images() -> None:
     asked = search(objective=lambda belief, masks, progress: belief.log_odds.mean())
-    with pytest.raises(ShapeError, match="one value an image"):
+    with pytest.raises(ShapeError, match="one value per image"):
         asked.gradient(asked.images, progress=0.0)

@@ -187,7 +187,7 @@ def test_any_image_stays_in_its_ball_and_box(
         ({"steps": 0}, AttackError, "steps must be at least 1, got 0"),
         ({"eps": -0.1}, AttackError, "eps must be from 0 to 1"),
         ({"score": lambda belief: belief.entropy()}, ShapeError, r"score returned shape \(2, 1, 20, 23\)"),
-        ({"score": lambda belief: mean_entropy(belief).mean()}, ShapeError, "one value an image"),
+        ({"score": lambda belief: mean_entropy(belief).mean()}, ShapeError, "one value per image"),
         (
             {"score": lambda belief: (belief.entropy() > 0.5).sum(dim=(1, 2, 3)) / 1.0},
             AttackError,

@@ -165,7 +165,7 @@ def _generate(
         arguments["eps_step"] = recipe.stride * eps / arguments["max_iter"]
     if name == "SquareAttack":
         arguments["max_iter"] = 1000
-        arguments["loss"] = lambda x, y: -estimator.compute_loss(x, y)  # what it lowers
+        arguments["loss"] = lambda x, y: -estimator.compute_loss(x, y)  # ART minimises it
         arguments["adv_criterion"] = lambda predicted, y: np.zeros(len(y), dtype=bool)  # go on until the end
     try:
         attack = getattr(evasion, name)(estimator, **{**arguments, **options})

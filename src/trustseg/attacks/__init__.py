@@ -25,8 +25,9 @@ Returns:
     (B, C, H, W) float32, detached, within eps of ``images`` and within [0, 1]; eps = 0 gives back the input.
 
 Raises:
-    AttackError: if an option is out of range, a mandatory generator is missing, ``images`` leave [0, 1], ``eps`` is
-        negative or not finite, the model returns no belief, or objective or gradient are missing or not finite.
+    AttackError: if an option is out of range, a mandatory generator is missing, ``images`` leave [0, 1] or are not
+        finite, ``eps`` is negative, not finite or (L-infinity) above 1, the model returns no belief, or objective or
+        gradient are missing or not finite.
     ShapeError: if shapes or types do not fit, or ``masks`` holds anything but 0, 1 and NaN.
     UnknownNameError: if there is no objective, norm or preset of that name.
 """

@@ -96,7 +96,7 @@ def transfer(
     """
     moved = attack(surrogate, images, masks, eps=eps, objective=objective, generator=generator)
     with isolated(model):
-        search = Search(  # the attack has held eps against what its own norm allows
+        search = Search(  # the attack has checked eps against the limit of its own norm
             model, images, masks, eps=eps, objective="margin", keep_best=keep_best, largest=math.inf
         )
         search.offer(search.images, progress=0.0)

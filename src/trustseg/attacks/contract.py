@@ -1,4 +1,4 @@
-"""What every attack promises."""
+"""The attack protocol, and the facts of its entries."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Length = Annotated[float | None, Gt(0)]  # of a step; None: the default
 
 
 class Attack(Protocol):
-    """What evaluation and training call; the contract is written in ``trustseg.attacks``."""
+    """The protocol of an attack; the contract is written in ``trustseg.attacks``."""
 
     def __call__(
         self,
@@ -46,7 +46,7 @@ def stepwise(*, steps: int, restarts: int = 1, **_: object) -> tuple[float, floa
 
 @dataclass(frozen=True, slots=True)
 class AttackFacts:
-    """What training, plans and tests need to know of an attack.
+    """Facts about an attack for training, plans and tests.
 
     Attributes:
         passes: passes per image (forward, backward) as a function of its options; ``evidential`` says whether the

@@ -31,7 +31,7 @@ LADDERS: Final[Mapping[str, tuple[float, ...]]] = {
     "linf": (0.25 / 255, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255),
     "l2": (0.125, 0.25, 0.5, 1.0, 2.0, 4.0),
 }
-"""Budgets tried for each norm; those of L2 are meant for images of about 224 to 256 pixels a side."""
+"""Budgets tried for each norm; those of L2 are meant for images of about 224 to 256 pixels per side."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ __all__ = [
 
 
 class Objective(Protocol):
-    """What an attack calls after every forward pass."""
+    """The protocol of an objective, called after every forward pass."""
 
     def __call__(self, belief: Belief, masks: Tensor, progress: float, /) -> Tensor:
         """Return (B,), larger = better for the attacker; progress in [0, 1) is the share of steps done."""
@@ -187,7 +187,7 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveFacts:
-    """What configurations and attacks need to know of an objective.
+    """Facts about an objective for configurations and attacks.
 
     Attributes:
         needs_beta: it needs the evidence of a Beta.

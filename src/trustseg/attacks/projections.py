@@ -42,7 +42,7 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """What an attack needs to know of a norm.
+    """Facts about a norm for an attack.
 
     Attributes:
         direction: the step of length 1 along which a linear objective rises most.

@@ -42,14 +42,15 @@ class Pursuit:
         self._search.gradient(self._search.images, progress=0.0)
         self.masks = self._search.masks
         self._best = self._search.images
-        self._worth = torch.full_like(self.scores, -torch.inf)
+        self._preference = torch.full_like(self.scores, -torch.inf)
 
-    def run(self, aim: Aim, worth: Aim, *, stride: float) -> None:
-        """Climb ``aim`` from the clean images; keep per image the iterate of largest ``worth``, the earlier of equals.
+    def run(self, aim: Aim, preference: Aim, *, stride: float) -> None:
+        """Climb ``aim`` from the clean images; keep per image the first iterate of largest ``preference``.
 
         Args:
             aim: what the gradient follows.
-            worth: what is kept; -inf where an image is not admissible. The same in every run of one pursuit.
+            preference: what the kept iterate maximises; -inf where an image is not admissible. The same in
+                every run of one pursuit.
             stride: length of a step in units of eps.
         """
         self._aim = aim
@@ -57,10 +58,10 @@ class Pursuit:
         candidates = images
         for step in range(self._steps):
             gradient = self._search.gradient(candidates, progress=step / self._steps)
-            self._keep(candidates, worth)
+            self._keep(candidates, preference)
             candidates = LINF.project(candidates + stride * radius * LINF.direction(gradient), images, radius)
         self._search.value(candidates, progress=(self._steps - 1) / self._steps)
-        self._keep(candidates, worth)
+        self._keep(candidates, preference)
 
     def result(self) -> Tensor:
         """Return the images kept, or raise an AttackError if an aim, a score or a gradient was not finite."""
@@ -71,7 +72,7 @@ class Pursuit:
         scores = self._score(belief)
         if scores.shape != (len(masks),):
             raise ShapeError(
-                f"the score returned shape {tuple(scores.shape)}, expected {(len(masks),)}, one value an image; "
+                f"the score returned shape {tuple(scores.shape)}, expected {(len(masks),)}, one value per image; "
                 "aggregate the map, for example with AGGREGATIONS['mean']"
             )
         if belief.log_odds.requires_grad and not scores.requires_grad:
@@ -83,12 +84,12 @@ class Pursuit:
         return self._aim(belief, masks, scores)
 
     @torch.no_grad()
-    def _keep(self, candidates: Tensor, worth: Aim) -> None:
-        """Keep each candidate, just seen by the model, that is worth more than the best before it."""
-        values = worth(self.belief, self.masks, self.scores)
-        better = values > self._worth
+    def _keep(self, candidates: Tensor, preference: Aim) -> None:
+        """Keep each candidate, just seen by the model, of larger ``preference`` than the best before it."""
+        values = preference(self.belief, self.masks, self.scores)
+        better = values > self._preference
         self._best = torch.where(better.view(-1, 1, 1, 1), candidates, self._best)
-        self._worth = torch.where(better, values, self._worth)
+        self._preference = torch.where(better, values, self._preference)
 
 
 def _the_score_itself(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every attack does between its steps: ask the model, keep the most harmful image, check the numbers."""
+"""The part that all attacks share: ask the model, keep the most harmful image, check the numbers."""
 
 from collections.abc import Callable
 
@@ -94,7 +94,7 @@ class Search:
                 "differentiated; remove no_grad, detach or rounding from the model, or attack it without gradients"
             )
         self._finite &= gradient.isfinite().all()
-        if self._reached is not None:  # what cannot be changed is no part of a direction
+        if self._reached is not None:  # pixels that cannot change have no part in a direction
             gradient = torch.where(self._reached, gradient, 0)
         with torch.no_grad():
             if self.keep_best:
@@ -126,7 +126,7 @@ class Search:
         if belief.log_odds.shape != self.masks.shape:
             raise ShapeError(
                 f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}, expected "
-                "one shape; resize the masks or use a model with one map an image"
+                "one shape; resize the masks or use a model with one map per image"
             )
         return belief
 
@@ -153,7 +153,7 @@ class Search:
         values = objective(belief, self.masks, progress)
         if values.shape != self._harm.shape:
             raise ShapeError(
-                f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, one value an "
+                f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, one value per "
                 "image; average over pixels but not over images"
             )
         self._finite &= values.isfinite().all()

@@ -167,13 +167,13 @@ def deferral_aware(
     def aim(belief: Belief, masks: Tensor, scores: Tensor, *, weight: float) -> Tensor:
         return soft_dice(belief, masks) - weight * torch.relu((scores - threshold) / unit + slack)
 
-    def worth(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+    def preference(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
         return torch.where(scores < threshold, harm(belief, masks), 0.0)
 
     with isolated(model):
         pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
         for weight in weights:
-            pursuit.run(partial(aim, weight=weight), worth, stride=2.5 / steps)
+            pursuit.run(partial(aim, weight=weight), preference, stride=2.5 / steps)
         return pursuit.result()
 
 
@@ -181,7 +181,11 @@ def _searches(*, steps: int, weights: Sequence[float], **_: object) -> tuple[flo
     return stepwise(steps=steps, restarts=len(weights))
 
 
-_OF_THE_POLICY: Final = CONTRACT | {"score", "median_dice", "threshold"}  # what evaluation knows of the deployed model
+_OF_THE_POLICY: Final = CONTRACT | {
+    "score",
+    "median_dice",
+    "threshold",
+}  # filled in by evaluation from the deployed policy
 
 UNCERTAINTY_ATTACKS: Final[Mapping[str, Entry[Tensor, AttackFacts]]] = {
     "overconfidence": Entry(overconfidence, "over-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
@@ -221,11 +225,11 @@ def _shift(
             price = torch.where(kept, price / 1.2, price * 1.5).clamp(0.01, 1e4)
             return gain - penalty
 
-        def worth(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
+        def preference(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
             gain = unit * (scores - start)
             return torch.where(_iou(belief.log_odds, clean) >= KEPT_IOU, gain, -torch.inf) if keep_mask else gain
 
-        pursuit.run(aim, worth, stride=0.1)
+        pursuit.run(aim, preference, stride=0.1)
         return pursuit.result()
 
 

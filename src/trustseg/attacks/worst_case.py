@@ -123,7 +123,9 @@ def strongest(
         for candidate in candidates:
             within = LINF.project(candidate.detach().to(found.clean), found.clean, found.radius)
             found.offer("candidate", every, within)
-        start = LINF.start(found.clean, found.radius, generator)  # of all images, so that none depends on who is left
+        start = LINF.start(
+            found.clean, found.radius, generator
+        )  # for all images, so that none depends on which others remain
         unasked = iter(surrogates)
         for done, member in enumerate(members, start=1):
             rows = found.unbroken()

@@ -181,7 +181,7 @@ def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
 
 
 def check_records(records: pl.DataFrame, column: str) -> None:
-    """Raise unless records of one model hold a score and what else deferral reads."""
+    """Raise unless records of one model hold a score and the other columns of deferral."""
     if not len(records):
         raise DataError("the records hold no row, at least one image was expected; evaluate a split that has images")
     missing = [name for name in NEEDED if name not in records.columns]

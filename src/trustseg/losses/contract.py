@@ -25,7 +25,7 @@ Role = Literal["data", "region", "penalty"]
 
 @dataclass(frozen=True, slots=True)
 class LossFacts:
-    """What configurations and training need to know of a loss.
+    """Facts about a loss for configurations and training.
 
     Attributes:
         role: ``"data"``: scores each pixel, averaged over each image with a ``balance``; ``"region"``: scores the shape

@@ -20,7 +20,7 @@ __all__ = ["focal_tversky", "soft_dice", "tversky"]
 Weight = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 
-_FLAT: float = 1e-7  # below it a root is drawn as a line, whose slope is finite
+_FLAT: float = 1e-7  # below it a root is replaced by a line, whose slope is finite
 
 
 def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tensor:

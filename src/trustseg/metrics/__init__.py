@@ -1,8 +1,8 @@
 """Metrics, each written once: overlap, ranking of errors by uncertainty, calibration, detection, deferral.
 
 ``overlap``, ``area``, ``surface`` and ``lesions`` compare hard masks, ``selective`` and ``sparsification`` score a
-ranking exactly, ``histograms`` and ``streaming`` do so for pixels that are never kept,
-``calibration`` scores probabilities (``regions`` says of which pixels), ``detection`` how well a score finds positives.
+ranking exactly, ``histograms`` and ``streaming`` do so without keeping pixels, ``calibration`` scores
+probabilities (``regions`` selects pixels), ``detection`` how well a score finds positives.
 ``counts`` and ``ranking`` hold the formulas of detection, calibration and ranking, on counts in NumPy arrays or
 tensors; they, ``deferral`` and ``bins`` load no torch. Undefined is NaN, never 0. The docstrings give only their own
 arguments.
@@ -199,7 +199,7 @@ _WITH_TORCH: Final = (
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Return what needs torch, which is loaded only then: reports count and hold no tensor."""
+        """Import names that need torch only when they are used: reports need none of them."""
         for module in map(import_module, (f"{__name__}.{file}" for file in _WITH_TORCH if name in __all__)):
             if name in module.__all__:
                 return getattr(module, name)

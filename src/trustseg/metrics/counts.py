@@ -116,7 +116,7 @@ def maximum_calibration_error_from_counts(counts: Array) -> Array:
 
 def library_of(array: object) -> Any:  # noqa: ANN401 - a module
     """Return torch for a tensor, else NumPy; what this file calls in them has the same name and meaning in both."""
-    torch = sys.modules.get("torch")  # who has a tensor has loaded it
+    torch = sys.modules.get("torch")  # a tensor exists only if torch is loaded
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
 
 

@@ -50,7 +50,7 @@ def undetected_harm(
         raise ConfigError("threshold is nan, expected the largest score that is kept; take that of a fitted policy")
     shapes = [tuple(values.shape) for values in (clean_dice, dice, scores, empty, false_positive_fraction)]
     if len(set(shapes)) > 1 or scores.ndim != 1:
-        raise ShapeError(f"all values must be (B,), one an image, got shapes {shapes}; take them from the same images")
+        raise ShapeError(f"all values must be (B,), one per image, got shapes {shapes}; take them from the same images")
     xp, fall = library_of(scores), clean_dice - dice
     if bool(xp.isnan(scores).any()) or bool(xp.isnan(xp.where(empty, false_positive_fraction, fall)).any()):
         raise ShapeError(

@@ -17,7 +17,7 @@ __all__ = ["METRICS", "MetricFacts"]
 
 @dataclass(frozen=True, slots=True)
 class MetricFacts:
-    """What tables and figures need to know of a metric.
+    """Facts about a metric for tables and figures.
 
     Attributes:
         better: ``"higher"``, ``"lower"``, or ``"zero"`` where a value may err to both sides.

@@ -190,7 +190,7 @@ def _add_states(metric: Metric, error: str) -> None:
 def _add_pixels(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
     """Add the pixels that are not ignored to the histograms of a metric, and to those of the oracle if it has them."""
     check_shapes(uncertainty, probability)
-    if probability.shape == masks.shape:  # else told by what follows
+    if probability.shape == masks.shape:  # otherwise pixel_error raises
         inside = counted(masks)
         uncertainty, probability, masks = uncertainty[inside], probability[inside], masks[inside]
     errors = pixel_error(probability, masks, error=metric.error)

@@ -46,7 +46,7 @@ WIDTHS: Final = (256, 128, 64, 32, 16)
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureFacts:
-    """What a run needs to know of a network.
+    """Facts about a network for a run.
 
     Attributes:
         pools_to_a_pixel: whether it averages each image to one pixel, which batch normalisation cannot learn from in a

@@ -22,7 +22,7 @@ from trustseg.models.architectures import ARCHITECTURES, DEEPEST, check_licence,
 __all__ = ["EVIDENCE", "HEADS", "STRIDE", "Segmenter", "SegmenterSpec", "build_segmenter"]
 
 HEADS: Final[Mapping[str, int]] = {"bernoulli": 1, "beta": 2}  # head -> output maps of the network
-LINEAR_FROM: Final = 10.0  # logit from which exponential evidence goes on as its tangent: 2.2e4 and its slope
+LINEAR_FROM: Final = 10.0  # logit above which exponential evidence continues as its tangent: 2.2e4 and its slope
 
 
 def exponential(logits: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def exponential(logits: Tensor) -> Tensor:
 
 EVIDENCE: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {"softplus": softplus, "exp": exponential}
 """How the two logits of a Beta head become evidence."""
-STRIDE: Final = 2**DEEPEST  # what the sides of an image are padded to multiples of
+STRIDE: Final = 2**DEEPEST  # the sides of an image are padded to multiples of this
 FORMAT: Final = 1  # version of the model folder; raised when its layout changes
 
 

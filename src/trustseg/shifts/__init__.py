@@ -64,7 +64,7 @@ __all__ = [
 
 
 class Shift(Protocol):
-    """What evaluation calls to change grey levels; the contract is written in ``trustseg.shifts``."""
+    """The protocol of a shift of grey levels; the contract is written in ``trustseg.shifts``."""
 
     def __call__(self, images: Tensor, severity: int, generator: torch.Generator) -> Tensor:
         """Return shifted images (B, C, H, W) in [0, 1]; same seed, same bits, and nothing is written to."""
@@ -72,7 +72,7 @@ class Shift(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ShiftFacts:
-    """What evaluation needs to know of a shift.
+    """Facts about a shift for evaluation.
 
     Attributes:
         cover: if it draws something opaque: the function that draws its opacity, and the one that lays that over

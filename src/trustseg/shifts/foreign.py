@@ -102,7 +102,7 @@ def leads_cover(images: Tensor, severity: int, generator: torch.Generator) -> Te
     shares = torch.cat([drawn[..., :1], torch.zeros_like(drawn[..., :1]), drawn[..., 1:]], dim=-1)
     corners = low + (high - low) * shares.view(-1, count, 4, 2)
     deviation, radius = max(0.4, 0.8 * scale(images)), 4 * scale(images)
-    margin = math.ceil(max(3 * deviation, radius + 1))  # of what hangs over the border
+    margin = math.ceil(max(3 * deviation, radius + 1))  # for what extends beyond the border
     paper = torch.zeros(len(images), height + 2 * margin, width + 2 * margin, device=images.device)
     _draw_curves(paper, corners, margin=margin, deviation=deviation)
     _draw_discs(paper, corners[:, :, 3], margin=margin, radius=radius)

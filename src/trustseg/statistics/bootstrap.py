@@ -40,7 +40,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_SKEWED: Final = 0.25  # skewness of the draws from which on a mean gets the bootstrap-t interval
+_SKEWED: Final = 0.25  # skewness of the draws above which a mean gets the bootstrap-t interval
 _CHUNK_BYTES: Final = 1 << 26  # histograms of this many draws are held at a time
 
 

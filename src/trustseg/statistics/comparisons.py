@@ -152,7 +152,7 @@ def compare_images(
     if values.ndim != 2 or values.shape[1:] != owners.shape or not len(values):
         raise ShapeError(
             f"differences have shape {values.shape} for {owners.shape} patients, expected (S, N) for (N,); "
-            "give one row a seed and one column an image"
+            "give one row per seed and one column per image"
         )
     names, owner, times = draw_owners(owners, draws, seed)
     defined = ~np.isnan(values)

@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEW_PATIENTS: Final = 20  # fewer patients leave even corrected intervals too narrow
-SKEWED: Final = 0.5  # skewness of the draws from which on the same holds, however many patients there are
+SKEWED: Final = 0.5  # larger skewness of the draws does the same, however many patients there are
 _FEW_DRAWS: Final = 100
 _UNDEFINED_SHARE: Final = 0.05  # more undefined draws than this, and there is no interval
 NORMAL: Final = 1.959964

@@ -31,7 +31,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 
 @dataclass(frozen=True, slots=True)
 class AggregationFacts:
-    """What configurations and deferral need to know of an aggregation.
+    """Facts about an aggregation for configurations and deferral.
 
     Attributes:
         ranks: whether higher is less sure; one that only sees a pattern does not choose or defer images.

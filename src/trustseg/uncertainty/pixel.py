@@ -26,7 +26,7 @@ __all__ = ["MEASURES", "MeasureFacts"]
 
 @dataclass(frozen=True, slots=True)
 class MeasureFacts:
-    """What configurations, displays and evaluation need to know of a measure.
+    """Facts about a measure for configurations, displays and evaluation.
 
     Attributes:
         upper_bound: its largest value for a Beta with prior weight 1, to scale displays with; of a mixture, or of a
