@@ -153,8 +153,8 @@ class Search:
         values = objective(belief, self.masks, progress)
         if values.shape != self._harm.shape:
             raise ShapeError(
-                f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, one value per "
-                "image; average over pixels but not over images"
+                f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, "
+                "one value per image; average over pixels but not over images"
             )
         self._finite &= values.isfinite().all()
         return values
