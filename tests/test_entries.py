@@ -1,14 +1,23 @@
 """Entries: called like their functions; options are read from the signature and checked as a configuration has them."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge
 
+from trustseg.attacks import ATTACKS, OBJECTIVES
 from trustseg.entries import Entry, call, read, slug, written
 from trustseg.errors import ConfigError, UnknownNameError
+from trustseg.losses import LOSSES
+from trustseg.selection import SELECTIONS
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+DICTIONARIES: list[Mapping[str, Callable[..., object]]] = [
+    *(ATTACKS, OBJECTIVES, LOSSES, SELECTIONS, SHIFTS, GEOMETRIC_SHIFTS, AGGREGATIONS, MEASURES)
+]
 
 
 def blur(
@@ -86,3 +95,11 @@ def test_texts_hold_names_and_options() -> None:
     for wrong, error in (("blurr", UnknownNameError), ("blur(width=2", ConfigError), ("blur(x=2)", UnknownNameError)):
         with pytest.raises(error):
             read(ENTRIES, wrong, kind="filter")
+
+
+def test_every_entry_has_the_name_of_its_function_and_names_its_source() -> None:
+    for dictionary in DICTIONARIES:
+        for name, entry in dictionary.items():
+            assert getattr(entry, "__name__", "").removesuffix("_") == name
+            assert "Reference:" in (inspect.getdoc(entry) or ""), name
+    assert all("arXiv:" in (inspect.getdoc(attack) or "") for attack in ATTACKS.values())

@@ -14,6 +14,7 @@ from trustseg.study.hypotheses import FILE as HYPOTHESES
 
 SHIPPED = (Path(trustseg.__file__).parent / "experiments").glob("*.yaml")
 EXPERIMENTS = sorted(path for path in SHIPPED if path.name != HYPOTHESES)
+FEW = ("evaluation.suspicions=0", "evaluation.shifts=[jpeg]", "evaluation.severities=[3]")
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
 def test_last_cell_of_each_experiment_runs(experiment: Path, phantoms: Path, tmp_path: Path) -> None:
     small = ["data.size=32", "training.epochs=1", "training.precision=32-true", "training.batch_size=4"]
-    measured = [
-        "evaluation.attacks=[{name: fgsm, eps: [4/255]}]",
-        "evaluation.suspicions=0",
-        "evaluation.severities=[3]",
-    ]
+    measured = ["evaluation.attacks=[{name: fgsm, eps: [4/255]}]", *FEW]
     study = load_study(experiment, [*small, *measured, "adversarial.warmup_epochs=0", f"data.path={phantoms}"])
     pack = open_dataset(phantoms, size=32, cache=tmp_path / "cache")
     cell = [cell for cell in cells_of(study, data_digest=pack.digest) if cell.mixture is None][-1]

@@ -99,12 +99,6 @@ def test_refuses_what_cannot_be_chosen(rule: Selection, shape: tuple[int, ...], 
         rule(torch.zeros(shape), k, seeded())
 
 
-@pytest.mark.parametrize("name", sorted(SELECTIONS))
-def test_docstring_names_its_source(name: str) -> None:
-    assert "Reference:" in (SELECTIONS[name].__doc__ or "")
-    assert SELECTIONS[name].__name__ == name
-
-
 @pytest.mark.parametrize(
     ("batch_size", "fraction", "expected"),
     [

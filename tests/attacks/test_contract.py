@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from inspect import getdoc
 from itertools import pairwise
 
 import pytest
@@ -226,10 +225,3 @@ def test_refuses_to_attack_the_models_own_prediction(attack: Callable[..., Tenso
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_key_is_the_name_of_the_function(name: str) -> None:
     assert ATTACKS[name].__name__ == name
-
-
-@pytest.mark.parametrize("name", sorted(ATTACKS))
-def test_docstring_names_its_source(name: str) -> None:
-    text = getdoc(ATTACKS[name]) or ""
-    assert "Reference:" in text
-    assert "arXiv:" in text

@@ -1,11 +1,11 @@
 """AUSE and AURC as metrics: equal to sorting all pixels, whatever the batches, the order and the processes."""
 
 import math
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
+from tests.warm import start
 from torch import distributed
 
 from trustseg.errors import ConfigError, ShapeError, UnknownNameError
@@ -45,8 +45,8 @@ def test_metrics_equal_sorting_every_pixel(error: PixelError, size: int) -> None
         (AURC(error=error, generalized=True), augrc),
     )
     for metric, exact in cases:
-        for start in range(0, 6, size):
-            metric.update(*(part[start : start + size] for part in pixels))
+        for first in range(0, 6, size):
+            metric.update(*(part[first : first + size] for part in pixels))
         assert float(metric.compute()) == pytest.approx(float(exact(pixels[0], errors)), rel=1e-9)
 
 
@@ -145,13 +145,8 @@ def _score_a_share(rank: int, store: str) -> None:
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=_score_a_share, args=(rank, str(store))) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
+    workers = [start(_score_a_share, rank, str(store), log=tmp_path / f"{rank}.log") for rank in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
     pixels = _pixels()
     metrics = [AUSE(error="brier"), AURC()]
     for metric in metrics:

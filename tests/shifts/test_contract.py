@@ -127,11 +127,12 @@ def test_every_image_of_a_batch_is_shifted_on_its_own(name: str) -> None:
 
 
 @names
-@pytest.mark.parametrize("severity", [0, 6, -1, 2.0, True, "3"])
-def test_refuses_other_severities(name: str, severity: Any) -> None:  # noqa: ANN401  # wrong on purpose
+def test_refuses_other_severities(name: str) -> None:
     images, masks = films()
-    with pytest.raises(ConfigError, match=f"the severity of {name} must be 1, 2, 3, 4 or 5, got"):
-        shift(name, images, masks, severity, seeded())
+    wrong: list[Any] = [0, 6, -1, 2.0, True, "3"]
+    for severity in wrong:
+        with pytest.raises(ConfigError, match=f"the severity of {name} must be 1, 2, 3, 4 or 5, got"):
+            shift(name, images, masks, severity, seeded())
 
 
 @names
@@ -195,13 +196,6 @@ def test_nothing_is_covered_by_the_others_and_nothing_of_an_empty_mask() -> None
     _, masks = films()
     assert covered_share("jpeg", masks, 5, seeded()).tolist() == [0.0] * len(masks)
     assert all(math.isnan(share) for share in covered_share("leads", torch.zeros_like(masks), 5, seeded()).tolist())
-
-
-@names
-def test_docstring_names_its_source(name: str) -> None:
-    function = entry(name)
-    assert "Reference:" in (function.__doc__ or "")
-    assert function.__name__ == name
 
 
 @pytest.mark.gpu

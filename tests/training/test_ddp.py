@@ -45,7 +45,8 @@ class Noted(module.SegmentationModule):
 
 module.attacked_images, run.SegmentationModule = attacked, Noted
 options = ("training.epochs=2", "training.devices=2", "training.batch_size=2", "training.monitor=last")
-train(config(*options, "adversarial.warmup_epochs=0", "adversarial.grad_align=0.1"), pack(train=16), folder / "run")
+options += ("adversarial.warmup_epochs=0", "adversarial.grad_align=0.1", "adversarial.scores=memory")
+train(config(*options), pack(train=16), folder / "run", report=lambda done, total: print(done, flush=True))
 """
 
 
@@ -57,8 +58,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "LOCAL_RANK"))}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(folder / "script.py"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=550, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["1", "2"]  # one of them speaks
     return folder
 
 
@@ -98,3 +100,5 @@ def test_merged_metrics_are_those_of_one_process(folder: Path) -> None:
     table = pl.read_csv(folder / "run" / "metrics.csv")
     assert table["validation_dice"][-1] == pytest.approx(float(found.nanmean()), abs=1e-6)
     assert table["adversarial_images"].to_list() == [6, 6]
+    assert table["score_age"].to_list() == [None, 1.0]  # what the other process saw is known too
+    assert table["forward_passes"].to_list() == [6 + 12 + 12] * 2  # of both processes: attack, alignment, step

@@ -1,25 +1,21 @@
 """A run repeats bit for bit and reads no test image; what cannot be trained says why."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
-from tests.training.tiny import RUN, config, killing_after, network, pack, repeatable_metrics, same_weights
+from tests.training.tiny import config, killing_after, network, pack, repeatable_metrics, same_weights
 from torch import nn
 
 from trustseg.data import split_cases
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.seen import require_seen, require_unseen
 from trustseg.errors import ConfigError, DataError, MissingPackageError, RunError
-from trustseg.models import ARCHITECTURES, Segmenter
+from trustseg.models import ARCHITECTURES
 from trustseg.training import train
 from trustseg.training.run import prepare_run
 
@@ -195,21 +191,3 @@ def test_the_run_folder(tmp_path: Path) -> None:
         prepare_run(config(), images, tmp_path)
     with pytest.raises(ConfigError, match=r"images.*not those that the run.*began with"):
         prepare_run(run, pack(train=13), tmp_path)
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    """Both start from the same command, as Lightning does it; one of them writes and speaks."""
-    code = RUN.replace("training.epochs=5", 'training.epochs=2", "training.devices=2", "adversarial.scores=memory')
-    (tmp_path / "script.py").write_text(code)
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST", "LOCAL_RANK"))}
-    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "run")]
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
-    assert found.stdout.split() == ["1", "2"]
-    assert found.stderr == ""
-    table = pl.read_csv(tmp_path / "run" / "metrics.csv")
-    assert table["score_age"].to_list() == [None, 1.0]  # what the other process saw is known too
-    assert table["forward_passes"].to_list() == [8, 12]  # of both processes
-    assert all(weight.isfinite().all() for weight in Segmenter.load(tmp_path / "run" / "model").parameters())

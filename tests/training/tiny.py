@@ -117,14 +117,3 @@ def tiny_worker(folder: Path) -> None:
     """Work on a study in a process of its own, with the network above."""
     cast("Any", ARCHITECTURES)["unet"] = network
     worker.main([str(folder)])
-
-
-RUN = """
-import sys
-from pathlib import Path
-from tests.training.tiny import config, network, pack
-from trustseg.models import ARCHITECTURES
-from trustseg.training import train
-ARCHITECTURES["unet"] = network
-train(config("training.epochs=5"), pack(), Path(sys.argv[1]), report=lambda done, total: print(done, flush=True))
-"""

@@ -1,6 +1,5 @@
 """Aggregations against hand-made maps, loops over pixels, and their contract."""
 
-import inspect
 import math
 
 import pytest
@@ -175,9 +174,3 @@ def test_bad_options_are_refused() -> None:
         boundary_excluded_mean(*maps, width=-1)
     with pytest.raises(ConfigError, match="patch must be at least 1 pixel, got 0"):
         patch_max(*maps, patch=0)
-
-
-@every_aggregation
-def test_docstring_names_its_source(name: str) -> None:
-    assert "Reference:" in (inspect.getdoc(AGGREGATIONS[name]) or "")
-    assert getattr(AGGREGATIONS[name], "__name__", None) == ("max_" if name == "max" else name)
