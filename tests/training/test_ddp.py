@@ -57,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "script.py").write_text(SCRIPT)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "LOCAL_RANK"))}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONWARNINGS"] = "ignore:Grad strides do not match"  # torch, where grad_align goes backwards twice
     command = [sys.executable, str(folder / "script.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=550, check=False)
     assert (done.returncode, done.stderr) == (0, "")
