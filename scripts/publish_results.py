@@ -1,6 +1,6 @@
 """Copy what a study found, and no picture of a patient, into docs/results/NAME.
 
-Usage: python scripts/publish_results.py runs/NAME     (after `trustseg study` and `trustseg report`)
+Usage: python scripts/publish_results.py runs/NAME [--no-figures]     (after `trustseg study` and `trustseg report`)
 
 Writes records.parquet (a row an image and condition, all cells), tables, figures and provenance.json, and puts the
 summary table between the marks of docs/results/NAME/README.md.
@@ -19,7 +19,7 @@ START = "<!-- results: written by scripts/publish_results.py -->"
 END = "<!-- end of results -->"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, figures: bool = True) -> None:
     """Publish the study in ``folder``."""
     target = ROOT / "docs" / "results" / folder.name
     target.mkdir(parents=True, exist_ok=True)
@@ -29,6 +29,8 @@ def main(folder: Path) -> None:
     records.write_parquet(target / "records.parquet", compression="zstd", compression_level=19)
     for kind, endings in (("tables", ("csv", "md", "tex")), ("figures", ("png", "pdf"))):
         shutil.rmtree(target / kind, ignore_errors=True)
+        if kind == "figures" and not figures:
+            continue
         (target / kind).mkdir()
         for file in sorted((folder / kind).iterdir()):
             if file.suffix[1:] in endings:
@@ -50,4 +52,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), figures="--no-figures" not in sys.argv)
