@@ -74,6 +74,17 @@ def test_tables_of_earlier_versions(tmp_path: Path) -> None:
         (put("eps", float("nan")), "eps"),
         (put("u_entropy_mean", float("inf")), "u_entropy_mean"),
         (twice, "image"),
+        (put("dice", 0.9), "dice.*image a, patient p, condition clean"),
+        (put("intersection_px", 0), "dice"),
+        (lambda table: table.with_columns(iou=pl.col("dice")), "iou"),
+        (
+            lambda table: table.with_columns(dice=pl.col("dice").fill_nan(1)),
+            "dice.*image b, patient q, condition clean",
+        ),
+        (
+            lambda table: table.with_columns(mask_px=pl.col("intersection_px") - 1).filter(pl.col("mask_px") >= 0),
+            "dice",
+        ),
     ],
 )
 def test_tampered_records_are_refused(tmp_path: Path, tamper: Tamper, column: str) -> None:

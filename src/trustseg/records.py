@@ -190,6 +190,7 @@ def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.D
         table = table.with_columns(kind=kind, severity=pl.lit(0, pl.Int32))
     labels = [name for name in ("cell",) if name in table.columns]
     check_table(table, RECORDS, path=path, within=labels, required=required)
+    _check_overlap(table, path)
     return table
 
 
@@ -243,6 +244,26 @@ def check_table(
     twice = table.filter(pl.struct(key).is_duplicated())
     if len(twice):
         raise _wrong(path, f"has {len(twice)} rows for which others have the same {', '.join(key)}{_where(twice)}")
+
+
+def _check_overlap(records: pl.DataFrame, path: Path) -> None:
+    """Check that Dice and IoU are those of the pixels that a row counts.
+
+    Raises:
+        DataError: if a row contradicts itself.
+    """
+    counts = ("mask_px", "predicted_px", "intersection_px")
+    if not set(counts) <= set(records.columns):
+        return
+    mask, predicted, shared = (pl.col(name).cast(pl.Float64) for name in counts)
+    for name, found in (("dice", 2 * shared / (mask + predicted)), ("iou", shared / (mask + predicted - shared))):
+        if name in records.columns:
+            told = pl.col(name).cast(pl.Float64).fill_null(float("nan"))
+            apart = (told.is_nan() != found.is_nan()) | ((told - found).abs().fill_nan(0) > _ROUNDING)
+            odd = records.filter(apart & found.is_not_null() | (shared > mask))
+            if len(odd):
+                pixels = ", ".join(f"{odd[each][0]} {each}" for each in counts)
+                raise _wrong(path, f"has {odd[name][0]} in the column {name} where it counts {pixels}{_where(odd)}")
 
 
 def check_pixels(sums: pl.DataFrame, records: pl.DataFrame, *, within: Sequence[str], path: Path) -> None:

@@ -88,7 +88,7 @@ def _refuse_colours(text: str) -> None:
             end = stop
     bare += text[end:]
     if found := _COLOUR.search(bare):
-        mark = yaml.Mark("", found.start(1), text.count("\n", 0, found.start(1)), 0, None, None)
+        mark = yaml.Mark("", found.start(1), text.count("\n", 0, found.start(1)), 0, None, 0)
         raise _refusal(f"{found[1]} begins a comment; put it in quotes: '{found[1]}'", mark)
 
 
@@ -135,7 +135,7 @@ class _Loader(yaml.SafeLoader):
         if node.tag not in _KINDS:
             raise _refusal(f"the tag '{node.tag}', plain values were expected", node.start_mark)
         if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(str(node.value)):
-            words = f"'{_shown(node)}' is another number, or text, to other readers; use decimal digits, or quote a text"
+            words = f"'{_shown(node)}' is another number to other readers; use decimal digits, or quote a text"
             raise _refusal(words, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()

@@ -130,7 +130,10 @@ def test_status(command: Command) -> None:
     folder = Path("runs/mine")
     write_json(folder / "plan.json", {"cells": ["a-1", "b-2"]})
     for name in ("a-1", "b-2"):
-        write_json(folder / "cells" / name / "cell.json", {"variant": name})
+        write_json(
+            folder / "cells" / name / "cell.json",
+            {"id": name, "variant": name, "head": "beta", "regime": "none", "fold": 0, "seed": 0},
+        )
     write_json(folder / "cells" / "a-1" / "progress.json", {"stage": "training", "done": 1, "total": 4})
     write_json(folder / "cells" / "b-2" / "failed.json", {"error": "no memory"})
     write_json(folder / "cells" / "a-1" / "warnings.json", {"catastrophic_overfitting": [7]})

@@ -7,7 +7,7 @@ from tests.policies import policy_with
 
 from trustseg.deferral import save_policy
 from trustseg.reporting.results import FinishedCell
-from trustseg.reporting.run_files import Done, Provenance
+from trustseg.run_files import Done, Provenance
 
 PGD = ("pgd", 4 / 255)
 

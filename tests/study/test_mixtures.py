@@ -250,5 +250,5 @@ def test_a_layer_is_placed_only_where_there_is_none(
 
 def test_a_damaged_description(tmp_path: Path) -> None:
     write_json(tmp_path / "cell.json", {"mixture": {"members": ["a"], "samples": "many", "dropout": 0.2}})
-    with pytest.raises(DataError, match=r"cannot read the mixture in '.*cell\.json'.*run the study again"):
+    with pytest.raises(DataError, match=r"cell\.json"):
         mixture_of(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from tests.study.small import gone, states, wait_for, written
 
 from trustseg.data import write_phantoms
-from trustseg.errors import ConfigError, MissingFileError, RunError
+from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
 from trustseg.files import write_json
 from trustseg.study import runner
 from trustseg.study.cell import claimed
@@ -175,7 +175,10 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     write_json(folder / "plan.json", {"cells": ["a", "b", "c"]})
     for name in "abc":
-        write_json(folder / "cells" / name / "cell.json", {"variant": name})
+        write_json(
+            folder / "cells" / name / "cell.json",
+            {"id": name, "variant": name, "head": "beta", "regime": "none", "fold": 0, "seed": 0},
+        )
     for name in "ab":
         write_json(folder / "cells" / name / "warnings.json", {"catastrophic_overfitting": [3, 4]})
     write_json(folder / "cells" / "a" / "done.json", {})
@@ -226,3 +229,21 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
     config = written(tmp_path, "data.path=null", "phantoms={train: 4, test: 2, control: 0}")
     names = prepare_study(config, tmp_path / "run")
     assert names == [cell.name for cell in study_status(tmp_path / "run")] != []
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("progress.json", {"stage": "training", "done": -1, "total": 4}),
+        ("progress.json", {"stage": "training", "done": "1", "total": 4}),
+        ("failed.json", {"error": ["no memory"]}),
+        ("cell.json", {"variant": 3}),
+    ],
+)
+def test_a_tampered_file_is_named(tmp_path: Path, file: str, content: object) -> None:
+    cell = tmp_path / "cells" / "a"
+    write_json(tmp_path / "plan.json", {"cells": ["a"]})
+    write_json(cell / "cell.json", {"id": "a", "variant": "a", "head": "beta", "regime": "none", "fold": 0, "seed": 0})
+    write_json(cell / file, content)
+    with pytest.raises(DataError, match=file):
+        study_status(tmp_path)

@@ -17,11 +17,20 @@ from trustseg.study.worker import work
 
 PLAN = ["hard", "uncertain", "none", "bernoulli", "seed1", "fold2", "large", "mixture"]
 
+ABOUT: dict[str, Any] = {
+    "id": "a",
+    "variant": "a",
+    "head": "beta",
+    "regime": "none",
+    "fold": 0,
+    "seed": 0,
+    "values": {},
+}
+
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A plan of cells without models; a model, where one is trained, is its folder."""
-    usual: dict[str, Any] = {"head": "beta", "regime": "none", "fold": 0, "seed": 0, "values": {}}
     special: dict[str, dict[str, Any]] = {
         "hard": {"regime": "hard"},
         "uncertain": {"regime": "uncertain"},
@@ -33,7 +42,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     write_json(tmp_path / "plan.json", {"cells": PLAN})
     for name in PLAN:
-        write_json(tmp_path / "cells" / name / "cell.json", usual | special.get(name, {}))
+        write_json(tmp_path / "cells" / name / "cell.json", ABOUT | special.get(name, {}))
     monkeypatch.setattr("trustseg.study.surrogates.Segmenter.load", lambda folder: folder)
     return tmp_path
 
@@ -93,7 +102,7 @@ def test_nothing_is_awaited_that_never_comes(study: Path) -> None:
 
 
 def test_a_cell_outside_a_study_has_no_peer(tmp_path: Path) -> None:
-    write_json(tmp_path / "alone" / "cell.json", {"fold": 0})
+    write_json(tmp_path / "alone" / "cell.json", ABOUT)
     assert surrogate_for(tmp_path / "alone") is None
 
 

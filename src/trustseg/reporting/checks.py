@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from trustseg.reporting.choices import words
 from trustseg.reporting.results import FinishedCell, Results
-from trustseg.reporting.run_files import Suspicions, read_checked
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.run_files import Suspicions, read_checked
 
 __all__ = [
     "MARK",

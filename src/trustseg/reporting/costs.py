@@ -8,8 +8,8 @@ from typing import Final
 from trustseg.reporting.choices import words
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import FinishedCell
-from trustseg.reporting.run_files import Evaluation, read_checked
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.run_files import Evaluation, read_checked
 
 __all__ = ["costs"]
 

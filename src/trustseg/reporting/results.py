@@ -10,7 +10,7 @@ import polars as pl
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
 from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_records, read_table
-from trustseg.reporting.run_files import Description, Done, Provenance, StudyPlan, read_checked
+from trustseg.run_files import Description, Done, Provenance, StudyPlan, read_checked
 from trustseg.tables import read_csv, read_parquet, scan_parquet
 from trustseg.yaml_files import parse_yaml
 

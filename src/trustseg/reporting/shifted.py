@@ -10,10 +10,10 @@ from trustseg.reporting.choices import words
 from trustseg.reporting.image_scores import ConditionKey, Floats
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.reporting.run_files import Evaluation, read_checked
 from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
 from trustseg.reporting.side_by_side import DICE, Sheet, lay_out, weighted_means
 from trustseg.reporting.tables import Column, Table, Value
+from trustseg.run_files import Evaluation, read_checked
 
 __all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
 

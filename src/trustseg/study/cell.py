@@ -18,6 +18,7 @@ from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_galle
 from trustseg.evaluation.records import TABLES_VERSION
 from trustseg.files import read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
+from trustseg.run_files import Description, Progress, read_checked
 from trustseg.study.grid import Cell
 from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
@@ -153,9 +154,7 @@ def _run(folder: Path, config: RunConfig, pack: Pack, *, progress: bool) -> None
 
 def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, stages: "_Stages") -> None:
     rows = rows_of_split(pack, "test", config.data, count=config.evaluation.images)
-    about = read_json(folder / "cell.json")
-    labels = {"cell": str(about["id"]), "variant": str(about["variant"]), "head": str(about["head"])}
-    counts = {name: int(str(about[name])) for name in ("fold", "seed")}
+    about = read_checked(folder / "cell.json", Description)
     device = device_of(config.training.accelerator)
     seed = config.training.seed
     evaluate(
@@ -165,7 +164,14 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, s
         config.evaluation,
         folder,
         calibration_rows=rows_of_split(pack, "validation", config.data),
-        labels={**labels, "regime": str(about["regime"]), **counts},
+        labels={
+            "cell": about.id,
+            "variant": about.variant,
+            "head": about.head,
+            "regime": about.regime,
+            "fold": about.fold,
+            "seed": about.seed,
+        },
         seed=seed,
         device=device,
         report=stages.reporter("evaluation"),
@@ -221,8 +227,7 @@ class _Stages:
         self.path = folder / "progress.json"
         self.spent: dict[str, float] = {}
         if self.path.exists():
-            spent = read_json(self.path).get("seconds", {})
-            self.spent = dict(spent) if isinstance(spent, dict) else {}
+            self.spent = dict(read_checked(self.path, Progress).seconds)
         self.since = time.perf_counter()
 
     def reporter(self, stage: str) -> Callable[[int, int], None]:

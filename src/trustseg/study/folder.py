@@ -6,7 +6,7 @@ import yaml
 
 from trustseg.config import StudyConfig, open_images
 from trustseg.errors import ConfigError, DataError
-from trustseg.files import read_json
+from trustseg.run_files import StudyPlan, read_checked
 from trustseg.study.cell import is_done
 from trustseg.study.grid import cells_of
 
@@ -79,10 +79,10 @@ def planned_cells(folder: Path) -> list[str]:
     Raises:
         DataError: if the plan is damaged.
     """
-    names = read_json(folder / "plan.json").get("cells")
-    if not isinstance(names, list):
+    names = read_checked(folder / "plan.json", StudyPlan).cells
+    if names is None:
         raise DataError(f"'{folder / 'plan.json'}' names no cells; restore it from the study")
-    return [str(name) for name in names]
+    return names
 
 
 def _is_begun(cell: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingPackageError, RunError
 from trustseg.files import read_json, write_json
+from trustseg.run_files import Failed, read_checked
 from trustseg.study.mixtures import mixture_of
 from trustseg.study.profiles import SlurmProfile
 from trustseg.study.runner import CellStatus, prepare_study, study_status
@@ -57,7 +58,7 @@ class CellTask:
         work(folder, only=[name])
         failed = folder / "cells" / name / "failed.json"
         if failed.exists():
-            raise RunError(str(read_json(failed)["error"]))
+            raise RunError(read_checked(failed, Failed).error)
 
     def checkpoint(self, name: str) -> "DelayedSubmission":
         """Return the job that goes on: the same one."""

@@ -1,13 +1,12 @@
 """The cells of a study that train nothing: what they combine, whether it is there, and the model that comes of it."""
 
 from pathlib import Path
-from typing import Any
 
-from trustseg.errors import DataError, RunError
+from trustseg.errors import RunError
 from trustseg.evaluation import load_model
-from trustseg.files import read_json
 from trustseg.models import BeliefModel, Segmenter
 from trustseg.models.mixtures import dropout_layers
+from trustseg.run_files import Description, read_checked
 from trustseg.study.grid import Mixture
 
 __all__ = ["is_blocked", "load_mixture", "mixture_of"]
@@ -17,18 +16,10 @@ def mixture_of(folder: Path) -> Mixture | None:
     """Return what a cell combines, read from its folder; None of a cell that is trained.
 
     Raises:
-        DataError: if ``cell.json`` tells it wrongly.
+        DataError: if ``cell.json`` is damaged.
     """
-    about: Any = read_json(folder / "cell.json").get("mixture")
-    if about is None:
-        return None
-    try:
-        return Mixture(tuple(map(str, about["members"])), int(about["samples"]), float(about["dropout"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"cannot read the mixture in '{folder / 'cell.json'}' ({error!r}), members, samples and dropout were "
-            "expected; run the study again"
-        ) from error
+    about = read_checked(folder / "cell.json", Description).mixture
+    return None if about is None else Mixture(tuple(about.members), about.samples, about.dropout)
 
 
 def is_blocked(folder: Path) -> bool:

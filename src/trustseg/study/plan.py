@@ -1,6 +1,7 @@
 """What a study will take before it is begun: its cells, the passes through a network, the hours."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from trustseg.evaluation import conditions_of, rows_of_split
 from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
 from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
 from trustseg.evaluation.victim import SQUARE_QUERIES
-from trustseg.files import read_json
+from trustseg.run_files import Done, read_checked
 from trustseg.study.cell import is_done
 from trustseg.study.environment import with_threads
 from trustseg.study.folder import phantom_folder
@@ -184,8 +185,8 @@ def _images(config: StudyConfig, cells: list[Cell], pack: Pack | None) -> dict[s
 
 def _spent(cell: Path) -> float:
     """Return the seconds that a finished cell took."""
-    about = read_json(cell / "done.json")
-    return sum(float(str(about.get(f"seconds_{stage}", 0.0))) for stage in ("training", "evaluation"))
+    done = read_checked(cell / "done.json", Done)
+    return sum(seconds for seconds in (done.seconds_training, done.seconds_evaluation) if math.isfinite(seconds))
 
 
 def _rates(

@@ -15,7 +15,8 @@ import yaml
 from trustseg.config import StudyConfig, open_images
 from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
-from trustseg.files import private_log, read_json, write_json, write_text
+from trustseg.files import private_log, write_json, write_text
+from trustseg.run_files import Description, Failed, Progress, read_checked
 from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
 from trustseg.study.environment import with_threads, worker_environment
 from trustseg.study.folder import phantom_folder, planned_cells, require_kept
@@ -145,16 +146,15 @@ def study_status(folder: Path) -> list[CellStatus]:
 
 
 def _status(cell: Path) -> CellStatus:
-    variant = str(read_json(cell / "cell.json")["variant"])
+    variant = read_checked(cell / "cell.json", Description).variant
     if (cell / "done.json").exists():
         return CellStatus(cell.name, variant, "done", share=1.0, warning=_warning(cell))
     if (cell / "failed.json").exists():
-        return CellStatus(cell.name, variant, "failed", error=str(read_json(cell / "failed.json")["error"]))
+        return CellStatus(cell.name, variant, "failed", error=read_checked(cell / "failed.json", Failed).error)
     stage, share = "", 0.0
     if (cell / "progress.json").exists():
-        progress = read_json(cell / "progress.json")
-        stage = str(progress["stage"])
-        share = float(str(progress["done"])) / max(1.0, float(str(progress["total"])))
+        progress = read_checked(cell / "progress.json", Progress)
+        stage, share = progress.stage, progress.done / max(1, progress.total)
     state: Literal["running", "waiting"] = "running" if is_claimed(cell) else "waiting"
     return CellStatus(
         cell.name,

@@ -1,11 +1,11 @@
 """Which model of a study lends its adversarial images to which: fixed by the plan, not by what is done first."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from trustseg.evaluation import Surrogate
 from trustseg.files import read_json
 from trustseg.models import Segmenter
+from trustseg.run_files import Description, StudyPlan, read_checked
 from trustseg.study.mixtures import mixture_of
 
 __all__ = ["awaiting_surrogate", "given_surrogate", "surrogate_for"]
@@ -63,30 +63,29 @@ def _peer(cell: Path) -> Path | None:
     One of the same seed goes before others, then one of the same head, then one trained without attacks, then the first
     of the plan.
     """
-    own = read_json(cell / "cell.json")
+    own = read_checked(cell / "cell.json", Description)
     mixture = mixture_of(cell)
     barred = {cell.name, *(() if mixture is None else mixture.members)}
     ranked = []
     for place, other in enumerate(_cells(cell.parent.parent)):
-        about = read_json(other / "cell.json") if other.name != cell.name else own
-        lends = other.name not in barred and "mixture" not in about
-        if lends and about["fold"] == own["fold"] and _images(about) == _images(own):
-            rank = (about["seed"] != own["seed"], about["head"] != own["head"], about["regime"] != "none", place)
+        about = read_checked(other / "cell.json", Description) if other.name != cell.name else own
+        lends = other.name not in barred and about.mixture is None
+        if lends and about.fold == own.fold and _images(about) == _images(own):
+            rank = (about.seed != own.seed, about.head != own.head, about.regime != "none", place)
             ranked.append((rank, other))
     return min(ranked)[1] if ranked else None
 
 
-def _images(about: Mapping[str, object]) -> list[object]:
+def _images(about: Description) -> list[object]:
     """Return what a grid says of the images that a cell's model takes."""
-    values = about.get("values")
-    return [values.get(key) for key in _SAME_IMAGES] if isinstance(values, Mapping) else []
+    return [about.values.get(key) for key in _SAME_IMAGES]
 
 
 def _cells(folder: Path) -> list[Path]:
     """Return the cells of a study's plan; none where there is no plan."""
     plan = folder / "plan.json"
-    names = read_json(plan)["cells"] if plan.is_file() else []
-    return [folder / "cells" / str(name) for name in (names if isinstance(names, list) else [])]
+    names = read_checked(plan, StudyPlan).cells or () if plan.is_file() else ()
+    return [folder / "cells" / name for name in names]
 
 
 def _is_trained(cell: Path) -> bool:

@@ -35,8 +35,9 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     # A training is repeatable on a GPU only if this was set before the process, which may evaluate first, used cuBLAS.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from trustseg.config import load_run, open_images
-    from trustseg.files import read_json, write_json
+    from trustseg.files import write_json
     from trustseg.study.cell import check_again, claimed, is_done, run_cell
+    from trustseg.study.folder import planned_cells
     from trustseg.study.mixtures import is_blocked
     from trustseg.study.surrogates import awaiting_surrogate
 
@@ -44,11 +45,10 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
         config = load_run(cell / "config.yaml")
         return config, open_images(config.data)
 
-    plan = read_json(folder / "plan.json")["cells"]
-    for name in plan if isinstance(plan, list) else []:
+    for name in planned_cells(folder):
         if only is not None and name not in only:
             continue
-        cell = folder / "cells" / str(name)
+        cell = folder / "cells" / name
         if is_blocked(cell):
             continue
         with claimed(cell) as mine:

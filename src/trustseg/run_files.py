@@ -1,4 +1,4 @@
-"""The JSON files of a study folder: what a report reads in them, checked where they are read."""
+"""The JSON files of a study folder: what a study and its report read in them, checked where they are read."""
 
 import math
 from collections.abc import Mapping
@@ -10,10 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trustseg.errors import DataError
 from trustseg.files import read_json
 
-__all__ = ["Description", "Done", "Evaluation", "Provenance", "StudyPlan", "Suspicions", "read_checked"]
+__all__ = [
+    "Description",
+    "Done",
+    "Evaluation",
+    "Failed",
+    "MixtureDescription",
+    "Progress",
+    "Provenance",
+    "StudyPlan",
+    "Suspicions",
+    "read_checked",
+]
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Content(BaseModel):
@@ -31,8 +43,12 @@ class StudyPlan(_Content):
     cells: list[str] | None = None
 
 
-class _Mixture(_Content):
+class MixtureDescription(_Content):
+    """What a cell that trains nothing combines."""
+
     members: list[str]
+    samples: _Count = 0
+    dropout: _Share = 0.0
 
 
 class Description(_Content):
@@ -45,7 +61,7 @@ class Description(_Content):
     fold: int
     seed: int
     values: Mapping[str, object] = {}
-    mixture: _Mixture | None = None
+    mixture: MixtureDescription | None = None
 
 
 class Done(_Content):
@@ -55,6 +71,21 @@ class Done(_Content):
     seconds_evaluation: _Amount = math.nan
     epochs: _Count | None = None
     catastrophic_overfitting: list[int] = []
+
+
+class Failed(_Content):
+    """``failed.json``: what broke a cell."""
+
+    error: str
+
+
+class Progress(_Content):
+    """``progress.json``: how far a cell is, and what it has taken so far."""
+
+    stage: str
+    done: _Count
+    total: _Count
+    seconds: Mapping[str, _Amount] = {}
 
 
 class Evaluation(_Content):
