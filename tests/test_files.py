@@ -73,12 +73,18 @@ def test_what_killed_processes_left_is_removed_and_what_is_written_is_not(tmp_pa
 
 
 def test_private_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
-    with replacing(tmp_path / "gallery.npz", private=True) as temporary:
-        temporary.write_bytes(b"x")
+    former = os.umask(0)
+    try:
+        with replacing(tmp_path / "study" / "cells" / "records.parquet") as temporary:
+            temporary.write_bytes(b"x")
+    finally:
+        os.umask(former)
+    made = [tmp_path / "study", tmp_path / "study" / "cells", tmp_path / "study" / "cells" / "records.parquet"]
+    assert [file.stat().st_mode & 0o777 for file in made] == [0o700, 0o700, 0o600]
     (tmp_path / "workers.log").touch(mode=0o644)
     with private_log(tmp_path / "workers.log") as log:
         log.write(b"x")
-    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    assert (tmp_path / "workers.log").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1', b"\xff\xfe", b"[1]", b"3"])

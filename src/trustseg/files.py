@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from trustseg.errors import DataError, MissingFileError
 
-__all__ = ["private_log", "read_json", "replacing", "write_json", "write_text"]
+__all__ = ["make_folder", "private_log", "read_json", "replacing", "write_json", "write_text"]
 
 
 _SUFFIX: Final = ".partial"
@@ -18,22 +18,29 @@ _SUFFIX: Final = ".partial"
 _cleaned: set[Path] = set()  # folders in which this process has looked for leftovers
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, which only their owner may enter; leave those that exist as they are."""
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # which names what stands in its place
+
+
 @contextlib.contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` to write to, and rename it to ``path`` if the block succeeds.
 
-    What killed processes left in the folder is removed, once per process.
+    Only its owner may read the file, as results name patients. What killed processes left in the folder is removed,
+    once per process.
 
     Args:
         path: the file to be made or replaced; its folder is made if absent. An error of the system that names no
             file, or the temporary one, names this one.
-        private: whether only its owner may read the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.absolute().with_name(f"{path.name}.{os.getpid()}{_SUFFIX}")  # polars would expand a tilde
     _remove_leftovers(temporary.parent)
     try:
-        lock = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600 if private else 0o666)
+        lock = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600)
     except OSError as error:
         error.filename = str(path)
         raise

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from trustseg.files import make_folder
+
 __all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
 
 ARRAYS: Final = ("images.npy", "masks.npy", "native.parquet")
@@ -83,8 +85,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
     Folders that killed processes left are removed first: a living one holds a lock on its own.
     """
-    for missing in reversed([folder for folder in target.absolute().parents if not folder.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
+    make_folder(target.absolute().parent)
     _remove_leftovers(target.parent)
     part, lock = _locked_folder(target)
     try:

@@ -87,7 +87,7 @@ def write_gallery(
         for prefix, belief in (("", before), ("adversarial_", after))
         for name in parts
     }
-    with replacing(path, private=True) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             name=np.array(pack.index["name"].gather(chosen.tolist()).to_list()),

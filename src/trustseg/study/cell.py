@@ -16,7 +16,7 @@ from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_minimal, write_suspicions
 from trustseg.evaluation.records import TABLES_VERSION
-from trustseg.files import read_json, write_json, write_text
+from trustseg.files import make_folder, read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
 from trustseg.run_files import Description, Progress, read_checked
 from trustseg.study.grid import Cell
@@ -74,7 +74,7 @@ def warnings_of(folder: Path) -> dict[str, object]:
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
     """Yield whether this process now owns the cell; the claim ends with the process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / "claim.lock").open("a") as lock:
         if not _locked(lock):
             yield False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingPackageError, RunError
-from trustseg.files import read_json, write_json
+from trustseg.files import make_folder, read_json, write_json
 from trustseg.run_files import Failed, read_checked
 from trustseg.study.mixtures import mixture_of
 from trustseg.study.profiles import SlurmProfile
@@ -109,7 +109,7 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
     logs = _logs(folder)
     if not names:
         return Submission({}, "", logs)
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(logs)
     executor = submitit.SlurmExecutor(folder=logs, max_num_timeout=profile.requeues)
     task, submitted = CellTask(str(folder.resolve())), dict[str, str]()
     mixtures = [name for name in names if mixture_of(folder / "cells" / name) is not None]
