@@ -22,7 +22,6 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, which only their owner may enter; leave those that exist as they are."""
     for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
-    folder.mkdir(exist_ok=True)  # which names what stands in its place
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ import torch
 from numpy.typing import NDArray
 from tests.evaluation.packs import pack_of
 
-from trustseg.data.module import EpochShuffle, PackRows, as_images, pack_loader
+from trustseg.data.module import EpochShuffle, PackRows, as_images, pack_loader, padding_of
+from trustseg.data.resizing import IGNORED, image_area, resize_image, resize_mask
 from trustseg.randomness import derived_generator
 
 ROWS = np.array([6, 0, 3, 5, 1], dtype=np.int64)
@@ -55,6 +56,18 @@ def test_images_and_masks_are_floats_in_range() -> None:
     torch.testing.assert_close(images[0, 0, 0, :3], torch.tensor([0.0, 0.2, 1.0]))
     assert set(masks.flatten().tolist()) == {0.0, 1.0}
     assert torch.equal((images * 255).round().to(torch.uint8), batch["images"])
+
+
+def test_the_padding_of_a_batch_is_what_its_images_do_not_cover() -> None:
+    for width, height in ((20, 10), (7, 30), (16, 16)):
+        image, mask = np.full((height, width), 9, np.uint8), np.full((height, width), IGNORED, np.uint8)
+        image[0, 0] = 0  # void and black, but no padding
+        area = image_area(width, height, size=16, fit="pad")
+        square = np.zeros((16, 16), bool)
+        square[area.slices] = True
+        images, masks = resize_image(image, 16, "pad"), resize_mask(mask, 16, "pad")
+        batch = {"images": torch.from_numpy(images)[None, None], "masks": torch.from_numpy(masks)[None, None]}
+        np.testing.assert_array_equal(padding_of(batch)[0, 0].numpy(), ~square)
 
 
 # --- order -----------------------------------------------------------------------------------------------------------

@@ -1,12 +1,20 @@
 """The attack inside a training step: every name, no image, and the divergence that needs no labels."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from tests.evaluation.packs import small_segmenter
+from tests.training.tiny import config, pack, use_tiny_networks
+from torch import Tensor
 
 from trustseg.attacks import ATTACKS, training_attacks
+from trustseg.data.resizing import IGNORED
 from trustseg.losses import kl_divergence
-from trustseg.training.attacking import attacked_images, divergence_from
+from trustseg.training import train
+from trustseg.training.adversarial import MixedBatch, mixed_batch
+from trustseg.training.attacking import attacked_images, budget_within, divergence_from
 
 IMAGES = torch.rand(3, 1, 9, 7, generator=torch.Generator().manual_seed(1))
 MASKS = (IMAGES > 0.6).float()
@@ -33,6 +41,48 @@ def test_every_attack_moves_within_its_reach(attack: str, head: str) -> None:
     moved = (found - IMAGES).abs().max()
     assert 0 < moved <= (3 if attack == "n_fgsm" else 1) * eps + 1e-6
     assert not found.requires_grad
+
+
+@pytest.mark.parametrize("attack", training_attacks())
+def test_no_attack_changes_the_padding(attack: str) -> None:
+    padding = torch.zeros_like(MASKS)
+    padding[..., :2] = 1
+    budget = budget_within(0.1, padding)
+    masks = MASKS.where(padding == 0, float("nan"))
+    found = attacked_images(
+        small_segmenter(),
+        IMAGES,
+        masks,
+        attack=attack,
+        eps=budget,
+        steps=2,
+        objective="cross_entropy",
+        generator=seeded(),
+    )
+    assert torch.equal(found[..., :2], IMAGES[..., :2])
+    assert not torch.equal(found, IMAGES)
+
+
+@pytest.mark.parametrize("attack", ["pgd", "free"])
+def test_training_on_padded_images_leaves_the_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: str
+) -> None:
+    use_tiny_networks(monkeypatch)
+    images = pack()
+    images.images[:, :, :6] = 0
+    images.masks[:, :, :6] = IGNORED
+    mixed: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def recorded(clean: Tensor, masks: Tensor, adversarial: Tensor, *, attacked: Tensor, **options: Any) -> MixedBatch:  # noqa: ANN401
+        mixed.append((clean[attacked], masks[attacked], adversarial.detach()))
+        return mixed_batch(clean, masks, adversarial, attacked=attacked, **options)
+
+    monkeypatch.setattr("trustseg.training.module.mixed_batch", recorded)
+    settings = ("data.fit=pad", "training.augment=true", "adversarial.selection=random", f"adversarial.attack={attack}")
+    train(config(*settings, "adversarial.fraction=1"), images, tmp_path)
+    assert any(len(clean) for clean, _, _ in mixed)
+    for clean, masks, adversarial in mixed:
+        assert torch.equal(clean[masks.isnan()], adversarial[masks.isnan()])
 
 
 def test_the_names() -> None:

@@ -16,7 +16,7 @@ from trustseg.data.resizing import IGNORED
 from trustseg.masks import ignoring
 from trustseg.randomness import derived_generator
 
-__all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader"]
+__all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader", "padding_of"]
 
 Batch = dict[str, Tensor]
 Item = TypeVar("Item")
@@ -104,6 +104,17 @@ def pack_loader(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # else every start of an epoch draws from the global state
     )
+
+
+def padding_of(batch: Batch) -> Tensor:
+    """Return which pixels (B, 1, H, W) are padding, 0 or 1: black and ignored in whole rows or columns from an edge."""
+    blank = (batch["masks"] == IGNORED) & (batch["images"] == 0).all(dim=1, keepdim=True)
+    padding = torch.zeros_like(blank)
+    for along, across in ((2, 3), (3, 2)):
+        lines = blank.all(dim=across, keepdim=True).to(torch.uint8)
+        edges = lines.cumprod(dim=along) | lines.flip(along).cumprod(dim=along).flip(along)
+        padding |= edges.bool()
+    return padding.float()
 
 
 def as_images(batch: Batch) -> tuple[Tensor, Tensor]:

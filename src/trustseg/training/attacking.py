@@ -12,7 +12,12 @@ from trustseg.entries import read
 from trustseg.losses import evidence_alignment, kl_divergence
 from trustseg.models import Segmenter
 
-__all__ = ["attacked_images", "divergence_from"]
+__all__ = ["attacked_images", "budget_within", "divergence_from"]
+
+
+def budget_within(eps: float, padding: Tensor | None) -> float | Tensor:
+    """Return a budget that is 0 in the padding (B, 1, H, W), bool or 0 and 1: no attack may gain by changing it."""
+    return eps if padding is None else eps * (1 - padding.float())
 
 
 def attacked_images(
@@ -21,7 +26,7 @@ def attacked_images(
     masks: Tensor,
     *,
     attack: str,
-    eps: float,
+    eps: float | Tensor,
     steps: int,
     objective: str | Objective,
     generator: torch.Generator,
@@ -33,7 +38,7 @@ def attacked_images(
         images: (k, C, H, W) in [0, 1]; may be empty.
         masks: (k, 1, H, W) in {0, 1}.
         attack: a name in ``training_attacks()``, with options if need be: ``pgd(step_size=2/255)``.
-        eps: L-inf budget in pixel units of [0, 1].
+        eps: L-inf budget in pixel units of [0, 1], one number or one per pixel (k, 1, H, W).
         steps: steps of an attack that takes more than one, unless its options say otherwise.
         objective: what the attack maximises.
         generator: source of random starts.

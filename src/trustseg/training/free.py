@@ -23,26 +23,27 @@ class FreePerturbation:
     def __init__(self) -> None:
         self._carried: Tensor | None = None
         self._applied: Tensor | None = None
-        self._eps = 0.0
+        self._eps = torch.zeros(())
 
     def reset(self) -> None:
         """Start again from no perturbation."""
         self._carried = self._applied = None
 
-    def applied(self, images: Tensor, *, eps: float) -> Tensor:
+    def applied(self, images: Tensor, *, eps: float | Tensor) -> Tensor:
         """Return the perturbed images, through which a gradient reaches the perturbation.
 
         Args:
             images: (B, C, H, W) in [0, 1].
-            eps: L-inf budget of this step in pixel units of [0, 1].
+            eps: L-inf budget of this step in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
 
         Returns:
             (B, C, H, W) in [0, 1], within eps of ``images``.
         """
         if self._carried is None or len(self._carried) < len(images):
             self._carried = torch.zeros_like(images)
-        carried = self._carried[: len(images)].clamp(-eps, eps)
-        self._applied, self._eps = carried.detach().requires_grad_(), eps
+        self._eps = torch.as_tensor(eps, dtype=images.dtype, device=images.device)
+        carried = self._carried[: len(images)].clamp(-self._eps, self._eps)
+        self._applied = carried.detach().requires_grad_()
         return (images + self._applied).clamp(0, 1)
 
     def advance(self) -> None:

@@ -12,7 +12,7 @@ __all__ = ["grad_align", "gradient_alignment"]
 
 
 def gradient_alignment(
-    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, generator: torch.Generator
+    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
 ) -> Tensor:
     """Return how alike the loss rises at each image and at a random point of the ball around it.
 
@@ -23,7 +23,7 @@ def gradient_alignment(
         segmenter: it is run in eval mode and left as found.
         images: (B, C, H, W) in [0, 1].
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf radius in pixel units of [0, 1].
+        eps: L-inf radius in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
         generator: source of the random points.
 
     Returns:
@@ -39,7 +39,7 @@ def gradient_alignment(
 
 
 def grad_align(
-    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, generator: torch.Generator
+    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
 ) -> Tensor:
     """Return the loss of GradAlign, 1 - cos(g(x), g(x + d)), through which gradients reach the weights.
 
@@ -73,12 +73,13 @@ def _gradients(
     images: Tensor,
     masks: Tensor,
     *,
-    eps: float,
+    eps: float | Tensor,
     generator: torch.Generator,
     differentiable: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of each image's cross-entropy at the image and near it, each (B, C H W) float64."""
-    nearby = LINF.start(images, torch.full_like(images[:, :1, :1, :1], eps), generator)
+    radius = eps if isinstance(eps, Tensor) else torch.full_like(images[:, :1, :1, :1], eps)
+    nearby = LINF.start(images, radius, generator)
     found = []
     for points in (images, nearby):
         inputs = points.detach().clone().requires_grad_()

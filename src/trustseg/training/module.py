@@ -14,12 +14,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from trustseg.attacks import Objective
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
-from trustseg.data.module import Batch, as_images
+from trustseg.data.module import Batch, as_images, padding_of
 from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
 from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_by, scores_of
-from trustseg.training.attacking import attacked_images, divergence_from
+from trustseg.training.attacking import attacked_images, budget_within, divergence_from
 from trustseg.training.free import FREE, FreePerturbation
 from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
@@ -133,10 +133,14 @@ class SegmentationModule(pl.LightningModule):
         """Return the loss of one step on the mixed batch."""
         options = self.config.adversarial
         images, masks = as_images(batch)
+        padding = self._padding(batch)
         if self.config.training.augment:
             stream = ("augment", self.current_epoch, batch_index, self.global_rank)
-            images, masks = augmented(images, masks, seed=derive_seed(self.config.training.seed, *stream))
-        mixed = self._mixed(images, masks, batch["rows"], batch_index)
+            maps = masks if padding is None else torch.cat([masks, padding], dim=1)
+            images, maps = augmented(images, maps, seed=derive_seed(self.config.training.seed, *stream))
+            masks, padding = maps[:, :1], None if padding is None else maps[:, 1:]
+        eps = budget_within(self._eps(), padding)
+        mixed = self._mixed(images, masks, batch["rows"], batch_index, eps=eps)
         labels = label_loss(self.config, epoch=self.current_epoch)
         if options.weight_perturbation > 0 and len(mixed.attacked):
             first = len(mixed.clean)
@@ -153,7 +157,8 @@ class SegmentationModule(pl.LightningModule):
             share=self._ramp(),
         )
         if options.grad_align > 0 and len(mixed.attacked):
-            penalty = self._grad_align(images[mixed.attacked], masks[mixed.attacked], batch_index)
+            here = eps if isinstance(eps, float) else eps[mixed.attacked]
+            penalty = self._grad_align(images[mixed.attacked], masks[mixed.attacked], batch_index, eps=here)
             loss = replace(loss, total=loss.total + options.grad_align * penalty)
         self._log_step(loss, mixed)
         if labels.vacuity_weight > 0:  # by itself, for it falls without bound
@@ -183,7 +188,12 @@ class SegmentationModule(pl.LightningModule):
             if self.trainer.world_size > 1:
                 self.memory.share()
 
-    def _mixed(self, images: Tensor, masks: Tensor, rows: Tensor, batch_index: int) -> MixedBatch:
+    def _padding(self, batch: Batch) -> Tensor | None:
+        return padding_of(batch) if self.config.data.fit == "pad" else None
+
+    def _mixed(
+        self, images: Tensor, masks: Tensor, rows: Tensor, batch_index: int, *, eps: float | Tensor
+    ) -> MixedBatch:
         """Return the batch with the images of this epoch's share attacked."""
         options = self.config.adversarial
         if self._eps() == 0:
@@ -191,7 +201,7 @@ class SegmentationModule(pl.LightningModule):
             return mixed_batch(images, masks, images[:0], attacked=nobody)
         if self.free is not None:
             everybody = torch.arange(len(images), device=images.device)
-            perturbed = self.free.applied(images, eps=self._eps())
+            perturbed = self.free.applied(images, eps=eps)
             return mixed_batch(images, masks, perturbed, attacked=everybody)
         generator = self._generator("attack", self.current_epoch, batch_index)
         chosen = choose(
@@ -212,7 +222,7 @@ class SegmentationModule(pl.LightningModule):
             images[chosen],
             masks[chosen],
             attack=options.attack,
-            eps=self._eps(),
+            eps=eps if isinstance(eps, float) else eps[chosen],
             steps=options.steps,
             objective=self._objective(images[chosen]),
             generator=generator,
@@ -236,9 +246,9 @@ class SegmentationModule(pl.LightningModule):
         kind: Literal["belief", "mean"] = "mean" if options.loss in ("ev_at", "strength") else "belief"
         return divergence_from(self.segmenter, images, kind=kind)
 
-    def _grad_align(self, images: Tensor, masks: Tensor, batch_index: int) -> Tensor:
+    def _grad_align(self, images: Tensor, masks: Tensor, batch_index: int, *, eps: float | Tensor) -> Tensor:
         generator = self._generator("grad_align", self.current_epoch, batch_index)
-        penalty = grad_align(self.segmenter, images, masks, eps=self._eps(), generator=generator).mean()
+        penalty = grad_align(self.segmenter, images, masks, eps=eps, generator=generator).mean()
         self._log_means({"train_grad_align": penalty.detach()}, len(images))
         return penalty
 
@@ -271,11 +281,12 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Measure per-image Dice, clean and, where it is asked for, under PGD at the full budget."""
         images, masks = as_images(batch)
+        eps = budget_within(self.config.adversarial.eps, self._padding(batch))
         found = validated(
             self.segmenter,
             images,
             masks,
-            eps=self.config.adversarial.eps,
+            eps=eps,
             steps=self.config.training.validation_steps if measures_robustness(self.config) else None,
             generator=self._generator("validation", batch_index),
         )
@@ -285,7 +296,7 @@ class SegmentationModule(pl.LightningModule):
                 self.segmenter,
                 images[:left],
                 masks[:left],
-                eps=self.config.adversarial.eps,
+                eps=eps if isinstance(eps, float) else eps[:left],
                 generator=self._generator("watch", batch_index),
             )
         self._validated.append({"rows": batch["rows"], **found})

@@ -45,7 +45,13 @@ def shows_foreground(index: pl.DataFrame, rows: Indices) -> bool:
 
 
 def validated(
-    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, steps: int | None, generator: torch.Generator
+    segmenter: Segmenter,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    steps: int | None,
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Return per-image Dice, clean and under PGD.
 
@@ -53,7 +59,7 @@ def validated(
         segmenter: it is left as found.
         images: (B, C, H, W) in [0, 1].
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf budget in pixel units of [0, 1].
+        eps: L-inf budget in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
         steps: of the attack; None: no attack.
         generator: source of its random start.
 

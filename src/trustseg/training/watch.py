@@ -17,7 +17,7 @@ OVERFITTING_GAP: Final = 0.15
 
 
 def watch(
-    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float, generator: torch.Generator
+    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Return how some images fare under one step of an attack and under two.
 
@@ -25,7 +25,7 @@ def watch(
         segmenter: it is left as found.
         images: (B, C, H, W) in [0, 1].
         masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf budget in pixel units of [0, 1], the full one of the training.
+        eps: L-inf budget in pixel units of [0, 1], the full one of the training, as in ``validated``.
         generator: source of random starts.
 
     Returns:
