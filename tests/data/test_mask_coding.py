@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from trustseg.data.decode import read_mask
-from trustseg.data.mask_coding import MaskCoding, apply_coding, counts_of, decide_coding, scan_mask
+from trustseg.data.mask_codes import MaskCoding
+from trustseg.data.mask_coding import apply_coding, counts_of, decide_coding, scan_mask
 from trustseg.data.picture import Picture
 from trustseg.errors import ConfigError, DataError
 

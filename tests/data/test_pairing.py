@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trustseg.data import Declared
-from trustseg.data.pairing import mask_affix, match, stem_of
+from trustseg.data.pairing import match, stem_of
 
 
 def files(*names: str) -> list[Path]:
@@ -13,21 +13,24 @@ def files(*names: str) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("images", "masks", "affix"),
+    "pairs",
     [
-        ({"a", "mask_a"}, ["mask_a", "mask_mask_a"], ("mask_", "")),
-        ({"1", "11"}, ["1_seg", "11_seg"], ("", "_seg")),
-        ({"1", "2"}, ["11", "12"], ("", "")),  # digits are never an affix: image 1 and mask 11 are two cases
-        ({"1", "2"}, ["1_1", "2_1"], ("", "")),
-        ({"1", "x_1"}, ["mask_1", "mask_x_1"], ("mask_", "")),
-        ({"21", "22"}, ["21_manual1", "22_manual1"], ("", "_manual1")),
-        ({"Image_01L", "Image_01R"}, ["Image_01L_1stHO", "Image_01R_1stHO"], ("", "_1stHO")),
-        ({"a"}, [], ("", "")),
-        (set(), ["a"], ("", "")),
+        {"mask_a": "a", "mask_mask_a": "mask_a"},
+        {"1_seg": "1", "11_seg": "11"},
+        {"mask_1": "1", "mask_x_1": "x_1"},
+        {"21_manual1": "21", "22_manual1": "22"},
+        {"Image_01L_1stHO": "Image_01L", "Image_01R_1stHO": "Image_01R"},
     ],
 )
-def test_mask_affix(images: set[str], masks: list[str], affix: tuple[str, str]) -> None:
-    assert mask_affix(images, masks) == affix
+def test_the_affix_of_most_masks_decides(pairs: dict[str, str]) -> None:
+    found = match(files(*pairs.values()), files(*pairs), Declared())
+    assert found.masks == {Path(image): [Path(mask)] for mask, image in pairs.items()}
+
+
+def test_digits_are_never_an_affix() -> None:
+    found = match(files("1", "2"), files("11", "12"), Declared())
+    assert found.masks == {}
+    assert len(found.lone_images) == len(found.lone_masks) == 2
 
 
 @pytest.mark.parametrize(

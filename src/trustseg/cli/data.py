@@ -13,7 +13,7 @@ from trustseg.text import printable
 
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
-    from trustseg.data.mask_coding import MaskValues
+    from trustseg.data.mask_codes import MaskValues
 
 __all__ = ["app"]
 

@@ -89,7 +89,7 @@ class DataConfig(Section):
     def _mask_values_have_a_meaning(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the YAML holds
         if not isinstance(value, dict):
             return value
-        from trustseg.data.mask_coding import parse_values
+        from trustseg.data.mask_codes import parse_values
 
         try:
             parse_values(value)

@@ -16,7 +16,7 @@ from trustseg.data.findings import Finding, Severity
 from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
-from trustseg.data.mask_coding import MaskValues, value_name
+from trustseg.data.mask_codes import MaskValues, value_name
 from trustseg.data.pack_cases import CaseScan
 from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import is_lateral
@@ -86,10 +86,7 @@ def check_dataset(
     Args:
         path: a manifest, or a folder in one of ``LAYOUTS``.
         declared: what the user says where the folders leave it open.
-        mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
-        size: side of the square that images are to become, in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        fit: whether images that are not square are stretched (``squash``) or padded (``pad``).
+        mask_values, size, channels, fit: what images and masks are to become, see ``PackOptions``.
         progress: called with (images done, images in all).
 
     Returns:

@@ -12,7 +12,8 @@ import numpy as np
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads
 from trustseg.data.findings import Finding, finding_of, first_of
-from trustseg.data.mask_coding import MaskCoding, decide_coding
+from trustseg.data.mask_codes import MaskCoding
+from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
 from trustseg.data.pack_notes import LARGE, MOST, decoding_notes, lost_note

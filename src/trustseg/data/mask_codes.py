@@ -1,8 +1,10 @@
-"""Codes of mask pixels: grey values and colours as numbers, counted, compared and put into words."""
+"""Codes of mask pixels, grey values and colours as numbers, and what the setting ``data.mask_values`` says of them."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +12,42 @@ import numpy.typing as npt
 from trustseg.data.picture import Picture
 from trustseg.errors import ConfigError
 
-__all__ = ["MaskValues", "codes_of", "counted", "inside", "range_of", "shown", "value_name", "within"]
+__all__ = [
+    "MaskCoding",
+    "MaskValues",
+    "codes_of",
+    "counted",
+    "inside",
+    "parse_values",
+    "shown",
+    "value_name",
+    "within",
+]
 
 MaskValues = Mapping[Any, int | str | Sequence[int | str]]
 """``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
 
+_KINDS: Final = ("background", "lesion", "ignore")
 _SHOWN: Final = 8  # values of a histogram in a message
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCoding:
+    """What the values of the masks of a data set mean; to be stored with a pack.
+
+    Attributes:
+        by: ``values`` (listed values), ``threshold`` (above 127) or ``alpha`` (opacity above 127).
+        lesion: inclusive ranges of codes that are lesion, with ``by="values"``.
+        ignore: those that are ignored.
+        background: those that are background.
+        notes: sentences on what was decided, without file names.
+    """
+
+    by: Literal["values", "threshold", "alpha"] = "values"
+    lesion: tuple[tuple[int, int], ...] = ((255, 255),)
+    ignore: tuple[tuple[int, int], ...] = ()
+    background: tuple[tuple[int, int], ...] = ((0, 0),)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def value_name(code: int) -> str:
@@ -23,7 +55,7 @@ def value_name(code: int) -> str:
     return str(code) if code <= 0xFFFF else f"#{code - 0x1000000:06x}"
 
 
-def range_of(part: object) -> tuple[int, int]:
+def _range_of(part: object) -> tuple[int, int]:
     """Return the codes of one entry: a grey value, a colour or a range of grey values."""
     text = str(part).strip().lower()
     if not isinstance(part, bool):
@@ -39,6 +71,38 @@ def range_of(part: object) -> tuple[int, int]:
         f"data.mask_values: {part!r} is no value; write a grey value in digits (1), a range (128-255) or a "
         "colour in quotes ('#ff0000')"
     )
+
+
+def parse_values(mask_values: MaskValues) -> MaskCoding:
+    """Return the coding that ``data.mask_values`` describes.
+
+    Raises:
+        ConfigError: if a key or a value cannot be understood, a value has two meanings, or nothing is lesion.
+
+    Example:
+        >>> coding = parse_values({"lesion": [1, "3-5"], "ignore": 255})
+        >>> coding.lesion, coding.ignore, coding.background
+        (((1, 1), (3, 5)), ((255, 255),), ((0, 0),))
+    """
+    unknown = [key for key in mask_values if key not in _KINDS]
+    if unknown or mask_values.get("lesion", ()) in ((), [], None):
+        wrong = f"the key {unknown[0]!r} is unknown" if unknown else "nothing is lesion"
+        raise ConfigError(
+            f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
+        )
+    ranges: dict[str, tuple[tuple[int, int], ...]] = {}
+    for kind in _KINDS:
+        listed = mask_values.get(kind, ())
+        parts = listed if isinstance(listed, (list, tuple)) else [listed]
+        ranges[kind] = tuple(_range_of(part) for part in parts)
+    taken = [*ranges["lesion"], *ranges["ignore"]]
+    if "background" not in mask_values and not any(low <= 0 <= high for low, high in taken):
+        ranges["background"] = ((0, 0),)
+    every = sorted((low, high) for kind in _KINDS for low, high in ranges[kind])
+    for (_, end), (start, _) in pairwise(every):
+        if start <= end:
+            raise ConfigError(f"data.mask_values: {value_name(start)} stands twice; list each value once")
+    return MaskCoding("values", ranges["lesion"], ranges["ignore"], ranges["background"])
 
 
 def codes_of(picture: Picture) -> npt.NDArray[np.int32]:

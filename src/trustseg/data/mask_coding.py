@@ -17,33 +17,37 @@ listed is refused.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.mask_codes import MaskValues, codes_of, counted, inside, range_of, shown, value_name, within
+from trustseg.data.mask_codes import (
+    MaskCoding,
+    MaskValues,
+    codes_of,
+    counted,
+    inside,
+    parse_values,
+    shown,
+    value_name,
+    within,
+)
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import IGNORED
-from trustseg.errors import ConfigError, DataError
+from trustseg.errors import DataError
 
 __all__ = [
-    "MaskCoding",
     "MaskScan",
-    "MaskValues",
     "apply_coding",
     "counts_of",
     "decide_coding",
-    "parse_values",
     "scan_mask",
     "united",
-    "value_name",
 ]
 
-_KINDS: Final = ("background", "lesion", "ignore")
 _SEEN: Final = 127  # above it lies the lesion where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
 _SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
@@ -70,25 +74,6 @@ class MaskScan:
     alpha: Mapping[int, int] | None = None
     has_alpha: bool = False
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MaskCoding:
-    """What the values of the masks of a data set mean; to be stored with a pack.
-
-    Attributes:
-        by: ``values`` (listed values), ``threshold`` (above 127) or ``alpha`` (opacity above 127).
-        lesion: inclusive ranges of codes that are lesion, with ``by="values"``.
-        ignore: those that are ignored.
-        background: those that are background.
-        notes: sentences on what was decided, without file names.
-    """
-
-    by: Literal["values", "threshold", "alpha"] = "values"
-    lesion: tuple[tuple[int, int], ...] = ((255, 255),)
-    ignore: tuple[tuple[int, int], ...] = ()
-    background: tuple[tuple[int, int], ...] = ((0, 0),)
-    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def scan_mask(picture: Picture, path: Path) -> MaskScan:
@@ -180,38 +165,6 @@ def counts_of(scan: MaskScan, coding: MaskCoding) -> tuple[int, int]:
     if coding.by == "alpha":
         counts = scan.alpha or {255: sum(scan.counts.values())}
     return sum(count for value, count in counts.items() if value > _SEEN), 0
-
-
-def parse_values(mask_values: MaskValues) -> MaskCoding:
-    """Return the coding that ``data.mask_values`` describes.
-
-    Raises:
-        ConfigError: if a key or a value cannot be understood, a value has two meanings, or nothing is lesion.
-
-    Example:
-        >>> coding = parse_values({"lesion": [1, "3-5"], "ignore": 255})
-        >>> coding.lesion, coding.ignore, coding.background
-        (((1, 1), (3, 5)), ((255, 255),), ((0, 0),))
-    """
-    unknown = [key for key in mask_values if key not in _KINDS]
-    if unknown or mask_values.get("lesion", ()) in ((), [], None):
-        wrong = f"the key {unknown[0]!r} is unknown" if unknown else "nothing is lesion"
-        raise ConfigError(
-            f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
-        )
-    ranges: dict[str, tuple[tuple[int, int], ...]] = {}
-    for kind in _KINDS:
-        listed = mask_values.get(kind, ())
-        parts = listed if isinstance(listed, (list, tuple)) else [listed]
-        ranges[kind] = tuple(range_of(part) for part in parts)
-    taken = [*ranges["lesion"], *ranges["ignore"]]
-    if "background" not in mask_values and not any(low <= 0 <= high for low, high in taken):
-        ranges["background"] = ((0, 0),)
-    every = sorted((low, high) for kind in _KINDS for low, high in ranges[kind])
-    for (_, end), (start, _) in pairwise(every):
-        if start <= end:
-            raise ConfigError(f"data.mask_values: {value_name(start)} stands twice; list each value once")
-    return MaskCoding("values", ranges["lesion"], ranges["ignore"], ranges["background"])
 
 
 def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:

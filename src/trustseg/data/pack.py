@@ -20,7 +20,7 @@ import polars as pl
 from PIL import Image
 
 from trustseg.data.decode import Channels
-from trustseg.data.mask_coding import MaskCoding
+from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.pack_files import damaged_file
 from trustseg.data.resizing import IGNORED, Area, Fit, image_area
 from trustseg.errors import DataError, MissingFileError

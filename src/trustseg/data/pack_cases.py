@@ -15,15 +15,8 @@ from PIL import Image
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, check_sizes, in_threads, read_image, read_mask
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
-from trustseg.data.mask_coding import (
-    MaskCoding,
-    MaskScan,
-    apply_coding,
-    counts_of,
-    decide_coding,
-    scan_mask,
-    united,
-)
+from trustseg.data.mask_codes import MaskCoding
+from trustseg.data.mask_coding import MaskScan, apply_coding, counts_of, decide_coding, scan_mask, united
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import GROUP, SCHEMA
 from trustseg.data.picture import Picture
@@ -108,7 +101,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PackedCase:
-    """What the second pass learns of a case: what its reference holds, and the masks of its file as PNG."""
+    """What the second pass learns of a case; masks are PNG."""
 
     reference: Reference | None
     mask_png: bytes | None
@@ -139,11 +132,7 @@ def scan_pictures(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseS
 
 
 def scan_cases(cases: Sequence[Case], *, progress: Progress | None) -> list[CaseScan]:
-    """Return what the files of each case hold; nothing of their pixels is kept.
-
-    Raises:
-        DataError: if a file cannot be decoded, or an image and its mask differ in size.
-    """
+    """Return what the files of each case hold; nothing of their pixels is kept."""
     return in_threads(lambda case: scan_pictures(case, *decode_case(case)), cases, progress=progress)
 
 

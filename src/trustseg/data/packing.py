@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from trustseg.data.cases import Declared, Listing
 from trustseg.data.decode import Channels, Progress
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.layouts import usable_cases
-from trustseg.data.mask_coding import MaskValues, parse_values
+from trustseg.data.mask_codes import MaskValues, parse_values
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
 from trustseg.data.pack_cases import decide, index_of, scan_cases, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
@@ -45,9 +45,7 @@ def open_dataset(
     Args:
         path: a pack, a manifest, or a folder in one of ``LAYOUTS``; nothing is written there.
         size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
-        channels: 1 (grey) or 3 (RGB).
-        fit: ``squash`` or ``pad`` images that are not square.
-        mask_values: what the values of the masks mean (``trustseg.data.mask_coding``); None decides from the files.
+        channels, fit, mask_values: see ``PackOptions``.
         declared: what the user says where the folders leave it open.
         scale: intensity scale of the data that a model was trained on; None decides from the files.
         cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
@@ -63,7 +61,8 @@ def open_dataset(
     """
     path = Path(path)
     if is_pack(path):
-        return _suitable(Pack.open(path), path, size=size, channels=channels, fit=fit, values=mask_values, scale=scale)
+        pack = Pack.open(path)
+        return _suitable(pack, path, PackOptions(size or pack.size, channels, fit, mask_values), scale)
     options = PackOptions(DEFAULT_SIZE if size is None else size, channels, fit, mask_values)
     listing = usable_cases(path, declared)
     folder = cache or Path(os.environ.get("TRUSTSEG_CACHE") or Path.home() / ".cache" / "trustseg") / "packs"
@@ -107,10 +106,7 @@ def write_pack(
     Args:
         source: a manifest, or a folder in one of ``LAYOUTS``.
         target: the folder to make.
-        size: side of the square in pixels, >= 1.
-        channels: 1 (grey) or 3 (RGB).
-        fit: ``squash`` or ``pad`` images that are not square.
-        mask_values: what the values of the masks mean; None decides from the files.
+        size, channels, fit, mask_values: see ``PackOptions``.
         declared: what the user says where the folders leave it open.
         progress: called with (images done, images in all).
 
@@ -152,25 +148,15 @@ def _build(
             write_table(index, part / "index.parquet")
             is_deep = any(scan.image.level is not None for scan in scans)
             white = decisions.scale.white if is_deep else None
+            settings: Any = {"size": options.size, "channels": options.channels, "fit": options.fit, "white": white}
             files = hashes_of(part)
             about = {
                 "format": FORMAT,
-                "size": options.size,
-                "channels": options.channels,
-                "fit": options.fit,
-                "white": white,
+                **settings,
                 "coding": coding_values(decisions.coding),
                 "layout": listing.layout,
                 "files": files,
-                "digest": digest_of(
-                    index,
-                    size=options.size,
-                    channels=options.channels,
-                    fit=options.fit,
-                    white=white,
-                    coding=decisions.coding,
-                    files=files,
-                ),
+                "digest": digest_of(index, **settings, coding=decisions.coding, files=files),
                 "count": len(index),
                 "source": source.absolute().name,
                 "passed_over": listing.below(listing.passed_over),
@@ -225,24 +211,15 @@ def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) 
     ) from error
 
 
-def _suitable(
-    pack: Pack,
-    path: Path,
-    *,
-    size: int | None,
-    channels: int,
-    fit: Fit,
-    values: MaskValues | None,
-    scale: IntensityScale | None,
-) -> Pack:
+def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale | None) -> Pack:
     """Return a pack that a user made, after checking that it is what the settings ask for."""
-    size = size or pack.size
-    if (pack.size, pack.channels, pack.fit) != (size, channels, fit):
+    if (pack.size, pack.channels, pack.fit) != (wanted.size, wanted.channels, wanted.fit):
         raise DataError(
-            f"the pack {path} holds {pack.size}-pixel images with {pack.channels} channels, fit '{pack.fit}'; "
-            f"wanted are {size} pixels, {channels} channels, fit '{fit}'; pack the images again with: "
-            f"trustseg data pack SOURCE TARGET --size {size} --channels {channels} --fit {fit}"
+            f"the pack {path} holds {pack.size}-pixel images with {pack.channels} channels, fit '{pack.fit}'; wanted "
+            f"are {wanted.size} pixels, {wanted.channels} channels, fit '{wanted.fit}'; pack the images again with: "
+            f"trustseg data pack SOURCE TARGET --size {wanted.size} --channels {wanted.channels} --fit {wanted.fit}"
         )
+    values = wanted.mask_values
     if values is not None and coding_values(parse_values(values)) != coding_values(pack.coding):
         raise DataError(
             f"the masks of the pack {path} were read with other meanings of their values than data.mask_values gives; "

@@ -12,7 +12,7 @@ from trustseg.data.cases import Declared
 from trustseg.data.roles import is_mask_word
 from trustseg.text import unicode_text
 
-__all__ = ["Pairing", "mask_affix", "match", "stem_of"]
+__all__ = ["Pairing", "match", "stem_of"]
 
 # A second suffix that belongs to the file type: x.nii.png, x.ome.tif.
 _INNER: Final = re.compile(r"\.(?:nii|ome|dcm|dicom|png|jpe?g|bmp|tiff?|gif|mha|nrrd)$", re.IGNORECASE)
@@ -77,22 +77,6 @@ def match(images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> 
     return found
 
 
-def mask_affix(images: Collection[str], masks: Iterable[str]) -> Affix:
-    """Return the prefix and the suffix (one of them empty) with which most masks name an image.
-
-    Args:
-        images: stems of the images.
-        masks: stems of the masks.
-
-    Example:
-        >>> mask_affix({"a", "mask_a"}, ["mask_a", "mask_mask_a"])
-        ('mask_', '')
-        >>> mask_affix({"21", "22"}, ["21_manual1", "22_manual1"])
-        ('', '_manual1')
-    """
-    return _most(_votes(images, masks))
-
-
 def _votes(images: Collection[str], masks: Iterable[str]) -> Counter[Affix]:
     votes: Counter[Affix] = Counter({("", ""): 0})
     for stem in masks:
@@ -101,6 +85,7 @@ def _votes(images: Collection[str], masks: Iterable[str]) -> Counter[Affix]:
 
 
 def _most(votes: Counter[Affix]) -> Affix:
+    """Return the prefix and the suffix (one of them empty) with which most masks name an image."""
     return max(votes, key=lambda affix: (votes[affix], -len(affix[0] + affix[1]), affix))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 
 from trustseg.data.decode import Channels
 from trustseg.data.intensity import IntensityScale
-from trustseg.data.mask_coding import MaskValues, parse_values
+from trustseg.data.mask_codes import MaskValues, parse_values
 from trustseg.data.pack import Pack, coding_values
 from trustseg.data.resizing import Fit
 from trustseg.errors import ConfigError, DataError
