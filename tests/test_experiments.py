@@ -13,7 +13,7 @@ from trustseg.study.grid import cells_of
 from trustseg.study.hypotheses import FILE as HYPOTHESES
 
 SHIPPED = (Path(trustseg.__file__).parent / "experiments").glob("*.yaml")
-EXPERIMENTS = sorted(path for path in SHIPPED if path.name != HYPOTHESES)
+EXPERIMENTS = sorted(path for path in SHIPPED if not path.name.endswith(HYPOTHESES))
 FEW = ("evaluation.suspicions=0", "evaluation.shifts=[jpeg]", "evaluation.severities=[3]")
 
 
