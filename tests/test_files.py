@@ -96,5 +96,5 @@ def test_a_damaged_json_file_gets_a_sentence(tmp_path: Path, content: bytes) -> 
 
 
 def test_a_missing_json_file_is_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"done\.json' is not there"):
+    with pytest.raises(MissingFileError, match=r"no JSON file .*done\.json"):
         read_json(tmp_path / "done.json")

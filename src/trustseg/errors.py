@@ -120,12 +120,9 @@ def misfortune(error: Exception) -> str | None:
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
         return f"the disk is full{where}; nothing finished is lost; free some space and run the same command again"
     if isinstance(error, OSError):
-        return f"{error.strerror or error}{where}; a readable and writable path was expected; check it and its rights"
+        return f"{error.strerror or error}{where}; check the path and its permissions"
     if is_out_of_memory(error):
-        return (
-            "out of memory; a smaller data.size, training.batch_size, evaluation.batch_size or --jobs was expected; "
-            "lower one of them"
-        )
+        return "out of memory; lower data.size, training.batch_size, evaluation.batch_size or --jobs"
     return None
 
 

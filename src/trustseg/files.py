@@ -100,9 +100,9 @@ def read_json(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingFileError(f"'{path}' is not there, a JSON file was expected; check the path") from error
+        raise MissingFileError(f"no JSON file '{path}'; check the path") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read as JSON ({error}); restore it from the run") from error
     if not isinstance(content, dict):
-        raise DataError(f"'{path}' holds a {type(content).__name__}, an object was expected; restore it from the run")
+        raise DataError(f"'{path}' holds a {type(content).__name__}, expected an object; restore it from the run")
     return content

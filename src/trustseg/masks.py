@@ -103,7 +103,7 @@ def require_binary(
     allowed = "0, 1 and NaN (ignored)" if ignored else "0 and 1"
     if ignored:
         remedy += f", or trustseg.masks.ignoring({name}, value) if a value marks ignored pixels"
-    raise ShapeError(f"{name} hold {found}, only {allowed} were expected; pass e.g. {remedy}")
+    raise ShapeError(f"{name} hold {found}, expected only {allowed}; pass e.g. {remedy}")
 
 
 def require_tensors(**given: object) -> None:
@@ -115,6 +115,6 @@ def require_tensors(**given: object) -> None:
     for name, values in given.items():
         if not isinstance(values, Tensor):
             raise ShapeError(
-                f"{name} is a {type(values).__name__}, a tensor was expected; "
-                "of a belief pass belief.probability, belief.log_odds > 0 or belief.uncertainty('entropy')"
+                f"{name} is a {type(values).__name__}, expected a tensor; of a belief pass belief.probability, "
+                "belief.log_odds > 0 or belief.uncertainty('entropy')"
             )

@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> object:
         ConfigError: if it does not hold such YAML; names file and line.
     """
     if not path.is_file():
-        raise MissingFileError(f"no file '{path}'; a YAML file was expected; check the path")
+        raise MissingFileError(f"no YAML file '{path}'; check the path")
     with path.open("rb") as stream:
         content = stream.read(_LARGEST + 1)
     try:
@@ -133,7 +133,7 @@ class _Loader(yaml.SafeLoader):
 
     def _check(self, node: yaml.Node) -> None:
         if node.tag not in _KINDS:
-            raise _refusal(f"the tag '{node.tag}', plain values were expected", node.start_mark)
+            raise _refusal(f"the tag '{node.tag}', expected plain values", node.start_mark)
         if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(str(node.value)):
             words = f"'{_shown(node)}' is another number to other readers; use decimal digits, or quote a text"
             raise _refusal(words, node.start_mark)

@@ -37,7 +37,7 @@ def test_follows_its_own_weights(attack: Callable[..., Tensor]) -> None:
 def test_refuses_what_it_would_not_follow(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(1, seed=7)
     for objective in ("margin", OBJECTIVES["cross_entropy"]):
-        with pytest.raises(AttackError, match=f"{attack.__name__} weighs cross-entropy and follows nothing else"):
+        with pytest.raises(AttackError, match=f"{attack.__name__} supports only objective"):
             attack(finder("beta"), images, masks, eps=0.06, objective=objective)
     with pytest.raises(AttackError, match="steps"):
         attack(finder("beta"), images, masks, eps=0.06, steps=0)

@@ -17,7 +17,7 @@ def spoiled(value: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_evidence_that_cannot_be_is_named(value: float) -> None:
-    with pytest.raises(BeliefError, match=f"alpha of a belief holds {value:g} .*finite numbers above 0 were expected"):
+    with pytest.raises(BeliefError, match=f"alpha of a belief holds {value:g} .*expected finite numbers above 0"):
         check_belief(Beta(spoiled(value), ONES))
     with pytest.raises(BeliefError, match="beta of a belief"):
         check_belief(Mixture([Beta(ONES, ONES), Beta(ONES, spoiled(value))]))

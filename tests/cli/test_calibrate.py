@@ -90,7 +90,7 @@ def test_a_policy_of_uncalibrated_scores_is_refused_for_calibrated_ones(calibrat
         )
         found = command("predict", "run/model", films, "-o", "refused", "--policy", "policy.json", *other)
         assert found.code == 2
-        assert "which the policy was fitted on" in one_sentence(found)
+        assert "the policy was fitted for model" in one_sentence(found)
         assert not Path("refused").exists()
 
 
@@ -100,9 +100,9 @@ def test_a_fit_that_ended_at_its_limit_says_so(
 ) -> None:
     fitted = Calibration("temperature_scaling", {"temperature": found}, "validation", 3, 3, "", 0.7, 0.6)
     monkeypatch.setattr("trustseg.calibration.fit_calibration", lambda *arguments, **options: fitted)
-    lines = [line for line in calibrate(head="bernoulli").out.splitlines() if line.startswith("not to be trusted")]
+    lines = [line for line in calibrate(head="bernoulli").out.splitlines() if line.startswith("warning:")]
     assert len(lines) == (found == 1000)
-    assert all("ended at its limit (temperature), since the masks of these 3 images" in line for line in lines)
+    assert all("3 images ended at its limit (temperature)" in line for line in lines)
 
 
 def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrate, command: Command) -> None:
@@ -124,11 +124,11 @@ def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "temperature"], "for the beta head of 'run/model', evidence was expected; give that"),
+        (["--method", "temperature"], "use evidence"),
         (["--method", "platt"], "unknown calibration method 'platt'; known: beta, evidence, temperature"),
         (["data.path=others"], "got other images than those the model was trained and validated on"),
         (["data.path=nowhere"], "nowhere"),
-        (["model.head=bernoulli"], "holds a beta head"),
+        (["model.head=bernoulli"], "has a beta head"),
     ],
 )
 def test_bad_requests_get_a_sentence(calibrate: Calibrate, arguments: list[str], words: str) -> None:

@@ -34,7 +34,7 @@ def test_fit_and_apply(command: Command) -> None:
     found = command("defer", "fit", "run", "--output", "policy.json", "--target", "review_rate", "--at-most", "0.2")
     assert found.code == 0, found.err
     assert "at most 0.2 are expected to be reviewed" in found.out
-    assert "Under attack or shift" in found.out
+    assert "void under attack or shift" in found.out
     assert load_policy(Path("policy.json")).threshold == pytest.approx(0.40)
     assert found.out.splitlines()[-1] == "review where entropy (soft_dice_confidence) > 0.4; policy: policy.json"
 
@@ -46,7 +46,7 @@ def test_fit_and_apply(command: Command) -> None:
     clean, pgd = (line.split() for line in found.out.splitlines() if line.strip().startswith(("clean", "pgd")))
     assert (clean[3], clean[-1]) == ("0.800", "holds")
     assert (pgd[1], pgd[3], pgd[-1]) == ("4", "1.000", "void")
-    assert "guarantee void here: pgd" in found.out
+    assert "guarantee void for: pgd" in found.out
     decisions = pl.read_csv("run/evaluation-test/decisions.csv")
     assert decisions.group_by("condition", maintain_order=True).agg(pl.col("review").sum()).rows() == [
         ("clean", 10),
@@ -62,8 +62,8 @@ def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> No
     assert command("defer", "fit", "given").code == 0
     found = command("defer", "apply", "policy.json", "given", "--draws", "20", "--output", "tables")
     assert found.code == 0
-    assert "guarantee void here: clean" in found.out
-    assert "20 of 20 clean patients are ones that the policy was fitted on" in found.out
+    assert "guarantee void for: clean" in found.out
+    assert "20 of 20 clean patients are calibration or training patients" in found.out
     assert sorted(path.name for path in Path("tables").iterdir()) == ["decisions.csv", "deferral.csv"]
 
 
@@ -74,7 +74,7 @@ def test_one_calibration_patient_voids_the_rates_but_not_the_others(command: Com
     write("mixed", records_of([0.1, 0.2, 0.3], patients=["new", "p3", "other"]))
     found = command("defer", "apply", "policy.json", "mixed", "--draws", "20")
     assert found.code == 0
-    assert "1 of 3 clean patients are ones" in found.out
+    assert "1 of 3 clean patients are calibration or training patients" in found.out
     assert set(pl.read_csv("mixed/deferral.csv")["guarantee"]) == {"void"}
     promises = pl.read_csv("mixed/decisions.csv")["guarantee"].to_list()
     assert [promise == "void" for promise in promises] == [False, True, False]
@@ -90,7 +90,7 @@ def test_scores_of_another_model_are_refused(command: Command) -> None:
     assert command("defer", "apply", "policy.json", "same", "--draws", "5").code == 0
     found = command("defer", "apply", "policy.json", "other", "--draws", "5")
     assert found.code == 2
-    assert "model 4567, those of model 0123 were expected" in one_sentence(found)
+    assert "was fitted for model 0123, the scores are of model 4567" in one_sentence(found)
     assert not Path("other/deferral.csv").exists()
     Path("other/evaluation.json").write_text("{}")  # of an older version: unknown
     assert command("defer", "apply", "policy.json", "other", "--draws", "5").code == 0
@@ -110,10 +110,9 @@ def test_of_a_calibrated_model_its_own_records_are_taken(command: Command) -> No
     write("run/evaluation-validation", records_of([0.1] * 20))
     found = command("defer", "fit", "run")
     assert found.code == 2
-    assert (
-        "'run/model' is calibrated, records of it were expected in 'run/evaluation-validation-calibrated' and are not "
-        "there; write them with 'trustseg evaluate run/model --split validation', or give 'run/evaluation-validation'"
-    ) in one_sentence(found)
+    sentence = one_sentence(found)
+    assert "'run/model' is calibrated, but 'run/evaluation-validation-calibrated' does not exist" in sentence
+    assert "'trustseg evaluate run/model --split validation', or give 'run/evaluation-validation'" in sentence
     assert command("defer", "fit", "run/evaluation-validation").code == 0
     scores, patients = rising(20)
     write("run/evaluation-validation-calibrated", records_of(scores, patients=patients))
@@ -159,17 +158,17 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
         (["fit", "tested"], "'tested' holds records of the test split"),
         (["fit", "trained"], "'trained' holds records of the train split"),
         (["fit", "text"], "text/records.parquet"),
-        (["fit", "good/records.parquet"], "'good/records.parquet' is a file, a folder with records.parquet was"),
+        (["fit", "good/records.parquet"], "'good/records.parquet' is a file; give the folder"),
         (
             ["fit", "good", "--measure", "vacuity"],
-            "no vacuity_soft_dice_confidence, one of entropy_soft_dice_confidence was expected",
+            "no score vacuity_soft_dice_confidence; choose one of entropy_soft_dice_confidence",
         ),
         (["fit", "good", "--measure", "vacuum"], "did you mean 'vacuity'?"),
-        (["fit", "good", "--aggregation", "morans_i"], "got morans_i, which sees the pattern of a map"),
+        (["fit", "good", "--aggregation", "morans_i"], "got morans_i"),
         (["fit", "good", "--measure", "variance", "--aggregation", "count_above"], "every image would score 0"),
         (["fit", "good", "--target", "dice"], "unknown target 'dice'"),
         (["fit", "good", "--at-most", "20"], "at_most is 20.0, expected a share"),
-        (["apply", "nowhere.json", "good"], "'nowhere.json' is not there"),
+        (["apply", "nowhere.json", "good"], "no JSON file 'nowhere.json'"),
         (["apply", "text/records.parquet", "good"], "cannot be read as JSON"),
     ):
         found = command("defer", *arguments)
@@ -208,7 +207,7 @@ def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> No
     found = command("predict", "model", film, "-o", "flagged", "--policy", "policy.json")
     assert found.code == 0, found.err
     assert "Half of them." in found.out
-    assert "the guarantee is void" in found.out
+    assert "It is void under attack" in found.out
     with Path("flagged/predictions.csv").open() as stream:
         flagged = list(csv.DictReader(stream))
     assert [row.pop("review") for row in flagged] == ["yes", "no"]
@@ -218,7 +217,7 @@ def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> No
 def test_predict_with_a_policy_that_does_not_fit(command: Command, film: Path) -> None:
     found = command("predict", "model", film, "--policy", "nowhere.json")
     assert found.code == 2
-    assert "'nowhere.json' is not there" in one_sentence(found)
+    assert "no JSON file 'nowhere.json'" in one_sentence(found)
     Path("policy.json").write_text("{}")
     found = command("predict", "model", film, "--policy", "policy.json")
     assert found.code == 2

@@ -91,7 +91,7 @@ def test_a_model_that_does_not_say_whom_it_has_seen(evaluate: Evaluate) -> None:
     Path("run/model/splits.json").unlink()
     found = evaluate("--split", "all")
     assert found.code == 0
-    assert "no splits.json in 'run/model': it could not be checked" in found.err
+    assert "no splits.json in 'run/model': cannot check" in found.err
     assert found.out.endswith("records: run/evaluation-all-films/records.parquet\n")
 
 
@@ -150,7 +150,7 @@ def test_a_policy_is_fitted_where_the_model_was_validated(evaluate: Evaluate) ->
     assert read_json(Path("run/evaluation-test/policy.json"))["images"] == len(expected)
     found = evaluate(attacks, "data.path=others", "data.fold=null", "--allow-training-patients")
     assert found.code == 2
-    assert "there is none without a calibration split" in one_sentence(found)
+    assert "needs a deferral policy" in one_sentence(found)
 
 
 def test_suspicions_are_written_if_asked_for(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_the_smallest_budgets_are_written_if_asked_for(evaluate: Evaluate) -> No
         (["--mc-dropout", "2", "--dropout", "0.2"], "has no segmentation_head to place dropout before"),
         (["--mc-dropout", "0"], "greater than or equal to 1"),
         (["--ensemble", "nowhere"], "no model.json in 'nowhere'"),
-        (["--ensemble", "run/model", "--mc-dropout", "2"], "one was expected"),
+        (["--ensemble", "run/model", "--mc-dropout", "2"], "cannot be combined"),
     ],
 )
 def test_mixtures_that_cannot_be(evaluate: Evaluate, arguments: list[str], words: str) -> None:
@@ -216,7 +216,7 @@ def test_no_dice_is_printed_of_images_without_lesion_or_without_reference(
     text = capsys.readouterr().out
     assert [part for part in text.split() if part.startswith("0.")] == ["0.800", "0.750", "0.667", "0.356", "0.250"]
     assert "64 x 64 px" in text
-    assert "no reference: 1 of 3" in text
+    assert "1 of 3 images have no reference" in text
     records.filter(pl.col("reference") == "control").write_parquet(tmp_path / "records.parquet")
     _print_means(tmp_path)
     assert [part for part in capsys.readouterr().out.split() if part.startswith("0.")] == ["0.250"]

@@ -90,8 +90,8 @@ def test_what_it_refuses(masks: Callable[..., Outcome], command: Command) -> Non
     content = json.loads(Path("run/control.json").read_text())
     for changed, words in (
         ({"model": "of another"}, "which the control was fitted on"),
-        ({"threshold": 3.0}, "numbers in [0, 1] were expected"),
-        ({"threshold": None}, "holds no control of false negatives"),
+        ({"threshold": 3.0}, "expected numbers in [0, 1]"),
+        ({"threshold": None}, "is not a false-negative control"),
     ):
         Path("other.json").write_text(json.dumps(content | changed))
         found = command("predict", "run/model", FILMS, "-o", "refused", "--control", "other.json")

@@ -59,11 +59,11 @@ def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[.
     ("arguments", "words"),
     [
         (["nowhere"], "no model.json in 'nowhere'"),
-        (["run/model", "model.head=bernoulli"], "holds a beta head, a bernoulli head was expected"),
+        (["run/model", "model.head=bernoulli"], "has a beta head, not a bernoulli head"),
         (["run/model", "--split", "exam"], "unknown split 'exam'"),
         (["run/model", "--split", "control"], "the split 'control' of this dataset is empty"),
-        (["run/model", "other.yaml"], "holds a beta head, a bernoulli head was expected"),
-        (["bare/model"], "no images are named, as 'bare/config.yaml' is not beside the model; a dataset folder"),
+        (["run/model", "other.yaml"], "has a beta head, not a bernoulli head"),
+        (["bare/model"], "no images given, as 'bare/config.yaml' is not beside the model; set data.path"),
     ],
 )
 def test_evaluations_that_cannot_be(
@@ -114,7 +114,7 @@ def test_predictions_are_not_overwritten_by_accident(
     before = Path("out/predictions.csv").read_text()
     found = command("predict", "run/model", first, "-o", "out")
     assert found.code == 2
-    assert "'out' is not empty, a new folder was expected; give another --output, or --overwrite" in one_sentence(found)
+    assert "'out' is not empty; give another --output, or --overwrite" in one_sentence(found)
     assert Path("out/predictions.csv").read_text() == before
     assert command("predict", "run/model", first, "-o", "out", "--overwrite").code == 0
     assert pl.read_csv("out/predictions.csv")["image"].to_list() == [first.name]
@@ -147,7 +147,7 @@ def test_a_full_folder_is_refused_before_torch_is_loaded(tmp_path: Path) -> None
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 2
-    assert "is not empty, a new folder was expected" in found.stderr
+    assert "is not empty" in found.stderr
     assert found.stdout == "False\n"
 
 

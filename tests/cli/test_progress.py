@@ -90,7 +90,7 @@ def test_what_was_done_before_is_told_in_one_line(capsys: pytest.CaptureFixture[
     with watched_study() as observer:
         observer([status("a", "done"), status("b", "done"), status("c", "waiting")])
         observer([status("a", "done"), status("b", "done"), status("c", "running")])
-    assert capsys.readouterr().err == "2 of 3 cells were done before\n[2/3] c-seed0-12345678: running training\n"
+    assert capsys.readouterr().err == "2 of 3 cells were already done\n[2/3] c-seed0-12345678: running training\n"
 
 
 def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,4 +51,4 @@ def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_a_folder_is_no_page() -> None:
     result = CliRunner().invoke(_app(), ["runs/a", "-o", "out"])
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception) == "--output is 'out', an HTML file was expected; give 'out/report.html'"
+    assert str(result.exception) == "--output must be an HTML file, got 'out'; give 'out/report.html'"

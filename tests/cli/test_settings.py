@@ -22,7 +22,7 @@ def test_they_are_those_of_the_run_at_the_size_of_the_model(tmp_path: Path) -> N
 def test_another_head_gets_a_sentence(tmp_path: Path) -> None:
     write_text(tmp_path / "config.yaml", "data: {path: films}\n")
     settings_of(tmp_path / "model", SPEC, [])  # the default head is no wish
-    with pytest.raises(ModelError, match=r"holds a beta head, a bernoulli head was expected; set model\.head=beta or"):
+    with pytest.raises(ModelError, match=r"has a beta head, not a bernoulli head; set model\.head=beta or"):
         settings_of(tmp_path / "model", SPEC, ["model.head=bernoulli"])
 
 

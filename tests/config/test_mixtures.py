@@ -22,9 +22,7 @@ def test_a_study_makes_no_mixtures_unless_asked(tmp_path: Path) -> None:
 
 def test_an_ensemble_needs_two_seeds_of_every_variant(tmp_path: Path) -> None:
     assert study(tmp_path, "mixtures.ensemble=true", SEEDS).mixtures.ensemble
-    sentence = (
-        r"got one seed of model\.head=bernoulli, at least two were expected; set grid\.training\.seed=\[0, 1, 2\]"
-    )
+    sentence = r"got one of model\.head=bernoulli; set grid\.training\.seed=\[0, 1, 2\]"
     for given in ((), ("grid.training.seed=[4]",), ("training.seed=1",)):
         with pytest.raises(ConfigError, match=sentence):
             study(tmp_path, "mixtures.ensemble=true", *given)
@@ -39,12 +37,12 @@ def test_seeds_are_counted_in_each_fold_and_over_all_grids(tmp_path: Path) -> No
         "- {training.seed: [0], data.fold: [0, 1]}\n"
         "- {data.fold: [0], training.seed: [1]}\n"
     )
-    with pytest.raises(ConfigError, match=r"got one seed of data\.fold=1, at least two"):
+    with pytest.raises(ConfigError, match=r"got one of data\.fold=1"):
         load_study(file)
     file.write_text(file.read_text().replace("data.fold: [0]", "data.fold: [1, 0]"))
     assert len(load_study(file).combinations()) == 4
     file.write_text("mixtures: {ensemble: true}\n")
-    with pytest.raises(ConfigError, match="got one seed, at least two were expected"):
+    with pytest.raises(ConfigError, match="got one; set"):
         load_study(file)
 
 
@@ -52,7 +50,7 @@ def test_seeds_are_counted_in_each_fold_and_over_all_grids(tmp_path: Path) -> No
 def test_an_attack_on_the_evidence_of_one_model_fits_no_mixture(tmp_path: Path, mixtures: str) -> None:
     settings = (SEEDS, "grid.model.head=[beta]", AIMED)
     assert study(tmp_path, *settings).evaluation.attacks[0].objective == "evidence_margin"
-    with pytest.raises(ConfigError, match=r"the attack pgd_evidence_margin aims at the evidence.*leave mixtures out"):
+    with pytest.raises(ConfigError, match=r"the attack pgd_evidence_margin needs the evidence of a single model"):
         study(tmp_path, *settings, f"mixtures={mixtures}")
     assert study(tmp_path, SEEDS, "grid.model.head=[beta]", AIMED.replace("evidence_", ""), f"mixtures={mixtures}")
 
@@ -60,11 +58,11 @@ def test_an_attack_on_the_evidence_of_one_model_fits_no_mixture(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("mixtures.mc_dropout=-1", "an integer >= 0 was expected"),
-        ("mixtures.mc_dropout=true", "an integer >= 0 was expected"),
-        ("mixtures.dropout=0", "a number > 0, < 1 was expected"),
-        ("mixtures.dropout=1", "a number > 0, < 1 was expected"),
-        ("mixtures.ensemble=3", "true or false was expected"),
+        ("mixtures.mc_dropout=-1", "expected an integer >= 0"),
+        ("mixtures.mc_dropout=true", "expected an integer >= 0"),
+        ("mixtures.dropout=0", "expected a number > 0, < 1"),
+        ("mixtures.dropout=1", "expected a number > 0, < 1"),
+        ("mixtures.ensemble=3", "expected true or false"),
         ("mixtures.ensembles=true", "did you mean 'mixtures.ensemble'?"),
         ("grid.mixtures.mc_dropout=[5]", "unknown key 'mixtures'"),
     ],

@@ -101,7 +101,7 @@ def test_a_count_that_can_rise_is_accepted(settings: list[str]) -> None:
 @pytest.mark.parametrize("key", ["adversarial.aggregation", "evaluation.deferral.aggregation"])
 def test_a_pattern_is_no_score_to_choose_or_defer_by(key: str) -> None:
     message = refusal(f"{key}=morans_i")
-    assert f"{key} must be a score that is higher where a model is less sure, got morans_i" in message
+    assert f"{key} must increase with uncertainty, got morans_i" in message
     assert load_run(None, ["evaluation.aggregations=[mean, morans_i]"]).evaluation.aggregations[1] == "morans_i"
 
 

@@ -55,9 +55,7 @@ def test_what_is_no_fraction_is_left_alone(value: object) -> None:
 @pytest.mark.parametrize("key", ["count", "share", "word"])
 @pytest.mark.parametrize("value", [True, False])
 def test_yes_is_no_number_and_no_word(key: str, value: bool) -> None:
-    with pytest.raises(
-        ValidationError, match=f"got {str(value).lower()}, another kind of value was expected; quote it"
-    ):
+    with pytest.raises(ValidationError, match=f"got {str(value).lower()}.*quote it"):
         Box.model_validate({key: value})
     assert Box.model_validate({"switch": value}).switch is value
 

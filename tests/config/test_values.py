@@ -31,10 +31,10 @@ def test_what_a_run_may_hold(key: str, value: object) -> None:
         ("model.haed", "beta", "here: unknown key 'model.haed'; did you mean 'model.head'?"),
         ("model.head.name", "beta", "here: unknown key 'model.head.name'"),
         ("", "beta", "here: unknown key ''"),
-        ("model.head", "betta", "got model.head=betta; bernoulli or beta was expected; did you mean beta?"),
-        ("adversarial.fraction", 2, "got adversarial.fraction=2; a number > 0, <= 1 was expected"),
+        ("model.head", "betta", "model.head=betta: expected bernoulli or beta; did you mean beta?"),
+        ("adversarial.fraction", 2, "adversarial.fraction=2: expected a number > 0, <= 1"),
         ("adversarial.selection", "unsure", "unknown value of adversarial.selection 'unsure'"),
-        ("training.epochs", "many", "here: got training.epochs=many"),
+        ("training.epochs", "many", "here: training.epochs=many"),
     ],
 )
 def test_what_it_may_not(key: str, value: object, words: str) -> None:

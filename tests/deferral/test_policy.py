@@ -90,7 +90,7 @@ def test_scores_of_another_model_are_refused(policy: Policy) -> None:
     known = dataclasses.replace(policy, model="0123")
     for fitted, given in ((policy, "0123"), (known, ""), (known, "0123")):
         check_model(fitted, given)
-    with pytest.raises(DataError, match=r"are those of model 4567, those of model 0123 were expected.* --uncalibrated"):
+    with pytest.raises(DataError, match=r"was fitted for model 0123, the scores are of model 4567.* --uncalibrated"):
         check_model(known, "4567")
 
 
@@ -143,5 +143,5 @@ def test_no_file_or_half_a_file(tmp_path: Path) -> None:
 
 
 def test_records_without_the_score_name_those_there_are(policy: Policy) -> None:
-    with pytest.raises(DataError, match="no entropy_mean, one of vacuity_max was expected"):
+    with pytest.raises(DataError, match="no score entropy_mean; choose one of vacuity_max"):
         apply_policy(policy, records_of([0.1]).rename({"u_entropy_mean": "u_vacuity_max"}))

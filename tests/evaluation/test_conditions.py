@@ -92,10 +92,10 @@ def cheat(change: float | Tensor, *, shape: tuple[int, ...] | None = None) -> At
 @pytest.mark.parametrize(
     ("attack", "words"),
     [
-        (cheat(0.11), "left its budget"),
-        (cheat(-0.11), "left its budget"),
-        (cheat(0.1), "left its budget"),  # within eps, yet out of [0, 1] where the image is bright
-        (cheat(torch.nan), "left its budget"),
+        (cheat(0.11), "exceeded its budget"),
+        (cheat(-0.11), "exceeded its budget"),
+        (cheat(0.1), "exceeded its budget"),  # within eps, yet out of [0, 1] where the image is bright
+        (cheat(torch.nan), "exceeded its budget"),
         (cheat(0.0, shape=(3, 1, 16, 16)), "shape (3, 1, 16, 16)"),
         (cheat(0.0, shape=(3, 3, 32, 32)), "shape (3, 3, 32, 32)"),
         (cheat(0.0, shape=(1, 1, 32, 32)), "shape (1, 1, 32, 32)"),
@@ -155,7 +155,7 @@ def test_a_geometric_shift_moves_the_mask() -> None:
 
 def test_attacks_on_the_uncertainty_need_a_policy_to_aim_at() -> None:
     condition = Condition("deferral_aware", 0.1, AttackConfig(name="deferral_aware", eps=(0.1,), steps=3))
-    with pytest.raises(ConfigError, match="there is none without a calibration split"):
+    with pytest.raises(ConfigError, match="needs a deferral policy"):
         under(condition)
     model, deployed = small_segmenter().eval(), Deployed("entropy", "mean", 0.5, 0.8)
     attacked, *_ = perturbed(model, IMAGES, MASKS, condition, generator=generator(), deployed=deployed)

@@ -175,7 +175,7 @@ def test_a_model_that_breaks_down_is_not_recorded() -> None:
 def test_no_measure_at_all_gets_a_sentence() -> None:
     config = CONFIG.model_copy(update={"measures": ()})
     pixel = torch.zeros(1, 1, 1, 1)
-    with pytest.raises(BeliefError, match="at least one was expected"):
+    with pytest.raises(BeliefError, match="add one of"):
         recorded(Bernoulli(pixel), pixel, pixel, pixel, config=config)
 
 

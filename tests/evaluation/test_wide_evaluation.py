@@ -122,7 +122,7 @@ def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
 
 def test_a_policy_is_needed_to_aim_at_one(tmp_path: Path) -> None:
     config = EvaluationConfig(attacks=(AttackConfig(name="rank_swap", eps=(EPS,)),))
-    with pytest.raises(ConfigError, match="without a calibration split"):
+    with pytest.raises(ConfigError, match="needs a deferral policy"):
         evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
 
 

@@ -210,7 +210,7 @@ def test_other_beliefs_are_refused() -> None:
     bernoulli = Bernoulli(one(0))
     for given in ((bernoulli, beta(1, 1)), (beta(1, 1), bernoulli), (Mixture([bernoulli]), Mixture([bernoulli]))):
         for divergence in (kl_divergence, symmetric_kl_divergence):
-            with pytest.raises(BeliefError, match="two Betas were expected"):
+            with pytest.raises(BeliefError, match="expected two Betas"):
                 divergence(*given)
     with pytest.raises(BeliefError, match="got a Bernoulli and a Bernoulli"):
         aligned(bernoulli, bernoulli, 1, 1, 1)

@@ -81,5 +81,5 @@ def test_bad_input_gets_its_sentence() -> None:
         dice(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))
     with pytest.raises(ShapeError, match=r"belief\.probability > 0\.5"):
         dice(torch.full((1, 1, 2, 2), 0.7), torch.zeros(1, 1, 2, 2))
-    with pytest.raises(ShapeError, match="only 0 and 1 were expected"):
+    with pytest.raises(ShapeError, match="expected only 0 and 1"):
         harm(torch.full((1, 1, 2, 2), NAN), torch.zeros(1, 1, 2, 2))

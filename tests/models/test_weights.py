@@ -133,9 +133,7 @@ def test_offline_fetching_gets_a_sentence_and_writes_nothing(tmp_path: Path, mon
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", unreachable)
-    with pytest.raises(
-        ModelError, match=r"could not be fetched \(ConnectionError\); a network connection was expected"
-    ):
+    with pytest.raises(ModelError, match=r"could not be fetched \(ConnectionError\)"):
         fetch_encoder_weights("resnet18", tmp_path / "resnet18.safetensors")
     assert list(tmp_path.iterdir()) == []
 

@@ -73,7 +73,7 @@ def test_files_that_hold_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not YAML"):
         load_hypotheses(file)
     file.write_text("name: study")
-    with pytest.raises(ConfigError, match="holds no list 'hypotheses:'"):
+    with pytest.raises(ConfigError, match="has no list 'hypotheses:'"):
         load_hypotheses(file)
     with pytest.raises(ConfigError, match="holds H1 twice"):
         load_hypotheses(written(tmp_path, {}, {}))

@@ -117,7 +117,7 @@ def test_mixtures_begin_when_their_members_have_ended(tmp_path: Path, config: St
 def test_a_cluster_that_is_not_there(tmp_path: Path, config: StudyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"no SLURM on this machine.*a login node of the cluster was expected"):
+    with pytest.raises(ConfigError, match=r"no SLURM on this machine.*a login node of the cluster"):
         submit_study(config, tmp_path / "run", profile=profile())
     assert not (tmp_path / "run").exists()
     assert queue_states(tmp_path / "run") == {}

@@ -25,8 +25,8 @@ def test_fields_are_set_as_yaml() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
-        ("generic", [], r"no time limit, minutes were expected; set slurm\.timeout_min=240"),
-        ("lucia", ["slurm.timeout_min=60"], r"bills an account, one was expected; set slurm\.account=NAME"),
+        ("generic", [], r"no time limit; set for example slurm\.timeout_min=240"),
+        ("lucia", ["slurm.timeout_min=60"], r"needs an account; set slurm\.account=NAME"),
         ("generic", ["slurm.timeout_min=0"], r"slurm\.timeout_min=0: .*time limit of a job in minutes"),
         ("generic", ["slurm.gpus_per_node=4"], r"slurm\.gpus_per_node=4: .*GPUs of a cell"),
         ("generic", ["slurm.setup=[a"], r"is not YAML"),

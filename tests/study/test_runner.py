@@ -113,7 +113,7 @@ def test_an_ended_worker_is_not_taken_for_a_lack_of_memory(tmp_path: Path, stand
 
 def test_a_worker_that_cannot_work(tmp_path: Path, stand_ins: list[int]) -> None:
     folder = ordered(tmp_path, "raise OSError('libtorch.so is missing')")
-    with pytest.raises(RunError, match=r"could not work \(OSError: libtorch\.so is missing\).*trustseg doctor"):
+    with pytest.raises(RunError, match=r"a worker failed \(OSError: libtorch\.so is missing\).*trustseg doctor"):
         run_study(written(tmp_path), folder, jobs=1)
     assert all(gone(pid) for pid in stand_ins)
 
@@ -190,7 +190,7 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
 
 
 def test_status_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"no study was started in '.*', a folder with plan\.json was expected"):
+    with pytest.raises(MissingFileError, match=r"no study in '.*' \(no plan\.json\)"):
         study_status(tmp_path)
 
 
@@ -207,7 +207,7 @@ def test_status_tells_stage_and_share(tmp_path: Path) -> None:
 
 
 def test_studies_run_cells_on_one_device(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"training\.devices=2 in a study, 1 was expected"):
+    with pytest.raises(ConfigError, match=r"training\.devices=2 in a study"):
         prepare_study(written(tmp_path, "training.devices=2"), tmp_path / "run")
 
 

@@ -72,7 +72,7 @@ def test_what_is_done_failed_or_taken_is_left_out(tmp_path: Path, ran: list[str]
     [
         (DataError("no images; add some"), "no images; add some", "Traceback"),
         (KeyError("weights"), "KeyError: 'weights'", "Traceback"),
-        (MemoryError(), "out of memory; a smaller data.size", "out of memory"),
+        (MemoryError(), "out of memory; lower data.size", "out of memory"),
         (OSError(28, "No space left on device", "there"), "the disk is full at 'there'; nothing finished", "the disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full; nothing", "the disk"),
     ],

@@ -39,7 +39,7 @@ def test_a_step_that_does_not_fit_names_a_batch_size(
         raise error
 
     monkeypatch.setattr(SegmentationModule, "training_step", step)
-    with pytest.raises(RunError, match=r"of training\.batch_size=4, .*set training\.batch_size=2, .*accumulate=2"):
+    with pytest.raises(RunError, match=r"of training\.batch_size=4; set training\.batch_size=2, .*accumulate=2"):
         train(config(), pack(), tmp_path)
     assert not (tmp_path / "model").exists()
 
@@ -55,11 +55,11 @@ def test_another_error_of_a_step_stays_what_it_is(tmp_path: Path, monkeypatch: p
 
 def test_the_batch_size_that_is_named() -> None:
     words = str(memory_ran_out(config("training.batch_size=7", "training.accumulate=3"), CUDA))
-    assert words.startswith("memory ran out on the GPU in a step of training.batch_size=7")
+    assert words.startswith("out of memory on the GPU in a step of training.batch_size=7")
     assert "training.batch_size=3" in words
     assert "training.accumulate=6" in words
     words = str(memory_ran_out(config("training.batch_size=1"), CPU))
-    assert words.startswith("memory ran out on the CPU in a step of one image of data.size=32")
+    assert words.startswith("out of memory on the CPU in a step of one image of data.size=32")
     assert "batch_size" not in words
 
 
@@ -154,7 +154,7 @@ def test_a_backward_pass_that_cannot_be_compiled_is_a_sentence(tmp_path: Path, m
         return lambda images: Uncompiled.apply(plain(images))
 
     monkeypatch.setattr(torch, "compile", compiling)
-    with pytest.raises(ConfigError, match=r"backward pass.*RuntimeError: no compiler\), .*set training\.compile=false"):
+    with pytest.raises(ConfigError, match=r"backward pass.*RuntimeError: no compiler\); set training\.compile=false"):
         train(config("training.compile=true"), pack(), tmp_path)
 
 

@@ -84,7 +84,7 @@ def test_alignments_by_hand() -> None:
 @pytest.mark.parametrize("head", ["bernoulli", "beta"])
 def test_weights_of_share_zero_change_nothing(head: str, kind: str, weight: str) -> None:
     if head == "bernoulli" and kind in ("ev_at", "strength"):
-        with pytest.raises(BeliefError, match="two Betas were expected"):
+        with pytest.raises(BeliefError, match="expected two Betas"):
             step_loss(belief_of(head), appended(), labels_of(head), kind=kind)
         return
     plain = step_loss(belief_of(head), appended(), labels_of(head), kind=kind)

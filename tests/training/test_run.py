@@ -73,9 +73,7 @@ def test_one_image_is_too_few(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(
-        RunError, match=r"^the loss of epoch 1 is not finite, a finite one was expected; lower training\.learning_rate"
-    ):
+    with pytest.raises(RunError, match=r"^the loss of epoch 1 is not finite; lower training\.learning_rate"):
         train(config("training.learning_rate=1e38", "adversarial.selection=none"), pack(), tmp_path)
     assert not (tmp_path / "model").exists()
 
@@ -189,5 +187,5 @@ def test_the_run_folder(tmp_path: Path) -> None:
     prepare_run(run, images, tmp_path)  # the same again is welcome
     with pytest.raises(ConfigError, match=r"other settings.*give another --output"):
         prepare_run(config(), images, tmp_path)
-    with pytest.raises(ConfigError, match=r"images.*not those that the run.*began with"):
+    with pytest.raises(ConfigError, match=r"images.*have changed since the run"):
         prepare_run(run, pack(train=13), tmp_path)

@@ -40,8 +40,8 @@ def isolated(model: object) -> Iterator[None]:
     modules = [module for root in _roots(model) for module in root.modules()]
     if any(isinstance(module, DistributedDataParallel) for module in modules):
         raise AttackError(
-            "got a model wrapped in DistributedDataParallel, expected the raw module, because an attack on one rank "
-            "would wait for the others; pass model.module"
+            "the model is wrapped in DistributedDataParallel, where an attack on one rank would wait for the others; "
+            "pass model.module"
         )
     modes = [(module, module.training) for module in modules]
     cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it unannotated

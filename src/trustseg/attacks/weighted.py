@@ -85,6 +85,6 @@ def _check_weighted(name: str, objective: str | Objective) -> None:
     """Raise unless the objective is the one that the attack weighs."""
     if objective not in ("cross_entropy", name):
         raise AttackError(
-            f"{name} weighs cross-entropy and follows nothing else, got objective={objective!r}; "
+            f"{name} supports only objective='cross_entropy', got {objective!r}; "
             "leave it out, or use pgd with that objective"
         )

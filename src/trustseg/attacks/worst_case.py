@@ -210,8 +210,7 @@ def _check(members: Sequence[Member], surrogates: Sequence[Model], candidates: S
     """Raise unless surrogates and candidates fit."""
     if surrogates and not any(member.attack == "transfer" for member in members):
         raise AttackError(
-            f"got {len(surrogates)} surrogates, expected none, because this preset asks none; "
-            "leave them out, or choose preset='thorough'"
+            f"this preset uses no surrogates, got {len(surrogates)}; leave them out, or choose preset='thorough'"
         )
     for candidate in candidates:
         if candidate.shape != clean.shape:

@@ -30,7 +30,7 @@ def require_belief(belief: object, function: str) -> None:
     """Raise a BeliefError that names the calling ``function`` unless ``belief`` is one."""
     if not isinstance(belief, Bernoulli | Beta | Mixture):
         raise BeliefError(
-            f"{function} got a {type(belief).__name__}, a belief was expected; make one of the logits of a network "
+            f"{function} got a {type(belief).__name__}, expected a belief; make one of the logits of a network "
             "with trustseg.beliefs.Bernoulli(logits)"
         )
 
@@ -53,7 +53,7 @@ def reference_of(belief: Bernoulli | Beta | Mixture, masks: Tensor, function: st
     require_belief(belief, function)
     maps = _map_of(belief)
     if not isinstance(masks, Tensor):
-        raise ShapeError(f"{function} got masks of type {type(masks).__name__}, a tensor (B, 1, H, W) was expected")
+        raise ShapeError(f"{function} got masks of type {type(masks).__name__}, expected a tensor (B, 1, H, W)")
     if masks.shape != maps.shape or masks.ndim != 4:
         raise ShapeError(
             f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and {tuple(maps.shape)}; "
@@ -99,6 +99,6 @@ def _require(name: str, values: Tensor, fits: Tensor, expected: str) -> None:
         return
     wrong = values[~fits]
     raise BeliefError(
-        f"{name} of a belief holds {float(wrong[0]):g} (and {len(wrong) - 1} more like it), {expected} were expected; "
+        f"{name} of a belief holds {float(wrong[0]):g} (and {len(wrong) - 1} more like it), expected {expected}; "
         "find where the model breaks down, for example weights or images with NaN"
     )

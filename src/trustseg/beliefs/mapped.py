@@ -29,6 +29,6 @@ def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor
     if isinstance(belief, Beta):
         return Beta(change(belief.alpha), change(belief.beta), belief.prior)
     raise BeliefError(
-        f"got a {type(belief).__name__} to change, a Bernoulli or a Beta was expected; "
+        f"got a {type(belief).__name__} to change, expected a Bernoulli or a Beta; "
         "of a mixture, change one member at a time, and make a belief of logits with Bernoulli(logits)"
     )

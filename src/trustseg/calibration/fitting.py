@@ -64,7 +64,7 @@ def fit_calibration(
     if split not in SPLITS:
         raise ConfigError(
             f"a calibration is fitted on the {' or '.join(SPLITS)} split, got '{split}'; "
-            "what is fitted on test images says nothing about other images"
+            "fit on images that are not tested on"
         )
     if method not in MAPS:
         raise unknown_name("calibration method", method, MAPS)
@@ -110,13 +110,13 @@ class _Cells:
         prior = belief.prior if isinstance(belief, Beta) else None
         if self.images and prior != self.prior:
             raise BeliefError(
-                f"the beliefs have prior weights {self.prior:g} and {prior:g}, one was expected of all; "
+                f"the beliefs have prior weights {self.prior:g} and {prior:g}, expected the same for all; "
                 "fit the beliefs of one model at a time"
             )
         self.prior = prior
         points = torch.stack([values.detach().double().cpu().flatten() for values in maps], dim=1)
         if bool(points.isnan().any()):
-            raise BeliefError("a belief holds NaN, numbers were expected; check the weights of the model")
+            raise BeliefError("a belief holds NaN; check the weights of the model")
         if self.prior is not None:
             points = (points - self.prior).clamp_min(0)
         self.images += len(masks)
@@ -138,7 +138,7 @@ class _Cells:
     def check(self, patients: int) -> None:
         """Raise a DataError if a class is missing, or there is not one patient for each image."""
         if patients != self.images:
-            raise DataError(f"got {patients} patients for {self.images} images, one for each image was expected")
+            raise DataError(f"got {patients} patients for {self.images} images, expected one per image")
         background, foreground = self.totals[:, :1].view(2, -1).sum(dim=1).tolist() if self.images else (0.0, 0.0)
         if background == 0 or foreground == 0:
             raise DataError(

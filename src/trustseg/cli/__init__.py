@@ -20,7 +20,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="trustseg",
-    help="Train, attack, measure and explain segmentation models that say how sure they are.",
+    help="Train, attack and evaluate segmentation models for medical images, and know when to trust them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -74,7 +74,7 @@ def main() -> None:
         _say(sentence)
         sys.exit(code)
     if code == _INTERRUPTED:
-        _say("interrupted; the same command goes on from here")
+        _say("interrupted; run the same command again to resume")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -94,7 +94,7 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - Typer's Click is private
     verb = error.ctx.command_path if getattr(error, "ctx", None) else "trustseg"
     message = " ".join(error.format_message().split()).partition(", unable to parse")[0].rstrip(".")
     end = "" if message.endswith("?") else ";"
-    _say(f"{message[:1].lower()}{message[1:]}{end} '{verb} --help' shows what is expected")
+    _say(f"{message[:1].lower()}{message[1:]}{end} see '{verb} --help'")
 
 
 def _say(sentence: str) -> None:
@@ -110,4 +110,4 @@ def _explained(error: Exception) -> tuple[str, int]:
     if (sentence := misfortune(error)) is not None:
         return sentence, 2
     fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return f"{fault}; this is a fault of trustseg; run the command again with --debug and report what it prints", 1
+    return f"{fault}; this is a bug in trustseg; please report it with the output of the same command with --debug", 1

@@ -30,9 +30,9 @@ def calibrate(
     ] = None,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Calibrate a model on the images it was validated on; writes MODEL/calibration.json, prints NLL and ECE.
+    """Calibrate a model on its validation images; writes MODEL/calibration.json, prints NLL and ECE.
 
-    Test images are never used. 'evaluate' and 'predict' apply the calibration from then on, unless --uncalibrated.
+    Test images are not used. 'evaluate' and 'predict' then apply the calibration, unless --uncalibrated is given.
     """
     from trustseg.calibration import CALIBRATION_FILE, fit_calibration
     from trustseg.cli.images import images_of
@@ -49,8 +49,8 @@ def calibrate(
     chosen = method or fitting[0]
     if chosen not in fitting:
         raise ConfigError(
-            f"got --method {chosen} for the {segmenter.spec.head} head of '{model}', {' or '.join(fitting)} was "
-            "expected; give that, or no --method"
+            f"--method {chosen} does not apply to the {segmenter.spec.head} head of '{model}'; use "
+            f"{' or '.join(fitting)}, or leave out --method"
         )
     config = settings_of(model, segmenter.spec, settings)
     seen = require_seen(model)
@@ -87,7 +87,7 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     from trustseg.cli.display import print_table
 
     rows = [
-        ("NLL (nats a pixel)", f"{fitted.nll_before:.4f}", f"{fitted.nll_after:.4f}"),
+        ("NLL (nats per pixel)", f"{fitted.nll_before:.4f}", f"{fitted.nll_after:.4f}"),
         ("ECE", f"{before:.4f}", f"{after:.4f}"),
     ]
     images, patients = fitted.images, fitted.patients
@@ -96,8 +96,7 @@ def _print_gain(fitted: "Calibration", before: float, after: float) -> None:
     say(f"{fitted.method}: {found}")
     if fitted.at_limit:
         say(
-            f"not to be trusted: the fit ended at its limit ({', '.join(fitted.at_limit)}), since the masks of these "
-            f"{images} images ask for almost no doubt, or for almost no evidence, as those of few images do by chance; "
-            "check the masks, train with more validation images (data.validation_fraction), or give 'evaluate' and "
-            "'predict' --uncalibrated"
+            f"warning: the fit on {images} images ended at its limit ({', '.join(fitted.at_limit)}) and is not "
+            "reliable; check the masks, use more validation images (data.validation_fraction), or run 'evaluate' and "
+            "'predict' with --uncalibrated"
         )

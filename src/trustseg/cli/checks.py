@@ -30,8 +30,7 @@ def require_empty(folder: Path) -> None:
 
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(
-            f"'{folder}' is not empty, a new folder was expected; give another --output, or --overwrite to replace "
-            "the predictions in it"
+            f"'{folder}' is not empty; give another --output, or --overwrite to replace the predictions in it"
         )
 
 
@@ -121,8 +120,7 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
         if len(pack) < 3:
             count = f"{len(pack)} image{'' if len(pack) == 1 else 's'}"
             raise DataError(
-                f"'{data.path}' holds {count}, at least 3 of as many patients were expected, to train, validate and "
-                "test on; add images"
+                f"'{data.path}' holds {count}; training, validation and test need at least 3, of different patients"
             )
         try:
             splits = splits_of(pack, data)
@@ -130,12 +128,12 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
             raise DataError(f"'{data.path}': {error}") from error
         notes |= dict.fromkeys(splits.notes)
         if not shows_foreground(pack.index, splits.train):
-            say("note: no training image has a lesion, so that there is nothing to learn", err=True)
+            say("note: no training image has foreground, so there is nothing to learn", err=True)
         if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
             say(
-                f"note: all {len(splits.validation)} validation masks{fold} are empty, so that no epoch can be chosen "
-                "by its Dice: the last epoch is kept, and training.patience does not stop the training",
+                f"note: all {len(splits.validation)} validation masks{fold} are empty, so Dice cannot select an epoch: "
+                "the last one is kept, without early stopping",
                 err=True,
             )
     for note in notes:

@@ -24,16 +24,16 @@ app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch dat
 _PATH = typer.Argument(help="Dataset folder (manifest.csv, images/ and masks/, QaTa-COV19-v2 ...) or a manifest.")
 _Masks = Annotated[
     str | None,
-    typer.Option("--masks", help="Folder, or ending of file names, of the reference masks where several might be."),
+    typer.Option("--masks", help="Folder or file-name ending of the reference masks, if ambiguous."),
 ]
 _Controls = Annotated[
-    str | None, typer.Option("--controls", help="Folder whose images are known to lack the target; '.' for all.")
+    str | None, typer.Option("--controls", help="Folder of images known to lack the target; '.' for all.")
 ]
-_Unite = Annotated[bool, typer.Option("--unite-masks", help="Unite several masks of one image.")]
+_Unite = Annotated[bool, typer.Option("--unite-masks", help="Take the union of several masks of one image.")]
 _MASK_VALUES = typer.Option(
-    metavar="VALUES", help="What mask values mean, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
+    metavar="VALUES", help="Meaning of mask values, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
 )
-_FIT = typer.Option(help="Images that are not square: squash, or pad, which keeps the aspect ratio.")
+_FIT = typer.Option(help="Non-square images: squash, or pad to keep the aspect ratio.")
 _CHANNELS = typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")
 _SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
 
@@ -48,9 +48,9 @@ def check(
     size: Annotated[int, _SIZE] = 224,
     channels: Annotated[int, _CHANNELS] = 1,
     fit: Annotated[Fit, _FIT] = "squash",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, with every name.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full report as JSON.")] = False,
 ) -> None:
-    """Report what is in a dataset and what is wrong with it; the exit code is 2 if there is an error."""
+    """Report the contents of a dataset and its problems; exit code 2 if there are errors."""
     import json
     from dataclasses import asdict
 
@@ -74,7 +74,7 @@ def check(
 @app.command()
 def pack(
     source: Annotated[Path, _PATH],
-    target: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
     size: Annotated[int, _SIZE] = 224,
     channels: Annotated[int, _CHANNELS] = 1,
     fit: Annotated[Fit, _FIT] = "squash",
@@ -83,7 +83,7 @@ def pack(
     controls: _Controls = None,
     unite_masks: _Unite = False,
 ) -> None:
-    """Decode a dataset once into memory-mapped arrays, so that training reads no image files."""
+    """Decode a dataset once into memory-mapped arrays for training."""
     from trustseg.data.cases import Declared
     from trustseg.data.packing import write_pack
 
@@ -108,14 +108,14 @@ def pack(
 @app.command()
 def manifest(
     folder: Annotated[Path, _PATH],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write; it must not exist yet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write; must not exist.")],
     masks: _Masks = None,
     controls: _Controls = None,
     unite_masks: _Unite = False,
 ) -> None:
-    """Write what is found in a folder as a table to be corrected by hand: image, mask, patient, split.
+    """Write the contents of a folder as a table that you can edit: image, mask, patient, split.
 
-    A folder with a manifest.csv is read by that table alone. Questions that the table leaves open are printed.
+    A folder with a manifest.csv is read by that table alone. Open questions are printed.
     """
     from trustseg.data import find_cases, write_manifest
     from trustseg.data.cases import Declared
@@ -136,15 +136,15 @@ def manifest(
 
 @app.command()
 def phantoms(
-    path: Annotated[Path, typer.Argument(help="Folder to make; it must not exist yet.")],
+    path: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
     train: Annotated[int, typer.Option(min=0, help="Training images.")] = 160,
     test: Annotated[int, typer.Option(min=0, help="Test images.")] = 40,
-    control: Annotated[int, typer.Option(min=0, help="Images without infection.")] = 20,
+    control: Annotated[int, typer.Option(min=0, help="Images without foreground.")] = 20,
     size: Annotated[int, _SIZE] = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal files.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="all cores")] = None,
 ) -> None:
-    """Generate chest X-rays with infections and reference masks, in the QaTa-COV19-v2 layout."""
+    """Generate chest X-rays with reference masks, in the QaTa-COV19-v2 layout."""
     from trustseg.data.phantom import write_phantoms
 
     total = train + test + control
@@ -168,7 +168,7 @@ def fetch_qata(
         Path | None, typer.Option(help="Folder to download into.", show_default="kagglehub's cache")
     ] = None,
 ) -> None:
-    """Download QaTa-COV19-v2 from Kaggle (needs trustseg's extra named qata, and a network)."""
+    """Download QaTa-COV19-v2 from Kaggle; needs the extra qata."""
     from trustseg.data.fetch import fetch_qata as fetch
 
     say(f"{fetch(target)}")
@@ -180,10 +180,10 @@ def fetch_encoder(
     target: Annotated[Path, typer.Argument(help="File to write, such as resnet18.safetensors.")],
     weights: Annotated[str, typer.Option(help="Which published weights.")] = "imagenet",
     accept_noncommercial: Annotated[
-        bool, typer.Option("--accept-noncommercial", help="Accept terms that forbid commercial use.")
+        bool, typer.Option("--accept-noncommercial", help="Accept non-commercial licence terms.")
     ] = False,
 ) -> None:
-    """Download an encoder's published weights once, to be named as model.weights (needs a network)."""
+    """Download published encoder weights, for model.weights."""
     from trustseg.models.weights import fetch_encoder_weights
 
     file = fetch_encoder_weights(encoder, target, weights=weights, accept_noncommercial=accept_noncommercial)
@@ -203,7 +203,7 @@ def _grey_or_rgb(channels: int) -> Literal[1, 3]:
     from trustseg.errors import ConfigError
 
     if channels not in (1, 3):
-        raise ConfigError(f"--channels is {channels}, expected 1 (grey) or 3 (RGB); change it")
+        raise ConfigError(f"--channels must be 1 (grey) or 3 (RGB), got {channels}")
     return 1 if channels == 1 else 3
 
 
@@ -249,4 +249,4 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     for finding in report.findings:
         line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))
         console.print(line, soft_wrap=True)
-    console.print(Text("no errors" if report.ok else "not usable as it is: see the errors above"))
+    console.print(Text("no errors" if report.ok else "not usable: see the errors above"))

@@ -13,30 +13,32 @@ if TYPE_CHECKING:
 
 __all__ = ["ONLY_CLEAN", "app"]
 
-app = typer.Typer(no_args_is_help=True, help="Decide which images a human should look at, by a policy fitted once.")
+app = typer.Typer(no_args_is_help=True, help="Fit and apply deferral policies: which images a human should review.")
 
 _SHARES = ("coverage", "review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
 
 ONLY_CLEAN = (
-    "What the policy promises holds for clean images of new patients like those it was fitted on. "
-    "Under attack or shift, and on images of another population, the guarantee is void."
+    "The guarantee holds for clean images of new patients like those of the calibration split. "
+    "It is void under attack or shift, and for other populations."
 )
 
 
 @app.command()
 def fit(
     records: Annotated[
-        Path, typer.Argument(help="Folder of 'trustseg evaluate --split validation', or the run folder above it.")
+        Path, typer.Argument(help="Run folder, or the folder written by 'trustseg evaluate --split validation'.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The policy to write.")] = Path("policy.json"),
-    target: Annotated[str, typer.Option(help="What to bound: review_rate, risk or missed_lesions.")] = "review_rate",
-    at_most: Annotated[float, typer.Option(help="The bound, a share: 0.2 is 20 %.")] = 0.2,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("policy.json"),
+    target: Annotated[str, typer.Option(help="Rate to bound: review_rate, risk or missed_lesions.")] = "review_rate",
+    at_most: Annotated[float, typer.Option(help="Upper bound of the rate, e.g. 0.2.")] = 0.2,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
-    aggregation: Annotated[str, typer.Option(help="Map to image score.")] = "soft_dice_confidence",
-    tau: Annotated[float, typer.Option(help="A segmentation with a Dice below it has failed.")] = 0.5,
-    delta: Annotated[float, typer.Option(help="Chance that the bound on risk or missed_lesions is broken.")] = 0.05,
+    aggregation: Annotated[str, typer.Option(help="How the map becomes an image score.")] = "soft_dice_confidence",
+    tau: Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")] = 0.5,
+    delta: Annotated[
+        float, typer.Option(help="Probability that the bound on risk or missed_lesions is violated.")
+    ] = 0.05,
 ) -> None:
-    """Fit a threshold on the clean images of a calibration split, freeze it, and say what it promises."""
+    """Fit a deferral policy on the clean images of a calibration split; writes it and prints its guarantee."""
     import polars as pl
 
     from trustseg.cli.checks import require_score
@@ -56,8 +58,8 @@ def fit(
     for split in ("test", "train"):
         if split in splits:
             raise DataError(
-                f"'{records}' holds records of the {split} split, a policy is fitted on others, else its promise is "
-                "void; give those of 'trustseg evaluate MODEL --split validation'"
+                f"'{records}' holds records of the {split} split, on which no policy may be fitted; give those of "
+                "'trustseg evaluate MODEL --split validation'"
             )
     policy = fit_policy(
         table,
@@ -81,13 +83,13 @@ def fit(
 @app.command()
 def apply(
     policy: Annotated[Path, typer.Argument(help="Policy written by 'trustseg defer fit'.")],
-    records: Annotated[Path, typer.Argument(help="Folder with records.parquet, or the run folder above it.")],
+    records: Annotated[Path, typer.Argument(help="Run folder, or a folder with records.parquet.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the tables. Default: beside the records.")
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
 ) -> None:
-    """Apply a frozen policy to every condition; writes deferral.csv (scores) and decisions.csv (a row an image)."""
+    """Apply a policy to every condition; writes deferral.csv (rates) and decisions.csv (one row per image)."""
     from trustseg.cli.progress import progress_of
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
     from trustseg.deferral.policy import NEEDED
@@ -111,13 +113,13 @@ def apply(
     say(ONLY_CLEAN)
     void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
     if void:
-        say(f"guarantee void here: {', '.join(void)}")
+        say(f"guarantee void for: {', '.join(void)}")
     if "clean" in void:
         clean = decisions.filter(decisions["condition"] == "clean")
         seen = clean.filter(clean["guarantee"] == VOID)["patient"].n_unique()
         say(
-            f"{seen} of {clean['patient'].n_unique()} clean patients are ones that the policy was fitted on, or of the "
-            "train split; apply it to others"
+            f"{seen} of {clean['patient'].n_unique()} clean patients are calibration or training patients; apply the "
+            "policy to others"
         )
     say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
 
@@ -161,9 +163,7 @@ def _file(folder: Path, *, calibration: bool) -> Path:
     from trustseg.errors import MissingFileError
 
     if folder.is_file():
-        raise MissingFileError(
-            f"'{folder}' is a file, a folder with records.parquet was expected; give '{folder.parent}'"
-        )
+        raise MissingFileError(f"'{folder}' is a file; give the folder '{folder.parent}'")
     split = "validation" if calibration else "test"
     model = folder / "model"
     plain, calibrated = (folder / f"evaluation-{split}{suffix}" for suffix in ("", "-calibrated"))
@@ -180,10 +180,9 @@ def _file(folder: Path, *, calibration: bool) -> Path:
     if is_calibrated and calibration:
         earlier = f", or give '{plain}' for the model without its calibration" if plain.is_dir() else ""
         raise MissingFileError(
-            f"'{model}' is calibrated, records of it were expected in '{calibrated}' and are not there; write them "
-            f"with {command}{earlier}"
+            f"'{model}' is calibrated, but '{calibrated}' does not exist; write it with {command}{earlier}"
         )
     raise MissingFileError(
-        f"no records.parquet in '{folder}' or its evaluation-{split}, one of them was expected; "
+        f"no records.parquet in '{folder}' or its evaluation-{split}; "
         + (f"give '{calibrated}', or write it with {command}" if calibrated.is_dir() else f"write it with {command}")
     )

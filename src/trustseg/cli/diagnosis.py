@@ -39,8 +39,8 @@ OPTIONAL = {
     "kagglehub": ("qata", "to download QaTa-COV19 with trustseg data fetch-qata"),
     "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
     "mlflow": ("mlflow", "for training.logger=mlflow"),
-    "adversarial-robustness-toolbox": ("art", "for the attacks of that toolbox through trustseg.art"),
-    "submitit": ("slurm", "to queue a study with trustseg study --cluster slurm"),
+    "adversarial-robustness-toolbox": ("art", "for its attacks, through trustseg.art"),
+    "submitit": ("slurm", "for trustseg study --cluster slurm"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 
@@ -106,7 +106,7 @@ def _memory() -> Diagnosis:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     enough = total >= 4
-    advice = "" if enough else "4 GiB were expected; use --jobs 1 and a smaller data.size"
+    advice = "" if enough else "at least 4 GiB are recommended; use --jobs 1 and a smaller data.size"
     found = f"{total:.0f} GiB, {_counted(cores or 1, 'core')}"
     return Diagnosis("memory and cores", "ok" if enough else "optional", found, advice)
 
@@ -117,7 +117,7 @@ def _disk() -> Diagnosis:
         with tempfile.TemporaryFile(dir=Path.cwd()):
             pass
     except OSError:
-        return Diagnosis("this folder", "missing", "cannot be written", "change to a folder of yours")
+        return Diagnosis("this folder", "missing", "cannot be written", "change to a writable folder")
     enough = free >= 2
     return Diagnosis(
         "this folder", "ok" if enough else "missing", f"writable, {free:.0f} GiB free", "" if enough else "free 2 GiB"
@@ -135,7 +135,7 @@ def _torch() -> Iterator[Diagnosis]:
     cuda = torch.cuda.is_available()
     threads = _counted(torch.get_num_threads(), "thread")
     found = torch.cuda.get_device_name(0) if cuda else f"none; {threads} on the processor"
-    yield Diagnosis("GPU", "ok" if cuda else "optional", found, "" if cuda else "nothing needs one; it is only faster")
+    yield Diagnosis("GPU", "ok" if cuda else "optional", found, "" if cuda else "optional; faster")
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
@@ -177,5 +177,5 @@ def _self_test() -> Diagnosis:
         for _ in range(2)
     ]
     if not torch.equal(attacked[0], attacked[1]):
-        return Diagnosis("self-test", "missing", "two equal attacks differ", "set training.deterministic=true")
-    return Diagnosis("self-test", "ok", "forward pass and attack on one image, twice the same bits")
+        return Diagnosis("self-test", "missing", "two identical attacks differ", "set training.deterministic=true")
+    return Diagnosis("self-test", "ok", "forward pass and attack are reproducible")

@@ -27,28 +27,31 @@ def evaluate(
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Default: MODEL/../evaluation-SPLIT, of other data evaluation-SPLIT-DATA."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write. Default: evaluation-SPLIT beside MODEL (for other data, evaluation-SPLIT-DATA).",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which images: test, validation, train, control or all.")] = "test",
+    split: Annotated[str, typer.Option(help="Images to use: test, validation, train, control or all.")] = "test",
     allow_training_patients: Annotated[
-        bool, typer.Option("--allow-training-patients", help="Also measure on patients that the model has seen.")
+        bool, typer.Option("--allow-training-patients", help="Allow patients that the model has seen.")
     ] = False,
     ensemble: Annotated[list[Path] | None, MEMBERS] = None,
-    mc_dropout: Annotated[
-        int | None, typer.Option("--mc-dropout", min=1, help="Sample MODEL through its dropout, so many times.")
-    ] = None,
+    mc_dropout: Annotated[int | None, typer.Option("--mc-dropout", min=1, help="Number of MC dropout samples.")] = None,
     dropout: Annotated[
-        float | None, typer.Option("--dropout", help="Rate of a dropout layer placed for --mc-dropout, e.g. 0.2.")
+        float | None,
+        typer.Option("--dropout", help="Dropout rate for --mc-dropout on a model trained without dropout, e.g. 0.2."),
     ] = None,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Measure a model, clean and under attack; writes records.parquet and pixel histograms, prints a small table.
+    """Evaluate a model, clean and under attack; writes records.parquet and pixel histograms, prints a summary.
 
-    Without a YAML file the settings are those of the model's own run, so that it is not tested on what it learned from.
-    Images of patients that it was trained or validated on are refused. A calibrated model is measured calibrated.
+    Settings default to those of the model's own run. Images of patients that the model was trained or validated on are
+    refused. If the model is calibrated, the calibration is applied.
     """
     from trustseg.evaluation import load_model
 
@@ -142,7 +145,7 @@ def _validated(
     for member in members:
         seen = seen_by(member)
         if seen is None:
-            say(f"note: no splits.json in '{member}': it could not be checked whom the model has seen", err=True)
+            say(f"note: no splits.json in '{member}': cannot check which patients the model has seen", err=True)
         elif not allow_training_patients:
             require_unseen(seen, pack, rows, validated=split == "validation")
         if seen is None or seen.digest != pack.digest:
@@ -168,7 +171,7 @@ def _print_means(folder: Path) -> None:
     records = read_records(folder / "records.parquet")
     header = (
         *("condition", "eps x 255", "images", "Dice (per image)", "at native size", "IoU (per image)", "pooled Dice"),
-        "area without lesion",
+        "area without foreground",
     )
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
@@ -191,13 +194,11 @@ def _sentences(clean: "pl.DataFrame") -> list[str]:
     lesions, empty = int((areas > 0).sum()), int((areas == 0).sum())
     controls, unknown = (int((clean["reference"] == kind).sum()) for kind in ("control", "none"))
     found = [
-        f"measured at {size} x {size} px; Dice and IoU: of {lesions:,} images with a lesion; area: of {empty:,} "
+        f"measured at {size} x {size} px; Dice and IoU over {lesions:,} images with foreground, area over {empty:,} "
         "without" + (f", {controls:,} of them controls" if controls else "")
     ]
     if unknown:
-        found.append(
-            f"no reference: {unknown:,} of {len(clean):,} images have no mask, so that nothing is compared there"
-        )
+        found.append(f"{unknown:,} of {len(clean):,} images have no reference mask and are not compared")
     return found
 
 

@@ -41,8 +41,8 @@ def _say_padding(size: int) -> None:
     below = size // STRIDE * STRIDE
     if size != below:
         say(
-            f"note: data.size={size} is no multiple of {STRIDE}, so that the network pads each image to "
-            f"{below + STRIDE} pixels by repeating its edges; data.size={below} and {below + STRIDE} need no padding",
+            f"note: data.size={size} is not a multiple of {STRIDE}: the network pads each image to {below + STRIDE} "
+            f"pixels; data.size={below} or {below + STRIDE} avoids it",
             err=True,
         )
 
@@ -51,7 +51,7 @@ def say_notes(pack: "Pack") -> None:
     """Print on stderr, one line each, what was noted while the images of a pack were read, and which files it names."""
     for note in pack.notes:
         say(f"note: {note}", err=True)
-    for what, names in (("passed over:", pack.passed_over), ("lesions vanished in", pack.lost)):
+    for what, names in (("ignored files:", pack.passed_over), ("foreground lost by resizing in", pack.lost)):
         if names:
             more = f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             say(f"note: {what} {', '.join(names[:_SHOWN])}{more}", err=True)

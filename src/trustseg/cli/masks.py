@@ -32,17 +32,18 @@ class _Maps(TypedDict):
 def masks(
     model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL/../control.json.")] = None,
-    at_most: Annotated[float, typer.Option(help="Share of the foreground that may be missed, on average.")] = 0.1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: control.json beside MODEL.")
+    ] = None,
+    at_most: Annotated[float, typer.Option(help="Bound on the expected share of missed foreground.")] = 0.1,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Fit the threshold of masks that miss at most a share of the foreground, on validation images; measure it on test.
+    """Fit a mask threshold that bounds the false-negative rate, on validation images; evaluate it on test images.
 
-    'trustseg predict --control' draws its masks by it. The bound is on average over patients, and void under attack or
-    shift.
+    Apply it with 'trustseg predict --control'. The bound is an average over patients, and void under attack or shift.
     """
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.images import images_of
@@ -96,7 +97,7 @@ def _print_control(control: "FalseNegativeControl", tested: _Maps) -> None:
         shares = positive.group_by("patient", maintain_order=True).agg(pl.mean("false_negative_rate"))
         missed = bootstrap_mean(shares["false_negative_rate"], shares["patient"]) if len(shares) else None
         price = bootstrap_ratio(positive["set_px"], positive["mask_px"], positive["patient"]) if len(shares) else None
-        false = f"{np.mean(healthy['set_px'] / healthy['pixels']):.3f}" if len(healthy) else "no such image"
+        false = f"{np.mean(healthy['set_px'] / healthy['pixels']):.3f}" if len(healthy) else "no image"
         lines.append([words, *("undefined" if found is None else found.text(3) for found in (missed, price)), false])
-    header = ("mask of the test images", "foreground missed", "area / reference", "area where there is none")
+    header = ("mask of the test images", "foreground missed", "area / reference", "area without foreground")
     print_table(header, lines, width=130)

@@ -14,25 +14,21 @@ __all__ = ["predict"]
 def predict(
     model: Annotated[Path, MODEL],
     images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a dataset folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make.")] = Path("predictions"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the predictions that the folder holds.")
-    ] = False,
-    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty, e.g. entropy, vacuity.")] = "entropy",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("predictions"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the predictions in the folder.")] = False,
+    measure: Annotated[str, typer.Option(help="Uncertainty measure, e.g. entropy, vacuity.")] = "entropy",
     aggregation: Annotated[
-        str, typer.Option(help="Map to image score, e.g. foreground_mean, quantile_mean.")
+        str, typer.Option(help="How the map becomes an image score, e.g. foreground_mean.")
     ] = "soft_dice_confidence",
     policy: Annotated[
-        Path | None, typer.Option(help="Policy of 'trustseg defer fit'; its measure and aggregation are used.")
+        Path | None, typer.Option(help="Policy from 'trustseg defer fit'; its measure and aggregation are used.")
     ] = None,
-    control: Annotated[
-        Path | None, typer.Option(help="Control of 'trustseg defer masks'; masks are drawn at its threshold.")
-    ] = None,
+    control: Annotated[Path | None, typer.Option(help="Threshold from 'trustseg defer masks'.")] = None,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Leave the calibration beside the model aside.")
+        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
 ) -> None:
-    """Write masks, uncertainty maps and a CSV of image scores, the least sure image first. Research use only."""
+    """Write masks, uncertainty maps and a CSV of image scores, most uncertain image first. Research use only."""
     from trustseg.cli.checks import require_empty, require_score
 
     if not overwrite:

@@ -109,7 +109,7 @@ class _Lines:
         if self.seen is None:
             self.seen = {cell.name: "done" for cell in cells if cell.state == "done"}
             if done:
-                say(f"{done} of {len(cells)} cells were done before", err=True)
+                say(f"{done} of {len(cells)} cells were already done", err=True)
         for cell in cells:
             now = f"{cell.state} {cell.stage}".strip() if cell.state == "running" else cell.state
             if now not in (self.seen.get(cell.name, "waiting"), "running"):

@@ -11,22 +11,22 @@ __all__ = ["report"]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder that 'trustseg study' wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder written by 'trustseg study'.")],
     gallery: Annotated[
-        bool, typer.Option("--gallery/--no-gallery", help="Show cases; of real data they are pictures of patients.")
+        bool, typer.Option("--gallery/--no-gallery", help="Include example images (of patients, for real data).")
     ] = True,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The page to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]"
+            "--output", "-o", help="HTML file to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]"
         ),
     ] = None,
 ) -> None:
-    """Write report.html, tables/ and figures/ of a study; no model and no network is needed."""
+    """Write report.html, tables/ and figures/ of a study."""
     from trustseg.errors import ConfigError
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--output is '{output}', an HTML file was expected; give '{output / 'report.html'}'")
+        raise ConfigError(f"--output must be an HTML file, got '{output}'; give '{output / 'report.html'}'")
 
     from trustseg.cli.progress import progress_of
     from trustseg.reporting import build_report

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "MEMBERS", "MODEL", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
 
-SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255 (keys: --keys)."
+SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255."
 
 
 def _show_keys(wanted: bool) -> None:
@@ -26,7 +26,7 @@ def _show_keys(wanted: bool) -> None:
     raise typer.Exit
 
 
-KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List every key with its default and exit.")
+KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List all keys with defaults, and exit.")
 
 
 def _model_in(folder: Path) -> Path:
@@ -39,10 +39,8 @@ def _models_in(folders: list[Path] | None) -> list[Path] | None:
     return None if folders is None else [*map(_model_in, folders)]
 
 
-MODEL = typer.Argument(callback=_model_in, help="Model folder written by train or study, or the run folder above it.")
-MEMBERS = typer.Option(
-    "--ensemble", callback=_models_in, help="Another member of a deep ensemble with MODEL; may be given more than once."
-)
+MODEL = typer.Argument(callback=_model_in, help="Run folder or model folder, written by train or study.")
+MEMBERS = typer.Option("--ensemble", callback=_models_in, help="Further member of a deep ensemble; may be repeated.")
 
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
@@ -55,7 +53,7 @@ def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
 
     files = [Path(text) for text in settings or [] if not _is_setting(text)]
     if len(files) > 1:
-        raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}), at most one was expected; drop one")
+        raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}); give at most one")
     return (files[0] if files else None), [text for text in settings or [] if _is_setting(text)]
 
 
@@ -84,13 +82,13 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
     if config.data.path is None:
         lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
         raise ConfigError(
-            f"no images are named{lacking}; a dataset folder or a pack was expected; "
-            "set data.path=FOLDER, and data.fold as in training, or give the run's config.yaml"
+            f"no images given{lacking}; set data.path=FOLDER, and data.fold as in training, or give the config.yaml "
+            "of the run"
         )
     if "head" in config.model.model_fields_set and config.model.head != spec.head:
         raise ModelError(
-            f"'{model}' holds a {spec.head} head, a {config.model.head} head was expected; "
-            f"set model.head={spec.head} or give another model"
+            f"'{model}' has a {spec.head} head, not a {config.model.head} head; set model.head={spec.head} or give "
+            "another model"
         )
     return config
 

@@ -34,30 +34,30 @@ def study(
         typer.Option(
             "--jobs",
             "-j",
-            help="Cells side by side. Default: one a core, at most 8; 1 with a GPU. Changes no result.",
+            help="Cells to run at once. Default: one per core, at most 8; 1 with a GPU.",
         ),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only show the cells, their passes and the time.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only show where the study stands.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show cells, passes and estimated time, and exit.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the state of every cell, and exit.")] = False,
     hypotheses: Annotated[
-        Path | None, typer.Option(help="YAML file of hypotheses that the report answers. Default: the shipped ones.")
+        Path | None, typer.Option(help="YAML file of hypotheses for the report. Default: the shipped ones.")
     ] = None,
-    cluster: Annotated[str | None, typer.Option(help="Put the cells into a cluster's queue: slurm.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Submit the cells to a cluster: slurm.")] = None,
     profile: Annotated[
         str, typer.Option(help="What a cell is given on the cluster: generic, lucia, or a YAML file.")
     ] = "generic",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --cluster: only show what would be submitted.")
+        bool, typer.Option("--dry-run", help="With --cluster: show what would be submitted, and exit.")
     ] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Train and evaluate every cell of a grid; started again, it goes on and repeats nothing that is done."""
+    """Train and evaluate every cell of a grid; resumes if run again."""
     from trustseg.config import load_study
     from trustseg.errors import ConfigError, unknown_name
 
     file, overrides = split_settings(settings)
     if file is None:
-        raise ConfigError("no study file was given, a YAML file was expected; see experiments/ for examples")
+        raise ConfigError("no study file; give a YAML file, such as those in experiments/")
     count = _count(jobs)
     if cluster not in (None, "slurm"):
         raise unknown_name("cluster", str(cluster), ["slurm"])
@@ -95,7 +95,7 @@ def _count(jobs: str | None) -> int:
     if jobs is None:
         return default_jobs()
     if not jobs.isdecimal() or int(jobs) < 1:
-        raise ConfigError(f"--jobs is '{jobs}', a number of at least 1 was expected")
+        raise ConfigError(f"--jobs must be at least 1, got '{jobs}'")
     return int(jobs)
 
 
@@ -129,8 +129,8 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     print_table(header, rows, width=120)
     cells = sum(row.cells for row in plan.variants)
     say(
-        f"{cells} cells; passes in {words}, forward and backward, estimated; time by {plan.basis}: "
-        f"about {_duration(plan.seconds)} on one worker, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
+        f"{cells} cells; estimated forward and backward passes, in {words}; time from {plan.basis}: "
+        f"about {_duration(plan.seconds)} with one job, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
     )
 
 
@@ -154,7 +154,7 @@ def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) ->
         for name, reason in reasons.items():
             say(f"  {name}: {reason}", err=True)
     if len({(cell.config.training.seed, cell.config.data.fold) for cell in cells}) == 1:
-        say("one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell", err=True)
+        say("one seed: the variance between trainings is unknown; grid.training.seed=[0, 1, 2] estimates it", err=True)
 
 
 def _keep_hypotheses(file: Path | None, folder: Path) -> None:
@@ -184,7 +184,7 @@ def _submit(
     for job, cell in submission.jobs.items():
         say(f"{job}  {cell}")
     say(f"{len(submission.jobs)} jobs submitted; logs: {submission.logs}")
-    say("next: the same command with --status; once more without it submits what was lost")
+    say("next: the same command with --status; without it, lost cells are submitted again")
 
 
 def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -> None:

@@ -14,13 +14,13 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
 
 def demo(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A tiny version, under a minute; its numbers mean nothing.")
-    ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/demo or runs/tiny.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cells run side by side.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny version to test the installation.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/demo or runs/tiny.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cells to run at once.")] = None,
 ) -> None:
-    """Generate chest X-rays, train 2 heads x 3 regimes on them, attack and measure them, write report.html."""
+    """Generate chest X-rays, train and attack six models (2 heads x 3 selections), write report.html."""
     from trustseg.cli.progress import progress_of, watched_study
     from trustseg.cli.study import default_jobs
     from trustseg.config import load_study
@@ -44,7 +44,7 @@ def demo(
 
 
 def doctor() -> None:
-    """Tell what is installed, what is missing and what to do about it, without names or paths: fit for an issue."""
+    """Check the installation; the output holds no names or paths and can be pasted into an issue."""
     from trustseg.cli.diagnosis import diagnose
     from trustseg.cli.display import print_table
 

@@ -20,7 +20,7 @@ def train(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/NAME.")] = None,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
-    """Train one model; started again, it goes on from its last epoch. Writes OUTPUT/model."""
+    """Train one model; resumes if run again. Writes OUTPUT/model."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits
     from trustseg.cli.images import images_of
     from trustseg.config import load_run
@@ -29,7 +29,7 @@ def train(
     file, overrides = split_settings(settings)
     config = load_run(file, overrides)
     if config.data.path is None:
-        raise ConfigError("no images are named; a dataset folder or a pack was expected; set data.path=FOLDER")
+        raise ConfigError("no images given; set data.path to a dataset folder or a pack")
     folder = output or Path("runs") / (file.stem if file else "train")
     require_models([config])
     require_attacks([config])
@@ -45,9 +45,7 @@ def train(
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0
     with claimed(folder) if first else nullcontext(True) as mine:
         if not mine:
-            raise ConfigError(
-                f"another process trains in '{folder}', nobody was expected; wait or give another --output"
-            )
+            raise ConfigError(f"another process is training in '{folder}'; wait for it or give another --output")
         if first:
             prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()

@@ -34,9 +34,11 @@ class AlignmentConfig(Section):
     cross_entropy_weight: float = Field(4.0, ge=0, description="weight of the cross-entropy (ev_at, strength)")
     strength_weight: float = Field(1.0, ge=0, description="weight of the strength of evidence (strength)")
     divergence: Literal["log_strength", "symmetric_kl"] = Field(
-        "log_strength", description="how strengths of evidence are compared (strength)"
+        "log_strength", description="distance between strengths of evidence (strength)"
     )
-    one_sided: bool = Field(False, description="only attacked images surer than the clean one count (log_strength)")
+    one_sided: bool = Field(
+        False, description="count only adversarial images more certain than the originals (log_strength)"
+    )
 
     @model_validator(mode="after")
     def _has_two_sides(self) -> Self:
@@ -48,51 +50,57 @@ class AlignmentConfig(Section):
 class AdversarialConfig(Section):
     """Which images of a batch are attacked during training, and how."""
 
-    selection: str = Field("none", description="which images are attacked")
+    selection: str = Field("none", description="which images of a batch are attacked")
     fraction: float = Field(0.5, gt=0, le=1, description="share of the batch that is attacked")
     fraction_start: float | None = Field(
-        None, gt=0, le=1, description="share attacked right after the warm-up, then a ramp to fraction; null: no ramp"
+        None, gt=0, le=1, description="share attacked after the warm-up, ramped to fraction; null: no ramp"
     )
     threshold: float | None = Field(None, description="score above which images are attacked (selection=threshold)")
     scores: Literal["fresh", "memory"] = Field(
-        "fresh", description="scores from one more forward pass, or from the last time an image was trained on clean"
+        "fresh",
+        description="scores from an extra forward pass (fresh), or from the last clean training step of the image "
+        "(memory)",
     )
-    refresh_epochs: int = Field(5, ge=1, description="age of a remembered score at which its image is left clean")
-    mode: Literal["replace", "append"] = Field("replace", description="whether the clean originals leave the batch")
-    weight: float = Field(1.0, gt=0, description="weight of an adversarial image's loss against a clean one's")
+    refresh_epochs: int = Field(
+        5, ge=1, description="maximum age of a remembered score; the image is then trained on clean once"
+    )
+    mode: Literal["replace", "append"] = Field(
+        "replace", description="whether adversarial images replace the originals in the batch or are added"
+    )
+    weight: float = Field(1.0, gt=0, description="weight of the loss of adversarial images relative to clean ones")
     loss: Literal["mixed", "trades", "ev_at", "strength"] = Field(
-        "mixed", description="labels on both kinds of images, or labels on clean ones and an alignment of the attacked"
+        "mixed",
+        description="mixed: labels on clean and adversarial images; others: labels on clean images, alignment of "
+        "adversarial ones",
     )
     alignment: AlignmentConfig = AlignmentConfig()
     pixel_weight: Literal["none", "entropy", "margin", "vacuity", "mutual_information", "dissonance"] = Field(
-        "none", description="what weighs the pixels of adversarial images"
+        "none", description="pixel weights of adversarial images"
     )
     weight_perturbation: float = Field(
-        0.0, ge=0, lt=1, description="length of the adversarial step of the weights against their own; 0: none"
+        0.0, ge=0, lt=1, description="adversarial weight perturbation, relative to the norm of the weights; 0: none"
     )
-    attack: NameWithOptions = Field(
-        "fgsm", description="training attack; free: no pass of its own, one gradient for both"
-    )
-    replays: int = Field(4, ge=1, description="how often free training takes a step on the same batch")
-    grad_align: float = Field(
-        0.0, ge=0, description="weight of the misalignment of gradients at an image and near it; 0: none"
-    )
+    attack: NameWithOptions = Field("fgsm", description="training attack; free: free adversarial training")
+    replays: int = Field(4, ge=1, description="steps per batch of free training")
+    grad_align: float = Field(0.0, ge=0, description="weight of the GradAlign regulariser; 0: none")
     eps: Budget = Field(4 / 255, le=1, description="L-inf budget in pixel units of [0, 1]; 4/255 = four grey levels")
-    steps: int = Field(7, ge=1, description="steps of the training attacks that take more than one")
-    objective: str = Field("cross_entropy", description="what the attack maximises; divergence: without labels")
-    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
-    aggregation: AggregationName = Field("soft_dice_confidence", description="map to image score")
-    warmup_epochs: int = Field(2, ge=0, description="epochs without attacks at the start")
-    ramp_epochs: int = Field(5, ge=0, description="epochs over which eps, fraction and pixel weights then grow")
+    steps: int = Field(7, ge=1, description="steps of multi-step training attacks")
+    objective: str = Field("cross_entropy", description="objective of the attack; divergence: without labels")
+    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure for image scores")
+    aggregation: AggregationName = Field(
+        "soft_dice_confidence", description="how the uncertainty map becomes an image score"
+    )
+    warmup_epochs: int = Field(2, ge=0, description="initial epochs without attacks")
+    ramp_epochs: int = Field(5, ge=0, description="epochs over which eps, fraction and pixel weights are ramped up")
 
     @model_validator(mode="after")
     def _selection_fits(self) -> Self:
         if self.selection == "threshold" and self.threshold is None:
-            raise ValueError("selection=threshold came without a threshold, a score was expected; set threshold=0.05")
+            raise ValueError("selection=threshold needs a threshold, such as threshold=0.05")
         if self.selection == "proportional" and "differential_entropy" in (self.measure.beta, self.measure.bernoulli):
             raise ValueError(
-                "selection=proportional draws images in proportion to scores of at least 0, measure is "
-                "differential_entropy, which is negative; set another measure such as mutual_information"
+                "selection=proportional needs non-negative scores, and differential_entropy is negative; set another "
+                "measure such as mutual_information"
             )
         return self
 
@@ -100,13 +108,12 @@ class AdversarialConfig(Section):
     def _loss_fits(self) -> Self:
         if self.loss != "mixed" and self.mode == "replace":
             raise ValueError(
-                f"loss={self.loss} compares attacked images with their clean originals, which mode=replace takes out "
-                "of the batch; set mode=append"
+                f"loss={self.loss} compares adversarial images with their originals, which mode=replace removes from "
+                "the batch; set mode=append"
             )
         if self.loss == "strength" and self.alignment.strength_weight == 0:
             raise ValueError(
-                "loss=strength with alignment.strength_weight=0 is ev_at, a weight above 0 was expected; "
-                "set loss=ev_at or raise the weight"
+                "loss=strength with alignment.strength_weight=0 equals ev_at; set loss=ev_at or a weight above 0"
             )
         return self
 
@@ -124,13 +131,13 @@ class AdversarialConfig(Section):
         facts, options = attack[0].facts, attack[1]
         if self.objective == "divergence" and (facts.starts_at_image or options.get("random_start") is False):
             raise ValueError(
-                f"objective=divergence has no gradient at the clean image, where {self.attack} starts, an attack with "
-                "a random start was expected; set attack=rs_fgsm or attack=pgd"
+                f"objective=divergence has no gradient at the clean image, where {self.attack} starts; set an attack "
+                "with a random start, such as rs_fgsm or pgd"
             )
         if facts.weighs_cross_entropy and self.objective != name_in(self.attack):
             raise ValueError(
-                f"{self.attack} weighs cross-entropy, objective=cross_entropy was expected, got {self.objective}; "
-                "set attack=pgd to follow another objective"
+                f"{self.attack} needs objective=cross_entropy, got {self.objective}; set attack=pgd for another "
+                "objective"
             )
         return self
 
@@ -141,8 +148,8 @@ class AdversarialConfig(Section):
                 if getattr(self, key) != value:
                     wanted = f"{key}={'null' if value is None else f'{value:g}' if isinstance(value, float) else value}"
                     raise ValueError(
-                        f"attack=free perturbs every image by the gradient of its own training loss, {wanted} was "
-                        f"expected, got {getattr(self, key)}; set {wanted} or another attack"
+                        f"attack=free perturbs every image by the gradient of the training loss and needs {wanted}, "
+                        f"got {getattr(self, key)}; set {wanted} or another attack"
                     )
         return self
 
@@ -181,12 +188,9 @@ def check_steps(adversarial: AdversarialConfig, *, accumulate: int, compiled: bo
     if adversarial.selection == "none":
         return
     if adversarial.attack == "free" and accumulate > 1:
-        raise ValueError(
-            f"adversarial.attack=free takes a step on every pass, training.accumulate=1 was expected, got "
-            f"{accumulate}; set training.accumulate=1 or another attack"
-        )
+        raise ValueError(f"adversarial.attack=free needs training.accumulate=1, got {accumulate}; change one of them")
     if adversarial.grad_align > 0 and compiled:
         raise ValueError(
-            "adversarial.grad_align goes backwards through gradients, which a compiled network cannot, "
-            "training.compile=false was expected, got true; set one of the two off"
+            "adversarial.grad_align needs second derivatives, which a compiled network does not have; set "
+            "adversarial.grad_align=0 or training.compile=false"
         )

@@ -22,14 +22,14 @@ class AttackConfig(Section):
 
     name: str = Field(description="attack; art:NAME is one of the Adversarial Robustness Toolbox")
     eps: tuple[Budget, ...] = Field(min_length=1, description="budgets in pixel units of [0, 1], e.g. [1/255, 4/255]")
-    steps: int | None = Field(None, ge=1, description="gradient steps or queries; null: the attack's own default")
-    restarts: int | None = Field(None, ge=1, description="random starts, of pgd; null: 1")
+    steps: int | None = Field(None, ge=1, description="gradient steps or queries; null: the default of the attack")
+    restarts: int | None = Field(None, ge=1, description="random restarts (pgd); null: 1")
     norm: Literal["linf", "l2"] | None = Field(
-        None, description="norm of the budget; l2 is over the whole image; null: linf"
+        None, description="norm of the budget; l2: over the whole image; null: linf"
     )
-    objective: str | None = Field(None, description="what the attack maximises; null: the attack's own default")
+    objective: str | None = Field(None, description="objective of the attack; null: its default")
     preset: Literal["quick", "standard", "thorough"] | None = Field(
-        None, description="members and budgets of the ensemble; null: quick"
+        None, description="preset of the ensemble; null: quick"
     )
     parameters: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="further parameters of an attack of the Adversarial Robustness Toolbox"
@@ -66,7 +66,7 @@ class AttackConfig(Section):
     def _budgets_fit(self) -> Self:
         if self.norm != "l2" and max(self.eps) > 1:
             raise ValueError(
-                f"eps={max(self.eps):g} is above 1, the whole range of a pixel; write 4/255 for four levels"
+                f"eps={max(self.eps):g} is above 1, the range of a pixel; write 4/255 for four grey levels"
             )
         return self
 
@@ -86,10 +86,12 @@ class MeasureConfig(Section):
 class DeferralConfig(Section):
     """Which cases go to a human: a policy fitted on the validation split, then frozen."""
 
-    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure that scores images")
-    aggregation: AggregationName = Field("soft_dice_confidence", description="map to image score")
-    target: Literal["review_rate", "risk", "missed_lesions"] = Field("review_rate", description="what is bounded")
-    at_most: float = Field(0.2, gt=0, lt=1, description="bound of the target, a share of patients")
+    measure: MeasureConfig = Field(MeasureConfig(), description="uncertainty measure for image scores")
+    aggregation: AggregationName = Field(
+        "soft_dice_confidence", description="how the uncertainty map becomes an image score"
+    )
+    target: Literal["review_rate", "risk", "missed_lesions"] = Field("review_rate", description="rate that is bounded")
+    at_most: float = Field(0.2, gt=0, lt=1, description="upper bound of the target")
     tau: float = Field(0.5, gt=0, lt=1, description="Dice below which a kept case counts as a failure")
 
 
@@ -97,20 +99,20 @@ class MinimalConfig(Section):
     """The smallest budget that breaks each image, found by bisection."""
 
     tau: float | None = Field(
-        None, ge=0, lt=1, description="Dice at or below which an image counts as broken, e.g. 0.5; null: not measured"
+        None, ge=0, lt=1, description="Dice at or below which an image counts as broken, e.g. 0.5; null: no search"
     )
     eps: tuple[Budget, ...] = Field(
         (0.25 / 255, 0.5 / 255, *_LADDER),
         min_length=1,
-        description="L-inf budgets to walk up, rising, in pixel units of [0, 1]",
+        description="ladder of L-inf budgets, increasing, in pixel units of [0, 1]",
     )
-    steps: int = Field(20, ge=1, description="steps of PGD for each objective and budget")
-    halvings: int = Field(4, ge=0, description="bisections between the last budget that held and the first that broke")
+    steps: int = Field(20, ge=1, description="PGD steps per objective and budget")
+    halvings: int = Field(4, ge=0, description="bisection steps between two budgets of the ladder")
 
     @model_validator(mode="after")
     def _budgets_rise(self) -> Self:
         if not all(low < high for low, high in pairwise([0.0, *self.eps, 1.0 + 1e-9])):
-            raise ValueError(f"eps={[*self.eps]}, rising budgets above 0 and up to 1 were expected; sort them")
+            raise ValueError(f"eps must be increasing, above 0 and at most 1, got {[*self.eps]}")
         return self
 
 
@@ -118,7 +120,7 @@ class EvaluationConfig(Section):
     """Under which conditions a model is measured."""
 
     images: int | None = Field(
-        None, ge=1, description="how many images of the split are measured, one of each patient first; null: all"
+        None, ge=1, description="number of images to evaluate, one of each patient first; null: all"
     )
     attacks: tuple[AttackConfig, ...] = Field(
         (AttackConfig(name="fgsm", eps=_LADDER), AttackConfig(name="pgd", eps=_LADDER)),
@@ -129,15 +131,12 @@ class EvaluationConfig(Section):
         (1, 3, 5), min_length=1, description="severities of the shifts, 1 to 5"
     )
     populations: dict[str, FolderOrFile] = Field(
-        default_factory=dict, description="other images that the model should not know: name -> folder or pack"
+        default_factory=dict, description="other populations, for out-of-distribution detection: name -> folder or pack"
     )
-    suspicions: int = Field(
-        0, ge=0, description="test images with foreground for the checks of gradient masking; 0: none"
-    )
+    suspicions: int = Field(0, ge=0, description="number of test images for gradient-masking checks; 0: none")
     surrogate: FolderOrFile | None = Field(
         None,
-        description="model folder whose adversarial images the checks try on this model; null: in a study, that of "
-        "another cell",
+        description="model folder for the transfer check; null: in a study, another cell",
     )
     minimal: MinimalConfig = MinimalConfig()
     deferral: DeferralConfig = DeferralConfig()
@@ -147,13 +146,13 @@ class EvaluationConfig(Section):
     )
     measures: tuple[str, ...] = Field(
         ("entropy", "mutual_information", "epistemic_variance", "vacuity"),
-        description="pixel measures, entropy or variance among them; those that a head cannot give are left out for it",
+        description="uncertainty measures, including entropy or variance; those that a head lacks are left out",
     )
     aggregations: tuple[AggregationName, ...] = Field(
-        ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="map to image score"
+        ("mean", "quantile_mean", "foreground_mean"), min_length=1, description="image scores"
     )
-    batch_size: int = Field(16, ge=1, description="images a forward pass")
-    gallery: int = Field(4, ge=0, description="cases kept as pictures for the report; 0: none")
+    batch_size: int = Field(16, ge=1, description="images per forward pass")
+    gallery: int = Field(4, ge=0, description="number of example images for the report; 0: none")
 
     @property
     def shift_names(self) -> tuple[str, ...]:
@@ -174,5 +173,5 @@ class EvaluationConfig(Section):
         for key, names in lists.items():
             twice = next((name for name, count in Counter(names).items() if count > 1), None)
             if twice is not None:
-                raise ValueError(f"{key} holds '{twice}' twice, once was expected; remove one")
+                raise ValueError(f"{key} holds '{twice}' twice; remove one")
         return self

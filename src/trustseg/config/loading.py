@@ -81,7 +81,7 @@ def _read(path: Path | str | None) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(
-            f"'{path}' holds a {type(content).__name__}; sections such as 'data:' were expected; see experiments/"
+            f"'{path}' holds a {type(content).__name__}, expected sections such as 'data:'; see experiments/"
         )
     return {key: value for key, value in content.items() if value is not None}
 
@@ -90,7 +90,7 @@ def _with_overrides(kind: type[RunConfig], content: dict[str, Any], overrides: S
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ConfigError(f"got '{override}'; key=value was expected; write for example training.epochs=30")
+            raise ConfigError(f"'{override}' is not key=value; write for example training.epochs=30")
         key = key.strip()
         _set(content, key, value_of(annotation_of(kind, key), text, where=override[:_LONGEST]))
     return content

@@ -50,14 +50,14 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         return _unknown_key(kind, key, path)
     if detail["type"] == "missing":
-        return f"{key} is missing, {_expected(key, path)} was expected; give it a value"
+        return f"{key} is missing; expected {_expected(key, path)}"
     if detail["type"] == "value_error" and not isinstance(detail["input"], bool):
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
     if detail["type"] == "string_unicode":
-        return f"{key} holds bytes that are no UTF-8 ({_written(detail['input'])}); rename that file or folder"
+        return f"{key} is not valid UTF-8 ({_written(detail['input'])}); rename that file or folder"
     got = _written(detail["input"])
-    return f"got {key}={got}; {_expected(key, path)} was expected; {_remedy(key, path, detail['input'])}"
+    return f"{key}={got}: expected {_expected(key, path)}; {_remedy(key, path, detail['input'])}"
 
 
 def _unknown_key(kind: type[BaseModel], key: str, path: str) -> str:
@@ -135,7 +135,7 @@ def _remedy(key: str, path: str, got: object) -> str:
     """Return what to change, as a setting that could be typed where there is one."""
     default, allowed = _described().get(path, ("required", ""))
     if allowed.startswith("text") and isinstance(got, bool | int | float):
-        return "YAML makes something else of it; put the text in quotes"
+        return "quote the text, as YAML reads it as something else"
     is_single = isinstance(got, str | int | float) and not isinstance(got, bool)
     if path == "evaluation.attacks":
         names = _described()[f"{path}.name"][1].split(" | ")
@@ -145,7 +145,7 @@ def _remedy(key: str, path: str, got: object) -> str:
     if path.startswith("grid.") or (allowed.startswith("list of") and not key.rpartition(".")[2].isdecimal()):
         example = _written(got) if is_single else "4/255" if path.endswith("eps") else default
         if example == "required":
-            return "name at least one value"
+            return "give at least one value"
         place = f"{path}=" if key == path else f"{path.rpartition('.')[2]}: "  # inside a list no key can be typed
         return f"write {place}[{example}]"
     choices = allowed.removeprefix("list of ").split(" | ")

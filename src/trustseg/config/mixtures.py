@@ -16,12 +16,12 @@ __all__ = ["MixtureConfig", "check_attacks_on_mixtures", "check_seeds"]
 class MixtureConfig(Section):
     """Mixtures that are measured beside the single models of a study, without training."""
 
-    ensemble: bool = Field(False, description="measure the deep ensemble of all seeds of each variant (study only)")
+    ensemble: bool = Field(False, description="evaluate the deep ensemble of all seeds of each variant (study only)")
     mc_dropout: int = Field(
-        0, ge=0, description="samples of MC dropout through the first seed of each variant; 0: none (study only)"
+        0, ge=0, description="MC dropout samples of the first seed of each variant; 0: none (study only)"
     )
     dropout: float = Field(
-        0.2, gt=0, lt=1, description="rate of the layer placed for MC dropout in a model without dropout (study only)"
+        0.2, gt=0, lt=1, description="dropout rate for MC dropout of a model trained without dropout (study only)"
     )
 
 
@@ -42,8 +42,8 @@ def check_seeds(combinations: Iterable[Mapping[str, Any]]) -> None:
         if len(found) < 2:
             variant = ", ".join(f"{key}={value}" for key, value in others)
             raise ConfigError(
-                f"mixtures.ensemble=true combines the seeds of each variant, got one seed{' of ' * bool(variant)}"
-                f"{variant}, at least two were expected; set grid.training.seed=[0, 1, 2] or mixtures.ensemble=false"
+                f"mixtures.ensemble=true needs at least two seeds of each variant, got one{' of ' * bool(variant)}"
+                f"{variant}; set grid.training.seed=[0, 1, 2] or mixtures.ensemble=false"
             )
 
 
@@ -59,6 +59,6 @@ def check_attacks_on_mixtures(attacks: Iterable[AttackConfig]) -> None:
                 check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)
         except ConfigError as error:
             raise ConfigError(
-                f"the attack {attack.label} aims at the evidence of a single model and mixtures have none, an "
-                "objective for every belief was expected; choose cross_entropy or margin, or leave mixtures out"
+                f"the attack {attack.label} needs the evidence of a single model, which mixtures do not have; choose "
+                "the objective cross_entropy or margin, or disable mixtures"
             ) from error

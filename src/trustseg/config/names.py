@@ -183,8 +183,8 @@ def check_ranks(key: str, aggregation: str) -> None:
     entry = AGGREGATIONS.get(name_in(aggregation))
     if entry is not None and not entry.facts.ranks:
         raise ConfigError(
-            f"{key} must be a score that is higher where a model is less sure, got {aggregation}, which sees the "
-            "pattern of a map and not its level; choose another such as soft_dice_confidence"
+            f"{key} must increase with uncertainty, got {aggregation}, which describes the pattern of a map and not "
+            "its level; choose another such as soft_dice_confidence"
         )
 
 
@@ -221,6 +221,6 @@ def check_objective_of_bernoulli(key: str, objective: str) -> None:
 
     if OBJECTIVES[objective].facts.needs_beta:
         raise ConfigError(
-            f"{key}={objective} needs a beta head, model.head is bernoulli; "
-            f"choose another objective such as cross_entropy, or set model.head=beta"
+            f"{key}={objective} needs a beta head, model.head is bernoulli; choose another objective such as "
+            "cross_entropy, or set model.head=beta"
         )

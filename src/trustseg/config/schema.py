@@ -41,40 +41,40 @@ class DataConfig(Section):
 
     path: FolderOrFile | None = Field(None, description="dataset folder or pack; null in a study: generated phantoms")
     masks: FolderOrFile | None = Field(
-        None, description="folder, or ending of file names, that holds the reference masks where several might"
+        None, description="folder or file-name ending of the reference masks, if ambiguous"
     )
     controls: FolderOrFile | None = Field(
-        None, description="folder whose images are known to lack the target; '.': all; a folder control/ needs no word"
+        None, description="folder of images known to lack the target; '.': all; a folder control/ is recognised"
     )
-    unite_masks: bool = Field(False, description="unite several masks of one image")
+    unite_masks: bool = Field(False, description="take the union of several masks of one image")
     size: int = Field(
         224,
         ge=32,
         le=2048,
-        description="side in pixels that images and masks are resized to; the network pads it to a multiple of 32",
+        description="side in pixels to which images and masks are resized; the network pads it to a multiple of 32",
     )
     channels: Literal[1, 3] = Field(1, description="image channels; 1 = grey")
     fit: Literal["squash", "pad"] = Field(
         "squash",
-        description="images that are not square: stretch to a square, or keep the aspect ratio and pad (padding does "
-        "not count)",
+        description="non-square images: stretch (squash), or keep the aspect ratio and pad; padding is ignored",
     )
     mask_values: dict[Literal["background", "lesion", "ignore"], tuple[int | str, ...]] | None = Field(
         None,
-        description="what mask values mean, e.g. {lesion: [1, 2], ignore: 255}; also colours ('#ff0000') and ranges "
+        description="meaning of mask values, e.g. {lesion: [1, 2], ignore: 255}; also colours ('#ff0000') and ranges "
         "(128-255); null: 0 and 255, or 0 and 1",
     )
-    fold: int | None = Field(None, ge=0, description="which fold is the test set; null: the official train/test split")
+    fold: int | None = Field(None, ge=0, description="fold used as the test set; null: the official train/test split")
     folds: int = Field(5, ge=2, description="number of patient-grouped folds")
     validation_fraction: float = Field(0.2, gt=0, lt=1, description="share of training images kept for validation")
     split_seed: int = Field(0, ge=0, description="seed of folds and validation split")
     near_copies: Literal["drop", "refuse"] = Field(
-        "drop", description="training images that are near-copies of official test images: leave out, or stop"
+        "drop",
+        description="training images that are near-copies of official test images: leave out (drop) or stop (refuse)",
     )
     residence: Literal["auto", "gpu", "ram", "mmap"] = Field(
         "auto",
-        description="where images lie during training; auto: on the GPU if half of its free memory holds them, "
-        "else mapped from the pack (mmap)",
+        description="where images are kept during training; auto: on the GPU if half of its free memory holds them, "
+        "else memory-mapped (mmap)",
     )
 
     @property
@@ -107,28 +107,26 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """What the segmenter is built from."""
 
-    architecture: str = Field("unet", description="network")
+    architecture: str = Field("unet", description="network architecture")
     encoder: str = Field("resnet18", description="encoder of segmentation_models.pytorch (fcn: resnet50, resnet101)")
-    depth: int = Field(
-        5, ge=3, le=5, description="how often the encoder halves its input (unet, unet_plus_plus; else 5)"
-    )
+    depth: int = Field(5, ge=3, le=5, description="number of encoder stages (unet, unet_plus_plus; others: 5)")
     decoder_channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (),
-        description="channels of the decoder, one number per stage, deepest first (unet, unet_plus_plus); "
+        description="decoder channels, one number per stage, deepest first (unet, unet_plus_plus); "
         "[]: 256, 128, 64, 32, 16",
     )
     head: Literal["bernoulli", "beta"] = Field("bernoulli", description="classical (bernoulli) or evidential (beta)")
     evidence: Literal["softplus", "exp"] = Field(
-        "exp", description="how the logits of a beta head become evidence; exp goes on linearly above e^10"
+        "exp", description="activation from logits to evidence of a beta head; exp is linear above e^10"
     )
     prior: float = Field(1.0, gt=0, description="prior weight of each class in a beta head")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of channels dropped before the last layers; 0: none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate of channels before the last layers; 0: none")
     weights: FolderOrFile | None = Field(
         None,
-        description="where the encoder starts: imagenet (weights of an installed package), a safetensors file, or the "
-        "folder of a model trained here; null: at random",
+        description="initial encoder weights: imagenet (from an installed package), a safetensors file, or the "
+        "folder of a trained model; null: random",
     )
-    accept_noncommercial: bool = Field(False, description="allow encoders under non-commercial terms")
+    accept_noncommercial: bool = Field(False, description="allow encoders with non-commercial licences")
 
 
 class LossConfig(Section):
@@ -136,15 +134,17 @@ class LossConfig(Section):
 
     bernoulli: NameWithOptions = Field("binary_cross_entropy", description="data term of a bernoulli head")
     beta: NameWithOptions = Field("type_ii_likelihood", description="data term of a beta head")
-    kl_weight: float = Field(0.0, ge=0, description="largest weight of the KL to uniform (beta head only)")
-    kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is full (capped: until it would be 1)")
-    kl_schedule: Literal["linear", "cosine", "capped"] = Field("linear", description="how the KL weight grows")
+    kl_weight: float = Field(0.0, ge=0, description="final weight of the KL divergence to uniform (beta head only)")
+    kl_epochs: int = Field(10, ge=0, description="epochs until the KL weight is reached (capped: until it would be 1)")
+    kl_schedule: Literal["linear", "cosine", "capped"] = Field("linear", description="schedule of the KL weight")
     vacuity_correction: float = Field(
-        0.0, ge=0, description="weight of the term that revives pixels without evidence (beta head only)"
+        0.0, ge=0, description="weight of the gradient for pixels without evidence (beta head only)"
     )
-    region: NameWithOptions = Field("soft_dice", description="loss of the predicted region as a whole")
+    region: NameWithOptions = Field("soft_dice", description="region loss, of the predicted region as a whole")
     region_weight: float = Field(1.0, ge=0, description="weight of the region loss; 0: none")
-    balance: Literal["none", "image"] = Field("none", description="pixel mean, or foreground and background half each")
+    balance: Literal["none", "image"] = Field(
+        "none", description="data term: mean over pixels (none), or foreground and background half each (image)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -158,34 +158,36 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How long, how fast and on what."""
 
-    epochs: int = Field(60, ge=1, description="largest number of epochs")
-    batch_size: int = Field(8, ge=1, description="images a forward pass")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients make one step of the optimiser")
-    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW (cosine decay after a warm-up)")
+    epochs: int = Field(60, ge=1, description="maximum number of epochs")
+    batch_size: int = Field(8, ge=1, description="images per forward pass")
+    accumulate: int = Field(1, ge=1, description="batches per optimiser step (gradient accumulation)")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate of AdamW, with warm-up and cosine decay")
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW")
-    clip_norm: float = Field(5.0, gt=0, description="largest gradient norm")
+    clip_norm: float = Field(5.0, gt=0, description="maximum gradient norm")
     augment: bool = Field(True, description="random flips, small rotations, scaling, contrast and brightness")
     validation_every: int = Field(5, ge=1, description="epochs between validations; the last epoch is always validated")
     validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
     monitor: Literal["clean", "robust", "both", "last"] = Field(
         "both",
-        description="what chooses the epoch that is kept: validation Dice clean, under PGD at full eps, their mean "
-        "(clean where nothing is attacked); last: the last epoch, whatever its score",
+        description="how the epoch is selected: by validation Dice, clean, under PGD at full eps (robust) or their "
+        "mean (both; clean if nothing is attacked); last: the last epoch",
     )
     watch: bool = Field(True, description="watch single-step training attacks for catastrophic overfitting")
     patience: int | None = Field(None, ge=1, description="validations without improvement before stopping; null: never")
     seed: int = Field(0, ge=0, description="seed of weights, batches, augmentation and attacks")
-    deterministic: bool = Field(True, description="repeatable bit for bit on one machine")
+    deterministic: bool = Field(True, description="bit-identical results on one machine")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="precision of the network")
     compile: bool = Field(False, description="compile the network with torch.compile; for long runs on a GPU")
     threads: int | None = Field(
         None,
         ge=1,
-        description="threads on the CPU, which decide the last digits; null: all cores, in a study one a cell",
+        description="CPU threads (affects rounding); null: all cores, in a study one per cell",
     )
-    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="where to compute")
-    devices: int = Field(1, ge=1, description="devices; more than one trains with DDP")
-    logger: Literal["csv", "tensorboard", "mlflow"] = Field("csv", description="tracker beside the CSV file")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="device type")
+    devices: int = Field(1, ge=1, description="number of devices; more than one trains with DDP")
+    logger: Literal["csv", "tensorboard", "mlflow"] = Field(
+        "csv", description="experiment tracker; csv: none besides metrics.csv"
+    )
 
 
 _OF_BETA_ONLY: Final = (
@@ -239,7 +241,7 @@ class RunConfig(Section):
                     check_objective_of_bernoulli("evaluation.attacks objective", attack.objective)
         elif self.model.prior != 1 and self.loss.kl_weight > 0:
             raise ValueError(
-                f"loss.kl_weight={self.loss.kl_weight:g} pulls towards Beta(1, 1) and needs model.prior=1, "
+                f"loss.kl_weight={self.loss.kl_weight:g} regularises towards Beta(1, 1) and needs model.prior=1, "
                 f"got model.prior={self.model.prior:g}; set loss.kl_weight=0 or model.prior=1"
             )
         return self
@@ -261,9 +263,8 @@ class RunConfig(Section):
     def _batches_can_be_normalised(self) -> Self:
         if self.training.batch_size == 1 and pools_to_a_pixel(self.model.architecture):
             raise ValueError(
-                f"{self.model.architecture} averages each image to one pixel, which batch normalisation cannot learn "
-                "from in a batch of one, whatever data.size is; set training.batch_size=2 or more, or another "
-                "model.architecture"
+                f"{self.model.architecture} averages each image to one pixel, so batch normalisation needs more than "
+                "one image; set training.batch_size=2 or more, or another model.architecture"
             )
         return self
 
@@ -280,13 +281,12 @@ class RunConfig(Section):
         given = {"entropy", "variance"} & set(self.evaluation.measures)
         if len(given) == 2:
             raise ValueError(
-                "evaluation.measures holds entropy and variance, which put all pixels in the same order, "
-                "one of them was expected; remove the other"
+                "evaluation.measures holds entropy and variance, which rank pixels identically; remove one of them"
             )
         if not given:
             raise ValueError(
-                f"evaluation.measures holds {', '.join(self.evaluation.measures) or 'nothing'}, "
-                "one that every head gives was expected; add entropy or variance"
+                f"evaluation.measures ({', '.join(self.evaluation.measures) or 'empty'}) needs one that every head "
+                "has; add entropy or variance"
             )
         return self
 
@@ -328,8 +328,7 @@ class StudyConfig(RunConfig):
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed)] = Field(
         ({},),
         min_length=1,
-        description="key -> list of its values, all combinations are run; or a list of such grids, run together "
-        "(study only)",
+        description="key -> list of values, all combinations are run; or a list of such grids (study only)",
     )
 
     @model_validator(mode="before")
@@ -357,7 +356,7 @@ class StudyConfig(RunConfig):
     def _grid_ends(self) -> Self:
         count = sum(math.prod(map(len, grid.values())) for grid in self.grid)
         if count > _MOST_RUNS:
-            raise ValueError(f"the grid has {count:,} runs, at most {_MOST_RUNS:,} were expected; name fewer values")
+            raise ValueError(f"the grid has {count:,} runs, the maximum is {_MOST_RUNS:,}; use fewer values")
         return self
 
     @model_validator(mode="after")

@@ -74,13 +74,11 @@ def load_control(path: Path) -> FalseNegativeControl:
     try:
         control = TypeAdapter(FalseNegativeControl).validate_python(content)
     except ValidationError as error:
-        raise DataError(
-            f"'{path}' holds no control of false negatives, one was expected; write it with 'trustseg defer masks'"
-        ) from error
+        raise DataError(f"'{path}' is not a false-negative control; write it with 'trustseg defer masks'") from error
     if not (0 <= control.threshold <= 1 and 0 < control.at_most < 1):
         raise DataError(
-            f"'{path}' has threshold {control.threshold:g} and at_most {control.at_most:g}, numbers in [0, 1] were "
-            "expected; write it again with 'trustseg defer masks'"
+            f"'{path}' has threshold {control.threshold:g} and at_most {control.at_most:g}, expected numbers in "
+            "[0, 1]; write it again with 'trustseg defer masks'"
         )
     return control
 

@@ -103,7 +103,7 @@ def fit_policy(
     check_records(records, column)
     clean = records.filter(pl.col("condition") == "clean")
     if not len(clean):
-        raise DataError("the records hold no clean image, and a policy is fitted on these alone; evaluate again")
+        raise DataError("the records hold no clean image; evaluate again")
     images = _images(clean, column, tau=tau)
     names = clean["patient"].cast(pl.String).unique().to_list()
     threshold, statement = TARGETS[target](images, at_most=at_most, tau=tau, delta=delta)
@@ -147,8 +147,8 @@ def _images(clean: pl.DataFrame, column: str, *, tau: float) -> _Images:
     scores = scores_of(clean, column)
     if np.isnan(scores).any():
         raise DataError(
-            f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}, a number was "
-            "expected for each; choose another measure or find where the model breaks down"
+            f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}; choose "
+            "another measure, or check the model for NaN"
         )
     # Dice is 0 where nothing of a lesion is predicted. NaN is not below tau: nothing there, predicted, or wrong.
     dice = clean["dice"].cast(pl.Float64).to_numpy()
@@ -198,7 +198,7 @@ def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -
 def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
     positive = len(np.unique(images.patients[images.positive]))
     if not positive:
-        raise DataError("no calibration image shows foreground, at least one was expected; use another target")
+        raise DataError("no calibration image has foreground; use another target")
     grid = np.unique(_marks(images.scores))
     return _fixed_sequence(
         grid,

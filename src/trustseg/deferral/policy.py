@@ -174,29 +174,29 @@ def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
     if fitted.model and model and model != fitted.model:
         kind = "policy" if isinstance(fitted, Policy) else "control"
         raise DataError(
-            f"the scores are those of model {model}, those of model {fitted.model} were expected, which the {kind} was "
-            "fitted on (with a calibration it is another model); add --uncalibrated to 'predict' or 'evaluate' if "
-            f"there was none then, or fit the {kind} on this model's scores (evaluation-validation-calibrated)"
+            f"the {kind} was fitted for model {fitted.model}, the scores are of model {model} (a calibration makes "
+            f"another model); fit the {kind} again, or add --uncalibrated to 'predict' or 'evaluate' if the model was "
+            "not calibrated then"
         )
 
 
 def check_records(records: pl.DataFrame, column: str) -> None:
     """Raise unless records of one model hold a score and the other columns of deferral."""
     if not len(records):
-        raise DataError("the records hold no row, at least one image was expected; evaluate a split that has images")
+        raise DataError("the records are empty; evaluate a split that has images")
     missing = [name for name in NEEDED if name not in records.columns]
     if missing:
         raise DataError(f"the records lack {', '.join(missing)}; give a records.parquet of 'trustseg evaluate'")
     scores = [name for name in records.columns if name.startswith("u_") and records[name].null_count() < len(records)]
     if column not in scores:
         raise DataError(
-            f"the records have no {column.removeprefix('u_')}, one of {', '.join(name[2:] for name in scores)} was "
-            "expected (measure_aggregation); choose one of these, or evaluate again with other evaluation.measures and "
-            "evaluation.aggregations"
+            f"the records have no score {column.removeprefix('u_')}; choose one of "
+            f"{', '.join(name[2:] for name in scores)} (measure_aggregation), or evaluate again with other "
+            "evaluation.measures and evaluation.aggregations"
         )
     if "cell" in records.columns and records["cell"].n_unique() > 1:
         names = ", ".join(records["cell"].unique().sort().head(3).to_list())
-        raise DataError(f"the records are of several models ({names} ...), one was expected; filter them by cell")
+        raise DataError(f"the records are of several models ({names} ...); filter them by cell")
 
 
 def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:

@@ -37,13 +37,13 @@ def rising_dice(victim: Victim) -> Suspicion:
         victim.mean_dice(victim.attacked("pgd", steps=20, eps=min(1.0, eps), objective="margin")) for eps in ladder
     ]
     rise = max(after - before for before, after in pairwise(curve))
-    return judged("rising_dice", rise, 0.005, "largest rise of Dice when the budget doubles: more budget must not help")
+    return judged("rising_dice", rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
 
 
 def unbounded_budget(victim: Victim) -> Suspicion:
     """Mean Dice at eps = 1, where an attack may paint any image (S3)."""
     painted = victim.attacked("ensemble", eps=1.0, preset="standard")
-    meaning = "mean Dice when the attack may change everything: it should be near 0"
+    meaning = "mean Dice under an unbounded attack; should be near 0"
     return judged("unbounded_budget", victim.mean_dice(painted), 0.05, meaning)
 
 
@@ -55,7 +55,7 @@ def more_steps(victim: Victim) -> Suspicion:
         victim.mean_dice(victim.attacked("pgd", steps=100)),
     ]
     weaker = max(scores[1] - scores[0], scores[2] - scores[1])
-    meaning = "by how much Dice is higher under PGD-10 than FGSM, or PGD-100 than PGD-10: more steps must not help"
+    meaning = "rise of Dice from FGSM to PGD-10, or from PGD-10 to PGD-100; should be 0"
     return judged("more_steps", weaker, 0.005, meaning)
 
 
@@ -64,14 +64,14 @@ def still_falling(victim: Victim) -> Suspicion:
     few, many = (
         victim.mean_dice(victim.attacked("apgd", steps=steps, objective="soft_dice")) for steps in (STEPS, MORE_STEPS)
     )
-    meaning = f"Dice lost between {STEPS} and {MORE_STEPS} steps of Auto-PGD: if much, attacks here stop too early"
+    meaning = f"Dice lost between {STEPS} and {MORE_STEPS} steps of Auto-PGD: a large loss shows a lack of convergence"
     return judged("still_falling", few - many, 0.03, meaning)
 
 
 def restarts(victim: Victim) -> Suspicion:
     """Gain of five random starts over one, PGD-20 (S5)."""
     one, five = (victim.mean_dice(victim.attacked("pgd", steps=20, restarts=count)) for count in (1, 5))
-    meaning = "Dice lost by four more random starts: if much, a single start gets stuck"
+    meaning = "Dice lost by four more random starts; a large loss means that single runs get stuck"
     return judged("restarts", one - five, 0.04, meaning)
 
 
@@ -84,14 +84,14 @@ def noise(victim: Victim) -> Suspicion:
     change = (2 * torch.rand(victim.images.shape, generator=generator) - 1) * victim.eps
     noisy = (victim.images + change.to(victim.images)).clamp(0, 1)
     share = (clean - victim.mean_dice(noisy)) / (clean - attacked)
-    meaning = "drop under random noise as a share of the drop under attack: noise must not rival an attack"
+    meaning = "drop of Dice under random noise as a share of the drop under attack"
     return judged("noise", share, 0.5, meaning)
 
 
 def transfer(victim: Victim) -> Suspicion:
     """Share of images that another model's adversarial examples hurt more than the model's own (S7)."""
     if victim.surrogate is None:
-        return not_run("transfer", 0.02, "no other model was given to borrow adversarial images from")
+        return not_run("transfer", 0.02, "no surrogate model was given")
     generator = derived_generator(victim.seed, "suspicions", "transfer")
     borrowed = ATTACKS["pgd"](victim.surrogate, victim.images, victim.masks, eps=victim.eps, generator=generator)
     whose = "another model's adversarial examples"
@@ -101,7 +101,7 @@ def transfer(victim: Victim) -> Suspicion:
 def square(victim: Victim) -> Suspicion:
     """Share of images that a search without gradients hurts more than the gradient attacks (S8)."""
     if victim.square_steps == 0:
-        return not_run("square", 0.01, "no queries were granted to the Square attack")
+        return not_run("square", 0.01, "the Square attack was given no queries")
     found = victim.dice(victim.attacked("square", steps=victim.square_steps))
     whose = f"Square with {victim.square_steps} queries"
     return _rivalled(victim, "square", found, whose, share=0.01, mean=0.002)
@@ -118,8 +118,8 @@ def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: fl
     beaten = float((own - other > mean).double().mean())
     gain = float((own - other).double().mean())
     if gain > mean and beaten <= share:
-        return judged(name, gain, mean, f"mean Dice that {whose} take beyond what the model's own gradients do")
-    meaning = f"share of images that {whose} hurt more than the model's own gradients do"
+        return judged(name, gain, mean, f"mean Dice lost to {whose} beyond the attack with the model's own gradients")
+    meaning = f"share of images that {whose} damage more than the attack with the model's own gradients"
     return judged(name, beaten, share, meaning)
 
 
@@ -128,7 +128,7 @@ def rescaled_logits(victim: Victim) -> Suspicion:
     objective = "evidence_margin" if isinstance(victim.belief(victim.images[:1]), Beta) else "margin"
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective=objective))
     sharp = victim.mean_dice(_rescaled(victim, 10.0).attacked("pgd", steps=20, objective=objective))
-    meaning = "change of Dice when all logits are ten times larger, which changes no mask: scale must not protect"
+    meaning = "change of Dice when all logits are multiplied by ten, which changes no mask"
     return judged("rescaled_logits", abs(sharp - own), 0.01, meaning)
 
 
@@ -138,7 +138,7 @@ def saturated_loss(victim: Victim) -> Suspicion:
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
     small = _rescaled(victim, min(1.0, 2.0 / max(typical, 1e-12)))
     found = victim.mean_dice(small.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
-    meaning = "by how much the attack finds less Dice to take than after shrinking all logits to |z| = 2: saturation"
+    meaning = "Dice that the attack lowers further after scaling all logits to |z| = 2: saturation"
     return judged("saturated_loss", own - found, 0.02, meaning)
 
 
@@ -146,13 +146,13 @@ def rounding(victim: Victim) -> Suspicion:
     """Share of PGD-20's drop that is lost when the images are rounded to 8 bits (S14)."""
     levels = victim.eps * 255
     if abs(levels - round(levels)) > 1e-6:
-        return not_run("rounding", 0.5, "the budget is no whole number of grey levels")
+        return not_run("rounding", 0.5, "the budget is not a whole number of grey levels")
     attacked = victim.attacked("pgd", steps=20)
     clean, found = victim.mean_dice(victim.images), victim.mean_dice(attacked)
     if clean - found <= 0.02:
         return not_run("rounding", 0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
     lost = 1 - (clean - victim.mean_dice((attacked * 255).round() / 255)) / (clean - found)
-    meaning = "share of the drop that is lost when the attacked image is stored with 8 bits"
+    meaning = "share of the drop of Dice that is lost when the adversarial image is rounded to 8 bits"
     return judged("rounding", lost, 0.5, meaning)
 
 

@@ -217,7 +217,7 @@ def attacked_together(
     """
     config, count = conditions[0].attack, len(conditions)
     if config is None:
-        raise AttackError(f"the condition '{conditions[0].name}' is no attack, one with a budget was expected")
+        raise AttackError(f"the condition '{conditions[0].name}' is not an attack")
     budgets = torch.tensor([condition.eps for condition in conditions], device=images.device)
     eps, region = budgets.repeat_interleave(len(images)), region_of(areas, images)
     if region is not None:
@@ -238,15 +238,15 @@ def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
     if attacked.shape != images.shape:
         raise AttackError(
             f"the attack '{condition.name}' returned images of shape {tuple(attacked.shape)}, "
-            f"{tuple(images.shape)} was expected; mend the attack, its results are void"
+            f"expected {tuple(images.shape)}; its results are void"
         )
     norm = (condition.attack.norm if condition.attack else None) or "linf"
     farthest = perturbation_size(attacked - images, norm=norm).max() - condition.eps
     excess = torch.stack([farthest, -attacked.min().double(), attacked.max().double() - 1]).max().item()
     if not excess <= TOLERANCE * max(1, condition.eps):
         raise AttackError(
-            f"the attack '{condition.name}' left its budget eps={condition.eps:.6f} by {excess:.2e}, at most "
-            f"{TOLERANCE:.0e} was expected; mend the attack, its results are void"
+            f"the attack '{condition.name}' exceeded its budget eps={condition.eps:.6f} by {excess:.2e} "
+            f"(tolerance {TOLERANCE:.0e}); its results are void"
         )
     return attacked.clamp(0, 1)
 
@@ -262,8 +262,8 @@ def _attack(
     attack = evaluation_attacks()[config.name]
     if attack.takes("score") and deployed is None:
         raise ConfigError(
-            f"the attack {config.name} aims at a deferral policy, and there is none without a calibration split; "
-            "evaluate a model that has validation images, or leave the attack out"
+            f"the attack {config.name} needs a deferral policy, which is fitted on validation images; "
+            "evaluate a model that has some, or remove the attack"
         )
     known: dict[str, Any] = {"candidates": candidates}
     if deployed is not None:

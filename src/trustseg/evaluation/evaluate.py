@@ -79,7 +79,7 @@ def evaluate(
         AttackError: if an attack does not keep its promises.
     """
     if not len(rows):
-        raise DataError("there is no image to evaluate on, at least one row was expected; choose another split")
+        raise DataError("no images to evaluate on; choose another split")
     model = model.eval().to(device)
     populations = {name: population_of(path, pack) for name, path in config.populations.items()}
     conditions = conditions_of(config)

@@ -25,16 +25,14 @@ def zero_gradients(victim: Victim) -> Suspicion:
         )  # a sum, or small slopes round to 0
         (gradient,) = torch.autograd.grad(loss.sum(), images)
     share = counted_mean((gradient == 0).double(), inside.expand_as(gradient), empty=0.0)
-    meaning = (
-        "share of images on which more than 1 % of the pixels have an exactly zero gradient: an attack is blind there"
-    )
+    meaning = "share of images on which more than 1 % of the pixels have an exactly zero gradient"
     return judged("zero_gradients", float((share > 0.01).double().mean()), 0.05, meaning)
 
 
 def finite_differences(victim: Victim) -> Suspicion:
     """Relative error of the directional derivative against a central difference in float64 (S9)."""
     if not isinstance(victim.model, nn.Module):
-        return not_run("finite_differences", 0.05, "the model is no module that could be put into float64")
+        return not_run("finite_differences", 0.05, "the model is not a module that can be converted to float64")
     model = copy.deepcopy(victim.model).double().eval()
     images, masks = victim.images[:4].double(), victim.masks[:4].double()
     generator = derived_generator(victim.seed, "suspicions", "differences")
@@ -50,14 +48,14 @@ def finite_differences(victim: Victim) -> Suspicion:
         with torch.no_grad():
             measured = float((loss(images + step * direction) - loss(images - step * direction)) / (2 * step))
     error = abs(slope - measured) / max(abs(slope), abs(measured), 1e-12)
-    meaning = "relative error of the gradient against finite differences: the gradient must be that of the model"
+    meaning = "relative error of the gradient against finite differences"
     return judged("finite_differences", error, 0.05, meaning)
 
 
 def repeated_forward(victim: Victim) -> Suspicion:
     """Largest difference of p between two forward passes of the same images (S12)."""
     first, second = (victim.belief(victim.images).probability for _ in range(2))
-    meaning = "largest difference of p between two passes of one image: a random model needs averaged gradients"
+    meaning = "largest difference of p between two passes of one image: randomness in the model"
     return judged("repeated_forward", float((first - second).abs().max()), 1e-6, meaning)
 
 
@@ -70,7 +68,7 @@ def attack_forward(victim: Victim) -> Suspicion:
         with isolated(victim.model):
             attacked = victim.model(victim.images.clone().requires_grad_()).probability.detach()
         predicted = victim.belief(victim.images, victim.deployed).probability
-    meaning = "largest difference of p between the pass that is attacked and the one that predicts: one model, not two"
+    meaning = "largest difference of p between the forward pass under attack and the one that predicts"
     return judged("attack_forward", float((attacked - predicted).abs().max()), 1e-4, meaning)
 
 

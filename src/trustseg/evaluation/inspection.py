@@ -116,8 +116,8 @@ def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
     own, other = ((spec.size, spec.channels) for spec in (model.spec, surrogate.model.spec))
     if own != other:
         raise ModelError(
-            f"the surrogate {surrogate.name} takes images of {other[0]} px and {other[1]} channel(s), {own[0]} px and "
-            f"{own[1]} channel(s) were expected, those of the model; set evaluation.surrogate to another model"
+            f"the surrogate {surrogate.name} takes images of {other[0]} px and {other[1]} channel(s), the model "
+            f"{own[0]} px and {own[1]}; set evaluation.surrogate to another model"
         )
 
 

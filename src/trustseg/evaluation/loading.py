@@ -37,19 +37,14 @@ def load_model(
         ConfigError: if the options exclude each other.
     """
     if samples is None and dropout is not None:
-        raise ConfigError(
-            f"got --dropout {dropout:g} alone, it was expected with --mc-dropout, for which it places a layer; add that"
-        )
+        raise ConfigError(f"--dropout {dropout:g} needs --mc-dropout; add it")
     if samples is None:
         members = [_member(path, uncalibrated=uncalibrated) for path in (folder, *ensemble)]
         return DeepEnsemble(members) if ensemble else members[0]
     if ensemble:
-        raise ConfigError("MC dropout and an ensemble were both asked for, one was expected; leave one of them out")
+        raise ConfigError("--mc-dropout and --ensemble cannot be combined; use one of them")
     if not uncalibrated and (folder / CALIBRATION_FILE).exists():
-        raise ConfigError(
-            f"'{folder}' holds a calibration of the whole network, MC dropout samples thinned ones, which it was not "
-            "fitted for; add --uncalibrated"
-        )
+        raise ConfigError(f"the calibration in '{folder}' was not fitted for MC dropout; add --uncalibrated")
     return MCDropout(Segmenter.load(folder), samples=samples, rate=dropout)
 
 

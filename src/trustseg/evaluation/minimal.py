@@ -124,14 +124,14 @@ def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *,
     excess = float((perturbation_size(found.images - images, norm="linf") - budget).max())
     if not excess <= TOLERANCE:
         raise AttackError(
-            f"the search for the smallest budget left it by {excess:.2e}, at most {TOLERANCE:.0e} was expected; mend "
-            "the attack, its results are void"
+            f"the search for the smallest budget exceeded it by {excess:.2e} (tolerance {TOLERANCE:.0e}); its "
+            "results are void"
         )
     low, high = (float(value) for value in found.images.aminmax())
     if not 0 <= low <= high <= 1:
         raise AttackError(
-            f"the search for the smallest budget returned pixels from {low:.4g} to {high:.4g}, [0, 1] was expected; "
-            "mend the attack, its results are void"
+            f"the search for the smallest budget returned pixels from {low:.4g} to {high:.4g}, outside [0, 1]; its "
+            "results are void"
         )
     with torch.no_grad():
         log_odds = model.belief(found.images).log_odds
@@ -141,8 +141,8 @@ def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *,
     whole = int((~is_broken(doubtful, masks, tau=tau) & ~found.censored).sum())
     if whole:
         raise AttackError(
-            f"{whole} of {len(masks)} images that the search for the smallest budget calls broken are not, measured "
-            f"again; a Dice of at most {tau:g} was expected; mend the attack, its results are void"
+            f"{whole} of {len(masks)} images that the search for the smallest budget reported as broken have a Dice "
+            f"above {tau:g}; its results are void"
         )
 
 

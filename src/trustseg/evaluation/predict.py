@@ -61,14 +61,14 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
     if count > 1:
         first, second = [file for file in files if file.stem == stem][:2]
         raise DataError(
-            f"'{first}' and '{second}' have one name, an image of each name was expected, as predictions are named "
-            f"after their image; give '{first.parent}' and then the others, each with an --output of its own"
+            f"'{first}' and '{second}' have the same name, and predictions are named after their image; "
+            f"give '{first.parent}' and then the others, each with an --output of its own"
         )
     masks = [mask for case in listing.cases for mask in case.masks]
     others = {*found, *masks, *listing.lone_masks, *listing.passed_over}.difference(files)
     if others and note is not None:
         names = first_of(listing.below(sorted(others)))
-        note(f"files that are not predicted, as masks or in other folders: {len(others):,} ({names})")
+        note(f"files not predicted (masks, or in other folders): {len(others):,} ({names})")
     return files
 
 
@@ -119,7 +119,7 @@ def predict(
             model's scores.
     """
     if not files:
-        raise DataError("there is no image to predict, at least one file was expected; choose another folder")
+        raise DataError("no image to predict; choose another folder")
     table = folder / "predictions.csv"
     if policy is not None:
         check_model(policy, hash_of_model(model))
@@ -171,7 +171,7 @@ def _remove(table: Path) -> None:
     try:
         stems = {Path(name).stem for name in read_csv(table, as_text=True)["image"].drop_nulls()}
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"'{table}' is no table of predictions ({error}); move it away or delete it") from error
+        raise DataError(f"'{table}' is not a table of predictions ({error}); move it away or delete it") from error
     table.unlink()
     for kind in ("masks", "uncertainty"):
         for file in (table.parent / kind).glob("*.png"):
@@ -215,7 +215,8 @@ def _predict_one(
     check_belief(belief)
     if not isinstance(belief, MEASURES[measure].facts.given_by):
         raise BeliefError(
-            f"the model's {spec.head} head has no '{measure}'; it gives {', '.join(belief.measures)}; set --measure"
+            f"the model's {spec.head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set "
+            "--measure"
         )
     width, height = picture.size
     area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)

@@ -94,8 +94,8 @@ class Recorder:
         maps = {name: MEASURES[name](belief) for name in measures if isinstance(belief, MEASURES[name].facts.given_by)}
         if not maps:
             raise BeliefError(
-                f"a {type(belief).__name__} belief has none of {', '.join(measures) or 'no measures'}, at least one "
-                f"was expected; add one of {', '.join(belief.measures)} to evaluation.measures"
+                f"a {type(belief).__name__} belief has none of {', '.join(measures) or 'no measures'}; add "
+                f"one of {', '.join(belief.measures)} to evaluation.measures"
             )
         population = self._condition.kind == "population"
         references, areas = cases["reference"].to_list(), areas_in(cases)

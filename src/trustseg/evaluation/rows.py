@@ -38,13 +38,11 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | No
         rows = getattr(splits_of(pack, config), split)
     if split == "control" and not len(rows) and "unlabelled" in pack.index["split"]:
         raise DataError(
-            "these images have no masks and are not declared to be controls; if all of them are known to lack the "
-            "target, declare so: data.controls=. (or name their folder), or split control in a manifest"
+            "these images have no masks and are not declared as controls; if all of them lack the target, set "
+            "data.controls=. (or name their folder), or use split control in a manifest"
         )
     if not len(rows):
-        raise DataError(
-            f"the split '{split}' of this dataset is empty, at least one image was expected; choose another"
-        )
+        raise DataError(f"the split '{split}' of this dataset is empty; choose another")
     rows = np.asarray(rows, dtype=np.int64)
     return rows if count is None or count >= len(rows) else rows[_drawn(pack.index[rows], count)]
 

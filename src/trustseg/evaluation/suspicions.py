@@ -99,9 +99,7 @@ def suspicions(
     """
     victim = Victim(model, images, masks, eps, seed, surrogate, square_steps, deployed)
     if not bool(victim.positive.any()):
-        raise DataError(
-            "all masks are empty, at least one with foreground was expected, as Dice is compared; choose other images"
-        )
+        raise DataError("all masks are empty, but the checks compare Dice; choose images with foreground")
     found = []
     for number, check in enumerate(check for name, check in CHECKS.items() if name in only):
         found.append(check(victim))

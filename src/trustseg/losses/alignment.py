@@ -147,8 +147,8 @@ def _two_betas(clean: Belief, adversarial: Belief) -> tuple[Beta, Beta]:
         require_belief(belief, "the alignment")
     if not (isinstance(clean, Beta) and isinstance(adversarial, Beta)):
         raise BeliefError(
-            f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, two Betas were expected; use "
-            "a model with head='beta' for both images, or kl_divergence, which also takes two Bernoullis"
+            f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, expected two Betas; use a "
+            "model with head='beta' for both images, or kl_divergence, which also takes two Bernoullis"
         )
     _check_shapes(clean.alpha, adversarial.alpha)
     return clean, adversarial

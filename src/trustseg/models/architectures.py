@@ -64,8 +64,8 @@ def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
     for prefix, terms in NONCOMMERCIAL.items():
         if encoder.removeprefix("tu-").startswith(prefix) and not accept_noncommercial:
             raise ModelError(
-                f"encoder '{encoder}' comes under '{terms}'; an encoder free for any use was expected; "
-                "set model.accept_noncommercial=true if these terms fit your use"
+                f"encoder '{encoder}' is licensed under '{terms}'; set model.accept_noncommercial=true if these terms "
+                "fit your use"
             )
 
 

@@ -95,8 +95,8 @@ class MCDropout(nn.Module):
         if not layers:
             spec = segmenter.spec
             raise ModelError(
-                f"this {spec.architecture} on {spec.encoder} has no dropout layer, MC dropout samples at least one; "
-                "train with model.dropout=0.2, or give MCDropout a rate to place one after training"
+                f"this {spec.architecture} on {spec.encoder} has no dropout layer; train with model.dropout=0.2, or "
+                "give MCDropout a rate to add one"
             )
         self.eval()
 
@@ -118,7 +118,7 @@ class MCDropout(nn.Module):
     def forward(self, images: Tensor) -> Mixture:
         """Return the mixture; a ModelError if the segmenter was put into train mode from outside."""
         if self.segmenter.training:
-            raise ModelError("the segmenter is in train mode, MC dropout predicts in eval mode; call segmenter.eval()")
+            raise ModelError("MC dropout needs the segmenter in eval mode; call segmenter.eval()")
         return Mixture([self._thinned(images, sample) for sample in range(self.samples)])
 
     def _thinned(self, images: Tensor, sample: int) -> Bernoulli | Beta:
@@ -221,7 +221,7 @@ def _single(belief: object) -> Bernoulli | Beta:
     """Return the belief of one network; a mixture of mixtures would weigh their members unequally."""
     if not isinstance(belief, Bernoulli | Beta):
         raise BeliefError(
-            f"a member of a mixture must believe a Bernoulli or a Beta, got a {type(belief).__name__}; "
+            f"a member of a mixture must return a Bernoulli or a Beta, got a {type(belief).__name__}; "
             "give single segmenters"
         )
     return belief

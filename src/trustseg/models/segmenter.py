@@ -155,20 +155,19 @@ class Segmenter(nn.Module):
         run = folder.parent if folder.name == "model" else folder
         if not (folder / "model.json").is_file() and (run / "checkpoints").is_dir():
             raise MissingFileError(
-                f"the training in '{run}' has not finished, so that it holds no model yet; the command that began it "
-                "goes on from its last epoch (trustseg train or study, with the same settings and --output)"
+                f"the training in '{run}' has not finished; run the same command again (trustseg train or study) to "
+                "resume it"
             )
         for name in ("model.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise MissingFileError(
-                    f"no {name} in '{folder}'; a folder written by 'trustseg train' or 'trustseg study' was expected; "
-                    "give the path of its 'model' folder"
+                    f"no {name} in '{folder}'; give the 'model' folder written by 'trustseg train' or 'trustseg study'"
                 )
         spec, digest = _read_description(folder / "model.json")
         if head is not None and head != spec.head:
             raise ModelError(
-                f"'{folder}' holds a {spec.head} head, a {head} head was expected; "
-                f"set model.head={spec.head} or give another model"
+                f"'{folder}' has a {spec.head} head, not a {head} head; set model.head={spec.head} or give another "
+                "model"
             )
         with torch.random.fork_rng(devices=[]):  # the first weights are random, and overwritten
             segmenter = Segmenter(spec, _network(spec))
@@ -177,14 +176,12 @@ class Segmenter(nn.Module):
             tensors = load(weights)
         except SafetensorError as error:
             raise ModelError(
-                f"'{folder / 'model.safetensors'}' is damaged, a safetensors file was expected; copy both files from "
-                "the same run"
+                f"'{folder / 'model.safetensors'}' is damaged; copy both files from the same run"
             ) from error
         if odd := _difference(tensors, segmenter.state_dict()):
             raise ModelError(
-                f"'{folder / 'model.safetensors'}' holds the weights of another model ({odd}), those of the "
-                f"{spec.head} {spec.architecture} on {spec.encoder} that model.json describes were expected; copy both "
-                "files from the same run"
+                f"'{folder / 'model.safetensors'}' does not match model.json ({odd}), which describes a "
+                f"{spec.head} {spec.architecture} on {spec.encoder}; copy both files from the same run"
             )
         segmenter.load_state_dict(tensors)
         if digest is not None and digest != hashlib.sha256(weights).hexdigest():
@@ -216,7 +213,7 @@ def _read_description(path: Path) -> tuple[SegmenterSpec, str | None]:
             return spec, digest
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"'{path}' is not a model description ({error}); copy it again from the run") from error
-    raise ModelError(f"'{path}' has format {version}, format {FORMAT} was expected; train it again or update trustseg")
+    raise ModelError(f"'{path}' has format {version}, expected {FORMAT}; train it again or update trustseg")
 
 
 def _spec_of(content: dict[str, Any]) -> SegmenterSpec:

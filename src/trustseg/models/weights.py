@@ -165,9 +165,7 @@ def _check_match(match: WeightsMatch, accepted: dict[str, Tensor], *, where: str
         )
     broken = [name for name, value in accepted.items() if not bool(torch.isfinite(value).all())]
     if broken:
-        raise ModelError(
-            f"{where} holds NaN or infinity in '{broken[0]}', finite weights were expected; fetch it again"
-        )
+        raise ModelError(f"{where} holds NaN or infinity in '{broken[0]}'; fetch it again")
 
 
 def _fitted(value: Tensor, place: Tensor | None) -> Tensor | None:
@@ -212,7 +210,7 @@ def fetch_encoder_weights(
     except Exception as error:  # the hub's client raises whatever its transport raises
         raise ModelError(
             f"the '{weights}' weights of encoder '{encoder}' could not be fetched ({type(error).__name__}); "
-            "a network connection was expected; run this command on a machine that has one and copy the file"
+            "run this command on a machine with a network connection and copy the file"
         ) from error
     scale = settings["input_range"][1]
     about = {
@@ -236,6 +234,6 @@ def _check_weights_licence(encoder: str, weights: str) -> None:
         terms = published.license if published and published.license not in _FREE_LICENCES else None
     if terms is not None:
         raise ModelError(
-            f"the '{weights}' weights of encoder '{encoder}' come under '{terms}', weights free for any use were "
-            "expected; accept the terms explicitly if they fit your use, or choose other weights"
+            f"the '{weights}' weights of encoder '{encoder}' are licensed under '{terms}'; accept the terms explicitly "
+            "if they fit your use, or choose other weights"
         )

@@ -43,8 +43,8 @@ def require_kept(config: StudyConfig, folder: Path) -> None:
         done = sum(is_done(folder / "cells" / name) for name in leaving)
         raise ConfigError(
             f"'{folder}' holds another study: {len(leaving)} of its {len(begun)} cells with results ({done} of them "
-            f"finished) would leave it, first {leaving[0]}; {_changed(config, folder)}. Give another --output to keep "
-            "it, or the settings in its study.yaml to go on with it"
+            f"finished) would be dropped, first {leaving[0]}; {_changed(config, folder)}. Give another --output, "
+            "or use the settings in its study.yaml to resume it"
         )
 
 

@@ -101,8 +101,8 @@ def _require_training_keys(study: StudyConfig) -> None:
     for key in dict.fromkeys(key for grid in study.grid for key in grid):
         if key.startswith("evaluation."):
             raise ConfigError(
-                f"the grid holds {key}, keys of training were expected: evaluation keys make no cells, as all models "
-                f"are measured alike; set {key} outside of the grid"
+                f"the grid holds {key}, but evaluation keys cannot vary, as all models are evaluated alike; set {key} "
+                "outside the grid"
             )
 
 
@@ -111,18 +111,17 @@ def _twice(first: Cell, second: Cell) -> str:
     if first.config.adversarial != second.config.adversarial:  # and yet they train the same
         return (
             f"the grid gives '{first.name}' twice, also as '{second.variant}': with adversarial.selection=none the "
-            "share of attacked images and how they are attacked change nothing, each cell was expected once; give "
-            "adversarial.selection=[none] a grid of its own"
+            "other attack settings have no effect; give adversarial.selection=[none] a grid of its own"
         )
-    return f"the grid gives '{first.name}' twice, each cell was expected once; remove repeated values"
+    return f"the grid gives '{first.name}' twice; remove repeated values"
 
 
 def _namesakes(first: Cell, second: Cell) -> str:
     """Return why two cells that differ may not have one name: a report would take them for one variant."""
     keys = " and ".join(", ".join(key for key in cell.values if key not in REPETITIONS) for cell in (first, second))
     return (
-        f"the grids give two different trainings the name '{first.variant}', one each was expected: they vary {keys}; "
-        "name in both grids every key in which they differ"
+        f"the grids give two different trainings the same name '{first.variant}' (they vary {keys}); "
+        "give in both grids every key in which they differ"
     )
 
 

@@ -58,9 +58,7 @@ class Hypothesis(Section):
         if same:
             raise ValueError("first and second are the same; let them differ in a value or in the uncertainty")
         if self.direction in ("not_lower", "not_higher", "equal") and self.margin == 0:
-            raise ValueError(
-                f"direction={self.direction} needs a margin above 0; say which difference would not matter"
-            )
+            raise ValueError(f"direction={self.direction} needs a margin above 0: the smallest relevant difference")
         return self
 
 
@@ -83,11 +81,11 @@ def load_hypotheses(path: Path | None = None) -> list[Hypothesis]:
     content = parse_yaml(shipped.read_text(encoding="utf-8"), where=where) if path is None else read_yaml(path)
     listed = content.get("hypotheses") if isinstance(content, dict) else None
     if not isinstance(listed, list):
-        raise ConfigError(f"{where} holds no list 'hypotheses:', one was expected; see the shipped {FILE}")
+        raise ConfigError(f"{where} has no list 'hypotheses:'; see the shipped {FILE}")
     found = [_hypothesis(item, number, where) for number, item in enumerate(listed, start=1)]
     names = [hypothesis.name for hypothesis in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"{where} holds {', '.join(twice)} twice, each name was expected once; rename one")
+        raise ConfigError(f"{where} holds {', '.join(twice)} twice; rename one")
     return found
 
 
@@ -205,4 +203,6 @@ def _hypothesis(item: object, number: int, where: str) -> Hypothesis:
         found = error.errors()[0]
         key = ".".join(str(part) for part in found["loc"])
         message = found["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}, hypothesis {name}{f', {key}' if key else ''}: {message}; mend that key") from error
+        raise ConfigError(
+            f"{where}, hypothesis {name}{f', {key}' if key else ''}: {message}; correct that key"
+        ) from error

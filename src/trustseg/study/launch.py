@@ -98,8 +98,8 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
     _require_submitit()
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise ConfigError(
-            "no SLURM on this machine (sbatch and srun are not found), a login node of the cluster was expected; run "
-            "the command there, or without --cluster to compute here"
+            "no SLURM on this machine (sbatch and srun not found); run the command on a login node of the cluster, or "
+            "without --cluster"
         )
     import submitit
 

@@ -49,8 +49,8 @@ def load_mixture(folder: Path, mixture: Mixture) -> BeliefModel:
         if not (folder.parent / member / "done.json").exists():
             failed = (folder.parent / member / "failed.json").exists()
             raise RunError(
-                f"skipped, as its member '{member}' {'failed' if failed else 'is not done'} and every member must be "
-                "done; mend the cause and run the same command again"
+                f"skipped, as its member '{member}' {'failed' if failed else 'is not done'}; fix the cause and run the "
+                "same command again"
             )
     first, *others = (folder.parent / member / "model" for member in mixture.members)
     if not mixture.samples:

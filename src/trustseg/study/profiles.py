@@ -70,11 +70,11 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
         ) from error
     if profile.timeout_min is None:
         raise ConfigError(
-            f"profile '{name}' has no time limit, minutes were expected; set {PREFIX}timeout_min=240, say: 'sinfo "
+            f"profile '{name}' has no time limit; set for example {PREFIX}timeout_min=240: 'sinfo "
             '--format="%P %l"\' shows the longest of each partition'
         )
     if profile.needs_account and profile.account is None:
-        raise ConfigError(f"profile '{name}' bills an account, one was expected; set {PREFIX}account=NAME")
+        raise ConfigError(f"profile '{name}' needs an account; set {PREFIX}account=NAME")
     return profile
 
 
@@ -88,7 +88,7 @@ def _site(name: str) -> dict[str, Any]:
             raise unknown_name("profile", name, sorted(shipped))
         content = parse_yaml(shipped[name].read_text(encoding="utf-8"), where=f"profile '{name}'")
     if not isinstance(content, dict):
-        raise ConfigError(f"'{name}' holds no fields, e.g. partition: gpu, was expected; see the docs on clusters")
+        raise ConfigError(f"'{name}' holds no fields, such as partition: gpu; see docs/studies.md")
     for field in content:
         if field not in SlurmProfile.model_fields:
             raise unknown_name(f"field of '{name}'", str(field), SlurmProfile.model_fields)

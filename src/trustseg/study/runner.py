@@ -73,8 +73,8 @@ def require_study(config: StudyConfig) -> None:
     """
     if config.training.devices > 1:
         raise ConfigError(
-            f"training.devices={config.training.devices} in a study, 1 was expected, as cells run side by side; "
-            "set training.devices=1 and choose --jobs"
+            f"training.devices={config.training.devices} in a study, where cells run in parallel; set "
+            "training.devices=1 and choose --jobs"
         )
     cells_of(config, data_digest="")
 
@@ -139,8 +139,7 @@ def study_status(folder: Path) -> list[CellStatus]:
     """
     if not (folder / "plan.json").is_file():
         raise MissingFileError(
-            f"no study was started in '{folder}', a folder with plan.json was expected; start it with 'trustseg study "
-            "CONFIG', or give the --output that it was started with"
+            f"no study in '{folder}' (no plan.json); start it with 'trustseg study CONFIG', or give its --output"
         )
     return [_status(folder / "cells" / name) for name in planned_cells(folder)]
 
@@ -222,7 +221,7 @@ def run_study(config: StudyConfig, folder: Path, *, jobs: int = 1, observer: Obs
     if failed:
         raise RunError(
             f"{len(failed)} of {len(status)} cells failed, the others are done; first: {failed[0].name}: "
-            f"{failed[0].error}; see {folder}/workers.log, mend the cause and run the same command again"
+            f"{failed[0].error}; see {folder}/workers.log, fix the cause and run the same command again"
         )
 
 
@@ -262,9 +261,7 @@ def _look_after(folder: Path, worker: subprocess.Popen[bytes]) -> None:
     number = -code if code < 0 else code - 128
     if number not in set(signal.Signals):
         last = (folder / "workers.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise RunError(
-            f"a worker could not work ({' '.join(last)}); see {folder}/workers.log, then run trustseg doctor"
-        )
+        raise RunError(f"a worker failed ({' '.join(last)}); see {folder}/workers.log, then run trustseg doctor")
     killer = signal.Signals(number)
     cause = "; out of memory is the usual cause: lower --jobs or training.batch_size" * (killer is signal.SIGKILL)
     for cell in study_status(folder):

@@ -117,7 +117,7 @@ def choose(
     if selection != "threshold":
         return SELECTIONS[selection](scores, attacked_count(len(scores), fraction), generator)
     if threshold is None:
-        raise ConfigError("selection 'threshold' got no threshold, a score was expected; give threshold=0.05")
+        raise ConfigError("selection 'threshold' needs a threshold; give for example threshold=0.05")
     return above(scores, threshold)
 
 

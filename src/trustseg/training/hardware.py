@@ -64,7 +64,7 @@ def compile_network(segmenter: Segmenter) -> None:
         except RuntimeError as error:
             if not is_of_compiler(error):
                 raise
-            _log.warning("the network could not be compiled (%s); training goes on without", reason_of(error))
+            _log.warning("the network could not be compiled (%s); training continues without", reason_of(error))
             network.forward = plain
             logits = plain(images)
         return logits
@@ -92,15 +92,13 @@ def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:
         device: where it computed.
     """
     options = config.training
-    got = f"memory ran out on the {'CPU' if device.type == 'cpu' else 'GPU'} in a step of"
+    got = f"out of memory on the {'CPU' if device.type == 'cpu' else 'GPU'} in a step of"
     if options.batch_size == 1:
         return RunError(
-            f"{got} one image of data.size={config.data.size}, one that fits was expected; set a smaller data.size, "
-            "model.encoder or model.depth"
+            f"{got} one image of data.size={config.data.size}; set a smaller data.size, model.encoder or model.depth"
         )
     half = options.batch_size // 2
     return RunError(
-        f"{got} training.batch_size={options.batch_size}, a batch that fits was expected; set "
-        f"training.batch_size={half}, which needs about half as much, and training.accumulate={2 * options.accumulate} "
-        "for about as many images a step"
+        f"{got} training.batch_size={options.batch_size}; set training.batch_size={half}, which needs about half as "
+        f"much, and training.accumulate={2 * options.accumulate} for about as many images per step"
     )

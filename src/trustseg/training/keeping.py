@@ -83,7 +83,7 @@ def kept_epoch(model: Path) -> KeptEpoch | None:
             "validation_score": float() | int() | None as score,
         }:
             return KeptEpoch(epoch, trained, chosen_by, None if score is None else float(score))
-    raise DataError(f"'{file}' does not say which epoch the model is of; restore it from the run")
+    raise DataError(f"'{file}' does not give the epoch of the model; restore it from the run")
 
 
 class Checkpointing(Checkpoint):
@@ -140,8 +140,8 @@ class Checkpointing(Checkpoint):
             torch.load(self.last, map_location="meta", weights_only=True, mmap=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
             raise RunError(
-                f"'{self.last}' is damaged ({str(error).splitlines()[0]}), a checkpoint of this training was expected; "
-                f"delete '{self.last.parent}' to begin it again"
+                f"the checkpoint '{self.last}' is damaged ({str(error).splitlines()[0]}); delete '{self.last.parent}' "
+                "to restart the training"
             ) from error
         return self.last
 
@@ -231,8 +231,7 @@ def _written(works: Sequence[Work]) -> None:
         if not is_out_of_memory(error):
             raise
         raise RunError(
-            "memory ran out while the checkpoint of an epoch was written, a second copy of it that fits was expected; "
-            "set a smaller model.encoder or model.depth, or run fewer --jobs"
+            "not enough memory to write the checkpoint; set a smaller model.encoder or model.depth, or run fewer --jobs"
         ) from error
 
 

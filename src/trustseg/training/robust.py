@@ -164,8 +164,8 @@ def require_finite(losses: Sequence[Tensor], gradient: Tensor, *, epoch: int) ->
     *fine, fine_gradient = torch.stack([*losses, gradient]).tolist()
     if not (fine_gradient and all(fine)):
         raise FloatingPointError(
-            f"the {'gradient' if all(fine) else 'loss'} of epoch {epoch + 1} is not finite, a finite one was expected; "
-            "lower training.learning_rate or loss.kl_weight"
+            f"the {'gradient' if all(fine) else 'loss'} of epoch {epoch + 1} is not finite; lower "
+            "training.learning_rate or loss.kl_weight"
         )
 
 

@@ -140,16 +140,16 @@ def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) 
             raise memory_ran_out(config, device) from error
         if config.training.compile and is_of_compiler(error):
             raise ConfigError(
-                "training.compile=true, but the backward pass of the network could not be compiled "
-                f"({reason_of(error)}), one that can was expected; set training.compile=false"
+                f"the backward pass of the network could not be compiled ({reason_of(error)}); set "
+                "training.compile=false"
             ) from error
         raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
-            f"batch normalisation met a batch of one image of data.size={config.data.size} that the encoder "
-            "shrinks to one pixel, at least two pixels a batch were expected; set training.batch_size to 2 or "
+            "batch normalisation needs more than one value per channel: the encoder reduces "
+            f"data.size={config.data.size} to one pixel, and a batch holds one image; set training.batch_size to 2 or "
             "more and train on at least as many images, or raise data.size"
         ) from error
 
@@ -166,8 +166,8 @@ def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
         write_text(file, text)
     elif file.read_text(encoding="utf-8") != text:
         raise ConfigError(
-            f"'{folder}' holds a run with other settings (see its config.yaml), the same were expected; "
-            "give another --output, or delete that folder"
+            f"'{folder}' holds a run with other settings (see its config.yaml); give another --output, or delete "
+            "that folder"
         )
     file = folder / "provenance.json"
     if not file.exists():
@@ -175,8 +175,8 @@ def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
     data = read_json(file).get("data")
     if not isinstance(data, dict) or data.get("digest") != pack.digest:
         raise ConfigError(
-            f"the images in '{config.data.path}' are not those that the run in '{folder}' began with, the same were "
-            "expected; give another --output, or delete that folder"
+            f"the images in '{config.data.path}' have changed since the run in '{folder}' was started; give another "
+            "--output, or delete that folder"
         )
 
 
