@@ -79,7 +79,7 @@ def test_a_failed_run_exits_with_1(command: Command, monkeypatch: pytest.MonkeyP
         ),
         (OSError("No space left on device (os error 28)"), 2, "the disk is full; nothing finished is lost"),
         (ValueError("I/O error: No space left on device (os error 28)"), 2, "the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "/there"), 2, "Permission denied at '/there'; a readable"),
+        (PermissionError(errno.EACCES, "Permission denied", "/there"), 2, "Permission denied at '/there'; check"),
         (MemoryError(), 2, "out of memory"),
         (
             KeyError("weights"),
@@ -151,10 +151,10 @@ def test_help_names_every_verb(command: Command) -> None:
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("demo", ["--quick", "under a minute", "--jobs", "--output"]),
+        ("demo", ["--quick", "test the installation", "--jobs", "--output"]),
         ("train", ["settings", "--output", "--keys", "adversarial.eps=4/255"]),
         ("evaluate", ["model", "--split", "test", "--output"]),
-        ("study", ["--jobs", "one a core", "--status", "--output"]),
+        ("study", ["--jobs", "one per core", "--status", "--output"]),
         ("report", ["RUN_FOLDER", "--no-gallery"]),
         ("predict", ["--measure", "entropy", "--aggregation", "mean", "predictions"]),
         ("defer", ["fit", "apply", "human"]),

@@ -16,7 +16,7 @@ from trustseg.study import runner
 from trustseg.study.runner import CellStatus
 
 Observer = Callable[[Sequence[CellStatus]], None]
-ONE_SEED = "one seed: how much trainings differ will not be known; grid.training.seed=[0, 1, 2] would tell\n"
+ONE_SEED = "one seed: the variance between trainings is unknown; grid.training.seed=[0, 1, 2] estimates it\n"
 UNTESTABLE = [  # by one training without a defence
     "this grid cannot test 5 of 6 hypotheses:",
     "  H1: no run has adversarial.selection=random",
@@ -96,8 +96,8 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["training.epochs=3"], "no study file was given"),
-        (["nowhere.yaml"], "no file 'nowhere.yaml'"),
+        (["training.epochs=3"], "no study file"),
+        (["nowhere.yaml"], "no YAML file 'nowhere.yaml'"),
         (["mine.yaml", "training.epoch=3"], "did you mean 'training.epochs'?"),
         (["mine.yaml", "grid.model.head=[beta, gauss]"], "gauss"),
         (["mine.yaml", "grid.model.haed=[beta]"], "model.head"),
@@ -111,9 +111,9 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
         (["mine.yaml", "--cluster", "slrum"], "did you mean 'slurm'?"),
         (["mine.yaml", "--dry-run"], "add --cluster slurm"),
         (["mine.yaml", "slurm.timeout_min=5"], "add --cluster slurm"),
-        (["mine.yaml", "--cluster", "slurm"], "set slurm.timeout_min=240"),
+        (["mine.yaml", "--cluster", "slurm"], "slurm.timeout_min=240"),
         (["mine.yaml", "--cluster", "slurm", "--profile", "lucie"], "did you mean 'lucia'?"),
-        (["mine.yaml", "--hypotheses", "nowhere.yaml"], "no file 'nowhere.yaml'"),
+        (["mine.yaml", "--hypotheses", "nowhere.yaml"], "no YAML file 'nowhere.yaml'"),
         (["mine.yaml", "--hypotheses", "list.yaml"], "has no list 'hypotheses:'"),
     ],
 )

@@ -105,7 +105,7 @@ def test_settings_that_do_not_fit(train: Callable[..., Outcome], setting: str, w
     ("arguments", "words"),
     [
         ([], "set data.path"),
-        (["nowhere.yaml"], "no file 'nowhere.yaml'"),
+        (["nowhere.yaml"], "no YAML file 'nowhere.yaml'"),
         (["a.yaml", "b.yaml"], "got 2 files (a.yaml, b.yaml)"),
     ],
 )
@@ -152,7 +152,7 @@ def empty(films: Path) -> str:
 def one_film(films: Path) -> str:
     shutil.rmtree(films)
     fake.two_folders(films, ["only"])
-    return "expected"
+    return "need at least 3"
 
 
 @pytest.mark.parametrize("spoil", [corrupt, no_image, other_size, not_a_number, no_mask, empty, one_film])

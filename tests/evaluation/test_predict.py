@@ -241,7 +241,7 @@ def test_no_file_gets_a_sentence(tmp_path: Path) -> None:
 
 def test_a_measure_the_head_cannot_give_names_those_it_can(tmp_path: Path) -> None:
     file = save(noise(8, 8), tmp_path / "film.png")
-    with pytest.raises(BeliefError, match="no 'vacuity'; it gives entropy, variance"):
+    with pytest.raises(BeliefError, match="no measure 'vacuity'; it has entropy, variance"):
         predict(small_segmenter("bernoulli"), [file], tmp_path / "out", measure="vacuity")
     assert not (tmp_path / "out").exists()
 
