@@ -135,7 +135,7 @@ def test_epochs_without_attacks_repeat_no_batch(tmp_path: Path) -> None:
         (["adversarial.weight_perturbation=0.01"], "needs weight_perturbation=0"),
         (["adversarial.grad_align=0.2"], "needs grad_align=0"),
         (["adversarial.fraction_start=0.5"], "needs fraction_start=null"),
-        (["training.accumulate=2"], "set training.accumulate=1 or another attack"),
+        (["training.accumulate=2"], "needs training.accumulate=1, got 2"),
     ],
 )
 def test_what_does_not_go_together(settings: list[str], words: str) -> None:
