@@ -74,9 +74,11 @@ def drawing(rng: np.random.Generator, *, outline: bool) -> Pixels:
     if outline:
         body = 120 * ellipse(0.5 + shift[0], 0.5, 0.42, 0.33) + 60 * ellipse(column, row, 0.06, 0.06)
         grey = body - 90 * ellipse(0.3, 0.5 + shift[1], 0.12, 0.2) - 90 * ellipse(0.7 + shift[2], 0.5, 0.12, 0.2)
-        return (grey + rng.normal(20, 2, grey.shape)).clip(0, 255).astype(np.uint8)
-    grey = 200 * ellipse(0.5, 0.5, 0.3, 0.3) + 20 * ellipse(column, row, 0.2, 0.2)
-    return grey.clip(0, 255).astype(np.uint8)
+        grey = grey + rng.normal(20, 2, grey.shape)
+    else:
+        grey = 200 * ellipse(0.5, 0.5, 0.3, 0.3) + 20 * ellipse(column, row, 0.2, 0.2)
+    pixels: Pixels = grey.clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 @pytest.mark.parametrize("outline", [True, False])

@@ -79,7 +79,9 @@ def test_no_failure_is_undefined(small: ReportData) -> None:
 def test_no_image_with_foreground(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
     for path in folder.glob("cells/*/records.parquet"):
-        pl.read_parquet(path).with_columns(dice=float("nan")).write_parquet(path)
+        pl.read_parquet(path).with_columns(dice=float("nan"), intersection_px=pl.lit(None, pl.Int64)).write_parquet(
+            path
+        )
     evidence = collect(load_results(folder), draws=5)
     assert read_finders(evidence, draws=5) == []
     assert same_orders(evidence) == []

@@ -51,7 +51,7 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, t
     folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=9, patients=9, stress=True)
     for path in folder.glob("cells/*/records.parquet"):
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
-        pl.read_parquet(path).with_columns(dice=weak).write_parquet(path)
+        pl.read_parquet(path).with_columns(dice=weak, intersection_px=pl.lit(None, pl.Int64)).write_parquet(path)
     found = put_under_stress(collect(load_results(folder), draws=5), draws=5)
     assert "not the worst case for beta, none under" in found.ensemble
     assert "the ensemble is too weak" in found.ensemble

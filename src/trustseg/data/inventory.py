@@ -9,10 +9,10 @@ from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 from trustseg.text import word_set
 
-__all__ = ["UNREAD", "hidden_images", "image_files", "is_junk", "is_placeholder"]
+__all__ = ["SUFFIXES", "UNREAD", "hidden_images", "image_files", "is_junk", "is_placeholder"]
 
 
-_READ: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
 UNREAD: Final = word_set(
     ".jpe .jfif .webp .jp2 .j2k .jpx .jxl .nii .nii.gz .mha .mhd .nrrd .npy .npz .pgm .ppm .pbm .pnm .heic "
     ".heif .avif .dic .ima .svs .ndpi .exr .psd .tga .ico .dib .apng"
@@ -107,7 +107,7 @@ def _walk(
 
 def _is_image(file: Path) -> bool:
     suffix = file.suffix.lower()
-    if suffix in _READ or suffix in UNREAD or file.name.lower().endswith(".nii.gz"):
+    if suffix in SUFFIXES or suffix in UNREAD or file.name.lower().endswith(".nii.gz"):
         return True
     if suffix in _NO_IMAGES or not file.is_file():
         return False

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import trustseg
 from trustseg.data.phantom.generate import check_size, phantom, session_count
 from trustseg.errors import DataError, RunError
+from trustseg.files import make_folder
 
 __all__ = ["write_phantoms"]
 
@@ -128,7 +129,8 @@ def _patients(seed: int, split: int, count: int) -> Iterator[_Patient]:
 
 
 def _make_folders(root: Path, counts: Sequence[int]) -> None:
-    root.mkdir(parents=True)
+    make_folder(root.parent)
+    root.mkdir()
     for split, count in enumerate(counts):
         parts = ("",) if split == _CONTROL else ("Images", "Ground-truths", "Ambiguity")
         for part in parts if count else ():
