@@ -57,9 +57,15 @@ RECORDS: Final = TableSchema(
         "covered": _OPTIONAL_UNIT,
         "dice_native": _OPTIONAL_UNIT,
         "size": Column("whole", low=1, optional=True),
+        "reference": Column("text", known=False, optional=True),
     },
     key=("image", "condition", "eps"),
-    prefixes={"metric_": Column(known=False), "u_": Column(known=False), "group_": Column("text", known=False)},
+    prefixes={
+        "metric_": Column(known=False),
+        "u_": Column(known=False),
+        "strength_": Column(low=0, known=False),
+        "group_": Column("text", known=False),
+    },
 )
 
 _SUMS: Final = {"condition": _TEXT, "eps": Column(low=0), "patient": _TEXT, "bin": Column("whole")}

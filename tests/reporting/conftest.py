@@ -6,11 +6,11 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results
-from trustseg.reporting.charts import all_charts
+from trustseg.reporting.charts import score_charts
+from trustseg.reporting.contents import Contents, build_contents
 from trustseg.reporting.deferral import Deferrals, read_deferrals
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.series import Chart
-from trustseg.reporting.stress import Stress, put_under_stress
 
 DRAWS = 20
 DEFERRAL_DRAWS = 40
@@ -32,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def evidence(study: Path) -> ReportData:
+def data(study: Path) -> ReportData:
     return collect(load_results(study), draws=60)
 
 
@@ -62,13 +62,13 @@ def stressed(stressed_study: Path) -> ReportData:
 
 
 @pytest.fixture(scope="session")
-def stress(stressed: ReportData) -> Stress:
-    return put_under_stress(stressed, draws=DRAWS)
+def stress(stressed: ReportData) -> Contents:
+    return build_contents(stressed, draws=DRAWS)
 
 
 @pytest.fixture(scope="session")
-def charts(evidence: ReportData) -> dict[str, Chart]:
-    return all_charts(evidence)
+def charts(data: ReportData) -> dict[str, Chart]:
+    return {chart.key: chart for chart in score_charts(data)}
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_every_chart_is_there_and_explained(charts: dict[str, Chart]) -> None:
     assert all(len(chart.reading.split()) > 20 for chart in charts.values())
 
 
-def test_robustness_curves_equal_the_evidence(evidence: ReportData, charts: dict[str, Chart]) -> None:
+def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str, Chart]) -> None:
     titles = [panel.title for panel in charts["robustness_dice"].panels]
     assert titles == ["FGSM, bernoulli", "FGSM, beta", "PGD, bernoulli", "PGD, beta"]
     panel = charts["robustness_dice"].panels[3]
@@ -31,7 +31,7 @@ def test_robustness_curves_equal_the_evidence(evidence: ReportData, charts: dict
     assert {line.look.dash for line in panel.lines} == {"solid"}
     line = next(line for line in panel.lines if line.name == "beta, none")
     assert list(line.x) == pytest.approx([0, 1, 2, 4, 8], abs=1e-3)
-    interval = evidence.robustness["beta, none", ("pgd", evidence.choices.eps)]["dice"]
+    interval = data.robustness["beta, none", ("pgd", data.choices.eps)]["dice"]
     assert (line.y[3], line.low[3], line.high[3]) == (interval.value, interval.low, interval.high)
 
 
@@ -43,16 +43,16 @@ def test_points_at_the_ends_of_a_probability_are_seen_whole(charts: dict[str, Ch
             assert limits[1] > 1
 
 
-def test_epochs_are_counted_from_1(evidence: ReportData, charts: dict[str, Chart]) -> None:
+def test_epochs_are_counted_from_1(data: ReportData, charts: dict[str, Chart]) -> None:
     for panel in charts["training"].panels:
         for line in panel.lines:
             assert min(line.x) >= 1
     assert min(charts["training"].panels[0].lines[0].x) == 1
 
 
-def test_images_are_numbered_where_they_are_not_to_be_named(evidence: ReportData, charts: dict[str, Chart]) -> None:
-    names = set(evidence.results.records["image"])
-    for chart, named in ((charts["shift"], True), (shift(evidence, names=False), False)):
+def test_images_are_numbered_where_they_are_not_to_be_named(data: ReportData, charts: dict[str, Chart]) -> None:
+    names = set(data.results.records["image"])
+    for chart, named in ((charts["shift"], True), (shift(data, names=False), False)):
         texts = {text for panel in chart.panels for line in panel.lines for text in line.texts}
         assert texts
         assert (texts <= names) == named

@@ -9,20 +9,19 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.errors import DataError
 from trustseg.reporting import load_results, summary_table
-from trustseg.reporting.checks import Check, check_matrix, load_checks, trust, unchecked
+from trustseg.reporting.checks import Check, check_matrix, failures, load_checks, trust, unchecked
+from trustseg.reporting.contents import Contents
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.stress import Stress
 
 
-def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: ReportData, stress: Stress) -> None:
+def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: ReportData, stress: Contents) -> None:
     doubted, trusted = "beta, random", "beta, none"
-    assert list(stress.doubts) == ["bernoulli, random", doubted]
-    assert stress.doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
+    doubts = failures(stressed.checks)
+    assert list(doubts) == ["bernoulli, random", doubted]
+    assert doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
     said = find_suspicions(stressed)
-    assert said[1] == (
-        f"{doubted}: every robustness number is not trustworthy; checks that failed: {stress.doubts[doubted]}."
-    )
+    assert said[1] == (f"{doubted}: every robustness number is not trustworthy; checks that failed: {doubts[doubted]}.")
     for key in ("areas", "worst_case", "unnoticed", "trade_off"):
         marks = {row["variant"]: row["trust"] for row in stress.tables[key].rows if row["trust"] is not None}
         assert (marks[doubted], marks[trusted]) == (
@@ -49,15 +48,14 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
     assert trust(stressed.checks, "of another study") is None
 
 
-def test_what_was_not_run_is_named_with_its_reason(stress: Stress, stressed_page: Path) -> None:
-    assert stress.unchecked["beta, none"] == "1 of 3 checks not run (transfer: what transfer <means>)"
-    assert [*stress.unchecked] == stress.variants
+def test_what_was_not_run_is_named_with_its_reason(stressed: ReportData, stressed_page: Path) -> None:
+    assert unchecked(stressed.checks)["beta, none"] == "1 of 3 checks not run (transfer: what transfer <means>)"
     assert "beta, none: 1 of 3 checks not run (transfer: what transfer &lt;means&gt;)" in stressed_page.read_text()
 
 
 def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
     def made(cell: str, name: str, status: str) -> Check:
-        return Check(cell, "beta", name, status, math.nan if status == "not_run" else 0.1, 0.2, "not run: no surrogate")
+        return Check("beta", cell, name, math.nan if status == "not_run" else 0.1, 0.2, status, "not run: no surrogate")
 
     both = (made("a", "noise", "ok"), made("a", "transfer", "ok"), made("b", "noise", "ok"))
     assert trust((*both, made("b", "transfer", "ok")), "beta") == "all 2 checks passed"
@@ -70,7 +68,7 @@ def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
 
 
 def test_a_check_with_two_limits_shows_both() -> None:
-    checks = tuple(Check(cell, cell, "square", "ok", 0.0, limit, "so") for cell, limit in (("a", 0.01), ("b", 0.002)))
+    checks = tuple(Check(cell, cell, "square", 0.0, limit, "ok", "so") for cell, limit in (("a", 0.01), ("b", 0.002)))
     assert check_matrix(checks)[1][0][:2] == ("square", "0.002 or 0.01")
 
 

@@ -1,5 +1,6 @@
 """Which attack, budget, measure and pairs a report speaks about."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,8 @@ import yaml
 from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.attacks import evaluation_attacks
-from trustseg.reporting.choices import choose, describe_attack, pairs
+from trustseg.reporting.choices import choose, pairs
+from trustseg.reporting.labels import describe_attack
 from trustseg.reporting.results import load_results
 
 
@@ -47,7 +49,7 @@ def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
 
 
 def test_pairs_stay_within_a_head_and_ignore_fold_and_seed(study: Path) -> None:
-    assert pairs(load_results(study)) == [
+    assert list(pairs(load_results(study))) == [
         (f"{head}, {first}", f"{head}, {second}")
         for head in ("bernoulli", "beta")
         for first, second in (("random", "none"), ("uncertain", "none"), ("uncertain", "random"))
@@ -63,3 +65,13 @@ def test_variants_that_differ_otherwise_are_not_compared(tmp_path: Path, other: 
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"values": content["values"] | other}))
     assert len(pairs(load_results(folder))) == count
+
+
+def test_a_study_names_its_own_baselines(study: Path, tmp_path: Path) -> None:
+    results = load_results(study)
+    named = {"report": {"baselines": [{"adversarial.selection": "none"}, {"adversarial.selection": "uncertain"}]}}
+    found = pairs(replace(results, study=named))
+    assert {rank for pair, rank in found.items() if "none" in pair[1]} == {0}
+    assert found["beta, random", "beta, uncertain"] == 1
+    assert ("beta, uncertain", "beta, random") not in found
+    assert pairs(replace(results, study={"report": {"baselines": [{"model.head": "linear"}]}})) == {}

@@ -10,7 +10,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting.choices import pairs
 from trustseg.reporting.costs import costs
-from trustseg.reporting.hypotheses import hold_hypotheses
+from trustseg.reporting.hypotheses import answer_hypotheses
 from trustseg.reporting.overview import basis, summary
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
@@ -37,8 +37,8 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_costs_by_hand(study: Path) -> None:
-    evidence = collect(load_results(study), draws=20)
-    table = costs(evidence)
+    data = collect(load_results(study), draws=20)
+    table = costs(data)
     frame = table.frame()
     assert frame["variant"].to_list() == ["beta, none", "beta, random", "beta, none, ensemble of 2"]
     assert frame["passes"].to_list() == [1, 1, 2]
@@ -46,7 +46,7 @@ def test_costs_by_hand(study: Path) -> None:
     assert frame["seconds_training"].to_list() == [61.5, 61.5, 2 * 61.5]
     assert frame["milliseconds"].to_list() == pytest.approx([4.5, 6.5, 9.0])  # means over two seeds
     assert table.title.endswith("a prediction's is that of 3 batches on cpu, 1 threads, batches of 16.")
-    same = summary(evidence).frame()
+    same = summary(data).frame()
     for metric in ("dice", "nause", "aurc", "ece"):
         for end in ("", "_low", "_high"):
             assert frame[metric + end].to_list() == same[metric + end].to_list()
@@ -73,10 +73,10 @@ def test_a_mixture_is_a_variant_but_no_training(study: Path) -> None:
     assert not results.is_mixture("beta, none")
     members = {"beta-none-fold0-seed0", "beta-none-fold0-seed1"}
     assert results.trainings_of("beta, none, ensemble of 2") == results.trainings_of("beta, none") == members
-    assert pairs(results) == [("beta, random", "beta, none")]
-    evidence = collect(results, draws=20)
-    assert "trained models behind each variant: 2." in basis(evidence)
-    compared = [outcome.compared for outcome in hold_hypotheses(evidence, draws=20)]
+    assert [*pairs(results)] == [("beta, random", "beta, none")]
+    data = collect(results, draws=20)
+    assert "trained models behind each variant: 2." in basis(data)
+    compared = [outcome.compared for outcome in answer_hypotheses(data, draws=20)]
     assert compared
     assert not any("ensemble" in text for text in compared)
 

@@ -9,24 +9,24 @@ import torch
 
 from trustseg.metrics import risk_coverage_curve as curve_of_tensors
 from trustseg.metrics import sparsification_curve as sparsified
-from trustseg.reporting.curves import FRACTIONS, _errors_left, mean_risk_coverage, mean_sparsification
+from trustseg.reporting.charts import _REMOVED, _errors_left, mean_risk_coverage, mean_sparsification
 from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
 
-def test_area_of_the_gap_is_ause(evidence: ReportData, charts: dict[str, Chart]) -> None:
+def test_area_of_the_gap_is_ause(data: ReportData, charts: dict[str, Chart]) -> None:
     """The defining identity of AUSE, through two independent ways from the histograms to the page."""
     gap = next(panel for panel in charts["sparsification"].panels if panel.title == "clean: gap to the oracle")
     for line in gap.lines:
         variant = line.name.split(" (")[0]
         area = np.trapezoid(line.y, line.x)
-        assert area == pytest.approx(evidence.scores[variant, ("clean", 0.0)]["ause"].value, abs=0.01)
+        assert area == pytest.approx(data.scores[variant, ("clean", 0.0)]["ause"].value, abs=0.01)
 
 
-def test_risk_coverage_ends_at_the_mean_risk(evidence: ReportData, charts: dict[str, Chart]) -> None:
+def test_risk_coverage_ends_at_the_mean_risk(data: ReportData, charts: dict[str, Chart]) -> None:
     for line in charts["risk_coverage"].panels[0].lines:
-        dice = evidence.scores[line.name.split(" (")[0], ("clean", 0.0)]["dice"].value
+        dice = data.scores[line.name.split(" (")[0], ("clean", 0.0)]["dice"].value
         assert line.x[-1] == 1.0
         assert line.y[-1] == pytest.approx(1 - dice, abs=0.02)
 
@@ -35,7 +35,7 @@ def test_errors_left_of_a_small_histogram_by_hand() -> None:
     """Four sure pixels without an error, then four of which three are wrong: 3 of 8 at the start."""
     model, oracle = _errors_left(pl.Series([4, 4]), pl.Series([0, 3]))
     assert (model[0], oracle[0]) == (1.0, 1.0)
-    at = {round(float(fraction), 2): place for place, fraction in enumerate(FRACTIONS)}
+    at = {round(float(fraction), 2): place for place, fraction in enumerate(_REMOVED)}
     # a quarter removed: 6 kept, of the second bin 2 with 1.5 errors; the oracle removes 2 of 3
     assert model[at[0.25]] == pytest.approx((1.5 / 6) / (3 / 8))
     assert oracle[at[0.25]] == pytest.approx((1 / 6) / (3 / 8))
@@ -56,22 +56,22 @@ def test_errors_left_equal_those_on_pixels() -> None:
     model, oracle = _errors_left(pl.Series([count for count, _ in bins]), pl.Series([errors for _, errors in bins]))
     exact = sparsified(torch.from_numpy(uncertainty), torch.from_numpy(wrong))
     for found, expected in ((model, exact.model), (oracle, exact.oracle)):
-        np.testing.assert_allclose(found, np.interp(FRACTIONS, exact.removed, expected), atol=0.02)
-        shared = np.isin(np.round(400 * FRACTIONS), np.round(400 * exact.removed.numpy()))
-        places = np.round(400 * FRACTIONS[shared]).astype(int)
+        np.testing.assert_allclose(found, np.interp(_REMOVED, exact.removed, expected), atol=0.02)
+        shared = np.isin(np.round(400 * _REMOVED), np.round(400 * exact.removed.numpy()))
+        places = np.round(400 * _REMOVED[shared]).astype(int)
         np.testing.assert_allclose(found[shared], expected.numpy()[places], atol=1e-9)
 
 
-def test_the_curve_of_a_variant_is_the_mean_over_seeds(evidence: ReportData) -> None:
+def test_the_curve_of_a_variant_is_the_mean_over_seeds(data: ReportData) -> None:
     variant, place = "beta, none", ("clean", 0.0)
-    cells = evidence.results.cells_of(variant)
+    cells = data.results.cells_of(variant)
     alone = [
-        mean_sparsification(replace(evidence, results=replace(evidence.results, cells=tuple(held))), variant, place)
+        mean_sparsification(replace(data, results=replace(data.results, cells=tuple(held))), variant, place)
         for seed in sorted({cell.seed for cell in cells})
         if (held := [cell for cell in cells if cell.seed == seed])
     ]
     assert len(alone) == 2
-    for both, one, other in zip(mean_sparsification(evidence, variant, place), *alone, strict=True):
+    for both, one, other in zip(mean_sparsification(data, variant, place), *alone, strict=True):
         np.testing.assert_allclose(both, (one + other) / 2)
 
 

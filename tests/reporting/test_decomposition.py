@@ -7,8 +7,7 @@ import numpy as np
 from PIL import Image
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting.decomposition import draw_decomposition
-from trustseg.reporting.gallery import load_gallery
+from trustseg.reporting.gallery import draw_decomposition, load_gallery
 from trustseg.reporting.results import load_results
 
 

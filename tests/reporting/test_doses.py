@@ -9,7 +9,7 @@ import yaml
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import load_results
-from trustseg.reporting.doses import dose_charts, dose_table
+from trustseg.reporting.hypotheses import dose_chart, dose_table
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.series import looks
 
@@ -37,10 +37,10 @@ def dosed(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     return collect(load_results(with_fractions(tmp_path_factory.mktemp("doses") / "study")), draws=20)
 
 
-def test_no_dose_no_table(evidence: ReportData) -> None:
-    table = dose_table(evidence, draws=20)
+def test_no_dose_no_table(data: ReportData) -> None:
+    table = dose_table(data, draws=20)
     assert table.rows == ()
-    assert dose_charts(evidence, table) == {}
+    assert dose_chart(data, table).panels == ()
 
 
 def test_a_row_for_each_variant(dosed: ReportData) -> None:
@@ -55,7 +55,7 @@ def test_a_row_for_each_variant(dosed: ReportData) -> None:
 
 def test_a_curve_for_each_rule(dosed: ReportData) -> None:
     table = dose_table(dosed, draws=20)
-    (chart,) = dose_charts(dosed, table).values()
+    chart = dose_chart(dosed, table)
     (panel,) = chart.panels
     assert (panel.title, panel.x_label, panel.y_label) == ("H2", "adversarial.fraction", "Dice, PGD 4/255")
     curves = {line.name: list(line.x) for line in panel.lines}
@@ -72,10 +72,10 @@ def test_doses_that_are_words_have_no_curve(tmp_path: Path) -> None:
     sides = {"first": {"adversarial.selection": "random"}, "second": {"adversarial.selection": "none"}}
     content = {"hypotheses": [claim | sides | {"dose": "adversarial.selection"}]}
     (folder / "hypotheses.yaml").write_text(yaml.safe_dump(content))
-    evidence = collect(load_results(folder), draws=20)
-    table = dose_table(evidence, draws=20)
+    data = collect(load_results(folder), draws=20)
+    table = dose_table(data, draws=20)
     assert [row["dose"] for row in table.rows] == ["none", "random", "uncertain"]
-    assert dose_charts(evidence, table) == {}
+    assert dose_chart(data, table).panels == ()
 
 
 def test_variants_of_one_rule_and_head_are_told_apart(dosed: ReportData) -> None:

@@ -12,10 +12,10 @@ from trustseg.metrics import aurc, nause
 from trustseg.metrics.detection import auroc
 from trustseg.reporting.failures import finder_table, read_finders, same_orders
 from trustseg.reporting.image_scores import read_scores
+from trustseg.reporting.labels import CLEAN
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 
-CLEAN = ("clean", 0.0)
 TAU = 0.7
 
 
@@ -60,7 +60,7 @@ def test_scores_equal_those_on_tensors(small: ReportData) -> None:
 
 
 def test_the_best_of_a_variant_comes_first(small: ReportData) -> None:
-    frame = finder_table(read_finders(small, tau=TAU, draws=5), tau=TAU).frame()
+    frame = finder_table(read_finders(small, tau=TAU, draws=5), target="foreground", tau=TAU).frame()
     for _, rows in frame.group_by("variant"):
         assert rows["place"].to_list() == list(range(1, len(rows) + 1))
         assert rows["aurc"].is_sorted()
@@ -79,9 +79,7 @@ def test_no_failure_is_undefined(small: ReportData) -> None:
 def test_no_image_with_foreground(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
     for path in folder.glob("cells/*/records.parquet"):
-        pl.read_parquet(path).with_columns(dice=float("nan"), intersection_px=pl.lit(None, pl.Int64)).write_parquet(
-            path
-        )
-    evidence = collect(load_results(folder), draws=5)
-    assert read_finders(evidence, draws=5) == []
-    assert same_orders(evidence) == []
+        pl.read_parquet(path).with_columns(dice=float("nan")).write_parquet(path)
+    data = collect(load_results(folder), draws=5)
+    assert read_finders(data, draws=5) == []
+    assert same_orders(data) == []

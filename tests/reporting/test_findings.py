@@ -101,5 +101,5 @@ def test_few_patients_and_seeds(tmp_path: Path) -> None:
     assert "Fewer than 3 seeds for every variant" in sentences[1]
 
 
-def test_a_full_study(evidence: ReportData) -> None:
-    assert find_suspicions(evidence)[0].startswith("2 of 24 runs are missing")
+def test_a_full_study(data: ReportData) -> None:
+    assert find_suspicions(data)[0].startswith("2 of 24 runs are missing")

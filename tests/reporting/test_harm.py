@@ -8,11 +8,11 @@ from tests.reporting.deployed_runs import a_run, some_records
 
 from trustseg.deferral import load_policy
 from trustseg.errors import DataError
-from trustseg.reporting.harm import SCORE, deployed, is_deployed, policy_by
 from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.unnoticed import SCORE, deployed, is_deployed, policy_by
 
 
-def test_another_score_gets_a_policy_of_the_same_aim(evidence: ReportData, tmp_path: Path) -> None:
+def test_another_score_gets_a_policy_of_the_same_aim(data: ReportData, tmp_path: Path) -> None:
     """Of ten validation patients at most four may be reviewed: conformal, (10 - k + 1) / 11 <= 0.4 for k = 7."""
     cell = a_run(tmp_path, "a", column="u_entropy_mean", threshold=0.05)
     found = policy_by(cell, measure="variance", column="u_variance_mean")

@@ -10,14 +10,14 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
-from trustseg.reporting.hypotheses import Outcome, hold_hypotheses, hypothesis_table
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hypothesis_table
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.statistics import holm
 
 
 @pytest.fixture(scope="module")
-def outcomes(evidence: ReportData) -> list[Outcome]:
-    return hold_hypotheses(evidence, draws=400)
+def outcomes(data: ReportData) -> list[Outcome]:
+    return answer_hypotheses(data, draws=400)
 
 
 def of(outcomes: list[Outcome], name: str) -> list[Outcome]:
@@ -74,7 +74,7 @@ def told(folder: Path, **changed: Any) -> list[Outcome]:  # noqa: ANN401
         "margin": 0.01,
     }
     (folder / "hypotheses.yaml").write_text(yaml.safe_dump({"hypotheses": [hypothesis | changed]}))
-    return hold_hypotheses(collect(load_results(folder), draws=20), draws=200)
+    return answer_hypotheses(collect(load_results(folder), draws=20), draws=200)
 
 
 @pytest.fixture(scope="module")

@@ -15,47 +15,47 @@ from trustseg.reporting.pixel_scores import estimate, pixel_ranking
 from trustseg.reporting.report_data import ReportData
 
 
-def side(evidence: ReportData, variant: str) -> Side:
-    choices = evidence.choices
+def side(data: ReportData, variant: str) -> Side:
+    choices = data.choices
     return Side(variant, choices.measures[variant], choices.columns[variant])
 
 
 @pytest.fixture
-def sides(evidence: ReportData) -> tuple[Side, Side]:
-    return side(evidence, "beta, random"), side(evidence, "beta, none")
+def sides(data: ReportData) -> tuple[Side, Side]:
+    return side(data, "beta, random"), side(data, "beta, none")
 
 
-def test_dice_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
-    got = paired_difference(evidence.results, *sides, PGD, "dice", draws=200)
-    wanted = mean_difference(evidence.results, "beta, random", "beta, none", PGD, "dice", draws=200)
+def test_dice_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
+    got = paired_difference(data.results, *sides, PGD, "dice", draws=200)
+    wanted = mean_difference(data.results, "beta, random", "beta, none", PGD, "dice", draws=200)
     assert got.interval.value == pytest.approx(wanted.value)
     assert got.trainings == 2
     assert got.interval.patients == wanted.patients
     assert got.interval.high - got.interval.low >= 0.8 * (wanted.high - wanted.low)
 
 
-def test_aurc_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
-    got = paired_difference(evidence.results, *sides, PGD, "aurc", draws=50)
-    values = [risk_area(read_scores(evidence.results, s.variant, PGD, s.column), draws=1).value for s in sides]
+def test_aurc_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
+    got = paired_difference(data.results, *sides, PGD, "aurc", draws=50)
+    values = [risk_area(read_scores(data.results, s.variant, PGD, s.column), draws=1).value for s in sides]
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=1e-12)
 
 
-def test_nause_is_that_of_the_report(evidence: ReportData, sides: tuple[Side, Side]) -> None:
-    got = paired_difference(evidence.results, *sides, PGD, "nause", draws=50)
-    results = evidence.results
+def test_nause_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
+    got = paired_difference(data.results, *sides, PGD, "nause", draws=50)
+    results = data.results
     tables = [pixel_ranking(results, s.variant, PGD, s.measure, score=nause_from_counts) for s in sides]
     values = [estimate(table, draws=1).value for table in tables]
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=0.01)  # bins are merged by other totals
 
 
-def test_a_side_equals_itself(evidence: ReportData) -> None:
-    one = side(evidence, "beta, none")
+def test_a_side_equals_itself(data: ReportData) -> None:
+    one = side(data, "beta, none")
     for score in SCORES.keys() - {"undetected_harm"}:  # which needs a policy, see below
-        got = paired_difference(evidence.results, one, one, PGD, score, draws=20)
+        got = paired_difference(data.results, one, one, PGD, score, draws=20)
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
 
 
-def test_undetected_harm_by_hand(evidence: ReportData, tmp_path: Path) -> None:
+def test_undetected_harm_by_hand(data: ReportData, tmp_path: Path) -> None:
     """The policy of each run decides, fitted on its validation images; the scores of clean test images do not count."""
     clean, hit = [0.9] * 10, [0.4] * 4 + [0.85] * 6
     records = pl.concat(
@@ -67,25 +67,25 @@ def test_undetected_harm_by_hand(evidence: ReportData, tmp_path: Path) -> None:
         ]
     )
     cells = tuple(a_run(tmp_path, name, column="u_entropy_mean", threshold=0.6) for name in "ab")
-    results = replace(evidence.results, records=records, cells=cells)
+    results = replace(data.results, records=records, cells=cells)
     sides = [Side(name, "entropy", "u_entropy_mean") for name in "ab"]
     got = paired_difference(results, sides[0], sides[1], PGD, "undetected_harm", draws=50)
     assert got.interval.value == pytest.approx(0.5 - 0.3)
 
 
-def test_a_run_without_a_policy_says_nothing(evidence: ReportData, tmp_path: Path) -> None:
+def test_a_run_without_a_policy_says_nothing(data: ReportData, tmp_path: Path) -> None:
     cells = tuple(a_run(tmp_path, name, column="u_entropy_mean", threshold=0.6) for name in "ab")
     (cells[1].folder / "policy.json").unlink()
     records = pl.concat(some_records(v, c, [0.9] * 10, [0.3] * 10) for v in "ab" for c in ("clean", "pgd"))
-    results = replace(evidence.results, records=records, cells=cells)
+    results = replace(data.results, records=records, cells=cells)
     sides = [Side(name, "entropy", "u_entropy_mean") for name in "ab"]
     got = paired_difference(results, sides[0], sides[1], PGD, "undetected_harm", draws=20)
     assert math.isnan(got.interval.value)
 
 
-def test_without_a_shared_image_there_is_no_difference(evidence: ReportData, sides: tuple[Side, Side]) -> None:
-    records = evidence.results.records.filter(pl.col("variant") != "beta, none")
-    results = replace(evidence.results, records=records)
+def test_without_a_shared_image_there_is_no_difference(data: ReportData, sides: tuple[Side, Side]) -> None:
+    records = data.results.records.filter(pl.col("variant") != "beta, none")
+    results = replace(data.results, records=records)
     for score in ("dice", "aurc", "undetected_harm"):
         got = paired_difference(results, *sides, PGD, score, draws=20)
         assert math.isnan(got.interval.value), score

@@ -10,9 +10,8 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.metrics import ause_from_counts, calibration_error_from_counts, nause_from_counts
 from trustseg.reporting import pixel_scores
+from trustseg.reporting.labels import CLEAN
 from trustseg.reporting.results import load_calibration, load_histogram, load_results
-
-CLEAN = ("clean", 0.0)
 
 
 def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path) -> None:
@@ -20,9 +19,7 @@ def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path)
     cells = results.cells_of("beta, none")
     expected = []
     for seed in (0, 1):
-        frames = [
-            load_histogram(cell, condition="clean", eps=0.0, measure="vacuity") for cell in cells if cell.seed == seed
-        ]
+        frames = [load_histogram(cell, CLEAN, "vacuity") for cell in cells if cell.seed == seed]
         sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
         expected.append(float(nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())))
     table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=nause_from_counts)
@@ -69,11 +66,7 @@ def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
     results = load_results(study)
     expected = []
     for seed in (0, 1):
-        frames = [
-            load_calibration(cell, condition="clean", eps=0.0)
-            for cell in results.cells_of("beta, none")
-            if cell.seed == seed
-        ]
+        frames = [load_calibration(cell, CLEAN) for cell in results.cells_of("beta, none") if cell.seed == seed]
         sums = pl.concat(frames).group_by("bin").agg(pl.exclude("patient", "bin").sum()).sort("bin").drop("bin")
         expected.append(float(calibration_error_from_counts(torch.from_numpy(sums.cast(pl.Float64).to_numpy()))))
     found = pixel_scores.estimate(pixel_scores.pixel_calibration(results, "beta, none", CLEAN), draws=5)

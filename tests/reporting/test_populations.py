@@ -9,7 +9,7 @@ import torch
 from tests.reporting.fake_results import write_study
 
 from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
-from trustseg.reporting.populations import population_tables, read_populations, score_columns
+from trustseg.reporting.populations import population_tables, read_populations
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 
@@ -38,7 +38,7 @@ def test_scores_equal_those_on_tensors_averaged_over_the_runs(stressed: ReportDa
     found = read_populations(stressed, draws=30)
     assert set(found.images) == {"ct"}
     for variant in results.variants:
-        for column in score_columns(results, variant):
+        for column in results.score_columns(variant):
             expected = []
             for cell in results.cells_of(variant):
                 known = results.records.filter(pl.col("cell") == cell.id, pl.col("condition") == "clean")
@@ -74,7 +74,7 @@ def test_other_populations_are_no_test_images(stressed: ReportData) -> None:
 
 def test_none_evaluated_none_reported(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
-    evidence = collect(load_results(folder), draws=5)
-    found = read_populations(evidence, draws=5)
+    data = collect(load_results(folder), draws=5)
+    found = read_populations(data, draws=5)
     assert found.images == {}
-    assert all(not table.rows for table in population_tables(evidence, found))
+    assert all(not table.rows for table in population_tables(data, found))

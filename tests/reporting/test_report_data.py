@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting.answers import all_tables
+from trustseg.reporting.overview import summary
 from trustseg.reporting.report_data import Difference, Metric, collect
 from trustseg.reporting.results import load_results
 from trustseg.statistics import Interval
@@ -51,6 +51,6 @@ def test_three_seeds_or_folds_are_enough(tmp_path: Path, folds: int, seeds: int,
     )
     found = collect(load_results(folder), draws=5)
     assert {item.tentative for item in found.differences} == {tentative}
-    caption = all_tables(found)["summary"].title
+    caption = summary(found).title
     assert f"Folds: {folds}, seeds: {seeds}, trained models behind each variant: {folds * seeds}." in caption
     assert ("for these trained models" in caption) == tentative

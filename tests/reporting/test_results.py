@@ -8,7 +8,12 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.errors import DataError, MissingFileError
+from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, TableSchema
+from trustseg.reporting.labels import CLEAN
+from trustseg.reporting.overview import basis
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_calibration, load_histogram, load_results, load_training
+from trustseg.reporting.score_tables import repetitions
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def test_the_plan_decides_which_cells_count(small: Path) -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"no folder .*nowhere; expected the folder of a study"):
+    with pytest.raises(MissingFileError, match=r"no folder .*nowhere"):
         load_results(tmp_path / "nowhere")
 
 
@@ -52,8 +57,8 @@ def test_no_finished_cell_names_the_first_reason(tmp_path: Path) -> None:
 
 def _read_all(folder: Path) -> None:
     cell = load_results(folder).cells[0]
-    load_histogram(cell, condition="clean", eps=0.0, measure="entropy")
-    load_calibration(cell, condition="clean", eps=0.0)
+    load_histogram(cell, CLEAN, "entropy")
+    load_calibration(cell, CLEAN)
 
 
 @pytest.mark.parametrize("name", ["records.parquet", "histograms.parquet", "calibration.parquet"])
@@ -92,8 +97,8 @@ def test_done_without_tables_counts_as_missing(small: Path) -> None:
 
 def test_histogram_of_a_measure_that_was_not_kept_is_empty(small: Path) -> None:
     cell = load_results(small).cells[0]
-    assert load_histogram(cell, condition="clean", eps=0.0, measure="dissonance").is_empty()
-    assert not load_histogram(cell, condition="pgd", eps=round(4 / 255, 7), measure="vacuity").is_empty()
+    assert load_histogram(cell, CLEAN, "dissonance").is_empty()
+    assert not load_histogram(cell, ("pgd", round(4 / 255, 7)), "vacuity").is_empty()
 
 
 def test_training_log_is_one_row_per_epoch(small: Path) -> None:
@@ -104,3 +109,40 @@ def test_training_log_is_one_row_per_epoch(small: Path) -> None:
     assert log["validation_dice"].null_count() == log["train_loss"].null_count() == 0
     (cell.folder / "metrics.csv").unlink()
     assert load_training(cell) is None
+
+
+@pytest.mark.parametrize("schema", [RECORDS, HISTOGRAMS, CALIBRATION], ids=lambda schema: schema.name)
+def test_a_column_that_is_missing_is_named_or_not_needed(tmp_path: Path, schema: TableSchema) -> None:
+    folder = write_study(
+        tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=3, patients=3, gallery=False
+    )
+    path = folder / "cells" / "beta-none-fold0-seed0" / schema.name
+    whole = pl.read_parquet(path).filter(pl.col("condition") == "clean")
+    for column in whole.columns:
+        whole.drop(column).write_parquet(path)
+        try:
+            collect(load_results(folder), draws=2)
+        except DataError as error:
+            assert column in str(error)  # noqa: PT017 - either outcome is fine
+
+
+def test_notes_on_columns(small: Path) -> None:
+    path = small / "cells" / "beta-none-fold0-seed0" / "records.parquet"
+    assert load_results(small).notes == ()
+    pl.read_parquet(path).with_columns(of_a_later_version=1).write_parquet(path)
+    (note,) = load_results(small).notes
+    assert note.endswith("passed over: of_a_later_version.")
+    for path in small.glob("cells/*/records.parquet"):
+        pl.read_parquet(path).drop("linf", "of_a_later_version", strict=False).write_parquet(path)
+    (note,) = load_results(small).notes
+    assert "linf" in note
+
+
+def test_the_target_has_the_name_that_the_study_gives_it(small: Path) -> None:
+    assert load_results(small).target == "foreground"
+    (small / "study.yaml").write_text("data: {target: polyp}")
+    results = load_results(small)
+    assert results.target == "polyp"
+    data = collect(results, draws=2)
+    assert "images with polyp" in basis(data)
+    assert repetitions(data).columns[5].title == "Without polyp"

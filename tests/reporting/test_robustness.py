@@ -9,11 +9,12 @@ from tests.reporting.fake_results import write_study
 from tests.reporting.under_stress import EPS, mean_dice, plain, row_of, value_of
 
 from trustseg.reporting import load_results
+from trustseg.reporting.contents import Contents
 from trustseg.reporting.report_data import ReportData, collect
-from trustseg.reporting.stress import Stress, put_under_stress
+from trustseg.reporting.robustness import ensemble_check
 
 
-def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Stress) -> None:
+def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Contents) -> None:
     rungs = [0.0, *(step / 255 for step in (1, 2, 4, 8))]
     means = [mean_dice(stressed, "beta, none", "pgd" if eps else "clean", eps) for eps in rungs]
     row = row_of(stress, "areas", variant="beta, none")
@@ -23,7 +24,7 @@ def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Stress) ->
     assert "area_deferral_aware" not in row  # one budget is no curve
 
 
-def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Stress) -> None:
+def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Contents) -> None:
     variant = "beta, none"
     frame = plain(stressed, variant, "pgd", EPS).filter(pl.col("mask_px") > 0)
     areas = (frame["mask_px"] / frame["pixels"]).to_numpy()
@@ -38,11 +39,11 @@ def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Stre
     assert value_of(row, "empty") == pytest.approx((empty["predicted_px"] / empty["pixels"]).mean())
 
 
-def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Stress) -> None:
+def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Contents) -> None:
     conditions = [row["condition"] for row in stress.tables["worst_case"].rows if row["variant"] == "beta, none"]
     assert conditions[0] == "clean"
     assert conditions[-1] == "ensemble 2/255"
-    assert "above that of no other attack" in stress.ensemble
+    assert "above that of no other attack" in ensemble_check(stressed)
     row = row_of(stress, "worst_case", variant="beta, none", condition="PGD 2/255")
     assert str(row["stronger"]).startswith("0 of ")
 
@@ -51,7 +52,7 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, t
     folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=9, patients=9, stress=True)
     for path in folder.glob("cells/*/records.parquet"):
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
-        pl.read_parquet(path).with_columns(dice=weak, intersection_px=pl.lit(None, pl.Int64)).write_parquet(path)
-    found = put_under_stress(collect(load_results(folder), draws=5), draws=5)
-    assert "not the worst case for beta, none under" in found.ensemble
-    assert "the ensemble is too weak" in found.ensemble
+        pl.read_parquet(path).with_columns(dice=weak).write_parquet(path)
+    found = ensemble_check(collect(load_results(folder), draws=5))
+    assert "not the worst case for beta, none under" in found
+    assert "the ensemble is too weak" in found

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _shade, looks, without_head
+from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _shade, _texts, chart, looks, without_head
 
 
-def test_one_colour_per_regime_and_one_dash_per_head(evidence: ReportData) -> None:
-    found = looks(evidence.results)
+def test_one_colour_per_regime_and_one_dash_per_head(data: ReportData) -> None:
+    found = looks(data.results)
     assert found["beta, none"].colour == found["bernoulli, none"].colour
     assert found["beta, none"].dash == found["beta, random"].dash != found["bernoulli, none"].dash
     assert len({look.colour for look in found.values()}) == 3
@@ -18,8 +18,8 @@ def test_one_colour_per_regime_and_one_dash_per_head(evidence: ReportData) -> No
 
 
 def test_a_chart_as_a_frame_has_every_point(charts: dict[str, Chart]) -> None:
-    for chart in charts.values():
-        assert len(chart.frame()) == sum(len(line.x) for panel in chart.panels for line in panel.lines)
+    for found in charts.values():
+        assert len(found.frame()) == sum(len(line.x) for panel in found.panels for line in panel.lines)
 
 
 def test_unknown_regimes_and_heads_still_differ() -> None:
@@ -41,15 +41,13 @@ def test_a_shade_is_mixed_with_white_or_black(share: float, colour: str) -> None
     assert _shade("#204060", share) == colour
 
 
-def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(evidence: ReportData) -> None:
-    cells = [
-        replace(cell, variant=f"{cell.variant} {eps}") for cell in evidence.results.cells[:1] for eps in range(1, 5)
-    ]
-    found = looks(replace(evidence.results, cells=tuple(cells)))
+def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
+    cells = [replace(cell, variant=f"{cell.variant} {eps}") for cell in data.results.cells[:1] for eps in range(1, 5)]
+    found = looks(replace(data.results, cells=tuple(cells)))
     assert len(found) == 4
     assert len({look.colour for look in found.values()}) == len({look.symbol for look in found.values()}) == 4
     assert len({look.dash for look in found.values()}) == 1
-    assert found[cells[0].variant].colour == looks(evidence.results)[evidence.results.cells[0].variant].colour
+    assert found[cells[0].variant].colour == looks(data.results)[data.results.cells[0].variant].colour
 
 
 def test_a_panel_of_one_head_needs_no_dash() -> None:
@@ -72,9 +70,9 @@ def test_a_variant_without_its_head(variant: str, head: str, name: str) -> None:
 def test_a_legend_names_each_entry_once() -> None:
     lines = (Line("a", [], [], LOOK), Line("b, interval", [], [], LOOK, label="b"), Line("b", [], [], LOOK, label="b"))
     panel = Panel("p", "x", "y", lines)
-    chart = Chart("k", "t", "r", (panel, panel))
-    assert chart.entries == ["a", "b"]
-    assert replace(chart, horizontal=True).entries == ["b"]  # a row says what it is
+    found = Chart("k", "t", "r", (panel, panel))
+    assert found.entries == ["a", "b"]
+    assert replace(found, horizontal=True).entries == ["b"]  # a row says what it is
 
 
 def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:
@@ -95,3 +93,11 @@ def test_a_line_whose_coordinates_do_not_fit_is_no_frame() -> None:
     broken = Chart("k", "t", "r", (Panel("p", "x", "y", (Line("a", [1.0], [], LOOK),)),))
     with pytest.raises(ValueError, match="shorter"):
         broken.frame()
+
+
+def test_every_figure_has_its_words() -> None:
+    blanks = ("metric", "target", "attack", "most", "eps", "tau", "aims")
+    for key in _texts():
+        found = chart(key, [], **dict.fromkeys(blanks, "x"))
+        assert len(found.reading.split()) > 20
+        assert "{" not in found.title + found.reading

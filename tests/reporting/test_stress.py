@@ -8,9 +8,10 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results, summary_table
+from trustseg.reporting.contents import build_contents
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.report_data import ReportData, collect
-from trustseg.reporting.stress import put_under_stress
+from trustseg.reporting.shifted import table_version
 
 
 def test_shifts_and_populations_are_no_attacks_and_no_test_images(stressed: ReportData) -> None:
@@ -32,12 +33,12 @@ def test_records_of_an_older_version_are_clean_or_attacked(study: Path) -> None:
     assert results.populations.is_empty()
 
 
-def test_an_older_study_has_no_checks_and_no_shifts(study: Path, evidence: ReportData) -> None:
-    found = put_under_stress(evidence, draws=5)
-    assert set(found.tables) == {"areas", "worst_case", "trade_off"}
-    assert set(found.charts) == {"worst_case", "trade_off"}
-    assert (found.doubts, found.checks, found.ensemble) == ({}, [], "")
-    assert found.shift_table == "not recorded"
+def test_an_older_study_has_no_checks_and_no_shifts(study: Path, data: ReportData) -> None:
+    found = build_contents(data, draws=5)
+    assert set(found.tables) >= {"areas", "worst_case", "trade_off"}
+    assert set(found.tables) & {"checks", "unnoticed", "corruption", "shifts"} == set()
+    assert set(found.charts) & {"corruption", "shifts"} == set()
+    assert table_version(data.results) == "not recorded"
     assert "trust" not in summary_table(study, draws=5).columns
 
 
@@ -59,6 +60,6 @@ def test_nothing_to_stress(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
     for path in folder.glob("cells/*/*.parquet"):
         pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
-    found = put_under_stress(collect(load_results(folder), draws=5), draws=5)
-    assert (found.tables, found.charts, found.ensemble) == ({}, {}, "")
+    found = build_contents(collect(load_results(folder), draws=5), draws=5)
+    assert set(found.tables) & {"areas", "worst_case", "trade_off", "unnoticed", "corruption", "shifts"} == set()
     assert 'id="shifts"' not in build_report(folder, gallery=False, draws=5).read_text()

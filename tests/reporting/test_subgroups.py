@@ -12,9 +12,9 @@ from trustseg.reporting.subgroups import subgroup_table, subgroups_of
 from trustseg.statistics import Interval
 
 
-def with_columns(evidence: ReportData, **columns: pl.Expr) -> ReportData:
-    results = evidence.results
-    return replace(evidence, results=replace(results, records=results.records.with_columns(**columns)))
+def with_columns(data: ReportData, **columns: pl.Expr) -> ReportData:
+    results = data.results
+    return replace(data, results=replace(results, records=results.records.with_columns(**columns)))
 
 
 def test_subgroups_by_hand(stressed: ReportData) -> None:

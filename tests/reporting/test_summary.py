@@ -31,13 +31,13 @@ def test_a_folder_and_its_results_give_one_table(study: Path) -> None:
     assert summary_table(study, draws=5).equals(summary_table(results, draws=5))
 
 
-def test_each_score_stands_with_its_interval(study: Path, evidence: ReportData) -> None:
+def test_each_score_stands_with_its_interval(study: Path, data: ReportData) -> None:
     frame = summary_table(study, draws=60)
-    assert frame["variant"].to_list() == evidence.results.variants
-    place = evidence.choices.conditions[1]
+    assert frame["variant"].to_list() == data.results.variants
+    place = data.choices.conditions[1]
     for row in frame.iter_rows(named=True):
         for key, where, metric in (("dice", ("clean", 0.0), "dice"), ("robust_dice", place, "dice")):
-            interval = evidence.scores[row["variant"], where][metric]  # type: ignore[index]  # a metric
+            interval = data.scores[row["variant"], where][metric]  # type: ignore[index]  # a metric
             assert (row[key], row[f"{key}_low"], row[f"{key}_high"]) == (interval.value, interval.low, interval.high)
 
 

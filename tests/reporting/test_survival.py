@@ -11,9 +11,9 @@ from tests.reporting.fake_results import keep_rows, write_study
 from trustseg.errors import DataError
 from trustseg.metrics import survival_curve
 from trustseg.reporting import build_report
+from trustseg.reporting.contents import build_contents
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
-from trustseg.reporting.stress import put_under_stress
 from trustseg.reporting.survival import read_brackets, survival_chart, survival_table, survivals
 from trustseg.statistics import Interval
 
@@ -42,7 +42,7 @@ def brackets(seed: int, *, count: int = 10, censored: int = 3) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A study of one variant and two seeds, each with a table."""
     path = tmp_path_factory.mktemp("survival") / "study"
     folder = write_study(path, heads=("beta",), regimes=("none",), seeds=2, images=4, patients=4, gallery=False)
@@ -51,8 +51,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     return collect(load_results(folder), draws=5)
 
 
-def test_curves_are_those_of_the_metric(evidence: ReportData) -> None:
-    frame = read_brackets(evidence.results)["beta, none"]
+def test_curves_are_those_of_the_metric(data: ReportData) -> None:
+    frame = read_brackets(data.results)["beta, none"]
     assert len(frame) == 20
     eps = np.unique([0.0, *frame["eps_holds"], *frame["eps_breaks"].clip(upper_bound=TOP)])
     holds, breaks = (torch.from_numpy(frame[name].to_numpy().copy()) for name in ("eps_holds", "eps_breaks"))
@@ -64,8 +64,8 @@ def test_curves_are_those_of_the_metric(evidence: ReportData) -> None:
     assert len(set(upper.patients)) == 5
 
 
-def test_the_table_counts_what_a_curve_hides(evidence: ReportData) -> None:
-    table = survival_table(evidence, read_brackets(evidence.results), draws=20)
+def test_the_table_counts_what_a_curve_hides(data: ReportData) -> None:
+    table = survival_table(data, read_brackets(data.results), draws=20)
     (row,) = table.rows
     assert (row["tau"], row["images"], row["empty"]) == ("0.5", 10, 1)
     for key, share in (("already_broken", 0.1), ("censored", 0.3)):
@@ -81,16 +81,16 @@ def test_the_table_counts_what_a_curve_hides(evidence: ReportData) -> None:
     assert row["largest"] == pytest.approx(8)
 
 
-def test_where_most_images_hold_the_median_is_the_largest_budget(evidence: ReportData) -> None:
+def test_where_most_images_hold_the_median_is_the_largest_budget(data: ReportData) -> None:
     frame = brackets(0, censored=8)
-    (row,) = survival_table(evidence, {"beta, none": frame}, draws=20).rows
+    (row,) = survival_table(data, {"beta, none": frame}, draws=20).rows
     median = row["median"]
     assert isinstance(median, Interval)
     assert median.value == pytest.approx(8)
 
 
-def test_the_curve_falls_and_its_band_holds_the_bracket(evidence: ReportData) -> None:
-    chart = survival_chart(evidence, read_brackets(evidence.results), draws=20)
+def test_the_curve_falls_and_its_band_holds_the_bracket(data: ReportData) -> None:
+    chart = survival_chart(data, read_brackets(data.results), draws=20)
     (panel,) = chart.panels
     (line,) = panel.lines
     assert panel.x_range == pytest.approx((0, 8))
@@ -101,19 +101,19 @@ def test_the_curve_falls_and_its_band_holds_the_bracket(evidence: ReportData) ->
     assert "0.5 or below" in chart.reading
 
 
-def test_images_that_all_break_at_once_or_never(evidence: ReportData) -> None:
+def test_images_that_all_break_at_once_or_never(data: ReportData) -> None:
     ends = {"eps_holds": pl.lit(0.0), "eps_breaks": pl.lit(0.0), "already_broken": pl.lit(True)}
     broken = brackets(0).with_columns(**ends, censored=pl.lit(False))
     never = brackets(0).with_columns(eps_holds=pl.lit(TOP), eps_breaks=pl.lit(np.inf), already_broken=pl.lit(False))
     for frame, share in ((broken, 0.0), (never, 1.0)):
-        (panel,) = survival_chart(evidence, {"beta, none": frame}, draws=5).panels
+        (panel,) = survival_chart(data, {"beta, none": frame}, draws=5).panels
         assert set(panel.lines[0].y) == {share}
 
 
-def test_a_report_shows_it_where_it_was_measured(evidence: ReportData) -> None:
-    stress = put_under_stress(evidence, draws=5)
-    assert "survival" in stress.tables
-    assert "survival" in stress.charts
+def test_a_report_shows_it_where_it_was_measured(data: ReportData) -> None:
+    contents = build_contents(data, draws=5)
+    assert "survival" in contents.tables
+    assert "survival" in contents.charts
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
 
+from trustseg.reporting.contents import build_contents, limits
+from trustseg.reporting.deferral import describe_deferral, policy_limits, read_deferrals
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.tables import number_text
-from trustseg.reporting.trust import weigh_trust
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +41,26 @@ def test_numbers_on_the_page_are_those_of_the_table(text: str, stressed_page: Pa
 
 
 def test_the_first_screen_tells_the_limits(stressed_study: Path) -> None:
-    found = weigh_trust(collect(load_results(stressed_study), draws=5), draws=5)
-    said = " ".join(found.limits)
+    data = collect(load_results(stressed_study), draws=5)
+    found = build_contents(data, draws=5)
+    said = " ".join(limits(data, found))
     assert "the promise is void" in said
     assert "no measure of what the model has not seen" in said
     assert "other populations" not in said.split("Not tested here")[-1]
-    assert found.populations == ("ct",)
-    assert found.aims == ("share of patients sent to a human at most 20 %",)
-    assert len(found.findings) == 4
-    assert all("% kept and failed; under " in sentence for sentence in found.findings)
+    findings = describe_deferral(data, found.deferrals)
+    assert len(findings) == 4
+    assert all("% kept and failed; under " in sentence for sentence in findings)
 
 
 def test_what_was_not_evaluated_is_named_and_not_shown(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("bernoulli",), regimes=("none",), seeds=1, images=4, gallery=False)
-    found = weigh_trust(collect(load_results(folder), draws=5), draws=5)
-    assert set(found.tables) == {"aggregations"}
-    assert found.charts == {}
-    assert any("No deferral policy" in sentence for sentence in found.limits)
-    assert any("natural shifts and images of other populations" in sentence for sentence in found.limits)
-    assert not any("Vacuity" in sentence for sentence in found.limits)
+    data = collect(load_results(folder), draws=5)
+    found = build_contents(data, draws=5)
+    assert not {"deferral", "deferral_policies", "populations", "population_area"} & set(found.tables)
+    said = " ".join(limits(data, found))
+    assert "No deferral policy" in said
+    assert "natural shifts and images of other populations" in said
+    assert "Vacuity" not in said
 
 
 def test_a_policy_that_could_not_be_fitted_is_said_to_do_nothing(tmp_path: Path) -> None:
@@ -67,6 +69,6 @@ def test_a_policy_that_could_not_be_fitted_is_said_to_do_nothing(tmp_path: Path)
     )
     path = next(folder.glob("cells/*/policy.json"))
     path.write_text(path.read_text().replace('"threshold": 0.3', '"threshold": "inf"').replace('": 30', '": 3'))
-    found = weigh_trust(collect(load_results(folder), draws=5), draws=5)
-    assert any("reviews nothing" in sentence for sentence in found.limits)
-    assert any("fitted on 3 patients only" in sentence for sentence in found.limits)
+    said = " ".join(policy_limits(read_deferrals(collect(load_results(folder), draws=5), draws=5)))
+    assert "reviews nothing" in said
+    assert "fitted on 3 patients only" in said

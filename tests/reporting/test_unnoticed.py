@@ -11,14 +11,14 @@ from tests.reporting.fake_results import write_study
 from tests.reporting.fake_stress import THRESHOLD
 from tests.reporting.under_stress import EPS, plain, row_of, value_of
 
+from trustseg.reporting.contents import Contents
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
-from trustseg.reporting.stress import Stress
 from trustseg.reporting.unnoticed import deploy, unnoticed_table
 from trustseg.statistics import Interval
 
 
-def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Stress) -> None:
+def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
     variant = "beta, none"
     clean, attacked = plain(stressed, variant, "clean", 0.0), plain(stressed, variant, "pgd", EPS)
     kept = (attacked["u_entropy_mean"] <= THRESHOLD).to_numpy()
@@ -49,7 +49,7 @@ def test_only_clean_and_attacked_images_of_runs_with_a_policy_are_deployed(
     assert unnoticed_table(collect(results, draws=5), draws=5).rows == ()
 
 
-def test_detection_is_the_share_of_pairs_that_the_score_tells_apart(stressed: ReportData, stress: Stress) -> None:
+def test_detection_is_the_share_of_pairs_that_the_score_tells_apart(stressed: ReportData, stress: Contents) -> None:
     variant = "beta, random"
     row = row_of(stress, "unnoticed", variant=variant, condition="PGD 2/255")
     clean, attacked = (

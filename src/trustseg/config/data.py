@@ -35,6 +35,12 @@ class DataConfig(Section):
         "squash",
         description="non-square images: stretch (squash), or keep the aspect ratio and pad; padding is ignored",
     )
+    target: str = Field(
+        "foreground",
+        min_length=1,
+        max_length=40,
+        description="what the masks mark, in a word (lesion, polyp, infection ...); reports call it so",
+    )
     mask_values: dict[Literal["background", "lesion", "ignore"], tuple[int | str, ...]] | None = Field(
         None,
         description="meaning of mask values, e.g. {lesion: [1, 2], ignore: 255}; also colours ('#ff0000') and ranges "

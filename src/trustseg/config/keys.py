@@ -119,7 +119,7 @@ def _allowed(key: str, field: FieldInfo) -> str:
 def _listed(item: object) -> str:
     """Return in words the values of a list whose items are grids, or numbers within bounds."""
     if get_origin(item) is dict:
-        return "list of grids"
+        return "list of grids" if get_origin(get_args(item)[1]) else "list of settings"
     kind, *details = get_args(item)
     bounds = "".join(_bounds(detail) for detail in details if isinstance(detail, FieldInfo))
     return f"list of integers{bounds}" if kind is int else f"list of numbers{bounds}, or fractions"

@@ -20,6 +20,7 @@ from trustseg.config.names import (
     check_objective_of_bernoulli,
     pools_to_a_pixel,
 )
+from trustseg.config.report import ReportConfig
 from trustseg.config.section import Section
 from trustseg.config.training import LossConfig, ModelConfig, TrainingConfig
 
@@ -30,6 +31,7 @@ __all__ = [
     "MixtureConfig",
     "ModelConfig",
     "PhantomConfig",
+    "ReportConfig",
     "RunConfig",
     "StudyConfig",
     "TrainingConfig",
@@ -154,6 +156,7 @@ class StudyConfig(RunConfig):
 
     phantoms: PhantomConfig = PhantomConfig()
     mixtures: MixtureConfig = MixtureConfig()
+    report: ReportConfig = ReportConfig()
 
     name: str = Field(
         "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="name of the study's folder (study only)"

@@ -1,56 +1,64 @@
-"""The charts of a report: which series they show, and how to read them."""
+"""The figures of the scores: which series they show."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from trustseg.metrics.ranking import error_of_kept, oracle_blocks
 from trustseg.reporting import image_scores
 from trustseg.reporting.checks import marked
-from trustseg.reporting.choices import describe_attack, describe_condition, is_l2, words
-from trustseg.reporting.curves import FRACTIONS, mean_risk_coverage, mean_sparsification
-from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.image_scores import Floats, ImageScores
+from trustseg.reporting.labels import (
+    METRIC_NAMES,
+    ConditionKey,
+    budget,
+    describe_attack,
+    describe_condition,
+    is_l2,
+    words,
+)
 from trustseg.reporting.report_data import Metric, ReportData
-from trustseg.reporting.results import load_calibration, load_training
-from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
-from trustseg.statistics import Interval
+from trustseg.reporting.results import load_calibration, load_histogram, load_training
+from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks, without_head
 
-__all__ = ["all_charts"]
+__all__ = ["mean_risk_coverage", "mean_sparsification", "risk_panels", "score_charts"]
 
 _MOST_POINTS: Final = 200
+_REMOVED: Final = np.linspace(0.0, 0.99, 100)  # shares of pixels
 _UNIT: Final = (-0.03, 1.03)  # so that points at 0 and 1 are seen whole
+_LOGGED: Final = {
+    "train_loss": "training loss",
+    "validation_dice": "validation Dice, clean",
+    "validation_robust_dice": "validation Dice, attacked",
+}
 
 
-def all_charts(evidence: ReportData, *, names: bool = True) -> dict[str, Chart]:
-    """Return every chart that the evidence allows, by key.
-
-    Args:
-        evidence: what was measured.
-        names: whether points that are images are named; else they are numbered.
-    """
-    charts = (
-        differences(evidence),
-        robustness(evidence, "dice"),
-        robustness(evidence, "iou"),
-        sparsification(evidence),
-        risk_coverage(evidence),
-        reliability(evidence),
-        shift(evidence, names=names),
-        training(evidence),
-    )
-    return {chart.key: chart for chart in charts if any(panel.lines for panel in chart.panels)}
+def score_charts(data: ReportData, *, names: bool = True) -> list[Chart]:
+    """Return the figures of the scores; points that are images are named, or numbered."""
+    return [
+        differences(data),
+        robustness(data, "dice"),
+        robustness(data, "iou"),
+        sparsification(data),
+        risk_coverage(data),
+        reliability(data),
+        shift(data, names=names),
+        training(data),
+    ]
 
 
-def differences(evidence: ReportData) -> Chart:
+def differences(data: ReportData) -> Chart:
     """Return the paired differences in Dice as a forest plot, one panel for each condition of the headline."""
-    chosen = looks(evidence.results)
-    ends = [end for item in evidence.differences if item.metric == "dice" for end in _ends(item.interval)]
-    margin = 0.05 * (max(ends, default=0.0) - min(ends, default=0.0))
-    limits = (min(ends, default=0.0) - margin, max(ends, default=0.0) + margin)
+    chosen = looks(data.results)
+    shown = [item for item in data.differences if item.metric == "dice"]
+    ends = [0.0, *(e for i in shown for e in (i.interval.value, i.interval.low, i.interval.high) if np.isfinite(e))]
+    margin = 0.05 * (max(ends) - min(ends))
+    regime = {name: data.results.cells_of(name)[0].regime for name in chosen}
     panels = []
-    for place in evidence.choices.conditions:
-        found = [item for item in evidence.differences if item.metric == "dice" and item.place == place]
-        regime = {name: evidence.results.cells_of(name)[0].regime for name in chosen}
+    for condition in data.choices.conditions:
+        found = [item for item in shown if item.condition == condition]
         heights = {float(len(found) - row): f"{i.variant} - {regime[i.baseline]}" for row, i in enumerate(found)}
         lines = tuple(
             Line(
@@ -65,187 +73,144 @@ def differences(evidence: ReportData) -> Chart:
             )
             for item, (height, name) in zip(found, heights.items(), strict=True)
         )
+        limits, rows = (min(ends) - margin, max(ends) + margin), (0.4, len(found) + 0.6)
         label = "difference in Dice per image"
-        title = describe_condition(*place)
-        panels.append(Panel(title, label, "", lines, limits, (0.4, len(found) + 0.6), zero=True, y_ticks=heights))
-    reading = (
-        "Each row subtracts one variant from another on the same images; the bar is the 95 % interval over patients. "
-        "Right of the line the first variant scores higher. A bar that crosses the line shows no difference. The bars "
-        "tell nothing of what another training of the same variants would give."
-    )
-    return Chart("differences", "Differences in Dice", reading, tuple(panels), len(panels), horizontal=True)
+        panels.append(Panel(describe_condition(condition), label, "", lines, limits, rows, zero=True, y_ticks=heights))
+    return chart("differences", panels, len(panels), horizontal=True)
 
 
-def robustness(evidence: ReportData, metric: Metric) -> Chart:
+def robustness(data: ReportData, metric: Metric) -> Chart:
     """Return a metric against the budget, one panel for each attack and head."""
-    chosen = looks(evidence.results)
-    heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
-    columns = list(dict.fromkeys(heads.values()))
-    name = {"dice": "Dice", "iou": "IoU"}[metric]
+    chosen = looks(data.results)
+    heads = {variant: data.results.head_of(variant) for variant in chosen}
+    name = METRIC_NAMES[metric]
     drawn = []
-    for attack in evidence.choices.ladders:
-        rungs = evidence.choices.attacks[attack]
-        label = "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255"
-        places: list[ConditionKey] = [("clean", 0.0), *((attack, eps) for eps in rungs)]
-        for head in columns:
+    for attack in data.choices.attacks_with_curves:
+        for head in dict.fromkeys(heads.values()):
             lines = []
             for variant in (variant for variant in chosen if heads[variant] == head):
-                held = [place for place in places if (variant, place) in evidence.robustness]
-                found = [evidence.robustness[variant, place][metric] for place in held]
-                lines.append(
-                    Line(
-                        variant,
-                        [eps if is_l2(attack) else round(eps * 255, 3) for _, eps in held],
-                        [interval.value for interval in found],
-                        chosen[variant].of_one_head(),
-                        [interval.low for interval in found],
-                        [interval.high for interval in found],
-                        mode="lines+markers",
-                        label=marked(evidence.checks, variant, without_head(variant, head)),
-                    )
-                )
-            drawn.append((f"{describe_attack(attack)}, {head}", label, tuple(lines)))
-    ends = [end for _, _, lines in drawn for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
-    limits = (0.0, min(1.02, 1.08 * max(ends, default=1.0)))
-    panels = tuple(Panel(title, label, f"{name} per image", lines, y_range=limits) for title, label, lines in drawn)
-    reading = (
-        f"One panel for each attack and head. Left end: {name} on unchanged images. Further right the attack may "
-        "change every pixel by more. The higher a curve stays, the more robust the model; shaded is the 95 % interval "
-        "over patients. PGD searches longer than FGSM, so its curve should be the lower one."
-    )
-    return Chart(f"robustness_{metric}", f"{name} under attack", reading, panels, max(2, len(columns)))
+                held = data.evaluated(variant, data.choices.curve(attack))
+                intervals = [data.robustness[variant, condition][metric] for condition in held]
+                x = [budget((attack, eps)) for _, eps in held]
+                label = marked(data.checks, variant, without_head(variant, head))
+                lines.append(curve(variant, x, intervals, chosen[variant].of_one_head(), label=label))
+            drawn.append((attack, head, tuple(lines)))
+    ends = [end for *_, lines in drawn for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
+    panels = [
+        Panel(
+            f"{describe_attack(attack)}, {head}",
+            "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255",
+            f"{name} per image",
+            lines,
+            y_range=(0.0, min(1.02, 1.08 * max(ends, default=1.0))),
+        )
+        for attack, head, lines in drawn
+    ]
+    return chart(f"robustness_{metric}", panels, max(2, len(set(heads.values()))), metric=name)
 
 
-def sparsification(evidence: ReportData) -> Chart:
+def sparsification(data: ReportData) -> Chart:
     """Return the pixel sparsification curves and their gap to the oracle, clean and attacked."""
-    chosen, measures = looks(evidence.results), evidence.choices.measures
+    chosen, measures = looks(data.results), data.choices.measures
     curves, gaps, highest = [], [], 1.0
     removed = "share of least sure pixels removed"
-    for place in evidence.choices.compared:
-        title = describe_condition(*place)
-        kept, missed = [], []
+    for condition in data.choices.compared:
+        title = describe_condition(condition)
+        kept: list[Line] = []
+        missed: list[Line] = []
         for variant in measures:
-            model, oracle = mean_sparsification(evidence, variant, place)
+            model, oracle = mean_sparsification(data, variant, condition)
             if np.isnan(model).any():
                 continue
             label = f"{variant} ({words(measures[variant])})"
-            kept.append(Line(label, FRACTIONS.tolist(), model.tolist(), chosen[variant]))
             highest = max(highest, float(model.max()))
-            missed.append(Line(label, FRACTIONS.tolist(), (model - oracle).tolist(), chosen[variant]))
+            for lines, values in ((kept, model), (missed, model - oracle)):
+                lines.append(Line(label, _REMOVED.tolist(), values.tolist(), chosen[variant]))
         curves.append((f"{title}: errors left", tuple(kept)))
-        gaps.append(
-            Panel(f"{title}: gap to the oracle", "share of least sure pixels removed", "gap", tuple(missed), (0, 1))
-        )
-    reading = (
-        "Pixels are removed from the least sure to the surest. A good uncertainty points at the wrong pixels, so the "
-        "error rate of what is left (top) falls at once. An oracle that knows the errors is subtracted below: the area "
-        "under that gap is AUSE, 0 is perfect. Gaps of models with different error rates cannot be compared; nAUSE can."
-    )
+        gaps.append(Panel(f"{title}: gap to the oracle", removed, "gap", tuple(missed), (0, 1)))
     left = "error rate / initial rate"
-    drawn = [Panel(title, removed, left, lines, (0, 1), (0, 1.05 * highest)) for title, lines in curves]
-    return Chart("sparsification", "Are the wrong pixels the unsure ones?", reading, (*drawn, *gaps), len(drawn))
+    panels = [Panel(title, removed, left, lines, (0, 1), (0, 1.05 * highest)) for title, lines in curves]
+    return chart("sparsification", [*panels, *gaps], len(panels))
 
 
-def risk_coverage(evidence: ReportData) -> Chart:
+def risk_coverage(data: ReportData) -> Chart:
     """Return mean 1 - Dice of the kept images against the share kept, clean and attacked."""
-    chosen, columns = looks(evidence.results), evidence.choices.columns
-    panels = []
-    for place in evidence.choices.compared:
-        lines: list[Line] = []
-        for variant, column in columns.items():
-            held = image_scores.read_scores(evidence.results, variant, place, column)
-            if held.images:
-                coverage, risk = mean_risk_coverage(held)
-                label = f"{variant} ({words(column.removeprefix('u_'))})"
-                lines.append(Line(label, coverage.tolist(), risk.tolist(), chosen[variant]))
-        panels.append((describe_condition(*place), tuple(lines)))
-    highest = max((value for _, lines in panels for line in lines for value in line.y), default=1.0)
-    reading = (
-        "Images are kept from the surest to the least sure. If uncertainty knows which images went wrong, the risk is "
-        "low at the left and rises to the overall risk at the right; a flat curve is no better than chance. The area "
-        "under a curve is AURC."
-    )
-    drawn = tuple(
-        Panel(title, "share of images kept", "mean 1 - Dice of the kept", lines, (0, 1), (0, 1.08 * highest))
-        for title, lines in panels
-    )
-    return Chart("risk_coverage", "Would sending unsure images to a human help?", reading, drawn)
+    chosen = looks(data.results)
+    drawn: dict[str, list[Line]] = {}
+    for condition in data.choices.compared:
+        lines = drawn.setdefault(describe_condition(condition), [])
+        for variant, column in data.choices.columns.items():
+            scores = image_scores.read_scores(data.results, variant, condition, column)
+            if scores.images:
+                coverage, risk = mean_risk_coverage(scores)
+                lines.append(Line(f"{variant} ({words(column)})", coverage.tolist(), risk.tolist(), chosen[variant]))
+    return chart("risk_coverage", risk_panels(drawn, 1))
 
 
-def reliability(evidence: ReportData) -> Chart:
+def risk_panels(drawn: Mapping[str, Sequence[Line]], right: float) -> list[Panel]:
+    """Return panels of risk-coverage curves on one scale."""
+    highest = max((value for lines in drawn.values() for line in lines for value in line.y), default=1.0)
+    limits = (0, right), (0, 1.08 * highest)
+    labels = "share of images kept", "mean 1 - Dice of the kept"
+    return [Panel(title, *labels, tuple(lines), *limits) for title, lines in drawn.items()]
+
+
+def reliability(data: ReportData) -> Chart:
     """Return the share of reference pixels against the mean probability per bin, clean and attacked."""
-    chosen = looks(evidence.results)
+    target = data.results.target
     panels = []
-    for place in evidence.choices.compared:
+    for condition in data.choices.compared:
         lines = []
-        for variant, look in chosen.items():
-            cells = evidence.results.cells_of(variant)
-            frame = pl.concat([load_calibration(cell, condition=place[0], eps=place[1]) for cell in cells])
+        for variant, look in looks(data.results).items():
+            frame = pl.concat([load_calibration(cell, condition) for cell in data.results.cells_of(variant)])
             sums = frame.group_by("bin").agg(pl.exclude("patient", "bin").sum()).filter(pl.col("count") > 0).sort("bin")
             x, y = (sums[name] / sums["count"] for name in ("sum_probability", "sum_reference"))
             texts = [f"{count:,} pixels" for count in sums["count"]]
             lines.append(Line(variant, x.to_list(), y.to_list(), look, mode="lines+markers", texts=texts))
-        title = describe_condition(*place)
-        panel = Panel(
-            title, "predicted foreground probability", "share of foreground pixels", tuple(lines), _UNIT, _UNIT, True
-        )
-        panels.append(panel)
-    reading = (
-        "On the diagonal a pixel that is given 70 % is foreground in 70 % of the cases. Below it the model claims too "
-        "much, above it too little. ECE weighs the distance by the number of pixels, and most pixels are easy "
-        "background: a small ECE can hide a curve far off the diagonal."
-    )
-    return Chart("reliability", "Can the probabilities be taken at their word?", reading, tuple(panels))
+        labels = f"predicted {target} probability", f"share of {target} pixels"
+        panels.append(Panel(describe_condition(condition), *labels, tuple(lines), _UNIT, _UNIT, diagonal=True))
+    return chart("reliability", panels, target=target)
 
 
-def shift(evidence: ReportData, *, names: bool = True) -> Chart:
+def shift(data: ReportData, *, names: bool = True) -> Chart:
     """Return image uncertainty under the headline attack against clean, one panel for each head and measure."""
-    images = evidence.results.records["image"].unique(maintain_order=True)
-    said = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
-    chosen, columns = looks(evidence.results), evidence.choices.columns
-    panels = []
-    heads = {variant: evidence.results.cells_of(variant)[0].head for variant in evidence.shifts}
-    for head, column in dict.fromkeys((heads[variant], columns[variant]) for variant in evidence.shifts):
-        lines = []
-        for variant in evidence.shifts:
-            if (heads[variant], columns[variant]) != (head, column):
-                continue
-            clean, attacked = (
-                image_scores.per_image(evidence.results, variant, place).select("image", column)
-                for place in evidence.choices.compared
-            )
-            frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
-            frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
-            x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
-            texts, legend = [said[image] for image in frame["image"]], without_head(variant, head)
-            lines.append(Line(variant, x, y, chosen[variant], mode="markers", texts=texts, label=legend))
-        label = f"{head}: {words(column.removeprefix('u_'))}"
-        panels.append(
-            Panel(label, "uncertainty, clean image", "uncertainty, attacked image", tuple(lines), diagonal=True)
-        )
-    reading = (
-        "Each point is one test image. On the line the attack left its uncertainty as it was. Points below the line "
-        "are the dangerous ones: the attacked image looks surer than the clean one. At most "
-        f"{_MOST_POINTS} images of a variant are drawn, evenly spread; the table uses all."
+    images = data.results.records["image"].unique(maintain_order=True)
+    texts = {image: image if names else f"image {number}" for number, image in enumerate(images, start=1)}
+    drawn: dict[tuple[str, str], list[Line]] = {}
+    for variant in data.shifts:
+        head, column = data.results.head_of(variant), data.choices.columns[variant]
+        look = looks(data.results)[variant]
+        drawn.setdefault((head, column), []).append(_points(data, variant, look, texts, without_head(variant, head)))
+    labels = "uncertainty, clean image", "uncertainty, attacked image"
+    panels = [
+        Panel(f"{head}: {words(column)}", *labels, tuple(lines), diagonal=True)
+        for (head, column), lines in drawn.items()
+    ]
+    attack = describe_condition(data.choices.compared[-1])
+    return chart("shift", panels, attack=attack, most=_MOST_POINTS)
+
+
+def _points(data: ReportData, variant: str, look: Look, texts: Mapping[str, str], label: str) -> Line:
+    column = data.choices.columns[variant]
+    clean, attacked = (
+        image_scores.per_image(data.results, variant, condition).select("image", column)
+        for condition in data.choices.compared
     )
-    attack = describe_condition(*evidence.choices.compared[-1])
-    return Chart("shift", f"What {attack} does to the uncertainty", reading, tuple(panels))
+    frame = clean.join(attacked, on="image", suffix="_attacked").drop_nulls().sort(column, "image")
+    frame = frame.gather_every(max(1, -(-len(frame) // _MOST_POINTS)))
+    x, y = (frame[name].to_list() for name in (column, f"{column}_attacked"))
+    return Line(variant, x, y, look, mode="markers", texts=[texts[image] for image in frame["image"]], label=label)
 
 
-def training(evidence: ReportData) -> Chart:
+def training(data: ReportData) -> Chart:
     """Return the training log, averaged over folds and seeds, one panel for each quantity."""
-    titles = {
-        "train_loss": "training loss",
-        "validation_dice": "validation Dice, clean",
-        "validation_robust_dice": "validation Dice, attacked",
-    }
-    chosen = looks(evidence.results)
+    chosen = looks(data.results)
     logs = {
-        variant: [log for cell in evidence.results.cells_of(variant) if (log := load_training(cell)) is not None]
+        variant: [log for cell in data.results.cells_of(variant) if (log := load_training(cell)) is not None]
         for variant in chosen
     }
     panels = []
-    for column, title in titles.items():
+    for column, title in _LOGGED.items():
         lines = []
         for variant, tables in logs.items():
             held = [
@@ -261,13 +226,44 @@ def training(evidence: ReportData) -> Chart:
             lines.append(Line(variant, epochs, values, chosen[variant], low, high, mode))
         if lines:
             panels.append(Panel(title, "epoch", title.split(",")[0], tuple(lines)))
-    reading = (
-        "Averages over folds and seeds; shaded is the range between single runs. A curve that still rises at its end "
-        "was stopped early; a training loss that falls while the validation Dice does not is overfitting."
+    return chart("training", panels, 3)
+
+
+def mean_sparsification(data: ReportData, variant: str, condition: ConditionKey) -> tuple[Floats, Floats]:
+    """Return error left / initial error after removing each fraction: of the measure, of an oracle; seed means."""
+    cells = data.results.cells_of(variant)
+    curves = []
+    for seed in sorted({cell.seed for cell in cells}):
+        frames = [
+            load_histogram(cell, condition, data.choices.measures[variant]) for cell in cells if cell.seed == seed
+        ]
+        sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
+        curves.append(_errors_left(sums["count"], sums["wrong"]))
+    model, oracle = np.mean(curves, axis=0)
+    return model, oracle
+
+
+def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
+    """Return both curves of one histogram; inside a bin every order is equally likely, so errors grow linearly."""
+    items, errors = float(count.sum()), float(wrong.sum())
+    if errors == 0:
+        return np.full_like(_REMOVED, np.nan), np.full_like(_REMOVED, np.nan)
+    kept = (1 - _REMOVED) * items
+    blocks = count.to_numpy(), wrong.to_numpy()
+    model, oracle = (
+        error_of_kept(counts, sums, kept) / kept / (errors / items) for counts, sums in (blocks, oracle_blocks(*blocks))
     )
-    return Chart("training", "How training went", reading, tuple(panels), 3)
+    return model, oracle
 
 
-def _ends(interval: Interval) -> list[float]:
-    """Return what an axis has to hold of an interval, 0 included."""
-    return [0.0, *(end for end in (interval.value, interval.low, interval.high) if np.isfinite(end))]
+def mean_risk_coverage(scores: ImageScores) -> tuple[Floats, Floats]:
+    """Return the mean over the seeds of the risk-coverage curve on a common grid."""
+    grid = np.linspace(1 / len(scores.images), 1, min(200, len(scores.images)))
+    curves = []
+    for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
+        known = np.isfinite(uncertainty) & np.isfinite(risk)
+        _, block = np.unique(uncertainty[known], return_inverse=True)
+        kept = np.arange(1, len(block) + 1)
+        risks = error_of_kept(np.bincount(block), np.bincount(block, risk[known]), kept) / kept
+        curves.append(np.interp(grid, kept / len(block), risks))
+    return grid, np.mean(curves, axis=0)

@@ -1,6 +1,6 @@
 """What the deferral policies of a study send to a human, and what they let pass, under every condition."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,27 +9,29 @@ import polars as pl
 
 from trustseg.deferral import HOLDS, Policy, apply_policy, load_policy
 from trustseg.errors import DataError
-from trustseg.reporting.choices import describe_condition, words
-from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
+from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import at
-from trustseg.reporting.tables import Column, Table, Value
-from trustseg.statistics import Interval
+from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.statistics import FEW_PATIENTS, Interval
 from trustseg.study.deferral import score_decisions
 
-__all__ = ["Deferrals", "aim", "deferral_tables", "describe_place", "headline_places", "read_deferrals"]
+__all__ = [
+    "Deferrals",
+    "aim",
+    "deferral_tables",
+    "describe_deferral",
+    "headline_conditions",
+    "policy_limits",
+    "read_deferrals",
+]
 
-SCORE_NAMES: Final[Mapping[str, str]] = {
-    "review_rate": "Sent to a human",
-    "residual_risk": "Mean 1 - Dice of the kept ↓",
-    "undetected_failures": "Kept and failed ↓",
-    "missed_lesions": "With foreground, kept and missed ↓",
-    "false_alarms": "Sent without need ↓",
-}
+_SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
 _AIMS: Final = {
     "review_rate": "share of patients sent to a human",
     "risk": "share of failures among the kept",
-    "missed_lesions": "share of patients with foreground kept and missed",
+    "missed_lesions": "share of patients with {target} kept and missed",
 }
 
 
@@ -40,7 +42,7 @@ class Deferrals:
     Attributes:
         policies: variant -> the policy of each of its runs, by the name of the run.
         decided: variant -> the records of these runs with the column ``review``.
-        scores: (variant, condition with eps) -> score -> interval; all decisions of a variant's runs count alike.
+        scores: (variant, condition) -> score -> interval; all decisions of a variant's runs count alike.
     """
 
     policies: Mapping[str, Mapping[str, Policy]]
@@ -57,22 +59,14 @@ class Deferrals:
         for found in self.policies.values():
             yield from found.values()
 
-    def score(self, variant: str, place: ConditionKey, name: str) -> Interval:
+    def score(self, variant: str, condition: ConditionKey, name: str) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
-        return self.scores.get((variant, place), {}).get(name, UNDEFINED)
+        return self.scores.get((variant, condition), {}).get(name, UNDEFINED)
 
 
-def read_deferrals(evidence: ReportData, *, draws: int = 2000) -> Deferrals:
-    """Return the policies that lie beside the records of a study and what they achieve; runs without one are left out.
-
-    Args:
-        evidence: the numbers of the study.
-        draws: bootstrap draws over patients, >= 1.
-
-    Raises:
-        DataError: if a policy cannot be read, or scores by what the records do not hold.
-    """
-    results = evidence.results
+def read_deferrals(data: ReportData, *, draws: int = 2000) -> Deferrals:
+    """Return the policies in the cells of a study and what they achieve; runs without one are left out."""
+    results = data.results
     policies: dict[str, dict[str, Policy]] = {}
     decided, scores = {}, {}
     for variant in results.variants:
@@ -88,9 +82,8 @@ def read_deferrals(evidence: ReportData, *, draws: int = 2000) -> Deferrals:
         policy = next(iter(held.values()))
         found = score_decisions(decided[variant], column=policy.column, tau=policy.tau, draws=draws)
         for (condition, eps), rows in found.group_by("condition", "eps", maintain_order=True):
-            scores[variant, (str(condition), float(str(eps)))] = {
-                row["score"]: _interval(row) for row in rows.to_dicts()
-            }
+            key = (str(condition), float(str(eps)))
+            scores[variant, key] = {row["score"]: _interval(row) for row in rows.to_dicts()}
     return Deferrals(policies, decided, scores)
 
 
@@ -98,45 +91,7 @@ def _decided(policy: Policy, records: pl.DataFrame, file: Path) -> pl.DataFrame:
     try:
         return apply_policy(policy, records)
     except DataError as error:
-        raise DataError(f"'{file}' does not fit the records beside it: {error}") from error
-
-
-def deferral_tables(evidence: ReportData, deferrals: Deferrals) -> tuple[Table, ...]:
-    """Return the policies, what they achieve at the headline budget, and what they achieve everywhere."""
-    return (_policies(deferrals), _headline(evidence, deferrals), _everywhere(deferrals))
-
-
-def headline_places(evidence: ReportData) -> list[ConditionKey]:
-    """Return clean, and every attack at its budget nearest to the one of the headline."""
-    attacks = evidence.choices.attacks.items()
-    return [
-        ("clean", 0.0),
-        *((name, min(rungs, key=lambda e: abs(e - evidence.choices.eps))) for name, rungs in attacks),
-    ]
-
-
-def describe_place(place: ConditionKey) -> str:
-    """Return a condition in words, natural shifts among them.
-
-    Example:
-        >>> describe_place(("gaussian_noise_3", 0.0)), describe_place(("pgd", 4 / 255))
-        ('gaussian noise, severity 3', 'PGD 4/255')
-    """
-    condition, eps = place
-    if eps > 0 or condition == "clean":
-        return describe_condition(condition, eps)
-    name, _, severity = condition.rpartition("_")
-    return f"{words(name)}, severity {severity}"
-
-
-def aim(target: str, at_most: float) -> str:
-    """Return what a policy bounds, in words.
-
-    Example:
-        >>> aim("review_rate", 0.2)
-        'share of patients sent to a human at most 20 %'
-    """
-    return f"{_AIMS[target]} at most {100 * at_most:g} %"
+        raise DataError(f"'{file}' does not fit the records of its run: {error}") from error
 
 
 def _interval(row: Mapping[str, float]) -> Interval:
@@ -144,18 +99,28 @@ def _interval(row: Mapping[str, float]) -> Interval:
     return Interval(row["value"], row["low"], row["high"], count, int(row["patients"]), int(row["undefined"]))
 
 
-def _policies(deferrals: Deferrals) -> Table:
-    columns = (
-        Column("variant", "Variant"),
-        Column("score", "Uncertainty of an image"),
-        Column("threshold", "Threshold", digits=5),
-        Column("patients", "Fitted on patients"),
-        Column("statement", "What it promises, for clean images of such patients alone"),
-    )
-    rows: list[dict[str, Value]] = [
+def headline_conditions(data: ReportData) -> list[ConditionKey]:
+    """Return clean, and every attack at its budget nearest to the one of the headline."""
+    attacks = data.choices.attacks.items()
+    return [CLEAN, *((name, min(rungs, key=lambda eps: abs(eps - data.choices.eps))) for name, rungs in attacks)]
+
+
+def aim(target: str, at_most: float, *, name: str = "foreground") -> str:
+    """Return what a policy bounds, in words; the name is that of what the masks mark.
+
+    Example:
+        >>> aim("review_rate", 0.2)
+        'share of patients sent to a human at most 20 %'
+    """
+    return f"{_AIMS[target].format(target=name)} at most {100 * at_most:g} %"
+
+
+def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]:
+    """Return the policies, what they achieve at the headline budget, and what they achieve everywhere."""
+    policies: list[Row] = [
         {
             "variant": variant,
-            "score": words(policy.column.removeprefix("u_")),
+            "score": words(policy.column),
             "threshold": policy.threshold,
             "patients": policy.patients,
             "statement": policy.statement,
@@ -163,39 +128,81 @@ def _policies(deferrals: Deferrals) -> Table:
         for variant, found in deferrals.policies.items()
         for policy in found.values()
     ]
-    return Table("deferral_policies", "The policies, one for each run", columns, tuple(rows))
-
-
-def _headline(evidence: ReportData, deferrals: Deferrals) -> Table:
-    columns = (
-        Column("variant", "Variant"),
-        Column("condition", "Condition"),
-        Column("promise", "Promise"),
-        *(Column(name, title) for name, title in SCORE_NAMES.items()),
-    )
-    rows = [
-        _row(deferrals, variant, place)
+    titles = {
+        "score": "Uncertainty of an image",
+        "patients": "Fitted on patients",
+        "statement": "What it promises, for clean images of such patients alone",
+    }
+    usual = [
+        (variant, condition)
         for variant in deferrals.policies
-        for place in headline_places(evidence)
-        if (variant, place) in deferrals.scores
+        for condition in headline_conditions(data)
+        if (variant, condition) in deferrals.scores
     ]
     title = "What the policies achieve: shares of the test images, 95 % intervals over patients"
-    return Table("deferral", title, columns, tuple(rows))
-
-
-def _everywhere(deferrals: Deferrals) -> Table:
-    columns = (
-        Column("variant", "Variant"),
-        Column("condition", "Condition"),
-        Column("promise", "Promise"),
-        *(Column(name, title) for name, title in SCORE_NAMES.items()),
+    everywhere = "What the policies achieve under every condition"
+    return (
+        make_table("deferral_policies", "The policies, one for each run", policies, titles, digits={"threshold": 5}),
+        _achieved("deferral", title, deferrals, usual, data.results.target),
+        _achieved("deferral_all", everywhere, deferrals, list(deferrals.scores), data.results.target),
     )
-    rows = tuple(_row(deferrals, *key) for key in deferrals.scores)
-    return Table("deferral_all", "What the policies achieve under every condition", columns, rows)
 
 
-def _row(deferrals: Deferrals, variant: str, place: ConditionKey) -> dict[str, Value]:
-    rows = deferrals.decided[variant].filter(at(*place), pl.col("guarantee") != HOLDS)
-    row: dict[str, Value] = {"variant": variant, "condition": describe_place(place)}
-    row |= {"promise": "void" if len(rows) else "holds"}
-    return row | {name: deferrals.score(variant, place, name) for name in SCORE_NAMES}
+def _achieved(
+    key: str, title: str, deferrals: Deferrals, places: Sequence[tuple[str, ConditionKey]], target: str
+) -> Table:
+    rows: list[Row] = []
+    for variant, condition in places:
+        void = deferrals.decided[variant].filter(at(condition), pl.col("guarantee") != HOLDS)
+        row: Row = {
+            "variant": variant,
+            "condition": describe_condition(condition),
+            "promise": "void" if len(void) else "holds",
+        }
+        rows.append({**row, **{name: deferrals.score(variant, condition, name) for name in _SCORES}})
+    titles = {
+        "review_rate": "Sent to a human",
+        "residual_risk": "Mean 1 - Dice of the kept ↓",
+        "undetected_failures": "Kept and failed ↓",
+        "missed_lesions": f"With {target}, kept and missed ↓",
+        "false_alarms": "Sent without need ↓",
+    }
+    return make_table(key, title, rows, titles)
+
+
+def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:
+    """Return, for each variant, what the policy lets pass clean and under the attack that gets most past it."""
+    found = []
+    for variant in deferrals.policies:
+        attacked = [each for each in headline_conditions(data)[1:] if (variant, each) in deferrals.scores]
+        worst = max(
+            attacked, key=lambda each: deferrals.score(variant, each, "undetected_failures").value, default=None
+        )
+        text = f"{variant}: clean, {_passed(deferrals, variant, CLEAN)}"
+        if worst:
+            text += f"; under {describe_condition(worst)}, {_passed(deferrals, variant, worst)}"
+        found.append(f"{text}.")
+    return found
+
+
+def _passed(deferrals: Deferrals, variant: str, condition: ConditionKey) -> str:
+    shares = (deferrals.score(variant, condition, name).value for name in ("review_rate", "undetected_failures"))
+    reviewed, failed = (f"{100 * share:.0f} %" for share in shares)
+    return f"{reviewed} sent to a human, {failed} kept and failed"
+
+
+def policy_limits(deferrals: Deferrals) -> Iterator[str]:
+    """Yield which limits apply to the policies of a study, a sentence each."""
+    policies = list(deferrals.all_policies())
+    if not policies:
+        yield "No deferral policy was fitted: how many cases a human would have to look at is not known."
+        return
+    yield (
+        "Deferral promises something for clean images of patients like those it was fitted on, and for those alone: "
+        "under attack, shift or for another population the promise is void, and what is reported is what happened."
+    )
+    if (fewest := min(policy.patients for policy in policies)) < FEW_PATIENTS:
+        yield f"A deferral policy was fitted on {fewest} patients only; its threshold may be far off."
+    for threshold, effect in ((float("inf"), "reviews nothing"), (-float("inf"), "sends every image to a human")):
+        if any(policy.threshold == threshold for policy in policies):
+            yield f"A deferral policy could not be fitted and {effect}: see what it promises below."

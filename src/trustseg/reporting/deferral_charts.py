@@ -1,4 +1,4 @@
-"""Deferral as figures: what an attack does to it, and where the policy sits on the risk-coverage curve."""
+"""Deferral as figures: what an attack does to it, and the policy's operating point on the risk-coverage curve."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,156 +6,101 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting.choices import describe_attack, is_l2
-from trustseg.reporting.curves import mean_risk_coverage
-from trustseg.reporting.deferral import Deferrals, aim, describe_place, headline_places
-from trustseg.reporting.image_scores import ConditionKey, read_scores
+from trustseg.reporting.charts import mean_risk_coverage, risk_panels
+from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
+from trustseg.reporting.image_scores import read_scores
+from trustseg.reporting.labels import ConditionKey, attack_entries, budget, describe_attack, describe_condition, is_l2
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import at
-from trustseg.reporting.series import Chart, Line, Look, Panel, looks
+from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks
 
 __all__ = ["deferral_charts"]
 
 _TARGET: Final = Look("#1f2933", "dot", "circle")
 _MOST_SHIFTS: Final = 8
-_MOST_ATTACKS: Final = 3  # side by side on a page; the others are in the table
-_ADAPTIVE: Final = ("deferral_aware", "overconfidence", "underconfidence")
+_MOST_ATTACKS: Final = 3  # in a row of a page; the others are in the table
+
 _BOUNDED: Final = {"review_rate": "review_rate", "risk": "undetected_failures", "missed_lesions": "missed_lesions"}
 _AXES: Final = {
     "review_rate": "share sent to a human",
     "undetected_failures": "share kept and failed",
-    "missed_lesions": "share with foreground, kept, missed",
+    "missed_lesions": "share with {target}, kept, missed",
     "residual_risk": "mean 1 - Dice of the kept",
 }
 
 
-def deferral_charts(evidence: ReportData, deferrals: Deferrals) -> tuple[Chart, ...]:
+def deferral_charts(data: ReportData, deferrals: Deferrals) -> tuple[Chart, ...]:
     """Return the figure of deferral under attack, and the operating points under attacks and under shifts."""
-    attacked = headline_places(evidence)
+    target = data.results.target
+    attacks = operating_points(data, deferrals, headline_conditions(data))
+    shifts = operating_points(data, deferrals, _worst_shifts(deferrals))
     return (
-        under_attack(evidence, deferrals),
-        operating_points(
-            evidence,
-            deferrals,
-            attacked,
-            key="deferral_attacks",
-            title="Where the policy sits: clean and under each attack",
-        ),
-        operating_points(
-            evidence,
-            deferrals,
-            _worst_shifts(deferrals),
-            key="deferral_shifts",
-            title=f"Where the policy sits: under the natural shifts that cost most, at most {_MOST_SHIFTS}",
-            columns=4,
-        ),
+        under_attack(data, deferrals),
+        chart("deferral_attacks", attacks, 3, target=target),
+        chart("deferral_shifts", shifts, 4, target=target, most=_MOST_SHIFTS),
     )
 
 
-def under_attack(evidence: ReportData, deferrals: Deferrals) -> Chart:
+def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
     """Return reviews, undetected failures and the risk of the kept against the budget, one column for each attack."""
-    chosen = looks(evidence.results)
-    targets = deferrals.targets
-    failures = "missed_lesions" if [name for name, _ in targets] == ["missed_lesions"] else "undetected_failures"
-    columns = _attacks_shown(evidence)
+    targets, name = deferrals.targets, data.results.target
+    failures = "missed_lesions" if [bounded for bounded, _ in targets] == ["missed_lesions"] else "undetected_failures"
+    attacks = _attacks_shown(data)
     panels = []
     for score in ("review_rate", failures, "residual_risk"):
-        ends: list[float] = [0.1]
-        drawn = []
-        for attack in columns:
-            lines = _ladders(evidence, deferrals, chosen, attack, score)
-            ends += [end for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
-            longest = max((line.x for line in lines), key=len, default=())
-            if len(targets) == 1 and _BOUNDED[targets[0][0]] == score and len(longest):
-                bound = [targets[0][1]] * 2
-                drawn.append((attack, (*lines, Line("target", [longest[0], longest[-1]], bound, _TARGET))))
-                ends.append(targets[0][1])
-            else:
-                drawn.append((attack, lines))
-        limits = (0.0, min(1.03, 1.1 * max(ends)))
-        for attack, lines in drawn:
+        drawn = {attack: _ladders(data, deferrals, attack, score) for attack in attacks}
+        ends = [e for lines in drawn.values() for line in lines for e in (*line.y, *line.high) if np.isfinite(e)]
+        if len(targets) == 1 and _BOUNDED[targets[0][0]] == score:
+            bound = targets[0][1]
+            for lines in drawn.values():
+                if longest := max((line.x for line in lines), key=len, default=()):
+                    ends.append(bound)
+                    lines.append(Line("target", [longest[0], longest[-1]], [bound] * 2, _TARGET))
+        limits = (0.0, min(1.03, 1.1 * max([0.1, *ends])))
+        for attack, lines in drawn.items():
             label = "L2 norm" if is_l2(attack) else "budget, grey levels of 255"
-            panels.append(Panel(describe_attack(attack), label, _AXES[score], lines, y_range=limits))
-    aims = "; ".join(aim(*target) for target in targets)
-    reading = (
-        f"Left end of each panel: unchanged images, for which alone the policy promises something ({aims}; dotted). "
-        "To the right the attack grows. Top: what is sent to a human. Middle: segmentations that failed and that "
-        "nobody is asked to look at; this must stay low. Bottom: the mean error of what is kept. A review rate that "
-        "falls while undetected failures rise means that the attack also fools the uncertainty; a review rate that "
-        "rises to 1 means that the attack is noticed, at the price of nobody being relieved. A gap in the bottom row: "
-        "nothing was kept. Shaded: 95 % interval over patients."
-    )
-    return Chart("deferral", "Does deferral still work under attack?", reading, tuple(panels), max(2, len(columns)))
+            title, axis = describe_attack(attack), _AXES[score].format(target=name)
+            panels.append(Panel(title, label, axis, tuple(lines), y_range=limits))
+    aims = "; ".join(aim(*target, name=name) for target in targets)
+    return chart("deferral", panels, max(2, len(attacks)), aims=aims)
 
 
-def operating_points(
-    evidence: ReportData,
-    deferrals: Deferrals,
-    places: Sequence[ConditionKey],
-    *,
-    key: str,
-    title: str,
-    columns: int = 3,
-) -> Chart:
+def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequence[ConditionKey]) -> list[Panel]:
     """Return the risk-coverage curve of the policy's score under each condition with the point the policy chose."""
-    chosen = looks(evidence.results)
-    panels = []
-    for place in places:
-        lines: list[Line] = []
+    chosen = looks(data.results)
+    drawn: dict[str, list[Line]] = {}
+    for condition in conditions:
+        lines = drawn.setdefault(describe_condition(condition), [])
         for variant, found in deferrals.policies.items():
             policy = next(iter(found.values()))
-            held = read_scores(evidence.results, variant, place, policy.column)
-            if not held.images:
+            scores = read_scores(data.results, variant, condition, policy.column)
+            if not scores.images:
                 continue
-            coverage, risk = mean_risk_coverage(held)
+            coverage, risk = mean_risk_coverage(scores)
             lines.append(Line(variant, coverage.tolist(), risk.tolist(), chosen[variant]))
-            kept, error = _operating_point(deferrals.decided[variant], place)
+            kept, error = _operating_point(deferrals.decided[variant], condition)
             if np.isfinite(error):
-                texts = [f"the policy keeps {100 * kept:.0f} %"]
-                lines.append(
-                    Line(
-                        f"{variant}: policy",
-                        [kept],
-                        [error],
-                        chosen[variant],
-                        mode="lines+markers",
-                        texts=texts,
-                        label=variant,
-                    )
-                )
-        panels.append((describe_place(place), tuple(lines)))
-    highest = max((value for _, lines in panels for line in lines for value in line.y), default=1.0)
-    reading = (
-        "The curve keeps images from the surest to the least sure and shows the mean error of the kept, for images "
-        "with foreground. The marker is where the policy, with its threshold frozen on clean validation images, comes "
-        "to lie; without a marker it keeps nothing. Under another condition the marker slides along a new curve: to "
-        "the right if images look surer than they should, to the left if more are sent to a human."
-    )
-    drawn = tuple(
-        Panel(name, "share of images kept", "mean 1 - Dice of the kept", lines, (0, 1.03), (0, 1.08 * highest))
-        for name, lines in panels
-    )
-    return Chart(key, title, reading, drawn, columns)
+                mode, texts = "lines+markers", [f"the policy keeps {100 * kept:.0f} %"]
+                point = Line(f"{variant}: policy", [kept], [error], chosen[variant], (), (), mode, texts, variant)
+                lines.append(point)
+    return risk_panels(drawn, 1.03)
 
 
-def _ladders(
-    evidence: ReportData, deferrals: Deferrals, chosen: dict[str, Look], attack: str, score: str
-) -> tuple[Line, ...]:
-    places: list[ConditionKey] = [("clean", 0.0), *((attack, eps) for eps in evidence.choices.attacks[attack])]
+def _ladders(data: ReportData, deferrals: Deferrals, attack: str, score: str) -> list[Line]:
+    chosen = looks(data.results)
     lines = []
     for variant in deferrals.policies:
-        held = [place for place in places if (variant, place) in deferrals.scores]
-        found = [deferrals.score(variant, place, score) for place in held]
-        x = [eps if is_l2(attack) else round(eps * 255, 3) for _, eps in held]
-        y, low, high = ([getattr(i, end) for i in found] for end in ("value", "low", "high"))
-        lines.append(Line(variant, x, y, chosen[variant], low, high, mode="lines+markers"))
-    return tuple(lines)
+        held = [each for each in data.choices.curve(attack) if (variant, each) in deferrals.scores]
+        intervals = [deferrals.score(variant, condition, score) for condition in held]
+        lines.append(curve(variant, [budget((attack, eps)) for _, eps in held], intervals, chosen[variant]))
+    return lines
 
 
-def _attacks_shown(evidence: ReportData) -> list[str]:
+def _attacks_shown(data: ReportData) -> list[str]:
     """Return the attacks of the figure: the one of the headline, those aimed at the uncertainty, then the others."""
-    attacks, first = list(evidence.choices.attacks), evidence.choices.attack
-    adaptive = [name for name in attacks if name.startswith(_ADAPTIVE)]
+    attacks, first = list(data.choices.attacks), data.choices.attack
+    aimed = tuple(name for name, entry in attack_entries().items() if entry.takes("score"))
+    adaptive = [name for name in attacks if name.startswith(aimed)]
     return list(dict.fromkeys([*([first] if attacks else []), *adaptive, *attacks]))[:_MOST_ATTACKS]
 
 
@@ -169,17 +114,18 @@ def _worst_shifts(deferrals: Deferrals) -> list[ConditionKey]:
     for condition, severity in rows.iter_rows():
         name = condition.rpartition("_")[0]
         largest[name] = max(largest.get(name, (0, "")), (severity, condition))
-    places: list[ConditionKey] = [(condition, 0.0) for _, condition in largest.values()]
-    failed = {
-        place: np.mean([deferrals.score(variant, place, "undetected_failures").value for variant in deferrals.policies])
-        for place in places
-    }
-    return sorted(places, key=lambda place: (-failed[place], place))[:_MOST_SHIFTS]
+    conditions: list[ConditionKey] = [(condition, 0.0) for _, condition in largest.values()]
+
+    def failed(condition: ConditionKey) -> float:
+        scores = [deferrals.score(variant, condition, "undetected_failures") for variant in deferrals.policies]
+        return float(np.mean([score.value for score in scores]))
+
+    return sorted(conditions, key=lambda condition: (-failed(condition), condition))[:_MOST_SHIFTS]
 
 
-def _operating_point(decided: pl.DataFrame, place: ConditionKey) -> tuple[float, float]:
+def _operating_point(decided: pl.DataFrame, condition: ConditionKey) -> tuple[float, float]:
     """Return the share kept of the images with foreground and their mean 1 - Dice, NaN if none is kept."""
-    rows = decided.filter(at(*place), pl.col("mask_px") > 0)
+    rows = decided.filter(at(condition), pl.col("mask_px") > 0)
     kept = rows.filter(~pl.col("review"))
     risk = 1 - kept["dice"].cast(pl.Float64).to_numpy()
     return len(kept) / max(1, len(rows)), float(risk.mean()) if len(kept) else float("nan")

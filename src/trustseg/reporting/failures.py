@@ -1,6 +1,6 @@
 """Which image score finds the bad segmentations: every measure with every aggregation, clean images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,18 +8,25 @@ import numpy as np
 import polars as pl
 
 from trustseg.metrics import auroc_from_counts, nause_from_counts
-from trustseg.reporting.choices import words
-from trustseg.reporting.image_scores import AURC, DrawnScore, Floats, ImageScores, grouped, image_ranking, read_scores
-from trustseg.reporting.populations import score_columns
+from trustseg.reporting.image_scores import (
+    AURC,
+    DrawnScore,
+    Floats,
+    ImageScores,
+    grouped,
+    image_ranking,
+    numbers,
+    read_scores,
+)
+from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval, bootstrap_rows, spearman
 from trustseg.statistics.bootstrap import draw_owners
 
-__all__ = ["finder_table", "read_finders", "same_orders"]
+__all__ = ["TAU", "finder_table", "read_finders", "same_orders"]
 
-_CLEAN: Final = ("clean", 0.0)
-_TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
+TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +50,25 @@ class Finder:
     size: float
 
 
-def read_finders(evidence: ReportData, *, tau: float = _TAU, draws: int = 2000) -> list[Finder]:
-    """Return every image score of every variant, the best AURC of a variant first.
-
-    Args:
-        evidence: the numbers of the study.
-        tau: a segmentation with a Dice below it has failed.
-        draws: bootstrap draws over patients, >= 1.
-    """
-    results = evidence.results
+def read_finders(data: ReportData, *, tau: float = TAU, draws: int = 2000) -> list[Finder]:
+    """Return every image score of every variant, the best AURC of a variant first; a Dice below tau is a failure."""
     found: list[Finder] = []
-    for variant in results.variants:
+    for variant in data.results.variants:
         mine = []
-        for column in score_columns(results, variant):
-            held = read_scores(results, variant, _CLEAN, column)
-            if not held.images:
-                continue
-            aurc, naurc, auroc = (
-                _interval(held, score, draws) for score in (AURC, _normalised_area, _auroc_below(tau))
-            )
-            mine.append(Finder(variant, column, aurc, naurc, auroc, _size_correlation(evidence, variant, column)))
+        for column in data.results.score_columns(variant):
+            scores = read_scores(data.results, variant, CLEAN, column)
+            if scores.images:
+                aurc, naurc, auroc = (
+                    _interval(scores, score, draws) for score in (AURC, _normalised_area, _auroc_below(tau))
+                )
+                mine.append(Finder(variant, column, aurc, naurc, auroc, _size_correlation(data, variant, column)))
         found += sorted(mine, key=lambda finder: (np.nan_to_num(finder.aurc.value, nan=np.inf), finder.column))
     return found
 
 
-def finder_table(finders: Sequence[Finder], *, tau: float = _TAU) -> Table:
+def finder_table(finders: Sequence[Finder], *, target: str, tau: float = TAU) -> Table:
     """Return one row for each score of each variant, in rising order of AURC."""
-    columns = (
-        Column("variant", "Variant"),
-        Column("place", "ConditionKey"),
-        Column("score", "Measure and aggregation"),
-        Column("aurc", "AURC ↓"),
-        Column("naurc", "nAURC ↓"),
-        Column("auroc", f"AUROC of Dice below {tau:g}"),
-        Column("size", "Spearman with predicted area", digits=2, signed=True),
-    )
-    rows: list[dict[str, Value]] = []
+    rows: list[Row] = []
     places: dict[str, int] = {}
     for finder in finders:
         places[finder.variant] = places.get(finder.variant, 0) + 1
@@ -86,27 +76,29 @@ def finder_table(finders: Sequence[Finder], *, tau: float = _TAU) -> Table:
             {
                 "variant": finder.variant,
                 "place": places[finder.variant],
-                "score": words(finder.column.removeprefix("u_")),
+                "score": words(finder.column),
                 "aurc": finder.aurc,
                 "naurc": finder.naurc,
                 "auroc": finder.auroc,
                 "size": finder.size,
             }
         )
-    title = "How well each score of an image finds bad segmentations, clean images with foreground"
-    return Table("aggregations", title, columns, tuple(rows))
+    titles = {"score": "Measure and aggregation", "aurc": "AURC ↓", "naurc": "nAURC ↓"}
+    titles |= {"auroc": f"AUROC of Dice below {tau:g}", "size": "Spearman with predicted area"}
+    title = f"How well each score of an image finds bad segmentations, clean images with {target}"
+    return make_table("aggregations", title, rows, titles, digits={"size": 2}, signed=["size"])
 
 
-def same_orders(evidence: ReportData) -> list[str]:
+def same_orders(data: ReportData) -> list[str]:
     """Return a sentence for each group of image scores that put the clean images of some variants in one order."""
-    results = evidence.results
+    results = data.results
     found: dict[tuple[str, ...], list[str]] = {}
     for variant in results.variants:
         groups: dict[bytes, list[str]] = {}
-        for column in score_columns(results, variant):
-            held = read_scores(results, variant, _CLEAN, column)
-            if len(held.images) > 2:
-                groups.setdefault(_ranks(held), []).append(words(column.removeprefix("u_")))
+        for column in results.score_columns(variant):
+            scores = read_scores(results, variant, CLEAN, column)
+            if len(scores.images) > 2:
+                groups.setdefault(_ranks(scores), []).append(words(column))
         for group in groups.values():
             if len(group) > 1:
                 found.setdefault(tuple(group), []).append(variant)
@@ -117,16 +109,16 @@ def same_orders(evidence: ReportData) -> list[str]:
     ]
 
 
-def _ranks(held: ImageScores) -> bytes:
+def _ranks(scores: ImageScores) -> bytes:
     """Return the dense ranks of the images for each seed, comparable as bytes."""
-    return b"".join(np.unique(row, return_inverse=True)[1].astype(np.int64).tobytes() for row in held.uncertainty)
+    return b"".join(np.unique(row, return_inverse=True)[1].astype(np.int64).tobytes() for row in scores.uncertainty)
 
 
-def _interval(held: ImageScores, score: DrawnScore, draws: int) -> Interval:
+def _interval(scores: ImageScores, score: DrawnScore, draws: int) -> Interval:
     """Return a score of drawn images, the mean over the seeds, with its interval over patients."""
-    names, owner, _ = draw_owners(held.patients, 1, 0)
+    names, owner, _ = draw_owners(scores.patients, 1, 0)
     own = np.equal.outer(np.arange(len(names)), owner)
-    return bootstrap_rows(own, names, image_ranking(held, score), draws=draws)
+    return bootstrap_rows(own, names, image_ranking(scores, score), draws=draws)
 
 
 def _normalised_area(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
@@ -140,15 +132,11 @@ def _auroc_below(tau: float) -> DrawnScore:
     )
 
 
-def _size_correlation(evidence: ReportData, variant: str, column: str) -> float:
+def _size_correlation(data: ReportData, variant: str, column: str) -> float:
     """Return the mean over seeds of Spearman's correlation with the predicted area, over all clean test images."""
-    rows = evidence.results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
-    found = list(_per_seed(rows, column))
+    rows = data.results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
+    found = [
+        spearman(numbers(frame, column), frame["predicted_px"].to_numpy())
+        for _, frame in rows.group_by("seed", maintain_order=True)
+    ]
     return float(np.mean(found)) if found else float("nan")
-
-
-def _per_seed(rows: pl.DataFrame, column: str) -> Iterator[float]:
-    for _, frame in rows.group_by("seed", maintain_order=True):
-        yield spearman(
-            frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy(), frame["predicted_px"].to_numpy()
-        )

@@ -6,8 +6,16 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.reporting.checks import MARK, doubts, reason
-from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
+from trustseg.entries import name_in
+from trustseg.reporting.checks import MARK, failures
+from trustseg.reporting.labels import (
+    CLEAN,
+    attack_entries,
+    describe_attack,
+    describe_condition,
+    describe_eps,
+    is_l2,
+)
 from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
 from trustseg.reporting.results import FinishedCell, settings_of
 from trustseg.statistics import FEW_PATIENTS
@@ -21,33 +29,33 @@ _RISE: Final = 0.005
 _COLLAPSE: Final = 0.15
 
 
-def find_suspicions(evidence: ReportData) -> list[str]:
+def find_suspicions(data: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_masking, _missing, _few, _image_sets, _data, _ladder, _attack_order, _collapse, _overfitted, _budget)
-    return [sentence for check in checks for sentence in check(evidence)]
+    checks = (_masking, _missing, _few, _image_sets, _data, _rises, _one_step, _overfitted, _budget)
+    return [*(sentence for check in checks for sentence in check(data)), *data.results.notes]
 
 
-def _masking(evidence: ReportData) -> Iterator[str]:
-    for variant, found in doubts(evidence.checks).items():
-        yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason(found)}."
+def _masking(data: ReportData) -> Iterator[str]:
+    for variant, reason in failures(data.checks).items():
+        yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason}."
 
 
-def _missing(evidence: ReportData) -> Iterator[str]:
-    results = evidence.results
+def _missing(data: ReportData) -> Iterator[str]:
+    results = data.results
     if results.missing:
         total = len(results.missing) + len(results.cells)
         yield f"{len(results.missing)} of {total} runs are missing; the numbers rest on the finished ones only."
 
 
-def _few(evidence: ReportData) -> Iterator[str]:
-    results = evidence.results
+def _few(data: ReportData) -> Iterator[str]:
+    results = data.results
     patients = results.records["patient"].n_unique()
     if patients < FEW_PATIENTS:
         yield f"Only {patients} patients were tested; with fewer than {FEW_PATIENTS} the intervals are too narrow."
     elif doubtful := [
         variant
         for variant in results.variants
-        if any(found.warning for found in evidence.robustness.get((variant, ("clean", 0.0)), {}).values())
+        if any(found.warning for found in data.robustness.get((variant, CLEAN), {}).values())
     ]:
         yield f"A few patients decide the Dice of {', '.join(doubtful)}; its intervals may cover less than 95 %."
     single = [variant for variant in results.variants if not results.is_mixture(variant)]
@@ -57,18 +65,14 @@ def _few(evidence: ReportData) -> Iterator[str]:
         yield f"Fewer than {FEW_TRAININGS} seeds for {who}; intervals cover the choice of patients, not of the seed."
 
 
-def _image_sets(evidence: ReportData) -> Iterator[str]:
-    results = evidence.results
-    sets = {
-        variant: frozenset(rows["image"])
-        for (variant,), rows in results.records.group_by("variant", maintain_order=True)
-    }
-    if len(set(sets.values())) > 1:
+def _image_sets(data: ReportData) -> Iterator[str]:
+    images = data.results.records.group_by("variant").agg(pl.col("image").unique().sort())["image"]
+    if len({tuple(names) for names in images}) > 1:
         yield "The variants were not tested on the same images; compare them by the paired differences only."
 
 
-def _data(evidence: ReportData) -> Iterator[str]:
-    cells = evidence.results.cells
+def _data(data: ReportData) -> Iterator[str]:
+    cells = data.results.cells
     if len({cell.provenance.data.digest for cell in cells}) > 1:
         yield "The runs saw different data (their data digests differ); they should not be compared."
     if len({cell.provenance.commit for cell in cells}) > 1:
@@ -77,54 +81,53 @@ def _data(evidence: ReportData) -> Iterator[str]:
         yield "Some runs used code with changes that were not committed; they cannot be repeated from the commit alone."
 
 
-def _ladder(evidence: ReportData) -> Iterator[str]:
-    for variant in evidence.results.variants:
-        for attack, rungs in evidence.choices.attacks.items():
-            places = [("clean", 0.0), *((attack, eps) for eps in rungs)]
-            held = [place for place in places if (variant, place) in evidence.robustness]
-            for smaller, larger in pairwise(held):
-                before, after = (evidence.robustness[variant, place]["dice"].value for place in (smaller, larger))
+def _rises(data: ReportData) -> Iterator[str]:
+    for variant in data.results.variants:
+        for attack in data.choices.attacks:
+            for smaller, larger in pairwise(data.evaluated(variant, data.choices.curve(attack))):
+                before, after = (data.robustness[variant, condition]["dice"].value for condition in (smaller, larger))
                 if after > before + _RISE:
                     yield (
-                        f"{variant}: Dice rises from {before:.3f} ({describe_condition(*smaller)}) to {after:.3f} "
-                        f"({describe_condition(*larger)}); the attack may have failed."
+                        f"{variant}: Dice rises from {before:.3f} ({describe_condition(smaller)}) to {after:.3f} "
+                        f"({describe_condition(larger)}); the attack may have failed."
                     )
 
 
-def _attack_order(evidence: ReportData) -> Iterator[str]:
-    attacks = evidence.choices.attacks
-    for variant in evidence.results.variants:
-        for eps in attacks.get("pgd", ()):
-            single = evidence.robustness.get((variant, ("fgsm", eps)))
-            iterated = evidence.robustness.get((variant, ("pgd", eps)))
-            if single and iterated and iterated["dice"].value > single["dice"].value + _RISE:
-                yield (
-                    f"{variant}: PGD is weaker than one-step FGSM at {describe_eps('pgd', eps)} "
-                    f"({iterated['dice'].value:.3f} against {single['dice'].value:.3f}); a sign of masked gradients."
-                )
-
-
-def _collapse(evidence: ReportData) -> Iterator[str]:
-    for variant in evidence.results.variants:
-        attack = _trained_with(evidence.results.cells_of(variant)[0])
-        if not attack.endswith("fgsm"):
-            continue
+def _one_step(data: ReportData) -> Iterator[str]:
+    """Compare FGSM with PGD, which shows masked gradients and catastrophic overfitting."""
+    for variant in data.results.variants:
         gaps = {}
-        for eps in evidence.choices.attacks.get("pgd", ()):
-            single, iterated = (evidence.robustness.get((variant, (name, eps))) for name in ("fgsm", "pgd"))
-            if single and iterated:
-                gaps[eps] = single["dice"].value - iterated["dice"].value
+        for eps in data.choices.attacks.get("pgd", ()):
+            fgsm, pgd = (data.robustness.get((variant, (name, eps))) for name in ("fgsm", "pgd"))
+            if not fgsm or not pgd:
+                continue
+            single, iterated = fgsm["dice"].value, pgd["dice"].value
+            gaps[eps] = single - iterated
+            if iterated > single + _RISE:
+                yield (
+                    f"{variant}: PGD is weaker than one-step FGSM at {describe_eps(('pgd', eps))} "
+                    f"({iterated:.3f} against {single:.3f}); a sign of masked gradients."
+                )
+        attack = _single_step_attack(data.results.cells_of(variant)[0])
         eps = max(gaps, key=lambda eps: gaps[eps], default=0.0)
-        if gaps.get(eps, 0.0) > _COLLAPSE:
+        if attack and gaps.get(eps, 0.0) > _COLLAPSE:
             yield (
                 f"{variant}: trained with one-step {describe_attack(attack)}, Dice under FGSM is {gaps[eps]:.3f} above "
-                f"Dice under PGD at {describe_eps('pgd', eps)}; a sign of catastrophic overfitting."
+                f"Dice under PGD at {describe_eps(('pgd', eps))}; a sign of catastrophic overfitting."
             )
 
 
-def _overfitted(evidence: ReportData) -> Iterator[str]:
-    for variant in evidence.results.variants:
-        cells = evidence.results.cells_of(variant)
+def _single_step_attack(cell: FinishedCell) -> str:
+    """Return the single-step attack a cell was trained with, empty if there was none."""
+    section = settings_of(cell).get("adversarial")
+    attack = name_in(str(section.get("attack", ""))) if isinstance(section, Mapping) else ""
+    entry = attack_entries().get(attack)
+    return attack if cell.regime != "none" and entry is not None and entry.facts.single_step else ""
+
+
+def _overfitted(data: ReportData) -> Iterator[str]:
+    for variant in data.results.variants:
+        cells = data.results.cells_of(variant)
         if found := [cell for cell in cells if cell.done.catastrophic_overfitting]:
             epochs = ", ".join(map(str, found[0].done.catastrophic_overfitting))
             yield (
@@ -133,18 +136,12 @@ def _overfitted(evidence: ReportData) -> Iterator[str]:
             )
 
 
-def _trained_with(cell: FinishedCell) -> str:
-    """Return the attack a cell was trained with, empty for training without attacks."""
-    section = settings_of(cell).get("adversarial")
-    return str(section.get("attack", "")) if cell.regime != "none" and isinstance(section, Mapping) else ""
-
-
-def _budget(evidence: ReportData) -> Iterator[str]:
-    records = evidence.results.records
+def _budget(data: ReportData) -> Iterator[str]:
+    records = data.results.records
     if "linf" not in records.columns:
         return
     beyond = records.filter(pl.col("kind") == "attack", pl.col("linf") > pl.col("eps") + 1e-6)
     for (attack,), rows in beyond.group_by("condition", maintain_order=True):
-        if is_l2(str(attack)):
-            continue
-        yield f"{describe_attack(str(attack))} left its L-infinity budget on {len(rows)} images; its numbers are void."
+        if not is_l2(str(attack)):
+            name = describe_attack(str(attack))
+            yield f"{name} left its L-infinity budget on {len(rows)} images; its numbers are void."

@@ -1,8 +1,8 @@
-"""Cases side by side: image, prediction and uncertainty, clean and attacked, for several variants."""
+"""Cases: image, prediction and uncertainty, clean and attacked, as several variants see them."""
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trustseg.errors import DataError
-from trustseg.reporting.choices import describe_condition
+from trustseg.reporting.labels import describe_condition
 from trustseg.reporting.results import FinishedCell, Results
 
-__all__ = ["Case", "Tile", "draw_case", "load_gallery"]
+__all__ = ["Case", "Tile", "draw_case", "draw_decomposition", "load_gallery"]
 
 _LAYERS: Final = (
     "image",
@@ -30,14 +30,6 @@ _LAYERS: Final = (
 )
 _PARTS: Final = ("variance", "aleatoric_variance", "epistemic_variance")
 _ABSTAINED: Final = 0.05  # share of the pixels of the kept clean cases that are left to a human
-_REFERENCE: Final = "#00d5ff"
-_PREDICTED: Final = "#ff5db1"
-_DOUBT: Final = "#ffd400"
-_TILE_INCHES: Final = 1.45
-_GAP_INCHES: Final = 0.05
-_LABEL_INCHES: Final = 0.85
-_TITLE_INCHES: Final = 0.22
-_MAGNIFIED: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +74,6 @@ def load_gallery(results: Results) -> list[Case]:
     Only cases with foreground are shown, if any was kept: without, one predicted pixel makes a Dice of 0. Cases that
     more variants kept come first; of each variant its first run counts. Cases with an undefined Dice, an empty mask and
     an empty prediction, are left out. Empty where no run kept any.
-
-    Raises:
-        DataError: if a gallery file cannot be read.
     """
     tiles: dict[str, dict[str, Tile]] = {}
     for cell in results.cells:
@@ -109,84 +98,6 @@ def load_gallery(results: Results) -> list[Case]:
     ]
 
 
-def draw_case(case: Case, *, dpi: int = 110) -> bytes:
-    """Return a case as JPEG, a quarter of a PNG's bytes: one row for each variant.
-
-    Args:
-        case: what to draw.
-        dpi: dots an inch.
-    """
-    titles = ("image", "prediction", "uncertainty", "change times 10", "attacked: prediction", "attacked: uncertainty")
-    rows, columns = len(case.tiles), len(titles)
-    height, width = case.tiles[0].layers["image"].shape
-    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
-    inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
-    with mpl.rc_context({"font.size": 8, "text.parse_math": False}):
-        figure = Figure(figsize=inches)
-        FigureCanvasAgg(figure)
-        for row, tile in enumerate(case.tiles):
-            bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
-            axes = [
-                figure.add_axes(
-                    (
-                        (_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0],
-                        bottom / inches[1],
-                        _TILE_INCHES / inches[0],
-                        tall / inches[1],
-                    )
-                )
-                for column in range(columns)
-            ]
-            _draw_tile(axes, tile)
-            label = tile.variant.replace(", ", ",\n")
-            figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
-            if row == 0:
-                for axis, title in zip(axes, titles, strict=True):
-                    axis.set_title(title, fontsize=8, pad=4)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
-    return stream.getvalue()
-
-
-def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
-    layers = tile.layers
-    # One scale for both maps of a variant: otherwise a change of uncertainty could not be seen.
-    brightest = max(float(layers["uncertainty"].max()), float(layers["adversarial_uncertainty"].max()), 1e-6)
-    change = 0.5 + _MAGNIFIED * (layers["adversarial"] - layers["image"])
-    grey = {0: layers["image"], 1: layers["image"], 3: change, 4: layers["adversarial"]}
-    unsure = {2: layers["uncertainty"], 5: layers["adversarial_uncertainty"]}
-    for place, axis in enumerate(axes):
-        if place in grey:
-            axis.imshow(grey[place], cmap="gray", vmin=0, vmax=1, aspect="auto")
-        else:
-            axis.imshow(unsure[place], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
-        axis.set_axis_off()
-    for axis in (axes[0], axes[1], axes[4]):
-        _contour(axis, layers["mask"], _REFERENCE)
-    for axis, name in ((axes[1], "uncertainty"), (axes[4], "adversarial_uncertainty")):
-        _shade(axis, layers[name] > tile.abstained_above)
-    _contour(axes[1], layers["probability"], _PREDICTED)
-    _contour(axes[4], layers["adversarial_probability"], _PREDICTED)
-    for axis, dice in ((axes[1], tile.dice), (axes[4], tile.adversarial_dice)):
-        text = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
-        box = {"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5}
-        axis.text(0.03, 0.04, text, color="white", fontsize=7, transform=axis.transAxes, bbox=box)
-
-
-def _contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
-    """Draw the border between values up to and above 1/2; none for a map that lies on one side."""
-    if min(values.shape) > 1 and values.min() <= 0.5 < values.max():
-        axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)
-
-
-def _shade(axis: Axes, region: NDArray[np.bool_]) -> None:
-    """Lay a colour over a region."""
-    cover = np.zeros((*region.shape, 4))
-    cover[..., :3] = mpl.colors.to_rgb(_DOUBT)
-    cover[..., 3] = 0.6 * region
-    axis.imshow(cover, aspect="auto", interpolation="nearest")
-
-
 def _load(cell: FinishedCell) -> dict[str, Tile]:
     path = cell.folder / "gallery.npz"
     if not path.is_file():
@@ -204,7 +115,7 @@ def _load(cell: FinishedCell) -> dict[str, Tile]:
         return {
             name: Tile(
                 variant=cell.variant,
-                condition=describe_condition(str(attacks[row]), float(budgets[row])),
+                condition=describe_condition((str(attacks[row]), float(budgets[row]))),
                 measure=str(stored["measure"]),
                 layers={layer: values[row] for layer, values in layers.items()},
                 dice=float(stored["dice"][row]),
@@ -216,8 +127,7 @@ def _load(cell: FinishedCell) -> dict[str, Tile]:
         }
     except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
         raise DataError(
-            f"cannot read {path}: {error}; expected the pictures that 'trustseg study' kept; "
-            "delete the file and report without it, or run the cell again"
+            f"cannot read {path}: {error}; delete the file and report without it, or run the cell again"
         ) from error
 
 
@@ -225,3 +135,108 @@ def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
     """Return images in [0, 1], which may be kept as whole grey levels."""
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     return (images / scale).astype(np.float32)
+
+
+_TITLES: Final = (
+    *("image", "prediction", "uncertainty"),
+    *("change times 10", "attacked: prediction", "attacked: uncertainty"),
+)
+_PARTS: Final = tuple(
+    f"{prefix}{part}" for prefix in ("", "attacked: ") for part in ("total", "aleatoric", "epistemic")
+)
+_REFERENCE: Final = "#00d5ff"
+_PREDICTED: Final = "#ff5db1"
+_UNSURE: Final = "#ffd400"
+_TILE_INCHES: Final = 1.45
+_GAP_INCHES: Final = 0.05
+_LABEL_INCHES: Final = 0.85
+_TITLE_INCHES: Final = 0.22
+_MAGNIFIED: Final = 10.0
+
+
+def draw_case(case: Case, *, dpi: int = 110) -> bytes:
+    """Return a case as JPEG, a quarter of a PNG's bytes."""
+    return _grid(case.tiles, _TITLES, _draw_tile, dpi)
+
+
+def draw_decomposition(case: Case, *, dpi: int = 110) -> bytes | None:
+    """Return the variance maps of a case as JPEG, for the variants that tell them apart; None without any.
+
+    The total and the aleatoric maps of a row share one scale from 0 to 1/4, the largest variance there is; the
+    epistemic maps, far smaller, share one of their own, given in their corner.
+    """
+    tiles = [tile for tile in case.tiles if tile.decomposition is not None]
+    return _grid(tiles, _PARTS, _draw_parts, dpi) if tiles else None
+
+
+def _grid(
+    tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None], dpi: int
+) -> bytes:
+    """Return a grid of square-ish pictures as JPEG: a row for each tile, a column for each title."""
+    rows, columns = len(tiles), len(titles)
+    height, width = tiles[0].layers["image"].shape
+    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
+    inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
+    lefts = [(_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0] for column in range(columns)]
+    with mpl.rc_context({"font.size": 8, "text.parse_math": False}):
+        figure = Figure(figsize=inches)
+        FigureCanvasAgg(figure)
+        for row, tile in enumerate(tiles):
+            bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
+            size = (_TILE_INCHES / inches[0], tall / inches[1])
+            axes = [figure.add_axes((left, bottom / inches[1], *size)) for left in lefts]
+            draw(axes, tile)
+            for axis, title in zip(axes, titles, strict=True):
+                axis.set_axis_off()
+                if row == 0:
+                    axis.set_title(title, fontsize=8, pad=4)
+            label = tile.variant.replace(", ", ",\n")
+            figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
+    return stream.getvalue()
+
+
+def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
+    layers = tile.layers
+    # One scale for both maps of a variant: otherwise a change of uncertainty could not be seen.
+    brightest = max(float(layers["uncertainty"].max()), float(layers["adversarial_uncertainty"].max()), 1e-6)
+    change = 0.5 + _MAGNIFIED * (layers["adversarial"] - layers["image"])
+    for place, grey in ((0, layers["image"]), (1, layers["image"]), (3, change), (4, layers["adversarial"])):
+        axes[place].imshow(grey, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    for place, prefix in ((2, ""), (5, "adversarial_")):
+        axes[place].imshow(layers[f"{prefix}uncertainty"], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
+    for place in (0, 1, 4):
+        _contour(axes[place], layers["mask"], _REFERENCE)
+    for place, prefix, dice in ((1, "", tile.dice), (4, "adversarial_", tile.adversarial_dice)):
+        _shade(axes[place], layers[f"{prefix}uncertainty"] > tile.abstained_above)
+        _contour(axes[place], layers[f"{prefix}probability"], _PREDICTED)
+        _note(axes[place], "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}")
+
+
+def _draw_parts(axes: Sequence[Axes], tile: Tile) -> None:
+    maps = np.asarray(tile.decomposition)
+    brightest = max(float(maps[2::3].max()), 1e-9)
+    for place, (axis, values) in enumerate(zip(axes, maps, strict=True)):
+        top = brightest if place % 3 == 2 else 0.25
+        axis.imshow(values, cmap="magma", vmin=0, vmax=top, aspect="auto")
+        _note(axis, f"white: {top:.2g}")
+
+
+def _note(axis: Axes, text: str) -> None:
+    box = {"facecolor": "black", "alpha": 0.6, "linewidth": 0, "pad": 1.5}
+    axis.text(0.03, 0.04, text, color="white", fontsize=7, transform=axis.transAxes, bbox=box)
+
+
+def _contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
+    """Draw the border between values up to and above 1/2; none for a map that lies on one side."""
+    if min(values.shape) > 1 and values.min() <= 0.5 < values.max():
+        axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)
+
+
+def _shade(axis: Axes, region: NDArray[np.bool_]) -> None:
+    """Lay a colour over a region."""
+    cover = np.zeros((*region.shape, 4))
+    cover[..., :3] = mpl.colors.to_rgb(_UNSURE)
+    cover[..., 3] = 0.6 * region
+    axis.imshow(cover, aspect="auto", interpolation="nearest")

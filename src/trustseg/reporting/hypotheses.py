@@ -1,21 +1,33 @@
-"""The hypotheses held against a study: each with its estimate, interval, verdict and one plain sentence."""
+"""The hypotheses tested on a study: each with its estimate, interval, verdict and one plain sentence."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from trustseg.reporting.choices import Choices, describe_condition
-from trustseg.reporting.harm import is_deployed
-from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.choices import Choices
+from trustseg.reporting.image_scores import mean_of
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results, settings_of
-from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
-from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
-from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, settings_match
+from trustseg.reporting.series import Chart, Panel, chart, curve, looks
+from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
+from trustseg.reporting.unnoticed import is_deployed
+from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
+from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, setting, settings_match
 
-__all__ = ["SCORE_NAMES", "Outcome", "configs_of", "hold_hypotheses", "hypotheses_of", "hypothesis_table", "place_of"]
+__all__ = [
+    "SCORE_NAMES",
+    "Outcome",
+    "answer_hypotheses",
+    "condition_of",
+    "configs_of",
+    "dose_chart",
+    "dose_table",
+    "hypotheses_of",
+    "hypothesis_table",
+]
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
@@ -36,48 +48,38 @@ class Outcome:
 
     Attributes:
         hypothesis: the claim.
+        sentence: the verdict in words.
         compared: the two sides in words; empty where it cannot be tested.
         score: key of the score.
         comparison: the difference; None where it cannot be tested.
         p: p-value after Holm's correction over all tests of the study that decide something; NaN where it cannot be
             tested.
         verdict: what may be said.
-        sentence: the same in words.
     """
 
     hypothesis: Hypothesis
-    compared: str
-    score: str
-    comparison: Comparison | None
-    p: float
-    verdict: Verdict
     sentence: str
+    compared: str = ""
+    score: str = ""
+    comparison: Comparison | None = None
+    p: float = math.nan
+    verdict: Verdict = "not testable here"
 
 
 @dataclass(frozen=True, slots=True)
 class _Test:
     hypothesis: Hypothesis
     sides: tuple[Side, Side]
-    place: ConditionKey
+    condition: ConditionKey
     score: str
 
 
-def hold_hypotheses(evidence: ReportData, *, draws: int = 2000) -> list[Outcome]:
-    """Return what a study says of each hypothesis: those in its folder, else the shipped ones.
-
-    Args:
-        evidence: the study.
-        draws: bootstrap draws, > 0.
-
-    Raises:
-        ConfigError: if the hypotheses in the study's folder cannot be read.
-    """
-    results = evidence.results
-    found: list[_Test | Outcome] = []
-    for hypothesis in hypotheses_of(results):
-        found += _tests(hypothesis, results, evidence.choices)
-    tests = [test for test in found if isinstance(test, _Test)]
-    compared = [paired_difference(results, *test.sides, test.place, test.score, draws=draws) for test in tests]
+def answer_hypotheses(data: ReportData, *, draws: int = 2000) -> list[Outcome]:
+    """Return what a study says of each hypothesis: those in its folder, else the shipped ones."""
+    results = data.results
+    found = [item for hypothesis in hypotheses_of(results) for item in _tests(hypothesis, results, data.choices)]
+    tests = [item for item in found if isinstance(item, _Test)]
+    compared = [paired_difference(results, *test.sides, test.condition, test.score, draws=draws) for test in tests]
     rows = list(zip(tests, compared, strict=True))
     raw = [c.p_of(t.hypothesis.direction, t.hypothesis.margin) for t, c in rows if _decides(c)]
     corrected = iter(holm(raw))
@@ -93,18 +95,25 @@ def hypotheses_of(results: Results) -> list[Hypothesis]:
 
 def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
     """Return a row for each outcome."""
-    columns = (
-        Column("name", "Hypothesis"),
-        Column("compared", "Compared"),
-        Column("score", "Score"),
-        Column("difference", "Difference", signed=True),
-        Column("p", "p (Holm)"),
-        Column("effect", "Effect size", digits=2, signed=True),
-        Column("detectable", "Detectable"),
-        Column("seeds", "Seeds"),
-        Column("verdict", "Verdict"),
-    )
-    return Table("hypotheses", "What this study says of the hypotheses", columns, tuple(map(_row, outcomes)))
+    rows: list[Row] = []
+    for outcome in outcomes:
+        found = outcome.comparison
+        rows.append(
+            {
+                "name": outcome.hypothesis.name,
+                "compared": outcome.compared or outcome.hypothesis.claim,
+                "score": outcome.score or outcome.hypothesis.measures[0],
+                "difference": found.interval if found else None,
+                "p": None if math.isnan(outcome.p) else outcome.p,
+                "effect": None if found is None or math.isnan(found.effect) else found.effect,
+                "detectable": found.detectable if found else None,
+                "seeds": found.trainings if found else None,
+                "verdict": outcome.verdict,
+            }
+        )
+    titles = {"name": "Hypothesis", "p": "p (Holm)", "effect": "Effect size"}
+    title, signed = "What this study says of the hypotheses", ["difference", "effect"]
+    return make_table("hypotheses", title, rows, titles, digits={"effect": 2}, signed=signed)
 
 
 def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterator[_Test | Outcome]:
@@ -115,9 +124,9 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
             wanted = ", ".join(f"{key}={value}" for key, value in side.items())
             yield _untestable(hypothesis, f"no finished run has {wanted}")
             return
-    place = place_of(hypothesis, results, choices)
-    if isinstance(place, str):
-        yield _untestable(hypothesis, place)
+    condition = condition_of(hypothesis, results, choices)
+    if isinstance(condition, str):
+        yield _untestable(hypothesis, condition)
         return
     pairs = [
         (one, other)
@@ -131,35 +140,29 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
     if not pairs:
         yield _untestable(hypothesis, "its two sides differ in other settings or share no seed")
     for one, other in pairs:
-        sides = (
-            _side(one, hypothesis.first_uncertainty, choices),
-            _side(other, hypothesis.second_uncertainty, choices),
-        )
-        if sides[0] is None or sides[1] is None:
+        first = _side(one, hypothesis.first_uncertainty, choices)
+        second = _side(other, hypothesis.second_uncertainty, choices)
+        if first is None or second is None:
             yield _untestable(hypothesis, f"the records of {one} or {other} lack the uncertainty it names")
             continue
         bare = [side for side in (one, other) if not any(map(is_deployed, results.cells_of(side)))]
         for score in hypothesis.measures:
             if score == "undetected_harm" and bare:
                 yield _untestable(hypothesis, f"no run of {bare[0]} has a deferral policy fitted on validation images")
-                continue
-            yield _Test(hypothesis, (sides[0], sides[1]), place, score)
+            else:
+                yield _Test(hypothesis, (first, second), condition, score)
 
 
 def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     """Return the settings of each variant of single models; its mixtures have the same and would be tested for it."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for variant in results.variants:
-        if results.is_mixture(variant):
-            continue
-        found[variant] = settings_of(results.cells_of(variant)[0])
-    return found
+    single = [variant for variant in results.variants if not results.is_mixture(variant)]
+    return {variant: settings_of(results.cells_of(variant)[0]) for variant in single}
 
 
-def place_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:
+def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:
     """Return the condition that a hypothesis speaks of, or why there is none."""
     if hypothesis.condition == "clean":
-        return ("clean", 0.0)
+        return CLEAN
     name = choices.attack if hypothesis.condition == "attacked" else hypothesis.condition
     labels = results.records["condition"].unique().sort()
     if name not in labels:  # the attack with other steps than usual, overconfidence20 say
@@ -170,8 +173,8 @@ def place_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> Cond
     nearest = min(rungs, key=lambda eps: abs(eps - (choices.eps if hypothesis.eps is None else hypothesis.eps)))
     if hypothesis.eps is None or abs(nearest - round(hypothesis.eps, 7)) < SAME_BUDGET:
         return (name, nearest)
-    measured = ", ".join(describe_condition(name, eps) for eps in rungs)
-    return f"no run was measured under {describe_condition(name, hypothesis.eps)}, only under {measured}"
+    measured = ", ".join(describe_condition((name, eps)) for eps in rungs)
+    return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
 
 
 def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | None:
@@ -181,8 +184,7 @@ def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | Non
 
 
 def _untestable(hypothesis: Hypothesis, reason: str) -> Outcome:
-    sentence = f"{hypothesis.claim} Not testable here: {reason}."
-    return Outcome(hypothesis, "", hypothesis.measures[0], None, math.nan, "not testable here", sentence)
+    return Outcome(hypothesis, f"{hypothesis.claim} Not testable here: {reason}.")
 
 
 def _decides(comparison: Comparison) -> bool:
@@ -198,54 +200,102 @@ def _is_nothing(comparison: Comparison) -> bool:
 
 def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     hypothesis, (first, second) = test.hypothesis, test.sides
-    finding: Verdict = comparison.conclusion(hypothesis.direction, margin=hypothesis.margin, p=p)
-    if not _decides(comparison):
-        finding = "not testable here"
+    verdict: Verdict = "not testable here"
+    if _decides(comparison):
+        verdict = comparison.conclusion(hypothesis.direction, margin=hypothesis.margin, p=p)
     compared = f"{first.variant} minus {second.variant}"
     if first.variant == second.variant:  # by two measures
-        compared = f"{first.variant}: {' minus '.join(side.measure.replace('_', ' ') for side in test.sides)}"
-    score = f"{SCORE_NAMES[test.score]}, {describe_condition(*test.place)}"
-    parts = [f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {finding}"]
-    parts[0] += f" ({_why(finding, comparison, hypothesis, p)})."
-    if comparison.trainings == 1:
-        parts.append(ONE_SEED)
-    return replace(
-        _untestable(hypothesis, ""),
-        compared=compared,
-        score=score,
-        comparison=comparison,
-        p=p,
-        verdict=finding,
-        sentence=" ".join(parts),
+        compared = f"{first.variant}: {words(first.measure)} minus {words(second.measure)}"
+    score = f"{SCORE_NAMES[test.score]}, {describe_condition(test.condition)}"
+    sentence = (
+        f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {verdict} "
+        f"({_why(verdict, comparison, hypothesis, p)}).{f' {ONE_SEED}' if comparison.trainings == 1 else ''}"
     )
+    return Outcome(hypothesis, sentence, compared, score, comparison, p, verdict)
 
 
-def _why(finding: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: float) -> str:
+def _why(verdict: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: float) -> str:
     """Return what a verdict rests on."""
-    margin = f"{hypothesis.margin:g}"
-    if finding == "not testable here":
+    if verdict == "not testable here":
         if _is_nothing(comparison):
             return "both sides are the same in every image"
         return f"fewer than {FEW_PATIENTS} patients" if comparison.interval.few_patients else "no interval"
-    if finding == "inconclusive":
+    if verdict == "inconclusive":
         return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"
     if hypothesis.direction in ("not_lower", "not_higher", "equal"):
-        return f"the margin is {margin}"
+        return f"the margin is {hypothesis.margin:g}"
     if p < ALPHA:
         return f"p < {ALPHA} after correction"
-    return f"any difference is shown to be below the margin of {margin}"
+    return f"any difference is shown to be below the margin of {hypothesis.margin:g}"
 
 
-def _row(outcome: Outcome) -> dict[str, Value]:
-    held = outcome.comparison
-    return {
-        "name": outcome.hypothesis.name,
-        "compared": outcome.compared or outcome.hypothesis.claim,
-        "score": outcome.score,
-        "difference": held.interval if held else None,
-        "p": None if math.isnan(outcome.p) else outcome.p,
-        "effect": None if held is None or math.isnan(held.effect) else held.effect,
-        "detectable": held.detectable if held else None,
-        "seeds": held.trainings if held else None,
-        "verdict": outcome.verdict,
-    }
+_TITLE: Final = "Dose and response, for hypotheses that name a dose"
+
+
+def dose_table(data: ReportData, *, draws: int = 2000) -> Table:
+    """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
+    rows: list[Row] = []
+    for hypothesis, condition, variants in _dosed(data):
+        for variant, dose in variants.items():
+            value = mean_of(data.results, variant, condition, hypothesis.measures[0], draws=draws)
+            rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
+    return make_table("dose_response", _TITLE, rows, {"name": "Hypothesis", "value": "Score"})
+
+
+def dose_chart(data: ReportData, table: Table) -> Chart:
+    """Return the table as curves, one panel for each hypothesis whose doses are numbers; none where there is none."""
+    chosen, panels = looks(data.results), []
+    for hypothesis, condition, variants in _dosed(data):
+        doses = {variant: _number(dose) for variant, dose in variants.items()}
+        values = {str(row["variant"]): row["value"] for row in table.rows if row["name"] == hypothesis.name}
+        curves: dict[str, dict[str, Interval]] = {}
+        for variant in sorted(variants, key=lambda variant: doses[variant]):
+            value = values[variant]
+            if isinstance(value, Interval) and math.isfinite(doses[variant]):
+                curves.setdefault(_without(variant, str(hypothesis.dose)), {})[variant] = value
+        lines = [
+            curve(name, [doses[variant] for variant in found], [*found.values()], chosen[next(iter(found))])
+            for name, found in curves.items()
+        ]
+        if any(len(line.x) > 1 for line in lines):
+            score = f"{SCORE_NAMES[hypothesis.measures[0]]}, {describe_condition(condition)}"
+            panels.append(Panel(hypothesis.name, str(hypothesis.dose), score, tuple(lines)))
+    return chart("dose_response", panels, max(1, len(panels)))
+
+
+def _dosed(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[str, str]]]:
+    """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
+    for hypothesis in hypotheses_of(data.results):
+        condition, key = condition_of(hypothesis, data.results, data.choices), hypothesis.dose
+        if key is None or isinstance(condition, str) or hypothesis.measures[0] not in ("dice", "iou"):
+            continue
+        sides = [
+            {name: value for name, value in side.items() if name != key}
+            for side in (hypothesis.first, hypothesis.second)
+        ]
+        doses = {
+            variant: str(setting(config, key))
+            for variant, config in configs_of(data.results).items()
+            if any(settings_match(config, side) for side in sides)
+        }
+        if len(set(doses.values())) > 1:
+            yield hypothesis, condition, doses
+
+
+def _without(variant: str, key: str) -> str:
+    """Return the name of a variant without the dose in it.
+
+    Example:
+        >>> _without("beta, random, fraction=0.25", "adversarial.fraction")
+        'beta, random'
+    """
+    dose = f"{key.rpartition('.')[2]}="
+    return ", ".join(part for part in variant.split(", ") if not part.startswith(dose)) or variant
+
+
+def _number(dose: str) -> float:
+    """Return a dose as a number, NaN if it is a word."""
+    try:
+        return float(dose)
+    except ValueError:
+        return math.nan

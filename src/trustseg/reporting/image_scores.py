@@ -5,7 +5,7 @@ averaged over the seeds first; a ranking or calibration score is computed for ea
 draw the same patients, so differences between variants are paired.
 
 Dice and IoU of an image, and what ranks by them, are taken over the images with foreground alone: the same images for
-every variant and condition. What is predicted where there is none is told by its area.
+every variant and condition. Where the reference mask is empty, the area predicted is reported instead.
 """
 
 import math
@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.metrics import aurc_from_counts, auroc_from_counts
+from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results, at
 from trustseg.statistics import (
     Interval,
@@ -33,7 +34,6 @@ from trustseg.statistics import (
 __all__ = [
     "AURC",
     "UNDEFINED",
-    "ConditionKey",
     "DrawnScore",
     "Floats",
     "ImageScores",
@@ -42,10 +42,11 @@ __all__ = [
     "by_blocks",
     "false_positive_area",
     "grouped",
-    "has_native",
     "image_ranking",
     "mean_difference",
     "mean_of",
+    "numbers",
+    "patients_of",
     "per_image",
     "pooled",
     "rank_correlation",
@@ -58,8 +59,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-ConditionKey = tuple[str, float]
-Rows = NDArray[np.int64]
 RankingScore = Callable[[Floats, Floats], Floats]
 """(counts, errors) of blocks (D, K) -> (D,)."""
 DrawnScore = Callable[[Floats, Floats, Floats], Floats]
@@ -68,62 +67,58 @@ DrawnScore = Callable[[Floats, Floats, Floats], Floats]
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 
 
-def rows_of(results: Results, variant: str, place: ConditionKey) -> pl.DataFrame:
+def rows_of(results: Results, variant: str, condition: ConditionKey) -> pl.DataFrame:
     """Return the records of a variant under one condition, Dice and IoU null where the reference mask is empty.
 
-    An empty reference mask has Dice 0, or none at all, by whether anything was predicted: it would enter the mean under
-    one condition and leave it under another.
+    With an empty reference mask Dice is 0 or undefined, depending on whether anything was predicted: such an image
+    would enter the mean under one condition and leave it under another.
     """
-    rows = results.records.filter(pl.col("variant") == variant, at(*place))
+    rows = results.records.filter(pl.col("variant") == variant, at(condition))
     overlaps = [name for name in ("dice", "dice_native", "iou") if name in rows.columns]
     return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
 
 
-def has_native(results: Results, variant: str, place: ConditionKey) -> bool:
-    """Return whether Dice was measured at the size of the images themselves, too."""
-    rows = rows_of(results, variant, place)
-    return "dice_native" in rows.columns and rows["dice_native"].is_not_null().any()
-
-
-def per_image(results: Results, variant: str, place: ConditionKey) -> pl.DataFrame:
+def per_image(results: Results, variant: str, condition: ConditionKey) -> pl.DataFrame:
     """Return one row per image, sorted by name: the mean of each numeric column over the seeds, null if undefined."""
-    rows = rows_of(results, variant, place)
-    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
-    means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numbers]
+    rows = rows_of(results, variant, condition)
+    numeric = [name for name, kind in rows.schema.items() if kind.is_numeric() and name not in {"fold", "seed", "eps"}]
+    means = [pl.col(name).cast(pl.Float64).fill_nan(None).mean() for name in numeric]
     return rows.group_by("image").agg(pl.col("patient").first(), *means).sort("image")
 
 
-def mean_of(results: Results, variant: str, place: ConditionKey, column: str, *, draws: int) -> Interval:
-    """Return the mean of a record column over the images, undefined ones left out and counted."""
-    frame = per_image(results, variant, place)
-    return bootstrap_mean(_numbers(frame, column), _patients(frame), draws=draws)
+def mean_of(results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int) -> Interval:
+    """Return the mean of a record column over the images where it is defined; the others are counted."""
+    frame = per_image(results, variant, condition)
+    return bootstrap_mean(numbers(frame, column), patients_of(frame), draws=draws)
 
 
-def pooled(results: Results, variant: str, place: ConditionKey, *, union: bool, draws: int) -> Interval:
+def pooled(results: Results, variant: str, condition: ConditionKey, *, union: bool, draws: int) -> Interval:
     """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
-    frame = per_image(results, variant, place).drop_nulls("mask_px")  # the others have no reference
-    hit, both = _numbers(frame, "intersection_px"), _numbers(frame, "mask_px") + _numbers(frame, "predicted_px")
+    frame = per_image(results, variant, condition).drop_nulls("mask_px")  # the others have no reference
+    hit, both = numbers(frame, "intersection_px"), numbers(frame, "mask_px") + numbers(frame, "predicted_px")
     above, below = (hit, both - hit) if union else (2 * hit, both)
-    return bootstrap_ratio(above, below, _patients(frame), draws=draws)
+    return bootstrap_ratio(above, below, patients_of(frame), draws=draws)
 
 
-def false_positive_area(results: Results, variant: str, place: ConditionKey, *, draws: int) -> Interval:
+def false_positive_area(results: Results, variant: str, condition: ConditionKey, *, draws: int) -> Interval:
     """Return the mean share of pixels predicted as foreground in images with an empty reference mask."""
-    frame = per_image(results, variant, place).filter(pl.col("mask_px") == 0)
+    frame = per_image(results, variant, condition).filter(pl.col("mask_px") == 0)
     if frame.is_empty():
         return UNDEFINED
-    return bootstrap_mean(_numbers(frame, "predicted_px") / _numbers(frame, "pixels"), _patients(frame), draws=draws)
+    area = numbers(frame, "predicted_px") / numbers(frame, "pixels")
+    return bootstrap_mean(area, patients_of(frame), draws=draws)
 
 
 def mean_difference(
-    results: Results, variant: str, baseline: str, place: ConditionKey, column: str, *, draws: int
+    results: Results, variant: str, baseline: str, condition: ConditionKey, column: str, *, draws: int
 ) -> Interval:
     """Return the mean paired difference variant - baseline of a record column over the images of both."""
-    first, second = (per_image(results, name, place).select("image", "patient", column) for name in (variant, baseline))
-    frame = first.join(second, on="image", suffix="_baseline", maintain_order="left")
-    return bootstrap_difference(
-        _numbers(frame, column), _numbers(frame, f"{column}_baseline"), _patients(frame), draws=draws
+    first, second = (
+        per_image(results, name, condition).select("image", "patient", column) for name in (variant, baseline)
     )
+    frame = first.join(second, on="image", suffix="_baseline", maintain_order="left")
+    values = numbers(frame, column), numbers(frame, f"{column}_baseline")
+    return bootstrap_difference(*values, patients_of(frame), draws=draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +131,17 @@ class ImageScores:
     risk: Floats
 
 
-def read_scores(results: Results, variant: str, place: ConditionKey, column: str) -> ImageScores:
-    """Return the image uncertainty in record column ``column`` beside 1 - Dice, seeds apart."""
-    rows = rows_of(results, variant, place).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
+def read_scores(results: Results, variant: str, condition: ConditionKey, column: str) -> ImageScores:
+    """Return the image uncertainty in record column ``column`` and 1 - Dice, seeds apart."""
+    rows = rows_of(results, variant, condition).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
     names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
     images, seeds = names["image"].to_list(), sorted(rows["seed"].unique())
     values = np.full((2, len(seeds), len(images)), np.nan)
     row = rows["seed"].replace_strict(seeds, range(len(seeds))).to_numpy() if seeds else np.zeros(0, np.int64)
-    place_of = rows["image"].replace_strict(images, range(len(images))).to_numpy() if images else row
-    values[0, row, place_of] = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    values[1, row, place_of] = 1 - rows["dice"].to_numpy()
-    return ImageScores(images, names["patient"].to_numpy().astype(np.str_), values[0], values[1])
+    place = rows["image"].replace_strict(images, range(len(images))).to_numpy() if images else row
+    values[0, row, place] = numbers(rows, column)
+    values[1, row, place] = 1 - rows["dice"].to_numpy()
+    return ImageScores(images, patients_of(names), values[0], values[1])
 
 
 def by_blocks(score: RankingScore) -> DrawnScore:
@@ -175,7 +170,7 @@ def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], 
     def statistic(times: Floats) -> Floats:
         if len(layers) < len(scores.risk):
             return np.full(len(times), np.nan)
-        return np.asarray(np.mean([score(times[:, known], *held) for known, *held in layers], axis=0), np.float64)
+        return np.asarray(np.mean([score(times[:, known], *values) for known, *values in layers], axis=0), np.float64)
 
     return statistic
 
@@ -209,7 +204,7 @@ def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
         known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
         layers.append((known, *(np.unique(part[known], return_inverse=True)[1] for part in (uncertainty, risk))))
 
-    def statistic(rows: Rows) -> float:
+    def statistic(rows: NDArray[np.int64]) -> float:
         times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
         return float(np.mean([spearman_of_blocks(u, r, times[known]) for known, u, r in layers]))
 
@@ -225,32 +220,28 @@ class Shift:
     detection: Interval
 
 
-def uncertainty_shift(results: Results, variant: str, place: ConditionKey, column: str, *, draws: int) -> Shift:
+def uncertainty_shift(results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int) -> Shift:
     """Return the paired change of image uncertainty under attack, the share that falls, and AUROC of "was attacked".
 
     AUROC above 1/2: attacked images look less sure than clean ones; below 1/2: surer.
     """
     clean, attacked = (
-        per_image(results, variant, p).select("image", "patient", column) for p in (("clean", 0.0), place)
+        per_image(results, variant, each).select("image", "patient", column) for each in (CLEAN, condition)
     )
     frame = clean.join(attacked, on="image", suffix="_attacked", maintain_order="left").drop_nulls()
-    before, after, patients = _numbers(frame, column), _numbers(frame, f"{column}_attacked"), _patients(frame)
     if not len(frame):
         return Shift(UNDEFINED, UNDEFINED, UNDEFINED)
+    before, after, patients = numbers(frame, column), numbers(frame, f"{column}_attacked"), patients_of(frame)
     paired = paired_summary(before, after, patients, draws=draws)
-    return Shift(
-        change=paired.change,
-        share_lower=paired.share_lower,
-        detection=told_apart(before, after, patients, draws=draws),
-    )
+    return Shift(paired.change, paired.share_lower, told_apart(before, after, patients, draws=draws))
 
 
 def told_apart(before: Floats, after: Floats, patients: ArrayLike, *, draws: int) -> Interval:
-    """Return the AUROC of telling the same images (N,) after something from before it by their scores."""
+    """Return the AUROC of telling the same images (N,) before and after something apart by their scores."""
     values, block = np.unique(np.concatenate([before, after]), return_inverse=True)
     parts = block[: len(before)], block[len(before) :]
 
-    def statistic(rows: Rows) -> float:
+    def statistic(rows: NDArray[np.int64]) -> float:
         negative, positive = (np.bincount(part[rows], minlength=len(values)) for part in parts)
         return float(auroc_from_counts(negative + positive, positive))
 
@@ -263,9 +254,11 @@ def _only(scores: ImageScores, images: list[str]) -> ImageScores:
     return ImageScores(images, scores.patients[chosen], scores.uncertainty[:, chosen], scores.risk[:, chosen])
 
 
-def _numbers(frame: pl.DataFrame, column: str) -> Floats:
-    return frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def numbers(frame: pl.DataFrame, column: str) -> Floats:
+    """Return a column as floats, NaN where it is null."""
+    return frame[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
-def _patients(frame: pl.DataFrame) -> NDArray[np.str_]:
+def patients_of(frame: pl.DataFrame) -> NDArray[np.str_]:
+    """Return the patient of each row."""
     return frame["patient"].to_numpy().astype(np.str_)

@@ -1,106 +1,122 @@
-"""The table of the first screen, its small form for a README, and the words on what their numbers rest on."""
+"""The first screen: the answer in words, its table, its small form for a README, and what the numbers rest on."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from trustseg.reporting.checks import trust
-from trustseg.reporting.choices import describe_condition, words
 from trustseg.reporting.image_scores import UNDEFINED
-from trustseg.reporting.report_data import Metric, ReportData
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition, words
+from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
+from trustseg.reporting.results import Results, load_results
+from trustseg.reporting.tables import Column, Table, Value, interval_text, make_table
 
-__all__ = ["basis", "compact", "first_screen", "summary"]
+__all__ = [
+    "basis",
+    "compact",
+    "comparisons",
+    "first_screen",
+    "headlines",
+    "print_summary",
+    "sentence",
+    "summary",
+    "summary_table",
+]
 
-_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
-_CLEAN: Final = ("clean", 0.0)
-_METRICS: Final[tuple[Metric, ...]] = ("dice", "pooled_dice", "iou", "ause", "nause", "aurc", "ece")
+_OF_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
 _ATTACKED: Final = ("robust_dice", "worst_dice")
+_VERDICTS: Final = {
+    "includes 0": "the interval includes 0, so no difference is shown",
+    "undefined": "no interval, so nothing can be said",
+}
+_MASKS: Final = ("variant", "dice", "dice_native", "pooled_dice", "iou", *_ATTACKED, "trust")
 
 
-def summary(evidence: ReportData) -> Table:
+def summary(data: ReportData) -> Table:
     """Return one row per variant: Dice clean and attacked; ranking, selective risk, calibration clean.
 
-    All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE beside it.
+    All variants are ranked by one measure; those whose records hold a measure of evidence get its nAUSE, too.
     """
-    attacked = dict(zip(_ATTACKED, evidence.choices.conditions[1:], strict=False))
-    informed = _evidence_measures(evidence)
-    native = any("dice_native" in found for found in evidence.scores.values())
-    columns = (
-        Column("variant", "Variant"),
-        Column("images", "Images with foreground"),
-        Column("dice", "Dice per image"),
-        *([Column("dice_native", "Dice at native size")] if native else []),
-        Column("pooled_dice", "Dice pooled"),
-        Column("iou", "IoU per image"),
-        *(Column(key, f"Dice, {describe_condition(*place)}") for key, place in attacked.items()),
-        *([Column("trust", "Numbers under attack")] if evidence.checks else []),
-        Column("ause", "pixel AUSE ↓"),
-        Column("nause", "pixel nAUSE ↓"),
-        *(Column(f"nause_{name}", f"pixel nAUSE ({words(name)}) ↓") for name in dict.fromkeys(informed.values())),
-        Column("aurc", "image AURC ↓"),
-        Column("ece", "ECE ↓"),
-    )
+    attacked = dict(zip(_ATTACKED, data.choices.conditions[1:], strict=False))
+    informed = _evidence_measures(data)
+    native = any("dice_native" in found for found in data.scores.values())
+    overlap: list[Metric] = ["dice", *(["dice_native"] if native else []), "pooled_dice", "iou"]  # type: ignore[list-item]
     rows: list[dict[str, Value]] = []
-    for variant in evidence.results.variants:
-        row: dict[str, Value] = {"variant": variant, "images": evidence.score(variant, _CLEAN, "dice").count}
-        row |= {metric: evidence.score(variant, _CLEAN, metric) for metric in _METRICS}
-        row["dice_native"] = evidence.score(variant, _CLEAN, "dice_native")
-        row |= {key: evidence.score(variant, place, "dice") for key, place in attacked.items()}
-        row["trust"] = trust(evidence.checks, variant)
+    for variant in data.results.variants:
+        row: dict[str, Value] = {"variant": variant, "images": data.score(variant, CLEAN, "dice").count}
+        row |= {metric: data.score(variant, CLEAN, metric) for metric in overlap}
+        row |= {key: data.score(variant, condition, "dice") for key, condition in attacked.items()}
+        row |= {"trust": trust(data.checks, variant)}
+        row |= {metric: data.score(variant, CLEAN, metric) for metric in ("ause", "nause")}
         row |= {f"nause_{name}": None for name in informed.values()}
         if name := informed.get(variant):
-            row[f"nause_{name}"] = evidence.measures.get((variant, _CLEAN, name), {}).get("nause", UNDEFINED)
-        rows.append(row)
-    under = {f"{key}_under": describe_condition(*place) for key, place in attacked.items()}
-    return Table("summary", f"Means. {basis(evidence)}", columns, tuple(rows), under)
+            row[f"nause_{name}"] = data.measures.get((variant, CLEAN, name), {}).get("nause", UNDEFINED)
+        rows.append(row | {metric: data.score(variant, CLEAN, metric) for metric in ("aurc", "ece")})
+    titles = {
+        "images": f"Images with {data.results.target}",
+        "dice": "Dice per image",
+        "dice_native": "Dice at native size",
+        "pooled_dice": "Dice pooled",
+        "iou": "IoU per image",
+        "trust": "Numbers under attack",
+        "ause": "pixel AUSE ↓",
+        "aurc": "image AURC ↓",
+    }
+    titles |= {key: f"Dice, {describe_condition(condition)}" for key, condition in attacked.items()}
+    titles |= {f"nause_{name}": f"pixel nAUSE ({words(name)}) ↓" for name in informed.values()}
+    under = {f"{key}_under": describe_condition(condition) for key, condition in attacked.items()}
+    return replace(make_table("summary", f"Means. {basis(data)}", rows, titles), constants=under)
 
 
-def first_screen(evidence: ReportData) -> tuple[Table, Table]:
-    """Return the summary as two tables that fit a page: the masks, and what the uncertainty is worth."""
-    whole = summary(evidence)
-    masks = {"variant", "dice", "dice_native", "pooled_dice", "iou", "trust", *_ATTACKED}
-    trust = {column.key for column in whole.columns if column.key == "variant" or column.key not in {*masks, "images"}}
+def first_screen(data: ReportData) -> tuple[Table, Table]:
+    """Return the summary as two tables that fit a page: the masks, and how good the uncertainty is."""
+    whole = summary(data)
+    uncertainty = [column.key for column in whole.columns if column.key not in (*_MASKS[1:], "images")]
     return (
-        whole.only(*masks, title=f"Segmentation. Means. {basis(evidence)}"),
-        whole.only(*trust, title="Uncertainty, on unchanged images. Means, with the same intervals."),
+        whole.only(_MASKS, title=f"Segmentation. Means. {basis(data)}"),
+        whole.only(uncertainty, title="Uncertainty, on unchanged images. Means, with the same intervals."),
     )
 
 
-def compact(evidence: ReportData) -> Table:
+def compact(data: ReportData) -> Table:
     """Return the summary in few columns, for a README."""
-    attacked = zip(_ATTACKED, evidence.choices.conditions[1:], strict=False)
-    measures = {words(measure) for measure in evidence.choices.measures.values()}
+    attacked = zip(_ATTACKED, data.choices.conditions[1:], strict=False)
+    measures = {words(measure) for measure in data.choices.measures.values()}
     columns = (
         Column("variant", "Variant"),
         Column("dice", "Dice clean (per image)"),
         Column("pooled_dice", "Dice pooled"),
-        *(Column(key, f"Dice {describe_condition(*place)}") for key, place in attacked),
-        *([Column("trust", "Numbers under attack")] if evidence.checks else []),
+        *(Column(key, f"Dice {describe_condition(condition)}") for key, condition in attacked),
+        *([Column("trust", "Numbers under attack")] if data.checks else []),
         Column("nause", f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓"),
         Column("ece", "ECE ↓"),
     )
-    return replace(summary(evidence), title=basis(evidence), columns=columns)
+    return replace(summary(data), title=basis(data), columns=columns)
 
 
-def basis(evidence: ReportData) -> str:
+def basis(data: ReportData) -> str:
     """Return in words what the numbers rest on and what the brackets hold, for a caption."""
-    results = evidence.results
+    results = data.results
     positive = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
     images, patients = (results.records[name].n_unique() for name in ("image", "patient"))
     cells = [results.cells_of(variant) for variant in results.variants]
     folds = span_text(len({cell.fold for cell in found}) for found in cells)
     seeds = span_text(len({cell.seed for cell in found}) for found in cells)
     models = span_text(len(results.trainings_of(variant)) for variant in results.variants)
-    scope = ", for these trained models" if any(item.tentative for item in evidence.differences) else ""
+    scope = ", for these trained models" if any(item.tentative for item in data.differences) else ""
     sizes = results.records["size"].drop_nulls().unique().sort().to_list() if "size" in results.records.columns else []
     measured = f" Measured at {' and '.join(f'{size} x {size}' for size in sizes)} px." if sizes else ""
     return (
-        f"{images} images of {patients} patients; per-image scores over the {positive} images with foreground. Folds: "
-        f"{folds}, seeds: {seeds}, trained models behind each variant: {models}. In brackets: 95 % bootstrap interval "
-        f"over patients{scope}; it does not cover how much trainings differ.{measured}"
+        f"{images} images of {patients} patients; per-image scores over the {positive} images with {results.target}. "
+        f"Folds: {folds}, seeds: {seeds}, trained models behind each variant: {models}. In brackets: 95 % bootstrap "
+        f"interval over patients{scope}; it does not cover how much trainings differ.{measured}"
     )
 
 
@@ -115,10 +131,82 @@ def span_text(counts: Iterable[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys((found[0], found[-1])))
 
 
-def _evidence_measures(evidence: ReportData) -> dict[str, str]:
+def _evidence_measures(data: ReportData) -> dict[str, str]:
     """Return the measure of evidence of each variant that has one."""
     held = {
-        variant: [name for name in _EVIDENCE if name in found]
-        for variant, found in evidence.choices.all_columns.items()
+        variant: [name for name in _OF_EVIDENCE if name in found] for variant, found in data.choices.all_columns.items()
     }
     return {variant: names[0] for variant, names in held.items() if names}
+
+
+def sentence(difference: Difference) -> str:
+    """Return a difference in words, e.g. ``"Dice, PGD 4/255: +0.050 [+0.010, +0.090]"``."""
+    score = f"{METRIC_NAMES[difference.metric]}, {describe_condition(difference.condition)}"
+    return f"{score}: {interval_text(difference.interval, signed=True)}"
+
+
+def comparisons(data: ReportData) -> list[tuple[str, str, list[Difference]]]:
+    """Return each compared pair, variant and baseline, with its differences in Dice and in nAUSE under attack."""
+    attacked = data.choices.compared[-1]
+    found: dict[tuple[str, str], list[Difference]] = {}
+    for item in data.differences:
+        if item.metric == "dice" or (item.metric == "nause" and item.condition == attacked):
+            found.setdefault((item.variant, item.baseline), []).append(item)
+    return [(*pair, sorted(items, key=lambda item: item.metric)) for pair, items in found.items()]
+
+
+def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
+    """Return the answer in words: every pair with the first baseline of the study that any variant was compared with.
+
+    The sentences of a pair give the cost on clean images, the gain under the attack, the ranking of errors under it,
+    and which intervals include 0.
+    """
+    pairs = comparisons(data)
+    first = min((items[0].rank for _, _, items in pairs), default=0)
+    return [
+        (
+            f"{variant} minus {baseline}",
+            [
+                f"{sentence(item)}: {_VERDICTS.get(item.verdict, item.verdict)}{item.mark}"
+                for item in items
+                if item.condition in data.choices.compared
+            ],
+        )
+        for variant, baseline, items in pairs
+        if items[0].rank == first
+    ]
+
+
+def summary_table(study: Path | Results, *, draws: int = 2000) -> pl.DataFrame:
+    """Return one row per variant: each score with the ends of its 95 % interval in ``_low`` and ``_high`` columns.
+
+    Args:
+        study: a study folder, or what ``load_results`` made of it.
+        draws: bootstrap draws, > 0.
+
+    Raises:
+        MissingFileError: if the folder holds no finished cell.
+        DataError: if a file in it cannot be read.
+    """
+    results = load_results(study) if isinstance(study, Path) else study
+    return summary(collect(results, draws=draws)).frame()
+
+
+def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> None:
+    """Print what ``summary_table`` returned, small enough for a terminal of 80 columns."""
+    attack = str(table["robust_dice_under"][0]) if "robust_dice_under" in table.columns else ""
+    titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}", "nause": "nAUSE"}
+    held = [key for key in titles if key in table.columns]
+    shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for key in held:
+        shown.add_column(Text(titles[key]), justify="left" if key == "variant" else "right", no_wrap=True)
+    for row in table.iter_rows(named=True):
+        shown.add_row(*(_cell(row, key) for key in held))
+    (console or Console()).print(shown)
+
+
+def _cell(row: dict[str, Any], key: str) -> Text:
+    if key == "variant":
+        return Text(str(row[key]))
+    value, low, high = (f"{row[key + end]:.2f}" for end in ("", "_low", "_high"))
+    return Text(f"{value} [{low}, {high}]")

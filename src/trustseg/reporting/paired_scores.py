@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.metrics import nause_from_counts
-from trustseg.reporting.harm import deployed, is_deployed, policy_by
-from trustseg.reporting.image_scores import AURC, ConditionKey, Floats, rows_of
+from trustseg.reporting.image_scores import AURC, Floats, numbers, patients_of, rows_of
+from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results, at
+from trustseg.reporting.unnoticed import deployed, is_deployed, policy_by
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
 from trustseg.statistics.bootstrap import draw_owners
 
@@ -30,42 +32,33 @@ class Side:
 
 
 def paired_difference(
-    results: Results, first: Side, second: Side, place: ConditionKey, score: str, *, draws: int
+    results: Results, first: Side, second: Side, condition: ConditionKey, score: str, *, draws: int
 ) -> Comparison:
-    """Return the difference first - second in a score under one condition, over the seeds and images of both.
+    """Return the difference first - second in one of ``SCORES`` under one condition, over the seeds and images of both.
 
-    Args:
-        results: the study.
-        first: one side.
-        second: the other.
-        place: condition with eps.
-        score: a name in ``SCORES``.
-        draws: bootstrap draws, > 0.
-
-    Returns:
-        The comparison. Without a seed and an image that both have, its interval is undefined.
+    Without a seed and an image that both have, its interval is undefined.
     """
-    return SCORES[score](results, first, second, place, draws)
+    return SCORES[score](results, first, second, condition, draws)
 
 
-def _image_values(
-    results: Results, first: Side, second: Side, place: ConditionKey, draws: int, *, column: str
+def _overlap(
+    column: str, results: Results, first: Side, second: Side, condition: ConditionKey, draws: int
 ) -> Comparison:
-    frames = [rows_of(results, side.variant, place).with_columns(value=pl.col(column)) for side in (first, second)]
+    frames = [rows_of(results, side.variant, condition).with_columns(value=pl.col(column)) for side in (first, second)]
     return _of_images(frames[0], frames[1], draws)
 
 
-def _unnoticed(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey, draws: int) -> Comparison:
     """Compare the share of images that an attack harms and that the deferral policy of the run does not send on.
 
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
     """
-    frames = [_harmed(results, side, place) for side in (first, second)]
+    frames = [_harmed(results, side, condition) for side in (first, second)]
     return _of_images(frames[0], frames[1], draws)
 
 
-def _harmed(results: Results, side: Side, place: ConditionKey) -> pl.DataFrame:
-    here = at(*place)
+def _harmed(results: Results, side: Side, condition: ConditionKey) -> pl.DataFrame:
+    here = at(condition)
     frames = []
     for cell in filter(is_deployed, results.cells_of(side.variant)):
         policy = policy_by(cell, measure=side.measure, column=side.column)
@@ -92,14 +85,14 @@ def _patients(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("image").agg(pl.col("patient").first()).sort("image")
 
 
-def _image_order(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _image_ranking(results: Results, first: Side, second: Side, condition: ConditionKey, draws: int) -> Comparison:
     """Compare the area under the risk-coverage curve of images with foreground."""
-    kept = []
-    for side in (first, second):
-        rows = rows_of(results, side.variant, place).filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
-        kept.append(
-            rows.select("image", "patient", "seed", u=pl.col(side.column).cast(pl.Float64), risk=1 - pl.col("dice"))
-        )
+    kept = [
+        rows_of(results, side.variant, condition)
+        .filter(pl.col("dice").is_not_null(), ~pl.col("dice").is_nan())
+        .select("image", "patient", "seed", u=pl.col(side.column).cast(pl.Float64), risk=1 - pl.col("dice"))
+        for side in (first, second)
+    ]
     pairs = kept[0].join(kept[1], on=["image", "seed"], suffix="_second").drop_nulls()
     if pairs.is_empty():
         return _undefined()
@@ -107,16 +100,15 @@ def _image_order(results: Results, first: Side, second: Side, place: ConditionKe
     names, times = draw_patients(patients, draws=draws)
     weights = np.vstack([np.ones(len(names), times.dtype), times])
     columns = []
-    for (_,), rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
-        owner = np.searchsorted(names, np.char.lower(rows["patient"].to_numpy().astype(np.str_)))
-        drawn = weights[:, owner].astype(np.float64)
-        one, other = (AURC(drawn, rows[f"risk{end}"].to_numpy(), rows[f"u{end}"].to_numpy()) for end in ("", "_second"))
+    for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
+        drawn = weights[:, np.searchsorted(names, np.char.lower(patients_of(rows)))].astype(np.float64)
+        one, other = (AURC(drawn, numbers(rows, f"risk{end}"), numbers(rows, f"u{end}")) for end in ("", "_second"))
         columns.append(one - other)
     table = np.stack(columns, axis=1)
     return compare_drawn(table[0], table[1:], patients, seed=0)
 
 
-def _pixel_order(results: Results, first: Side, second: Side, place: ConditionKey, draws: int) -> Comparison:
+def _pixel_ranking(results: Results, first: Side, second: Side, condition: ConditionKey, draws: int) -> Comparison:
     """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
@@ -124,7 +116,8 @@ def _pixel_order(results: Results, first: Side, second: Side, place: ConditionKe
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
         one, other = (
-            pixel_ranking(only, side.variant, place, side.measure, score=nause_from_counts) for side in (first, second)
+            pixel_ranking(only, side.variant, condition, side.measure, score=nause_from_counts)
+            for side in (first, second)
         )
         held = sorted(set(one.patients) & set(other.patients))
         if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
@@ -140,20 +133,17 @@ def _pixel_order(results: Results, first: Side, second: Side, place: ConditionKe
 
 
 def _drawn(table: PatientTable, patients: list[str], weights: NDArray[np.float64]) -> Floats:
-    place = {name: row for row, name in enumerate(table.patients)}
-    return table.statistic(weights @ table.table[[place[name] for name in patients]])
+    return table.statistic(weights @ table.table[[table.patients.index(name) for name in patients]])
 
 
 def _undefined() -> Comparison:
     return compare_drawn([math.nan], [[math.nan]], ["none"], seed=0)
 
 
-Paired = Callable[[Results, Side, Side, ConditionKey, int], Comparison]
-
-SCORES: Final[Mapping[str, Paired]] = {
-    "dice": lambda *given: _image_values(*given, column="dice"),
-    "iou": lambda *given: _image_values(*given, column="iou"),
-    "nause": _pixel_order,
-    "aurc": _image_order,
+SCORES: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, int], Comparison]]] = {
+    "dice": partial(_overlap, "dice"),
+    "iou": partial(_overlap, "iou"),
+    "nause": _pixel_ranking,
+    "aurc": _image_ranking,
     "undetected_harm": _unnoticed,
 }

@@ -36,18 +36,7 @@ _RULE: Final = "#9aa3ad"
 
 
 def write_figure(chart: Chart, folder: Path) -> bytes:
-    """Write a chart as PDF and PNG and its points as CSV, named after its key.
-
-    Args:
-        chart: what to draw.
-        folder: folder that exists or will be made.
-
-    Returns:
-        The PNG, for a page.
-
-    Raises:
-        OSError: if a file cannot be written.
-    """
+    """Write a chart as PDF and PNG and its points as CSV, named after its key, and return the PNG, for a page."""
     write_csv(chart.frame(), folder / f"{chart.key}.csv")
     with mpl.rc_context(_SETTINGS):
         figure = _draw(chart)
@@ -100,17 +89,9 @@ def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
         axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.09, linewidth=0)
     if line.mode == "markers" and len(line.x) > 1:
         return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
-    shown = marker if "markers" in line.mode else ""
-    style = _DASHES[line.look.dash]
-    return axis.plot(
-        line.x,
-        line.y,
-        linestyle=style,
-        marker=shown,
-        color=colour,
-        markersize=4 if len(line.x) > 1 else 7,
-        linewidth=1.6,
-    )[0]
+    style, shown = _DASHES[line.look.dash], marker if "markers" in line.mode else ""
+    size = 4 if len(line.x) > 1 else 7
+    return axis.plot(line.x, line.y, linestyle=style, marker=shown, color=colour, markersize=size, linewidth=1.6)[0]
 
 
 def _draw_axes(axis: Axes, panel: Panel) -> None:
@@ -119,8 +100,6 @@ def _draw_axes(axis: Axes, panel: Panel) -> None:
     axis.set_ylabel(panel.y_label)
     if panel.x_range and panel.x_range[0] < panel.x_range[1]:
         axis.set_xlim(*panel.x_range)
-    if panel.zero:
-        axis.locator_params(axis="x", nbins=5)
     if panel.y_range:
         axis.set_ylim(*panel.y_range)
     if panel.y_ticks:
@@ -128,4 +107,5 @@ def _draw_axes(axis: Axes, panel: Panel) -> None:
     if panel.diagonal:
         axis.axline((0, 0), slope=1, color=_RULE, linewidth=1, linestyle=":", zorder=0)
     if panel.zero:
+        axis.locator_params(axis="x", nbins=5)
         axis.axvline(0, color=_RULE, linewidth=1.2, zorder=0)

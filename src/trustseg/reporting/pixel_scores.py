@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.metrics import ause_from_counts, calibration_error_from_counts
-from trustseg.reporting.brier import KNOWING, oracle_blocks
-from trustseg.reporting.image_scores import UNDEFINED, ConditionKey, Floats, RankingScore
+from trustseg.metrics import BINS, ause_from_counts, bin_values, calibration_error_from_counts
+from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
+from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results, load_calibration, load_histogram
 from trustseg.statistics import Interval, bootstrap_rows
 
@@ -22,23 +22,19 @@ __all__ = [
     "estimate",
     "estimate_difference",
     "merge_bins",
+    "minority_of",
     "pixel_calibration",
     "pixel_ranking",
     "squared_error_ranking",
 ]
 
 _PARTS: Final = 500
+_INVERTIBLE: Final = ("entropy", "variance")  # functions of min(p, 1 - p) alone
 
 
 @dataclass(frozen=True, slots=True)
 class PatientTable:
-    """Sums per patient and the statistic of their total: what a bootstrap over patients needs.
-
-    Attributes:
-        patients: names (P,).
-        table: sums (P, K).
-        statistic: (draws, K) -> (draws,).
-    """
+    """What a bootstrap over patients needs: names (P,), sums (P, K), and the statistic (draws, K) -> (draws,)."""
 
     patients: list[str]
     table: Floats
@@ -57,10 +53,7 @@ def estimate_difference(first: PatientTable, second: PatientTable, *, draws: int
     shared = sorted(set(first.patients) & set(second.patients))
     if not shared:
         return UNDEFINED
-    left, right = (
-        table.table[[{name: row for row, name in enumerate(table.patients)}[name] for name in shared]]
-        for table in (first, second)
-    )
+    left, right = (table.table[[table.patients.index(name) for name in shared]] for table in (first, second))
 
     def statistic(drawn: Floats) -> Floats:
         return first.statistic(drawn[:, : left.shape[1]]) - second.statistic(drawn[:, left.shape[1] :])
@@ -69,35 +62,29 @@ def estimate_difference(first: PatientTable, second: PatientTable, *, draws: int
 
 
 def pixel_ranking(
-    results: Results, variant: str, place: ConditionKey, measure: str, *, score: RankingScore
+    results: Results, variant: str, condition: ConditionKey, measure: str, *, score: RankingScore
 ) -> PatientTable:
     """Return the patient table of a ranking score (AUSE, nAUSE) of the pixels, averaged over the seeds.
 
     Neighbouring bins are merged to about 1000, none holding more than 1/500 of the pixels or of the errors unless it
     was one bin before.
     """
-    frame = _histograms(results, variant, place, measure)
-    patients, table = _patient_sums(merge_bins(frame), ("count", "wrong"))
-    shape = table.shape[1:]
-
-    def statistic(drawn: Floats) -> Floats:
-        parts = drawn.reshape(-1, *shape)
-        return np.asarray(score(parts[:, :, 0], parts[:, :, 1]).mean(-1), np.float64)
-
-    return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
+    frame = _histograms(results, variant, condition, measure)
+    patients, sums = _patient_sums(merge_bins(frame), ("count", "wrong"))
+    return _table(patients, sums, lambda parts: score(parts[:, :, 0], parts[:, :, 1]))
 
 
-def squared_error_ranking(results: Results, variant: str, place: ConditionKey, measure: str) -> PatientTable:
+def squared_error_ranking(results: Results, variant: str, condition: ConditionKey, measure: str) -> PatientTable:
     """Return the patient table of AUSE with squared errors (p - y)^2 (AUSE-Brier), averaged over the seeds.
 
     AUSE = (AURC - AURC of the oracle) / mean error. The oracle's order follows from the entropy or the variance, which
     one of must have been stored; without, there are no patients.
     """
-    known = next((name for name in KNOWING if _histograms(results, variant, place, name).height), None)
-    frame = _histograms(results, variant, place, measure)
+    known = next((name for name in _INVERTIBLE if _histograms(results, variant, condition, name).height), None)
+    frame = _histograms(results, variant, condition, measure)
     if known is None or frame.is_empty():
         return PatientTable([], np.zeros((0, 0)), lambda drawn: drawn[:, 0])
-    best = oracle_blocks(_histograms(results, variant, place, known), measure=known)
+    best = _oracle_blocks(_histograms(results, variant, condition, known), measure=known)
     patients, table = _patient_sums(merge_bins(frame, error="brier"), ("count", "brier"))
     _, oracle = _patient_sums(merge_bins(best, error="brier"), ("count", "brier"))
     sizes = [math.prod(part.shape[1:]) for part in (table, oracle)]
@@ -118,12 +105,7 @@ def squared_error_ranking(results: Results, variant: str, place: ConditionKey, m
 def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame:
     """Return the histogram with neighbouring bins merged where they hold few pixels and few errors, renumbered from 0.
 
-    Args:
-        histogram: columns ``bin``, ``count``, ``error`` and any others; ``bin`` increases with uncertainty.
-        error: name of the column with the errors.
-
-    Returns:
-        The same rows with ``bin`` replaced.
+    ``bin`` increases with uncertainty; ``error`` names the column with the errors.
     """
     totals = histogram.group_by("bin").agg(pl.col("count", error).sum()).sort("bin")
     # The middle of a bin, so that a bin with much in it never shares a part with its neighbours' far ends.
@@ -137,33 +119,36 @@ def merge_bins(histogram: pl.DataFrame, *, error: str = "wrong") -> pl.DataFrame
     return histogram.join(merged, on="bin", how="left").with_columns(bin=pl.col("part")).drop("part")
 
 
-def pixel_calibration(results: Results, variant: str, place: ConditionKey, *, region: str = "whole") -> PatientTable:
+def pixel_calibration(
+    results: Results, variant: str, condition: ConditionKey, *, region: str = "whole"
+) -> PatientTable:
     """Return the patient table of the positive-class expected calibration error of the pixels, averaged over the seeds.
 
-    Args:
-        results: the study.
-        variant: which models.
-        place: condition with eps.
-        region: ``"whole"`` image, ``"boundary"`` band or reference ``"foreground"``; no patients where not evaluated.
+    The region is the ``"whole"`` image, the ``"boundary"`` band or the reference ``"foreground"``; no patients where
+    it was not evaluated.
     """
     frames = [
-        load_calibration(cell, condition=place[0], eps=place[1], region=region).with_columns(seed=pl.lit(cell.seed))
+        load_calibration(cell, condition, region).with_columns(seed=pl.lit(cell.seed))
         for cell in results.cells_of(variant)
     ]
-    patients, table = _patient_sums(pl.concat(frames), ("count", "sum_probability", "sum_reference"))
-    shape = table.shape[1:]
+    patients, sums = _patient_sums(pl.concat(frames), ("count", "sum_probability", "sum_reference"))
+    return _table(patients, sums, lambda parts: calibration_error_from_counts(np.moveaxis(parts, 2, -1)))
+
+
+def _table(patients: list[str], sums: Floats, score: Callable[[Floats], Floats]) -> PatientTable:
+    """Return the patient table of the mean over seeds of a score; sums are (P, seeds, columns, bins)."""
+    shape = sums.shape[1:]
 
     def statistic(drawn: Floats) -> Floats:
-        counts = np.moveaxis(drawn.reshape(-1, *shape), 2, -1)
-        return np.asarray(calibration_error_from_counts(counts).mean(-1), np.float64)
+        return np.asarray(score(drawn.reshape(-1, *shape)).mean(-1), np.float64)
 
-    return PatientTable(patients, table.reshape(len(patients), math.prod(shape)), statistic)
+    return PatientTable(patients, sums.reshape(len(patients), math.prod(shape)), statistic)
 
 
-def _histograms(results: Results, variant: str, place: ConditionKey, measure: str) -> pl.DataFrame:
+def _histograms(results: Results, variant: str, condition: ConditionKey, measure: str) -> pl.DataFrame:
     """Return the histograms of all runs of a variant, with their seeds."""
     return pl.concat(
-        load_histogram(cell, condition=place[0], eps=place[1], measure=measure).with_columns(seed=pl.lit(cell.seed))
+        load_histogram(cell, condition, measure).with_columns(seed=pl.lit(cell.seed))
         for cell in results.cells_of(variant)
     )
 
@@ -182,3 +167,40 @@ def _patient_sums(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[list[str
     cell = np.ravel_multi_index([place[name].to_numpy() for name in place.columns], shape)
     sums = [np.bincount(cell, frame[name].to_numpy(), np.prod(shape).item()).reshape(shape) for name in columns]
     return patients, np.stack(sums, axis=2)
+
+
+def minority_of(values: Floats, *, measure: str) -> Floats:
+    """Return min(p, 1 - p) of pixels, in [0, 1/2], from their entropy (natural logarithm) or variance.
+
+    Example:
+        >>> minority_of(np.array([0.0, 0.1875, 0.25]), measure="variance").tolist()
+        [0.0, 0.25, 0.5]
+    """
+    if measure == "variance":
+        v = np.clip(values, 0, 0.25)
+        return np.asarray(2 * v / (1 + np.sqrt(1 - 4 * v)), np.float64)
+    grid = np.geomspace(1e-40, 0.5, 100_001)
+    entropy = -grid * np.log(grid) - (1 - grid) * np.log1p(-grid)
+    found = np.interp(np.log(np.clip(values, entropy[0], None)), np.log(entropy), np.log(grid))
+    return np.where(values > 0, np.exp(found), 0.0)
+
+
+def _oracle_blocks(histogram: pl.DataFrame, *, measure: str) -> pl.DataFrame:
+    """Return a histogram of the squared errors, from one of the entropy or the variance of pixels.
+
+    Both are functions of min(p, 1 - p), and that with right or wrong gives (p - y)^2: min(p, 1 - p)^2 of a right pixel,
+    its complement squared of a wrong one; no pixel has to be kept. The ``bin`` of the result is the order of its
+    blocks, from the smallest error to the largest, ``brier`` the sum of the squared errors in each.
+    """
+    bins = histogram["bin"].to_numpy().astype(np.int64)
+    values = bin_values("coarse").astype(np.float64).clip(0)
+    minority = minority_of(values, measure=measure)[np.maximum(bins, BINS["coarse"] // 2)]
+    wrong = histogram["wrong"].to_numpy().astype(np.int64)
+    right = histogram["count"].to_numpy().astype(np.int64) - wrong
+    parts = [
+        histogram.drop("wrong").with_columns(
+            bin=pl.Series(order), count=pl.Series(count), brier=pl.Series(count * error**2)
+        )
+        for order, count, error in ((bins, right, minority), (2 * BINS["coarse"] - bins, wrong, 1 - minority))
+    ]
+    return pl.concat(parts).filter(pl.col("count") > 0)

@@ -2,35 +2,35 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.metrics import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
-from trustseg.reporting.choices import words
-from trustseg.reporting.image_scores import Floats
+from trustseg.reporting.image_scores import Floats, RankingScore, patients_of
+from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval, bootstrap_mean
 from trustseg.statistics.contrast import bootstrap_contrast
 
-__all__ = ["population_tables", "read_populations", "score_columns"]
+__all__ = ["population_tables", "read_populations"]
 
 DetectionScore = Literal["auroc", "aupr", "fpr95"]
 
-_SCORES: Final[Mapping[DetectionScore, Callable[[Floats, Floats], Floats]]] = {
+_SCORES: Final[Mapping[DetectionScore, RankingScore]] = {
     "auroc": auroc_from_counts,
     "aupr": average_precision_from_counts,
     "fpr95": fpr_at_tpr_from_counts,
 }
-_TITLES: Final = {"auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 ↓"}
+_TITLES: Final = {"score": "Score of an image", "auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 ↓"}
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Populations:
     """What a study's models make of other populations.
 
     Attributes:
@@ -46,52 +46,37 @@ class Elsewhere:
     area: Mapping[tuple[str, str], Interval]
     images: Mapping[str, int]
 
-    def patients(self, variant: str, population: str) -> int:
-        """Return the patients of a population that a variant saw."""
-        return self.area[variant, population].patients
 
-
-def read_populations(evidence: ReportData, *, draws: int = 2000) -> Elsewhere:
+def read_populations(data: ReportData, *, draws: int = 2000) -> Populations:
     """Return what the models of a study make of other populations; nothing where none was evaluated.
 
-    Args:
-        evidence: the numbers of the study.
-        draws: bootstrap draws, >= 1; the patients of the test images and of a population are drawn apart.
+    The patients of the test images and of a population are drawn apart.
     """
-    results, rows = evidence.results, evidence.results.populations
-    if rows.is_empty():
-        return Elsewhere({}, {}, {}, {})
-    names = rows["condition"].unique(maintain_order=True).to_list()
+    results, rows = data.results, data.results.populations
     detection, touched, area = {}, {}, {}
+    names = [] if rows.is_empty() else rows["condition"].unique(maintain_order=True).to_list()
     for variant in results.variants:
         for name in names:
             mine = rows.filter(pl.col("variant") == variant, pl.col("condition") == name)
             if mine.is_empty():
                 continue
-            patients = mine["patient"].to_numpy().astype(np.str_)
-            claimed = mine["predicted_px"].cast(pl.Float64).to_numpy()
+            patients, claimed = patients_of(mine), mine["predicted_px"].cast(pl.Float64).to_numpy()
             touched[variant, name] = bootstrap_mean((claimed > 0).astype(np.float64), patients, draws=draws)
             area[variant, name] = bootstrap_mean(claimed / mine["pixels"].to_numpy(), patients, draws=draws)
-            for column in score_columns(results, variant):
+            for column in results.score_columns(variant):
                 detection[variant, name, column] = _detection(results, mine, variant, column, draws)
     images = {name: rows.filter(pl.col("condition") == name)["image"].n_unique() for name in names}
-    return Elsewhere(detection, touched, area, images)
+    return Populations(detection, touched, area, images)
 
 
-def score_columns(results: Results, variant: str) -> list[str]:
-    """Return the image scores that the records of a variant hold."""
-    rows = results.records.filter(pl.col("variant") == variant)
-    return [name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows)]
-
-
-def population_tables(evidence: ReportData, elsewhere: Elsewhere) -> tuple[Table, ...]:
+def population_tables(data: ReportData, populations: Populations) -> tuple[Table, ...]:
     """Return what is predicted elsewhere, and how well the scores tell elsewhere from the test images."""
-    shown = {(variant, column) for variant, found in evidence.choices.all_columns.items() for column in found.values()}
-    usual = {key: found for key, found in elsewhere.detection.items() if (key[0], key[2]) in shown}
+    shown = {(variant, column) for variant, found in data.choices.all_columns.items() for column in found.values()}
+    usual = {key: found for key, found in populations.detection.items() if (key[0], key[2]) in shown}
     return (
-        _areas(elsewhere),
+        _areas(populations, data.results.target),
         _detections("populations", "Do unknown images look less sure than the clean test images?", usual),
-        _detections("populations_all", "The same by every score of an image", elsewhere.detection),
+        _detections("populations_all", "The same by every score of an image", populations.detection),
     )
 
 
@@ -106,7 +91,7 @@ def _detection(
     runs = sorted(set(known["cell"]) & set(other["cell"]))
     parts = [_blocks(known, other, column, run) for run in runs]
 
-    def statistic_of(score: Callable[[Floats, Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
+    def statistic_of(score: RankingScore) -> Callable[[Floats, Floats], Floats]:
         def statistic(times: Floats, other_times: Floats) -> Floats:
             blocks = [(_grouped(times, a), _grouped(other_times, b)) for a, b in parts]
             values = [score(negative + positive, positive) for negative, positive in blocks]
@@ -114,15 +99,11 @@ def _detection(
 
         return statistic
 
-    patients = [frame["patient"].to_numpy().astype(np.str_) for frame in (known, other)]
-    return {
-        name: bootstrap_contrast(statistic_of(score), patients[0], patients[1], draws=draws)
-        for name, score in _SCORES.items()
-    }
+    patients = patients_of(known), patients_of(other)
+    return {name: bootstrap_contrast(statistic_of(score), *patients, draws=draws) for name, score in _SCORES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Sorted:
+class _Sorted(NamedTuple):
     """Rows of one sample in rising order of the score, and where each block of equal scores begins and ends (K,)."""
 
     rows: NDArray[np.intp]
@@ -148,44 +129,31 @@ def _grouped(times: Floats, blocks: _Sorted) -> Floats:
     return total[:, blocks.end] - total[:, blocks.begin]
 
 
-def _areas(elsewhere: Elsewhere) -> Table:
-    columns = (
-        Column("population", "Population"),
-        Column("images", "Images"),
-        Column("patients", "Patients"),
-        Column("variant", "Variant"),
-        Column("touched", "Share with any foreground predicted"),
-        Column("area", "Mean area predicted, % of the image", digits=2),
-    )
-    rows: list[dict[str, Value]] = [
+def _areas(populations: Populations, target: str) -> Table:
+    rows: list[Row] = [
         {
             "population": words(name),
             "images": count,
-            "patients": elsewhere.patients(variant, name),
+            "patients": area.patients,
             "variant": variant,
-            "touched": elsewhere.touched[variant, name],
-            "area": _percent(elsewhere.area[variant, name]),
+            "touched": populations.touched[variant, name],
+            "area": replace(area, value=100 * area.value, low=100 * area.low, high=100 * area.high),
         }
-        for name, count in elsewhere.images.items()
-        for variant, of in elsewhere.area
+        for name, count in populations.images.items()
+        for (variant, of), area in populations.area.items()
         if of == name
     ]
-    return Table("population_area", "What is predicted on images of other populations", columns, tuple(rows))
+    titles = {"touched": f"Share with any {target} predicted", "area": "Mean area predicted, % of the image"}
+    title = "What is predicted on images of other populations"
+    return make_table("population_area", title, rows, titles, digits={"area": 2})
 
 
 def _detections(key: str, title: str, found: Mapping[tuple[str, str, str], Mapping[DetectionScore, Interval]]) -> Table:
-    columns = [Column("population", "Population"), Column("variant", "Variant"), Column("score", "Score of an image")]
-    columns += [Column(name, _TITLES[name]) for name in _SCORES]
     populations = list(dict.fromkeys(population for _, population, _ in found))
-    rows: list[dict[str, Value]] = []
-    for name in populations:
-        for (variant, population, column), scores in found.items():
-            if population == name and scores:
-                row: dict[str, Value] = {"population": words(name), "variant": variant}
-                row |= {"score": words(column.removeprefix("u_"))}
-                rows.append(row | {score: scores[score] for score in _SCORES})
-    return Table(key, title, tuple(columns), tuple(rows))
-
-
-def _percent(share: Interval) -> Interval:
-    return replace(share, value=100 * share.value, low=100 * share.low, high=100 * share.high)
+    rows: list[Row] = [
+        {"population": words(name), "variant": variant, "score": words(column)} | dict(scores)
+        for name in populations
+        for (variant, population, column), scores in found.items()
+        if population == name and scores
+    ]
+    return make_table(key, title, rows, _TITLES)

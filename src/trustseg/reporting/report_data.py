@@ -12,8 +12,9 @@ from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_cou
 from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
-from trustseg.reporting.image_scores import ConditionKey, Shift
-from trustseg.reporting.results import Results, at
+from trustseg.reporting.image_scores import Shift
+from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 
 __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
@@ -35,18 +36,20 @@ class Difference:
     Attributes:
         variant: first variant.
         baseline: what is subtracted.
-        place: condition with eps.
+        condition: under which.
         metric: which score.
         interval: the difference, its interval over patients.
-        tentative: both or one of the variants was trained too few times to speak of more than these trained models.
+        tentative: whether a variant was trained too few times to speak of more than these trained models.
+        rank: of the baseline among those that the study names.
     """
 
     variant: str
     baseline: str
-    place: ConditionKey
+    condition: ConditionKey
     metric: Metric
     interval: Interval
     tentative: bool = False
+    rank: int = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -59,7 +62,7 @@ class Difference:
 
     @property
     def mark(self) -> str:
-        """The sign of the footnote on a verdict that is about less than it seems, empty on others."""
+        """The sign of the footnote on a verdict of these trained models only, empty on others."""
         return " †" if self.tentative and self.verdict != "undefined" else ""
 
 
@@ -70,15 +73,15 @@ class ReportData:
     Attributes:
         results: the study they come from.
         choices: attack, budgets and measures of the headline.
-        scores: (variant, condition with eps) -> metric -> interval, for the conditions of the headline; only overlap
-            at the largest budget.
-        robustness: (variant, condition with eps) -> "dice" and "iou", for every condition.
-        measures: (variant, condition with eps, measure) -> "nause" and "aurc", for every measure, clean and attacked.
-        false_positives: (variant, condition with eps) -> share of pixels predicted as foreground in images without
-            foreground, clean and attacked.
+        scores: (variant, condition) -> metric -> interval, for the conditions of the headline; only overlap at the
+            largest budget.
+        robustness: (variant, condition) -> "dice" and "iou", for every condition.
+        measures: (variant, condition, measure) -> "nause" and "aurc", for every measure, clean and attacked.
+        false_positives: (variant, condition) -> share of pixels predicted as foreground in images without foreground,
+            clean and attacked.
         differences: paired differences between variants.
         shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
-        correlations: (variant, condition with eps) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
+        correlations: (variant, condition) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
         checks: the checks of gradient masking of every model that was checked.
     """
 
@@ -93,144 +96,134 @@ class ReportData:
     correlations: Mapping[tuple[str, ConditionKey], Interval]
     checks: tuple[Check, ...]
 
-    def score(self, variant: str, place: ConditionKey, metric: Metric) -> Interval:
+    def score(self, variant: str, condition: ConditionKey, metric: Metric) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
-        return self.scores.get((variant, place), {}).get(metric, image_scores.UNDEFINED)
+        return self.scores.get((variant, condition), {}).get(metric, image_scores.UNDEFINED)
+
+    def evaluated(self, variant: str, conditions: Iterable[ConditionKey]) -> list[ConditionKey]:
+        """Return the conditions under which a variant was evaluated."""
+        return [condition for condition in conditions if (variant, condition) in self.robustness]
 
 
 def collect(results: Results, *, draws: int = 2000) -> ReportData:
-    """Return every number of a report on a study.
-
-    Args:
-        results: the finished part of a study.
-        draws: bootstrap draws, > 0.
-    """
+    """Return every number of a report on the finished part of a study."""
     choices = choose(results)
-    ladder: list[ConditionKey] = [("clean", 0.0)]
-    ladder += [(attack, eps) for attack, rungs in choices.attacks.items() for eps in rungs]
+    everywhere = dict.fromkeys([CLEAN, *(key for attack in choices.attacks for key in choices.curve(attack))])
     judged = [variant for variant in results.variants if variant in choices.columns]
-    measured = {
-        (variant, place)
-        for variant in results.variants
-        for place in {*ladder, *choices.conditions, *choices.compared}
-        if _evaluated(results, variant, place)
-    }
+    measured = set(product(results.variants, everywhere)) & _evaluated(results)
 
-    def each(variants: Iterable[str], places: Iterable[ConditionKey]) -> Iterator[tuple[str, ConditionKey]]:
-        return (pair for pair in product(variants, places) if pair in measured)
+    def each(variants: Iterable[str], conditions: Iterable[ConditionKey]) -> Iterator[tuple[str, ConditionKey]]:
+        return (pair for pair in product(variants, conditions) if pair in measured)
 
-    def overlap(variant: str, place: ConditionKey) -> dict[Metric, Interval]:
+    def overlap(variant: str, condition: ConditionKey) -> dict[Metric, Interval]:
         return {
-            "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
-            "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
+            "dice": image_scores.mean_of(results, variant, condition, "dice", draws=draws),
+            "iou": image_scores.mean_of(results, variant, condition, "iou", draws=draws),
         }
 
-    def correlation(variant: str, place: ConditionKey) -> Interval:
-        scores = image_scores.read_scores(results, variant, place, choices.columns[variant])
+    def correlation(variant: str, condition: ConditionKey) -> Interval:
+        scores = image_scores.read_scores(results, variant, condition, choices.columns[variant])
         return image_scores.rank_correlation(scores, draws=draws)
 
     return ReportData(
         results=results,
         choices=choices,
         scores={
-            (variant, place): _scores(results, choices, variant, place, draws)
-            for variant, place in each(results.variants, choices.conditions)
+            (variant, condition): _scores(results, choices, variant, condition, draws)
+            for variant, condition in each(results.variants, choices.conditions)
         },
-        robustness={pair: overlap(*pair) for pair in each(results.variants, ladder)},
+        robustness={pair: overlap(*pair) for pair in each(results.variants, everywhere)},
         measures={
-            (variant, place, measure): _measure_scores(results, variant, place, measure, column, draws)
-            for variant, place in each(results.variants, choices.compared)
+            (variant, condition, measure): _ranking(results, variant, condition, measure, column, draws)
+            for variant, condition in each(results.variants, choices.compared)
             for measure, column in choices.all_columns[variant].items()
         },
         false_positives={
-            (variant, place): image_scores.false_positive_area(results, variant, place, draws=draws)
-            for variant, place in each(results.variants, choices.compared)
+            pair: image_scores.false_positive_area(results, *pair, draws=draws)
+            for pair in each(results.variants, choices.compared)
         },
         differences=tuple(
             difference
-            for variant, baseline in pairs(results)
-            for place in choices.conditions
-            if {(variant, place), (baseline, place)} <= measured
-            for difference in _differences(results, choices, variant, baseline, place, draws)
+            for (variant, baseline), rank in pairs(results).items()
+            for condition in choices.conditions
+            if {(variant, condition), (baseline, condition)} <= measured
+            for difference in _differences(results, choices, variant, baseline, condition, rank, draws)
         ),
         shifts={
-            variant: image_scores.uncertainty_shift(results, variant, place, choices.columns[variant], draws=draws)
-            for variant, place in each(judged, choices.compared[1:])
+            variant: image_scores.uncertainty_shift(results, variant, condition, choices.columns[variant], draws=draws)
+            for variant, condition in each(judged, choices.compared[1:])
         },
         correlations={pair: correlation(*pair) for pair in each(judged, choices.compared)},
         checks=load_checks(results),
     )
 
 
-def _evaluated(results: Results, variant: str, place: ConditionKey) -> bool:
-    return bool(results.records.select(((pl.col("variant") == variant) & at(*place)).any()).item())
+def _evaluated(results: Results) -> set[tuple[str, ConditionKey]]:
+    rows = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
+    return {(str(variant), (str(name), float(eps))) for variant, name, eps in rows}
 
 
 def _scores(
-    results: Results, choices: Choices, variant: str, place: ConditionKey, draws: int
+    results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int
 ) -> dict[Metric, Interval]:
     found: dict[Metric, Interval] = {
-        "dice": image_scores.mean_of(results, variant, place, "dice", draws=draws),
-        "pooled_dice": image_scores.pooled(results, variant, place, union=False, draws=draws),
-        "iou": image_scores.mean_of(results, variant, place, "iou", draws=draws),
-        "pooled_iou": image_scores.pooled(results, variant, place, union=True, draws=draws),
+        "dice": image_scores.mean_of(results, variant, condition, "dice", draws=draws),
+        "pooled_dice": image_scores.pooled(results, variant, condition, union=False, draws=draws),
+        "iou": image_scores.mean_of(results, variant, condition, "iou", draws=draws),
+        "pooled_iou": image_scores.pooled(results, variant, condition, union=True, draws=draws),
     }
-    if image_scores.has_native(results, variant, place):
-        found["dice_native"] = image_scores.mean_of(results, variant, place, "dice_native", draws=draws)
-    if place in choices.compared:
-        found["ece"] = pixel_scores.estimate(pixel_scores.pixel_calibration(results, variant, place), draws=draws)
-    if place in choices.compared and variant in choices.columns:
-        measure = choices.measures[variant]
-        images = image_scores.read_scores(results, variant, place, choices.columns[variant])
-        found |= {
-            "ause": pixel_scores.estimate(
-                pixel_scores.pixel_ranking(results, variant, place, measure, score=ause_from_counts), draws=draws
-            ),
-            "nause": pixel_scores.estimate(
-                pixel_scores.pixel_ranking(results, variant, place, measure, score=nause_from_counts), draws=draws
-            ),
-            "ause_brier": pixel_scores.estimate(
-                pixel_scores.squared_error_ranking(results, variant, place, measure), draws=draws
-            ),
-            "aurc": image_scores.risk_area(images, draws=draws),
+    rows = image_scores.rows_of(results, variant, condition)
+    if "dice_native" in rows.columns and rows["dice_native"].is_not_null().any():
+        found["dice_native"] = image_scores.mean_of(results, variant, condition, "dice_native", draws=draws)
+    if condition in choices.compared:
+        found["ece"] = pixel_scores.estimate(pixel_scores.pixel_calibration(results, variant, condition), draws=draws)
+    if condition in choices.compared and variant in choices.columns:
+        measure, column = choices.measures[variant], choices.columns[variant]
+        images = image_scores.read_scores(results, variant, condition, column)
+        pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=ause_from_counts)
+        errors = pixel_scores.squared_error_ranking(results, variant, condition, measure)
+        found |= _ranking(results, variant, condition, measure, column, draws) | {
+            "ause": pixel_scores.estimate(pixels, draws=draws),
+            "ause_brier": pixel_scores.estimate(errors, draws=draws),
             "augrc": image_scores.risk_area(images, image_scores.by_blocks(augrc_from_counts), draws=draws),
         }
     return found
 
 
-def _measure_scores(
-    results: Results, variant: str, place: ConditionKey, measure: str, column: str, draws: int
+def _ranking(
+    results: Results, variant: str, condition: ConditionKey, measure: str, column: str, draws: int
 ) -> dict[Metric, Interval]:
-    pixels = pixel_scores.pixel_ranking(results, variant, place, measure, score=nause_from_counts)
+    pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=nause_from_counts)
+    images = image_scores.read_scores(results, variant, condition, column)
     return {
         "nause": pixel_scores.estimate(pixels, draws=draws),
-        "aurc": image_scores.risk_area(image_scores.read_scores(results, variant, place, column), draws=draws),
+        "aurc": image_scores.risk_area(images, draws=draws),
     }
 
 
 def _differences(
-    results: Results, choices: Choices, variant: str, baseline: str, place: ConditionKey, draws: int
+    results: Results, choices: Choices, variant: str, baseline: str, condition: ConditionKey, rank: int, draws: int
 ) -> list[Difference]:
     both = (variant, baseline)
     intervals: dict[Metric, Interval] = {
-        "dice": image_scores.mean_difference(results, variant, baseline, place, "dice", draws=draws)
+        "dice": image_scores.mean_difference(results, variant, baseline, condition, "dice", draws=draws)
     }
-    if place in choices.compared:
-        errors = [pixel_scores.pixel_calibration(results, name, place) for name in both]
-        intervals["ece"] = pixel_scores.estimate_difference(errors[0], errors[1], draws=draws)
+    if condition in choices.compared:
+        errors = [pixel_scores.pixel_calibration(results, name, condition) for name in both]
+        intervals["ece"] = pixel_scores.estimate_difference(*errors, draws=draws)
     # Scores of different measures are different questions: they are not subtracted.
     column = choices.columns.get(variant)
-    if place in choices.compared and column is not None and column == choices.columns.get(baseline):
+    if condition in choices.compared and column is not None and column == choices.columns.get(baseline):
         orders = [
-            pixel_scores.pixel_ranking(results, name, place, choices.measures[name], score=nause_from_counts)
+            pixel_scores.pixel_ranking(results, name, condition, choices.measures[name], score=nause_from_counts)
             for name in both
         ]
-        images = [image_scores.read_scores(results, name, place, column) for name in both]
-        intervals["nause"] = pixel_scores.estimate_difference(orders[0], orders[1], draws=draws)
-        intervals["aurc"] = image_scores.risk_area_difference(images[0], images[1], draws=draws)
+        images = [image_scores.read_scores(results, name, condition, column) for name in both]
+        intervals["nause"] = pixel_scores.estimate_difference(*orders, draws=draws)
+        intervals["aurc"] = image_scores.risk_area_difference(*images, draws=draws)
     tentative = any(_few_trainings(results, name) for name in both)
     return [
-        Difference(variant, baseline, place, metric, intervals[metric], tentative)
+        Difference(variant, baseline, condition, metric, intervals[metric], tentative, rank)
         for metric in _COMPARED
         if metric in intervals
     ]

@@ -1,6 +1,6 @@
 """What a study folder holds: its finished cells, their tables, and which cells are missing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,7 +9,8 @@ import polars as pl
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
-from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_records, read_table
+from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, check_pixels, read_records, read_table
+from trustseg.reporting.labels import ConditionKey
 from trustseg.run_files import Description, Done, Provenance, StudyPlan, read_checked
 from trustseg.tables import read_csv, read_parquet, scan_parquet
 from trustseg.yaml_files import parse_yaml
@@ -29,6 +30,7 @@ __all__ = [
 T = TypeVar("T")
 
 _TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
+_LABELS: Final = frozenset({"cell", "variant", "head", "regime", "fold", "seed", "split"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,10 @@ class Results:
         study: the resolved study configuration.
         cells: finished cells.
         missing: cells that did not finish.
-        records: one row per (cell, image, condition) of the test images, eps in pixel units of [0, 1]; ``kind`` is
-            clean, attack or shift.
+        records: one row per (cell, image, condition) of the test images; ``kind`` is clean, attack or shift.
         populations: the same of images of other populations, whose condition is the name of the population.
+        measures: uncertainty measures whose histograms were kept.
+        notes: which columns were passed over or are missing, a sentence each.
     """
 
     folder: Path
@@ -81,15 +84,31 @@ class Results:
     missing: tuple[Missing, ...]
     records: pl.DataFrame
     populations: pl.DataFrame = field(default_factory=pl.DataFrame)
+    measures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def variants(self) -> list[str]:
         """Variants in the order of their cells."""
         return list(dict.fromkeys(cell.variant for cell in self.cells))
 
+    @property
+    def target(self) -> str:
+        """What the masks mark, in a word."""
+        return str(self.section("data").get("target", "foreground"))
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return a section of the study's configuration, empty where there is none."""
+        section = self.study.get(name)
+        return section if isinstance(section, dict) else {}
+
     def cells_of(self, variant: str) -> list[FinishedCell]:
         """Return the folds and seeds of one variant."""
         return [cell for cell in self.cells if cell.variant == variant]
+
+    def head_of(self, variant: str) -> str:
+        """Return the head of one variant."""
+        return self.cells_of(variant)[0].head
 
     def trainings_of(self, variant: str) -> set[str]:
         """Return the names of the trained models behind a variant."""
@@ -99,6 +118,11 @@ class Results:
         """Return whether a variant combines the models of others."""
         return any(cell.members for cell in self.cells_of(variant))
 
+    def score_columns(self, variant: str) -> list[str]:
+        """Return the image scores that the records of a variant hold."""
+        rows = self.records.filter(pl.col("variant") == variant)
+        return [name for name in rows.columns if name.startswith("u_") and rows[name].null_count() < len(rows)]
+
 
 def load_results(folder: Path) -> Results:
     """Return the finished cells of a study folder and the names of those that are missing.
@@ -106,22 +130,15 @@ def load_results(folder: Path) -> Results:
     Args:
         folder: a folder that ``trustseg study`` wrote, with ``study.yaml`` and ``cells/``.
 
-    Returns:
-        The results; records of all finished cells in one table.
-
     Raises:
         MissingFileError: if the folder is not there or is no study folder, or if no cell has finished.
         DataError: if a file in it cannot be read.
     """
     study_file = folder / "study.yaml"
     if not folder.is_dir():
-        raise MissingFileError(
-            f"no folder {folder}; expected the folder of a study; give the one 'trustseg study' printed"
-        )
+        raise MissingFileError(f"no folder {folder}; give the one that 'trustseg study' printed")
     if not study_file.is_file() or not (folder / "cells").is_dir():
-        raise MissingFileError(
-            f"{folder} holds no study; expected study.yaml and cells/ in it; give the folder 'trustseg study' printed"
-        )
+        raise MissingFileError(f"{folder} holds no study (study.yaml and cells/); give the folder of a study")
     study = _mapping(_read(study_file, _text), study_file)
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
@@ -129,65 +146,61 @@ def load_results(folder: Path) -> Results:
     if not cells:
         reason = f"; first reason: {missing[0].reason}" if missing else ""
         raise MissingFileError(
-            f"none of the {len(states)} cells in {folder} has finished; expected at least one{reason}; "
-            "run 'trustseg study' again, it goes on where it stopped"
+            f"none of the {len(states)} cells in {folder} has finished{reason}; run 'trustseg study' again, it goes on "
+            "where it stopped"
         )
-    records = _load_records(cells)
+    tables = [read_records(cell.folder / "records.parquet") for cell in cells]
+    measures = {name: None for cell, table in zip(cells, tables, strict=True) for name in _check_sums(cell, table)}
+    records = pl.concat(
+        [_named(cell, table) for cell, table in zip(cells, tables, strict=True)], how="diagonal_relaxed"
+    )
     elsewhere = pl.col("kind") == "population"
-    return Results(folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere))
+    notes = tuple(_notes(records.columns))
+    return Results(
+        folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere), tuple(measures), notes
+    )
 
 
 def settings_of(cell: FinishedCell) -> Mapping[str, Any]:
-    """Return the settings that a cell was run with.
-
-    Raises:
-        DataError: if its file does not hold settings.
-    """
+    """Return the settings that a cell was run with."""
     return _mapping(cell.config, cell.folder / "config.yaml")
 
 
 def _mapping(text: str, file: Path) -> Mapping[str, Any]:
     content = _read(file, lambda _: parse_yaml(text, where=f"'{file}'"))
     if content is not None and not isinstance(content, dict):
-        raise DataError(f"'{file}' holds a {type(content).__name__}, settings were expected; restore it from the run")
+        raise DataError(f"'{file}' holds a {type(content).__name__} instead of settings; restore it from the run")
     return content or {}
 
 
 def is_generated(results: Results) -> bool:
     """Return whether the images of a study are known to be generated: it names no data, or a folder of phantoms."""
-    data = results.study.get("data")
-    if not isinstance(data, dict) or "path" not in data:
+    data = results.section("data")
+    if "path" not in data:
         return False
     return data["path"] is None or (Path(str(data["path"])) / "phantoms.json").is_file()
 
 
-def load_histogram(cell: FinishedCell, *, condition: str, eps: float, measure: str) -> pl.DataFrame:
-    """Return counts per uncertainty bin and patient for one cell, condition and measure.
-
-    Returns:
-        Columns ``patient, bin, count, wrong, brier``; no rows where the cell did not store the measure.
-    """
-    table = _read(cell.folder / "histograms.parquet", scan_parquet)
-    chosen = table.filter(at(condition, eps), pl.col("measure") == measure)
+def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) -> pl.DataFrame:
+    """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
+    path = cell.folder / "histograms.parquet"
+    chosen = _read(path, scan_parquet).filter(at(condition), pl.col("measure") == measure)
     return _read(
-        cell.folder / "histograms.parquet",
-        lambda _: chosen.select("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64)).collect(),
+        path, lambda _: chosen.select("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64)).collect()
     )
 
 
-def load_calibration(cell: FinishedCell, *, condition: str, eps: float, region: str = "whole") -> pl.DataFrame:
-    """Return sums per probability bin and patient: ``patient, bin, count, sum_probability, sum_reference``.
+def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
+    """Return ``patient, bin, count, sum_probability, sum_reference`` of a cell.
 
-    Args:
-        cell: the run.
-        condition: name of the condition.
-        eps: its budget.
-        region: which pixels: ``"whole"``, ``"boundary"`` or ``"foreground"``; tables without regions hold the whole.
+    The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
+    whole image.
     """
     table = _read(cell.folder / "calibration.parquet", read_parquet)
     if "region" not in table.columns:
         table = table.with_columns(region=pl.lit("whole"))
-    return table.filter(at(condition, eps), pl.col("region") == region).drop("condition", "eps", "region")
+    chosen = table.filter(at(condition), pl.col("region") == region)
+    return chosen.select("patient", "bin", "count", "sum_probability", "sum_reference")
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
@@ -201,6 +214,11 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
     return table.group_by("epoch").agg(pl.exclude("epoch").drop_nulls().last()).sort("epoch")
 
 
+def at(condition: ConditionKey) -> pl.Expr:
+    """Return which rows are of one condition."""
+    return (pl.col("condition") == condition[0]) & ((pl.col("eps") - condition[1]).abs() < 1e-6)
+
+
 def _cell_folders(folder: Path) -> list[Path]:
     """Return the folders of the cells in the study's plan; of all cells where there is no plan."""
     plan = folder / "plan.json"
@@ -208,24 +226,21 @@ def _cell_folders(folder: Path) -> list[Path]:
     cells = sorted(path.parent for path in (folder / "cells").glob("*/cell.json"))
     if names is None:
         return cells
-    place = {name: row for row, name in enumerate(names)}
-    return sorted((cell for cell in cells if cell.name in place), key=lambda cell: place[cell.name])
+    return sorted((cell for cell in cells if cell.name in names), key=lambda cell: names.index(cell.name))
 
 
 def _load_cell(folder: Path) -> FinishedCell | Missing:
     facts = read_checked(folder / "cell.json", Description)
-    name, variant = facts.id, facts.variant
     if not (folder / "done.json").is_file():
         failed = folder / "failed.json"
         reason = f"failed: {read_json(failed).get('error')}" if failed.is_file() else "not finished"
-        return Missing(name, variant, reason)
-    absent = [table for table in _TABLES if not (folder / table).is_file()]
-    if absent:
-        return Missing(name, variant, f"marked as done, but without {', '.join(absent)}")
+        return Missing(facts.id, facts.variant, reason)
+    if absent := [table for table in _TABLES if not (folder / table).is_file()]:
+        return Missing(facts.id, facts.variant, f"marked as done, but without {', '.join(absent)}")
     config, provenance = folder / "config.yaml", folder / "provenance.json"
     return FinishedCell(
-        id=name,
-        variant=variant,
+        id=facts.id,
+        variant=facts.variant,
         head=facts.head,
         regime=facts.regime,
         fold=facts.fold,
@@ -239,39 +254,38 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
     )
 
 
-def _load_records(cells: tuple[FinishedCell, ...]) -> pl.DataFrame:
-    """Return the records of all cells; what a cell is called comes from its cell.json, so that both agree."""
-    frames = []
-    for cell in cells:
-        frame = read_records(cell.folder / "records.parquet")
-        _check_sums(cell, frame)
-        labels = {"cell": cell.id, "variant": cell.variant, "head": cell.head, "regime": cell.regime}
-        frames.append(
-            frame.with_columns(
-                *(pl.lit(value).alias(key) for key, value in labels.items()),
-                fold=pl.lit(cell.fold),
-                seed=pl.lit(cell.seed),
-                eps=pl.col("eps").cast(pl.Float64).round(7),
-            )
-        )
-    return pl.concat(frames, how="diagonal_relaxed")
+def _named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
+    """Return the records of a cell under the names in its cell.json, so that both agree."""
+    labels = {key: pl.lit(getattr(cell, key)) for key in ("variant", "head", "regime", "fold", "seed")}
+    return records.with_columns(pl.col("eps").cast(pl.Float64).round(7), cell=pl.lit(cell.id), **labels)
 
 
-def _check_sums(cell: FinishedCell, records: pl.DataFrame) -> None:
-    """Check the tables of pixel sums once, of which later only parts are read."""
-    for schema, within in ((HISTOGRAMS, ("measure",)), (CALIBRATION, ("region",))):
+def _check_sums(cell: FinishedCell, records: pl.DataFrame) -> list[str]:
+    """Check the tables of pixel sums once, of which later only parts are read, and return the measures in them."""
+    found: list[str] = []
+    for schema, within in ((HISTOGRAMS, "measure"), (CALIBRATION, "region")):
         path = cell.folder / schema.name
         table = read_table(path, schema)
-        check_pixels(table, records, within=[name for name in within if name in table.columns], path=path)
+        check_pixels(table, records, within=[within] if within in table.columns else [], path=path)
+        found += table["measure"].unique(maintain_order=True).to_list() if within == "measure" else []
+    return found
+
+
+def _notes(columns: Sequence[str]) -> list[str]:
+    """Return a sentence on the columns of the records that this version does not know, and on those it misses."""
+    prefixes = tuple(RECORDS.prefixes)
+    known = [name for name in columns if name in RECORDS.columns or name in _LABELS or name.startswith(prefixes)]
+    unknown = sorted(set(columns) - set(known))
+    notes = [f"Columns of the records that this version does not know were passed over: {', '.join(unknown)}."]
+    if "linf" not in columns:
+        notes.append("The records lack linf: whether the attacks kept their budgets was not checked.")
+    if not any(name.startswith("u_") for name in columns):
+        notes.append("The records lack image scores (u_...): nothing is said of image uncertainty and deferral.")
+    return notes if unknown else notes[1:]
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-def at(condition: str, eps: float) -> pl.Expr:
-    """Return which rows are of one condition and budget."""
-    return (pl.col("condition") == condition) & ((pl.col("eps") - eps).abs() < 1e-6)
 
 
 def _read(path: Path, reader: Callable[[Path], T]) -> T:
@@ -281,6 +295,6 @@ def _read(path: Path, reader: Callable[[Path], T]) -> T:
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"cannot read {path}: {reason}; expected a file that 'trustseg study' wrote; "
-            "restore it or, if it belongs to a cell, delete the folder of that cell and run the study again"
+            f"cannot read {path}: {reason}; restore it or, if it belongs to a cell, delete the folder of that cell and "
+            "run the study again"
         ) from error

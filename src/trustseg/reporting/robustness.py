@@ -1,71 +1,85 @@
-"""How far each attack gets: area under its curve, the worst case against every other attack, by size of the lesion."""
+"""How far each attack gets: area under its curve, the worst case against every other attack, by size of the target."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg.reporting import checks
-from trustseg.reporting.choices import describe_attack, describe_condition, describe_eps, is_l2
-from trustseg.reporting.image_scores import ConditionKey, Floats
+from trustseg.reporting.condition_means import (
+    DICE,
+    FALSE_POSITIVES,
+    ValueTable,
+    area_weights,
+    means_of,
+    values_under,
+    weighted_means,
+)
+from trustseg.reporting.image_scores import Floats
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Panel, looks, without_head
-from trustseg.reporting.side_by_side import DICE, FALSE_POSITIVES, Sheet, area_weights, lay_out, weighted_means
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
+from trustseg.reporting.tables import Row, Table, Value, interval_text, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["area_table", "compared_attacks", "ensemble_check", "is_ensemble", "worst_case_chart", "worst_case_table"]
+__all__ = [
+    "area_table",
+    "compared_attacks",
+    "ensemble_check",
+    "is_ensemble",
+    "strongest",
+    "trade_off_chart",
+    "trade_off_table",
+    "worst_case_chart",
+    "worst_case_table",
+]
 
 FULL_RANGE: Final = 8 / 255
 _TOLERANCE: Final = 1e-6  # a Dice this much higher is rounding
-_ENSEMBLE: Final = "ensemble"
-_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _SIZES: Final = ("small", "medium", "large")
-_TRUST: Final = Column("trust", "Checks")
 
 
-def area_table(evidence: ReportData, *, draws: int) -> Table:
+def area_table(data: ReportData, *, draws: int) -> Table:
     """Return the area under the curve of Dice against the budget: one column per attack with at least two budgets."""
-    attacks = {attack: rungs for attack, rungs in evidence.choices.attacks.items() if len(rungs) > 1}
+    attacks = {attack: rungs for attack, rungs in data.choices.attacks.items() if len(rungs) > 1}
     ends = {attack: rungs[-1] if is_l2(attack) else min(FULL_RANGE, rungs[-1]) for attack, rungs in attacks.items()}
-    rows: list[dict[str, Value]] = []
-    for variant in evidence.results.variants:
+    rows: list[Row] = []
+    for variant in data.results.variants:
         row: dict[str, Value] = {"variant": variant}
-        for attack, rungs in attacks.items():
-            places = [_CLEAN, *((attack, eps) for eps in rungs)]
-            whole = all((variant, place) in evidence.robustness for place in places)
-            sheet = lay_out(evidence.results, variant, places, DICE)
-            weights = area_weights([eps for _, eps in places], ends[attack])
-            row[f"area_{attack}"] = weighted_means(sheet, weights[None], draws=draws)[0] if whole else None
+        for attack, end in ends.items():
+            conditions = data.choices.curve(attack)
+            values = values_under(data.results, variant, conditions, DICE)
+            weights = area_weights([eps for _, eps in conditions], end)
+            whole = len(data.evaluated(variant, conditions)) == len(conditions)
+            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=draws)[0] if whole else None
         if any(isinstance(value, Interval) for value in row.values()):
-            rows.append(row | {"trust": checks.trust(evidence.checks, variant)})
-    columns = (
-        Column("variant", "Variant"),
-        *(Column(f"area_{a}", f"{describe_attack(a)}, 0 to {describe_eps(a, upto)}") for a, upto in ends.items()),
-        *_trust_column(evidence),
-    )
+            rows.append({**row, "trust": checks.trust(data.checks, variant)})
+    titles = {
+        f"area_{name}": f"{describe_attack(name)}, 0 to {describe_eps((name, end))}" for name, end in ends.items()
+    }
     title = (
         "Area under the curve of mean Dice against the budget, by trapezoids, divided by the range: 1 is a perfect "
-        f"mask at every budget. The range ends at {describe_eps('', FULL_RANGE)} or at the largest budget tested; "
+        f"mask at every budget. The range ends at {describe_eps(('', FULL_RANGE))} or at the largest budget tested; "
         "areas over different ranges cannot be compared"
     )
-    return Table("areas", title, columns, tuple(rows))
+    return make_table("areas", title, rows, titles)
 
 
-def common_eps(evidence: ReportData) -> float:
-    """Return the budget at which most attacks were run, of equals the one nearest to that of the headline; 0: none."""
-    rungs = [eps for attack, ladder in evidence.choices.attacks.items() if not is_l2(attack) for eps in ladder]
-    headline = evidence.choices.eps
-    return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - headline), eps), default=0.0)
+def common_eps(data: ReportData) -> float:
+    """Return the L-infinity budget that most attacks share, the nearest to the headline's among equals."""
+    rungs = [eps for name, ladder in data.choices.attacks.items() if not is_l2(name) for eps in ladder]
+    return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - data.choices.eps), eps), default=0.0)
 
 
-def compared_attacks(evidence: ReportData) -> list[ConditionKey]:
+def compared_attacks(data: ReportData) -> list[ConditionKey]:
     """Return the attacks at the common budget, the worst case over several attacks last."""
-    eps = common_eps(evidence)
+    eps = common_eps(data)
     names = [
         attack
-        for attack, ladder in evidence.choices.attacks.items()
+        for attack, ladder in data.choices.attacks.items()
         if not is_l2(attack) and any(abs(rung - eps) < 1e-6 for rung in ladder)
     ]
     return [(name, eps) for name in sorted(names, key=is_ensemble)]
@@ -73,66 +87,60 @@ def compared_attacks(evidence: ReportData) -> list[ConditionKey]:
 
 def is_ensemble(attack: str) -> bool:
     """Return whether an attack is the worst case of each image over several attacks."""
-    return attack.split("_")[0] == _ENSEMBLE
+    return attack.split("_")[0] == "ensemble"
 
 
-def worst_case_table(evidence: ReportData, *, draws: int) -> Table:
-    """Return mean Dice of every attack at one budget, by size of the lesion, and how often it beats the ensemble."""
-    places = [_CLEAN, *compared_attacks(evidence)]
-    limits = _size_limits(evidence)
-    judged = any(is_ensemble(attack) for attack, _ in places)
-    rows: list[dict[str, Value]] = []
-    for variant in evidence.results.variants:
-        held = [place for place in places if (variant, place) in evidence.robustness]
+def worst_case_table(data: ReportData, *, draws: int) -> Table:
+    """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the ensemble."""
+    conditions = [CLEAN, *compared_attacks(data)]
+    limits = _size_limits(data)
+    judged = any(is_ensemble(attack) for attack, _ in conditions)
+    rows: list[Row] = []
+    for variant in data.results.variants:
+        held = data.evaluated(variant, conditions)
         if len(held) < 2:
             continue
-        dice = lay_out(evidence.results, variant, held, DICE)
-        empty = lay_out(evidence.results, variant, held, FALSE_POSITIVES)
-        strata = _strata(evidence, variant, dice, limits)
-        found = {name: weighted_means(sheet, np.eye(len(held)), draws=draws) for name, sheet in strata.items()}
-        found["empty"] = weighted_means(empty, np.eye(len(held)), draws=draws)
-        for column, place in enumerate(held):
-            row: dict[str, Value] = {"variant": variant, "condition": describe_condition(*place)}
-            row |= {name: _or_none(intervals[column]) for name, intervals in found.items()}
-            row["stronger"] = _share_stronger(dice.values, held, column) if judged else None
-            rows.append(row | {"trust": checks.trust(evidence.checks, variant) if column else None})
+        dice = values_under(data.results, variant, held, DICE)
+        found = {name: means_of(table, draws=draws) for name, table in _strata(data, variant, dice, limits).items()}
+        found["empty"] = means_of(values_under(data.results, variant, held, FALSE_POSITIVES), draws=draws)
+        for column, condition in enumerate(held):
+            row: dict[str, Value] = {"variant": variant, "condition": describe_condition(condition)}
+            row |= {name: means[column] if means[column].count else None for name, means in found.items()}
+            row |= {"stronger": _share_stronger(dice.values, held, column)} if judged else {}
+            rows.append({**row, "trust": checks.trust(data.checks, variant) if column else None})
     low, high = (f"{100 * limit:.1f}\u00a0%" for limit in limits)
-    columns = (
-        Column("variant", "Variant"),
-        Column("condition", "Condition"),
-        Column("dice", "Dice"),
-        Column("small", f"Dice, small (up to {low})"),
-        Column("medium", f"Dice, medium (up to {high})"),
-        Column("large", "Dice, large"),
-        Column("empty", "Empty reference: area predicted", digits=4),
-        *([Column("stronger", "Stronger than the ensemble on")] if judged else []),
-        *_trust_column(evidence),
-    )
+    titles = {
+        "small": f"Dice, small (up to {low})",
+        "medium": f"Dice, medium (up to {high})",
+        "large": "Dice, large",
+        "empty": "Empty reference: area predicted",
+        "stronger": "Stronger than the ensemble on",
+    }
+    target = data.results.target
     title = (
-        "Attacks at one budget, by the share of the image that is foreground; the sizes are the thirds of the tested "
-        "images with foreground"
+        f"Attacks at one budget, by the share of the image that is {target}; the sizes are the thirds of the tested "
+        f"images with {target}"
     )
-    return Table("worst_case", title, columns, tuple(rows))
+    return make_table("worst_case", title, rows, titles, digits={"empty": 4})
 
 
-def ensemble_check(evidence: ReportData) -> str:
+def ensemble_check(data: ReportData) -> str:
     """Return in a sentence whether the worst case is never above another attack's mean Dice; empty without one."""
-    places = compared_attacks(evidence)
-    worst = next((place for place in places if is_ensemble(place[0])), None)
-    others = [place for place in places if not is_ensemble(place[0])]
+    conditions = compared_attacks(data)
+    worst = next((condition for condition in conditions if is_ensemble(condition[0])), None)
+    others = [condition for condition in conditions if not is_ensemble(condition[0])]
     if worst is None or not others:
         return ""
     broken = []
-    for variant in evidence.results.variants:
-        ensemble = evidence.robustness.get((variant, worst))
-        for place in others:
-            found = evidence.robustness.get((variant, place))
+    for variant in data.results.variants:
+        ensemble = data.robustness.get((variant, worst))
+        for condition in others:
+            found = data.robustness.get((variant, condition))
             if ensemble and found and ensemble["dice"].value > found["dice"].value + _TOLERANCE:
                 gap = ensemble["dice"].value - found["dice"].value
-                broken.append(f"{variant} under {describe_attack(place[0])} (by {gap:.3f})")
-    against = (
-        f"Checked at {describe_eps('', worst[1])} against {', '.join(describe_attack(name) for name, _ in others)}"
-    )
+                broken.append(f"{variant} under {describe_attack(condition[0])} (by {gap:.3f})")
+    names = ", ".join(describe_attack(name) for name, _ in others)
+    against = f"Checked at {describe_eps(worst)} against {names}"
     if not broken:
         return f"{against}: the mean Dice of the ensemble is above that of no other attack, for any variant."
     return (
@@ -141,57 +149,53 @@ def ensemble_check(evidence: ReportData) -> str:
     )
 
 
-def worst_case_chart(evidence: ReportData) -> Chart:
+def worst_case_chart(data: ReportData) -> Chart:
     """Return mean Dice of every attack at one budget, one row per attack and one panel per head."""
-    chosen, places = looks(evidence.results), compared_attacks(evidence)
-    heads = {variant: evidence.results.cells_of(variant)[0].head for variant in chosen}
-    heights = {float(len(places) - row): describe_attack(attack) for row, (attack, _) in enumerate(places)}
+    chosen, conditions = looks(data.results), compared_attacks(data)
+    heads = {variant: data.results.head_of(variant) for variant in chosen}
+    heights = {condition: float(len(conditions) - row) for row, condition in enumerate(conditions)}
     panels = []
     for head in dict.fromkeys(heads.values()):
         members = [variant for variant in chosen if heads[variant] == head]
         lines = []
         for number, variant in enumerate(members):
-            held = [(place, height) for place, height in zip(places, heights, strict=True)]
-            held = [(place, height) for place, height in held if (variant, place) in evidence.robustness]
-            found = [evidence.robustness[variant, place]["dice"] for place, _ in held]
+            held = data.evaluated(variant, conditions)
             spread = 0.2 * ((len(members) - 1) / 2 - number) if len(members) < 5 else 0.0
-            lines.append(
-                Line(
-                    variant,
-                    [interval.value for interval in found],
-                    [height + spread for _, height in held],
-                    chosen[variant].of_one_head(),
-                    [interval.low for interval in found],
-                    [interval.high for interval in found],
-                    mode="markers",
-                    texts=[describe_condition(*place) for place, _ in held],
-                    label=checks.marked(evidence.checks, variant, without_head(variant, head)),
-                )
+            across = curve(
+                variant,
+                [heights[condition] + spread for condition in held],
+                [data.robustness[variant, condition]["dice"] for condition in held],
+                chosen[variant].of_one_head(),
+                mode="markers",
+                texts=[describe_condition(condition) for condition in held],
+                label=checks.marked(data.checks, variant, without_head(variant, head)),
             )
-        label = "Dice per image"
-        panels.append(Panel(head, label, "", tuple(lines), (0, 1), (0.4, len(places) + 0.6), y_ticks=heights))
-    reading = (
-        "Every attack at the same budget, with 95 % intervals over patients. Further left is a stronger attack. Judge "
-        "a model by its leftmost point: the lowest row, where there is one, takes for each image the worst of several "
-        "attacks and should be leftmost."
-    )
-    eps = describe_eps("", common_eps(evidence))
-    return Chart("worst_case", f"All attacks at {eps}", reading, tuple(panels), max(1, len(panels)), horizontal=True)
+            lines.append(_lying(across))
+        ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
+        rows = (0.4, len(conditions) + 0.6)
+        panels.append(Panel(head, "Dice per image", "", tuple(lines), (0, 1), rows, y_ticks=ticks))
+    eps = describe_eps(("", common_eps(data)))
+    return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
 
 
-def _size_limits(evidence: ReportData) -> Floats:
+def _lying(line: Line) -> Line:
+    """Return a line whose values run along x."""
+    return Line(line.name, line.y, line.x, line.look, line.low, line.high, line.mode, line.texts, line.label)
+
+
+def _size_limits(data: ReportData) -> Floats:
     """Return the thirds of the foreground share of the image over the tested images with foreground."""
-    clean = evidence.results.records.filter(pl.col("kind") == "clean", pl.col("mask_px") > 0)
+    clean = data.results.records.filter(pl.col("kind") == "clean", pl.col("mask_px") > 0)
     areas = clean.group_by("image").agg((pl.col("mask_px") / pl.col("pixels")).first().alias("area"))["area"]
     return np.quantile(areas.to_numpy(), (1 / 3, 2 / 3)) if len(areas) else np.zeros(2)
 
 
-def _strata(evidence: ReportData, variant: str, dice: Sheet, limits: Floats) -> dict[str, Sheet]:
+def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:
     """Return Dice of all images and of those of each size; the others are undefined there."""
-    area = lay_out(evidence.results, variant, [_CLEAN], pl.col("mask_px") / pl.col("pixels")).values
+    area = values_under(data.results, variant, [CLEAN], pl.col("mask_px") / pl.col("pixels")).values
     third = np.searchsorted(limits, area)  # (N, 1): a size on a limit belongs below
     sizes = {
-        name: Sheet(dice.images, dice.patients, np.where((third == number) & (area > 0), dice.values, np.nan))
+        name: ValueTable(dice.images, dice.patients, np.where((third == number) & (area > 0), dice.values, np.nan))
         for number, name in enumerate(_SIZES)
     }
     return {"dice": dice} | sizes
@@ -207,9 +211,83 @@ def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> 
     return f"{int(stronger.sum())} of {int(both.sum())} images"
 
 
-def _or_none(interval: Interval) -> Interval | None:
-    return interval if interval.count else None
+_EPS: Final = 4 / 255
+_SYMBOLS: Final = ("circle", "square", "diamond")
 
 
-def _trust_column(evidence: ReportData) -> tuple[Column, ...]:
-    return (_TRUST,) if evidence.checks else ()
+def strongest(data: ReportData) -> ConditionKey | None:
+    """Return the attack that the robust Dice of a model is read at: that of the lowest mean near 4/255.
+
+    The budget is the one nearest to 4/255 that any attack was run at; of the attacks at it, the worst case over
+    several attacks, else the one with the lowest mean over the variants.
+    """
+    attacked = [(attack, eps) for attack, rungs in data.choices.attacks.items() if not is_l2(attack) for eps in rungs]
+    if not attacked:
+        return None
+    eps = min((eps for _, eps in attacked), key=lambda eps: abs(eps - _EPS))
+
+    def mean(condition: ConditionKey) -> float:
+        found = [scores["dice"].value for (_, where), scores in data.robustness.items() if where == condition]
+        return sum(found) / len(found) if found else float("inf")
+
+    nearest = (condition for condition in attacked if condition[1] == eps)
+    return min(nearest, key=lambda condition: (not is_ensemble(condition[0]), mean(condition)))
+
+
+def trade_off_table(data: ReportData) -> Table:
+    """Return one row per variant: Dice clean, Dice under the strongest attack, nAUSE clean."""
+    attacked = strongest(data)
+    rows = [
+        {
+            "variant": variant,
+            "dice": data.score(variant, CLEAN, "dice"),
+            "robust_dice": data.robustness[variant, attacked]["dice"],
+            "nause": data.score(variant, CLEAN, "nause"),
+            "trust": checks.trust(data.checks, variant),
+        }
+        for variant in data.results.variants
+        if attacked and (variant, attacked) in data.robustness
+    ]
+    titles = {"dice": "Dice, clean", "robust_dice": f"Dice, {describe_condition(attacked) if attacked else 'attacked'}"}
+    return make_table("trade_off", "Accuracy, robustness and error ranking", rows, titles)
+
+
+def trade_off_chart(data: ReportData) -> Chart:
+    """Return robust Dice against clean Dice, and against nAUSE: one point per variant."""
+    table = trade_off_table(data)
+    under = next((column.title for column in table.columns if column.key == "robust_dice"), "Dice, attacked")
+    panels = []
+    for key, label in (("dice", "Dice, clean"), ("nause", "pixel nAUSE, clean (less is better)")):
+        lines: list[Line] = []
+        for row in table.rows:
+            across, up = row[key], row["robust_dice"]
+            if isinstance(across, Interval) and isinstance(up, Interval):
+                lines += _cross(data, str(row["variant"]), across, up)
+        panels.append(Panel("", label, under, tuple(lines), _room(lines)))
+    return chart("trade_off", panels)
+
+
+def _cross(data: ReportData, variant: str, across: Interval, up: Interval) -> list[Line]:
+    """Return a point and its two intervals; regimes differ in colour, heads in symbol."""
+    if math.isnan(across.value) or math.isnan(up.value):
+        return []
+    heads = list(dict.fromkeys(cell.head for cell in data.results.cells))
+    look = looks(data.results)[variant].of_one_head()
+    if len(heads) > 1:
+        look = replace(look, symbol=_SYMBOLS[heads.index(data.results.head_of(variant)) % len(_SYMBOLS)])
+    name = checks.marked(data.checks, variant, variant)
+    text = f"across {interval_text(across)}, up {interval_text(up)}"
+    lines = [Line(variant, [across.value], [up.value], look, mode="markers", texts=[text], label=name)]
+    for x, y in (((across.low, across.high), (up.value,) * 2), ((across.value,) * 2, (up.low, up.high))):
+        if not math.isnan(x[0] + y[0]):
+            lines.append(Line(f"{variant}, interval", x, y, look, label=name))
+    return lines
+
+
+def _room(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Return limits that are not so narrow that noise looks like a difference."""
+    values = [value for line in lines for value in line.x]
+    if not values:
+        return None
+    middle, half = (min(values) + max(values)) / 2, max(0.05, 0.6 * (max(values) - min(values)))
+    return middle - half, middle + half

@@ -1,14 +1,18 @@
 """What each figure shows, as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same series."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import cache
+from importlib import resources
+from typing import Any, Final
 
 import polars as pl
 
 from trustseg.reporting.results import Results
+from trustseg.statistics import Interval
+from trustseg.yaml_files import parse_yaml
 
-__all__ = ["Chart", "Line", "Look", "Panel", "looks", "without_head"]
+__all__ = ["Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
 
 # Okabe & Ito's colour-blind-safe palette; a regime keeps its colour in every figure.
 _REGIME_COLOURS: Final = {
@@ -40,15 +44,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series.
+    """One series: values ``y`` at positions ``x`` with the ends of their intervals, if any.
 
     Attributes:
-        name: variant or other name in the legend.
-        x: positions.
-        y: values.
-        look: colour, dash and symbol.
-        low: lower end of the interval of each value, or none.
-        high: upper end of the interval of each value, or none.
         mode: "lines", "lines+markers" or "markers".
         texts: words for each point shown on hover, or none.
         label: name in the legend where it is not ``name``; lines of one label share an entry.
@@ -72,19 +70,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes.
+    """One pair of axes; limits are None to fit, ``y_ticks`` none for the usual ones.
 
     Attributes:
-        title: what is special about this panel.
-        x_label: with unit.
-        y_label: with unit.
-        lines: series.
-        x_range: limits, or None to fit.
-        y_range: limits, or None to fit.
         diagonal: draw y = x as a thin grey line.
         zero: draw x = 0 as a thin grey line.
-        x_ticks: position -> label, or none for the usual ones.
-        y_ticks: position -> label, or none for the usual ones.
+        y_ticks: position -> label.
     """
 
     title: str
@@ -95,13 +86,12 @@ class Panel:
     y_range: tuple[float, float] | None = None
     diagonal: bool = False
     zero: bool = False
-    x_ticks: Mapping[float, str] = field(default_factory=dict)
     y_ticks: Mapping[float, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure: panels in a row or a grid, with a paragraph that says how to read it.
+    """A figure: panels in a grid, with a paragraph that says how to read it.
 
     Attributes:
         key: file name without suffix, ``[a-z0-9_]``.
@@ -130,17 +120,52 @@ class Chart:
     def frame(self) -> pl.DataFrame:
         """Return every point of every series: ``panel, series, x, y, low, high`` in six digits; null: no interval."""
         rows = [
-            {"panel": panel.title, "series": line.name, "x": float(x), "y": float(y)}
-            | {
-                "low": float(line.low[i]) if len(line.low) else None,
-                "high": float(line.high[i]) if len(line.high) else None,
-            }
+            (panel.title, line.name, float(x), float(y), *map(float, ends))
             for panel in self.panels
             for line in panel.lines
-            for i, (x, y) in enumerate(zip(line.x, line.y, strict=True))
+            for x, y, *ends in zip(line.x, line.y, *((line.low, line.high) if len(line.low) else ()), strict=True)
         ]
-        kinds = {"panel": pl.String, "series": pl.String} | dict.fromkeys(("x", "y", "low", "high"), pl.Float64)
-        return pl.DataFrame(rows, schema=kinds).with_columns(pl.col("x", "y", "low", "high").round_sig_figs(6))
+        numeric = ("x", "y", "low", "high")
+        kinds = {"panel": pl.String, "series": pl.String} | dict.fromkeys(numeric, pl.Float64)
+        padded = [(*row, None, None)[:6] for row in rows]
+        return pl.DataFrame(padded, schema=kinds, orient="row").with_columns(pl.col(numeric).round_sig_figs(6))
+
+
+def chart(
+    key: str,
+    panels: Iterable[Panel],
+    columns: int = 2,
+    *,
+    horizontal: bool = False,
+    small: bool = False,
+    **words: object,
+) -> Chart:
+    """Return a figure with the title and the reading of its key in ``figures.yaml``, which the words fill in."""
+    text = _texts()[key]
+    title, reading = (" ".join(text[part].split()).format(**words) for part in ("title", "reading"))
+    return Chart(key, title, reading, tuple(panels), columns, horizontal, small)
+
+
+@cache
+def _texts() -> Mapping[str, Any]:
+    file = resources.files("trustseg.reporting") / "templates" / "figures.yaml"
+    found: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
+    return found
+
+
+def curve(
+    name: str,
+    x: Sequence[float],
+    intervals: Sequence[Interval],
+    look: Look,
+    *,
+    mode: str = "lines+markers",
+    texts: Sequence[str] = (),
+    label: str = "",
+) -> Line:
+    """Return the line through some intervals."""
+    y, low, high = ([getattr(interval, end) for interval in intervals] for end in ("value", "low", "high"))
+    return Line(name, x, y, look, low, high, mode, texts, label)
 
 
 def looks(results: Results) -> dict[str, Look]:

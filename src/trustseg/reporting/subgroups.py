@@ -6,58 +6,41 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.image_scores import ConditionKey
+from trustseg.reporting.condition_means import DICE, ValueTable, values_under
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
-from trustseg.reporting.side_by_side import DICE, lay_out
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.reporting.unnoticed import deploy
 from trustseg.statistics import Interval, bootstrap_mean
 
 __all__ = ["subgroup_table", "subgroups_of"]
 
 _GROUP: Final = "group_"
-_CLEAN: Final[ConditionKey] = ("clean", 0.0)
 _UNKNOWN: Final = "unknown"
 _MOST: Final = 8  # numbers with more different values than this are cut at their terciles
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
-def subgroup_table(evidence: ReportData, *, draws: int) -> Table:
+def subgroup_table(data: ReportData, *, draws: int) -> Table:
     """Return Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
 
     Unknown values are a subgroup of their own. The subgroup of an attribute with the lowest Dice is marked.
     """
-    results = evidence.results
-    seen = deploy(results)
+    results, seen = data.results, deploy(data.results)
     groups = subgroups_of(results.records)
-    attacks = compared_attacks(evidence)
-    rows: list[dict[str, Value]] = []
+    rows: list[Row] = []
     for variant in results.variants if groups else ():
-        attack = next((place for place in reversed(attacks) if (variant, place) in evidence.robustness), None)
-        under, decided = attack or _CLEAN, _has(seen, variant)
-        sheets = {
-            "dice": lay_out(results, variant, [_CLEAN], DICE),
-            "robust": lay_out(results, variant, [under], DICE) if attack else None,
-            "undetected": lay_out(seen, variant, [under], pl.col("unnoticed")) if attack and decided else None,
-            "deferral": lay_out(seen, variant, [_CLEAN], pl.col("reviewed")) if decided else None,
-        }
+        attack = next(reversed(data.evaluated(variant, compared_attacks(data))), None)
+        tables = _tables(results, seen, variant, attack)
         for attribute, members in groups.items():
-            block: list[dict[str, Value]] = []
+            block: list[Row] = []
             for name in sorted(set(members.values()), key=lambda name: (name == _UNKNOWN, name)):
-                scores: dict[str, Interval | None] = {}
-                for key, sheet in sheets.items():
-                    inside = None if sheet is None else np.array([members.get(one) == name for one in sheet.images])
-                    scores[key] = (
-                        bootstrap_mean(sheet.values[inside, 0], sheet.patients[inside], draws=draws)
-                        if sheet is not None and inside is not None and inside.any()
-                        else None
-                    )
-                own = results.records.filter(pl.col("variant") == variant, pl.col("image").is_in(_named(members, name)))
+                images = [image for image, group in members.items() if group == name]
+                own = results.records.filter(pl.col("variant") == variant, pl.col("image").is_in(images))
+                scores = {key: _mean_of(table, images, draws) for key, table in tables.items()}
                 block.append(
                     {
                         "variant": variant,
@@ -65,38 +48,50 @@ def subgroup_table(evidence: ReportData, *, draws: int) -> Table:
                         "group": name,
                         "images": own["image"].n_unique(),
                         "patients": own["patient"].n_unique(),
-                        **scores,
-                        "attack": describe_condition(*attack) if attack else None,
+                        "dice": scores["dice"],
+                        "attack": describe_condition(attack) if attack else None,
+                        "robust": scores["robust"],
+                        "undetected": scores["undetected"],
+                        "deferral": scores["deferral"],
                         "remark": scores["dice"].warning if scores["dice"] else None,
                     }
                 )
-            rows += _with_worst(block)
-    columns = (
-        Column("variant", "Variant"),
-        Column("attribute", "Attribute"),
-        Column("group", "Subgroup"),
-        Column("images", "Images"),
-        Column("patients", "Patients"),
-        Column("dice", "Dice"),
-        Column("attack", "Attack"),
-        Column("robust", "Dice under attack"),
-        Column("undetected", "Undetected harm ↓"),
-        Column("deferral", "Deferral rate, clean"),
-        Column("remark", "Remark"),
-    )
+            rows += _with_lowest(block)
+    titles = {
+        "group": "Subgroup",
+        "robust": "Dice under attack",
+        "undetected": "Undetected harm ↓",
+        "deferral": "Deferral rate, clean",
+    }
     title = (
         "Subgroups, with 95 % intervals over patients. Numbers with many values are cut at their terciles. The lowest "
         "Dice of an attribute is marked; among several subgroups one is lowest by chance, so compare the intervals"
     )
-    return Table("subgroups", title, columns, tuple(rows))
+    return make_table("subgroups", title, rows, titles)
+
+
+def _tables(results: Results, seen: Results, variant: str, attack: ConditionKey | None) -> dict[str, ValueTable | None]:
+    """Return what is scored of each image of a variant; None where it was not attacked, or has no policy."""
+    decided = variant in seen.records["variant"].to_list()
+    return {
+        "dice": values_under(results, variant, [CLEAN], DICE),
+        "robust": values_under(results, variant, [attack], DICE) if attack else None,
+        "undetected": values_under(seen, variant, [attack], pl.col("unnoticed")) if attack and decided else None,
+        "deferral": values_under(seen, variant, [CLEAN], pl.col("reviewed")) if decided else None,
+    }
+
+
+def _mean_of(table: ValueTable | None, images: list[str], draws: int) -> Interval | None:
+    if table is None:
+        return None
+    inside = np.isin(table.images, images)
+    return bootstrap_mean(table.values[inside, 0], table.patients[inside], draws=draws) if inside.any() else None
 
 
 def subgroups_of(records: pl.DataFrame) -> dict[str, Mapping[str, str]]:
-    """Return the subgroup of each image by attribute; attributes with one value only are left out.
+    """Return the subgroup of each image by attribute, from columns ``group_NAME``; not of those with one value only.
 
-    Args:
-        records: with ``image`` and columns ``group_NAME``; without a ``group_view`` the view is read from names that
-            tell it.
+    Without a ``group_view`` the view is read from image names that tell it.
     """
     frame = records.filter(pl.col("kind") != "population").unique("image", keep="first").sort("image")
     images = frame["image"].to_list()
@@ -121,27 +116,15 @@ def _labels(values: pl.Series) -> list[str]:
     numeric = numbers.is_not_null() == known.is_not_null()
     if not numeric.all() or numbers.n_unique() <= _MOST or not np.isfinite(numbers.drop_nulls().to_numpy()).all():
         return [value if value is not None else _UNKNOWN for value in known]
-    values_known: NDArray[np.float64] = numbers.drop_nulls().to_numpy()
-    low, high = np.quantile(values_known, (1 / 3, 2 / 3))
+    low, high = np.quantile(numbers.drop_nulls().to_numpy(), (1 / 3, 2 / 3))
     names = (f"up to {low:g}", f"above {low:g} up to {high:g}", f"above {high:g}")
     return [_UNKNOWN if one is None else names[int(one > low) + int(one > high)] for one in numbers]
 
 
-def _named(members: Mapping[str, str], name: str) -> list[str]:
-    return [image for image, group in members.items() if group == name]
-
-
-def _has(results: Results, variant: str) -> bool:
-    """Return whether there are records of a variant."""
-    return not results.records.is_empty() and variant in results.records["variant"].to_list()
-
-
-def _with_worst(block: list[dict[str, Value]]) -> list[dict[str, Value]]:
+def _with_lowest(block: list[Row]) -> list[Row]:
     """Return the rows of one attribute with a remark on the lowest Dice."""
-    found = [(row, row["dice"]) for row in block]
-    known = [(row, dice.value) for row, dice in found if isinstance(dice, Interval) and not math.isnan(dice.value)]
-    worst = min(known, key=lambda pair: pair[1])[0] if len(known) > 1 else None
-    return [
-        row | {"remark": "; ".join(filter(None, ["lowest Dice" if row is worst else "", str(row["remark"] or "")]))}
-        for row in block
-    ]
+    values = {row["group"]: row["dice"].value for row in block if isinstance(row["dice"], Interval)}
+    known = {group: value for group, value in values.items() if not math.isnan(value)}
+    lowest = min(known, key=lambda group: known[group]) if len(known) > 1 else None
+    remarks = [("lowest Dice" if row["group"] == lowest else "", str(row["remark"] or "")) for row in block]
+    return [{**row, "remark": "; ".join(filter(None, found))} for row, found in zip(block, remarks, strict=True)]

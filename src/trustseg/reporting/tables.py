@@ -1,36 +1,27 @@
 """A table of names and intervals, and its four spellings: data frame, CSV, LaTeX, Markdown."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
 
+from trustseg.reporting.labels import words
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
-__all__ = ["Column", "Table", "Value", "interval_text", "number_text"]
+__all__ = ["Column", "Row", "Table", "Value", "interval_text", "make_table", "number_text"]
 
 Value = str | int | float | Interval | None
+Row = Mapping[str, Value]
 
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "—": "---",
-}
+_TITLES: Final = {"iou": "IoU", "trust": "Checks", "nause": "pixel nAUSE ↓", "ece": "ECE ↓"}
+_LATEX: Final = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$"}
+    | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +42,36 @@ class Table:
         key: file name without suffix, ``[a-z0-9_]``.
         title: caption in words.
         columns: columns, in order.
-        rows: one mapping from column key to value per row; each holds every key, None where there is nothing to say.
+        rows: one mapping from column key to value per row; a key may be missing where there is nothing to say.
         constants: what is the same for all rows: columns of the data frame that are not shown.
     """
 
     key: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[Mapping[str, Value], ...]
+    rows: tuple[Row, ...]
     constants: Mapping[str, str] = field(default_factory=dict)
 
-    def only(self, *keys: str, title: str) -> "Table":
+    def only(self, keys: Iterable[str], *, title: str) -> "Table":
         """Return the table with some of its columns, in their order, under another title."""
-        return replace(self, title=title, columns=tuple(column for column in self.columns if column.key in keys))
+        return replace(self, title=title, columns=tuple(column for column in self.columns if column.key in set(keys)))
 
     def frame(self) -> pl.DataFrame:
         """Return one column per key, then the constants; an interval fills ``key``, ``key_low`` and ``key_high``."""
         data: dict[str, list[str | int | float | None]] = {}
         for column in self.columns:
-            values = [row[column.key] for row in self.rows]
+            values = [row.get(column.key) for row in self.rows]
             if not any(isinstance(value, Interval) for value in values):
                 data[column.key] = [value for value in values if not isinstance(value, Interval)]
                 continue
-            intervals = [value if isinstance(value, Interval) else None for value in values]
-            data[column.key] = [found.value if found else None for found in intervals]
-            data[f"{column.key}_low"] = [found.low if found else None for found in intervals]
-            data[f"{column.key}_high"] = [found.high if found else None for found in intervals]
+            for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high")):
+                ends = [getattr(value, attribute) if isinstance(value, Interval) else None for value in values]
+                data[column.key + end] = ends
         return pl.DataFrame(data).with_columns(**{key: pl.lit(text) for key, text in self.constants.items()})
 
     def cells(self) -> list[list[tuple[str, str]]]:
         """Return the text of each cell: the value and, for an interval, its range in brackets."""
-        return [[_texts(row[column.key], column) for column in self.columns] for row in self.rows]
+        return [[_texts(row.get(column.key), column) for column in self.columns] for row in self.rows]
 
     def csv(self) -> str:
         """Return the data frame as CSV."""
@@ -90,7 +80,7 @@ class Table:
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown, ranges in small letters, its caption below."""
         titles = [_markdown(column.title) for column in self.columns]
-        rule = ["---" if isinstance(self._sample(column), str) else "---:" for column in self.columns]
+        rule = ["---:" if numeric else "---" for numeric in self.numeric()]
         body = [
             [_markdown(value) + (f" <sub>{_markdown(span)}</sub>" if span else "") for value, span in row]
             for row in self.cells()
@@ -100,20 +90,54 @@ class Table:
 
     def latex(self) -> str:
         """Return the table for LaTeX with the package booktabs; its caption is a comment on top."""
-        align = "".join("l" if isinstance(self._sample(column), str) else "r" for column in self.columns)
-        lines = [" & ".join(_latex(f"{value} {span}".strip()) for value, span in row) + r" \\" for row in self.cells()]
-        head = " & ".join(_latex(column.title) for column in self.columns) + r" \\"
-        notes = [f"% {_latex(self.title)}", "% needs \\usepackage{booktabs}"]
-        parts = [*notes, rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
-        return "\n".join([*parts, *lines, r"\bottomrule", r"\end{tabular}", ""])
+        align = "".join("r" if numeric else "l" for numeric in self.numeric())
+        lines = [[f"{value} {span}".strip() for value, span in row] for row in self.cells()]
+        head, *body = (
+            " & ".join(map(_latex, line)) + r" \\" for line in [[column.title for column in self.columns], *lines]
+        )
+        top = [f"% {_latex(self.title)}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{align}}}"]
+        return "\n".join([*top, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""])
 
     def numeric(self) -> list[bool]:
-        """Return for each column whether it holds numbers."""
-        return [not isinstance(self._sample(column), str) for column in self.columns]
+        """Return for each column whether it holds numbers, by its first value; an empty one does not."""
+        samples = (
+            next((row[column.key] for row in self.rows if row.get(column.key) is not None), "")
+            for column in self.columns
+        )
+        return [not isinstance(sample, str) for sample in samples]
 
-    def _sample(self, column: Column) -> Value:
-        """Return the first value that a column holds, text where it holds none."""
-        return next((row[column.key] for row in self.rows if row[column.key] is not None), "")
+
+def make_table(
+    key: str,
+    title: str,
+    rows: Sequence[Row],
+    titles: Mapping[str, str] | None = None,
+    *,
+    digits: Mapping[str, int] | None = None,
+    signed: Sequence[str] = (),
+) -> Table:
+    """Return a table whose columns are the keys of its rows.
+
+    Args:
+        key: of the table.
+        title: its caption.
+        rows: the rows; a column that is None everywhere is left out if its key is ``trust``, which is of checks.
+        titles: of columns that are not called by their key.
+        digits: of columns that do not show three.
+        signed: columns whose numbers show their sign.
+    """
+    keys = dict.fromkeys(key for row in rows for key in row)
+    if all(row.get("trust") is None for row in rows):
+        keys.pop("trust", None)
+    known = _TITLES | dict(titles or {})
+    columns = [
+        Column(key, known.get(key) or _capital(words(key)), (digits or {}).get(key, 3), key in signed) for key in keys
+    ]
+    return Table(key, title, tuple(columns), tuple(rows))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def number_text(value: float, *, digits: int = 3, signed: bool = False) -> str:
@@ -136,13 +160,12 @@ def interval_text(interval: Interval, *, digits: int = 3, signed: bool = False) 
 
 def _texts(value: Value, column: Column) -> tuple[str, str]:
     if isinstance(value, Interval):
-        if math.isnan(value.low):
-            span = f"— (n = {value.count})" if value.count == 1 else "[no interval]"
-            return number_text(value.value, digits=column.digits, signed=column.signed), span
         shown, low, high = (
             number_text(part, digits=column.digits, signed=column.signed)
             for part in (value.value, value.low, value.high)
         )
+        if math.isnan(value.low):
+            return shown, f"— (n = {value.count})" if value.count == 1 else "[no interval]"
         return shown, f"[{low}, {high}]"
     if isinstance(value, float):
         return number_text(value, digits=column.digits, signed=column.signed), ""
@@ -150,7 +173,7 @@ def _texts(value: Value, column: Column) -> tuple[str, str]:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    return " ".join(text.split()).translate(_LATEX)
 
 
 def _markdown(text: str) -> str:

@@ -1,91 +1,133 @@
-"""What attacks do to a reader who only sees the cases that the model is unsure of: harm that goes unnoticed."""
+"""Harm that a deferral policy does not notice: what each model's own policy, fitted before any test, lets pass."""
 
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from trustseg.deferral import load_policy
+from trustseg.deferral import Policy, apply_policy, fit_policy, load_policy
+from trustseg.deferral.policy import NEEDED
+from trustseg.metrics import undetected_harm
+from trustseg.records import read_records
 from trustseg.reporting import checks, image_scores
-from trustseg.reporting.choices import describe_condition
-from trustseg.reporting.harm import SCORE, deployed
-from trustseg.reporting.image_scores import UNDEFINED, ConditionKey
+from trustseg.reporting.condition_means import means_of, values_under
+from trustseg.reporting.image_scores import UNDEFINED, numbers
+from trustseg.reporting.labels import CLEAN, describe_condition
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import Results
+from trustseg.reporting.results import FinishedCell, Results
 from trustseg.reporting.robustness import compared_attacks
-from trustseg.reporting.side_by_side import lay_out, weighted_means
-from trustseg.reporting.tables import Column, Table, Value
+from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["deploy", "unnoticed_table"]
+__all__ = ["SCORE", "deploy", "deployed", "is_deployed", "policy_by", "unnoticed_table"]
 
-_CLEAN: Final[ConditionKey] = ("clean", 0.0)
+SCORE: Final = "u_of_policy"
+
+
+def is_deployed(cell: FinishedCell) -> bool:
+    """Return whether a run has a deferral policy and the validation records that it was fitted on."""
+    return (cell.folder / "policy.json").is_file() and (cell.folder / "validation.parquet").is_file()
+
+
+def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
+    """Return the frozen policy of a run if it reads the score ``column``, else one with the same aim that does.
+
+    Both are fitted on the run's own validation images alone.
+    """
+    policy, validation = load_policy(cell.folder / "policy.json"), cell.folder / "validation.parquet"
+    if policy.column == column:
+        return policy
+    return fit_policy(
+        read_records(validation, required=NEEDED),
+        measure=measure,
+        aggregation=column.removeprefix(f"u_{measure}_"),
+        target=policy.target,
+        at_most=policy.at_most,
+        tau=policy.tau,
+        delta=policy.delta,
+        model=policy.model,
+    )
+
+
+def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Return the clean and other records of one run with what a policy decided on them.
+
+    Added are the columns ``u_of_policy`` (the score it reads), ``reviewed``, and ``unnoticed`` (harmed and not
+    reviewed, see ``undetected_harm``; null where clean).
+    """
+    records = apply_policy(policy, records)
+    clean = records.filter(pl.col("kind") == "clean").select("image", clean_dice="dice")
+    frame = records.join(clean, on="image", how="left", maintain_order="left")
+    scores, dice, clean_dice = (numbers(frame, name) for name in (policy.column, "dice", "clean_dice"))
+    empty = (frame["mask_px"] == 0).fill_null(False).to_numpy()
+    area = (frame["predicted_px"] / frame["pixels"]).to_numpy()
+    known = ~np.isnan(scores + np.where(empty, area, clean_dice - dice))  # the others go to a reader
+    given = (part[known] for part in (clean_dice, dice, scores, empty, area))
+    unnoticed = np.zeros(len(frame), np.bool_)
+    unnoticed[known] = undetected_harm(*given, threshold=policy.threshold)
+    return frame.drop("clean_dice").with_columns(
+        pl.Series(SCORE, scores),
+        pl.col("review").alias("reviewed"),
+        pl.when(pl.col("kind") != "clean").then(pl.Series(unnoticed)).alias("unnoticed"),
+    )
 
 
 def deploy(results: Results) -> Results:
-    """Return the clean and attacked records of the models that have a frozen policy, with what it decided on them.
-
-    Returns:
-        The results with the columns ``u_of_policy`` (the score it reads), ``reviewed``, and ``unnoticed`` (harmed and
-        not reviewed; null where clean).
-
-    Raises:
-        DataError: if a policy cannot be read, or reads what the records do not hold.
-    """
+    """Return the clean and attacked records of the models that have a frozen policy, as ``deployed``."""
     paths = {cell.id: cell.folder / "policy.json" for cell in results.cells}
     seen = results.records.filter(pl.col("kind").is_in(["clean", "attack"]))
     frames = [
-        deployed(seen.filter(pl.col("cell") == name), policy)
+        deployed(seen.filter(pl.col("cell") == name), load_policy(path))
         for name, path in paths.items()
-        if path.is_file() and (policy := load_policy(path))
+        if path.is_file()
     ]
     return replace(results, records=pl.concat(frames, how="diagonal_relaxed") if frames else seen.clear())
 
 
-def unnoticed_table(evidence: ReportData, *, draws: int) -> Table:
+def unnoticed_table(data: ReportData, *, draws: int) -> Table:
     """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
-    seen = deploy(evidence.results)
-    rows: list[dict[str, Value]] = []
+    seen = deploy(data.results)
+    rows: list[Row] = []
     for variant in seen.records["variant"].unique(maintain_order=True):
-        places = [place for place in compared_attacks(evidence) if (variant, place) in evidence.robustness]
-        if not places:
+        attacked = data.evaluated(variant, compared_attacks(data))
+        if not attacked:
             continue
-        held = [_CLEAN, *places]
-        harm = lay_out(seen, variant, held, pl.col("unnoticed"))
-        reviewed = lay_out(seen, variant, held, pl.col("reviewed"))
-        scores = lay_out(seen, variant, held, pl.col(SCORE)).values
-        one_each = np.eye(len(held))
-        harms, rates = (weighted_means(sheet, one_each, draws=draws) for sheet in (harm, reviewed))
-        for column, place in enumerate(held):
-            ranked = image_scores.read_scores(seen, variant, place, SCORE)
+        held = [CLEAN, *attacked]
+        harm, reviewed, scores = (
+            values_under(seen, variant, held, pl.col(name)) for name in ("unnoticed", "reviewed", SCORE)
+        )
+        harms, rates = (means_of(table, draws=draws) for table in (harm, reviewed))
+        for column, condition in enumerate(held):
+            before, after = scores.values[:, 0], scores.values[:, column]
+            ranked = image_scores.read_scores(seen, variant, condition, SCORE)
             rows.append(
                 {
                     "variant": variant,
-                    "condition": describe_condition(*place),
+                    "condition": describe_condition(condition),
                     "undetected": harms[column] if column else None,
                     "deferral": rates[column],
                     "correlation": image_scores.rank_correlation(ranked, draws=draws),
-                    "detection": _detection(scores[:, 0], scores[:, column], harm.patients, draws) if column else None,
-                    "trust": checks.trust(evidence.checks, variant) if column else None,
+                    "detection": _detection(before, after, harm.patients, draws) if column else None,
+                    "trust": checks.trust(data.checks, variant) if column else None,
                 }
             )
-    columns = (
-        Column("variant", "Variant"),
-        Column("condition", "Condition"),
-        Column("undetected", "Undetected harm ↓"),
-        Column("deferral", "Deferral rate"),
-        Column("correlation", "Spearman with 1 - Dice", signed=True),
-        Column("detection", 'AUROC of "was attacked"'),
-        *([Column("trust", "Checks")] if evidence.checks else []),
-    )
+    titles = {
+        "undetected": "Undetected harm ↓",
+        "deferral": "Deferral rate",
+        "correlation": "Spearman with 1 - Dice",
+        "detection": 'AUROC of "was attacked"',
+    }
     title = "What the frozen deferral policy sees of an attack, clean first"
-    return Table("unnoticed", title, columns, tuple(rows))
+    return make_table("unnoticed", title, rows, titles, signed=["correlation"])
 
 
-def _detection(before: image_scores.Floats, after: image_scores.Floats, patients: object, draws: int) -> Interval:
+def _detection(
+    before: image_scores.Floats, after: image_scores.Floats, patients: NDArray[np.str_], draws: int
+) -> Interval:
     """Return the AUROC of telling attacked from clean images by their score, on images that have both."""
     known = np.isfinite(before) & np.isfinite(after)
     if not known.any():
         return UNDEFINED
-    return image_scores.told_apart(before[known], after[known], np.asarray(patients)[known], draws=draws)
+    return image_scores.told_apart(before[known], after[known], patients[known], draws=draws)

@@ -17,7 +17,10 @@ __all__ = ["INDIFFERENT", "REPETITIONS", "Cell", "Mixture", "cells_of"]
 # Keys that repeat a measurement rather than change what is measured.
 REPETITIONS = ("data.fold", "training.seed")
 # Keys that change how fast a cell is computed, or where, and not what comes out.
-INDIFFERENT = ("data.path", "data.residence", "training.accelerator", "training.devices", "training.logger")
+INDIFFERENT = (
+    *("data.path", "data.target", "data.residence"),
+    *("training.accelerator", "training.devices", "training.logger"),
+)
 # Part of every fingerprint. To be raised when the same configuration trains another model under the same version: a
 # default is changed, say, which the fingerprint leaves out, or a key gets another meaning.
 TRAINING_SCHEMA: Final = 4

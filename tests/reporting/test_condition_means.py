@@ -1,4 +1,4 @@
-"""Means, differences and areas of a sheet against the bootstrap of single columns and against integrals."""
+"""Means, differences and areas of a table against the bootstrap of single columns and against integrals."""
 
 import math
 from pathlib import Path
@@ -9,16 +9,16 @@ import pytest
 from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import image_scores, load_results
-from trustseg.reporting.side_by_side import DICE, Sheet, area_weights, lay_out, weighted_means
+from trustseg.reporting.condition_means import DICE, ValueTable, area_weights, values_under, weighted_means
 from trustseg.statistics import bootstrap_difference
 
 
-def _sheet(*, seed: int = 0, images: int = 40, conditions: int = 3) -> Sheet:
+def _sheet(*, seed: int = 0, images: int = 40, conditions: int = 3) -> ValueTable:
     noise = np.random.default_rng(seed)
     values = noise.uniform(size=(images, conditions))
     values[noise.uniform(size=values.shape) < 0.1] = np.nan
     patients = np.array([f"p{number % 11}" for number in range(images)])
-    return Sheet([f"{number:02d}" for number in range(images)], patients, values)
+    return ValueTable([f"{number:02d}" for number in range(images)], patients, values)
 
 
 def test_means_are_those_of_each_column_with_the_same_draws() -> None:
@@ -40,7 +40,7 @@ def test_a_difference_of_columns_is_paired() -> None:
 
 
 def test_no_value_is_no_interval() -> None:
-    sheet = Sheet(["a", "b"], np.array(["p", "q"]), np.full((2, 1), np.nan))
+    sheet = ValueTable(["a", "b"], np.array(["p", "q"]), np.full((2, 1), np.nan))
     found = weighted_means(sheet, np.eye(1), draws=20)[0]
     assert math.isnan(found.value)
     assert math.isnan(found.low)
@@ -56,12 +56,12 @@ def test_area_is_the_integral_of_the_broken_line(upto: float) -> None:
     assert area_weights(eps, upto).sum() == pytest.approx(1)
 
 
-def test_lay_out_averages_seeds_and_leaves_empty_masks_out(tmp_path: Path) -> None:
+def test_values_under_averages_seeds_and_leaves_empty_masks_out(tmp_path: Path) -> None:
     results = load_results(
         write_study(tmp_path / "study", heads=("beta",), regimes=("none",), images=12, gallery=False)
     )
     places = [("clean", 0.0), ("pgd", 4 / 255), ("pgd", 0.9)]
-    sheet = lay_out(results, "beta, none", places, DICE)
+    sheet = values_under(results, "beta, none", places, DICE)
     for column, place in enumerate(places[:2]):
         frame = image_scores.per_image(results, "beta, none", place)
         assert sheet.images == frame["image"].to_list()

@@ -1,0 +1,102 @@
+"""What tables and figures call conditions, attacks, shifts, measures and budgets: the labels of their entries."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trustseg.attacks import AttackFacts
+    from trustseg.entries import Entry
+
+__all__ = [
+    "CLEAN",
+    "METRIC_NAMES",
+    "ConditionKey",
+    "attack_entries",
+    "budget",
+    "describe_attack",
+    "describe_condition",
+    "describe_eps",
+    "is_l2",
+    "words",
+]
+
+ConditionKey = tuple[str, float]
+"""Name and budget of a condition; the budget is 0 where nothing attacks."""
+
+CLEAN: Final[ConditionKey] = ("clean", 0.0)
+
+METRIC_NAMES: Final[Mapping[str, str]] = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "pooled_dice": "pooled Dice",
+    "pooled_iou": "pooled IoU",
+    "ause": "pixel AUSE",
+    "ause_brier": "pixel AUSE, Brier",
+    "nause": "pixel nAUSE",
+    "aurc": "image AURC",
+    "augrc": "image AUGRC",
+    "ece": "ECE",
+}
+
+
+def attack_entries() -> "Mapping[str, Entry[Tensor, AttackFacts]]":
+    """Return every attack of training and evaluation by name; the first call loads torch."""
+    from trustseg.attacks import evaluation_attacks, training_attacks
+
+    return {**training_attacks(), **evaluation_attacks()}
+
+
+def is_l2(attack: str) -> bool:
+    """Return whether the budgets of an attack are L2 norms; otherwise they are the largest change of a pixel."""
+    return "l2" in attack.split("_")
+
+
+def describe_condition(condition: ConditionKey) -> str:
+    """Return a condition in words.
+
+    Example:
+        >>> [describe_condition(condition) for condition in (CLEAN, ("pgd_l2", 0.5), ("text_markers_3", 0.0))]
+        ['clean', 'PGD l2 0.5', 'text markers, severity 3']
+    """
+    name, eps = condition
+    if condition == CLEAN:
+        return name
+    if eps > 0:
+        return f"{describe_attack(name)} {describe_eps(condition)}"
+    shift, _, severity = name.rpartition("_")
+    return f"{words(shift)}, severity {severity}"
+
+
+def describe_attack(name: str) -> str:
+    """Return an attack's label, its steps, and the options that are not the usual ones.
+
+    Example:
+        >>> describe_attack("r_fgsm"), describe_attack("pgd100_margin"), describe_attack("deferral_aware4")
+        ('R+FGSM', 'PGD-100 margin', 'deferral-aware-4')
+    """
+    entries = attack_entries()
+    known = [key for key in entries if re.match(rf"{key}(\d|_|$)", name)]
+    key = max(known, key=len, default=re.split(r"[\d_]", name)[0])
+    steps, options = re.findall(r"^(\d*)_?(.*)$", name[len(key) :])[0]
+    label = entries[key].label if known else key.upper()
+    return " ".join([label + (f"-{steps}" if steps else ""), *options.split("_")]).strip()
+
+
+def describe_eps(condition: ConditionKey) -> str:
+    """Return a budget in words: grey levels of 255, or the L2 norm in units of [0, 1]."""
+    name, eps = condition
+    return f"{eps:g}" if is_l2(name) else f"{budget(condition):g}/255"
+
+
+def budget(condition: ConditionKey) -> float:
+    """Return a budget as axes show it: in grey levels, or the L2 norm."""
+    name, eps = condition
+    return eps if is_l2(name) else round(eps * 255, 3)
+
+
+def words(name: str) -> str:
+    """Return the name of a measure, an aggregation, a score column or a shift in words."""
+    return name.removeprefix("u_").replace("_", " ")
