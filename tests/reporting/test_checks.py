@@ -1,15 +1,10 @@
 """Checks of gradient masking: what they say of a variant, and where its numbers are marked."""
 
-import json
 import math
 from pathlib import Path
 
-import pytest
-from tests.reporting.fake_results import write_study
-
-from trustseg.errors import DataError
-from trustseg.reporting import load_results, summary_table
-from trustseg.reporting.checks import Check, check_matrix, failures, load_checks, trust, unchecked
+from trustseg.reporting import summary_table
+from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.report_data import ReportData
@@ -65,16 +60,3 @@ def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
         "beta": "1 of 2 checks not run (transfer: no surrogate)"
     }
     assert unchecked(both) == {}
-
-
-def test_a_check_with_two_limits_shows_both() -> None:
-    checks = tuple(Check(cell, cell, "square", 0.0, limit, "ok", "so") for cell, limit in (("a", 0.01), ("b", 0.002)))
-    assert check_matrix(checks)[1][0][:2] == ("square", "0.002 or 0.01")
-
-
-def test_unreadable_checks_are_named(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
-    (cell,) = folder.glob("cells/*")
-    (cell / "suspicions.json").write_text(json.dumps({"checks": [{"name": "noise"}]}))
-    with pytest.raises(DataError, match=r"suspicions\.json' is damaged \(checks\.0\.status: field required"):
-        load_checks(load_results(folder))

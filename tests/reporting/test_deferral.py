@@ -9,7 +9,7 @@ from tests.reporting.conftest import DEFERRAL_DRAWS
 from tests.reporting.fake_results import write_study
 
 from trustseg.deferral import load_policy
-from trustseg.reporting.deferral import Deferrals, aim, deferral_tables, headline_conditions, read_deferrals
+from trustseg.reporting.deferral import Deferrals, deferral_tables, headline_conditions, read_deferrals
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
@@ -67,7 +67,3 @@ def test_an_unreachable_target_sends_everything_to_a_human(deferring: ReportData
     assert found.score("beta, none", clean, "undetected_failures").value == 0
     chart = deferral_charts(data, found)[0]
     assert dataclasses.replace(chart).panels[0].lines[0].y[0] == 1
-
-
-def test_words() -> None:
-    assert aim("risk", 0.05) == "share of failures among the kept at most 5 %"

@@ -10,7 +10,7 @@ import pytest
 from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.reporting.findings import find_suspicions
-from trustseg.reporting.report_data import ReportData, collect
+from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
 
 CELL = Path("cells") / "beta-none-fold0-seed0"
@@ -99,7 +99,3 @@ def test_few_patients_and_seeds(tmp_path: Path) -> None:
     sentences = find_suspicions(collect(load_results(folder), draws=5))
     assert "Only 5 patients were tested" in sentences[0]
     assert "Fewer than 3 seeds for every variant" in sentences[1]
-
-
-def test_a_full_study(data: ReportData) -> None:
-    assert find_suspicions(data)[0].startswith("2 of 24 runs are missing")

@@ -23,11 +23,6 @@ def test_worst_median_and_best_with_every_variant(study: Path) -> None:
     assert cases[0].tiles[0].condition == "PGD 4/255"
 
 
-def test_no_gallery_files_no_cases(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), seeds=1, images=4, gallery=False)
-    assert load_gallery(load_results(folder)) == []
-
-
 @pytest.mark.parametrize("content", [b"", b"not a zip file"])
 def test_broken_gallery_is_named(tmp_path: Path, content: bytes) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)

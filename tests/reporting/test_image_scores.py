@@ -1,5 +1,6 @@
 """Scores of images against values worked by hand and against plain resampling."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from trustseg.metrics import aurc_from_counts
 from trustseg.reporting import image_scores
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.statistics import spearman
+from trustseg.reporting.score_tables import mask_metrics
+from trustseg.statistics import Interval, spearman
 
 
 def _results(rows: list[dict[str, object]]) -> Results:
@@ -139,7 +142,15 @@ def test_nothing_defined_is_undefined_not_an_error() -> None:
     assert np.isnan(image_scores.rank_correlation(scores, draws=5).value)
 
 
-def test_one_image() -> None:
-    scores = image_scores.read_scores(_results([{"image": "x", "dice": 0.75}]), "a", ("clean", 0.0), "u")
-    assert image_scores.risk_area(scores, draws=5).value == pytest.approx(0.25)
-    assert np.isnan(image_scores.rank_correlation(scores, draws=5).value)
+def test_further_metrics_are_means_over_images_with_foreground(data: ReportData) -> None:
+    hd95 = pl.when(pl.col("mask_px") > 0).then(pl.col("dice") * 10).otherwise(1e6)
+    measured = replace(
+        data, results=replace(data.results, records=data.results.records.with_columns(metric_hausdorff_95=hd95))
+    )
+    table = mask_metrics(measured, draws=5)
+    assert table.columns[2].title == "HD95, px ↓"
+    for row in table.rows[::2]:
+        found = row["metric_hausdorff_95"]
+        assert isinstance(found, Interval)
+        assert found.value == pytest.approx(10 * data.score(str(row["variant"]), ("clean", 0.0), "dice").value)
+    assert mask_metrics(data, draws=5).rows == ()

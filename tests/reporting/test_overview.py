@@ -28,19 +28,11 @@ def test_measures_of_evidence_stand_beside_entropy(data: ReportData) -> None:
     frame = table.frame()
     heads = frame["variant"].str.split(",").list.first()
     assert frame.filter(heads == "bernoulli")["nause_mutual_information"].null_count() == 3
-    table = measures(data).frame().filter(pl.col("measure") == "mutual information")
+    other = measures(data).frame().filter(pl.col("measure") == "mutual information")
     beta = frame.filter(heads == "beta")
     for end in ("", "_low", "_high"):
-        assert beta[f"nause_mutual_information{end}"].to_list() == table[f"nause{end}"].to_list()
+        assert beta[f"nause_mutual_information{end}"].to_list() == other[f"nause{end}"].to_list()
     assert not any(frame[name].null_count() for name in frame.columns if "mutual_information" not in name)
-
-
-def test_basis_counts_what_is_there(data: ReportData) -> None:
-    assert basis(data) == (
-        "32 images of 20 patients; per-image scores over the 30 images with foreground. Folds: 1 to 2, seeds: 2, "
-        "trained models behind each variant: 2 to 4. In brackets: 95 % bootstrap interval over patients, for these "
-        "trained models; it does not cover how much trainings differ."
-    )
 
 
 def test_the_small_form_for_a_readme(data: ReportData) -> None:

@@ -226,13 +226,6 @@ def test_report_that_cannot_be_written(clean_only: Path, tmp_path: Path) -> None
         build_report(tmp_path / "nowhere")
 
 
-def test_captions_stand_outside_of_what_scrolls(page: Path) -> None:
-    text = _without_scripts(page)
-    assert text.count('<p class="caption" id="caption-summary-') == 2
-    assert "<caption>Means" not in text
-    assert "for these trained models</" not in text
-
-
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("path", "generated"), [("null", True), ("phantoms", True), ("films", False)])
 def test_generated_images_are_no_pictures_of_patients(

@@ -8,10 +8,9 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import score_tables
 from trustseg.reporting.contents import Contents
-from trustseg.reporting.overview import headlines, sentence, summary
-from trustseg.reporting.report_data import Difference, ReportData, collect
+from trustseg.reporting.overview import headlines, summary
+from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
-from trustseg.statistics import Interval
 
 
 def test_every_table_has_all_keys_in_every_row(stress: Contents) -> None:
@@ -49,12 +48,6 @@ def test_every_measure_is_told_and_the_one_judged_by_agrees(data: ReportData) ->
     judged = score_tables.ranking(data).frame().filter(pl.col("variant") == "beta, none")
     assert beta.row(0)[2:5] == judged.select("nause", "nause_low", "nause_high").row(0)
     assert beta["robust_nause"][0] == judged["nause"][1]
-
-
-def test_sentence() -> None:
-    interval = Interval(value=0.05, low=0.01, high=0.09, count=9, patients=9)
-    difference = Difference("a", "b", ("pgd", round(4 / 255, 7)), "dice", interval)
-    assert sentence(difference) == "Dice, PGD 4/255: +0.050 [+0.010, +0.090]"
 
 
 def test_headlines_are_about_uncertain_against_random(data: ReportData) -> None:

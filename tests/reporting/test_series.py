@@ -3,10 +3,8 @@
 import math
 from dataclasses import replace
 
-import pytest
-
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _shade, _texts, chart, looks, without_head
+from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _texts, chart, looks
 
 
 def test_one_colour_per_regime_and_one_dash_per_head(data: ReportData) -> None:
@@ -30,17 +28,6 @@ def test_unknown_regimes_and_heads_still_differ() -> None:
 LOOK = Look("#0072B2", "dash", "square")
 
 
-def test_more_names_than_spares_go_round() -> None:
-    assert list(_assign(["a", "b", "c"], {}, ("red", "blue")).values()) == ["red", "blue", "red"]
-
-
-@pytest.mark.parametrize(
-    ("share", "colour"), [(0.0, "#204060"), (1.0, "#ffffff"), (-1.0, "#000000"), (0.5, "#8f9faf"), (-0.5, "#102030")]
-)
-def test_a_shade_is_mixed_with_white_or_black(share: float, colour: str) -> None:
-    assert _shade("#204060", share) == colour
-
-
 def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
     cells = [replace(cell, variant=f"{cell.variant} {eps}") for cell in data.results.cells[:1] for eps in range(1, 5)]
     found = looks(replace(data.results, cells=tuple(cells)))
@@ -48,23 +35,6 @@ def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(data: Report
     assert len({look.colour for look in found.values()}) == len({look.symbol for look in found.values()}) == 4
     assert len({look.dash for look in found.values()}) == 1
     assert found[cells[0].variant].colour == looks(data.results)[data.results.cells[0].variant].colour
-
-
-def test_a_panel_of_one_head_needs_no_dash() -> None:
-    assert LOOK.of_one_head() == Look("#0072B2", "solid", "square")
-
-
-@pytest.mark.parametrize(
-    ("variant", "head", "name"),
-    [
-        ("beta, uncertain", "beta", "uncertain"),
-        ("uncertain, beta, eps=0.1", "beta", "uncertain, eps=0.1"),
-        ("beta", "beta", "beta"),
-        ("betalike, none", "beta", "betalike, none"),
-    ],
-)
-def test_a_variant_without_its_head(variant: str, head: str, name: str) -> None:
-    assert without_head(variant, head) == name
 
 
 def test_a_legend_names_each_entry_once() -> None:
@@ -89,15 +59,8 @@ def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:
     assert Chart("k", "t", "r", ()).frame().schema == frame.schema
 
 
-def test_a_line_whose_coordinates_do_not_fit_is_no_frame() -> None:
-    broken = Chart("k", "t", "r", (Panel("p", "x", "y", (Line("a", [1.0], [], LOOK),)),))
-    with pytest.raises(ValueError, match="shorter"):
-        broken.frame()
-
-
 def test_every_figure_has_its_words() -> None:
-    blanks = ("metric", "target", "attack", "most", "eps", "tau", "aims")
     for key in _texts():
-        found = chart(key, [], **dict.fromkeys(blanks, "x"))
+        found = chart(key, [], metric="x", target="x", attack="x", most="x", eps="x", tau="x", aims="x")
         assert len(found.reading.split()) > 20
         assert "{" not in found.title + found.reading

@@ -8,9 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from trustseg.errors import MissingFileError
 from trustseg.reporting import load_results, print_summary, summary_table
-from trustseg.reporting.report_data import ReportData
 
 
 def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,21 +27,6 @@ def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.C
 def test_a_folder_and_its_results_give_one_table(study: Path) -> None:
     results = load_results(study)
     assert summary_table(study, draws=5).equals(summary_table(results, draws=5))
-
-
-def test_each_score_stands_with_its_interval(study: Path, data: ReportData) -> None:
-    frame = summary_table(study, draws=60)
-    assert frame["variant"].to_list() == data.results.variants
-    place = data.choices.conditions[1]
-    for row in frame.iter_rows(named=True):
-        for key, where, metric in (("dice", ("clean", 0.0), "dice"), ("robust_dice", place, "dice")):
-            interval = data.scores[row["variant"], where][metric]  # type: ignore[index]  # a metric
-            assert (row[key], row[f"{key}_low"], row[f"{key}_high"]) == (interval.value, interval.low, interval.high)
-
-
-def test_a_folder_without_a_finished_cell(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError):
-        summary_table(tmp_path / "nowhere")
 
 
 def printed(**columns: object) -> list[str]:

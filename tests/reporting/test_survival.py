@@ -11,7 +11,6 @@ from tests.reporting.fake_results import keep_rows, write_study
 from trustseg.errors import DataError
 from trustseg.metrics import survival_curve
 from trustseg.reporting import build_report
-from trustseg.reporting.contents import build_contents
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.survival import read_brackets, survival_chart, survival_table, survivals
@@ -108,12 +107,6 @@ def test_images_that_all_break_at_once_or_never(data: ReportData) -> None:
     for frame, share in ((broken, 0.0), (never, 1.0)):
         (panel,) = survival_chart(data, {"beta, none": frame}, draws=5).panels
         assert set(panel.lines[0].y) == {share}
-
-
-def test_a_report_shows_it_where_it_was_measured(data: ReportData) -> None:
-    contents = build_contents(data, draws=5)
-    assert "survival" in contents.tables
-    assert "survival" in contents.charts
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -6,7 +6,7 @@ import math
 import polars as pl
 import pytest
 
-from trustseg.reporting.tables import Column, Table, Value, interval_text, number_text
+from trustseg.reporting.tables import Column, Table, Value, interval_text
 from trustseg.statistics import Interval
 
 
@@ -83,14 +83,6 @@ def test_a_cell_may_be_empty() -> None:
     assert "| a |  |\n" in table.markdown()
     assert "a &  \\\\\n" in table.latex()
     assert r"Dice $\uparrow$" in table.latex()
-
-
-@pytest.mark.parametrize(
-    ("value", "signed", "text"),
-    [(-0.0001, False, "0.000"), (-0.0001, True, "-0.000"), (0.0, True, "+0.000"), (math.nan, True, "undefined")],
-)
-def test_number_text(value: float, signed: bool, text: str) -> None:
-    assert number_text(value, signed=signed) == text
 
 
 def test_interval_text_says_when_there_is_no_interval() -> None:

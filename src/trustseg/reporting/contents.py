@@ -89,6 +89,7 @@ def _scores(data: ReportData, draws: int) -> Iterator[Table]:
     ):
         yield build(data)
     yield score_tables.calibration_regions(data, draws=draws)
+    yield score_tables.mask_metrics(data, draws=draws)
     yield subgroup_table(data, draws=draws)
 
 

@@ -141,7 +141,7 @@ _TITLES: Final = (
     *("image", "prediction", "uncertainty"),
     *("change times 10", "attacked: prediction", "attacked: uncertainty"),
 )
-_PARTS: Final = tuple(
+_PART_TITLES: Final = tuple(
     f"{prefix}{part}" for prefix in ("", "attacked: ") for part in ("total", "aleatoric", "epistemic")
 )
 _REFERENCE: Final = "#00d5ff"
@@ -166,7 +166,7 @@ def draw_decomposition(case: Case, *, dpi: int = 110) -> bytes | None:
     epistemic maps, far smaller, share one of their own, given in their corner.
     """
     tiles = [tile for tile in case.tiles if tile.decomposition is not None]
-    return _grid(tiles, _PARTS, _draw_parts, dpi) if tiles else None
+    return _grid(tiles, _PART_TITLES, _draw_parts, dpi) if tiles else None
 
 
 def _grid(

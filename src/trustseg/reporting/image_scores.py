@@ -68,13 +68,13 @@ UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0
 
 
 def rows_of(results: Results, variant: str, condition: ConditionKey) -> pl.DataFrame:
-    """Return the records of a variant under one condition, Dice and IoU null where the reference mask is empty.
+    """Return the records of a variant under one condition, metrics of masks null where the reference mask is empty.
 
     With an empty reference mask Dice is 0 or undefined, depending on whether anything was predicted: such an image
     would enter the mean under one condition and leave it under another.
     """
     rows = results.records.filter(pl.col("variant") == variant, at(condition))
-    overlaps = [name for name in ("dice", "dice_native", "iou") if name in rows.columns]
+    overlaps = [name for name in rows.columns if name in ("dice", "dice_native", "iou") or name.startswith("metric_")]
     return rows.with_columns(pl.when(pl.col("mask_px") > 0).then(name).alias(name) for name in overlaps)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "describe_attack",
     "describe_condition",
     "describe_eps",
+    "describe_metric",
     "is_l2",
     "words",
 ]
@@ -47,6 +48,25 @@ def attack_entries() -> "Mapping[str, Entry[Tensor, AttackFacts]]":
     from trustseg.attacks import evaluation_attacks, training_attacks
 
     return {**training_attacks(), **evaluation_attacks()}
+
+
+def describe_metric(column: str) -> str:
+    """Return the label of a ``metric_`` column of records, its options, its unit if any, and a mark if less is better.
+
+    Example:
+        >>> describe_metric("metric_hausdorff_95"), describe_metric("metric_surface_dice_tolerance3")
+        ('HD95, px ↓', 'surface Dice tolerance3')
+    """
+    from trustseg.metrics import METRICS  # loads torch
+
+    name = column.removeprefix("metric_")
+    key = max((key for key in METRICS if f"{name}_".startswith(f"{key}_")), key=len, default=name)
+    options = name[len(key) :].replace("_", " ")
+    if key not in METRICS:
+        return words(name)
+    facts = METRICS[key].facts
+    unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
+    return f"{METRICS[key].label}{options}{unit}{mark}"
 
 
 def is_l2(attack: str) -> bool:

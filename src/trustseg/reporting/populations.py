@@ -151,7 +151,12 @@ def _areas(populations: Populations, target: str) -> Table:
 def _detections(key: str, title: str, found: Mapping[tuple[str, str, str], Mapping[DetectionScore, Interval]]) -> Table:
     populations = list(dict.fromkeys(population for _, population, _ in found))
     rows: list[Row] = [
-        {"population": words(name), "variant": variant, "score": words(column)} | dict(scores)
+        {
+            "population": words(name),
+            "variant": variant,
+            "score": words(column),
+            **{str(key): scores[key] for key in _SCORES},
+        }
         for name in populations
         for (variant, population, column), scores in found.items()
         if population == name and scores

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from trustseg.reporting.checks import trust
-from trustseg.reporting.image_scores import UNDEFINED, per_image, rows_of
+from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, rows_of
 from trustseg.reporting.labels import (
     CLEAN,
     METRIC_NAMES,
@@ -16,6 +16,7 @@ from trustseg.reporting.labels import (
     describe_attack,
     describe_condition,
     describe_eps,
+    describe_metric,
     words,
 )
 from trustseg.reporting.overview import basis
@@ -29,6 +30,7 @@ __all__ = [
     "calibration_regions",
     "differences",
     "false_positives",
+    "mask_metrics",
     "measures",
     "ranking",
     "repetitions",
@@ -76,6 +78,19 @@ def robustness(data: ReportData) -> Table:
     ]
     title = f"Per-image Dice and IoU of the images with {data.results.target}"
     return make_table("robustness", title, rows, {"eps": "Budget"})
+
+
+def mask_metrics(data: ReportData, *, draws: int) -> Table:
+    """Return the mean of every further metric that was evaluated, over the images with foreground."""
+    columns = [name for name in data.results.records.columns if name.startswith("metric_")]
+    rows: list[Row] = [
+        {"variant": variant, "condition": describe_condition(condition)}
+        | {name: mean_of(data.results, variant, condition, name, draws=draws) for name in columns}
+        for variant in data.results.variants
+        for condition in data.evaluated(variant, data.choices.compared if columns else ())
+    ]
+    title = f"Further metrics: means over the images with {data.results.target} where they are defined"
+    return make_table("mask_metrics", title, rows, {name: describe_metric(name) for name in columns})
 
 
 def false_positives(data: ReportData) -> Table:
