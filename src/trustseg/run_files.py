@@ -19,6 +19,7 @@ __all__ = [
     "Progress",
     "Provenance",
     "StudyPlan",
+    "Suspicion",
     "Suspicions",
     "read_checked",
 ]
@@ -113,7 +114,9 @@ class Provenance(_Content):
     command: str = ""
 
 
-class _Suspicion(_Content):
+class Suspicion(_Content):
+    """One check of gradient masking; without a figure nothing was measured."""
+
     name: str
     status: Literal["ok", "suspicious", "not_run"]
     figure: float | None
@@ -124,7 +127,7 @@ class _Suspicion(_Content):
 class Suspicions(_Content):
     """``suspicions.json``: the checks of gradient masking."""
 
-    checks: list[_Suspicion]
+    checks: list[Suspicion]
 
 
 def read_checked(path: Path, kind: type[_ContentT]) -> _ContentT:

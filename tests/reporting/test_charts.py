@@ -1,8 +1,16 @@
 """The series of the charts: numbers that equal the tables."""
 
-import pytest
+from dataclasses import replace
 
-from trustseg.reporting.charts import shift
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from trustseg.metrics import risk_coverage_curve as curve_of_tensors
+from trustseg.metrics import sparsification_curve as sparsified
+from trustseg.reporting.charts import _REMOVED, _errors_left, mean_risk_coverage, mean_sparsification, shift
+from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
@@ -44,3 +52,80 @@ def test_images_are_numbered_where_they_are_not_to_be_named(data: ReportData, ch
         assert texts
         assert (texts <= names) == named
         assert texts.isdisjoint(names) != named
+
+
+def test_area_of_the_gap_is_ause(data: ReportData, charts: dict[str, Chart]) -> None:
+    """The defining identity of AUSE, through two independent ways from the histograms to the page."""
+    gap = next(panel for panel in charts["sparsification"].panels if panel.title == "clean: gap to the oracle")
+    for line in gap.lines:
+        variant = line.name.split(" (")[0]
+        area = np.trapezoid(line.y, line.x)
+        assert area == pytest.approx(data.scores[variant, ("clean", 0.0)]["ause"].value, abs=0.01)
+
+
+def test_risk_coverage_ends_at_the_mean_risk(data: ReportData, charts: dict[str, Chart]) -> None:
+    for line in charts["risk_coverage"].panels[0].lines:
+        dice = data.scores[line.name.split(" (")[0], ("clean", 0.0)]["dice"].value
+        assert line.x[-1] == 1.0
+        assert line.y[-1] == pytest.approx(1 - dice, abs=0.02)
+
+
+def test_errors_left_of_a_small_histogram_by_hand() -> None:
+    """Four sure pixels without an error, then four of which three are wrong: 3 of 8 at the start."""
+    model, oracle = _errors_left(pl.Series([4, 4]), pl.Series([0, 3]))
+    assert (model[0], oracle[0]) == (1.0, 1.0)
+    at = {round(float(fraction), 2): place for place, fraction in enumerate(_REMOVED)}
+    # a quarter removed: 6 kept, of the second bin 2 with 1.5 errors; the oracle removes 2 of 3
+    assert model[at[0.25]] == pytest.approx((1.5 / 6) / (3 / 8))
+    assert oracle[at[0.25]] == pytest.approx((1 / 6) / (3 / 8))
+    assert (model[at[0.5]], oracle[at[0.5]]) == (0, 0)
+
+
+def test_without_errors_nothing_is_left_to_compare() -> None:
+    model, oracle = _errors_left(pl.Series([4, 4]), pl.Series([0, 0]))
+    assert np.isnan(model).all()
+    assert np.isnan(oracle).all()
+
+
+def test_errors_left_equal_those_on_pixels() -> None:
+    noise = np.random.default_rng(0)
+    uncertainty = noise.integers(0, 6, 400)
+    wrong = noise.uniform(size=400) < uncertainty / 10
+    bins = [(int((uncertainty == b).sum()), int(wrong[uncertainty == b].sum())) for b in range(6)]
+    model, oracle = _errors_left(pl.Series([count for count, _ in bins]), pl.Series([errors for _, errors in bins]))
+    exact = sparsified(torch.from_numpy(uncertainty), torch.from_numpy(wrong))
+    for found, expected in ((model, exact.model), (oracle, exact.oracle)):
+        np.testing.assert_allclose(found, np.interp(_REMOVED, exact.removed, expected), atol=0.02)
+        shared = np.isin(np.round(400 * _REMOVED), np.round(400 * exact.removed.numpy()))
+        places = np.round(400 * _REMOVED[shared]).astype(int)
+        np.testing.assert_allclose(found[shared], expected.numpy()[places], atol=1e-9)
+
+
+def test_the_curve_of_a_variant_is_the_mean_over_seeds(data: ReportData) -> None:
+    variant, place = "beta, none", ("clean", 0.0)
+    cells = data.results.cells_of(variant)
+    alone = [
+        mean_sparsification(replace(data, results=replace(data.results, cells=tuple(held))), variant, place)
+        for seed in sorted({cell.seed for cell in cells})
+        if (held := [cell for cell in cells if cell.seed == seed])
+    ]
+    assert len(alone) == 2
+    for both, one, other in zip(mean_sparsification(data, variant, place), *alone, strict=True):
+        np.testing.assert_allclose(both, (one + other) / 2)
+
+
+def test_risk_coverage_of_each_seed_is_that_on_tensors() -> None:
+    noise = np.random.default_rng(1)
+    uncertainty, risk = noise.normal(size=(2, 30)), noise.uniform(size=(2, 30))
+    held = ImageScores([f"{k:02d}" for k in range(30)], np.arange(30).astype(str), uncertainty, risk)
+    grid, curve = mean_risk_coverage(held)
+    exact = [curve_of_tensors(torch.from_numpy(u), torch.from_numpy(r)) for u, r in zip(uncertainty, risk, strict=True)]
+    np.testing.assert_allclose(grid, exact[0].coverage)
+    np.testing.assert_allclose(curve, (exact[0].risk + exact[1].risk) / 2)
+
+
+def test_images_whose_score_or_risk_is_unknown_are_left_out() -> None:
+    uncertainty, risk = np.array([[0.1, np.nan, 0.3, 0.2]]), np.array([[0.0, 0.9, 0.5, np.nan]])
+    grid, curve = mean_risk_coverage(ImageScores(list("abcd"), np.array(list("pqrs")), uncertainty, risk))
+    assert grid.tolist() == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert curve.tolist() == pytest.approx([0.0, 0.0, 0.125, 0.25])

@@ -1,7 +1,7 @@
 """Checks of gradient masking: what they say of a variant, and where its numbers are marked."""
 
-import math
 from pathlib import Path
+from typing import Literal
 
 from trustseg.reporting import summary_table
 from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
@@ -39,7 +39,7 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
     assert (worst.status, worst.text) == ("suspicious", "0.17")
     missing = found[2][3][0]
     assert missing is not None
-    assert (missing.text, math.isnan(missing.figure)) == ("not run", True)
+    assert (missing.text, missing.figure) == ("not run", None)
     assert trust(stressed.checks, "of another study") is None
 
 
@@ -49,8 +49,12 @@ def test_what_was_not_run_is_named_with_its_reason(stressed: ReportData, stresse
 
 
 def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:
-    def made(cell: str, name: str, status: str) -> Check:
-        return Check("beta", cell, name, math.nan if status == "not_run" else 0.1, 0.2, status, "not run: no surrogate")
+    def made(cell: str, name: str, status: Literal["ok", "suspicious", "not_run"]) -> Check:
+        figure = None if status == "not_run" else 0.1
+        meaning = "not run: no surrogate"
+        return Check(
+            variant="beta", model=cell, name=name, status=status, figure=figure, threshold=0.2, meaning=meaning
+        )
 
     both = (made("a", "noise", "ok"), made("a", "transfer", "ok"), made("b", "noise", "ok"))
     assert trust((*both, made("b", "transfer", "ok")), "beta") == "all 2 checks passed"

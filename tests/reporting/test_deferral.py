@@ -1,18 +1,29 @@
 """Deferral: the table holds what score_policy says, the promise is void off clean images."""
 
 import dataclasses
+import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from tests.reporting.conftest import DEFERRAL_DRAWS
 from tests.reporting.fake_results import write_study
 
 from trustseg.deferral import load_policy
-from trustseg.reporting.deferral import Deferrals, deferral_tables, headline_conditions, read_deferrals
+from trustseg.reporting.contents import build_contents, limits
+from trustseg.reporting.deferral import (
+    Deferrals,
+    deferral_tables,
+    describe_deferral,
+    headline_conditions,
+    policy_limits,
+    read_deferrals,
+)
 from trustseg.reporting.deferral_charts import deferral_charts
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
+from trustseg.reporting.series import Chart
 from trustseg.study.deferral import score_policy
 
 
@@ -67,3 +78,72 @@ def test_an_unreachable_target_sends_everything_to_a_human(deferring: ReportData
     assert found.score("beta, none", clean, "undetected_failures").value == 0
     chart = deferral_charts(data, found)[0]
     assert dataclasses.replace(chart).panels[0].lines[0].y[0] == 1
+
+
+@pytest.fixture(scope="module")
+def drawn(deferring: ReportData, deferrals: Deferrals) -> dict[str, Chart]:
+    return {chart.key: chart for chart in deferral_charts(deferring, deferrals)}
+
+
+def test_the_figure_is_the_table(deferring: ReportData, deferrals: Deferrals, drawn: dict[str, Chart]) -> None:
+    chart = drawn["deferral"]
+    assert len(chart.panels) == 3 * chart.columns
+    reviews = [panel for panel in chart.panels if panel.y_label == "share sent to a human"]
+    for panel in reviews:
+        *lines, target = panel.lines
+        assert target.y == [0.2, 0.2]
+        assert [line.name for line in lines] == list(deferrals.policies)
+        for line in lines:
+            assert line.x[0] == 0
+            assert line.y[0] == deferrals.score(line.name, ("clean", 0.0), "review_rate").value
+
+
+def test_the_marker_lies_on_its_curve(drawn: dict[str, Chart]) -> None:
+    for chart in (drawn["deferral_attacks"], drawn["deferral_shifts"]):
+        for panel in chart.panels:
+            curves = {line.name: line for line in panel.lines if "policy" not in line.name}
+            for line in panel.lines:
+                if "policy" in line.name:
+                    curve = curves[line.entry]
+                    # both are the mean error of the same kept images, where no scores are tied
+                    place = int(np.abs(np.subtract(curve.x, line.x[0])).argmin())
+                    assert line.y[0] == pytest.approx(curve.y[place], abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def text(stressed_page: Path) -> str:
+    return re.sub(r"<script.*?</script>", "", stressed_page.read_text(), flags=re.DOTALL)
+
+
+def test_the_first_screen_tells_the_limits(stressed_study: Path) -> None:
+    data = collect(load_results(stressed_study), draws=5)
+    found = build_contents(data, draws=5)
+    said = " ".join(limits(data, found))
+    assert "the promise is void" in said
+    assert "no measure of what the model has not seen" in said
+    assert "other populations" not in said.split("Not tested here")[-1]
+    findings = describe_deferral(data, found.deferrals)
+    assert len(findings) == 4
+    assert all("% kept and failed; under " in sentence for sentence in findings)
+
+
+def test_what_was_not_evaluated_is_named_and_not_shown(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("bernoulli",), regimes=("none",), seeds=1, images=4, gallery=False)
+    data = collect(load_results(folder), draws=5)
+    found = build_contents(data, draws=5)
+    assert not {"deferral", "deferral_policies", "populations", "population_area"} & set(found.tables)
+    said = " ".join(limits(data, found))
+    assert "No deferral policy" in said
+    assert "natural shifts and images of other populations" in said
+    assert "Vacuity" not in said
+
+
+def test_a_policy_that_could_not_be_fitted_is_said_to_do_nothing(tmp_path: Path) -> None:
+    folder = write_study(
+        tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False, stress=True
+    )
+    path = next(folder.glob("cells/*/policy.json"))
+    path.write_text(path.read_text().replace('"threshold": 0.3', '"threshold": "inf"').replace('": 30', '": 3'))
+    said = " ".join(policy_limits(read_deferrals(collect(load_results(folder), draws=5), draws=5)))
+    assert "reviews nothing" in said
+    assert "fitted on 3 patients only" in said

@@ -60,7 +60,7 @@ def test_scores_equal_those_on_tensors(small: ReportData) -> None:
 
 
 def test_the_best_of_a_variant_comes_first(small: ReportData) -> None:
-    frame = finder_table(read_finders(small, tau=TAU, draws=5), target="foreground", tau=TAU).frame()
+    frame = finder_table(small, read_finders(small, tau=TAU, draws=5), tau=TAU).frame()
     for _, rows in frame.group_by("variant"):
         assert rows["place"].to_list() == list(range(1, len(rows) + 1))
         assert rows["aurc"].is_sorted()

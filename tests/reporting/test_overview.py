@@ -1,13 +1,21 @@
 """The first screen's table holds the data, its captions tell what stands behind it, its small form is small."""
 
+import io
+import math
 import re
+from pathlib import Path
 
 import polars as pl
+import pytest
+from rich.console import Console
+from tests.reporting.fake_results import write_study
 
+from trustseg.reporting import load_results, print_summary, summary_table
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.overview import basis, compact, summary
-from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
 from trustseg.reporting.score_tables import measures
+from trustseg.statistics import Interval
 
 
 def test_summary_holds_the_evidence(data: ReportData) -> None:
@@ -44,3 +52,79 @@ def test_the_small_form_for_a_readme(data: ReportData) -> None:
     assert len(lines) == 2 + 6 + 2
     assert all(len(re.findall(r" <sub>\[[^]]*\]</sub>", line)) == 6 for line in lines[2:8])
     assert lines[-1] == basis(data)
+
+
+def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pl.read_csv(page.parent / "tables" / "summary.csv")
+    frame = frame.with_columns(robust_dice_under=pl.lit("PGD-10 4/255"))
+    print_summary(frame, console=Console(width=80, color_system=None))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    assert "Dice PGD-10 4/255" in lines[0]
+    value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
+    assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
+    assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()
+
+
+def test_a_folder_and_its_results_give_one_table(study: Path) -> None:
+    results = load_results(study)
+    assert summary_table(study, draws=5).equals(summary_table(results, draws=5))
+
+
+def printed(**columns: object) -> list[str]:
+    """Return the lines of a table of one row."""
+    stream = io.StringIO()
+    print_summary(pl.DataFrame({name: [value] for name, value in columns.items()}), console=Console(file=stream))
+    return stream.getvalue().splitlines()
+
+
+def test_columns_that_are_not_held_are_left_out_and_the_undefined_is_said() -> None:
+    head, _, row = printed(variant="a [b]", dice=0.126, dice_low=math.nan, dice_high=math.nan, other=1)
+    assert head.split() == ["variant", "Dice", "clean"]
+    assert row.split() == ["a", "[b]", "0.13", "[nan,", "nan]"]  # brackets are no markup
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "low", "high", "verdict"),
+    [
+        ("dice", 0.05, 0.01, 0.09, "better"),
+        ("nause", 0.05, 0.01, 0.09, "worse"),
+        ("aurc", -0.05, -0.09, -0.01, "better"),
+        ("dice", -0.05, -0.09, -0.01, "worse"),
+        ("dice", 0.05, -0.01, 0.09, "includes 0"),
+        ("dice", 0.05, 0.0, 0.09, "includes 0"),
+        ("dice", 0.05, float("nan"), float("nan"), "undefined"),
+        ("dice", float("nan"), float("nan"), float("nan"), "undefined"),
+    ],
+)
+def test_verdict(metric: Metric, value: float, low: float, high: float, verdict: str) -> None:
+    interval = Interval(value=value, low=low, high=high, count=9, patients=9)
+    assert Difference("a", "b", ("clean", 0.0), metric, interval).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "tentative", "shown"),
+    [
+        (0.01, True, "better †"),
+        (-0.01, True, "includes 0 †"),
+        (0.01, False, "better"),
+        (float("nan"), True, "undefined"),
+    ],
+)
+def test_few_trainings_speak_for_themselves_only(low: float, tentative: bool, shown: str) -> None:
+    interval = Interval(value=0.05, low=low, high=0.09, count=9, patients=9)
+    found = Difference("a", "b", ("clean", 0.0), "dice", interval, tentative)
+    assert found.verdict + found.mark == shown
+
+
+@pytest.mark.parametrize(("folds", "seeds", "tentative"), [(1, 2, True), (1, 3, False), (3, 1, False)])
+def test_three_seeds_or_folds_are_enough(tmp_path: Path, folds: int, seeds: int, tentative: bool) -> None:
+    folder = write_study(
+        tmp_path / "study", heads=("beta",), regimes=("none", "random"), folds=folds, seeds=seeds, images=9, patients=9
+    )
+    found = collect(load_results(folder), draws=5)
+    assert {item.tentative for item in found.differences} == {tentative}
+    caption = summary(found).title
+    assert f"Folds: {folds}, seeds: {seeds}, trained models behind each variant: {folds * seeds}." in caption
+    assert ("for these trained models" in caption) == tentative

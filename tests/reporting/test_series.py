@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, _texts, chart, looks
+from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, chart, looks
+from trustseg.reporting.texts import texts_of
 
 
 def test_one_colour_per_regime_and_one_dash_per_head(data: ReportData) -> None:
@@ -29,7 +30,11 @@ LOOK = Look("#0072B2", "dash", "square")
 
 
 def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
-    cells = [replace(cell, variant=f"{cell.variant} {eps}") for cell in data.results.cells[:1] for eps in range(1, 5)]
+    cells = [
+        cell.model_copy(update={"variant": f"{cell.variant} {eps}"})
+        for cell in data.results.cells[:1]
+        for eps in range(1, 5)
+    ]
     found = looks(replace(data.results, cells=tuple(cells)))
     assert len(found) == 4
     assert len({look.colour for look in found.values()}) == len({look.symbol for look in found.values()}) == 4
@@ -60,7 +65,7 @@ def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:
 
 
 def test_every_figure_has_its_words() -> None:
-    for key in _texts():
+    for key in texts_of("figures"):
         found = chart(key, [], metric="x", target="x", attack="x", most="x", eps="x", tau="x", aims="x")
         assert len(found.reading.split()) > 20
         assert "{" not in found.title + found.reading

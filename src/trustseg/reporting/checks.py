@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from trustseg.reporting.labels import words
 from trustseg.reporting.results import Results
-from trustseg.run_files import Suspicions, read_checked
+from trustseg.run_files import Suspicion, Suspicions, read_checked
 from trustseg.reporting.tables import Row, Table, make_table
 
 __all__ = ["MARK", "Check", "check_matrix", "check_table", "failures", "load_checks", "marked", "trust", "unchecked"]
@@ -14,57 +13,35 @@ __all__ = ["MARK", "Check", "check_matrix", "check_table", "failures", "load_che
 MARK = "not trustworthy"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found on one model.
-
-    Attributes:
-        variant: of the model.
-        model: its cell.
-        check: name of the check.
-        figure: what was measured, NaN if nothing was.
-        threshold: a figure above it is suspicious.
-        status: ok, suspicious or not_run.
-        meaning: what was compared, in a sentence.
-    """
+class Check(Suspicion):
+    """What one check found on one model of a variant."""
 
     variant: str
     model: str
-    check: str
-    figure: float
-    threshold: float
-    status: str
-    meaning: str
+
+    @property
+    def value(self) -> float:
+        """The figure, NaN if nothing was measured."""
+        return math.nan if self.figure is None else self.figure
 
     @property
     def text(self) -> str:
         """The figure in short."""
-        if self.status == "not_run":
-            return "not run"
-        return "NaN" if math.isnan(self.figure) else f"{self.figure:.2g}"
+        return "not run" if self.status == "not_run" else f"{self.value:.2g}".replace("nan", "NaN")
 
     @property
     def excess(self) -> tuple[bool, float]:
         """How suspicious a finding is, for sorting: a verdict first, then the figure over its threshold."""
-        figure = -math.inf if math.isnan(self.figure) else self.figure / self.threshold
-        return self.status == "suspicious", figure
+        return self.status == "suspicious", -math.inf if math.isnan(self.value) else self.value / self.threshold
 
 
 def load_checks(results: Results) -> tuple[Check, ...]:
     """Return every check of every finished cell; none of cells that were not checked."""
     return tuple(
-        Check(
-            variant=cell.variant,
-            model=cell.id,
-            check=entry.name,
-            figure=math.nan if entry.figure is None else entry.figure,
-            threshold=entry.threshold,
-            status=entry.status,
-            meaning=entry.meaning,
-        )
+        Check(**check.model_dump(include=set(Suspicion.model_fields)), variant=cell.variant, model=cell.id)
         for cell in results.cells
         if (path := cell.folder / "suspicions.json").is_file()
-        for entry in read_checked(path, Suspicions).checks
+        for check in read_checked(path, Suspicions).checks
     )
 
 
@@ -73,12 +50,11 @@ def failures(checks: Sequence[Check]) -> dict[str, str]:
     found: dict[str, dict[str, Check]] = {}
     for check in sorted(checks, key=lambda check: check.excess):
         if check.status == "suspicious":
-            found.setdefault(check.variant, {})[check.check] = check
+            found.setdefault(check.variant, {})[check.name] = check
     variants = dict.fromkeys(check.variant for check in checks)
     return {
         variant: ", ".join(
-            f"{words(name)} {check.figure:.3g} (at most {check.threshold:.3g})"
-            for name, check in found[variant].items()
+            f"{words(name)} {check.value:.3g} (at most {check.threshold:.3g})" for name, check in found[variant].items()
         )
         for variant in variants
         if variant in found
@@ -88,7 +64,7 @@ def failures(checks: Sequence[Check]) -> dict[str, str]:
 def _not_run(checks: Sequence[Check], variant: str) -> dict[str, str]:
     """Return the checks that were not run on every model of a variant, each with the reason."""
     return {
-        check.check: check.meaning.removeprefix("not run: ")
+        check.name: check.meaning.removeprefix("not run: ")
         for check in checks
         if check.variant == variant and check.status == "not_run"
     }
@@ -100,10 +76,11 @@ def trust(checks: Sequence[Check], variant: str) -> str | None:
     A check that was not run on every model of the variant has not been passed.
 
     Example:
-        >>> made = [Check("beta", "cell", name, 0.0, 0.1, "ok", "what it says") for name in ("noise", "restarts")]
+        >>> about = {"variant": "beta", "model": "cell", "threshold": 0.1, "meaning": ""}
+        >>> made = [Check(name=name, figure=0.0, status="ok", **about) for name in ("noise", "restarts")]
         >>> trust(made, "beta")
         'all 2 checks passed'
-        >>> trust([*made, Check("beta", "cell", "transfer", math.nan, 0.1, "not_run", "no surrogate")], "beta")
+        >>> trust([*made, Check(name="transfer", figure=None, status="not_run", **about)], "beta")
         '2 of 3 checks passed, not run: transfer'
     """
     made = [check for check in checks if check.variant == variant]
@@ -111,7 +88,7 @@ def trust(checks: Sequence[Check], variant: str) -> str | None:
         return None
     if any(check.status == "suspicious" for check in made):
         return MARK
-    names, left = {check.check for check in made}, _not_run(made, variant)
+    names, left = {check.name for check in made}, _not_run(made, variant)
     if not left:
         return f"all {len(names)} checks passed"
     return f"{len(names) - len(left)} of {len(names)} checks passed, not run: {', '.join(map(words, left))}"
@@ -122,7 +99,7 @@ def unchecked(checks: Sequence[Check]) -> dict[str, str]:
     found = {}
     for variant in dict.fromkeys(check.variant for check in checks):
         if left := _not_run(checks, variant):
-            names = {check.check for check in checks if check.variant == variant}
+            names = {check.name for check in checks if check.variant == variant}
             why = "; ".join(f"{words(name)}: {reason}" for name, reason in left.items())
             found[variant] = f"{len(left)} of {len(names)} checks not run ({why})"
     return found
@@ -139,24 +116,23 @@ def check_table(checks: Sequence[Check]) -> Table:
         {
             "variant": check.variant,
             "model": check.model,
-            "check": words(check.check),
-            "figure": check.figure,
+            "check": words(check.name),
+            "figure": check.value,
             "threshold": check.threshold,
             "status": words(check.status),
             "meaning": check.meaning,
         }
         for check in checks
     ]
-    title = "Signs of gradient masking: every check of every model"
-    return make_table("checks", title, rows, {"threshold": "Suspicious above"})
+    return make_table("checks", rows)
 
 
 def check_matrix(checks: Sequence[Check]) -> tuple[list[str], list[tuple[str, str, str, list[Check | None]]]]:
     """Return the variants, and for each check its name, threshold, meaning and the worst finding of each variant."""
     variants = list(dict.fromkeys(check.variant for check in checks))
     found = []
-    for name in dict.fromkeys(check.check for check in checks):
-        every = [check for check in checks if check.check == name]
+    for name in dict.fromkeys(check.name for check in checks):
+        every = [check for check in checks if check.name == name]
         worst = [
             max((check for check in every if check.variant == variant), key=lambda check: check.excess, default=None)
             for variant in variants

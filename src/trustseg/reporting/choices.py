@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.config.report import ReportConfig
 from trustseg.records import score_column
 from trustseg.reporting.labels import CLEAN, ConditionKey, is_l2
 from trustseg.reporting.results import FinishedCell, Results
@@ -19,7 +18,6 @@ __all__ = ["Choices", "choose", "pairs"]
 _FIRST_MEASURES: Final = ("mutual_information", "epistemic_variance", "vacuity", "differential_entropy", "entropy")
 _AGGREGATIONS: Final = ("quantile_mean", "mean")
 _USUAL_EPS: Final = 4 / 255
-_BASELINES: Final = ReportConfig().baselines
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +95,18 @@ def choose(results: Results) -> Choices:
 def pairs(results: Results) -> dict[tuple[str, str], int]:
     """Return the variants to compare, each with its baseline: (variant, baseline) -> rank of the baseline.
 
-    The study's ``report.baselines`` are settings; every variant is compared with the one of the same head that has
-    them and agrees in all others. Of a baseline without attacks, how the others are attacked does not matter. Mixtures
+    The study's ``report.baselines`` are settings; every variant is compared with the one that has them and
+    agrees in all others. Of a baseline without attacks, how the others are attacked does not matter. Mixtures
     are left out: what training changed is told by single models.
     """
     cells = [results.cells_of(variant)[0] for variant in results.variants if not results.is_mixture(variant)]
-    baselines = [dict(settings) for settings in results.section("report").get("baselines", _BASELINES)]
+    baselines = results.wording.baselines
     found: dict[tuple[str, str], int] = {}
     for (cell, other), (rank, settings) in product(product(cells, cells), enumerate(baselines)):
-        ignored = (*settings, *(["adversarial."] if other.regime == "none" else []))
+        ignored = (*settings, *(["adversarial."] if settings.get("adversarial.selection") == "none" else []))
         is_baseline = any(_has(cell, same) for same in baselines[rank:])
-        if cell.head == other.head and _has(other, settings) and not is_baseline and _same(cell, other, ignored):
+        comparable = cell.head == other.head or "model.head" in settings
+        if comparable and _has(other, settings) and not is_baseline and _same(cell, other, ignored):
             found.setdefault((cell.variant, other.variant), rank)
     return found
 

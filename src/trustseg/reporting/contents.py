@@ -63,10 +63,10 @@ def build_contents(
     outcomes = answer_hypotheses(data, draws=draws)
     report(3)
     contents = Contents({}, {}, outcomes, deferrals, populations)
-    finders, target = read_finders(data, tau=contents.tau, draws=draws), data.results.target
+    finders = read_finders(data, tau=contents.tau, draws=draws)
     doses = dose_table(data, draws=draws)
     tables += [*deferral_tables(data, deferrals), *population_tables(data, populations)]
-    tables += [finder_table(finders, target=target, tau=contents.tau), hypothesis_table(outcomes), doses]
+    tables += [finder_table(data, finders, tau=contents.tau), hypothesis_table(outcomes), doses]
     charts += [*(deferral_charts(data, deferrals) if deferrals.policies else ()), dose_chart(data, doses)]
     contents.tables.update((table.key, table) for table in tables if table.rows)
     contents.charts.update((chart.key, chart) for chart in charts if any(panel.lines for panel in chart.panels))

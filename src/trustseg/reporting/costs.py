@@ -9,7 +9,7 @@ from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import FinishedCell
 from trustseg.run_files import Evaluation, read_checked
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 
 __all__ = ["costs"]
 
@@ -41,17 +41,7 @@ def costs(data: ReportData) -> Table:
         }
         rows.append({**row, **{metric: data.score(variant, CLEAN, metric) for metric in _METRICS}})
     ranked = " or ".join(sorted({words(measure) for measure in data.choices.measures.values()}))
-    titles = {
-        "models": "Networks",
-        "seconds_training": "Training, s",
-        "passes": "Forward passes per image",
-        "milliseconds": "Milliseconds per image",
-        "dice": "Dice per image",
-        "nause": f"pixel nAUSE ({ranked}) ↓",
-        "aurc": f"image AURC ({ranked}) ↓",
-    }
-    title = f"What uncertainty costs, on unchanged images. {_timing(recorded)}"
-    return make_table("costs", title, rows, titles, digits={"seconds_training": 0, "milliseconds": 2})
+    return data.table("costs", rows, ranked=ranked, timing=_timing(recorded))
 
 
 def _cost(cell: FinishedCell) -> Evaluation | None:

@@ -1,6 +1,6 @@
 """What the deferral policies of a study send to a human, and what they let pass, under every condition."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import at
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import FEW_PATIENTS, Interval
 from trustseg.study.deferral import score_decisions
 
@@ -128,46 +128,24 @@ def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]
         for variant, found in deferrals.policies.items()
         for policy in found.values()
     ]
-    titles = {
-        "score": "Uncertainty of an image",
-        "patients": "Fitted on patients",
-        "statement": "What it promises, for clean images of such patients alone",
-    }
     usual = [
         (variant, condition)
         for variant in deferrals.policies
         for condition in headline_conditions(data)
         if (variant, condition) in deferrals.scores
     ]
-    title = "What the policies achieve: shares of the test images, 95 % intervals over patients"
-    everywhere = "What the policies achieve under every condition"
     return (
-        make_table("deferral_policies", "The policies, one for each run", policies, titles, digits={"threshold": 5}),
-        _achieved("deferral", title, deferrals, usual, data.results.target),
-        _achieved("deferral_all", everywhere, deferrals, list(deferrals.scores), data.results.target),
+        data.table("deferral_policies", policies),
+        data.table("deferral", [_achieved(deferrals, *place) for place in usual]),
+        data.table("deferral_all", [_achieved(deferrals, *place) for place in deferrals.scores]),
     )
 
 
-def _achieved(
-    key: str, title: str, deferrals: Deferrals, places: Sequence[tuple[str, ConditionKey]], target: str
-) -> Table:
-    rows: list[Row] = []
-    for variant, condition in places:
-        void = deferrals.decided[variant].filter(at(condition), pl.col("guarantee") != HOLDS)
-        row: Row = {
-            "variant": variant,
-            "condition": describe_condition(condition),
-            "promise": "void" if len(void) else "holds",
-        }
-        rows.append({**row, **{name: deferrals.score(variant, condition, name) for name in _SCORES}})
-    titles = {
-        "review_rate": "Sent to a human",
-        "residual_risk": "Mean 1 - Dice of the kept ↓",
-        "undetected_failures": "Kept and failed ↓",
-        "missed_lesions": f"With {target}, kept and missed ↓",
-        "false_alarms": "Sent without need ↓",
-    }
-    return make_table(key, title, rows, titles)
+def _achieved(deferrals: Deferrals, variant: str, condition: ConditionKey) -> Row:
+    void = deferrals.decided[variant].filter(at(condition), pl.col("guarantee") != HOLDS)
+    scores = {name: deferrals.score(variant, condition, name) for name in _SCORES}
+    promise = "void" if len(void) else "holds"
+    return {"variant": variant, "condition": describe_condition(condition), "promise": promise, **scores}
 
 
 def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:

@@ -20,7 +20,7 @@ from trustseg.reporting.image_scores import (
 )
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval, bootstrap_rows, spearman
 from trustseg.statistics.bootstrap import draw_owners
 
@@ -66,7 +66,7 @@ def read_finders(data: ReportData, *, tau: float = TAU, draws: int = 2000) -> li
     return found
 
 
-def finder_table(finders: Sequence[Finder], *, target: str, tau: float = TAU) -> Table:
+def finder_table(data: ReportData, finders: Sequence[Finder], *, tau: float = TAU) -> Table:
     """Return one row for each score of each variant, in rising order of AURC."""
     rows: list[Row] = []
     places: dict[str, int] = {}
@@ -83,10 +83,7 @@ def finder_table(finders: Sequence[Finder], *, target: str, tau: float = TAU) ->
                 "size": finder.size,
             }
         )
-    titles = {"score": "Measure and aggregation", "aurc": "AURC ↓", "naurc": "nAURC ↓"}
-    titles |= {"auroc": f"AUROC of Dice below {tau:g}", "size": "Spearman with predicted area"}
-    title = f"How well each score of an image finds bad segmentations, clean images with {target}"
-    return make_table("aggregations", title, rows, titles, digits={"size": 2}, signed=["size"])
+    return data.table("aggregations", rows, tau=f"{tau:g}")
 
 
 def same_orders(data: ReportData) -> list[str]:

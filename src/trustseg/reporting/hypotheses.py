@@ -111,9 +111,7 @@ def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
                 "verdict": outcome.verdict,
             }
         )
-    titles = {"name": "Hypothesis", "p": "p (Holm)", "effect": "Effect size"}
-    title, signed = "What this study says of the hypotheses", ["difference", "effect"]
-    return make_table("hypotheses", title, rows, titles, digits={"effect": 2}, signed=signed)
+    return make_table("hypotheses", rows)
 
 
 def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterator[_Test | Outcome]:
@@ -229,9 +227,6 @@ def _why(verdict: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: fl
     return f"any difference is shown to be below the margin of {hypothesis.margin:g}"
 
 
-_TITLE: Final = "Dose and response, for hypotheses that name a dose"
-
-
 def dose_table(data: ReportData, *, draws: int = 2000) -> Table:
     """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
     rows: list[Row] = []
@@ -239,7 +234,7 @@ def dose_table(data: ReportData, *, draws: int = 2000) -> Table:
         for variant, dose in variants.items():
             value = mean_of(data.results, variant, condition, hypothesis.measures[0], draws=draws)
             rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
-    return make_table("dose_response", _TITLE, rows, {"name": "Hypothesis", "value": "Score"})
+    return data.table("dose_response", rows)
 
 
 def dose_chart(data: ReportData, table: Table) -> Chart:

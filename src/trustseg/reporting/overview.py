@@ -16,7 +16,7 @@ from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition, words
 from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
 from trustseg.reporting.results import Results, load_results
-from trustseg.reporting.tables import Column, Table, Value, interval_text, make_table
+from trustseg.reporting.tables import Column, Table, Value, interval_text
 
 __all__ = [
     "basis",
@@ -59,20 +59,10 @@ def summary(data: ReportData) -> Table:
         if name := informed.get(variant):
             row[f"nause_{name}"] = data.measures.get((variant, CLEAN, name), {}).get("nause", UNDEFINED)
         rows.append(row | {metric: data.score(variant, CLEAN, metric) for metric in ("aurc", "ece")})
-    titles = {
-        "images": f"Images with {data.results.target}",
-        "dice": "Dice per image",
-        "dice_native": "Dice at native size",
-        "pooled_dice": "Dice pooled",
-        "iou": "IoU per image",
-        "trust": "Numbers under attack",
-        "ause": "pixel AUSE ↓",
-        "aurc": "image AURC ↓",
-    }
-    titles |= {key: f"Dice, {describe_condition(condition)}" for key, condition in attacked.items()}
-    titles |= {f"nause_{name}": f"pixel nAUSE ({words(name)}) ↓" for name in informed.values()}
-    under = {f"{key}_under": describe_condition(condition) for key, condition in attacked.items()}
-    return replace(make_table("summary", f"Means. {basis(data)}", rows, titles), constants=under)
+    titles = {f"nause_{name}": f"pixel nAUSE ({words(name)}) ↓" for name in informed.values()}
+    named = {key: describe_condition(condition) for key, condition in attacked.items()}
+    table = data.table("summary", rows, titles, basis=basis(data), **named)
+    return replace(table, constants={f"{key}_under": name for key, name in named.items()})
 
 
 def first_screen(data: ReportData) -> tuple[Table, Table]:

@@ -6,7 +6,6 @@ import io
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +34,8 @@ from trustseg.reporting.results import is_generated, load_results, settings_of
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.shifted import table_version
 from trustseg.reporting.tables import number_text
+from trustseg.reporting.texts import texts_of
 from trustseg.tables import csv_text
-from trustseg.yaml_files import parse_yaml
 
 __all__ = ["build_report"]
 
@@ -106,10 +105,10 @@ def _render(
         key: (chart, Markup(draw_plotly(chart)), _reduced(pictures[key])) for key, chart in contents.charts.items()
     }
     environment.globals |= {"tables": contents.tables, "charts": charts, "target": data.results.target}
-    results, chosen = data.results, data.results.section("report")
+    results, wording = data.results, data.results.wording
     return environment.get_template("report.html.jinja").render(
-        title=chosen.get("title") or results.study.get("name") or results.folder.name,
-        question=chosen.get("question"),
+        title=wording.title or results.study.get("name") or results.folder.name,
+        question=wording.question,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=_facts(data, draws),
@@ -141,7 +140,7 @@ def _render(
         study_text=_settings_text(results.study),
         configs=[(cell.id, _settings_text(settings_of(cell))) for cell in results.cells],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
-        regulation=_regulation(),
+        regulation=texts_of("ai_act"),
     )
 
 
@@ -211,10 +210,3 @@ def _reduced(png: bytes) -> bytes:
 def _data_uri(content: bytes | str, kind: str) -> str:
     raw = content.encode() if isinstance(content, str) else content
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
-
-
-def _regulation() -> Mapping[str, Any]:
-    """Return the map from a regulation to the parts of a report."""
-    file = resources.files("trustseg.reporting") / "templates" / "ai_act.yaml"
-    found: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
-    return found

@@ -17,7 +17,7 @@ from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval, bootstrap_mean
 from trustseg.statistics.contrast import bootstrap_contrast
 
-__all__ = ["population_tables", "read_populations"]
+__all__ = ["Populations", "population_tables", "read_populations"]
 
 DetectionScore = Literal["auroc", "aupr", "fpr95"]
 
@@ -26,7 +26,6 @@ _SCORES: Final[Mapping[DetectionScore, RankingScore]] = {
     "aupr": average_precision_from_counts,
     "fpr95": fpr_at_tpr_from_counts,
 }
-_TITLES: Final = {"score": "Score of an image", "auroc": "AUROC", "aupr": "AUPR", "fpr95": "FPR95 ↓"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +73,9 @@ def population_tables(data: ReportData, populations: Populations) -> tuple[Table
     shown = {(variant, column) for variant, found in data.choices.all_columns.items() for column in found.values()}
     usual = {key: found for key, found in populations.detection.items() if (key[0], key[2]) in shown}
     return (
-        _areas(populations, data.results.target),
-        _detections("populations", "Do unknown images look less sure than the clean test images?", usual),
-        _detections("populations_all", "The same by every score of an image", populations.detection),
+        _areas(data, populations),
+        _detections("populations", usual),
+        _detections("populations_all", populations.detection),
     )
 
 
@@ -129,7 +128,7 @@ def _grouped(times: Floats, blocks: _Sorted) -> Floats:
     return total[:, blocks.end] - total[:, blocks.begin]
 
 
-def _areas(populations: Populations, target: str) -> Table:
+def _areas(data: ReportData, populations: Populations) -> Table:
     rows: list[Row] = [
         {
             "population": words(name),
@@ -143,12 +142,10 @@ def _areas(populations: Populations, target: str) -> Table:
         for (variant, of), area in populations.area.items()
         if of == name
     ]
-    titles = {"touched": f"Share with any {target} predicted", "area": "Mean area predicted, % of the image"}
-    title = "What is predicted on images of other populations"
-    return make_table("population_area", title, rows, titles, digits={"area": 2})
+    return data.table("population_area", rows)
 
 
-def _detections(key: str, title: str, found: Mapping[tuple[str, str, str], Mapping[DetectionScore, Interval]]) -> Table:
+def _detections(key: str, found: Mapping[tuple[str, str, str], Mapping[DetectionScore, Interval]]) -> Table:
     populations = list(dict.fromkeys(population for _, population, _ in found))
     rows: list[Row] = [
         {
@@ -161,4 +158,4 @@ def _detections(key: str, title: str, found: Mapping[tuple[str, str, str], Mappi
         for (variant, population, column), scores in found.items()
         if population == name and scores
     ]
-    return make_table(key, title, rows, _TITLES)
+    return make_table(key, rows)

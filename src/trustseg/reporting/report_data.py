@@ -1,7 +1,7 @@
 """The numbers of a study, computed once: what tables, figures and words of a report are made from."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal
@@ -13,8 +13,9 @@ from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import Shift
-from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.reporting.results import Results
+from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
 __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
@@ -99,6 +100,12 @@ class ReportData:
     def score(self, variant: str, condition: ConditionKey, metric: Metric) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
         return self.scores.get((variant, condition), {}).get(metric, image_scores.UNDEFINED)
+
+    def table(self, key: str, rows: Sequence[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
+        """Return a table in whose words the target has its name, and clean and attacked the headline's conditions."""
+        conditions = map(describe_condition, self.choices.compared)
+        words = {**dict(zip(("clean", "attacked"), conditions, strict=False)), "target": self.results.target, **words}
+        return make_table(key, rows, titles, **words)
 
     def evaluated(self, variant: str, conditions: Iterable[ConditionKey]) -> list[ConditionKey]:
         """Return the conditions under which a variant was evaluated."""

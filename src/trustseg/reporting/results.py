@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import polars as pl
+from pydantic import ValidationError
 
+from trustseg.config import ReportConfig
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import read_json
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, check_pixels, read_records, read_table
@@ -33,25 +35,18 @@ _TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet"
 _LABELS: Final = frozenset({"cell", "variant", "head", "regime", "fold", "seed", "split"})
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedCell:
-    """One finished run of a study: one variant, one fold, one seed.
+class FinishedCell(Description):
+    """One finished run of a study: one variant, one fold, one seed."""
 
-    A run without a training of its own names the ``members`` that its mixture is made of; its seed is the first one's.
-    """
-
-    id: str
-    variant: str
-    head: str
-    regime: str
-    fold: int
-    seed: int
-    values: Mapping[str, Any]
     folder: Path
-    provenance: Provenance
-    done: Done
-    config: str
-    members: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
+    done: Done = Done()
+    config: str = ""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The runs that a mixture is made of, whose seed is the first one's; none for a run with its own training."""
+        return () if self.mixture is None else tuple(self.mixture.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +91,16 @@ class Results:
     def target(self) -> str:
         """What the masks mark, in a word."""
         return str(self.section("data").get("target", "foreground"))
+
+    @property
+    def wording(self) -> ReportConfig:
+        """What the study asks, in its own words."""
+        known = {key: value for key, value in self.section("report").items() if key in ReportConfig.model_fields}
+        try:
+            return ReportConfig.model_validate(known)
+        except ValidationError as error:
+            reason = error.errors()[0]
+            raise DataError(f"'{self.folder / 'study.yaml'}', report.{reason['loc'][0]}: {reason['msg']}") from error
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the study's configuration, empty where there is none."""
@@ -239,18 +244,11 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
         return Missing(facts.id, facts.variant, f"marked as done, but without {', '.join(absent)}")
     config, provenance = folder / "config.yaml", folder / "provenance.json"
     return FinishedCell(
-        id=facts.id,
-        variant=facts.variant,
-        head=facts.head,
-        regime=facts.regime,
-        fold=facts.fold,
-        seed=facts.seed,
-        values=facts.values,
+        **facts.model_dump(include=set(Description.model_fields)),
         folder=folder,
         provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         done=read_checked(folder / "done.json", Done),
         config=_read(config, _text) if config.is_file() else "",
-        members=() if facts.mixture is None else tuple(facts.mixture.members),
     )
 
 

@@ -22,7 +22,7 @@ from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_attack, describe_condition, describe_eps, is_l2
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
-from trustseg.reporting.tables import Row, Table, Value, interval_text, make_table
+from trustseg.reporting.tables import Row, Table, Value, interval_text
 from trustseg.statistics import Interval
 
 __all__ = [
@@ -60,12 +60,7 @@ def area_table(data: ReportData, *, draws: int) -> Table:
     titles = {
         f"area_{name}": f"{describe_attack(name)}, 0 to {describe_eps((name, end))}" for name, end in ends.items()
     }
-    title = (
-        "Area under the curve of mean Dice against the budget, by trapezoids, divided by the range: 1 is a perfect "
-        f"mask at every budget. The range ends at {describe_eps(('', FULL_RANGE))} or at the largest budget tested; "
-        "areas over different ranges cannot be compared"
-    )
-    return make_table("areas", title, rows, titles)
+    return data.table("areas", rows, titles, end=describe_eps(("", FULL_RANGE)))
 
 
 def common_eps(data: ReportData) -> float:
@@ -109,19 +104,7 @@ def worst_case_table(data: ReportData, *, draws: int) -> Table:
             row |= {"stronger": _share_stronger(dice.values, held, column)} if judged else {}
             rows.append({**row, "trust": checks.trust(data.checks, variant) if column else None})
     low, high = (f"{100 * limit:.1f}\u00a0%" for limit in limits)
-    titles = {
-        "small": f"Dice, small (up to {low})",
-        "medium": f"Dice, medium (up to {high})",
-        "large": "Dice, large",
-        "empty": "Empty reference: area predicted",
-        "stronger": "Stronger than the ensemble on",
-    }
-    target = data.results.target
-    title = (
-        f"Attacks at one budget, by the share of the image that is {target}; the sizes are the thirds of the tested "
-        f"images with {target}"
-    )
-    return make_table("worst_case", title, rows, titles, digits={"empty": 4})
+    return data.table("worst_case", rows, small=low, medium=high)
 
 
 def ensemble_check(data: ReportData) -> str:
@@ -248,8 +231,7 @@ def trade_off_table(data: ReportData) -> Table:
         for variant in data.results.variants
         if attacked and (variant, attacked) in data.robustness
     ]
-    titles = {"dice": "Dice, clean", "robust_dice": f"Dice, {describe_condition(attacked) if attacked else 'attacked'}"}
-    return make_table("trade_off", "Accuracy, robustness and error ranking", rows, titles)
+    return data.table("trade_off", rows, attacked=describe_condition(attacked) if attacked else "")
 
 
 def trade_off_chart(data: ReportData) -> Chart:

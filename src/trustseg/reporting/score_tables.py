@@ -22,7 +22,7 @@ from trustseg.reporting.labels import (
 from trustseg.reporting.overview import basis
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration
 from trustseg.reporting.report_data import Metric, ReportData
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "shift",
 ]
 
-_REGIONS: Final = {"whole": "whole image", "boundary": "within 5 px of the border", "foreground": "reference mask"}
+_REGIONS: Final = ("whole", "boundary", "foreground")
 _RANKINGS: Final[tuple[Metric, ...]] = ("ause", "ause_brier", "nause", "aurc", "augrc")
 _FALLING: Final[Mapping[str, str]] = {metric: f"{METRIC_NAMES[metric]} ↓" for metric in _RANKINGS}
 
@@ -57,9 +57,7 @@ def differences(data: ReportData) -> Table:
         }
         for item in data.differences
     ]
-    titles = {"baseline": "minus", "verdict": "Interval says", "scope": "Speaks of"}
-    title = f"Paired differences on the same images. {basis(data)}"
-    return make_table("differences", title, rows, titles, signed=["difference"])
+    return data.table("differences", rows, basis=basis(data))
 
 
 def robustness(data: ReportData) -> Table:
@@ -76,8 +74,7 @@ def robustness(data: ReportData) -> Table:
         }
         for (variant, condition), found in data.robustness.items()
     ]
-    title = f"Per-image Dice and IoU of the images with {data.results.target}"
-    return make_table("robustness", title, rows, {"eps": "Budget"})
+    return data.table("robustness", rows)
 
 
 def mask_metrics(data: ReportData, *, draws: int) -> Table:
@@ -89,8 +86,7 @@ def mask_metrics(data: ReportData, *, draws: int) -> Table:
         for variant in data.results.variants
         for condition in data.evaluated(variant, data.choices.compared if columns else ())
     ]
-    title = f"Further metrics: means over the images with {data.results.target} where they are defined"
-    return make_table("mask_metrics", title, rows, {name: describe_metric(name) for name in columns})
+    return data.table("mask_metrics", rows, {name: describe_metric(name) for name in columns})
 
 
 def false_positives(data: ReportData) -> Table:
@@ -101,10 +97,7 @@ def false_positives(data: ReportData) -> Table:
         areas = {key: _over_patients(data, variant, condition) for key, condition in under.items()}
         if areas["clean"].count:
             rows.append({"variant": variant, "images": areas["clean"].count, **areas})
-    titles = {key: f"Share of pixels, {describe_condition(condition)} ↓" for key, condition in under.items()}
-    titles["images"] = f"Images without {data.results.target}"
-    title = f"Predicted as {data.results.target} where the reference mask is empty"
-    return make_table("false_positives", title, rows, titles, digits=dict.fromkeys(under, 4))
+    return data.table("false_positives", rows)
 
 
 def ranking(data: ReportData) -> Table:
@@ -115,7 +108,7 @@ def ranking(data: ReportData) -> Table:
         for variant, measure in data.choices.measures.items()
         for condition in data.choices.compared
     ]
-    return make_table("ranking", "Does uncertainty rank errors first?", rows, _FALLING)
+    return data.table("ranking", rows)
 
 
 def measures(data: ReportData) -> Table:
@@ -132,12 +125,7 @@ def measures(data: ReportData) -> Table:
         for variant, found in data.choices.all_columns.items()
         for measure in found
     ]
-    titles = {
-        f"{prefix}{metric}": f"{METRIC_NAMES[metric]}, {describe_condition(condition)} ↓"
-        for metric in metrics
-        for prefix, condition in under.items()
-    }
-    return make_table("measures", "Every measure of every variant", rows, titles)
+    return data.table("measures", rows)
 
 
 def calibration(data: ReportData) -> Table:
@@ -147,9 +135,7 @@ def calibration(data: ReportData) -> Table:
         {"variant": variant} | {key: data.score(variant, condition, "ece") for key, condition in under.items()}
         for variant in data.results.variants
     ]
-    titles = {key: f"ECE, {describe_condition(condition)} ↓" for key, condition in under.items()}
-    title = f"Expected calibration error of the {data.results.target} probability"
-    return make_table("calibration", title, rows, titles)
+    return data.table("calibration", rows)
 
 
 def calibration_regions(data: ReportData, *, draws: int) -> Table:
@@ -161,8 +147,7 @@ def calibration_regions(data: ReportData, *, draws: int) -> Table:
             if tables["boundary"].patients:
                 row: Row = {"variant": variant, "condition": describe_condition(condition)}
                 rows.append({**row, **{region: estimate(table, draws=draws) for region, table in tables.items()}})
-    titles = {region: f"ECE, {name} ↓" for region, name in _REGIONS.items()}
-    return make_table("calibration_regions", "Expected calibration error by region of the image", rows, titles)
+    return data.table("calibration_regions", rows)
 
 
 def shift(data: ReportData) -> Table:
@@ -180,32 +165,12 @@ def shift(data: ReportData) -> Table:
         }
         for variant, found in data.shifts.items()
     ]
-    titles = {
-        "change": "Mean change",
-        "share_lower": "Share of images that look surer",
-        "correlation": "Spearman with 1 - Dice, clean",
-        "robust_correlation": "Spearman with 1 - Dice, attacked",
-        "detection": 'AUROC of "was attacked"',
-    }
-    title = f"Image uncertainty under {describe_condition(attacked)} against the same image clean"
-    signed = ["change", "correlation", "robust_correlation"]
-    return make_table("shift", title, rows, titles, digits={"change": 4}, signed=signed)
+    return data.table("shift", rows)
 
 
 def repetitions(data: ReportData) -> Table:
     """Return what each variant's numbers rest on, and how far single seeds lie apart."""
-    titles = {
-        "models": "Trained models",
-        "images": "Test images",
-        "empty": f"Without {data.results.target}",
-        "lowest_dice": "Lowest seed, Dice",
-        "highest_dice": "Highest seed, Dice",
-        "seconds_training": "Training, s",
-        "seconds_evaluation": "Evaluation, s",
-    }
-    rows = [_repetition(data, variant) for variant in data.results.variants]
-    digits = {"seconds_training": 0, "seconds_evaluation": 0}
-    return make_table("repetitions", "What the numbers rest on", rows, titles, digits=digits)
+    return data.table("repetitions", [_repetition(data, variant) for variant in data.results.variants])
 
 
 def _over_patients(data: ReportData, variant: str, condition: ConditionKey) -> Interval:

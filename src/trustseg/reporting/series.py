@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from trustseg.reporting.results import Results
+from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
-from trustseg.yaml_files import parse_yaml
 
 __all__ = ["Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
 
@@ -141,16 +139,9 @@ def chart(
     **words: object,
 ) -> Chart:
     """Return a figure with the title and the reading of its key in ``figures.yaml``, which the words fill in."""
-    text = _texts()[key]
+    text = texts_of("figures")[key]
     title, reading = (" ".join(text[part].split()).format(**words) for part in ("title", "reading"))
     return Chart(key, title, reading, tuple(panels), columns, horizontal, small)
-
-
-@cache
-def _texts() -> Mapping[str, Any]:
-    file = resources.files("trustseg.reporting") / "templates" / "figures.yaml"
-    found: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=str(file))
-    return found
 
 
 def curve(

@@ -13,7 +13,7 @@ from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.run_files import Evaluation, read_checked
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
-from trustseg.reporting.tables import Row, Table, Value, make_table
+from trustseg.reporting.tables import Row, Table, Value
 
 __all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
 
@@ -45,7 +45,7 @@ def shift_table(data: ReportData, *, draws: int) -> Table:
     levels = sorted({level for found in shifts.values() for level in found})
     rows: list[Row] = []
     for variant in data.results.variants:
-        dice, measured = _dice(data, variant, shifts)
+        dice, measured = _dice_by_shift(data, variant, shifts)
         means = [mean.value for mean in means_of(dice, draws=1)]
         names = list(dict.fromkeys(name for name, _ in measured))
         columns = {name: [column for (shift, _), column in measured.items() if shift == name] for name in names}
@@ -59,8 +59,7 @@ def shift_table(data: ReportData, *, draws: int) -> Table:
             for level in levels:
                 row[f"severity_{level}"] = means[measured[name, level]] if (name, level) in measured else None
             rows.append(row | {"cost": cost} | ({_COVERED: hidden[name]} if hidden else {}))
-    titles = {"cost": "Mean difference to clean", _COVERED: f"{data.results.target} hidden at the largest"}
-    return make_table("shifts", "Mean per-image Dice under each natural shift", rows, titles, signed=["cost"])
+    return data.table("shifts", rows)
 
 
 def _hidden(data: ReportData, variant: str, largest: Mapping[str, int]) -> dict[str, float | None]:
@@ -78,7 +77,7 @@ def corruption_table(data: ReportData, *, draws: int) -> Table:
     levels = sorted({level for found in shifts.values() for level in found})
     rows: list[Row] = []
     for variant in data.results.variants:
-        dice, measured = _dice(data, variant, shifts)
+        dice, measured = _dice_by_shift(data, variant, shifts)
         found = _by_level(measured)
         if not found:
             continue
@@ -89,8 +88,7 @@ def corruption_table(data: ReportData, *, draws: int) -> Table:
         row |= {f"severity_{level}": None for level in levels}
         row |= {f"severity_{level}": mean for level, mean in zip(found, means[1:], strict=True)}
         rows.append(row | {"cost": cost})
-    titles = {"cost": "Mean difference to clean"}
-    return make_table("corruption", "Mean over all shifts of the mean per-image Dice", rows, titles, signed=["cost"])
+    return data.table("corruption", rows)
 
 
 def corruption_chart(data: ReportData, *, draws: int) -> Chart:
@@ -99,7 +97,7 @@ def corruption_chart(data: ReportData, *, draws: int) -> Chart:
     drawn: dict[str, list[Line]] = {}
     for variant, look in chosen.items():
         head = data.results.head_of(variant)
-        dice, measured = _dice(data, variant, shifts)
+        dice, measured = _dice_by_shift(data, variant, shifts)
         found = _by_level(measured)
         weights = [_mean(columns, dice.values.shape[1]) for columns in ([0], *found.values())]
         means = weighted_means(dice, np.stack(weights), draws=draws)
@@ -118,7 +116,7 @@ def shift_chart(data: ReportData) -> Chart:
     drawn: dict[str, list[Line]] = {}
     costs: dict[str, list[float]] = {}
     for variant, look in looks(data.results).items():
-        dice, measured = _dice(data, variant, shifts)
+        dice, measured = _dice_by_shift(data, variant, shifts)
         means = [mean.value for mean in means_of(dice, draws=1)]
         for name in dict.fromkeys(name for name, _ in measured):
             points = {0: means[0]} | {
@@ -134,7 +132,7 @@ def shift_chart(data: ReportData) -> Chart:
     return chart("shifts", panels, min(5, len(panels)), small=True, target=data.results.target)
 
 
-def _dice(data: ReportData, variant: str, shifts: Mapping[str, Sequence[int]]) -> tuple[ValueTable, Cells]:
+def _dice_by_shift(data: ReportData, variant: str, shifts: Mapping[str, Sequence[int]]) -> tuple[ValueTable, Cells]:
     """Return Dice of a variant's images, clean first, then under every shift and severity it was measured at."""
     asked = [(name, level) for name, levels in shifts.items() for level in levels]
     conditions = [CLEAN, *((f"{name}_{level}", 0.0) for name, level in asked)]

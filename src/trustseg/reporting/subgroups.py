@@ -12,7 +12,7 @@ from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.reporting.unnoticed import deploy
 from trustseg.statistics import Interval, bootstrap_mean
 
@@ -57,17 +57,7 @@ def subgroup_table(data: ReportData, *, draws: int) -> Table:
                     }
                 )
             rows += _with_lowest(block)
-    titles = {
-        "group": "Subgroup",
-        "robust": "Dice under attack",
-        "undetected": "Undetected harm ↓",
-        "deferral": "Deferral rate, clean",
-    }
-    title = (
-        "Subgroups, with 95 % intervals over patients. Numbers with many values are cut at their terciles. The lowest "
-        "Dice of an attribute is marked; among several subgroups one is lowest by chance, so compare the intervals"
-    )
-    return make_table("subgroups", title, rows, titles)
+    return data.table("subgroups", rows)
 
 
 def _tables(results: Results, seen: Results, variant: str, attack: ConditionKey | None) -> dict[str, ValueTable | None]:

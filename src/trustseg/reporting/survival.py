@@ -13,7 +13,7 @@ from trustseg.reporting.image_scores import Floats, patients_of
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, chart, looks, without_head
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval, bootstrap_statistic
 
 __all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
@@ -51,19 +51,7 @@ def survival_table(data: ReportData, brackets: Brackets, *, draws: int) -> Table
                 "trust": checks.trust(data.checks, variant),
             }
         )
-    titles = {
-        "tau": "Broken from a Dice of",
-        "empty": f"of them without {data.results.target}",
-        "already_broken": "Broken without an attack",
-        "median": "Median smallest budget, grey levels",
-        "censored": "Not broken by this suite",
-        "largest": "Largest budget, grey levels",
-    }
-    title = (
-        "The smallest budget known to break each image, by bisection. A median, or an end of its interval, that equals "
-        "the largest budget says that half of the images were not broken by it"
-    )
-    return make_table("survival", title, rows, titles, digits={"median": 2, "largest": 2})
+    return data.table("survival", rows)
 
 
 def survival_chart(data: ReportData, brackets: Brackets, *, draws: int) -> Chart:

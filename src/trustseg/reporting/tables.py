@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import words
+from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
@@ -16,7 +16,6 @@ __all__ = ["Column", "Row", "Table", "Value", "interval_text", "make_table", "nu
 Value = str | int | float | Interval | None
 Row = Mapping[str, Value]
 
-_TITLES: Final = {"iou": "IoU", "trust": "Checks", "nause": "pixel nAUSE ↓", "ece": "ECE ↓"}
 _LATEX: Final = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$"}
@@ -107,37 +106,26 @@ class Table:
         return [not isinstance(sample, str) for sample in samples]
 
 
-def make_table(
-    key: str,
-    title: str,
-    rows: Sequence[Row],
-    titles: Mapping[str, str] | None = None,
-    *,
-    digits: Mapping[str, int] | None = None,
-    signed: Sequence[str] = (),
-) -> Table:
-    """Return a table whose columns are the keys of its rows.
+def make_table(key: str, rows: Sequence[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
+    """Return a table whose columns are the keys of its rows; ``trust`` is left out where no model was checked.
 
     Args:
-        key: of the table.
-        title: its caption.
-        rows: the rows; a column that is None everywhere is left out if its key is ``trust``, which is of checks.
-        titles: of columns that are not called by their key.
-        digits: of columns that do not show three.
-        signed: columns whose numbers show their sign.
+        key: of the table, whose caption and headings stand in ``tables.yaml``.
+        rows: the rows.
+        titles: headings of columns that are not known beforehand.
+        words: what fills in the braces of caption and headings.
     """
-    keys = dict.fromkeys(key for row in rows for key in row)
+    texts: dict[str, Any] = {**texts_of("tables")["*"], **texts_of("tables")[key], **(titles or {})}
+    keys = dict.fromkeys(name for row in rows for name in row)
     if all(row.get("trust") is None for row in rows):
         keys.pop("trust", None)
-    known = _TITLES | dict(titles or {})
-    columns = [
-        Column(key, known.get(key) or _capital(words(key)), (digits or {}).get(key, 3), key in signed) for key in keys
-    ]
-    return Table(key, title, tuple(columns), tuple(rows))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    columns = []
+    for name in keys:
+        text = texts.get(name, {})
+        about: dict[str, Any] = {"title": text} if isinstance(text, str) else text
+        title = about.get("title", name.replace("_", " ").capitalize()).format(**words)
+        columns.append(Column(name, title, about.get("digits", 3), about.get("signed", False)))
+    return Table(key, texts["caption"].format(**words) if rows else "", tuple(columns), tuple(rows))
 
 
 def number_text(value: float, *, digits: int = 3, signed: bool = False) -> str:

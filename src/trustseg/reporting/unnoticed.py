@@ -18,7 +18,7 @@ from trustseg.reporting.labels import CLEAN, describe_condition
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import FinishedCell, Results
 from trustseg.reporting.robustness import compared_attacks
-from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval
 
 __all__ = ["SCORE", "deploy", "deployed", "is_deployed", "policy_by", "unnoticed_table"]
@@ -113,14 +113,7 @@ def unnoticed_table(data: ReportData, *, draws: int) -> Table:
                     "trust": checks.trust(data.checks, variant) if column else None,
                 }
             )
-    titles = {
-        "undetected": "Undetected harm ↓",
-        "deferral": "Deferral rate",
-        "correlation": "Spearman with 1 - Dice",
-        "detection": 'AUROC of "was attacked"',
-    }
-    title = "What the frozen deferral policy sees of an attack, clean first"
-    return make_table("unnoticed", title, rows, titles, signed=["correlation"])
+    return data.table("unnoticed", rows)
 
 
 def _detection(
