@@ -89,6 +89,24 @@ def keep_rows(cell: Path, rows: pl.Expr) -> None:
         pl.read_parquet(file).filter(rows).write_parquet(file)
 
 
+def counted(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records with the Dice and IoU of the pixels that they count."""
+    hit, both = pl.col("intersection_px"), pl.col("mask_px") + pl.col("predicted_px")
+    return records.with_columns(dice=2 * hit / both, iou=hit / (both - hit))
+
+
+def with_dice(records: pl.DataFrame, dice: pl.Expr) -> pl.DataFrame:
+    """Return records that predict as many pixels as the reference has, as many of them right as this Dice says."""
+    hit = (dice.fill_nan(0) * pl.col("mask_px")).round().cast(pl.Int64)
+    return counted(records.with_columns(predicted_px=pl.col("mask_px"), intersection_px=hit))
+
+
+def without_foreground(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records in which nothing is to be found and nothing was."""
+    zero = pl.lit(0, pl.Int64)
+    return counted(records.with_columns(mask_px=zero, predicted_px=zero, intersection_px=zero))
+
+
 def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int) -> None:
     values = {"model.head": head, "adversarial.selection": regime}
     (cell / "cell.json").write_text(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.reporting.fake_results import write_study
+from tests.reporting.fake_results import without_foreground, write_study
 
 from trustseg.metrics import aurc, nause
 from trustseg.metrics.detection import auroc
@@ -79,7 +79,7 @@ def test_no_failure_is_undefined(small: ReportData) -> None:
 def test_no_image_with_foreground(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
     for path in folder.glob("cells/*/records.parquet"):
-        pl.read_parquet(path).with_columns(dice=float("nan")).write_parquet(path)
+        without_foreground(pl.read_parquet(path)).write_parquet(path)
     data = collect(load_results(folder), draws=5)
     assert read_finders(data, draws=5) == []
     assert same_orders(data) == []

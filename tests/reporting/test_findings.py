@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.reporting.fake_results import keep_rows, write_study
+from tests.reporting.fake_results import keep_rows, with_dice, write_study
 
 from trustseg.reporting.findings import find_suspicions
 from trustseg.reporting.report_data import collect
@@ -29,8 +29,9 @@ def _records(
 
     def doctor(folder: Path) -> None:
         for path in folder.glob(f"cells/beta-{regime}-*/records.parquet"):
-            changed = pl.when(here).then(value).otherwise(column).alias(column)
-            pl.read_parquet(path).with_columns(changed).write_parquet(path)
+            records, changed = pl.read_parquet(path), pl.when(here).then(value).otherwise(column)
+            found = with_dice(records, changed) if column == "dice" else records.with_columns(changed.alias(column))
+            found.write_parquet(path)
 
     return doctor
 
@@ -64,7 +65,7 @@ def test_a_sound_study_has_no_suspicions(tmp_path: Path) -> None:
     ("doctor", "found"),
     [
         (lambda folder: (folder / CELL / "done.json").unlink(), "1 of 6 runs are missing"),
-        (_records("pgd", 8, "dice", 0.9), r"Dice rises from 0\.\d+ \(PGD 4/255\) to 0\.900 \(PGD 8/255\)"),
+        (_records("pgd", 8, "dice", 0.9), r"Dice rises from 0\.\d+ \(PGD 4/255\) to 0\.\d+ \(PGD 8/255\)"),
         (_records("pgd", 1, "dice", 0.95), "PGD is weaker than one-step FGSM at 1/255"),
         (
             _records("pgd", 4, "dice", 0.1, regime="random"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.reporting.fake_results import write_study
+from tests.reporting.fake_results import with_dice, write_study
 from tests.reporting.under_stress import EPS, mean_dice, plain, row_of, value_of
 
 from trustseg.reporting import load_results
@@ -57,7 +57,7 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, t
     folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=9, patients=9, stress=True)
     for path in folder.glob("cells/*/records.parquet"):
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
-        pl.read_parquet(path).with_columns(dice=weak).write_parquet(path)
+        with_dice(pl.read_parquet(path), weak).write_parquet(path)
     found = ensemble_check(collect(load_results(folder), draws=5))
     assert "not the worst case for beta, none under" in found
     assert "the ensemble is too weak" in found

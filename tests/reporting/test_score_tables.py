@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.reporting.fake_results import write_study
+from tests.reporting.fake_results import counted, write_study
 
 from trustseg.reporting import score_tables
 from trustseg.reporting.contents import Contents
@@ -66,9 +66,9 @@ def test_one_patient_gives_no_interval(tmp_path: Path) -> None:
     for path in folder.glob("cells/*/records.parquet"):
         records = pl.read_parquet(path)
         first = pl.col("image") == records["image"][0]
-        records.with_columns(mask_px=pl.when(first).then(0).otherwise(pl.max_horizontal("mask_px", 1))).write_parquet(
-            path
-        )
+        mask = pl.when(first).then(0).otherwise(pl.max_horizontal("mask_px", 1))
+        hit = pl.when(first).then(0).otherwise("intersection_px")
+        counted(records.with_columns(mask_px=mask, intersection_px=hit)).write_parquet(path)
     table = score_tables.false_positives(collect(load_results(folder), draws=20))
     ((_, images, clean, attacked),) = table.cells()
     assert images == ("1", "")

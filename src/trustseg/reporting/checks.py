@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from trustseg.reporting.labels import words
 from trustseg.reporting.results import Results
-from trustseg.run_files import Suspicion, Suspicions, read_checked
 from trustseg.reporting.tables import Row, Table, make_table
+from trustseg.run_files import Suspicion, Suspicions, read_checked
 
 __all__ = ["MARK", "Check", "check_matrix", "check_table", "failures", "load_checks", "marked", "trust", "unchecked"]
 

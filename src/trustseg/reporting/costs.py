@@ -8,8 +8,8 @@ from typing import Final
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.results import FinishedCell
-from trustseg.run_files import Evaluation, read_checked
 from trustseg.reporting.tables import Row, Table
+from trustseg.run_files import Evaluation, read_checked
 
 __all__ = ["costs"]
 

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 
 from trustseg.config import ReportConfig
 from trustseg.errors import DataError, MissingFileError
-from trustseg.files import read_json
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, check_pixels, read_records, read_table
 from trustseg.reporting.labels import ConditionKey
-from trustseg.run_files import Description, Done, Provenance, StudyPlan, read_checked
+from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
 from trustseg.tables import read_csv, read_parquet, scan_parquet
 from trustseg.yaml_files import parse_yaml
 
@@ -238,7 +237,7 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
     facts = read_checked(folder / "cell.json", Description)
     if not (folder / "done.json").is_file():
         failed = folder / "failed.json"
-        reason = f"failed: {read_json(failed).get('error')}" if failed.is_file() else "not finished"
+        reason = f"failed: {read_checked(failed, Failed).error}" if failed.is_file() else "not finished"
         return Missing(facts.id, facts.variant, reason)
     if absent := [table for table in _TABLES if not (folder / table).is_file()]:
         return Missing(facts.id, facts.variant, f"marked as done, but without {', '.join(absent)}")

@@ -11,9 +11,9 @@ from trustseg.reporting.image_scores import Floats
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.run_files import Evaluation, read_checked
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
 from trustseg.reporting.tables import Row, Table, Value
+from trustseg.run_files import Evaluation, read_checked
 
 __all__ = ["corruption_chart", "corruption_table", "severities_of", "shift_chart", "shift_table", "table_version"]
 
