@@ -98,7 +98,7 @@ def counted(records: pl.DataFrame) -> pl.DataFrame:
 def with_dice(records: pl.DataFrame, dice: pl.Expr) -> pl.DataFrame:
     """Return records that predict as many pixels as the reference has, as many of them right as this Dice says."""
     hit = (dice.fill_nan(0) * pl.col("mask_px")).round().cast(pl.Int64)
-    return counted(records.with_columns(predicted_px=pl.col("mask_px"), intersection_px=hit))
+    return counted(records.with_columns(predicted_px=pl.coalesce("mask_px", "predicted_px"), intersection_px=hit))
 
 
 def without_foreground(records: pl.DataFrame) -> pl.DataFrame:
