@@ -131,7 +131,16 @@ class Suspicions(_Content):
 
 
 def read_checked(path: Path, kind: type[_ContentT]) -> _ContentT:
-    """Return the content of a JSON file, one of the above, after checking it."""
+    """Return the content of a JSON file after checking it.
+
+    Args:
+        path: the file.
+        kind: what it has to be, one of the above.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if the file is damaged or holds something else.
+    """
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:
