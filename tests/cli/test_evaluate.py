@@ -186,7 +186,7 @@ def test_the_smallest_budgets_are_written_if_asked_for(evaluate: Evaluate) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--dropout", "0.2"], "got --dropout 0.2 alone"),
+        (["--dropout", "0.2"], "needs --mc-dropout"),
         (["--mc-dropout", "2", "--dropout", "1.5"], "a dropout rate must lie between 0 and 1"),
         (["--mc-dropout", "2", "--dropout", "0.2"], "has no segmentation_head to place dropout before"),
         (["--mc-dropout", "0"], "greater than or equal to 1"),

@@ -89,7 +89,7 @@ def test_what_it_refuses(masks: Callable[..., Outcome], command: Command) -> Non
     assert masks("--at-most", "0.5").code == 0
     content = json.loads(Path("run/control.json").read_text())
     for changed, words in (
-        ({"model": "of another"}, "which the control was fitted on"),
+        ({"model": "of another"}, "the control was fitted"),
         ({"threshold": 3.0}, "expected numbers in [0, 1]"),
         ({"threshold": None}, "is not a false-negative control"),
     ):

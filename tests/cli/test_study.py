@@ -178,8 +178,8 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     found = command("study", study, "--plan", "-j", "2")
     assert found.code == 0
     assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
-    assert "passes in images, forward and backward" in found.out
-    assert "time by one step" in found.out
+    assert "forward and backward passes" in found.out
+    assert "time from one step" in found.out
     assert found.err.splitlines() == [*UNTESTABLE, ONE_SEED.strip()]
     assert "with --jobs 2" in found.out
     assert not Path("runs").exists()

@@ -64,7 +64,7 @@ def test_the_images_of_a_dataset_are_found_and_its_masks_passed_over(tmp_path: P
 def test_two_images_of_one_name_cannot_be_predicted_together(tmp_path: Path) -> None:
     for side in ("train", "test"):
         fake.two_folders(tmp_path / side, ["1"])
-    with pytest.raises(DataError, match=r"have one name.*give '.*train.images' and then the others"):
+    with pytest.raises(DataError, match=r"the same name.*give '.*train.images' and then the others"):
         image_files_of(tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_files_that_are_not_predicted_are_counted_and_named(tmp_path: Path) -> N
     files = image_files_of(tmp_path, note=told.append)
     below = {file.relative_to(tmp_path).as_posix() for file in files}
     (sentence,) = told
-    assert f"folders: {5 - len(files)} (" in sentence
+    assert f"{5 - len(files)} (" in sentence
     assert all(name in sentence for name in {"a_lesion.png", "b_mask.png", "sub/z.png"} - below)
 
 

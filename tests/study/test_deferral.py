@@ -77,7 +77,7 @@ def test_no_lesion_leaves_missed_lesions_undefined() -> None:
 
 
 def test_bad_input_gets_its_sentence() -> None:
-    with pytest.raises(DataError, match="no entropy_mean"):
+    with pytest.raises(DataError, match="no score entropy_mean"):
         score_policy(POLICY, records_of([0.1]).drop("u_entropy_mean"))
     with pytest.raises(ShapeError, match="draws is 0"):
         score_policy(POLICY, records_of([0.1]), draws=0)

@@ -151,7 +151,7 @@ def test_a_threshold_decides_how_many(
 
 
 def test_a_threshold_has_to_be_given() -> None:
-    with pytest.raises(ConfigError, match=r"give threshold=0\.05"):
+    with pytest.raises(ConfigError, match=r"threshold=0\.05"):
         made(contrast(), IMAGES, MASKS, selection="threshold")
 
 

@@ -189,9 +189,9 @@ def check_records(records: pl.DataFrame, column: str) -> None:
         raise DataError(f"the records lack {', '.join(missing)}; give a records.parquet of 'trustseg evaluate'")
     scores = [name for name in records.columns if name.startswith("u_") and records[name].null_count() < len(records)]
     if column not in scores:
+        known = f"choose one of {', '.join(name[2:] for name in scores)} (measure_aggregation), or " if scores else ""
         raise DataError(
-            f"the records have no score {column.removeprefix('u_')}; choose one of "
-            f"{', '.join(name[2:] for name in scores)} (measure_aggregation), or evaluate again with other "
+            f"the records have no score {column.removeprefix('u_')}; {known}evaluate again with other "
             "evaluation.measures and evaluation.aggregations"
         )
     if "cell" in records.columns and records["cell"].n_unique() > 1:
