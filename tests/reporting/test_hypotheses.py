@@ -91,6 +91,8 @@ def test_unknown_conditions_and_regimes(one_seed: Path) -> None:
     assert "no finished run has adversarial.selection=certain" in regime.sentence
     (measure,) = told(one_seed, first_uncertainty="dissonance")
     assert "lack the uncertainty it names" in measure.sentence
+    (metric,) = told(one_seed, measures=["lesion_f1"])
+    assert "the records lack the metric lesion_f1" in metric.sentence
 
 
 def test_a_budget_that_was_not_measured_is_not_answered_by_another(one_seed: Path) -> None:

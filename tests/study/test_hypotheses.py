@@ -49,7 +49,8 @@ def test_budgets_are_read_as_fractions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"measures": ["accuracy"]}, r"hypothesis H1, measures\.0: .*'dice'"),
+        ({"measures": ["accuracy"]}, "unknown score 'accuracy'.*hausdorff_95"),
+        ({"measures": [{"name": "surface_dice", "tolerence": 3}]}, "did you mean 'tolerance'"),
         ({"measure": "dice"}, r"measure: extra"),
         ({"measures": []}, "measures"),
         ({"second": {"adversarial.selection": "none"}}, r"different keys \(adversarial\.selection, model\.head\)"),

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from trustseg.records import metric_column
 from trustseg.reporting.choices import Choices
 from trustseg.reporting.image_scores import mean_of
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, describe_metric, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results, settings_of
@@ -15,10 +16,17 @@ from trustseg.reporting.series import Chart, Panel, chart, curve, looks
 from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
 from trustseg.reporting.unnoticed import is_deployed
 from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
-from trustseg.study.hypotheses import FILE, Hypothesis, load_hypotheses, other_settings, setting, settings_match
+from trustseg.study.hypotheses import (
+    FILE,
+    RANKINGS,
+    Hypothesis,
+    load_hypotheses,
+    other_settings,
+    setting,
+    settings_match,
+)
 
 __all__ = [
-    "SCORE_NAMES",
     "Outcome",
     "answer_hypotheses",
     "condition_of",
@@ -31,13 +39,7 @@ __all__ = [
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
-SCORE_NAMES: Final = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "nause": "nAUSE",
-    "aurc": "AURC",
-    "undetected_harm": "share of undetected harm",
-}
+_SCORE_NAMES: Final = {"nause": "nAUSE", "aurc": "AURC", "undetected_harm": "share of undetected harm"}
 SAME_BUDGET: Final = 1e-9  # budgets closer than this are one; load_results rounds them to 7 digits
 ONE_SEED: Final = "No seed variance: not testable across trainings, this is about these trained models."
 
@@ -145,7 +147,9 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
             continue
         bare = [side for side in (one, other) if not any(map(is_deployed, results.cells_of(side)))]
         for score in hypothesis.measures:
-            if score == "undetected_harm" and bare:
+            if score not in RANKINGS and metric_column(score) not in results.records.columns:
+                yield _untestable(hypothesis, f"the records lack the metric {score}")
+            elif score == "undetected_harm" and bare:
                 yield _untestable(hypothesis, f"no run of {bare[0]} has a deferral policy fitted on validation images")
             else:
                 yield _Test(hypothesis, (first, second), condition, score)
@@ -173,6 +177,10 @@ def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> 
         return (name, nearest)
     measured = ", ".join(describe_condition((name, eps)) for eps in rungs)
     return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
+
+
+def _score_name(score: str) -> str:
+    return _SCORE_NAMES.get(score) or describe_metric(metric_column(score))
 
 
 def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | None:
@@ -204,7 +212,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     compared = f"{first.variant} minus {second.variant}"
     if first.variant == second.variant:  # by two measures
         compared = f"{first.variant}: {words(first.measure)} minus {words(second.measure)}"
-    score = f"{SCORE_NAMES[test.score]}, {describe_condition(test.condition)}"
+    score = f"{_score_name(test.score)}, {describe_condition(test.condition)}"
     sentence = (
         f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {verdict} "
         f"({_why(verdict, comparison, hypothesis, p)}).{f' {ONE_SEED}' if comparison.trainings == 1 else ''}"
@@ -232,7 +240,7 @@ def dose_table(data: ReportData, *, draws: int = 2000) -> Table:
     rows: list[Row] = []
     for hypothesis, condition, variants in _dosed(data):
         for variant, dose in variants.items():
-            value = mean_of(data.results, variant, condition, hypothesis.measures[0], draws=draws)
+            value = mean_of(data.results, variant, condition, metric_column(hypothesis.measures[0]), draws=draws)
             rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
     return data.table("dose_response", rows)
 
@@ -253,7 +261,7 @@ def dose_chart(data: ReportData, table: Table) -> Chart:
             for name, found in curves.items()
         ]
         if any(len(line.x) > 1 for line in lines):
-            score = f"{SCORE_NAMES[hypothesis.measures[0]]}, {describe_condition(condition)}"
+            score = f"{_score_name(hypothesis.measures[0])}, {describe_condition(condition)}"
             panels.append(Panel(hypothesis.name, str(hypothesis.dose), score, tuple(lines)))
     return chart("dose_response", panels, max(1, len(panels)))
 
@@ -262,7 +270,7 @@ def _dosed(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[st
     """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
     for hypothesis in hypotheses_of(data.results):
         condition, key = condition_of(hypothesis, data.results, data.choices), hypothesis.dose
-        if key is None or isinstance(condition, str) or hypothesis.measures[0] not in ("dice", "iou"):
+        if key is None or isinstance(condition, str) or hypothesis.measures[0] in RANKINGS:
             continue
         sides = [
             {name: value for name, value in side.items() if name != key}

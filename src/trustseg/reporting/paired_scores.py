@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.metrics import nause_from_counts
+from trustseg.records import metric_column
 from trustseg.reporting.image_scores import AURC, Floats, numbers, patients_of, rows_of
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
@@ -34,14 +34,17 @@ class Side:
 def paired_difference(
     results: Results, first: Side, second: Side, condition: ConditionKey, score: str, *, draws: int
 ) -> Comparison:
-    """Return the difference first - second in one of ``SCORES`` under one condition, over the seeds and images of both.
+    """Return the difference first - second in one score under one condition, over the seeds and images of both.
 
-    Without a seed and an image that both have, its interval is undefined.
+    The score is one of ``SCORES``, else a metric of single images, by its name in records. Without a seed and an image
+    that both have, its interval is undefined.
     """
-    return SCORES[score](results, first, second, condition, draws)
+    if score in SCORES:
+        return SCORES[score](results, first, second, condition, draws)
+    return _metric(metric_column(score), results, first, second, condition, draws)
 
 
-def _overlap(
+def _metric(
     column: str, results: Results, first: Side, second: Side, condition: ConditionKey, draws: int
 ) -> Comparison:
     frames = [rows_of(results, side.variant, condition).with_columns(value=pl.col(column)) for side in (first, second)]
@@ -141,8 +144,6 @@ def _undefined() -> Comparison:
 
 
 SCORES: Final[Mapping[str, Callable[[Results, Side, Side, ConditionKey, int], Comparison]]] = {
-    "dice": partial(_overlap, "dice"),
-    "iou": partial(_overlap, "iou"),
     "nause": _pixel_ranking,
     "aurc": _image_ranking,
     "undetected_harm": _unnoticed,

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trustseg.config import RunConfig
 from trustseg.config.keys import known_keys
-from trustseg.config.section import Budget, Section, number
+from trustseg.config.section import Budget, NameWithOptions, Section, number
 from trustseg.config.values import require_value
+from trustseg.entries import name_in, read
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.statistics.comparisons import Claim
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
@@ -18,6 +19,7 @@ from trustseg.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
     "FILE",
+    "RANKINGS",
     "Hypothesis",
     "load_hypotheses",
     "other_settings",
@@ -30,7 +32,8 @@ __all__ = [
 FILE: Final = "hypotheses.yaml"
 """Name of the file in a study's folder that takes the place of the shipped one."""
 
-Score = Literal["dice", "iou", "nause", "aurc", "undetected_harm"]
+RANKINGS: Final = ("nause", "aurc", "undetected_harm")
+"""Scores of a test set that a hypothesis may compare, beside the metrics of single images."""
 
 
 class Hypothesis(Section):
@@ -40,7 +43,9 @@ class Hypothesis(Section):
     claim: str = Field(min_length=1, description="the claim in words")
     first: dict[str, Any] = Field(min_length=1, description="settings of the first side, dotted key -> value")
     second: dict[str, Any] = Field(min_length=1, description="settings of the second side, the same keys")
-    measures: tuple[Score, ...] = Field(min_length=1, description="scores compared, each a test of its own")
+    measures: tuple[NameWithOptions, ...] = Field(
+        min_length=1, description="scores compared, each a test of its own: nause, aurc, undetected_harm or a metric"
+    )
     condition: str = Field("attacked", description="clean, attacked (the report's headline), or a condition's name")
     eps: Budget | None = Field(None, description="budget of the condition; null: the nearest to the headline's")
     direction: Claim = Field(description="what is claimed of first - second")
@@ -48,6 +53,17 @@ class Hypothesis(Section):
     first_uncertainty: str | None = Field(None, description="measure that ranks the first side; null: the report's")
     second_uncertainty: str | None = Field(None, description="measure that ranks the second side; null: the report's")
     dose: str | None = Field(None, description="key whose values make a dose-response curve of the first score")
+
+    @field_validator("measures")
+    @classmethod
+    def _scores_exist(cls, measures: tuple[str, ...]) -> tuple[str, ...]:
+        for measure in set(measures) - {*RANKINGS, "dice", "iou"}:  # the others load torch
+            from trustseg.metrics import METRICS
+
+            if name_in(measure) not in METRICS:
+                raise ValueError(str(unknown_name("score", measure, [*RANKINGS, *METRICS])))
+            read(METRICS, measure, kind="score")
+        return measures
 
     @model_validator(mode="after")
     def _sides_fit(self) -> Self:
