@@ -128,5 +128,5 @@ def test_an_image_without_a_clean_record_cannot_fall(tmp_path: Path) -> None:
 
 def test_records_that_lack_the_score_are_named(tmp_path: Path) -> None:
     policy = load_policy(a_run(tmp_path, "a", column="u_entropy_mean", threshold=0.5).folder / "policy.json")
-    with pytest.raises(DataError, match="no entropy_mean, one of variance_mean was expected"):
+    with pytest.raises(DataError, match="no score entropy_mean; choose one of variance_mean"):
         deployed(some_records("a", "clean", [0.9] * 10, [0.1] * 10).drop("u_entropy_mean"), policy)

@@ -39,7 +39,13 @@ __all__ = [
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
-_SCORE_NAMES: Final = {"nause": "nAUSE", "aurc": "AURC", "undetected_harm": "share of undetected harm"}
+_SCORE_NAMES: Final = {  # those of Dice and IoU, too, as the names of other metrics load torch
+    "dice": "Dice",
+    "iou": "IoU",
+    "nause": "nAUSE",
+    "aurc": "AURC",
+    "undetected_harm": "share of undetected harm",
+}
 SAME_BUDGET: Final = 1e-9  # budgets closer than this are one; load_results rounds them to 7 digits
 ONE_SEED: Final = "No seed variance: not testable across trainings, this is about these trained models."
 
