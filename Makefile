@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: setup ## generate chest X-rays, train 2 heads x 3 regimes, attack, measure, write report.html
+demo: setup ## generate chest X-rays, train 2 heads x 3 selections, attack, measure, write report.html
 	$(BIN)/trustseg demo
 
 test: setup check ## lint, types, import rules and all tests

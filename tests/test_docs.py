@@ -16,7 +16,7 @@ from typer.main import get_command
 from trustseg.attacks import ATTACKS, OBJECTIVES, PRESETS, UNCERTAINTY_ATTACKS, backward_passes
 from trustseg.calibration import MAPS
 from trustseg.cli import app
-from trustseg.evaluation.suspicions import CHECKS
+from trustseg.evaluation.masking_checks import CHECKS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 ROOT = Path(__file__).parent.parent

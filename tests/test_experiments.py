@@ -14,7 +14,7 @@ from trustseg.study.hypotheses import FILE as HYPOTHESES
 
 SHIPPED = (Path(trustseg.__file__).parent / "experiments").glob("*.yaml")
 EXPERIMENTS = sorted(path for path in SHIPPED if not path.name.endswith(HYPOTHESES))
-FEW = ("evaluation.suspicions=0", "evaluation.shifts=[jpeg]", "evaluation.severities=[3]")
+FEW = ("evaluation.masking_checks=0", "evaluation.shifts=[jpeg]", "evaluation.severities=[3]")
 
 
 @pytest.fixture(scope="module")

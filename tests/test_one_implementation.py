@@ -67,7 +67,7 @@ def _stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_stand_ins")
 def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), images=12, patients=8, stress=True)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), images=12, patients=8, stress=True)
     results = load_results(folder)
     evidence = collect(results, draws=3)
     variant, clean = results.variants[0], ("clean", 0.0)

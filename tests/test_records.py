@@ -56,10 +56,13 @@ def test_tables_are_read_as_they_are(tmp_path: Path) -> None:
 def test_tables_of_earlier_versions(tmp_path: Path) -> None:
     (former, name), *_ = FORMER.items()
     older = RECORDS.drop("kind", "severity").rename({"u_entropy_mean": f"u_entropy_{former}"})
+    older = older.with_columns(regime=pl.lit("random"))
     older.write_parquet(tmp_path / "records.parquet")
     found = read_records(tmp_path / "records.parquet")
     assert found["kind"].to_list() == RECORDS["kind"].to_list()
     assert f"u_entropy_{name}" in found.columns
+    assert found["selection"].unique().to_list() == ["random"]
+    assert "regime" not in found.columns
 
 
 @pytest.mark.parametrize(

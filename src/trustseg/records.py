@@ -148,6 +148,8 @@ def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.D
         for column in [column for column in table.columns if column.startswith("u_") and column.endswith(former)]:
             current_aggregation(former)  # which is noted
             table = table.rename({column: column.removesuffix(former) + name})
+    if "selection" not in table.columns:
+        table = table.rename({"regime": "selection"}, strict=False)
     if "kind" not in table.columns and "condition" in table.columns:  # written before there were shifts
         kind = pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack"))
         table = table.with_columns(kind=kind, severity=pl.lit(0, pl.Int32))

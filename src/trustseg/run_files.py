@@ -3,26 +3,30 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from trustseg.errors import DataError
 from trustseg.files import read_json
 
 __all__ = [
+    "MASKING_CHECKS",
     "Description",
     "Done",
     "Evaluation",
     "Failed",
+    "MaskingCheck",
+    "MaskingChecks",
     "MixtureDescription",
     "Progress",
     "Provenance",
     "StudyPlan",
-    "Suspicion",
-    "Suspicions",
+    "checks_file",
     "read_checked",
 ]
+
+MASKING_CHECKS: Final = "masking_checks.json"
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
@@ -58,7 +62,7 @@ class Description(_Content):
     id: str
     variant: str
     head: str
-    regime: str
+    selection: str = Field(validation_alias=AliasChoices("selection", "regime"))  # its former name
     fold: int
     seed: int
     values: Mapping[str, object] = {}
@@ -114,7 +118,7 @@ class Provenance(_Content):
     command: str = ""
 
 
-class Suspicion(_Content):
+class MaskingCheck(_Content):
     """One check of gradient masking; without a figure nothing was measured."""
 
     name: str
@@ -124,10 +128,16 @@ class Suspicion(_Content):
     meaning: str
 
 
-class Suspicions(_Content):
-    """``suspicions.json``: the checks of gradient masking."""
+class MaskingChecks(_Content):
+    """``masking_checks.json``: the checks of gradient masking."""
 
-    checks: list[Suspicion]
+    checks: list[MaskingCheck]
+
+
+def checks_file(folder: Path) -> Path:
+    """Return the file of a run's checks of gradient masking, which was called ``suspicions.json``."""
+    path, former = folder / MASKING_CHECKS, folder / "suspicions.json"
+    return former if former.is_file() and not path.is_file() else path
 
 
 def read_checked(path: Path, kind: type[_ContentT]) -> _ContentT:

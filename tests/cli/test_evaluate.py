@@ -95,7 +95,7 @@ def test_a_model_that_does_not_say_whom_it_has_seen(evaluate: Evaluate) -> None:
     assert found.out.endswith("records: run/evaluation-all-films/records.parquet\n")
 
 
-# --- mixtures, policies, suspicions ----------------------------------------------------------------------------------
+# --- mixtures, policies, masking checks ------------------------------------------------------------------------------
 
 
 def second_model() -> None:
@@ -153,22 +153,22 @@ def test_a_policy_is_fitted_where_the_model_was_validated(evaluate: Evaluate) ->
     assert "needs a deferral policy" in one_sentence(found)
 
 
-def test_suspicions_are_written_if_asked_for(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masking_checks_are_written_if_asked_for(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, str | None]] = []
 
     def note(*arguments: object, count: int, surrogate: Surrogate | None, **options: object) -> None:
         asked.append((count, None if surrogate is None else surrogate.name))
 
-    monkeypatch.setattr("trustseg.evaluation.write_suspicions", note)
-    assert evaluate("evaluation.suspicions=2").code == 0
+    monkeypatch.setattr("trustseg.evaluation.write_masking_checks", note)
+    assert evaluate("evaluation.masking_checks=2").code == 0
     second_model()
-    found = evaluate("evaluation.suspicions=2", "evaluation.surrogate=second/model", "--output", "other")
+    found = evaluate("evaluation.masking_checks=2", "evaluation.surrogate=second/model", "--output", "other")
     assert found.code == 0
     assert asked == [(2, None), (2, "second")]
 
 
 def test_a_surrogate_that_is_not_there_is_said_before_anything_is_measured(evaluate: Evaluate) -> None:
-    found = evaluate("evaluation.suspicions=2", "evaluation.surrogate=nowhere")
+    found = evaluate("evaluation.masking_checks=2", "evaluation.surrogate=nowhere")
     assert found.code == 2
     assert "no model.json in" in one_sentence(found)
     assert not Path("run/evaluation-test").exists()

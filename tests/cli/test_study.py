@@ -132,7 +132,7 @@ def test_status(command: Command) -> None:
     for name in ("a-1", "b-2"):
         write_json(
             folder / "cells" / name / "cell.json",
-            {"id": name, "variant": name, "head": "beta", "regime": "none", "fold": 0, "seed": 0},
+            {"id": name, "variant": name, "head": "beta", "selection": "none", "fold": 0, "seed": 0},
         )
     write_json(folder / "cells" / "a-1" / "progress.json", {"stage": "training", "done": 1, "total": 4})
     write_json(folder / "cells" / "b-2" / "failed.json", {"error": "no memory"})

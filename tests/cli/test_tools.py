@@ -44,7 +44,11 @@ def test_the_quick_demo(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_p
     """On fewer and smaller images than the shipped study, whose cells tests/test_experiments.py trains."""
     study = yaml.safe_load((tools.EXPERIMENTS / "tiny.yaml").read_text())
     study["training"]["epochs"] = 1
-    small = {"phantoms": {"train": 8, "test": 3, "control": 1}, "data": {"size": 32}, "evaluation": {"suspicions": 0}}
+    small = {
+        "phantoms": {"train": 8, "test": 3, "control": 1},
+        "data": {"size": 32},
+        "evaluation": {"masking_checks": 0},
+    }
     heads = {"grid": {"model.head": ["bernoulli", "beta"]}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(study | small | heads))
     monkeypatch.setattr(tools, "EXPERIMENTS", tmp_path)

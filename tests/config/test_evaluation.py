@@ -1,5 +1,7 @@
 """What may be asked of an evaluation beyond the names of attacks."""
 
+from pathlib import Path
+
 import pytest
 from tests.config.given import refusal
 
@@ -17,6 +19,14 @@ def test_the_smallest_budgets_are_not_searched_unless_a_dice_is_named() -> None:
     assert minimal.tau == 0.5
     assert minimal.eps == pytest.approx((1 / 255, 2 / 255))
     assert minimal.eps[0] < minimal.eps[1]
+
+
+def test_the_former_name_of_the_masking_checks_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("evaluation: {suspicions: 16}\n")
+    assert load_run(file).evaluation.masking_checks == 16
+    assert load_run(file, ["evaluation.masking_checks=2"]).evaluation.masking_checks == 2
+    assert load_run(None, ["evaluation.suspicions=3"]).evaluation.masking_checks == 3
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from tests.evaluation.suspects import Honest, scene
+from tests.evaluation.masked_models import Honest, scene
 from torch import Tensor
 
-from trustseg.evaluation.suspicions import CHECKS
+from trustseg.evaluation.masking_checks import CHECKS
 from trustseg.evaluation.victim import Victim
 
 

@@ -49,6 +49,16 @@ def test_a_finished_evaluation_is_not_repeated(tmp_path: Path, monkeypatch: pyte
     assert files_in(tmp_path) == before
 
 
+def test_a_finished_evaluation_with_the_former_label_is_not_repeated(tmp_path: Path) -> None:
+    def again(label: str) -> None:
+        evaluate(small_segmenter(), pack_of(), ROWS, CONFIG, tmp_path, labels={label: "none"}, seed=3)
+
+    again("regime")
+    before = files_in(tmp_path)
+    again("selection")
+    assert files_in(tmp_path) == before
+
+
 @pytest.mark.parametrize("other", ["weights", "rows", "config", "labels", "lost table"])
 def test_tables_of_another_evaluation_are_replaced(tmp_path: Path, tables: Tables, other: str) -> None:
     evaluate(

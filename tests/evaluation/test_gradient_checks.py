@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.evaluation.suspects import Honest, Randomised, scene
+from tests.evaluation.masked_models import Honest, Randomised, scene
 from torch import Tensor, nn
 
 from trustseg.beliefs import Belief, Bernoulli, Beta

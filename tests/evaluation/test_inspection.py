@@ -12,9 +12,9 @@ from tests.evaluation.packs import pack_of, small_segmenter
 from torch import Tensor
 
 from trustseg.errors import ModelError
-from trustseg.evaluation import Surrogate, inspection, write_suspicions
-from trustseg.evaluation.suspicions import CHECKS
-from trustseg.evaluation.victim import Suspicion
+from trustseg.evaluation import Surrogate, inspection, write_masking_checks
+from trustseg.evaluation.masking_checks import CHECKS
+from trustseg.evaluation.victim import MaskingCheck
 
 ROWS = np.array([0, 1, 2, 4], dtype=np.int64)
 
@@ -26,19 +26,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def stand_in(
         model: object, images: Tensor, masks: Tensor, *, surrogate: object, only: Collection[str], **options: object
-    ) -> list[Suspicion]:
+    ) -> list[MaskingCheck]:
         assert images.shape == (2, 1, 32, 32)
         calls.append([*only])
         lacking = {"transfer"} if surrogate is None else set()
-        return [Suspicion(name, "not_run" if name in lacking else "ok", 0.0, 1.0, "said") for name in only]
+        return [MaskingCheck(name, "not_run" if name in lacking else "ok", 0.0, 1.0, "said") for name in only]
 
-    monkeypatch.setattr(inspection, "suspicions", stand_in)
+    monkeypatch.setattr(inspection, "masking_checks", stand_in)
     return calls
 
 
 def write(folder: Path, surrogate: Surrogate | None = None, *, seed: int = 0) -> dict[str, Any]:
-    write_suspicions(small_segmenter(), pack_of(), ROWS, folder, count=2, seed=seed, surrogate=surrogate)
-    content: dict[str, Any] = json.loads((folder / "suspicions.json").read_text())
+    write_masking_checks(small_segmenter(), pack_of(), ROWS, folder, count=2, seed=seed, surrogate=surrogate)
+    content: dict[str, Any] = json.loads((folder / "masking_checks.json").read_text())
     return content
 
 
@@ -54,6 +54,14 @@ def test_a_surrogate_completes_what_was_checked_without_one(tmp_path: Path, aske
     assert {check["status"] for check in second["checks"]} == {"ok"}
     assert write(tmp_path, other) == second
     assert len(asked) == 2
+
+
+def test_checks_under_the_former_name_are_not_repeated(tmp_path: Path, asked: list[list[str]]) -> None:
+    first = write(tmp_path)
+    (tmp_path / "masking_checks.json").rename(tmp_path / "suspicions.json")
+    other = Surrogate("the undefended one", small_segmenter(seed=1))
+    assert [check["name"] for check in write(tmp_path, other)["checks"]] == [check["name"] for check in first["checks"]]
+    assert asked == [[*CHECKS], ["transfer"]]
 
 
 def test_the_order_of_surrogates_does_not_matter(tmp_path: Path, asked: list[list[str]]) -> None:
@@ -76,11 +84,11 @@ def test_a_surrogate_for_other_images_is_refused(tmp_path: Path, asked: list[lis
 
 def test_the_pass_that_is_attacked_is_the_one_that_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: CHECKS[name] for name in ("attack_forward", "repeated_forward")}
-    for module in ("inspection", "suspicions"):
+    for module in ("inspection", "masking_checks"):
         monkeypatch.setattr(f"trustseg.evaluation.{module}.CHECKS", few)
     model = small_segmenter()
-    write_suspicions(model.train(), pack_of(), ROWS, tmp_path, count=2)
-    found = {check["name"]: check for check in json.loads((tmp_path / "suspicions.json").read_text())["checks"]}
+    write_masking_checks(model.train(), pack_of(), ROWS, tmp_path, count=2)
+    found = {check["name"]: check for check in json.loads((tmp_path / "masking_checks.json").read_text())["checks"]}
     assert found["attack_forward"]["status"] == "ok"
     assert 0 <= found["attack_forward"]["figure"] < 1e-5  # folded batch normalisation rounds a little
     assert torch.isfinite(torch.tensor(found["repeated_forward"]["figure"]))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.evaluation.suspects import Honest, scene
+from tests.evaluation.masked_models import Honest, scene
 from torch import Tensor
 
 from trustseg.attacks import ATTACKS, fgsm

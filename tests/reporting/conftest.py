@@ -45,14 +45,14 @@ def page(study: Path) -> Path:
 def stressed_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four variants in two seeds with an ensemble, shifts, another population, checks that fail for two, a policy."""
     folder = tmp_path_factory.mktemp("stressed") / "synthetic"
-    return write_study(folder, regimes=("none", "random"), images=24, patients=12, stress=True)
+    return write_study(folder, selections=("none", "random"), images=24, patients=12, stress=True)
 
 
 @pytest.fixture(scope="session")
 def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report on two variants under stress, one of which fails a check."""
     folder = tmp_path_factory.mktemp("stressed_page") / "synthetic"
-    write_study(folder, heads=("beta",), regimes=("none", "random"), seeds=1, images=10, patients=8, stress=True)
+    write_study(folder, heads=("beta",), selections=("none", "random"), seeds=1, images=10, patients=8, stress=True)
     return build_report(folder, draws=10)
 
 
@@ -75,7 +75,7 @@ def charts(data: ReportData) -> dict[str, Chart]:
 def deferring(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Two variants under stress, one seed each, with a frozen policy."""
     folder = tmp_path_factory.mktemp("deferral") / "study"
-    write_study(folder, regimes=("none",), seeds=1, images=24, patients=16, gallery=False, stress=True)
+    write_study(folder, selections=("none",), seeds=1, images=24, patients=16, gallery=False, stress=True)
     return collect(load_results(folder), draws=DEFERRAL_DRAWS)
 
 

@@ -24,7 +24,7 @@ def a_run(folder: Path, variant: str, *, column: str, threshold: float) -> Finis
         policy_with(measure=measure, threshold=threshold, at_most=0.4, images=10, patients=10),
         cell / "policy.json",
     )
-    return FinishedCell(id=variant, variant=variant, head="beta", regime="none", fold=-1, seed=0, folder=cell)
+    return FinishedCell(id=variant, variant=variant, head="beta", selection="none", fold=-1, seed=0, folder=cell)
 
 
 def some_records(variant: str, condition: str, dice: list[float], u: list[float]) -> pl.DataFrame:

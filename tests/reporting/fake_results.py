@@ -22,7 +22,7 @@ def write_study(
     folder: Path,
     *,
     heads: Sequence[str] = ("bernoulli", "beta"),
-    regimes: Sequence[str] = ("none", "random", "uncertain"),
+    selections: Sequence[str] = ("none", "random", "uncertain"),
     folds: int = 1,
     seeds: int = 2,
     images: int = 48,
@@ -33,12 +33,12 @@ def write_study(
     hostile: str = "",
     stress: bool = False,
 ) -> Path:
-    """Write a study folder with every finished cell of heads x regimes x folds x seeds and return it.
+    """Write a study folder with every finished cell of heads x selections x folds x seeds and return it.
 
     Args:
         folder: folder to create.
         heads: names of the heads.
-        regimes: names of the regimes.
+        selections: names of the selections.
         folds: folds; each image is tested in one of them.
         seeds: seeds of every variant.
         images: test images over all folds.
@@ -48,21 +48,21 @@ def write_study(
         gallery: write ``gallery.npz`` files.
         hostile: a name for the first image, to see how text from data is treated.
         stress: add attacks on the uncertainty, an ensemble, shifts, another population, checks and a deferral policy;
-            the checks of regime "certain" or, without one, "random" find something.
+            the checks of selection "certain" or, without one, "random" find something.
     """
     folder.mkdir(parents=True)
     study = {
         "name": "synthetic",
-        "grid": {"model.head": list(heads), "adversarial.selection": list(regimes)},
+        "grid": {"model.head": list(heads), "adversarial.selection": list(selections)},
         "adversarial": {"eps": 4 / 255},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    cells = [(h, r, f, s) for h in heads for r in regimes for f in range(folds) for s in range(seeds)]
-    for number, (head, regime, fold, seed) in enumerate(cells):
-        cell = folder / "cells" / f"{head}-{regime}-fold{fold}-seed{seed}"
+    cells = [(h, r, f, s) for h in heads for r in selections for f in range(folds) for s in range(seeds)]
+    for number, (head, selection, fold, seed) in enumerate(cells):
+        cell = folder / "cells" / f"{head}-{selection}-fold{fold}-seed{seed}"
         cell.mkdir(parents=True)
         left = len(cells) - number
-        _write_description(cell, head, regime, fold, seed)
+        _write_description(cell, head, selection, fold, seed)
         if left <= unfinished:
             continue
         if left <= unfinished + failed:
@@ -71,12 +71,12 @@ def write_study(
         rows = range(fold, images, folds)
         names = [hostile if hostile and row == 0 else f"image_{row:03d}.png" for row in rows]
         _write_results(
-            cell, head, regime, fold, seed, names, [f"sub-S{row % patients:02d}" for row in rows], list(rows)
+            cell, head, selection, fold, seed, names, [f"sub-S{row % patients:02d}" for row in rows], list(rows)
         )
         if stress:
-            write_stress(cell, suspicious=regime == ("certain" if "certain" in regimes else "random"))
+            write_stress(cell, suspicious=selection == ("certain" if "certain" in selections else "random"))
         if gallery:
-            _write_gallery(cell, head, regime, names[:3], seed)
+            _write_gallery(cell, head, selection, names[:3], seed)
         done = {"seconds_training": 61.5, "seconds_evaluation": 8.25, "epochs": 12, "finished": "2026-11-22T15:00:00"}
         (cell / "done.json").write_text(json.dumps(done))
     return folder
@@ -107,16 +107,16 @@ def without_foreground(records: pl.DataFrame) -> pl.DataFrame:
     return counted(records.with_columns(mask_px=zero, predicted_px=zero, intersection_px=zero))
 
 
-def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int) -> None:
-    values = {"model.head": head, "adversarial.selection": regime}
+def _write_description(cell: Path, head: str, selection: str, fold: int, seed: int) -> None:
+    values = {"model.head": head, "adversarial.selection": selection}
     (cell / "cell.json").write_text(
         json.dumps(
-            {"id": cell.name, "variant": f"{head}, {regime}", "values": values, "head": head, "regime": regime}
+            {"id": cell.name, "variant": f"{head}, {selection}", "values": values, "head": head, "selection": selection}
             | {"fold": fold, "seed": seed}
         )
     )
     config: dict[str, dict[str, object]] = {"data": {"path": "/home/somebody/xrays"}, "model": {"head": head}}
-    config |= {"adversarial": {"selection": regime, "attack": "fgsm", "eps": 4 / 255}}
+    config |= {"adversarial": {"selection": selection, "attack": "fgsm", "eps": 4 / 255}}
     (cell / "config.yaml").write_text(yaml.safe_dump(config))
     provenance = {
         "trustseg": "0.1.0",
@@ -135,17 +135,19 @@ def _write_description(cell: Path, head: str, regime: str, fold: int, seed: int)
 
 
 def _write_results(
-    cell: Path, head: str, regime: str, fold: int, seed: int, names: list[str], patients: list[str], rows: list[int]
+    cell: Path, head: str, selection: str, fold: int, seed: int, names: list[str], patients: list[str], rows: list[int]
 ) -> None:
     """Write records, histograms, calibration and training curves that hang together loosely, as real ones do."""
     shared = np.random.default_rng([7, 1])  # the same images are hard for every variant
     hardness = shared.beta(2, 5, 1000)[rows]
     area = shared.uniform(0.02, 0.3, 1000)[rows]
-    noise = np.random.default_rng([seed, len(head), len(regime), fold])
+    noise = np.random.default_rng([seed, len(head), len(selection), fold])
     records, histograms, calibrations = [], [], []
     for condition, eps in CONDITIONS:
         pressure = eps * 255 / 8 * (1.0 if condition == "pgd" else 0.7)
-        loss = np.clip(hardness * 0.9 + _ROBUSTNESS[regime] * pressure**0.6 + noise.normal(0, 0.03, len(rows)), 0.02, 1)
+        loss = np.clip(
+            hardness * 0.9 + _ROBUSTNESS[selection] * pressure**0.6 + noise.normal(0, 0.03, len(rows)), 0.02, 1
+        )
         loss -= 0.01 * (head == "beta")
         mask = np.round(area * _PIXELS)
         mask[1 if len(rows) > 1 else 0] = 0
@@ -154,14 +156,14 @@ def _write_results(
         hit = np.where(mask > 0, np.round((1 - loss) * (mask + predicted) / 2), 0.0)
         hit = np.minimum(hit, np.minimum(mask, predicted))
         records.append(_records(condition, eps, names, patients, mask, predicted, hit, loss, head, noise))
-        histograms.append(_histograms(condition, eps, patients, mask + predicted - 2 * hit, head, regime, noise))
-        calibrations.append(_calibration(condition, eps, patients, 1.4 + 2 * pressure * _ROBUSTNESS[regime], noise))
-    constants = {"cell": cell.name, "variant": f"{head}, {regime}", "head": head, "regime": regime}
+        histograms.append(_histograms(condition, eps, patients, mask + predicted - 2 * hit, head, selection, noise))
+        calibrations.append(_calibration(condition, eps, patients, 1.4 + 2 * pressure * _ROBUSTNESS[selection], noise))
+    constants = {"cell": cell.name, "variant": f"{head}, {selection}", "head": head, "selection": selection}
     table = pl.concat(records).with_columns(*(pl.lit(v).alias(k) for k, v in constants.items()), fold=fold, seed=seed)
     table.write_parquet(cell / "records.parquet")
     pl.concat(histograms).write_parquet(cell / "histograms.parquet")
     pl.concat(calibrations).write_parquet(cell / "calibration.parquet")
-    _training_curves(regime, noise).write_csv(cell / "metrics.csv")
+    _training_curves(selection, noise).write_csv(cell / "metrics.csv")
 
 
 def _records(
@@ -209,13 +211,13 @@ def _histograms(
     patients: list[str],
     wrong_px: NDArray[np.float64],
     head: str,
-    regime: str,
+    selection: str,
     noise: np.random.Generator,
 ) -> pl.DataFrame:
     keys = np.arange(3000, 5400, 40)
     place = np.linspace(0, 1, keys.size)
     density = np.exp(-6 * place)
-    sharpness = 3 + 2 * (head == "beta") - 20 * eps * _ROBUSTNESS[regime]
+    sharpness = 3 + 2 * (head == "beta") - 20 * eps * _ROBUSTNESS[selection]
     names = sorted(set(patients))
     owner = np.array([names.index(patient) for patient in patients])
     count = noise.multinomial(_PIXELS * np.bincount(owner), density / density.sum())
@@ -253,12 +255,12 @@ def _calibration(
     return pl.DataFrame(columns).with_columns(condition=pl.lit(condition), eps=pl.lit(eps))
 
 
-def _training_curves(regime: str, noise: np.random.Generator) -> pl.DataFrame:
+def _training_curves(selection: str, noise: np.random.Generator) -> pl.DataFrame:
     """Sparse columns as Lightning's CSVLogger leaves them: training and validation values on rows of their own."""
     epochs = np.arange(12)
     rise = 1 - np.exp(-epochs / 3)
     train = pl.DataFrame({"epoch": epochs, "step": epochs * 10 + 9, "train_loss": 0.9 - 0.6 * rise})
-    robust = (0.8 - _ROBUSTNESS[regime] * 0.8) * rise
+    robust = (0.8 - _ROBUSTNESS[selection] * 0.8) * rise
     validation = pl.DataFrame(
         {"epoch": epochs, "step": epochs * 10 + 9, "validation_dice": 0.7 * rise + noise.normal(0, 0.01, 12)}
         | {"validation_robust_dice": robust + noise.normal(0, 0.02, 12)}
@@ -266,7 +268,7 @@ def _training_curves(regime: str, noise: np.random.Generator) -> pl.DataFrame:
     return pl.concat([train, validation], how="diagonal").sort("epoch")
 
 
-def _write_gallery(cell: Path, head: str, regime: str, names: list[str], seed: int) -> None:
+def _write_gallery(cell: Path, head: str, selection: str, names: list[str], seed: int) -> None:
     """Discs on smooth backgrounds: enough to see every tile of the gallery."""
     noise = np.random.default_rng(seed)
     rows, columns = np.mgrid[:64, :64]
@@ -278,7 +280,7 @@ def _write_gallery(cell: Path, head: str, regime: str, names: list[str], seed: i
         mask = distance < radius
         image = 0.4 + 0.2 * np.cos(columns / 12) + 0.2 * mask
         probability = 1 / (1 + np.exp((distance - radius - 1) / 2))
-        attacked = 1 / (1 + np.exp((distance - radius * (1 - _ROBUSTNESS[regime])) / 2))
+        attacked = 1 / (1 + np.exp((distance - radius * (1 - _ROBUSTNESS[selection])) / 2))
         changed = image + 4 / 255 * np.sign(noise.normal(size=image.shape))
         layers = {"image": image, "mask": mask, "probability": probability, "adversarial": np.clip(changed, 0, 1)}
         layers |= {"uncertainty": probability * (1 - probability), "adversarial_probability": attacked}

@@ -75,7 +75,7 @@ def _write_checks(cell: Path, *, suspicious: bool) -> None:
         | {"status": _status(figures[name], threshold)}
         for name, threshold in CHECKS.items()
     ]
-    (cell / "suspicions.json").write_text(json.dumps({"model": "0", "eps": 2 / 255, "checks": found}))
+    (cell / "masking_checks.json").write_text(json.dumps({"model": "0", "eps": 2 / 255, "checks": found}))
 
 
 def _status(figure: float | None, threshold: float) -> str:

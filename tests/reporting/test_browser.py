@@ -64,7 +64,7 @@ def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
 
 def test_figures_show_their_series(opened: "Chrome") -> None:
     script = "return document.querySelectorAll('#figure-robustness_dice .scatterlayer .trace').length"
-    assert opened.execute_script(script) == 24  # 2 attacks x 2 heads x 3 regimes x (band + line)
+    assert opened.execute_script(script) == 24  # 2 attacks x 2 heads x 3 selections x (band + line)
 
 
 def test_every_picture_is_shown(opened: "Chrome") -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 from trustseg.reporting import summary_table
 from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
 from trustseg.reporting.contents import Contents
-from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.report_data import ReportData
 
 
@@ -15,7 +15,7 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Rep
     doubts = failures(stressed.checks)
     assert list(doubts) == ["bernoulli, random", doubted]
     assert doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
-    said = find_suspicions(stressed)
+    said = find_caveats(stressed)
     assert said[1] == (f"{doubted}: every robustness number is not trustworthy; checks that failed: {doubts[doubted]}.")
     for key in ("areas", "worst_case", "unnoticed", "trade_off"):
         marks = {row["variant"]: row["trust"] for row in stress.tables[key].rows if row["trust"] is not None}

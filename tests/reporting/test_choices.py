@@ -41,7 +41,7 @@ def test_the_study_says_which_aggregation_and_budget(tmp_path: Path) -> None:
 
 
 def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     for cell in folder.glob("cells/*"):
         keep_rows(cell, pl.col("condition") == "clean")
     choices = choose(load_results(folder))
@@ -60,7 +60,7 @@ def test_pairs_stay_within_a_head_and_ignore_fold_and_seed(study: Path) -> None:
 def test_variants_that_differ_otherwise_are_not_compared(tmp_path: Path, other: dict[str, object], count: int) -> None:
     import json
 
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none", "random"), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none", "random"), seeds=1, images=4)
     path = folder / "cells" / "beta-random-fold0-seed0" / "cell.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"values": content["values"] | other}))

@@ -58,7 +58,7 @@ def test_area_is_the_integral_of_the_broken_line(upto: float) -> None:
 
 def test_values_under_averages_seeds_and_leaves_empty_masks_out(tmp_path: Path) -> None:
     results = load_results(
-        write_study(tmp_path / "study", heads=("beta",), regimes=("none",), images=12, gallery=False)
+        write_study(tmp_path / "study", heads=("beta",), selections=("none",), images=12, gallery=False)
     )
     places = [("clean", 0.0), ("pgd", 4 / 255), ("pgd", 0.9)]
     sheet = values_under(results, "beta, none", places, DICE)

@@ -20,7 +20,7 @@ TIMED = {"timed_batch_size": 16, "timed_on": "cpu", "timed_threads": 1}
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     """Two variants of two seeds, and an ensemble of the first."""
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none", "random"), images=12, patients=8)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none", "random"), images=12, patients=8)
     for number, cell in enumerate(sorted((folder / "cells").iterdir())):
         told = {"passes": 1, "seconds_per_image": 0.004 + 0.001 * number, **TIMED}
         (cell / "evaluation.json").write_text(json.dumps(told))

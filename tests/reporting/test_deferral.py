@@ -58,7 +58,7 @@ def test_an_attack_on_the_uncertainty_slips_past(deferring: ReportData, deferral
 
 
 def test_a_study_without_policies(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     data = collect(load_results(folder), draws=5)
     found = read_deferrals(data, draws=5)
     assert found.policies == {}
@@ -67,7 +67,7 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
 
 def test_an_unreachable_target_sends_everything_to_a_human(deferring: ReportData, tmp_path: Path) -> None:
     folder = write_study(
-        tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False, stress=True
+        tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=6, gallery=False, stress=True
     )
     path = next(folder.glob("cells/*/policy.json"))
     path.write_text(path.read_text().replace('"threshold": 0.3', '"threshold": "-inf"'))
@@ -128,7 +128,9 @@ def test_the_first_screen_tells_the_limits(stressed_study: Path) -> None:
 
 
 def test_what_was_not_evaluated_is_named_and_not_shown(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("bernoulli",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(
+        tmp_path / "study", heads=("bernoulli",), selections=("none",), seeds=1, images=4, gallery=False
+    )
     data = collect(load_results(folder), draws=5)
     found = build_contents(data, draws=5)
     assert not {"deferral", "deferral_policies", "populations", "population_area"} & set(found.tables)
@@ -140,7 +142,7 @@ def test_what_was_not_evaluated_is_named_and_not_shown(tmp_path: Path) -> None:
 
 def test_a_policy_that_could_not_be_fitted_is_said_to_do_nothing(tmp_path: Path) -> None:
     folder = write_study(
-        tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False, stress=True
+        tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=6, gallery=False, stress=True
     )
     path = next(folder.glob("cells/*/policy.json"))
     path.write_text(path.read_text().replace('"threshold": 0.3', '"threshold": "inf"').replace('": 30', '": 3'))

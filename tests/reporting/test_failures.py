@@ -23,7 +23,7 @@ TAU = 0.7
 def small(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Ties in every score; the entropy and the variance are one score, and so are vacuity and a fifth."""
     folder = tmp_path_factory.mktemp("failures") / "study"
-    write_study(folder, regimes=("none",), seeds=2, images=26, patients=11, gallery=False)
+    write_study(folder, selections=("none",), seeds=2, images=26, patients=11, gallery=False)
     for number, path in enumerate(sorted(folder.glob("cells/*/records.parquet"))):
         records = pl.read_parquet(path)
         drawn = np.random.default_rng(number).integers(0, 9, (3, len(records))) / 10
@@ -77,7 +77,7 @@ def test_no_failure_is_undefined(small: ReportData) -> None:
 
 
 def test_no_image_with_foreground(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     for path in folder.glob("cells/*/records.parquet"):
         without_foreground(pl.read_parquet(path)).write_parquet(path)
     data = collect(load_results(folder), draws=5)

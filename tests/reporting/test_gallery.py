@@ -25,7 +25,7 @@ def test_worst_median_and_best_with_every_variant(study: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not a zip file"])
 def test_broken_gallery_is_named(tmp_path: Path, content: bytes) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4)
     path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"cannot read .*gallery\.npz"):
@@ -34,7 +34,7 @@ def test_broken_gallery_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_whole_grey_levels_and_one_attack_for_all_cases(tmp_path: Path) -> None:
     """The evaluation keeps images as grey levels and names the attack once."""
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4)
     path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
     with np.load(path) as file:
         stored = {name: file[name] for name in file.files}
@@ -58,7 +58,7 @@ def test_odd_cases_are_drawn(height: int, width: int, value: float) -> None:
 
 def test_the_worst_case_has_foreground(tmp_path: Path) -> None:
     """An image without foreground has a Dice of 0 once a pixel is predicted; it is shown only if nothing else is."""
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4)
     path = folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz"
     with np.load(path) as file:
         stored = {name: file[name] for name in file.files}
@@ -74,7 +74,7 @@ def test_the_worst_case_has_foreground(tmp_path: Path) -> None:
 
 
 def test_a_twentieth_of_the_clean_pixels_is_left_to_a_human(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4)
     with np.load(folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz") as file:
         clean = file["uncertainty"].astype(np.float32)
     tile = load_gallery(load_results(folder))[0].tiles[0]
@@ -114,7 +114,7 @@ def _with_parts(path: Path, *, epistemic: float) -> None:
 
 
 def test_the_parts_of_the_variance_are_drawn_where_they_were_kept(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", regimes=("none",), seeds=1, images=4)
+    folder = write_study(tmp_path / "study", selections=("none",), seeds=1, images=4)
     assert all(draw_decomposition(case) is None for case in load_gallery(load_results(folder)))
     _with_parts(folder / "cells" / "beta-none-fold0-seed0" / "gallery.npz", epistemic=0.1)
     cases = load_gallery(load_results(folder))

@@ -84,11 +84,11 @@ def test_one_seed_says_nothing_of_other_trainings(one_seed: Path) -> None:
     assert "No seed variance: not testable across trainings" in outcome.sentence
 
 
-def test_unknown_conditions_and_regimes(one_seed: Path) -> None:
+def test_unknown_conditions_and_selections(one_seed: Path) -> None:
     (condition,) = told(one_seed, condition="apgd")
     assert "no run was measured under apgd" in condition.sentence
-    (regime,) = told(one_seed, first={"adversarial.selection": "certain"})
-    assert "no finished run has adversarial.selection=certain" in regime.sentence
+    (selection,) = told(one_seed, first={"adversarial.selection": "certain"})
+    assert "no finished run has adversarial.selection=certain" in selection.sentence
     (measure,) = told(one_seed, first_uncertainty="dissonance")
     assert "lack the uncertainty it names" in measure.sentence
     (metric,) = told(one_seed, measures=["lesion_f1"])
@@ -135,19 +135,21 @@ def test_sides_that_are_the_same_in_every_image_decide_nothing(tmp_path: Path) -
     assert "(both sides are the same in every image)" in outcome.sentence
 
 
-FRACTIONS = {"none": 0.25, "random": 0.5, "certain": 1.0}  # what stands in the place of the regimes
+FRACTIONS = {"none": 0.25, "random": 0.5, "certain": 1.0}  # what stands in the place of the selections
 
 
 def with_fractions(folder: Path) -> Path:
     """A study in which one rule of selection attacks three shares of the batch, and another one of them."""
     write_study(
-        folder, heads=["beta"], regimes=[*FRACTIONS, "uncertain"], seeds=1, images=24, patients=20, gallery=False
+        folder, heads=["beta"], selections=[*FRACTIONS, "uncertain"], seeds=1, images=24, patients=20, gallery=False
     )
     for cell in (folder / "cells").iterdir():
         about = json.loads((cell / "cell.json").read_text())
         config = yaml.safe_load((cell / "config.yaml").read_text())
-        rule, share = ("uncertain", 0.5) if about["regime"] == "uncertain" else ("random", FRACTIONS[about["regime"]])
-        about |= {"regime": rule, "variant": f"beta, {rule}, fraction={share:g}"}
+        rule, share = (
+            ("uncertain", 0.5) if about["selection"] == "uncertain" else ("random", FRACTIONS[about["selection"]])
+        )
+        about |= {"selection": rule, "variant": f"beta, {rule}, fraction={share:g}"}
         config["adversarial"] |= {"selection": rule, "fraction": share}
         (cell / "cell.json").write_text(json.dumps(about))
         (cell / "config.yaml").write_text(yaml.safe_dump(config))

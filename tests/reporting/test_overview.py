@@ -121,7 +121,13 @@ def test_few_trainings_speak_for_themselves_only(low: float, tentative: bool, sh
 @pytest.mark.parametrize(("folds", "seeds", "tentative"), [(1, 2, True), (1, 3, False), (3, 1, False)])
 def test_three_seeds_or_folds_are_enough(tmp_path: Path, folds: int, seeds: int, tentative: bool) -> None:
     folder = write_study(
-        tmp_path / "study", heads=("beta",), regimes=("none", "random"), folds=folds, seeds=seeds, images=9, patients=9
+        tmp_path / "study",
+        heads=("beta",),
+        selections=("none", "random"),
+        folds=folds,
+        seeds=seeds,
+        images=9,
+        patients=9,
     )
     found = collect(load_results(folder), draws=5)
     assert {item.tentative for item in found.differences} == {tentative}

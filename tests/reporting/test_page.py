@@ -174,7 +174,7 @@ def test_reporting_loads_no_model() -> None:
 @pytest.fixture
 def clean_only(tmp_path: Path) -> Path:
     """One variant, one seed, one patient group, no attack, no training log: the least a study can hold."""
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=3, patients=2)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=3, patients=2)
     for path in folder.glob("cells/*/*.parquet"):
         pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
     for path in [*folder.glob("cells/*/metrics.csv"), *folder.glob("cells/*/provenance.json")]:
@@ -232,7 +232,7 @@ def test_generated_images_are_no_pictures_of_patients(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "phantoms").mkdir()
     (tmp_path / "phantoms" / "phantoms.json").write_text("{}")
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4)
     (folder / "study.yaml").write_text(f"name: x\ndata: {{path: {path}}}\n")
     text = build_report(folder, draws=5).read_text()
     assert ("They are generated images" in text) == generated

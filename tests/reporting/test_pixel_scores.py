@@ -76,7 +76,7 @@ def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
 
 def test_calibration_error_by_hand(tmp_path: Path) -> None:
     """Two bins of 4 and 6 pixels that are off by 0.25 and 0.5: ECE = 0.4 * 0.25 + 0.6 * 0.5."""
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     sums = {"bin": [0, 14], "count": [4, 6], "sum_probability": [0.0, 6.0], "sum_reference": [1.0, 3.0]}
     frame = pl.DataFrame(sums).with_columns(condition=pl.lit("clean"), eps=pl.lit(0.0), patient=pl.lit("p"))
     results = load_results(folder)
@@ -96,7 +96,7 @@ def test_doubt_is_the_inverse_of_the_measure(measure: str) -> None:
 
 def _stored(folder: Path, pixels: pl.DataFrame) -> Results:
     """Write histograms of given pixels into a study of one run."""
-    results = load_results(write_study(folder, heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False))
+    results = load_results(write_study(folder, heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False))
     keys = ["condition", "eps", "measure", "patient", "bin"]
     frames = [
         pixels.with_columns(
@@ -130,7 +130,7 @@ def test_equals_the_exact_score(tmp_path: Path) -> None:
 
 
 def test_without_entropy_or_variance_it_is_undefined(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     results = load_results(folder)
     path = results.cells[0].folder / "histograms.parquet"
     pl.read_parquet(path).filter(pl.col("measure") == "vacuity").write_parquet(path)

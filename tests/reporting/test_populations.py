@@ -18,7 +18,7 @@ from trustseg.reporting.results import load_results
 def stressed(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Two seeds; the unknown images get scores of their own, some tied with those of the test images."""
     folder = tmp_path_factory.mktemp("populations") / "study"
-    write_study(folder, regimes=("none",), seeds=2, images=20, patients=9, gallery=False, stress=True)
+    write_study(folder, selections=("none",), seeds=2, images=20, patients=9, gallery=False, stress=True)
     for number, path in enumerate(sorted(folder.glob("cells/*/records.parquet"))):
         records = pl.read_parquet(path)
         elsewhere = (records["kind"] == "population").to_numpy()
@@ -73,7 +73,7 @@ def test_other_populations_are_no_test_images(stressed: ReportData) -> None:
 
 
 def test_none_evaluated_none_reported(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, gallery=False)
     data = collect(load_results(folder), draws=5)
     found = read_populations(data, draws=5)
     assert found.images == {}

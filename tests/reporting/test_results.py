@@ -9,6 +9,7 @@ from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, TableSchema
+from trustseg.reporting.checks import load_checks
 from trustseg.reporting.labels import CLEAN
 from trustseg.reporting.overview import basis
 from trustseg.reporting.report_data import collect
@@ -50,9 +51,23 @@ def test_folder_without_study(tmp_path: Path) -> None:
 
 
 def test_no_finished_cell_names_the_first_reason(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, failed=1)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, failed=1)
     with pytest.raises(MissingFileError, match=r"none of the 1 cells .* loss became NaN"):
         load_results(folder)
+
+
+def test_the_names_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("random",), seeds=1, images=4, stress=True)
+    now = load_results(folder)
+    for cell in folder.glob("cells/*"):
+        about, records = cell / "cell.json", cell / "records.parquet"
+        about.write_text(about.read_text().replace('"selection"', '"regime"'))
+        pl.read_parquet(records).rename({"selection": "regime"}).write_parquet(records)
+        (cell / "masking_checks.json").rename(cell / "suspicions.json")
+    found = load_results(folder)
+    assert [cell.selection for cell in found.cells] == ["random"] * len(now.cells)
+    assert found.records.equals(now.records)
+    assert load_checks(found) == load_checks(now) != ()
 
 
 def _read_all(folder: Path) -> None:
@@ -99,7 +114,7 @@ def test_training_log_is_one_row_per_epoch(small: Path) -> None:
 
 @pytest.mark.parametrize("schema", [RECORDS, HISTOGRAMS, CALIBRATION], ids=lambda schema: schema.name)
 def test_a_column_that_is_missing_is_named_or_not_needed(tmp_path: Path, schema: TableSchema) -> None:
-    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=3, gallery=False)
+    folder = write_study(tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=3, gallery=False)
     path = folder / "cells" / "beta-none-fold0-seed0" / schema.name
     keep_rows(path.parent, pl.col("condition") == "clean")
     whole = pl.read_parquet(path)

@@ -54,7 +54,9 @@ def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Contents
 
 
 def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=9, patients=9, stress=True)
+    folder = write_study(
+        tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=9, patients=9, stress=True
+    )
     for path in folder.glob("cells/*/records.parquet"):
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
         with_dice(pl.read_parquet(path), weak).write_parquet(path)

@@ -62,7 +62,7 @@ def test_headlines_are_about_uncertain_against_random(data: ReportData) -> None:
 
 
 def test_one_patient_gives_no_interval(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4)
     for path in folder.glob("cells/*/records.parquet"):
         records = pl.read_parquet(path)
         first = pl.col("image") == records["image"][0]
@@ -77,7 +77,7 @@ def test_one_patient_gives_no_interval(tmp_path: Path) -> None:
 
 
 def test_calibration_by_region_reads_its_own_pixels(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), regimes=("none",), seeds=1, images=6, gallery=False)
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=6, gallery=False)
     path = next(folder.glob("cells/*/calibration.parquet"))
     whole = pl.read_parquet(path)
     assert calibration_regions(collect(load_results(folder), draws=5), draws=5).rows == ()

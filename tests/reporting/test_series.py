@@ -8,7 +8,7 @@ from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, chart, 
 from trustseg.reporting.texts import texts_of
 
 
-def test_one_colour_per_regime_and_one_dash_per_head(data: ReportData) -> None:
+def test_one_colour_per_selection_and_one_dash_per_head(data: ReportData) -> None:
     found = looks(data.results)
     assert found["beta, none"].colour == found["bernoulli, none"].colour
     assert found["beta, none"].dash == found["beta, random"].dash != found["bernoulli, none"].dash
@@ -21,7 +21,7 @@ def test_a_chart_as_a_frame_has_every_point(charts: dict[str, Chart]) -> None:
         assert len(found.frame()) == sum(len(line.x) for panel in found.panels for line in panel.lines)
 
 
-def test_unknown_regimes_and_heads_still_differ() -> None:
+def test_unknown_selections_and_heads_still_differ() -> None:
     found = _assign(["none", "new", "newer", "new"], {"none": "grey"}, ("red", "blue"))
     assert found == {"none": "grey", "new": "red", "newer": "blue"}
 
@@ -29,7 +29,7 @@ def test_unknown_regimes_and_heads_still_differ() -> None:
 LOOK = Look("#0072B2", "dash", "square")
 
 
-def test_variants_of_one_regime_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
+def test_variants_of_one_selection_and_head_differ_in_shade_and_symbol(data: ReportData) -> None:
     cells = [
         cell.model_copy(update={"variant": f"{cell.variant} {eps}"})
         for cell in data.results.cells[:1]

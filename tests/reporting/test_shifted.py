@@ -17,7 +17,7 @@ from trustseg.reporting.shifted import shift_table, table_version
 
 def test_the_share_of_the_lesion_that_a_shift_hides(tmp_path: Path) -> None:
     folder = write_study(
-        tmp_path / "study", heads=("beta",), regimes=("none",), images=6, patients=6, gallery=False, stress=True
+        tmp_path / "study", heads=("beta",), selections=("none",), images=6, patients=6, gallery=False, stress=True
     )
     before = shift_table(collect(load_results(folder), draws=5), draws=5)
     assert "covered" not in before.frame().columns

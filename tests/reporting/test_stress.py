@@ -9,7 +9,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import build_report, load_results, summary_table
 from trustseg.reporting.contents import build_contents
-from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.shifted import table_version
 
@@ -19,7 +19,7 @@ def test_shifts_and_populations_are_no_attacks_and_no_test_images(stressed: Repo
     assert set(stressed.results.records["kind"]) == {"clean", "attack", "shift"}
     assert set(stressed.results.populations["kind"]) == {"population"}
     assert not stressed.results.records["image"].str.starts_with("ct_").any()
-    said = " ".join(find_suspicions(stressed))
+    said = " ".join(find_caveats(stressed))
     assert "left its L-infinity budget" not in said  # shifts change pixels without one
     assert "not tested on the same images" not in said
 
@@ -57,7 +57,7 @@ def test_the_page_marks_and_maps(stressed_page: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_nothing_to_stress(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4)
+    folder = write_study(tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4)
     for path in folder.glob("cells/*/*.parquet"):
         pl.read_parquet(path).filter(pl.col("condition") == "clean").write_parquet(path)
     found = build_contents(collect(load_results(folder), draws=5), draws=5)

@@ -44,7 +44,7 @@ def brackets(seed: int, *, count: int = 10, censored: int = 3) -> pl.DataFrame:
 def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A study of one variant and two seeds, each with a table."""
     path = tmp_path_factory.mktemp("survival") / "study"
-    folder = write_study(path, heads=("beta",), regimes=("none",), seeds=2, images=4, patients=4, gallery=False)
+    folder = write_study(path, heads=("beta",), selections=("none",), seeds=2, images=4, patients=4, gallery=False)
     for seed, cell in enumerate(sorted(folder.glob("cells/*"))):
         brackets(seed).write_parquet(cell / "minimal.parquet")
     return collect(load_results(folder), draws=5)
@@ -112,7 +112,7 @@ def test_images_that_all_break_at_once_or_never(data: ReportData) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_without_attacks_shows_it_too(tmp_path: Path) -> None:
     folder = write_study(
-        tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, gallery=False
+        tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4, gallery=False
     )
     (cell,) = folder.glob("cells/*")
     keep_rows(cell, pl.col("condition") == "clean")
@@ -127,7 +127,7 @@ def test_a_study_without_attacks_shows_it_too(tmp_path: Path) -> None:
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     folder = write_study(
-        tmp_path / "s", heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, gallery=False
+        tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4, gallery=False
     )
     assert read_brackets(load_results(folder)) == {}
     next(folder.glob("cells/*")).joinpath("minimal.parquet").write_bytes(b"no table")

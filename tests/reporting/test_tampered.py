@@ -14,7 +14,7 @@ from trustseg.reporting import build_report
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.costs import costs
 from trustseg.reporting.deferral import read_deferrals
-from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.gallery import load_gallery
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results, settings_of
@@ -27,7 +27,7 @@ WRONG: dict[str, dict[str, list[object]]] = {
     "cell.json": {
         "id": [None],
         "head": [3],
-        "regime": [MISSING],
+        "selection": [MISSING],
         "variant": [[]],
         "seed": ["<script>", 1.5],
         "fold": [True, None],
@@ -46,7 +46,7 @@ WRONG: dict[str, dict[str, list[object]]] = {
         "seconds_per_image": [None, {"a": 1}, float("nan")],
         "shift_table": ["1"],
     },
-    "suspicions.json": {"checks": [MISSING, [1], [{"name": "noise"}]]},
+    "masking_checks.json": {"checks": [MISSING, [1], [{"name": "noise"}]]},
     "policy.json": {"measure": ["<script>"], "aggregation": [3], "threshold": ["much"], "at_most": [-1]},
     "../../plan.json": {"cells": [3, [None]]},
 }
@@ -56,7 +56,7 @@ WRONG: dict[str, dict[str, list[object]]] = {
 def sound(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A study of one cell, with every file that an evaluation may leave."""
     folder = tmp_path_factory.mktemp("tampered") / "study"
-    write_study(folder, heads=("beta",), regimes=("none",), seeds=1, images=4, patients=4, stress=True)
+    write_study(folder, heads=("beta",), selections=("none",), seeds=1, images=4, patients=4, stress=True)
     (folder / "plan.json").write_text(json.dumps({"cells": [CELL.name]}))
     return collect(load_results(folder), draws=2)
 
@@ -76,7 +76,7 @@ def _read_all(folder: Path, sound: ReportData) -> int:
         settings_of(cell)
     found = replace(sound, results=results)
     costs(found)
-    find_suspicions(found)
+    find_caveats(found)
     read_deferrals(found, draws=2)
     return len(results.cells)
 
@@ -96,7 +96,7 @@ def test_wrong_values_are_refused(sound: ReportData, study: Path, name: str) -> 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"a": ', b"\xff\xfe\x00", b"null", b"[" * 10**5])
 def test_what_is_no_object_is_refused(sound: ReportData, study: Path, content: bytes) -> None:
-    names = ("cell.json", "done.json", "provenance.json", "evaluation.json", "suspicions.json", "policy.json")
+    names = ("cell.json", "done.json", "provenance.json", "evaluation.json", "masking_checks.json", "policy.json")
     for name in names:
         path = study / CELL / name
         before = path.read_bytes()
@@ -115,10 +115,17 @@ def test_a_report_refuses_before_it_writes(study: Path) -> None:
 
 
 def test_further_keys_and_absent_files_are_fine(sound: ReportData, study: Path) -> None:
-    for name in ("cell.json", "done.json", "provenance.json", "evaluation.json", "suspicions.json"):
+    for name in ("cell.json", "done.json", "provenance.json", "evaluation.json", "masking_checks.json"):
         path = study / CELL / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {"of a later version": [1]}))
     assert _read_all(study, sound) == len(sound.results.cells)
-    for name in ("provenance.json", "evaluation.json", "suspicions.json", "policy.json", "gallery.npz", "config.yaml"):
+    for name in (
+        "provenance.json",
+        "evaluation.json",
+        "masking_checks.json",
+        "policy.json",
+        "gallery.npz",
+        "config.yaml",
+    ):
         (study / CELL / name).unlink()
     assert _read_all(study, sound) == len(sound.results.cells)

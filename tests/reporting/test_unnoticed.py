@@ -40,7 +40,7 @@ def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
 def test_only_clean_and_attacked_images_of_runs_with_a_policy_are_deployed(
     stressed_study: Path, tmp_path: Path
 ) -> None:
-    folder = write_study(tmp_path / "s", heads=("beta",), regimes=("none",), images=6, patients=6, stress=True)
+    folder = write_study(tmp_path / "s", heads=("beta",), selections=("none",), images=6, patients=6, stress=True)
     first, second = sorted(folder.glob("cells/*"))
     (first / "policy.json").unlink()
     records = deploy(load_results(folder)).records

@@ -50,9 +50,9 @@ def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
     }
     about = json.loads((folder / "cell.json").read_text())
     assert about["id"] == cell.name
-    assert (about["head"], about["regime"], about["fold"], about["seed"]) == ("beta", "uncertain", 1, 0)
+    assert (about["head"], about["selection"], about["fold"], about["seed"]) == ("beta", "uncertain", 1, 0)
     records = pl.read_parquet(folder / "records.parquet")
-    assert records["regime"].unique().to_list() == ["uncertain"]
+    assert records["selection"].unique().to_list() == ["uncertain"]
     assert records.group_by("condition", "eps").len()["len"].n_unique() == 1
     done = json.loads((folder / "done.json").read_text())
     assert done["seconds_training"] > 0
@@ -191,7 +191,7 @@ def test_a_cell_that_is_measured_otherwise_is_not_trained_again(tmp_path: Path) 
     trained = (folder / "model" / "model.safetensors").stat().st_mtime_ns
     prepare_cell(cell, folder)
     assert is_done(folder)  # nothing is to be measured otherwise
-    wider = cell.config.evaluation.model_copy(update={"shifts": ("jpeg",), "severities": (2,), "suspicions": 1})
+    wider = cell.config.evaluation.model_copy(update={"shifts": ("jpeg",), "severities": (2,), "masking_checks": 1})
     other = replace(cell, config=cell.config.model_copy(update={"evaluation": wider}))
     prepare_cell(other, folder)
     assert not is_done(folder)
@@ -199,6 +199,6 @@ def test_a_cell_that_is_measured_otherwise_is_not_trained_again(tmp_path: Path) 
     assert is_done(folder)
     assert (folder / "model" / "model.safetensors").stat().st_mtime_ns == trained
     assert "jpeg_2" in set(pl.read_parquet(folder / "records.parquet")["condition"])
-    checks = json.loads((folder / "suspicions.json").read_text())
+    checks = json.loads((folder / "masking_checks.json").read_text())
     assert len(checks["images"]) == 1
     assert {check["status"] for check in checks["checks"]} <= {"ok", "suspicious", "not_run"}

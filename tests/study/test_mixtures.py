@@ -208,7 +208,7 @@ def test_what_changes_the_folder_of_a_mixture(tmp_path: Path) -> None:
     assert third != ensemble
     assert same == sampled  # the first seed is the same model
     assert set(names(digest="e")).isdisjoint(names())
-    assert names("evaluation.suspicions=3") == [ensemble, sampled]
+    assert names("evaluation.masking_checks=3") == [ensemble, sampled]
 
 
 def test_members_that_are_not_done_are_waited_for(tmp_path: Path) -> None:

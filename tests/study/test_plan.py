@@ -60,7 +60,11 @@ def test_a_mixture_trains_nothing_and_is_measured_by_all_its_passes(tmp_path: Pa
 def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
     (plain, *_), (checked, *_), (searched, *_) = (
         planned(tmp_path, *settings).variants
-        for settings in ((), ("evaluation.suspicions=3",), ("evaluation.minimal={tau: 0.5, steps: 5, halvings: 1}",))
+        for settings in (
+            (),
+            ("evaluation.masking_checks=3",),
+            ("evaluation.minimal={tau: 0.5, steps: 5, halvings: 1}",),
+        )
     )
     assert checked.evaluation - plain.evaluation == pytest.approx(2 * 3 * (1000 + 2000 / 3))
     rungs = len(load_run(None, []).evaluation.minimal.eps)

@@ -177,7 +177,7 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
     for name in "abc":
         write_json(
             folder / "cells" / name / "cell.json",
-            {"id": name, "variant": name, "head": "beta", "regime": "none", "fold": 0, "seed": 0},
+            {"id": name, "variant": name, "head": "beta", "selection": "none", "fold": 0, "seed": 0},
         )
     for name in "ab":
         write_json(folder / "cells" / name / "warnings.json", {"catastrophic_overfitting": [3, 4]})
@@ -243,7 +243,9 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
 def test_a_tampered_file_is_named(tmp_path: Path, file: str, content: object) -> None:
     cell = tmp_path / "cells" / "a"
     write_json(tmp_path / "plan.json", {"cells": ["a"]})
-    write_json(cell / "cell.json", {"id": "a", "variant": "a", "head": "beta", "regime": "none", "fold": 0, "seed": 0})
+    write_json(
+        cell / "cell.json", {"id": "a", "variant": "a", "head": "beta", "selection": "none", "fold": 0, "seed": 0}
+    )
     write_json(cell / file, content)
     with pytest.raises(DataError, match=file):
         study_status(tmp_path)

@@ -21,7 +21,7 @@ ABOUT: dict[str, Any] = {
     "id": "a",
     "variant": "a",
     "head": "beta",
-    "regime": "none",
+    "selection": "none",
     "fold": 0,
     "seed": 0,
     "values": {},
@@ -32,8 +32,8 @@ ABOUT: dict[str, Any] = {
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A plan of cells without models; a model, where one is trained, is its folder."""
     special: dict[str, dict[str, Any]] = {
-        "hard": {"regime": "hard"},
-        "uncertain": {"regime": "uncertain"},
+        "hard": {"selection": "hard"},
+        "uncertain": {"selection": "uncertain"},
         "bernoulli": {"head": "bernoulli"},
         "seed1": {"seed": 1},
         "fold2": {"fold": 2},
@@ -84,18 +84,18 @@ def test_what_is_trained_first_changes_nothing(study: Path) -> None:
 
 def test_checks_wait_for_the_model_they_borrow_from(study: Path) -> None:
     hard = study / "cells" / "hard"
-    write_json(hard / "suspicions.json", {"surrogate": None})
+    write_json(hard / "masking_checks.json", {"surrogate": None})
     train(study, ["none"])
     assert awaiting_surrogate(study) == []  # it is not done itself
     write_json(hard / "done.json", {})
     assert awaiting_surrogate(study) == [hard]
-    write_json(hard / "suspicions.json", {"surrogate": {"name": "none", "model": "0"}})
+    write_json(hard / "masking_checks.json", {"surrogate": {"name": "none", "model": "0"}})
     assert awaiting_surrogate(study) == []
 
 
 def test_nothing_is_awaited_that_never_comes(study: Path) -> None:
     for name in ("fold2", "hard"):
-        write_json(study / "cells" / name / "suspicions.json", {"surrogate": None})
+        write_json(study / "cells" / name / "masking_checks.json", {"surrogate": None})
         write_json(study / "cells" / name / "done.json", {})
     train(study, ["fold2", "hard"])
     assert awaiting_surrogate(study) == []  # fold2 is alone, and the model for hard is not there
@@ -125,7 +125,7 @@ def test_a_worker_completes_the_checks_of_finished_cells(study: Path, monkeypatc
     for name in PLAN:
         write_json(study / "cells" / name / "done.json", {})
     for name in ("hard", "none"):
-        write_json(study / "cells" / name / "suspicions.json", {"surrogate": None})
+        write_json(study / "cells" / name / "masking_checks.json", {"surrogate": None})
         write_text(study / "cells" / name / "config.yaml", "data: {path: nowhere}\n")
     checked = []
 

@@ -26,7 +26,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_text(tmp_path / "cells" / name / "config.yaml", "data: {path: nowhere}\n")
         write_json(
             tmp_path / "cells" / name / "cell.json",
-            {"id": name, "variant": name, "head": "beta", "regime": "none", "fold": 0, "seed": 0},
+            {"id": name, "variant": name, "head": "beta", "selection": "none", "fold": 0, "seed": 0},
         )
     names: list[str] = []
     monkeypatch.setattr("trustseg.data.open_dataset", lambda *args, **options: None)

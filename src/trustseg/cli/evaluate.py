@@ -99,8 +99,8 @@ def _measure(
     """Measure all that the settings ask for, each part with its progress bar."""
     from trustseg.cli.progress import progress_of
     from trustseg.evaluation import evaluate as run_evaluation
-    from trustseg.evaluation import write_minimal, write_suspicions
-    from trustseg.evaluation.suspicions import CHECKS
+    from trustseg.evaluation import write_masking_checks, write_minimal
+    from trustseg.evaluation.masking_checks import CHECKS
     from trustseg.models import device_of
 
     settings, seed, device = config.evaluation, config.training.seed, device_of(config.training.accelerator)
@@ -120,10 +120,10 @@ def _measure(
     searched = settings.minimal.tau is not None
     with progress_of("searching for the smallest budgets") if searched else nullcontext(None) as search:
         write_minimal(model, pack, rows, settings, folder, device=device, report=search)
-    count = settings.suspicions
+    count = settings.masking_checks
     with progress_of("checking for masked gradients") if count else nullcontext(None) as checks:
         checked = None if checks is None else lambda done: checks(done, len(CHECKS))
-        write_suspicions(
+        write_masking_checks(
             model, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
         )
 

@@ -133,7 +133,7 @@ class EvaluationConfig(Section):
     populations: dict[str, FolderOrFile] = Field(
         default_factory=dict, description="other populations, for out-of-distribution detection: name -> folder or pack"
     )
-    suspicions: int = Field(0, ge=0, description="number of test images for gradient-masking checks; 0: none")
+    masking_checks: int = Field(0, ge=0, description="number of test images for gradient-masking checks; 0: none")
     surrogate: FolderOrFile | None = Field(
         None,
         description="model folder for the transfer check; null: in a study, another cell",
@@ -153,6 +153,14 @@ class EvaluationConfig(Section):
     )
     batch_size: int = Field(16, ge=1, description="images per forward pass")
     gallery: int = Field(4, ge=0, description="number of example images for the report; 0: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, content: object) -> object:
+        """Read ``suspicions``, which ``masking_checks`` was called; what was set last counts."""
+        if not isinstance(content, dict):
+            return content
+        return {"masking_checks" if key == "suspicions" else key: value for key, value in content.items()}
 
     @property
     def shift_names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from trustseg.evaluation.conditions import CLEAN, Condition, conditions_of
 from trustseg.evaluation.evaluate import evaluate, population_of
 from trustseg.evaluation.gallery import write_gallery
-from trustseg.evaluation.inspection import Surrogate, write_suspicions
+from trustseg.evaluation.inspection import Surrogate, write_masking_checks
 from trustseg.evaluation.loading import hash_of_model, load_model, measure_of, suffix_of
 from trustseg.evaluation.minimal import write_minimal
 from trustseg.evaluation.rows import rows_of_split, splits_of
@@ -22,6 +22,6 @@ __all__ = [
     "splits_of",
     "suffix_of",
     "write_gallery",
+    "write_masking_checks",
     "write_minimal",
-    "write_suspicions",
 ]

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from trustseg.attacks import ATTACKS, isolated
 from trustseg.beliefs import Belief, Bernoulli, Beta
-from trustseg.evaluation.victim import Suspicion, Victim, judged, not_run
-from trustseg.randomness import derived_generator
+from trustseg.evaluation.victim import MaskingCheck, Victim, judged, not_run
 
 __all__ = [
     "more_steps",
@@ -30,7 +29,7 @@ STEPS: Final = 100
 MORE_STEPS: Final = 300
 
 
-def rising_dice(victim: Victim) -> Suspicion:
+def rising_dice(victim: Victim) -> MaskingCheck:
     """Largest rise of the mean Dice from one budget to the next larger one, PGD-20, each from the clean image (S2)."""
     ladder = [victim.eps * factor for factor in (0.5, 1.0, 2.0, 4.0)]
     curve = [
@@ -40,14 +39,14 @@ def rising_dice(victim: Victim) -> Suspicion:
     return judged("rising_dice", rise, 0.005, "largest rise of Dice when the budget doubles; should be 0")
 
 
-def unbounded_budget(victim: Victim) -> Suspicion:
+def unbounded_budget(victim: Victim) -> MaskingCheck:
     """Mean Dice at eps = 1, where an attack may paint any image (S3)."""
     painted = victim.attacked("ensemble", eps=1.0, preset="standard")
     meaning = "mean Dice under an unbounded attack; should be near 0"
     return judged("unbounded_budget", victim.mean_dice(painted), 0.05, meaning)
 
 
-def more_steps(victim: Victim) -> Suspicion:
+def more_steps(victim: Victim) -> MaskingCheck:
     """By how much PGD-10 is weaker than FGSM, or PGD-100 than PGD-10, in mean Dice (S4)."""
     scores = [
         victim.mean_dice(victim.attacked("fgsm")),
@@ -59,7 +58,7 @@ def more_steps(victim: Victim) -> Suspicion:
     return judged("more_steps", weaker, 0.005, meaning)
 
 
-def still_falling(victim: Victim) -> Suspicion:
+def still_falling(victim: Victim) -> MaskingCheck:
     """Dice that Auto-PGD on soft Dice still gains when its steps go from ``STEPS`` to ``MORE_STEPS`` (S4)."""
     few, many = (
         victim.mean_dice(victim.attacked("apgd", steps=steps, objective="soft_dice")) for steps in (STEPS, MORE_STEPS)
@@ -68,19 +67,19 @@ def still_falling(victim: Victim) -> Suspicion:
     return judged("still_falling", few - many, 0.03, meaning)
 
 
-def restarts(victim: Victim) -> Suspicion:
+def restarts(victim: Victim) -> MaskingCheck:
     """Gain of five random starts over one, PGD-20 (S5)."""
     one, five = (victim.mean_dice(victim.attacked("pgd", steps=20, restarts=count)) for count in (1, 5))
     meaning = "Dice lost by four more random starts; a large loss means that single runs get stuck"
     return judged("restarts", one - five, 0.04, meaning)
 
 
-def noise(victim: Victim) -> Suspicion:
+def noise(victim: Victim) -> MaskingCheck:
     """Drop under uniform noise as a share of the drop under PGD-20 of the same budget (S6)."""
     clean, attacked = victim.mean_dice(victim.images), victim.mean_dice(victim.attacked("pgd", steps=20))
     if clean - attacked <= 0.02:
         return not_run("noise", 0.5, "PGD-20 costs at most .02 of Dice at this budget, nothing to compare with")
-    generator = derived_generator(victim.seed, "suspicions", "noise")
+    generator = victim.generator("noise")
     change = (2 * torch.rand(victim.images.shape, generator=generator) - 1) * victim.eps
     noisy = (victim.images + change.to(victim.images)).clamp(0, 1)
     share = (clean - victim.mean_dice(noisy)) / (clean - attacked)
@@ -88,17 +87,17 @@ def noise(victim: Victim) -> Suspicion:
     return judged("noise", share, 0.5, meaning)
 
 
-def transfer(victim: Victim) -> Suspicion:
+def transfer(victim: Victim) -> MaskingCheck:
     """Share of images that another model's adversarial examples hurt more than the model's own (S7)."""
     if victim.surrogate is None:
         return not_run("transfer", 0.02, "no surrogate model was given")
-    generator = derived_generator(victim.seed, "suspicions", "transfer")
+    generator = victim.generator("transfer")
     borrowed = ATTACKS["pgd"](victim.surrogate, victim.images, victim.masks, eps=victim.eps, generator=generator)
     whose = "another model's adversarial examples"
     return _rivalled(victim, "transfer", victim.dice(borrowed), whose, share=0.02, mean=0.005)
 
 
-def square(victim: Victim) -> Suspicion:
+def square(victim: Victim) -> MaskingCheck:
     """Share of images that a search without gradients hurts more than the gradient attacks (S8)."""
     if victim.square_steps == 0:
         return not_run("square", 0.01, "the Square attack was given no queries")
@@ -107,7 +106,7 @@ def square(victim: Victim) -> Suspicion:
     return _rivalled(victim, "square", found, whose, share=0.01, mean=0.002)
 
 
-def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: float, mean: float) -> Suspicion:
+def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: float, mean: float) -> MaskingCheck:
     """Judge an attack without the model's gradients by the Dice (B,) it leaves, against the ensemble that has them.
 
     There are two limits: the share of images with foreground on which it is stronger, and by how much on average. An
@@ -123,7 +122,7 @@ def _rivalled(victim: Victim, name: str, other: Tensor, whose: str, *, share: fl
     return judged(name, beaten, share, meaning)
 
 
-def rescaled_logits(victim: Victim) -> Suspicion:
+def rescaled_logits(victim: Victim) -> MaskingCheck:
     """Change of Dice under PGD-20 on the margin when the model's logits are multiplied by 10 (S10)."""
     objective = "evidence_margin" if isinstance(victim.belief(victim.images[:1]), Beta) else "margin"
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective=objective))
@@ -132,7 +131,7 @@ def rescaled_logits(victim: Victim) -> Suspicion:
     return judged("rescaled_logits", abs(sharp - own), 0.01, meaning)
 
 
-def saturated_loss(victim: Victim) -> Suspicion:
+def saturated_loss(victim: Victim) -> MaskingCheck:
     """By how much masked cross-entropy is weaker here than on a model of the same masks and small logits (S11)."""
     typical = float(victim.belief(victim.images).log_odds.abs().median())
     own = victim.mean_dice(victim.attacked("pgd", steps=20, objective="balanced_masked_cross_entropy"))
@@ -142,7 +141,7 @@ def saturated_loss(victim: Victim) -> Suspicion:
     return judged("saturated_loss", own - found, 0.02, meaning)
 
 
-def rounding(victim: Victim) -> Suspicion:
+def rounding(victim: Victim) -> MaskingCheck:
     """Share of PGD-20's drop that is lost when the images are rounded to 8 bits (S14)."""
     levels = victim.eps * 255
     if abs(levels - round(levels)) > 1e-6:

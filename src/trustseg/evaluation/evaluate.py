@@ -159,7 +159,9 @@ def _fingerprint(
     seed: int,
 ) -> str:
     """Return a short hash of everything that the tables follow from."""
-    settings = config.model_dump(mode="json", exclude={"gallery", "suspicions", "surrogate", "minimal", "populations"})
+    settings = config.model_dump(
+        mode="json", exclude={"gallery", "masking_checks", "surrogate", "minimal", "populations"}
+    )
     which = [(pack.digest, rows.tolist()) for pack, rows in images]
     about = [
         __version__,
@@ -168,7 +170,7 @@ def _fingerprint(
         which,
         list(config.populations),
         settings,
-        dict(labels),
+        {"regime" if name == "selection" else name: value for name, value in labels.items()},  # as it was called first
         seed,
     ]
     return hashlib.sha256(json.dumps(about).encode() + model.weights()).hexdigest()[:16]

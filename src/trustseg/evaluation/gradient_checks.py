@@ -8,14 +8,13 @@ from torch import Tensor, nn
 from trustseg.attacks import isolated
 from trustseg.attacks.objectives import cross_entropy
 from trustseg.beliefs import Beta
-from trustseg.evaluation.victim import Suspicion, Victim, judged, not_run
+from trustseg.evaluation.victim import MaskingCheck, Victim, judged, not_run
 from trustseg.masks import counted, counted_mean
-from trustseg.randomness import derived_generator
 
 __all__ = ["attack_forward", "finite_differences", "repeated_forward", "saturation", "zero_gradients"]
 
 
-def zero_gradients(victim: Victim) -> Suspicion:
+def zero_gradients(victim: Victim) -> MaskingCheck:
     """Share of images where more than 1 % of the pixels have a gradient of exactly 0 (S1)."""
     inside = counted(victim.masks)
     with isolated(victim.model):
@@ -29,13 +28,13 @@ def zero_gradients(victim: Victim) -> Suspicion:
     return judged("zero_gradients", float((share > 0.01).double().mean()), 0.05, meaning)
 
 
-def finite_differences(victim: Victim) -> Suspicion:
+def finite_differences(victim: Victim) -> MaskingCheck:
     """Relative error of the directional derivative against a central difference in float64 (S9)."""
     if not isinstance(victim.model, nn.Module):
         return not_run("finite_differences", 0.05, "the model is not a module that can be converted to float64")
     model = copy.deepcopy(victim.model).double().eval()
     images, masks = victim.images[:4].double(), victim.masks[:4].double()
-    generator = derived_generator(victim.seed, "suspicions", "differences")
+    generator = victim.generator("differences")
     direction = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images.device)
 
     def loss(points: Tensor) -> Tensor:
@@ -52,14 +51,14 @@ def finite_differences(victim: Victim) -> Suspicion:
     return judged("finite_differences", error, 0.05, meaning)
 
 
-def repeated_forward(victim: Victim) -> Suspicion:
+def repeated_forward(victim: Victim) -> MaskingCheck:
     """Largest difference of p between two forward passes of the same images (S12)."""
     first, second = (victim.belief(victim.images).probability for _ in range(2))
     meaning = "largest difference of p between two passes of one image: randomness in the model"
     return judged("repeated_forward", float((first - second).abs().max()), 1e-6, meaning)
 
 
-def attack_forward(victim: Victim) -> Suspicion:
+def attack_forward(victim: Victim) -> MaskingCheck:
     """Largest difference of p between the pass that an attack makes and the one that predicts (S12).
 
     In full precision: a GPU's TF32 rounds folded weights and others differently, which moves p by up to 1e-3.
@@ -72,7 +71,7 @@ def attack_forward(victim: Victim) -> Suspicion:
     return judged("attack_forward", float((attacked - predicted).abs().max()), 1e-4, meaning)
 
 
-def saturation(victim: Victim) -> Suspicion:
+def saturation(victim: Victim) -> MaskingCheck:
     """Share of pixels whose belief is so sure that losses have no slope left (S13)."""
     belief = victim.belief(victim.images)
     sure = belief.log_odds.abs() > 16

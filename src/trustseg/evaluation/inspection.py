@@ -14,15 +14,15 @@ from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ModelError
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.evaluation.loading import hash_of_model
-from trustseg.evaluation.suspicions import CHECKS, suspicions
-from trustseg.evaluation.victim import SQUARE_QUERIES, Suspicion
+from trustseg.evaluation.masking_checks import CHECKS, masking_checks
+from trustseg.evaluation.victim import SQUARE_QUERIES, MaskingCheck
 from trustseg.files import read_json, write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
+from trustseg.run_files import MASKING_CHECKS, checks_file
 
-__all__ = ["SUSPICIONS", "Surrogate", "write_suspicions"]
+__all__ = ["Surrogate", "write_masking_checks"]
 
-SUSPICIONS: Final = "suspicions.json"
 EPS: Final = 2 / 255  # small enough that an honest model is only half broken, so that attacks can be told apart
 
 
@@ -39,7 +39,7 @@ class Surrogate:
     model: BeliefModel
 
 
-def write_suspicions(
+def write_masking_checks(
     model: BeliefModel,
     pack: Pack,
     rows: NDArray[np.int64],
@@ -52,7 +52,7 @@ def write_suspicions(
     surrogate: Surrogate | None = None,
     report: Callable[[int], None] | None = None,
 ) -> None:
-    """Write ``suspicions.json`` into a folder: what every check of ``CHECKS`` finds on a few images with foreground.
+    """Write ``masking_checks.json`` into a folder: what each of ``CHECKS`` finds on a few images with foreground.
 
     Checks that were made of the same model and images before are not repeated; with another surrogate, only the one
     that asks for it is.
@@ -87,7 +87,7 @@ def write_suspicions(
         "seed": seed,
     }
     lender = None if surrogate is None else {"name": surrogate.name, "model": hash_of_model(surrogate.model)}
-    path = folder / SUSPICIONS
+    path = checks_file(folder)
     before = read_json(path) if path.is_file() else {}
     made = _made_before(before) if about.items() <= before.items() else {}
     wanted = [name for name in CHECKS if name not in made or (name == "transfer" and before.get("surrogate") != lender)]
@@ -95,7 +95,7 @@ def write_suspicions(
         return
     images, masks = (part.to(device) for part in as_images(PackRows(pack, chosen).__getitems__(range(len(chosen)))))
     with fast_forward(model.eval().to(device)) as fast:
-        found = suspicions(
+        found = masking_checks(
             fast,
             images,
             masks,
@@ -107,8 +107,8 @@ def write_suspicions(
             only=wanted,
             report=report,
         )
-    made |= {suspicion.name: _entry(suspicion) for suspicion in found}
-    write_json(path, {**about, "surrogate": lender, "checks": [made[name] for name in CHECKS]})
+    made |= {check.name: _entry(check) for check in found}
+    write_json(folder / MASKING_CHECKS, {**about, "surrogate": lender, "checks": [made[name] for name in CHECKS]})
 
 
 def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
@@ -122,10 +122,10 @@ def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
 
 
 def _made_before(content: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Return the checks of a file of suspicions by name."""
+    """Return the checks that a file holds, by name."""
     checks = content.get("checks")
     return {str(check["name"]): check for check in checks} if isinstance(checks, list) else {}
 
 
-def _entry(suspicion: Suspicion) -> dict[str, object]:
-    return asdict(suspicion) | {"figure": None if math.isnan(suspicion.figure) else suspicion.figure}
+def _entry(check: MaskingCheck) -> dict[str, object]:
+    return asdict(check) | {"figure": None if math.isnan(check.figure) else check.figure}

@@ -1,4 +1,4 @@
-"""A model under suspicion: the images it is questioned on, the attacks on it, and what a check found."""
+"""A model to check for gradient masking: the images it is questioned on, the attacks on it, and what a check found."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from trustseg.beliefs import Belief
 from trustseg.metrics import dice
 from trustseg.randomness import derived_generator
 
-__all__ = ["SQUARE_QUERIES", "Suspicion", "Victim", "judged", "not_run"]
+__all__ = ["SQUARE_QUERIES", "MaskingCheck", "Victim", "judged", "not_run"]
 
 SQUARE_QUERIES: Final = 2000
 """Queries of the Square attack an image; a few hundred find next to nothing."""
@@ -21,7 +21,7 @@ Status = Literal["ok", "suspicious", "not_run"]
 
 
 @dataclass(frozen=True, slots=True)
-class Suspicion:
+class MaskingCheck:
     """What one check found.
 
     Attributes:
@@ -39,14 +39,14 @@ class Suspicion:
     meaning: str
 
 
-def judged(name: str, figure: float, threshold: float, meaning: str) -> Suspicion:
+def judged(name: str, figure: float, threshold: float, meaning: str) -> MaskingCheck:
     """Return the verdict; a figure that is NaN is suspicious too, as nothing that is honest gives one."""
-    return Suspicion(name, "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
+    return MaskingCheck(name, "ok" if figure <= threshold else "suspicious", figure, threshold, meaning)
 
 
-def not_run(name: str, threshold: float, why: str) -> Suspicion:
+def not_run(name: str, threshold: float, why: str) -> MaskingCheck:
     """Return that a check was not made; ``why`` completes the sentence that begins with "not run"."""
-    return Suspicion(name, "not_run", float("nan"), threshold, f"not run: {why}")
+    return MaskingCheck(name, "not_run", float("nan"), threshold, f"not run: {why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,13 @@ class Victim:
         key = " ".join([name, *(f"{option}={value}" for option, value in sorted(settings.items()))])
         if key not in self.found:
             attack: Callable[..., Tensor] = ensemble if name == "ensemble" else ATTACKS[name]
-            generator = derived_generator(self.seed, "suspicions", key)
+            generator = self.generator(key)
             self.found[key] = attack(self.model, self.images, self.masks, generator=generator, **settings)
         return self.found[key]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return the random numbers for one purpose."""
+        return derived_generator(self.seed, "suspicions", purpose)  # the checks' former name, or all figures would move
 
     def dice(self, images: Tensor, model: Model | None = None) -> Tensor:
         """Return the Dice (B,) of the prediction on ``images``; NaN where it is not defined."""

@@ -55,11 +55,11 @@ def differences(data: ReportData) -> Chart:
     shown = [item for item in data.differences if item.metric == "dice"]
     ends = [0.0, *(e for i in shown for e in (i.interval.value, i.interval.low, i.interval.high) if np.isfinite(e))]
     margin = 0.05 * (max(ends) - min(ends))
-    regime = {name: data.results.cells_of(name)[0].regime for name in chosen}
+    selection = {name: data.results.cells_of(name)[0].selection for name in chosen}
     panels = []
     for condition in data.choices.conditions:
         found = [item for item in shown if item.condition == condition]
-        heights = {float(len(found) - row): f"{i.variant} - {regime[i.baseline]}" for row, i in enumerate(found)}
+        heights = {float(len(found) - row): f"{i.variant} - {selection[i.baseline]}" for row, i in enumerate(found)}
         lines = tuple(
             Line(
                 name,

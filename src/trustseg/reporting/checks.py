@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from trustseg.reporting.labels import words
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, make_table
-from trustseg.run_files import Suspicion, Suspicions, read_checked
+from trustseg.run_files import MaskingCheck, MaskingChecks, checks_file, read_checked
 
 __all__ = ["MARK", "Check", "check_matrix", "check_table", "failures", "load_checks", "marked", "trust", "unchecked"]
 
 MARK = "not trustworthy"
 
 
-class Check(Suspicion):
+class Check(MaskingCheck):
     """What one check found on one model of a variant."""
 
     variant: str
@@ -38,10 +38,10 @@ class Check(Suspicion):
 def load_checks(results: Results) -> tuple[Check, ...]:
     """Return every check of every finished cell; none of cells that were not checked."""
     return tuple(
-        Check(**check.model_dump(include=set(Suspicion.model_fields)), variant=cell.variant, model=cell.id)
+        Check(**check.model_dump(include=set(MaskingCheck.model_fields)), variant=cell.variant, model=cell.id)
         for cell in results.cells
-        if (path := cell.folder / "suspicions.json").is_file()
-        for check in read_checked(path, Suspicions).checks
+        if (path := checks_file(cell.folder)).is_file()
+        for check in read_checked(path, MaskingChecks).checks
     )
 
 

@@ -112,7 +112,7 @@ def pairs(results: Results) -> dict[tuple[str, str], int]:
 
 
 def _has(cell: FinishedCell, settings: Mapping[str, Any]) -> bool:
-    values = {**cell.values, "model.head": cell.head, "adversarial.selection": cell.regime}
+    values = {**cell.values, "model.head": cell.head, "adversarial.selection": cell.selection}
     return all(values.get(key) == value for key, value in settings.items())
 
 

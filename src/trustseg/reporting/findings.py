@@ -20,7 +20,7 @@ from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
 from trustseg.reporting.results import FinishedCell, settings_of
 from trustseg.statistics import FEW_PATIENTS
 
-__all__ = ["find_suspicions"]
+__all__ = ["find_caveats"]
 
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
 _RISE: Final = 0.005
@@ -29,7 +29,7 @@ _RISE: Final = 0.005
 _COLLAPSE: Final = 0.15
 
 
-def find_suspicions(data: ReportData) -> list[str]:
+def find_caveats(data: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
     checks = (_masking, _missing, _few, _image_sets, _data, _rises, _one_step, _overfitted, _budget)
     return [*(sentence for check in checks for sentence in check(data)), *data.results.notes]
@@ -122,7 +122,7 @@ def _single_step_attack(cell: FinishedCell) -> str:
     section = settings_of(cell).get("adversarial")
     attack = name_in(str(section.get("attack", ""))) if isinstance(section, Mapping) else ""
     entry = attack_entries().get(attack)
-    return attack if cell.regime != "none" and entry is not None and entry.facts.single_step else ""
+    return attack if cell.selection != "none" and entry is not None and entry.facts.single_step else ""
 
 
 def _overfitted(data: ReportData) -> Iterator[str]:

@@ -23,7 +23,7 @@ from trustseg.reporting.checks import check_matrix, failures, unchecked
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
 from trustseg.reporting.failures import same_orders
-from trustseg.reporting.findings import find_suspicions
+from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery
 from trustseg.reporting.labels import METRIC_NAMES, describe_condition, words
 from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
@@ -114,7 +114,7 @@ def _render(
         facts=_facts(data, draws),
         headlines=headlines(data),
         comparisons=comparisons(data),
-        suspicions=find_suspicions(data),
+        caveats=find_caveats(data),
         limits=limits(data, contents),
         doubts=failures(data.checks),
         check_matrix=check_matrix(data.checks),

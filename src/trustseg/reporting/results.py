@@ -31,7 +31,7 @@ __all__ = [
 T = TypeVar("T")
 
 _TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
-_LABELS: Final = frozenset({"cell", "variant", "head", "regime", "fold", "seed", "split"})
+_LABELS: Final = frozenset({"cell", "variant", "head", "selection", "fold", "seed", "split"})
 
 
 class FinishedCell(Description):
@@ -253,7 +253,7 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
 
 def _named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
     """Return the records of a cell under the names in its cell.json, so that both agree."""
-    labels = {key: pl.lit(getattr(cell, key)) for key in ("variant", "head", "regime", "fold", "seed")}
+    labels = {key: pl.lit(getattr(cell, key)) for key in ("variant", "head", "selection", "fold", "seed")}
     return records.with_columns(pl.col("eps").cast(pl.Float64).round(7), cell=pl.lit(cell.id), **labels)
 
 

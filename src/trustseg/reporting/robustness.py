@@ -250,7 +250,7 @@ def trade_off_chart(data: ReportData) -> Chart:
 
 
 def _cross(data: ReportData, variant: str, across: Interval, up: Interval) -> list[Line]:
-    """Return a point and its two intervals; regimes differ in colour, heads in symbol."""
+    """Return a point and its two intervals; selections differ in colour, heads in symbol."""
     if math.isnan(across.value) or math.isnan(up.value):
         return []
     heads = list(dict.fromkeys(cell.head for cell in data.results.cells))

@@ -12,8 +12,8 @@ from trustseg.statistics import Interval
 
 __all__ = ["Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
 
-# Okabe & Ito's colour-blind-safe palette; a regime keeps its colour in every figure.
-_REGIME_COLOURS: Final = {
+# Okabe & Ito's colour-blind-safe palette; a selection keeps its colour in every figure.
+_SELECTION_COLOURS: Final = {
     "none": "#5b6470",
     "random": "#E69F00",
     "uncertain": "#0072B2",
@@ -23,13 +23,13 @@ _REGIME_COLOURS: Final = {
 _SPARE_COLOURS: Final = ("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000")
 _HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
 _SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
-_SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither regime nor head
+_SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither selection nor head
 _SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a variant is drawn, in Plotly's words: colour by regime, dash by head, both shade and symbol among equals."""
+    """How a variant is drawn, in Plotly's words: colour by selection, dash by head, shade and symbol among equals."""
 
     colour: str
     dash: str
@@ -162,13 +162,13 @@ def curve(
 def looks(results: Results) -> dict[str, Look]:
     """Return how each variant is drawn in every figure."""
     first = {variant: results.cells_of(variant)[0] for variant in results.variants}
-    colours = _assign([cell.regime for cell in first.values()], _REGIME_COLOURS, _SPARE_COLOURS)
+    colours = _assign([cell.selection for cell in first.values()], _SELECTION_COLOURS, _SPARE_COLOURS)
     dashes = _assign([cell.head for cell in first.values()], _HEAD_DASHES, _SPARE_DASHES)
     found: dict[str, Look] = {}
     for variant, cell in first.items():
-        kind = cell.regime, cell.head
-        equals = [(other.regime, other.head) for other in list(first.values())[: len(found)]].count(kind)
-        colour = _shade(colours[cell.regime], _SHADES[equals % len(_SHADES)])
+        kind = cell.selection, cell.head
+        equals = [(other.selection, other.head) for other in list(first.values())[: len(found)]].count(kind)
+        colour = _shade(colours[cell.selection], _SHADES[equals % len(_SHADES)])
         found[variant] = Look(colour, dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
     return found
 

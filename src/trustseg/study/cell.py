@@ -14,7 +14,7 @@ import yaml
 
 from trustseg.config import RunConfig
 from trustseg.data import Pack
-from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_minimal, write_suspicions
+from trustseg.evaluation import evaluate, measure_of, rows_of_split, write_gallery, write_masking_checks, write_minimal
 from trustseg.evaluation.records import TABLES_VERSION
 from trustseg.files import make_folder, read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
@@ -57,7 +57,7 @@ def prepare_cell(cell: Cell, folder: Path) -> None:
             "variant": cell.variant,
             "values": dict(cell.values),
             "head": config.model.head,
-            "regime": config.adversarial.selection,
+            "selection": config.adversarial.selection,
             "fold": -1 if config.data.fold is None else config.data.fold,
             "seed": config.training.seed,
             **({} if cell.mixture is None else {"mixture": asdict(cell.mixture)}),
@@ -168,7 +168,7 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, s
             "cell": about.id,
             "variant": about.variant,
             "head": about.head,
-            "regime": about.regime,
+            "selection": about.selection,
             "fold": about.fold,
             "seed": about.seed,
         },
@@ -207,13 +207,13 @@ def check_again(folder: Path, config: RunConfig, pack: Pack) -> None:
 
 def _check(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel) -> None:
     options = config.evaluation
-    if options.suspicions:
-        write_suspicions(
+    if options.masking_checks:
+        write_masking_checks(
             model,
             pack,
             rows_of_split(pack, "test", config.data, count=options.images),
             folder,
-            count=options.suspicions,
+            count=options.masking_checks,
             seed=config.training.seed,
             device=device_of(config.training.accelerator),
             surrogate=surrogate_for(folder, options.surrogate),

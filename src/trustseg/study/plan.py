@@ -12,8 +12,8 @@ from trustseg.attacks import evaluation_attacks
 from trustseg.config import RunConfig, StudyConfig, open_images
 from trustseg.data import Pack
 from trustseg.evaluation import conditions_of, rows_of_split
+from trustseg.evaluation.masking_checks import PASSES as CHECK_PASSES
 from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
-from trustseg.evaluation.suspicions import PASSES as CHECK_PASSES
 from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.run_files import Done, read_checked
 from trustseg.study.cell import is_done
@@ -144,7 +144,7 @@ def _tested(cell: Cell, images: Mapping[str, tuple[int, int]]) -> float:
     tested = min(images[cell.name][1], settings.images or images[cell.name][1])
     conditions = conditions_of(settings)
     attacks = [condition.attack for condition in conditions if condition.attack is not None]
-    checks = min(settings.suspicions, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)
+    checks = min(settings.masking_checks, tested) * (CHECK_PASSES + _FORWARD * SQUARE_QUERIES)
     attacked = sum(
         passes_of_attack(attack.name, evidential=cell.config.model.head == "beta", **attack.options)
         for attack in attacks

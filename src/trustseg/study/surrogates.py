@@ -5,7 +5,7 @@ from pathlib import Path
 from trustseg.evaluation import Surrogate
 from trustseg.files import read_json
 from trustseg.models import Segmenter
-from trustseg.run_files import Description, StudyPlan, read_checked
+from trustseg.run_files import Description, StudyPlan, checks_file, read_checked
 from trustseg.study.mixtures import mixture_of
 
 __all__ = ["awaiting_surrogate", "given_surrogate", "surrogate_for"]
@@ -47,7 +47,7 @@ def awaiting_surrogate(folder: Path) -> list[Path]:
     """
     waiting = []
     for cell in _cells(folder):
-        file = cell / "suspicions.json"
+        file = checks_file(cell)
         if (cell / "done.json").exists() and file.is_file() and read_json(file).get("surrogate") is None:
             peer = _peer(cell)
             if peer is not None and _is_trained(peer):
@@ -71,7 +71,7 @@ def _peer(cell: Path) -> Path | None:
         about = read_checked(other / "cell.json", Description) if other.name != cell.name else own
         lends = other.name not in barred and about.mixture is None
         if lends and about.fold == own.fold and _images(about) == _images(own):
-            rank = (about.seed != own.seed, about.head != own.head, about.regime != "none", place)
+            rank = (about.seed != own.seed, about.head != own.head, about.selection != "none", place)
             ranked.append((rank, other))
     return min(ranked)[1] if ranked else None
 

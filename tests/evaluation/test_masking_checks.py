@@ -1,24 +1,24 @@
-"""An honest model raises no suspicion; each way of hiding gradients raises at least one."""
+"""An honest model passes every check; each way of hiding gradients fails at least one."""
 
 import math
 
 import pytest
 import torch
+from tests.evaluation.masked_models import Honest, Quantised, Randomised, scene
 from tests.evaluation.packs import small_segmenter
-from tests.evaluation.suspects import Honest, Quantised, Randomised, scene
 from torch import Tensor
 
 from trustseg.attacks import Model
 from trustseg.beliefs import Belief
 from trustseg.errors import DataError
-from trustseg.evaluation.suspicions import CHECKS, PASSES, suspicions
-from trustseg.evaluation.victim import Suspicion
+from trustseg.evaluation.masking_checks import CHECKS, PASSES, masking_checks
+from trustseg.evaluation.victim import MaskingCheck
 from trustseg.training.cost import PassCounter
 
 
-def found(model: Model, *only: str, square_steps: int = 200) -> dict[str, Suspicion]:
+def found(model: Model, *only: str, square_steps: int = 200) -> dict[str, MaskingCheck]:
     images, masks = scene()
-    results = suspicions(model, images, masks, eps=6 / 255, square_steps=square_steps, only=only or tuple(CHECKS))
+    results = masking_checks(model, images, masks, eps=6 / 255, square_steps=square_steps, only=only or tuple(CHECKS))
     return {result.name: result for result in results}
 
 
@@ -56,7 +56,7 @@ class Reversed(Honest):
 def test_a_surrogate_with_better_gradients_is_believed() -> None:
     images, masks = scene()
     asked = ("transfer", "square")
-    results = suspicions(Reversed(), images, masks, eps=6 / 255, surrogate=Honest(), square_steps=0, only=asked)
+    results = masking_checks(Reversed(), images, masks, eps=6 / 255, surrogate=Honest(), square_steps=0, only=asked)
     by_name = {result.name: result for result in results}
     assert by_name["transfer"].status == "suspicious"
     assert by_name["square"].status == "not_run"
@@ -76,7 +76,7 @@ def test_its_passes_are_about_those_that_a_plan_counts() -> None:
     for head in ("bernoulli", "beta"):
         segmenter = small_segmenter(head).eval()
         counter = PassCounter(segmenter.network)
-        suspicions(segmenter, images, masks, surrogate=Honest(), square_steps=100)
+        masking_checks(segmenter, images, masks, surrogate=Honest(), square_steps=100)
         work = (counter.forward - 100 * len(images) + 2 * counter.backward) / 3 / len(images)
         assert 0.85 * PASSES < work < 1.35 * PASSES  # fewer where images break at once
 
@@ -84,7 +84,7 @@ def test_its_passes_are_about_those_that_a_plan_counts() -> None:
 def test_only_empty_masks_say_so() -> None:
     images, masks = scene()
     with pytest.raises(DataError, match="all masks are empty"):
-        suspicions(Honest(), images, torch.zeros_like(masks))
+        masking_checks(Honest(), images, torch.zeros_like(masks))
 
 
 def test_results_repeat() -> None:

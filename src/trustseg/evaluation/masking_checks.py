@@ -36,11 +36,11 @@ from trustseg.evaluation.gradient_checks import (
     saturation,
     zero_gradients,
 )
-from trustseg.evaluation.victim import SQUARE_QUERIES, Suspicion, Victim
+from trustseg.evaluation.victim import SQUARE_QUERIES, MaskingCheck, Victim
 
-__all__ = ["CHECKS", "PASSES", "suspicions"]
+__all__ = ["CHECKS", "PASSES", "masking_checks"]
 
-CHECKS: Final[Mapping[str, Callable[[Victim], Suspicion]]] = {
+CHECKS: Final[Mapping[str, Callable[[Victim], MaskingCheck]]] = {
     "zero_gradients": zero_gradients,
     "rising_dice": rising_dice,
     "unbounded_budget": unbounded_budget,
@@ -64,7 +64,7 @@ PASSES: Final = 1000
 """About how many passes forward and backward all checks take an image, Square's queries not counted."""
 
 
-def suspicions(
+def masking_checks(
     model: Model,
     images: Tensor,
     masks: Tensor,
@@ -76,7 +76,7 @@ def suspicions(
     deployed: Model | None = None,
     only: Collection[str] = tuple(CHECKS),
     report: Callable[[int], None] | None = None,
-) -> list[Suspicion]:
+) -> list[MaskingCheck]:
     """Return what every check of ``CHECKS`` finds on a few images.
 
     Costs about ``PASSES`` passes an image forward and backward, and ``square_steps`` forward.
