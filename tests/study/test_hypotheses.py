@@ -50,7 +50,7 @@ def test_budgets_are_read_as_fractions(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"measures": ["accuracy"]}, "unknown score 'accuracy'.*hausdorff_95"),
-        ({"measures": [{"name": "surface_dice", "tolerence": 3}]}, "did you mean 'tolerance'"),
+        ({"measures": [{"name": "surface_dice", "toleranc": 3}]}, "did you mean 'tolerance'"),
         ({"measure": "dice"}, r"measure: extra"),
         ({"measures": []}, "measures"),
         ({"second": {"adversarial.selection": "none"}}, r"different keys \(adversarial\.selection, model\.head\)"),
