@@ -236,7 +236,7 @@ def test_reports_every_member() -> None:
     ("options", "error", "words"),
     [
         ({"preset": "slow"}, UnknownNameError, "unknown preset 'slow'"),
-        ({"surrogates": [Bernoulli]}, AttackError, "got 1 surrogates, expected none"),
+        ({"surrogates": [Bernoulli]}, AttackError, "no surrogates, got 1"),
         ({"candidates": [torch.zeros(1, 1, 2, 2)]}, ShapeError, r"candidates must be shaped like the images"),
         ({"eps": -0.1}, AttackError, "from 0 to 1 and finite, got -0.1"),
         ({"masks": None}, ShapeError, "reference masks"),
