@@ -1,5 +1,6 @@
 """Killed, repeated or changed: an evaluation ends with the tables of an undisturbed one."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_a_finished_evaluation_is_not_repeated(tmp_path: Path, monkeypatch: pyte
     measured(tmp_path)
     before = files_in(tmp_path)
     (tmp_path / "parts").mkdir()  # left by a process that was killed while it tidied up
-    monkeypatch.delattr("trustseg.evaluation.evaluate.measure")
+    monkeypatch.delattr(sys.modules[evaluate.__module__], "measure")
     done: list[tuple[int, int]] = []
     measured(tmp_path, report=lambda number, total: done.append((number, total)))
     assert files_in(tmp_path) == before
