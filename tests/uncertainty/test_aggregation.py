@@ -97,6 +97,15 @@ def test_an_empty_region_scores_the_maximum(name: str) -> None:
     torch.testing.assert_close(AGGREGATIONS[name](uncertainty, probability), uncertainty.flatten(1).amax(1))
 
 
+@pytest.mark.parametrize("name", ["foreground_mean", "lesion_mean", "lesion_max"])
+def test_a_region_of_one_pixel_scores_its_value(name: str) -> None:
+    uncertainty, _ = draw((1, 1, 3, 3))
+    probability = torch.zeros(1, 1, 3, 3)
+    probability[..., 2, 0] = 1
+    uncertainty[..., 0, 0] = uncertainty.max() + 1
+    torch.testing.assert_close(AGGREGATIONS[name](uncertainty, probability), uncertainty[:, 0, 2, 0])
+
+
 def test_the_edge_of_the_image_is_no_rim() -> None:
     uncertainty, _ = draw((1, 1, 6, 5))
     for probability in (torch.zeros(1, 1, 6, 5), torch.ones(1, 1, 6, 5)):

@@ -95,6 +95,13 @@ def test_shape_and_range(name: str, shape: tuple[int, ...], scale: float) -> Non
 
 
 @every_measure
+def test_the_upper_bound_is_reached(name: str) -> None:
+    """By a coin flip, either without evidence or with very much of it."""
+    evidence = torch.tensor([1.0, 1e7], dtype=torch.float64).view(1, 1, 1, 2)
+    assert MEASURES[name](Beta(evidence, evidence)).max().item() == pytest.approx(UPPER_BOUNDS[name], abs=1e-6)
+
+
+@every_measure
 def test_pixels_are_measured_one_by_one(name: str) -> None:
     evidence = evidence_of((3, 1, 4, 5))
     order = torch.tensor([2, 0, 1])
