@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
 PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
 LINTED := src tests scripts benchmarks examples
-PORTABLE := $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/attacks tests/art
+PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
@@ -36,7 +36,7 @@ test: setup check ## lint, types, import rules and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-portable: setup ## tests that rounding could change, under three instruction sets and thread counts
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(PORTABLE)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(PORTABLE) -n 2 --dist worksteal
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(PORTABLE)
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE OMP_NUM_THREADS=3 $(PORTABLE)
 
