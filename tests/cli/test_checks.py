@@ -1,9 +1,10 @@
 from typing import Any
 
 import pytest
+from tests.training import tiny
 from torch import Tensor
 
-from trustseg.cli.checks import require_attacks
+from trustseg.cli.checks import require_attacks, require_splits
 from trustseg.config import RunConfig, load_run
 from trustseg.errors import AttackError, UnknownNameError
 
@@ -50,3 +51,12 @@ def test_a_sound_one_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     require_attacks(run_with("{name: 'art:ProjectedGradientDescent', eps: [4/255], steps: 5000}"))
     require_attacks(run_with("{name: pgd, eps: [4/255], steps: 5000}"))  # an own attack needs no trial
     assert steps == [1]
+
+
+@pytest.mark.parametrize(("epochs", "told"), [(2, True), (3, False)])
+def test_a_training_that_ends_before_its_first_attack_is_told(
+    epochs: int, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["data.size=32", f"training.epochs={epochs}", "adversarial.selection=random"]
+    require_splits([load_run(None, settings)] * 2, tiny.pack())
+    assert capsys.readouterr().err.count("adversarial.selection=random attacks no image") == told

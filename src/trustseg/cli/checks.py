@@ -106,7 +106,7 @@ def require_attacks(runs: "Iterable[RunConfig]") -> None:
 
 
 def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
-    """Split the images as each run will; say what a split leaves out, and where no validation image has a lesion.
+    """Split the images as each run will; say what it leaves out, what no epoch can be chosen by, and who never attacks.
 
     Raises:
         DataError: if they cannot be split; names the dataset.
@@ -116,6 +116,14 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     from trustseg.training.validation import shows_foreground
 
     notes: dict[str, None] = {}
+    runs = list(runs)
+    for run in runs:
+        warmup, epochs = run.adversarial.warmup_epochs, run.training.epochs
+        if run.adversarial.selection != "none" and warmup >= epochs:
+            notes[
+                f"adversarial.warmup_epochs={warmup} is not below training.epochs={epochs}, so "
+                f"adversarial.selection={run.adversarial.selection} attacks no image"
+            ] = None
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
         if len(pack) < 3:
             count = f"{len(pack)} image{'' if len(pack) == 1 else 's'}"

@@ -131,8 +131,8 @@ def predict(
     scale = decide_scale(images) if scale is None else scale
     if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
         raise DataError(
-            f"{deep[0]} has 16 bits per channel, and the images that the model was trained on have 8; export it with "
-            "8 bits"
+            f"{deep[0]} has 16 bits per channel, and no intensity scale for such images is kept with the model; export "
+            "it with 8 bits, as the model was trained on"
         )
     options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
     if note is not None:
