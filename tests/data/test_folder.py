@@ -41,6 +41,16 @@ def is_whole(listing: Listing) -> bool:
 AFFIXES = [("", ""), ("mask_", ""), ("", "_mask"), ("", "-GT"), ("lesion.", ""), ("", "_manual1"), ("", "_1stHO")]
 
 
+@pytest.mark.parametrize("folder", ["images", "img", "train/images", "pics", "."])
+@pytest.mark.parametrize("mask", ["{}_mask.png", "mask_{}.png"])
+def test_images_and_masks_may_share_a_folder_of_any_name(tmp_path: Path, folder: str, mask: str) -> None:
+    names = [f"im{number}" for number in range(3)]
+    touch(tmp_path / folder, *(f"{name}.png" for name in names), *map(mask.format, names))
+    listing = find_cases(tmp_path)
+    assert pairs(listing) == {f"{name}.png": [mask.format(name)] for name in names}
+    assert is_whole(listing)
+
+
 @pytest.mark.parametrize("affix", AFFIXES)
 @pytest.mark.parametrize("end", [".png", ".JPEG", ".tif"])
 def test_masks_find_their_images(tmp_path: Path, affix: tuple[str, str], end: str) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
 
@@ -31,6 +32,8 @@ def study(tmp_path: Path) -> Path:
     about |= {"id": "mixture", "variant": "beta, none, ensemble of 2"}
     about |= {"mixture": {"members": members, "samples": 0, "dropout": 0.2}}
     (combined / "cell.json").write_text(json.dumps(about))
+    records = pl.read_parquet(combined / "records.parquet").with_columns(cell=pl.lit("mixture"))
+    records.write_parquet(combined / "records.parquet")
     (combined / "evaluation.json").write_text(json.dumps({"passes": 2, "seconds_per_image": 0.009, **TIMED}))
     return folder
 

@@ -90,6 +90,18 @@ def test_broken_study_file_is_named(small: Path) -> None:
         load_results(small)
 
 
+def test_a_planned_cell_without_a_folder_counts_as_missing(small: Path) -> None:
+    (small / "plan.json").write_text(json.dumps({"cells": [*(cell.id for cell in load_results(small).cells), "lost"]}))
+    assert [(cell.id, cell.reason) for cell in load_results(small).missing] == [("lost", "its folder is gone")]
+
+
+def test_records_of_another_cell_are_refused(small: Path) -> None:
+    first, second = (cell.folder / "records.parquet" for cell in load_results(small).cells[:2])
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(DataError, match=f"{first.parent.name}.*holds the records of the cell {second.parent.name}"):
+        load_results(small)
+
+
 def test_done_without_tables_counts_as_missing(small: Path) -> None:
     (small / "cells" / "beta-none-fold0-seed0" / "records.parquet").unlink()
     missing = load_results(small).missing

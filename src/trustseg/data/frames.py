@@ -136,6 +136,9 @@ def _parted(frame: Frame, declared: Declared) -> tuple[list[Path], dict[str, lis
     """Return the images; the masks by folder; those folders whose names say nothing; and files of no known use."""
     images, masks = list(frame.images), dict(frame.masks)
     nameless = {name: list(files) for name, files in frame.nameless.items()}
+    if images and not masks:  # the folder images/ may hold both
+        images, own = in_one_folder(images, declared)
+        masks = {"": own} if own else {}
     if masks and not images:  # the folder of the images may have any name
         fitting = [
             name

@@ -145,6 +145,7 @@ def load_results(folder: Path) -> Results:
         raise MissingFileError(f"{folder} holds no study (study.yaml and cells/); give the folder of a study")
     study = _mapping(_read(study_file, _text), study_file)
     states = [_load_cell(cell) for cell in _cell_folders(folder)]
+    states += [Missing(name, name, "its folder is gone") for name in _gone(folder)]
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
     missing = tuple(state for state in states if isinstance(state, Missing))
     if not cells:
@@ -233,6 +234,13 @@ def _cell_folders(folder: Path) -> list[Path]:
     return sorted((cell for cell in cells if cell.name in names), key=lambda cell: names.index(cell.name))
 
 
+def _gone(folder: Path) -> list[str]:
+    """Return the cells of the study's plan that have no folder any more."""
+    plan = folder / "plan.json"
+    names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
+    return [name for name in names or () if not (folder / "cells" / name / "cell.json").is_file()]
+
+
 def _load_cell(folder: Path) -> FinishedCell | Missing:
     facts = read_checked(folder / "cell.json", Description)
     if not (folder / "done.json").is_file():
@@ -252,7 +260,14 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
 
 
 def _named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
-    """Return the records of a cell under the names in its cell.json, so that both agree."""
+    """Return the records of a cell under the names in its cell.json.
+
+    Raises:
+        DataError: if they are those of another cell.
+    """
+    if "cell" in records.columns and (others := set(records["cell"]) - {cell.id}):
+        path = cell.folder / "records.parquet"
+        raise DataError(f"{path} holds the records of the cell {min(others)}; restore it, or evaluate again")
     labels = {key: pl.lit(getattr(cell, key)) for key in ("variant", "head", "selection", "fold", "seed")}
     return records.with_columns(pl.col("eps").cast(pl.Float64).round(7), cell=pl.lit(cell.id), **labels)
 
