@@ -36,7 +36,7 @@ def test_fit_and_apply(command: Command) -> None:
     assert "at most 0.2 are expected to be reviewed" in found.out
     assert "void under attack or shift" in found.out
     assert load_policy(Path("policy.json")).threshold == pytest.approx(0.40)
-    assert found.out.splitlines()[-1] == "review where entropy (soft_dice_confidence) > 0.4; policy: policy.json"
+    assert "review where entropy (soft_dice_confidence) > 0.4; policy: policy.json" in found.out.splitlines()
 
     scores, patients = rising(50, start=100)
     attacked = records_of([0.1] * 50, [0.0] * 50, patients=patients, condition="pgd", eps=4 / 255)
@@ -44,7 +44,7 @@ def test_fit_and_apply(command: Command) -> None:
     found = command("defer", "apply", "policy.json", "run", "--draws", "50")
     assert found.code == 0, found.err
     clean, pgd = (line.split() for line in found.out.splitlines() if line.strip().startswith(("clean", "pgd")))
-    assert (clean[3], clean[-1]) == ("0.800", "holds")
+    assert (clean[3], clean[-1]) == ("0.800", "applies")
     assert (pgd[1], pgd[3], pgd[-1]) == ("4", "1.000", "void")
     assert "guarantee void for: pgd" in found.out
     decisions = pl.read_csv("run/evaluation-test/decisions.csv")
@@ -96,12 +96,37 @@ def test_scores_of_another_model_are_refused(command: Command) -> None:
     assert command("defer", "apply", "policy.json", "other", "--draws", "5").code == 0
 
 
-def test_records_of_the_calibrated_model_are_named_where_there_are_no_others(command: Command) -> None:
-    write("run/evaluation-validation-calibrated", records_of([0.1, 0.2]))
-    found = command("defer", "fit", "run")
+def test_the_validation_records_of_an_evaluation_are_enough(command: Command) -> None:
+    scores, patients = rising(20)
+    for home in ("run/evaluation-test", "cell"):
+        write(home, records_of(scores, patients=patients).with_columns(split=pl.lit("test")))
+        Path(home, "records.parquet").rename(Path(home, "validation.parquet"))
+        write(home, records_of([0.9], patients=["tested"]).with_columns(split=pl.lit("test")))
+    for given in ("run", "run/evaluation-test", "cell"):
+        assert command("defer", "fit", given, "--at-most", "0.5").code == 0
+        assert load_policy(Path("policy.json")).threshold == pytest.approx(0.11)
+    Path("cell/model").mkdir()
+    Path("cell/model/calibration.json").write_text("{}")  # the records are of the model before its calibration
+    found = command("defer", "fit", "cell")
     assert found.code == 2
-    assert "give 'run/evaluation-validation-calibrated', or write it" in one_sentence(found)
-    assert command("defer", "fit", "run/evaluation-validation-calibrated").code == 0
+    assert "for its calibrated model" in one_sentence(found)
+
+
+def test_compare_ranks_the_scores(command: Command) -> None:
+    dice, patients = np.linspace(0.1, 0.9, 9), [f"p{number}" for number in range(9)]
+    table = records_of(list(1 - dice), list(dice), patients=patients)
+    table = table.with_columns(u_entropy_max=pl.col("u_entropy_mean") * -1 + 2)
+    write("given", table)
+    found = command("defer", "compare", "given", "--draws", "20")
+    assert found.code == 0, found.err
+    best, worst = (line.split() for line in found.out.splitlines() if line.startswith("entropy"))
+    assert (best[0], best[1]) == ("entropy_soft_dice_confidence", "0.000")
+    assert (worst[0], worst[4]) == ("entropy_max", "0.000")
+    assert "4 of them failed" in found.out
+    write("empty", records_of([0.1, 0.2]).with_columns(mask_px=0))
+    found = command("defer", "compare", "empty")
+    assert found.code == 2
+    assert "no clean images with foreground" in one_sentence(found)
 
 
 def test_of_a_calibrated_model_its_own_records_are_taken(command: Command) -> None:
@@ -110,9 +135,7 @@ def test_of_a_calibrated_model_its_own_records_are_taken(command: Command) -> No
     write("run/evaluation-validation", records_of([0.1] * 20))
     found = command("defer", "fit", "run")
     assert found.code == 2
-    sentence = one_sentence(found)
-    assert "'run/model' is calibrated, but 'run/evaluation-validation-calibrated' does not exist" in sentence
-    assert "'trustseg evaluate run/model --split validation', or give 'run/evaluation-validation'" in sentence
+    assert "in 'run' for its calibrated model; run 'trustseg evaluate run'" in one_sentence(found)
     assert command("defer", "fit", "run/evaluation-validation").code == 0
     scores, patients = rising(20)
     write("run/evaluation-validation-calibrated", records_of(scores, patients=patients))
@@ -153,10 +176,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(command: Command) -> None:
     Path("text").mkdir()
     Path("text/records.parquet").write_text("no table")
     for arguments, words in (
-        (["fit", "nowhere"], "no records.parquet in 'nowhere'"),
-        (["fit", "run"], "--split validation"),
-        (["fit", "tested"], "'tested' holds records of the test split"),
-        (["fit", "trained"], "'trained' holds records of the train split"),
+        (["fit", "nowhere"], "no records of validation images in 'nowhere'"),
+        (["fit", "run"], "run 'trustseg evaluate run'"),
+        (["fit", "tested"], "'tested/records.parquet' holds records of the test split"),
+        (["fit", "trained"], "'trained/records.parquet' holds records of the train split"),
         (["fit", "text"], "text/records.parquet"),
         (["fit", "good/records.parquet"], "'good/records.parquet' is a file; give the folder"),
         (

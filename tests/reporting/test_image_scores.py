@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trustseg.deferral.ranking import AURC
 from trustseg.metrics import aurc_from_counts
 from trustseg.reporting import image_scores
 from trustseg.reporting.report_data import ReportData
@@ -106,7 +107,7 @@ def _repeated_aurc(uncertainty: np.ndarray, risk: np.ndarray) -> float:
 
 def test_image_ranking_equals_ranking_of_the_repeated_images() -> None:
     scores = _random_scores()
-    statistic = image_scores.image_ranking(scores, image_scores.AURC)
+    statistic = image_scores.image_ranking(scores, AURC)
     for rows in (np.arange(12), np.array([0, 0, 0, 3, 5, 5, 11])):
         expected = np.mean([_repeated_aurc(scores.uncertainty[s, rows], scores.risk[s, rows]) for s in range(2)])
         times = np.bincount(rows, minlength=12).astype(np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, settings_of
+from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, home_of, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +70,7 @@ def calibrate(
     fitted.save(model)
     _print_gain(fitted, before, after)
     say(f"calibration: {model / CALIBRATION_FILE}")
+    say(f"next: trustseg evaluate {home_of(model)}")
 
 
 def _calibration_errors(fitted: "Calibration", beliefs: "Iterator[tuple[Belief, Tensor]]") -> tuple[float, float]:

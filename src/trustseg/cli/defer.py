@@ -1,4 +1,4 @@
-"""``trustseg defer``: fit a policy that sends unsure images to a human, and apply it as it is."""
+"""``trustseg defer``: compare image scores, fit a policy that sends uncertain images to a human, and apply it."""
 
 import math
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 from trustseg.cli.display import say
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import polars as pl
 
 __all__ = ["ONLY_CLEAN", "app"]
@@ -26,7 +28,7 @@ ONLY_CLEAN = (
 @app.command()
 def fit(
     records: Annotated[
-        Path, typer.Argument(help="Run folder, or the folder written by 'trustseg evaluate --split validation'.")
+        Path, typer.Argument(help="Run folder or study cell, or a folder of 'trustseg evaluate --split validation'.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("policy.json"),
     target: Annotated[str, typer.Option(help="Rate to bound: review_rate, risk or missed_lesions.")] = "review_rate",
@@ -39,28 +41,17 @@ def fit(
     ] = 0.05,
 ) -> None:
     """Fit a deferral policy on the clean images of a calibration split; writes it and prints its guarantee."""
-    import polars as pl
-
     from trustseg.cli.checks import require_score
     from trustseg.deferral import TARGETS, fit_policy, save_policy
     from trustseg.deferral.policy import NEEDED
-    from trustseg.errors import DataError, unknown_name
+    from trustseg.errors import unknown_name
     from trustseg.former_names import current_aggregation
-    from trustseg.records import read_records
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
-    file = _file(records, calibration=True)
-    table = read_records(file, required=NEEDED)
-    splits = table.get_column("split", default=pl.Series([])).to_list()
-    for split in ("test", "train"):
-        if split in splits:
-            raise DataError(
-                f"'{records}' holds records of the {split} split, on which no policy may be fitted; give those of "
-                "'trustseg evaluate MODEL --split validation'"
-            )
+    file, table = _calibration_records(records, NEEDED)
     policy = fit_policy(
         table,
         measure=measure,
@@ -78,6 +69,34 @@ def fit(
         f"review where {measure} ({aggregation}) > {policy.threshold:.6g}; " if math.isfinite(policy.threshold) else ""
     )
     say(f"{rule}policy: {output}")
+    if (home := _home_of(file)) is not None:
+        say(f"next: trustseg defer apply {output} {home}, then trustseg predict {home} IMAGES --policy {output}")
+
+
+@app.command()
+def compare(
+    records: Annotated[
+        Path, typer.Argument(help="Run folder or study cell, or a folder of 'trustseg evaluate --split validation'.")
+    ],
+    tau: Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")] = 0.5,
+    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
+) -> None:
+    """Rank the image scores by how well they find bad segmentations, on clean validation images with foreground."""
+    from trustseg.cli.display import print_table
+    from trustseg.deferral import compare_scores
+
+    file, table = _calibration_records(records, ("condition", "patient", "dice", "mask_px"))
+    found = compare_scores(table, tau=tau, draws=draws)
+    lines = [
+        [row["score"], *(_with_ends(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("naurc", "auroc"))]
+        for row in found.to_dicts()
+    ]
+    print_table(("score", "AURC (0 ideal, 1 random)", f"AUROC of Dice < {tau:g}"), lines, width=120)
+    say(
+        f"on {found['images'][0]} images of {found['patients'][0]} patients, {found['failures'][0]} of them failed; in "
+        f"brackets: 95 % interval over patients; from {file}"
+    )
+    say("choose the score here, then fit: trustseg defer fit --measure ... --aggregation ...")
 
 
 @app.command()
@@ -98,7 +117,7 @@ def apply(
     from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
-    file = _file(records, calibration=False)
+    file = _test_records(records)
     table = read_records(file, required=NEEDED)
     check_model(frozen, _model_of(file))
     with progress_of("conditions") as report:
@@ -132,14 +151,19 @@ def _print_scores(scores: "pl.DataFrame") -> None:
         found = {row["score"]: row for row in group.iter_rows(named=True)}
         shares = []
         for name in _SHARES:
-            value, low, high = (float(found[name][end]) for end in ("value", "low", "high"))
-            ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-            shares.append("undefined" if math.isnan(value) else f"{value:.3f}{ends}")
+            row = found[name]
+            shares.append(_with_ends(row["value"], row["low"], row["high"]))
         row = found["coverage"]
-        promise = "void" if row["guarantee"] == "void" else "holds"
+        promise = "void" if row["guarantee"] == "void" else "applies"
         lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, promise])
     header = ("condition", "eps x 255", "images", *(name.replace("_", " ") for name in _SHARES), "guarantee")
     print_table(header, lines, width=200)
+
+
+def _with_ends(value: float, low: float, high: float) -> str:
+    """Return a value with the ends of its interval, where it has one."""
+    ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return "undefined" if math.isnan(value) else f"{value:.3f}{ends}"
 
 
 def _model_of(records: Path) -> str:
@@ -150,39 +174,80 @@ def _model_of(records: Path) -> str:
     return str(read_json(about).get("model", "")) if about.is_file() else ""
 
 
-def _file(folder: Path, *, calibration: bool) -> Path:
-    """Return the records that a folder means: its own, or those of the split that a run was evaluated on.
+def _home_of(records: Path) -> Path | None:
+    """Return the run that an evaluation's records belong to, None where no model lies there."""
+    homes = (records.parent, records.parent.parent)
+    return next((home for home in homes if (home / "model" / "model.json").is_file()), None)
 
-    Where the model of a run is calibrated, the records of the calibrated one are meant, and a policy is fitted on no
-    others. A run's own records are of its test images, on which no policy may be fitted either.
+
+def _calibration_records(folder: Path, columns: "Collection[str]") -> "tuple[Path, pl.DataFrame]":
+    """Return the records of the validation images of a run, of a study's cell or in a folder, and their file.
+
+    Every evaluation on the training data set keeps those of the clean validation images (validation.parquet). Where
+    the model is calibrated, those of the calibrated model are meant.
 
     Raises:
         MissingFileError: if there are none.
+        DataError: if they are of images on which no policy may be fitted.
+    """
+    import polars as pl
+
+    from trustseg.errors import DataError, MissingFileError
+    from trustseg.records import read_records
+
+    suffix = _suffix(folder)
+    places = [
+        folder / f"evaluation-validation{suffix}" / "records.parquet",
+        folder / f"evaluation-test{suffix}" / "validation.parquet",
+        *([] if suffix else [folder / "validation.parquet"]),
+        *([] if (folder / "model").is_dir() else [folder / "records.parquet"]),
+    ]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        wanted = " for its calibrated model" if suffix else ""
+        raise MissingFileError(
+            f"no records of validation images in '{folder}'{wanted}; run 'trustseg evaluate {_model_word(folder)}'"
+        )
+    table = read_records(file, required=columns)
+    splits = set(table.get_column("split", default=pl.Series([])).to_list())
+    if file.name == "records.parquet" and (wrong := sorted(splits & {"test", "train"})):
+        raise DataError(
+            f"'{file}' holds records of the {wrong[0]} split, on which no policy may be fitted; give those of "
+            "'trustseg evaluate MODEL --split validation'"
+        )
+    return file, table
+
+
+def _test_records(folder: Path) -> Path:
+    """Return the records of the test images of a run, or those in a folder.
+
+    Where the model is calibrated, those of the calibrated model are preferred.
+
+    Raises:
+        MissingFileError: if there are none.
+    """
+    from trustseg.errors import MissingFileError
+
+    places = dict.fromkeys((folder / f"evaluation-test{_suffix(folder)}", folder / "evaluation-test", folder))
+    file = next((place / "records.parquet" for place in places if (place / "records.parquet").is_file()), None)
+    if file is None:
+        raise MissingFileError(f"no records.parquet in '{folder}'; run 'trustseg evaluate {_model_word(folder)}'")
+    return file
+
+
+def _suffix(folder: Path) -> str:
+    """Return how the evaluations of a run end that its deferral is about.
+
+    Raises:
+        MissingFileError: if ``folder`` is a file.
     """
     from trustseg.calibration import CALIBRATION_FILE
     from trustseg.errors import MissingFileError
 
     if folder.is_file():
         raise MissingFileError(f"'{folder}' is a file; give the folder '{folder.parent}'")
-    split = "validation" if calibration else "test"
-    model = folder / "model"
-    plain, calibrated = (folder / f"evaluation-{split}{suffix}" for suffix in ("", "-calibrated"))
-    command = f"'trustseg evaluate {model if model.is_dir() else 'MODEL'}{' --split validation' * calibration}'"
-    is_calibrated = (model / CALIBRATION_FILE).is_file()
-    places = [calibrated] if is_calibrated else []
-    if not (calibration and is_calibrated):
-        places.append(plain)
-    if not (calibration and model.is_dir()):
-        places.append(folder)
-    for place in places:
-        if (place / "records.parquet").is_file():
-            return place / "records.parquet"
-    if is_calibrated and calibration:
-        earlier = f", or give '{plain}' for the model without its calibration" if plain.is_dir() else ""
-        raise MissingFileError(
-            f"'{model}' is calibrated, but '{calibrated}' does not exist; write it with {command}{earlier}"
-        )
-    raise MissingFileError(
-        f"no records.parquet in '{folder}' or its evaluation-{split}; "
-        + (f"give '{calibrated}', or write it with {command}" if calibrated.is_dir() else f"write it with {command}")
-    )
+    return "-calibrated" if (folder / "model" / CALIBRATION_FILE).is_file() else ""
+
+
+def _model_word(folder: Path) -> str:
+    return str(folder) if (folder / "model").is_dir() else "MODEL"

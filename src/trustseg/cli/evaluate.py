@@ -83,6 +83,9 @@ def evaluate(
     _measure(loaded, pack, rows, config, folder, calibration_rows=calibration_rows, labels=labels, surrogate=surrogate)
     _print_means(folder)
     say(f"records: {folder / 'records.parquet'}")
+    if split == "test" and validated is not None and output is None and suffix in ("", "-calibrated"):
+        home = home_of(model)
+        say(f"next: trustseg defer compare {home}, trustseg defer fit {home}, trustseg report {home}")
 
 
 def _measure(

@@ -54,3 +54,4 @@ def train(
         if (kept := kept_epoch(folder / "model")) is not None:
             say(f"kept: {kept}")
         say(f"model: {folder / 'model'}")
+        say(f"next: trustseg calibrate {folder}, then trustseg evaluate {folder}")

@@ -1,9 +1,10 @@
 """Which images a human should review: policies fitted once and frozen, and conformal control of missed foreground.
 
-``policy`` reads record tables only; ``fitting`` finds thresholds that keep a guarantee; ``conformal`` does so for the
-pixels of a mask. The unit is a patient. Every guarantee is for new patients like those it was fitted on, and void under
-attack or shift. ``model`` is everywhere the hash of the model and calibration that gave scores or probabilities,
-``"model"`` of ``evaluation.json``, so that a policy or control can be refused for others; empty if unknown.
+``policy`` reads record tables only; ``ranking`` tells which image score to use; ``fitting`` finds thresholds that keep
+a guarantee; ``conformal`` does so for the pixels of a mask. The unit is a patient. Every guarantee is for new patients
+like those it was fitted on, and void under attack or shift. ``model`` is everywhere the hash of the model and
+calibration that gave scores or probabilities, ``"model"`` of ``evaluation.json``, so that a policy or control can be
+refused for others; empty if unknown.
 """
 
 from trustseg.deferral.conformal import (
@@ -16,6 +17,7 @@ from trustseg.deferral.conformal import (
 )
 from trustseg.deferral.fitting import TARGETS, fit_policy
 from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model, load_policy, save_policy
+from trustseg.deferral.ranking import compare_scores
 
 __all__ = [
     "HOLDS",
@@ -26,6 +28,7 @@ __all__ = [
     "apply_false_negative_control",
     "apply_policy",
     "check_model",
+    "compare_scores",
     "conformal_risk",
     "fit_false_negative_control",
     "fit_policy",

@@ -132,7 +132,7 @@ def _deployed(
     clean: pl.DataFrame, model: BeliefModel, config: EvaluationConfig, folder: Path, *, labels: Mapping[str, str | int]
 ) -> Deployed:
     """Fit the deferral policy on the clean records of the calibration split, keep both; return what attacks know."""
-    records = _labelled(clean, labels)
+    records = _labelled(clean, {**labels, "split": "validation"})
     with replacing(folder / "validation.parquet") as temporary:
         records.write_parquet(temporary)
     deferral = config.deferral

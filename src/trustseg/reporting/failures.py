@@ -7,17 +7,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.metrics import auroc_from_counts, nause_from_counts
-from trustseg.reporting.image_scores import (
-    AURC,
-    DrawnScore,
-    Floats,
-    ImageScores,
-    grouped,
-    image_ranking,
-    numbers,
-    read_scores,
-)
+from trustseg.deferral.ranking import AURC, DrawnScore, auroc_of_failures, normalised_aurc
+from trustseg.reporting.image_scores import ImageScores, image_ranking, numbers, read_scores
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Row, Table
@@ -59,7 +50,7 @@ def read_finders(data: ReportData, *, tau: float = TAU, draws: int = 2000) -> li
             scores = read_scores(data.results, variant, CLEAN, column)
             if scores.images:
                 aurc, naurc, auroc = (
-                    _interval(scores, score, draws) for score in (AURC, _normalised_area, _auroc_below(tau))
+                    _interval(scores, score, draws) for score in (AURC, normalised_aurc, auroc_of_failures(tau))
                 )
                 mine.append(Finder(variant, column, aurc, naurc, auroc, _size_correlation(data, variant, column)))
         found += sorted(mine, key=lambda finder: (np.nan_to_num(finder.aurc.value, nan=np.inf), finder.column))
@@ -116,17 +107,6 @@ def _interval(scores: ImageScores, score: DrawnScore, draws: int) -> Interval:
     names, owner, _ = draw_owners(scores.patients, 1, 0)
     own = np.equal.outer(np.arange(len(names)), owner)
     return bootstrap_rows(own, names, image_ranking(scores, score), draws=draws)
-
-
-def _normalised_area(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
-    blocks, oracle = ((grouped(times, order), grouped(times * risk, order)) for order in (uncertainty, risk))
-    return nause_from_counts(*blocks, oracle=oracle)
-
-
-def _auroc_below(tau: float) -> DrawnScore:
-    return lambda times, risk, uncertainty: auroc_from_counts(
-        grouped(times, uncertainty), grouped(times * (risk > 1 - tau), uncertainty)
-    )
 
 
 def _size_correlation(data: ReportData, variant: str, column: str) -> float:

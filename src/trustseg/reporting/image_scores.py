@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from trustseg.metrics import aurc_from_counts, auroc_from_counts
+from trustseg.deferral.ranking import AURC, DrawnScore
+from trustseg.metrics import auroc_from_counts
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results, at
 from trustseg.statistics import (
@@ -32,16 +33,12 @@ from trustseg.statistics import (
 )
 
 __all__ = [
-    "AURC",
     "UNDEFINED",
-    "DrawnScore",
     "Floats",
     "ImageScores",
     "RankingScore",
     "Shift",
-    "by_blocks",
     "false_positive_area",
-    "grouped",
     "image_ranking",
     "mean_difference",
     "mean_of",
@@ -61,8 +58,6 @@ __all__ = [
 Floats = NDArray[np.float64]
 RankingScore = Callable[[Floats, Floats], Floats]
 """(counts, errors) of blocks (D, K) -> (D,)."""
-DrawnScore = Callable[[Floats, Floats, Floats], Floats]
-"""How often each image comes in each draw (D, N), its risk and its uncertainty (N,) -> (D,)."""
 
 UNDEFINED: Final = Interval(value=math.nan, low=math.nan, high=math.nan, count=0, patients=0)
 
@@ -144,18 +139,6 @@ def read_scores(results: Results, variant: str, condition: ConditionKey, column:
     return ImageScores(images, patients_of(names), values[0], values[1])
 
 
-def by_blocks(score: RankingScore) -> DrawnScore:
-    """Return a ranking score of blocks as one of drawn images."""
-    return lambda times, risk, uncertainty: score(grouped(times, uncertainty), grouped(times * risk, uncertainty))
-
-
-def grouped(values: Floats, scores: Floats) -> Floats:
-    """Return the sums of values (D, N) over blocks of equal scores (N,), in rising order of the score (D, K)."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.unique(scores[order], return_index=True)[1]
-    return np.asarray(np.add.reduceat(values[:, order], starts, axis=1), np.float64)
-
-
 def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], Floats]:
     """Return the function that gives the mean over seeds of a score of drawn images.
 
@@ -173,9 +156,6 @@ def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], 
         return np.asarray(np.mean([score(times[:, known], *values) for known, *values in layers], axis=0), np.float64)
 
     return statistic
-
-
-AURC: Final = by_blocks(aurc_from_counts)
 
 
 def risk_area(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> Interval:

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.deferral.ranking import AURC
 from trustseg.metrics import nause_from_counts
 from trustseg.records import metric_column
-from trustseg.reporting.image_scores import AURC, Floats, numbers, patients_of, rows_of
+from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results, at

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from trustseg.deferral.ranking import by_blocks
 from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_counts
 from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
@@ -192,7 +193,7 @@ def _scores(
         found |= _ranking(results, variant, condition, measure, column, draws) | {
             "ause": pixel_scores.estimate(pixels, draws=draws),
             "ause_brier": pixel_scores.estimate(errors, draws=draws),
-            "augrc": image_scores.risk_area(images, image_scores.by_blocks(augrc_from_counts), draws=draws),
+            "augrc": image_scores.risk_area(images, by_blocks(augrc_from_counts), draws=draws),
         }
     return found
 
