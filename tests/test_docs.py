@@ -5,6 +5,7 @@ The Python blocks of a page run in order and in one namespace; commands are only
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from trustseg.evaluation.masking_checks import CHECKS
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)  # language, content
 SHELLS = ("", "sh", "bash", "console")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
@@ -134,6 +135,13 @@ def rows_under(page: str, heading: str) -> list[list[str]]:
 )
 def test_tables_name_every_entry_of_a_dictionary(page: str, heading: str, names: Iterable[str]) -> None:
     assert [row[0].strip("` ") for row in rows_under(page, heading)] == list(names)
+
+
+def test_the_architecture_names_every_package_in_its_row() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) for layer in reversed(contracts[0]["layers"])]
+    rows = [set(INLINE.findall(row[0])) for row in rows_under("architecture.md", "Packages")]
+    assert rows == [*layers[:-2], layers[-2] | layers[-1]]  # the command and its module
 
 
 def test_published_budgets_are_those_of_the_presets() -> None:
