@@ -9,6 +9,7 @@ TrustsegError
 ├── BeliefError (ValueError)             a measure that this kind of belief cannot give
 ├── ModelError (ValueError)              a model file or architecture that does not fit
 ├── AttackError (ValueError)             an attack that cannot run as asked
+├── QuestionError (ValueError)           something about a model or data that only the user can decide
 ├── MissingPackageError (ImportError)    an optional package that is not installed
 └── RunError (RuntimeError)              a run that failed; the command exits with 1, with 2 for all others
 """
@@ -25,6 +26,7 @@ __all__ = [
     "MissingFileError",
     "MissingPackageError",
     "ModelError",
+    "QuestionError",
     "RunError",
     "ShapeError",
     "TrustsegError",
@@ -69,6 +71,10 @@ class ModelError(TrustsegError, ValueError):
 
 class AttackError(TrustsegError, ValueError):
     """An attack cannot run as asked."""
+
+
+class QuestionError(TrustsegError, ValueError):
+    """Only the user can decide something about a model or data; the message names the option."""
 
 
 class MissingPackageError(TrustsegError, ImportError):

@@ -1,0 +1,129 @@
+"""A foreign network as a model: images in, a belief out."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from trustseg.beliefs import Belief, Bernoulli
+from trustseg.errors import ModelError, ShapeError
+from trustseg.models.foreign.conventions import Conventions, log_odds_of, prepared, restored
+from trustseg.models.foreign.network import ForeignNetwork
+from trustseg.models.segmenter import SegmenterSpec
+
+__all__ = ["ForeignModel"]
+
+
+class ForeignModel(nn.Module):
+    """A network with the conventions of its input and output, behind the contract of ``trustseg.models``.
+
+    Images (B, C, H, W) of any size, grey or RGB whatever the network takes, give a Bernoulli belief at the size of the
+    images; a model of trustseg gives its own belief.
+
+    Attributes:
+        network: what is called.
+        conventions: of its input and output; None for a model of trustseg.
+        name: of its file or function.
+        size: side of the squares that it needs, None if any.
+        channels: that it takes, 1 or 3.
+        gradients: whether beliefs can be differentiated by images.
+        digest: SHA-256 of the weights' file, empty if there is none.
+
+    Example:
+        >>> from trustseg.models.foreign import Conventions, open_model
+        >>> network = open_model(nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.Sigmoid()))
+        >>> model = ForeignModel(network, Conventions(output="probability"))
+        >>> model(torch.rand(1, 1, 40, 50)).log_odds.shape
+        torch.Size([1, 1, 40, 50])
+    """
+
+    passes: Final = 1
+
+    def __init__(self, network: ForeignNetwork, conventions: Conventions | None) -> None:
+        super().__init__()
+        if conventions is None and not network.own:
+            raise ModelError(f"'{network.facts.name}' needs conventions; find them with find_conventions")
+        self.network = network
+        self.conventions = conventions
+        self.eval()
+
+    @property
+    def name(self) -> str:
+        """Return the name of its file or function."""
+        return self.network.facts.name
+
+    @property
+    def size(self) -> int | None:
+        """Return the side of the squares that it needs, None if any."""
+        return self.network.facts.size
+
+    @property
+    def channels(self) -> int:
+        """Return the channels that it takes."""
+        return self.network.facts.channels or 3
+
+    @property
+    def gradients(self) -> bool:
+        """Return whether beliefs can be differentiated by images."""
+        hard = self.conventions is not None and self.conventions.output == "labels"
+        return self.network.gradients and not hard
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the weights' file, empty if there is none."""
+        return self.network.facts.digest
+
+    @property
+    def spec(self) -> SegmenterSpec:
+        """Return a description in the form of our own models': a Bernoulli head unless it is one of them."""
+        if self.network.own and self.network.module is not None:
+            spec: SegmenterSpec = self.network.module.spec  # type: ignore[assignment]  # a Segmenter
+            return spec
+        return SegmenterSpec(self.name, "unknown", "bernoulli", channels=self.channels, size=self.size or 224)
+
+    def weights(self) -> bytes:
+        """Return what its beliefs depend on beside the code: the hash of its file, and its conventions."""
+        return f"{self.digest or self.name} {self.conventions}".encode()
+
+    def description(self) -> list[str]:
+        """Return what was found, in sentences."""
+        facts = self.network.facts
+        digest = f", sha256 {facts.digest}" if facts.digest else ""
+        size = f"{facts.size} x {facts.size} pixels only" if facts.size else "any size"
+        grey = "grey" if self.channels == 1 else "3 channels"
+        sentences = [f"{facts.name}: {facts.form}{digest}.", f"It takes images of {grey}, {size}."]
+        if self.conventions is not None:
+            sentences += self.conventions.describe()
+        if self.network.activation is not None and self._stripped:
+            sentences.append(
+                f"Log-odds are computed from what its last {self.network.activation} gets, so that gradients do not "
+                "vanish where it saturates."
+            )
+        return [*sentences, *facts.notes]
+
+    @property
+    def _stripped(self) -> bool:
+        """Whether the output is computed before the last activation."""
+        form = self.conventions.output if self.conventions is not None else ""
+        return (self.network.activation, form) in (("sigmoid", "probability"), ("softmax", "softmax"))
+
+    def forward(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel of ``images``."""
+        if self.conventions is None:
+            return self.network.belief(images)
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ShapeError(f"images must be (B, 1 or 3, H, W), got {tuple(images.shape)}")
+        with torch.autocast(images.device.type, enabled=False):
+            inputs = prepared(images, self.conventions, channels=self.channels)
+            raw = self.network.before_activation(inputs) if self._stripped else self.network(inputs)
+            log_odds = log_odds_of(raw, self.conventions, logits=self._stripped)
+            height, width = images.shape[-2:]
+            found = restored(log_odds, (height, width), self.conventions)
+        if not found.requires_grad and bool(found.isnan().any()):
+            raise ModelError(f"'{self.name}' returns NaN; check its weights and the range of its input")
+        return Bernoulli(found)
+
+    def belief(self, images: Tensor) -> Belief:
+        """Return the belief; see ``forward``."""
+        belief: Belief = self(images)
+        return belief

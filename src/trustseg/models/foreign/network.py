@@ -1,0 +1,220 @@
+"""A network of unknown origin: images in, its raw output out, whatever file it came from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trustseg.beliefs import Belief
+from trustseg.errors import ModelError, QuestionError
+
+__all__ = ["Activation", "Facts", "ForeignNetwork", "activated", "noise", "probe", "select"]
+
+Activation = Literal["sigmoid", "softmax"]
+Output = str | int | None
+
+_SIZES: Final = (64, 224, 256, 512, 384, 320, 128, 96, 1024)  # sides that are tried, in this order
+_PARITY: Final = 1e-3  # of the largest output
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """What is known of a network besides its numbers.
+
+    Attributes:
+        name: of the file or function.
+        form: the kind of file, e.g. ``"ONNX"``.
+        digest: SHA-256 of the file with the weights; empty where there is none.
+        channels: of the input, None if unknown.
+        size: side of the square that it needs, None if any.
+        batch: images that it needs at once, None if any number.
+        given: conventions that the file itself states, by field of ``Conventions``.
+        notes: sentences on what was found.
+    """
+
+    name: str
+    form: str
+    digest: str
+    channels: int | None = None
+    size: int | None = None
+    batch: int | None = None
+    given: dict[str, object] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class ForeignNetwork(nn.Module):
+    """A network called with a batch of inputs (B, C, H, W), returning its raw output (B, K, h, w).
+
+    Attributes:
+        facts: name, digest, channels and so on.
+        module: the part with gradients, None where there is none.
+        predict: the same without gradients, where that is another program (onnxruntime); None: ``module`` itself.
+        activation: the last activation, where ``module`` and ``predict`` return what it gets instead of what it gives.
+        own: whether it returns beliefs, as models of trustseg do.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        module: nn.Module | None,
+        *,
+        predict: Callable[[Tensor], Tensor] | None = None,
+        activation: Activation | None = None,
+        own: bool = False,
+    ) -> None:
+        super().__init__()
+        self.facts = facts
+        self.module = module
+        self.predict = predict
+        self.activation = activation
+        self.own = own
+
+    @property
+    def gradients(self) -> bool:
+        """Whether its output can be differentiated by its input."""
+        return self.module is not None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the raw output, as the file would."""
+        return activated(self.before_activation(inputs), self.activation)
+
+    def before_activation(self, inputs: Tensor) -> Tensor:
+        """Return what the last activation gets, or the raw output where ``activation`` is None."""
+        differentiated = torch.is_grad_enabled() and inputs.requires_grad
+        if self.module is not None and (differentiated or self.predict is None or inputs.is_cuda):
+            return self._in_batches(self.module, inputs)
+        if self.predict is None:
+            raise ModelError(f"'{self.facts.name}' can neither be run nor differentiated")
+        return self._in_batches(self.predict, inputs.detach())
+
+    def _in_batches(self, run: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Return the output for any number of inputs, where the network takes a fixed number at once."""
+        size, count = self.facts.batch, len(inputs)
+        if size is None or size == count:
+            return run(inputs)
+        filled = torch.cat([inputs, inputs[-1:].expand(-count % size, -1, -1, -1)])
+        return torch.cat([run(part) for part in torch.split(filled, size)])[:count]
+
+    def belief(self, images: Tensor) -> Belief:
+        """Return the belief of a model of trustseg."""
+        if not self.own or self.module is None:
+            raise ModelError(f"'{self.facts.name}' returns numbers, not beliefs; wrap it in ForeignModel")
+        belief: Belief = self.module(images)
+        return belief
+
+    def check_parity(self, inputs: Tensor) -> None:
+        """Leave gradients aside, with a note, unless both programs agree on these inputs."""
+        if self.module is None or self.predict is None:
+            return
+        with torch.no_grad():
+            expected = self._in_batches(self.predict, inputs)
+            try:
+                found = self._in_batches(self.module, inputs)
+                error = float((found - expected).abs().max()) if found.shape == expected.shape else float("inf")
+            except Exception as failure:  # a converted graph may fail in any way
+                self._without_gradients(f"its conversion to torch fails ({type(failure).__name__})")
+                return
+        bound = _PARITY * max(1.0, float(expected.abs().max()))
+        if not error <= bound:
+            self._without_gradients(f"its conversion to torch differs by up to {error:.2g} from onnxruntime")
+
+    def _without_gradients(self, why: str) -> None:
+        self.module = None
+        self.facts.notes.append(f"No gradients: {why}.")
+
+
+def activated(output: Tensor, activation: Activation | None) -> Tensor:
+    """Return an activation of its input; softmax runs over the channels."""
+    if activation is None:
+        return output
+    return torch.sigmoid(output) if activation == "sigmoid" else torch.softmax(output, dim=1)
+
+
+def select(raw: object, output: Output, name: str) -> Tensor:
+    """Return one map (B, K, h, w) of what a network returned: a tensor, a tuple or a dictionary.
+
+    Args:
+        raw: what it returned.
+        output: name or number of the output; None where there is one only.
+        name: of the network, for errors.
+
+    Raises:
+        ModelError: if there is no such output, or it is no map.
+        QuestionError: if there are several and ``output`` is None.
+    """
+    found = _outputs(raw)
+    if output is not None:
+        key = str(output)
+        if key not in found:
+            raise ModelError(f"'{name}' has no output '{output}'; it has {_shapes(found)}")
+        chosen = found[key]
+    else:
+        maps = {key: value for key, value in found.items() if value.ndim in (3, 4)}
+        if not maps:
+            raise ModelError(f"'{name}' returns no map of pixels: {_shapes(found) or type(raw).__name__}")
+        if len(maps) > 1:
+            raise QuestionError(f"'{name}' returns several maps: {_shapes(maps)}; say with output which to use")
+        (chosen,) = maps.values()
+    if chosen.ndim == 3:
+        chosen = chosen.unsqueeze(1)
+    if chosen.ndim != 4:
+        raise ModelError(f"'{name}' returns {tuple(chosen.shape)}, expected maps (B, K, H, W)")
+    return chosen
+
+
+def _outputs(raw: object) -> dict[str, Tensor]:
+    """Return the tensors of a network's output by name, or number."""
+    if isinstance(raw, Tensor):
+        return {"0": raw}
+    if hasattr(raw, "_asdict"):  # a named tuple
+        raw = raw._asdict()
+    if isinstance(raw, Mapping):
+        return {str(key): value for key, value in raw.items() if isinstance(value, Tensor)}
+    if isinstance(raw, Sequence):
+        return {str(index): value for index, value in enumerate(raw) if isinstance(value, Tensor)}
+    return {}
+
+
+def _shapes(found: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{key} {tuple(value.shape)}" for key, value in found.items())
+
+
+def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
+    """Return what a network returns for some noise, and note in ``facts`` the channels and size that it takes.
+
+    Raises:
+        ModelError: if it takes none of the usual inputs.
+    """
+    failure: Exception | None = None
+    for channels in [facts.channels] if facts.channels else [3, 1]:
+        for size in [facts.size] if facts.size else _SIZES:
+            try:
+                raw = run(noise(channels, size))
+            except Exception as error:  # somebody's network may fail in any way
+                failure = failure or error
+                continue
+            facts.channels = channels
+            if facts.size is None and size != _SIZES[0] and _is_fixed(run, channels, size):
+                facts.size = size
+            return raw
+    reason = str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__
+    raise ModelError(
+        f"'{facts.name}' cannot be run on images of {facts.channels or '1 or 3'} channels ({reason}); wrap it so that "
+        "it takes a batch (B, C, H, W)"
+    ) from failure
+
+
+def noise(channels: int, size: int, *, batch: int = 2) -> Tensor:
+    """Return a batch of noise in [0, 1], the same at every call."""
+    return torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def _is_fixed(run: Callable[[Tensor], object], channels: int, size: int) -> bool:
+    """Return whether a network that runs on this size refuses the next multiple of 32."""
+    try:
+        run(noise(channels, size + 32))
+    except Exception:  # as above
+        return True
+    return False

@@ -1,0 +1,258 @@
+"""Finding the conventions of a network by trying the usual ones on images with masks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from trustseg.errors import ConfigError, ModelError, QuestionError, unknown_name
+from trustseg.masks import filled
+from trustseg.metrics import dice
+from trustseg.models.foreign.conventions import Conventions, OutputForm, log_odds_of, prepared, restored
+from trustseg.models.foreign.network import ForeignNetwork
+
+__all__ = ["MARGIN", "Findings", "find_conventions"]
+
+MARGIN: Final = 0.02
+"""Conventions whose mean Dice lies within this of the best are close: where they also differ, the user is asked."""
+
+_ALIKE: Final = 1e-3  # mean difference of probabilities below which two conventions are the same
+_BATCH: Final = 8
+_IMAGENET: Final = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE: Final = (123.68, 116.779, 103.939)  # ImageNet's means in RGB, of networks without a deviation
+_INPUTS: Final[tuple[Mapping[str, Any], ...]] = (
+    {},
+    {"mean": _IMAGENET[0], "deviation": _IMAGENET[1]},
+    {"mean": (0.5,), "deviation": (0.5,)},
+    {"scale": 255},
+    {"scale": 255, "mean": _CAFFE},
+    {"per_image": True},
+)
+"""Ways in which networks are fed, the commonest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The conventions that were tried, with the mean Dice that each reaches.
+
+    Attributes:
+        tried: conventions and Dice, best first.
+        rivals: those that are close to the best and give other beliefs.
+        trivial: Dice of marking every pixel.
+        notes: sentences on what was left out.
+        name: of the network.
+    """
+
+    tried: tuple[tuple[Conventions, float], ...]
+    rivals: tuple[tuple[Conventions, float], ...]
+    trivial: float
+    notes: tuple[str, ...]
+    name: str
+
+    @property
+    def chosen(self) -> Conventions:
+        """Return the best conventions.
+
+        Raises:
+            QuestionError: if others are close to them and differ, or none finds the foreground.
+        """
+        best, reached = self.tried[0]
+        if len(self.tried) == 1:
+            return best
+        if not reached > self.trivial + MARGIN:
+            raise QuestionError(
+                f"'{self.name}': of {len(self.tried)} conventions none finds the foreground (Dice at most "
+                f"{reached:.3f}, marking everything gives {self.trivial:.3f}); say what its input and output are, for "
+                "example output=logit scale=1"
+            )
+        if self.rivals:
+            rival, second = self.rivals[0]
+            raise QuestionError(
+                f"'{self.name}': two conventions fit about equally (Dice {reached:.3f} and {second:.3f}, less than "
+                f"{MARGIN} apart); say {' and '.join(best.differing(rival))}"
+            )
+        return best
+
+    def describe(self, most: int = 10) -> list[str]:
+        """Return a sentence for each of the best conventions: what it is and which Dice it reaches."""
+        return [f"Dice {reached:.3f}: {' '.join(each.describe())}" for each, reached in self.tried[:most]]
+
+
+@dataclass(slots=True)
+class _Search:
+    """The best so far, with the probabilities of those that are close to it."""
+
+    found: list[tuple[Conventions, float]]
+    maps: dict[Conventions, Tensor]
+    best: float = -1.0
+
+    def note(self, conventions: Conventions, probability: Tensor, masks: Tensor) -> None:
+        reached = _mean_dice(probability > 0.5, masks)
+        self.found.append((conventions, reached))
+        self.best = max(self.best, reached)
+        self.maps[conventions] = probability
+        scores = dict(self.found)
+        self.maps = {each: kept for each, kept in self.maps.items() if scores[each] >= self.best - MARGIN}
+
+
+def find_conventions(
+    network: ForeignNetwork, images: Tensor, masks: Tensor | None, *, fixed: Mapping[str, object]
+) -> Findings:
+    """Return which conventions reach which Dice on some images.
+
+    Args:
+        network: a foreign network.
+        images: (B, C, H, W) in [0, 1], C = 1 or 3; a dozen are enough.
+        masks: (B, 1, H, W) in {0, 1}, NaN where ignored; None if there are none.
+        fixed: fields of ``Conventions`` that are known.
+
+    Raises:
+        UnknownNameError: if ``fixed`` names no field.
+        QuestionError: if there is no foreground to search with, and ``fixed`` leaves something open.
+        ModelError: if the network fails on the images, or returns NaN whatever it gets.
+    """
+    known = _checked({**network.facts.given, **fixed})
+    notes: list[str] = []
+    sized = _sizes(network, images, known)
+    inputs = _inputs(network, images, known, sized, notes)
+    searchable = masks is not None and bool((masks > 0).any())
+    if not searchable and not ({"output", "scale"} <= known.keys() or (len(inputs) == 1 and "output" in known)):
+        raise QuestionError(
+            f"'{network.facts.name}': there is no mask with foreground to find its conventions with; say what its "
+            "output and input are, for example output=logit scale=1"
+        )
+    if masks is None or not searchable:
+        return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name)
+    search = _Search([], {})
+    failures = 0
+    for base in inputs:
+        given, raw = _outputs(network, images, base)
+        if raw.isnan().any():
+            failures += 1
+            continue
+        if not search.found:
+            network.check_parity(given)
+        for candidate in _candidates(raw, base, known):
+            odds = restored(log_odds_of(raw, candidate), (images.shape[-2], images.shape[-1]), candidate)
+            search.note(candidate, torch.sigmoid(odds), masks)
+    if not search.found:
+        raise ModelError(f"'{network.facts.name}' returns NaN for every range of input that was tried")
+    if failures:
+        notes.append(f"{failures} ranges of input give NaN.")
+    order = sorted(search.found, key=lambda each: -each[1])  # stable: the commonest first
+    best = search.maps[order[0][0]]
+    rivals = [
+        (each, reached)
+        for each, reached in order[1:]
+        if each in search.maps and float((search.maps[each] - best).abs().mean()) > _ALIKE
+    ]
+    everything = _mean_dice(torch.ones_like(best, dtype=torch.bool), masks)
+    return Findings(tuple(order), tuple(rivals), everything, tuple(notes), network.facts.name)
+
+
+def _checked(fixed: Mapping[str, object]) -> dict[str, Any]:
+    names = {field.name for field in fields(Conventions)}
+    for name in fixed:
+        if name not in names:
+            raise unknown_name("convention", name, names)
+    try:
+        replace(Conventions(), **fixed)  # type: ignore[arg-type]  # checked by Conventions itself
+    except TypeError as error:
+        raise ConfigError(f"conventions {dict(fixed)} have values of another type ({error})") from error
+    return dict(fixed)
+
+
+def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return the sizes and fits to try: those that the network needs for these images."""
+    if "size" in known or "fit" in known:
+        return [{"size": known.get("size", network.facts.size), "fit": known.get("fit", "resize")}]
+    height, width = images.shape[-2:]
+    if (size := network.facts.size) is not None:
+        if (height, width) == (size, size):
+            return [{"size": size}]
+        other = "crop" if min(height, width) >= size else "pad" if max(height, width) <= size else None
+        return [{"size": size, "fit": fit} for fit in ("resize", other) if fit is not None]
+    tried: list[dict[str, Any]] = [{}, {"fit": "pad"}]
+    failure: Exception | None = None
+    for each in tried:
+        try:
+            _outputs(network, images[:1], Conventions(**each))
+        except Exception as error:  # somebody's network may fail in any way
+            failure = failure or error
+            continue
+        return [each]
+    reason = (str(failure).strip().splitlines() or [""])[0][:200]
+    raise ModelError(f"'{network.facts.name}' cannot be run on images of {width}x{height} pixels ({reason}); set size")
+
+
+def _inputs(
+    network: ForeignNetwork, images: Tensor, known: Mapping[str, Any], sized: list[dict[str, Any]], notes: list[str]
+) -> list[Conventions]:
+    """Return the conventions of the input to try, the commonest first, each once."""
+    grey = images.shape[1] == 1 or bool((images == images[:, :1]).all())
+    orders: tuple[str, ...]
+    if network.facts.channels == 1 or (grey and "order" not in known):
+        orders = ("grey",)
+        if network.facts.channels != 1:
+            notes.append("The images are grey, so that the order of channels does not matter.")
+    else:
+        orders = ("rgb", "bgr")
+    found: dict[Conventions, None] = {}
+    ranges = _INPUTS if not known.keys() & {"mean", "deviation", "per_image"} else ({}, {"scale": 255})
+    for way in ranges:
+        if network.facts.channels == 1 and len(way.get("mean", ())) == 3:
+            continue
+        for size in sized:
+            for order in orders:
+                found[replace(Conventions(), **{**way, **size, "order": order, **known})] = None
+    return list(found)
+
+
+def _outputs(network: ForeignNetwork, images: Tensor, base: Conventions) -> tuple[Tensor, Tensor]:
+    """Return the input of the first batch, and the raw output of all images."""
+    found = []
+    first: Tensor | None = None
+    with torch.no_grad():
+        for batch in torch.split(images, _BATCH):
+            given = prepared(batch, base, channels=network.facts.channels or 3)
+            first = given if first is None else first
+            found.append(network(given))
+    return (images if first is None else first), torch.cat(found)
+
+
+def _candidates(raw: Tensor, base: Conventions, known: Mapping[str, Any]) -> Iterator[Conventions]:
+    """Yield what a raw output can mean, the likeliest first."""
+    for form, index in _forms(raw):
+        if known.get("output", form) == form and known.get("class_index", index) == index:
+            yield replace(base, output=form, class_index=index)
+        elif known.get("output") == form and "class_index" not in known and index is None:
+            yield replace(base, output=form)
+
+
+def _forms(raw: Tensor) -> Iterator[tuple[OutputForm, int | None]]:
+    count = raw.shape[1]
+    whole = not raw.is_floating_point() or bool((raw == raw.round()).all())
+    bounded = bool((raw >= 0).all()) and bool((raw <= 1).all())
+    if count == 1:
+        if whole and float(raw.min()) >= 0:
+            yield from (("labels", int(label)) for label in torch.unique(raw)[:256].tolist() if label > 0)
+            return
+        if bounded:
+            yield "probability", None
+        yield "logit", None
+        return
+    last_first = range(count - 1, -1, -1) if count == 2 else range(count)
+    if bounded and bool(((raw.sum(dim=1) - 1).abs() < 1e-4).all()):
+        yield from (("softmax", index) for index in last_first)
+        return
+    for index in last_first:
+        yield "two_channel_logits" if count == 2 else "classes", index
+    yield from (("probability" if bounded else "logit", index) for index in last_first)
+
+
+def _mean_dice(prediction: Tensor, masks: Tensor) -> float:
+    """Return the mean Dice over images that have foreground."""
+    positive = (filled(masks) > 0).flatten(1).any(dim=1)
+    return float(dice(prediction[positive], masks[positive]).mean())

@@ -1,0 +1,187 @@
+"""One network in every form gives the same beliefs, and gradients where the form has them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.models.foreign import networks
+from tests.models.foreign.networks import Red
+from torch import Tensor, nn
+
+from trustseg.beliefs import Beta
+from trustseg.models import build_segmenter
+from trustseg.models.foreign import Conventions, ForeignModel, ForeignNetwork, open_model
+
+pytest.importorskip("onnxruntime")
+
+LOGIT = Conventions(output="logit")
+
+
+class Maite:
+    """An object of MAITE's protocol around the network."""
+
+    metadata = {"id": "red"}  # noqa: RUF012 - MAITE's own form
+
+    def __call__(self, batch: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.no_grad():
+            return list(Red()(torch.from_numpy(np.stack(batch))).numpy())
+
+
+def opened(form: str, folder: Path) -> ForeignNetwork:
+    red = Red()
+    match form:
+        case "onnx":
+            return open_model(networks.write_onnx(folder / "red.onnx"))
+        case "onnx of a later opset":
+            return open_model(networks.write_onnx(folder / "red.onnx", opset=22))
+        case "onnx of one image":
+            return open_model(networks.write_onnx(folder / "red.onnx", shape=(1, 3, 32, 32)))
+        case "export":
+            return open_model(networks.write_export(folder / "red.pt2", red))
+        case "script":
+            return open_model(networks.write_script(folder / "red.pt", red), trust_code=True)
+        case "function and safetensors":
+            save_file(red.state_dict(), folder / "red.safetensors")
+            source = "tests.models.foreign.networks:make"
+            return open_model(source, weights=folder / "red.safetensors", trust_code=True)
+        case "function and state dict":
+            torch.save(
+                {"state_dict": {f"module.{key}": value for key, value in red.state_dict().items()}}, folder / "a.pth"
+            )
+            return open_model("tests.models.foreign.networks:make", weights=folder / "a.pth", trust_code=True)
+        case "module":
+            return open_model(red)
+    return open_model(Maite())
+
+
+FORMS = {
+    "onnx": True,
+    "onnx of a later opset": True,
+    "onnx of one image": True,
+    "export": True,
+    "script": True,
+    "function and safetensors": True,
+    "function and state dict": True,
+    "module": True,
+    "maite": False,
+}
+
+
+def gradient(model: nn.Module, images: Tensor) -> Tensor:
+    images = images.clone().requires_grad_()
+    (found,) = torch.autograd.grad(model(images).log_odds.sum(), images)
+    return found
+
+
+@pytest.mark.parametrize(("form", "gradients"), FORMS.items())
+def test_every_form_is_the_same_network(form: str, gradients: bool, tmp_path: Path) -> None:
+    images = networks.images(3)
+    network = opened(form, tmp_path)
+    model = ForeignModel(network, LOGIT)
+    with torch.no_grad():
+        expected = Red()(images)
+        torch.testing.assert_close(model(images).log_odds, expected, atol=1e-5, rtol=1e-5)
+    assert model.channels == 3
+    assert model.gradients is gradients
+    assert (len(model.digest) == 64) is (form != "maite")
+    assert any(network.facts.name in sentence for sentence in model.description())
+    if gradients:
+        whole = ForeignModel(open_model(Red()), LOGIT)
+        torch.testing.assert_close(gradient(model, images), gradient(whole, images), atol=1e-4, rtol=1e-4)
+
+
+def test_a_folder_of_smp_needs_no_code(tmp_path: Path) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    own = smp.Unet("resnet18", encoder_weights=None, in_channels=1, encoder_depth=3, decoder_channels=(16, 8, 8)).eval()
+    own.save_pretrained(str(tmp_path))
+    model = ForeignModel(open_model(tmp_path), LOGIT)
+    images = networks.images(2, channels=1)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images).log_odds, own(images), atol=1e-5, rtol=1e-5)
+    assert model.channels == 1
+    assert model.gradients
+
+
+def test_a_segformer_is_read_with_what_it_says_of_its_input(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SegformerConfig(
+        num_labels=2,
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 8, 8, 8],
+        decoder_hidden_size=8,
+        num_attention_heads=[1, 1, 1, 1],
+    )
+    torch.manual_seed(0)
+    own = transformers.SegformerForSemanticSegmentation(config).eval()
+    own.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(
+        '{"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2], "do_rescale": true}'
+    )
+    network = open_model(tmp_path)
+    assert network.facts.given == {"order": "rgb", "mean": (0.5,) * 3, "deviation": (0.2,) * 3, "scale": 1}
+    model = ForeignModel(network, replace(Conventions("two_channel_logits", 1), **cast(Any, network.facts.given)))
+    images = networks.images(2, size=64)
+    with torch.no_grad():
+        logits = own(pixel_values=(images - 0.5) / 0.2).logits
+        expected = nn.functional.interpolate(logits[:, 1:] - logits[:, :1], size=(64, 64), mode="bilinear")
+        torch.testing.assert_close(model(images).log_odds, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_of_ours_keeps_its_belief(tmp_path: Path) -> None:
+    own = build_segmenter(encoder="resnet18", head="beta").eval()
+    own.save(tmp_path)
+    model = ForeignModel(open_model(tmp_path), None)
+    images = networks.images(1, channels=1)
+    with torch.no_grad():
+        found, expected = model(images), own(images)
+    assert isinstance(found, Beta)
+    assert torch.equal(found.alpha, expected.alpha)
+    assert model.spec == own.spec
+
+
+@pytest.mark.parametrize("shape", [("b", 3, 48, 48), (1, 3, 48, 48), (4, 3, 48, 48)])
+def test_a_fixed_size_is_found_and_used(shape: tuple[str | int, ...], tmp_path: Path) -> None:
+    network = open_model(networks.write_onnx(tmp_path / "red.onnx", shape=shape))
+    assert network.facts.size == 48
+    model = ForeignModel(network, Conventions(size=48))
+    images = networks.images(5, size=48)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images).log_odds, Red()(images), atol=1e-5, rtol=1e-5)
+        assert model(networks.images(5, size=31)).log_odds.shape == (5, 1, 31, 31)
+    assert gradient(model, images).abs().sum() > 0
+
+
+def test_channels_may_come_last(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(networks.write_onnx(tmp_path / "red.onnx"))
+    graph = model.graph
+    graph.node[0].input[0] = "turned"
+    graph.node.insert(0, helper.make_node("Transpose", ["images"], ["turned"], perm=[0, 3, 1, 2]))
+    graph.node.append(helper.make_node("Transpose", ["logits"], ["last"], perm=[0, 2, 3, 1]))
+    del graph.input[:], graph.output[:]
+    graph.input.append(helper.make_tensor_value_info("images", TensorProto.FLOAT, ("b", "h", "w", 3)))
+    graph.output.append(helper.make_tensor_value_info("last", TensorProto.FLOAT, ("b", "h", "w", 1)))
+    onnx.save(model, tmp_path / "last.onnx")
+    found = ForeignModel(open_model(tmp_path / "last.onnx"), LOGIT)
+    images = networks.images(2)
+    with torch.no_grad():
+        torch.testing.assert_close(found(images).log_odds, Red()(images), atol=1e-5, rtol=1e-5)
+    assert gradient(found, images).abs().sum() > 0
+
+
+def test_weights_beside_an_onnx_file_are_read(tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(networks.write_onnx(tmp_path / "a.onnx"))
+    onnx.save_model(model, tmp_path / "red.onnx", save_as_external_data=True, location="red.bin", size_threshold=0)
+    found = ForeignModel(open_model(tmp_path / "red.onnx"), LOGIT)
+    images = networks.images(2)
+    with torch.no_grad():
+        torch.testing.assert_close(found(images).log_odds, Red()(images), atol=1e-5, rtol=1e-5)

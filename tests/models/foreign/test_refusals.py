@@ -1,0 +1,277 @@
+"""Models that cannot be used are refused by name, and files from outside run no code."""
+
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+from tests.models.foreign import networks
+from tests.models.foreign.networks import Red
+from torch import Tensor, nn
+
+from trustseg.errors import MissingFileError, ModelError, QuestionError, ShapeError
+from trustseg.models.foreign import Conventions, ForeignModel, find_conventions, open_model
+
+
+class Several(nn.Module):
+    """Returns what a function makes of the logits."""
+
+    def __init__(self, after: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.red = Red()
+        self.after = after
+
+    def forward(self, images: Tensor) -> object:
+        return self.after(self.red(images))
+
+
+class Pair(NamedTuple):
+    """Two outputs by name."""
+
+    mask: Tensor
+    depth: Tensor
+
+
+def test_several_outputs_are_asked_for_and_chosen_by_name_or_number() -> None:
+    for after, name in (
+        (lambda found: {"out": found, "aux": -found}, "out"),
+        (lambda found: (found, -found), "0"),
+        (lambda found: Pair(found, -found), "mask"),
+    ):
+        with pytest.raises(QuestionError, match=name):
+            open_model(Several(after))
+        with pytest.raises(ModelError, match=f"'other'.*{name}"):
+            open_model(Several(after), output="other")
+        images = networks.images(2)
+        with torch.no_grad():
+            assert torch.equal(open_model(Several(after), output=name)(images), Red()(images))
+    assert open_model(Several(lambda found: (found, found.mean())))(networks.images(1)).shape == (1, 1, 32, 32)
+
+
+def two_outputs(path: Path) -> Path:
+    model = onnx.load(networks.write_onnx(path))
+    model.graph.node.append(helper.make_node("Neg", ["logits"], ["other"]))
+    model.graph.output.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, ("b", 1, "h", "w")))
+    onnx.save(model, path)
+    return path
+
+
+def test_outputs_of_onnx_are_asked_for_and_chosen(tmp_path: Path) -> None:
+    path = two_outputs(tmp_path / "red.onnx")
+    with pytest.raises(QuestionError, match="logits, other"):
+        open_model(path)
+    with pytest.raises(ModelError, match=r"logit.*logits, other"):
+        open_model(path, output="logit")
+    images = networks.images(1)
+    for output in ("other", 1):
+        network = open_model(path, output=output)
+        with torch.no_grad():
+            torch.testing.assert_close(network(images), -Red()(images), atol=1e-5, rtol=1e-5)
+        assert network.gradients
+
+
+@pytest.mark.parametrize("shape", [("b", 4, "h", "w"), ("b", 3, 32, 48), ("b", 3, "h")])
+def test_inputs_of_another_shape_are_refused(shape: tuple[str | int, ...], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"red\.onnx"):
+        open_model(networks.write_onnx(tmp_path / "red.onnx", shape=shape))
+
+
+def test_another_number_of_channels_is_refused() -> None:
+    with pytest.raises(ModelError, match="1 or 3 channels"):
+        open_model(nn.Conv2d(4, 1, 1))
+    with pytest.raises(ShapeError, match=r"1 or 3"):
+        ForeignModel(open_model(Red()), Conventions())(torch.zeros(1, 2, 8, 8))
+    network = open_model(nn.Conv2d(3, 3, 1))
+    with pytest.raises(ModelError, match="class_index"):
+        ForeignModel(network, Conventions(output="logit"))(networks.images(1))
+    with pytest.raises(ModelError, match="class_index"):
+        ForeignModel(network, Conventions(output="classes", class_index=3))(networks.images(1))
+
+
+def test_an_operator_without_conversion_leaves_predictions(tmp_path: Path) -> None:
+    network = open_model(networks.write_onnx(tmp_path / "red.onnx", last="Mish", opset=18))
+    assert not network.gradients
+    assert any("Mish" in note for note in network.facts.notes)
+    images = networks.images(1)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), nn.functional.mish(Red()(images)), atol=1e-5, rtol=1e-5)
+
+
+def test_a_conversion_that_differs_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx2torch
+
+    class Other(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images[:, :1] * 3
+
+    monkeypatch.setattr(onnx2torch, "convert", lambda model: Other())
+    network = open_model(networks.write_onnx(tmp_path / "red.onnx"))
+    assert not network.gradients
+    assert any("differs" in note for note in network.facts.notes)
+
+
+def test_gradients_go_where_the_data_show_a_difference(tmp_path: Path) -> None:
+    network = open_model(networks.write_onnx(tmp_path / "red.onnx"))
+    assert network.module is not None
+    network.module.register_forward_hook(lambda module, given, found: found + 1)
+    images = networks.images()
+    find_conventions(network, images, networks.masks(images), fixed={})
+    assert not network.gradients
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/hostname", "link.bin"])
+def test_weights_outside_the_folder_are_not_read(location: str, tmp_path: Path) -> None:
+    (tmp_path / "outside.bin").write_bytes(bytes(10_000))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    model = onnx.load(networks.write_onnx(folder / "red.onnx"))
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    onnx.save(model, folder / "red.onnx")
+    with pytest.raises(ModelError, match=r"red\.onnx.*outside its folder"):
+        open_model(folder / "red.onnx")
+
+
+@pytest.mark.parametrize("name", ["red.onnx", "red.pt2", "red.pt", "red.txt"])
+def test_damaged_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelError, match=name):
+        open_model(tmp_path / name, trust_code=True)
+    with pytest.raises(MissingFileError, match="absent"):
+        open_model(tmp_path / f"absent-{name}")
+
+
+def test_code_runs_only_when_trusted(tmp_path: Path) -> None:
+    script = networks.write_script(tmp_path / "red.pt", Red())
+    for source in (script, "tests.models.foreign.networks:make"):
+        with pytest.raises(ModelError, match="--trust-code"):
+            open_model(source)
+    torch.save(Red(), tmp_path / "whole.pt")
+    with pytest.raises(ModelError, match=r"whole\.pt.*pickle"):
+        open_model(tmp_path / "whole.pt", trust_code=True)
+    with pytest.raises(ModelError, match=r"whole\.pt"):
+        open_model("tests.models.foreign.networks:make", weights=tmp_path / "whole.pt", trust_code=True)
+
+
+def test_functions_and_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for source in ("tests.models.foreign.networks:absent", "no.such.package:make"):
+        with pytest.raises(ModelError, match=source):
+            open_model(source, trust_code=True)
+    with pytest.raises(ModelError, match=r"networks:images.*Tensor"):
+        open_model("tests.models.foreign.networks:images", trust_code=True)
+    save_file({"first.weight": torch.zeros(2, 3, 3, 3)}, tmp_path / "part.safetensors")
+    with pytest.raises(ModelError, match=r"part\.safetensors"):
+        open_model("tests.models.foreign.networks:make", weights=tmp_path / "part.safetensors", trust_code=True)
+    with pytest.raises(ModelError, match="list"):
+        open_model([])
+
+
+def test_folders_that_hold_no_known_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"model\.safetensors"):
+        open_model(tmp_path)
+    save_file({}, tmp_path / "model.safetensors")
+    for config in ({}, {"_model_class": "os"}, {"_model_class": "Unet", "encoder_name": "tu-hf-hub:someone/model"}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelError, match=r"config\.json"):
+            open_model(tmp_path)
+
+
+class Touch:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def changed(path: Path, change: Callable[[str, bytes], bytes]) -> Path:
+    """Rewrite the files of an archive."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as after:
+        for name in before.namelist():
+            after.writestr(name, change(name.partition("/")[2], before.read(name)))
+    path.write_bytes(content.getvalue())
+    return path
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return networks.write_export(tmp_path_factory.mktemp("export") / "red.pt2", Red()).read_bytes()
+
+
+def test_an_archive_written_again_is_read(export: bytes, tmp_path: Path) -> None:
+    (tmp_path / "red.pt2").write_bytes(export)
+    assert open_model(changed(tmp_path / "red.pt2", lambda name, data: data)).gradients
+
+
+@pytest.mark.parametrize("part", ["sample inputs", "expression", "operator", "file", "weights", "name", "types"])
+def test_an_export_that_would_run_code_is_refused(part: str, export: bytes, tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    command = f"__import__('pathlib').Path({str(touched)!r}).touch()"
+
+    def change(name: str, data: bytes) -> bytes:
+        if part == "sample inputs" and name.startswith("data/sample_inputs"):
+            buffer = io.BytesIO()
+            torch.save((Touch(touched),), buffer)
+            return buffer.getvalue()
+        if part == "weights" and name == "data/weights/model_weights_config.json":
+            return data.replace(b'"use_pickle": false', b'"use_pickle": true')
+        if part == "weights" and name == "data/weights/weight_0":
+            return pickle.dumps(Touch(touched))
+        if name != "models/model.json":
+            return data
+        text = data.decode()
+        match part:
+            case "expression":
+                found = next(each for each in _expressions(json.loads(text)) if "Symbol" in each)
+                return text.replace(json.dumps(found), json.dumps(command)).encode()
+            case "operator":
+                return text.replace("torch.ops.aten.relu.default", "torch.hub.load").encode()
+            case "file":
+                return text.replace("torch.ops.aten.relu.default", "torch.ops.aten.from_file.default").encode()
+            case "name":
+                return text.replace('"relu"', json.dumps(f"relu\n{command}\n")).encode()
+            case "types":
+                return text.replace("builtins.tuple", "os.system").encode()
+        return data
+
+    (tmp_path / "red.pt2").write_bytes(export)
+    with pytest.raises(ModelError, match=r"red\.pt2"):
+        open_model(changed(tmp_path / "red.pt2", change))
+    assert not touched.exists()
+
+
+def _expressions(content: object) -> list[str]:
+    if isinstance(content, dict):
+        own = [content["expr_str"]] if "expr_str" in content else []
+        return own + [each for value in content.values() for each in _expressions(value)]
+    return [each for value in content for each in _expressions(value)] if isinstance(content, list) else []
+
+
+def test_guards_are_not_executed(export: bytes, tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+
+    def change(name: str, data: bytes) -> bytes:
+        if name != "models/model.json":
+            return data
+        content = json.loads(data)
+        content["guards_code"] = [f"__import__('pathlib').Path({str(touched)!r}).touch() or True"]
+        return json.dumps(content).encode()
+
+    (tmp_path / "red.pt2").write_bytes(export)
+    network = open_model(changed(tmp_path / "red.pt2", change))
+    network(networks.images(1))
+    assert not touched.exists()
