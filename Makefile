@@ -1,19 +1,21 @@
-# Targets: setup demo test test-portable slurm-test check mutants oracle bench gpu docs lock clean. Everything is installed
-# into .venv, what oracle compares with into .venv-oracle; a second run is quick.
+# `make help` lists the targets. Everything is installed into .venv, what oracle compares with into .venv-oracle, what builds
+# the site into .venv-docs; a second run is quick.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
+SITE := .venv-docs
 PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
-LINTED := src tests scripts benchmarks examples
+LINTED := src tests scripts benchmarks examples docs
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md CITATION.cff .github Makefile experiments/
 PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench gpu docs lock clean
+.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench gpu docs figures build wheel-test lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -48,9 +50,9 @@ slurm-test: setup ## install SLURM (Debian, as root), start it on this machine, 
 check: setup ## lint, format, types, import rules, spelling
 	$(BIN)/ruff check $(LINTED)
 	$(BIN)/ruff format --check $(LINTED)
-	$(BIN)/mypy src tests examples
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/codespell $(LINTED) docs README.md CHANGELOG.md Makefile experiments/
+	$(BIN)/codespell $(LINTED) $(PROSE)
 
 mutants: setup ## change the source in sampled places and count the changes that tests notice; hours
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/mutants.py
@@ -79,7 +81,23 @@ gpu: $(ORACLE)/.installed ## with a CUDA device: its tests and benchmarks, and w
 	$(if $(QATA),$(BIN)/trustseg study experiments/qata.yaml "data.path=$(QATA)")
 	$(if $(QATA),$(BIN)/trustseg report runs/qata && $(BIN)/python scripts/publish_results.py runs/qata)
 
-docs: setup ## make the figures of the docs again, and the page of benchmarks
+docs: $(SITE)/.installed ## build the documentation site in build/docs, tutorials executed; no network, warnings are errors
+	OMP_NUM_THREADS=1 $(SITE)/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
+
+$(SITE)/.installed: $(STAMP) Makefile
+	test -x $(SITE)/bin/pip || $(BIN)/python -m venv $(SITE)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(SITE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(SITE)/bin/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
+	touch $@
+
+build: ## build wheel and sdist in dist/, the same bytes for the same commit
+	$(PYTHON) scripts/build_dist.py
+
+wheel-test: ## build twice, compare, install the wheel into an empty environment, run the demo from it
+	$(PYTHON) scripts/build_dist.py --test
+
+figures: setup ## make the figures of the docs again, and the page of benchmarks
 	$(BIN)/python scripts/phantom_sheet.py
 	$(BIN)/python scripts/shift_sheet.py
 	$(BIN)/python scripts/performance_page.py
@@ -89,4 +107,4 @@ lock: setup ## resolve the dependencies again
 		--extra dev --extra tensorboard --extra art --extra slurm --extra pretrained --extra dicom --extra onnx pyproject.toml -o requirements.lock
 
 clean: ## remove what make and the tools made, not runs/
-	rm -rf $(VENV) $(ORACLE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
+	rm -rf $(VENV) $(ORACLE) $(SITE) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info

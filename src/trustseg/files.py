@@ -1,7 +1,6 @@
 """Files are written under a temporary name and renamed, so that a killed process leaves no half-written result."""
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from trustseg.errors import DataError, MissingFileError
+from trustseg.system import keeps_leftovers, try_lock
 
 __all__ = ["make_folder", "private_log", "read_json", "replacing", "write_json", "write_text"]
 
@@ -45,7 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     try:
         with contextlib.suppress(OSError):  # file systems without locks
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(lock)
+        if keeps_leftovers():  # an open file cannot be renamed on Windows
+            os.close(lock)
+            lock = -1
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -54,20 +57,21 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-        os.close(lock)
+        if lock >= 0:
+            os.close(lock)
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files that no living process holds a lock on."""
-    if folder in _cleaned:
+    if folder in _cleaned or keeps_leftovers():
         return
     _cleaned.add(folder)
     for file in folder.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):  # locked, or gone by now
             lock = os.open(file, os.O_WRONLY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
+                if try_lock(lock):
+                    file.unlink()
             finally:
                 os.close(lock)
 
@@ -75,7 +79,8 @@ def _remove_leftovers(folder: Path) -> None:
 def private_log(path: Path) -> BinaryIO:
     """Return a file to append to that only its owner may read."""
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    os.fchmod(descriptor, 0o600)  # of one that was there before
+    if hasattr(os, "fchmod"):  # not on Windows
+        os.fchmod(descriptor, 0o600)  # of one that was there before
     return os.fdopen(descriptor, "ab")
 
 

@@ -6,12 +6,13 @@ import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from trustseg.system import available_cores
 
 __all__ = ["OPTIONAL", "Diagnosis", "diagnose"]
 
@@ -103,11 +104,13 @@ def _packages() -> Iterator[Diagnosis]:
 
 
 def _memory() -> Diagnosis:
+    cores = _counted(available_cores(), "core")
+    if not hasattr(os, "sysconf"):  # Windows
+        return Diagnosis("memory and cores", "ok", cores, "at least 4 GiB of memory are recommended")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     enough = total >= 4
     advice = "" if enough else "at least 4 GiB are recommended; use --jobs 1 and a smaller data.size"
-    found = f"{total:.0f} GiB, {_counted(cores or 1, 'core')}"
+    found = f"{total:.0f} GiB, {cores}"
     return Diagnosis("memory and cores", "ok" if enough else "optional", found, advice)
 
 

@@ -1,6 +1,5 @@
 """``trustseg study``: many models, one question."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from trustseg.cli.display import say
 from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
+from trustseg.system import available_cores
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig
@@ -23,7 +23,7 @@ def default_jobs() -> int:
     """Return how many cells run side by side: one on a machine with a GPU, else one for each core, at most eight."""
     if Path("/proc/driver/nvidia/version").exists():
         return 1
-    return min(8, len(os.sched_getaffinity(0)))
+    return min(8, available_cores())
 
 
 def study(

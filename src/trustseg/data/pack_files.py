@@ -1,6 +1,5 @@
 """The files of a pack on disk: hashed, checked, private, and without leftovers of killed processes."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.files import make_folder
+from trustseg.system import keeps_leftovers, try_lock
 
 __all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
 
@@ -92,35 +92,35 @@ def temporary_folder(target: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
-def _locked_folder(target: Path) -> tuple[Path, int]:
+def _locked_folder(target: Path) -> tuple[Path, int | None]:
     while True:
         part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
         part.mkdir(mode=0o700)
+        if keeps_leftovers():  # Windows cannot open a folder
+            return part, None
         lock = os.open(part, os.O_RDONLY)
         with suppress(OSError):  # file systems without locks
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(lock)
         if part.exists():  # else another process took it for a leftover before it was locked
             return part, lock
         os.close(lock)
 
 
 def _remove_leftovers(folder: Path) -> None:
+    if keeps_leftovers():
+        return
     for part in folder.glob(".*.part"):
-        try:
+        with suppress(OSError):  # gone by now, or on a file system without locks
             lock = os.open(part, os.O_RDONLY)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue  # another process is writing it
-        else:
-            shutil.rmtree(part, ignore_errors=True)
-        finally:
-            os.close(lock)
+            try:
+                if try_lock(lock):  # else another process is writing it
+                    shutil.rmtree(part, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _signs(folder: Path, hashes: Mapping[str, str]) -> dict[str, list[object]]:

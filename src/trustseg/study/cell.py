@@ -1,6 +1,5 @@
 """One cell of a study: train or combine, evaluate, say so; every stage is skipped when it is done."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from trustseg.run_files import Description, Progress, read_checked
 from trustseg.study.grid import Cell
 from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
+from trustseg.system import try_lock
 from trustseg.tables import read_csv
 from trustseg.training import train
 from trustseg.training.hardware import threads
@@ -88,12 +88,9 @@ def claimed(folder: Path) -> Iterator[bool]:
 def _locked(lock: TextIO) -> bool:
     """Return whether the lock could be had; tried more than once, as an onlooker holds it for an instant."""
     for _ in range(5):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.01)
-        else:
+        if try_lock(lock.fileno()):
             return True
+        time.sleep(0.01)
     return False
 
 
@@ -101,12 +98,9 @@ def is_claimed(folder: Path) -> bool:
     """Return whether some process, here or elsewhere, owns the cell at this moment."""
     try:
         with (folder / "claim.lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not try_lock(lock.fileno(), shared=True)
     except FileNotFoundError:
         return False
-    return False
 
 
 def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = False) -> None:

@@ -19,6 +19,7 @@ import trustseg
 from trustseg.data.phantom.generate import check_size, phantom, session_count
 from trustseg.errors import DataError, RunError
 from trustseg.files import make_folder
+from trustseg.system import available_cores
 
 __all__ = ["write_phantoms"]
 
@@ -81,7 +82,7 @@ def write_phantoms(
     _check(target, counts, size=size, seed=seed, jobs=jobs)
     patients = [patient for split, count in enumerate(counts) for patient in _patients(seed, split, count)]
     if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if sum(counts) >= _SMALL else 1
+        jobs = available_cores() if sum(counts) >= _SMALL else 1
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         _make_folders(partial, counts)
