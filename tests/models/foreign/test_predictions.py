@@ -51,7 +51,7 @@ def test_probability_maps_are_read_alike(write: Callable[[Map, Path], None], err
     for name in NAMES:
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], expected[name], atol=error + 1e-6, rtol=0)
-    assert "32x32" in found.describe()[0]
+    assert "32x32" in " ".join(found.describe())
 
 
 @pytest.mark.parametrize(("white", "kind"), [(1, np.uint8), (255, np.uint8), (65535, np.uint16)])
@@ -120,6 +120,19 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "colour.png").unlink()
     np.savez(tmp_path / "two.npz", first=np.zeros((2, 2)), second=np.zeros((2, 2)))
     with pytest.raises(DataError, match="first, second"):
+        open_predictions(tmp_path)
+
+
+def test_masks_beside_probabilities_and_other_files_are_named(tmp_path: Path) -> None:
+    for name, values in probabilities().items():
+        nnunet(values, tmp_path / name)
+        Image.fromarray((values > 0.5).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "plans.json").write_text("{}")
+    found = open_predictions(tmp_path)
+    assert found.kind == "probability"
+    assert [part for part in ("3 masks", "plans.json", "class 1") if part not in " ".join(found.describe())] == []
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "lossy.jpg")
+    with pytest.raises(DataError, match=r"lossy\.jpg"):
         open_predictions(tmp_path)
 
 

@@ -164,6 +164,22 @@ def test_code_runs_only_when_trusted(tmp_path: Path) -> None:
         open_model("tests.models.foreign.networks:make", weights=tmp_path / "whole.pt", trust_code=True)
 
 
+def test_a_module_is_left_as_it_was() -> None:
+    network = nn.Sequential(Red(), nn.Dropout()).train()
+    open_model(network)
+    assert all(module.training for module in network.modules())
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_a_function_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_model_of_red.py").write_text("from tests.models.foreign.networks import Red as build\n")
+    (tmp_path / "my_broken_model.py").write_text("def build():\n    raise KeyError('nothing')\n")
+    monkeypatch.chdir(tmp_path)
+    assert open_model("my_model_of_red:build", trust_code=True).gradients
+    with pytest.raises(ModelError, match=r"my_broken_model:build.*nothing"):
+        open_model("my_broken_model:build", trust_code=True)
+
+
 def test_functions_and_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for source in ("tests.models.foreign.networks:absent", "no.such.package:make"):
         with pytest.raises(ModelError, match=source):
@@ -181,7 +197,7 @@ def test_folders_that_hold_no_known_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"model\.safetensors"):
         open_model(tmp_path)
     save_file({}, tmp_path / "model.safetensors")
-    for config in ({}, {"_model_class": "os"}, {"_model_class": "Unet", "encoder_name": "tu-hf-hub:someone/model"}):
+    for config in ({}, {"_model_class": "os"}, {"_model_class": "Unet", "encoder_name": "tu-hf-hub:somebody/model"}):
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(ModelError, match=r"config\.json"):
             open_model(tmp_path)

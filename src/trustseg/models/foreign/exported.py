@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from trustseg.errors import ModelError
-from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, noise, select
+from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, first_line, noise, probe, select
 from trustseg.models.foreign.stripping import strip_graph
 
 __all__ = ["open_export"]
@@ -66,9 +66,8 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
     except ModelError:
         raise
     except Exception as error:  # zipfile, json and torch.export raise many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
-            f"'{path}' cannot be read as a torch.export file ({reason}); save it again with torch.export.save"
+            f"'{path}' cannot be read as a torch.export file ({first_line(error)}); write it with torch.export.save"
         ) from error
     _shape_of(program, facts)
     return network_of(module, facts, output)
@@ -76,19 +75,13 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
 
 def network_of(module: Any, facts: Facts, output: str | int | None) -> ForeignNetwork:  # noqa: ANN401 - a graph module
     """Return the network of an exported graph, without its last activation if it has one."""
-    inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
     whole = _Selected(module, output, facts.name)
     with torch.no_grad():
-        try:
-            expected = whole(inputs)
-        except ModelError:
-            raise
-        except Exception as error:  # a graph may fail in any way
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise ModelError(f"'{facts.name}' cannot be run on {tuple(inputs.shape)} ({reason})") from error
+        probe(whole, facts)
+        inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
+        expected = whole(inputs)
         activation: Activation | None = None
-        single = isinstance(module(inputs), Tensor)
-        if single and (activation := strip_graph(module)) is not None:
+        if isinstance(module(inputs), Tensor) and (activation := strip_graph(module)) is not None:
             found = whole(inputs)
             applied = torch.sigmoid(found) if activation == "sigmoid" else found.softmax(dim=1)
             if not torch.allclose(applied, expected, atol=1e-6, rtol=0):

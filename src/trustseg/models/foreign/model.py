@@ -99,6 +99,8 @@ class ForeignModel(nn.Module):
                 f"Log-odds are computed from what its last {self.network.activation} gets, so that gradients do not "
                 "vanish where it saturates."
             )
+        elif self.gradients and self.conventions is not None and self.conventions.output in ("probability", "softmax"):
+            sentences.append("Where its output is a probability of exactly 1 in float32, no gradient comes back.")
         return [*sentences, *facts.notes]
 
     @property

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import io
+import sys
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from trustseg.errors import MissingFileError, MissingPackageError, ModelError
 from trustseg.files import read_json
-from trustseg.models.foreign.network import Facts, ForeignNetwork, noise, probe, select
+from trustseg.models.architectures import check_encoder
+from trustseg.models.foreign.network import Facts, ForeignNetwork, first_line, noise, probe, select
 from trustseg.models.foreign.stripping import strip_module
 
 __all__ = ["of_module", "open_folder", "open_function", "open_script", "with_weights"]
@@ -42,7 +44,7 @@ def of_module(module: nn.Module, facts: Facts, *, output: str | int | None) -> F
         if facts.channels is None and first is not None and first.in_channels in (1, 3):
             facts.channels = first.in_channels
         select(probe(module, facts), output, facts.name)
-        inputs = noise(facts.channels or 3, facts.size or 64)
+        inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
         bare, activation = strip_module(whole, inputs)
     return ForeignNetwork(facts, bare.requires_grad_(False), activation=activation)
 
@@ -60,8 +62,7 @@ def open_script(path: Path, *, output: str | int | None) -> ForeignNetwork:
             warnings.simplefilter("ignore", FutureWarning)  # torch deprecates writing such files
             module = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(f"'{path}' cannot be read as TorchScript ({_reason(error)}); save it again") from error
-    facts.notes.append("Where its output is a probability of exactly 1, TorchScript passes no gradient.")
+        raise ModelError(f"'{path}' cannot be read as TorchScript ({first_line(error)}); save it again") from error
     return of_module(module, facts, output=output)
 
 
@@ -72,13 +73,19 @@ def open_function(source: str, *, weights: Path | None, output: str | int | None
         ModelError: if there is no such function, it returns no module, or the weights do not fit.
     """
     place, _, name = source.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # as `python -m` does
     try:
         function: Any = importlib.import_module(place)
         for part in name.split("."):
             function = getattr(function, part)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"'{source}' cannot be imported ({error}); give package.module:function") from error
-    module = function()
+        module = function()
+    except Exception as error:  # the user's own code
+        raise ModelError(
+            f"'{source}' cannot be called ({type(error).__name__}: {first_line(error)}); give package.module:function"
+        ) from error
+    finally:
+        sys.path.remove(here)
     if not isinstance(module, nn.Module):
         raise ModelError(f"'{source}' returns a {type(module).__name__}, expected an nn.Module")
     return with_weights(module, Facts(source, "a function of Python", ""), weights, output=output)
@@ -92,7 +99,7 @@ def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, outpu
         facts.digest = hashlib.sha256(content).hexdigest()
     else:
         facts.digest = _hash_of(module)
-        facts.notes.append("No weights file was given: the function's own weights are used.")
+        facts.notes.append("No weights file was given: the module is used as it is.")
     return of_module(module, facts, output=output)
 
 
@@ -119,6 +126,7 @@ def open_folder(folder: Path, *, output: str | int | None) -> ForeignNetwork:
         facts.form = "Hugging Face SegFormer"
         module = _segformer(folder)
         facts.given |= _preprocessing(folder)
+        facts.notes += _sized(folder)
     else:
         raise ModelError(
             f"'{folder / 'config.json'}' describes neither a model of segmentation_models.pytorch nor a "
@@ -135,13 +143,11 @@ def _smp_module(config: dict[str, object], folder: Path) -> nn.Module:
     if not (isinstance(kind, type) and issubclass(kind, smp.base.SegmentationModel)):
         raise ModelError(f"'{folder / 'config.json'}' names '{config['_model_class']}', no model of smp")
     options = {name: value for name, value in config.items() if not name.startswith("_")}
-    encoder = str(options.get("encoder_name", ""))
-    if encoder.startswith(("tu-hf-hub:", "tu-local-dir:", "hf-hub:", "local-dir:")):
-        raise ModelError(f"'{folder / 'config.json'}' names the encoder '{encoder}', which would be fetched; wrap it")
     try:
+        check_encoder(str(options.get("encoder_name", "")))
         module: nn.Module = kind(**{**options, "encoder_weights": None})
     except (TypeError, ValueError, LookupError, RuntimeError) as error:
-        raise ModelError(f"'{folder / 'config.json'}' cannot be built ({_reason(error)})") from error
+        raise ModelError(f"'{folder / 'config.json'}' cannot be built ({first_line(error)})") from error
     return module
 
 
@@ -151,12 +157,18 @@ def _segformer(folder: Path) -> nn.Module:
         transformers = importlib.import_module("transformers")
     except ImportError as error:
         raise MissingPackageError("a SegFormer needs transformers; run 'pip install transformers'") from error
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         module, found = transformers.SegformerForSemanticSegmentation.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise ModelError(f"'{folder}' cannot be read as a SegFormer ({_reason(error)})") from error
+        raise ModelError(f"'{folder}' cannot be read as a SegFormer ({first_line(error)})") from error
+    finally:
+        if shown:
+            bars.enable_progress_bar()
     if odd := [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in found[kind]]:
         raise ModelError(f"'{folder / 'model.safetensors'}' does not fit config.json: '{odd[0]}' (of {len(odd)})")
     network: nn.Module = module
@@ -175,6 +187,16 @@ def _preprocessing(folder: Path) -> dict[str, object]:
         given |= {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
     given["scale"] = 1 if about.get("do_rescale", True) else 255
     return given
+
+
+def _sized(folder: Path) -> list[str]:
+    """Return a note if ``preprocessor_config.json`` resizes images."""
+    file = folder / "preprocessor_config.json"
+    about = read_json(file) if file.is_file() else {}
+    if not about.get("do_resize", True) or not isinstance(size := about.get("size"), dict):
+        return []
+    sides = " x ".join(str(side) for side in size.values())
+    return [f"Its own preprocessing resizes images to {sides} pixels; with size the same is done here."]
 
 
 def _listed(value: object) -> list[object]:
@@ -200,7 +222,7 @@ def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise ModelError(
-            f"'{path}' holds no plain tensors ({_reason(error)}); save it with safetensors or torch.save(state_dict)"
+            f"'{path}' holds no plain tensors ({first_line(error)}); save it with safetensors or torch.save(state_dict)"
         ) from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
@@ -236,7 +258,3 @@ def _hash_of(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 from trustseg.beliefs import Belief
-from trustseg.errors import ModelError, QuestionError
+from trustseg.errors import ModelError, QuestionError, TrustsegError
 
-__all__ = ["Activation", "Facts", "ForeignNetwork", "activated", "noise", "probe", "select"]
+__all__ = ["Activation", "Facts", "ForeignNetwork", "activated", "first_line", "noise", "probe", "select"]
 
 Activation = Literal["sigmoid", "softmax"]
 Output = str | int | None
@@ -188,22 +189,36 @@ def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
         ModelError: if it takes none of the usual inputs.
     """
     failure: Exception | None = None
-    for channels in [facts.channels] if facts.channels else [3, 1]:
-        for size in [facts.size] if facts.size else _SIZES:
-            try:
-                raw = run(noise(channels, size))
-            except Exception as error:  # somebody's network may fail in any way
-                failure = failure or error
-                continue
-            facts.channels = channels
-            if facts.size is None and size != _SIZES[0] and _is_fixed(run, channels, size):
-                facts.size = size
-            return raw
-    reason = str(failure).strip().splitlines()[0][:200] if str(failure).strip() else type(failure).__name__
+    choices = product(
+        [facts.channels] if facts.channels else [3, 1],
+        [facts.size] if facts.size else _SIZES,
+        [facts.batch] if facts.batch else [2, 1],
+    )
+    for channels, size, batch in choices:
+        try:
+            raw = run(noise(channels, size, batch=batch))
+        except TrustsegError:
+            raise
+        except Exception as error:  # somebody's network may fail in any way
+            failure = failure or error
+            continue
+        facts.channels = channels
+        if batch == 1:
+            facts.batch = 1
+        if facts.size is None and size != _SIZES[0] and _is_fixed(run, channels, size, batch):
+            facts.size = size
+        return raw
+    reason = first_line(failure) if failure is not None else ""
     raise ModelError(
         f"'{facts.name}' cannot be run on images of {facts.channels or '1 or 3'} channels ({reason}); wrap it so that "
         "it takes a batch (B, C, H, W)"
     ) from failure
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what somebody's code said, in brackets of an error of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def noise(channels: int, size: int, *, batch: int = 2) -> Tensor:
@@ -211,10 +226,10 @@ def noise(channels: int, size: int, *, batch: int = 2) -> Tensor:
     return torch.rand(batch, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def _is_fixed(run: Callable[[Tensor], object], channels: int, size: int) -> bool:
+def _is_fixed(run: Callable[[Tensor], object], channels: int, size: int, batch: int) -> bool:
     """Return whether a network that runs on this size refuses the next multiple of 32."""
     try:
-        run(noise(channels, size + 32))
+        run(noise(channels, size + 32, batch=batch))
     except Exception:  # as above
         return True
     return False

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from trustseg.errors import MissingPackageError, ModelError, QuestionError
-from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, noise
+from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, first_line, noise, probe
 from trustseg.models.foreign.stripping import is_equal
 
 __all__ = ["open_onnx"]
 
-_PROBED: Final = 64  # side of the images of the first pass, where any will do
 _TYPES: Final = {1: torch.float32, 2: torch.uint8, 10: torch.float16, 11: torch.float64}  # onnx.TensorProto
 
 
@@ -43,11 +42,8 @@ def open_onnx(path: Path, *, output: str | int | None) -> ForeignNetwork:
     given = _input_of(model, facts)
     _keep_output(model, output, facts.name)
     run = _runner(model, given, facts.name)
-    inputs = noise(facts.channels or 3, facts.size or _PROBED, batch=facts.batch or 2)
-    try:
-        run(inputs)
-    except Exception as error:  # onnxruntime has no tree of errors
-        raise ModelError(f"'{facts.name}' cannot be run on {tuple(inputs.shape)} ({_first_line(error)})") from error
+    probe(run, facts)
+    inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
     bare = copy.deepcopy(model)
     activation = _strip(bare, channels_last=given.channels_last)
     if activation is not None and is_equal(stripped := _runner(bare, given, facts.name), run, activation, inputs):
@@ -75,7 +71,7 @@ def _read(path: Path, facts: Facts) -> Any:  # noqa: ANN401 - a protocol buffer
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own errors
-        raise ModelError(f"'{path}' is no ONNX model ({_first_line(error)}); export it again") from error
+        raise ModelError(f"'{path}' is no ONNX model ({first_line(error)}); export it again") from error
     if not model.graph.node:
         raise ModelError(f"'{path}' holds no graph; export it again")
     folder = path.parent.resolve()
@@ -89,7 +85,7 @@ def _read(path: Path, facts: Facts) -> Any:  # noqa: ANN401 - a protocol buffer
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))
     except Exception as error:  # onnx's checks of external data
-        raise ModelError(f"the weights of '{path}' cannot be read ({_first_line(error)}); export it again") from error
+        raise ModelError(f"the weights of '{path}' cannot be read ({first_line(error)}); export it again") from error
     facts.digest = digest.hexdigest()
     return model
 
@@ -170,7 +166,7 @@ def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:
     try:
         session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no tree of errors
-        raise ModelError(f"onnxruntime cannot open '{name}' ({_first_line(error)}); export it again") from error
+        raise ModelError(f"onnxruntime cannot open '{name}' ({first_line(error)}); export it again") from error
 
     def run(inputs: Tensor) -> Tensor:
         values = _laid_out(inputs.detach().cpu(), given)
@@ -219,7 +215,7 @@ def _converted(model: Any, given: _Input, facts: Facts) -> nn.Module | None:  # 
         _teach_later_versions(model)
         graph = converter.convert(model)
     except Exception as error:  # a converter that meets the unknown may raise anything
-        facts.notes.append(f"No gradients: it cannot be converted to torch ({_first_line(error)}).")
+        facts.notes.append(f"No gradients: it cannot be converted to torch ({first_line(error)}).")
         return None
     return _Converted(graph.eval().requires_grad_(False), given, facts.name)
 
@@ -244,8 +240,3 @@ def _teach_later_versions(model: Any) -> None:  # noqa: ANN401 - a protocol buff
                     continue
                 registry.add_converter(kind, since, domain)(known)
                 break
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

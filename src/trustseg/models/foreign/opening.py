@@ -1,5 +1,6 @@
 """Opening a model of any supported form."""
 
+import copy
 import hashlib
 import zipfile
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def _open(
     source: str | Path | object, weights: Path | None, *, trust_code: bool, output: str | int | None
 ) -> ForeignNetwork:
     if isinstance(source, nn.Module):
+        source = copy.deepcopy(source)  # the caller's keeps its mode and its gradients
         return with_weights(source, Facts(type(source).__name__, "a torch module", ""), weights, output=output)
     if not isinstance(source, str | Path):
         return _maite(source, output)

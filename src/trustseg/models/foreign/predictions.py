@@ -30,12 +30,14 @@ class Predictions(Mapping[str, Map]):
         kind: ``"probability"``, or ``"mask"`` where every value is 0 or 1.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, Path], kind: Kind, label: int | None, sizes: str) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, Path], kind: Kind, label: int | None, about: Sequence[str]
+    ) -> None:
         self.folder = folder
         self.kind: Kind = kind
         self._files = dict(files)
         self._label = label
-        self._sizes = sizes
+        self._about = tuple(about)
 
     def __getitem__(self, name: str) -> Map:
         """Return the probability map of a case."""
@@ -53,7 +55,7 @@ class Predictions(Mapping[str, Map]):
         """Return what was found, in sentences."""
         kind = "probability maps" if self.kind == "probability" else "masks, without probabilities"
         which = "" if self._label is None else f" Foreground is class {self._label}."
-        return [f"{len(self)} predictions in '{self.folder}': {kind} ({self._sizes}).{which}"]
+        return [f"{len(self)} predictions in '{self.folder}': {kind}.{which}", *self._about]
 
     def paired(self, names: Sequence[str]) -> "Predictions":
         """Return the predictions under the names of the cases of a data set; a common affix may differ.
@@ -63,7 +65,7 @@ class Predictions(Mapping[str, Map]):
         """
         if set(names) == set(self._files):
             files = {name: self._files[name] for name in names}
-            return Predictions(self.folder, files, self.kind, self._label, self._sizes)
+            return Predictions(self.folder, files, self.kind, self._label, self._about)
         cases = {Path(f"{name}.png"): name for name in names}
         found = match(list(cases), list(self._files.values()), Declared())
         doubtful = [str(path.name) for path in (*found.lone_masks, *found.claimed)]
@@ -74,7 +76,7 @@ class Predictions(Mapping[str, Map]):
             both = " and ".join(part for part in (without, extra) if part) or "some cases have several predictions"
             raise DataError(f"'{self.folder}': {both}; name each prediction after its image")
         files = {cases[image]: masks[0] for image, masks in sorted(found.masks.items())}
-        return Predictions(self.folder, files, self.kind, self._label, self._sizes)
+        return Predictions(self.folder, files, self.kind, self._label, self._about)
 
     def of_size(self, name: str, shape: tuple[int, int]) -> Map:
         """Return the probability map of a case after checking its size (H, W).
@@ -108,24 +110,41 @@ def open_predictions(folder: Path, *, class_index: int | None = None) -> Predict
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(f"no folder '{folder}' of predictions; check the path")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _FILES and not path.name.startswith("."))
-    if not paths:
-        raise MissingFileError(f"no predictions in '{folder}'; expected one PNG, .npy or .npz file per image")
-    files: dict[str, Path] = {}
-    for path in paths:
-        if (name := stem_of(path)) in files:
-            raise DataError(f"'{files[name]}' and '{path}' are predictions of one case; remove one of them")
-        files[name] = path
-    scans = {path: _scan(path) for path in paths}
+    files, about = _files_of(folder)
+    scans = {path: _scan(path) for path in files.values()}
     label = _label_of(scans, class_index)
     hard = label is not None or all(scan["hard"] for scan in scans.values())
     sizes = {scan["shape"] for scan in scans.values()}
     height, width = next(iter(sizes))
-    about = f"{width}x{height} pixels" if len(sizes) == 1 else f"{len(sizes)} sizes"
-    multiple = any(scan["channels"] > 1 for scan in scans.values())
-    index = label if label is not None else class_index if multiple else None
-    found = Predictions(folder, files, "mask" if hard else "probability", index, about)
-    return found
+    about.append(f"Their size is {width}x{height} pixels." if len(sizes) == 1 else f"They have {len(sizes)} sizes.")
+    if label is None and (channels := max(scan["channels"] for scan in scans.values())) > 1:
+        label = channels - 1 if class_index is None else class_index
+    return Predictions(folder, files, "mask" if hard else "probability", label, about)
+
+
+def _files_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the prediction of each case, and sentences on what was passed over."""
+    others = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    paths = [path for path in others if path.suffix.lower() in _FILES]
+    others = [path for path in others if path not in paths]
+    if lossy := [path for path in others if path.suffix.lower() in (".jpg", ".jpeg")]:
+        raise DataError(f"'{lossy[0]}' is a JPEG file, which changes predictions; write PNG, .npy or .npz")
+    if not paths:
+        raise MissingFileError(f"no predictions in '{folder}'; expected one PNG, .npy or .npz file per image")
+    notes = [f"{len(others)} other files were passed over, such as '{others[0].name}'."] if others else []
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(stem_of(path), []).append(path)
+    files = {name: group[0] for name, group in groups.items()}
+    doubled = {name: group for name, group in groups.items() if len(group) > 1}
+    for name, group in doubled.items():  # nnU-Net writes the mask beside the probabilities
+        maps = [path for path in group if path.suffix.lower() == ".npz"]
+        if len(maps) != 1:
+            raise DataError(f"'{group[0]}' and '{group[1]}' are predictions of one case; remove one of them")
+        files[name] = maps[0]
+    if doubled:
+        notes.append(f"{len(doubled)} masks beside probabilities of the same name (.npz) were passed over.")
+    return files, notes
 
 
 def _scan(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trustseg.errors import ConfigError, ModelError, QuestionError, unknown_name
 from trustseg.masks import filled
 from trustseg.metrics import dice
 from trustseg.models.foreign.conventions import Conventions, OutputForm, log_odds_of, prepared, restored
-from trustseg.models.foreign.network import ForeignNetwork
+from trustseg.models.foreign.network import ForeignNetwork, first_line
 
 __all__ = ["MARGIN", "Findings", "find_conventions"]
 
@@ -183,7 +183,7 @@ def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object])
             failure = failure or error
             continue
         return [each]
-    reason = (str(failure).strip().splitlines() or [""])[0][:200]
+    reason = "" if failure is None else first_line(failure)
     raise ModelError(f"'{network.facts.name}' cannot be run on images of {width}x{height} pixels ({reason}); set size")
 
 
