@@ -115,6 +115,8 @@ class ForeignModel(nn.Module):
             return self.network.belief(images)
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ShapeError(f"images must be (B, 1 or 3, H, W), got {tuple(images.shape)}")
+        if images.requires_grad and torch.is_grad_enabled() and not self.gradients:
+            raise ModelError(f"'{self.name}' has no gradients; attack it with square, which needs none")
         with torch.autocast(images.device.type, enabled=False):
             inputs = prepared(images, self.conventions, channels=self.channels)
             raw = self.network.before_activation(inputs) if self._stripped else self.network(inputs)

@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import importlib
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -159,14 +161,7 @@ def _strip(model: Any, *, channels_last: bool) -> Activation | None:  # noqa: AN
 
 def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:  # noqa: ANN401 - a protocol buffer
     """Return a function that runs the graph in onnxruntime."""
-    runtime = _package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    try:
-        session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no tree of errors
-        raise ModelError(f"onnxruntime cannot open '{name}' ({first_line(error)}); export it again") from error
+    session = _session(model, name, _options())
 
     def run(inputs: Tensor) -> Tensor:
         values = _laid_out(inputs.detach().cpu(), given)
@@ -174,6 +169,31 @@ def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:
         return _channels_second(torch.from_numpy(found), given, name).to(inputs.device)
 
     return run
+
+
+def _options() -> Any:  # noqa: ANN401 - of onnxruntime
+    options = _package("onnxruntime").SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    return options
+
+
+def _session(model: Any, name: str, options: Any) -> Any:  # noqa: ANN401 - of onnxruntime
+    runtime = _package("onnxruntime")
+    try:
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no tree of errors
+        raise ModelError(f"onnxruntime cannot open '{name}' ({first_line(error)}); export it again") from error
+
+
+def _folded(model: Any, name: str) -> Any:  # noqa: ANN401 - a protocol buffer
+    """Return the graph with its constants computed and batch normalisation folded into convolutions."""
+    options = _options()
+    options.graph_optimization_level = _package("onnxruntime").GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
+        _session(model, name, options)
+        return _package("onnx").load(options.optimized_model_filepath)
 
 
 def _laid_out(inputs: Tensor, given: _Input) -> Tensor:
@@ -202,7 +222,10 @@ class _Converted(nn.Module):
         self.name = name
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return _channels_second(self.graph(_laid_out(inputs, self.given)), self.given, self.name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using a non-tuple sequence", UserWarning)  # onnx2torch's Slice
+            output = self.graph(_laid_out(inputs, self.given))
+        return _channels_second(output, self.given, self.name)
 
 
 def _converted(model: Any, given: _Input, facts: Facts) -> nn.Module | None:  # noqa: ANN401 - a protocol buffer
@@ -212,8 +235,9 @@ def _converted(model: Any, given: _Input, facts: Facts) -> nn.Module | None:  # 
         return None
     converter = _package("onnx2torch")
     try:
-        _teach_later_versions(model)
-        graph = converter.convert(model)
+        folded = _folded(model, facts.name)
+        _teach_later_versions(folded)
+        graph = converter.convert(folded)
     except Exception as error:  # a converter that meets the unknown may raise anything
         facts.notes.append(f"No gradients: it cannot be converted to torch ({first_line(error)}).")
         return None
