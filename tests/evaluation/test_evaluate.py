@@ -14,6 +14,7 @@ from tests.evaluation.tables import CONDITIONS, CONFIG, ROWS, Tables, measured, 
 from torch import Tensor
 
 from trustseg.attacks import ATTACKS
+from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, BeliefError, DataError
 from trustseg.evaluation import evaluate
 from trustseg.evaluation.records import TABLES
@@ -243,3 +244,16 @@ def test_an_attack_that_cheats_leaves_no_table(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AttackError, match="the attack 'fgsm' exceeded its budget"):
         measured(tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_any_callable_with_a_size_is_measured_like_a_segmenter(tmp_path: Path, tables: Tables) -> None:
+    class Plain:
+        size, channels, name, segmenter = 32, 1, "plain", small_segmenter().eval()
+
+        def __call__(self, images: Tensor) -> Belief:
+            return self.segmenter.belief(images)
+
+    folder = evaluate(Plain(), pack_of(), ROWS, CONFIG.model_copy(update={"attacks": ()}), tmp_path, seed=3)
+    found = tables_in(folder)["records"].filter(pl.col("kind") != "attack")
+    expected = tables["records"].filter(pl.col("kind") != "attack")
+    assert_frame_equal(found, expected.select(found.columns), rel_tol=1e-4)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from trustseg.errors import ConfigError
 from trustseg.statistics import Interval
 from trustseg.statistics.interval import percentile_interval
 
@@ -31,6 +32,22 @@ def test_the_ends_are_those_of_the_middle_95_percent() -> None:
     found = percentile_interval(500.0, draws, owner=np.arange(100_000), undefined=2)
     assert (found.value, found.low, found.high) == pytest.approx((500.0, 25.0, 975.0), rel=1e-3)
     assert (found.count, found.patients, found.undefined, found.undefined_draws) == (100_000, 100_000, 2, 0)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.99])
+def test_the_ends_are_those_of_the_confidence(confidence: float) -> None:
+    draws = np.random.default_rng(0).permutation(np.arange(1001.0))
+    found = percentile_interval(500.0, draws, owner=np.arange(100_000), confidence=confidence)
+    assert (found.low, found.high) == pytest.approx((500 * (1 - confidence), 500 * (1 + confidence)), abs=0.5)
+    few = percentile_interval(0.0, draws - 500, owner=np.arange(20), confidence=confidence)
+    widened = stats.t.ppf((1 + confidence) / 2, 19) / stats.norm.ppf((1 + confidence) / 2) * math.sqrt(20 / 19)
+    assert few.high == pytest.approx(500 * confidence * widened, rel=1e-3)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, math.nan])
+def test_a_confidence_that_is_no_share_is_refused(confidence: float) -> None:
+    with pytest.raises(ConfigError, match="confidence"):
+        percentile_interval(0.0, np.arange(3.0), owner=np.arange(3), confidence=confidence)
 
 
 def test_few_patients_and_unequal_ones_widen() -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import calibrate, data, defer, evaluate, masks, predict, report, study, tools, train
+from trustseg.cli import audit, calibrate, data, defer, evaluate, masks, predict, report, study, tools, train
 from trustseg.errors import RunError, TrustsegError, misfortune
 from trustseg.text import printable
 
@@ -31,6 +31,7 @@ app.add_typer(data.app, name="data")
 app.command()(train.train)
 app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
+app.command()(audit.audit)
 app.command()(study.study)
 app.command()(report.report)
 app.command()(predict.predict)

@@ -18,6 +18,7 @@ from trustseg.data import Pack, open_dataset
 from trustseg.data.intensity import IntensityScale
 from trustseg.deferral import fit_policy, save_policy
 from trustseg.errors import DataError
+from trustseg.evaluation.any_model import SizedModel, as_belief_model
 from trustseg.evaluation.conditions import CLEAN, Condition, Deployed, conditions_of
 from trustseg.evaluation.cost import cost_of
 from trustseg.evaluation.loading import hash_of_model, measure_of
@@ -35,7 +36,7 @@ FINISHED: Final = "evaluation.json"
 
 
 def evaluate(
-    model: BeliefModel,
+    model: BeliefModel | SizedModel,
     pack: Pack,
     rows: NDArray[np.int64],
     config: EvaluationConfig,
@@ -58,7 +59,8 @@ def evaluate(
     tables of another model, of other images or settings are not taken over.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture; measured in eval mode and float32.
+        model: a segmenter, a calibrated one, a mixture, or any other callable from images to a belief that has a
+            size, channels and a name (``SizedModel``); measured in eval mode and float32.
         pack: the images.
         rows: which of them, e.g. the test split.
         config: conditions, measures and aggregations.
@@ -80,7 +82,7 @@ def evaluate(
     """
     if not len(rows):
         raise DataError("no images to evaluate on; choose another split")
-    model = model.eval().to(device)
+    model = as_belief_model(model).eval().to(device)
     populations = {name: population_of(path, pack) for name, path in config.populations.items()}
     conditions = conditions_of(config)
     images = [(pack, rows), *([] if calibration_rows is None else [(pack, calibration_rows)]), *populations.values()]

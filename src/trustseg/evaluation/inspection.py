@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ModelError
+from trustseg.evaluation.any_model import SizedModel, as_belief_model
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.masking_checks import CHECKS, masking_checks
@@ -40,7 +41,7 @@ class Surrogate:
 
 
 def write_masking_checks(
-    model: BeliefModel,
+    model: BeliefModel | SizedModel,
     pack: Pack,
     rows: NDArray[np.int64],
     folder: Path,
@@ -58,7 +59,7 @@ def write_masking_checks(
     that asks for it is.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture.
+        model: a model, as ``evaluate`` takes it.
         pack: the images.
         rows: candidates; ``count`` of those with foreground are taken, evenly spread over lesion size.
         folder: where the file goes.
@@ -75,6 +76,7 @@ def write_masking_checks(
     """
     if count == 0:
         return
+    model = as_belief_model(model)
     if surrogate is not None:
         _require_same_images(model, surrogate)
     positive = rows[pack.index["foreground"].to_numpy()[rows] > 0]

@@ -22,6 +22,7 @@ from trustseg.config import EvaluationConfig, MinimalConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.errors import AttackError
+from trustseg.evaluation.any_model import SizedModel, as_belief_model
 from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
 from trustseg.evaluation.frames import areas_in, frame_columns, region_of
 from trustseg.files import read_json, replacing, write_json
@@ -40,7 +41,7 @@ MINIMAL_OBJECTIVES: Final = ("margin", "balanced_masked_cross_entropy", "soft_di
 
 
 def write_minimal(
-    model: BeliefModel,
+    model: BeliefModel | SizedModel,
     pack: Pack,
     rows: NDArray[np.int64],
     config: EvaluationConfig,
@@ -55,7 +56,7 @@ def write_minimal(
     all are done, so a killed run goes on where it stopped. ``minimal.json`` says what the table was made of.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture.
+        model: a model, as ``evaluate`` takes it.
         pack: the images.
         rows: which of them, at least one.
         config: its ``minimal``; with a tau of None nothing is written, and a table of earlier settings is removed, so
@@ -73,6 +74,7 @@ def write_minimal(
         note.unlink(missing_ok=True)
         shutil.rmtree(folder / "minimal_parts", ignore_errors=True)
         return
+    model = as_belief_model(model)
     about = [__version__, asdict(model.spec), pack.digest, rows.tolist(), config.minimal.model_dump(mode="json")]
     settings = json.dumps([*about, config.batch_size]).encode()
     fingerprint = hashlib.sha256(settings + model.weights()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from trustseg.config import DataConfig
 from trustseg.data import Pack, Splits, split_cases
 from trustseg.errors import DataError, unknown_name
 
-__all__ = ["rows_of_split", "splits_of"]
+__all__ = ["drawn_cases", "rows_of_split", "splits_of"]
 
 
 def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | None = None) -> NDArray[np.int64]:
@@ -44,10 +44,10 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | No
     if not len(rows):
         raise DataError(f"the split '{split}' of this dataset is empty; choose another")
     rows = np.asarray(rows, dtype=np.int64)
-    return rows if count is None or count >= len(rows) else rows[_drawn(pack.index[rows], count)]
+    return rows if count is None or count >= len(rows) else rows[drawn_cases(pack.index[rows], count)]
 
 
-def _drawn(cases: pl.DataFrame, count: int) -> NDArray[np.int64]:
+def drawn_cases(cases: pl.DataFrame, count: int) -> NDArray[np.int64]:
     """Return the places of ``count`` cases, spread over as many patients as possible, in rising order."""
     drawn = cases.select("patient", order=pl.struct("patient", "name").map_elements(_lot, return_dtype=pl.String))
     turn = pl.col("order").rank("ordinal").over("patient")

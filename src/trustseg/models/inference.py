@@ -23,7 +23,7 @@ def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
 
     In every segmenter that it holds, each batch normalisation is folded into the convolution before it, and the network
     runs in channels-last layout. Gradients with respect to images flow as before; weights need none. Meanwhile a GPU
-    uses only convolution algorithms that repeat bit for bit.
+    uses only convolution algorithms that repeat bit for bit. A model that holds no segmenter is yielded as it is.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture; it is not changed.
@@ -41,7 +41,8 @@ def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
         CVPR 2018, arXiv:1712.05877, section 3.2: folding of batch normalisation.
     """
-    fast = copy.deepcopy(model).eval()
+    holds_one = any(isinstance(module, Segmenter) for module in model.modules())
+    fast = copy.deepcopy(model).eval() if holds_one else model
     for segmenter in [module for module in fast.modules() if isinstance(module, Segmenter)]:
         segmenter.requires_grad_(False)
         for convolution, normalisation in _pairs(segmenter):

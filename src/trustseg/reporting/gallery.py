@@ -17,7 +17,16 @@ from trustseg.errors import DataError
 from trustseg.reporting.labels import describe_condition
 from trustseg.reporting.results import FinishedCell, Results
 
-__all__ = ["Case", "Tile", "draw_case", "draw_decomposition", "load_gallery"]
+__all__ = [
+    "PREDICTED_COLOUR",
+    "REFERENCE_COLOUR",
+    "Case",
+    "Tile",
+    "draw_case",
+    "draw_contour",
+    "draw_decomposition",
+    "load_gallery",
+]
 
 _LAYERS: Final = (
     "image",
@@ -144,8 +153,8 @@ _TITLES: Final = (
 _PART_TITLES: Final = tuple(
     f"{prefix}{part}" for prefix in ("", "attacked: ") for part in ("total", "aleatoric", "epistemic")
 )
-_REFERENCE: Final = "#00d5ff"
-_PREDICTED: Final = "#ff5db1"
+REFERENCE_COLOUR: Final = "#00d5ff"
+PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05
@@ -207,10 +216,10 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
     for place, prefix in ((2, ""), (5, "adversarial_")):
         axes[place].imshow(layers[f"{prefix}uncertainty"], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
     for place in (0, 1, 4):
-        _contour(axes[place], layers["mask"], _REFERENCE)
+        draw_contour(axes[place], layers["mask"], REFERENCE_COLOUR)
     for place, prefix, dice in ((1, "", tile.dice), (4, "adversarial_", tile.adversarial_dice)):
         _shade(axes[place], layers[f"{prefix}uncertainty"] > tile.abstained_above)
-        _contour(axes[place], layers[f"{prefix}probability"], _PREDICTED)
+        draw_contour(axes[place], layers[f"{prefix}probability"], PREDICTED_COLOUR)
         _note(axes[place], "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}")
 
 
@@ -228,7 +237,7 @@ def _note(axis: Axes, text: str) -> None:
     axis.text(0.03, 0.04, text, color="white", fontsize=7, transform=axis.transAxes, bbox=box)
 
 
-def _contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
+def draw_contour(axis: Axes, values: NDArray[np.float32], colour: str) -> None:
     """Draw the border between values up to and above 1/2; none for a map that lies on one side."""
     if min(values.shape) > 1 and values.min() <= 0.5 < values.max():
         axis.contour(values, levels=[0.5], colors=[colour], linewidths=1.1)

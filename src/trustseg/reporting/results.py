@@ -25,6 +25,7 @@ __all__ = [
     "load_histogram",
     "load_results",
     "load_training",
+    "results_of_one",
     "settings_of",
 ]
 
@@ -164,6 +165,24 @@ def load_results(folder: Path) -> Results:
     return Results(
         folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere), tuple(measures), notes
     )
+
+
+def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", target: str = "foreground") -> Results:
+    """Return the tables of one evaluation, outside any study, as the results of a study with a single cell.
+
+    Args:
+        folder: where ``trustseg.evaluation.evaluate`` wrote its tables.
+        name: of the model.
+        head: of the model.
+        target: what the masks mark.
+
+    Raises:
+        DataError: if a table cannot be read.
+    """
+    records = read_records(folder / "records.parquet").drop("cell", strict=False)
+    cell = FinishedCell(id=name, variant=name, head=head, selection="none", fold=0, seed=0, folder=folder)
+    measures = tuple(dict.fromkeys(_check_sums(cell, records)))
+    return Results(folder, {"data": {"target": target}}, (cell,), (), _named(cell, records), measures=measures)
 
 
 def settings_of(cell: FinishedCell) -> Mapping[str, Any]:

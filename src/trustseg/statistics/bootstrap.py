@@ -1,7 +1,7 @@
 """Numbers with intervals: bootstrap over patients.
 
 Images of one patient are alike and pixels of one image more so, hence only patients are drawn, with replacement: all
-images of a drawn patient come along. Intervals are 95 % percentile intervals, corrected for few patients
+images of a drawn patient come along. Intervals are percentile intervals, of 95 % by default, corrected for few patients
 (``trustseg.statistics.interval``); of skewed means the bootstrap-t interval, of shares Wilson's. Rows with a NaN are
 left out and counted.
 """
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
 from trustseg.statistics.interval import (
+    USUAL,
     Interval,
     interval_of,
     percentile_interval,
@@ -69,7 +70,9 @@ def draw_patients(patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> t
     return names, multiplicities
 
 
-def bootstrap_mean(values: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> Interval:
+def bootstrap_mean(
+    values: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0, confidence: float = USUAL
+) -> Interval:
     """Return the mean of the ``values`` (N,) of images, with its interval.
 
     Example:
@@ -77,11 +80,17 @@ def bootstrap_mean(values: ArrayLike, patients: ArrayLike, *, draws: int = 2000,
         '0.60 [0.60, 0.60]'
     """
     values = as_columns(patients, values)[0]
-    return bootstrap_ratio(values, np.ones_like(values), patients, draws=draws, seed=seed)
+    return bootstrap_ratio(values, np.ones_like(values), patients, draws=draws, seed=seed, confidence=confidence)
 
 
 def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0
+    first: ArrayLike,
+    second: ArrayLike,
+    patients: ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = USUAL,
 ) -> Interval:
     """Return the mean of first - second, (N,) each, over the same images under two models or conditions.
 
@@ -90,11 +99,18 @@ def bootstrap_difference(
         '0.25 [0.25, 0.25]'
     """
     first, second = as_columns(patients, first, second)
-    return _ratio(first - second, np.ones_like(first), patients, draws=draws, seed=seed, is_difference=True)
+    ones = np.ones_like(first)
+    return _ratio(first - second, ones, patients, draws=draws, seed=seed, confidence=confidence, is_difference=True)
 
 
 def bootstrap_ratio(
-    numerator: ArrayLike, denominator: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    patients: ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = USUAL,
 ) -> Interval:
     """Return sum(numerator) / sum(denominator), e.g. the pooled Dice from 2 |P and M| and |P| + |M| of each image.
 
@@ -105,11 +121,16 @@ def bootstrap_ratio(
         '0.667 [no interval]'
     """
     numerator, denominator = as_columns(patients, numerator, denominator)
-    return _ratio(numerator, denominator, patients, draws=draws, seed=seed)
+    return _ratio(numerator, denominator, patients, draws=draws, seed=seed, confidence=confidence)
 
 
 def bootstrap_statistic(
-    statistic: Callable[[Ints], float], patients: ArrayLike, *, draws: int = 2000, seed: int = 0
+    statistic: Callable[[Ints], float],
+    patients: ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = USUAL,
 ) -> Interval:
     """Return any statistic of rows with its interval: a rank correlation, an image-level AURC ...
 
@@ -126,7 +147,7 @@ def bootstrap_statistic(
     rows = np.arange(len(owner))
     # A row comes as often as its patient; `repeat` keeps the rows sorted, so results do not depend on draw order.
     values = np.array([statistic(np.repeat(rows, times[owner])) for times in multiplicities], dtype=np.float64)
-    return percentile_interval(float(statistic(rows)), values, owner=owner)
+    return percentile_interval(float(statistic(rows)), values, owner=owner, confidence=confidence)
 
 
 def bootstrap_rows(
@@ -136,6 +157,7 @@ def bootstrap_rows(
     *,
     draws: int = 2000,
     seed: int = 0,
+    confidence: float = USUAL,
 ) -> Interval:
     """Return a statistic of summed rows with its interval: scores of pixel histograms, calibration of bin counts ...
 
@@ -168,7 +190,8 @@ def bootstrap_rows(
     step = max(1, _CHUNK_BYTES // max(1, 8 * rows.shape[1]))
     weights = multiplicities.astype(np.float64)
     values = np.concatenate([drawn(weights[start : start + step]) for start in range(0, draws, step)])
-    return percentile_interval(float(drawn(np.ones((1, len(names))))[0]), values, owner=owner)
+    value = float(drawn(np.ones((1, len(names))))[0])
+    return percentile_interval(value, values, owner=owner, confidence=confidence)
 
 
 def paired_summary(
@@ -196,6 +219,7 @@ def _ratio(
     *,
     draws: int,
     seed: int,
+    confidence: float,
     is_difference: bool = False,
 ) -> Interval:
     """Return sum(numerator) / sum(denominator) with its interval; that of a part of a whole stays within [0, 1].
@@ -210,16 +234,17 @@ def _ratio(
     times = multiplicities.astype(np.float64)  # products of whole numbers are slow
     value, drawn = float(_divide(above.sum(), below.sum())), _divide(times @ above, times @ below)
     if is_difference:
-        return percentile_interval(value, drawn, owner=rows, undefined=undefined)
+        return percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
     parts, wholes = numerator[known], denominator[known]
     if np.isin(parts, (0, 1)).all() and np.isin(wholes, (0, 1)).all() and (parts <= wholes).all():
-        found = wilson_interval(value, drawn, owner=rows[wholes == 1], undefined=undefined)
+        one = rows[wholes == 1]
+        found = wilson_interval(value, drawn, owner=one, undefined=undefined, confidence=confidence)
         return replace(found, count=len(rows), patients=len(np.unique(rows)))
     if abs(skewness_of(drawn)) <= _SKEWED:
-        found = percentile_interval(value, drawn, owner=rows, undefined=undefined)
+        found = percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
     else:
         spread = _studentised(value, drawn, above, below, times)
-        found = interval_of(value, spread, drawn, owner=rows, undefined=undefined)
+        found = interval_of(value, spread, drawn, owner=rows, undefined=undefined, confidence=confidence)
     if ((parts < 0) | (parts > wholes)).any():
         return found
     low, high = np.clip((found.low, found.high), 0, 1)

@@ -9,6 +9,7 @@ Args:
     values: the statistic for each draw (D,), NaN where undefined.
     owner: patient of each row (N,), whole numbers.
     undefined: rows left out.
+    confidence: coverage of the interval, in (0, 1); its ends are equal-tailed.
 """
 
 from dataclasses import dataclass, replace
@@ -19,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from trustseg.errors import ConfigError
+
 __all__ = [
     "FEW_PATIENTS",
     "NORMAL",
+    "USUAL",
     "Interval",
     "corrected",
     "effective",
@@ -40,11 +44,12 @@ SKEWED: Final = 0.5  # larger skewness of the draws does the same, however many 
 _FEW_DRAWS: Final = 100
 _UNDEFINED_SHARE: Final = 0.05  # more undefined draws than this, and there is no interval
 NORMAL: Final = 1.959964
+USUAL: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value with its 95 % patient-bootstrap interval.
+    """A value with its patient-bootstrap interval, of 95 % unless another confidence was asked for.
 
     Attributes:
         value: the statistic on all rows; NaN where undefined.
@@ -97,18 +102,23 @@ class Interval:
         return f"{self.value:{spec}} [{ends}]"
 
 
-def percentile_interval(value: float, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
+def percentile_interval(
+    value: float, values: Floats, *, owner: Ints, undefined: int = 0, confidence: float = USUAL
+) -> Interval:
     """Return the percentile interval of the corrected ``values`` of all draws, if enough of them are defined."""
-    return interval_of(value, corrected(value, values, owner=owner), values, owner=owner, undefined=undefined)
+    spread = corrected(value, values, owner=owner, confidence=confidence)
+    return interval_of(value, spread, values, owner=owner, undefined=undefined, confidence=confidence)
 
 
-def interval_of(value: float, spread: Floats, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
+def interval_of(
+    value: float, spread: Floats, values: Floats, *, owner: Ints, undefined: int = 0, confidence: float = USUAL
+) -> Interval:
     """Return the percentile interval of draws that are already corrected, ``spread``."""
     missing = int(np.isnan(values).sum())
     patients = len(np.unique(owner))
     low = high = float("nan")
     if not np.isnan(value) and missing <= _UNDEFINED_SHARE * len(values) and patients > 1:
-        low, high = (float(end) for end in np.quantile(spread[~np.isnan(spread)], (0.025, 0.975)))
+        low, high = (float(end) for end in np.quantile(spread[~np.isnan(spread)], _tails(confidence)))
     return Interval(
         value=float(value),
         low=low,
@@ -121,7 +131,9 @@ def interval_of(value: float, spread: Floats, values: Floats, *, owner: Ints, un
     )
 
 
-def corrected(value: float, values: Floats, *, owner: Ints, degrees: float | None = None) -> Floats:
+def corrected(
+    value: float, values: Floats, *, owner: Ints, degrees: float | None = None, confidence: float = USUAL
+) -> Floats:
     """Return draws spread so that their percentiles have the stated coverage.
 
     The variance of draws is (n - 1) / n of what it should be, and its estimate varies: draws are spread about the value
@@ -134,24 +146,27 @@ def corrected(value: float, values: Floats, *, owner: Ints, degrees: float | Non
     count = len(np.unique(owner))
     if count < 2 or np.isnan(value):
         return values
-    quantile = t_quantile(max(1.0, effective(owner) - 1) if degrees is None else degrees)
-    return np.asarray(value + (values - value) * quantile / NORMAL * np.sqrt(count / (count - 1)))
+    quantile = t_quantile(max(1.0, effective(owner) - 1) if degrees is None else degrees, confidence)
+    normal = NORMAL if confidence == USUAL else float(stats.norm.ppf(_tails(confidence)[1]))
+    return np.asarray(value + (values - value) * quantile / normal * np.sqrt(count / (count - 1)))
 
 
-def wilson_interval(value: float, values: Floats, *, owner: Ints, undefined: int = 0) -> Interval:
+def wilson_interval(
+    value: float, values: Floats, *, owner: Ints, undefined: int = 0, confidence: float = USUAL
+) -> Interval:
     """Return the interval of a share of rows: Wilson's, for the number of independent rows that the draws imply.
 
     Reference:
         Wilson, JASA 1927; Korn and Graubard, "Confidence intervals for proportions with small expected number of
         positive counts estimated from survey data", Survey Methodology 1998: effective sample size and t quantile.
     """
-    plain = percentile_interval(value, values, owner=owner, undefined=undefined)
+    plain = percentile_interval(value, values, owner=owner, undefined=undefined, confidence=confidence)
     if np.isnan(plain.low):
         return plain
     count, patients = len(owner), effective(owner)
     variance = np.nanvar(values) * plain.patients / (plain.patients - 1)
     rows = min(float(count), float(value * (1 - value) / variance)) if variance > 0 else float(patients)
-    quantile = t_quantile(max(1.0, patients - 1))
+    quantile = t_quantile(max(1.0, patients - 1), confidence)
     part = quantile**2 / rows
     half = quantile * np.sqrt(value * (1 - value) / rows + part / (4 * rows)) / (1 + part)
     centre = (value + part / 2) / (1 + part)
@@ -182,6 +197,19 @@ def skewness_of(values: Floats) -> float:
 
 
 @lru_cache(maxsize=256)
-def t_quantile(degrees: float) -> float:
-    """Return the 97.5 % quantile of the t distribution."""
-    return float(stats.t.ppf(0.975, degrees))
+def t_quantile(degrees: float, confidence: float = USUAL) -> float:
+    """Return the upper end of the t distribution's interval: its 97.5 % quantile for a confidence of 95 %."""
+    return float(stats.t.ppf(_tails(confidence)[1], degrees))
+
+
+def _tails(confidence: float) -> tuple[float, float]:
+    """Return the two quantiles between which an interval lies.
+
+    Raises:
+        ConfigError: if the confidence is not in (0, 1).
+    """
+    if confidence == USUAL:
+        return 0.025, 0.975
+    if not 0 < confidence < 1:
+        raise ConfigError(f"confidence is {confidence}, expected a share between 0 and 1; pass e.g. 0.95")
+    return (1 - confidence) / 2, (1 + confidence) / 2

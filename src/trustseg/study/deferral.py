@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trustseg.deferral import HOLDS, VOID, Policy, apply_policy
 from trustseg.statistics import bootstrap_ratio
 
-__all__ = ["SCORES", "score_decisions", "score_policy"]
+__all__ = ["SCORES", "decided_images", "score_decisions", "score_policy"]
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def score_decisions(
     rows = []
     groups = list(decided.group_by("condition", "eps", maintain_order=True))
     for done, ((condition, eps), group) in enumerate(groups, start=1):
-        images = _decided(group, tau=tau)
+        images = decided_images(group, tau=tau)
         for name, parts in SCORES.items():
             interval = bootstrap_ratio(*parts(images), group["patient"].to_numpy(), draws=draws, seed=seed)
             rows.append(
@@ -117,7 +117,8 @@ def score_decisions(
     return pl.DataFrame(rows)
 
 
-def _decided(group: pl.DataFrame, *, tau: float) -> _Decided:
+def decided_images(group: pl.DataFrame, *, tau: float) -> _Decided:
+    """Return what ``SCORES`` read of the records of one condition that ``apply_policy`` returned."""
     dice = group["dice"].cast(pl.Float64).to_numpy()
     positive = group["mask_px"].to_numpy() > 0
     kept = ~group["review"].to_numpy()

@@ -1,0 +1,103 @@
+"""Three ways to break a model: the mildest changes under which its Dice falls, and its worst cases."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trustseg.audit.evidence import Evidence
+from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.reporting.image_scores import numbers
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
+from trustseg.reporting.results import at
+from trustseg.statistics import Interval
+
+__all__ = ["BROKEN", "Break", "first_breaks", "ways_to_break", "worst_cases"]
+
+BROKEN: Final = 0.1  # fall of the mean Dice from which a change is said to break a model
+_MOST: Final = 3
+_OF_A_KIND: Final = 2
+_LARGEST_EPS: Final = 8 / 255
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A change of the images, and what it costs.
+
+    Attributes:
+        condition: the change.
+        kind: ``"shift"`` or ``"attack"``.
+        family: name of the shift or attack.
+        level: how strong it is, from 0 to 1, the strongest of its family.
+        drop: mean fall of Dice.
+        dice: mean Dice under it.
+        image: the image whose Dice falls most.
+    """
+
+    condition: ConditionKey
+    kind: str
+    family: str
+    level: float
+    drop: Interval
+    dice: float
+    image: str
+
+    @property
+    def words(self) -> str:
+        """Return the change in words."""
+        return describe_condition(self.condition)
+
+    @property
+    def breaks(self) -> bool:
+        """Return whether the mean Dice falls by at least ``BROKEN``."""
+        return self.drop.value >= BROKEN
+
+
+def _all_breaks(evidence: Evidence, draws: int) -> list[Break]:
+    changed = evidence.changed
+    if changed is None:
+        return []
+    clean = changed.records.filter(at(CLEAN)).select("image", before="dice")
+    found = []
+    for key in evidence.conditions():
+        rows = changed.records.filter(at(key), pl.col("mask_px") > 0).join(clean, on="image", maintain_order="left")
+        falls = numbers(rows, "before") - numbers(rows, "dice")
+        if not np.isfinite(falls).any():
+            continue
+        kind, severity = str(rows["kind"][0]), int(rows["severity"][0])
+        family = key[0].removesuffix(f"_{severity}") if kind == "shift" else key[0]
+        level = severity / 5 if kind == "shift" else key[1] / _LARGEST_EPS
+        drop = QUANTITIES["dice_drop"](Selected(evidence, key, draws=draws))
+        image = str(rows["image"][int(np.nanargmax(falls))])
+        found.append(Break(key, kind, family, level, drop, float(np.nanmean(numbers(rows, "dice"))), image))
+    return found
+
+
+def first_breaks(evidence: Evidence, *, draws: int = 2000) -> list[Break]:
+    """Return of each shift and attack the mildest level that breaks the model, else the level that costs most."""
+    families: dict[str, list[Break]] = {}
+    for each in _all_breaks(evidence, draws):
+        families.setdefault(each.family, []).append(each)
+    return [
+        min((each for each in found if each.breaks), key=lambda each: each.level, default=None)
+        or max(found, key=lambda each: each.drop.value)
+        for found in families.values()
+    ]
+
+
+def ways_to_break(breaks: list[Break]) -> list[Break]:
+    """Return the three changes to show: those that break at the mildest level, at most two of a kind if others do."""
+    order = sorted(breaks, key=lambda each: (not each.breaks, each.level if each.breaks else 0, -each.drop.value))
+    first: list[Break] = []
+    for each in order:
+        if len(first) < _MOST and sum(other.kind == each.kind for other in first) < _OF_A_KIND:
+            first.append(each)
+    rest = [each for each in order if each not in first]
+    return [*first, *rest][:_MOST]
+
+
+def worst_cases(evidence: Evidence, count: int = _MOST) -> pl.DataFrame:
+    """Return the images with the lowest Dice among those with foreground, and what the score says of them."""
+    rows = evidence.rows(CLEAN).filter(pl.col("mask_px") > 0, pl.col("dice").is_not_nan())
+    return rows.sort("dice", "image").head(count)

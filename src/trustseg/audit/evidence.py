@@ -1,0 +1,77 @@
+"""What an audit has measured: tables of records, read as a report reads those of a study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trustseg.deferral import Policy
+from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.results import Results, at, results_of_one
+
+__all__ = ["LESION_SIZE", "SCORE", "TAU", "Evidence", "read_results"]
+
+TAU: Final = 0.5  # the Dice below which a segmentation has failed
+SCORE: Final = ("entropy", "soft_dice_confidence")  # of the deferral policy: measure and aggregation
+LESION_SIZE: Final = "group_lesion_size"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was measured of one model, or of its predictions.
+
+    Attributes:
+        whole: clean records of all images.
+        changed: records of some of them under shifts and attacks, and clean; None where nothing was changed.
+        policy: the deferral policy, fitted on half of the patients; None without masks or probabilities.
+        fitted_on: the patients that it was fitted on.
+        repeats: way of running the model -> share of pixels of each image whose decision changes; empty if not tested.
+        own_reference: whether the references of ``changed`` are the model's clean predictions, as there are no masks.
+    """
+
+    whole: Results
+    changed: Results | None = None
+    policy: Policy | None = None
+    fitted_on: frozenset[str] = frozenset()
+    repeats: Mapping[str, Mapping[str, float]] | None = None
+    own_reference: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model."""
+        return self.whole.cells[0].id
+
+    def results(self, condition: ConditionKey) -> Results:
+        """Return the results that hold a condition."""
+        return self.whole if condition == CLEAN or self.changed is None else self.changed
+
+    def rows(self, condition: ConditionKey, images: frozenset[str] | None = None) -> pl.DataFrame:
+        """Return the records of a condition, of some images if named."""
+        rows = self.results(condition).records.filter(at(condition))
+        return rows if images is None else rows.filter(pl.col("image").is_in(list(images)))
+
+    def conditions(self) -> list[ConditionKey]:
+        """Return the conditions under which changed images were measured, in the order of the records."""
+        if self.changed is None:
+            return []
+        keys = self.changed.records.select("condition", "eps").unique(maintain_order=True)
+        return [(str(name), float(eps)) for name, eps in keys.iter_rows() if str(name) != "clean"]
+
+
+def read_results(folder: Path, *, name: str, head: str) -> Results:
+    """Return the tables of an evaluation, with the third of lesion sizes that each image belongs to."""
+    results = results_of_one(folder, name=name, head=head)
+    clean = results.records.filter(at(CLEAN)).select("image", area=pl.col("mask_px") / pl.col("pixels"))
+    areas = clean.filter(pl.col("area") > 0)["area"].to_numpy()
+    if not len(areas):
+        return results
+    low, high = np.quantile(areas, (1 / 3, 2 / 3))
+    area = pl.col("area")
+    third = (
+        pl.when(area <= low).then(pl.lit("small")).when(area <= high).then(pl.lit("medium")).otherwise(pl.lit("large"))
+    )
+    sizes = clean.select("image", pl.when(area > 0).then(third).otherwise(pl.lit("none")).alias(LESION_SIZE))
+    return replace(results, records=results.records.join(sizes, on="image", how="left", maintain_order="left"))

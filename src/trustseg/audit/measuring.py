@@ -1,0 +1,229 @@
+"""Measuring what an audit reads: clean images first, then some of them changed, as the plan says."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trustseg.attacks import fgsm
+from trustseg.audit.evidence import SCORE, Evidence, read_results
+from trustseg.audit.plan import PassTimes, Plan
+from trustseg.audit.repeats import repeats_of
+from trustseg.audit.subject import Subject
+from trustseg.config import DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
+from trustseg.data import Pack
+from trustseg.data.module import PackRows, as_images, pack_loader
+from trustseg.data.seen import require_unseen, seen_by
+from trustseg.deferral import fit_policy, save_policy
+from trustseg.errors import DataError
+from trustseg.evaluation import (
+    evaluate,
+    evaluate_predictions,
+    hash_of_model,
+    rows_of_split,
+    write_masking_checks,
+    write_minimal,
+)
+from trustseg.files import replacing
+from trustseg.models import BeliefModel
+from trustseg.reporting.labels import CLEAN
+from trustseg.reporting.results import at
+from trustseg.uncertainty import MEASURES
+
+__all__ = ["Report", "Rows", "batch_of", "measure_changed", "measure_clean", "pass_times", "rows_to_audit"]
+
+Rows = NDArray[np.int64]
+Report = Callable[[str, int, int], None]
+"""Told of a stage, the steps that are done and those in all."""
+
+_AGGREGATIONS: Final = ("soft_dice_confidence", "mean", "quantile_mean", "foreground_mean")
+_TIMED: Final = 4  # images in the batch that is timed
+_CALIBRATION: Final = 100  # images from which attacks on the uncertainty know the policy
+_DEFERRAL: Final = DeferralConfig(measure=MeasureConfig(bernoulli=SCORE[0], beta=SCORE[0]), aggregation=SCORE[1])
+
+
+def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool) -> Rows:
+    """Return the rows of the pack that are audited: those of a split and, for false alarms, all controls.
+
+    Without any reference mask, all images are.
+
+    Raises:
+        UnknownNameError: if there is no such split.
+        DataError: if it is empty, if none of its cases has a prediction, or if the model has seen one of its patients.
+    """
+    pack = subject.pack
+    controls = (pack.index["split"] == "control").arg_true().to_numpy().astype(np.int64)
+    if bool((pack.index["has_mask"] & (pack.index["split"] != "control")).any()):
+        rows = np.union1d(rows_of_split(pack, split, subject.data), controls)
+    else:
+        rows = np.arange(len(pack.index), dtype=np.int64)
+    if subject.predictions is not None:
+        names = pack.index["name"].to_list()
+        lacking = [names[row] for row in rows if names[row] not in subject.predictions]
+        if lacking:
+            raise DataError(
+                f"{len(lacking)} of {len(rows)} cases have no prediction, such as '{lacking[0]}'; predict them, or "
+                "choose another --split"
+            )
+    seen = None if subject.folder is None else seen_by(subject.folder)
+    if seen is not None and not allow_training_patients:
+        require_unseen(seen, pack, rows)
+    return rows
+
+
+def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: Report) -> Evidence:
+    """Return what is found on unchanged images, with a deferral policy fitted on half of the patients."""
+    config = _config(subject)
+
+    def tell(done: int, total: int) -> None:
+        report("clean images", done, total)
+
+    if subject.model is None:
+        digest = evaluate_predictions(subject.predictions or {}, subject.pack, rows, config, folder, report=tell)[:16]
+    else:
+        evaluate(subject.model, subject.pack, rows, config, folder, report=tell)
+        digest = hash_of_model(subject.model)
+    results = read_results(folder, name=subject.name, head=_head(subject))
+    evidence = Evidence(results)
+    clean = results.records.filter(at(CLEAN), pl.col("mask_px").is_not_null())
+    half = fitting_half(clean["patient"].to_list())
+    if not subject.has_probability or not half or not bool((clean["mask_px"] > 0).any()):
+        return evidence
+    fitted = clean.filter(pl.col("patient").is_in(list(half)))
+    policy = fit_policy(
+        fitted,
+        measure=SCORE[0],
+        aggregation=SCORE[1],
+        target=_DEFERRAL.target,
+        at_most=_DEFERRAL.at_most,
+        tau=_DEFERRAL.tau,
+        model=digest,
+    )
+    save_policy(policy, folder / "policy.json")
+    with replacing(folder / "validation.parquet") as temporary:
+        fitted.write_parquet(temporary)
+    return replace(evidence, policy=policy, fitted_on=half)
+
+
+def fitting_half(patients: Sequence[str]) -> frozenset[str]:
+    """Return half of the patients, drawn by a fixed seed; none of fewer than two."""
+    names = sorted(set(patients))
+    drawn = np.random.default_rng(0).permutation(len(names))[: len(names) // 2]
+    return frozenset(names[place] for place in drawn)
+
+
+def pass_times(model: BeliefModel, pack: Pack, rows: Rows, *, gradients: bool) -> PassTimes:
+    """Return what passes take on this machine now, measured on a small batch."""
+    images, masks = batch_of(pack, rows[:_TIMED])
+
+    def seconds(run: Callable[[], object]) -> float:
+        run()
+        start = time.perf_counter()
+        run()
+        return (time.perf_counter() - start) / len(images)
+
+    def predict() -> None:
+        with torch.no_grad():
+            model.belief(images)
+
+    forward = seconds(predict)
+    if not gradients:
+        return PassTimes(forward)
+    known = torch.where(masks.isnan(), 0.0, masks)
+    both = seconds(lambda: fgsm(model, images, known, eps=1 / 255, keep_best=False))
+    return PassTimes(forward, max(0.0, both - forward))
+
+
+def measure_changed(
+    subject: Subject, evidence: Evidence, rows: Rows, plan: Plan, folder: Path, *, report: Report
+) -> Evidence:
+    """Return the evidence with what is found on changed images, and when the model is run in other ways."""
+    model, pack = subject.model, subject.pack
+    if model is None:
+        return evidence
+    has_masks = bool((pack.index["has_mask"]).gather(rows.tolist()).any())
+    chosen = rows if plan.images >= len(rows) else _spread(pack, rows, plan.images)
+    reference = pack if has_masks else _with_predictions(model, pack, chosen)
+    config = _config(subject, plan)
+    fitted = _rows_of(pack, rows, evidence.fitted_on)[:_CALIBRATION]
+    aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
+    if plan.shifts or plan.attacks:
+        evaluate(
+            model,
+            reference,
+            chosen,
+            config,
+            folder,
+            calibration_rows=fitted if aims and len(fitted) else None,
+            report=lambda done, total: report("shifts and attacks", done, total),
+        )
+    positive = chosen[pack.index["foreground"].fill_null(0).to_numpy()[chosen] > 0]
+    if plan.masking_checks and len(positive):
+        write_masking_checks(model, pack, chosen, folder, count=plan.masking_checks, square_steps=300)
+    if plan.minimal and len(positive):
+        write_minimal(model, pack, positive[: plan.minimal], config, folder)
+    images, _ = batch_of(pack, chosen[:16])
+    names = pack.index["name"].gather(chosen[:16].tolist()).to_list()
+    changed = read_results(folder, name=subject.name, head=_head(subject)) if plan.shifts or plan.attacks else None
+    repeats = repeats_of(model, images, names)
+    return replace(evidence, changed=changed, repeats=repeats, own_reference=not has_masks)
+
+
+def batch_of(pack: Pack, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return the images and masks of some rows."""
+    return as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
+
+
+def _config(subject: Subject, plan: Plan | None = None) -> EvaluationConfig:
+    """Return the settings of an evaluation: of clean images without a plan."""
+    measures = ("entropy",) if subject.model is None else ("entropy", "epistemic_variance", "vacuity")
+    minimal = MinimalConfig(tau=_DEFERRAL.tau) if plan is not None and plan.minimal else MinimalConfig()
+    return EvaluationConfig(
+        attacks=() if plan is None else plan.attack_configs,
+        shifts=() if plan is None else plan.shifts,
+        severities=(plan.severities if plan is not None else ()) or (1,),
+        minimal=minimal,
+        deferral=_DEFERRAL,
+        measures=tuple(name for name in measures if name in MEASURES),
+        aggregations=_AGGREGATIONS,
+    )
+
+
+def _head(subject: Subject) -> str:
+    return "bernoulli" if subject.model is None else subject.model.spec.head
+
+
+def _rows_of(pack: Pack, rows: Rows, patients: frozenset[str]) -> Rows:
+    names = pack.index["patient"].gather(rows.tolist()).is_in(list(patients))
+    return np.asarray(rows[names.to_numpy()])
+
+
+def _spread(pack: Pack, rows: Rows, count: int) -> Rows:
+    """Return some rows: one image of each patient first, in an order that follows from names alone."""
+    from trustseg.evaluation.rows import drawn_cases
+
+    return rows[drawn_cases(pack.index[rows.tolist()], count)]
+
+
+def _with_predictions(model: BeliefModel, pack: Pack, rows: Rows) -> Pack:
+    """Return the images with the model's own clean predictions as masks."""
+    masks = np.zeros_like(pack.masks)
+    foreground = np.zeros(len(pack.index), np.int64)
+    for batch in pack_loader(pack, rows, batch_size=16):
+        images, _ = as_images(batch)
+        with torch.no_grad():
+            found = (model.belief(images).log_odds > 0).to(torch.uint8).numpy()
+        places = batch["rows"].numpy()
+        masks[places] = found
+        foreground[places] = found.sum(axis=(1, 2, 3))
+    index = pack.index.with_columns(has_mask=pl.lit(True), foreground=pl.Series(foreground), split=pl.lit("test"))
+    return replace(
+        pack, masks=masks, index=index, folder=None, digest=f"{pack.digest} predicted {hash_of_model(model)}"
+    )

@@ -1,0 +1,238 @@
+"""Which changed conditions an audit measures, on how many images: what fits into the time that it is given."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from trustseg.attacks import evaluation_attacks
+from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, level_of
+from trustseg.config import AttackConfig
+from trustseg.errors import ConfigError
+from trustseg.evaluation.masking_checks import PASSES
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
+
+__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "make_plan", "seconds_of"]
+
+AUDIT_SHIFTS: Final = (*SHIFTS, *GEOMETRIC_SHIFTS)
+AUDIT_ATTACKS: Final[dict[str, dict[str, Any]]] = {
+    "pgd": {},
+    "fgsm": {},
+    "ensemble": {},
+    "overconfidence": {},
+    "deferral_aware": {},
+    "underconfidence": {},
+    "square": {"steps": 500},
+}
+"""The attacks of an audit with their options, in the order in which they are given time."""
+
+_LADDER: Final = tuple(level / 255 for level in (1, 2, 4, 8))
+_ONE: Final = (4 / 255,)
+_BUDGETS: Final = {"pgd": _LADDER, "fgsm": _LADDER}
+_FEWEST: Final = 16  # images: with fewer, a condition is not worth its time
+_UNITS: Final = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0}
+_CHECKED: Final = 8  # images for the search of the smallest budgets, and for the masking checks
+_SEARCHED: Final = 10 * 20 * 3  # gradient steps an image: six budgets and four halvings, 20 steps, 3 objectives
+
+
+@dataclass(frozen=True, slots=True)
+class PassTimes:
+    """Seconds that a pass takes for one image, measured.
+
+    Attributes:
+        forward: a prediction.
+        backward: a gradient with respect to the image, beyond its prediction.
+    """
+
+    forward: float
+    backward: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured on changed images.
+
+    Attributes:
+        images: on how many.
+        shifts: names of the shifts.
+        severities: of each of them.
+        attacks: attack -> its budgets.
+        minimal: images whose smallest budget is searched.
+        masking_checks: images for the checks of gradient masking.
+        seconds: what it takes, as expected.
+        left_out: what does not fit into the budget, a sentence each.
+    """
+
+    images: int
+    shifts: tuple[str, ...] = ()
+    severities: tuple[int, ...] = ()
+    attacks: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    minimal: int = 0
+    masking_checks: int = 0
+    seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def attack_configs(self) -> tuple[AttackConfig, ...]:
+        """Return the settings of the attacks."""
+        return tuple(AttackConfig(name=name, eps=eps, **AUDIT_ATTACKS[name]) for name, eps in self.attacks)
+
+    def content(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+        return asdict(self)
+
+
+def seconds_of(budget: str | float | None) -> float | None:
+    """Return a time in seconds; None stands for no limit.
+
+    Raises:
+        ConfigError: if it is no time above 0.
+
+    Example:
+        >>> seconds_of("10min"), seconds_of("1.5h"), seconds_of(30)
+        (600.0, 5400.0, 30.0)
+    """
+    if budget is None or budget == "none":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(budget).strip().lower())
+    unit = (found[2] or "s") if found else ""
+    if found is None or unit not in _UNITS or float(found[1]) <= 0:
+        raise ConfigError(f"budget '{budget}' is no time; write for example 90s, 10min, 2h, or none")
+    return float(found[1]) * _UNITS[unit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """Something to spend time on: seconds for each image, and what it adds to a plan."""
+
+    words: str
+    seconds: float
+    adds: Plan
+    fixed: bool = False  # for a number of images of its own
+    required: bool = False
+
+
+def make_plan(
+    times: PassTimes,
+    *,
+    images: int,
+    gradients: bool,
+    masks: bool,
+    policy: bool,
+    requirements: Sequence[Requirement],
+    budget: float | None,
+) -> Plan:
+    """Return what to measure on changed images.
+
+    What requirements ask for comes first, whatever it takes; then, in the order of what it tells, everything that fits
+    for at least 16 images. The rest of the time goes into more images.
+
+    Args:
+        times: of a pass.
+        images: that there are.
+        gradients: whether the model has any.
+        masks: whether there are reference masks, without which nothing is attacked.
+        policy: whether there is a deferral policy to attack.
+        requirements: that will be judged.
+        budget: seconds; None for no limit.
+    """
+    attackable = [name for name in AUDIT_ATTACKS if masks and (gradients or name == "square")]
+    attackable = [name for name in attackable if policy or not evaluation_attacks()[name].takes("score")]
+    items = _items(times, attackable, requirements, gradients=gradients and masks)
+    fewest = min(images, _FEWEST)
+    if budget is None:
+        chosen, count = items, images
+    else:
+        chosen, spent = [], 0.0
+        for item in items:
+            cost = item.seconds * (1 if item.fixed else fewest)
+            if item.required or spent + cost <= budget:
+                chosen.append(item)
+                spent += cost
+        each = sum(item.seconds for item in chosen if not item.fixed)
+        rest = budget - sum(item.seconds for item in chosen if item.fixed)
+        count = min(images, max(fewest, int(rest / each) if each > 0 else images))
+    plan = Plan(images=count)
+    for item in chosen:
+        plan = _with(plan, item.adds)
+    left_out = [f"{item.words} ({_minutes(item, fewest)})" for item in items if item not in chosen]
+    if count < images and (plan.shifts or plan.attacks):
+        left_out.append(f"shifts and attacks on {images - count} of {images} images")
+    seconds = sum(item.seconds * (1 if item.fixed else count) for item in chosen)
+    return replace(plan, seconds=seconds, left_out=tuple(left_out))
+
+
+def _items(
+    times: PassTimes, attackable: Sequence[str], requirements: Sequence[Requirement], *, gradients: bool
+) -> list[_Item]:
+    """Return everything that could be measured, what is required first, then what tells most."""
+    wanted = [level_of(each.condition) for each in requirements if each.condition != "clean"]
+    severities = sorted({int(level) for name, level in wanted if name in (*AUDIT_SHIFTS, ANY_SHIFT)})
+    shift = len(AUDIT_SHIFTS) * times.forward
+
+    def shifts(levels: Sequence[int], *, required: bool = False) -> _Item:
+        words = f"shifts of severity {' and '.join(map(str, levels))}"
+        return _Item(words, shift * len(levels), Plan(0, AUDIT_SHIFTS, tuple(levels)), required=required)
+
+    def attack(name: str, budgets: Sequence[float], *, required: bool = False) -> _Item:
+        words = f"{name} at {', '.join(f'{255 * eps:g}/255' for eps in budgets)}"
+        return _Item(
+            words,
+            _attack_seconds(times, name) * len(budgets),
+            Plan(0, attacks=((name, tuple(budgets)),)),
+            required=required,
+        )
+
+    asked = {name: tuple(sorted({level for each, level in wanted if each == name})) for name, _ in wanted}
+    any_attack = asked.get(ANY_ATTACK, ())
+    if any_attack and "pgd" in attackable:
+        asked["pgd"] = tuple(sorted({*asked.get("pgd", ()), *any_attack}))
+    elif any_attack and attackable:
+        asked[attackable[0]] = tuple(sorted({*asked.get(attackable[0], ()), *any_attack}))
+    items = [shifts(severities, required=True)] if severities else []
+    items += [attack(name, asked[name], required=True) for name in attackable if name in asked]
+    if left := [level for level in (1, 3, 5) if level not in severities]:
+        items.append(shifts(left))
+    for name in attackable:
+        if rest := [
+            eps for eps in _BUDGETS.get(name, _ONE) if not any(abs(eps - each) < 1e-6 for each in asked.get(name, ()))
+        ]:
+            items.append(attack(name, rest))
+    if left := [level for level in (2, 4) if level not in severities]:
+        items.append(shifts(left))
+    if gradients:
+        both = times.forward + times.backward
+        search = _Item("the smallest budgets", _CHECKED * _SEARCHED * both, Plan(0, minimal=_CHECKED), fixed=True)
+        checks = _Item(
+            "the checks of gradient masking", _CHECKED * PASSES * both, Plan(0, masking_checks=_CHECKED), fixed=True
+        )
+        items += [checks, search]
+    return items
+
+
+def _attack_seconds(times: PassTimes, name: str) -> float:
+    """Return what an attack takes for one image and budget."""
+    entry = evaluation_attacks()[name]
+    options = {key: option.default for key, option in entry.options.items()} | AUDIT_ATTACKS[name]
+    forward, backward = entry.facts.passes(**options)
+    return (forward + 1) * times.forward + backward * times.backward
+
+
+def _with(plan: Plan, more: Plan) -> Plan:
+    """Return a plan with what another adds."""
+    attacks = dict(plan.attacks)
+    for name, budgets in more.attacks:
+        attacks[name] = tuple(sorted({*attacks.get(name, ()), *budgets}))
+    return replace(
+        plan,
+        shifts=more.shifts or plan.shifts,
+        severities=tuple(sorted({*plan.severities, *more.severities})),
+        attacks=tuple(attacks.items()),
+        minimal=plan.minimal + more.minimal,
+        masking_checks=plan.masking_checks + more.masking_checks,
+    )
+
+
+def _minutes(item: _Item, fewest: int) -> str:
+    seconds = item.seconds * (1 if item.fixed else fewest)
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"

@@ -1,0 +1,248 @@
+"""What a requirement can be about: each quantity with its interval, from the records of an audit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.audit.evidence import SCORE, TAU, Evidence
+from trustseg.deferral import apply_policy
+from trustseg.entries import Entry
+from trustseg.metrics import METRICS, augrc_from_counts, aurc_from_counts, auroc_from_counts
+from trustseg.records import metric_column, score_column
+from trustseg.reporting.image_scores import UNDEFINED, grouped, numbers, patients_of
+from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.pixel_scores import pixel_calibration
+from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio, bootstrap_rows
+from trustseg.study.deferral import SCORES, decided_images
+
+__all__ = ["QUANTITIES", "Quantity", "QuantityFacts", "Selected"]
+
+Floats = NDArray[np.float64]
+
+FALSE_ALARM: Final = 0.01  # share of the pixels of an image without foreground, as in ``undetected_harm``
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityFacts:
+    """Facts about a quantity for requirements.
+
+    Attributes:
+        better: ``"higher"``, ``"lower"``, or ``"zero"`` where a value may err to both sides.
+        needs: what must have been given or measured: ``masks``, ``no_masks``, ``controls`` (images without foreground),
+            ``probability``, ``policy``, ``model``.
+        conditions: ``"any"``, ``"clean"`` or ``"changed"``.
+        by_subgroup: whether it can be given for part of the images.
+    """
+
+    better: str = "higher"
+    needs: tuple[str, ...] = ("masks",)
+    conditions: str = "any"
+    by_subgroup: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What a quantity is computed from.
+
+    Attributes:
+        evidence: of the audit.
+        condition: under which the images were measured.
+        images: which of them; None for all.
+        draws: bootstrap draws.
+        confidence: of the interval.
+    """
+
+    evidence: Evidence
+    condition: ConditionKey = CLEAN
+    images: frozenset[str] | None = None
+    draws: int = 2000
+    confidence: float = 0.95
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Return the records."""
+        return self.evidence.rows(self.condition, self.images)
+
+    def mean(self, rows: pl.DataFrame, values: Floats) -> Interval:
+        """Return the mean of a value of each row; undefined without rows."""
+        if not len(rows):
+            return UNDEFINED
+        return bootstrap_mean(values, patients_of(rows), draws=self.draws, confidence=self.confidence)
+
+
+Quantity = Entry[Interval, QuantityFacts]
+
+
+def _with_foreground(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("mask_px") > 0)
+
+
+def _mean_of(selected: Selected, *, column: str) -> Interval:
+    """Return the mean of a column over the images with foreground."""
+    rows = _with_foreground(selected.rows)
+    return selected.mean(rows, numbers(rows, column)) if column in rows.columns else UNDEFINED
+
+
+def _pooled(selected: Selected, *, union: bool) -> Interval:
+    """Return Dice or IoU of all pixels taken as one image."""
+    rows = selected.rows.drop_nulls("mask_px")
+    if not len(rows):
+        return UNDEFINED
+    hit, both = numbers(rows, "intersection_px"), numbers(rows, "mask_px") + numbers(rows, "predicted_px")
+    above, below = (hit, both - hit) if union else (2 * hit, both)
+    return bootstrap_ratio(above, below, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
+
+
+def failure_rate(selected: Selected) -> Interval:
+    """Return the share of images with foreground whose Dice is below 0.5."""
+    rows = _with_foreground(selected.rows)
+    return selected.mean(rows, (numbers(rows, "dice") < TAU).astype(np.float64))
+
+
+def false_positive_area(selected: Selected) -> Interval:
+    """Return the mean share of pixels predicted as foreground in images without foreground."""
+    rows = selected.rows.filter(pl.col("mask_px") == 0)
+    return selected.mean(rows, numbers(rows, "predicted_px") / numbers(rows, "pixels"))
+
+
+def false_alarm_rate(selected: Selected) -> Interval:
+    """Return the share of images without foreground of which at least 1 % is predicted as foreground."""
+    rows = selected.rows.filter(pl.col("mask_px") == 0)
+    areas = numbers(rows, "predicted_px") / numbers(rows, "pixels")
+    return selected.mean(rows, (areas >= FALSE_ALARM).astype(np.float64))
+
+
+def dice_drop(selected: Selected) -> Interval:
+    """Return the mean fall of Dice from the same images unchanged."""
+    changed = selected.evidence.changed
+    if changed is None:
+        return UNDEFINED
+    clean = changed.records.filter(pl.col("condition") == "clean").select("image", before="dice")
+    rows = _with_foreground(selected.rows).join(clean, on="image", how="inner", maintain_order="left")
+    if not len(rows):
+        return UNDEFINED
+    before, after = numbers(rows, "before"), numbers(rows, "dice")
+    patients = patients_of(rows)
+    return bootstrap_difference(before, after, patients, draws=selected.draws, confidence=selected.confidence)
+
+
+def _calibration_error(selected: Selected, *, region: str) -> Interval:
+    """Return the expected calibration error of the foreground probability in a region of the images."""
+    evidence = selected.evidence
+    table = pixel_calibration(evidence.results(selected.condition), evidence.name, selected.condition, region=region)
+    if not table.patients:
+        return UNDEFINED
+    patients = np.asarray(table.patients)
+    return bootstrap_rows(table.table, patients, table.statistic, draws=selected.draws, confidence=selected.confidence)
+
+
+def _ranking(
+    selected: Selected, *, score: Callable[[Floats, Floats], Floats], error: Callable[[Floats], Floats]
+) -> Interval:
+    """Return how the image score ranks errors: a score of blocks of equal uncertainty."""
+    column = score_column(*SCORE)
+    rows = _with_foreground(selected.rows).drop_nulls(["dice", column])
+    if not len(rows):
+        return UNDEFINED
+    uncertainty, errors = numbers(rows, column), error(numbers(rows, "dice"))
+
+    def statistic(times: Floats) -> Floats:
+        return score(grouped(times, uncertainty), grouped(times * errors, uncertainty))
+
+    patients = patients_of(rows)
+    return bootstrap_rows(np.eye(len(rows)), patients, statistic, draws=selected.draws, confidence=selected.confidence)
+
+
+def _decision(selected: Selected, *, name: str) -> Interval:
+    """Return a score of the deferral policy on the patients that it was not fitted on."""
+    evidence = selected.evidence
+    rows = selected.rows.filter(~pl.col("patient").is_in(list(evidence.fitted_on)))
+    if evidence.policy is None or not len(rows):
+        return UNDEFINED
+    rows = apply_policy(evidence.policy, rows)
+    above, below = SCORES[name](decided_images(rows, tau=evidence.policy.tau))
+    return bootstrap_ratio(above, below, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
+
+
+def decision_change(selected: Selected) -> Interval:
+    """Return the largest share of pixels that change sides with batch size, order or number of threads."""
+    repeats = selected.evidence.repeats
+    if not repeats:
+        return UNDEFINED
+    shares = [share for found in repeats.values() for share in found.values()]
+    worst = max(shares)
+    return Interval(worst, worst, worst, len(next(iter(repeats.values()))), len(shares))  # measured, not sampled
+
+
+def _of_masks(name: str) -> Quantity:
+    facts = QuantityFacts(better=METRICS[name].facts.better)
+    return Entry(partial(_mean_of, column=metric_column(name)), METRICS[name].label, facts)
+
+
+_LOWER: Final = "lower"
+_SCORED: Final = ("masks", "probability")
+
+QUANTITIES: Final[Mapping[str, Quantity]] = {
+    **{name: _of_masks(name) for name in METRICS},
+    "dice_native": Entry(
+        partial(_mean_of, column="dice_native"), "Dice at native size", QuantityFacts(conditions="clean")
+    ),
+    "pooled_dice": Entry(partial(_pooled, union=False), "pooled Dice", QuantityFacts()),
+    "pooled_iou": Entry(partial(_pooled, union=True), "pooled IoU", QuantityFacts()),
+    "failure_rate": Entry(failure_rate, "failure rate", QuantityFacts(_LOWER)),
+    "dice_drop": Entry(dice_drop, "fall of Dice", QuantityFacts(_LOWER, conditions="changed")),
+    "agreement": Entry(
+        partial(_mean_of, column="dice"),
+        "Dice with the clean prediction",
+        QuantityFacts(needs=("no_masks", "model"), conditions="changed"),
+    ),
+    "false_positive_area": Entry(
+        false_positive_area, "false-positive area", QuantityFacts(_LOWER, needs=("controls",))
+    ),
+    "false_alarm_rate": Entry(false_alarm_rate, "false-alarm rate", QuantityFacts(_LOWER, needs=("controls",))),
+    "brier": Entry(partial(_mean_of, column="brier"), "Brier score", QuantityFacts(_LOWER, needs=_SCORED)),
+    **{
+        name: Entry(
+            partial(_calibration_error, region=region),
+            label,
+            QuantityFacts(_LOWER, needs=_SCORED, by_subgroup=False),
+        )
+        for name, region, label in (
+            ("ece", "whole", "ECE"),
+            ("ece_boundary", "boundary", "ECE near the border"),
+            ("ece_foreground", "foreground", "ECE of the foreground"),
+        )
+    },
+    **{
+        name: Entry(
+            partial(_ranking, score=score, error=error),
+            label,
+            QuantityFacts("higher" if name == "failure_auroc" else _LOWER, _SCORED),
+        )
+        for name, score, error, label in (
+            ("failure_auroc", auroc_from_counts, lambda dice: (dice < TAU).astype(np.float64), "AUROC of failures"),
+            ("aurc", aurc_from_counts, lambda dice: 1 - dice, "AURC"),
+            ("augrc", augrc_from_counts, lambda dice: 1 - dice, "AUGRC"),
+        )
+    },
+    **{
+        name: Entry(
+            partial(_decision, name=name),
+            name.replace("_", " "),
+            QuantityFacts(_LOWER, needs=(*_SCORED, "policy")),
+        )
+        for name in SCORES
+        if name != "coverage"
+    },
+    "decision_change": Entry(
+        decision_change,
+        "largest change by batch, order and threads",
+        QuantityFacts(_LOWER, needs=("model",), conditions="clean", by_subgroup=False),
+    ),
+}
+"""Functions of ``Selected`` that return an interval, undefined where nothing can be said."""

@@ -1,0 +1,52 @@
+"""Whether a model gives the same decisions when it is run in another way."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from trustseg.models import BeliefModel
+
+__all__ = ["repeats_of"]
+
+_MOST: Final = 16
+_THREADS: Final = 2
+
+
+def repeats_of(model: BeliefModel, images: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
+    """Return way of running -> name of an image -> share of its pixels whose decision changes.
+
+    Compared with a prediction of all images in one batch are: the same again, one image at a time, the images in
+    reversed order, and another number of threads.
+
+    Args:
+        model: in eval mode, on the CPU.
+        images: (B, C, H, W); the first 16 are used.
+        names: of the images.
+    """
+    images, names = images[:_MOST], names[:_MOST]
+
+    def decided(batch: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model.belief(batch).log_odds > 0
+
+    def on_other_threads() -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if before > 1 else _THREADS)
+        try:
+            return decided(images)
+        finally:
+            torch.set_num_threads(before)
+
+    usual = decided(images)
+    ways: Mapping[str, Callable[[], Tensor]] = {
+        "the same again": lambda: decided(images),
+        "one image at a time": lambda: torch.cat([decided(image[None]) for image in images]),
+        "reversed order": lambda: decided(images.flip(0)).flip(0),
+        "another number of threads": on_other_threads,
+    }
+    return {
+        way: dict(zip(names, (run() != usual).flatten(1).double().mean(dim=1).tolist(), strict=True))
+        for way, run in ways.items()
+    }

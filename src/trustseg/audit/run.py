@@ -1,0 +1,299 @@
+"""An audit from end to end: open, plan, measure, judge, write."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from pydantic import TypeAdapter
+
+from trustseg import __version__
+from trustseg.audit import measuring
+from trustseg.audit.breaking import Break, first_breaks, ways_to_break, worst_cases
+from trustseg.audit.contents import contents_of
+from trustseg.audit.document import (
+    DataEntry,
+    Document,
+    ModelEntry,
+    PlanEntry,
+    break_entry,
+    estimate,
+    point_entry,
+    verdict_entry,
+)
+from trustseg.audit.evidence import SCORE, Evidence
+from trustseg.audit.page import Picture, write_page
+from trustseg.audit.pictures import picture_of_break, picture_of_case
+from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS, Plan, make_plan, seconds_of
+from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
+from trustseg.audit.subject import ModelOptions, Subject, open_subject
+from trustseg.audit.trust import operating_points, policy_point
+from trustseg.audit.verdicts import NEEDS, Verdict, judge, require_known, why_not
+from trustseg.data import Pack
+from trustseg.errors import ConfigError
+from trustseg.evaluation.conditions import Deployed
+from trustseg.files import read_json, write_json
+from trustseg.reporting.labels import CLEAN
+from trustseg.statistics import Interval
+
+__all__ = ["Audit", "audit"]
+
+PLAN: Final = "plan.json"
+_ATTACKS: Final = tuple(AUDIT_ATTACKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit found, and where it is written.
+
+    Attributes:
+        folder: holds ``audit.html``, ``audit.json``, ``tables/`` and ``figures/``.
+        document: the content of ``audit.json``.
+        verdicts: on the requirements, in their order.
+    """
+
+    folder: Path
+    document: Document
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every requirement is met."""
+        return self.document.passed
+
+    @property
+    def page(self) -> Path:
+        """Return the page."""
+        return self.folder / "audit.html"
+
+
+def audit(
+    model: object,
+    data: Path | str | Pack,
+    requirements: Sequence[Requirement] | Path | str | None = None,
+    *,
+    folder: Path | str = "audit",
+    budget: str | float | None = "10min",
+    split: str = "all",
+    options: ModelOptions | None = None,
+    allow_training_patients: bool = False,
+    pictures: bool = True,
+    draws: int = 2000,
+    report: measuring.Report | None = None,
+) -> Audit:
+    """Audit a model, or predictions alone, against requirements; write a page, tables and figures.
+
+    Measured conditions are kept in the folder: the same audit, started again, goes on where it stopped.
+
+    Args:
+        model: a file or folder, ``package.module:function``, a folder of predictions, a mapping from names of cases to
+            probability maps, an ``nn.Module``, or a callable from images to beliefs with size, channels and name.
+        data: a folder of images and masks, a manifest or a pack.
+        requirements: a YAML file, or a list; None takes those that are shipped, as far as this audit can test them.
+        folder: where everything is written.
+        budget: time for changed images, as ``10min``; None or ``none`` for no limit.
+        split: ``all``, or ``test`` and so on where the data set has sides; controls are always audited, too.
+        options: how model and data are opened.
+        allow_training_patients: whether patients may be audited on whom a model of ours was trained.
+        pictures: whether the page shows cases, which are pictures of patients.
+        draws: bootstrap draws of every interval.
+        report: told how far the audit is.
+
+    Raises:
+        TrustsegError: if model, data or requirements cannot be used; nothing is judged then.
+    """
+    tell = report or (lambda stage, done, total: None)
+    where, seconds = Path(folder), seconds_of(budget)
+    asked = _asked(requirements)
+    subject = open_subject(model, data, options or ModelOptions(), progress=lambda done, of: tell("packing", done, of))
+    rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
+    given = _given(subject, rows)
+    testable, untested = _testable(asked, given, is_default=requirements is None)
+    evidence = measuring.measure_clean(subject, rows, where / "clean", report=tell)
+    if subject.model is None:
+        subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
+    plan = _plan(subject, evidence, rows, testable, seconds, where)
+    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", report=tell)
+    tell("report", 0, 2)
+    verdicts = tuple(judge(each, evidence, attacks=_ATTACKS, draws=draws) for each in testable)
+    metrics = _metrics(evidence, given, draws)
+    breaks = [] if evidence.own_reference else first_breaks(evidence, draws=draws)
+    point, points = policy_point(evidence, draws=draws), operating_points(evidence, draws=draws)
+    tell("report", 1, 2)
+    document = Document(
+        trustseg=__version__,
+        passed=all(each.outcome == "met" for each in verdicts),
+        model=ModelEntry(name=subject.name, digest=subject.digest, tier=subject.tier, facts=list(subject.facts)),
+        data=_data_entry(subject, rows, split),
+        plan=_plan_entry(plan, seconds),
+        verdicts=[verdict_entry(each) for each in verdicts],
+        not_tested=untested,
+        metrics={name: estimate(value) for name, (_, value) in metrics.items()},
+        breaks=[break_entry(each) for each in breaks],
+        repeats={way: max(shares.values()) for way, shares in (evidence.repeats or {}).items()},
+        policy=None if evidence.policy is None else evidence.policy.statement,
+        trust=[point_entry(each) for each in ([point] if point is not None else []) + points],
+    )
+    contents = contents_of(
+        evidence,
+        metrics=metrics,
+        verdicts=verdicts,
+        breaks=breaks,
+        points=points,
+        has_probability=subject.has_probability,
+        draws=draws,
+    )
+    shown = _pictures(subject, evidence, breaks, plan) if pictures else []
+    write_json(where / "audit.json", document.model_dump(mode="json"))
+    write_page(where, document, verdicts, contents, shown, point=point, score=SCORE)
+    tell("report", 2, 2)
+    return Audit(where, document, verdicts)
+
+
+def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:
+    if requirements is None:
+        found = default_requirements()
+    elif isinstance(requirements, str | Path):
+        found = read_requirements(Path(requirements))
+    else:
+        found = list(requirements)
+    if not found:
+        raise ConfigError("there are no requirements; give at least one, or None for those that are shipped")
+    for each in found:
+        require_known(each, shifts=AUDIT_SHIFTS, attacks=_ATTACKS)
+    return found
+
+
+def _given(subject: Subject, rows: measuring.Rows) -> frozenset[str]:
+    """Return what the audit has, in the keys of ``NEEDS``."""
+    index = subject.pack.index[rows.tolist()]
+    labelled = index["has_mask"] & (index["split"] != "control")
+    empty = (index["split"] == "control") | (labelled & (index["foreground"].fill_null(0) == 0))
+    known = index.filter(labelled | (index["split"] == "control"))
+    found = {
+        "masks": bool(labelled.any()),
+        "no_masks": not bool(labelled.any()),
+        "controls": bool(empty.any()),
+        "probability": subject.has_probability,
+        "policy": known["patient"].n_unique() >= 2,
+        "model": subject.model is not None,
+        "gradients": subject.gradients,
+    }
+    return frozenset(name for name, held in found.items() if held)
+
+
+def _testable(
+    requirements: Sequence[Requirement], given: frozenset[str], *, is_default: bool
+) -> tuple[list[Requirement], dict[str, str]]:
+    """Return the requirements that can be tested; others of the default with what they need.
+
+    Raises:
+        ConfigError: if one that was asked for cannot be tested.
+    """
+    lacks = [why_not(each, given=given, attacks=_ATTACKS) for each in requirements]
+    for each, lack in zip(requirements, lacks, strict=True):
+        if lack and not is_default:
+            raise ConfigError(f"requirement '{each.text}' cannot be tested: it needs {lack}; remove it")
+    pairs = list(zip(requirements, lacks, strict=True))
+    untested = {each.text: f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
+    return [each for each, lack in pairs if not lack], untested
+
+
+def _plan(
+    subject: Subject,
+    evidence: Evidence,
+    rows: measuring.Rows,
+    requirements: Sequence[Requirement],
+    budget: float | None,
+    folder: Path,
+) -> Plan:
+    """Return the plan: that of an earlier start of the same audit, or a new one."""
+    if subject.model is None:
+        return Plan(0)
+    asked = [each.model_dump(mode="json") for each in requirements]
+    about = [__version__, subject.digest, subject.pack.digest, rows.tolist(), asked, budget]
+    fingerprint = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    file = folder / PLAN
+    if file.is_file() and (before := read_json(file)).get("fingerprint") == fingerprint:
+        return TypeAdapter(Plan).validate_python(before["plan"])
+    plan = make_plan(
+        measuring.pass_times(subject.model, subject.pack, rows, gradients=subject.gradients),
+        images=len(rows),
+        gradients=subject.gradients,
+        masks=bool((evidence.rows(CLEAN)["mask_px"].fill_null(0) > 0).any()),
+        policy=evidence.policy is not None,
+        requirements=requirements,
+        budget=budget,
+    )
+    write_json(file, {"fingerprint": fingerprint, "plan": plan.content()})
+    return plan
+
+
+def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
+    """Return every quantity of unchanged images that can be given, with its label."""
+    found = {}
+    for name, quantity in QUANTITIES.items():
+        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= given:
+            interval = quantity(Selected(evidence, draws=draws))
+            if interval.value == interval.value:
+                found[name] = (quantity.label, interval)
+    return found
+
+
+def _data_entry(subject: Subject, rows: measuring.Rows, split: str) -> DataEntry:
+    index = subject.pack.index[rows.tolist()]
+    control, mask, area = index["split"] == "control", index["has_mask"], index["foreground"].fill_null(0)
+    return DataEntry(
+        digest=subject.pack.digest,
+        split=split,
+        size=subject.pack.size,
+        images=len(index),
+        patients=index["patient"].n_unique(),
+        with_foreground=int((mask & (area > 0)).sum()),
+        without_foreground=int((control | (mask & (area == 0))).sum()),
+        without_reference=int((~mask & ~control).sum()),
+        notes=list(subject.pack.notes),
+    )
+
+
+def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:
+    content = plan.content()
+    content.pop("seconds")
+    return PlanEntry.model_validate({**content, "attacks": dict(plan.attacks), "budget_seconds": budget})
+
+
+def _pictures(subject: Subject, evidence: Evidence, breaks: Sequence[Break], plan: Plan) -> list[Picture]:
+    """Return pictures of three ways to break the model, or of its worst cases where nothing was changed."""
+    if breaks:
+        deployed = _deployed(evidence)
+        return [
+            Picture(
+                each.words,
+                f"Dice falls by {each.drop.text(2)} on average, to {each.dice:.2f}. Shown is the image it harms most.",
+                picture_of_break(subject, each, plan, deployed),
+                breaks=each.breaks,
+            )
+            for each in ways_to_break(list(breaks))
+        ]
+    worst = worst_cases(evidence)
+    return [
+        Picture(
+            f"{name}",
+            f"Dice {dice:.2f} with {100 * share:.1f} % of the image marked in the reference.",
+            picture_of_case(subject, name),
+        )
+        for name, dice, share in worst.select("image", "dice", pl.col("mask_px") / pl.col("pixels")).iter_rows()
+    ]
+
+
+def _deployed(evidence: Evidence) -> Deployed | None:
+    policy = evidence.policy
+    if policy is None:
+        return None
+    harms = evidence.rows(CLEAN)["harm"].drop_nulls().to_numpy()
+    return Deployed(policy.measure, policy.aggregation, policy.threshold, float(np.median(1 - harms)))

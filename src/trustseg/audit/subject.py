@@ -1,0 +1,206 @@
+"""What is audited: a model of ours or of anybody, or a folder of predictions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from trustseg.config import DataConfig, load_run
+from trustseg.data import Pack, open_dataset
+from trustseg.data.decode import Progress
+from trustseg.data.module import PackRows, as_images
+from trustseg.data.reading import reading_beside
+from trustseg.data.resizing import Fit
+from trustseg.errors import DataError, MissingFileError
+from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, load_model
+from trustseg.evaluation.gallery import gallery_rows
+from trustseg.models import BeliefModel
+
+__all__ = ["ModelOptions", "Subject", "open_subject"]
+
+Maps = Mapping[str, NDArray[np.float32]]
+
+DEFAULT_SIZE: Final = 224
+_FOREIGN: Final = "trustseg.models.foreign"
+_SEARCHED: Final = 16  # images on which the conventions of a model are found
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """How a model and its data are opened.
+
+    Attributes:
+        weights: of ``package.module:function``, a safetensors file or state dict.
+        trust_code: whether the model may run code of its own.
+        output: which of several outputs of a model is the mask.
+        conventions: what is known of its input and output, by field of ``Conventions``.
+        size: side of the square at which images are measured; None: what the model needs, or 224.
+        fit: how images are fitted into it; None decides.
+    """
+
+    weights: Path | None = None
+    trust_code: bool = False
+    output: str | int | None = None
+    conventions: Mapping[str, object] = field(default_factory=dict)
+    size: int | None = None
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is audited.
+
+    Attributes:
+        name: of the model or folder.
+        pack: the images that it is audited on.
+        facts: what was found, a sentence each.
+        digest: hash of the model, empty for predictions until they have been read.
+        model: None for predictions.
+        predictions: None for a model.
+        gradients: whether the model can be differentiated.
+        has_probability: whether there are probabilities, not masks alone.
+        folder: of a model of ours, to know whom it has seen.
+        data: how the data of a model of ours are split.
+    """
+
+    name: str
+    pack: Pack
+    facts: tuple[str, ...]
+    digest: str = ""
+    model: BeliefModel | None = None
+    predictions: Maps | None = None
+    gradients: bool = False
+    has_probability: bool = True
+    folder: Path | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+
+    @property
+    def tier(self) -> int:
+        """Return 0 for predictions, 1 for a model without gradients, 2 for one with."""
+        return 0 if self.model is None else 1 + self.gradients
+
+
+def open_subject(
+    source: object, data: Path | str | Pack, options: ModelOptions, *, progress: Progress | None = None
+) -> Subject:
+    """Return what is audited, with the images that it is audited on.
+
+    Args:
+        source: a path, ``package.module:function``, a mapping from names of cases to probability maps, or a model.
+        data: whatever ``open_dataset`` opens.
+        options: how to open them.
+        progress: called while images are packed.
+
+    Raises:
+        MissingFileError: if there is nothing at a path.
+        DataError: if the data or predictions cannot be used.
+        ModelError: if the model cannot be used.
+        QuestionError: if it is not clear what its output means.
+    """
+    if isinstance(source, Mapping):
+        return _of_predictions("predictions", source, data, options, progress, facts=())
+    if isinstance(source, str | Path) and (path := Path(source)).exists():
+        own = path / "model" if (path / "model" / "model.json").is_file() else path
+        if (own / "model.json").is_file():
+            return _of_ours(own, data, options, progress)
+        if path.is_dir() and not (path / "config.json").is_file():
+            found = import_module(_FOREIGN).open_predictions(path, class_index=_class_index(options))
+            return _of_predictions(path.absolute().name, found, data, options, progress, facts=tuple(found.describe()))
+    elif isinstance(source, str | Path) and ":" not in str(source):
+        raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
+    elif not isinstance(source, str | Path) and hasattr(source, "size") and hasattr(source, "channels"):
+        return _of_callable(source, data, options, progress)
+    return _of_foreign(source, data, options, progress)
+
+
+def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
+    """Return the images at the size that the options or a model ask for."""
+    if isinstance(data, Pack):
+        return data
+    if options.fit is not None:
+        settings["fit"] = options.fit
+    if options.size is not None:
+        settings["size"] = options.size
+    return open_dataset(data, progress=progress, **settings)
+
+
+def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+    model, reading = load_model(folder), reading_beside(folder)
+    spec, own = model.spec, folder.absolute().parent / "config.yaml"
+    settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
+    if reading is not None:
+        settings |= {"fit": reading.fit, "scale": reading.scale}
+    facts = (f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px.",)
+    return Subject(
+        name=folder.absolute().parent.name if folder.name == "model" else folder.absolute().name,
+        pack=_opened(data, options, progress, **settings),
+        facts=facts,
+        digest=hash_of_model(model),
+        model=model,
+        gradients=True,
+        folder=folder,
+        data=load_run(own, []).data if own.is_file() else DataConfig(),
+    )
+
+
+def _of_callable(source: object, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+    """Return a callable that says its size and channels, and returns beliefs."""
+    given: SizedModel = source  # type: ignore[assignment]  # has size and channels
+    name = str(getattr(source, "name", type(source).__name__))
+    model = as_belief_model(given)
+    pack = _opened(data, options, progress, size=given.size, channels=given.channels)
+    gradients = bool(getattr(source, "gradients", isinstance(source, nn.Module)))
+    facts = (f"A callable from Python that returns beliefs, {given.size} px, {given.channels} channel(s).",)
+    return Subject(name, pack, facts, hash_of_model(model), model, gradients=gradients)
+
+
+def _of_foreign(source: object, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+    """Return a model from elsewhere, with the conventions that fit the data."""
+    foreign: Any = import_module(_FOREIGN)
+    network = foreign.open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
+    size = options.size or network.facts.size or DEFAULT_SIZE
+    pack = _opened(data, options, progress, size=size, channels=network.facts.channels or 3)
+    known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
+    rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
+    images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
+    findings = foreign.find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
+    model = foreign.ForeignModel(network, findings.chosen)
+    facts = (*model.description(), *findings.describe(3)) if len(known) else tuple(model.description())
+    return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
+
+
+def _of_predictions(
+    name: str,
+    predictions: Any,  # noqa: ANN401 - a mapping, or the Predictions of a folder
+    data: Path | str | Pack,
+    options: ModelOptions,
+    progress: Progress | None,
+    *,
+    facts: tuple[str, ...],
+) -> Subject:
+    if not len(predictions):
+        raise DataError("there are no predictions; give at least one probability map")
+    height, width = np.shape(predictions[next(iter(predictions))])[-2:]
+    settings: dict[str, Any] = {"size": max(height, width), "fit": "squash" if height == width else "pad"}
+    pack = _opened(data, options, progress, **settings)
+    paired: Maps = (
+        predictions.paired(_judged_names(pack, predictions)) if hasattr(predictions, "paired") else predictions
+    )
+    kind = getattr(predictions, "kind", "probability")
+    return Subject(name, pack, facts, predictions=paired, has_probability=kind == "probability")
+
+
+def _judged_names(pack: Pack, predictions: Maps) -> list[str]:
+    """Return the names of the cases that have a prediction to pair, where some have none: those of one split, say."""
+    names = pack.index["name"].to_list()
+    return [name for name in names if name in predictions] if set(predictions) <= set(names) else names
+
+
+def _class_index(options: ModelOptions) -> int | None:
+    index = options.conventions.get("class_index")
+    return index if isinstance(index, int) else None

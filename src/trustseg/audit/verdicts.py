@@ -1,0 +1,193 @@
+"""Verdicts: each requirement is met, not met or not shown, and the interval decides."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from trustseg.audit.evidence import Evidence
+from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, key_of, level_of
+from trustseg.errors import ConfigError, unknown_name
+from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
+from trustseg.reporting.results import at
+from trustseg.reporting.subgroups import subgroups_of
+from trustseg.statistics import Interval
+
+__all__ = ["NEEDS", "Outcome", "Verdict", "describe", "judge", "require_known", "why_not"]
+
+Outcome = Literal["met", "not met", "not shown"]
+
+NEEDS: Final[Mapping[str, str]] = {
+    "masks": "reference masks",
+    "no_masks": "data without reference masks",
+    "controls": "images without foreground",
+    "probability": "probabilities instead of masks",
+    "policy": "at least two patients, so that a deferral policy is fitted on half of them",
+    "model": "a model that can be run, not predictions alone",
+    "gradients": "a model with gradients",
+}
+"""What an audit may lack -> what it is in words."""
+
+_ORDER: Final[tuple[Outcome, ...]] = ("not met", "not shown", "met")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the measurements say of a requirement.
+
+    Attributes:
+        requirement: what was asked.
+        outcome: met or not met where the whole interval lies on one side of the bound; else not shown.
+        interval: of the metric; under several conditions that of the decisive one.
+        condition: the decisive condition in words.
+        reason: why nothing was shown, or a caution; empty if there is none.
+    """
+
+    requirement: Requirement
+    outcome: Outcome
+    interval: Interval
+    condition: str
+    reason: str = ""
+
+
+def describe(requirement: Requirement) -> str:
+    """Return a requirement in words, its metric by its label.
+
+    Example:
+        >>> describe(Requirement(metric="dice_drop", condition="any_shift@3", at_most=0.1))
+        'fall of Dice at most 0.1, any shift of severity 3'
+    """
+    name, level = level_of(requirement.condition)
+    budget = requirement.condition.partition("@")[2]
+    where = {
+        "clean": "",
+        ANY_SHIFT: f", any shift of severity {level:g}",
+        ANY_ATTACK: f", any attack of {budget}",
+    }.get(name, f", {words(name)} {budget}")
+    who = "" if requirement.subgroup is None else f", {requirement.subgroup.replace('=', ' ').replace('_', ' ')}"
+    sense = "at least" if requirement.at_least is not None else "at most"
+    return f"{QUANTITIES[requirement.metric].label} {sense} {requirement.bound:g}{where}{who}"
+
+
+def require_known(requirement: Requirement, *, shifts: Sequence[str], attacks: Sequence[str]) -> None:
+    """Raise unless metric and condition of a requirement exist and fit each other.
+
+    Raises:
+        UnknownNameError: if there is no such metric or condition.
+        ConfigError: if they do not fit each other, or a severity is none.
+    """
+    if requirement.metric not in QUANTITIES:
+        raise unknown_name("metric", requirement.metric, QUANTITIES)
+    name, level = level_of(requirement.condition)
+    facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*shifts, ANY_SHIFT)
+    if requirement.condition != "clean" and not is_shift and name not in (*attacks, ANY_ATTACK):
+        raise unknown_name("condition", name, [*shifts, *attacks, ANY_SHIFT, ANY_ATTACK, "clean"])
+    if is_shift and level not in (1, 2, 3, 4, 5):
+        raise ConfigError(f"requirement '{requirement.text}': a shift has severity 1 to 5, not {level:g}")
+    if name in (*attacks, ANY_ATTACK) and level > 1:
+        raise ConfigError(f"requirement '{requirement.text}': a budget lies in [0, 1]; write 4/255 for 4 grey levels")
+    is_clean = requirement.condition == "clean"
+    if facts.conditions != "any" and is_clean != (facts.conditions == "clean"):
+        other = "clean images" if facts.conditions == "clean" else "a shift or an attack, such as jpeg@3"
+        raise ConfigError(f"requirement '{requirement.text}': {requirement.metric} is measured under {other}")
+    if requirement.subgroup is not None and not facts.by_subgroup:
+        raise ConfigError(f"requirement '{requirement.text}': {requirement.metric} is not measured by subgroup")
+
+
+def why_not(requirement: Requirement, *, given: frozenset[str], attacks: Sequence[str]) -> str:
+    """Return what an audit lacks to test a requirement, in words; nothing if it can.
+
+    Args:
+        requirement: one that is known.
+        given: the keys of ``NEEDS`` that the audit has.
+        attacks: names of attacks.
+    """
+    name, _ = level_of(requirement.condition)
+    needs = set(QUANTITIES[requirement.metric].facts.needs)
+    needs |= set() if requirement.condition == "clean" else {"model"}
+    if name in (*attacks, ANY_ATTACK):
+        needs |= {"masks", *(() if name == "square" else ("gradients",))}
+    return " and ".join(NEEDS[need] for need in NEEDS if need in needs - given)
+
+
+def judge(requirement: Requirement, evidence: Evidence, *, attacks: Sequence[str], draws: int = 2000) -> Verdict:
+    """Return the verdict on a requirement that the audit can test; of several conditions the worst one decides."""
+    name, level = level_of(requirement.condition)
+    measured = evidence.conditions()
+    kinds = {key: _kind(evidence, key) for key in measured}
+    if name == ANY_ATTACK:
+        keys = [key for key in measured if kinds[key] == "attack" and abs(key[1] - level) < 1e-6]
+    elif name == ANY_SHIFT:
+        keys = [key for key in measured if kinds[key] == "shift" and key[0].endswith(f"_{level:g}")]
+    else:
+        key = CLEAN if requirement.condition == "clean" else key_of(requirement.condition, is_shift=name not in attacks)
+        keys = [each for each in (CLEAN, *measured) if _same(each, key, name, attacks)]
+    if not keys:
+        reason = "the condition was not measured within the budget"
+        return Verdict(requirement, "not shown", UNDEFINED, requirement.condition, reason)
+    images = None
+    if requirement.subgroup is not None:
+        images = _subgroup(requirement, evidence)
+    found = [_under(requirement, evidence, key, images, draws) for key in keys]
+    return min(found, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
+
+
+def _same(each: ConditionKey, key: ConditionKey, name: str, attacks: Sequence[str]) -> bool:
+    """Return whether a measured condition is the one asked for; the label of an attack may tell its options too."""
+    if abs(each[1] - key[1]) >= 1e-6:
+        return False
+    return each[0] == key[0] or (name in attacks and each[0].startswith(name) and each[0][len(name) :].isdigit())
+
+
+def _kind(evidence: Evidence, key: ConditionKey) -> str:
+    return str(evidence.results(key).records.filter(at(key))["kind"][0])
+
+
+def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
+    """Return the images of a subgroup.
+
+    Raises:
+        ConfigError: if there is no such column or value.
+    """
+    column, _, value = str(requirement.subgroup).partition("=")
+    groups = subgroups_of(evidence.whole.records)
+    if column not in groups:
+        known = ", ".join(groups) or "none"
+        raise ConfigError(f"requirement '{requirement.text}': there is no column '{column}'; known: {known}")
+    values = set(groups[column].values())
+    if value not in values:
+        raise ConfigError(
+            f"requirement '{requirement.text}': '{column}' has no value '{value}'; it has {', '.join(sorted(values))}"
+        )
+    return frozenset(image for image, group in groups[column].items() if group == value)
+
+
+def _under(
+    requirement: Requirement, evidence: Evidence, key: ConditionKey, images: frozenset[str] | None, draws: int
+) -> Verdict:
+    selected = Selected(evidence, key, images, draws, requirement.confidence)
+    interval = QUANTITIES[requirement.metric](selected)
+    where = describe_condition(key)
+    if math.isnan(interval.value):
+        return Verdict(requirement, "not shown", interval, where, "it is undefined on these images")
+    if math.isnan(interval.low):
+        few = interval.patients > 1
+        reason = "there is no interval: " + ("too many draws leave it undefined" if few else "all are of one patient")
+        return Verdict(requirement, "not shown", interval, where, reason)
+    bound = requirement.bound
+    if requirement.at_least is not None:
+        outcome: Outcome = "met" if interval.low >= bound else "not met" if interval.high < bound else "not shown"
+    else:
+        outcome = "met" if interval.high <= bound else "not met" if interval.low > bound else "not shown"
+    reason = "the interval holds the bound: more patients are needed" if outcome == "not shown" else ""
+    return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, interval.warning))))
+
+
+def _margin(verdict: Verdict) -> float:
+    """Return by how much a value keeps its bound; the least is the worst."""
+    distance = verdict.interval.value - verdict.requirement.bound
+    if math.isnan(distance):
+        return math.inf
+    return distance if verdict.requirement.at_least is not None else -distance

@@ -1,0 +1,116 @@
+"""``trustseg audit``: any model, or its predictions alone, against requirements."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trustseg.cli.display import say
+
+if TYPE_CHECKING:
+    from trustseg.audit.measuring import Report
+
+__all__ = ["audit"]
+
+
+def audit(
+    model: Annotated[
+        str, typer.Argument(help="Model file or folder, package.module:function, or folder of predictions.")
+    ],
+    data: Annotated[Path, typer.Argument(help="Folder of images and masks, manifest, or pack.")],
+    require: Annotated[
+        Path | None, typer.Option("--require", help="Requirements (YAML). Default: those that are shipped.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Time for shifts and attacks: 90s, 10min, 2h or none.")] = "10min",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("audit"),
+    split: Annotated[str, typer.Option(help="Images to use: all, test, validation or train; controls always.")] = "all",
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images in pixels. Default: the model's, or 224.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of package.module:function.")] = None,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow a model to run code of its own.")] = False,
+    take: Annotated[str | None, typer.Option(help="Name or number of the output, if the model has several.")] = None,
+    convention: Annotated[
+        list[str] | None, typer.Option(help="What is known of input or output, e.g. output=logit; may be repeated.")
+    ] = None,
+    allow_training_patients: Annotated[
+        bool, typer.Option("--allow-training-patients", help="Allow patients that a model of trustseg has seen.")
+    ] = False,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no images of patients.")] = False,
+) -> None:
+    """Audit a model, or predictions without their model, against requirements; writes audit.html and audit.json.
+
+    Exit code 0 if all requirements are met, 1 if not, 2 for bad input. Started again, it goes on where it stopped.
+    """
+    from trustseg.audit import ModelOptions
+    from trustseg.audit import audit as run_audit
+
+    options = ModelOptions(
+        weights=weights,
+        trust_code=trust_code,
+        output=int(take) if take is not None and take.isdecimal() else take,
+        conventions=_conventions(convention or []),
+        size=size,
+    )
+    with _stages() as report:
+        found = run_audit(
+            model,
+            data,
+            require,
+            folder=output,
+            budget=budget,
+            split=split,
+            options=options,
+            allow_training_patients=allow_training_patients,
+            pictures=not no_pictures,
+            report=report,
+        )
+    for each in found.verdicts:
+        reason = f" ({each.reason})" if each.reason else ""
+        say(f"{each.outcome:<9} {each.requirement.text}: {each.interval.text()}{reason}")
+    for text, lack in found.document.not_tested.items():
+        say(f"not tested: {text} ({lack})")
+    for text in found.document.plan.left_out:
+        say(f"left out by the budget: {text}")
+    say(f"audit: {found.page}")
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _conventions(settings: list[str]) -> dict[str, object]:
+    """Return what ``KEY=VALUE`` settings say, their values as YAML reads them.
+
+    Raises:
+        ConfigError: if one is not written so.
+    """
+    from trustseg.errors import ConfigError
+    from trustseg.yaml_files import parse_yaml
+
+    found: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--convention '{setting}' is not KEY=VALUE, such as output=logit")
+        parsed = parse_yaml(value, where=f"--convention {key}")
+        found[key] = tuple(parsed) if isinstance(parsed, list) else parsed
+    return found
+
+
+@contextmanager
+def _stages() -> Iterator["Report"]:
+    """Yield what an audit calls with its stage and steps: each stage has a progress display of its own."""
+    from trustseg.cli.progress import progress_of
+
+    with ExitStack() as last:
+        shown: dict[str, object] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                last.close()
+                shown.clear()
+                shown[stage] = last.enter_context(progress_of(stage))
+            shown[stage](done, total)  # type: ignore[operator]  # what progress_of yields
+
+        yield report

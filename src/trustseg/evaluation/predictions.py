@@ -1,0 +1,116 @@
+"""The tables of an evaluation from predictions alone, without the model that made them."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trustseg.beliefs import Bernoulli
+from trustseg.config import EvaluationConfig
+from trustseg.data import Pack
+from trustseg.data.resizing import resize_image
+from trustseg.errors import DataError
+from trustseg.evaluation.conditions import CLEAN
+from trustseg.evaluation.measuring import cohort_of
+from trustseg.evaluation.records import TABLES, Recorder
+from trustseg.files import replacing, write_json
+from trustseg.metrics import dice
+
+__all__ = ["evaluate_predictions", "fitted_map"]
+
+_SUREST: Final = 100.0  # log-odds of a probability of exactly 1, whose cross-entropy would be infinite
+_LEVELS: Final = 65535  # of a map while it is resized
+
+
+def evaluate_predictions(
+    predictions: Mapping[str, NDArray[np.float32]],
+    pack: Pack,
+    rows: NDArray[np.int64],
+    config: EvaluationConfig,
+    folder: Path,
+    *,
+    report: Callable[[int, int], None] | None = None,
+) -> str:
+    """Write the tables that ``evaluate`` writes of clean images, and return a hash of all predictions.
+
+    Args:
+        predictions: name of a case -> foreground probability (H, W), of the size of the image itself or of the pack.
+            A map of the image's size is resized as the image was; its native Dice is that of the map as it is.
+        pack: the images and masks.
+        rows: which of them.
+        config: measures, aggregations and metrics.
+        folder: where ``records.parquet``, ``histograms.parquet`` and ``calibration.parquet`` go.
+        report: called after each batch with the images that are done and those in all.
+
+    Raises:
+        DataError: if a case has no prediction, or one of another size, or with other values than probabilities.
+    """
+    cohort = cohort_of(pack, rows, device="cpu")
+    recorder = Recorder(CLEAN, config, groups=sorted(cohort.cases["group"].unique()), device=cohort.device)
+    digest, native_dices, done = hashlib.sha256(), list[float](), 0
+    for images, masks, cases in cohort.batches(config.batch_size):
+        maps = [_map_of(predictions, name) for name in cases["name"]]
+        for values in maps:
+            digest.update(values.tobytes())
+        squares = [fitted_map(values, pack, int(rows[done + place])) for place, values in enumerate(maps)]
+        belief = Bernoulli(_log_odds(torch.from_numpy(np.stack(squares))[:, None]))
+        recorder.add(belief, images, masks, cases, changed=images)
+        natives = cohort.native(done, len(cases)) or [None] * len(maps)
+        native_dices += [_native_dice(values, mask) for values, mask in zip(maps, natives, strict=True)]
+        done += len(maps)
+        if report is not None:
+            report(done, len(rows))
+    tables = recorder.tables()
+    known = pl.Series("dice_native", native_dices, dtype=pl.Float64)
+    has_mask = pl.col("reference") == "mask"
+    tables["records"] = tables["records"].with_columns(pl.when(has_mask).then(known).alias("dice_native"))
+    for table in TABLES:
+        with replacing(folder / f"{table}.parquet") as temporary:
+            tables[table].write_parquet(temporary)
+    write_json(folder / "evaluation.json", {"model": digest.hexdigest()[:16]})
+    return digest.hexdigest()
+
+
+def _map_of(predictions: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
+    """Return the map of a case after checking its values."""
+    if name not in predictions:
+        raise DataError(f"there is no prediction for the case '{name}'; predict it, or audit a split without it")
+    values = np.ascontiguousarray(predictions[name], np.float32)
+    if values.ndim != 2 or not bool(((values >= 0) & (values <= 1)).all()):
+        raise DataError(
+            f"the prediction of the case '{name}' is no map (H, W) of probabilities: it has the shape "
+            f"{values.shape} and NaN or values outside [0, 1]"
+        )
+    return values
+
+
+def fitted_map(values: NDArray[np.float32], pack: Pack, row: int) -> NDArray[np.float32]:
+    """Return a map in the square of the pack."""
+    if values.shape == (pack.size, pack.size):
+        return values
+    case = pack.index.row(row, named=True)
+    height, width = int(case.get("height", pack.size)), int(case.get("width", pack.size))
+    if values.shape != (height, width):
+        raise DataError(
+            f"the prediction of the case '{case['name']}' has {values.shape[1]} x {values.shape[0]} pixels, its image "
+            f"{width} x {height}; write predictions at the size of the images"
+        )
+    levels = np.rint(values.astype(np.float64) * _LEVELS).astype(np.uint16)
+    return (resize_image(levels, pack.size, pack.fit) / np.float32(_LEVELS)).astype(np.float32)
+
+
+def _log_odds(probability: Tensor) -> Tensor:
+    return torch.logit(probability).clamp(-_SUREST, _SUREST)
+
+
+def _native_dice(values: NDArray[np.float32], mask: Tensor | None) -> float:
+    """Return the Dice at the size of the image itself; NaN where the map has another size or there is no mask."""
+    if mask is None or mask.shape != values.shape:
+        return float("nan")
+    return float(dice(torch.from_numpy(values > 0.5)[None, None], mask[None, None]))

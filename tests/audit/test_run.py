@@ -1,0 +1,138 @@
+"""An audit from end to end, of a threshold with a known Dice."""
+
+import io
+import json
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tests.audit.given import Relative, Threshold, maps_of, pack_of_shifts
+
+import trustseg.audit
+from trustseg.audit import Audit, Requirement, audit
+from trustseg.audit.breaking import Break, ways_to_break
+from trustseg.audit.document import Document, read_document
+from trustseg.audit.repeats import repeats_of
+from trustseg.errors import ConfigError, DataError
+from trustseg.evaluation import as_belief_model
+from trustseg.reporting.series import Chart
+from trustseg.statistics import Interval
+
+ASKED = [
+    Requirement(metric="dice", at_least=0.75),
+    Requirement(metric="decision_change", at_most=0),
+    Requirement(metric="dice", at_least=0.75, condition="brightness_down@5"),
+]
+
+
+def run(folder: Path, **options: Any) -> Audit:  # noqa: ANN401 - those of ``audit``
+    settings: dict[str, Any] = {"budget": 0.01, "draws": 50, "folder": folder, "requirements": ASKED} | options
+    return audit(Threshold(), pack_of_shifts([2] * 6, controls=2), **settings)
+
+
+def a_dot(chart: Chart, folder: Path) -> bytes:
+    """A picture of one pixel instead of a figure, which takes seconds to draw."""
+    dot = io.BytesIO()
+    Image.new("L", (1, 1)).save(dot, format="PNG")
+    return dot.getvalue()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trustseg.audit.page.write_figure", a_dot)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    return run(tmp_path_factory.mktemp("audit"))
+
+
+def test_verdicts_and_document_hold_the_closed_form(found: Audit) -> None:
+    document = read_document(found.folder / "audit.json")
+    assert document == found.document
+    assert document.metrics["dice"].value == 0.75
+    assert (document.model.tier, document.data.with_foreground, document.data.without_foreground) == (2, 6, 2)
+    assert [each.outcome for each in found.verdicts[:2]] == ["met", "met"]
+    assert 5 in document.plan.severities
+    assert set(document.repeats.values()) == {0.0}
+
+
+def test_the_page_asks_for_nothing_and_escapes_text(found: Audit) -> None:
+    page = found.page.read_text()
+    assert "<b>bold" not in page
+    assert "&lt;b&gt;bold" in page
+    sources = re.findall("(?:src|href)=[\"']([^\"']*)", page)
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert not re.findall("(?:https?:)?//[a-z]", re.sub("data:[^\"']*", "", page))
+    assert "<script" not in page
+    for kind, suffixes in (("tables", {".csv"}), ("figures", {".png", ".pdf", ".csv"})):
+        assert {file.suffix for file in (found.folder / kind).iterdir()} == suffixes
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_same_audit_measures_nothing_again(found: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(sys.modules["trustseg.evaluation.evaluate"], "measure", refuse)
+    monkeypatch.setattr("trustseg.audit.measuring.pass_times", refuse)
+    again = run(found.folder)
+    assert again.document == found.document
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path) -> None:
+    pack = pack_of_shifts([2] * 6, controls=2)
+    alone = trustseg.audit(maps_of(pack), pack, ASKED[:1], folder=tmp_path, draws=50)  # type: ignore[operator]  # callable
+    assert alone.document.model.tier == 0
+    assert alone.passed
+    for name, value in alone.document.metrics.items():
+        assert value.value == pytest.approx(found.document.metrics[name].value, abs=1e-5)
+    with pytest.raises(ConfigError, match="decision change"):
+        audit(maps_of(pack), pack, ASKED, folder=tmp_path)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_masks_only_stability_is_judged(tmp_path: Path) -> None:
+    pack = pack_of_shifts([0] * 3, masks=False)
+    asked = [Requirement(metric="agreement", at_least=1.0, condition="rotation@1"), ASKED[1]]
+    found = audit(Threshold(), pack, asked[1:], folder=tmp_path, budget=0.01, draws=50)
+    assert found.passed
+    assert set(found.document.metrics) == {"decision_change"}
+    assert "no reference masks" in found.page.read_text()
+    with pytest.raises(ConfigError, match="reference masks"):
+        audit(Threshold(), pack, ASKED, folder=tmp_path)
+
+
+def test_decisions_that_depend_on_the_batch_are_found() -> None:
+    images = torch.stack([torch.full((1, 4, 4), 0.2), torch.full((1, 4, 4), 0.6)])
+    found = repeats_of(as_belief_model(Relative()), images, ["dark", "bright"])
+    assert found["the same again"] == {"dark": 0.0, "bright": 0.0}
+    assert found["one image at a time"] == {"dark": 0.0, "bright": 1.0}
+
+
+def test_at_most_two_ways_of_a_kind_come_first() -> None:
+    def way(kind: str, level: float) -> Break:
+        drop = Interval(0.2, 0.1, 0.3, 5, 5)
+        return Break((f"{kind}{level}", 0.0), kind, f"{kind}{level}", level, drop, 0.5, "case")
+
+    breaks = [way("shift", 0.2), way("shift", 0.4), way("shift", 0.6), way("attack", 1.0)]
+    assert [each.condition[0] for each in ways_to_break(breaks)] == ["shift0.2", "shift0.4", "attack1.0"]
+
+
+def test_the_shipped_schema_is_that_of_the_document() -> None:
+    shipped = resources.files("trustseg.audit") / "audit.schema.json"
+    assert json.loads(shipped.read_text()) == Document.model_json_schema()
+
+
+def test_a_document_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "audit.json"
+    file.write_text('{"format": 0}')
+    with pytest.raises(DataError, match=r"audit\.json"):
+        read_document(file)
