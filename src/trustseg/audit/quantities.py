@@ -1,6 +1,6 @@
 """What a requirement can be about: each quantity with its interval, from the records of an audit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from trustseg.audit.evidence import SCORE, TAU, Evidence
 from trustseg.deferral import apply_policy
+from trustseg.deferral.ranking import AURC, DrawnScore, auroc_of_failures, by_blocks
 from trustseg.entries import Entry
-from trustseg.metrics import METRICS, augrc_from_counts, aurc_from_counts, auroc_from_counts
+from trustseg.metrics import METRICS, augrc_from_counts
 from trustseg.records import metric_column, score_column
-from trustseg.reporting.image_scores import UNDEFINED, grouped, numbers, patients_of
+from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.pixel_scores import pixel_calibration
 from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio, bootstrap_rows
@@ -141,21 +142,20 @@ def _calibration_error(selected: Selected, *, region: str) -> Interval:
     return bootstrap_rows(table.table, patients, table.statistic, draws=selected.draws, confidence=selected.confidence)
 
 
-def _ranking(
-    selected: Selected, *, score: Callable[[Floats, Floats], Floats], error: Callable[[Floats], Floats]
-) -> Interval:
-    """Return how the image score ranks errors: a score of blocks of equal uncertainty."""
+def _ranking(selected: Selected, *, score: DrawnScore) -> Interval:
+    """Return how the image score ranks images by 1 - Dice."""
     column = score_column(*SCORE)
     rows = _with_foreground(selected.rows).drop_nulls(["dice", column])
     if not len(rows):
         return UNDEFINED
-    uncertainty, errors = numbers(rows, column), error(numbers(rows, "dice"))
-
-    def statistic(times: Floats) -> Floats:
-        return score(grouped(times, uncertainty), grouped(times * errors, uncertainty))
-
-    patients = patients_of(rows)
-    return bootstrap_rows(np.eye(len(rows)), patients, statistic, draws=selected.draws, confidence=selected.confidence)
+    risk, uncertainty = 1 - numbers(rows, "dice"), numbers(rows, column)
+    return bootstrap_rows(
+        np.eye(len(rows)),
+        patients_of(rows),
+        lambda times: score(times, risk, uncertainty),
+        draws=selected.draws,
+        confidence=selected.confidence,
+    )
 
 
 def _decision(selected: Selected, *, name: str) -> Interval:
@@ -218,18 +218,11 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
             ("ece_foreground", "foreground", "ECE of the foreground"),
         )
     },
-    **{
-        name: Entry(
-            partial(_ranking, score=score, error=error),
-            label,
-            QuantityFacts("higher" if name == "failure_auroc" else _LOWER, _SCORED),
-        )
-        for name, score, error, label in (
-            ("failure_auroc", auroc_from_counts, lambda dice: (dice < TAU).astype(np.float64), "AUROC of failures"),
-            ("aurc", aurc_from_counts, lambda dice: 1 - dice, "AURC"),
-            ("augrc", augrc_from_counts, lambda dice: 1 - dice, "AUGRC"),
-        )
-    },
+    "failure_auroc": Entry(
+        partial(_ranking, score=auroc_of_failures(TAU)), "AUROC of failures", QuantityFacts(needs=_SCORED)
+    ),
+    "aurc": Entry(partial(_ranking, score=AURC), "AURC", QuantityFacts(_LOWER, _SCORED)),
+    "augrc": Entry(partial(_ranking, score=by_blocks(augrc_from_counts)), "AUGRC", QuantityFacts(_LOWER, _SCORED)),
     **{
         name: Entry(
             partial(_decision, name=name),

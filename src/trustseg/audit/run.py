@@ -35,7 +35,7 @@ from trustseg.audit.subject import ModelOptions, Subject, open_subject
 from trustseg.audit.trust import operating_points, policy_point
 from trustseg.audit.verdicts import NEEDS, Verdict, judge, require_known, why_not
 from trustseg.data import Pack
-from trustseg.errors import ConfigError
+from trustseg.errors import ConfigError, DataError
 from trustseg.evaluation.conditions import Deployed
 from trustseg.files import read_json, write_json
 from trustseg.reporting.labels import CLEAN
@@ -194,12 +194,15 @@ def _testable(
 
     Raises:
         ConfigError: if one that was asked for cannot be tested.
+        DataError: if none of the default can.
     """
     lacks = [why_not(each, given=given, attacks=_ATTACKS) for each in requirements]
     for each, lack in zip(requirements, lacks, strict=True):
         if lack and not is_default:
             raise ConfigError(f"requirement '{each.text}' cannot be tested: it needs {lack}; remove it")
     pairs = list(zip(requirements, lacks, strict=True))
+    if all(lacks):
+        raise DataError(f"no requirement can be tested: the first, '{requirements[0].text}', needs {lacks[0]}")
     untested = {each.text: f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
     return [each for each, lack in pairs if not lack], untested
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,6 @@ __all__ = ["ModelOptions", "Subject", "open_subject"]
 Maps = Mapping[str, NDArray[np.float32]]
 
 DEFAULT_SIZE: Final = 224
-_FOREIGN: Final = "trustseg.models.foreign"
 _SEARCHED: Final = 16  # images on which the conventions of a model are found
 
 
@@ -109,7 +107,9 @@ def open_subject(
         if (own / "model.json").is_file():
             return _of_ours(own, data, options, progress)
         if path.is_dir() and not (path / "config.json").is_file():
-            found = import_module(_FOREIGN).open_predictions(path, class_index=_class_index(options))
+            from trustseg.models.foreign import open_predictions
+
+            found = open_predictions(path, class_index=_class_index(options))
             return _of_predictions(path.absolute().name, found, data, options, progress, facts=tuple(found.describe()))
     elif isinstance(source, str | Path) and ":" not in str(source):
         raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
@@ -161,15 +161,16 @@ def _of_callable(source: object, data: Path | str | Pack, options: ModelOptions,
 
 def _of_foreign(source: object, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
     """Return a model from elsewhere, with the conventions that fit the data."""
-    foreign: Any = import_module(_FOREIGN)
-    network = foreign.open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
+    from trustseg.models.foreign import ForeignModel, find_conventions, open_model
+
+    network = open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
     size = options.size or network.facts.size or DEFAULT_SIZE
     pack = _opened(data, options, progress, size=size, channels=network.facts.channels or 3)
     known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
     rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
     images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
-    findings = foreign.find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
-    model = foreign.ForeignModel(network, findings.chosen)
+    findings = find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
+    model = ForeignModel(network, findings.chosen)
     facts = (*model.description(), *findings.describe(3)) if len(known) else tuple(model.description())
     return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
 
