@@ -46,7 +46,8 @@ def test_what_is_missing_has_an_advice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_extra_for_users_is_looked_at() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name not in ("dev", "docs")}
+    optional = project["optional-dependencies"]
+    extras = {name: packages for name, packages in optional.items() if name not in ("dev", "docs")}
     looked_at = {extra: package for package, (extra, _) in diagnosis.OPTIONAL.items()}
     assert looked_at.keys() == extras.keys()
     assert all(extras[extra][0].startswith(package) for extra, package in looked_at.items())

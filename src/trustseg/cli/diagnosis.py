@@ -41,6 +41,7 @@ OPTIONAL = {
     "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
     "mlflow": ("mlflow", "for training.logger=mlflow"),
     "adversarial-robustness-toolbox": ("art", "for its attacks, through trustseg.art"),
+    "onnxruntime": ("onnx", "to audit models in ONNX files"),
     "submitit": ("slurm", "for trustseg study --cluster slurm"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -105,6 +106,16 @@ def test_an_operator_without_conversion_leaves_predictions(tmp_path: Path) -> No
         torch.testing.assert_close(network(images), Red()(images).asinh(), atol=1e-5, rtol=1e-5)
     with pytest.raises(ModelError, match=r"red\.onnx.*square"):
         ForeignModel(network, Conventions())(images.requires_grad_())
+
+
+def test_an_empty_optional_input_is_converted(tmp_path: Path) -> None:
+    model = onnx.load(networks.write_onnx(tmp_path / "red.onnx"))
+    graph = model.graph
+    graph.node[1].CopyFrom(helper.make_node("Clip", ["a", "low", ""], ["b"]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.float32), "low"))
+    onnx.save(model, tmp_path / "red.onnx")
+    network = open_model(tmp_path / "red.onnx")
+    assert network.gradients, network.facts.notes
 
 
 def test_weights_behind_other_nodes_are_folded(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_nothing_that_fits_is_asked() -> None:
 def test_without_masks_conventions_are_asked_and_taken() -> None:
     for masks in (None, torch.zeros(6, 1, 32, 32)):
         network = open_model(Red())
-        with pytest.raises(QuestionError, match="output=logit scale=1"):
+        with pytest.raises(QuestionError, match="output=logit --convention scale=1"):
             find_conventions(network, networks.images(), masks, fixed={})
         known = {"output": "logit", "scale": 1}
         assert find_conventions(network, networks.images(), masks, fixed=known).chosen == Conventions()

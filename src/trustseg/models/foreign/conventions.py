@@ -205,7 +205,7 @@ def log_odds_of(output: Tensor, conventions: Conventions, *, logits: bool = Fals
         return found - math.log(conventions.threshold / (1 - conventions.threshold))
     if index is None:
         if count > 2 or (count == 2 and form not in ("two_channel_logits", "softmax")):
-            raise ModelError(f"the model returns {count} channels; say with class_index which is the foreground")
+            raise ModelError(f"the model returns {count} channels; name the foreground with --convention class_index=1")
         index = count - 1
     if not 0 <= index < count:
         raise ModelError(f"class_index is {index}, but the model returns channels 0 to {count - 1}")

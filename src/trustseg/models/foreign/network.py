@@ -156,7 +156,9 @@ def select(raw: object, output: Output, name: str) -> Tensor:
         if not maps:
             raise ModelError(f"'{name}' returns no map of pixels: {_shapes(found) or type(raw).__name__}")
         if len(maps) > 1:
-            raise QuestionError(f"'{name}' returns several maps: {_shapes(maps)}; say with output which to use")
+            raise QuestionError(
+                f"'{name}' returns several maps: {_shapes(maps)}; choose one by --take, in Python output="
+            )
         (chosen,) = maps.values()
     if chosen.ndim == 3:
         chosen = chosen.unsqueeze(1)

@@ -133,7 +133,7 @@ def _keep_output(model: Any, output: str | int | None, name: str) -> None:  # no
     names = [each.name for each in model.graph.output]
     if output is None:
         if len(names) > 1:
-            raise QuestionError(f"'{name}' has outputs {', '.join(names)}; say with output which to use")
+            raise QuestionError(f"'{name}' has outputs {', '.join(names)}; choose one with --take, in Python output=")
         return
     number = int(output) if str(output).isdigit() else -1
     if str(output) not in names and not 0 <= number < len(names):
@@ -187,13 +187,20 @@ def _session(model: Any, name: str, options: Any) -> Any:  # noqa: ANN401 - of o
 
 
 def _folded(model: Any, name: str) -> Any:  # noqa: ANN401 - a protocol buffer
-    """Return the graph with its constants computed and batch normalisation folded into convolutions."""
+    """Return the graph with its constants computed, batch normalisation folded, and no empty inputs at the end.
+
+    onnx2torch takes an empty optional input for a value that is not constant.
+    """
     options = _options()
     options.graph_optimization_level = _package("onnxruntime").GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
         _session(model, name, options)
-        return _package("onnx").load(options.optimized_model_filepath)
+        folded = _package("onnx").load(options.optimized_model_filepath)
+    for node in folded.graph.node:
+        while node.input and not node.input[-1]:
+            node.input.pop()
+    return folded
 
 
 def _laid_out(inputs: Tensor, given: _Input) -> Tensor:

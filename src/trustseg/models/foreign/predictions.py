@@ -169,7 +169,7 @@ def _label_of(scans: Mapping[Path, Mapping[str, Any]], class_index: int | None) 
         if class_index is None and max(channels) > 2:
             first = next(path for path, scan in scans.items() if scan["channels"] > 2)
             raise QuestionError(
-                f"'{first}' holds {max(channels)} classes; say with class_index which is the foreground"
+                f"'{first}' holds {max(channels)} classes; name the foreground with --convention class_index=1"
             )
         return None
     if not found or not whole or len(whole) < len(scans) or max(found) > _LABELS or found <= {0, 1}:
@@ -177,8 +177,8 @@ def _label_of(scans: Mapping[Path, Mapping[str, Any]], class_index: int | None) 
     first = next(path for path, scan in scans.items() if max(scan["labels"]) > 1)
     if class_index is None:
         raise QuestionError(
-            f"'{first}' and others hold labels {', '.join(map(str, sorted(found)))}; say with class_index which is the "
-            "foreground"
+            f"'{first}' and others hold labels {', '.join(map(str, sorted(found)))}; name the foreground with "
+            "--convention class_index=1"
         )
     if class_index not in found:
         raise DataError(f"no prediction in '{first.parent}' holds label {class_index}; found are {sorted(found)}")

@@ -65,13 +65,13 @@ class Findings:
             raise QuestionError(
                 f"'{self.name}': of {len(self.tried)} conventions none finds the foreground (Dice at most "
                 f"{reached:.3f}, marking everything gives {self.trivial:.3f}); say what its input and output are, for "
-                "example output=logit scale=1"
+                "example --convention output=logit --convention scale=1"
             )
         if self.rivals:
             rival, second = self.rivals[0]
             raise QuestionError(
                 f"'{self.name}': two conventions fit about equally (Dice {reached:.3f} and {second:.3f}, less than "
-                f"{MARGIN} apart); say {' and '.join(best.differing(rival))}"
+                f"{MARGIN} apart); decide with --convention {' and --convention '.join(best.differing(rival))}"
             )
         return best
 
@@ -121,7 +121,7 @@ def find_conventions(
     if not searchable and not ({"output", "scale"} <= known.keys() or (len(inputs) == 1 and "output" in known)):
         raise QuestionError(
             f"'{network.facts.name}': there is no mask with foreground to find its conventions with; say what its "
-            "output and input are, for example output=logit scale=1"
+            "output and input are, for example --convention output=logit --convention scale=1"
         )
     if masks is None or not searchable:
         return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name)
