@@ -38,6 +38,13 @@ def put(column: str, value: object) -> Tamper:
     return lambda table: table.with_columns(pl.lit(value).alias(column))
 
 
+def in_last(column: str, value: object) -> Tamper:
+    """Change the attacked row of the image b alone."""
+    return lambda table: table.with_columns(
+        pl.when(pl.int_range(pl.len()) == 3).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+    )
+
+
 def twice(table: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([table, table])
 
@@ -77,6 +84,10 @@ def test_tables_of_earlier_versions(tmp_path: Path) -> None:
         (put("eps", float("nan")), "eps"),
         (put("u_entropy_mean", float("inf")), "u_entropy_mean"),
         (twice, "image"),
+        *((in_last(name, value), f"{name}.*image b") for name, value in (("patient", "p"), ("pixels", 8))),
+        (lambda table: in_last("mask_px", 1)(table).with_columns(iou=None, dice=None), "mask_px.*image b"),
+        (lambda table: in_last("group_sex", "f")(table.with_columns(group_sex=pl.lit("m"))), "group_sex.*image b"),
+        (put("size", 2), "size 2.*image a"),
         (put("dice", 0.9), "dice.*image a, patient p, condition clean"),
         (put("intersection_px", 0), "dice"),
         (lambda table: table.with_columns(iou=pl.col("dice")), "iou"),

@@ -156,6 +156,7 @@ def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.D
     labels = [name for name in ("cell",) if name in table.columns]
     check_table(table, RECORDS, path=path, within=labels, required=required)
     _check_overlap(table, path)
+    _check_images(table, path)
     return table
 
 
@@ -188,6 +189,31 @@ def _check_overlap(records: pl.DataFrame, path: Path) -> None:
             if len(odd):
                 pixels = ", ".join(f"{odd[each][0]} {each}" for each in counts)
                 raise refused(path, f"has {odd[name][0]} in the column {name} where it counts {pixels}{first_row(odd)}")
+
+
+def _check_images(records: pl.DataFrame, path: Path) -> None:
+    """Check that an image is the same under each condition: its patient and size, and unless it is moved its mask.
+
+    Raises:
+        DataError: if a row contradicts itself or another one.
+    """
+    if {"size", "pixels"} <= set(records.columns):
+        odd = records.filter(pl.col("pixels") > pl.col("size").cast(pl.Int64) ** 2)
+        if len(odd):
+            what = f"counts {odd['pixels'][0]} pixels in a square of size {odd['size'][0]}"
+            raise refused(path, f"{what}{first_row(odd)}")
+    if not {"image", "kind"} <= set(records.columns):
+        return
+    own = records.filter(pl.col("kind") != "population")
+    image = [name for name in ("cell", "image") if name in own.columns]
+    always = [name for name in own.columns if name in ("patient", "reference", "size") or name.startswith("group_")]
+    unmoved = [name for name in ("mask_px", "pixels") if name in own.columns]
+    for rows, names in ((own, always), (own.filter(pl.col("kind") != "shift"), unmoved)):
+        for name in names:
+            odd = rows.filter(pl.col(name).n_unique().over(image) > 1).sort(image, maintain_order=True)
+            if len(odd):
+                values = " and ".join(map(str, odd.filter(image=odd["image"][0])[name].unique(maintain_order=True)[:2]))
+                raise refused(path, f"has {values} in the column {name} for the same image {odd['image'][0]}")
 
 
 def check_pixels(sums: pl.DataFrame, records: pl.DataFrame, *, within: Sequence[str], path: Path) -> None:

@@ -6,7 +6,7 @@ import polars as pl
 from tests.policies import policy_with
 
 from trustseg.deferral import save_policy
-from trustseg.reporting.results import FinishedCell
+from trustseg.reporting.cells import FinishedCell
 
 PGD = ("pgd", 4 / 255)
 

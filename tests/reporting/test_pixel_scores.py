@@ -10,9 +10,10 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.metrics import ause, ause_from_counts, calibration_error_from_counts, nause_from_counts, uncertainty_keys
 from trustseg.reporting import pixel_scores
+from trustseg.reporting.cell_tables import load_calibration, load_histogram
 from trustseg.reporting.labels import CLEAN
 from trustseg.reporting.pixel_scores import estimate, minority_of, squared_error_ranking
-from trustseg.reporting.results import Results, load_calibration, load_histogram, load_results
+from trustseg.reporting.results import Results, load_results
 
 
 def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path) -> None:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, TableSchema
+from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.labels import CLEAN
 from trustseg.reporting.overview import basis
 from trustseg.reporting.report_data import collect
-from trustseg.reporting.results import load_calibration, load_histogram, load_results, load_training
+from trustseg.reporting.results import load_results
 from trustseg.reporting.score_tables import repetitions
 
 
@@ -84,9 +86,11 @@ def test_broken_parquet_is_named(small: Path, name: str) -> None:
         _read_all(small)
 
 
-def test_broken_study_file_is_named(small: Path) -> None:
-    (small / "study.yaml").write_text("a: [")
-    with pytest.raises(DataError, match=r"study\.yaml"):
+@pytest.mark.parametrize("text", ["a: [", "", "null", "{}", "[1]"])
+@pytest.mark.parametrize("name", ["study.yaml", "cells/beta-none-fold0-seed0/config.yaml"])
+def test_broken_settings_are_named(small: Path, name: str, text: str) -> None:
+    (small / name).write_text(text)
+    with pytest.raises(DataError, match=Path(name).name):
         load_results(small)
 
 
@@ -99,6 +103,32 @@ def test_records_of_another_cell_are_refused(small: Path) -> None:
     first, second = (cell.folder / "records.parquet" for cell in load_results(small).cells[:2])
     first.write_bytes(second.read_bytes())
     with pytest.raises(DataError, match=f"{first.parent.name}.*holds the records of the cell {second.parent.name}"):
+        load_results(small)
+
+
+def test_an_image_has_one_patient_in_all_cells(small: Path) -> None:
+    path = load_results(small).cells[1].folder / "records.parquet"
+    first = pl.col("image") == "image_000.png"
+    pl.read_parquet(path).with_columns(
+        pl.when(first).then(pl.lit("x")).otherwise("patient").alias("patient")
+    ).write_parquet(path)
+    with pytest.raises(DataError, match=rf"{path.parent.name}/records\.parquet.*image_000\.png.* x"):
+        load_results(small)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("adversarial.eps", 0.5), ("training.epochs", 99), ("model.head", "bernoulli"), ("training.seed", 7)],
+)
+def test_settings_of_a_cell_that_are_not_those_of_its_study_are_refused(small: Path, key: str, value: object) -> None:
+    (small / "study.yaml").write_text((small / "study.yaml").read_text() + "training: {epochs: 12, seed: 0}")
+    load_results(small)
+    path = load_results(small).cells[0].folder / "config.yaml"
+    content = yaml.safe_load(path.read_text())
+    section, name = key.split(".")
+    content.setdefault(section, {})[name] = value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(DataError, match=rf"{path.parent.name}/config\.yaml.*{key}={value}"):
         load_results(small)
 
 
@@ -122,6 +152,17 @@ def test_training_log_is_one_row_per_epoch(small: Path) -> None:
     assert log["validation_dice"].null_count() == log["train_loss"].null_count() == 0
     (cell.folder / "metrics.csv").unlink()
     assert load_training(cell) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"loss\n0.5\n", b"epoch,loss\n0,0.5\n1,<b>\n", b"epoch\nx\n", b"\xff\x00"])
+@pytest.mark.parametrize(
+    "content", [b"", b"loss\n0.5\n", b"epoch,loss\n0,0.5\n1,<b>\n", b"epoch\nx\n", b"\xff\x00\x01"]
+)
+def test_a_damaged_training_log_is_named(small: Path, content: bytes) -> None:
+    cell = load_results(small).cells[0]
+    (cell.folder / "metrics.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"metrics\.csv"):
+        load_training(cell)
 
 
 @pytest.mark.parametrize("schema", [RECORDS, HISTOGRAMS, CALIBRATION], ids=lambda schema: schema.name)

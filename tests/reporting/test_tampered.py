@@ -11,13 +11,14 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.errors import DataError
 from trustseg.reporting import build_report
+from trustseg.reporting.cell_tables import load_training
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.costs import costs
 from trustseg.reporting.deferral import read_deferrals
 from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.gallery import load_gallery
 from trustseg.reporting.report_data import ReportData, collect
-from trustseg.reporting.results import load_results, settings_of
+from trustseg.reporting.results import load_results
 from trustseg.reporting.shifted import table_version
 
 CELL = Path("cells") / "beta-none-fold0-seed0"
@@ -73,7 +74,7 @@ def _read_all(folder: Path, sound: ReportData) -> int:
     load_gallery(results)
     table_version(results)
     for cell in results.cells:
-        settings_of(cell)
+        load_training(cell)
     found = replace(sound, results=results)
     costs(found)
     find_caveats(found)

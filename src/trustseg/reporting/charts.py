@@ -8,6 +8,7 @@ import polars as pl
 
 from trustseg.metrics.ranking import error_of_kept, oracle_blocks
 from trustseg.reporting import image_scores
+from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
 from trustseg.reporting.checks import marked
 from trustseg.reporting.image_scores import Floats, ImageScores
 from trustseg.reporting.labels import (
@@ -20,7 +21,6 @@ from trustseg.reporting.labels import (
     words,
 )
 from trustseg.reporting.report_data import Metric, ReportData
-from trustseg.reporting.results import load_calibration, load_histogram, load_training
 from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks, without_head
 
 __all__ = ["mean_risk_coverage", "mean_sparsification", "risk_panels", "score_charts"]

@@ -8,8 +8,9 @@ from typing import Any, Final
 import polars as pl
 
 from trustseg.records import score_column
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.labels import CLEAN, ConditionKey, is_l2
-from trustseg.reporting.results import FinishedCell, Results
+from trustseg.reporting.results import Results
 from trustseg.study.grid import REPETITIONS
 
 __all__ = ["Choices", "choose", "pairs"]

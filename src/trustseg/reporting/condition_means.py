@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import Floats, numbers, patients_of
 from trustseg.reporting.labels import ConditionKey
-from trustseg.reporting.results import Results, at
+from trustseg.reporting.results import Results
 from trustseg.statistics import Interval
 from trustseg.statistics.bootstrap import draw_owners
 from trustseg.statistics.interval import percentile_interval

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import Metric, ReportData
-from trustseg.reporting.results import FinishedCell
 from trustseg.reporting.tables import Row, Table
 from trustseg.run_files import Evaluation, read_checked
 

@@ -9,10 +9,10 @@ import polars as pl
 
 from trustseg.deferral import HOLDS, Policy, apply_policy, load_policy
 from trustseg.errors import DataError
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import at
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import FEW_PATIENTS, Interval
 from trustseg.study.deferral import score_decisions

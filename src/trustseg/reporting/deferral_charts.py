@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.charts import mean_risk_coverage, risk_panels
 from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
 from trustseg.reporting.image_scores import read_scores
 from trustseg.reporting.labels import ConditionKey, attack_entries, budget, describe_attack, describe_condition, is_l2
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import at
 from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks
 
 __all__ = ["deferral_charts"]

@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from trustseg.entries import name_in
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.checks import MARK, failures
 from trustseg.reporting.labels import (
     CLEAN,
@@ -17,7 +18,6 @@ from trustseg.reporting.labels import (
     is_l2,
 )
 from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
-from trustseg.reporting.results import FinishedCell, settings_of
 from trustseg.statistics import FEW_PATIENTS
 
 __all__ = ["find_caveats"]
@@ -119,7 +119,7 @@ def _one_step(data: ReportData) -> Iterator[str]:
 
 def _single_step_attack(cell: FinishedCell) -> str:
     """Return the single-step attack a cell was trained with, empty if there was none."""
-    section = settings_of(cell).get("adversarial")
+    section = cell.settings.get("adversarial")
     attack = name_in(str(section.get("attack", ""))) if isinstance(section, Mapping) else ""
     entry = attack_entries().get(attack)
     return attack if cell.selection != "none" and entry is not None and entry.facts.single_step else ""

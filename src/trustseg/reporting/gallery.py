@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trustseg.errors import DataError
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.labels import describe_condition
-from trustseg.reporting.results import FinishedCell, Results
+from trustseg.reporting.results import Results
 
 __all__ = [
     "PREDICTED_COLOUR",

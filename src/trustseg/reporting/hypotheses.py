@@ -11,7 +11,7 @@ from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, describe_metric, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import Results, settings_of
+from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Panel, chart, curve, looks
 from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
 from trustseg.reporting.unnoticed import is_deployed
@@ -164,7 +164,7 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
 def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     """Return the settings of each variant of single models; its mixtures have the same and would be tested for it."""
     single = [variant for variant in results.variants if not results.is_mixture(variant)]
-    return {variant: settings_of(results.cells_of(variant)[0]) for variant in single}
+    return {variant: results.cells_of(variant)[0].settings for variant in single}
 
 
 def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:

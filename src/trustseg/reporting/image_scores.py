@@ -19,8 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.ranking import AURC, DrawnScore
 from trustseg.metrics import auroc_from_counts
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN, ConditionKey
-from trustseg.reporting.results import Results, at
+from trustseg.reporting.results import Results
 from trustseg.statistics import (
     Interval,
     bootstrap_difference,

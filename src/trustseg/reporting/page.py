@@ -30,7 +30,7 @@ from trustseg.reporting.overview import compact, comparisons, first_screen, head
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.report_data import ReportData, collect
-from trustseg.reporting.results import is_generated, load_results, settings_of
+from trustseg.reporting.results import is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.shifted import table_version
 from trustseg.reporting.tables import number_text
@@ -138,7 +138,7 @@ def _render(
         provenance=_provenance(data),
         reading=list(dict.fromkeys(note for cell in results.cells for note in cell.provenance.data.notes or ())),
         study_text=_settings_text(results.study),
-        configs=[(cell.id, _settings_text(settings_of(cell))) for cell in results.cells],
+        configs=[(cell.id, _settings_text(cell.settings)) for cell in results.cells],
         plotly=base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode(),
         regulation=texts_of("ai_act"),
     )

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from trustseg.deferral.ranking import AURC
 from trustseg.metrics import nause_from_counts
 from trustseg.records import metric_column
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
-from trustseg.reporting.results import Results, at
+from trustseg.reporting.results import Results
 from trustseg.reporting.unnoticed import deployed, is_deployed, policy_by
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
 from trustseg.statistics.bootstrap import draw_owners

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from trustseg.metrics import BINS, ause_from_counts, bin_values, calibration_error_from_counts
+from trustseg.reporting.cell_tables import load_calibration, load_histogram
 from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
 from trustseg.reporting.labels import ConditionKey
-from trustseg.reporting.results import Results, load_calibration, load_histogram
+from trustseg.reporting.results import Results
 from trustseg.statistics import Interval, bootstrap_rows
 
 __all__ = [

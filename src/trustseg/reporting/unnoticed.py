@@ -12,11 +12,12 @@ from trustseg.deferral.policy import NEEDED
 from trustseg.metrics import undetected_harm
 from trustseg.records import read_records
 from trustseg.reporting import checks, image_scores
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.condition_means import means_of, values_under
 from trustseg.reporting.image_scores import UNDEFINED, numbers
 from trustseg.reporting.labels import CLEAN, describe_condition
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import FinishedCell, Results
+from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval

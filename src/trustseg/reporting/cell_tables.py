@@ -1,0 +1,57 @@
+"""The tables of one finished cell: sums over pixels, and its training log."""
+
+from pathlib import Path
+
+import polars as pl
+
+from trustseg.errors import DataError
+from trustseg.reporting.cells import FinishedCell, read_file
+from trustseg.reporting.labels import ConditionKey
+from trustseg.tables import read_csv, read_parquet, scan_parquet
+
+__all__ = ["at", "load_calibration", "load_histogram", "load_training"]
+
+
+def at(condition: ConditionKey) -> pl.Expr:
+    """Return which rows are of one condition."""
+    return (pl.col("condition") == condition[0]) & ((pl.col("eps") - condition[1]).abs() < 1e-6)
+
+
+def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) -> pl.DataFrame:
+    """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
+    columns = ("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64))
+
+    def chosen(path: Path) -> pl.DataFrame:
+        return scan_parquet(path).filter(at(condition), pl.col("measure") == measure).select(*columns).collect()
+
+    return read_file(cell.folder / "histograms.parquet", chosen)
+
+
+def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
+    """Return ``patient, bin, count, sum_probability, sum_reference`` of a cell.
+
+    The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
+    whole image.
+    """
+    table = read_file(cell.folder / "calibration.parquet", read_parquet)
+    if "region" not in table.columns:
+        table = table.with_columns(region=pl.lit("whole"))
+    chosen = table.filter(at(condition), pl.col("region") == region)
+    return chosen.select("patient", "bin", "count", "sum_probability", "sum_reference")
+
+
+def load_training(cell: FinishedCell) -> pl.DataFrame | None:
+    """Return one row per epoch of the training log, the last value of each column, or None where there is no log.
+
+    Raises:
+        DataError: if it is not a table of numbers by epoch.
+    """
+    path = cell.folder / "metrics.csv"
+    if not path.is_file():
+        return None
+    table = read_file(path, read_csv)
+    if "epoch" not in table.columns or not table["epoch"].dtype.is_integer():
+        raise DataError(f"'{path}' is no training log: it has no column of whole numbers called epoch; restore it")
+    if odd := [column.name for column in table if not (column.dtype.is_numeric() or column.dtype == pl.Null)]:
+        raise DataError(f"'{path}' is no training log: its column {odd[0]} holds text; restore it from the run")
+    return table.group_by("epoch").agg(pl.exclude("epoch").drop_nulls().last()).sort("epoch")

@@ -1,0 +1,102 @@
+"""The cells of a study folder: those that have finished, with what their files say of them, and those that have not."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import polars as pl
+
+from trustseg.errors import DataError
+from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
+from trustseg.yaml_files import parse_yaml
+
+__all__ = ["FinishedCell", "Missing", "load_cells", "load_settings", "read_file"]
+
+T = TypeVar("T")
+
+_TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
+
+
+class FinishedCell(Description):
+    """One finished run of a study: one variant, one fold, one seed; with the settings that it was run with."""
+
+    folder: Path
+    provenance: Provenance = Provenance()
+    done: Done = Done()
+    settings: Mapping[str, Any] = {}
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The runs that a mixture is made of, whose seed is the first one's; none for a run with its own training."""
+        return () if self.mixture is None else tuple(self.mixture.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cell that is not in the report, and why."""
+
+    id: str
+    variant: str
+    reason: str
+
+
+def load_cells(folder: Path) -> list[FinishedCell | Missing]:
+    """Return the cells in the plan of a study, in its order; all cells where there is no plan.
+
+    Raises:
+        DataError: if a file that describes a cell, or the plan, is damaged.
+    """
+    plan, cells = folder / "plan.json", folder / "cells"
+    names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
+    if names is None:
+        names = sorted(path.parent.name for path in cells.glob("*/cell.json"))
+    states = {name: _load_cell(cells / name) for name in names if (cells / name / "cell.json").is_file()}
+    return [*states.values(), *(Missing(name, name, "its folder is gone") for name in names if name not in states)]
+
+
+def _load_cell(folder: Path) -> FinishedCell | Missing:
+    facts = read_checked(folder / "cell.json", Description)
+    if not (folder / "done.json").is_file():
+        failed = folder / "failed.json"
+        reason = f"failed: {read_checked(failed, Failed).error}" if failed.is_file() else "not finished"
+        return Missing(facts.id, facts.variant, reason)
+    if absent := [table for table in _TABLES if not (folder / table).is_file()]:
+        return Missing(facts.id, facts.variant, f"marked as done, but without {', '.join(absent)}")
+    settings, provenance = folder / "config.yaml", folder / "provenance.json"
+    return FinishedCell(
+        **facts.model_dump(include=set(Description.model_fields)),
+        folder=folder,
+        provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
+        done=read_checked(folder / "done.json", Done),
+        settings=load_settings(settings) if settings.is_file() else {},
+    )
+
+
+def load_settings(path: Path) -> Mapping[str, Any]:
+    """Return the settings that a study wrote into a YAML file.
+
+    Raises:
+        DataError: if it cannot be read, or holds no settings.
+    """
+    content = read_file(path, lambda path: parse_yaml(path.read_text(encoding="utf-8"), where=f"'{path}'"))
+    if not isinstance(content, dict) or not content:
+        found = f"holds a {type(content).__name__} instead of settings" if content else "holds no settings"
+        raise DataError(f"'{path}' {found}; restore it from the run")
+    return content
+
+
+def read_file(path: Path, reader: Callable[[Path], T]) -> T:
+    """Return what ``reader`` makes of the file.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        return reader(path)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"cannot read {path}: {reason}; restore it or, if it belongs to a cell, delete the folder of that cell and "
+            "run the study again"
+        ) from error
