@@ -17,11 +17,6 @@ def run_with(attack: str) -> list[RunConfig]:
 @pytest.mark.parametrize(
     ("attack", "error", "words"),
     [
-        (
-            "{name: 'art:ProjectedGradientDescen', eps: [0.1]}",
-            UnknownNameError,
-            "did you mean 'ProjectedGradientDescent'",
-        ),
         ("{name: 'art:FastGradientMethod', eps: [0.1], parameters: {decay: 1.0}}", UnknownNameError, "decay"),
         ("{name: 'art:ProjectedGradientDescent', eps: [0.1], parameters: {eps_step: -1.0}}", AttackError, "refused"),
         ("{name: 'art:SquareAttack', eps: [0.1], norm: l2}", AttackError, "linf only"),

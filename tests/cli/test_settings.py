@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trustseg.cli.settings import settings_of, split_settings
-from trustseg.errors import ModelError
+from trustseg.errors import ConfigError, ModelError
 from trustseg.files import write_text
 from trustseg.models.segmenter import SegmenterSpec
 
@@ -31,3 +31,22 @@ def test_a_path_with_an_equals_sign_is_a_file() -> None:
         Path("runs/lr=0.1/a.yaml"),
         ["data.path=b/c=d"],
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["data.size=64", "data.size=96"],
+        ["data.size=64", "data={size: 96}"],
+        ["data={path: films, size: 64}", "data.size=96"],
+        ["adversarial.measure.beta=vacuity", "adversarial={measure: {beta: entropy}}"],
+    ],
+)
+def test_a_setting_given_twice_is_refused(settings: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"is set twice"):
+        split_settings(settings)
+
+
+def test_a_section_may_be_given_in_parts() -> None:
+    settings = ["data={path: films}", "data.size=96", "data.fit=pad", "data.folds=3", "slurm.time=1", "training={"]
+    assert split_settings(settings) == (None, settings)

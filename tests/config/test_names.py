@@ -1,5 +1,7 @@
 """Names of a configuration are those of the dictionaries."""
 
+import sys
+
 import pytest
 from tests.config.given import refusal, value_at
 
@@ -7,6 +9,7 @@ from trustseg.attacks import ATTACKS, OBJECTIVES
 from trustseg.config import (
     load_run,
 )
+from trustseg.errors import MissingPackageError
 from trustseg.losses import losses_of
 from trustseg.models import ARCHITECTURES
 from trustseg.selection import SELECTIONS
@@ -132,6 +135,9 @@ def test_every_option_can_be_set() -> None:
         ("adversarial.attack={name: pgd, step_size: -1}", "step_size"),
         ("evaluation.aggregations=[{name: quantile_mean, quantil: 0.9}]", "did you mean 'quantile'?"),
         ("evaluation.attacks=[{name: mi_fgsm, eps: [0.1], momentm: 0.9}]", "did you mean 'momentum'?"),
+        ("evaluation.attacks=[{name: pgdd}]", "did you mean 'pgd'?"),
+        ("evaluation.attacks=[{name: pgdd, eps: [300], stepps: 1}]", "did you mean 'pgd'?"),
+        ("evaluation.attacks=[{name: pgd}]", "eps is missing"),
     ):
         assert word in refusal(wrong)
 
@@ -142,3 +148,18 @@ def test_divergence_needs_a_start_away_from_the_image(attack: str) -> None:
         "adversarial.objective=divergence", f"adversarial.attack={attack}"
     )
     load_run(None, ["adversarial.objective=divergence", "adversarial.attack=pgd"])
+
+
+@pytest.mark.oracle
+def test_attacks_of_the_toolbox_are_known_by_name() -> None:
+    pytest.importorskip("art")
+    for eps in ("", ", eps: [0.1]"):
+        words = refusal(f"evaluation.attacks=[{{name: 'art:ProjectedGradientDescen'{eps}}}]")
+        assert "did you mean 'ProjectedGradientDescent'" in words
+
+
+def test_without_the_toolbox_its_attacks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "art", None)
+    monkeypatch.delitem(sys.modules, "trustseg.art", raising=False)
+    with pytest.raises(MissingPackageError, match=r"trustseg\[art\]"):
+        load_run(None, ["evaluation.attacks=[{name: 'art:FastGradientMethod', eps: [0.1]}]"])

@@ -98,6 +98,7 @@ def test_free_encoders_need_none() -> None:
     ("architecture", "encoder", "words"),
     [
         ("unet", "resnet81", "did you mean 'resnet18'"),
+        ("unet", "convnext_tiny", "did you mean 'tu-convnext_tiny'"),
         ("fcn", "resnet18", "unknown encoder for fcn 'resnet18'"),
         ("unet", "", "unknown encoder ''"),
         ("unet", "tu-resnet18x", "did you mean 'tu-resnet18'"),

@@ -47,14 +47,43 @@ def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
     """Return the YAML file among the settings, if any, and the key=value ones; no key holds a slash, a path may.
 
     Raises:
-        ConfigError: if there are two files.
+        ConfigError: if there are two files, or a key is set twice.
     """
     from trustseg.errors import ConfigError
 
     files = [Path(text) for text in settings or [] if not _is_setting(text)]
     if len(files) > 1:
         raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}); give at most one")
-    return (files[0] if files else None), [text for text in settings or [] if _is_setting(text)]
+    pairs = [text for text in settings or [] if _is_setting(text)]
+    _refuse_repeated(pairs)
+    return (files[0] if files else None), pairs
+
+
+def _refuse_repeated(pairs: list[str]) -> None:
+    """Raise a ConfigError if two settings are of one key, or one of a key inside another; a section may be shared."""
+    from trustseg.errors import ConfigError
+
+    given: dict[str, str] = {}
+    for text in pairs:
+        keys = _keys_in(text)
+        for key in keys:
+            for other, former in given.items():
+                if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                    raise ConfigError(f"{key} is set twice: {former} and {text}; give it once")
+        given |= dict.fromkeys(keys, text)
+
+
+def _keys_in(text: str) -> list[str]:
+    """Return the dotted keys that a setting sets, several where its value is a map."""
+    from trustseg.errors import ConfigError
+    from trustseg.yaml_files import parse_yaml
+
+    key, _, value = text.partition("=")
+    try:
+        inner = parse_yaml(value, where=key, as_text=True) if value.startswith("{") else None
+    except ConfigError:  # which is said when it is read
+        inner = None
+    return [f"{key.strip()}.{name}" for name in inner] if isinstance(inner, dict) and inner else [key.strip()]
 
 
 def _is_setting(text: str) -> bool:

@@ -2,17 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from trustseg.config.names import allowed_names
+from trustseg.config.names import ART, allowed_names, check_attack_name
 from trustseg.config.section import AggregationName, Budget, FolderOrFile, NameWithOptions, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
-
-ART: Final = "art:"  # before the name of an attack of the Adversarial Robustness Toolbox
 
 
 class AttackConfig(Section):
@@ -69,6 +68,17 @@ class AttackConfig(Section):
                 f"eps={max(self.eps):g} is above 1, the range of a pixel; write 4/255 for four grey levels"
             )
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_comes_first(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Complain of an unknown attack before complaining of its options."""
+        try:
+            return handler(value)
+        except ValidationError:
+            if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+                check_attack_name(value["name"])
+            raise
 
 
 _USUAL: Final[dict[str, int | str]] = {"norm": "linf", "objective": "cross_entropy", "restarts": 1, "preset": "quick"}

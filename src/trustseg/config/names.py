@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from trustseg.config.evaluation import AttackConfig
 
 __all__ = [
+    "ART",
     "allowed_names",
     "check_attack",
+    "check_attack_name",
     "check_counted",
     "check_names",
     "check_objective_of_bernoulli",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 Entries = Mapping[str, Entry[Any, Any]]
+
+ART: Final = "art:"  # before the name of an attack of the Adversarial Robustness Toolbox
 
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "adversarial.selection": ("none", "threshold"),
@@ -126,17 +130,34 @@ def check_names(key: str, *got: str) -> None:
             read(entries, text, kind=f"value of {key}")
 
 
+def check_attack_name(name: str) -> None:
+    """Check that the evaluation has an attack of that name.
+
+    Raises:
+        UnknownNameError: if it has none.
+        MissingPackageError: if it is one of the Adversarial Robustness Toolbox, which is not installed.
+    """
+    if not name.startswith(ART):
+        check_names("evaluation.attacks.name", name)
+        return
+    from trustseg.art import ART_ATTACKS
+
+    if (inner := name.removeprefix(ART)) not in ART_ATTACKS:
+        raise unknown_name("attack of the Adversarial Robustness Toolbox", inner, ART_ATTACKS)
+
+
 def check_attack(attack: "AttackConfig") -> None:
     """Check the name and the options of an attack of the evaluation.
 
     Raises:
         ConfigError: if it does not take one of its options, or a value does not fit.
+        MissingPackageError: as in ``check_attack_name``.
         UnknownNameError: if there is no such attack or option.
     """
+    check_attack_name(attack.name)
     if attack.toolbox:
         taken: Iterable[str] = ("steps", "norm", "objective")
     else:
-        check_names("evaluation.attacks.name", attack.name)
         entry = _entries()["evaluation.attacks.name"][attack.name]
         taken = (*entry.options, *(["objective"] if entry.takes("objective") else []))
         if attack.parameters:

@@ -75,18 +75,19 @@ def check_encoder(encoder: str) -> None:
     Only names of the installed libraries pass: for ``hf-hub:`` or ``local-dir:`` timm would query a hub or read files.
     """
     import segmentation_models_pytorch as smp
-
-    if not encoder.startswith("tu-"):
-        if encoder not in smp.encoders.get_encoder_names():
-            raise unknown_name("encoder", encoder, smp.encoders.get_encoder_names())
-        return
     import timm
 
-    name = encoder.removeprefix("tu-")
-    if name not in (known := {*timm.list_models(), *timm.list_pretrained()}):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean 'tu-{near[0]}'? " if near else ""
-        raise UnknownNameError(f"unknown encoder '{encoder}'; {hint}after 'tu-' comes a name of timm.list_models()")
+    own = smp.encoders.get_encoder_names()
+    of_timm = {f"tu-{name}" for name in (*timm.list_models(), *timm.list_pretrained())}
+    if encoder in (of_timm if encoder.startswith("tu-") else own):
+        return
+    near = difflib.get_close_matches(encoder, [*own, *of_timm], n=3, cutoff=0.7)
+    near = [f"tu-{encoder}"] if f"tu-{encoder}" in of_timm else near
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise UnknownNameError(
+        f"unknown encoder '{encoder}'; {hint}list them with: python -c 'import segmentation_models_pytorch as smp, "
+        "timm; print(smp.encoders.get_encoder_names(), timm.list_models())'; those of timm begin with tu- here"
+    )
 
 
 def _smp_network(class_name: str, encoder: str, *, channels: int, outputs: int, **shape: object) -> nn.Module:
