@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import CheckReport, Declared, Finding, check_dataset, write_pack
+from trustseg.data import CheckReport, Declared, Finding, check_dataset, find_cases, write_manifest, write_pack
 from trustseg.data.near_copies import left_out
 from trustseg.data.phantom import phantom
 from trustseg.data.resizing import Fit
@@ -305,6 +305,17 @@ def test_a_control_with_a_lesion_is_an_error(tmp_path: Path) -> None:
     assert found(check_dataset(root), "control_lesion").names == ("d",)
     fake.save(np.zeros((16, 20), np.uint8), root / "masks" / "d.png")
     assert check_dataset(root).ok
+
+
+def test_subgroups_of_a_manifest_are_counted(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path)
+    write_manifest(find_cases(root), table := tmp_path / "table.csv")
+    header, *rows = table.read_text().splitlines()
+    ends = ["f,a", "m,", *["f,b"] * (len(rows) - 2)]
+    table.write_text("\n".join([f"{header},sex,site", *map(",".join, zip(rows, ends, strict=True))]))
+    subgroups = check_dataset(table).subgroups
+    assert subgroups == {"sex": {"f": len(rows) - 1, "m": 1}, "site": {"b": len(rows) - 2, "a": 1, "": 1}}
+    assert check_dataset(root).subgroups == {}
 
 
 def test_a_table_that_is_not_used_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Folders are read by what their names say; nothing is guessed and nothing dropped."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -407,3 +408,32 @@ def test_a_question_reads_well_for_one_image_and_for_three_folders(tmp_path: Pat
     (problem,) = find_cases(tmp_path / "one").problems
     assert problem.message.startswith("images with several masks: 1, such as ")
     assert "name it: data.masks='left'" in problem.message
+
+
+def test_axes_beside_a_side_name_images_and_masks(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        touch(tmp_path, *(f"{axis}_{side}/{side}{number}.png" for axis in ("X", "y") for number in range(2)))
+    listing = find_cases(tmp_path)
+    assert pairs(listing) == {
+        f"{side}{number}.png": [f"{side}{number}.png"] for side in ("train", "test") for number in (0, 1)
+    }
+    assert sides(listing) == {"train": {"train0", "train1"}, "test": {"test0", "test1"}}
+    assert is_whole(listing)
+
+
+def test_folders_that_pair_by_name_are_not_all_controls(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{axis}/{number}.png" for axis in ("X", "Y") for number in range(3)))
+    assert kinds(find_cases(tmp_path, Declared(controls="."))) == {"which_masks"}
+    assert not find_cases(tmp_path, Declared(controls="X")).problems
+    assert is_whole(find_cases(touch(tmp_path / "alone", "a.png", "b.png"), Declared(controls=".")))
+
+
+@pytest.mark.parametrize("masks", ["Task1_Training_GroundTruth", "Training_Data"])
+def test_superpixels_are_passed_over(tmp_path: Path, masks: str) -> None:
+    names = [f"ISIC_000{number}" for number in range(3)]
+    files = [f"Training_Data/{name}{end}" for name in names for end in (".jpg", "_superpixels.png")]
+    touch(tmp_path, *files, *(f"{masks}/{name}_segmentation.png" for name in names))
+    listing = find_cases(tmp_path)
+    assert pairs(listing) == {f"{name}.jpg": [f"{name}_segmentation.png"] for name in names}
+    assert [file.name for file in listing.passed_over] == [f"{name}_superpixels.png" for name in names]
+    assert is_whole(replace(listing, passed_over=()))

@@ -153,7 +153,7 @@ def test_open_questions_stay_open_in_the_table(tmp_path: Path) -> None:
         (tmp_path / folder / "a.png").touch()
     write_manifest(find_cases(tmp_path), tmp_path / "manifest.csv")
     assert "1st_manual/a.png | mask/a.png" in (tmp_path / "manifest.csv").read_text()
-    with pytest.raises(TrustsegError, match="choose one"):
+    with pytest.raises(TrustsegError, match=r"\|, keep one, or put ;"):
         find_cases(tmp_path)
 
 

@@ -38,6 +38,10 @@ COPIES: dict[str, Callable[[Pixels], NDArray[Any]]] = {
     "negative": lambda pixels: 255 - pixels,
     "16 bits": lambda pixels: pixels.astype(np.uint16) * 200 + 17,
     "blur": lambda pixels: np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1))),
+    "strong blur": lambda pixels: np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2))),
+    "border": lambda pixels: np.pad(pixels, ((7, 2), (0, 20))),
+    "white border": lambda pixels: np.pad(pixels, 12, constant_values=255),
+    "letterbox": lambda pixels: np.pad(resized(pixels, 150, 90), ((0, 0), (40, 40))),
     "colour": lambda pixels: np.stack([pixels] * 3, axis=-1),
 }
 
@@ -59,7 +63,7 @@ def test_flat_images_and_noise_are_no_copies() -> None:
     flat = [np.full((40, 30), grey, dtype=np.uint8) for grey in (0, 9, 255)]
     noise = [rng.integers(0, 256, (40, 30), dtype=np.uint8) for _ in range(20)]
     assert near_copies(np.stack(list(map(thumbnail, [*flat, *noise])))) == []
-    assert near_copies(np.zeros((0, 32, 32), np.float32)) == []
+    assert near_copies(np.zeros((0, 2, 32, 32), np.float32)) == []
 
 
 def drawing(rng: np.random.Generator, *, outline: bool) -> Pixels:

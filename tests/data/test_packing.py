@@ -374,7 +374,7 @@ def test_columns_of_a_manifest_become_groups() -> None:
         Case("b", Path("b.png"), (), "P1", "test", columns={"site": "north"}),
     ]
     scan = CaseScan(
-        ImageScan(Path("a.png"), None, 0, 255, False), 4, 4, (), ("0",), "0", np.zeros((32, 32), np.float32)
+        ImageScan(Path("a.png"), None, 0, 255, False), 4, 4, (), ("0",), "0", np.zeros((2, 32, 32), np.float32)
     )
     index = index_of(cases, [scan, scan], [PackedCase(None, None, None)] * 2)
     assert index["group_sex"].to_list() == ["f", None]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tests import fake
 
-from trustseg.data import Listing, find_cases
+from trustseg.data import Listing, find_cases, write_phantoms
 
 
 def names(listing: Listing, split: str) -> tuple[str, ...]:
@@ -89,3 +89,10 @@ def test_what_lies_beside_images_and_ground_truths_is_passed_over(tmp_path: Path
     listing = find_cases(root)
     assert {path.parent.name for path in listing.passed_over} == {"Ambiguity", "Pediatric_Viral_Pneumonia"}
     assert not any("covid_7" in note for note in listing.notes)
+
+
+def test_the_maps_of_phantoms_are_known(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path / "phantoms", train=2, test=1, control=1, size=32)
+    assert find_cases(root).passed_over == ()
+    (root / "phantoms.json").unlink()  # elsewhere such a folder is told
+    assert len(find_cases(root).passed_over) == 3

@@ -228,7 +228,12 @@ def _print_report(path: Path, report: "CheckReport") -> None:
     shares = [f"{name} {share:.3g}" for name, share in report.lesion_share.items()]
     channels = [f"{count:,} {kind}" for kind, count in report.channels.items()]
     aspect = [f"{name} {ratio:.2f}" for name, ratio in report.aspect.items()]
+    subgroups = [
+        (f"images by {name}", [f"{value or 'no value'}: {count:,}" for value, count in counts.items()])
+        for name, counts in report.subgroups.items()
+    ]
     for label, parts in (
+        *subgroups,
         ("channels", channels),
         ("sizes", sizes),
         ("width/height", aspect),

@@ -8,9 +8,11 @@ from typing import Final, Literal
 
 from trustseg.data.findings import Finding
 
-__all__ = ["SPLITS", "Case", "Declared", "Listing", "Split", "joined"]
+__all__ = ["EVERYTHING", "SPLITS", "Case", "Declared", "Listing", "Split", "joined"]
 
 Split = Literal["train", "test", "control", "unlabelled"]
+EVERYTHING: Final = (".", "./")
+"""What ``data.controls`` holds where all images are controls."""
 SPLITS: Final[tuple[Split, ...]] = ("train", "test", "control", "unlabelled")
 
 

@@ -38,6 +38,7 @@ class CheckReport:
         unknown_patients: images of unknown patients in each split.
         laterals: lateral views, by their names, in each split.
         empty_masks: number of masks without lesion in each split.
+        subgroups: of each further column of the manifest, the images with each value; those without one as ``""``.
         mask_values: pixels for each grey value or colour that occurs in a mask.
         sizes: images for each ``WIDTHxHEIGHT`` in pixels.
         aspect: ``min``, ``median`` and ``max`` of width / height.
@@ -56,6 +57,7 @@ class CheckReport:
     unknown_patients: Mapping[str, int]
     laterals: Mapping[str, int]
     empty_masks: Mapping[str, int]
+    subgroups: Mapping[str, Mapping[str, int]]
     mask_values: Mapping[str, int]
     sizes: Mapping[str, int]
     aspect: Mapping[str, float]
@@ -122,6 +124,10 @@ def check_dataset(
         unknown_patients=dict(Counter(case.split for case in cases if not case.patient)),
         laterals=dict(Counter(case.split for case in cases if is_lateral(case.image.stem))),
         empty_masks=dict(Counter(one.case.split for one in seen if one.empty)),
+        subgroups={
+            name: dict(Counter(case.columns.get(name, "") for case in cases).most_common())
+            for name in dict.fromkeys(name for case in cases for name in case.columns)
+        },
         mask_values=_histogram(scans),
         sizes=dict(Counter(f"{scan.width}x{scan.height}" for scan in scans).most_common()),
         aspect=_aspect(scans),

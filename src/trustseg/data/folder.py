@@ -7,13 +7,13 @@ from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import SPLITS, Case, Declared, Listing, joined
+from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Listing, joined
 from trustseg.data.findings import Finding
 from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import FolderRole, named, place
+from trustseg.data.roles import FolderRole, beside, named, place
 
 __all__ = ["folder"]
 
@@ -44,11 +44,14 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
     by_folder = {folder: place(folder / "x", declared, mixed=mixed) for folder in folders}
     places = {file: by_folder[name.parent] for file, name in inner.items()}
-    aside = [file for file, where in places.items() if where.aside]
-    used = {file: where for file, where in places.items() if not where.aside}
+    stems = {(file.parent, stem_of(file)) for file in inner}
+    aside = {file for file in inner if places[file].aside or (file.parent, beside(stem_of(file))) in stems}
+    used = {file: where for file, where in places.items() if file not in aside}
     read = [read_frame(frame, declared) for frame in framed(used)]
-    listing = _summed(read, aside, declared)
+    listing = _summed(read, sorted(aside), declared)
     rest = [file for part in read for file in part.rest]
+    if declared.controls in EVERYTHING:
+        rest += [file for file, where in used.items() if where.role is None]
     for question in (_unknown_controls(folders, declared.controls), _nameless_pairs(rest, places, declared)):
         if question:
             listing = replace(listing, problems=(*listing.problems, question))
@@ -98,7 +101,7 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
 def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding | None:
     """Return an error where no folder above an image has the declared name."""
     known = {Path(*folder.parts[: end + 1]) for folder in folders for end in range(len(folder.parts))}
-    if controls is None or controls in (".", "./"):
+    if controls is None or controls in EVERYTHING:
         return None
     if any(named(controls, folder.name, folder.as_posix()) for folder in known):
         return None
@@ -125,6 +128,8 @@ def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], de
                     f"the images of {images} and {masks} pair by their names, such as {folders[images][0]}; if one of "
                     f"them holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
                 )
+                if declared.controls in EVERYTHING:
+                    message += f"; if one of them holds controls, name it instead: data.controls='{images}'"
                 return Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
     return None
 

@@ -216,7 +216,8 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
     absent = list(_absent(numbers, cases))
     if absent:
         more = f", and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
-        hint = "; choose one of the files between |" if any(_UNDECIDED in line for line in absent) else ""
+        open_choice = any(_UNDECIDED in line for line in absent)
+        hint = "; of masks between |, keep one, or put ; between those to be united" if open_choice else ""
         raise MissingFileError(
             f"{table} names {len(absent)} file{'s' * (len(absent) > 1)} that do not exist: "
             f"{', '.join(absent[:_SHOWN])}{more}{hint}; paths are relative to the table"

@@ -27,6 +27,7 @@ def qata(path: Path, declared: Declared | None = None) -> Listing:
         QaTa-COV19/QaTa-COV19-v2/Test Set/Images/<name>.png     .../Test Set/Ground-truths/mask_<name>.png
         QaTa-COV19/Control_Group/Control_Group_I/*              normal images, without masks (optional)
 
+    Of phantoms, which have this layout too, the maps in ``Ambiguity`` are known and not mentioned.
     ``Control_Group_II`` is passed over: its pneumonia images show opacities without masks and are no empty controls.
     """
     tails = ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2")
@@ -39,6 +40,9 @@ def qata(path: Path, declared: Declared | None = None) -> Listing:
     if base == path and base.absolute().name == "QaTa-COV19-v2" and (group / "Control_Group_I").is_dir():
         parts.append(replace(folder(group / "Control_Group_I"), notes=()))
     listing = joined(parts)
+    if (base / "phantoms.json").is_file():
+        maps = {base / side / "Ambiguity" for side in _SIDES}
+        listing = replace(listing, passed_over=tuple(file for file in listing.passed_over if file.parent not in maps))
     if any("Control_Group_II" in file.parts for file in listing.passed_over) or (group / "Control_Group_II").is_dir():
         note = "Control_Group_II is left out: its pneumonia images show opacities without masks"
         return replace(listing, notes=(*listing.notes, note))

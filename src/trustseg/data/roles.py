@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Literal
 
-from trustseg.data.cases import Declared
+from trustseg.data.cases import EVERYTHING, Declared
 from trustseg.text import word_set
 
-__all__ = ["FolderRole", "is_mask_word", "named", "place", "words"]
+__all__ = ["FolderRole", "beside", "is_mask_word", "named", "place", "words"]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -26,6 +26,7 @@ _PERHAPS_MASKS: Final = word_set(
     "seg segs segm manual manuals lesion lesions contour contours delineation delineations reference "
     "references target targets roi rois"
 )
+_AXES: Final[dict[str, Role]] = {"x": "images", "y": "masks"}
 _SIDES: Final[dict[str, Side]] = {
     **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
@@ -38,8 +39,9 @@ _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgro
 # Neither images to segment nor reference masks; QaTa's Control_Group_II holds opacities without masks.
 _ASIDE: Final = word_set(
     "controlgroupii ambiguity uncertainty overlay overlays preview previews thumbnail thumbnails thumbs "
-    "visualisation visualisations visualization visualizations"
+    "visualisation visualisations visualization visualizations superpixels"
 )
+_ASIDE_FILE: Final = re.compile(r"(?<=.)[_-]superpixels?$", re.IGNORECASE)  # of ISIC, beside the image itself
 _PREDICTED: Final = word_set("pred preds prediction predictions predicted")
 _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
@@ -120,6 +122,17 @@ def named(wanted: str | None, *names: str) -> bool:
     return wanted is not None and _plain(wanted) in {_plain(name) for name in names}
 
 
+def beside(stem: str) -> str | None:
+    """Return the image beside which a file of this name lies without being image or mask, None for other names.
+
+    Example:
+        >>> beside("ISIC_0001_superpixels"), beside("ISIC_0001")
+        ('ISIC_0001', None)
+    """
+    image = _ASIDE_FILE.sub("", stem)
+    return None if image == stem else image
+
+
 def words(name: str) -> list[str]:
     """Return the words of a name in lower case, without numbers at their ends.
 
@@ -140,7 +153,10 @@ def is_mask_word(part: str, declared: Declared) -> bool:
 def _role(name: str, path: str, declared: Declared) -> Role | None:
     if named(declared.masks, name, path):
         return "masks"
-    found = set(words(name)) | {_squeezed(name)}
+    parts = set(words(name))
+    if len(parts) == 2 and not parts.isdisjoint(_SIDES) and (axis := parts & _AXES.keys()):  # X_train beside y_train
+        return _AXES[axis.pop()]
+    found = parts | {_squeezed(name)}
     if found & {"and", "with", "dataset"}:
         return None  # a folder of both
     if found & _MASKS and not (found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}):
@@ -164,7 +180,7 @@ def _side(name: str) -> Side | None:
     if "external" in found and sides == {"validation", "test"}:
         return "test"  # as clinicians say external validation
     rest = {word for word in found if word not in _SIDES}
-    roles = _IMAGES | _MASKS | _PERHAPS_MASKS
+    roles = _IMAGES | _MASKS | _PERHAPS_MASKS | _AXES.keys()
     if len(sides) == 1 and (rest <= _NEUTRAL or rest & roles or ("data" in rest)):
         return sides.pop()
     return None
@@ -174,7 +190,7 @@ def _controls(file: PurePath, declared: Declared) -> bool:
     for number, name in enumerate(file.parts[:-1]):
         if _squeezed(name) in _CONTROLS or named(declared.controls, name, "/".join(file.parts[: number + 1])):
             return True
-    return declared.controls in (".", "./")
+    return declared.controls in EVERYTHING
 
 
 def _aside(name: str, declared: Declared) -> bool:
