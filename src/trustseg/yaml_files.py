@@ -135,7 +135,7 @@ class _Loader(yaml.SafeLoader):
         if node.tag not in _KINDS:
             raise _refusal(f"the tag '{node.tag}', expected plain values", node.start_mark)
         if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(str(node.value)):
-            words = f"'{_shown(node)}' is another number to other readers; use decimal digits, or quote a text"
+            words = f"'{_shown(node)}' is read as another number by other programs; write it in decimal, or quote it"
             raise _refusal(words, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()

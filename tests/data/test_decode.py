@@ -33,7 +33,7 @@ def test_an_image_and_its_mask_have_one_size(tmp_path: Path) -> None:
     image = read_image(fake.save(fake.image("a", size=(4, 3)), tmp_path / "a.png"))
     mask = read_mask(fake.save(fake.mask("a", size=(3, 4)), tmp_path / "m.png"))
     check_sizes(image, image, image_path=Path("a.png"), mask_path=Path("a.png"))
-    with pytest.raises(DataError, match=r"m\.png has 3x4 pixels but its image a\.png has 4x3, expected the same size"):
+    with pytest.raises(DataError, match=r"m\.png has 3x4 pixels but its image a\.png has 4x3"):
         check_sizes(image, mask, image_path=Path("a.png"), mask_path=Path("m.png"))
 
 
@@ -62,12 +62,12 @@ def test_an_error_in_a_thread_is_raised() -> None:
 
 
 def test_files_that_are_not_there_or_no_images(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"a\.png does not exist, expected an image file; check the path"):
+    with pytest.raises(MissingFileError, match=r"a\.png does not exist"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\), expected an image file; check its rights"):
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
         read_mask(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot be decoded \(0 bytes\), read are PNG, JPEG"):
+    with pytest.raises(DataError, match=r"cannot be decoded \(0 bytes\).*PNG, JPEG"):
         read_image(tmp_path / "a.png")
     Image.fromarray(fake.image("a")).save(tmp_path / "a.png", "WEBP")  # whatever its name says
     with pytest.raises(DataError, match=r"cannot be decoded \(unknown format\)"):
@@ -77,11 +77,11 @@ def test_files_that_are_not_there_or_no_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ([[0.5, np.nan]], r"NaN or infinite values \(32-bit float\), expected 8- or 16-bit"),
+        ([[0.5, np.nan]], r"NaN or infinite values \(32-bit float\)"),
         ([[0.5, np.inf]], "NaN or infinite values"),
         ([[0.5, 1.0]], "fractional numbers"),
         ([[-1, 5]], "holds values from -1 to 5"),
-        ([[0, 70000]], "holds values from 0 to 70000, expected 8- or 16-bit whole numbers; window"),
+        ([[0, 70000]], "holds values from 0 to 70000"),
     ],
 )
 def test_values_that_are_no_grey_levels(tmp_path: Path, values: list[list[float]], sentence: str) -> None:

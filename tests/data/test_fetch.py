@@ -10,9 +10,7 @@ from trustseg.errors import DataError, MissingPackageError
 
 def test_without_kagglehub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(
-        MissingPackageError, match=r"kagglehub is not installed, .* run: pip install 'trustseg\[qata\]'"
-    ):
+    with pytest.raises(MissingPackageError, match=r"kagglehub.* run: pip install 'trustseg\[qata\]'"):
         fetch_qata()
 
 
@@ -21,9 +19,7 @@ def test_offline_it_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route to host")
 
     monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=fail))
-    sentence = (
-        r"failed \(ConnectionError: no route to host\), expected a network .* offline, download it elsewhere from"
-    )
+    sentence = r"failed \(ConnectionError: no route to host\).* download it elsewhere from"
     with pytest.raises(DataError, match=sentence):
         fetch_qata()
 

@@ -105,7 +105,7 @@ def test_what_cannot_be_understood_is_named(root: Path, case: str) -> None:
 
 def test_files_that_are_not_there_are_named(root: Path) -> None:
     text = f"{HEADER}\nA.PNG,a_mask.png,,train\nb.png,a_mask.png | b_2.png,,test\n"
-    with pytest.raises(MissingFileError, match=r"(?s)2 files.*line 2: image .*A\.PNG.*line 3: mask"):
+    with pytest.raises(MissingFileError, match=r"(?s)2 missing files.*line 2: image .*A\.PNG.*line 3: mask"):
         find_cases(table(root, text))
     with pytest.raises(MissingFileError, match=r"nowhere\.csv"):
         find_cases(root / "nowhere.csv")
@@ -143,7 +143,7 @@ def test_what_layouts_find_is_read_again_from_the_table(tmp_path: Path) -> None:
     assert [(c.name, c.patient, c.split, c.image.resolve(), [m.resolve() for m in c.masks]) for c in again.cases] == [
         (c.name, c.patient, c.split, c.image.resolve(), [m.resolve() for m in c.masks]) for c in found.cases
     ]
-    with pytest.raises(DataError, match="exists already"):
+    with pytest.raises(DataError, match=r"manifest\.csv already exists"):
         write_manifest(found, target)
 
 
@@ -196,7 +196,7 @@ def test_cells_that_say_nothing_name_no_patient(root: Path) -> None:
 
 
 def test_what_hides_the_header_is_told(root: Path) -> None:
-    with pytest.raises(DataError, match="UTF-16 without its mark"):
+    with pytest.raises(DataError, match="UTF-16"):
         find_cases(table(root, HEADER.encode("utf-16-le")))
     with pytest.raises(DataError, match=r"begins with a comment \(# mine\)"):
         find_cases(table(root, f"# mine\n{HEADER}\n"))

@@ -36,7 +36,7 @@ def zero(file: Path) -> None:
 
 
 SPOILT: list[tuple[Callable[[Path], object], type[Exception], str]] = [
-    (lambda pack: rewrite(pack, format=FORMAT - 1), DataError, rf"format {FORMAT - 1}, expected {FORMAT}.*data pack"),
+    (lambda pack: rewrite(pack, format=FORMAT - 1), DataError, rf"format {FORMAT - 1}.*data pack"),
     (lambda pack: rewrite(pack, format=FORMAT + 1), DataError, f"format {FORMAT + 1}"),
     (lambda pack: rewrite(pack, size=9), DataError, "do not belong together"),
     (lambda pack: rewrite(pack, fit="pad"), DataError, "do not belong together"),

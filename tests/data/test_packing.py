@@ -183,14 +183,14 @@ def test_deep_images_are_scaled_by_their_full_range(tmp_path: Path, white: int, 
 BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (
         lambda root: fake.truncate(root / "images" / "a.png"),
-        r"a\.png cannot be decoded \(.+\), read are PNG.* replace or remove it",
+        r"a\.png cannot be decoded",
     ),
     (lambda root: (root / "images" / "a.png").write_bytes(b""), r"a\.png cannot be decoded \(0 bytes\)"),
     (lambda root: (root / "images" / "a.png").write_text("hello"), r"a\.png cannot be decoded \(unknown format\)"),
     (lambda root: fake.truncate(root / "masks" / "a.png"), r"masks/a\.png cannot be decoded"),
     (
         lambda root: fake.save(fake.mask("a", size=(10, 16)), root / "masks" / "a.png"),
-        r"masks/a\.png has 10x16 pixels but its image .*images/a\.png has 20x16, expected the same size; export",
+        r"masks/a\.png has 10x16 pixels but its image .*images/a\.png has 20x16",
     ),
     (
         lambda root: fake.save(fake.mask("a") // 2, root / "masks" / "a.png"),
@@ -222,7 +222,7 @@ def test_an_existing_target_is_left_alone(tmp_path: Path) -> None:
     fake.two_folders(tmp_path / "data")
     (tmp_path / "pack").mkdir()
     write_pack(tmp_path / "data", tmp_path / "pack", size=8)  # an empty folder is no loss
-    with pytest.raises(DataError, match="pack exists already, expected a new folder; delete it or name another"):
+    with pytest.raises(DataError, match="pack already exists"):
         write_pack(tmp_path / "data", tmp_path / "pack", size=9)
 
 
@@ -315,9 +315,9 @@ def test_open_dataset_takes_a_pack_as_it_is(tmp_path: Path) -> None:
     write_pack(fake.two_folders(tmp_path / "data"), tmp_path / "pack", size=8)
     assert open_dataset(tmp_path / "pack").size == 8
     assert open_dataset(tmp_path / "pack", size=8).size == 8
-    with pytest.raises(DataError, match=r"pack holds 8-pixel images.* TARGET --size 16"):
+    with pytest.raises(DataError, match=r"pack has size 8.* TARGET --size 16"):
         open_dataset(tmp_path / "pack", size=16)
-    with pytest.raises(DataError, match=r"with 1 channels.* --channels 3"):
+    with pytest.raises(DataError, match=r"has channels 1.* --channels 3"):
         open_dataset(tmp_path / "pack", channels=3)
     with pytest.raises(MissingFileError, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
@@ -399,13 +399,13 @@ def test_a_pack_says_what_a_check_warns_of_without_names(tmp_path: Path) -> None
         fake.save(picture, root / side / "images" / f"{name}.png")
         fake.save(np.full(picture.shape[:2], value, dtype=np.uint8), root / side / "masks" / f"{name}.png")
     found = "\n".join(write_pack(root, tmp_path / "pack", size=8).notes)
-    assert "1 picture both in train and in test" in found
+    assert "1 picture in both train and test" in found
     assert "all masks of test are empty" in found
     assert "covers more than 75% of the image: 2" in found
     assert "p1_" not in found
     warned = {finding.kind: len(finding.names) for finding in check_dataset(root).findings}
     assert (warned["large_lesion"], warned["content_leak"], warned["all_masks_empty"]) == (2, 1, 0)
     index = Pack.open(tmp_path / "pack").index.with_columns(patient=pl.lit("x"), patient_known=pl.lit(True))
-    assert any("1 patient both in train and in test" in note for note in index_notes(index))
+    assert any("1 patient in both train and test" in note for note in index_notes(index))
     unknown = index.with_columns(patient_known=pl.lit(False))
     assert any("4 images of unknown patients" in note for note in index_notes(unknown))

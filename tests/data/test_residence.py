@@ -80,7 +80,7 @@ def test_without_a_gpu_nothing_is_copied_or_said(residence: Residence, caplog: p
 
 
 def test_a_gpu_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match=r"data\.residence=gpu.*computes on the CPU; set data\.residence=auto, or"):
+    with pytest.raises(ConfigError, match=r"data\.residence=gpu.* set data\.residence=auto, or"):
         residing(pack_of(), "gpu", device=CPU)
 
 

@@ -104,15 +104,15 @@ def test_unknown_patients_are_counted() -> None:
 
 def test_the_official_split_is_not_believed_when_it_shares_patients() -> None:
     index = index_of(["a", "b", "c", "b", "d"], split=["train"] * 3 + ["test"] * 2)
-    with pytest.raises(DataError, match=r"1 patients stand in train and in test \(b\), expected none; .* data.fold=0"):
+    with pytest.raises(DataError, match=r"1 patients .*\(b\).* data.fold=0"):
         split_cases(index)
     assert_disjoint(index, split_cases(index, fold=0, folds=3))
 
 
 def test_no_test_side_suggests_folds() -> None:
-    with pytest.raises(DataError, match=r"no test cases of its own, expected a test side; .* data\.fold=0"):
+    with pytest.raises(DataError, match=r"no test set.* data\.fold=0"):
         split_cases(index_of(list("abc")))
-    with pytest.raises(DataError, match=r"test cases only, expected a training side as well; .* data\.fold=0"):
+    with pytest.raises(DataError, match=r"no training set.* data\.fold=0"):
         split_cases(index_of(list("abc"), split="test"))
     with pytest.raises(DataError, match=r"(?s)none of the 3 images.*data\.controls"):
         split_cases(index_of(list("abc"), split="control"))
@@ -120,11 +120,9 @@ def test_no_test_side_suggests_folds() -> None:
 
 def test_too_few_patients() -> None:
     one = index_of(["a"])
-    with pytest.raises(
-        DataError, match=r"has 1 patients \(1 images with masks\) for 5 patient-grouped folds, expected at"
-    ):
+    with pytest.raises(DataError, match=r"has 1 patient .* 5 patient-grouped folds need at"):
         split_cases(one, fold=0)
-    with pytest.raises(DataError, match="expected at least 4"):
+    with pytest.raises(DataError, match="need at least 4"):
         split_cases(index_of(list("abc")), fold=0, folds=2)
     with pytest.raises(DataError, match=r"1 patients .* for training and validation, expected at least 2"):
         split_cases(index_of(["a", "a", "b"], split=["train", "train", "test"]))
@@ -135,7 +133,7 @@ def test_too_few_patients() -> None:
     ("options", "key"),
     [
         ({"folds": 1}, "data.folds is 1"),
-        ({"fold": 5}, "data.fold is 5, expected 0 to 4"),
+        ({"fold": 5}, "data.fold is 5.* 0 to 4"),
         ({"fold": -1}, "data.fold is -1"),
         ({"validation_fraction": 0.0}, "data.validation_fraction is 0.0"),
         ({"validation_fraction": 1.0}, "data.validation_fraction is 1.0"),

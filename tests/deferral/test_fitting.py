@@ -76,8 +76,8 @@ def test_images_of_a_patient_share_its_weight() -> None:
 def test_too_few_patients_for_a_review_rate_review_nothing() -> None:
     policy = fit(records_of([0.1, 0.2, 0.3]), at_most=0.2)
     assert policy.threshold == math.inf
-    assert policy.statement.startswith("Nothing is reviewed: 3 patients cannot vouch")
-    assert "at least 4 are needed" in policy.statement
+    assert policy.statement.startswith("Nothing is reviewed")
+    assert "at least 4 calibration patients" in policy.statement
     assert not policy.review([0.1, 99.0]).any()
     assert fit(records_of([0.1, 0.2, 0.3, 0.4]), at_most=0.2).threshold == 0.4
 

@@ -31,6 +31,8 @@ def test_headline_of_a_study(study: Path) -> None:
 
 def test_the_study_says_which_aggregation_and_budget(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", seeds=1, images=4, gallery=False)
+    for settings in folder.glob("cells/*/config.yaml"):
+        settings.unlink()
     adversarial = {"eps": 7 / 255, "measure": {"beta": "vacuity", "bernoulli": "variance"}, "aggregation": "mean"}
     (folder / "study.yaml").write_text(yaml.safe_dump({"adversarial": adversarial}))
     choices = choose(load_results(folder))

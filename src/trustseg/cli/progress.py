@@ -48,11 +48,19 @@ class Lines:
     Args:
         label: what is being done.
         each: whether every step gets a line.
+        percent: whether the steps are percentages.
         clock: gives the seconds.
     """
 
-    def __init__(self, label: str, *, each: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._each, self._clock = label, each, clock
+    def __init__(
+        self,
+        label: str,
+        *,
+        each: bool = False,
+        percent: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label, self._each, self._percent, self._clock = label, each, percent, clock
         self._started = self._told = clock()
         self._tenths = 0
         self._since: tuple[float, int] | None = None  # when, and after how many steps, the pace is measured from
@@ -71,7 +79,7 @@ class Lines:
         elif done > before:
             left = f", about {duration((now - since) / (done - before) * (total - done))} left"
         if self._each or done >= total or due:
-            say(f"{self._label}: {done} of {total}{left}", err=True)
+            say(f"{self._label}: {f'{done} %' if self._percent else f'{done} of {total}'}{left}", err=True)
             self._told, self._tenths = now, tenths
 
 
@@ -102,7 +110,7 @@ class _Lines:
 
     def __init__(self) -> None:
         self.seen: dict[str, str] | None = None
-        self.whole = Lines("study, per cent")
+        self.whole = Lines("study", percent=True)
 
     def __call__(self, cells: Sequence["CellStatus"]) -> None:
         done = sum(cell.state == "done" for cell in cells)

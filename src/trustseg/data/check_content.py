@@ -132,9 +132,9 @@ def _repeated(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
         alike[picture][scan.pixels] = equal[scan.pixels]
     near = [list(chain.from_iterable(group.values())) for group in alike.values() if len(group) > 1]
     by_content, by_picture = "by their content", "as near-copies (re-encoded, resized or re-windowed)"
-    both = "images both in train and in test"
+    both = "images in both train and test"
     if names := _named(equal.values(), across=True):
-        advice = "training refuses them; take one of each pair out"
+        advice = "training refuses them; remove one of each pair"
         yield finding_of("error", "content_leak", names, f"{both}, {by_content}", advice)
     if names := _named(near, across=True):
         left = {case.name for group in near if _across(group) for case in group if case.split == "train" and case.masks}
@@ -142,7 +142,7 @@ def _repeated(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     again = "keep one of each; all copies of an image stay on one side of a split"
     for kind, groups, how in (("duplicate", equal.values(), by_content), ("near_copy", near, by_picture)):
         if names := _named(groups, across=False):
-            yield finding_of("warning", kind, names, f"images that come several times, {how}", again)
+            yield finding_of("warning", kind, names, f"images present several times, {how}", again)
 
 
 def _across(group: Iterable[Case]) -> bool:
@@ -158,9 +158,7 @@ def _named(groups: Iterable[Sequence[Case]], *, across: bool) -> tuple[str, ...]
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     empty = tuple(one.case.name for one in seen if one.empty)
     if empty:
-        advice = (
-            "Dice is not defined there, so that scores leave them out; the area predicted there is reported instead"
-        )
+        advice = "Dice is undefined for them, so scores leave them out; the area predicted in them is reported instead"
         yield finding_of("note", "empty_mask", empty, "empty masks", advice)
     ill = tuple(
         one.case.name for one in seen if one.case.split == "control" and one.reference is not None and not one.empty

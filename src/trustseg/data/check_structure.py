@@ -14,8 +14,8 @@ __all__ = ["passed_over_findings", "structure_findings"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 _MASKLESS: Final = (
-    "add the mask of the same name; declare a folder of healthy images (data.controls=FOLDER); or list what is to be "
-    "used in a manifest (trustseg data manifest FOLDER -o manifest.csv)"
+    "add masks of the same names, declare a folder of healthy images (data.controls=FOLDER), or list the images to use "
+    "in a manifest (trustseg data manifest FOLDER -o manifest.csv)"
 )
 
 
@@ -38,7 +38,7 @@ def passed_over_findings(listing: Listing) -> Iterable[Finding]:
     rest = listing.below(file for file in listing.passed_over if file not in unplaced)
     if rest:
         advice = "they are neither images nor masks of a case"
-        yield finding_of("note", "passed_over", rest, f"image files that are passed over{_folders(rest)}", advice)
+        yield finding_of("note", "passed_over", rest, f"image files that are not used{_folders(rest)}", advice)
     names = listing.below(listing.unplaced)
     if not names:
         return
@@ -48,8 +48,8 @@ def passed_over_findings(listing: Listing) -> Iterable[Finding]:
         "warning",
         "unplaced",
         names,
-        f"images without masks that are passed over, as no folder says what they are{_folders(names)}",
-        f"if they show no lesions, {controls}or list what is to be used in a manifest (trustseg data manifest FOLDER)",
+        f"images without masks that are not used, because no folder name says what they are{_folders(names)}",
+        f"if they show no lesions, {controls}or list the images to use in a manifest (trustseg data manifest FOLDER)",
     )
 
 
@@ -69,8 +69,8 @@ def _tables(listing: Listing) -> Iterable[Finding]:
     """Yield the tables named as manifests that the folder was read without."""
     for table, columns in unused_tables(listing.root) if listing.layout not in ("", "manifest") else ():
         message = (
-            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}), the folder is read by its names; "
-            "if it says what is to be used, name it (data.path)"
+            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}): folder and file names decide "
+            "instead; to use the table, give its path as data.path"
         )
         yield Finding("warning", "unused_manifest", message, listing.below([table]))
 
@@ -78,14 +78,14 @@ def _tables(listing: Listing) -> Iterable[Finding]:
 def _unpaired(listing: Listing) -> Iterable[Finding]:
     for kind, paths, what, advice in (
         ("unpaired_image", listing.lone_images, "images without a mask", _MASKLESS),
-        ("unpaired_mask", listing.lone_masks, "masks without an image", "add the images, or take these out"),
+        ("unpaired_mask", listing.lone_masks, "masks without an image", "add the images, or remove these masks"),
     ):
         if paths:
             yield finding_of("error", kind, tuple(map(str, paths)), what, advice)
     unlabelled = tuple(case.name for case in listing.cases if case.split == "unlabelled")
     if unlabelled:
-        advice = "they can be predicted; to train or evaluate, add masks, or declare healthy ones with data.controls"
-        yield finding_of("warning", "unlabelled", unlabelled, "images without any reference", advice)
+        advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
+        yield finding_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
 
 
 def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
@@ -95,25 +95,26 @@ def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
             splits[case.patient].add(case.split)
     leaked = tuple(sorted(patient for patient, where in splits.items() if {"train", "test"} <= where))
     if leaked:
-        advice = "the test would be none; use patient-grouped folds (data.fold=0)"
-        yield finding_of("error", "patient_leak", leaked, "patients both in train and in test", advice)
+        advice = "test results would be too good; use cross-validation, which keeps patients together (data.fold=0)"
+        yield finding_of("error", "patient_leak", leaked, "patients in both train and test", advice)
     both = tuple(sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1))
     if both:
-        what = "patients both in the control group and outside it"
-        yield finding_of("warning", "patient_in_controls", both, what, "take these out of the controls")
+        what = "patients both among the controls and elsewhere"
+        yield finding_of("warning", "patient_in_controls", both, what, "remove them from the controls")
 
 
 def _names(cases: Sequence[Case]) -> Iterable[Finding]:
     laterals = tuple(case.name for case in cases if is_lateral(case.image.stem))
     if laterals:
-        yield finding_of("warning", "lateral", laterals, "lateral views by their name (vp-ll)", "look at these images")
+        yield finding_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
     unknown = tuple(case.name for case in cases if case.patient is None)
     if unknown:
         advice = (
-            "each counts as a patient of its own, so that intervals may be too narrow and a split may part a patient; "
-            "name patients in a manifest (trustseg data manifest), or name images sub-<patient>_..."
+            "each counts as a separate patient, so intervals may be too narrow and images of one patient may be on "
+            "both sides of a split; give patients in a manifest (trustseg data manifest), or name images "
+            "sub-<patient>_..."
         )
-        yield finding_of("warning", "unknown_patient", unknown, "images whose name tells no patient", advice)
+        yield finding_of("warning", "unknown_patient", unknown, "images of unknown patients", advice)
 
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
@@ -123,7 +124,7 @@ def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
     if usable and len(patients) < _FEWEST_PATIENTS:
         got = "1 patient" if len(patients) == 1 else f"{len(patients)} patients"
         message = (
-            f"it cannot be split: images with masks of {got} were found, of at least {_FEWEST_PATIENTS} expected "
-            "(to train, to validate and to test on); add images of other patients"
+            f"the images with masks are of {got}, too few for a split: training, validation and test need at least "
+            f"{_FEWEST_PATIENTS}; add images of other patients"
         )
         yield Finding("error", "too_few_patients", message, tuple(case.name for case in usable))

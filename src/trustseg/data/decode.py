@@ -105,7 +105,7 @@ def read_mask(path: Path) -> Picture:
         pixels = (pixels // 257).astype(np.uint8)
     if picture.inverted:
         raise DataError(
-            f"mask {path}: a 16-bit file in which 0 is white (MinIsWhite), with values other than 0 and 65535; "
+            f"mask {path}: a 16-bit file where 0 is white (MinIsWhite), with values other than 0 and 65535; "
             "export it as an 8-bit file with 0 for black"
         )
     picture = replace(picture, pixels=pixels)
@@ -127,7 +127,7 @@ def check_sizes(image: Picture, mask: Picture, *, image_path: Path, mask_path: P
     if image.size != mask.size:
         raise DataError(
             f"{mask_path} has {mask.size[0]}x{mask.size[1]} pixels but its image {image_path} has "
-            f"{image.size[0]}x{image.size[1]}, expected the same size; export the mask at the size of its image"
+            f"{image.size[0]}x{image.size[1]}; export the mask at the size of its image"
         )
 
 
@@ -147,11 +147,9 @@ def _read(path: Path) -> Picture:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path} does not exist, expected an image file; check the path") from error
+        raise MissingFileError(f"{path} does not exist; check the path") from error
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}), expected an image file; check its rights"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     sha256 = hashlib.sha256(data).hexdigest()
     if not data:
         raise _undecodable(path, "0 bytes")
@@ -168,7 +166,7 @@ def _read(path: Path) -> Picture:
     except UnidentifiedImageError as error:
         if path.suffix.lower() in UNREAD:
             raise DataError(
-                f"{path}: {path.suffix[1:].upper()} files are not read, only {_KNOWN}; export it"
+                f"{path}: {path.suffix[1:].upper()} files are not supported, only {_KNOWN}; convert it"
             ) from error
         raise _undecodable(path, "unknown format") from error
     except Image.DecompressionBombWarning as error:
@@ -178,7 +176,7 @@ def _read(path: Path) -> Picture:
 
 
 def _undecodable(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} cannot be decoded ({reason}), read are {_KNOWN}; replace or remove it")
+    return DataError(f"{path} cannot be decoded ({reason}); replace or remove it (supported: {_KNOWN})")
 
 
 def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
@@ -189,7 +187,7 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
         frames = getattr(image, "n_frames", 1)
         kind = image.format or ""
         if frames != 1:
-            raise DataError(f"{path} has {frames} frames ({kind}), expected one image; export the one that is meant")
+            raise DataError(f"{path} has {frames} frames ({kind}); export the one to be used as a single image")
         image.seek(0)
     image.load()
     with warnings_of("PIL", "error"):

@@ -78,21 +78,20 @@ def _check_object(dataset: "Dataset", path: Path) -> None:
     """Raise a DataError that names the kind of object unless it is a single-frame greyscale image."""
     uid = dataset.get("SOPClassUID")
     if uid is None and "PixelData" not in dataset:
-        raise DataError(f"{path} is no DICOM image: it has neither a SOP class nor pixels; replace or remove it")
+        raise DataError(f"{path} is not a DICOM image (no SOP class and no pixels); replace or remove it")
     kind = "object of unknown class" if uid is None else uid.name if uid.name != uid else "object of a private class"
     if "PixelData" not in dataset or "Rows" not in dataset or any(word in kind for word in _NO_IMAGES):
-        raise DataError(f"{path} holds no image but a DICOM {kind}; remove it")
+        raise DataError(f"{path} is a DICOM {kind}, not an image; remove it")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise DataError(f"{path} has {frames} frames (DICOM {kind}), expected one image; export the one that is meant")
+        raise DataError(f"{path} has {frames} frames (DICOM {kind}); export the one to be used as a single image")
     if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
         raise DataError(f"{path} is a DICOM {kind}, whose frames cannot be read; export it as a single-frame image")
     photometric = dataset.get("PhotometricInterpretation")
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
         words = photometric if photometric in _COLOURS else "an unknown PhotometricInterpretation"
         raise DataError(
-            f"{path} is no grey image but has {words} (DICOM {kind}), expected MONOCHROME1 or MONOCHROME2; "
-            "export it as a grey image"
+            f"{path} is not a greyscale image ({words}, DICOM {kind}); export it as MONOCHROME1 or MONOCHROME2"
         )
     if dataset.BitsAllocated not in (8, 16):
         raise DataError(f"{path} has {dataset.BitsAllocated} bits per pixel (DICOM {kind}), expected 8 or 16")
@@ -107,7 +106,7 @@ def _set_transfer_syntax(dataset: "Dataset", path: Path) -> None:
     if "TransferSyntaxUID" in getattr(dataset, "file_meta", ()):
         return
     if dataset["PixelData"].is_undefined_length:
-        raise DataError(f"{path} has compressed pixels and no meta header that says how; export it anew")
+        raise DataError(f"{path} has compressed pixels but no meta header that says how; export it again")
     implicit, little = dataset.original_encoding
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = (
@@ -122,7 +121,7 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     bits = int(dataset.BitsStored)
     lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
     if stored.min() < lowest or stored.max() > highest:
-        raise DataError(f"{path} has pixel values outside of the {bits} bits that it claims; export it anew")
+        raise DataError(f"{path} has pixel values that do not fit its {bits} bits; export it again")
     ends = apply_modality_lut(np.array([lowest, highest]), dataset)
     values = apply_modality_lut(stored, dataset)
     if dataset.get("ModalityLUTSequence"):

@@ -34,14 +34,14 @@ def fetch_qata(target: Path | None = None) -> Path:
         import kagglehub
     except ImportError as error:
         raise MissingPackageError(
-            "kagglehub is not installed, expected it for downloads from Kaggle; "
+            "downloads from Kaggle need kagglehub, which is not installed; "
             f"run: pip install 'trustseg[qata]', or download by hand from {PAGE}"
         ) from error
     try:
         found = kagglehub.dataset_download(HANDLE, output_dir=None if target is None else str(target))
     except Exception as error:  # kagglehub lets errors of several network libraries through
         raise DataError(
-            f"the download of {HANDLE} failed ({type(error).__name__}: {error}), expected a network connection to "
-            f"kaggle.com; if you are offline, download it elsewhere from {PAGE}, unpack it and name its folder"
+            f"the download of {HANDLE} from kaggle.com failed ({type(error).__name__}: {error}); "
+            f"if you are offline, download it elsewhere from {PAGE}, unpack it and name its folder"
         ) from error
     return Path(found)

@@ -57,7 +57,7 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
             listing = replace(listing, problems=(*listing.problems, question))
     if declared.masks and listing and not any(part.chosen for part in read):
         offered = ", ".join(sorted({name for part in read for name in part.offered}))
-        message = f"data.masks={declared.masks} names no masks in {path}; found: {offered or 'none'}"
+        message = f"data.masks={declared.masks} matches no masks in {path}; found: {offered or 'none'}"
         return replace(listing, problems=(*listing.problems, Finding("error", "which_masks", message)))
     return listing
 
@@ -80,14 +80,14 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
             unplaced += loose
     notes = []
     if any(part.side == "validation" and part.listing for part in read):
-        notes.append("validation images join the training side: validation cases are drawn by patient")
+        notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
     cases = listing.cases
     tests = [part for part in read if part.side == "test"]
     waiting = {image for part in tests for image in (*part.listing.lone_images, *part.rest)}
     if waiting and not any(part.listing.cases or part.listing.lone_masks for part in tests):
         lone = [image for image in lone if image not in waiting]
         cases = (*cases, *_unlabelled(waiting))
-        notes.append(f"no test image has a mask: {len(waiting)} are unlabelled, neither trained nor tested on")
+        notes.append(f"no test image has a mask: {len(waiting)} are unlabelled and not used for training or testing")
     return replace(
         listing,
         cases=_ordered(cases),
@@ -106,7 +106,7 @@ def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding 
     if any(named(controls, folder.name, folder.as_posix()) for folder in known):
         return None
     offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
-    message = f"data.controls={controls} names no folder of images; found: {offered or 'none'}"
+    message = f"data.controls={controls} is not a folder of images here; found: {offered or 'none'}"
     return Finding("error", "which_controls", message)
 
 
@@ -125,11 +125,11 @@ def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], de
             found = match(folders[images], folders[masks], declared)
             if not (found.lone_masks or found.claimed or named(images, masks)):
                 message = (
-                    f"the images of {images} and {masks} pair by their names, such as {folders[images][0]}; if one of "
-                    f"them holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
+                    f"the files of {images} and {masks} have matching names, such as {folders[images][0]}; if one "
+                    f"holds masks, say which: data.masks='{masks}' or data.masks='{images}' (--masks), {TABLE}"
                 )
                 if declared.controls in EVERYTHING:
-                    message += f"; if one of them holds controls, name it instead: data.controls='{images}'"
+                    message += f"; if only one holds controls, name it: data.controls='{images}'"
                 return Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
     return None
 

@@ -173,7 +173,7 @@ def _paired(frame: Frame, images: Sequence[Path], masks: Sequence[Path], declare
 def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pairing]) -> Finding:
     names = sorted(rivals, key=lambda name: (-len(rivals[name].masks), name))
     shown = [name or "the folder itself" for name in names]
-    listed = f"{', '.join(shown[:-1])} and {shown[-1]} may each" if len(shown) > 1 else f"{shown[0]} may"
+    listed = f"{', '.join(shown[:-1])} and {shown[-1]} could each" if len(shown) > 1 else f"{shown[0]} could"
     message = (
         f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
         f"data.masks='{names[0]}' (--masks), {TABLE}"
@@ -197,7 +197,7 @@ def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> 
 
 def _pairing_problems(pairing: Pairing) -> Iterable[Finding]:
     for files in pairing.doubled:
-        message = f"{', '.join(map(str, files))} have one name, expected one image file of each; rename or delete one"
+        message = f"{', '.join(map(str, files))} have the same name; rename or delete one"
         yield Finding("error", "same_name", message, tuple(map(str, files)))
     if pairing.claimed:
         names = tuple(map(str, pairing.claimed))

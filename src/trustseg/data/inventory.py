@@ -92,10 +92,10 @@ def _walk(
     except OSError as error:
         if hidden:
             return
-        raise DataError(f"the folder {folder} cannot be read ({error.strerror}); check its rights") from error
+        raise DataError(f"the folder {folder} cannot be read ({error.strerror}); check its permissions") from error
     here = (state.st_dev, state.st_ino)
     if here in above:
-        raise DataError(f"{folder} leads back to a folder above it, which would never end; remove that link")
+        raise DataError(f"{folder} is a link back to a folder above it; remove that link")
     for entry in entries:
         junk = hidden or is_junk(entry.name)
         if entry.is_dir():

@@ -48,11 +48,9 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     path = Path(path)
     if not path.is_dir() and path.suffix.lower() not in (".csv", ".tsv"):
         kind = "is a file" if path.is_file() else "does not exist"
-        raise MissingFileError(
-            f"{path} {kind}, expected a dataset folder or a manifest.csv; check the path (data.path)"
-        )
+        raise MissingFileError(f"{path} {kind}; give a dataset folder or a manifest.csv (data.path)")
     if (path / "pack.json").is_file():
-        raise DataError(f"{path} is a pack, expected the folder of images that it was made from; name that folder")
+        raise DataError(f"{path} is a pack; give the folder of images that it was made from")
     root = path if path.is_dir() else path.parent
     for name, find in LAYOUTS.items():
         if listing := find(path, declared):
@@ -66,8 +64,8 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
                 layout=name,
             )
     raise DataError(
-        f"{path} holds no images in a known layout, expected images/ and masks/, or Train Set/Images and "
-        "Train Set/Ground-truths; check the path, or write a manifest.csv with the columns image, mask, patient, split"
+        f"{path} holds no images in a known layout, such as images/ and masks/; check the path, or write a "
+        "manifest.csv with the columns image, mask, patient, split"
     )
 
 
@@ -80,12 +78,12 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     """
     listing = find_cases(path, declared)
     if listing.problems:
-        raise DataError(f"{listing.problems[0].message}; see all with: trustseg data check {path}")
+        raise DataError(f"{listing.problems[0].message}; list all problems with: trustseg data check {path}")
     lone = [*listing.lone_images, *listing.lone_masks]
     if lone:
         raise DataError(
             f"{path} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks without "
-            f"an image, such as {lone[0]}, expected pairs; see them all with: trustseg data check {path}"
+            f"an image, such as {lone[0]}; list them all with: trustseg data check {path}"
         )
     return listing
 
@@ -95,7 +93,7 @@ def _broken_links(listing: Listing) -> Iterable[Finding]:
     broken = tuple(str(file) for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file))
     if broken:
         advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
-        yield finding_of("error", "broken_link", broken, "files whose content is not here (links to nothing)", advice)
+        yield finding_of("error", "broken_link", broken, "files whose content is missing (broken links)", advice)
 
 
 def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
@@ -112,4 +110,4 @@ def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
             return named
     again = Counter(case.name for case in named).most_common(1)[0][0]
     files = ", ".join(str(case.image) for case in named if case.name == again)
-    raise DataError(f"{files} have one name, expected one image file of each; rename or delete one")
+    raise DataError(f"{files} have the same name; rename or delete one")

@@ -52,34 +52,34 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
         tables = sorted(file for file in path.iterdir() if file.name.casefold() in _NAMES and file.is_file())
         if len(tables) > 1:
             raise DataError(
-                f"{path} holds {' and '.join(file.name for file in tables)}; keep one, or name it (data.path)"
+                f"{path} holds {' and '.join(file.name for file in tables)}; keep one, or give its path (data.path)"
             )
         if not tables:
             return Listing()
         table = tables[0]
     elif not (table := path).is_file():
-        raise MissingFileError(f"{path} does not exist, expected a manifest or a dataset folder; check data.path")
+        raise MissingFileError(f"{path} does not exist; give a manifest or a dataset folder (data.path)")
     header, rows = _table(table)
     names = [name.casefold() for name in header]
     if table != path and not {"image", "mask"} & set(names) and not _names_files(table, rows):
         return Listing()  # somebody else's table of the same name
     _check_header(table, names)
     if declared and (declared.masks or declared.controls):
-        raise DataError(f"{table} says which masks and controls there are; leave out data.masks and data.controls")
+        raise DataError(f"{table} already lists masks and controls; leave out data.masks and data.controls")
     keys = [name if name.casefold() not in COLUMNS else name.casefold() for name in header]
     lines = [(number, dict(zip(keys, row, strict=True))) for number, row in rows]
     if not lines:
-        raise DataError(f"{table} has no line below its header, expected one for each image")
+        raise DataError(f"{table} has a header but no lines; add one for each image")
     cases = [_case(table, number, row) for number, row in lines]
     _check_files(table, [number for number, _ in lines], cases)
     notes = []
     if any(row["split"].casefold().startswith("val") for _, row in lines):
-        notes.append("validation images join the training side: validation cases are drawn by patient")
+        notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
     if unknown := sorted({row["patient"] for _, row in lines if row["patient"] and not _patient(row["patient"])}):
-        notes.append(f"patients written as {', '.join(unknown)} are unknown, each image counts as a patient of its own")
+        notes.append(f"patients written as {', '.join(unknown)} are unknown: each image counts as a separate patient")
     bare = sum(not case.masks and case.split in ("train", "test") for case in cases)
     if bare:
-        notes.append(f"{bare} images of train or test have no reference mask: neither trained nor tested on")
+        notes.append(f"{bare} images of train or test have no reference mask and are not used for training or testing")
     used = {os.path.realpath(file) for case in cases for file in (case.image, *case.masks)}
     below = image_files(path) if table != path else []
     unused = tuple(file for file in below if os.path.realpath(file) not in used)
@@ -107,7 +107,7 @@ def write_manifest(listing: Listing, target: Path) -> None:
         DataError: if the target exists or cannot be written.
     """
     if target.exists():
-        raise DataError(f"{target} exists already, expected a new file; delete it or choose another with -o")
+        raise DataError(f"{target} already exists; delete it, or choose another file with -o")
     lone = [Case(stem_of(image), image, (), None, "unlabelled") for image in listing.lone_images]
     extra = list(dict.fromkeys(chain.from_iterable(case.columns for case in listing.cases)))
     with replacing(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
@@ -139,7 +139,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         rows = [(reader.line_num + skipped, [original(cell.strip()) for cell in row]) for row in reader]
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num} is no line of a CSV table ({error}); write it anew") from error
+        raise DataError(f"{path} line {reader.line_num} is not valid CSV ({error}); correct it") from error
     rows = [(number, row) for number, row in rows if any(row)]
     header = rows[0][1] if rows else []
     width = len(header)
@@ -148,8 +148,8 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     for number, row in rows:
         if len(row) < width or any(row[width:]):
             if header[0].startswith("#"):
-                raise DataError(f"{path} begins with a comment ({header[0]}), expected its header; delete that line")
-            raise DataError(f"{path} line {number} has {len(row)} cells, expected {width} as in its header; correct it")
+                raise DataError(f"{path} begins with a comment ({header[0]}) instead of its header; delete that line")
+            raise DataError(f"{path} line {number} has {len(row)} cells, but the header {width}; correct it")
     return header[:width], [(number, row[:width]) for number, row in rows[1:]]
 
 
@@ -157,10 +157,10 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if not wide and b"\0" in data:
-        raise DataError(f"{path} is no plain text, perhaps UTF-16 without its mark; save it as CSV UTF-8")
+        raise DataError(f"{path} is not plain text (perhaps UTF-16 without a byte order mark); save it as CSV UTF-8")
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -175,8 +175,10 @@ def _check_header(table: Path, names: Sequence[str]) -> None:
             f"manifest has the columns {', '.join(COLUMNS)} and any further ones"
         )
     twice = [name or "(empty)" for name, count in Counter(names).items() if count > 1]
-    if twice or "" in names:
-        raise DataError(f"{table} has columns without a name or twice: {', '.join(twice) or 'empty'}; name each once")
+    if "" in names and "(empty)" not in twice:
+        twice.append("(empty)")
+    if twice:
+        raise DataError(f"{table} has columns without a name or of equal names ({', '.join(twice)}); name each column")
 
 
 def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
@@ -186,12 +188,12 @@ def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
             f"{table} line {number}: split is '{row['split']}', expected train, validation, test, control or unlabelled"
         )
     if not row["image"]:
-        raise DataError(f"{table} line {number}: the cell of the image is empty, expected a file")
+        raise DataError(f"{table} line {number}: the image cell is empty; enter a file")
     image, masks = _file(table, row["image"]), _masks(table, row["mask"])
     if len(set(masks)) < len(masks) or image in masks:
-        raise DataError(f"{table} line {number}: a file stands twice among image and masks; correct it")
+        raise DataError(f"{table} line {number}: a file is listed twice among image and masks; correct it")
     if masks and split == "unlabelled":
-        raise DataError(f"{table} line {number}: an unlabelled image has a mask; choose another split or no mask")
+        raise DataError(f"{table} line {number}: an unlabelled image has a mask; remove it, or choose another split")
     columns = {name: cell for name, cell in row.items() if name not in COLUMNS}
     return Case(stem_of(image), image, masks, _patient(row["patient"]), split, columns)
 
@@ -219,14 +221,14 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
         open_choice = any(_UNDECIDED in line for line in absent)
         hint = "; of masks between |, keep one, or put ; between those to be united" if open_choice else ""
         raise MissingFileError(
-            f"{table} names {len(absent)} file{'s' * (len(absent) > 1)} that do not exist: "
+            f"{table} names {len(absent)} missing file{'s' * (len(absent) > 1)}: "
             f"{', '.join(absent[:_SHOWN])}{more}{hint}; paths are relative to the table"
         )
     lines: dict[str, int] = {}
     for number, case in zip(numbers, cases, strict=True):
         real = os.path.realpath(case.image)
         if real in lines:
-            raise DataError(f"{table} lines {lines[real]} and {number} name the same image {case.image}; keep one")
+            raise DataError(f"{table} lines {lines[real]} and {number} name the same image {case.image}; remove one")
         lines[real] = number
     owners: dict[str, tuple[int, Case]] = {}
     for number, case in zip(numbers, cases, strict=True):
@@ -250,5 +252,5 @@ def _absent(numbers: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
 def _relative(file: Path, target: Path) -> str:
     name = Path(os.path.relpath(file.absolute(), target.absolute().parent)).as_posix()
     if unicode_text(name) != name:
-        raise DataError(f"{file} has bytes in its name that are no UTF-8, which a manifest cannot hold; rename it")
+        raise DataError(f"{file} has a name that is not UTF-8, which a manifest cannot hold; rename it")
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name  # else a spreadsheet takes it for a formula

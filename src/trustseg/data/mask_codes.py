@@ -67,9 +67,11 @@ def _range_of(part: object) -> tuple[int, int]:
             low, high = int(found[1]), int(found[2] or found[1])
             if low <= high <= 0xFFFF:
                 return low, high
+            wrong = "begins above its end" if low > high else "is above 65535, the largest grey value"
+            raise ConfigError(f"data.mask_values: {text} {wrong}; correct it")
     raise ConfigError(
-        f"data.mask_values: {part!r} is no value; write a grey value in digits (1), a range (128-255) or a "
-        "colour in quotes ('#ff0000')"
+        f"data.mask_values: {part!r} is not understood; write a grey value (1), a range (128-255) or a colour in "
+        "quotes ('#ff0000')"
     )
 
 
@@ -86,7 +88,7 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
     """
     unknown = [key for key in mask_values if key not in _KINDS]
     if unknown or mask_values.get("lesion", ()) in ((), [], None):
-        wrong = f"the key {unknown[0]!r} is unknown" if unknown else "nothing is lesion"
+        wrong = f"unknown key {unknown[0]!r}" if unknown else "no value is listed as lesion"
         raise ConfigError(
             f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
         )
@@ -101,7 +103,7 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
     every = sorted((low, high) for kind in _KINDS for low, high in ranges[kind])
     for (_, end), (start, _) in pairwise(every):
         if start <= end:
-            raise ConfigError(f"data.mask_values: {value_name(start)} stands twice; list each value once")
+            raise ConfigError(f"data.mask_values: {value_name(start)} is listed twice; list each value once")
     return MaskCoding("values", ranges["lesion"], ranges["ignore"], ranges["background"])
 
 

@@ -140,7 +140,8 @@ def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArra
     if stray.any():
         code = value_name(int(codes[stray][0]))
         raise DataError(
-            f"mask {path}: {shown(counted(codes))}; {code} has no meaning in this data set; list it in data.mask_values"
+            f"mask {path}: {shown(counted(codes))}; the meaning of {code} is unknown in this data set; list it in "
+            "data.mask_values"
         )
     return np.where(ignore, IGNORED, lesion).astype(np.uint8)
 
@@ -195,11 +196,11 @@ def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
         raise _refusal(odd, "are transparent everywhere", "export them without transparency")
     without = "export all masks without transparency"
     if odd := [one for one in files if len(one.counts) > 1 or one.alpha is None]:
-        raise _refusal(odd, "are no masks by transparency, as others are", without)
+        raise _refusal(odd, "do not mark the lesion by transparency, as the other masks do", without)
     colours = {one.path: colour for one in files if any(one.alpha or ()) for colour in one.counts}
     usual, _ = Counter(colours.values()).most_common(1)[0]
     if odd := [one for one in files if colours.get(one.path, usual) != usual]:
-        raise _refusal(odd, f"are drawn in another colour than others, in {value_name(usual)}", without)
+        raise _refusal(odd, f"have another colour than the other masks ({value_name(usual)})", without)
     opacities = [replace(one, counts=one.alpha) for one in files if one.alpha is not None]
     if odd := [one for one in opacities if not set(one.counts) <= {0, 255}]:
         _check_between(odd, opacities)
@@ -213,7 +214,7 @@ def _colours(files: Sequence[MaskScan]) -> DataError:
     by_count = [code for code, _ in _total(files).most_common()]
     colour = next((code for code in by_count[1:] if code > 0xFFFF), max(by_count))
     example = f"{{lesion: '{value_name(colour)}'}}"
-    return _refusal(files, "hold colours", f'say which of them are lesion, e.g. "data.mask_values={example}"')
+    return _refusal(files, "hold colours", f'say which of them mean lesion, e.g. "data.mask_values={example}"')
 
 
 def _check_lossy(files: Sequence[MaskScan]) -> None:
@@ -226,7 +227,7 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
     if faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
         greyest = sorted(files, key=lambda one: -sum(one.counts.get(value, 0) for value in middle))
         raise _refusal(
-            faint or greyest[:1], "are JPEG files with other values than dark and bright", "export them as PNG"
+            faint or greyest[:1], "are JPEG files with values other than dark and bright", "export them as PNG"
         )
 
 
@@ -246,9 +247,10 @@ def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
     if not smooth:
         # Name the files that contradict the others, not the majority.
         strange = [one for one in files if not set(one.counts) <= {0, 1}]
+        few = 0 < len(strange) < len(files) / 2
         raise _refusal(
-            strange if 0 < len(strange) < len(files) / 2 else odd,
-            "hold values without one meaning",
+            strange if few else odd,
+            "hold other values than most masks, which hold 0 and 1" if few else "hold values of unclear meaning",
             "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], "
             "ignore: 255} or {lesion: 128-255, background: 0-127}",
         )

@@ -146,7 +146,7 @@ def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
 def left_out(count: int) -> str:
     """Return what training on a dataset's own sides does with near-copies of test images, as a sentence."""
     what = "1 training image is" if count == 1 else f"{count:,} training images are"
-    return f"{what} left out, as near-copies of test images (data.near_copies=drop; refuse stops instead)"
+    return f"{what} left out as near-copies of test images (data.near_copies=drop; with refuse, training stops)"
 
 
 def _fine(pictures: Floats) -> Floats:

@@ -117,7 +117,7 @@ class Pack:
         except FileNotFoundError as error:
             raise MissingFileError(f"{error.filename or path} is missing from the pack; {_AGAIN}") from error
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
-            raise DataError(f"the pack {path} cannot be read ({error}), expected complete files; {_AGAIN}") from error
+            raise DataError(f"the pack {path} cannot be read ({error}), {_AGAIN}") from error
         if damaged is not None:
             raise DataError(f"{path / damaged} is damaged: it is not what was packed; {_AGAIN}")
         size, channels, count = settings["size"], settings["channels"], len(index)
@@ -128,7 +128,7 @@ class Pack:
             and about["digest"] == digest
         )
         if not whole:
-            raise DataError(f"the files of the pack {path} do not belong together, expected those of one run; {_AGAIN}")
+            raise DataError(f"the files of the pack {path} do not belong together; {_AGAIN}")
         return cls(
             images,
             masks,
@@ -231,10 +231,10 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MissingFileError(f"{file} does not exist, expected a pack; make one with: trustseg data pack") from error
+        raise MissingFileError(f"{file} does not exist; make a pack with: trustseg data pack") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read ({error}), expected JSON; {_AGAIN}") from error
+        raise DataError(f"{file} cannot be read ({error}); {_AGAIN}") from error
     found = about.get("format") if isinstance(about, dict) else None
     if found != FORMAT:
-        raise DataError(f"the pack {path} has format {found}, expected {FORMAT}; {_AGAIN}")
+        raise DataError(f"the pack {path} has format {found}, this version reads {FORMAT}; {_AGAIN}")
     return cast(dict[str, Any], about)

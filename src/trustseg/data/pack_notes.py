@@ -17,7 +17,7 @@ __all__ = ["LARGE", "MOST", "decoding_notes", "image_notes", "index_notes", "los
 MOST: Final = 0.75  # share of an image that few lesions cover
 LARGE: Final = (
     f"masks whose lesion covers more than {MOST:.0%} of the image",
-    "look whether lesion and background are swapped there",
+    "check whether lesion and background are swapped",
 )
 
 
@@ -54,22 +54,22 @@ def index_notes(index: pl.DataFrame) -> Iterator[str]:
     """
     equal, near = _across(index, "sha256_pixels"), _across(index, "content_group")
     if len(equal):
-        yield f"{_counted(len(equal), 'picture')} both in train and in test, by content; training refuses them"
+        yield f"{_counted(len(equal), 'picture')} in both train and test with equal content; training refuses them"
     if left := sum(near["train"]) - sum(equal["train"]):
         yield left_out(left)
     groups = index.group_by("content_group").len().filter(pl.col("len") > 1)
     if alone := len(groups) - len(near):
-        yield f"{_counted(alone, 'picture')} that come several times, as copies or near-copies; keep one of each"
+        yield f"{_counted(alone, 'picture')} present several times, as copies or near-copies; keep one of each"
     patients = index.filter("patient_known").group_by("patient").agg(pl.col("split").unique())
     both = patients.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
     if len(both):
-        yield f"{_counted(len(both), 'patient')} both in train and in test; keep each patient on one side"
+        yield f"{_counted(len(both), 'patient')} in both train and test; keep each patient on one side"
     if unknown := len(index.filter(~pl.col("patient_known"))):
-        yield f"{_counted(unknown, 'image')} of unknown patients; each counts as a patient of its own"
+        yield f"{_counted(unknown, 'image')} of unknown patients; each counts as a separate patient"
     told = index.filter(pl.col("foreground_native").is_not_null())
     for (split,), part in sorted(told.filter(pl.col("split") != "control").group_by("split")):
         if part.filter(pl.col("foreground_native") > 0).is_empty():
-            yield f"all masks of {split} are empty: there is nothing to learn or to find there"
+            yield f"all masks of {split} are empty: there is no lesion to learn or to find"
     large = told.filter(pl.col("foreground_native") > MOST * pl.col("width") * pl.col("height"))
     if len(large):
         what, advice = LARGE
@@ -116,7 +116,7 @@ def image_notes(
     if ratios:
         what = f"{_counted(len(ratios), 'image')} not square (width / height {min(ratios):.2f} to {max(ratios):.2f})"
         yield (
-            f"{what}: squashed to {square}; data.fit=pad keeps the aspect ratio"
+            f"{what}: squashed to {square} (data.fit=squash), which changes the aspect ratio"
             if options.fit == "squash"
             else f"{what}: padded to {square}; the padding does not count"
         )

@@ -118,7 +118,7 @@ def write_pack(
     source, target = Path(source), Path(target)
     options = PackOptions(size, channels, fit, mask_values)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise DataError(f"{target} exists already, expected a new folder; delete it or name another target")
+        raise DataError(f"{target} already exists; delete it, or choose another target")
     return _build(usable_cases(source, declared), target, source=source, options=options, scale=None, progress=progress)
 
 
@@ -197,16 +197,16 @@ def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) 
         raise error
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         raise DataError(
-            f"out of memory while packing into {target}; images are decoded on every core at once, and one of them may "
-            "be very large: free some memory, or shrink the largest images"
+            f"out of memory while packing into {target}; free some memory, or shrink the largest images (one is "
+            "decoded on each core)"
         ) from error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise DataError(
-            f"the disk is full: the pack {target} needs {needed / 1e6:.0f} MB; make room, or choose another place "
-            "(trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
+            f"the disk is full: the pack {target} needs {needed / 1e6:.0f} MB; free some space, or choose another "
+            "folder (trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
         ) from error
     raise DataError(
-        f"the pack cannot be written to {target} ({error.strerror or error}); choose a folder that may be written "
+        f"the pack cannot be written to {target} ({error.strerror or error}); choose a writable folder "
         "(trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
     ) from error
 
@@ -214,16 +214,18 @@ def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) 
 def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale | None) -> Pack:
     """Return a pack that a user made, after checking that it is what the settings ask for."""
     if (pack.size, pack.channels, pack.fit) != (wanted.size, wanted.channels, wanted.fit):
+        keys = [key for key in ("size", "channels", "fit") if getattr(pack, key) != getattr(wanted, key)]
+        held, asked = (", ".join(f"{key} {getattr(one, key)}" for key in keys) for one in (pack, wanted))
+        options = " ".join(f"--{key} {getattr(wanted, key)}" for key in ("size", "channels", "fit"))
         raise DataError(
-            f"the pack {path} holds {pack.size}-pixel images with {pack.channels} channels, fit '{pack.fit}'; wanted "
-            f"are {wanted.size} pixels, {wanted.channels} channels, fit '{wanted.fit}'; pack the images again with: "
-            f"trustseg data pack SOURCE TARGET --size {wanted.size} --channels {wanted.channels} --fit {wanted.fit}"
+            f"the pack {path} has {held}, but {asked} is needed; pack the images again with: trustseg data pack SOURCE "
+            f"TARGET {options}"
         )
     values = wanted.mask_values
     if values is not None and coding_values(parse_values(values)) != coding_values(pack.coding):
         raise DataError(
-            f"the masks of the pack {path} were read with other meanings of their values than data.mask_values gives; "
-            "pack the images again with these"
+            f"the masks of the pack {path} were read with another data.mask_values; pack the images again with: "
+            "trustseg data pack SOURCE TARGET --mask-values VALUES"
         )
     if scale is not None and pack.white is not None and pack.white != scale.white:
         trained = "8-bit images" if scale.white is None else f"0 to {scale.white} as 0 to 255"

@@ -87,8 +87,8 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     """Raise a DataError if a file claims no pixels, or so many that it may be a decompression bomb."""
     if width < 1 or height < 1 or width * height > LARGEST:
         raise DataError(
-            f"{path} has {width}x{height} pixels, expected 1 to {LARGEST:,} in all (larger files may be decompression "
-            "bombs); export it smaller or remove it"
+            f"{path} has {width}x{height} pixels; allowed are 1 to {LARGEST:,} in all, as larger files may be "
+            "decompression bombs; export it smaller or remove it"
         )
 
 

@@ -60,7 +60,7 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
     if residence == "gpu":
         if device.type == "cpu":
             raise ConfigError(
-                "data.residence=gpu wants the images on the GPU, but this training computes on the CPU; "
+                "data.residence=gpu keeps the images on the GPU, but this training runs on the CPU; "
                 "set data.residence=auto, or training.accelerator=gpu on a machine with a GPU"
             )
         return _copied(pack, device)
@@ -93,7 +93,7 @@ def _copied(pack: Pack, device: torch.device) -> CachedPack:
             raise
         place = "gpu" if device.type != "cpu" else "ram"
         raise ConfigError(
-            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB for the images, more than is free there; "
+            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB for the images, more than is free; "
             "set data.residence=mmap"
         ) from error
 

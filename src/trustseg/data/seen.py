@@ -109,7 +109,7 @@ def require_seen(model: Path) -> Seen:
     seen = seen_by(model)
     if seen is None:
         raise DataError(
-            f"no {_FILE} in '{model}', it was expected, as it says which images the model was validated on; "
+            f"no {_FILE} in '{model}', which would say which images the model was validated on; "
             "restore it from the run, or train with this version of trustseg"
         )
     return seen
@@ -136,8 +136,8 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
             names = sorted({pack.index[column][hashes[one]] for one in shared})
             raise DataError(
                 f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
-                f"({', '.join(names[:3])}), on none was expected; choose the test split of its own fold (data.fold), "
-                "or add --allow-training-patients to 'trustseg evaluate' if that is meant or they only share a name"
+                f"({', '.join(names[:3])}); evaluate it on the test split of its own fold (data.fold), or add "
+                "--allow-training-patients to 'trustseg evaluate' if this is intended or they only share a name"
             )
 
 
@@ -153,7 +153,7 @@ def validation_rows(seen: Seen, pack: Pack) -> Indices:
     """
     if pack.digest != seen.digest:
         raise DataError(
-            "got other images than those the model was trained and validated on, these were expected, as decoded then; "
+            "these are not the images that the model was trained and validated on, or they are decoded differently; "
             "set data.path, data.size and data.channels as in training"
         )
     index, side = pack.index, seen.validation

@@ -73,7 +73,7 @@ def split_cases(
     if cases.is_empty():
         raise DataError(
             f"none of the {len(index)} images has a reference mask to train or test on; they can be predicted "
-            "(trustseg predict), and measured as --split control where they are declared to lack the target "
+            "(trustseg predict), or evaluated with --split control if they are declared to lack the target "
             "(data.controls=FOLDER, '.' for all)"
         )
     cases, notes = _without_copies(cases, near_copies) if fold is None else (cases, ())
@@ -104,13 +104,15 @@ def split_cases(
 
 def _check_options(*, fold: int | None, folds: int, validation_fraction: float, seed: int) -> None:
     if folds < 2:
-        raise ConfigError(f"data.folds is {folds}, expected at least 2; use data.folds=5, or data.fold=null for none")
+        raise ConfigError(
+            f"data.folds is {folds}, but must be at least 2; set data.folds=5, or data.fold=null for none"
+        )
     if fold is not None and not 0 <= fold < folds:
-        raise ConfigError(f"data.fold is {fold}, expected 0 to {folds - 1}; change it, or raise data.folds")
+        raise ConfigError(f"data.fold is {fold}, but must be from 0 to {folds - 1}; change it, or raise data.folds")
     if not 0 < validation_fraction < 1:
-        raise ConfigError(f"data.validation_fraction is {validation_fraction}, expected a number in (0, 1); use 0.2")
+        raise ConfigError(f"data.validation_fraction is {validation_fraction}, but must be between 0 and 1; use 0.2")
     if seed < 0:
-        raise ConfigError(f"the seed of the split is {seed}, expected 0 or more; change it")
+        raise ConfigError(f"the seed of the split is {seed}, but must not be negative")
 
 
 def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -119,7 +121,7 @@ def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.Da
     Raises:
         DataError: if content is equal on both sides, or if near-copies are to be refused.
     """
-    test, advice = cases["split"] == "test", "choose cross-validation with data.fold=0 (to data.folds - 1)"
+    test, advice = cases["split"] == "test", "use cross-validation with data.fold=0 (to data.folds - 1)"
     for column, what in (("sha256_pixels", "equal content"), ("content_group", "near-copies")):
         shared = cases.filter(~test & cases[column].is_in(cases.filter(test)[column].unique().to_list()))
         if shared.is_empty():
@@ -129,8 +131,8 @@ def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.Da
         shown = first_of(pairs)
         if column == "sha256_pixels" or near_copies == "refuse":
             raise DataError(
-                f"{len(pairs)} training images also stand in test ({what}: {shown}), expected none; take one of each "
-                f"pair out, or {advice}"
+                f"{len(pairs)} training images are also in the test set ({what}: {shown}); remove one of each pair, "
+                f"or {advice}"
             )
         kept = cases.filter(~cases["row"].is_in(shared["row"].to_list()))
         return kept, (f"{left_out(len(pairs))}: {shown}",)
@@ -142,19 +144,17 @@ def _official_test(cases: pl.DataFrame) -> pl.Series:
     test = cases["split"] == "test"
     if not test.any():
         raise DataError(
-            "the dataset has no test cases of its own, expected a test side; "
-            "choose cross-validation with data.fold=0 (to data.folds - 1)"
+            "the dataset has no test set of its own; use cross-validation with data.fold=0 (to data.folds - 1)"
         )
     if test.all():
         raise DataError(
-            "the dataset has test cases only, expected a training side as well; "
-            "choose cross-validation with data.fold=0 (to data.folds - 1)"
+            "the dataset has a test set but no training set; use cross-validation with data.fold=0 (to data.folds - 1)"
         )
     shared = sorted(set(cases.filter(test)["group"]) & set(cases.filter(~test)["group"]))
     if shared:
         raise DataError(
-            f"{len(shared)} patients stand in train and in test ({', '.join(shared[:3])}), expected none; "
-            "choose patient-grouped cross-validation with data.fold=0 (to data.folds - 1)"
+            f"{len(shared)} patients are in both train and test ({', '.join(shared[:3])}); "
+            "use cross-validation, which keeps patients together, with data.fold=0 (to data.folds - 1)"
         )
     return test
 
@@ -190,7 +190,7 @@ def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generato
 def _too_few(cases: pl.DataFrame, purpose: str, needed: int) -> DataError:
     got = cases["group"].n_unique()
     return DataError(
-        f"the dataset has {got} patients ({len(cases)} images with masks) for {purpose}, expected at least {needed}; "
+        f"the dataset has {got} patient{'s' * (got != 1)} with masks, but {purpose} need at least {needed}; "
         "add images of other patients, or lower data.folds"
     )
 
@@ -206,4 +206,4 @@ def _require_disjoint(index: pl.DataFrame, splits: Splits) -> None:
         sides = [set(values.gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
         shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
         if shared:
-            raise DataError(f"{column} {sorted(shared)[:3]} stand in two splits, expected none; report this as a bug")
+            raise DataError(f"{column} {sorted(shared)[:3]} are in two splits; report this as a bug")

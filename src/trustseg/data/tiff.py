@@ -18,7 +18,7 @@ __all__ = ["decode_tiff"]
 
 _LOSSY: Final = (COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.JPEG_LOSSY)
 _GREY: Final = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK)
-_SPECS: Final = "expected 8- or 16-bit whole numbers; window it and export it as an 8-bit PNG"
+_SPECS: Final = "not 8- or 16-bit whole numbers; window it and export it as an 8-bit PNG"
 
 
 def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
@@ -34,7 +34,7 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
         stacked = file.series[0].size // page.size if file.is_imagej or file.is_shaped else 1
         count = max(len(file.pages), stacked)
         if count != 1:
-            raise DataError(f"{path} has {count} pages (TIFF), expected one image; export the page that is meant")
+            raise DataError(f"{path} has {count} pages (TIFF); export the one to be used as a single image")
         check_pixels(path, page.imagewidth, page.imagelength * max(page.imagedepth, 1))
         if any(
             start + size > len(data) or not size
@@ -63,14 +63,14 @@ def _check_colour_space(page: TiffPage, path: Path) -> None:
     """Raise a DataError unless a page is grey, RGB or a palette, with at most an opacity beside it."""
     if 262 not in page.tags:
         raise DataError(
-            f"{path} does not say whether 0 is black or white (no PhotometricInterpretation); export it anew"
+            f"{path} does not say whether 0 is black or white (no PhotometricInterpretation); export it again"
         )
     kind = page.photometric
     as_jpeg = kind == PHOTOMETRIC.YCBCR and page.compression in _LOSSY  # decoded to RGB
     if kind not in (*_GREY, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE) and not as_jpeg:
         raise DataError(f"{path} has the colour space {PHOTOMETRIC(kind).name}; export it as grey or RGB")
     if page.axes not in ("YX", "YXS", "SYX"):
-        raise DataError(f"{path} has the axes {page.axes}, expected a single image; export the slice that is meant")
+        raise DataError(f"{path} has the axes {page.axes}; export the slice to be used as a single image")
     colours = 3 if kind in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
     if page.samplesperpixel not in (colours, colours + 1):
         raise DataError(

@@ -163,8 +163,8 @@ def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: f
     if patients < needed:
         return Fit(
             math.inf,
-            f"Nothing is reviewed: {_counted(patients)} cannot vouch for a review rate of at most {at_most:.3g}, "
-            f"for which at least {needed} are needed.",
+            f"Nothing is reviewed: a review rate of at most {at_most:.3g} can only be guaranteed with at least "
+            f"{needed} calibration patients, and there are {patients}.",
         )
     weights = 1 / np.bincount(images.patients)[images.patients]
     candidates, place = np.unique(images.scores, return_inverse=True)
