@@ -124,7 +124,7 @@ def test_too_few_patients() -> None:
         split_cases(one, fold=0)
     with pytest.raises(DataError, match="need at least 4"):
         split_cases(index_of(list("abc")), fold=0, folds=2)
-    with pytest.raises(DataError, match=r"1 patients .* for training and validation, expected at least 2"):
+    with pytest.raises(DataError, match=r"1 patient .* training and validation need at least 2"):
         split_cases(index_of(["a", "a", "b"], split=["train", "train", "test"]))
     assert_disjoint(index_of(list("abcd")), split_cases(index_of(list("abcd")), fold=1, folds=2))
 
