@@ -78,7 +78,7 @@ gpu: $(ORACLE)/.installed ## with a CUDA device: its tests and benchmarks, and w
 	$(BIN)/python -m pytest -q -m gpu tests
 	$(ORACLE)/bin/python -m pip install --quiet --no-deps $(TIMED)
 	$(ORACLE)/bin/python -m benchmarks.bench attacks training epoch
-	$(if $(QATA),$(BIN)/trustseg study experiments/qata.yaml "data.path=$(QATA)")
+	$(if $(QATA),$(BIN)/trustseg study experiments/qata.yaml "data.path=$(QATA)" --hypotheses experiments/hypotheses.yaml)
 	$(if $(QATA),$(BIN)/trustseg report runs/qata && $(BIN)/python scripts/publish_results.py runs/qata)
 
 docs: $(SITE)/.installed ## build the documentation site in build/docs, tutorials executed; no network, warnings are errors

@@ -1,6 +1,7 @@
 """A synthetic, seeded study folder in the form the study runner writes: what a report is made of, without a model."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def write_study(
         "adversarial": {"eps": 4 / 255},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    shutil.copy("experiments/hypotheses.yaml", folder)
     cells = [(h, r, f, s) for h in heads for r in selections for f in range(folds) for s in range(seeds)]
     for number, (head, selection, fold, seed) in enumerate(cells):
         cell = folder / "cells" / f"{head}-{selection}-fold{fold}-seed{seed}"

@@ -1,6 +1,7 @@
 """Reading a study folder: what is finished, what is missing, and one sentence for whatever is broken."""
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -49,6 +50,33 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 def test_folder_without_study(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="holds no study"):
+        load_results(tmp_path)
+
+
+def test_evaluations_of_a_run_are_variants(small: Path, tmp_path: Path) -> None:
+    """A run's evaluations on test images, or one evaluation by its folder, read as the cell with the same tables."""
+    (cell,) = (cell for cell in load_results(small).cells if cell.selection == "none")
+    run, labels = tmp_path / "run", {"cell": cell.id, "variant": cell.variant, "head": cell.head}
+    for suffix in ("", "-calibrated"):
+        shutil.copytree(cell.folder, run / f"evaluation-test{suffix}")
+        path = run / f"evaluation-test{suffix}" / "records.parquet"
+        named = {name: pl.lit(label + (suffix if name != "head" else "")) for name, label in labels.items()}
+        pl.read_parquet(path).with_columns(**named).write_parquet(path)
+        (path.parent / "evaluation.json").write_text("{}")
+        (path.parent / "metrics.csv").unlink()
+    (run / "metrics.csv").write_text("epoch,train_loss\n0,0.5\n")
+    both = load_results(run)
+    assert both.variants == [cell.variant, f"{cell.variant}-calibrated"]
+    assert all((log := load_training(one)) is not None and log["train_loss"].to_list() == [0.5] for one in both.cells)
+    single = load_results(run / "evaluation-test")
+    kept = [name for name in single.records.columns if name not in labels]
+    assert single.records.select(kept).equals(both.records.filter(cell=cell.id).select(kept))
+
+
+def test_a_run_without_evaluation_is_told_of_it(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    with pytest.raises(MissingFileError, match=r"run 'trustseg evaluate "):
         load_results(tmp_path)
 
 

@@ -18,6 +18,7 @@ from trustseg.study.hypotheses import (
     untestable,
 )
 
+SHIPPED = Path("experiments/hypotheses.yaml")
 GOOD: dict[str, Any] = {
     "name": "H1",
     "claim": "It helps.",
@@ -35,7 +36,7 @@ def written(tmp_path: Path, *changed: dict[str, Any]) -> Path:
 
 
 def test_those_that_are_shipped() -> None:
-    shipped = {hypothesis.name: hypothesis for hypothesis in load_hypotheses()}
+    shipped = {hypothesis.name: hypothesis for hypothesis in load_hypotheses(SHIPPED)}
     assert list(shipped) == ["H1", "H2", "H3", "H4", "H5", "H6"]
     assert (shipped["H2"].direction, shipped["H2"].dose) == ("not_lower", "adversarial.fraction")
     assert all(hypothesis.margin > 0 for hypothesis in shipped.values())

@@ -1,4 +1,4 @@
-"""``trustseg report``: the HTML page, tables and figures of a study."""
+"""``trustseg report``: the HTML page, tables and figures of a study, a run or an evaluation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,12 @@ __all__ = ["report"]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder written by 'trustseg study'.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_FOLDER", help="Folder of a study, of a run that was evaluated, or of one evaluation."
+        ),
+    ],
     gallery: Annotated[
         bool, typer.Option("--gallery/--no-gallery", help="Include example images (of patients, for real data).")
     ] = True,
@@ -22,7 +27,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write report.html, tables/ and figures/ of a study."""
+    """Write report.html, tables/ and figures/ of a study, a run or an evaluation."""
     from trustseg.errors import ConfigError
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):

@@ -40,7 +40,7 @@ def study(
     plan: Annotated[bool, typer.Option("--plan", help="Show cells, passes and estimated time, and exit.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Show the state of every cell, and exit.")] = False,
     hypotheses: Annotated[
-        Path | None, typer.Option(help="YAML file of hypotheses for the report. Default: the shipped ones.")
+        Path | None, typer.Option(help="YAML file of hypotheses that the report tests; kept in the study's folder.")
     ] = None,
     cluster: Annotated[str | None, typer.Option(help="Submit the cells to a cluster: slurm.")] = None,
     profile: Annotated[
@@ -143,8 +143,8 @@ def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) ->
     from trustseg.study.grid import cells_of
     from trustseg.study.hypotheses import FILE, load_hypotheses, require_hypotheses, untestable
 
-    own = folder / FILE
-    hypotheses = load_hypotheses(file or (own if own.is_file() else None))
+    stated = file or folder / FILE
+    hypotheses = load_hypotheses(stated) if file is not None or stated.is_file() else []
     if file is not None:
         require_hypotheses(hypotheses, where=file)
     cells = cells_of(config, data_digest="")

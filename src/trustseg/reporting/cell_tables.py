@@ -46,8 +46,8 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
     Raises:
         DataError: if it is not a table of numbers by epoch.
     """
-    path = cell.folder / "metrics.csv"
-    if not path.is_file():
+    path = cell.training_log
+    if path is None:
         return None
     table = read_file(path, read_csv)
     if "epoch" not in table.columns or not table["epoch"].dtype.is_integer():

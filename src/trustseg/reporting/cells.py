@@ -1,4 +1,4 @@
-"""The cells of a study folder: those that have finished, with what their files say of them, and those that have not."""
+"""What a report is about: the cells of a study, finished or not, or the evaluations of a single run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from trustseg.errors import DataError
+from trustseg.errors import DataError, MissingFileError
+from trustseg.records import read_records
 from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
 from trustseg.yaml_files import parse_yaml
 
-__all__ = ["FinishedCell", "Missing", "load_cells", "load_settings", "read_file"]
+__all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_settings", "read_file"]
 
 T = TypeVar("T")
 
@@ -25,6 +26,12 @@ class FinishedCell(Description):
     provenance: Provenance = Provenance()
     done: Done = Done()
     settings: Mapping[str, Any] = {}
+
+    @property
+    def training_log(self) -> Path | None:
+        """The log of its training, beside its tables or in the run whose evaluation it is; None where there is none."""
+        places = (self.folder / "metrics.csv", self.folder.parent / "metrics.csv")
+        return next((place for place in places if place.is_file()), None)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -53,6 +60,51 @@ def load_cells(folder: Path) -> list[FinishedCell | Missing]:
         names = sorted(path.parent.name for path in cells.glob("*/cell.json"))
     states = {name: _load_cell(cells / name) for name in names if (cells / name / "cell.json").is_file()}
     return [*states.values(), *(Missing(name, name, "its folder is gone") for name in names if name not in states)]
+
+
+def load_evaluations(folder: Path) -> list[FinishedCell]:
+    """Return an evaluation in ``folder``, or those of the test images where ``folder`` is a run, each as a cell.
+
+    Raises:
+        MissingFileError: if there are none.
+        DataError: if a file of theirs is damaged.
+    """
+    places = [folder] if (folder / "evaluation.json").is_file() else sorted(folder.glob("evaluation-test*"))
+    found = [place for place in places if all((place / table).is_file() for table in _TABLES)]
+    if not found:
+        is_run = (folder / "model" / "model.json").is_file()
+        advice = f"run 'trustseg evaluate {folder}'" if is_run else "give the folder of a study, a run or an evaluation"
+        raise MissingFileError(f"'{folder}' holds no study and no evaluation; {advice}")
+    return [_load_evaluation(place) for place in found]
+
+
+def _load_evaluation(folder: Path) -> FinishedCell:
+    path, settings, provenance = (folder / name for name in ("records.parquet", "config.yaml", "provenance.json"))
+    records, config = read_records(path), load_settings(settings) if settings.is_file() else {}
+    labels = [name for name in ("cell", "variant", "head") if name not in records.columns]
+    if labels or not len(records):
+        raise DataError(
+            f"'{path}' does not say which model it is of ({', '.join(labels) or 'no rows'}); evaluate again"
+        )
+    name, variant, head = records.select("cell", "variant", "head").row(0)
+    data, training, adversarial = (_section(config, name) for name in ("data", "training", "adversarial"))
+    fold = data.get("fold")
+    return FinishedCell(
+        id=name,
+        variant=variant,
+        head=head,
+        selection=str(adversarial.get("selection", "none")),
+        fold=-1 if fold is None else fold,
+        seed=training.get("seed", 0),
+        folder=folder,
+        provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
+        settings=config,
+    )
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _load_cell(folder: Path) -> FinishedCell | Missing:

@@ -83,7 +83,7 @@ class _Test:
 
 
 def answer_hypotheses(data: ReportData, *, draws: int = 2000) -> list[Outcome]:
-    """Return what a study says of each hypothesis: those in its folder, else the shipped ones."""
+    """Return what a study says of each hypothesis: those in its folder."""
     results = data.results
     found = [item for hypothesis in hypotheses_of(results) for item in _tests(hypothesis, results, data.choices)]
     tests = [item for item in found if isinstance(item, _Test)]
@@ -96,9 +96,9 @@ def answer_hypotheses(data: ReportData, *, draws: int = 2000) -> list[Outcome]:
 
 
 def hypotheses_of(results: Results) -> list[Hypothesis]:
-    """Return the hypotheses in a study's folder, else the shipped ones."""
+    """Return the hypotheses that a study states, in its folder; none where it states none."""
     own = results.folder / FILE
-    return load_hypotheses(own if own.is_file() else None)
+    return load_hypotheses(own) if own.is_file() else []
 
 
 def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from trustseg.config import ReportConfig
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import RECORDS, read_records
-from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_settings
+from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_evaluations, load_settings
 from trustseg.reporting.consistency import check_patients, check_settings, check_sums, named
 
 __all__ = ["Results", "is_generated", "load_results", "results_of_one"]
@@ -94,19 +94,17 @@ def load_results(folder: Path) -> Results:
     """Return the finished cells of a study folder and the names of those that are missing.
 
     Args:
-        folder: a folder that ``trustseg study`` wrote, with ``study.yaml`` and ``cells/``.
+        folder: a folder that ``trustseg study`` wrote, with ``study.yaml`` and ``cells/``; or a run, whose evaluations
+            on test images then count as variants of a study; or the folder of one evaluation.
 
     Raises:
-        MissingFileError: if the folder is not there or is no study folder, or if no cell has finished.
+        MissingFileError: if the folder is not there, or holds nothing that was measured.
         DataError: if a file in it cannot be read, or two of them contradict each other.
     """
-    study_file = folder / "study.yaml"
     if not folder.is_dir():
-        raise MissingFileError(f"no folder {folder}; give the one that 'trustseg study' printed")
-    if not study_file.is_file() or not (folder / "cells").is_dir():
-        raise MissingFileError(f"{folder} holds no study (study.yaml and cells/); give the folder of a study")
-    study = load_settings(study_file)
-    states = load_cells(folder)
+        raise MissingFileError(f"no folder {folder}; give the folder of a study, a run or an evaluation")
+    is_study = (folder / "study.yaml").is_file() and (folder / "cells").is_dir()
+    states = load_cells(folder) if is_study else load_evaluations(folder)
     cells = tuple(state for state in states if isinstance(state, FinishedCell))
     missing = tuple(state for state in states if isinstance(state, Missing))
     if not cells:
@@ -115,10 +113,12 @@ def load_results(folder: Path) -> Results:
             f"none of the {len(states)} cells in {folder} has finished{reason}; run 'trustseg study' again, it goes on "
             "where it stopped"
         )
+    study = load_settings(folder / "study.yaml") if is_study else cells[0].settings
     tables: list[pl.DataFrame] = []
     measures: dict[str, None] = {}
     for cell in cells:
-        check_settings(cell, study)
+        if is_study:
+            check_settings(cell, study)
         table = read_records(cell.folder / "records.parquet")
         measures |= dict.fromkeys(check_sums(cell, table))
         tables.append(named(cell, table))

@@ -1,7 +1,6 @@
 """Hypotheses as data: what is claimed of which settings, in which score, by how much; read from YAML."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,7 +14,7 @@ from trustseg.entries import name_in, read
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.statistics.comparisons import Claim
 from trustseg.study.grid import INDIFFERENT, REPETITIONS
-from trustseg.yaml_files import parse_yaml, read_yaml
+from trustseg.yaml_files import read_yaml
 
 __all__ = [
     "FILE",
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 FILE: Final = "hypotheses.yaml"
-"""Name of the file in a study's folder that takes the place of the shipped one."""
+"""Name of the file in a study's folder."""
 
 RANKINGS: Final = ("nause", "aurc", "undetected_harm")
 """Scores of a test set that a hypothesis may compare, beside the metrics of single images."""
@@ -78,26 +77,17 @@ class Hypothesis(Section):
         return self
 
 
-def load_hypotheses(path: Path | None = None) -> list[Hypothesis]:
-    """Return the hypotheses of a YAML file with a list ``hypotheses``; those that are shipped by default.
-
-    Args:
-        path: the file.
+def load_hypotheses(path: Path) -> list[Hypothesis]:
+    """Return the hypotheses of a YAML file with a list ``hypotheses``.
 
     Raises:
         MissingFileError: if the file is not there.
         ConfigError: if it does not hold hypotheses, or two have the same name.
-
-    Example:
-        >>> [hypothesis.name for hypothesis in load_hypotheses()]
-        ['H1', 'H2', 'H3', 'H4', 'H5', 'H6']
     """
-    shipped = resources.files("trustseg") / "experiments" / FILE
-    where = f"'{path or FILE}'"
-    content = parse_yaml(shipped.read_text(encoding="utf-8"), where=where) if path is None else read_yaml(path)
+    content, where = read_yaml(path), f"'{path}'"
     listed = content.get("hypotheses") if isinstance(content, dict) else None
     if not isinstance(listed, list):
-        raise ConfigError(f"{where} has no list 'hypotheses:'; see the shipped {FILE}")
+        raise ConfigError(f"{where} has no list 'hypotheses:'; see experiments/hypotheses.yaml")
     found = [_hypothesis(item, number, where) for number, item in enumerate(listed, start=1)]
     names = [hypothesis.name for hypothesis in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
