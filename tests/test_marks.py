@@ -1,12 +1,16 @@
 """Scripts write tables between the marks of a page, all of them or none."""
 
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import polars as pl
 import pytest
+from PIL import Image
+
+from tests.reporting.fake_results import write_study
 
 ROOT = Path(__file__).parents[1]
 START, END = r"<!-- table: (?P<name>\w+) -->", "<!-- end -->"
@@ -67,13 +71,18 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_readme_gets_the_summary(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_gets_the_summary_and_a_case(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = import_module("readme_table")
     monkeypatch.setattr(script, "ROOT", tmp_path)
+    study = write_study(tmp_path / "study", seeds=1, images=8, patients=6)
+    shutil.copytree(results / "tables", study / "tables")
+    (tmp_path / "docs" / "images").mkdir()
     page = tmp_path / "README.md"
     page.write_text(f"# A\n{script.START}\n{script.END}\n")
-    script.main(results)
+    script.main(study)
     assert page.read_text() == f"# A\n{script.START}\n\n| variant |\n| --- |\n| beta |\n\n{script.END}\n"
+    with Image.open(tmp_path / "docs" / "images" / "case.jpg") as picture:
+        assert min(picture.size) > 100
 
 
 def test_the_findings_get_rows_and_intervals(tmp_path: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:

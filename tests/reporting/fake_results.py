@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 from tests.reporting.fake_stress import write_stress
 
+ROOT = Path(__file__).parents[2]
 CONDITIONS: list[tuple[str, float]] = [("clean", 0.0)] + [
     (attack, step / 255) for attack in ("fgsm", "pgd") for step in (1, 2, 4, 8)
 ]
@@ -58,7 +59,7 @@ def write_study(
         "adversarial": {"eps": 4 / 255},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    shutil.copy("experiments/hypotheses.yaml", folder)
+    shutil.copy(ROOT / "experiments" / "hypotheses.yaml", folder)
     cells = [(h, r, f, s) for h in heads for r in selections for f in range(folds) for s in range(seeds)]
     for number, (head, selection, fold, seed) in enumerate(cells):
         cell = folder / "cells" / f"{head}-{selection}-fold{fold}-seed{seed}"

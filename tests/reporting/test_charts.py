@@ -28,13 +28,13 @@ KEYS = [
 
 def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str, Chart]) -> None:
     titles = [panel.title for panel in charts["robustness_dice"].panels]
-    assert titles == ["FGSM, bernoulli", "FGSM, beta", "PGD, bernoulli", "PGD, beta"]
+    assert titles == ["FGSM, classical", "FGSM, evidential", "PGD, classical", "PGD, evidential"]
     panel = charts["robustness_dice"].panels[3]
     assert [line.entry for line in panel.lines] == ["none", "random", "uncertain"]
     assert {line.look.dash for line in panel.lines} == {"solid"}
-    line = next(line for line in panel.lines if line.name == "beta, none")
+    line = next(line for line in panel.lines if line.name == "evidential, no adversarial training")
     assert list(line.x) == pytest.approx([0, 1, 2, 4, 8], abs=1e-3)
-    interval = data.robustness["beta, none", ("pgd", data.choices.eps)]["dice"]
+    interval = data.robustness["evidential, no adversarial training", ("pgd", data.choices.eps)]["dice"]
     assert (line.y[3], line.low[3], line.high[3]) == (interval.value, interval.low, interval.high)
 
 
@@ -102,7 +102,7 @@ def test_errors_left_equal_those_on_pixels() -> None:
 
 
 def test_the_curve_of_a_variant_is_the_mean_over_seeds(data: ReportData) -> None:
-    variant, place = "beta, none", ("clean", 0.0)
+    variant, place = "evidential, no adversarial training", ("clean", 0.0)
     cells = data.results.cells_of(variant)
     alone = [
         mean_sparsification(replace(data, results=replace(data.results, cells=tuple(held))), variant, place)

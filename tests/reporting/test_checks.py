@@ -11,9 +11,9 @@ from trustseg.reporting.report_data import ReportData
 
 
 def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: ReportData, stress: Contents) -> None:
-    doubted, trusted = "beta, random", "beta, none"
+    doubted, trusted = "evidential, random selection", "evidential, no adversarial training"
     doubts = failures(stressed.checks)
-    assert list(doubts) == ["bernoulli, random", doubted]
+    assert list(doubts) == ["classical, random selection", doubted]
     assert doubts[doubted] == "unbounded budget 0.17 (at most 0.05)"
     said = find_caveats(stressed)
     assert said[1] == (f"{doubted}: every robustness number is not trustworthy; checks that failed: {doubts[doubted]}.")
@@ -26,7 +26,7 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Rep
     frame = summary_table(stressed.results, draws=5)
     assert dict(zip(frame["variant"], frame["trust"], strict=True))[doubted] == "not trustworthy"
     entries = stress.charts["worst_case"].entries
-    assert entries == ["none", "random (not trustworthy)"]
+    assert entries == ["no adversarial training", "random selection (not trustworthy)"]
 
 
 def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
@@ -34,7 +34,7 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
     assert variants == stressed.results.variants
     names = [name for name, *_ in found]
     assert names == ["zero gradients", "unbounded budget", "transfer"]
-    worst = dict(zip(variants, found[1][3], strict=True))["beta, random"]
+    worst = dict(zip(variants, found[1][3], strict=True))["evidential, random selection"]
     assert worst is not None
     assert (worst.status, worst.text) == ("suspicious", "0.17")
     missing = found[2][3][0]
@@ -44,8 +44,14 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
 
 
 def test_what_was_not_run_is_named_with_its_reason(stressed: ReportData, stressed_page: Path) -> None:
-    assert unchecked(stressed.checks)["beta, none"] == "1 of 3 checks not run (transfer: what transfer <means>)"
-    assert "beta, none: 1 of 3 checks not run (transfer: what transfer &lt;means&gt;)" in stressed_page.read_text()
+    assert (
+        unchecked(stressed.checks)["evidential, no adversarial training"]
+        == "1 of 3 checks not run (transfer: what transfer <means>)"
+    )
+    assert (
+        "evidential, no adversarial training: 1 of 3 checks not run (transfer: what transfer &lt;means&gt;)"
+        in stressed_page.read_text()
+    )
 
 
 def test_a_check_has_passed_only_if_it_was_run_on_every_model() -> None:

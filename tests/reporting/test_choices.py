@@ -25,8 +25,8 @@ def test_headline_of_a_study(study: Path) -> None:
     assert [round(eps * 255) for eps in choices.attacks["fgsm"]] == [1, 2, 4, 8]
     assert [(name, round(eps * 255)) for name, eps in choices.conditions] == [("clean", 0), ("pgd", 4), ("pgd", 8)]
     assert set(choices.measures.values()) == {"entropy"}, "heads are compared by a measure that both have"
-    assert choices.columns["beta, none"] == "u_entropy_quantile_mean"
-    assert next(iter(choices.all_columns["beta, none"])) == "mutual_information"
+    assert choices.columns["evidential, no adversarial training"] == "u_entropy_quantile_mean"
+    assert next(iter(choices.all_columns["evidential, no adversarial training"])) == "mutual_information"
 
 
 def test_the_study_says_which_aggregation_and_budget(tmp_path: Path) -> None:
@@ -36,8 +36,12 @@ def test_the_study_says_which_aggregation_and_budget(tmp_path: Path) -> None:
     adversarial = {"eps": 7 / 255, "measure": {"beta": "vacuity", "bernoulli": "variance"}, "aggregation": "mean"}
     (folder / "study.yaml").write_text(yaml.safe_dump({"adversarial": adversarial}))
     choices = choose(load_results(folder))
-    assert choices.columns["beta, none"] == choices.columns["bernoulli, none"] == "u_entropy_mean"
-    assert choices.all_columns["beta, none"]["vacuity"] == "u_vacuity_mean"
+    assert (
+        choices.columns["evidential, no adversarial training"]
+        == choices.columns["classical, no adversarial training"]
+        == "u_entropy_mean"
+    )
+    assert choices.all_columns["evidential, no adversarial training"]["vacuity"] == "u_vacuity_mean"
     assert choices.eps == choices.largest_eps == round(8 / 255, 7)
     assert len(choices.conditions) == 2
 
@@ -53,8 +57,12 @@ def test_without_attacks_only_clean_remains(tmp_path: Path) -> None:
 def test_pairs_stay_within_a_head_and_ignore_fold_and_seed(study: Path) -> None:
     assert list(pairs(load_results(study))) == [
         (f"{head}, {first}", f"{head}, {second}")
-        for head in ("bernoulli", "beta")
-        for first, second in (("random", "none"), ("uncertain", "none"), ("uncertain", "random"))
+        for head in ("classical", "evidential")
+        for first, second in (
+            ("random selection", "no adversarial training"),
+            ("uncertain selection", "no adversarial training"),
+            ("uncertain selection", "random selection"),
+        )
     ]
 
 
@@ -73,7 +81,7 @@ def test_a_study_names_its_own_baselines(study: Path, tmp_path: Path) -> None:
     results = load_results(study)
     named = {"report": {"baselines": [{"adversarial.selection": "none"}, {"adversarial.selection": "uncertain"}]}}
     found = pairs(replace(results, study=named))
-    assert {rank for pair, rank in found.items() if "none" in pair[1]} == {0}
-    assert found["beta, random", "beta, uncertain"] == 1
-    assert ("beta, uncertain", "beta, random") not in found
+    assert {rank for pair, rank in found.items() if "no adversarial training" in pair[1]} == {0}
+    assert found["evidential, random selection", "evidential, uncertain selection"] == 1
+    assert ("evidential, uncertain selection", "evidential, random selection") not in found
     assert pairs(replace(results, study={"report": {"baselines": [{"model.head": "linear"}]}})) == {}

@@ -61,9 +61,9 @@ def test_values_under_averages_seeds_and_leaves_empty_masks_out(tmp_path: Path) 
         write_study(tmp_path / "study", heads=("beta",), selections=("none",), images=12, gallery=False)
     )
     places = [("clean", 0.0), ("pgd", 4 / 255), ("pgd", 0.9)]
-    sheet = values_under(results, "beta, none", places, DICE)
+    sheet = values_under(results, "evidential, no adversarial training", places, DICE)
     for column, place in enumerate(places[:2]):
-        frame = image_scores.per_image(results, "beta, none", place)
+        frame = image_scores.per_image(results, "evidential, no adversarial training", place)
         assert sheet.images == frame["image"].to_list()
         expected = frame["dice"].fill_null(float("nan")).to_numpy()
         np.testing.assert_allclose(sheet.values[:, column], expected)

@@ -29,7 +29,7 @@ def study(tmp_path: Path) -> Path:
     shutil.copytree(folder / "cells" / "beta-none-fold0-seed0", combined)
     about = json.loads((combined / "cell.json").read_text())
     members = ["beta-none-fold0-seed0", "beta-none-fold0-seed1"]
-    about |= {"id": "mixture", "variant": "beta, none, ensemble of 2"}
+    about |= {"id": "mixture", "variant": "evidential, no adversarial training, ensemble of 2"}
     about |= {"mixture": {"members": members, "samples": 0, "dropout": 0.2}}
     (combined / "cell.json").write_text(json.dumps(about))
     records = pl.read_parquet(combined / "records.parquet").with_columns(cell=pl.lit("mixture"))
@@ -42,7 +42,11 @@ def test_costs_by_hand(study: Path) -> None:
     data = collect(load_results(study), draws=20)
     table = costs(data)
     frame = table.frame()
-    assert frame["variant"].to_list() == ["beta, none", "beta, random", "beta, none, ensemble of 2"]
+    assert frame["variant"].to_list() == [
+        "evidential, no adversarial training",
+        "evidential, random selection",
+        "evidential, no adversarial training, ensemble of 2",
+    ]
     assert frame["passes"].to_list() == [1, 1, 2]
     assert frame["models"].to_list() == [1, 1, 2]
     assert frame["seconds_training"].to_list() == [61.5, 61.5, 2 * 61.5]
@@ -64,18 +68,24 @@ def test_times_of_two_machines_are_not_compared(study: Path) -> None:
 def test_evaluations_that_told_no_cost_are_left_out(study: Path) -> None:
     for cell in (study / "cells").glob("beta-*"):
         (cell / "evaluation.json").write_text(json.dumps({"fingerprint": "0"}))
-    assert costs(collect(load_results(study), draws=10)).frame()["variant"].to_list() == ["beta, none, ensemble of 2"]
+    assert costs(collect(load_results(study), draws=10)).frame()["variant"].to_list() == [
+        "evidential, no adversarial training, ensemble of 2"
+    ]
     (study / "cells" / "mixture" / "evaluation.json").unlink()
     assert costs(collect(load_results(study), draws=10)).rows == ()
 
 
 def test_a_mixture_is_a_variant_but_no_training(study: Path) -> None:
     results = load_results(study)
-    assert results.is_mixture("beta, none, ensemble of 2")
-    assert not results.is_mixture("beta, none")
+    assert results.is_mixture("evidential, no adversarial training, ensemble of 2")
+    assert not results.is_mixture("evidential, no adversarial training")
     members = {"beta-none-fold0-seed0", "beta-none-fold0-seed1"}
-    assert results.trainings_of("beta, none, ensemble of 2") == results.trainings_of("beta, none") == members
-    assert [*pairs(results)] == [("beta, random", "beta, none")]
+    assert (
+        results.trainings_of("evidential, no adversarial training, ensemble of 2")
+        == results.trainings_of("evidential, no adversarial training")
+        == members
+    )
+    assert [*pairs(results)] == [("evidential, random selection", "evidential, no adversarial training")]
     data = collect(results, draws=20)
     assert "trained models behind each variant: 2." in basis(data)
     compared = [outcome.compared for outcome in answer_hypotheses(data, draws=20)]

@@ -74,8 +74,8 @@ def test_an_unreachable_target_sends_everything_to_a_human(deferring: ReportData
     data = collect(load_results(folder), draws=5)
     found = read_deferrals(data, draws=5)
     clean = ("clean", 0.0)
-    assert found.score("beta, none", clean, "review_rate").value == 1
-    assert found.score("beta, none", clean, "undetected_failures").value == 0
+    assert found.score("evidential, no adversarial training", clean, "review_rate").value == 1
+    assert found.score("evidential, no adversarial training", clean, "undetected_failures").value == 0
     chart = deferral_charts(data, found)[0]
     assert dataclasses.replace(chart).panels[0].lines[0].y[0] == 1
 

@@ -53,7 +53,9 @@ def test_what_the_watch_saw_is_told(tmp_path: Path) -> None:
     path = _study(tmp_path / "study") / CELL / "done.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"catastrophic_overfitting": [3, 4]}))
     (found,) = find_caveats(collect(load_results(tmp_path / "study"), draws=5))
-    assert found.startswith("beta, none: catastrophic overfitting was seen in 1 of 3 trainings")
+    assert found.startswith(
+        "evidential, no adversarial training: catastrophic overfitting was seen in 1 of 3 trainings"
+    )
     assert found.endswith("first in beta-none-fold0-seed0, in epochs 3, 4.")
 
 
@@ -69,7 +71,7 @@ def test_a_sound_study_has_no_caveats(tmp_path: Path) -> None:
         (_records("pgd", 1, "dice", 0.95), "PGD is weaker than one-step FGSM at 1/255"),
         (
             _records("pgd", 4, "dice", 0.1, selection="random"),
-            r"beta, random: trained with one-step FGSM, Dice under FGSM is 0\.\d+ above Dice under PGD at 4/255",
+            r"evidential, random selection: trained with one-step FGSM, Dice under FGSM is 0\.\d+ above Dice under PGD",
         ),
         (_records("fgsm", 2, "linf", 0.5), "FGSM left its L-infinity budget on 72 images"),
         (_provenance("data", {"digest": "other"}), "saw different data"),

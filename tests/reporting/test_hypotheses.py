@@ -31,15 +31,18 @@ def test_each_shipped_hypothesis_is_answered(outcomes: list[Outcome]) -> None:
     assert list(dict.fromkeys(outcome.hypothesis.name for outcome in outcomes)) == ["H1", "H2", "H3", "H4", "H5", "H6"]
     supported = of(outcomes, "H1")  # the made-up study makes adversarial training help
     assert [outcome.verdict for outcome in supported] == ["supported", "supported"]
-    assert "Adversarial training raises Dice under attack. Dice, PGD 4/255, bernoulli, random" in supported[0].sentence
+    assert (
+        "Adversarial training raises Dice under attack. Dice, PGD 4/255, classical, random selection"
+        in supported[0].sentence
+    )
     assert "supported (p < 0.05 after correction)." in supported[0].sentence
 
 
 def test_a_variant_that_is_compared_with_itself_is_named_once(outcomes: list[Outcome]) -> None:
     compared = {outcome.compared for outcome in of(outcomes, "H5")}
-    assert "beta, none: mutual information minus entropy" in compared
+    assert "evidential, no adversarial training: mutual information minus entropy" in compared
     assert {outcome.compared for outcome in of(outcomes, "H1")} == {
-        f"{head}, random minus {head}, none" for head in ("bernoulli", "beta")
+        f"{head}, random selection minus {head}, no adversarial training" for head in ("classical", "evidential")
     }
 
 
@@ -105,7 +108,9 @@ def test_a_budget_that_was_not_measured_is_not_answered_by_another(one_seed: Pat
 
 def test_harm_goes_undetected_only_by_a_policy(one_seed: Path) -> None:
     (outcome,) = told(one_seed, measures=["undetected_harm"])
-    assert "no run of beta, random has a deferral policy fitted on validation images" in outcome.sentence
+    assert (
+        "no run of evidential, random selection has a deferral policy fitted on validation images" in outcome.sentence
+    )
 
 
 def test_few_patients_decide_nothing(tmp_path: Path) -> None:
@@ -171,10 +176,10 @@ def test_no_dose_no_table(data: ReportData) -> None:
 def test_a_row_for_each_variant(dosed: ReportData) -> None:
     rows = dose_table(dosed, draws=20).rows
     assert {(row["name"], row["variant"], row["dose"]) for row in rows} == {
-        ("H2", "beta, random, fraction=0.25", "0.25"),
-        ("H2", "beta, random, fraction=0.5", "0.5"),
-        ("H2", "beta, random, fraction=1", "1.0"),
-        ("H2", "beta, uncertain, fraction=0.5", "0.5"),
+        ("H2", "evidential, random selection, fraction=0.25", "0.25"),
+        ("H2", "evidential, random selection, fraction=0.5", "0.5"),
+        ("H2", "evidential, random selection, fraction=1", "1.0"),
+        ("H2", "evidential, uncertain selection, fraction=0.5", "0.5"),
     }
 
 
@@ -184,9 +189,9 @@ def test_a_curve_for_each_rule(dosed: ReportData) -> None:
     (panel,) = chart.panels
     assert (panel.title, panel.x_label, panel.y_label) == ("H2", "adversarial.fraction", "Dice, PGD 4/255")
     curves = {line.name: list(line.x) for line in panel.lines}
-    assert curves == {"beta, random": [0.25, 0.5, 1.0], "beta, uncertain": [0.5]}
+    assert curves == {"evidential, random selection": [0.25, 0.5, 1.0], "evidential, uncertain selection": [0.5]}
     rows = sorted((row for row in table.rows if "random" in str(row["variant"])), key=lambda row: str(row["dose"]))
-    drawn = chart.frame().filter(pl.col("series") == "beta, random")
+    drawn = chart.frame().filter(pl.col("series") == "evidential, random selection")
     for column, end in (("y", "value"), ("low", "low"), ("high", "high")):
         assert drawn[column].to_list() == pytest.approx([getattr(row["value"], end) for row in rows], rel=1e-5)
 

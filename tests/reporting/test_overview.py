@@ -23,8 +23,8 @@ def test_summary_holds_the_evidence(data: ReportData) -> None:
     assert frame["variant"].to_list() == data.results.variants
     assert frame["robust_dice_under"].unique().to_list() == ["PGD 4/255"]
     assert frame["worst_dice_under"].unique().to_list() == ["PGD 8/255"]
-    dice = mean_of(data.results, "beta, none", ("clean", 0.0), "dice", draws=60)
-    row = frame.row(by_predicate=pl.col("variant") == "beta, none", named=True)
+    dice = mean_of(data.results, "evidential, no adversarial training", ("clean", 0.0), "dice", draws=60)
+    row = frame.row(by_predicate=pl.col("variant") == "evidential, no adversarial training", named=True)
     assert (row["dice"], row["dice_low"], row["dice_high"]) == (dice.value, dice.low, dice.high)
     assert row["robust_dice"] > row["worst_dice"]
 
@@ -35,9 +35,9 @@ def test_measures_of_evidence_stand_beside_entropy(data: ReportData) -> None:
     assert "pixel nAUSE (mutual information) ↓" in [column.title for column in table.columns]
     frame = table.frame()
     heads = frame["variant"].str.split(",").list.first()
-    assert frame.filter(heads == "bernoulli")["nause_mutual_information"].null_count() == 3
+    assert frame.filter(heads == "classical")["nause_mutual_information"].null_count() == 3
     other = measures(data).frame().filter(pl.col("measure") == "mutual information")
-    beta = frame.filter(heads == "beta")
+    beta = frame.filter(heads == "evidential")
     for end in ("", "_low", "_high"):
         assert beta[f"nause_mutual_information{end}"].to_list() == other[f"nause{end}"].to_list()
     assert not any(frame[name].null_count() for name in frame.columns if "mutual_information" not in name)
@@ -63,7 +63,8 @@ def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.C
     assert "…" not in "".join(lines)
     assert "Dice PGD-10 4/255" in lines[0]
     value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
-    assert f"bernoulli, none        {value:.2f} [{low:.2f}, {high:.2f}]" in "\n".join(lines)
+    assert lines[2].startswith("classical, no")  # the rest of the name stands below
+    assert f"{value:.2f} [{low:.2f}, {high:.2f}]" in lines[2]
     assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()
 
 

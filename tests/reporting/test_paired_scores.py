@@ -22,12 +22,14 @@ def side(data: ReportData, variant: str) -> Side:
 
 @pytest.fixture
 def sides(data: ReportData) -> tuple[Side, Side]:
-    return side(data, "beta, random"), side(data, "beta, none")
+    return side(data, "evidential, random selection"), side(data, "evidential, no adversarial training")
 
 
 def test_dice_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(data.results, *sides, PGD, "dice", draws=200)
-    wanted = mean_difference(data.results, "beta, random", "beta, none", PGD, "dice", draws=200)
+    wanted = mean_difference(
+        data.results, "evidential, random selection", "evidential, no adversarial training", PGD, "dice", draws=200
+    )
     assert got.interval.value == pytest.approx(wanted.value)
     assert got.trainings == 2
     assert got.interval.patients == wanted.patients
@@ -49,7 +51,7 @@ def test_nause_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side])
 
 
 def test_a_side_equals_itself(data: ReportData) -> None:
-    one = side(data, "beta, none")
+    one = side(data, "evidential, no adversarial training")
     for score in ("dice", "iou", *SCORES.keys() - {"undetected_harm"}):  # which needs a policy, see below
         got = paired_difference(data.results, one, one, PGD, score, draws=20)
         assert (got.interval.value, got.interval.low, got.interval.high) == (0, 0, 0), score
@@ -84,7 +86,7 @@ def test_a_run_without_a_policy_says_nothing(data: ReportData, tmp_path: Path) -
 
 
 def test_without_a_shared_image_there_is_no_difference(data: ReportData, sides: tuple[Side, Side]) -> None:
-    records = data.results.records.filter(pl.col("variant") != "beta, none")
+    records = data.results.records.filter(pl.col("variant") != "evidential, no adversarial training")
     results = replace(data.results, records=records)
     for score in ("dice", "aurc", "undetected_harm"):
         got = paired_difference(results, *sides, PGD, score, draws=20)

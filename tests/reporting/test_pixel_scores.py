@@ -18,13 +18,15 @@ from trustseg.reporting.results import Results, load_results
 
 def test_pixel_ranking_is_the_mean_over_seeds_of_the_whole_test_set(study: Path) -> None:
     results = load_results(study)
-    cells = results.cells_of("beta, none")
+    cells = results.cells_of("evidential, no adversarial training")
     expected = []
     for seed in (0, 1):
         frames = [load_histogram(cell, CLEAN, "vacuity") for cell in cells if cell.seed == seed]
         sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
         expected.append(float(nause_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy())))
-    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=nause_from_counts)
+    table = pixel_scores.pixel_ranking(
+        results, "evidential, no adversarial training", CLEAN, "vacuity", score=nause_from_counts
+    )
     found = pixel_scores.estimate(table, draws=50)
     assert found.value == pytest.approx(float(np.mean(expected)), abs=1e-4)
     assert found.patients == 20
@@ -52,14 +54,18 @@ def test_merging_works_without_any_error() -> None:
 
 
 def test_ranking_of_a_measure_that_was_not_kept_is_undefined(study: Path) -> None:
-    table = pixel_scores.pixel_ranking(load_results(study), "beta, none", CLEAN, "dissonance", score=ause_from_counts)
+    table = pixel_scores.pixel_ranking(
+        load_results(study), "evidential, no adversarial training", CLEAN, "dissonance", score=ause_from_counts
+    )
     assert np.isnan(pixel_scores.estimate(table, draws=5).value)
     assert np.isnan(pixel_scores.estimate_difference(table, table, draws=5).value)
 
 
 def test_difference_with_itself_is_zero_and_paired(study: Path) -> None:
     results = load_results(study)
-    table = pixel_scores.pixel_ranking(results, "beta, none", CLEAN, "vacuity", score=nause_from_counts)
+    table = pixel_scores.pixel_ranking(
+        results, "evidential, no adversarial training", CLEAN, "vacuity", score=nause_from_counts
+    )
     difference = pixel_scores.estimate_difference(table, table, draws=20)
     assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
@@ -68,10 +74,16 @@ def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:
     results = load_results(study)
     expected = []
     for seed in (0, 1):
-        frames = [load_calibration(cell, CLEAN) for cell in results.cells_of("beta, none") if cell.seed == seed]
+        frames = [
+            load_calibration(cell, CLEAN)
+            for cell in results.cells_of("evidential, no adversarial training")
+            if cell.seed == seed
+        ]
         sums = pl.concat(frames).group_by("bin").agg(pl.exclude("patient", "bin").sum()).sort("bin").drop("bin")
         expected.append(float(calibration_error_from_counts(torch.from_numpy(sums.cast(pl.Float64).to_numpy()))))
-    found = pixel_scores.estimate(pixel_scores.pixel_calibration(results, "beta, none", CLEAN), draws=5)
+    found = pixel_scores.estimate(
+        pixel_scores.pixel_calibration(results, "evidential, no adversarial training", CLEAN), draws=5
+    )
     assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
@@ -82,7 +94,7 @@ def test_calibration_error_by_hand(tmp_path: Path) -> None:
     frame = pl.DataFrame(sums).with_columns(condition=pl.lit("clean"), eps=pl.lit(0.0), patient=pl.lit("p"))
     results = load_results(folder)
     frame.write_parquet(results.cells[0].folder / "calibration.parquet")
-    table = pixel_scores.pixel_calibration(results, "beta, none", CLEAN)
+    table = pixel_scores.pixel_calibration(results, "evidential, no adversarial training", CLEAN)
     assert pixel_scores.estimate(table, draws=5).value == pytest.approx(0.4)
 
 
@@ -124,7 +136,9 @@ def test_equals_the_exact_score(tmp_path: Path) -> None:
     columns = {"patient": patients, "entropy": entropy, "vacuity": vacuity, "brier": error}
     results = _stored(tmp_path / "study", pl.DataFrame(columns | {"wrong": ((p > 0.5) != y).astype(int)}))
     for name, scores in (("entropy", entropy), ("vacuity", vacuity)):
-        found = estimate(squared_error_ranking(results, "beta, none", ("clean", 0.0), name), draws=20)
+        found = estimate(
+            squared_error_ranking(results, "evidential, no adversarial training", ("clean", 0.0), name), draws=20
+        )
         expected = float(ause(torch.from_numpy(scores), torch.from_numpy(error)))
         assert found.value == pytest.approx(expected, abs=2e-3)
         assert found.low < found.value < found.high
@@ -135,11 +149,15 @@ def test_without_entropy_or_variance_it_is_undefined(tmp_path: Path) -> None:
     results = load_results(folder)
     path = results.cells[0].folder / "histograms.parquet"
     pl.read_parquet(path).filter(pl.col("measure") == "vacuity").write_parquet(path)
-    table = squared_error_ranking(results, "beta, none", ("clean", 0.0), "vacuity")
+    table = squared_error_ranking(results, "evidential, no adversarial training", ("clean", 0.0), "vacuity")
     assert np.isnan(estimate(table, draws=5).value)
 
 
 def test_no_error_at_all_is_undefined(tmp_path: Path) -> None:
     pixels = pl.DataFrame({"patient": ["a", "b"], "entropy": [0.0] * 2, "vacuity": [0.1] * 2, "wrong": 0, "brier": 0.0})
     results = _stored(tmp_path / "study", pixels)
-    assert np.isnan(estimate(squared_error_ranking(results, "beta, none", ("clean", 0.0), "vacuity"), draws=5).value)
+    assert np.isnan(
+        estimate(
+            squared_error_ranking(results, "evidential, no adversarial training", ("clean", 0.0), "vacuity"), draws=5
+        ).value
+    )

@@ -25,7 +25,11 @@ def test_plotly_draws_every_series_and_lets_no_markup_through(charts: dict[str, 
     shift = json.loads(draw_plotly(charts["shift"]))
     hovers = [hover for trace in shift["data"] for hover in trace["text"]]
     assert all(trace["hovertemplate"].startswith(r"<b>") for trace in shift["data"])
-    assert [trace["name"] for trace in shift["data"] if trace["showlegend"]] == ["none", "random", "uncertain"]
+    assert [trace["name"] for trace in shift["data"] if trace["showlegend"]] == [
+        "no adversarial training",
+        "random selection",
+        "uncertain selection",
+    ]
     assert any("&lt;img src=x onerror=alert(1)&gt;" in hover for hover in hovers)
     assert not any("<img" in hover for hover in hovers)
 

@@ -1,6 +1,7 @@
 """Reading a study folder: what is finished, what is missing, and one sentence for whatever is broken."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.reporting.fake_results import keep_rows, write_study
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, TableSchema
+from trustseg.reporting import build_report
 from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
 from trustseg.reporting.checks import load_checks
 from trustseg.reporting.labels import CLEAN
@@ -28,12 +30,12 @@ def small(tmp_path: Path) -> Path:
 def test_cells_and_records_of_a_study(study: Path) -> None:
     results = load_results(study)
     assert len(results.cells) == 22
-    assert results.variants[0] == "bernoulli, none"
-    assert {missing.variant for missing in results.missing} == {"beta, uncertain"}
+    assert results.variants[0] == "classical, no adversarial training"
+    assert {missing.variant for missing in results.missing} == {"evidential, uncertain selection"}
     reasons = [missing.reason for missing in results.missing]
     assert reasons == ["failed: loss became NaN at step 12 <b>of</b> epoch 3", "not finished"]
     assert results.records["cell"].n_unique() == 22
-    assert results.records.filter(pl.col("variant") == "beta, none")["image"].n_unique() == 32
+    assert results.records.filter(pl.col("variant") == "evidential, no adversarial training")["image"].n_unique() == 32
 
 
 def test_the_plan_decides_which_cells_count(small: Path) -> None:
@@ -226,3 +228,15 @@ def test_the_target_has_the_name_that_the_study_gives_it(small: Path) -> None:
     data = collect(results, draws=2)
     assert "images with polyp" in basis(data)
     assert repetitions(data).columns[5].title == "Without polyp"
+
+
+def test_a_report_without_tables_of_pixels_gives_the_scores_of_images(small: Path) -> None:
+    for cell in (small / "cells").iterdir():
+        for name in ("histograms.parquet", "calibration.parquet"):
+            (cell / name).unlink()
+    results = load_results(small)
+    assert any("tables of pixels" in note for note in results.notes)
+    page = build_report(small, gallery=False, draws=5)
+    row = pl.read_csv(page.parent / "tables" / "summary.csv").row(0, named=True)
+    assert row["dice"] > 0
+    assert row["ece"] is None or math.isnan(row["ece"])

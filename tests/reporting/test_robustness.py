@@ -21,8 +21,10 @@ from trustseg.statistics import Interval
 
 def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Contents) -> None:
     rungs = [0.0, *(step / 255 for step in (1, 2, 4, 8))]
-    means = [mean_dice(stressed, "beta, none", "pgd" if eps else "clean", eps) for eps in rungs]
-    row = row_of(stress, "areas", variant="beta, none")
+    means = [
+        mean_dice(stressed, "evidential, no adversarial training", "pgd" if eps else "clean", eps) for eps in rungs
+    ]
+    row = row_of(stress, "areas", variant="evidential, no adversarial training")
     assert value_of(row, "area_pgd") == pytest.approx(
         np.trapezoid(means, rungs) / rungs[-1], abs=1e-6
     )  # eps has 7 digits
@@ -30,7 +32,7 @@ def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Contents) 
 
 
 def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Contents) -> None:
-    variant = "beta, none"
+    variant = "evidential, no adversarial training"
     frame = plain(stressed, variant, "pgd", EPS).filter(pl.col("mask_px") > 0)
     areas = (frame["mask_px"] / frame["pixels"]).to_numpy()
     low, high = np.quantile(areas[::2], (1 / 3, 2 / 3))  # two seeds of each image
@@ -45,11 +47,15 @@ def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Cont
 
 
 def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Contents) -> None:
-    conditions = [row["condition"] for row in stress.tables["worst_case"].rows if row["variant"] == "beta, none"]
+    conditions = [
+        row["condition"]
+        for row in stress.tables["worst_case"].rows
+        if row["variant"] == "evidential, no adversarial training"
+    ]
     assert conditions[0] == "clean"
     assert conditions[-1] == "ensemble 2/255"
     assert "above that of no other attack" in ensemble_check(stressed)
-    row = row_of(stress, "worst_case", variant="beta, none", condition="PGD 2/255")
+    row = row_of(stress, "worst_case", variant="evidential, no adversarial training", condition="PGD 2/255")
     assert str(row["stronger"]).startswith("0 of ")
 
 
@@ -61,15 +67,18 @@ def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, t
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
         with_dice(pl.read_parquet(path), weak).write_parquet(path)
     found = ensemble_check(collect(load_results(folder), draws=5))
-    assert "not the worst case for beta, none under" in found
+    assert "not the worst case for evidential, no adversarial training under" in found
     assert "the ensemble is too weak" in found
 
 
 def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, data: ReportData, stress: Contents) -> None:
     assert strongest(stressed) == ("ensemble", round(4 / 255, 7))
     assert strongest(data) == ("pgd", round(4 / 255, 7))
-    row = row_of(stress, "trade_off", variant="beta, none")
-    assert row["robust_dice"] == stressed.robustness["beta, none", ("ensemble", round(4 / 255, 7))]["dice"]
+    row = row_of(stress, "trade_off", variant="evidential, no adversarial training")
+    assert (
+        row["robust_dice"]
+        == stressed.robustness["evidential, no adversarial training", ("ensemble", round(4 / 255, 7))]["dice"]
+    )
     points = [line for line in stress.charts["trade_off"].panels[0].lines if line.mode == "markers"]
     assert len(points) == len(stressed.results.variants)
     assert {line.look.symbol for line in points} == {"circle", "square"}  # heads are told apart

@@ -22,7 +22,7 @@ def test_every_table_has_all_keys_in_every_row(stress: Contents) -> None:
 
 def test_repetitions_count_what_is_there(data: ReportData) -> None:
     frame = score_tables.repetitions(data).frame()
-    row = frame.row(by_predicate=pl.col("variant") == "beta, none", named=True)
+    row = frame.row(by_predicate=pl.col("variant") == "evidential, no adversarial training", named=True)
     assert (row["folds"], row["seeds"], row["images"], row["patients"], row["epochs"]) == (2, 2, 32, 20, 12)
     assert row["seconds_training"] == pytest.approx(4 * 61.5)
     assert (row["models"], row["empty"]) == (4, 2)
@@ -30,7 +30,7 @@ def test_repetitions_count_what_is_there(data: ReportData) -> None:
 
 
 def test_images_behind_dice_are_the_same_under_every_condition(data: ReportData) -> None:
-    frame = score_tables.robustness(data).frame().filter(pl.col("variant") == "beta, none")
+    frame = score_tables.robustness(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
     assert frame["images"].to_list() == [30] * 9
     whole, rest = summary(data).frame(), score_tables.repetitions(data).frame()
     assert whole["images"].to_list() == (rest["images"] - rest["empty"]).to_list()
@@ -38,15 +38,17 @@ def test_images_behind_dice_are_the_same_under_every_condition(data: ReportData)
 
 def test_false_positives_are_told_by_their_area(data: ReportData) -> None:
     """The synthetic study predicts nothing on empty masks when clean, 40 times the pressure of 1/2 under PGD 4/255."""
-    frame = score_tables.false_positives(data).frame().filter(pl.col("variant") == "beta, none")
+    frame = (
+        score_tables.false_positives(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
+    )
     assert frame.select("images", "clean", "attacked").row(0) == (2, 0.0, pytest.approx(20 / 64**2))
 
 
 def test_every_measure_is_told_and_the_one_judged_by_agrees(data: ReportData) -> None:
     frame = score_tables.measures(data).frame()
-    beta = frame.filter(pl.col("variant") == "beta, none")
+    beta = frame.filter(pl.col("variant") == "evidential, no adversarial training")
     assert beta["measure"].to_list() == ["mutual information", "vacuity", "entropy"]
-    judged = score_tables.ranking(data).frame().filter(pl.col("variant") == "beta, none")
+    judged = score_tables.ranking(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
     assert beta.row(0)[2:5] == judged.select("nause", "nause_low", "nause_high").row(0)
     assert beta["robust_nause"][0] == judged["nause"][1]
 
@@ -54,8 +56,8 @@ def test_every_measure_is_told_and_the_one_judged_by_agrees(data: ReportData) ->
 def test_headlines_are_about_uncertain_against_random(data: ReportData) -> None:
     found = headlines(data)
     assert [pair for pair, _ in found] == [
-        "bernoulli, uncertain minus bernoulli, random",
-        "beta, uncertain minus beta, random",
+        "classical, uncertain selection minus classical, random selection",
+        "evidential, uncertain selection minus evidential, random selection",
     ]
     assert [text.split(":")[0] for text in found[0][1]] == ["Dice, clean", "Dice, PGD 4/255", "pixel nAUSE, PGD 4/255"]
     assert found[0][1][1].endswith(": better †")
@@ -87,6 +89,6 @@ def test_calibration_by_region_reads_its_own_pixels(tmp_path: Path) -> None:
     pl.concat(frame.with_columns(region=pl.lit(name)) for name, frame in regions.items()).write_parquet(path)
     data = collect(load_results(folder), draws=5)
     row = calibration_regions(data, draws=5).frame().row(0, named=True)
-    assert row["whole"] == data.score("beta, none", ("clean", 0.0), "ece").value
+    assert row["whole"] == data.score("evidential, no adversarial training", ("clean", 0.0), "ece").value
     assert row["boundary"] == 1.0
     assert row["foreground"] != row["foreground"]  # no pixel: undefined

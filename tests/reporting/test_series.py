@@ -10,8 +10,12 @@ from trustseg.reporting.texts import texts_of
 
 def test_one_colour_per_selection_and_one_dash_per_head(data: ReportData) -> None:
     found = looks(data.results)
-    assert found["beta, none"].colour == found["bernoulli, none"].colour
-    assert found["beta, none"].dash == found["beta, random"].dash != found["bernoulli, none"].dash
+    assert found["evidential, no adversarial training"].colour == found["classical, no adversarial training"].colour
+    assert (
+        found["evidential, no adversarial training"].dash
+        == found["evidential, random selection"].dash
+        != found["classical, no adversarial training"].dash
+    )
     assert len({look.colour for look in found.values()}) == 3
     assert len(set(found.values())) == 6
 

@@ -32,7 +32,7 @@ def test_the_share_of_the_lesion_that_a_shift_hides(tmp_path: Path) -> None:
 
 
 def test_mean_corruption_is_the_mean_over_shifts(stressed: ReportData, stress: Contents) -> None:
-    variant = "bernoulli, none"
+    variant = "classical, no adversarial training"
     row = row_of(stress, "corruption", variant=variant)
     means = {
         severity: float(np.mean([mean_dice(stressed, variant, f"{name}_{severity}") for name in SHIFTS]))
@@ -50,5 +50,5 @@ def test_mean_corruption_is_the_mean_over_shifts(stressed: ReportData, stress: C
 
 def test_small_multiples_put_the_costliest_shift_first(stress: Contents) -> None:
     assert [panel.title for panel in stress.charts["shifts"].panels] == ["rotation", "jpeg", "gaussian noise"]
-    row = row_of(stress, "shifts", variant="beta, none", shift="jpeg")
+    row = row_of(stress, "shifts", variant="evidential, no adversarial training", shift="jpeg")
     assert value_of(row, "severity_1") > value_of(row, "severity_5")

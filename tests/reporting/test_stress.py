@@ -44,7 +44,7 @@ def test_an_older_study_has_no_checks_and_no_shifts(study: Path, data: ReportDat
 
 def test_the_page_marks_and_maps(stressed_page: Path) -> None:
     text = re.sub(r"<script.*?</script>", "", stressed_page.read_text(), flags=re.DOTALL)
-    assert "not trustworthy for beta, random</span></h2>" in text
+    assert "not trustworthy for evidential, random selection</span></h2>" in text
     for section in ("robustness", "checks", "shifts"):
         assert f'<section id="{section}">' in text
         assert f'<a href="#{section}">' in text

@@ -22,10 +22,10 @@ def test_subgroups_by_hand(stressed: ReportData) -> None:
     even = pl.col("image").is_in(names.gather_every(2).to_list())
     site = pl.when(even).then(pl.lit("north")).otherwise(pl.lit(""))
     table = subgroup_table(with_columns(stressed, group_site=site, group_same=pl.lit("x")), draws=20)
-    rows = {row["group"]: row for row in table.rows if row["variant"] == "beta, none"}
+    rows = {row["group"]: row for row in table.rows if row["variant"] == "evidential, no adversarial training"}
     assert [row["attribute"] for row in rows.values()] == ["site", "site"]
     assert list(rows) == ["north", "unknown"]
-    clean = plain(stressed, "beta, none", "clean", 0.0).filter(pl.col("mask_px") > 0)
+    clean = plain(stressed, "evidential, no adversarial training", "clean", 0.0).filter(pl.col("mask_px") > 0)
     for name, inside in (("north", even), ("unknown", ~even)):
         members = clean.filter(inside)
         dice = rows[name]["dice"]

@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
 
 
 def test_curves_are_those_of_the_metric(data: ReportData) -> None:
-    frame = read_brackets(data.results)["beta, none"]
+    frame = read_brackets(data.results)["evidential, no adversarial training"]
     assert len(frame) == 20
     eps = np.unique([0.0, *frame["eps_holds"], *frame["eps_breaks"].clip(upper_bound=TOP)])
     holds, breaks = (torch.from_numpy(frame[name].to_numpy().copy()) for name in ("eps_holds", "eps_breaks"))
@@ -82,7 +82,7 @@ def test_the_table_counts_what_a_curve_hides(data: ReportData) -> None:
 
 def test_where_most_images_hold_the_median_is_the_largest_budget(data: ReportData) -> None:
     frame = brackets(0, censored=8)
-    (row,) = survival_table(data, {"beta, none": frame}, draws=20).rows
+    (row,) = survival_table(data, {"evidential, no adversarial training": frame}, draws=20).rows
     median = row["median"]
     assert isinstance(median, Interval)
     assert median.value == pytest.approx(8)
@@ -105,7 +105,7 @@ def test_images_that_all_break_at_once_or_never(data: ReportData) -> None:
     broken = brackets(0).with_columns(**ends, censored=pl.lit(False))
     never = brackets(0).with_columns(eps_holds=pl.lit(TOP), eps_breaks=pl.lit(np.inf), already_broken=pl.lit(False))
     for frame, share in ((broken, 0.0), (never, 1.0)):
-        (panel,) = survival_chart(data, {"beta, none": frame}, draws=5).panels
+        (panel,) = survival_chart(data, {"evidential, no adversarial training": frame}, draws=5).panels
         assert set(panel.lines[0].y) == {share}
 
 

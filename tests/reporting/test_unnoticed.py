@@ -22,7 +22,7 @@ from trustseg.statistics import Interval
 
 
 def test_unnoticed_harm_by_hand(stressed: ReportData, stress: Contents) -> None:
-    variant = "beta, none"
+    variant = "evidential, no adversarial training"
     clean, attacked = plain(stressed, variant, "clean", 0.0), plain(stressed, variant, "pgd", EPS)
     kept = (attacked["u_entropy_mean"] <= THRESHOLD).to_numpy()
     empty = (attacked["mask_px"] == 0).to_numpy()
@@ -53,7 +53,7 @@ def test_only_clean_and_attacked_images_of_runs_with_a_policy_are_deployed(
 
 
 def test_detection_is_the_share_of_pairs_that_the_score_tells_apart(stressed: ReportData, stress: Contents) -> None:
-    variant = "beta, random"
+    variant = "evidential, random selection"
     row = row_of(stress, "unnoticed", variant=variant, condition="PGD 2/255")
     clean, attacked = (
         plain(stressed, variant, name, eps).group_by("image").agg(pl.col("u_entropy_mean").mean())["u_entropy_mean"]
@@ -64,7 +64,7 @@ def test_detection_is_the_share_of_pairs_that_the_score_tells_apart(stressed: Re
 
 
 def test_a_score_that_is_never_known_detects_nothing(stressed: ReportData) -> None:
-    variant = "beta, none"
+    variant = "evidential, no adversarial training"
     records = stressed.results.records.filter(pl.col("variant") == variant)
     score = pl.when(pl.col("kind") == "clean").then("u_entropy_mean")
     unknown = records.with_columns(u_entropy_mean=score)

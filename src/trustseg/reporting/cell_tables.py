@@ -1,6 +1,7 @@
 """The tables of one finished cell: sums over pixels, and its training log."""
 
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -12,6 +13,16 @@ from trustseg.tables import read_csv, read_parquet, scan_parquet
 __all__ = ["at", "load_calibration", "load_histogram", "load_training"]
 
 
+_HISTOGRAM: Final = {"patient": pl.String, "bin": pl.Int64, "count": pl.Int64, "wrong": pl.Int64, "brier": pl.Float64}
+_CALIBRATION: Final = {
+    "patient": pl.String,
+    "bin": pl.Int64,
+    "count": pl.Int64,
+    "sum_probability": pl.Float64,
+    "sum_reference": pl.Float64,
+}
+
+
 def at(condition: ConditionKey) -> pl.Expr:
     """Return which rows are of one condition."""
     return (pl.col("condition") == condition[0]) & ((pl.col("eps") - condition[1]).abs() < 1e-6)
@@ -19,6 +30,8 @@ def at(condition: ConditionKey) -> pl.Expr:
 
 def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) -> pl.DataFrame:
     """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
+    if not cell.has_pixels:
+        return pl.DataFrame(schema=_HISTOGRAM)
     columns = ("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64))
 
     def chosen(path: Path) -> pl.DataFrame:
@@ -31,8 +44,10 @@ def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = 
     """Return ``patient, bin, count, sum_probability, sum_reference`` of a cell.
 
     The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
-    whole image.
+    whole image. No rows where the cell has no tables of pixels.
     """
+    if not cell.has_pixels:
+        return pl.DataFrame(schema=_CALIBRATION)
     table = read_file(cell.folder / "calibration.parquet", read_parquet)
     if "region" not in table.columns:
         table = table.with_columns(region=pl.lit("whole"))

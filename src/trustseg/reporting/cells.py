@@ -9,6 +9,7 @@ import polars as pl
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import read_records
+from trustseg.reporting.labels import describe_variant
 from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
 from trustseg.yaml_files import parse_yaml
 
@@ -16,7 +17,8 @@ __all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_se
 
 T = TypeVar("T")
 
-_TABLES: Final = ("records.parquet", "histograms.parquet", "calibration.parquet")
+_RECORDS: Final = "records.parquet"
+_PIXEL_TABLES: Final = ("histograms.parquet", "calibration.parquet")
 
 
 class FinishedCell(Description):
@@ -32,6 +34,11 @@ class FinishedCell(Description):
         """The log of its training, beside its tables or in the run whose evaluation it is; None where there is none."""
         places = (self.folder / "metrics.csv", self.folder.parent / "metrics.csv")
         return next((place for place in places if place.is_file()), None)
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether its tables of pixels are there; published results are records alone."""
+        return (self.folder / _PIXEL_TABLES[0]).is_file()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -70,7 +77,7 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
         DataError: if a file of theirs is damaged.
     """
     places = [folder] if (folder / "evaluation.json").is_file() else sorted(folder.glob("evaluation-test*"))
-    found = [place for place in places if all((place / table).is_file() for table in _TABLES)]
+    found = [place for place in places if not _absent(place)]
     if not found:
         is_run = (folder / "model" / "model.json").is_file()
         advice = f"run 'trustseg evaluate {folder}'" if is_run else "give the folder of a study, a run or an evaluation"
@@ -79,27 +86,30 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
 
 def _load_evaluation(folder: Path) -> FinishedCell:
-    path, settings, provenance = (folder / name for name in ("records.parquet", "config.yaml", "provenance.json"))
+    path, settings, provenance = (folder / name for name in (_RECORDS, "config.yaml", "provenance.json"))
     records, config = read_records(path), load_settings(settings) if settings.is_file() else {}
-    labels = [name for name in ("cell", "variant", "head") if name not in records.columns]
-    if labels or not len(records):
-        raise DataError(
-            f"'{path}' does not say which model it is of ({', '.join(labels) or 'no rows'}); evaluate again"
-        )
+    if not {"cell", "variant", "head"} <= set(records.columns) or not len(records):
+        raise DataError(f"'{path}' does not say which model it is of (cell, variant, head); evaluate again")
     name, variant, head = records.select("cell", "variant", "head").row(0)
     data, training, adversarial = (_section(config, name) for name in ("data", "training", "adversarial"))
-    fold = data.get("fold")
+    fold, selection = data.get("fold"), str(adversarial.get("selection", "none"))
     return FinishedCell(
         id=name,
-        variant=variant,
+        variant=describe_variant(variant, head=head, selection=selection),
         head=head,
-        selection=str(adversarial.get("selection", "none")),
+        selection=selection,
         fold=-1 if fold is None else fold,
         seed=training.get("seed", 0),
         folder=folder,
         provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         settings=config,
     )
+
+
+def _absent(folder: Path) -> list[str]:
+    """Return the tables that a report needs and a folder lacks; the tables of pixels come together or not at all."""
+    absent = [name for name in (_RECORDS, *_PIXEL_TABLES) if not (folder / name).is_file()]
+    return [] if absent == [*_PIXEL_TABLES] else absent
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -109,15 +119,17 @@ def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _load_cell(folder: Path) -> FinishedCell | Missing:
     facts = read_checked(folder / "cell.json", Description)
+    variant = describe_variant(facts.variant, head=facts.head, selection=facts.selection)
     if not (folder / "done.json").is_file():
         failed = folder / "failed.json"
         reason = f"failed: {read_checked(failed, Failed).error}" if failed.is_file() else "not finished"
-        return Missing(facts.id, facts.variant, reason)
-    if absent := [table for table in _TABLES if not (folder / table).is_file()]:
-        return Missing(facts.id, facts.variant, f"marked as done, but without {', '.join(absent)}")
+        return Missing(facts.id, variant, reason)
+    if absent := _absent(folder):
+        return Missing(facts.id, variant, f"marked as done, but without {', '.join(absent)}")
     settings, provenance = folder / "config.yaml", folder / "provenance.json"
     return FinishedCell(
-        **facts.model_dump(include=set(Description.model_fields)),
+        **facts.model_dump(include=set(Description.model_fields) - {"variant"}),
+        variant=variant,
         folder=folder,
         provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         done=read_checked(folder / "done.json", Done),

@@ -17,6 +17,7 @@ from trustseg.reporting.labels import (
     budget,
     describe_attack,
     describe_condition,
+    describe_head,
     is_l2,
     words,
 )
@@ -98,7 +99,7 @@ def robustness(data: ReportData, metric: Metric) -> Chart:
     ends = [end for *_, lines in drawn for line in lines for end in (*line.y, *line.high) if np.isfinite(end)]
     panels = [
         Panel(
-            f"{describe_attack(attack)}, {head}",
+            f"{describe_attack(attack)}, {describe_head(head)}",
             "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255",
             f"{name} per image",
             lines,
@@ -183,7 +184,7 @@ def shift(data: ReportData, *, names: bool = True) -> Chart:
         drawn.setdefault((head, column), []).append(_points(data, variant, look, texts, without_head(variant, head)))
     labels = "uncertainty, clean image", "uncertainty, attacked image"
     panels = [
-        Panel(f"{head}: {words(column)}", *labels, tuple(lines), diagonal=True)
+        Panel(f"{describe_head(head)}: {words(column)}", *labels, tuple(lines), diagonal=True)
         for (head, column), lines in drawn.items()
     ]
     attack = describe_condition(data.choices.compared[-1])

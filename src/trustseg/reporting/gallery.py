@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -159,7 +160,8 @@ PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05
-_LABEL_INCHES: Final = 0.85
+_LABEL_INCHES: Final = 0.95
+_LABEL_LETTERS: Final = 16  # of a line that fits beside the pictures
 _TITLE_INCHES: Final = 0.22
 _MAGNIFIED: Final = 10.0
 
@@ -200,7 +202,7 @@ def _grid(
                 axis.set_axis_off()
                 if row == 0:
                     axis.set_title(title, fontsize=8, pad=4)
-            label = tile.variant.replace(", ", ",\n")
+            label = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
             figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
         stream = io.BytesIO()
         figure.savefig(stream, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})

@@ -19,7 +19,9 @@ __all__ = [
     "describe_attack",
     "describe_condition",
     "describe_eps",
+    "describe_head",
     "describe_metric",
+    "describe_variant",
     "is_l2",
     "words",
 ]
@@ -41,6 +43,9 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "augrc": "image AUGRC",
     "ece": "ECE",
 }
+
+
+_HEADS: Final = {"bernoulli": "classical", "beta": "evidential"}
 
 
 def attack_entries() -> "Mapping[str, Entry[Tensor, AttackFacts]]":
@@ -67,6 +72,25 @@ def describe_metric(column: str) -> str:
     facts = METRICS[key].facts
     unit, mark = "" if facts.unit == "share" else f", {facts.unit}", " ↓" if facts.better == "lower" else ""
     return f"{METRICS[key].label}{options}{unit}{mark}"
+
+
+def describe_head(head: str) -> str:
+    """Return how a head is called in reports: classical for Bernoulli, evidential for Beta."""
+    return _HEADS.get(head, head)
+
+
+def describe_variant(variant: str, *, head: str, selection: str) -> str:
+    """Return the name of a variant with its head and selection in words.
+
+    Example:
+        >>> describe_variant("bernoulli, none", head="bernoulli", selection="none")
+        'classical, no adversarial training'
+        >>> describe_variant("beta, random, fraction=0.25", head="beta", selection="random")
+        'evidential, random selection, fraction=0.25'
+    """
+    words = {selection: "no adversarial training" if selection == "none" else f"{selection} selection"}
+    words[head] = describe_head(head)
+    return ", ".join(words.get(part, part) for part in variant.split(", "))
 
 
 def is_l2(attack: str) -> bool:

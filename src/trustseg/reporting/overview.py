@@ -189,7 +189,8 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
     held = [key for key in titles if key in table.columns]
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for key in held:
-        shown.add_column(Text(titles[key]), justify="left" if key == "variant" else "right", no_wrap=True)
+        is_name = key == "variant"
+        shown.add_column(Text(titles[key]), justify="left" if is_name else "right", no_wrap=not is_name)
     for row in table.iter_rows(named=True):
         shown.add_row(*(_cell(row, key) for key in held))
     (console or Console()).print(shown)

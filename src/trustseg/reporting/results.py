@@ -120,12 +120,16 @@ def load_results(folder: Path) -> Results:
         if is_study:
             check_settings(cell, study)
         table = read_records(cell.folder / "records.parquet")
-        measures |= dict.fromkeys(check_sums(cell, table))
+        if cell.has_pixels:
+            measures |= dict.fromkeys(check_sums(cell, table))
         tables.append(named(cell, table))
     records = pl.concat(tables, how="diagonal_relaxed")
     check_patients(cells, records)
     elsewhere = pl.col("kind") == "population"
     notes = tuple(_notes(records.columns))
+    if bare := [cell.id for cell in cells if not cell.has_pixels]:
+        rest = "are of the others" if len(bare) < len(cells) else "are not given"
+        notes += (f"{len(bare)} of {len(cells)} runs have no tables of pixels: AUSE, nAUSE and calibration {rest}.",)
     return Results(
         folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere), tuple(measures), notes
     )

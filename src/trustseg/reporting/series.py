@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from trustseg.reporting.labels import describe_head
 from trustseg.reporting.results import Results
 from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
@@ -189,10 +190,10 @@ def without_head(variant: str, head: str) -> str:
     """Return the name of a variant in a panel of its head.
 
     Example:
-        >>> without_head("beta, uncertain", "beta"), without_head("beta", "beta")
-        ('uncertain', 'beta')
+        >>> without_head("evidential, random selection", "beta"), without_head("evidential", "beta")
+        ('random selection', 'evidential')
     """
-    return ", ".join(part for part in variant.split(", ") if part != head) or variant
+    return ", ".join(part for part in variant.split(", ") if part != describe_head(head)) or variant
 
 
 def _assign(names: list[str], fixed: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:

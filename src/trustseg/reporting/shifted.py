@@ -8,7 +8,7 @@ import polars as pl
 
 from trustseg.reporting.condition_means import DICE, ValueTable, means_of, values_under, weighted_means
 from trustseg.reporting.image_scores import Floats
-from trustseg.reporting.labels import CLEAN, words
+from trustseg.reporting.labels import CLEAN, describe_head, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
@@ -106,7 +106,9 @@ def corruption_chart(data: ReportData, *, draws: int) -> Chart:
             drawn.setdefault(head, []).append(curve(variant, [0, *found], means, look.of_one_head(), label=label))
     top = min(1.02, 1.08 * max((end for lines in drawn.values() for line in lines for end in line.high), default=1.0))
     labels = "severity (0: clean)", "Dice, mean over the shifts"
-    panels = [Panel(head, *labels, tuple(lines), (-0.1, 5.1), (0.0, top)) for head, lines in drawn.items()]
+    panels = [
+        Panel(describe_head(head), *labels, tuple(lines), (-0.1, 5.1), (0.0, top)) for head, lines in drawn.items()
+    ]
     return chart("corruption", panels)
 
 

@@ -10,6 +10,7 @@ from trustseg.records import MINIMAL, read_table
 from trustseg.reporting import checks
 from trustseg.reporting.condition_means import ValueTable, means_of
 from trustseg.reporting.image_scores import Floats, patients_of
+from trustseg.reporting.labels import describe_head
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart, Line, Panel, chart, looks, without_head
@@ -74,7 +75,7 @@ def survival_chart(data: ReportData, brackets: Brackets, *, draws: int) -> Chart
         )
         drawn.setdefault(head, []).append(line)
     labels, limits = ("budget, grey levels", "share of images not broken"), ((0.0, _LEVELS * top), (0.0, 1.02))
-    panels = [Panel(head, *labels, tuple(lines), *limits) for head, lines in drawn.items()]
+    panels = [Panel(describe_head(head), *labels, tuple(lines), *limits) for head, lines in drawn.items()]
     tau = " or ".join(f"{tau:g}" for tau in sorted({tau for frame in brackets.values() for tau in frame["tau"]}))
     return chart("survival", panels, tau=tau, target=data.results.target)
 
