@@ -30,7 +30,11 @@ def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str
     titles = [panel.title for panel in charts["robustness_dice"].panels]
     assert titles == ["FGSM, classical", "FGSM, evidential", "PGD, classical", "PGD, evidential"]
     panel = charts["robustness_dice"].panels[3]
-    assert [line.entry for line in panel.lines] == ["none", "random", "uncertain"]
+    assert [line.entry for line in panel.lines] == [
+        "no adversarial training",
+        "random selection",
+        "uncertain selection",
+    ]
     assert {line.look.dash for line in panel.lines} == {"solid"}
     line = next(line for line in panel.lines if line.name == "evidential, no adversarial training")
     assert list(line.x) == pytest.approx([0, 1, 2, 4, 8], abs=1e-3)
