@@ -8,9 +8,9 @@ import polars as pl
 
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import numbers
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
-from trustseg.reporting.results import at
 from trustseg.statistics import Interval
 
 __all__ = ["BROKEN", "Break", "first_breaks", "ways_to_break", "worst_cases"]

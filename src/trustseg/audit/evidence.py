@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from trustseg.deferral import Policy
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN, ConditionKey
-from trustseg.reporting.results import Results, at, results_of_one
+from trustseg.reporting.results import Results, results_of_one
 
 __all__ = ["LESION_SIZE", "SCORE", "TAU", "Evidence", "read_results"]
 

@@ -33,8 +33,8 @@ from trustseg.evaluation import (
 )
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN
-from trustseg.reporting.results import at
 from trustseg.uncertainty import MEASURES
 
 __all__ = ["Report", "Rows", "batch_of", "measure_changed", "measure_clean", "pass_times", "rows_to_audit"]

@@ -9,9 +9,9 @@ from trustseg.audit.evidence import Evidence
 from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, key_of, level_of
 from trustseg.errors import ConfigError, unknown_name
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
-from trustseg.reporting.results import at
 from trustseg.reporting.subgroups import subgroups_of
 from trustseg.statistics import Interval
 
