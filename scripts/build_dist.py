@@ -45,14 +45,18 @@ def environment(folder: Path, *requirements: str | Path) -> Path:
     return programs
 
 
-def build(programs: Path, folder: Path, *, epoch: str) -> list[Path]:
-    """Return wheel and sdist, built in ``folder`` from the files that git knows."""
-    source = folder / "source"
+def snapshot(target: Path) -> Path:
+    """Copy the files that git knows, as they are now."""
     for name in run("git", "ls-files", "-z", folder=ROOT).split("\0"):
         if name and (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target / name)
+    return target
+
+
+def build(programs: Path, folder: Path, files: Path, *, epoch: str) -> list[Path]:
+    """Return wheel and sdist, built in ``folder`` from a copy of the files."""
+    source = shutil.copytree(files, folder / "source", copy_function=shutil.copyfile)
     run(programs / "python", "-m", "build", "--outdir", folder / "dist", source, folder=folder, SOURCE_DATE_EPOCH=epoch)
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     repack(sdist, int(epoch))
@@ -96,10 +100,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         programs = environment(folder / "tools", "build>=1.2", "twine>=6")
-        files = build(programs, folder / "first", epoch=epoch)
+        source = snapshot(folder / "files")
+        files = build(programs, folder / "first", source, epoch=epoch)
         print(run(programs / "python", "-m", "twine", "check", "--strict", *files, folder=folder))
         if wanted.test:
-            again = build(programs, folder / "second", epoch=epoch)
+            again = build(programs, folder / "second", source, epoch=epoch)
             changed = [one.name for one, two in zip(files, again, strict=True) if one.read_bytes() != two.read_bytes()]
             if changed:
                 sys.exit(f"{', '.join(changed)}: a second build gives other bytes")

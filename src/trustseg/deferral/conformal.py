@@ -174,8 +174,7 @@ def apply_false_negative_control(
     """Return the misses and the area of {p >= threshold} for each image; arguments as ``fit_false_negative_control``.
 
     Columns: ``patient``, ``pixels``, ``mask_px``, ``set_px`` and ``false_negative_rate``, NaN where the mask is empty.
-        The
-    price is the sum of ``set_px`` over that of ``mask_px``.
+    The price is the sum of ``set_px`` over that of ``mask_px``.
     """
     rows = []
     for name, probability, region, pixels in zip(patients, *_checked(probabilities, masks, patients), strict=True):

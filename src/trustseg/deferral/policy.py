@@ -92,8 +92,7 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     The guarantee is ``HOLDS`` for clean images and ``VOID`` under every other condition, for each patient that the
     policy was fitted on, and in rows whose column ``split`` says train. It stays valid for other patients of the same
     table: each new patient is exchangeable with the calibration patients on its own. A rate over a table keeps it only
-        if every row
-    does.
+    if every row does.
 
     Raises:
         DataError: if the records lack the score or another column, or hold no row.
