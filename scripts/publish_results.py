@@ -2,8 +2,10 @@
 
 Usage: python scripts/publish_results.py runs/NAME [--no-figures]     (after `trustseg study` and `trustseg report`)
 
-Writes records.parquet (a row an image and condition, all cells), tables, figures and provenance.json, and puts the
-summary table between the marks of docs/results/NAME/README.md.
+Writes the study's folder without weights and tables of pixels (cells/ with records, policies and provenance), tables,
+figures and provenance.json, and puts the summary table between the marks of docs/results/NAME/README.md. What is
+published is a study folder: `trustseg report docs/results/NAME -o PAGE` reads it, and cells copied from it into
+runs/NAME/cells need not be trained again.
 """
 
 import json
@@ -12,11 +14,18 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import yaml
 from marks import fill
+
+from trustseg.config.privacy import settings_without_folders
 
 ROOT = Path(__file__).parent.parent
 START = "<!-- results: written by scripts/publish_results.py -->"
 END = "<!-- end of results -->"
+_OF_A_CELL = (
+    *("cell.json", "done.json", "config.yaml", "provenance.json", "evaluation.json", "policy.json", "metrics.csv"),
+    "masking_checks.json",
+)
 
 
 def main(folder: Path, *, figures: bool = True) -> None:
@@ -25,8 +34,12 @@ def main(folder: Path, *, figures: bool = True) -> None:
     target.mkdir(parents=True, exist_ok=True)
     cells = [folder / "cells" / name for name in json.loads((folder / "plan.json").read_text())["cells"]]
     done = [cell for cell in cells if (cell / "done.json").exists()]
-    records = pl.concat([pl.read_parquet(cell / "records.parquet") for cell in done], how="diagonal_relaxed")
-    records.write_parquet(target / "records.parquet", compression="zstd", compression_level=19)
+    shutil.rmtree(target / "cells", ignore_errors=True)
+    for cell in done:
+        _publish_cell(cell, target / "cells" / cell.name)
+    for name in ("study.yaml", "plan.json", "hypotheses.yaml"):
+        if (folder / name).is_file():
+            _copy(folder / name, target / name)
     for kind, endings in (("tables", ("csv", "md", "tex")), ("figures", ("png", "pdf"))):
         shutil.rmtree(target / kind, ignore_errors=True)
         if kind == "figures" and not figures:
@@ -41,14 +54,35 @@ def main(folder: Path, *, figures: bool = True) -> None:
         **provenance[0],
         "commits": sorted({str(entry["commit"]) for entry in provenance}),
         "cells": {"planned": len(cells), "done": len(done)},
-        "seconds_training": round(sum(entry["seconds_training"] for entry in seconds)),
-        "seconds_evaluation": round(sum(entry["seconds_evaluation"] for entry in seconds)),
+        "seconds_training": round(sum(entry.get("seconds_training", 0) for entry in seconds)),
+        "seconds_evaluation": round(sum(entry.get("seconds_evaluation", 0) for entry in seconds)),
     }
     (target / "provenance.json").write_text(json.dumps(about, indent=2) + "\n")
     readme = target / "README.md"
     if readme.exists():
         table = (folder / "tables" / "summary.md").read_text(encoding="utf-8").strip()
         fill(readme, START, END, lambda _: table)
+
+
+def _publish_cell(cell: Path, target: Path) -> None:
+    """Copy what a report reads of a finished cell, but for the tables of pixels."""
+    target.mkdir(parents=True)
+    for name in _OF_A_CELL:
+        if (cell / name).is_file():
+            _copy(cell / name, target / name)
+    for name in ("records.parquet", "validation.parquet"):
+        if (cell / name).is_file():
+            table = pl.read_parquet(cell / name)
+            table.write_parquet(target / name, compression="zstd", compression_level=19)
+
+
+def _copy(file: Path, target: Path) -> None:
+    """Copy a file; settings without the folders above the paths in them."""
+    if file.name in ("study.yaml", "config.yaml"):
+        settings = settings_without_folders(yaml.safe_load(file.read_text(encoding="utf-8")))
+        target.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    else:
+        shutil.copyfile(file, target)
 
 
 if __name__ == "__main__":

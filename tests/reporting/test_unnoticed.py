@@ -92,14 +92,11 @@ def test_another_score_gets_a_policy_of_the_same_aim(data: ReportData, tmp_path:
         policy_by(cell, measure="variance", column="u_variance_mean")
 
 
-def test_a_run_is_deployed_with_both_files(tmp_path: Path) -> None:
+def test_a_run_with_a_policy_is_deployed(tmp_path: Path) -> None:
     cell = a_run(tmp_path, "a", column="u_entropy_mean", threshold=0.5)
     assert is_deployed(cell)
-    for name in ("policy.json", "validation.parquet"):
-        kept = (cell.folder / name).read_bytes()
-        (cell.folder / name).unlink()
-        assert not is_deployed(cell)
-        (cell.folder / name).write_bytes(kept)
+    (cell.folder / "policy.json").unlink()
+    assert not is_deployed(cell)
 
 
 def test_what_a_policy_decides_on_each_record(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from trustseg.tables import read_csv, read_parquet, scan_parquet
 __all__ = ["at", "load_calibration", "load_histogram", "load_training"]
 
 
-_HISTOGRAM: Final = {"patient": pl.String, "bin": pl.Int64, "count": pl.Int64, "wrong": pl.Int64, "brier": pl.Float64}
+_HISTOGRAM: Final = {"patient": pl.String, "bin": pl.Int32, "count": pl.Int64, "wrong": pl.Int64, "brier": pl.Float64}
 _CALIBRATION: Final = {
     "patient": pl.String,
-    "bin": pl.Int64,
+    "bin": pl.Int32,
     "count": pl.Int64,
     "sum_probability": pl.Float64,
     "sum_reference": pl.Float64,
@@ -32,7 +32,7 @@ def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) ->
     """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
     if not cell.has_pixels:
         return pl.DataFrame(schema=_HISTOGRAM)
-    columns = ("patient", "bin", "count", "wrong", pl.col("brier").cast(pl.Float64))
+    columns = ("patient", pl.col("bin").cast(pl.Int32), "count", "wrong", pl.col("brier").cast(pl.Float64))
 
     def chosen(path: Path) -> pl.DataFrame:
         return scan_parquet(path).filter(at(condition), pl.col("measure") == measure).select(*columns).collect()
@@ -52,7 +52,7 @@ def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = 
     if "region" not in table.columns:
         table = table.with_columns(region=pl.lit("whole"))
     chosen = table.filter(at(condition), pl.col("region") == region)
-    return chosen.select("patient", "bin", "count", "sum_probability", "sum_reference")
+    return chosen.select("patient", pl.col("bin").cast(pl.Int32), "count", "sum_probability", "sum_reference")
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:

@@ -28,8 +28,8 @@ SCORE: Final = "u_of_policy"
 
 
 def is_deployed(cell: FinishedCell) -> bool:
-    """Return whether a run has a deferral policy and the validation records that it was fitted on."""
-    return (cell.folder / "policy.json").is_file() and (cell.folder / "validation.parquet").is_file()
+    """Return whether a run has a deferral policy."""
+    return (cell.folder / "policy.json").is_file()
 
 
 def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
