@@ -1,6 +1,5 @@
 """An audit from end to end, of a threshold with a known Dice."""
 
-import io
 import json
 import re
 import sys
@@ -10,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
-from tests.audit.given import Relative, Threshold, maps_of, pack_of_shifts
+from tests.audit.given import Relative, Threshold, a_dot, maps_of, pack_of_shifts
 
 import trustseg.audit
 from trustseg.audit import Audit, Requirement, audit
@@ -20,7 +18,6 @@ from trustseg.audit.document import Document, read_document
 from trustseg.audit.repeats import repeats_of
 from trustseg.errors import ConfigError, DataError
 from trustseg.evaluation import as_belief_model
-from trustseg.reporting.series import Chart
 from trustseg.statistics import Interval
 
 ASKED = [
@@ -33,13 +30,6 @@ ASKED = [
 def run(folder: Path, **options: Any) -> Audit:  # noqa: ANN401 - those of ``audit``
     settings: dict[str, Any] = {"budget": 0.01, "draws": 50, "folder": folder, "requirements": ASKED} | options
     return audit(Threshold(), pack_of_shifts([2] * 6, controls=2), **settings)
-
-
-def a_dot(chart: Chart, folder: Path) -> bytes:
-    """A picture of one pixel instead of a figure, which takes seconds to draw."""
-    dot = io.BytesIO()
-    Image.new("L", (1, 1)).save(dot, format="PNG")
-    return dot.getvalue()
 
 
 @pytest.fixture

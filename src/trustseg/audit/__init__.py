@@ -11,14 +11,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from trustseg.audit.comparing import compare
     from trustseg.audit.quantities import QUANTITIES
     from trustseg.audit.requirements import Requirement, read_requirements
     from trustseg.audit.run import Audit, audit
     from trustseg.audit.subject import ModelOptions
 
-__all__ = ["QUANTITIES", "Audit", "ModelOptions", "Requirement", "audit", "read_requirements"]
+__all__ = ["QUANTITIES", "Audit", "ModelOptions", "Requirement", "audit", "compare", "read_requirements"]
 
-_WITH_TORCH: Final = ("quantities", "requirements", "run", "subject")
+_WITH_TORCH: Final = ("comparing", "quantities", "requirements", "run", "subject")
 
 
 class _Callable(ModuleType):

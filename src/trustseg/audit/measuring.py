@@ -31,6 +31,8 @@ from trustseg.evaluation import (
     write_masking_checks,
     write_minimal,
 )
+from trustseg.evaluation.conditions import CLEAN as UNCHANGED
+from trustseg.evaluation.measuring import cohort_of, measure
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.reporting.cell_tables import at
@@ -119,9 +121,23 @@ def fitting_half(patients: Sequence[str]) -> frozenset[str]:
     return frozenset(names[place] for place in drawn)
 
 
-def pass_times(model: BeliefModel, pack: Pack, rows: Rows, *, gradients: bool) -> PassTimes:
-    """Return what passes take on this machine now, measured on a small batch."""
-    images, masks = batch_of(pack, rows[:_TIMED])
+def pass_times(subject: Subject, rows: Rows, metrics: Sequence[str]) -> PassTimes:
+    """Return what passes take on this machine now, measured on a small batch.
+
+    Args:
+        subject: with a model.
+        rows: of the images.
+        metrics: that are taken of changed images, beside Dice and IoU.
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    model, rows = subject.model, rows[:_TIMED]
+    if model is None:
+        raise ValueError("predictions take no passes")
+    images, masks = batch_of(subject.pack, rows)
+    config = _config(subject, Plan(len(rows)), metrics)
+    cohort = cohort_of(subject.pack, rows, device="cpu")
 
     def seconds(run: Callable[[], object]) -> float:
         run()
@@ -134,24 +150,42 @@ def pass_times(model: BeliefModel, pack: Pack, rows: Rows, *, gradients: bool) -
             model.belief(images)
 
     forward = seconds(predict)
-    if not gradients:
-        return PassTimes(forward)
+    record = seconds(lambda: measure(model, cohort, [UNCHANGED], config, seed=0))
+    if not subject.gradients:
+        return PassTimes(forward, record=record)
     known = torch.where(masks.isnan(), 0.0, masks)
     both = seconds(lambda: fgsm(model, images, known, eps=1 / 255, keep_best=False))
-    return PassTimes(forward, max(0.0, both - forward))
+    return PassTimes(forward, max(0.0, both - forward), record)
 
 
 def measure_changed(
-    subject: Subject, evidence: Evidence, rows: Rows, plan: Plan, folder: Path, *, report: Report
+    subject: Subject,
+    evidence: Evidence,
+    rows: Rows,
+    plan: Plan,
+    folder: Path,
+    *,
+    metrics: Sequence[str],
+    report: Report,
 ) -> Evidence:
-    """Return the evidence with what is found on changed images, and when the model is run in other ways."""
+    """Return the evidence with what is found on changed images, and when the model is run in other ways.
+
+    Args:
+        subject: what is audited.
+        evidence: of unchanged images.
+        rows: all that are audited.
+        plan: what is measured.
+        folder: where the tables go.
+        metrics: that are taken of changed images, beside Dice and IoU.
+        report: told how far it is.
+    """
     model, pack = subject.model, subject.pack
     if model is None:
         return evidence
     has_masks = bool((pack.index["has_mask"]).gather(rows.tolist()).any())
     chosen = rows if plan.images >= len(rows) else _spread(pack, rows, plan.images)
     reference = pack if has_masks else _with_predictions(model, pack, chosen)
-    config = _config(subject, plan)
+    config = _config(subject, plan, metrics)
     fitted = _rows_of(pack, rows, evidence.fitted_on)[:_CALIBRATION]
     aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
     if plan.shifts or plan.attacks:
@@ -181,9 +215,11 @@ def batch_of(pack: Pack, rows: Rows) -> tuple[Tensor, Tensor]:
     return as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
 
 
-def _config(subject: Subject, plan: Plan | None = None) -> EvaluationConfig:
-    """Return the settings of an evaluation: of clean images without a plan."""
-    measures = ("entropy",) if subject.model is None else ("entropy", "epistemic_variance", "vacuity")
+def _config(subject: Subject, plan: Plan | None = None, metrics: Sequence[str] | None = None) -> EvaluationConfig:
+    """Return the settings of an evaluation: of clean images without a plan, with all that is known of them."""
+    brief = subject.model is None or plan is not None
+    measures = ("entropy",) if brief else ("entropy", "epistemic_variance", "vacuity")
+    chosen = {} if metrics is None else {"metrics": tuple(metrics)}
     minimal = MinimalConfig(tau=_DEFERRAL.tau) if plan is not None and plan.minimal else MinimalConfig()
     return EvaluationConfig(
         attacks=() if plan is None else plan.attack_configs,
@@ -192,7 +228,8 @@ def _config(subject: Subject, plan: Plan | None = None) -> EvaluationConfig:
         minimal=minimal,
         deferral=_DEFERRAL,
         measures=tuple(name for name in measures if name in MEASURES),
-        aggregations=_AGGREGATIONS,
+        aggregations=_AGGREGATIONS if plan is None else _AGGREGATIONS[:1],
+        **chosen,
     )
 
 

@@ -42,10 +42,12 @@ class PassTimes:
     Attributes:
         forward: a prediction.
         backward: a gradient with respect to the image, beyond its prediction.
+        record: writing down what is found of an image under one condition, a prediction included.
     """
 
     forward: float
     backward: float = 0.0
+    record: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def _items(
     """Return everything that could be measured, what is required first, then what tells most."""
     wanted = [level_of(each.condition) for each in requirements if each.condition != "clean"]
     severities = sorted({int(level) for name, level in wanted if name in (*AUDIT_SHIFTS, ANY_SHIFT)})
-    shift = len(AUDIT_SHIFTS) * times.forward
+    shift = len(AUDIT_SHIFTS) * max(times.forward, times.record)
 
     def shifts(levels: Sequence[int], *, required: bool = False) -> _Item:
         words = f"shifts of severity {' and '.join(map(str, levels))}"
@@ -215,7 +217,7 @@ def _attack_seconds(times: PassTimes, name: str) -> float:
     entry = evaluation_attacks()[name]
     options = {key: option.default for key, option in entry.options.items()} | AUDIT_ATTACKS[name]
     forward, backward = entry.facts.passes(**options)
-    return (forward + 1) * times.forward + backward * times.backward
+    return forward * times.forward + backward * times.backward + max(times.forward, times.record)
 
 
 def _with(plan: Plan, more: Plan) -> Plan:

@@ -38,6 +38,7 @@ from trustseg.data import Pack
 from trustseg.errors import ConfigError, DataError
 from trustseg.evaluation.conditions import Deployed
 from trustseg.files import read_json, write_json
+from trustseg.metrics import METRICS
 from trustseg.reporting.labels import CLEAN
 from trustseg.statistics import Interval
 
@@ -118,7 +119,15 @@ def audit(
     if subject.model is None:
         subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
     plan = _plan(subject, evidence, rows, testable, seconds, where)
-    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", report=tell)
+    evidence = measuring.measure_changed(
+        subject,
+        evidence,
+        rows,
+        plan,
+        where / "changed",
+        metrics=_metrics_under_change(testable),
+        report=tell,
+    )
     tell("report", 0, 2)
     verdicts = tuple(judge(each, evidence, attacks=_ATTACKS, draws=draws) for each in testable)
     metrics = _metrics(evidence, given, draws)
@@ -225,7 +234,7 @@ def _plan(
     if file.is_file() and (before := read_json(file)).get("fingerprint") == fingerprint:
         return TypeAdapter(Plan).validate_python(before["plan"])
     plan = make_plan(
-        measuring.pass_times(subject.model, subject.pack, rows, gradients=subject.gradients),
+        measuring.pass_times(subject, rows, _metrics_under_change(requirements)),
         images=len(rows),
         gradients=subject.gradients,
         masks=bool((evidence.rows(CLEAN)["mask_px"].fill_null(0) > 0).any()),
@@ -235,6 +244,12 @@ def _plan(
     )
     write_json(file, {"fingerprint": fingerprint, "plan": plan.content()})
     return plan
+
+
+def _metrics_under_change(requirements: Sequence[Requirement]) -> list[str]:
+    """Return the metrics of changed masks that requirements ask for; Dice and IoU are always taken."""
+    changed = {each.metric for each in requirements if each.condition != "clean"}
+    return [name for name in METRICS if name in changed - {"dice", "iou"}]
 
 
 def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:

@@ -17,9 +17,9 @@ __all__ = ["audit"]
 
 def audit(
     model: Annotated[
-        str, typer.Argument(help="Model file or folder, package.module:function, or folder of predictions.")
-    ],
-    data: Annotated[Path, typer.Argument(help="Folder of images and masks, manifest, or pack.")],
+        str | None, typer.Argument(help="Model file or folder, package.module:function, or folder of predictions.")
+    ] = None,
+    data: Annotated[Path | None, typer.Argument(help="Folder of images and masks, manifest, or pack.")] = None,
     require: Annotated[
         Path | None, typer.Option("--require", help="Requirements (YAML). Default: those that are shipped.")
     ] = None,
@@ -39,11 +39,23 @@ def audit(
         bool, typer.Option("--allow-training-patients", help="Allow patients that a model of trustseg has seen.")
     ] = False,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no images of patients.")] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", help="Folders of two audits of the same cases, compared image by image."),
+    ] = None,
 ) -> None:
     """Audit a model, or predictions without their model, against requirements; writes audit.html and audit.json.
 
     Exit code 0 if all requirements are met, 1 if not, 2 for bad input. Started again, it goes on where it stopped.
     """
+    from trustseg.errors import ConfigError
+
+    if compare is not None and model is None:
+        _compare(*compare)
+        return
+    if compare is not None or model is None or data is None:
+        raise ConfigError("give a model and its data, or --compare with the folders of two audits")
+
     from trustseg.audit import ModelOptions
     from trustseg.audit import audit as run_audit
 
@@ -77,6 +89,20 @@ def audit(
     say(f"audit: {found.page}")
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _compare(first: Path, second: Path) -> None:
+    """Print the differences between two audits, and write them as CSV into the folder of the first."""
+    from trustseg.audit import compare
+    from trustseg.cli.display import print_table
+    from trustseg.files import write_text
+
+    table = compare(first, second)
+    rows = [[f"{value} {span}".strip() for value, span in row] for row in table.cells()]
+    print_table([column.title for column in table.columns], rows, width=160)
+    file = first / "tables" / "comparison.csv"
+    write_text(file, table.csv())
+    say(f"comparison: {file}")
 
 
 def _conventions(settings: list[str]) -> dict[str, object]:

@@ -100,7 +100,7 @@ def _draw_axes(axis: Axes, panel: Panel) -> None:
     axis.set_ylabel(panel.y_label)
     if panel.x_range and panel.x_range[0] < panel.x_range[1]:
         axis.set_xlim(*panel.x_range)
-    if panel.y_range:
+    if panel.y_range and panel.y_range[0] < panel.y_range[1]:
         axis.set_ylim(*panel.y_range)
     if panel.y_ticks:
         axis.set_yticks(list(panel.y_ticks), list(panel.y_ticks.values()))

@@ -1,0 +1,97 @@
+"""Two audits of the same cases side by side, paired image by image."""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from trustseg.audit.document import read_document
+from trustseg.audit.evidence import read_results
+from trustseg.errors import DataError
+from trustseg.metrics import METRICS
+from trustseg.records import metric_column
+from trustseg.reporting.image_scores import numbers, patients_of
+from trustseg.reporting.labels import ConditionKey, describe_condition
+from trustseg.reporting.tables import Column, Row, Table
+from trustseg.statistics import Interval, bootstrap_difference
+
+__all__ = ["compare"]
+
+_KEYS: Final = ("image", "patient", "condition", "eps", "mask_px")
+
+
+def compare(first: Path, second: Path, *, draws: int = 2000) -> Table:
+    """Return the difference between two audits, first minus second, of every metric under every condition of both.
+
+    Only images with foreground that both have measured count.
+
+    Args:
+        first: folder of an audit.
+        second: folder of another.
+        draws: bootstrap draws over patients.
+
+    Raises:
+        MissingFileError: if a folder holds no audit.
+        DataError: if they share no image, or the reference masks of the same images differ.
+    """
+    names = [read_document(folder / "audit.json").model.name for folder in (first, second)]
+    left, right = (_records(folder, name) for folder, name in zip((first, second), names, strict=True))
+    shared = left.join(right, on=["image", "condition", "eps"], suffix="_second", maintain_order="left")
+    if not len(shared):
+        raise DataError(f"the audits '{first}' and '{second}' share no image with foreground; audit the same data")
+    if (differs := shared.filter(pl.col("mask_px") != pl.col("mask_px_second"))).height:
+        raise DataError(
+            f"the audits '{first}' and '{second}' have other reference masks of '{differs['image'][0]}' "
+            f"({differs['mask_px'][0]} and {differs['mask_px_second'][0]} pixels); audit the same data at one --size"
+        )
+    rows: list[Row] = []
+    for (condition, eps), part in shared.group_by("condition", "eps", maintain_order=True):
+        key = (str(condition), float(str(eps)))
+        rows += [row for name in METRICS if (row := _row(part, key, name, draws)) is not None]
+    columns = (
+        *(Column("condition", "Condition"), Column("metric", "Metric"), Column("images", "Images")),
+        *(Column("first", names[0]), Column("second", names[1] if names[1] != names[0] else f"{names[1]} (second)")),
+        *(Column("difference", "Difference", signed=True), Column("verdict", "Interval says")),
+    )
+    return Table("comparison", f"{names[0]} minus {names[1]}, on the same images", columns, tuple(rows))
+
+
+def _records(folder: Path, name: str) -> pl.DataFrame:
+    """Return the records of images with foreground: clean ones of all, changed ones of some."""
+    tables = [read_results(folder / "clean", name=name, head="bernoulli").records]
+    if (folder / "changed" / "records.parquet").is_file():
+        changed = read_results(folder / "changed", name=name, head="bernoulli").records
+        tables.append(changed.filter(pl.col("kind") != "clean"))
+    metrics = [metric_column(metric) for metric in METRICS]
+    kept = [table.select(*_KEYS, *(each for each in metrics if each in table.columns)) for table in tables]
+    return pl.concat(kept, how="diagonal_relaxed").filter(pl.col("mask_px") > 0)
+
+
+def _row(part: pl.DataFrame, key: ConditionKey, name: str, draws: int) -> Row | None:
+    """Return the difference in a metric under one condition; None where one audit has not measured it."""
+    column = metric_column(name)
+    if column not in part.columns or f"{column}_second" not in part.columns:
+        return None
+    values = numbers(part, column), numbers(part, f"{column}_second")
+    found = bootstrap_difference(*values, patients_of(part), draws=draws)
+    if math.isnan(found.value):
+        return None
+    better = METRICS[name].facts.better
+    means = (float(part[each].fill_nan(None).mean() or 0.0) for each in (column, f"{column}_second"))  # type: ignore[arg-type]  # numbers
+    return {
+        "condition": describe_condition(key),
+        "metric": METRICS[name].label,
+        "images": found.count,
+        **dict(zip(("first", "second"), means, strict=True)),
+        "difference": found,
+        "verdict": _verdict(found, better),
+    }
+
+
+def _verdict(found: Interval, better: str) -> str:
+    if math.isnan(found.low) or found.low <= 0 <= found.high:
+        return "includes 0"
+    if better == "zero":
+        return "differs"
+    return "first is better" if (found.value > 0) == (better == "higher") else "second is better"
