@@ -145,11 +145,13 @@ def test_makes_no_pass_too_many(steps: int, keep_best: bool) -> None:
     assert (len(forwards), backwards) == (steps + 2 * keep_best + wide, steps)
 
 
-def test_staged_shrinks_its_ball() -> None:
-    distances, _ = passes_of(staged, steps=10, keep_best=False)
-    assert distances[:4] == pytest.approx([0, 0.2, 0.2, 0.2])  # three steps, and the point they end at
-    assert distances[4:8] == pytest.approx([0.15] * 4)
-    assert distances[8:] == pytest.approx([0.1] * 4)
+@pytest.mark.parametrize("steps", [10, 100])
+def test_staged_shrinks_its_ball(steps: int) -> None:
+    distances, _ = passes_of(staged, steps=steps, keep_best=False)
+    first, second = 3 * steps // 10, 3 * steps // 5
+    assert distances[: first + 1] == pytest.approx([0, *[0.2] * first])  # its steps, and the point they end at
+    assert distances[first + 1 : second + 2] == pytest.approx([0.15] * (second - first + 1))
+    assert distances[second + 2 :] == pytest.approx([0.1] * (steps - second))
 
 
 def test_objective_sees_the_progress_of_all_stages() -> None:
