@@ -142,6 +142,27 @@ def test_tables_name_every_entry_of_a_dictionary(page: str, heading: str, names:
     assert [row[0].strip("` ") for row in rows_under(page, heading)] == list(names)
 
 
+def test_the_site_lists_every_page_once() -> None:
+    """Every page stands in one table of contents; what the build generates is listed by ``reference/api.rst``."""
+    entry = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    docs, listed = ROOT / "docs", ["index"]
+    for page in docs.rglob("*.md"):
+        for block in entry.findall(page.read_text(encoding="utf-8")):
+            for line in filter(None, block.splitlines()):
+                if not line.startswith(":"):
+                    found = page.parent.glob(f"{line}.md" if "*" in line else f"{line}.*")
+                    listed += [file.relative_to(docs).with_suffix("").as_posix() for file in found]
+    pages = [
+        *docs.glob("*.md"),
+        *docs.glob("*/*.md"),
+        *docs.glob("*/*.rst"),
+        *docs.glob("results/*/README.md"),
+        *docs.glob("results/*/comparison.md"),
+    ]
+    pages += docs.glob("tutorials/*.py")
+    assert sorted(listed) == sorted(page.relative_to(docs).with_suffix("").as_posix() for page in pages)
+
+
 def test_the_architecture_names_every_package_in_its_row() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [set(layer.split(" | ")) for layer in reversed(contracts[0]["layers"])]
