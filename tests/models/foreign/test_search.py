@@ -151,10 +151,27 @@ def test_without_masks_conventions_are_asked_and_taken() -> None:
 def test_unknown_conventions_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="scale"):
         search(Red(), scales=1)
-    with pytest.raises(UnknownNameError, match="logit"):
-        search(Red(), output="logits")
-    with pytest.raises(ConfigError, match="scale"):
-        search(Red(), scale=2)
+    wrong: dict[str, object] = {"output": "logits", "scale": 2, "mean": [1, 2], "size": "big", "threshold": 1}
+    for name, value in wrong.items():
+        with pytest.raises(ConfigError, match=name):
+            find_conventions(open_model(Red()), networks.images(), None, fixed={name: value})
+    with pytest.raises(ConfigError, match="one channel"):
+        ForeignModel(open_model(nn.Conv2d(1, 1, 1)), Conventions(mean=MEAN))(networks.images(1))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"output": "softmax"}, {"output": "probability"}, {"class_index": 5}], ids=lambda wrong: next(iter(wrong))
+)
+def test_conventions_that_the_output_does_not_fit_are_refused(wrong: dict[str, Any]) -> None:
+    (name, value) = next(iter(wrong.items()))
+    with pytest.raises(ModelError, match=f"{name}={value}"):
+        search(Red(), **wrong)
+
+
+def test_conventions_may_be_written_as_in_yaml() -> None:
+    before, expected = INPUTS["half"]
+    chosen = search(Wrapped(before, None), mean=0.5, deviation=[0.5]).chosen
+    assert {key: getattr(chosen, key) for key in expected} == expected
 
 
 def test_nan_is_refused_wherever_it_appears() -> None:

@@ -115,6 +115,8 @@ def prepared(images: Tensor, conventions: Conventions, *, channels: int) -> Tens
     if conventions.per_image:
         deviation, mean = torch.std_mean(inputs, dim=(1, 2, 3), keepdim=True, correction=0)
         return (inputs - mean) / deviation.clamp_min(1e-8)
+    if channels == 1 and len(conventions.mean) + len(conventions.deviation) > 2:
+        raise ConfigError(f"mean {conventions.mean} and deviation {conventions.deviation}: the model takes one channel")
     mean, deviation = (
         inputs.new_tensor(values).view(1, -1, 1, 1) for values in (conventions.mean, conventions.deviation)
     )

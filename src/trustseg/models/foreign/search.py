@@ -1,10 +1,11 @@
 """Finding the conventions of a network by trying the usual ones on images with masks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ModelError, QuestionError, unknown_name
@@ -126,7 +127,7 @@ def find_conventions(
     if masks is None or not searchable:
         return Findings(((inputs[0], float("nan")),), (), 0.0, (), network.facts.name)
     search = _Search([], {})
-    failures = 0
+    failures, shown = 0, ""
     for base in inputs:
         given, raw = _outputs(network, images, base)
         if raw.isnan().any():
@@ -134,11 +135,15 @@ def find_conventions(
             continue
         if not search.found:
             network.check_parity(given)
+            shown = f"{raw.shape[1]} channel(s) with values from {float(raw.min()):.3g} to {float(raw.max()):.3g}"
         for candidate in _candidates(raw, base, known):
             odds = restored(log_odds_of(raw, candidate), (images.shape[-2], images.shape[-1]), candidate)
             search.note(candidate, torch.sigmoid(odds), masks)
-    if not search.found:
+    if failures == len(inputs):
         raise ModelError(f"'{network.facts.name}' returns NaN for every range of input that was tried")
+    if not search.found:
+        told = ", ".join(f"{name}={known[name]}" for name in ("output", "class_index") if name in known)
+        raise ModelError(f"'{network.facts.name}' returns {shown}, which does not fit {told}; correct --convention")
     if failures:
         notes.append(f"{failures} ranges of input give NaN.")
     order = sorted(search.found, key=lambda each: -each[1])  # stable: the commonest first
@@ -157,11 +162,17 @@ def _checked(fixed: Mapping[str, object]) -> dict[str, Any]:
     for name in fixed:
         if name not in names:
             raise unknown_name("convention", name, names)
+    one = ("mean", "deviation")  # may be given as a single number
+    given = {
+        name: [value] if name in one and isinstance(value, int | float) else value for name, value in fixed.items()
+    }
     try:
-        replace(Conventions(), **fixed)  # type: ignore[arg-type]  # checked by Conventions itself
-    except TypeError as error:
-        raise ConfigError(f"conventions {dict(fixed)} have values of another type ({error})") from error
-    return dict(fixed)
+        checked = TypeAdapter(Conventions).validate_python({**asdict(Conventions()), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "conventions"
+        raise ConfigError(f"{name} of a model: {first['msg'].removeprefix('Value error, ')}") from error
+    return {name: getattr(checked, name) for name in given}
 
 
 def _sizes(network: ForeignNetwork, images: Tensor, known: Mapping[str, object]) -> list[dict[str, Any]]:
@@ -244,7 +255,7 @@ def _forms(raw: Tensor) -> Iterator[tuple[OutputForm, int | None]]:
         yield "logit", None
         return
     last_first = range(count - 1, -1, -1) if count == 2 else range(count)
-    if bounded and bool(((raw.sum(dim=1) - 1).abs() < 1e-4).all()):
+    if bounded and bool(((raw.sum(dim=1) - 1).abs() < 2e-3).all()):
         yield from (("softmax", index) for index in last_first)
         return
     for index in last_first:
