@@ -73,6 +73,11 @@ def test_quantities_are_those_of_the_closed_form(alike: Evidence, mixed: Evidenc
     assert value("failure_auroc", mixed) == 0.5  # all images look alike: ties
 
 
+def test_a_distance_is_no_share(tmp_path: Path) -> None:
+    found = QUANTITIES["hausdorff_95"](Selected(evidence_of([1] * 6, tmp_path), draws=50))
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)  # not at most 1, as a share would be
+
+
 def test_a_subgroup_is_judged_by_itself(mixed: Evidence) -> None:
     north = judge(Requirement(metric="dice", at_most=0.25, subgroup="site=north"), mixed, attacks=(), draws=50)
     south = judge(Requirement(metric="dice", at_least=0.5, subgroup="site=south"), mixed, attacks=(), draws=50)

@@ -64,7 +64,7 @@ class Evidence:
 
 def read_results(folder: Path, *, name: str, head: str) -> Results:
     """Return the tables of an evaluation, with the third of lesion sizes that each image belongs to."""
-    results = results_of_one(folder, name=name, head=head)
+    results = results_of_one(folder, name=name, head=head, aggregation=SCORE[1])
     clean = results.records.filter(at(CLEAN)).select("image", area=pl.col("mask_px") / pl.col("pixels"))
     areas = clean.filter(pl.col("area") > 0)["area"].to_numpy()
     if not len(areas):

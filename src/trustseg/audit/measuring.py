@@ -21,7 +21,7 @@ from trustseg.config import DeferralConfig, EvaluationConfig, MeasureConfig, Min
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images, pack_loader
 from trustseg.data.seen import require_unseen, seen_by
-from trustseg.deferral import fit_policy, save_policy
+from trustseg.deferral import Policy, fit_policy, save_policy
 from trustseg.errors import DataError
 from trustseg.evaluation import (
     evaluate,
@@ -108,10 +108,15 @@ def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: Report)
         tau=_DEFERRAL.tau,
         model=digest,
     )
+    _keep_policy(policy, fitted, folder)
+    return replace(evidence, policy=policy, fitted_on=half)
+
+
+def _keep_policy(policy: Policy, fitted: pl.DataFrame, folder: Path) -> None:
+    """Write a policy, and the records that it was fitted on, where a report on this folder finds them."""
     save_policy(policy, folder / "policy.json")
     with replacing(folder / "validation.parquet") as temporary:
         fitted.write_parquet(temporary)
-    return replace(evidence, policy=policy, fitted_on=half)
 
 
 def fitting_half(patients: Sequence[str]) -> frozenset[str]:
@@ -198,6 +203,10 @@ def measure_changed(
             calibration_rows=fitted if aims and len(fitted) else None,
             report=lambda done, total: report("shifts and attacks", done, total),
         )
+        if evidence.policy is not None:
+            # Attacks knew one that was fitted on fewer images; what is reported is how the deployed one fares.
+            clean = evidence.rows(CLEAN)
+            _keep_policy(evidence.policy, clean.filter(pl.col("patient").is_in(list(evidence.fitted_on))), folder)
     positive = chosen[pack.index["foreground"].fill_null(0).to_numpy()[chosen] > 0]
     if plan.masking_checks and len(positive):
         write_masking_checks(model, pack, chosen, folder, count=plan.masking_checks, square_steps=300)

@@ -87,7 +87,7 @@ def write_page(
             figures=figures,
             pictures=pictures,
             point=point,
-            score=f"{words(score[1])} of the {words(score[0])}",
+            score=f"one minus the {words(score[1]).replace('dice', 'Dice')}" if "dice" in score[1] else words(score[1]),
             tier=_TIERS[document.model.tier],
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )

@@ -101,7 +101,7 @@ def _drawn(panels: Sequence[_Panel]) -> bytes:
     """Return panels side by side as PNG."""
     height, width = panels[0].mask.shape
     with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
-        figure = Figure(figsize=(2.9 * len(panels), 2.9 * height / width + 0.3), layout="constrained")
+        figure = Figure(figsize=(2.1 * len(panels), 2.1 * height / width + 0.25), layout="constrained")
         FigureCanvasAgg(figure)
         for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1)
@@ -110,5 +110,5 @@ def _drawn(panels: Sequence[_Panel]) -> bytes:
             axis.set_axis_off()
             axis.set_title(panel.title, fontsize=9, pad=4)
         stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
+        figure.savefig(stream, format="png", dpi=160)
     return stream.getvalue()

@@ -83,10 +83,15 @@ def _with_foreground(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(pl.col("mask_px") > 0)
 
 
-def _mean_of(selected: Selected, *, column: str) -> Interval:
-    """Return the mean of a column over the images with foreground."""
+def _mean_of(selected: Selected, *, column: str, unit: str = "share") -> Interval:
+    """Return the mean of a column over the images with foreground; a distance may exceed 1, which a share may not."""
     rows = _with_foreground(selected.rows)
-    return selected.mean(rows, numbers(rows, column)) if column in rows.columns else UNDEFINED
+    if column not in rows.columns:
+        return UNDEFINED
+    if unit == "share" or not len(rows):
+        return selected.mean(rows, numbers(rows, column))
+    values = numbers(rows, column), np.zeros(len(rows))
+    return bootstrap_difference(*values, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
 
 
 def _pooled(selected: Selected, *, union: bool) -> Interval:
@@ -175,13 +180,15 @@ def decision_change(selected: Selected) -> Interval:
     if not repeats:
         return UNDEFINED
     shares = [share for found in repeats.values() for share in found.values()]
-    worst = max(shares)
-    return Interval(worst, worst, worst, len(next(iter(repeats.values()))), len(shares))  # measured, not sampled
+    worst, images = max(shares), len(next(iter(repeats.values())))
+    return Interval(worst, worst, worst, images, images)  # measured, not sampled
 
 
 def _of_masks(name: str) -> Quantity:
     facts = QuantityFacts(better=METRICS[name].facts.better)
-    return Entry(partial(_mean_of, column=metric_column(name)), METRICS[name].label, facts)
+    column, unit = metric_column(name), METRICS[name].facts.unit
+    label = METRICS[name].label if unit == "share" else f"{METRICS[name].label}, {unit}"
+    return Entry(partial(_mean_of, column=column, unit=unit), label, facts)
 
 
 _LOWER: Final = "lower"

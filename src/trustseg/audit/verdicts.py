@@ -182,7 +182,8 @@ def _under(
     else:
         outcome = "met" if interval.high <= bound else "not met" if interval.low > bound else "not shown"
     reason = "the interval holds the bound: more patients are needed" if outcome == "not shown" else ""
-    return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, interval.warning))))
+    warning = interval.warning if interval.low < interval.high else ""  # what does not vary is not doubtful
+    return Verdict(requirement, outcome, interval, where, "; ".join(filter(None, (reason, warning))))
 
 
 def _margin(verdict: Verdict) -> float:

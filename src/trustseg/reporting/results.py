@@ -135,14 +135,14 @@ def load_results(folder: Path) -> Results:
     )
 
 
-def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", target: str = "foreground") -> Results:
+def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", aggregation: str = "mean") -> Results:
     """Return the tables of one evaluation, outside any study, as the results of a study with a single cell.
 
     Args:
         folder: where ``trustseg.evaluation.evaluate`` wrote its tables.
         name: of the model.
         head: of the model.
-        target: what the masks mark.
+        aggregation: image score that the model is judged by.
 
     Raises:
         DataError: if a table cannot be read.
@@ -150,7 +150,9 @@ def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", target: 
     records = read_records(folder / "records.parquet").drop("cell", strict=False)
     cell = FinishedCell(id=name, variant=name, head=head, selection="none", fold=0, seed=0, folder=folder)
     measures = tuple(dict.fromkeys(check_sums(cell, records)))
-    return Results(folder, {"data": {"target": target}}, (cell,), (), named(cell, records), measures=measures)
+    return Results(
+        folder, {"adversarial": {"aggregation": aggregation}}, (cell,), (), named(cell, records), measures=measures
+    )
 
 
 def is_generated(results: Results) -> bool:
