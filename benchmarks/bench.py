@@ -19,9 +19,9 @@ import torch
 
 SUITES = (
     *("attacks", "metrics", "data", "training", "costs", "epoch"),
-    *("augmentation", "evaluation", "scaling", "compile"),
+    *("augmentation", "evaluation", "audit", "scaling", "compile"),
 )
-ON_HOST = ("data",)  # suites that no GPU has a part in
+ON_HOST = ("data", "audit")  # suites that no GPU has a part in
 
 
 def main() -> None:
