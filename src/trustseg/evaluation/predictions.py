@@ -59,7 +59,7 @@ def evaluate_predictions(
         for values in maps:
             digest.update(values.tobytes())
         squares = [fitted_map(values, pack, int(rows[done + place])) for place, values in enumerate(maps)]
-        belief = Bernoulli(_log_odds(torch.from_numpy(np.stack(squares))[:, None]))
+        belief = Bernoulli(torch.from_numpy(_log_odds(np.stack(squares)))[:, None])
         recorder.add(belief, images, masks, cases, changed=images)
         natives = cohort.native(done, len(cases)) or [None] * len(maps)
         native_dices += [_native_dice(values, mask) for values, mask in zip(maps, natives, strict=True)]
@@ -105,8 +105,10 @@ def fitted_map(values: NDArray[np.float32], pack: Pack, row: int) -> NDArray[np.
     return (resize_image(levels, pack.size, pack.fit) / np.float32(_LEVELS)).astype(np.float32)
 
 
-def _log_odds(probability: Tensor) -> Tensor:
-    return torch.logit(probability).clamp(-_SUREST, _SUREST)
+def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    with np.errstate(divide="ignore"):
+        odds: NDArray[np.float32] = np.log(probability) - np.log1p(-probability)
+    return odds.clip(-_SUREST, _SUREST)
 
 
 def _native_dice(values: NDArray[np.float32], mask: Tensor | None) -> float:

@@ -5,7 +5,7 @@ width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -80,9 +80,19 @@ def _boundary_distances(
     predictions, references = hard_masks(prediction, masks)
     for pair in zip(predictions[:, 0], references[:, 0], strict=True):
         first, second = (mask.cpu().numpy() for mask in pair)
-        edges = [mask & ~ndimage.binary_erosion(mask) for mask in (first, second)]
+        edges = _cut([mask & ~ndimage.binary_erosion(mask) for mask in (first, second)])
         to_second, to_first = (_distance_to(edge, spacing) for edge in reversed(edges))
         yield to_second[edges[0]], to_first[edges[1]]
+
+
+def _cut(edges: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+    """Return both boundaries cut to the smallest rectangle that holds them, within which all distances are taken."""
+    union = np.logical_or(*edges)
+    held = tuple(
+        slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+        for places in (np.flatnonzero(union.any(axis=axis)) for axis in (1, 0))
+    )
+    return [edge[held] for edge in edges]
 
 
 def _distance_to(edge: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
