@@ -137,7 +137,7 @@ def dice_drop(selected: Selected) -> Interval:
     return bootstrap_difference(before, after, patients, draws=selected.draws, confidence=selected.confidence)
 
 
-def _calibration_error(selected: Selected, *, region: str) -> Interval:
+def _calibration_in(selected: Selected, *, region: str) -> Interval:
     """Return the expected calibration error of the foreground probability in a region of the images."""
     evidence = selected.evidence
     table = pixel_calibration(evidence.results(selected.condition), evidence.name, selected.condition, region=region)
@@ -215,7 +215,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "brier": Entry(partial(_mean_of, column="brier"), "Brier score", QuantityFacts(_LOWER, needs=_SCORED)),
     **{
         name: Entry(
-            partial(_calibration_error, region=region),
+            partial(_calibration_in, region=region),
             label,
             QuantityFacts(_LOWER, needs=_SCORED, by_subgroup=False),
         )
