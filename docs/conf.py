@@ -1,6 +1,7 @@
 """Settings of the documentation site; ``make docs`` builds it, offline and with warnings as errors."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,18 +98,19 @@ def _fill(app: "Sphinx", page: str, source: list[str]) -> None:
     source[0] = site_pages.filled(source[0], Path(app.env.doc2path(page)))
 
 
-def _escape(app: "Sphinx", kind: str, name: str, what: object, options: object, lines: list[str]) -> None:
-    """Let bars in formulas of docstrings be bars: |x| would be a substitution."""
+def _tidy(app: "Sphinx", kind: str, name: str, what: object, options: object, lines: list[str]) -> None:
+    """Let bars in formulas of docstrings be bars, and name the arguments that the docstring of a package describes."""
     for number, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
+        if kind == "module":
+            line = re.sub(r"^:(?:param|raises) (\w+):", r":\1:", line)
+        if not line.lstrip().startswith((">>>", "...")):  # |x| would be a substitution
             parts = line.split("``")
-            lines[number] = "``".join(
-                [part.replace("|", r"\|") if i % 2 == 0 else part for i, part in enumerate(parts)]
-            )
+            line = "``".join(part if odd % 2 else part.replace("|", r"\|") for odd, part in enumerate(parts))
+        lines[number] = line
 
 
 def setup(app: "Sphinx") -> None:
     """Connect the steps of the build that are our own."""
-    app.connect("autodoc-process-docstring", _escape)
+    app.connect("autodoc-process-docstring", _tidy)
     app.connect("builder-inited", _notebooks)
     app.connect("source-read", _fill)

@@ -149,8 +149,9 @@ def test_the_site_lists_every_page_once() -> None:
     for page in docs.rglob("*.md"):
         for block in entry.findall(page.read_text(encoding="utf-8")):
             for line in filter(None, block.splitlines()):
+                line = line.partition("<")[2].rstrip(">") or line
                 if not line.startswith(":"):
-                    found = page.parent.glob(f"{line}.md" if "*" in line else f"{line}.*")
+                    found = [file for end in ("md", "py", "rst") for file in page.parent.glob(f"{line}.{end}")]
                     listed += [file.relative_to(docs).with_suffix("").as_posix() for file in found]
     pages = [
         *docs.glob("*.md"),

@@ -69,11 +69,11 @@ def ranked(table: pl.DataFrame) -> pl.DataFrame:
     defined = table.filter(
         (pl.col("condition") == "clean") & pl.col("dice").is_not_nan() & pl.col("dice").is_not_null()
     )
-    dice = torch.from_numpy(defined["dice"].to_numpy())
+    dice = torch.tensor(defined["dice"].to_numpy())
     rows = []
     for column in sorted(name for name in defined.columns if name.startswith("u_")):
         if defined[column].null_count() == 0:
-            scores = torch.from_numpy(defined[column].to_numpy())
+            scores = torch.tensor(defined[column].to_numpy())
             rows.append((column, float(auroc(scores, dice < TAU)), float(aurc(scores, 1 - dice))))
     return pl.DataFrame(rows, schema=["score", "auroc", "aurc"], orient="row").sort("aurc")
 
@@ -85,10 +85,10 @@ with pl.Config(tbl_rows=-1, fmt_str_lengths=60):
 # %%
 best = scores["score"][0]
 clean = records["test"].filter((pl.col("condition") == "clean") & pl.col("dice").is_not_nan())
-error = 1 - torch.from_numpy(clean["dice"].to_numpy())
+error = 1 - torch.tensor(clean["dice"].to_numpy())
 figure, axis = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for column, style in ((best, "-"), (scores["score"][-1], "--")):
-    curve = risk_coverage_curve(torch.from_numpy(clean[column].to_numpy()), error)
+    curve = risk_coverage_curve(torch.tensor(clean[column].to_numpy()), error)
     axis.plot(curve.coverage, curve.risk, style, label=column)
 axis.axhline(float(error.mean()), color="grey", linewidth=1, label="no images handed over")
 axis.set(xlabel="share of images kept", ylabel="mean error (1 - Dice) of the kept", ylim=(0, None))
