@@ -33,6 +33,7 @@ PROJECT: Final[Mapping[str, str]] = {
 
 _LIST: Final = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"\A<!-- include: ([\w.]+) -->\s*\Z")
+_TITLE: Final = re.compile(r"^# ", re.MULTILINE)
 _LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -50,6 +51,8 @@ def filled(text: str, page: Path) -> str:
     if included := _INCLUDE.match(text):
         origin = ROOT / included[1]
         text = origin.read_text(encoding="utf-8")
+    if page.suffix == ".md" and not _TITLE.search(text):  # a table that a script wrote
+        text = f"# {page.stem.capitalize()}\n\n{text}"
     text = _LIST.sub(lambda found: "\n".join(LISTS[found[1]]()), text)
     return _LINK.sub(lambda found: _link(found, origin.parent, page.parent), text)
 
