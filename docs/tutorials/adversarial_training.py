@@ -67,7 +67,7 @@ print(pl.DataFrame(costs, schema=["selection", "forward", "backward", "attacked 
 # ## What it gives
 #
 # Three small networks that saw few images show how the comparison is made, and no more. Differences between trainings with other seeds
-# are as large; [Findings](../findings.md) has the comparison with seeds, folds and intervals.
+# may be as large; [Findings](../findings.md) has the comparison with seeds, folds and intervals.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
