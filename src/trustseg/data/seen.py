@@ -136,8 +136,8 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
             names = sorted({pack.index[column][hashes[one]] for one in shared})
             raise DataError(
                 f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
-                f"({', '.join(names[:3])}); evaluate it on the test split of its own fold (data.fold), or add "
-                "--allow-training-patients to 'trustseg evaluate' if this is intended or they only share a name"
+                f"({', '.join(names[:3])}); use the images of the test split (--split test, with the data.fold of its "
+                "training), or --allow-training-patients if this is intended or they only share a name"
             )
 
 
