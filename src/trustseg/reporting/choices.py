@@ -17,7 +17,7 @@ __all__ = ["Choices", "choose", "pairs"]
 
 # The order in which measures are preferred: evidence first, as entropy and variance rank pixels identically.
 _FIRST_MEASURES: Final = ("mutual_information", "epistemic_variance", "vacuity", "differential_entropy", "entropy")
-_AGGREGATIONS: Final = ("quantile_mean", "mean")
+_AGGREGATIONS: Final = ("soft_dice_confidence", "quantile_mean", "mean")
 _USUAL_EPS: Final = 4 / 255
 
 
