@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,12 @@ QUICK = (
 )
 
 
+def changed(settings: Sequence[str], arguments: Sequence[str | Path]) -> list[str | Path]:
+    """Return usual settings without those that the arguments set, and the arguments."""
+    given = {str(argument).partition("=")[0] for argument in arguments}
+    return [*(setting for setting in settings if setting.partition("=")[0] not in given), *arguments]
+
+
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
     return fake.qata(tmp_path / "films", control=False)
@@ -81,7 +87,7 @@ def train(command: Command, films: Path) -> Callable[..., Outcome]:
     """Train on the films with quick settings and some more arguments."""
 
     def run(*arguments: str | Path) -> Outcome:
-        return command("train", f"data.path={films}", *QUICK, *arguments)
+        return command("train", f"data.path={films}", *changed(QUICK, arguments))
 
     return run
 

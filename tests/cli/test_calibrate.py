@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from tests.cli.conftest import Command, Outcome, one_sentence
+from tests.cli.conftest import Command, Outcome, changed, one_sentence
 from tests.training.tiny import use_tiny_networks
 
 from trustseg.calibration import Calibrated, Calibration, fit_calibration
@@ -108,7 +108,7 @@ def test_a_fit_that_ended_at_its_limit_says_so(
 def test_evaluate_and_predict_apply_it_unless_told_otherwise(calibrate: Calibrate, command: Command) -> None:
     assert calibrate().code == 0
     for arguments, suffix in (([], "-calibrated"), (["--uncalibrated"], "")):
-        assert command("evaluate", "run/model", *SETTINGS, *arguments).code == 0
+        assert command("evaluate", "run/model", *changed(SETTINGS, arguments)).code == 0
         records = pl.read_parquet(f"run/evaluation-test{suffix}/records.parquet")
         assert records["variant"].unique().to_list() == [f"run{suffix}"]
         assert command("predict", "run/model", "films/Test Set/Images", "-o", f"out{suffix}", *arguments).code == 0

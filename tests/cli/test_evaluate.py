@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-from tests.cli.conftest import Command, Outcome, one_sentence
+from tests.cli.conftest import Command, Outcome, changed, one_sentence
 from tests.training.tiny import use_tiny_networks
 
 from trustseg.cli.evaluate import _print_means
@@ -37,7 +37,7 @@ def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     write_text(Path("run/config.yaml"), "data: {path: films, fold: 1}\n")
 
     def run(*arguments: str) -> Outcome:
-        return command("evaluate", "run/model", *SETTINGS, *arguments)
+        return command("evaluate", "run/model", *changed(SETTINGS, arguments))
 
     return run
 
@@ -67,7 +67,7 @@ def test_every_split_has_a_folder_of_its_own(evaluate: Evaluate) -> None:
 def test_patients_it_has_seen_are_refused_unless_that_is_meant(evaluate: Evaluate, arguments: list[str]) -> None:
     found = evaluate(*arguments)
     assert found.code == 2
-    assert "add --allow-training-patients" in one_sentence(found)
+    assert "--allow-training-patients" in one_sentence(found)
     assert not list(Path("run").glob("evaluation*"))
     assert evaluate(*arguments, "--allow-training-patients").code == 0
 

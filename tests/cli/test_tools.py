@@ -57,7 +57,7 @@ def test_the_quick_demo(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert found.code == 0, found.err
     page = Path("runs/tiny/report.html")
     assert found.out.splitlines()[-1].endswith(f"s; report: {page}")
-    for variant in ("bernoulli", "beta"):
+    for variant in ("classical", "evidential"):
         assert variant in found.out
     assert "[2/2]" in found.err
     assert "\r" not in found.err + found.out

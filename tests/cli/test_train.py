@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_run(train: Callable[..., Outcome]
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("model.encoder=resnet19", "did you mean 'resnet18'?"),
+        ("model.encoder=resnet19", "did you mean 'resnet18'"),
         ("model.encoder=mit_b0", "model.accept_noncommercial=true"),
         ("model.weights=nowhere.safetensors", "no weights file 'nowhere.safetensors'"),
     ],

@@ -121,7 +121,9 @@ def test_a_report_holds_the_mixtures_against_single_models(finished: Path, tmp_p
     shutil.copytree(finished, folder)  # which holds study.yaml
     evidence = collect(load_results(folder), draws=5)
     frame = costs(evidence).frame()
-    assert frame["variant"].to_list() == ["none", "none, ensemble of 2", "none, MC dropout 3"]
+    assert frame["variant"].to_list() == [
+        *(f"no adversarial training{kind}" for kind in ("", ", ensemble of 2", ", MC dropout 3"))
+    ]
     assert frame["passes"].to_list() == [1, 2, 3]
     assert frame["models"].to_list() == [1, 2, 1]
     first, second = (
@@ -129,8 +131,8 @@ def test_a_report_holds_the_mixtures_against_single_models(finished: Path, tmp_p
     )
     assert frame["seconds_training"].to_list() == pytest.approx([(first + second) / 2, first + second, first])
     assert frame.select(pl.col("dice", "ece").is_finite().all()).row(0) == (True, True)
-    assert "mutual_information" in evidence.choices.all_columns["none, ensemble of 2"]
-    assert "vacuity" not in evidence.choices.all_columns["none, ensemble of 2"]
+    assert "mutual_information" in evidence.choices.all_columns["no adversarial training, ensemble of 2"]
+    assert "vacuity" not in evidence.choices.all_columns["no adversarial training, ensemble of 2"]
 
 
 def test_the_tables_are_those_of_the_mixture(finished: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_fewer_images_than_a_batch(tmp_path: Path, count: int) -> None:
 
 
 def test_one_image_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected at least 2"):
+    with pytest.raises(DataError, match="need at least 2"):
         train(config(), pack(train=1), tmp_path)
 
 

