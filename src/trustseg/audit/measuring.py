@@ -61,13 +61,15 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
         DataError: if it is empty, if none of its cases has a prediction, or if the model has seen one of its patients.
     """
     pack = subject.pack
+    names = pack.index["name"].to_list()
     controls = (pack.index["split"] == "control").arg_true().to_numpy().astype(np.int64)
+    if subject.predictions is not None and not any(names[row] in subject.predictions for row in controls):
+        controls = controls[:0]  # nothing was predicted for them
     if bool((pack.index["has_mask"] & (pack.index["split"] != "control")).any()):
         rows = np.union1d(rows_of_split(pack, split, subject.data), controls)
     else:
         rows = np.arange(len(pack.index), dtype=np.int64)
     if subject.predictions is not None:
-        names = pack.index["name"].to_list()
         lacking = [names[row] for row in rows if names[row] not in subject.predictions]
         if lacking:
             raise DataError(

@@ -189,17 +189,10 @@ def _of_predictions(
     height, width = np.shape(predictions[next(iter(predictions))])[-2:]
     settings: dict[str, Any] = {"size": max(height, width), "fit": "squash" if height == width else "pad"}
     pack = _opened(data, options, progress, **settings)
-    paired: Maps = (
-        predictions.paired(_judged_names(pack, predictions)) if hasattr(predictions, "paired") else predictions
-    )
+    names = pack.index["name"].to_list()
+    paired: Maps = predictions.paired(names) if hasattr(predictions, "paired") else predictions
     kind = getattr(predictions, "kind", "probability")
     return Subject(name, pack, facts, predictions=paired, has_probability=kind == "probability")
-
-
-def _judged_names(pack: Pack, predictions: Maps) -> list[str]:
-    """Return the names of the cases that have a prediction to pair, where some have none: those of one split, say."""
-    names = pack.index["name"].to_list()
-    return [name for name in names if name in predictions] if set(predictions) <= set(names) else names
 
 
 def _class_index(options: ModelOptions) -> int | None:

@@ -67,7 +67,8 @@ def compare_scores(records: pl.DataFrame, *, tau: float = 0.5, draws: int = 2000
         DataError: if no clean image has foreground, or the records hold no image score.
     """
     clean = records.filter(pl.col("condition") == "clean", pl.col("mask_px") > 0)
-    columns = [name for name in clean.columns if name.startswith("u_") and clean[name].null_count() < len(clean)]
+    scores = [name for name in clean.columns if name.startswith("u_")]
+    columns = [name for name in scores if clean[name].cast(pl.Float64).fill_nan(None).null_count() < len(clean)]
     if not len(clean) or not columns:
         lacking = "image scores (columns u_...)" if len(clean) else "clean images with foreground"
         raise DataError(f"the records hold no {lacking}, so no score can be compared")

@@ -11,6 +11,7 @@ from trustseg.errors import DataError, MissingFileError
 from trustseg.records import read_records
 from trustseg.reporting.labels import describe_variant
 from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
+from trustseg.tables import read_csv
 from trustseg.yaml_files import parse_yaml
 
 __all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_settings", "read_file"]
@@ -102,8 +103,18 @@ def _load_evaluation(folder: Path) -> FinishedCell:
         seed=training.get("seed", 0),
         folder=folder,
         provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
+        done=_training_of(folder.parent / "metrics.csv"),
         settings=config,
     )
+
+
+def _training_of(log: Path) -> Done:
+    """Return the epochs and seconds that a training log tells of, nothing where there is none."""
+    table = read_file(log, read_csv) if log.is_file() else pl.DataFrame()
+    if not {"epoch", "seconds"} <= set(table.columns) or not table["seconds"].dtype.is_numeric():
+        return Done()
+    epochs = table.group_by("epoch").agg(pl.col("seconds").drop_nulls().last())
+    return Done(epochs=len(epochs), seconds_training=float(epochs["seconds"].sum()))
 
 
 def _absent(folder: Path) -> list[str]:

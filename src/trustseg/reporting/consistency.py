@@ -36,7 +36,9 @@ def check_settings(cell: FinishedCell, study: Mapping[str, Any]) -> None:
 
 def _equal(own: object, other: object) -> bool:
     """Return whether two settings are equal, as far as can be told: a budget may be the text 4/255, also in a list."""
-    if isinstance(own, list) or isinstance(other, list | str):
+    if isinstance(own, list) or isinstance(other, list):
+        return True
+    if isinstance(other, str) and isinstance(own, int | float):
         return True
     return own == other
 

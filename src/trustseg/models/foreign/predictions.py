@@ -60,17 +60,19 @@ class Predictions(Mapping[str, Map]):
     def paired(self, names: Sequence[str]) -> "Predictions":
         """Return the predictions under the names of the cases of a data set; a common affix may differ.
 
+        Cases without a prediction are left out: those of another split, say.
+
         Raises:
-            DataError: if a case has no prediction, or a prediction no case.
+            DataError: if no case has a prediction, a prediction no case, or a case several.
         """
-        if set(names) == set(self._files):
-            files = {name: self._files[name] for name in names}
+        if set(self._files) <= set(names):
+            files = {name: self._files[name] for name in names if name in self._files}
             return Predictions(self.folder, files, self.kind, self._label, self._about)
         cases = {Path(f"{name}.png"): name for name in names}
         found = match(list(cases), list(self._files.values()), Declared())
         doubtful = [str(path.name) for path in (*found.lone_masks, *found.claimed)]
         lone = [path.stem for path in found.lone_images]
-        if lone or doubtful or any(len(masks) > 1 for masks in found.masks.values()):
+        if not found.masks or doubtful or any(len(masks) > 1 for masks in found.masks.values()):
             without = f"{len(lone)} of {len(names)} cases have no prediction (such as '{lone[0]}')" if lone else ""
             extra = f"{len(doubtful)} predictions have no case (such as '{doubtful[0]}')" if doubtful else ""
             both = " and ".join(part for part in (without, extra) if part) or "some cases have several predictions"
