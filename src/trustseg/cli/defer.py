@@ -96,6 +96,8 @@ def compare(
         f"on {found['images'][0]} images of {found['patients'][0]} patients, {found['failures'][0]} of them failed; in "
         f"brackets: 95 % interval over patients; from {file}"
     )
+    if not (found["naurc"] < 1).any():
+        say("no score ranks these images better than chance: a policy by any of them would not find the failures")
     say("choose the score here, then fit: trustseg defer fit --measure ... --aggregation ...")
 
 
