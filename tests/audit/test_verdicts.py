@@ -141,7 +141,10 @@ def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path: Path, tex
 
 
 def test_the_shipped_requirements_exist() -> None:
-    for each in default_requirements():
+    shipped = default_requirements()
+    assert {each.metric for each in shipped} <= {*QUANTITIES}
+    assert len({each.text for each in shipped}) == len(shipped) > 5
+    for each in shipped:
         require_known(each, shifts=AUDIT_SHIFTS, attacks=tuple(AUDIT_ATTACKS))
 
 

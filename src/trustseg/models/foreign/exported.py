@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trustseg.errors import ModelError
-from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, first_line, noise, probe, select
+from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, SelectedOutput, first_line, noise, probe
 from trustseg.models.foreign.stripping import strip_graph
 
 __all__ = ["open_export"]
@@ -75,7 +75,7 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
 
 def network_of(module: Any, facts: Facts, output: str | int | None) -> ForeignNetwork:  # noqa: ANN401 - a graph module
     """Return the network of an exported graph, without its last activation if it has one."""
-    whole = _Selected(module, output, facts.name)
+    whole = SelectedOutput(module, output, facts.name)
     with torch.no_grad():
         probe(whole, facts)
         inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
@@ -87,24 +87,6 @@ def network_of(module: Any, facts: Facts, output: str | int | None) -> ForeignNe
             if not torch.allclose(applied, expected, atol=1e-6, rtol=0):
                 raise ModelError(f"'{facts.name}' has a last activation that cannot be taken off; export it without")
     return ForeignNetwork(facts, whole.requires_grad_(False), activation=activation)
-
-
-class _Selected(nn.Module):
-    """A graph of which one output is used; exported graphs refuse ``train`` and ``eval``."""
-
-    def __init__(self, graph: nn.Module, output: str | int | None, name: str) -> None:
-        super().__init__()
-        self.graph = graph
-        self.output = output
-        self.name = name
-
-    def train(self, mode: bool = True) -> "_Selected":
-        """Keep the mode in which the graph was exported."""
-        self.training = mode
-        return self
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return select(self.graph(inputs), self.output, self.name)
 
 
 def _shape_of(program: torch.export.ExportedProgram, facts: Facts) -> None:

@@ -17,29 +17,16 @@ from torch import Tensor, nn
 from trustseg.errors import MissingFileError, MissingPackageError, ModelError
 from trustseg.files import read_json
 from trustseg.models.architectures import check_encoder
-from trustseg.models.foreign.network import Facts, ForeignNetwork, first_line, noise, probe, select
+from trustseg.models.foreign.network import Facts, ForeignNetwork, SelectedOutput, first_line, noise, probe, select
 from trustseg.models.foreign.stripping import strip_module
 
 __all__ = ["of_module", "open_folder", "open_function", "open_script", "with_weights"]
 
 
-class _Selected(nn.Module):
-    """A module of which one output is used."""
-
-    def __init__(self, network: nn.Module, output: str | int | None, name: str) -> None:
-        super().__init__()
-        self.network = network
-        self.output = output
-        self.name = name
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return select(self.network(inputs), self.output, self.name)
-
-
 def of_module(module: nn.Module, facts: Facts, *, output: str | int | None) -> ForeignNetwork:
     """Return the network of a torch module, in eval mode, without its last activation if it has one."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    whole = _Selected(module.eval(), output, facts.name)
+    whole = SelectedOutput(module.eval(), output, facts.name)
     with torch.no_grad():
         if facts.channels is None and first is not None and first.in_channels in (1, 3):
             facts.channels = first.in_channels

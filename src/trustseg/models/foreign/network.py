@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from trustseg.beliefs import Belief
 from trustseg.errors import ModelError, QuestionError, TrustsegError
 
-__all__ = ["Activation", "Facts", "ForeignNetwork", "activated", "first_line", "noise", "probe", "select"]
+__all__ = [
+    "Activation",
+    "Facts",
+    "ForeignNetwork",
+    "SelectedOutput",
+    "activated",
+    "first_line",
+    "noise",
+    "probe",
+    "select",
+]
 
 Activation = Literal["sigmoid", "softmax"]
 Output = str | int | None
@@ -131,6 +141,25 @@ def activated(output: Tensor, activation: Activation | None) -> Tensor:
     if activation is None:
         return output
     return torch.sigmoid(output) if activation == "sigmoid" else torch.softmax(output, dim=1)
+
+
+class SelectedOutput(nn.Module):
+    """A network of which one output is used, in the mode in which it was given: exported graphs refuse others."""
+
+    def __init__(self, network: nn.Module, output: Output, name: str) -> None:
+        super().__init__()
+        self.network = network
+        self.output = output
+        self.name = name
+
+    def train(self, mode: bool = True) -> "SelectedOutput":
+        """Leave the network as it is."""
+        self.training = mode
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the output (B, K, h, w) for inputs (B, C, H, W)."""
+        return select(self.network(inputs), self.output, self.name)
 
 
 def select(raw: object, output: Output, name: str) -> Tensor:
