@@ -44,6 +44,13 @@ def save(array: npt.NDArray[np.generic], path: Path) -> Path:
     return path
 
 
+def one_pair(root: Path, mask: Array, *, image: npt.NDArray[np.generic] | None = None, end: str = "png") -> Path:
+    """Write one image, of one grey unless given, and its mask; return the folder."""
+    save(image if image is not None else np.full(mask.shape[:2], 7, dtype=np.uint8), root / "images" / f"a.{end}")
+    save(mask, root / "masks" / "a.png")
+    return root
+
+
 def truncate(path: Path) -> None:
     """Cut the end off a file."""
     path.write_bytes(path.read_bytes()[:-30])

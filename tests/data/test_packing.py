@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from tests import fake
 
-from trustseg.data import Case, check_dataset, open_dataset, pack_cases, pack_files, packing, write_pack
+from trustseg.data import Case, check_dataset, open_dataset, write_pack
 from trustseg.data.intensity import ImageScan, IntensityScale
 from trustseg.data.pack import Pack
 from trustseg.data.pack_cases import CaseScan, PackedCase, index_of
 from trustseg.data.pack_notes import index_notes
 from trustseg.data.phantom import phantom
 from trustseg.data.resizing import resize_image, resize_mask
-from trustseg.errors import ConfigError, DataError, MissingFileError
+from trustseg.errors import ConfigError, DataError
 
 
 def pixels(path: Path, size: int, *, mode: str = "L") -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -89,18 +89,10 @@ def test_equal_pixels_in_other_files_give_the_same_pack(tmp_path: Path) -> None:
     assert write_pack(tmp_path / "png", tmp_path / "other.pack", size=8).digest not in digests
 
 
-def one_pair(
-    root: Path, mask: np.ndarray[Any, Any], *, image: np.ndarray[Any, Any] | None = None, end: str = "png"
-) -> Path:
-    fake.save(image if image is not None else np.full(mask.shape[:2], 7, dtype=np.uint8), root / "images" / f"a.{end}")
-    fake.save(mask, root / "masks" / "a.png")
-    return root
-
-
-def test_a_tiny_infection_that_vanishes_is_told(tmp_path: Path) -> None:
+def test_a_tiny_lesion_that_vanishes_is_told(tmp_path: Path) -> None:
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[0, 0] = 255
-    pack = write_pack(one_pair(tmp_path / "data", mask), tmp_path / "pack", size=8)
+    pack = write_pack(fake.one_pair(tmp_path / "data", mask), tmp_path / "pack", size=8)
     assert [note for note in pack.notes if "1 of 1 image vanish" in note]
     assert (pack.lost, pack.index["foreground"].item(), pack.index["foreground_native"].item()) == (["a"], 0, 1)
     assert write_pack(tmp_path / "data", tmp_path / "large", size=64).lost == []
@@ -129,7 +121,7 @@ def test_masks_are_kept_at_the_size_of_their_files(tmp_path: Path) -> None:
 def test_padding_and_void_labels_are_ignored(tmp_path: Path) -> None:
     mask: np.ndarray[Any, Any] = np.zeros((16, 32), dtype=np.uint8)
     mask[4:8, 4:12], mask[:, 24:] = 1, 9
-    root = one_pair(tmp_path / "data", mask, image=np.full(mask.shape, 200, dtype=np.uint8))
+    root = fake.one_pair(tmp_path / "data", mask, image=np.full(mask.shape, 200, dtype=np.uint8))
     values = {"lesion": 1, "ignore": 9}
     pack = write_pack(root, tmp_path / "pack", size=16, fit="pad", mask_values=values)
     area = pack.area(0)
@@ -152,7 +144,7 @@ def test_padding_and_void_labels_are_ignored(tmp_path: Path) -> None:
 
 def test_a_model_reads_deep_images_as_in_its_training(tmp_path: Path) -> None:
     image: np.ndarray[Any, Any] = np.array([[0, 1000], [200, 500]], dtype=np.uint16)
-    root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
+    root = fake.one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
     cache = tmp_path / "cache"
     own = open_dataset(root, size=2, cache=cache)
     same = open_dataset(root, size=2, cache=cache, scale=IntensityScale(1023))
@@ -173,7 +165,7 @@ def test_a_model_reads_deep_images_as_in_its_training(tmp_path: Path) -> None:
 )
 def test_deep_images_are_scaled_by_their_full_range(tmp_path: Path, white: int, kind: type) -> None:
     image: np.ndarray[Any, Any] = np.array([[0, white], [white // 5, white // 2]], dtype=kind)
-    root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
+    root = fake.one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
     pack = write_pack(root, tmp_path / "pack", size=2)
     np.testing.assert_allclose(pack.images[0, 0], image.astype(float) * 255 / white, atol=0.5)
     assert any(str(white) in note for note in pack.notes)
@@ -255,72 +247,12 @@ def test_a_full_disk_and_a_lack_of_memory_are_told_apart_and_leave_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_only_the_owner_can_read_a_pack(tmp_path: Path) -> None:
-    open_dataset(fake.two_folders(tmp_path / "data"), size=8, cache=tmp_path / "new" / "cache")
-    for path in [tmp_path / "new", *(tmp_path / "new").rglob("*")]:
-        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
-
-
-def test_what_a_killed_packing_left_is_removed_but_not_what_is_being_written(tmp_path: Path) -> None:
-    left = tmp_path / ".pack.0123.part"
-    left.mkdir()
-    with pack_files.temporary_folder(tmp_path / "pack") as living:
-        assert not left.exists()
-        with pack_files.temporary_folder(tmp_path / "pack") as other:
-            assert living.is_dir()
-            assert other != living
-    assert not list(tmp_path.iterdir())
-
-
 def test_progress_counts_every_image(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     write_pack(
         fake.two_folders(tmp_path / "data"), tmp_path / "pack", size=8, progress=lambda *call: calls.append(call)
     )
     assert calls == [(done // 2, 5) for done in range(1, 11)]
-
-
-def test_open_dataset_packs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = fake.qata(tmp_path / "data")
-    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
-    first = open_dataset(root, size=8)
-    with monkeypatch.context() as patch:
-        patch.setattr(packing, "_build", lambda *_, **__: pytest.fail("packed again"))
-        again = open_dataset(root, size=8)
-    assert first.digest == again.digest
-    assert len(list((tmp_path / "cache" / "packs").iterdir())) == 1
-    fake.save(fake.image("other"), root / "QaTa-COV19-v2" / "Train Set" / "Images" / "covid_7.png")
-    assert open_dataset(root, size=8).digest != first.digest
-    assert open_dataset(root, cache=tmp_path / "elsewhere").size == 224
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
-
-
-def test_the_loser_of_a_race_takes_the_winners_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = fake.two_folders(tmp_path / "data")
-    write = pack_cases.write_cases
-
-    def slow(*args: Any, **options: Any) -> Any:  # noqa: ANN401
-        rows = write(*args, **options)
-        monkeypatch.setattr(packing, "write_cases", write)
-        open_dataset(root, size=8, cache=tmp_path / "cache")  # another process finishes first
-        return rows
-
-    monkeypatch.setattr(packing, "write_cases", slow)
-    pack = open_dataset(root, size=8, cache=tmp_path / "cache")
-    assert len(pack) == 5
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
-def test_open_dataset_takes_a_pack_as_it_is(tmp_path: Path) -> None:
-    write_pack(fake.two_folders(tmp_path / "data"), tmp_path / "pack", size=8)
-    assert open_dataset(tmp_path / "pack").size == 8
-    assert open_dataset(tmp_path / "pack", size=8).size == 8
-    with pytest.raises(DataError, match=r"pack has size 8.* TARGET --size 16"):
-        open_dataset(tmp_path / "pack", size=16)
-    with pytest.raises(DataError, match=r"has channels 1.* --channels 3"):
-        open_dataset(tmp_path / "pack", channels=3)
-    with pytest.raises(MissingFileError, match="does not exist"):
-        open_dataset(tmp_path / "nowhere")
 
 
 def test_near_copies_share_a_group_and_a_patient_one_spelling(tmp_path: Path) -> None:
@@ -335,37 +267,6 @@ def test_near_copies_share_a_group_and_a_patient_one_spelling(tmp_path: Path) ->
     assert groups[names[1]] == groups[names[2]] != groups[names[0]]
     patients = dict(index.select("name", "patient").iter_rows())
     assert patients[names[0]] == patients[names[1]] != patients[names[2]]
-
-
-def test_a_damaged_pack_in_the_cache_is_made_again(tmp_path: Path) -> None:
-    root, cache = fake.two_folders(tmp_path / "data"), tmp_path / "cache"
-    first = open_dataset(root, size=8, cache=cache)
-    assert first.folder is not None
-    folder = first.folder
-    spoilt: list[Callable[[], object]] = [
-        lambda: (folder / "images.npy").write_bytes(b""),
-        lambda: (folder / "pack.json").unlink(),
-        lambda: (folder / "masks.npy").write_bytes(bytes((folder / "masks.npy").stat().st_size)),
-    ]
-    for spoil in spoilt:
-        spoil()
-        again = open_dataset(root, size=8, cache=cache)
-        assert again.digest == first.digest
-        assert len(again.notes) == len(first.notes) + 1
-    assert open_dataset(root, size=8, cache=cache).notes == first.notes
-
-
-def test_a_corrected_file_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
-    root, cache = one_pair(tmp_path / "data", np.full((2, 2), 255, dtype=np.uint8)), tmp_path / "cache"
-    file = root / "masks" / "a.bmp"
-    Image.fromarray(np.full((2, 2), 255, dtype=np.uint8)).save(file)
-    (root / "masks" / "a.png").unlink()
-    assert open_dataset(root, size=2, cache=cache).index["foreground"].item() == 4
-    before = file.stat()
-    Image.fromarray(np.zeros((2, 2), dtype=np.uint8)).save(file)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    assert open_dataset(root, size=2, cache=cache).index["foreground"].item() == 0
 
 
 def test_columns_of_a_manifest_become_groups() -> None:
@@ -383,7 +284,7 @@ def test_columns_of_a_manifest_become_groups() -> None:
 
 def test_what_is_noted_of_sizes_and_colours(tmp_path: Path) -> None:
     wide = np.random.default_rng(0).integers(0, 256, (10, 20, 3), dtype=np.uint8)
-    root = one_pair(tmp_path / "data", np.zeros((10, 20), dtype=np.uint8), image=wide)
+    root = fake.one_pair(tmp_path / "data", np.zeros((10, 20), dtype=np.uint8), image=wide)
     notes = write_pack(root, tmp_path / "pack", size=8).notes
     assert any("2.00" in note and "squashed" in note for note in notes)
     assert any("grey" in note for note in notes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.test_packing import one_pair
+from tests.fake import one_pair
 
 from trustseg.data import write_pack
 from trustseg.data.reading import ModelReading, reading_beside, write_reading

@@ -7,40 +7,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import polars as pl
 from pydantic import TypeAdapter
 
 from trustseg import __version__
 from trustseg.audit import measuring
-from trustseg.audit.breaking import Break, first_breaks, ways_to_break, worst_cases
-from trustseg.audit.contents import contents_of
-from trustseg.audit.document import (
-    DataEntry,
-    Document,
-    ModelEntry,
-    PlanEntry,
-    break_entry,
-    estimate,
-    point_entry,
-    verdict_entry,
-)
-from trustseg.audit.evidence import SCORE, Evidence
-from trustseg.audit.page import Picture, write_page
-from trustseg.audit.pictures import picture_of_break, picture_of_case
+from trustseg.audit.document import Document
+from trustseg.audit.evidence import Evidence
 from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS, Plan, make_plan, seconds_of
-from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
 from trustseg.audit.subject import ModelOptions, Subject, open_subject
-from trustseg.audit.trust import operating_points, policy_point
-from trustseg.audit.verdicts import NEEDS, Verdict, judge, require_known, why_not
+from trustseg.audit.verdicts import NEEDS, Verdict, require_known, why_not
+from trustseg.audit.writing import document_of, findings_of, write_audit
 from trustseg.data import Pack
 from trustseg.errors import ConfigError, DataError
-from trustseg.evaluation.conditions import Deployed
 from trustseg.files import read_json, write_json
 from trustseg.metrics import METRICS
 from trustseg.reporting.labels import CLEAN
-from trustseg.statistics import Interval
 
 __all__ = ["Audit", "audit"]
 
@@ -119,49 +101,15 @@ def audit(
     if subject.model is None:
         subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
     plan = _plan(subject, evidence, rows, testable, seconds, where)
-    evidence = measuring.measure_changed(
-        subject,
-        evidence,
-        rows,
-        plan,
-        where / "changed",
-        metrics=_metrics_under_change(testable),
-        report=tell,
-    )
+    changed = _metrics_under_change(testable)
+    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", metrics=changed, report=tell)
     tell("report", 0, 2)
-    verdicts = tuple(judge(each, evidence, attacks=_ATTACKS, draws=draws) for each in testable)
-    metrics = _metrics(evidence, given, draws)
-    breaks = [] if evidence.own_reference else first_breaks(evidence, draws=draws)
-    point, points = policy_point(evidence, draws=draws), operating_points(evidence, draws=draws)
+    findings = findings_of(evidence, testable, given=given, draws=draws)
     tell("report", 1, 2)
-    document = Document(
-        trustseg=__version__,
-        passed=all(each.outcome == "met" for each in verdicts),
-        model=ModelEntry(name=subject.name, digest=subject.digest, tier=subject.tier, facts=list(subject.facts)),
-        data=_data_entry(subject, rows, split),
-        plan=_plan_entry(plan, seconds),
-        verdicts=[verdict_entry(each) for each in verdicts],
-        not_tested=untested,
-        metrics={name: estimate(value) for name, (_, value) in metrics.items()},
-        breaks=[break_entry(each) for each in breaks],
-        repeats={way: max(shares.values()) for way, shares in (evidence.repeats or {}).items()},
-        policy=None if evidence.policy is None else evidence.policy.statement,
-        trust=[point_entry(each) for each in ([point] if point is not None else []) + points],
-    )
-    contents = contents_of(
-        evidence,
-        metrics=metrics,
-        verdicts=verdicts,
-        breaks=breaks,
-        points=points,
-        has_probability=subject.has_probability,
-        draws=draws,
-    )
-    shown = _pictures(subject, evidence, breaks, plan) if pictures else []
-    write_json(where / "audit.json", document.model_dump(mode="json"))
-    write_page(where, document, verdicts, contents, shown, point=point, score=SCORE)
+    document = document_of(subject, rows, plan, evidence, findings, untested=untested, split=split, budget=seconds)
+    write_audit(where, subject, plan, evidence, findings, document, pictures=pictures, draws=draws)
     tell("report", 2, 2)
-    return Audit(where, document, verdicts)
+    return Audit(where, document, findings.verdicts)
 
 
 def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:
@@ -250,68 +198,3 @@ def _metrics_under_change(requirements: Sequence[Requirement]) -> list[str]:
     """Return the metrics of changed masks that requirements ask for; Dice and IoU are always taken."""
     changed = {each.metric for each in requirements if each.condition != "clean"}
     return [name for name in METRICS if name in changed - {"dice", "iou"}]
-
-
-def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
-    """Return every quantity of unchanged images that can be given, with its label."""
-    found = {}
-    for name, quantity in QUANTITIES.items():
-        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= given:
-            interval = quantity(Selected(evidence, draws=draws))
-            if interval.value == interval.value:
-                found[name] = (quantity.label, interval)
-    return found
-
-
-def _data_entry(subject: Subject, rows: measuring.Rows, split: str) -> DataEntry:
-    index = subject.pack.index[rows.tolist()]
-    control, mask, area = index["split"] == "control", index["has_mask"], index["foreground"].fill_null(0)
-    return DataEntry(
-        digest=subject.pack.digest,
-        split=split,
-        size=subject.pack.size,
-        images=len(index),
-        patients=index["patient"].n_unique(),
-        with_foreground=int((mask & (area > 0)).sum()),
-        without_foreground=int((control | (mask & (area == 0))).sum()),
-        without_reference=int((~mask & ~control).sum()),
-        notes=list(subject.pack.notes),
-    )
-
-
-def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:
-    content = plan.content()
-    content.pop("seconds")
-    return PlanEntry.model_validate({**content, "attacks": dict(plan.attacks), "budget_seconds": budget})
-
-
-def _pictures(subject: Subject, evidence: Evidence, breaks: Sequence[Break], plan: Plan) -> list[Picture]:
-    """Return pictures of three ways to break the model, or of its worst cases where nothing was changed."""
-    if breaks:
-        deployed = _deployed(evidence)
-        return [
-            Picture(
-                each.words,
-                f"Dice falls by {each.drop.text(2)} on average, to {each.dice:.2f}. Shown is the image it harms most.",
-                picture_of_break(subject, each, plan, deployed),
-                breaks=each.breaks,
-            )
-            for each in ways_to_break(list(breaks))
-        ]
-    worst = worst_cases(evidence)
-    return [
-        Picture(
-            f"{name}",
-            f"Dice {dice:.2f} with {100 * share:.1f} % of the image marked in the reference.",
-            picture_of_case(subject, name),
-        )
-        for name, dice, share in worst.select("image", "dice", pl.col("mask_px") / pl.col("pixels")).iter_rows()
-    ]
-
-
-def _deployed(evidence: Evidence) -> Deployed | None:
-    policy = evidence.policy
-    if policy is None:
-        return None
-    harms = evidence.rows(CLEAN)["harm"].drop_nulls().to_numpy()
-    return Deployed(policy.measure, policy.aggregation, policy.threshold, float(np.median(1 - harms)))

@@ -126,32 +126,11 @@ def predict(
         measure, aggregation = policy.measure, policy.aggregation
     if control is not None:
         check_model(control, hash_of_model(model))
-    scans = in_threads(_scan, files, progress=None)
-    images, sizes = [image for image, _ in scans], [size for _, size in scans]
-    scale = decide_scale(images) if scale is None else scale
-    if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
-        raise DataError(
-            f"{deep[0]} has 16 bits per channel, and no intensity scale for such images is kept with the model; export "
-            "it with 8 bits, as the model was trained on"
-        )
-    options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
-    if note is not None:
-        for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
-            note(sentence)
+    settings = _Settings(measure, aggregation, policy, control, _scale_of(files, model, scale, fit, note), fit, device)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
     for file in files:
-        found = _predict_one(
-            model,
-            file,
-            measure=measure,
-            aggregation=aggregation,
-            policy=policy,
-            control=control,
-            scale=scale,
-            fit=fit,
-            device=device,
-        )
+        found = _predict_one(model, file, settings)
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
         _write_png(found.mask, folder / "masks" / f"{file.stem}.png")
@@ -162,6 +141,45 @@ def predict(
     rows.sort(key=lambda row: -float(row["uncertainty"]))
     write_csv(pl.DataFrame(rows), table)
     return table
+
+
+class _Settings(NamedTuple):
+    """How every image is read and predicted; see ``predict``."""
+
+    measure: str
+    aggregation: str
+    policy: Policy | None
+    control: FalseNegativeControl | None
+    scale: IntensityScale
+    fit: Fit
+    device: str
+
+
+def _scale_of(
+    files: Sequence[Path],
+    model: BeliefModel,
+    scale: IntensityScale | None,
+    fit: Fit,
+    note: Callable[[str], None] | None,
+) -> IntensityScale:
+    """Return the scale of intensity for all files, after reading each of them once, and note how they are read.
+
+    Raises:
+        DataError: if a file cannot be read, or is deeper than the images of the model's training were.
+    """
+    scans = in_threads(_scan, files, progress=None)
+    images, sizes = [image for image, _ in scans], [size for _, size in scans]
+    scale = decide_scale(images) if scale is None else scale
+    if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
+        raise DataError(
+            f"{deep[0]} has 16 bits per channel, and no intensity scale for such images is kept with the model; export "
+            "it with 8 bits, as the model was trained on"
+        )
+    if note is not None:
+        options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
+        for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
+            note(sentence)
+    return scale
 
 
 def _remove(table: Path) -> None:
@@ -193,18 +211,8 @@ class _Prediction(NamedTuple):
     row: dict[str, str]
 
 
-def _predict_one(
-    model: BeliefModel,
-    file: Path,
-    *,
-    measure: str,
-    aggregation: str,
-    policy: Policy | None,
-    control: FalseNegativeControl | None,
-    scale: IntensityScale,
-    fit: Fit,
-    device: str,
-) -> _Prediction:
+def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Prediction:
+    measure, aggregation, policy, control, scale, fit, device = settings
     spec = model.spec
     picture = read_image(file)
     pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
