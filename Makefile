@@ -104,7 +104,7 @@ figures: setup ## make the figures of the docs again, and the page of benchmarks
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
-		--extra dev --extra tensorboard --extra art --extra slurm --extra pretrained --extra dicom --extra onnx pyproject.toml -o requirements.lock
+		--extra dev --extra tensorboard --extra art --extra slurm --extra pretrained --extra dicom --extra onnx --extra review pyproject.toml -o requirements.lock
 
 clean: ## remove what make and the tools made, not runs/
 	rm -rf $(VENV) $(ORACLE) $(SITE) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache src/*.egg-info
