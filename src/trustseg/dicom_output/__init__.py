@@ -1,0 +1,16 @@
+"""DICOM objects that carry a prediction back to the series of its image; needs the extra ``dicom``.
+
+Of each image these objects are written, all of the same patient and study, and all referring to the source image:
+
+* ``seg``: the mask as a BINARY Segmentation, with the rows and columns of the source;
+* ``map``: the pixel uncertainty as a Parametric Map, float32, in the units of the measure.
+
+What identifies the patient is copied from the source as it is, and nothing is added: a de-identified source gives
+de-identified objects. Values of the source that break their own format are left out, and named.
+"""
+
+from trustseg.dicom_output.result import Code, ImageResult, SegmentMeaning
+from trustseg.dicom_output.source import Source, read_source
+from trustseg.dicom_output.writing import OBJECTS, write_objects
+
+__all__ = ["OBJECTS", "Code", "ImageResult", "SegmentMeaning", "Source", "read_source", "write_objects"]

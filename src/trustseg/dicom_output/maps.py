@@ -1,0 +1,120 @@
+"""The mask as a BINARY Segmentation, the pixel uncertainty as a Parametric Map."""
+
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trustseg.dicom_output.equipment import algorithm, concept, identity
+from trustseg.dicom_output.result import ImageResult, SegmentMeaning
+from trustseg.dicom_output.source import Source
+
+if TYPE_CHECKING:
+    from highdicom.pm import ParametricMap
+    from highdicom.seg import Segmentation
+    from pydicom import Dataset
+
+__all__ = ["parametric_map", "segmentation"]
+
+
+def segmentation(source: Source, result: ImageResult, meaning: SegmentMeaning) -> "Segmentation":
+    """Return the mask as a Segmentation with one segment and one frame, also where the mask is empty."""
+    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
+    from highdicom.seg import Segmentation as Made
+
+    segment = SegmentDescription(
+        segment_number=1,
+        segment_label=meaning.label,
+        segmented_property_category=concept(meaning.category),
+        segmented_property_type=concept(meaning.type),
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm(result),
+        tracking_uid=source.uid("segment", result.digest),
+        tracking_id=f"trustseg {meaning.label}"[:64],
+    )
+    made = Made(
+        source_images=[source.header],
+        pixel_array=result.mask.astype(np.uint8),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[segment],
+        omit_empty_frames=False,
+        content_label="SEGMENTATION",
+        content_description="Mask predicted by a model",
+        **identity("seg", source, result),
+    )
+    _name_dimensions(made, source.uid("seg dimensions", result.digest))
+    if not source.has_position:
+        made.PatientOrientation = source.header.get("PatientOrientation") or ""
+    return made
+
+
+def parametric_map(source: Source, result: ImageResult) -> "ParametricMap":
+    """Return the pixel uncertainty as a Parametric Map of 32-bit floats, in the units of the measure.
+
+    A Parametric Map has to have a plane in a frame of reference, which a radiograph lacks. There it gets a frame of
+    reference of its own, that of its image plane, which no other object shares: it claims no place in the patient.
+    Rows and columns are those of the source, and each frame names the source as its origin.
+    """
+    from highdicom import VOILUTFunctionValues, VOILUTTransformation
+    from highdicom.pm import DerivedPixelContrastValues, RealWorldValueMapping
+    from highdicom.pm import ParametricMap as Made
+    from pydicom.sr.codedict import codes
+
+    low, high = result.bounds
+    mapping = RealWorldValueMapping(
+        lut_label="uncertainty",
+        lut_explanation=f"pixel uncertainty: {result.measure}"[:64],
+        unit=codes.UCUM.NoUnits,
+        value_range=(low, high),
+        slope=1.0,
+        intercept=0.0,
+    )
+    window = VOILUTTransformation(
+        window_center=(low + high) / 2,
+        window_width=high - low,
+        voi_lut_function=VOILUTFunctionValues.LINEAR_EXACT,
+    )
+    made = Made(
+        source_images=[_placed(source)],
+        pixel_array=result.uncertainty,
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[window],
+        derived_pixel_contrast=DerivedPixelContrastValues.QUANTITY,
+        content_label="UNCERTAINTY",
+        content_description=f"{result.measure} of each pixel"[:64],
+        **identity("map", source, result),
+    )
+    _name_dimensions(made, source.uid("map dimensions", result.digest))
+    _keep_known_measures(made, source)
+    made.Laterality = source.header.get("Laterality") or ""
+    return made
+
+
+def _placed(source: Source) -> "Dataset":
+    """Return the header with a plane in a frame of reference, its own plane where the image has no place in space."""
+    header = deepcopy(source.header)
+    if not source.has_position:
+        header.FrameOfReferenceUID = source.uid("image plane")
+        header.PositionReferenceIndicator = ""
+        header.ImagePositionPatient = [0, 0, 0]
+        header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    for keyword, value in (("PixelSpacing", [1, 1]), ("SliceThickness", 1)):
+        if not header.get(keyword):
+            setattr(header, keyword, value)  # highdicom reads both; taken out again
+    return header
+
+
+def _keep_known_measures(made: "Dataset", source: Source) -> None:
+    """Take out distances that the source does not tell."""
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
+        if keyword in measures and not source.header.get(keyword):
+            delattr(measures, keyword)
+
+
+def _name_dimensions(made: "Dataset", uid: str) -> None:
+    """Give the dimensions a name that does not differ from run to run."""
+    for sequence in (made.DimensionOrganizationSequence, made.DimensionIndexSequence):
+        for item in sequence:
+            item.DimensionOrganizationUID = uid
