@@ -1,4 +1,5 @@
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from trustseg.data.inventory import SUFFIXES
 from trustseg.data.resizing import image_area, resize_image
 from trustseg.deferral import FalseNegativeControl
 from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.predict import image_files_of, predict
+from trustseg.prediction_folder import read_prediction_folder
 from trustseg.uncertainty import AGGREGATIONS
 
 
@@ -165,12 +168,16 @@ def under_centres(size: int, side: int) -> tuple[NDArray[np.int64], NDArray[np.b
     return centres.astype(np.int64), np.abs(centres - np.rint(centres)) > 1e-4
 
 
+def control_at(threshold: float) -> FalseNegativeControl:
+    return FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.4, 0.5, 1.0])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96), (50, 33), (7, 90), (1, 1), (200, 300)])
 def test_a_control_thresholds_the_maps_it_was_fitted_on(
     tmp_path: Path, height: int, width: int, threshold: float
 ) -> None:
-    control = FalseNegativeControl(threshold=threshold, at_most=0.1, patients=9, images=9, price=1.0)
+    control = control_at(threshold)
     segmenter = small_segmenter()
     file = save(noise(height, width), tmp_path / "film.png")
     table = predict(segmenter, [file], tmp_path / "out", control=control)
@@ -231,6 +238,46 @@ def test_predicting_leaves_the_input_alone_and_repeats_itself(tmp_path: Path) ->
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_folder_says_what_made_it_and_where_the_images_lie(tmp_path: Path) -> None:
+    files = [save(noise(9, 8, seed=seed), tmp_path / f"{name}.png") for seed, name in enumerate("ab")]
+    predict(small_segmenter(), files, tmp_path / "out", control=control_at(0.4))
+    about, table = read_prediction_folder(tmp_path / "out")
+    assert {Path(image.file): image.sha256 for image in about.images} == {
+        file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
+    assert about.control is not None
+    assert (about.model, about.control["threshold"], about.policy) == (hash_of_model(small_segmenter()), 0.4, None)
+    assert table["width"].to_list() == [8, 8]
+    predict(small_segmenter(), files[:1], tmp_path / "out")  # replaces all of it
+    assert [image.image for image in read_prediction_folder(tmp_path / "out").about.images] == ["a.png"]
+
+
+@pytest.mark.parametrize("broken", ["no table", "no file", "not JSON", "other images", "column", "number", "review"])
+def test_damaged_folders_are_refused_by_name(tmp_path: Path, broken: str) -> None:
+    predict(small_segmenter(), [save(noise(9, 8), tmp_path / "film.png")], tmp_path)
+    about, table = tmp_path / "prediction.json", tmp_path / "predictions.csv"
+    text = table.read_text()
+    if broken == "no file":
+        about.unlink()
+    elif broken == "not JSON":
+        about.write_text(about.read_text()[:-9])
+    elif broken == "no table":
+        table.unlink()
+    else:
+        pairs = {
+            "other images": ("film", "other"),
+            "column": ("width", "breadth"),
+            "number": (",8,", ",wide,"),
+            "review": ("image,", "review,image,"),
+        }
+        changed = text.replace(*pairs[broken])
+        table.write_text(changed.replace("film.png", "perhaps,film.png") if broken == "review" else changed)
+    with pytest.raises(
+        (DataError, MissingFileError), match=about.name if "file" in broken or "JSON" in broken else table.name
+    ):
+        read_prediction_folder(tmp_path)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -252,7 +299,7 @@ def test_what_cannot_be_predicted_replaces_nothing(tmp_path: Path, broken: str) 
     file = save(noise(8, 8), tmp_path / "film.png")
     predict(segmenter, [file], tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert len(before) == 3
+    assert len(before) == 4
     if broken == "weights":
         for weights in segmenter.parameters():
             weights.data.fill_(torch.nan)

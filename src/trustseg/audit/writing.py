@@ -58,7 +58,9 @@ class Findings:
     points: Sequence[OperatingPoint]
 
 
-def findings_of(evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int) -> Findings:
+def findings_of(
+    evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int
+) -> Findings:
     """Return what follows from what was measured; ``given`` is what the audit has, in the keys of ``NEEDS``."""
     return Findings(
         verdicts=tuple(judge(each, evidence, attacks=tuple(AUDIT_ATTACKS), draws=draws) for each in requirements),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, Literal
@@ -29,6 +30,8 @@ __all__ = [
     "check_records",
     "hash_of",
     "load_policy",
+    "parse_policy",
+    "policy_content",
     "save_policy",
     "scores_of",
 ]
@@ -122,16 +125,26 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def save_policy(policy: Policy, path: Path) -> None:
-    """Write a policy as JSON, whole or not at all; an infinite threshold becomes text, as JSON has no infinity."""
+    """Write a policy as JSON, whole or not at all."""
+    write_json(path, policy_content(policy))
+
+
+def policy_content(policy: Policy) -> dict[str, object]:
+    """Return what ``save_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
     content = asdict(policy)
     if math.isinf(policy.threshold):
         content["threshold"] = str(policy.threshold)
-    write_json(path, content)
+    return content
 
 
 def load_policy(path: Path) -> Policy:
     """Return the policy in a JSON file; a DataError if it holds none."""
-    content = {"model": "", **read_json(path)}
+    return parse_policy(read_json(path), path)
+
+
+def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
+    """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
+    content = {"model": "", **content}
     if "patients_hash" in content:  # of an older version
         content["patient_hashes"] = [content.pop("patients_hash")]
     if isinstance(name := content.get("aggregation"), str):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,11 +22,21 @@ from trustseg.data.pack_notes import decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import FalseNegativeControl, Policy, check_model
+from trustseg.deferral.policy import policy_content
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
+from trustseg.prediction_folder import (
+    ABOUT,
+    TABLE,
+    PredictedImage,
+    PredictionAbout,
+    mask_file,
+    uncertainty_file,
+    write_about,
+)
 from trustseg.tables import read_csv, write_csv
 from trustseg.text import unicode_text
 from trustseg.uncertainty import MEASURES
@@ -96,8 +107,8 @@ def predict(
         model: a segmenter, a calibrated one, or a mixture.
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
-            differential entropy its exponential is drawn) and ``predictions.csv``, the least sure image first; former
-            predictions in it are replaced.
+            differential entropy its exponential is drawn), ``predictions.csv``, the least sure image first, and
+            ``prediction.json``, what made them and where the images lie; former predictions in it are replaced.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
@@ -120,25 +131,28 @@ def predict(
     """
     if not files:
         raise DataError("no image to predict; choose another folder")
-    table = folder / "predictions.csv"
+    table, hash_of_this = folder / TABLE, hash_of_model(model)
     if policy is not None:
-        check_model(policy, hash_of_model(model))
+        check_model(policy, hash_of_this)
         measure, aggregation = policy.measure, policy.aggregation
     if control is not None:
-        check_model(control, hash_of_model(model))
+        check_model(control, hash_of_this)
     settings = _Settings(measure, aggregation, policy, control, _scale_of(files, model, scale, fit, note), fit, device)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
+    images: list[PredictedImage] = []
     for file in files:
         found = _predict_one(model, file, settings)
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
-        _write_png(found.mask, folder / "masks" / f"{file.stem}.png")
-        _write_png(found.shown, folder / "uncertainty" / f"{file.stem}.png")
+        _write_png(found.mask, mask_file(folder, file))
+        _write_png(found.shown, uncertainty_file(folder, file))
         rows.append(found.row)
+        images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.sha256))
         if report is not None:
             report(len(rows))
     rows.sort(key=lambda row: -float(row["uncertainty"]))
+    write_about(_about(hash_of_this, settings, images), folder)
     write_csv(pl.DataFrame(rows), table)
     return table
 
@@ -153,6 +167,19 @@ class _Settings(NamedTuple):
     scale: IntensityScale
     fit: Fit
     device: str
+
+
+def _about(model: str, settings: _Settings, images: list[PredictedImage]) -> PredictionAbout:
+    """Return what made the predictions of some images."""
+    return PredictionAbout(
+        model=model,
+        measure=settings.measure,
+        aggregation=settings.aggregation,
+        white=settings.scale.white,
+        policy=None if settings.policy is None else policy_content(settings.policy),
+        control=None if settings.control is None else {**asdict(settings.control)},
+        images=images,
+    )
 
 
 def _scale_of(
@@ -191,6 +218,7 @@ def _remove(table: Path) -> None:
     except pl.exceptions.PolarsError as error:
         raise DataError(f"'{table}' is not a table of predictions ({error}); move it away or delete it") from error
     table.unlink()
+    (table.parent / ABOUT).unlink(missing_ok=True)
     for kind in ("masks", "uncertainty"):
         for file in (table.parent / kind).glob("*.png"):
             if unicode_text(file.stem) in stems:
@@ -204,11 +232,12 @@ def _scan(file: Path) -> tuple[ImageScan, tuple[int, int]]:
 
 
 class _Prediction(NamedTuple):
-    """What is said of an image: its mask, the uncertainty map to draw (both H, W, in [0, 1]) and its row."""
+    """What is said of an image: its mask, the uncertainty map to draw (both H, W, in [0, 1]), its row, its file."""
 
     mask: Tensor
     shown: Tensor
     row: dict[str, str]
+    sha256: str
 
 
 def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Prediction:
@@ -245,7 +274,8 @@ def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Predic
         "width": str(width),
         "height": str(height),
     }
-    return _Prediction(mask, (shown / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1), row)
+    shown = (shown / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
+    return _Prediction(mask, shown, row, picture.sha256)
 
 
 def _nearest(masks: Tensor, height: int, width: int) -> Tensor:

@@ -38,6 +38,7 @@ from trustseg.metrics.counts import (
     auroc_from_counts,
     average_precision_from_counts,
     calibration_error_from_counts,
+    dice_from_counts,
     fpr_at_tpr_from_counts,
     maximum_calibration_error_from_counts,
 )
@@ -145,6 +146,7 @@ __all__ = [
     "calibration_error_from_counts",
     "coverage_at_risk",
     "dice",
+    "dice_from_counts",
     "e_aurc",
     "error_histogram",
     "error_of_kept",

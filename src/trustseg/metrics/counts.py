@@ -33,6 +33,7 @@ __all__ = [
     "auroc_from_counts",
     "average_precision_from_counts",
     "calibration_error_from_counts",
+    "dice_from_counts",
     "fpr_at_tpr_from_counts",
     "in_float64",
     "library_of",
@@ -67,6 +68,17 @@ def average_precision_from_counts(counts: Array, positives: Array) -> Array:
     precision = ratio(xp, _from_above(hits), _from_above(items), empty=0.0)
     area: Array = ratio(xp, (hits * precision).sum(-1), hits.sum(-1))
     return area
+
+
+def dice_from_counts(intersection: Array, predicted: Array, reference: Array) -> Array:
+    """Return the Dice overlap of masks from their pixel counts (...), 2 |P and M| / (|P| + |M|); NaN for 0 / 0.
+
+    Example:
+        >>> dice_from_counts(np.array([1]), np.array([2]), np.array([2])).item()
+        0.5
+    """
+    overlap: Array = ratio(library_of(predicted), 2 * intersection, predicted + reference)
+    return overlap
 
 
 def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:

@@ -8,6 +8,7 @@ from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
 from trustseg.masks import counted, require_binary, require_tensors
+from trustseg.metrics.counts import dice_from_counts
 
 __all__ = ["Dice", "OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
 
@@ -159,7 +160,7 @@ class Dice(Metric):
         """Return the mean per-image or the pooled Dice, scalar float32; NaN if no image defines it."""
         if self.per_image:
             return (self.dice_sum / self.defined).float()
-        return 2 * self.intersection / (self.predicted + self.reference)
+        return dice_from_counts(self.intersection, self.predicted, self.reference)
 
 
 def _pooled(counts: OverlapCounts) -> OverlapCounts:
@@ -169,7 +170,7 @@ def _pooled(counts: OverlapCounts) -> OverlapCounts:
 
 
 def _dice(counts: OverlapCounts) -> Tensor:
-    return 2 * counts.intersection / (counts.predicted + counts.reference)
+    return dice_from_counts(counts.intersection, counts.predicted, counts.reference)
 
 
 def _iou(counts: OverlapCounts) -> Tensor:
