@@ -17,6 +17,8 @@ MODULES = {
 }
 HEAVY = ("torch", "lightning", "matplotlib", "numpy", "polars", "plotly", "segmentation_models_pytorch")
 
+BARRED = ("torch", "lightning", "onnx", "trustseg.models", "trustseg.training", "trustseg.evaluation", "trustseg.study")
+
 PROBE = """
 import contextlib, sys
 with contextlib.suppress(SystemExit):
@@ -104,6 +106,13 @@ def test_light_imports_stay_light(statement: str) -> None:
 
 def test_reports_and_what_they_count_with_load_no_torch() -> None:
     assert "torch" not in loaded_by("import trustseg.reporting, trustseg.metrics, trustseg.statistics")
+
+
+def test_a_review_loads_no_torch_and_no_training() -> None:
+    modules = [name for name in MODULES if name.startswith("trustseg.review")]
+    code = f"import sys, {', '.join(modules)}; print([name for name in sys.modules if name.startswith({BARRED!r})])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
 
 
 def test_every_module_says_what_it_offers() -> None:

@@ -1,0 +1,247 @@
+"""The cases of a review: the rows of a folder of predictions, in its order, with a number each that never changes."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from trustseg.data.decode import in_threads, read_image
+from trustseg.data.intensity import IntensityScale, render
+from trustseg.deferral.policy import Policy, parse_policy
+from trustseg.errors import DataError, MissingFileError
+from trustseg.metrics import dice_from_counts
+from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder, uncertainty_file
+from trustseg.review.chain import canonical
+
+__all__ = [
+    "Case",
+    "CaseFolder",
+    "Mask",
+    "drawn_png",
+    "image_png",
+    "open_cases",
+    "overlap",
+    "read_mask_png",
+    "thumbnail_png",
+]
+
+Mask = NDArray[np.bool_]
+
+_THUMBNAIL: Final = 72  # longest side in pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One predicted image.
+
+    Attributes:
+        number: 1, 2, 3 ... in the order of the table, the least sure image first.
+        image: its name, which may identify a patient: never in an address or a log of the server.
+        file: where it lies.
+        mask: the predicted mask (PNG).
+        uncertainty: the uncertainty map (PNG).
+        score: image score, higher = less sure; NaN if the model gave none.
+        flagged: whether the policy sends it to a human; None without a policy.
+        predicted_fraction: share of the image that the mask covers.
+        largest_probability: of all pixels.
+        width: of the image in pixels.
+        height: likewise.
+        image_sha256: of the image's file, as it was predicted.
+        mask_sha256: of the mask's file.
+    """
+
+    number: int
+    image: str
+    file: Path
+    mask: Path
+    uncertainty: Path
+    score: float
+    flagged: bool | None
+    predicted_fraction: float
+    largest_probability: float
+    width: int
+    height: int
+    image_sha256: str
+    mask_sha256: str
+
+
+class CaseFolder(NamedTuple):
+    """Everything that is reviewed.
+
+    Attributes:
+        folder: what ``trustseg predict`` wrote.
+        cases: in order, ``cases[number - 1]``.
+        model: hash of the model.
+        config: SHA-256 of ``prediction.json``.
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score.
+        policy: what chose the flagged cases; None without.
+        white: value of deep images that becomes 255.
+        digest: hash of all cases, their images and masks, to tell whether they are still the same.
+    """
+
+    folder: Path
+    cases: Sequence[Case]
+    model: str
+    config: str
+    measure: str
+    aggregation: str
+    policy: Policy | None
+    white: int | None
+    digest: str
+
+    def case(self, number: int) -> Case:
+        """Return a case by its number; a MissingFileError if there is none."""
+        if not 1 <= number <= len(self.cases):
+            raise MissingFileError(f"no case {number}; there are {len(self.cases)}")
+        return self.cases[number - 1]
+
+
+def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
+    """Return the cases in a folder that ``trustseg predict`` has written.
+
+    Args:
+        folder: with ``predictions.csv``, ``prediction.json``, and ``masks/`` and ``uncertainty/`` of every image.
+        images: where the images lie, if not where ``predict`` found them; they are found by name.
+
+    Raises:
+        MissingFileError: if files are not there; the first ones are named.
+        DataError: if one is damaged.
+    """
+    about, table = read_prediction_folder(folder)
+    found = {each.image: each for each in about.images}
+    if images is not None and not images.is_dir():
+        raise MissingFileError(f"no folder '{images}'; --images is the folder of the images")
+    sources = [Path(found[name].file) for name in table["image"]]
+    files = [source if images is None else images / source.name for source in sources]
+    masks = [mask_file(folder, source) for source in sources]
+    maps = [uncertainty_file(folder, source) for source in sources]
+    _require(masks, "masks", "predict again")
+    _require(maps, "uncertainty maps", "predict again")
+    _require(files, "images", "name their folder with --images" if images is None else "--images is another folder?")
+    digests = in_threads(_sha256, masks, progress=None)
+    cases = [
+        Case(
+            number=number,
+            image=row["image"],
+            file=file,
+            mask=mask,
+            uncertainty=shown,
+            score=row["uncertainty"],
+            flagged=row["review"] == "yes" if "review" in table.columns else None,
+            predicted_fraction=row["predicted_fraction"],
+            largest_probability=row["largest_probability"],
+            width=row["width"],
+            height=row["height"],
+            image_sha256=found[row["image"]].sha256,
+            mask_sha256=digest,
+        )
+        for number, (row, file, mask, shown, digest) in enumerate(
+            zip(table.iter_rows(named=True), files, masks, maps, digests, strict=True), start=1
+        )
+    ]
+    policy = None if about.policy is None else parse_policy(about.policy, folder / ABOUT)
+    if (policy is None) != (cases[0].flagged is None):
+        raise DataError(f"'{folder}': the table and {ABOUT} differ on whether there is a policy; predict again")
+    return CaseFolder(
+        folder, cases, about.model, _sha256(folder / ABOUT), about.measure, about.aggregation, policy, about.white,
+        _digest(cases),
+    )  # fmt: skip
+
+
+def image_png(case: Case, *, white: int | None) -> bytes:
+    """Return an image as the model was given it, 8 bits, at its own size, as PNG.
+
+    Raises:
+        DataError: if its file is no longer the one that was predicted, or cannot be read.
+    """
+    picture = read_image(case.file)
+    if picture.sha256 != case.image_sha256:
+        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
+    channels = 3 if picture.pixels.ndim == 3 else 1
+    return _png(render(picture, IntensityScale(white), channels=channels, path=case.file))
+
+
+def thumbnail_png(case: Case, *, white: int | None) -> bytes:
+    """Return a small grey PNG of an image; errors as ``image_png``."""
+    with Image.open(BytesIO(image_png(case, white=white))) as image:
+        small = image.convert("L")
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        return _png(np.asarray(small))
+
+
+def read_mask_png(data: bytes, case: Case) -> Mask:
+    """Return a mask (H, W), true where the PNG is above 127.
+
+    Raises:
+        DataError: if it is no PNG, or not of the size of the case's image.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=("PNG",)) as image:
+            if image.size != (case.width, case.height):
+                raise DataError(
+                    f"a mask of case {case.number} has {image.width}x{image.height} pixels, expected "
+                    f"{case.width}x{case.height}"
+                )
+            return np.asarray(image.convert("L")) > 127
+    except DataError:
+        raise
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"a mask of case {case.number} is no PNG that can be read ({error})") from error
+
+
+def drawn_png(data: bytes, case: Case) -> bytes:
+    """Return a drawn mask, written anew as 8-bit PNG of 0 and 255: nothing else that came with it is kept."""
+    return _png(read_mask_png(data, case).astype(np.uint8) * 255)
+
+
+def overlap(first: Mask, second: Mask) -> float | None:
+    """Return the Dice of two masks of one size, None (undefined) if both are empty.
+
+    Example:
+        >>> overlap(np.array([True, True]), np.array([True, False]))
+        0.6666666666666666
+    """
+    both, one, other = (np.array([mask.sum()]) for mask in (first & second, first, second))
+    value = float(dice_from_counts(both, one, other)[0])
+    return None if math.isnan(value) else value
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _require(files: Sequence[Path], what: str, remedy: str) -> None:
+    """Raise unless all files are there."""
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        names = ", ".join(f"'{file}'" for file in missing[:3])
+        raise MissingFileError(f"{len(missing):,} of {len(files):,} {what} are not there ({names}); {remedy}")
+
+
+def _digest(cases: Sequence[Case]) -> str:
+    rows = [
+        [
+            case.number,
+            case.image,
+            None if math.isnan(case.score) else case.score,
+            case.flagged,
+            case.image_sha256,
+            case.mask_sha256,
+        ]
+        for case in cases
+    ]
+    return hashlib.sha256(canonical(rows).encode()).hexdigest()

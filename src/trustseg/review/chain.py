@@ -1,0 +1,97 @@
+"""The log of a review as a chain: each entry holds the hash of the one before, so that no change stays unseen."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["GENESIS", "Entry", "Head", "canonical", "chain_faults", "head_faults", "sealed"]
+
+GENESIS: Final = "0" * 64
+"""What the first entry has in the place of a previous hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the log.
+
+    Attributes:
+        number: 1, 2, 3 ...
+        key: made by the client, unique; the same request sent twice has the same.
+        time: UTC, ISO 8601.
+        reviewer: who.
+        kind: what was done, see ``trustseg.review.state``.
+        case: which case; None for entries about the whole review.
+        content: the rest, JSON values only.
+        previous: hash of the entry before.
+        hash: SHA-256 of all of the above.
+    """
+
+    number: int
+    key: str
+    time: str
+    reviewer: str
+    kind: str
+    case: int | None
+    content: Mapping[str, Any]
+    previous: str
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Number and hash of an entry, kept apart from the log: ``NUMBER:HASH`` as text."""
+
+    number: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.hash}"
+
+
+def canonical(content: object) -> str:
+    """Return JSON values as text that is equal for equal values.
+
+    Example:
+        >>> canonical({"b": 1, "a": [None, 0.5]})
+        '{"a":[null,0.5],"b":1}'
+    """
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def sealed(entry: Entry) -> str:
+    """Return the hash that belongs to an entry, whatever its ``hash`` says."""
+    parts = [entry.number, entry.key, entry.time, entry.reviewer, entry.kind, entry.case, entry.content, entry.previous]
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def chain_faults(entries: Iterable[Entry]) -> list[str]:
+    """Return what is wrong with a log that should be whole and in order, a sentence each; none if nothing is."""
+    faults: list[str] = []
+    previous, expected = GENESIS, 1
+    for entry in entries:
+        if entry.number != expected:
+            faults.append(f"entry {expected} is missing: entry {entry.number} stands in its place")
+        if entry.previous != previous:
+            faults.append(f"entry {entry.number} does not follow the entry before it")
+        if sealed(entry) != entry.hash:
+            faults.append(f"entry {entry.number} was changed")
+        previous, expected = entry.hash, entry.number + 1
+    return faults
+
+
+def head_faults(entries: Sequence[Entry], heads: Iterable[Head]) -> list[str]:
+    """Return which heads, kept apart from the log, the log no longer holds, a sentence each.
+
+    This finds what the chain alone cannot: entries cut off at the end, and a chain computed anew after a change.
+    """
+    held = {entry.number: entry.hash for entry in entries}
+    last = max(held, default=0)
+    faults = []
+    for head in heads:
+        if head.number > last:
+            faults.append(f"entry {head.number} was cut off: the log ends at {last}")
+        elif held.get(head.number) != head.hash:
+            faults.append(f"entry {head.number} is not the one whose hash was kept")
+    return faults

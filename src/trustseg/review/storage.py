@@ -1,0 +1,294 @@
+"""Where a review is kept: one SQLite file with an append-only log, drawn masks by hash, and a file of chain heads."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from trustseg.errors import DataError, MissingFileError
+from trustseg.files import make_folder, private_log, replacing
+from trustseg.review.chain import GENESIS, Entry, Head, canonical, sealed
+
+__all__ = ["DATABASE", "HEADS", "Draft", "RepeatedKeyError", "Store", "read_heads"]
+
+DATABASE: Final = "review.sqlite"
+HEADS: Final = "heads.txt"
+
+_WAIT: Final = 30.0  # seconds for another process to finish writing
+_APPEND_ONLY: Final = "a review only grows"
+
+_MIGRATIONS: Final = (  # user_version 0 -> 1 -> ...; never change one that was released
+    f"""
+    CREATE TABLE log (
+        number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, time TEXT NOT NULL, reviewer TEXT NOT NULL,
+        kind TEXT NOT NULL, "case" INTEGER, content TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE
+    ) STRICT;
+    CREATE TABLE masks (hash TEXT PRIMARY KEY, png BLOB NOT NULL) STRICT;
+    CREATE TRIGGER log_keeps BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
+    CREATE TRIGGER log_stays BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
+    CREATE TRIGGER masks_keep BEFORE UPDATE ON masks BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
+    CREATE TRIGGER masks_stay BEFORE DELETE ON masks BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
+    """,
+)
+
+_COLUMNS: Final = 'number, key, time, reviewer, kind, "case", content, previous, hash'
+
+
+class Draft(NamedTuple):
+    """An entry that is to be written; attributes as in ``Entry``, and a mask (PNG) that its content names by hash."""
+
+    key: str
+    reviewer: str
+    kind: str
+    case: int | None
+    content: Mapping[str, Any]
+    mask: bytes | None = None
+
+
+class RepeatedKeyError(DataError):
+    """A key was used before, for something else."""
+
+
+class Store:
+    """The log of one review; safe for several threads, and for several processes on one machine.
+
+    An entry that ``append`` has returned is on the disk: the database is in WAL mode with full synchronisation.
+
+    Args:
+        folder: holds ``review.sqlite`` and ``heads.txt``.
+        create: make them if they are not there; without it, the heads are only read.
+
+    Raises:
+        MissingFileError: if there is no database and none shall be made.
+        DataError: if it is damaged, or of a newer version.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / DATABASE
+        if not self.path.is_file():
+            if not create:
+                raise MissingFileError(f"no review in '{folder}'; start it with 'trustseg review'")
+            make_folder(folder)
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+        self._lock = threading.RLock()
+        with _told(self.path):
+            self._connection = sqlite3.connect(
+                self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False, cached_statements=32
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._migrate()
+        if create:
+            self._keep_heads()
+
+    def append(self, draft: Draft, *, check: Callable[[], Mapping[str, Any] | None] | None = None) -> Entry:
+        """Write an entry and return it; one of the same key and content that is there already is returned instead.
+
+        Args:
+            draft: what to write.
+            check: called inside the transaction, when no other entry can come in between; what it raises is raised,
+                and nothing written; what it returns is added to the content.
+
+        Raises:
+            RepeatedKeyError: if the key belongs to another entry.
+        """
+        with self._writing() as connection:
+            found = connection.execute(f"SELECT {_COLUMNS} FROM log WHERE key = ?", (draft.key,)).fetchone()
+            if found is not None:
+                entry = _entry(found)
+                if _same(entry, draft):
+                    return entry
+                raise RepeatedKeyError("this key was used for another entry; send a new one")
+            more = check() if check is not None else None
+            last = self.head()
+            entry = Entry(
+                number=last.number + 1,
+                key=draft.key,
+                time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                reviewer=draft.reviewer,
+                kind=draft.kind,
+                case=draft.case,
+                content=json.loads(canonical({**draft.content, **(more or {})})),
+                previous=last.hash,
+            )
+            entry = replace(entry, hash=sealed(entry))
+            if draft.mask is not None:
+                name = hashlib.sha256(draft.mask).hexdigest()
+                connection.execute("INSERT OR IGNORE INTO masks VALUES (?, ?)", (name, draft.mask))
+            connection.execute(f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(entry))
+        self._keep_heads()
+        return entry
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let no other thread write, nor read what was derived from entries, while several things are read."""
+        with self._lock:
+            yield
+
+    def entries(self, *, after: int = 0) -> list[Entry]:
+        """Return the entries behind a number, in order."""
+        with self._lock, _told(self.path):
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM log WHERE number > ? ORDER BY number", (after,))
+            return [_entry(row) for row in rows.fetchall()]
+
+    def head(self) -> Head:
+        """Return number and hash of the last entry."""
+        with self._lock, _told(self.path):
+            row = self._connection.execute("SELECT number, hash FROM log ORDER BY number DESC LIMIT 1").fetchone()
+            return Head(0, GENESIS) if row is None else Head(*row)
+
+    def mask(self, name: str) -> bytes | None:
+        """Return a drawn mask (PNG) by its SHA-256, None if there is none."""
+        with self._lock, _told(self.path):
+            row = self._connection.execute("SELECT png FROM masks WHERE hash = ?", (name,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+    def mask_names(self) -> list[str]:
+        """Return the SHA-256 of each drawn mask."""
+        with self._lock, _told(self.path):
+            return [row[0] for row in self._connection.execute("SELECT hash FROM masks ORDER BY hash").fetchall()]
+
+    def faults(self) -> list[str]:
+        """Return what SQLite's own check finds."""
+        with self._lock, _told(self.path):
+            found = [row[0] for row in self._connection.execute("PRAGMA integrity_check").fetchall()]
+            return [] if found == ["ok"] else [f"SQLite: {fault}" for fault in found]
+
+    def back_up(self, path: Path) -> Head:
+        """Write a consistent copy of the database, also while others write, and return the head that it holds."""
+        with replacing(path) as temporary, closing(sqlite3.connect(temporary)) as copy, _told(self.path):
+            with self._lock:
+                self._connection.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")
+            row = copy.execute("SELECT number, hash FROM log ORDER BY number DESC LIMIT 1").fetchone()
+        return Head(0, GENESIS) if row is None else Head(*row)
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _told(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _migrate(self) -> None:
+        """Bring the database to the newest form, each step whole or not at all."""
+        while True:
+            with self._writing() as connection:
+                version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+                if version > len(_MIGRATIONS):
+                    raise DataError(f"'{self.path}' was made by a newer trustseg; update trustseg")
+                if version == len(_MIGRATIONS):
+                    return
+                for statement in _statements(_MIGRATIONS[version]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+
+    def _keep_heads(self) -> None:
+        """Append the heads that are not in the file yet: those of new entries, and of those before a crash."""
+        with self._writing() as connection:  # so that one process at a time does it
+            path = self.folder / HEADS
+            text = path.read_bytes() if path.is_file() else b""
+            if text and not text.endswith(b"\n"):  # a crash cut the last line
+                os.truncate(path, text.rfind(b"\n") + 1)
+            kept = read_heads(self.folder)
+            rows = connection.execute(
+                "SELECT number, hash FROM log WHERE number > ? ORDER BY number", (kept[-1].number if kept else 0,)
+            )
+            if lines := "".join(f"{Head(*row)}\n" for row in rows.fetchall()):
+                with private_log(path) as stream:
+                    stream.write(lines.encode())
+                    stream.flush()
+                    os.fsync(stream.fileno())
+
+
+def read_heads(folder: Path) -> list[Head]:
+    """Return the heads that were kept beside a log, the last line dropped if a crash cut it.
+
+    Raises:
+        DataError: if another line is no head.
+    """
+    path = folder / HEADS
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    heads = []
+    for number, line in enumerate(lines, start=1):
+        first, _, second = line.partition(":")
+        if not (first.isdecimal() and first.isascii() and len(second) == len(GENESIS)):
+            raise DataError(f"'{path}' line {number} is no head; restore the file from a backup")
+        heads.append(Head(int(first), second))
+    return heads
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into sentences."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise DataError(f"'{path}' is being written by another process; try again") from error
+        raise DataError(f"'{path}' cannot be used ({error}); check disk and permissions") from error
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"'{path}' is damaged ({error}); restore a backup") from error
+
+
+def _statements(script: str) -> list[str]:
+    """Return the statements of a script, those of triggers whole; ``executescript`` would commit what it runs."""
+    found, rest = [], ""
+    for part in script.split(";"):
+        rest += part + ";"
+        if sqlite3.complete_statement(rest):
+            found.append(rest)
+            rest = ""
+    return found
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.number,
+        entry.key,
+        entry.time,
+        entry.reviewer,
+        entry.kind,
+        entry.case,
+        canonical(entry.content),
+        entry.previous,
+        entry.hash,
+    )
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    number, key, time, reviewer, kind, case, content, previous, digest = row
+    try:
+        parsed = json.loads(content)
+        if canonical(parsed) != content:
+            raise ValueError("written in another way than we write")
+    except ValueError:
+        parsed = {"unreadable": content}  # whose hash is another, as verification will tell
+    return Entry(number, key, time, reviewer, kind, case, parsed, previous, digest)
+
+
+def _same(entry: Entry, draft: Draft) -> bool:
+    """Return whether an entry is what a draft became."""
+    asked = {name: entry.content.get(name) for name in draft.content}
+    return (entry.reviewer, entry.kind, entry.case) == (draft.reviewer, draft.kind, draft.case) and (
+        canonical(asked) == canonical(draft.content)
+    )

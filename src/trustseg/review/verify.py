@@ -1,0 +1,46 @@
+"""Whether a review is whole: its log, the masks that it names, the heads kept apart, the predictions it is about."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from trustseg.review.cases import CaseFolder
+from trustseg.review.chain import Head, chain_faults, head_faults
+from trustseg.review.storage import Store, read_heads
+
+__all__ = ["PLACE", "open_store", "verify"]
+
+PLACE: Final = "review"
+"""Where in a folder of predictions its review is kept."""
+
+
+def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None = None) -> list[str]:
+    """Return what is wrong with a review, a sentence each; an empty list if nothing is.
+
+    Args:
+        store: the log with its masks.
+        head: one that was kept elsewhere, which an intruder could not have changed.
+        folder: the predictions that the review should be about.
+    """
+    if faults := store.faults():
+        return faults  # nothing else can be read for sure
+    entries = store.entries()
+    heads = [*read_heads(store.folder), *([] if head is None else [head])]
+    faults = [*chain_faults(entries), *head_faults(entries, heads)]
+    named = {str(entry.content.get("mask")) for entry in entries if entry.content.get("mask")}
+    held = set(store.mask_names())
+    faults += [f"the drawn mask {name[:12]} is gone" for name in sorted(named - held)]
+    faults += [f"the mask {name[:12]} belongs to no entry" for name in sorted(held - named)]
+    for name in sorted(named & held):
+        if hashlib.sha256(store.mask(name) or b"").hexdigest() != name:
+            faults.append(f"the drawn mask {name[:12]} was changed")
+    opened: Mapping[str, Any] = entries[0].content if entries else {}
+    if folder is not None and entries and opened.get("digest") != folder.digest:
+        faults.append("predictions, masks or images are not those that the review is about")
+    return faults
+
+
+def open_store(folder: Path, *, state: Path | None = None, create: bool = True) -> Store:
+    """Return the store of the review of a folder of predictions, which lies in it, or in ``state``."""
+    return Store(folder / PLACE if state is None else state, create=create)
