@@ -1,17 +1,24 @@
 """Independent readers find no error: ``dciodvfy`` of dicom3tools, on made-up and on real sources."""
 
+import gzip
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.dicom_output.films import CR, CT, DX, errors_of, film, result, save
 
 from trustseg.data.decode import read_image
 from trustseg.dicom_output import SegmentMeaning, read_source, write_objects
 
 pytest.importorskip("highdicom")
+pydicom = pytest.importorskip("pydicom")
+
+Array = NDArray[Any]
 
 SC = "1.2.840.10008.5.1.4.1.1.7"
 PLACES = [Path(os.environ.get("TRUSTSEG_DATA", "nowhere")), Path(__file__).parents[3] / "shared" / "data"]
@@ -31,6 +38,39 @@ def test_made_up_sources(tmp_path: Path, name: str, review: bool | None) -> None
     found = result(review=review, policy=() if review is None else ("a policy",))
     for file in write_objects(source, found, SegmentMeaning(), tmp_path, "film"):
         assert errors_of(file) == [], file.name
+
+
+def read_nrrd(file: Path) -> Array:
+    """Return the pixels (rows, columns) of a file with one slice, as dcmqi writes it."""
+    header, _, body = file.read_bytes().partition(b"\n\n")
+    facts = dict(line.split(": ", 1) for line in header.decode().splitlines() if ": " in line)
+    kinds = {"float": "f4", "double": "f8", "short": "i2", "unsigned char": "u1", "unsigned short": "u2"}
+    columns, rows, _ = map(int, facts["sizes"].split())
+    data = gzip.decompress(body) if facts["encoding"].startswith("gz") else body
+    return np.frombuffer(data, f"<{kinds[facts['type']]}").reshape(rows, columns)
+
+
+@pytest.mark.oracle
+def test_dcmqi_reads_the_objects_of_a_slice(tmp_path: Path) -> None:
+    """Its converters know no image without a place in the patient, nor a map without an anatomic region."""
+    if shutil.which("paramap2itkimage") is None:
+        pytest.skip("dcmqi is not installed")
+    region = pydicom.Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "51185008", "SCT", "Chest"
+    dataset = film(CT, AnatomicRegionSequence=[region], Laterality="U")
+    source = read_source(save(dataset, tmp_path / "film.dcm"))
+    seg, plane, _, report = write_objects(source, result(), SegmentMeaning(), tmp_path, "film")
+    assert errors_of(plane) == []
+    for name, file in (("segimage2itkimage", seg), ("paramap2itkimage", plane)):
+        (tmp_path / name).mkdir()
+        call: list[str | Path] = [name, "--inputDICOM", file, "--outputDirectory", tmp_path / name, "-t", "nrrd"]
+        subprocess.run(call, check=True, capture_output=True)
+    np.testing.assert_array_equal(read_nrrd(tmp_path / "segimage2itkimage" / "1.nrrd"), result().mask)
+    (pixels,) = (tmp_path / "paramap2itkimage").glob("*.nrrd")
+    np.testing.assert_array_equal(read_nrrd(pixels), result().uncertainty)
+    call = ["tid1500reader", "--inputDICOM", report, "--outputMetadata", tmp_path / "report.json"]
+    subprocess.run(call, check=True, capture_output=True)
+    assert "0.25" in (tmp_path / "report.json").read_text()
 
 
 @pytest.mark.real

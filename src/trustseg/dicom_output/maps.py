@@ -87,7 +87,7 @@ def parametric_map(source: Source, result: ImageResult) -> "ParametricMap":
     )
     _name_dimensions(made, source.uid("map dimensions", result.digest))
     _keep_known_measures(made, source)
-    made.Laterality = source.header.get("Laterality") or ""
+    _add_anatomy(made, source)
     return made
 
 
@@ -111,6 +111,20 @@ def _keep_known_measures(made: "Dataset", source: Source) -> None:
     for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
         if keyword in measures and not source.header.get(keyword):
             delattr(measures, keyword)
+
+
+def _add_anatomy(made: "Dataset", source: Source) -> None:
+    """Add part and side of the body that the frame shows, where the source has codes; some readers rely on it."""
+    from pydicom import Dataset
+
+    regions = source.header.get("AnatomicRegionSequence") or []
+    side = source.header.get("ImageLaterality") or source.header.get("Laterality")
+    if len(regions) == 1 and regions[0].get("CodeValue") and side in ("R", "L", "U", "B"):
+        anatomy = Dataset()
+        anatomy.AnatomicRegionSequence, anatomy.FrameLaterality = regions, side
+        made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    else:
+        made.Laterality = source.header.get("Laterality") or ""
 
 
 def _name_dimensions(made: "Dataset", uid: str) -> None:

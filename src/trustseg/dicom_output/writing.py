@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trustseg.data.picture import warnings_of
+from trustseg.dicom_output.capture import capture
 from trustseg.dicom_output.maps import parametric_map, segmentation
+from trustseg.dicom_output.report import report
 from trustseg.dicom_output.result import ImageResult, SegmentMeaning
 from trustseg.dicom_output.source import LIBRARIES, Source
 from trustseg.errors import DataError
@@ -16,13 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["OBJECTS", "write_objects"]
 
-Make = Callable[[Source, ImageResult, SegmentMeaning], "Dataset"]
+Made = Mapping[str, "Dataset"]
 
-OBJECTS: Final[Mapping[str, Make]] = {
-    "seg": segmentation,
-    "map": lambda source, result, _: parametric_map(source, result),
+OBJECTS: Final[Mapping[str, Callable[[Source, ImageResult, SegmentMeaning, Made], "Dataset"]]] = {
+    "seg": lambda source, result, meaning, _: segmentation(source, result, meaning),
+    "map": lambda source, result, meaning, _: parametric_map(source, result),
+    "capture": lambda source, result, meaning, _: capture(source, result),
+    "report": lambda source, result, meaning, made: report(source, result, meaning, list(made.values())),
 }
-"""What can be written of an image: name of the object, which is part of its file's name, and what makes it."""
+"""What is written of an image: name of the object, which is part of its file's name, and what makes it of the
+source, the result, the meaning of the mask and the objects before it."""
 
 
 def write_objects(source: Source, result: ImageResult, meaning: SegmentMeaning, folder: Path, stem: str) -> list[Path]:
@@ -38,12 +43,12 @@ def write_objects(source: Source, result: ImageResult, meaning: SegmentMeaning, 
     Raises:
         DataError: if the source's values cannot be written; the message names the file, never a value.
     """
-    files = []
+    files, made_so_far = [], dict[str, "Dataset"]()
     for kind, make in OBJECTS.items():
         problem: Exception
         try:
             with warnings_of(LIBRARIES, "ignore"):
-                made = make(source, result, meaning)
+                made = made_so_far[kind] = make(source, result, meaning, made_so_far)
                 file = folder / f"{stem}.{kind}.dcm"
                 with replacing(file) as temporary:
                     made.save_as(temporary, enforce_file_format=True)
