@@ -7,6 +7,9 @@ calibration that gave scores or probabilities, ``"model"`` of ``evaluation.json`
 refused for others; empty if unknown.
 """
 
+from trustseg.deferral.certified import certified_bound, certified_level, certified_radius, patients_needed
+from trustseg.deferral.certified_fitting import fit_certified_policy
+from trustseg.deferral.certified_policy import CertifiedPolicy, load_certified_policy, save_certified_policy
 from trustseg.deferral.conformal import (
     FalseNegativeControl,
     apply_false_negative_control,
@@ -23,17 +26,25 @@ __all__ = [
     "HOLDS",
     "TARGETS",
     "VOID",
+    "CertifiedPolicy",
     "FalseNegativeControl",
     "Policy",
     "apply_false_negative_control",
     "apply_policy",
+    "certified_bound",
+    "certified_level",
+    "certified_radius",
     "check_model",
     "compare_scores",
     "conformal_risk",
+    "fit_certified_policy",
     "fit_false_negative_control",
     "fit_policy",
+    "load_certified_policy",
     "load_control",
     "load_policy",
+    "patients_needed",
+    "save_certified_policy",
     "save_control",
     "save_policy",
 ]

@@ -17,7 +17,7 @@ from trustseg.deferral.policy import Policy, Target, check_records, hash_of, sco
 from trustseg.errors import ConfigError, DataError, unknown_name
 from trustseg.records import score_column
 
-__all__ = ["TARGETS", "clopper_pearson", "fit_policy"]
+__all__ = ["TARGETS", "clopper_pearson", "fit_policy", "smallest_passing"]
 
 Floats = NDArray[np.float64]
 
@@ -182,7 +182,7 @@ def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -
     kept = _patients_kept(images, np.ones_like(images.failed), grid)
     failures = _patients_kept(images, images.failed, grid)
     patients = int(kept[-1])
-    start = max(_smallest_passing(at_most, delta), math.ceil(_FIRST_SHARE * patients))
+    start = max(smallest_passing(at_most, delta), math.ceil(_FIRST_SHARE * patients))
     return _fixed_sequence(
         grid,
         failures,
@@ -204,7 +204,7 @@ def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta
         grid,
         _patients_kept(images, images.failed & images.positive, grid),
         np.full(len(grid), positive),
-        start=_smallest_passing(at_most, delta),
+        start=smallest_passing(at_most, delta),
         at_most=at_most,
         delta=delta,
         promise=f"the share of patients whose lesion is missed (Dice below {tau:.3g}) and not reviewed",
@@ -229,7 +229,7 @@ def _fixed_sequence(
     first = int(tested.argmax())
     run = int(np.logical_and.accumulate(passed[first:]).sum()) if tested.any() else 0
     if run == 0:
-        least = _smallest_passing(at_most, delta)
+        least = smallest_passing(at_most, delta)
         few = f"; at least {least} are needed" if trials[-1] < least else ""
         return Fit(
             -math.inf,
@@ -257,7 +257,7 @@ def _marks(scores: Floats) -> Floats:
     return marks
 
 
-def _smallest_passing(at_most: float, delta: float) -> int:
+def smallest_passing(at_most: float, delta: float) -> int:
     """Return how many trials without a failure bring the bound 1 - delta^(1/n) down to ``at_most``."""
     return math.ceil(math.log(delta) / math.log1p(-at_most) - SLACK)
 

@@ -145,6 +145,10 @@ def load_policy(path: Path) -> Policy:
 def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
     """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
     content = {"model": "", **content}
+    if str(content.get("kind", "")).startswith("certified"):
+        raise DataError(
+            f"'{path}' is a certified policy, which decides on noisy images; apply it with 'trustseg predict --policy'"
+        )
     if "patients_hash" in content:  # of an older version
         content["patient_hashes"] = [content.pop("patients_hash")]
     if isinstance(name := content.get("aggregation"), str):

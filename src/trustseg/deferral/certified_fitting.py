@@ -1,0 +1,156 @@
+"""The threshold of a certified policy, fitted on one noisy draw of each image of a calibration set."""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.deferral.certified import certified_level, patients_needed, require_share
+from trustseg.deferral.certified_policy import CertifiedPolicy
+from trustseg.deferral.conformal import SLACK
+from trustseg.deferral.fitting import clopper_pearson
+from trustseg.deferral.policy import check_records, hash_of, scores_of
+from trustseg.errors import DataError
+from trustseg.records import score_column
+
+__all__ = ["NOISE_CONDITION", "fit_certified_policy"]
+
+Floats = NDArray[np.float64]
+
+NOISE_CONDITION: Final = "noise"
+"""The condition of records that are of one noisy draw of each image."""
+
+
+def fit_certified_policy(
+    records: pl.DataFrame,
+    *,
+    measure: str,
+    aggregation: str,
+    radius: float,
+    noise: float,
+    at_most: float = 0.1,
+    tau: float = 0.5,
+    delta: float | None = None,
+    seed: int = 0,
+    size: int,
+    channels: int = 1,
+    model: str = "",
+) -> CertifiedPolicy:
+    """Return the policy that keeps most images while undetected failures stay rare under every attack within a radius.
+
+    The loss of a patient is the share of its images that are kept with a Dice below ``tau``. The threshold is the
+    largest at which that is at most ``certified_level`` without attack: in expectation over calibration sets, or, with
+    ``delta``, in a share 1 - delta of them. Then it is at most ``at_most`` under attack, in the same sense.
+
+    Args:
+        records: a row per image of patients that the model was not trained on, each predicted from one noisy draw of
+            its own: the columns of a record table, see ``deferral.policy.NEEDED``; all of ``NOISE_CONDITION``.
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score; both chosen before looking at these records.
+        radius: L2 norm of the largest change of each image, pixel units of [0, 1] at the model's size, >= 0.
+        noise: deviation of the Gaussian noise that the images were predicted with, same units, > 0.
+        at_most: bound on the undetected failures under attack, a share in (0, 1).
+        tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
+            it has not.
+        delta: chance, over calibration sets, that the bound is broken, in (0, 1); None bounds the mean over them.
+        seed: seed that the noise of these records was derived from.
+        size: side of the images at which noise was added and Dice measured, in pixels.
+        channels: of these images.
+        model: hash of the model.
+
+    Raises:
+        ConfigError: if a number is outside its range, or no risk is small enough for the radius.
+        DataError: if the records are not of noisy images, lack a column, a score is NaN, or there are fewer patients
+            than ``patients_needed``.
+
+    Reference:
+        Mean over calibration sets: Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814,
+        theorem 1. With ``delta``: Bates et al., "Distribution-Free, Risk-Controlling Prediction Sets", JACM 2021,
+        arXiv:2101.02703, theorem 1, with the bound of Clopper and Pearson on the patients who have any such image,
+        which are at least as many as the mean share.
+    """
+    require_share("tau", tau, closed=True)
+    if delta is not None:
+        require_share("delta", delta)
+    level = certified_level(at_most, radius=radius, noise=noise)
+    column = score_column(measure, aggregation)
+    check_records(records, column)
+    if set(records["condition"].to_list()) != {NOISE_CONDITION} or records["image"].n_unique() < len(records):
+        raise DataError(
+            "a certified policy is fitted on one noisy draw of each image, and these records are of other conditions "
+            "or repeat images; use 'trustseg defer certify'"
+        )
+    if unknown := records["dice"].null_count():
+        raise DataError(f"{unknown} calibration images have no reference mask; leave them out")
+    images = _images(records, column, tau=tau)
+    needed, patients = patients_needed(level, delta=delta), len(images.counts)
+    if patients < needed:
+        raise DataError(
+            f"there are {patients} calibration patients, at least {needed} are needed for a bound of {at_most:g} at "
+            f"radius {radius:g} with noise {noise:g}, which takes a risk of {level:.3g} without attack; add patients, "
+            "or take a smaller radius, more noise or a larger bound"
+        )
+    threshold = _threshold(images, level=level, delta=delta)
+    return CertifiedPolicy(
+        measure=measure,
+        aggregation=aggregation,
+        threshold=threshold,
+        at_most=at_most,
+        radius=radius,
+        noise=noise,
+        level=level,
+        tau=tau,
+        delta=delta,
+        seed=seed,
+        size=size,
+        channels=channels,
+        images=len(records),
+        patients=patients,
+        kept=float(np.mean(images.scores <= threshold)),
+        patient_hashes=tuple(sorted(map(hash_of, records["patient"].cast(pl.String).unique().to_list()))),
+        model=model,
+    )
+
+
+class _Images(NamedTuple):
+    """Score, patient (0 to P - 1) and failure of each image, (N,), and the images of each patient, (P,)."""
+
+    scores: Floats
+    patients: NDArray[np.intp]
+    failed: NDArray[np.bool_]
+    counts: NDArray[np.intp]
+
+
+def _images(records: pl.DataFrame, column: str, *, tau: float) -> _Images:
+    scores = scores_of(records, column)
+    if undefined := int(np.isnan(scores).sum()):
+        raise DataError(
+            f"{undefined} calibration images have no {column.removeprefix('u_')}; choose another measure, or check the "
+            "model for NaN"
+        )
+    dice = records["dice"].cast(pl.Float64).to_numpy()  # NaN, where nothing is there or predicted, is not below tau
+    _, patients = np.unique(records["patient"].cast(pl.String).to_numpy(), return_inverse=True)
+    return _Images(scores, patients, dice < tau, np.bincount(patients))
+
+
+def _threshold(images: _Images, *, level: float, delta: float | None) -> float:
+    """Return the largest score that may be kept; infinite if all may.
+
+    The risk of keeping scores *below* t is continuous from the left in t, as the theorems ask for, so that t is the
+    first failing score that must not be kept, and the threshold the largest number below it.
+    """
+    failing, owners = images.scores[images.failed], images.patients[images.failed]
+    patients = len(images.counts)
+    if delta is None:
+        values, place = np.unique(failing, return_inverse=True)
+        losses = np.bincount(place, 1 / images.counts[owners], len(values)).cumsum()
+        over = losses + 1 > level * (patients + 1) + SLACK
+    else:
+        first = np.full(patients, math.inf)
+        np.minimum.at(first, owners, failing)
+        values = np.sort(first[np.unique(owners)])
+        failures = np.searchsorted(values, values, side="right")
+        over = clopper_pearson(failures, np.full(len(values), patients), delta=delta) > level
+    return float(np.nextafter(values[over.argmax()], -math.inf)) if over.any() else math.inf

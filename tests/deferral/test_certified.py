@@ -1,0 +1,251 @@
+"""Certified deferral against closed forms, brute force in fractions, and a model whose worst case is known."""
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import binomtest
+from tests.deferral.records import records_of
+
+from trustseg.deferral import (
+    CertifiedPolicy,
+    certified_bound,
+    certified_level,
+    certified_radius,
+    fit_certified_policy,
+    fit_policy,
+    load_certified_policy,
+    load_policy,
+    patients_needed,
+    save_certified_policy,
+)
+from trustseg.deferral.certified_policy import check_certified, grey_levels
+from trustseg.errors import ConfigError, DataError
+
+Floats = NDArray[np.float64]
+NORMAL = NormalDist()
+SPLITS = 200
+
+
+def fitted(scores: Any, dice: Any, patients: Any = None, **settings: Any) -> CertifiedPolicy:  # noqa: ANN401 - any array
+    table = records_of(list(scores), list(dice), patients=patients, condition="noise")
+    chosen = {"measure": "entropy", "aggregation": "mean", "radius": 0.25, "noise": 0.5, "size": 64} | settings
+    return fit_certified_policy(table, **chosen)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 3.0])
+def test_levels_bounds_and_radii_are_inverses_and_the_bound_is_concave(ratio: float) -> None:
+    shares = [0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.999]
+    for share in shares:
+        bound = certified_bound(share, radius=2 * ratio, noise=2.0)
+        assert bound == pytest.approx(NORMAL.cdf(NORMAL.inv_cdf(share) + ratio), rel=1e-9)
+        assert certified_level(bound, radius=ratio / 4, noise=0.25) == pytest.approx(share, rel=1e-9)
+        assert certified_radius(share, bound, noise=0.5) == pytest.approx(ratio / 2, abs=1e-7)  # near 1, Phi rounds
+        for other in shares:  # what carries it over to means
+            middle = certified_bound((share + other) / 2, radius=ratio, noise=1.0)
+            ends = certified_bound(share, radius=ratio, noise=1.0), certified_bound(other, radius=ratio, noise=1.0)
+            assert middle >= sum(ends) / 2 - 1e-12
+
+
+def test_no_set_of_images_gains_more_by_a_shift_than_a_half_space() -> None:
+    rng, radius, noise = np.random.default_rng(0), 0.7, 0.5
+    grid = np.linspace(-6, 6, 6001) * noise
+    density = np.exp(-(grid**2) / (2 * noise**2))
+    moved = np.exp(-((grid - radius) ** 2) / (2 * noise**2))
+    for _ in range(50):  # losses of one variable, any shape: sums of waves, clipped to [0, 1]
+        waves = rng.normal(size=(4, 1)) * np.sin(rng.uniform(0, 6, (4, 1)) * grid + rng.uniform(0, 6, (4, 1)))
+        loss = np.clip(waves.sum(0) + rng.normal(), 0, 1)
+        before, after = (float((loss * weight).sum() / weight.sum()) for weight in (density, moved))
+        assert after <= certified_bound(min(max(before, 1e-12), 1 - 1e-12), radius=radius, noise=noise) + 1e-6
+
+
+@pytest.mark.parametrize("at_most", [0.2, 0.4])
+def test_the_threshold_by_a_loop_in_fractions(at_most: float) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        scores, failed = rng.integers(0, 6, 24) / 8, rng.random(24) < 0.3
+        patients = [f"p{number % 17}" for number in range(24)]
+        policy = fitted(scores, np.where(failed, 0.1, 0.9), patients, at_most=at_most, radius=0.05)
+        best = -1.0
+        for candidate in [*np.arange(8) / 8, math.inf]:  # images with a score below it are kept
+            losses = [
+                Fraction(sum(1 for row in own if failed[row] and scores[row] < candidate), len(own))
+                for own in ([row for row in range(24) if patients[row] == name] for name in sorted(set(patients)))
+            ]
+            if (sum(losses) + 1) / Fraction(len(losses) + 1) <= Fraction(policy.level):
+                best = candidate
+        assert policy.threshold == (np.nextafter(best, -1) if best <= scores[failed].max() else math.inf)
+        assert policy.kept == np.mean(scores < best)
+
+
+def test_the_level_holds_over_every_choice_of_the_new_patient() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        scores, failed = rng.integers(0, 9, 13) / 8, rng.random(13) < 0.4
+        losses = []
+        for new in range(13):
+            rest = np.arange(13) != new
+            policy = fitted(scores[rest], np.where(failed[rest], 0.1, 0.9), at_most=0.3, radius=0.2)
+            losses.append(bool(failed[new] and not policy.review(scores[new])))
+        assert np.mean(losses) <= policy.level
+
+
+def test_with_confidence_the_bound_is_that_of_clopper_and_pearson() -> None:
+    rng = np.random.default_rng(3)
+    patients = [f"p{number // 2}" for number in range(400)]
+    scores, failed = rng.normal(size=400), rng.random(400) < 0.2
+    policy = fitted(scores, np.where(failed, 0.1, 0.9), patients, at_most=0.1, radius=0.1, delta=0.05)
+
+    def upper(threshold: float) -> float:
+        harmed = {name for name, score, bad in zip(patients, scores, failed, strict=True) if bad and score <= threshold}
+        return float(binomtest(len(harmed), 200).proportion_ci(0.9, method="exact").high)
+
+    assert upper(policy.threshold) <= policy.level < upper(np.nextafter(policy.threshold, math.inf))
+
+
+def worst_case(means: Floats, failed: NDArray[np.bool_], policy: CertifiedPolicy, *, radius: float) -> float:
+    """Return the risk under the strongest attack on a score w'x, ||w|| = 1: every image moves by -radius w."""
+    z = (policy.threshold - means + radius) / policy.noise
+    return float(np.mean(failed * ndtr(z)))
+
+
+def test_the_bound_holds_under_the_worst_attack_where_that_of_a_plain_policy_does_not() -> None:
+    """200 splits of 1,200 patients; the score is linear in the image, so that the best attack is known."""
+    rng, radius, noise = np.random.default_rng(4), 0.5, 0.5
+    failed = rng.random(1200) < 0.4
+    means = np.where(failed, rng.normal(1.5, 0.3, 1200), rng.normal(-0.5, 0.5, 1200))  # w'x of each image
+    dice = np.where(failed, 0.2, 0.9)
+    risks: dict[str, list[float]] = {"mean": [], "confident": [], "plain": []}
+    for _ in range(SPLITS):
+        order = rng.permutation(1200)
+        own, new = order[:600], order[600:]
+        noisy = means[own] + noise * rng.standard_normal(600)
+        for name, delta in (("mean", None), ("confident", 0.05)):
+            policy = fitted(noisy, dice[own], radius=radius, noise=noise, at_most=0.1, delta=delta)
+            risks[name].append(worst_case(means[new], failed[new], policy, radius=radius))
+        plain = fit_policy(
+            records_of(list(means[own]), list(dice[own])),
+            measure="entropy",
+            aggregation="mean",
+            target="missed_lesions",
+            at_most=0.1,
+        )
+        risks["plain"].append(float(np.mean(failed[new] & ~plain.review(means[new] - radius))))
+    held = {name: np.mean(np.array(values) <= 0.1) for name, values in risks.items()}
+    assert held["confident"] >= 0.95
+    assert np.mean(risks["mean"]) <= 0.1
+    assert held["plain"] <= 0.05
+
+
+def test_the_bound_is_tight_where_all_images_are_alike() -> None:
+    """There Jensen's inequality is an equality: what is lost is 1 / (n + 1) of the level, in expectation, no more."""
+    rng, radius, noise, patients = np.random.default_rng(5), 0.25, 0.5, 300
+    everywhere = np.ones(1, bool)
+    risks: dict[str, list[float]] = {"mean": [], "confident": []}
+    for _ in range(SPLITS):
+        noisy = noise * rng.standard_normal(patients)
+        for name, delta in (("mean", None), ("confident", 0.05)):
+            policy = fitted(noisy, np.zeros(patients), radius=radius, noise=noise, at_most=0.1, delta=delta)
+            risks[name].append(worst_case(np.zeros(1), everywhere, policy, radius=radius))
+    slack = 0.1 - certified_bound(policy.level - 1 / (patients + 1), radius=radius, noise=noise)
+    error = 3 * np.std(risks["mean"]) / math.sqrt(SPLITS)
+    assert 0.1 - slack - error <= np.mean(risks["mean"]) <= 0.1 + error
+    broken = np.mean(np.array(risks["confident"]) > 0.1)
+    assert 0.01 <= broken <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / SPLITS)
+
+
+def test_too_few_patients_say_how_many_are_needed() -> None:
+    assert [patients_needed(certified_level(0.1, radius=r, noise=1.0)) for r in (0, 0.25, 0.5, 1)] == [9, 15, 26, 88]
+    with pytest.raises(DataError, match="there are 25 calibration patients, at least 26 are needed"):
+        fitted(range(25), [0.9] * 25)
+    assert fitted(range(26), [0.9] * 26).threshold == math.inf
+    assert fitted(range(26), [0.1] * 26).threshold == np.nextafter(0, -1)
+    needed = patients_needed(certified_level(0.1, radius=0.25, noise=0.5), delta=0.05)
+    assert (1 - 0.0374) ** needed <= 0.05 < (1 - 0.0374) ** (needed - 1)
+    with pytest.raises(DataError, match=f"at least {needed} are needed"):
+        fitted(range(26), [0.9] * 26, delta=0.05)
+    assert fitted(range(needed), [0.9] * needed, delta=0.05).patients == needed
+
+
+def test_what_no_policy_is_fitted_on() -> None:
+    good = records_of([0.1] * 30, condition="noise")
+    settings: dict[str, Any] = {"measure": "entropy", "aggregation": "mean", "radius": 0.1, "noise": 0.5, "size": 64}
+    for table, words in (
+        (records_of([0.1] * 30), "one noisy draw"),
+        (pl.concat([good, good]), "repeat images"),
+        (good.with_columns(u_entropy_mean=pl.lit(math.nan)), "30 calibration images have no entropy_mean"),
+        (good.with_columns(dice=pl.lit(None, pl.Float64)), "30 calibration images have no reference"),
+    ):
+        with pytest.raises(DataError, match=words):
+            fit_certified_policy(table, **settings)
+    for wrong in ({"radius": -1}, {"noise": 0}, {"radius": math.inf}, {"at_most": 1}, {"tau": 0}, {"delta": 1}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            fit_certified_policy(good, **(settings | wrong))
+    with pytest.raises(ConfigError, match="no risk is small enough"):
+        fit_certified_policy(good, **(settings | {"radius": 50}))
+
+
+@pytest.fixture
+def policy() -> CertifiedPolicy:
+    return fitted(range(40), [0.1] + [0.9] * 39, model="0123")
+
+
+@pytest.mark.parametrize("threshold", [0.5, math.inf, -math.inf])
+def test_saved_and_loaded(policy: CertifiedPolicy, threshold: float, tmp_path: Path) -> None:
+    file, kept = tmp_path / "certified.json", replace(policy, threshold=threshold)
+    save_certified_policy(kept, file)
+    assert load_certified_policy(file) == kept
+    reviewed = kept.review([-math.inf, 0.5, 0.6, math.nan]).tolist()
+    assert reviewed == {0.5: [False, False, True, True], math.inf: [False, False, False, True]}.get(
+        threshold, [True] * 4
+    )
+    assert kept.statement == json.loads(file.read_text())["statement"]
+    for words in ("at most 0.1", "up to 0.25 in L2 norm", "64 x 64", " 1 of 255 grey", "40 patients", "deviation 0.5"):
+        assert words in kept.statement
+    with pytest.raises(DataError, match="certified policy"):  # it decides on noisy images only
+        load_policy(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"radius": 0.5}, "level is 0.037"),
+        ({"at_most": 0.01}, "level is 0.037"),
+        ({"patients": 25}, "its bound needs 26"),
+        ({"noise": -1.0}, "out of range: noise -1"),
+        ({"threshold": "0.5"}, "threshold '0.5'"),
+        ({"size": True}, "size True"),
+        ({"tau": 0.25}, "its statement says something else"),
+        ({"kind": "certified deferral, version 2"}, "kind is 'certified deferral, version 2'"),
+        ({"colour": "red"}, "missing or unknown: colour"),
+    ],
+)
+def test_a_policy_that_promises_too_much_is_refused(
+    policy: CertifiedPolicy, change: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "certified.json"
+    save_certified_policy(policy, file)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError, match=words) as caught:
+        load_certified_policy(file)
+    assert "certified.json" in str(caught.value)
+
+
+def test_a_policy_belongs_to_one_model_one_size_and_one_noise(policy: CertifiedPolicy) -> None:
+    fits: dict[str, Any] = {"model": "0123", "size": 64, "channels": 1}
+    check_certified(policy, **fits)
+    check_certified(policy, **fits, noise=0.5)
+    for change in ({"model": "4567"}, {"model": ""}, {"size": 96}, {"channels": 3}, {"noise": 0.25}):
+        with pytest.raises(DataError, match=f"for {next(iter(change))} "):
+            check_certified(policy, **(fits | change))
+    assert grey_levels(1.5, 96) == pytest.approx(255 / 64)
+    assert grey_levels(1.5, 96, 3) == pytest.approx(255 / 64 / math.sqrt(3))
