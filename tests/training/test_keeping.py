@@ -42,7 +42,7 @@ from trustseg.training.module import SegmentationModule
         ["training.validation_every=2"],
         ["training.precision=bf16-mixed"],
         ["training.monitor=last"],
-        ["training.accumulate=2", "data.residence=ram"],
+        ["training.accumulate=2", "data.residence=ram", "training.noise=0.25"],
         ["adversarial.scores=memory", "training.validation_every=2"],
         ["adversarial.scores=memory", "adversarial.mode=append", "adversarial.weight_perturbation=0.01"],
     ],

@@ -29,6 +29,31 @@ def test_a_bernoulli_head_takes_no_evidential_option(tmp_path: Path) -> None:
     assert "train_vacuity_correction" not in pl.read_csv(tmp_path / "metrics.csv").columns
 
 
+def test_the_noise_of_training_reaches_the_network_and_is_not_clipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    class Watched(Headed):
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training:
+                seen.append(images.detach().clone())
+            return super().forward(images)
+
+    monkeypatch.setitem(ARCHITECTURES, "unet", Watched)
+    settings = ("training.epochs=1", "training.augment=false", "adversarial.selection=none")
+    segmenter = train(config(*settings), pack(), tmp_path / "without")
+    without, seen = torch.cat(seen), []
+    train(config(*settings, "training.noise=0.25"), pack(), tmp_path / "with")
+    noise = (torch.cat(seen) - without) * segmenter.deviation  # the network sees normalised images
+    assert float(noise.std()) == pytest.approx(0.25, rel=0.02)  # 8,192 pixels or more
+    assert float(noise.mean()) == pytest.approx(0, abs=0.01)
+    assert len({float(image.sum()) for image in noise}) == len(noise)
+    shown = torch.cat(seen) * segmenter.deviation + segmenter.mean
+    assert float(shown.min()) < 0
+    assert float(shown.max()) > 1
+
+
 class Headed(nn.Module):
     """Two layers, the last one in a head that dropout can be placed before."""
 

@@ -60,3 +60,7 @@ def test_dice_clean_and_attacked() -> None:
     assert segmenter.training
     still = validated(segmenter, images, masks, eps=0.0, steps=1, generator=torch.Generator())
     torch.testing.assert_close(still["robust_dice"], still["dice"], equal_nan=True)
+    noise = torch.linspace(-1, 1, images.numel()).view_as(images)  # not clipped
+    noisy = validated(segmenter, images, masks, eps=0.0, steps=1, generator=torch.Generator(), noise=noise)
+    expected = dice(segmenter.belief(images + noise).log_odds > 0, masks)
+    torch.testing.assert_close(noisy, {"dice": expected, "robust_dice": expected}, equal_nan=True)

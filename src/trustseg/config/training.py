@@ -70,6 +70,12 @@ class TrainingConfig(Section):
     weight_decay: float = Field(1e-4, ge=0, description="weight decay of AdamW")
     clip_norm: float = Field(5.0, gt=0, description="maximum gradient norm")
     augment: bool = Field(True, description="random flips, small rotations, scaling, contrast and brightness")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of Gaussian noise on training and validation images, after attacks, in pixel "
+        "units of [0, 1]; what certified deferral needs; 0: none",
+    )
     validation_every: int = Field(5, ge=1, description="epochs between validations; the last epoch is always validated")
     validation_steps: int = Field(10, ge=1, description="PGD steps of the robust validation")
     monitor: Literal["clean", "robust", "both", "last"] = Field(

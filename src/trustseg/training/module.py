@@ -12,6 +12,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from trustseg.attacks import Objective
+from trustseg.attacks.projections import gaussian
 from trustseg.config import RunConfig
 from trustseg.data.augment import augmented
 from trustseg.data.module import Batch, as_images, padding_of
@@ -141,6 +142,8 @@ class SegmentationModule(pl.LightningModule):
             masks, padding = maps[:, :1], None if padding is None else maps[:, 1:]
         eps = budget_within(self._eps(), padding)
         mixed = self._mixed(images, masks, batch["rows"], batch_index, eps=eps)
+        if (noise := self._noise(mixed.images, "noise", self.current_epoch, batch_index)) is not None:
+            mixed = replace(mixed, images=mixed.images + noise)
         labels = label_loss(self.config, epoch=self.current_epoch)
         if options.weight_perturbation > 0 and len(mixed.attacked):
             first = len(mixed.clean)
@@ -229,6 +232,11 @@ class SegmentationModule(pl.LightningModule):
         )
         return mixed_batch(images, masks, adversarial, attacked=chosen, mode=options.mode, weight=options.weight)
 
+    def _noise(self, images: Tensor, stream: str, *where: int) -> Tensor | None:
+        """Return noise for images; it is not clipped, as a policy that is certified by it does not clip either."""
+        deviation = self.config.training.noise
+        return deviation * gaussian(images, self._generator(stream, *where)) if deviation > 0 else None
+
     def _scores(self, images: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
         """Return the scores by which images are chosen: fresh ones, or those remembered."""
         if self.memory is None:
@@ -289,6 +297,7 @@ class SegmentationModule(pl.LightningModule):
             eps=eps,
             steps=self.config.training.validation_steps if measures_robustness(self.config) else None,
             generator=self._generator("validation", batch_index),
+            noise=self._noise(images, "validation noise", batch_index),
         )
         left = WATCHED_IMAGES - sum(len(earlier["dice"]) for earlier in self._validated)
         if self._watching and left > 0:

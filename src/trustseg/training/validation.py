@@ -52,6 +52,7 @@ def validated(
     eps: float | Tensor,
     steps: int | None,
     generator: torch.Generator,
+    noise: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return per-image Dice, clean and under PGD.
 
@@ -62,6 +63,7 @@ def validated(
         eps: L-inf budget in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
         steps: of the attack; None: no attack.
         generator: source of its random start.
+        noise: what is added to the images (B, C, H, W) after the attack, which does not know of it.
 
     Returns:
         ``dice`` and, where attacked, ``robust_dice``, each (B,) in [0, 1], NaN where it is undefined.
@@ -70,7 +72,8 @@ def validated(
     if steps is not None:
         conditions["robust_dice"] = pgd(segmenter, images, masks, eps=eps, steps=steps, generator=generator)
     with torch.no_grad():
-        return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in conditions.items()}
+        seen = {name: shown if noise is None else shown + noise for name, shown in conditions.items()}
+        return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in seen.items()}
 
 
 def validation_means(
