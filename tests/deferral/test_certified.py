@@ -119,16 +119,16 @@ def worst_case(means: Floats, failed: NDArray[np.bool_], policy: CertifiedPolicy
 
 
 def test_the_bound_holds_under_the_worst_attack_where_that_of_a_plain_policy_does_not() -> None:
-    """200 splits of 1,200 patients; the score is linear in the image, so that the best attack is known."""
+    """200 splits of 800 patients; the score is linear in the image, so that the best attack is known."""
     rng, radius, noise = np.random.default_rng(4), 0.5, 0.5
-    failed = rng.random(1200) < 0.4
-    means = np.where(failed, rng.normal(1.5, 0.3, 1200), rng.normal(-0.5, 0.5, 1200))  # w'x of each image
+    failed = rng.random(800) < 0.4
+    means = np.where(failed, rng.normal(1.5, 0.3, 800), rng.normal(-0.5, 0.5, 800))  # w'x of each image
     dice = np.where(failed, 0.2, 0.9)
     risks: dict[str, list[float]] = {"mean": [], "confident": [], "plain": []}
     for _ in range(SPLITS):
-        order = rng.permutation(1200)
-        own, new = order[:600], order[600:]
-        noisy = means[own] + noise * rng.standard_normal(600)
+        order = rng.permutation(800)
+        own, new = order[:400], order[400:]
+        noisy = means[own] + noise * rng.standard_normal(400)
         for name, delta in (("mean", None), ("confident", 0.05)):
             policy = fitted(noisy, dice[own], radius=radius, noise=noise, at_most=0.1, delta=delta)
             risks[name].append(worst_case(means[new], failed[new], policy, radius=radius))

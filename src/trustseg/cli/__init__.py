@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import audit, calibrate, data, defer, evaluate, masks, predict, report, study, tools, train
+from trustseg.cli import audit, calibrate, certify, data, defer, evaluate, masks, predict, report, study, tools, train
 from trustseg.errors import RunError, TrustsegError, misfortune
 from trustseg.text import printable
 
@@ -36,6 +36,7 @@ app.command()(study.study)
 app.command()(report.report)
 app.command()(predict.predict)
 defer.app.command()(masks.masks)
+defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")
 app.command()(tools.doctor)
 

@@ -21,9 +21,14 @@ def predict(
         str, typer.Option(help="How the map becomes an image score, e.g. foreground_mean.")
     ] = "soft_dice_confidence",
     policy: Annotated[
-        Path | None, typer.Option(help="Policy from 'trustseg defer fit'; its measure and aggregation are used.")
+        Path | None,
+        typer.Option(help="Policy from 'trustseg defer fit' or 'certify'; its measure and aggregation are used."),
     ] = None,
     control: Annotated[Path | None, typer.Option(help="Threshold from 'trustseg defer masks'.")] = None,
+    noise_seeds: Annotated[
+        Path | None,
+        typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy."),
+    ] = None,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
@@ -34,17 +39,20 @@ def predict(
     if not overwrite:
         require_empty(output)
 
+    from trustseg.cli.certify import CERTIFIED_LIMITS
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.cli.progress import progress_of
     from trustseg.data.reading import reading_beside
-    from trustseg.deferral import load_control, load_policy
+    from trustseg.deferral import CertifiedPolicy, load_control
+    from trustseg.deferral.any_policy import load_any_policy
     from trustseg.evaluation import load_model
+    from trustseg.evaluation.noisy import recorded_draws
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
     from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
-    frozen = None if policy is None else load_policy(policy)
+    frozen = None if policy is None else load_any_policy(policy)
     cautious = None if control is None else load_control(control)
     if frozen is not None:
         measure, aggregation = frozen.measure, frozen.aggregation
@@ -66,6 +74,7 @@ def predict(
             aggregation=aggregation,
             policy=frozen,
             control=cautious,
+            draws=None if noise_seeds is None else recorded_draws(noise_seeds),
             scale=None if reading is None else reading.scale,
             fit="squash" if reading is None else reading.fit,
             device=device_of("auto"),
@@ -77,6 +86,6 @@ def predict(
     if cautious is not None:
         say(cautious.statement)
     if frozen is not None or cautious is not None:
-        say(ONLY_CLEAN)
+        say(CERTIFIED_LIMITS if isinstance(frozen, CertifiedPolicy) else ONLY_CLEAN)
     say(f"masks and uncertainty maps: {table.parent}")
     say(f"scores: {table}")

@@ -18,9 +18,16 @@ from scipy.special import ndtr, ndtri
 
 from trustseg.deferral.conformal import smallest_calibration
 from trustseg.deferral.fitting import smallest_passing
-from trustseg.errors import ConfigError
+from trustseg.errors import ConfigError, DataError
 
-__all__ = ["certified_bound", "certified_level", "certified_radius", "patients_needed", "require_share"]
+__all__ = [
+    "certified_bound",
+    "certified_level",
+    "certified_radius",
+    "patients_needed",
+    "require_patients",
+    "require_share",
+]
 
 
 def certified_bound(level: float, *, radius: float, noise: float) -> float:
@@ -88,6 +95,20 @@ def patients_needed(level: float, *, delta: float | None = None) -> int:
         [15, 26, 88]
     """
     return smallest_calibration(level) if delta is None else smallest_passing(level, delta)
+
+
+def require_patients(patients: int, *, at_most: float, radius: float, noise: float, delta: float | None) -> float:
+    """Return the ``certified_level`` of a bound; a DataError if there are fewer patients than it needs."""
+    if delta is not None:
+        require_share("delta", delta)
+    level = certified_level(at_most, radius=radius, noise=noise)
+    if patients < (needed := patients_needed(level, delta=delta)):
+        raise DataError(
+            f"there are {patients} calibration patients, at least {needed} are needed for a bound of {at_most:g} at "
+            f"radius {radius:g} with noise {noise:g}, which takes a risk of {level:.3g} without attack; add patients, "
+            "or take a smaller radius, more noise or a larger bound"
+        )
+    return level
 
 
 def require_share(name: str, value: float, *, closed: bool = False) -> None:

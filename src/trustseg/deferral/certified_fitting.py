@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.deferral.certified import certified_level, patients_needed, require_share
+from trustseg.deferral.certified import require_patients, require_share
 from trustseg.deferral.certified_policy import CertifiedPolicy
 from trustseg.deferral.conformal import SLACK
 from trustseg.deferral.fitting import clopper_pearson
@@ -72,9 +72,6 @@ def fit_certified_policy(
         which are at least as many as the mean share.
     """
     require_share("tau", tau, closed=True)
-    if delta is not None:
-        require_share("delta", delta)
-    level = certified_level(at_most, radius=radius, noise=noise)
     column = score_column(measure, aggregation)
     check_records(records, column)
     if set(records["condition"].to_list()) != {NOISE_CONDITION} or records["image"].n_unique() < len(records):
@@ -85,13 +82,8 @@ def fit_certified_policy(
     if unknown := records["dice"].null_count():
         raise DataError(f"{unknown} calibration images have no reference mask; leave them out")
     images = _images(records, column, tau=tau)
-    needed, patients = patients_needed(level, delta=delta), len(images.counts)
-    if patients < needed:
-        raise DataError(
-            f"there are {patients} calibration patients, at least {needed} are needed for a bound of {at_most:g} at "
-            f"radius {radius:g} with noise {noise:g}, which takes a risk of {level:.3g} without attack; add patients, "
-            "or take a smaller radius, more noise or a larger bound"
-        )
+    patients = len(images.counts)
+    level = require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta)
     threshold = _threshold(images, level=level, delta=delta)
     return CertifiedPolicy(
         measure=measure,

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -18,10 +19,12 @@ from trustseg.records import score_column
 __all__ = [
     "PROOF",
     "CertifiedPolicy",
+    "certified_content",
     "check_certified",
     "grey_levels",
     "is_certified",
     "load_certified_policy",
+    "parse_certified_policy",
     "save_certified_policy",
 ]
 
@@ -113,21 +116,29 @@ def grey_levels(radius: float, size: int, channels: int = 1) -> float:
 
 
 def save_certified_policy(policy: CertifiedPolicy, path: Path) -> None:
-    """Write a policy as JSON with its statement, whole or not at all; an infinite threshold becomes text."""
+    """Write a policy as JSON with its statement, whole or not at all."""
+    write_json(path, certified_content(policy))
+
+
+def certified_content(policy: CertifiedPolicy) -> dict[str, object]:
+    """Return what ``save_certified_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
     content = {"kind": _KIND, **asdict(policy), "statement": policy.statement}
-    if math.isinf(policy.threshold):
-        content["threshold"] = str(policy.threshold)
-    write_json(path, content)
+    return content | ({"threshold": str(policy.threshold)} if math.isinf(policy.threshold) else {})
 
 
-def is_certified(path: Path) -> bool:
-    """Return whether a JSON file says that it holds a certified policy, of whatever version."""
-    return str(read_json(path).get("kind", "")).startswith("certified deferral")
+def is_certified(content: Mapping[str, object]) -> bool:
+    """Return whether a policy's content says that it is certified, in whatever version."""
+    return str(content.get("kind", "")).startswith("certified deferral")
 
 
 def load_certified_policy(path: Path) -> CertifiedPolicy:
     """Return the certified policy in a JSON file; a DataError if it holds none, or one that promises too much."""
-    content = dict(read_json(path))
+    return parse_certified_policy(read_json(path), path)
+
+
+def parse_certified_policy(content: Mapping[str, object], path: Path) -> CertifiedPolicy:
+    """Return the certified policy that a file, or a part of it, holds; errors as ``load_certified_policy``."""
+    content = dict(content)
     kind, statement = content.pop("kind", None), content.pop("statement", None)
     if kind != _KIND:
         raise _no_policy(path, f"kind is {kind!r}, expected {_KIND!r}")

@@ -9,9 +9,11 @@ from trustseg.beliefs import Belief, Mixture, check_belief, mapped
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.splits import Indices
+from trustseg.errors import BeliefError
 from trustseg.models import BeliefModel
+from trustseg.uncertainty import MEASURES
 
-__all__ = ["beliefs_of"]
+__all__ = ["beliefs_of", "uncertainty_of"]
 
 
 def beliefs_of(
@@ -49,6 +51,15 @@ def beliefs_of(
         done += len(masks)
         if report is not None:
             report(done, len(rows))
+
+
+def uncertainty_of(belief: Belief, measure: str, *, head: str) -> Tensor:
+    """Return the uncertainty (B, 1, H, W) of a belief; a BeliefError if a model of this head has no such measure."""
+    if not isinstance(belief, MEASURES[measure].facts.given_by):
+        raise BeliefError(
+            f"the model's {head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set --measure"
+        )
+    return MEASURES[measure](belief)
 
 
 def _on_cpu(belief: Belief) -> Belief:

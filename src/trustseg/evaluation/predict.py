@@ -1,7 +1,7 @@
 """Predictions for images without a reference: masks, uncertainty maps and a score that says which to look at first."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +21,14 @@ from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, ren
 from trustseg.data.pack_notes import decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit, image_area, resize_image
-from trustseg.deferral import FalseNegativeControl, Policy, check_model
-from trustseg.deferral.policy import policy_content
-from trustseg.errors import BeliefError, DataError, MissingFileError
+from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy, check_model
+from trustseg.deferral.any_policy import content_of
+from trustseg.deferral.certified_policy import check_certified
+from trustseg.errors import ConfigError, DataError, MissingFileError
+from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.loading import hash_of_model
+from trustseg.evaluation.noisy import Draw, draw_of, noisy
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.prediction_folder import (
@@ -90,8 +93,9 @@ def predict(
     *,
     measure: str = "entropy",
     aggregation: str = "soft_dice_confidence",
-    policy: Policy | None = None,
+    policy: Policy | CertifiedPolicy | None = None,
     control: FalseNegativeControl | None = None,
+    draws: Mapping[str, Draw] | None = None,
     scale: IntensityScale | None = None,
     fit: Fit = "squash",
     device: str = "cpu",
@@ -112,9 +116,12 @@ def predict(
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
-            human should look at.
+            human should look at. One that is certified decides on one noisy draw of each image, and mask and map are
+            of that draw, the mask as the model gives it, resized by nearest neighbour; ``predictions.csv`` records it.
         control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
             masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
+        draws: noise of an earlier prediction, by the name of the image's file, which a certified policy then repeats;
+            None draws it anew from the system's entropy.
         scale: intensity scale of the data that the model was trained on; None decides from these files.
         fit: how images are fitted into the model's square, as in its training; padding is cut off again.
         device: where to compute.
@@ -127,17 +134,17 @@ def predict(
     Raises:
         BeliefError: if the model cannot give the measure.
         DataError: if an image cannot be read, or there is none, or policy or control were fitted on another
-            model's scores.
+            model's scores, or draws are not of these images.
+        ConfigError: if a control or nothing is to be certified, or draws are repeated without a certified policy.
     """
     if not files:
         raise DataError("no image to predict; choose another folder")
     table, hash_of_this = folder / TABLE, hash_of_model(model)
+    _check_policy(policy, control, draws, model, hash_of_this)
     if policy is not None:
-        check_model(policy, hash_of_this)
         measure, aggregation = policy.measure, policy.aggregation
-    if control is not None:
-        check_model(control, hash_of_this)
-    settings = _Settings(measure, aggregation, policy, control, _scale_of(files, model, scale, fit, note), fit, device)
+    scale = _scale_of(files, model, scale, fit, note)
+    settings = _Settings(measure, aggregation, policy, control, draws, scale, fit, device)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
     images: list[PredictedImage] = []
@@ -157,13 +164,35 @@ def predict(
     return table
 
 
+def _check_policy(
+    policy: Policy | CertifiedPolicy | None,
+    control: FalseNegativeControl | None,
+    draws: Mapping[str, Draw] | None,
+    model: BeliefModel,
+    hash_of_this: str,
+) -> None:
+    """Raise unless policy, control and draws fit the model and each other."""
+    certified = isinstance(policy, CertifiedPolicy)
+    if certified and control is not None:
+        raise ConfigError("a certified policy predicts from noisy images, and a control was fitted on images without")
+    if draws is not None and not certified:
+        raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
+    if isinstance(policy, CertifiedPolicy):
+        check_certified(policy, model=hash_of_this, size=model.spec.size, channels=model.spec.channels)
+    elif policy is not None:
+        check_model(policy, hash_of_this)
+    if control is not None:
+        check_model(control, hash_of_this)
+
+
 class _Settings(NamedTuple):
     """How every image is read and predicted; see ``predict``."""
 
     measure: str
     aggregation: str
-    policy: Policy | None
+    policy: Policy | CertifiedPolicy | None
     control: FalseNegativeControl | None
+    draws: Mapping[str, Draw] | None
     scale: IntensityScale
     fit: Fit
     device: str
@@ -176,7 +205,7 @@ def _about(model: str, settings: _Settings, images: list[PredictedImage]) -> Pre
         measure=settings.measure,
         aggregation=settings.aggregation,
         white=settings.scale.white,
-        policy=None if settings.policy is None else policy_content(settings.policy),
+        policy=None if settings.policy is None else content_of(settings.policy),
         control=None if settings.control is None else {**asdict(settings.control)},
         images=images,
     )
@@ -241,32 +270,36 @@ class _Prediction(NamedTuple):
 
 
 def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Prediction:
-    measure, aggregation, policy, control, scale, fit, device = settings
+    measure, aggregation, policy, control, draws, scale, fit, device = settings
     spec = model.spec
     picture = read_image(file)
     pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
     planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
+    promise: dict[str, str] = {}
+    if isinstance(policy, CertifiedPolicy):
+        draw = draw_of(unicode_text(file.name), images, draws)
+        images = noisy(images, noise=policy.noise, seed=draw.seed)
+        promise = _promise_of(policy, draw)
     with torch.no_grad():
         belief = model.belief(images)
     check_belief(belief)
-    if not isinstance(belief, MEASURES[measure].facts.given_by):
-        raise BeliefError(
-            f"the model's {spec.head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set "
-            "--measure"
-        )
+    uncertainty = uncertainty_of(belief, measure, head=spec.head)
     width, height = picture.size
     area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)
-    uncertainty = MEASURES[measure](belief)
     score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
     probability = to_native(belief.probability, native, area)
     shown = to_native(uncertainty.exp() if measure == "differential_entropy" else uncertainty, native, area)
     small = belief.probability[(..., *area.slices)]
-    mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
+    if isinstance(policy, CertifiedPolicy):
+        mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, height, width)
+    else:
+        mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
     row = {
         "image": unicode_text(file.name),
         "uncertainty": f"{score:.6g}",
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
+        **promise,
         "measure": measure,
         "aggregation": aggregation,
         "predicted_fraction": f"{float(mask.float().mean()):.6f}",
@@ -276,6 +309,17 @@ def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Predic
     }
     shown = (shown / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
     return _Prediction(mask, shown, row, picture.sha256)
+
+
+def _promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:
+    """Return the columns that say by which draw an image was decided, and what that certifies."""
+    return {
+        "noise": f"{policy.noise:g}",
+        "noise_seed": str(draw.seed),
+        "pixels": draw.pixels,
+        "certified_at_most": f"{policy.at_most:g}",
+        "certified_radius": f"{policy.radius:g}",
+    }
 
 
 def _nearest(masks: Tensor, height: int, width: int) -> Tensor:

@@ -14,7 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import IntensityScale, render
-from trustseg.deferral.policy import Policy, parse_policy
+from trustseg.deferral import CertifiedPolicy
+from trustseg.deferral.any_policy import parse_any_policy
+from trustseg.deferral.policy import Policy
 from trustseg.errors import DataError, MissingFileError
 from trustseg.metrics import dice_from_counts
 from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder, uncertainty_file
@@ -93,7 +95,7 @@ class CaseFolder(NamedTuple):
     config: str
     measure: str
     aggregation: str
-    policy: Policy | None
+    policy: Policy | CertifiedPolicy | None
     white: int | None
     digest: str
 
@@ -147,7 +149,7 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
             zip(table.iter_rows(named=True), files, masks, maps, digests, strict=True), start=1
         )
     ]
-    policy = None if about.policy is None else parse_policy(about.policy, folder / ABOUT)
+    policy = None if about.policy is None else parse_any_policy(about.policy, folder / ABOUT)
     if (policy is None) != (cases[0].flagged is None):
         raise DataError(f"'{folder}': the table and {ABOUT} differ on whether there is a policy; predict again")
     return CaseFolder(

@@ -1,0 +1,144 @@
+"""``trustseg defer certify`` and ``predict`` by its policy: one mechanism, recorded draws, and what is refused."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.cli.conftest import Command, Outcome, one_sentence
+from tests.training.tiny import use_tiny_networks
+
+from trustseg.data import open_dataset, split_cases, write_phantoms
+from trustseg.data.seen import write_splits
+from trustseg.deferral import certified_bound, load_certified_policy, save_certified_policy
+from trustseg.evaluation.noisy import noisy_records
+from trustseg.files import write_text
+from trustseg.models import Segmenter, build_segmenter
+
+FILMS = "films/Test Set/Images"
+LOOSE = ("--at-most", "0.6", "--radius", "0.1", "--noise", "0.25")
+
+
+@pytest.fixture
+def certify(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run ``trustseg defer certify`` on an untrained model of fold 0 of some phantoms."""
+    use_tiny_networks(monkeypatch)
+    write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
+    pack = open_dataset("films", size=32)
+    torch.manual_seed(0)
+    build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
+    write_splits(Path("run/model"), pack, split_cases(pack.index))
+    write_text(Path("run/config.yaml"), "data: {path: films}\nmodel: {head: beta}\n")
+    return lambda *arguments: command("defer", "certify", "run", *arguments)
+
+
+def predictions(folder: str) -> dict[str, dict[str, str]]:
+    with Path(folder, "predictions.csv").open() as stream:
+        return {row["image"]: row for row in csv.DictReader(stream)}
+
+
+def test_a_policy_is_fitted_and_predicts_by_the_same_mechanism(
+    certify: Callable[..., Outcome], command: Command
+) -> None:
+    found = certify(*LOOSE)
+    assert found.code == 0, found.err
+    policy = load_certified_policy(Path("run/certified.json"))
+    assert policy.statement in found.out
+    assert "void for other populations" in found.out
+    assert f"{certified_bound(policy.level, radius=0.2, noise=0.25):.3f}" in found.out
+    pack, model = open_dataset("films", size=32), Segmenter.load("run/model")
+    splits = split_cases(pack.index)
+    assert policy.images == len(splits.validation)
+    settings = {"measure": policy.measure, "aggregation": policy.aggregation}
+    fitted = noisy_records(model, pack, splits.validation, noise=0.25, seed=0, **settings)  # type: ignore[arg-type]
+    failing = fitted.filter((fitted["dice"] < 0.5) & (fitted[policy.column] <= policy.threshold))
+    assert len(failing) + 1 <= policy.level * (policy.patients + 1) + 1e-9
+
+    # The draws recorded here, of the same test images, are repeated by predict: scores and masks are those of the pass.
+    tested = noisy_records(model, pack, splits.test, noise=0.25, seed=7, **settings)  # type: ignore[arg-type]
+    save_certified_policy(replace(policy, threshold=float(np.median(tested[policy.column]))), Path("half.json"))
+    assert command("predict", "run", FILMS, "-o", "first", "--policy", "half.json").code == 0
+    table = predictions("first")
+    own = dict(zip(tested["image"], tested["noise_seed"], strict=True))
+    lines = ["image,noise_seed,pixels", *(f"{n},{own[Path(n).stem]},{row['pixels']}" for n, row in table.items())]
+    write_text(Path("draws.csv"), "\n".join(lines) + "\n")
+    repeat = ("predict", "run", FILMS, "-o", "second", "--policy", "half.json", "--noise-seeds", "draws.csv")
+    assert command(*repeat).code == 0
+    for row in tested.to_dicts():
+        (name,) = (name for name in table if Path(name).stem == row["image"])
+        second = predictions("second")[name]
+        assert float(second["uncertainty"]) == pytest.approx(row[policy.column], rel=1e-5)
+        assert second["review"] == ("no" if row[policy.column] <= np.median(tested[policy.column]) else "yes")
+        assert np.count_nonzero(np.asarray(Image.open(f"second/masks/{row['image']}.png"))) == row["predicted_px"]
+
+
+def test_each_prediction_draws_anew_and_says_how(certify: Callable[..., Outcome], command: Command) -> None:
+    assert certify(*LOOSE, "-o", "mine.json", "--delta", "0.9").code == 0
+    policy = load_certified_policy(Path("mine.json"))
+    assert "with confidence 0.1" in policy.statement
+    for folder in ("first", "second"):
+        found = command("predict", "run", FILMS, "-o", folder, "--policy", "mine.json")
+        assert found.code == 0, found.err
+        assert policy.statement in found.out
+    first, second = predictions("first"), predictions("second")
+    seeds = [row["noise_seed"] for row in (*first.values(), *second.values())]
+    assert len(set(seeds)) == len(seeds)  # nobody who knows the policy and the image foresees them
+    for name, row in first.items():
+        assert (row["noise"], row["certified_at_most"], row["certified_radius"]) == ("0.25", "0.6", "0.1")
+        assert row["pixels"] == second[name]["pixels"]
+        assert row["uncertainty"] != second[name]["uncertainty"]
+    again = ("predict", "run", FILMS, "-o", "third", "--policy", "mine.json", "--noise-seeds")
+    assert command(*again, "first/predictions.csv").code == 0
+    assert predictions("third") == first
+    file = sorted(Path(FILMS).iterdir())[0]
+    Image.fromarray(np.asarray(Image.open(file)) // 2).save(file)
+    found = command(*again, "first/predictions.csv", "--overwrite")
+    assert found.code == 2
+    assert "has changed since its noise was recorded" in one_sentence(found)
+
+
+def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> None:
+    for arguments, words in (
+        (("--at-most", "0.01"), "at least 424 are needed"),
+        (("--noise", "0"), "noise 0"),
+        (("--radius", "-1"), "radius is -1"),
+        (("--radius", "30"), "no risk is small enough"),
+        (("--delta", "0.05", *LOOSE), "at least"),
+        (("--measure", "vacuum"), "did you mean 'vacuity'?"),
+        (("data.fold=1", *LOOSE), "the model was trained or validated on"),
+    ):
+        found = certify(*arguments)
+        assert found.code == 2, arguments
+        assert words in one_sentence(found)
+    assert not Path("run/certified.json").exists()
+    assert certify(*LOOSE).code == 0
+    Path("records.parquet").write_bytes(b"")
+    predict = ("predict", "run", FILMS, "--policy")
+    content = json.loads(Path("run/certified.json").read_text())
+    write_text(Path("loud.json"), json.dumps(content | {"noise": 0.5}))
+    policy = load_certified_policy(Path("run/certified.json"))
+    save_certified_policy(replace(policy, model="4567"), Path("other.json"))
+    save_certified_policy(replace(policy, size=64), Path("large.json"))
+    for command_line, words in (
+        (("defer", "apply", "run/certified.json", "run"), "decides on noisy images"),
+        ((*predict, "loud.json"), "level is"),
+        ((*predict, "other.json"), "fitted for model 4567"),
+        ((*predict, "large.json"), "fitted for size 64, not for 32"),
+        ((*predict, "run/certified.json", "--noise-seeds", "loud.json"), "records no noise"),
+        (("predict", "run", FILMS, "--noise-seeds", "none.csv"), "none.csv"),
+    ):
+        found = command(*command_line)
+        assert found.code == 2, command_line
+        assert words in one_sentence(found)
+        assert not Path("predictions").exists()
+    write_text(Path("few.csv"), "image,noise_seed,pixels\nother.png,1,0\n")
+    found = command(*predict, "run/certified.json", "--noise-seeds", "few.csv")
+    assert "no noise was recorded for" in one_sentence(found)
+    assert command("defer", "masks", "run", "--at-most", "0.5").code == 0
+    found = command(*predict, "run/certified.json", "--control", "run/control.json")
+    assert "a control was fitted on images without" in one_sentence(found)
