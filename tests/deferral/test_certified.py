@@ -38,7 +38,13 @@ SPLITS = 200
 
 def fitted(scores: Any, dice: Any, patients: Any = None, **settings: Any) -> CertifiedPolicy:  # noqa: ANN401 - any array
     table = records_of(list(scores), list(dice), patients=patients, condition="noise")
-    chosen = {"measure": "entropy", "aggregation": "mean", "radius": 0.25, "noise": 0.5, "size": 64} | settings
+    chosen: dict[str, Any] = {
+        "measure": "entropy",
+        "aggregation": "mean",
+        "radius": 0.25,
+        "noise": 0.5,
+        "size": 64,
+    } | settings
     return fit_certified_policy(table, **chosen)
 
 
