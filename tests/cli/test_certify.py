@@ -19,6 +19,7 @@ from trustseg.deferral import certified_bound, load_certified_policy, save_certi
 from trustseg.evaluation.noisy import noisy_records
 from trustseg.files import write_text
 from trustseg.models import Segmenter, build_segmenter
+from trustseg.review.cases import open_cases
 
 FILMS = "films/Test Set/Images"
 LOOSE = ("--at-most", "0.6", "--radius", "0.1", "--noise", "0.25")
@@ -85,6 +86,7 @@ def test_each_prediction_draws_anew_and_says_how(certify: Callable[..., Outcome]
         found = command("predict", "run", FILMS, "-o", folder, "--policy", "mine.json")
         assert found.code == 0, found.err
         assert policy.statement in found.out
+    assert open_cases(Path("first")).policy == policy
     first, second = predictions("first"), predictions("second")
     seeds = [row["noise_seed"] for row in (*first.values(), *second.values())]
     assert len(set(seeds)) == len(seeds)  # nobody who knows the policy and the image foresees them
