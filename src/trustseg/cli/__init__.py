@@ -10,7 +10,21 @@ import typer
 from rich.console import Console
 
 from trustseg import __version__
-from trustseg.cli import audit, calibrate, certify, data, defer, evaluate, masks, predict, report, study, tools, train
+from trustseg.cli import (
+    audit,
+    calibrate,
+    certify,
+    data,
+    defer,
+    evaluate,
+    masks,
+    predict,
+    report,
+    review,
+    study,
+    tools,
+    train,
+)
 from trustseg.errors import RunError, TrustsegError, misfortune
 from trustseg.text import printable
 
@@ -38,6 +52,7 @@ app.command()(predict.predict)
 defer.app.command()(masks.masks)
 defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")
+app.add_typer(review.app, name="review")
 app.command()(tools.doctor)
 
 

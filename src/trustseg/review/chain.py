@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["GENESIS", "Entry", "Head", "canonical", "chain_faults", "head_faults", "sealed"]
+from trustseg.errors import DataError
+
+__all__ = ["GENESIS", "Entry", "Head", "canonical", "chain_faults", "head_faults", "parse_head", "sealed"]
 
 GENESIS: Final = "0" * 64
 """What the first entry has in the place of a previous hash."""
@@ -48,6 +51,19 @@ class Head:
 
     def __str__(self) -> str:
         return f"{self.number}:{self.hash}"
+
+
+def parse_head(text: str) -> Head:
+    """Return the head that a text names; a DataError if it names none.
+
+    Example:
+        >>> parse_head(f"3:{GENESIS}").number
+        3
+    """
+    number, _, digest = text.strip().partition(":")
+    if not re.fullmatch("[0-9]{1,18}", number) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise DataError(f"'{text}' is no head, expected NUMBER:HASH")
+    return Head(int(number), digest)
 
 
 def canonical(content: object) -> str:

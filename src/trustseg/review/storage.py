@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import make_folder, private_log, replacing
-from trustseg.review.chain import GENESIS, Entry, Head, canonical, sealed
+from trustseg.review.chain import GENESIS, Entry, Head, canonical, parse_head, sealed
 
 __all__ = ["DATABASE", "HEADS", "Draft", "RepeatedKeyError", "Store", "read_heads"]
 
@@ -230,10 +230,10 @@ def read_heads(folder: Path) -> list[Head]:
     *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
     heads = []
     for number, line in enumerate(lines, start=1):
-        first, _, second = line.partition(":")
-        if not (first.isdecimal() and first.isascii() and len(second) == len(GENESIS)):
-            raise DataError(f"'{path}' line {number} is no head; restore the file from a backup")
-        heads.append(Head(int(first), second))
+        try:
+            heads.append(parse_head(line))
+        except DataError as error:
+            raise DataError(f"'{path}' line {number} is no head; restore the file from a backup") from error
     return heads
 
 

@@ -1,0 +1,118 @@
+"""``trustseg review``: a page on which people look at flagged cases, and what follows from their decisions."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trustseg.cli.display import say
+
+__all__ = ["app"]
+
+FOLDER = typer.Argument(help="Folder that 'trustseg predict' has written.")
+STATE = typer.Option("--state", help="Folder of the review, on a local disk. Default: review in FOLDER.")
+
+
+class _WithDefault(TyperGroup):
+    """``trustseg review FOLDER`` is ``trustseg review serve FOLDER``."""
+
+    default = "serve"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's Click is private
+        """Put the verb in where none is given."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_WithDefault,
+    no_args_is_help=True,
+    help="Review flagged cases in a browser: 'trustseg review FOLDER'. Research use only.",
+)
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path, FOLDER],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images, if not where 'predict' found them.")
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option(help="Run with validation records of the same model: what a threshold means.")
+    ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(help="File of users, see 'trustseg review user'. Default: one reader, a random token."),
+    ] = None,
+    readers: Annotated[int, typer.Option(min=1, max=2, help="People who decide on each case; 2 need --users.")] = 1,
+    blind: Annotated[bool, typer.Option("--blind/--no-blind", help="Rate the image before the mask appears.")] = True,
+    agree_dice: Annotated[float, typer.Option(min=0, max=1, help="Two redrawn masks agree from this Dice on.")] = 0.8,
+    state: Annotated[Path | None, STATE] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    public_url: Annotated[
+        str | None, typer.Option(help="https://... of the reverse proxy in front of this server.")
+    ] = None,
+) -> None:
+    """Serve the page (the verb may be left out): prints its address, ends with Ctrl-C."""
+    from trustseg.review.serving import Listening, listen
+    from trustseg.review.state import Settings
+
+    with listen(
+        folder,
+        images=images,
+        records=records,
+        users=users,
+        state=state,
+        settings=Settings(readers=readers, blind=blind, agree_dice=agree_dice),
+        listening=Listening(host, port, public_url),
+    ) as server:
+        say("Research use only. No medical device.")
+        for note in server.notes:
+            say(f"note: {note}")
+        say(f"{server.cases} cases; open {server.address}")
+        server.run()
+
+
+@app.command()
+def user(
+    users: Annotated[Path, typer.Argument(help="File of users; made if it is not there.")],
+    name: Annotated[str, typer.Argument(help="Name to log in with: letters, digits, dot, dash, underscore.")],
+    role: Annotated[str, typer.Option(help="reader, adjudicator or admin.")] = "reader",
+    password: Annotated[
+        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for if not given.")
+    ] = ...,  # type: ignore[assignment]  # Typer asks
+) -> None:
+    """Add a user to a file of users, or give a known one a new password and role."""
+    from trustseg.review.access import add_user
+
+    add_user(users, name, role, password)  # type: ignore[arg-type]  # checked there
+    say(f"{name} may log in as {role}: {users}")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, FOLDER],
+    state: Annotated[Path | None, STATE] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="NUMBER:HASH of the log as it was noted elsewhere, from the page or a report.")
+    ] = None,
+) -> None:
+    """Check that nothing in a review was changed, left out or put in another order; exit code 1 if something was."""
+    from trustseg.review.cases import open_cases
+    from trustseg.review.chain import parse_head
+    from trustseg.review.verify import open_store
+    from trustseg.review.verify import verify as run_check
+
+    noted = None if head is None else parse_head(head)
+    store = open_store(folder, state=state, create=False)
+    faults = run_check(store, head=noted, folder=open_cases(folder, images=images))
+    for fault in faults:
+        say(f"fault: {fault}")
+    if faults:
+        raise typer.Exit(1)
+    found = store.head()
+    say(f"{found.number} entries, nothing was changed; head: {found}")

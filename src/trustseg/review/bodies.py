@@ -1,0 +1,71 @@
+"""What clients send, checked: nothing else reaches the review."""
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from trustseg.errors import DataError
+from trustseg.review.desk import Verdict
+
+__all__ = ["Credentials", "DecisionBody", "RatingBody", "SwitchBody", "WithdrawalBody"]
+
+_Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+_Seconds = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
+_Text = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
+_Secret = Annotated[str, StringConstraints(max_length=256)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Credentials(_Body):
+    """A log-in: a token, or a name and a password."""
+
+    token: _Secret = ""
+    name: _Secret = ""
+    password: _Secret = ""
+
+
+class RatingBody(_Body):
+    """A rating of the image alone: 1 (surely no foreground) to 5 (surely some)."""
+
+    key: _Key
+    rating: Annotated[int, Field(ge=1, le=5)]
+    seconds: _Seconds
+
+
+class DecisionBody(_Body):
+    """A decision on a mask; ``mask`` is a PNG in base64."""
+
+    key: _Key
+    decision: Literal["accept", "edit", "reject"]
+    confidence: Annotated[int, Field(ge=1, le=5)] | None = None
+    comment: _Text = ""
+    seconds: _Seconds
+    layers: Annotated[list[Literal["mask", "contour", "uncertainty"]], Field(max_length=3)] = []
+    mask: str | None = None
+
+    def verdict(self) -> Verdict:
+        """Return it with the mask as bytes; a DataError if that is no base64."""
+        try:
+            mask = None if self.mask is None else base64.b64decode(self.mask, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise DataError("the mask is not written in base64") from error
+        return Verdict(self.decision, self.confidence, self.comment, self.seconds, self.layers, mask)
+
+
+class WithdrawalBody(_Body):
+    """Nothing but the key."""
+
+    key: _Key
+
+
+class SwitchBody(_Body):
+    """The stop switch: on or off, and why."""
+
+    key: _Key
+    stop: bool
+    reason: _Text = ""

@@ -1,0 +1,162 @@
+"""What a threshold would mean: coverage, risk and failures of kept images, measured on validation images once."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
+
+from trustseg.deferral.policy import check_records, scores_of
+from trustseg.errors import DataError, MissingFileError
+from trustseg.files import read_json
+from trustseg.records import read_records, score_column
+from trustseg.review.cases import CaseFolder
+from trustseg.statistics import Interval, bootstrap_ratio
+
+__all__ = ["RiskPoint", "RiskTable", "read_risk", "risk_table"]
+
+Floats = NDArray[np.float64]
+
+_POINTS: Final = 60  # thresholds in the table, at equal steps of coverage
+_PLACES: Final = (
+    "validation.parquet",
+    "evaluation-test/validation.parquet",
+    "evaluation-test-calibrated/validation.parquet",
+    "evaluation-validation/records.parquet",
+    "evaluation-validation-calibrated/records.parquet",
+    "records.parquet",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RiskPoint:
+    """What keeping the images up to a threshold means.
+
+    Attributes:
+        threshold: the largest score that is kept.
+        coverage: share of the validation images that are kept.
+        risk: mean 1 - Dice of the kept images that define it, with its 95 % interval over patients.
+        failures: share of the kept images with a Dice below tau, likewise.
+    """
+
+    threshold: float
+    coverage: float
+    risk: Interval
+    failures: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class RiskTable:
+    """The threshold's consequences, and how likely an image of each score is a failure.
+
+    Attributes:
+        tau: a segmentation with a Dice below it has failed.
+        images: validation images.
+        patients: their patients.
+        points: rising in threshold.
+        knots: distinct scores (K,), rising.
+        chances: chance of a failure at each of them (K,), not falling.
+    """
+
+    tau: float
+    images: int
+    patients: int
+    points: tuple[RiskPoint, ...]
+    knots: tuple[float, ...]
+    chances: tuple[float, ...]
+
+    def chance(self, scores: ArrayLike) -> Floats:
+        """Return the chance that the mask of an image with a score (N,) has failed; NaN where there is no score.
+
+        Between the scores that were seen it is interpolated, beyond them it stays as at the last one.
+        """
+        return np.interp(np.asarray(scores, np.float64), self.knots, self.chances)
+
+
+def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable:
+    """Return the table for the score of a folder's cases, from the validation records of the model that made them.
+
+    Args:
+        path: a run, one of its evaluations, or a table of records.
+        folder: the cases.
+        draws: bootstrap draws over patients.
+
+    Raises:
+        MissingFileError: if there are no records of validation images.
+        DataError: if they are of another model, of images that a threshold must not be chosen on, or lack the score.
+    """
+    file = _records_of(path, folder.model)
+    column = score_column(folder.measure, folder.aggregation)
+    table = read_records(file)
+    check_records(table, column)
+    splits = set(table.get_column("split", default=pl.Series([], dtype=pl.String)).drop_nulls().to_list())
+    if wrong := sorted(splits & {"test", "train"}):
+        raise DataError(f"'{file}' holds images of the {wrong[0]} split; a threshold is chosen on validation images")
+    return risk_table(table, column, tau=0.5 if folder.policy is None else folder.policy.tau, draws=draws)
+
+
+def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1000) -> RiskTable:
+    """Return the table of a score from records of one model, of which the clean images are used.
+
+    Reference:
+        Failures are fitted by isotonic regression: Zadrozny and Elkan, "Transforming classifier scores into accurate
+        multiclass probability estimates", KDD 2002, section 3.2.
+    """
+    clean = records.filter(pl.col("condition") == "clean", pl.col(column).is_not_null(), pl.col(column).is_not_nan())
+    if not len(clean):
+        raise DataError("the records hold no clean image with a score; evaluate again")
+    scores = scores_of(clean, column)
+    dice = clean["dice"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+    patients = clean["patient"].cast(pl.String).to_numpy()
+    failed = (dice < tau).astype(np.float64)
+    knots, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rates = np.bincount(place, failed) / counts
+    chances = isotonic_regression(rates, weights=counts.astype(np.float64)).x
+    points = [
+        _point(float(threshold), scores, dice, failed, patients, draws)
+        for threshold in np.unique(np.quantile(scores, np.linspace(0, 1, _POINTS), method="inverted_cdf"))
+    ]
+    return RiskTable(
+        tau=tau,
+        images=len(clean),
+        patients=len(set(patients)),
+        points=tuple(points),
+        knots=tuple(map(float, knots)),
+        chances=tuple(map(float, chances)),
+    )
+
+
+def _point(
+    threshold: float, scores: Floats, dice: Floats, failed: Floats, patients: NDArray[np.object_], draws: int
+) -> RiskPoint:
+    kept = (scores <= threshold).astype(np.float64)
+    defined = kept * ~np.isnan(dice)
+    return RiskPoint(
+        threshold,
+        float(kept.mean()),
+        bootstrap_ratio(defined * np.nan_to_num(1 - dice), defined, patients, draws=draws),
+        bootstrap_ratio(kept * failed, kept, patients, draws=draws),
+    )
+
+
+def _records_of(path: Path, model: str) -> Path:
+    """Return the validation records of a model, at a path or below it."""
+    if path.is_file():
+        return path
+    files = [path / place for place in _PLACES if (path / place).is_file()]
+    if not files:
+        raise MissingFileError(f"no records of validation images in '{path}'; give the run that 'evaluate' was run on")
+    models = {file: _model_of(file) for file in files}
+    if fitting := [file for file in files if models[file] == model]:
+        return fitting[0]
+    others = ", ".join(sorted({each or "unknown" for each in models.values()}))
+    raise DataError(f"the records in '{path}' are of model {others}, the predictions of model {model}")
+
+
+def _model_of(file: Path) -> str:
+    about = file.with_name("evaluation.json")
+    return str(read_json(about).get("model", "")) if about.is_file() else ""

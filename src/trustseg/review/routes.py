@@ -1,0 +1,221 @@
+"""The addresses of the server: cases by number, answers as JSON or PNG, writes that repeat a key change nothing."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from trustseg.review.access import Gate, Session
+from trustseg.review.bodies import Credentials, DecisionBody, RatingBody, SwitchBody, WithdrawalBody
+from trustseg.review.cases import Case, image_png, thumbnail_png
+from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError, Reader
+from trustseg.review.risk import RiskTable
+from trustseg.review.views import Values, case_view, entry_view, list_view, risk_view, session_view
+
+__all__ = ["NO_RECORDS", "Served", "router"]
+
+NO_RECORDS: Final = "no validation records were given (trustseg review --records RUN), so no risk is known"
+
+router = APIRouter(prefix="/api")
+
+
+class Served(NamedTuple):
+    """What a server serves.
+
+    Attributes:
+        desk: the review.
+        gate: who may come in.
+        risk: what a threshold would mean; None if no records were given.
+        cookie: name of the session's cookie.
+        secure: whether the cookie is for HTTPS only.
+    """
+
+    desk: Desk
+    gate: Gate
+    risk: RiskTable | None
+    cookie: str
+    secure: bool
+
+
+def _served(request: Request) -> Served:
+    found: Served = request.app.state.served
+    return found
+
+
+def _session(request: Request) -> Session:
+    """Return who asks; for writes, only if the page that asks is ours and repeats the session's secret."""
+    served = _served(request)
+    session = served.gate.session(request.cookies.get(served.cookie, ""))
+    if request.method != "GET":
+        _require_own_page(request)
+        if not _same(request.headers.get("x-csrf-token", ""), session.csrf):
+            raise ForbiddenError("the header X-CSRF-Token is not that of this session; load the page again")
+    return session
+
+
+def _require_own_page(request: Request) -> None:
+    origin = urlsplit(request.headers.get("origin", ""))
+    if origin.scheme not in ("http", "https") or origin.netloc != request.headers.get("host"):
+        raise ForbiddenError("this was not sent by the page of this server (header Origin)")
+
+
+def _same(first: str, second: str) -> bool:
+    from hmac import compare_digest
+
+    return compare_digest(first.encode(errors="replace"), second.encode())
+
+
+ServedNow = Annotated[Served, Depends(_served)]
+Known = Annotated[Session, Depends(_session)]
+Number = Annotated[int, Path(ge=1, le=10**9)]
+
+
+@router.post("/session")
+def log_in(body: Credentials, request: Request, response: Response, served: ServedNow) -> Values:
+    """Begin a session."""
+    _require_own_page(request)
+    secret, session = served.gate.log_in(token=body.token, name=body.name, password=body.password)
+    response.set_cookie(served.cookie, secret, httponly=True, samesite="strict", secure=served.secure, path="/")
+    return session_view(served.desk, session.reader, session.csrf)
+
+
+@router.get("/session")
+def who(session: Known, served: ServedNow) -> Values:
+    """Return who is logged in."""
+    return session_view(served.desk, session.reader, session.csrf)
+
+
+@router.delete("/session")
+def log_out(request: Request, response: Response, _: Known, served: ServedNow) -> Values:
+    """End the session."""
+    served.gate.log_out(request.cookies.get(served.cookie, ""))
+    response.delete_cookie(served.cookie, path="/")
+    return {}
+
+
+@router.get("/door")
+def door(served: ServedNow) -> Values:
+    """Return how to log in."""
+    return {"password": served.gate.wants_password}
+
+
+@router.get("/cases")
+def cases(session: Known, served: ServedNow) -> Values:
+    """Return the work list."""
+    with served.desk.store.reading():
+        return list_view(served.desk, session.reader, _chances(served))
+
+
+@router.get("/risk")
+def risk(_: Known, served: ServedNow) -> Values:
+    """Return the table of thresholds, or why there is none."""
+    return {"why": NO_RECORDS} if served.risk is None else risk_view(served.risk)
+
+
+@router.get("/cases/{number}")
+def case(number: Number, session: Known, served: ServedNow) -> Values:
+    """Return a case."""
+    with served.desk.store.reading():
+        return case_view(served.desk, served.desk.folder.case(number), session.reader)
+
+
+@router.get("/cases/{number}/image", response_class=Response)
+def image(number: Number, _: Known, served: ServedNow) -> Response:
+    """Return the image (PNG)."""
+    return _png(_image(served.desk.folder.case(number), served.desk.folder.white))
+
+
+@router.get("/cases/{number}/thumbnail", response_class=Response)
+def thumbnail(number: Number, _: Known, served: ServedNow) -> Response:
+    """Return the image, small (PNG); the only answer that a browser may keep for a while."""
+    return _png(_thumbnail(served.desk.folder.case(number), served.desk.folder.white))
+
+
+@router.get("/cases/{number}/mask", response_class=Response)
+def mask(number: Number, session: Known, served: ServedNow) -> Response:
+    """Return the predicted mask (PNG), once the reader may see it."""
+    return _png(_seen(served, number, session.reader).mask.read_bytes())
+
+
+@router.get("/cases/{number}/uncertainty", response_class=Response)
+def uncertainty(number: Number, session: Known, served: ServedNow) -> Response:
+    """Return the uncertainty map (PNG), once the reader may see it."""
+    return _png(_seen(served, number, session.reader).uncertainty.read_bytes())
+
+
+@router.get("/cases/{number}/drawn/{entry}", response_class=Response)
+def drawn(number: Number, entry: Number, session: Known, served: ServedNow) -> Response:
+    """Return the mask (PNG) that came with a decision on the case, if the reader may see that decision."""
+    with served.desk.store.reading():
+        view = case_view(served.desk, served.desk.folder.case(number), session.reader)
+        shown = [*view["decisions"], *view["adjudications"]]
+        names = [each.get("mask") for each in shown if each["number"] == entry]
+        found = served.desk.store.mask(names[0]) if names and names[0] else None
+    if found is None:
+        raise OutOfTurnError("there is no drawn mask that you may see with this number")
+    return _png(found)
+
+
+@router.post("/cases/{number}/rating")
+def rate(number: Number, body: RatingBody, session: Known, served: ServedNow) -> Values:
+    """Keep how sure the reader is that there is foreground, before the mask is shown."""
+    served.desk.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
+    return case(number, session, served)
+
+
+@router.post("/cases/{number}/decision")
+def decide(number: Number, body: DecisionBody, session: Known, served: ServedNow) -> Values:
+    """Keep a decision."""
+    served.desk.decide(number, session.reader, body.verdict(), key=body.key)
+    return case(number, session, served)
+
+
+@router.post("/cases/{number}/adjudication")
+def adjudicate(number: Number, body: DecisionBody, session: Known, served: ServedNow) -> Values:
+    """Settle a case on which two readers disagree."""
+    served.desk.adjudicate(number, session.reader, body.verdict(), key=body.key)
+    return case(number, session, served)
+
+
+@router.post("/cases/{number}/withdrawal")
+def withdraw(number: Number, body: WithdrawalBody, session: Known, served: ServedNow) -> Values:
+    """Take back the reader's last decision."""
+    served.desk.withdraw(number, session.reader, key=body.key)
+    return case(number, session, served)
+
+
+@router.post("/switch")
+def switch(body: SwitchBody, session: Known, served: ServedNow) -> Values:
+    """Send every case to a human from now on, or let the policy apply again."""
+    return entry_view(served.desk.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
+
+
+def _seen(served: Served, number: int, reader: Reader) -> Case:
+    """Return a case whose mask a reader may see."""
+    found = served.desk.folder.case(number)
+    with served.desk.store.reading():
+        if not served.desk.may_see_mask(number, reader):
+            raise OutOfTurnError("rate the image first; the mask appears then")
+    return found
+
+
+def _chances(served: Served) -> list[float] | None:
+    if served.risk is None:
+        return None
+    scores: Any = [each.score for each in served.desk.folder.cases]
+    return [float(chance) for chance in served.risk.chance(scores)]
+
+
+@lru_cache(maxsize=16)
+def _image(found: Case, white: int | None) -> bytes:
+    return image_png(found, white=white)
+
+
+@lru_cache(maxsize=4096)
+def _thumbnail(found: Case, white: int | None) -> bytes:
+    return thumbnail_png(found, white=white)
+
+
+def _png(data: bytes) -> Response:
+    return Response(data, media_type="image/png")

@@ -1,0 +1,158 @@
+"""Opens a review and listens: the one place that binds a port."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from trustseg.errors import ConfigError, MissingPackageError
+from trustseg.review.access import LOCAL, Gate, Users
+from trustseg.review.cases import open_cases
+from trustseg.review.desk import Desk, Reader
+from trustseg.review.risk import read_risk
+from trustseg.review.state import Settings
+from trustseg.review.verify import open_store
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["Listening", "Server", "listen"]
+
+
+class Listening(NamedTuple):
+    """Where a server listens.
+
+    Attributes:
+        host: address; one that other machines reach needs ``public_url``.
+        port: 0 takes a free one.
+        public_url: address of a reverse proxy that speaks HTTPS; None without one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    public_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that holds its port and is ready to run.
+
+    Attributes:
+        app: the application.
+        address: what people open; with the token, where there is one.
+        cases: how many there are.
+        notes: sentences for whoever starts it.
+        held: the open socket.
+    """
+
+    app: "FastAPI"
+    address: str
+    cases: int
+    notes: tuple[str, ...]
+    held: socket.socket
+
+    def run(self) -> None:
+        """Answer requests until the process is told to end."""
+        import uvicorn
+
+        config = uvicorn.Config(
+            self.app,
+            log_level="error",  # no access log: it would say who looked at which case when, outside of the log
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=200,
+            timeout_keep_alive=20,
+            timeout_graceful_shutdown=3,
+        )
+        uvicorn.Server(config).run(sockets=[self.held])
+
+
+@contextmanager
+def listen(
+    folder: Path,
+    *,
+    images: Path | None = None,
+    records: Path | None = None,
+    users: Path | None = None,
+    state: Path | None = None,
+    settings: Settings,
+    listening: Listening,
+) -> Iterator[Server]:
+    """Yield a server of the review of a folder of predictions; its log is closed afterwards.
+
+    Raises:
+        ConfigError: if settings do not fit each other, or the port is taken.
+        MissingPackageError: without the extra ``review``.
+        TrustsegError: as ``open_cases``, ``read_risk``, ``Users`` and ``Desk``.
+    """
+    try:
+        from trustseg.review.routes import Served
+        from trustseg.review.server import create_app
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"the review needs {error.name}; pip install 'trustseg[review]'") from error
+    public = _checked(settings, listening, users)
+    cases = open_cases(folder, images=images)
+    risk = None if records is None else read_risk(records, cases)
+    token = secrets.token_urlsafe(24) if users is None else None
+    gate = Gate(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
+    held = _bound(listening)
+    store = None
+    try:
+        store = open_store(folder, state=state)
+        port = held.getsockname()[1]
+        desk = Desk(cases, store, settings)
+        served = Served(desk, gate, risk, f"trustseg_review_{port}", public is not None)
+        app = create_app(served, hosts=LOCAL if public is None else (*LOCAL, public))
+        address = listening.public_url or f"http://{listening.host}:{port}/"
+        address += "" if token is None else f"#token={token}"
+        yield Server(app, address, len(cases.cases), _notes(desk, risk is None), held)
+    finally:
+        held.close()
+        if store is not None:
+            store.close()
+
+
+def _checked(settings: Settings, listening: Listening, users: Path | None) -> str | None:
+    """Return the name of the host of the reverse proxy, None without one, after checking what fits together."""
+    if settings.readers > 1 and users is None:
+        raise ConfigError("--readers 2 needs people who can be told apart; give --users FILE")
+    if listening.public_url is None:
+        if listening.host not in LOCAL:
+            raise ConfigError(
+                f"--host {listening.host} can be reached from other machines, without encryption; put a reverse proxy "
+                "with TLS in front and name its address with --public-url https://..."
+            )
+        return None
+    found = urlsplit(listening.public_url)
+    if found.scheme != "https" or not found.hostname or found.path not in ("", "/") or found.query or found.fragment:
+        raise ConfigError(f"--public-url is '{listening.public_url}', expected https://HOST without a path")
+    if users is None:
+        raise ConfigError("--public-url lets others in; give --users FILE")
+    return found.hostname
+
+
+def _bound(listening: Listening) -> socket.socket:
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((listening.host, listening.port))
+    except OSError as error:
+        held.close()
+        raise ConfigError(
+            f"cannot listen on {listening.host} port {listening.port} ({error.strerror}); choose another with --port"
+        ) from error
+    return held
+
+
+def _notes(desk: Desk, no_records: bool) -> tuple[str, ...]:
+    notes = []
+    if desk.folder.policy is None:
+        notes.append("the predictions have no policy, so every case is listed")
+    if no_records:
+        notes.append("without --records RUN the threshold slider shows the coverage only")
+    return tuple(notes)

@@ -1,0 +1,61 @@
+// Talks to the server: reads, and writes that are sent again until they have arrived. A key made here lets the server
+// know a write that it has had already, so that none is lost and none is counted twice.
+
+import { warn } from "./dom.js";
+
+const PAUSE = 2000; // milliseconds between two attempts
+let csrf = "";
+let waiting = 0;
+
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+// crypto.randomUUID is there on secure pages only, and 127.0.0.1 counts as one; behind a proxy there is TLS.
+export const newKey = () => crypto.randomUUID();
+
+export function remember(session) {
+  csrf = session.csrf;
+  return session;
+}
+
+async function ask(method, path, body) {
+  const headers = method === "GET" ? {} : { "content-type": "application/json", "x-csrf-token": csrf };
+  const sent = body === undefined ? undefined : JSON.stringify(body);
+  const answer = await fetch(`/api/${path}`, { method, headers, body: sent, credentials: "same-origin" });
+  if (answer.ok) return answer;
+  const found = await answer.json().catch(() => ({}));
+  throw new Refused(answer.status, found.detail || `the server answered ${answer.status}`);
+}
+
+export const get = async (path) => (await ask("GET", path)).json();
+export const picture = async (path) => (await ask("GET", path)).blob();
+export const send = async (method, path, body) => (await ask(method, path, body)).json();
+
+// Sends a write until the server has answered; what it refuses is thrown.
+export async function write(path, content) {
+  const body = { key: newKey(), ...content };
+  waiting += 1;
+  try {
+    for (;;) {
+      try {
+        const answer = await send("POST", path, body);
+        warn("");
+        return answer;
+      } catch (error) {
+        if (error instanceof Refused && error.status < 500) throw error;
+        warn("No connection to the server. What you did is kept here and sent again; leave this page open.");
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      }
+    }
+  } finally {
+    waiting -= 1;
+  }
+}
+
+addEventListener("beforeunload", (event) => {
+  if (waiting) event.preventDefault();
+});

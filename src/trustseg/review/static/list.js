@@ -1,0 +1,126 @@
+// The work list: sorted and filtered here, so that no choice asks the server.
+
+import { get } from "./api.js";
+import { $, element, percent, say, warn } from "./dom.js";
+
+const STATUS = { open: "○ open", "in progress": "◐ one of two", disagreement: "≠ disagreement", done: "● done" };
+const OWN = { accept: "✓ accept", edit: "✎ edit", reject: "✗ reject" };
+const NEXT = 20; // open cases of which the expected failures are told
+
+let found = { rows: [], stopped: null, pace: { cases: 0, seconds: null } };
+let lines = new Map(); // id -> { row, tr }
+let shown = []; // ids in the order of the page
+let sorting = { key: "score", falling: true };
+let limit = Infinity; // the slider's threshold
+
+export const order = () => shown;
+export const rows = () => found.rows;
+export const stopped = () => found.stopped;
+
+export async function refresh() {
+  found = await get("cases");
+  if (lines.size !== found.rows.length) {
+    lines = new Map(found.rows.map((row) => [row.id, makeLine(row)]));
+  }
+  for (const row of found.rows) fill(lines.get(row.id), row);
+  $("head").textContent = `Log: ${found.head}`;
+  warn(found.stopped ? `Stopped by ${found.stopped.reviewer}: every case goes to a human. ${found.stopped.reason || ""}` : "");
+  arrange();
+}
+
+function makeLine(row) {
+  const cells = {
+    id: element("td", { class: "number" }, String(row.id)),
+    score: element("td", { class: "number" }, row.score === null ? "none" : row.score.toFixed(3)),
+    chance: element("td", { class: "number wide" }, row.chance === null ? "" : percent(row.chance)),
+    area: element("td", { class: "number wide" }),
+    reason: element("td", { class: "wide" }),
+    status: element("td"),
+    own: element("td"),
+  };
+  const link = element("a", { href: `#case=${row.id}`, "data-testid": `open-${row.id}` }, row.name);
+  const thumb = element("img", { src: `/api/cases/${row.id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" });
+  const tr = element("tr", { "data-testid": `row-${row.id}` }, element("td", { class: "thumb" }, thumb), cells.id,
+    element("td", { class: "name" }, link), cells.score, cells.chance, cells.area, cells.reason, cells.status, cells.own);
+  return { row, tr, cells };
+}
+
+function fill(line, row) {
+  line.row = row;
+  line.cells.area.textContent = row.area === null ? "hidden" : percent(row.area);
+  line.cells.reason.textContent = row.reasons.join("; ");
+  line.cells.status.textContent = STATUS[row.status];
+  line.cells.own.textContent = row.own ? OWN[row.own] : row.rated ? "rated" : "";
+}
+
+const TESTS = {
+  all: () => true,
+  flagged: (row) => row.flagged,
+  mine: (row) => row.flagged && row.own === null && row.status !== "done",
+  disagreement: (row) => row.status === "disagreement",
+  done: (row) => row.status === "done",
+  above: (row) => row.score === null || row.score > limit,
+};
+
+function value(row, key) {
+  if (key === "reason") return row.reasons.join("; ");
+  const held = row[key];
+  return held === null ? (typeof row.id === "number" && ["score", "chance", "area"].includes(key) ? -Infinity : "") : held;
+}
+
+export function arrange() {
+  const words = $("find").value.toLowerCase();
+  const test = TESTS[$("only").value];
+  const wanted = found.rows.filter((row) => test(row) && row.name.toLowerCase().includes(words));
+  const sign = sorting.falling ? -1 : 1;
+  wanted.sort((first, second) => {
+    const [one, other] = [value(first, sorting.key), value(second, sorting.key)];
+    if (one === other) return first.id - second.id;
+    return sign * (typeof one === "string" ? one.localeCompare(other, undefined, { numeric: true }) : one - other);
+  });
+  shown = wanted.map((row) => row.id);
+  $("rows").replaceChildren(...shown.map((id) => lines.get(id).tr));
+  $("shown").textContent = `${shown.length} of ${found.rows.length} cases`;
+  tellProgress();
+}
+
+function tellProgress() {
+  const flagged = found.rows.filter((row) => row.flagged);
+  const done = flagged.filter((row) => row.status === "done").length;
+  const disputed = found.rows.filter((row) => row.status === "disagreement").length;
+  $("progress").textContent = `${done} of ${flagged.length} flagged cases done` + (disputed ? `, ${disputed} disagreements to settle` : "");
+  $("progress-bar").value = flagged.length ? done / flagged.length : 0;
+  const byId = new Map(found.rows.map((row) => [row.id, row]));
+  const open = shown.map((id) => byId.get(id)).filter((row) => row.status !== "done" && row.own === null).slice(0, NEXT);
+  $("pace").textContent = paceOf(open, found.pace);
+}
+
+// Expected failures found per minute of reading, in the order of the page.
+function paceOf(open, pace) {
+  if (!open.length) return "Nothing of what is shown is left to decide for you.";
+  if (open.some((row) => row.chance === null)) return "Expected failures are not known without validation records (trustseg review --records RUN).";
+  const expected = open.reduce((sum, row) => sum + row.chance, 0);
+  const start = `The next ${open.length} open cases in this order: ${expected.toFixed(1)} failed masks expected`;
+  if (pace.seconds === null) return `${start}; how many per minute is told after 5 cases of yours.`;
+  const minutes = (open.length * Math.max(pace.seconds, 0.1)) / 60;
+  return `${start}, ${(expected / minutes).toFixed(1)} per minute of reading at your ${pace.seconds.toFixed(0)} s a case.`;
+}
+
+export function setLimit(threshold) {
+  limit = threshold;
+  if ($("only").value === "above") arrange();
+}
+
+function sortBy(th) {
+  const key = th.dataset.key;
+  sorting = { key, falling: sorting.key === key ? !sorting.falling : ["score", "chance", "area"].includes(key) };
+  for (const other of document.querySelectorAll("th[data-key]")) other.removeAttribute("aria-sort");
+  th.setAttribute("aria-sort", sorting.falling ? "descending" : "ascending");
+  arrange();
+  say(`sorted by ${th.textContent}, ${sorting.falling ? "falling" : "rising"}`);
+}
+
+for (const th of document.querySelectorAll("th[data-key]")) th.querySelector("button").addEventListener("click", () => sortBy(th));
+$("find").addEventListener("input", arrange);
+$("only").addEventListener("change", arrange);
+$("filters").addEventListener("submit", (event) => event.preventDefault());

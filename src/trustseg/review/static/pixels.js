@@ -1,0 +1,106 @@
+// Pictures as arrays of pixels: decoding, contours, colours, brush strokes, and masks back to PNG.
+
+const RAMP = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]]; // cividis, in five steps
+
+export async function decode(blob) {
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  const { width, height } = bitmap;
+  const context = surface(width, height).getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+export function surface(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  return canvas;
+}
+
+// 1 where the picture is bright.
+export function toMask(data) {
+  const mask = new Uint8Array(data.width * data.height);
+  for (let i = 0; i < mask.length; i += 1) mask[i] = data.data[4 * i] > 127 ? 1 : 0;
+  return mask;
+}
+
+// The picture with level and window applied: level - window / 2 becomes black, level + window / 2 white.
+export function windowed(data, level, window) {
+  const table = new Uint8ClampedArray(256);
+  for (let grey = 0; grey < 256; grey += 1) table[grey] = 255 * ((grey - level) / window + 0.5);
+  const made = new ImageData(data.width, data.height);
+  for (let i = 0; i < data.data.length; i += 4) {
+    for (let k = 0; k < 3; k += 1) made.data[i + k] = table[data.data[i + k]];
+    made.data[i + 3] = 255;
+  }
+  return onSurface(made);
+}
+
+// The uncertainty map in colours from blue (sure) to yellow (unsure), whose lightness rises as well.
+export function coloured(data) {
+  const made = new ImageData(data.width, data.height);
+  for (let i = 0; i < data.data.length; i += 4) {
+    const place = (data.data[i] / 255) * (RAMP.length - 1);
+    const low = Math.min(Math.floor(place), RAMP.length - 2);
+    for (let k = 0; k < 3; k += 1) made.data[i + k] = RAMP[low][k] + (place - low) * (RAMP[low + 1][k] - RAMP[low][k]);
+    made.data[i + 3] = 255;
+  }
+  return onSurface(made);
+}
+
+function onSurface(data) {
+  const canvas = surface(data.width, data.height);
+  canvas.getContext("2d").putImageData(data, 0, 0);
+  return canvas;
+}
+
+// The edges between mask and background, in pixels of the image; drawn with a width that does not depend on the zoom.
+export function contour(mask, width, height) {
+  const path = new Path2D();
+  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : mask[y * width + x]);
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      if (!mask[y * width + x]) continue;
+      if (!at(x - 1, y)) edge(path, x, y, x, y + 1);
+      if (!at(x + 1, y)) edge(path, x + 1, y, x + 1, y + 1);
+      if (!at(x, y - 1)) edge(path, x, y, x + 1, y);
+      if (!at(x, y + 1)) edge(path, x, y + 1, x + 1, y + 1);
+    }
+  }
+  return path;
+}
+
+function edge(path, x, y, toX, toY) {
+  path.moveTo(x, y);
+  path.lineTo(toX, toY);
+}
+
+// Sets all pixels whose centre is within the radius of the line between two points.
+export function stroke(mask, width, height, from, to, radius, on) {
+  const left = Math.max(Math.floor(Math.min(from.x, to.x) - radius), 0);
+  const right = Math.min(Math.ceil(Math.max(from.x, to.x) + radius), width - 1);
+  const top = Math.max(Math.floor(Math.min(from.y, to.y) - radius), 0);
+  const bottom = Math.min(Math.ceil(Math.max(from.y, to.y) + radius), height - 1);
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  const length = dx * dx + dy * dy;
+  for (let y = top; y <= bottom; y += 1) {
+    for (let x = left; x <= right; x += 1) {
+      const [px, py] = [x + 0.5 - from.x, y + 0.5 - from.y];
+      const along = length ? Math.min(Math.max((px * dx + py * dy) / length, 0), 1) : 0;
+      if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= radius * radius) mask[y * width + x] = on ? 1 : 0;
+    }
+  }
+}
+
+export async function maskAsBase64(mask, width, height) {
+  const data = new ImageData(width, height);
+  for (let i = 0; i < mask.length; i += 1) {
+    data.data.fill(mask[i] ? 255 : 0, 4 * i, 4 * i + 3);
+    data.data[4 * i + 3] = 255;
+  }
+  const blob = await new Promise((resolve) => onSurface(data).toBlob(resolve, "image/png"));
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  return btoa(text);
+}

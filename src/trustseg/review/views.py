@@ -1,0 +1,161 @@
+"""What the page is shown of a review: plain values, and nothing that a reader may not see yet."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any, Final
+
+from trustseg.review.cases import Case
+from trustseg.review.chain import Entry
+from trustseg.review.desk import Desk, Reader
+from trustseg.review.header import header_of
+from trustseg.review.risk import RiskTable
+from trustseg.statistics import Interval
+
+__all__ = ["Values", "case_view", "entry_view", "list_view", "risk_view", "seconds_per_case", "session_view"]
+
+Values = dict[str, Any]
+
+_FEW: Final = 5  # cases that a reader has to finish before a pace is told
+
+
+def session_view(desk: Desk, reader: Reader, csrf: str) -> Values:
+    """Return who is logged in and how the review is done."""
+    state, policy = desk.state(), desk.folder.policy
+    return {
+        "name": reader.name,
+        "role": reader.role,
+        "csrf": csrf,
+        "settings": asdict(state.settings),
+        "cases": len(desk.folder.cases),
+        "measure": desk.folder.measure,
+        "aggregation": desk.folder.aggregation,
+        "model": desk.folder.model,
+        "policy": None
+        if policy is None
+        else {"statement": policy.statement, "threshold": _finite(policy.threshold), "tau": policy.tau},
+    }
+
+
+def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Values:
+    """Return the work list: a row for each case in the order of the table, whether all is stopped, and the pace."""
+    state = desk.state()
+    seconds = seconds_per_case(desk, reader.name)
+    rows = [
+        _row(desk, case, reader, None if chances is None else chances[case.number - 1]) for case in desk.folder.cases
+    ]
+    return {
+        "rows": rows,
+        "stopped": None if state.stopped is None else entry_view(state.stopped),
+        "pace": {"cases": len(seconds), "seconds": median(seconds) if len(seconds) >= _FEW else None},
+        "head": str(desk.store.head()),
+    }
+
+
+def case_view(desk: Desk, case: Case, reader: Reader) -> Values:
+    """Return one case as a reader may see it: without the mask's facts and others' decisions until it is time."""
+    state = desk.state()
+    own, settles = state.own(case.number, reader.name), desk.may_settle(case.number, reader)
+    others = own is not None or settles
+    rating = state.ratings.get((case.number, reader.name))
+    return {
+        **_row(desk, case, reader, None),
+        "width": case.width,
+        "height": case.height,
+        "rating": None if rating is None else rating.content["rating"],
+        "sees_mask": desk.may_see_mask(case.number, reader),
+        "decision": None if own is None else entry_view(own),
+        "decisions": [entry_view(entry) for entry in state.standing(case.number) if others],
+        "adjudications": [entry_view(entry) for entry in state.adjudications.get(case.number, []) if others],
+        "header": header_of(case.file),
+    }
+
+
+def entry_view(entry: Entry) -> Values:
+    """Return an entry of the log."""
+    return {
+        "number": entry.number,
+        "time": entry.time,
+        "reviewer": entry.reviewer,
+        "kind": entry.kind,
+        **{
+            name: entry.content[name]
+            for name in ("rating", "decision", "confidence", "comment", "reason", "seconds", "mask", "dice_with_model")
+            if name in entry.content
+        },
+    }
+
+
+def risk_view(table: RiskTable) -> Values:
+    """Return the table of thresholds; NaN as None."""
+    return {
+        "tau": table.tau,
+        "images": table.images,
+        "patients": table.patients,
+        "points": [
+            {
+                "threshold": point.threshold,
+                "coverage": point.coverage,
+                "risk": _interval(point.risk),
+                "failures": _interval(point.failures),
+            }
+            for point in table.points
+        ],
+    }
+
+
+def seconds_per_case(desk: Desk, reader: str) -> list[float]:
+    """Return how long a reader took for each case that was decided: rating and standing decision, in seconds."""
+    state = desk.state()
+    found = []
+    for case in desk.folder.cases:
+        own = state.own(case.number, reader)
+        if own is not None:
+            rating = state.ratings.get((case.number, reader))
+            found.append(own.content["seconds"] + (0.0 if rating is None else rating.content["seconds"]))
+    return found
+
+
+def _row(desk: Desk, case: Case, reader: Reader, chance: float | None) -> Values:
+    state = desk.state()
+    own, sees = state.own(case.number, reader.name), desk.may_see_mask(case.number, reader)
+    return {
+        "id": case.number,
+        "name": case.image,
+        "score": _finite(case.score),
+        "flagged": state.stopped is not None or case.flagged is not False,
+        "reasons": _reasons(desk, case, sees_mask=sees),
+        "status": state.status(case.number),
+        "own": None if own is None else own.content["decision"],
+        "rated": (case.number, reader.name) in state.ratings,
+        "settles": desk.may_settle(case.number, reader),
+        "area": case.predicted_fraction if sees else None,
+        "chance": _finite(chance),
+    }
+
+
+def _reasons(desk: Desk, case: Case, *, sees_mask: bool) -> list[str]:
+    """Return why a case is to be looked at."""
+    policy, found = desk.folder.policy, []
+    if desk.state().stopped is not None:
+        found.append("stop switch: every case")
+    if policy is None:
+        found.append("no policy: every case")
+    elif math.isnan(case.score):
+        found.append("no score")
+    elif case.flagged and math.isinf(policy.threshold):
+        found.append("the policy reviews everything")
+    elif case.flagged:
+        found.append(f"score {case.score:.3g} above {policy.threshold:.3g}")
+    if sees_mask and case.predicted_fraction == 0:
+        found.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
+    return found
+
+
+def _interval(interval: Interval) -> Mapping[str, float | None]:
+    return {name: _finite(getattr(interval, name)) for name in ("value", "low", "high")}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
