@@ -24,7 +24,7 @@ from trustseg.uncertainty import AGGREGATIONS, MEASURES
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)  # language, content
-OPTIONAL = ("monai", "transformers")  # packages that pages show and no extra brings: their blocks run where they are
+OPTIONAL = ("highdicom", "monai", "transformers")  # packages that pages show: their blocks run where they are installed
 SHELLS = ("", "sh", "bash", "console")
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")

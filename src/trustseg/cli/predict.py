@@ -1,12 +1,15 @@
 """``trustseg predict``: masks, uncertainty and flags for images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.settings import MODEL
+from trustseg.cli.settings import MODEL, home_of
+
+if TYPE_CHECKING:
+    from trustseg.dicom_output import SegmentMeaning
 
 __all__ = ["predict"]
 
@@ -32,8 +35,23 @@ def predict(
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom/--no-dicom", help="Write DICOM objects of DICOM images as well; needs highdicom.")
+    ] = True,
+    segment: Annotated[
+        str | None, typer.Option(help="Label of the segment in them. Default: data.target of the run.")
+    ] = None,
+    segment_category: Annotated[
+        str, typer.Option(help="Category of what it marks.", metavar="SCHEME:VALUE:MEANING")
+    ] = "SCT:49755003:Morphologically Abnormal Structure",
+    segment_type: Annotated[
+        str, typer.Option(help="Type of what it marks.", metavar="SCHEME:VALUE:MEANING")
+    ] = "SCT:52988006:Lesion",
 ) -> None:
-    """Write masks, uncertainty maps and a CSV of image scores, most uncertain image first. Research use only."""
+    """Write masks, uncertainty maps and a CSV of image scores, most uncertain image first. Research use only.
+
+    Of DICOM images, a segmentation, an uncertainty map, a secondary capture and a report are written as DICOM, too.
+    """
     from trustseg.cli.checks import require_empty, require_score
 
     if not overwrite:
@@ -49,6 +67,7 @@ def predict(
     from trustseg.evaluation.noisy import recorded_draws
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
+    from trustseg.evaluation.predicted_dicom import FOLDER as DICOM_FOLDER
     from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
@@ -65,6 +84,8 @@ def predict(
         say(f"note: {sentence}", err=True)
 
     files = image_files_of(images, note=note)
+    wanted = dicom and any(map(_is_dicom, files))
+    meaning = _meaning(model, segment, segment_category, segment_type) if wanted else None
     with progress_of("predicting") as report:
         table = run_prediction(
             loaded,
@@ -78,6 +99,7 @@ def predict(
             scale=None if reading is None else reading.scale,
             fit="squash" if reading is None else reading.fit,
             device=device_of("auto"),
+            dicom=meaning,
             report=lambda done: report(done, len(files)),
             note=note,
         )
@@ -88,4 +110,33 @@ def predict(
     if frozen is not None or cautious is not None:
         say(CERTIFIED_LIMITS if isinstance(frozen, CertifiedPolicy) else ONLY_CLEAN)
     say(f"masks and uncertainty maps: {table.parent}")
+    if meaning is not None:
+        say(f"DICOM objects: {table.parent / DICOM_FOLDER}")
     say(f"scores: {table}")
+
+
+def _is_dicom(file: Path) -> bool:
+    """Return whether a file begins like DICOM; one that cannot be opened does not."""
+    from trustseg.data.dicom import is_dicom
+
+    try:
+        with file.open("rb") as stream:
+            return is_dicom(stream.read(132))
+    except OSError:  # which reading it as an image tells
+        return False
+
+
+def _meaning(model: Path, label: str | None, category: str, kind: str) -> "SegmentMeaning":
+    """Return what the masks of a model mean: what is given, else what the run of the model calls its target.
+
+    Raises:
+        ConfigError: if a code or the label is not written as DICOM needs it, or the settings of the run are damaged.
+    """
+    from trustseg.dicom_output import Code, SegmentMeaning
+
+    own = home_of(model) / "config.yaml"
+    if label is None and own.is_file():
+        from trustseg.config import load_run
+
+        label = load_run(own, []).data.target
+    return SegmentMeaning(label or "foreground", Code.parse(category), Code.parse(kind))

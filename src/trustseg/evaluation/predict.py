@@ -3,32 +3,36 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
-import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from trustseg.beliefs import check_belief
 from trustseg.data import find_cases
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.findings import first_of
-from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
+from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, scan_image
 from trustseg.data.pack_notes import decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
-from trustseg.data.resizing import Fit, image_area, resize_image
+from trustseg.data.resizing import Fit
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy, check_model
 from trustseg.deferral.any_policy import content_of
 from trustseg.deferral.certified_policy import check_certified
+from trustseg.dicom_output import SegmentMeaning
 from trustseg.errors import ConfigError, DataError, MissingFileError
-from trustseg.evaluation.beliefs import uncertainty_of
-from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.loading import hash_of_model
-from trustseg.evaluation.noisy import Draw, draw_of, noisy
+from trustseg.evaluation.noisy import Draw
+from trustseg.evaluation.one_image import ImageSettings, predict_image
+from trustseg.evaluation.predicted_dicom import (
+    SourceFacts,
+    remove_objects,
+    source_facts,
+    source_notes,
+    write_prediction,
+)
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.prediction_folder import (
@@ -42,7 +46,6 @@ from trustseg.prediction_folder import (
 )
 from trustseg.tables import read_csv, write_csv
 from trustseg.text import unicode_text
-from trustseg.uncertainty import MEASURES
 
 __all__ = ["image_files_of", "predict"]
 
@@ -99,6 +102,7 @@ def predict(
     scale: IntensityScale | None = None,
     fit: Fit = "squash",
     device: str = "cpu",
+    dicom: SegmentMeaning | None = None,
     report: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Path:
@@ -125,6 +129,8 @@ def predict(
         scale: intensity scale of the data that the model was trained on; None decides from these files.
         fit: how images are fitted into the model's square, as in its training; padding is cut off again.
         device: where to compute.
+        dicom: what the masks mean, to write them, the maps and a report of each DICOM image as DICOM objects into
+            ``dicom/NAME.KIND.dcm`` as well (``trustseg.dicom_output``); None writes no DICOM.
         report: called after each image with the number done.
         note: called before the first with each sentence on how the images are read.
 
@@ -134,8 +140,10 @@ def predict(
     Raises:
         BeliefError: if the model cannot give the measure.
         DataError: if an image cannot be read, or there is none, or policy or control were fitted on another
-            model's scores, or draws are not of these images.
+            model's scores, or draws are not of these images, or a DICOM image lacks an identifier that DICOM objects
+            have to refer to.
         ConfigError: if a control or nothing is to be certified, or draws are repeated without a certified policy.
+        MissingPackageError: if DICOM is to be written and highdicom is not installed.
     """
     if not files:
         raise DataError("no image to predict; choose another folder")
@@ -143,19 +151,21 @@ def predict(
     _check_policy(policy, control, draws, model, hash_of_this)
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
-    scale = _scale_of(files, model, scale, fit, note)
-    settings = _Settings(measure, aggregation, policy, control, draws, scale, fit, device)
+    scale = _scale_of(files, model, scale, fit, note, dicom=dicom is not None)
+    settings = ImageSettings(measure, aggregation, policy, control, draws, scale, fit, device)
     model = model.eval().to(device)
     rows: list[dict[str, str]] = []
     images: list[PredictedImage] = []
     for file in files:
-        found = _predict_one(model, file, settings)
+        found = predict_image(model, file, settings)
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
         _write_png(found.mask, mask_file(folder, file))
         _write_png(found.shown, uncertainty_file(folder, file))
+        if dicom is not None and found.picture.kind == "DICOM":
+            write_prediction(found, file, folder, settings, model=hash_of_this, meaning=dicom)
         rows.append(found.row)
-        images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.sha256))
+        images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.picture.sha256))
         if report is not None:
             report(len(rows))
     rows.sort(key=lambda row: -float(row["uncertainty"]))
@@ -185,20 +195,7 @@ def _check_policy(
         check_model(control, hash_of_this)
 
 
-class _Settings(NamedTuple):
-    """How every image is read and predicted; see ``predict``."""
-
-    measure: str
-    aggregation: str
-    policy: Policy | CertifiedPolicy | None
-    control: FalseNegativeControl | None
-    draws: Mapping[str, Draw] | None
-    scale: IntensityScale
-    fit: Fit
-    device: str
-
-
-def _about(model: str, settings: _Settings, images: list[PredictedImage]) -> PredictionAbout:
+def _about(model: str, settings: ImageSettings, images: list[PredictedImage]) -> PredictionAbout:
     """Return what made the predictions of some images."""
     return PredictionAbout(
         model=model,
@@ -217,14 +214,17 @@ def _scale_of(
     scale: IntensityScale | None,
     fit: Fit,
     note: Callable[[str], None] | None,
+    *,
+    dicom: bool,
 ) -> IntensityScale:
     """Return the scale of intensity for all files, after reading each of them once, and note how they are read.
 
     Raises:
-        DataError: if a file cannot be read, or is deeper than the images of the model's training were.
+        DataError: if a file cannot be read, or is deeper than the images of the model's training were, or is to be
+            the source of DICOM objects and cannot be.
     """
-    scans = in_threads(_scan, files, progress=None)
-    images, sizes = [image for image, _ in scans], [size for _, size in scans]
+    scans = in_threads(partial(_scan, dicom=dicom), files, progress=None)
+    images, sizes = [scan.image for scan in scans], [scan.size for scan in scans]
     scale = decide_scale(images) if scale is None else scale
     if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
         raise DataError(
@@ -234,6 +234,8 @@ def _scale_of(
     if note is not None:
         options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
         for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
+            note(sentence)
+        for sentence in source_notes([scan.source for scan in scans if scan.source is not None]):
             note(sentence)
     return scale
 
@@ -252,79 +254,22 @@ def _remove(table: Path) -> None:
         for file in (table.parent / kind).glob("*.png"):
             if unicode_text(file.stem) in stems:
                 file.unlink()
+    remove_objects(table.parent, stems)
 
 
-def _scan(file: Path) -> tuple[ImageScan, tuple[int, int]]:
-    """Return what the intensity scale depends on, and (width, height); raises if a file cannot be read as an image."""
+class _Scan(NamedTuple):
+    """What is known of a file before any is predicted."""
+
+    image: ImageScan
+    size: tuple[int, int]
+    source: SourceFacts | None
+
+
+def _scan(file: Path, *, dicom: bool) -> _Scan:
+    """Return what is known of a file, (width, height) included; raises if it cannot be read as an image."""
     picture = read_image(file)
-    return scan_image(picture, file), picture.size
-
-
-class _Prediction(NamedTuple):
-    """What is said of an image: its mask, the uncertainty map to draw (both H, W, in [0, 1]), its row, its file."""
-
-    mask: Tensor
-    shown: Tensor
-    row: dict[str, str]
-    sha256: str
-
-
-def _predict_one(model: BeliefModel, file: Path, settings: _Settings) -> _Prediction:
-    measure, aggregation, policy, control, draws, scale, fit, device = settings
-    spec = model.spec
-    picture = read_image(file)
-    pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
-    planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-    images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
-    promise: dict[str, str] = {}
-    if isinstance(policy, CertifiedPolicy):
-        draw = draw_of(unicode_text(file.name), images, draws)
-        images = noisy(images, noise=policy.noise, seed=draw.seed)
-        promise = _promise_of(policy, draw)
-    with torch.no_grad():
-        belief = model.belief(images)
-    check_belief(belief)
-    uncertainty = uncertainty_of(belief, measure, head=spec.head)
-    width, height = picture.size
-    area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)
-    score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
-    probability = to_native(belief.probability, native, area)
-    shown = to_native(uncertainty.exp() if measure == "differential_entropy" else uncertainty, native, area)
-    small = belief.probability[(..., *area.slices)]
-    if isinstance(policy, CertifiedPolicy):
-        mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, height, width)
-    else:
-        mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
-    row = {
-        "image": unicode_text(file.name),
-        "uncertainty": f"{score:.6g}",
-        **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
-        **promise,
-        "measure": measure,
-        "aggregation": aggregation,
-        "predicted_fraction": f"{float(mask.float().mean()):.6f}",
-        "largest_probability": f"{float(probability.max()):.6f}",
-        "width": str(width),
-        "height": str(height),
-    }
-    shown = (shown / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
-    return _Prediction(mask, shown, row, picture.sha256)
-
-
-def _promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:
-    """Return the columns that say by which draw an image was decided, and what that certifies."""
-    return {
-        "noise": f"{policy.noise:g}",
-        "noise_seed": str(draw.seed),
-        "pixels": draw.pixels,
-        "certified_at_most": f"{policy.at_most:g}",
-        "certified_radius": f"{policy.radius:g}",
-    }
-
-
-def _nearest(masks: Tensor, height: int, width: int) -> Tensor:
-    """Return the mask at another size; each pixel is what lies under its centre."""
-    return interpolate(masks.float(), size=(height, width), mode="nearest-exact")[0, 0].cpu() > 0.5
+    facts = source_facts(file) if dicom and picture.kind == "DICOM" else None
+    return _Scan(scan_image(picture, file), picture.size, facts)
 
 
 def _write_png(values: Tensor, path: Path) -> None:

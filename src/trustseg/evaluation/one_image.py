@@ -1,0 +1,122 @@
+"""What a model says of one image file, at the image's own size: mask, uncertainty map and score."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from trustseg.beliefs import check_belief
+from trustseg.data.decode import read_image
+from trustseg.data.intensity import IntensityScale, render
+from trustseg.data.picture import Picture
+from trustseg.data.resizing import Fit, image_area, resize_image
+from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
+from trustseg.evaluation.beliefs import uncertainty_of
+from trustseg.evaluation.frames import image_scores, to_native
+from trustseg.evaluation.noisy import Draw, draw_of, noisy
+from trustseg.models import BeliefModel
+from trustseg.text import unicode_text
+from trustseg.uncertainty import MEASURES
+
+__all__ = ["ImagePrediction", "ImageSettings", "predict_image"]
+
+
+class ImageSettings(NamedTuple):
+    """How every image is read and predicted; see ``trustseg.evaluation.predict.predict``."""
+
+    measure: str
+    aggregation: str
+    policy: Policy | CertifiedPolicy | None
+    control: FalseNegativeControl | None
+    draws: Mapping[str, Draw] | None
+    scale: IntensityScale
+    fit: Fit
+    device: str
+
+
+class ImagePrediction(NamedTuple):
+    """What is said of an image.
+
+    Attributes:
+        mask: (H, W) bool.
+        uncertainty: (H, W), in the units of the measure.
+        shown: (H, W) in [0, 1], the uncertainty as it is drawn.
+        score: of the image.
+        row: of the table.
+        picture: what the file holds.
+    """
+
+    mask: Tensor
+    uncertainty: Tensor
+    shown: Tensor
+    score: float
+    row: dict[str, str]
+    picture: Picture
+
+
+def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> ImagePrediction:
+    """Return what a model in evaluation mode, on ``settings.device``, says of an image file.
+
+    Raises:
+        BeliefError: if the model cannot give the measure.
+        DataError: if the image cannot be read.
+    """
+    measure, aggregation, policy, control, draws, scale, fit, device = settings
+    spec = model.spec
+    picture = read_image(file)
+    pixels = resize_image(render(picture, scale, channels=spec.channels, path=file), spec.size, fit)
+    planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    images = torch.from_numpy(np.array(planes, order="C"))[None].to(device).float() / 255
+    promise: dict[str, str] = {}
+    if isinstance(policy, CertifiedPolicy):
+        draw = draw_of(unicode_text(file.name), images, draws)
+        images = noisy(images, noise=policy.noise, seed=draw.seed)
+        promise = _promise_of(policy, draw)
+    with torch.no_grad():
+        belief = model.belief(images)
+    check_belief(belief)
+    uncertainty = uncertainty_of(belief, measure, head=spec.head)
+    width, height = picture.size
+    area, native = image_area(width, height, size=spec.size, fit=fit), (height, width)
+    score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
+    probability = to_native(belief.probability, native, area)
+    drawn = uncertainty.exp() if measure == "differential_entropy" else uncertainty
+    small = belief.probability[(..., *area.slices)]
+    if isinstance(policy, CertifiedPolicy):
+        mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, height, width)
+    else:
+        mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
+    row = {
+        "image": unicode_text(file.name),
+        "uncertainty": f"{score:.6g}",
+        **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
+        **promise,
+        "measure": measure,
+        "aggregation": aggregation,
+        "predicted_fraction": f"{float(mask.float().mean()):.6f}",
+        "largest_probability": f"{float(probability.max()):.6f}",
+        "width": str(width),
+        "height": str(height),
+    }
+    shown = (to_native(drawn, native, area) / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
+    return ImagePrediction(mask, to_native(uncertainty, native, area), shown, score, row, picture)
+
+
+def _promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:
+    """Return the columns that say by which draw an image was decided, and what that certifies."""
+    return {
+        "noise": f"{policy.noise:g}",
+        "noise_seed": str(draw.seed),
+        "pixels": draw.pixels,
+        "certified_at_most": f"{policy.at_most:g}",
+        "certified_radius": f"{policy.radius:g}",
+    }
+
+
+def _nearest(masks: Tensor, height: int, width: int) -> Tensor:
+    """Return the mask at another size; each pixel is what lies under its centre."""
+    return interpolate(masks.float(), size=(height, width), mode="nearest-exact")[0, 0].cpu() > 0.5
