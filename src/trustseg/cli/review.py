@@ -116,3 +116,73 @@ def verify(
         raise typer.Exit(1)
     found = store.head()
     say(f"{found.number} entries, nothing was changed; head: {found}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, FOLDER],
+    records: Annotated[
+        Path | None, typer.Option(help="Run with validation records: failures found against those expected.")
+    ] = None,
+    state: Annotated[Path | None, STATE] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file to write. Default: report.json beside the log.")
+    ] = None,
+) -> None:
+    """Print what a review has shown: time, overrides, agreement, failures found; writes it as JSON."""
+    from trustseg.cli.review_report import print_summary
+    from trustseg.files import write_json
+    from trustseg.review.cases import open_cases
+    from trustseg.review.risk import read_risk
+    from trustseg.review.summary import summarise
+    from trustseg.review.verify import open_store
+
+    cases = open_cases(folder, images=images)
+    store = open_store(folder, state=state, create=False)
+    found = summarise(cases, store, risk=None if records is None else read_risk(records, cases))
+    file = output or store.folder / "report.json"
+    write_json(file, found)
+    print_summary(found)
+    say(f"report: {file}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, FOLDER],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("review-export"),
+    state: Annotated[Path | None, STATE] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
+) -> None:
+    """Write the decisions as CSV and JSON, and the masks that stand."""
+    from trustseg.review.cases import open_cases
+    from trustseg.review.export import export_review
+    from trustseg.review.verify import open_store
+
+    _require_new(output)
+    export_review(open_cases(folder, images=images), open_store(folder, state=state, create=False), output)
+    say(f"log.csv, log.json, cases.csv, masks, drawn: {output}")
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, FOLDER],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    state: Annotated[Path | None, STATE] = None,
+) -> None:
+    """Copy a review, also while people work on it; the copy can be used with --state."""
+    from trustseg.review.export import back_up
+    from trustseg.review.storage import Store
+    from trustseg.review.verify import open_store
+
+    _require_new(output)
+    file = back_up(open_store(folder, state=state, create=False), output)
+    say(f"backup: {file}; head: {Store(output, create=False).head()}")
+
+
+def _require_new(folder: Path) -> None:
+    """Raise unless a folder to be written is new or empty."""
+    from trustseg.errors import ConfigError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"'{folder}' is not empty; give another --output")

@@ -10,8 +10,9 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
+from trustseg.deferral.certified_policy import CertifiedPolicy
 from trustseg.deferral.policy import check_records, scores_of
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.files import read_json
 from trustseg.records import read_records, score_column
 from trustseg.review.cases import CaseFolder
@@ -87,8 +88,14 @@ def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable
 
     Raises:
         MissingFileError: if there are no records of validation images.
+        ConfigError: if the policy is certified.
         DataError: if they are of another model, of images that a threshold must not be chosen on, or lack the score.
     """
+    if isinstance(folder.policy, CertifiedPolicy):
+        raise ConfigError(
+            "the scores are of noisy draws, as the policy is certified, and validation records are of images without "
+            "noise; leave --records out"
+        )
     file = _records_of(path, folder.model)
     column = score_column(folder.measure, folder.aggregation)
     table = read_records(file)

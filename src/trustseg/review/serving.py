@@ -3,7 +3,7 @@
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,7 +69,8 @@ class Server:
             timeout_keep_alive=20,
             timeout_graceful_shutdown=3,
         )
-        uvicorn.Server(config).run(sockets=[self.held])
+        with suppress(KeyboardInterrupt):  # raised again by uvicorn, after it has answered what was under way
+            uvicorn.Server(config).run(sockets=[self.held])
 
 
 @contextmanager

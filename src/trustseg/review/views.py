@@ -11,9 +11,10 @@ from trustseg.review.chain import Entry
 from trustseg.review.desk import Desk, Reader
 from trustseg.review.header import header_of
 from trustseg.review.risk import RiskTable
+from trustseg.review.summary import seconds_per_case
 from trustseg.statistics import Interval
 
-__all__ = ["Values", "case_view", "entry_view", "list_view", "risk_view", "seconds_per_case", "session_view"]
+__all__ = ["Values", "case_view", "entry_view", "list_view", "risk_view", "session_view"]
 
 Values = dict[str, Any]
 
@@ -41,7 +42,7 @@ def session_view(desk: Desk, reader: Reader, csrf: str) -> Values:
 def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Values:
     """Return the work list: a row for each case in the order of the table, whether all is stopped, and the pace."""
     state = desk.state()
-    seconds = seconds_per_case(desk, reader.name)
+    seconds = seconds_per_case(state, (case.number for case in desk.folder.cases), reader.name)
     rows = [
         _row(desk, case, reader, None if chances is None else chances[case.number - 1]) for case in desk.folder.cases
     ]
@@ -103,18 +104,6 @@ def risk_view(table: RiskTable) -> Values:
             for point in table.points
         ],
     }
-
-
-def seconds_per_case(desk: Desk, reader: str) -> list[float]:
-    """Return how long a reader took for each case that was decided: rating and standing decision, in seconds."""
-    state = desk.state()
-    found = []
-    for case in desk.folder.cases:
-        own = state.own(case.number, reader)
-        if own is not None:
-            rating = state.ratings.get((case.number, reader))
-            found.append(own.content["seconds"] + (0.0 if rating is None else rating.content["seconds"]))
-    return found
 
 
 def _row(desk: Desk, case: Case, reader: Reader, chance: float | None) -> Values:

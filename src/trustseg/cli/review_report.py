@@ -1,0 +1,78 @@
+"""How the figures of a review are printed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trustseg.cli.display import print_table, say
+
+__all__ = ["print_summary"]
+
+
+def print_summary(found: Mapping[str, Any]) -> None:
+    """Print what ``trustseg.review.summary.summarise`` returns."""
+    about, progress, failures = found["about"], found["progress"], found["failures"]
+    flagged = "" if about["flagged"] is None else f", {about['flagged']} flagged"
+    say(f"{about['cases']} cases{flagged}; " + ", ".join(f"{count} {status}" for status, count in progress.items()))
+    if found["readers"]:
+        header = (
+            "reader",
+            "decided",
+            "accept",
+            "edit",
+            "reject",
+            "overrides",
+            "settled",
+            "minutes a case",
+            "rated as the mask",
+        )
+        print_table(header, [_reader(reader) for reader in found["readers"]], width=140)
+    for pair in found["agreement"]:
+        dice = "no two masks" if pair["dice"] is None else f"median Dice {pair['dice']:.3f} of {pair['masks']} masks"
+        say(
+            f"{' and '.join(pair['readers'])}: same decision on {_percent(pair['same'])} of {pair['cases']} cases, "
+            f"kappa {_interval(pair['kappa'])}, {dice}"
+        )
+    for name, words in (("flagged", "flagged"), ("kept", "not flagged")):
+        part = failures[name]
+        say(
+            f"failed masks (Dice below {failures['tau']:g}, by the readers): {part['failed']} of {part['done']} {words}"
+        )
+    if failures["not_told"]:
+        say(f"{failures['not_told']} edits without a drawn mask tell nothing about failure")
+    if (expected := failures["expected"]) is not None:
+        inside = expected["low"] <= expected["found"] <= expected["high"]
+        say(
+            f"expected by the score: {expected['failed']:.1f} (95 %: {expected['low']} to {expected['high']}), found "
+            f"{expected['found']}: {'as' if inside else 'not as'} the score promised"
+        )
+    for stop in found["stops"]:
+        say(f"{stop['kind']} by {stop['reviewer']} at {stop['time']}: {stop['reason'] or 'no reason given'}")
+    for note in found["notes"]:
+        say(f"note: {note}")
+    for item in found["article_14"]:
+        say(f"{item['item']} ({item['title']}): {item['state']}; {item['evidence']}")
+    say("Technical evidence to support documentation. Not a conformity assessment. Research use.")
+    say(f"head of the log: {about['head']}")
+
+
+def _reader(reader: Mapping[str, Any]) -> list[str]:
+    pace = reader["minutes_per_case"]
+    return [
+        reader["name"],
+        *(str(reader[name]) for name in ("decided", "accept", "edit", "reject")),
+        "undefined" if reader["overrides"] is None else _percent(reader["overrides"]),
+        str(reader["settled"]),
+        "undefined" if pace is None else f"{pace['median']:.2f} [{pace['quarter']:.2f}, {pace['three_quarters']:.2f}]",
+        f"{reader['rated_as_the_mask']} of {reader['rated_sure']}",
+    ]
+
+
+def _interval(found: Mapping[str, float | None]) -> str:
+    if found["value"] is None:
+        return "undefined"
+    ends = "no interval" if found["low"] is None else f"{found['low']:.2f}, {found['high']:.2f}"
+    return f"{found['value']:.2f} [{ends}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

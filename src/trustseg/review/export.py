@@ -1,0 +1,104 @@
+"""A review as files that others can read: tables, the whole log, and masks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from trustseg.files import replacing, write_json
+from trustseg.prediction_folder import mask_file
+from trustseg.review.cases import CaseFolder
+from trustseg.review.chain import Entry
+from trustseg.review.outcome import settled_cases
+from trustseg.review.state import State
+from trustseg.review.storage import DATABASE, HEADS, Store
+from trustseg.tables import write_csv
+
+__all__ = ["back_up", "export_review"]
+
+_CONTENT: Final = (
+    *("rating", "decision", "confidence", "comment", "reason", "seconds", "layers", "score", "threshold", "model"),
+    *("config", "image_sha256", "mask_sha256", "mask", "dice_with_model"),
+)
+
+
+def export_review(folder: CaseFolder, store: Store, output: Path) -> Path:
+    """Write a review into a folder, and return the folder.
+
+    ``log.csv`` has a row for each entry, ``log.json`` all of it with hashes, ``cases.csv`` a row for each case,
+    ``masks/NAME.png`` the mask that stands of each case that is done and has one, and ``drawn/NUMBER.png`` the mask
+    that was drawn with each entry.
+    """
+    entries = store.entries()
+    state = State()
+    state.read(entries)
+    names = {case.number: case.image for case in folder.cases}
+    settled = {found.case.number: found for found in settled_cases(folder, store, state)}
+    for case, _, mask in settled.values():
+        if mask is not None:
+            _write(mask_file(output, case.file), mask)
+    for entry in entries:
+        drawn = store.mask(entry.content["mask"]) if entry.content.get("mask") else None
+        if drawn is not None:
+            _write(output / "drawn" / f"{entry.number}.png", drawn)
+    write_csv(_table([_log_row(entry, names) for entry in entries]), output / "log.csv")
+    write_json(output / "log.json", {"head": str(store.head()), "entries": [_whole(entry) for entry in entries]})
+    rows = []
+    for case in folder.cases:
+        found = settled.get(case.number)
+        rows.append(
+            {
+                "case": case.number,
+                "image": case.image,
+                "score": case.score,
+                "flagged": None if case.flagged is None else ("yes" if case.flagged else "no"),
+                "status": state.status(case.number),
+                "decision": None if found is None else found.entry.content["decision"],
+                "settled_by": None if found is None else found.entry.reviewer,
+                "entry": None if found is None else found.entry.number,
+                "mask": None if found is None or found.mask is None else f"masks/{mask_file(output, case.file).name}",
+            }
+        )
+    write_csv(_table(rows), output / "cases.csv")
+    return output
+
+
+def back_up(store: Store, output: Path) -> Path:
+    """Write a copy of a review that can be used in its place, also while people work; return its database."""
+    path = output / DATABASE
+    head = store.back_up(path)
+    kept = (store.folder / HEADS).read_text(encoding="utf-8").splitlines(keepends=True)
+    with replacing(output / HEADS) as temporary:
+        temporary.write_text("".join(kept[: head.number]), encoding="utf-8")
+    return path
+
+
+def _log_row(entry: Entry, names: dict[int, str]) -> dict[str, Any]:
+    content = {name: entry.content.get(name) for name in _CONTENT}
+    layers = content["layers"]
+    return {
+        "entry": entry.number,
+        "time": entry.time,
+        "reviewer": entry.reviewer,
+        "kind": entry.kind,
+        "case": entry.case,
+        "image": None if entry.case is None else names.get(entry.case),
+        **content,
+        "layers": None if layers is None else " ".join(layers),
+        "previous": entry.previous,
+        "hash": entry.hash,
+    }
+
+
+def _whole(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in entry.__slots__}
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

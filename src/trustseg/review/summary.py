@@ -1,0 +1,202 @@
+"""What a review has shown so far: time, overrides, agreement, failures found, and evidence of human oversight."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median, quantiles
+from typing import Any, Final
+
+import numpy as np
+
+from trustseg.review.agreement import Pair, agreement
+from trustseg.review.cases import CaseFolder
+from trustseg.review.outcome import has_failed, tau_of
+from trustseg.review.risk import RiskTable
+from trustseg.review.state import DECISIONS, State
+from trustseg.review.storage import Store
+
+__all__ = ["FEW_OVERRIDES", "likely_range", "seconds_per_case", "summarise"]
+
+FEW_OVERRIDES: Final = 0.05
+"""Share of overrides below which a reader may have stopped looking."""
+
+_ENOUGH: Final = 20  # decisions of a reader before that is said
+
+Values = dict[str, Any]
+
+
+def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None) -> Values:
+    """Return the figures of a review as JSON values; undefined is None.
+
+    Args:
+        folder: its cases.
+        store: its log.
+        risk: chances of failure by score, to hold what was found against.
+    """
+    entries = store.entries()
+    state = State()
+    state.read(entries)
+    names = sorted({entry.reviewer for entry in entries if entry.kind in ("rating", "decision", "adjudication")})
+    readers = [_reader(folder, state, name) for name in names]
+    pairs = agreement(folder, store, state)
+    found = _failures(folder, state, risk)
+    stops = [
+        {"time": entry.time, "reviewer": entry.reviewer, "kind": entry.kind, "reason": entry.content["reason"]}
+        for entry in entries
+        if entry.kind in ("stop", "resume")
+    ]
+    statuses = Counter(state.status(case.number) for case in folder.cases)
+    kinds = Counter(entry.kind for entry in entries)
+    return {
+        "about": _about(folder, store, state),
+        "progress": {status: statuses[status] for status in ("open", "in progress", "disagreement", "done")},
+        "entries": dict(sorted(kinds.items())),
+        "readers": readers,
+        "agreement": [_pair(pair) for pair in pairs],
+        "failures": found,
+        "stops": stops,
+        "notes": _notes(readers),
+        "article_14": _oversight(state, kinds, readers, stops),
+    }
+
+
+def seconds_per_case(state: State, numbers: Iterable[int], reader: str) -> list[float]:
+    """Return how long a reader took for each case that was decided: rating and standing decision, in seconds."""
+    found = []
+    for number in numbers:
+        own = state.own(number, reader)
+        if own is not None:
+            rating = state.ratings.get((number, reader))
+            found.append(own.content["seconds"] + (0.0 if rating is None else rating.content["seconds"]))
+    return found
+
+
+def likely_range(chances: Sequence[float]) -> tuple[int, int]:
+    """Return the ends of the 95 % range of the number of events, for independent events of these chances.
+
+    Example:
+        >>> likely_range([0.5] * 10)
+        (2, 8)
+    """
+    weights = np.ones(1)
+    for chance in chances:
+        weights = np.convolve(weights, [1 - chance, chance])
+    summed = weights.cumsum()
+    return int(np.searchsorted(summed, 0.025)), int(np.searchsorted(summed, 0.975))
+
+
+def _about(folder: CaseFolder, store: Store, state: State) -> Values:
+    policy = folder.policy
+    return {
+        "cases": len(folder.cases),
+        "flagged": None if policy is None else sum(case.flagged is True for case in folder.cases),
+        "model": folder.model,
+        "config": folder.config,
+        "score": f"{folder.measure}, {folder.aggregation}",
+        "policy": None if policy is None else policy.statement,
+        "readers": state.settings.readers,
+        "blind": state.settings.blind,
+        "began": None if state.opened is None else state.opened.time,
+        "head": str(store.head()),
+    }
+
+
+def _reader(folder: CaseFolder, state: State, name: str) -> Values:
+    own = [(case, entry) for case in folder.cases if (entry := state.own(case.number, name)) is not None]
+    seconds = seconds_per_case(state, (case.number for case in folder.cases), name)
+    decisions = Counter(entry.content["decision"] for _, entry in own)
+    rated = [(case, state.ratings.get((case.number, name))) for case in folder.cases]
+    sure = [(case, rating.content["rating"]) for case, rating in rated if rating and rating.content["rating"] != 3]
+    return {
+        "name": name,
+        "decided": len(own),
+        **{decision: decisions[decision] for decision in DECISIONS},
+        "overrides": _share(len(own) - decisions["accept"], len(own)),
+        "settled": sum(entry.reviewer == name for entries in state.adjudications.values() for entry in entries[-1:]),
+        "minutes": sum(seconds) / 60,
+        "minutes_per_case": _spread(seconds),
+        "rated_blind": sum(rating is not None for _, rating in rated),
+        "rated_sure": len(sure),
+        "rated_as_the_mask": sum((rating > 3) == (case.predicted_fraction > 0) for case, rating in sure),
+    }
+
+
+def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Values:
+    """Return how many failed masks were found where, and how many the score had promised."""
+    tau = tau_of(folder)
+    judged = [
+        (case, has_failed(final, tau=tau)) for case in folder.cases if (final := state.final(case.number)) is not None
+    ]
+    known = [(case, failed) for case, failed in judged if failed is not None]
+    flagged = [failed for case, failed in known if case.flagged is not False]
+    kept = [failed for case, failed in known if case.flagged is False]
+    found: Values = {
+        "tau": tau,
+        "done": len(judged),
+        "not_told": len(judged) - len(known),
+        "flagged": {"done": len(flagged), "failed": sum(flagged)},
+        "kept": {"done": len(kept), "failed": sum(kept)},
+        "expected": None,
+    }
+    if risk is not None and known:
+        chances = [float(chance) for chance in risk.chance([case.score for case, _ in known])]
+        chances = [1.0 if math.isnan(chance) else chance for chance in chances]
+        low, high = likely_range(chances)
+        found["expected"] = {"failed": sum(chances), "low": low, "high": high, "found": sum(flagged) + sum(kept)}
+    return found
+
+
+def _oversight(
+    state: State, kinds: Mapping[str, int], readers: Sequence[Values], stops: Sequence[Values]
+) -> list[Values]:
+    """Return evidence for Article 14 of the AI Act, as far as a review can give it."""
+    decided = sum(reader["decided"] for reader in readers)
+    overrides = sum(reader["edit"] + reader["reject"] for reader in readers)
+    blind = sum(reader["rated_blind"] for reader in readers)
+    held = "filled" if decided else "partly"
+    return [
+        _item("14(1)-(3)", "oversight built in", held, f"{decided} standing decisions by {len(readers)} people"),
+        _item("14(4)(b)", "automation bias", "filled" if blind and decided else "partly",
+              f"{blind} images rated before the mask was shown; {overrides} of {decided} masks overridden"),
+        _item("14(4)(d)", "override", held,
+              f"{kinds.get('decision', 0)} decisions and {kinds.get('withdrawal', 0)} withdrawals in the log, "
+              f"{kinds.get('adjudication', 0)} adjudications"),
+        _item("14(4)(e)", "stop", "filled" if stops else "partly",
+              f"stop switch used {sum(each['kind'] == 'stop' for each in stops)} times; now "
+              f"{'on' if state.stopped is not None else 'off'}"),
+    ]  # fmt: skip
+
+
+def _item(article: str, title: str, state: str, evidence: str) -> Values:
+    return {"item": f"AI Act Art. {article}", "title": title, "state": state, "evidence": evidence}
+
+
+def _notes(readers: Sequence[Values]) -> list[str]:
+    """Return what somebody should look into."""
+    return [
+        f"{reader['name']} overrode {reader['edit'] + reader['reject']} of {reader['decided']} masks: has the reader "
+        "stopped looking, or is the model this good?"
+        for reader in readers
+        if reader["decided"] >= _ENOUGH and reader["overrides"] < FEW_OVERRIDES
+    ]
+
+
+def _pair(pair: Pair) -> Values:
+    kappa = {name: _finite(getattr(pair.kappa, name)) for name in ("value", "low", "high")}
+    return {**pair._asdict(), "readers": list(pair.readers), "kappa": kappa}
+
+
+def _spread(seconds: Sequence[float]) -> Values | None:
+    """Return median and quartiles in minutes, None without any."""
+    if not seconds:
+        return None
+    low, high = quantiles(seconds, n=4)[::2] if len(seconds) > 1 else (seconds[0], seconds[0])
+    return {"median": median(seconds) / 60, "quarter": low / 60, "three_quarters": high / 60}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value

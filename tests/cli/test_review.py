@@ -1,0 +1,112 @@
+"""``trustseg review`` from the command line."""
+
+import json
+import re
+import socket
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Command, one_sentence
+from tests.review.given import write_predictions, write_run
+from tests.review.started import started
+
+pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
+
+from tests.review.serving import enter, serve
+
+
+@pytest.fixture
+def reviewed(tmp_path: Path) -> Path:
+    """A folder of predictions with one decision."""
+    folder = write_predictions(tmp_path / "out")
+    page = enter(serve(folder))
+    page.post("cases/1/rating", rating=5, seconds=2)
+    page.post("cases/1/decision", decision="reject", seconds=4)
+    return folder
+
+
+def test_a_review_is_checked_reported_handed_out_and_copied(command: Command, reviewed: Path, tmp_path: Path) -> None:
+    found = command("review", "verify", reviewed)
+    assert found[:2] == (0, found.out)
+    noted = re.search(r"4 entries, nothing was changed; head: (4:[0-9a-f]{64})", found.out)
+    assert noted
+    run = write_run(tmp_path / "run")
+    found = command("review", "report", reviewed, "--records", run)
+    assert found.code == 0
+    assert "1 of 1 flagged" in found.out
+    assert "expected by the score" in found.out
+    assert json.loads((reviewed / "review" / "report.json").read_text())["readers"][0]["reject"] == 1
+    assert command("review", "export", reviewed, "-o", "handed").code == 0
+    assert {file.name for file in Path("handed").iterdir()} == {"log.csv", "log.json", "cases.csv"}
+    assert command("review", "backup", reviewed, "-o", "copy").out.strip().endswith(noted[1])
+    assert command("review", "verify", reviewed, "--state", "copy", "--head", noted[1]).code == 0
+    for verb in ("export", "backup"):
+        assert "not empty" in one_sentence(command("review", verb, reviewed, "-o", "copy"))
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE log SET content = replace(content, 'reject', 'accept')", "DELETE FROM log WHERE number = 4"]
+)
+def test_a_change_is_found_and_the_review_is_not_opened(command: Command, reviewed: Path, statement: str) -> None:
+    connection = sqlite3.connect(reviewed / "review" / "review.sqlite", isolation_level=None)
+    for name in ("log_keeps", "log_stays"):
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(statement)
+    connection.close()
+    found = command("review", "verify", reviewed)
+    assert found.code == 1
+    assert "fault: entry 4" in found.out
+    assert "not whole" in one_sentence(command("review", reviewed, "--port", "0"))
+
+
+REFUSED: list[tuple[Callable[[Path], list[str | Path]], str]] = [
+    (lambda folder: [folder / "nowhere"], "predict"),
+    (lambda folder: ["verify", folder], "no review"),
+    (lambda folder: [folder, "--readers", "2"], "--users"),
+    (lambda folder: [folder, "--host", "0.0.0.0"], "--public-url"),
+    (lambda folder: [folder, "--public-url", "http://review.example"], "https"),
+    (lambda folder: [folder, "--public-url", "https://review.example"], "--users"),
+    (lambda folder: [folder, "--images", folder / "nowhere"], "nowhere"),
+    (lambda folder: [folder, "--records", folder], "validation"),
+    (lambda folder: [folder, "--users", folder / "users.json"], "users.json"),
+    (lambda folder: [folder, "--users", folder / "prediction.json"], "no file of users"),
+    (lambda folder: ["verify", folder, "--head", "3"], "no head"),
+    (lambda folder: ["user", folder / "users.json", "ann", "--password", "short"], "at least 10"),
+    (lambda folder: ["user", folder / "users.json", "a b", "--password", "long enough"], "a b"),
+    (lambda folder: ["user", folder / "users.json", "ann", "--role", "boss", "--password", "long enough"], "ann"),
+]
+
+
+def test_what_does_not_fit_gets_a_sentence(command: Command, tmp_path: Path) -> None:
+    folder = write_predictions(tmp_path / "out")
+    for arguments, words in REFUSED:
+        outcome = command("review", *arguments(folder))
+        assert outcome.code == 2, words
+        assert words in one_sentence(outcome)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        outcome = command("review", folder, "--port", str(held.getsockname()[1]))
+    assert "--port" in one_sentence(outcome)
+
+
+def test_users_are_added_and_changed(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+    for role in ("reader", "admin"):
+        assert command("review", "user", file, "ann", "--role", role, "--password", "long enough").code == 0
+    assert json.loads(file.read_text())["users"]["ann"]["role"] == "admin"
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
+    httpx = pytest.importorskip("httpx")
+    folder = write_predictions(tmp_path / "out")
+    with started(folder, "--records", write_run(tmp_path / "run")) as address:
+        base, _, token = address.partition("#token=")
+        with httpx.Client(base_url=base, headers={"origin": base.rstrip("/")}) as client:
+            assert client.get("/").status_code == 200
+            assert client.get("/api/cases").status_code == 401
+            assert client.post("/api/session", json={"token": token}).status_code == 200
+            assert len(client.get("/api/cases").json()["rows"]) == 6
+            assert len(client.get("/api/risk").json()["points"]) > 10
+            assert "server" not in client.get("/").headers
+    assert [file.name for file in (folder / "review").iterdir()] != []

@@ -1,0 +1,139 @@
+"""What is reported and handed out is what was decided."""
+
+import json
+from itertools import count, product
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from tests.review.given import png, records, write_predictions
+
+from trustseg.review.agreement import cohen_kappa
+from trustseg.review.cases import open_cases
+from trustseg.review.chain import Entry, chain_faults
+from trustseg.review.desk import Desk, Reader, Verdict
+from trustseg.review.export import back_up, export_review
+from trustseg.review.risk import risk_table
+from trustseg.review.state import Settings
+from trustseg.review.storage import Store
+from trustseg.review.summary import likely_range, summarise
+from trustseg.review.verify import open_store, verify
+from trustseg.tables import read_csv
+
+ANN, BEN, CLEO = Reader("ann", "reader"), Reader("ben", "reader"), Reader("cleo", "adjudicator")
+KEYS = (f"key-{number}" for number in count())
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Desk:
+    """Two people have read six cases, ten and five seconds each; a third has settled one."""
+    desk = Desk(open_cases(write_predictions(tmp_path / "out")), open_store(tmp_path / "out"), Settings(readers=2))
+    pixels = np.zeros((16, 20), np.uint8)
+    pixels[4:8, 5:8] = 255  # the mask of image0, which the second case's differs from
+    drawn = png(pixels, tmp_path)
+    first = ("accept", "edit", "reject", "accept", "accept", "accept")
+    second = ("accept", "edit", "reject", "reject", "accept", "accept")
+    for number, decisions in enumerate(zip(first, second, strict=True), start=1):
+        for reader, decision in zip((ANN, BEN), decisions, strict=True):
+            seconds = 10.0 if reader is ANN else 5.0
+            desk.rate(number, reader, key=next(KEYS), rating=4, seconds=seconds / 2)
+            verdict = Verdict(decision, 5, "=1+1", seconds / 2, (), drawn if decision == "edit" else None)  # type: ignore[arg-type]  # one of three
+            desk.decide(number, reader, verdict, key=next(KEYS))
+    desk.adjudicate(4, CLEO, Verdict("reject"), key=next(KEYS))
+    desk.switch(ANN, key=next(KEYS), stop=True, reason="another scanner")
+    return desk
+
+
+def test_kappa_is_that_of_an_independent_library() -> None:
+    peer = pytest.importorskip("sklearn.metrics").cohen_kappa_score
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        first, second = (rng.choice(["accept", "edit", "reject"], 12).tolist() for _ in range(2))
+        assert cohen_kappa(first, second) == pytest.approx(peer(first, second))
+    assert np.isnan(cohen_kappa(["a", "a"], ["a", "a"]))
+
+
+def test_the_likely_range_is_that_of_all_outcomes() -> None:
+    chances = [0.1, 0.7, 0.4, 0.9, 0.2, 0.5]
+    weights = np.zeros(7)
+    for outcome in product((0, 1), repeat=6):
+        weights[sum(outcome)] += np.prod([p if hit else 1 - p for p, hit in zip(chances, outcome, strict=True)])
+    low, high = likely_range(chances)
+    assert weights[:low].sum() < 0.025 <= weights[: low + 1].sum()
+    assert weights[:high].sum() < 0.975 <= weights[: high + 1].sum()
+    assert likely_range([]) == (0, 0)
+    assert likely_range([1.0, 0.0]) == (1, 1)
+
+
+def test_the_report_counts_what_was_decided(read: Desk) -> None:
+    table = risk_table(records(), "u_entropy_soft_dice_confidence", tau=0.5, draws=2)
+    found = summarise(read.folder, read.store, risk=table)
+    ann, ben, cleo = found["readers"]
+    assert (ann["decided"], ann["accept"], ann["edit"], ann["reject"], ann["overrides"]) == (6, 4, 1, 1, 1 / 3)
+    assert ben["overrides"] == 1 / 2
+    assert (cleo["decided"], cleo["settled"], cleo["minutes_per_case"]) == (0, 1, None)
+    assert ann["minutes"] == pytest.approx(1.0)
+    assert ann["minutes_per_case"]["median"] == pytest.approx(10 / 60)
+    assert (ann["rated_sure"], ann["rated_as_the_mask"]) == (6, 5)  # the last mask is empty
+    (pair,) = found["agreement"]
+    assert (pair["cases"], pair["same"], pair["dice"], pair["masks"]) == (6, pytest.approx(5 / 6), 1.0, 3)
+    expected = cohen_kappa(
+        ["accept", "edit", "reject", "accept", "accept", "accept"],
+        ["accept", "edit", "reject", "reject", "accept", "accept"],
+    )
+    assert pair["kappa"]["value"] == pytest.approx(expected)
+    assert found["progress"] == {"open": 0, "in progress": 0, "disagreement": 0, "done": 6}
+    assert found["failures"]["flagged"] == {"done": 3, "failed": 1}  # one rejected, one hardly changed
+    assert found["failures"]["kept"] == {"done": 3, "failed": 1}
+    scores = [case.score for case in read.folder.cases]
+    assert found["failures"]["expected"]["failed"] == pytest.approx(table.chance(scores).sum())
+    assert [stop["reason"] for stop in found["stops"]] == ["another scanner"]
+    assert {item["state"] for item in found["article_14"]} == {"filled"}
+    json.dumps(found, allow_nan=False)
+
+
+def test_readers_who_hardly_override_are_named(tmp_path: Path) -> None:
+    desk = Desk(
+        open_cases(write_predictions(tmp_path / "out", count=21)), open_store(tmp_path / "out"), Settings(blind=False)
+    )
+    for number in range(1, 21):
+        assert summarise(desk.folder, desk.store)["notes"] == []
+        desk.decide(number, ANN, Verdict("accept"), key=next(KEYS))
+    (note,) = summarise(desk.folder, desk.store)["notes"]
+    assert note.startswith("ann overrode 0 of 20 masks")
+
+
+def test_nothing_decided_is_undefined_and_not_zero(predictions: Path) -> None:
+    desk = Desk(open_cases(predictions), open_store(predictions), Settings())
+    found = summarise(desk.folder, desk.store)
+    assert (found["readers"], found["agreement"], found["failures"]["expected"]) == ([], [], None)
+    assert "filled" not in {item["state"] for item in found["article_14"]}
+
+
+def test_the_export_holds_the_log_and_the_masks_that_stand(read: Desk, tmp_path: Path) -> None:
+    output = export_review(read.folder, read.store, tmp_path / "export")
+    cases = read_csv(output / "cases.csv", as_text=True)
+    assert cases["decision"].to_list() == ["accept", "edit", "reject", "reject", "accept", "accept"]
+    assert cases["settled_by"].to_list() == ["ann", "ann", "ann", "cleo", "ann", "ann"]
+    assert sorted(file.stem for file in (output / "masks").iterdir()) == ["image0", "image1", "image4", "image5"]
+    original = read.folder.case(1).mask
+    assert (output / "masks" / "image0.png").read_bytes() == original.read_bytes()
+    with Image.open(output / "masks" / "image1.png") as redrawn, Image.open(original) as other:
+        assert np.array_equal(np.asarray(redrawn), np.asarray(other))
+    content = json.loads((output / "log.json").read_text())
+    assert chain_faults(Entry(**entry) for entry in content["entries"]) == []
+    assert content["head"] == str(read.store.head())
+    log = pl.read_csv(output / "log.csv")
+    assert len(log) == len(content["entries"])
+    assert "'=1+1" in log["comment"].to_list()  # no formula for a spreadsheet
+    assert len(list((output / "drawn").iterdir())) == 2
+
+
+def test_a_backup_verifies_and_can_be_used(read: Desk, tmp_path: Path) -> None:
+    back_up(read.store, tmp_path / "backup")
+    copy = Store(tmp_path / "backup", create=False)
+    assert verify(copy, folder=read.folder, head=read.store.head()) == []
+    again = Desk(read.folder, open_store(tmp_path / "out", state=tmp_path / "backup"), Settings(readers=2))
+    assert again.state().status(4) == "done"
