@@ -46,3 +46,36 @@ def test_what_dicom_cannot_hold_gets_a_sentence(command: Command, model: Path) -
     save(film(SeriesInstanceUID=None), Path("films/b.dcm"))
     assert "SeriesInstanceUID" in one_sentence(command("predict", model, "films"))
     assert not Path("predictions").exists()
+
+
+def test_an_inbox_is_drained_with_what_the_files_are_worth(command: Command, model: Path) -> None:
+    pytest.importorskip("highdicom")
+    save(film(), Path("in/CR.1.2.3.4"))  # as a receiver names files
+    save(film(seed=1), Path("in/CR.1.2.3.5"))
+    save(film(StudyInstanceUID=None), Path("in/lost.dcm"))
+    Path("in/notes.txt").write_text("no image")
+    found = command("predict", model, "--watch", "in", "out", "--once", "--interval", "0.1")
+    assert found.code == 0
+    assert "predicted: 2, quarantined: 2; results: out" in found.out
+    for name in ("CR.1.2.3.4", "CR.1.2.3.5"):
+        (folder,) = Path("out").glob(f"{name}.*/")
+        assert {file.name for file in folder.iterdir() if not file.name.startswith(".")} == {
+            *("dicom", "masks", "uncertainty", "prediction.json", "predictions.csv")
+        }
+        assert len(list((folder / "dicom").iterdir())) == 4
+    (reason,) = Path("out/quarantine").glob("lost.dcm.*/lost.dcm.reason.txt")
+    assert "StudyInstanceUID" in reason.read_text()
+    again = command("predict", model, "--watch", "in", "out", "--once", "--interval", "0.1")
+    assert "predicted: 0, quarantined: 0" in again.out
+
+
+def test_settings_that_do_not_fit_are_told_before_any_file_is_blamed(command: Command, model: Path) -> None:
+    save(film(), Path("in/a.dcm"))
+    watch = ("--watch", "in", "out", "--once")
+    assert "no measure 'vacuity'" in one_sentence(command("predict", model, *watch, "--measure", "vacuity"))
+    assert "leave IMAGES" in one_sentence(command("predict", model, "in", *watch))
+    assert "leave IMAGES" in one_sentence(command("predict", model, *watch, "-o", "there"))
+    assert "--watch" in one_sentence(command("predict", model))
+    assert "--watch" in one_sentence(command("predict", model, "in", "--once"))
+    assert "no inbox" in one_sentence(command("predict", model, "--watch", "nowhere", "out"))
+    assert not Path("out/quarantine").exists()

@@ -1,5 +1,7 @@
 """``trustseg predict``: masks, uncertainty and flags for images."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ from trustseg.cli.display import say
 from trustseg.cli.settings import MODEL, home_of
 
 if TYPE_CHECKING:
+    from trustseg.data.intensity import IntensityScale
     from trustseg.dicom_output import SegmentMeaning
 
 __all__ = ["predict"]
@@ -16,8 +19,12 @@ __all__ = ["predict"]
 
 def predict(
     model: Annotated[Path, MODEL],
-    images: Annotated[Path, typer.Argument(help="An image, a folder of images, or a dataset folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("predictions"),
+    images: Annotated[
+        Path | None, typer.Argument(help="An image, a folder of images, or a dataset folder.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write. Default: predictions.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the predictions in the folder.")] = False,
     measure: Annotated[str, typer.Option(help="Uncertainty measure, e.g. entropy, vacuity.")] = "entropy",
     aggregation: Annotated[
@@ -47,6 +54,14 @@ def predict(
     segment_type: Annotated[
         str, typer.Option(help="Type of what it marks.", metavar="SCHEME:VALUE:MEANING")
     ] = "SCT:52988006:Lesion",
+    watch: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--watch", metavar="INBOX OUTBOX", help="Predict files as they arrive, until Ctrl-C."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="With --watch: stop when no file waits.")] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="With --watch: seconds between two looks at the inbox.")
+    ] = 2.0,
 ) -> None:
     """Write masks, uncertainty maps and a CSV of image scores, most uncertain image first. Research use only.
 
@@ -54,20 +69,19 @@ def predict(
     """
     from trustseg.cli.checks import require_empty, require_score
 
-    if not overwrite:
-        require_empty(output)
+    _check_places(images, output, watch=watch is not None, unusual=overwrite or noise_seeds is not None, once=once)
+    folder = Path("predictions") if output is None else output
+    if not overwrite and watch is None:
+        require_empty(folder)
 
     from trustseg.cli.certify import CERTIFIED_LIMITS
     from trustseg.cli.defer import ONLY_CLEAN
-    from trustseg.cli.progress import progress_of
     from trustseg.data.reading import reading_beside
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.any_policy import load_any_policy
     from trustseg.evaluation import load_model
     from trustseg.evaluation.noisy import recorded_draws
-    from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predict import predict as run_prediction
-    from trustseg.evaluation.predicted_dicom import FOLDER as DICOM_FOLDER
     from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
@@ -80,39 +94,71 @@ def predict(
     loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)
 
-    def note(sentence: str) -> None:
-        say(f"note: {sentence}", err=True)
+    run = partial(
+        run_prediction,
+        loaded,
+        measure=measure,
+        aggregation=aggregation,
+        policy=frozen,
+        control=cautious,
+        draws=None if noise_seeds is None else recorded_draws(noise_seeds),
+        fit="squash" if reading is None else reading.fit,
+        device=device_of("auto"),
+    )
+    meaning = partial(_meaning, model, segment, segment_category, segment_type)
+    scale = None if reading is None else reading.scale
+    if watch is not None:
+        from trustseg.cli.watch import watch_inbox
 
-    files = image_files_of(images, note=note)
-    wanted = dicom and any(map(_is_dicom, files))
-    meaning = _meaning(model, segment, segment_category, segment_type) if wanted else None
-    with progress_of("predicting") as report:
-        table = run_prediction(
-            loaded,
-            files,
-            output,
-            measure=measure,
-            aggregation=aggregation,
-            policy=frozen,
-            control=cautious,
-            draws=None if noise_seeds is None else recorded_draws(noise_seeds),
-            scale=None if reading is None else reading.scale,
-            fit="squash" if reading is None else reading.fit,
-            device=device_of("auto"),
-            dicom=meaning,
-            report=lambda done: report(done, len(files)),
-            note=note,
-        )
+        lines = watch_inbox(run, *watch, scale=scale, dicom=meaning() if dicom else None, once=once, interval=interval)
+    else:
+        lines = _predict_folder(run, images or Path(), folder, scale, meaning if dicom else None)
     if frozen is not None:
         say(frozen.statement)
     if cautious is not None:
         say(cautious.statement)
     if frozen is not None or cautious is not None:
         say(CERTIFIED_LIMITS if isinstance(frozen, CertifiedPolicy) else ONLY_CLEAN)
-    say(f"masks and uncertainty maps: {table.parent}")
-    if meaning is not None:
-        say(f"DICOM objects: {table.parent / DICOM_FOLDER}")
-    say(f"scores: {table}")
+    for line in lines:
+        say(line)
+
+
+def _check_places(images: Path | None, output: Path | None, *, watch: bool, unusual: bool, once: bool) -> None:
+    """Raise a ConfigError unless there is one place that images come from, and options go with it."""
+    from trustseg.errors import ConfigError
+
+    if watch and (images is not None or output is not None or unusual):
+        raise ConfigError(
+            "--watch takes its images from INBOX and writes into OUTBOX: leave IMAGES, --output, --overwrite and "
+            "--noise-seeds out"
+        )
+    if not watch and images is None:
+        raise ConfigError("no images given; give an image or a folder, or --watch INBOX OUTBOX")
+    if not watch and once:
+        raise ConfigError("--once needs --watch INBOX OUTBOX")
+
+
+def _predict_folder(
+    run: Callable[..., Path],
+    images: Path,
+    folder: Path,
+    scale: "IntensityScale | None",
+    meaning: "Callable[[], SegmentMeaning] | None",
+) -> list[str]:
+    """Predict some images, and return where the predictions are, in lines."""
+    from trustseg.cli.progress import progress_of
+    from trustseg.evaluation.predict import image_files_of
+    from trustseg.evaluation.predicted_dicom import FOLDER
+
+    def note(sentence: str) -> None:
+        say(f"note: {sentence}", err=True)
+
+    files = image_files_of(images, note=note)
+    dicom = meaning() if meaning is not None and any(map(_is_dicom, files)) else None
+    with progress_of("predicting") as report:
+        table = run(files, folder, scale=scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note)
+    objects = [] if dicom is None else [f"DICOM objects: {table.parent / FOLDER}"]
+    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}"]
 
 
 def _is_dicom(file: Path) -> bool:

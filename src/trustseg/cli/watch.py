@@ -1,0 +1,81 @@
+"""``trustseg predict --watch``: files are predicted as they arrive in a folder."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trustseg.cli.display import say
+
+if TYPE_CHECKING:
+    from trustseg.data.intensity import IntensityScale
+    from trustseg.dicom_output import SegmentMeaning
+
+__all__ = ["watch_inbox"]
+
+
+def watch_inbox(
+    run: Callable[..., Path],
+    inbox: Path,
+    outbox: Path,
+    *,
+    scale: "IntensityScale | None",
+    dicom: "SegmentMeaning | None",
+    once: bool,
+    interval: float,
+) -> list[str]:
+    """Predict the files of an inbox until Ctrl-C or SIGTERM, and return what was done, in lines.
+
+    Args:
+        run: predicts files into a folder; takes both, scale, dicom and note.
+        inbox: folder of images; only read.
+        outbox: gets a folder for each file.
+        scale: intensity scale of the model's training; without one, images of more than 8 bits are refused, as what is
+            white in them cannot depend on when they arrive.
+        dicom: meaning of the masks in DICOM objects; None writes none.
+        once: whether to stop when no file waits.
+        interval: seconds between two looks.
+    """
+    from trustseg.data.intensity import IntensityScale
+    from trustseg.inbox import stop_on_signals, watch
+
+    told: set[str] = set()
+
+    def note(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            say(f"note: {sentence}", err=True)
+
+    def handle(file: Path, folder: Path) -> str:
+        started = time.monotonic()
+        table = run([file], folder, scale=scale or IntensityScale(), dicom=dicom, note=note)
+        return f"{_words(table)}, {time.monotonic() - started:.1f} s"
+
+    _try(run)
+    with stop_on_signals() as stop:
+        say(f"watching '{inbox}', results in '{outbox}'" + ("" if once else "; Ctrl-C stops"), err=True)
+        counts = watch(inbox, outbox, handle, interval=interval, once=once, stop=stop, report=say)
+    left = f", {counts.left:,} left" if counts.left else ""
+    return [f"predicted: {counts.done:,}, quarantined: {counts.quarantined:,}{left}; results: {outbox}"]
+
+
+def _try(run: Callable[..., Path]) -> None:
+    """Predict a black image, so that a fault of the model or the settings is told before any file is blamed for it."""
+    from PIL import Image
+
+    from trustseg.data.intensity import IntensityScale
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "black.png"
+        Image.new("L", (32, 32)).save(file)
+        run([file], Path(folder) / "out", scale=IntensityScale(), dicom=None, note=None)
+
+
+def _words(table: Path) -> str:
+    """Return what the table of one image says of it, in a few words."""
+    from trustseg.tables import read_csv
+
+    row = read_csv(table, as_text=True).row(0, named=True)
+    review = {"yes": "review, ", "no": "no review, "}.get(row.get("review", ""), "")
+    return f"{review}uncertainty {float(row['uncertainty']):.4g}"
