@@ -20,7 +20,7 @@ from trustseg.audit.subject import Subject
 from trustseg.config import DeferralConfig, EvaluationConfig, MeasureConfig, MinimalConfig
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images, pack_loader
-from trustseg.data.seen import require_unseen, seen_by
+from trustseg.data.seen import require_unseen
 from trustseg.deferral import Policy, fit_policy, save_policy
 from trustseg.errors import DataError
 from trustseg.evaluation import (
@@ -76,9 +76,8 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
                 f"{len(lacking)} of {len(rows)} cases have no prediction, such as '{lacking[0]}'; predict them, or "
                 "choose another --split"
             )
-    seen = None if subject.folder is None else seen_by(subject.folder)
-    if seen is not None and not allow_training_patients:
-        require_unseen(seen, pack, rows)
+    if subject.seen is not None and not allow_training_patients:
+        require_unseen(subject.seen, pack, rows)
     return rows
 
 

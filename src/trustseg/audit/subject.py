@@ -15,9 +15,11 @@ from trustseg.data.decode import Progress
 from trustseg.data.module import PackRows, as_images
 from trustseg.data.reading import reading_beside
 from trustseg.data.resizing import Fit
-from trustseg.errors import DataError, MissingFileError
+from trustseg.data.seen import Seen, seen_by, seen_in
+from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, load_model
 from trustseg.evaluation.gallery import gallery_rows
+from trustseg.export import ExportedBelief, is_exported, open_exported
 from trustseg.models import BeliefModel
 
 __all__ = ["ModelOptions", "Subject", "open_subject"]
@@ -62,7 +64,7 @@ class Subject:
         predictions: None for a model.
         gradients: whether the model can be differentiated.
         has_probability: whether there are probabilities, not masks alone.
-        folder: of a model of ours, to know whom it has seen.
+        seen: what a model of ours has seen, None if that is not known.
         data: how the data of a model of ours are split.
     """
 
@@ -74,7 +76,7 @@ class Subject:
     predictions: Maps | None = None
     gradients: bool = False
     has_probability: bool = True
-    folder: Path | None = None
+    seen: Seen | None = None
     data: DataConfig = field(default_factory=DataConfig)
 
     @property
@@ -111,6 +113,8 @@ def open_subject(
 
             found = open_predictions(path, class_index=_class_index(options))
             return _of_predictions(path.absolute().name, found, data, options, progress, facts=tuple(found.describe()))
+        if is_exported(path):
+            return _of_exported(path, data, options, progress)
     elif isinstance(source, str | Path) and ":" not in str(source):
         raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
     elif not isinstance(source, str | Path) and hasattr(source, "size") and hasattr(source, "channels"):
@@ -143,8 +147,32 @@ def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progr
         digest=hash_of_model(model),
         model=model,
         gradients=True,
-        folder=folder,
+        seen=seen_by(folder),
         data=load_run(own, []).data if own.is_file() else DataConfig(),
+    )
+
+
+def _of_exported(path: Path, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+    """Return a file that ``trustseg export`` wrote: what it takes and returns is known."""
+    if options.weights is not None or options.output is not None or options.conventions:
+        raise ConfigError(f"'{path}' says what it takes and returns; remove --weights, --take and --convention")
+    exported = open_exported(path)
+    about = exported.description
+    spec = about.spec
+    settings: dict[str, Any] = {"size": about.size, "channels": about.channels, "fit": about.fit, "scale": about.scale}
+    facts = (
+        f"Exported by trustseg {about.version} ({about.precision}): {spec['architecture']} on {spec['encoder']}, "
+        f"{spec['head']} head, {about.size} px.",
+        "Its probability is audited, and the uncertainty that follows from it, not the evidence of a beta head.",
+        "No gradients: it rounds images to 8 bits; audit the model's folder to attack it with them.",
+    )
+    return Subject(
+        name=exported.name,
+        pack=_opened(data, options, progress, **settings),
+        facts=facts,
+        digest=exported.digest,
+        model=as_belief_model(ExportedBelief(exported)),
+        seen=None if about.seen is None else seen_in(about.seen, where=str(path)),
     )
 
 

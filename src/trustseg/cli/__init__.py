@@ -17,6 +17,7 @@ from trustseg.cli import (
     data,
     defer,
     evaluate,
+    export,
     masks,
     predict,
     report,
@@ -49,6 +50,7 @@ app.command()(audit.audit)
 app.command()(study.study)
 app.command()(report.report)
 app.command()(predict.predict)
+app.command()(export.export)
 defer.app.command()(masks.masks)
 defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")

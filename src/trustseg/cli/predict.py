@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.settings import MODEL, home_of
+from trustseg.cli.settings import MODEL_OR_FILE, home_of
 
 if TYPE_CHECKING:
     from trustseg.data.intensity import IntensityScale
@@ -18,7 +18,7 @@ __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, MODEL],
+    model: Annotated[Path, MODEL_OR_FILE],
     images: Annotated[
         Path | None, typer.Argument(help="An image, a folder of images, or a dataset folder.", show_default=False)
     ] = None,
@@ -26,10 +26,11 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="Folder to write. Default: predictions.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the predictions in the folder.")] = False,
-    measure: Annotated[str, typer.Option(help="Uncertainty measure, e.g. entropy, vacuity.")] = "entropy",
+    measure: Annotated[str | None, typer.Option(help="Uncertainty measure, e.g. vacuity. Default: entropy.")] = None,
     aggregation: Annotated[
-        str, typer.Option(help="How the map becomes an image score, e.g. foreground_mean.")
-    ] = "soft_dice_confidence",
+        str | None,
+        typer.Option(help="How the map becomes an image score, e.g. foreground_mean. Default: soft_dice_confidence."),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option(help="Policy from 'trustseg defer fit' or 'certify'; its measure and aggregation are used."),
@@ -73,6 +74,13 @@ def predict(
     folder = Path("predictions") if output is None else output
     if not overwrite and watch is None:
         require_empty(folder)
+    if model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir():
+        options = {"--measure": measure, "--aggregation": aggregation, "--policy": policy, "--control": control}
+        options |= {"--noise-seeds": noise_seeds, "--uncalibrated": uncalibrated or None}
+        given = [name for name, value in options.items() if value is not None]
+        shown = _Shown(dicom, segment, segment_category, segment_type)
+        _predict_with_file(model, given, images or Path(), folder, shown, watch, once=once, interval=interval)
+        return
 
     from trustseg.cli.certify import CERTIFIED_LIMITS
     from trustseg.cli.defer import ONLY_CLEAN
@@ -87,9 +95,9 @@ def predict(
 
     frozen = None if policy is None else load_any_policy(policy)
     cautious = None if control is None else load_control(control)
+    measure, aggregation = measure or "entropy", current_aggregation(aggregation or "soft_dice_confidence")
     if frozen is not None:
         measure, aggregation = frozen.measure, frozen.aggregation
-    aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
     loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)
@@ -119,6 +127,59 @@ def predict(
         say(cautious.statement)
     if frozen is not None or cautious is not None:
         say(CERTIFIED_LIMITS if isinstance(frozen, CertifiedPolicy) else ONLY_CLEAN)
+    for line in lines:
+        say(line)
+
+
+class _Shown(NamedTuple):
+    """Whether DICOM objects are written, and what a segment in them means."""
+
+    dicom: bool
+    segment: str | None
+    category: str
+    kind: str
+
+
+def _predict_with_file(
+    file: Path,
+    given: list[str],
+    images: Path,
+    folder: Path,
+    shown: _Shown,
+    watch: tuple[Path, Path] | None,
+    *,
+    once: bool,
+    interval: float,
+) -> None:
+    """Predict with an exported file, which has its own score and policy.
+
+    Raises:
+        ConfigError: if options are ``given`` that are part of the file.
+    """
+    from trustseg.errors import ConfigError
+
+    if given:
+        raise ConfigError(
+            f"'{file}' has its own calibration, score and policy; remove {', '.join(given)}, or export the model again "
+            "with them"
+        )
+
+    from trustseg.cli.defer import ONLY_CLEAN
+    from trustseg.export import open_exported, predict_exported
+
+    exported = open_exported(file)
+    label = shown.segment or exported.description.target or "foreground"
+    run, meaning = partial(predict_exported, exported), partial(_meaning, file, label, shown.category, shown.kind)
+    scale = exported.description.scale
+    if watch is not None:
+        from trustseg.cli.watch import watch_inbox
+
+        dicom = meaning() if shown.dicom else None
+        lines = watch_inbox(run, *watch, scale=scale, dicom=dicom, once=once, interval=interval)
+    else:
+        lines = _predict_folder(run, images, folder, scale, meaning if shown.dicom else None)
+    if exported.policy is not None:
+        lines = [exported.policy.statement, ONLY_CLEAN, *lines]
     for line in lines:
         say(line)
 

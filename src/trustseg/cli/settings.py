@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from trustseg.config import RunConfig
     from trustseg.models.segmenter import SegmenterSpec
 
-__all__ = ["KEYS", "MEMBERS", "MODEL", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
+__all__ = ["KEYS", "MEMBERS", "MODEL", "MODEL_OR_FILE", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
 
 SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255."
 
@@ -40,6 +40,7 @@ def _models_in(folders: list[Path] | None) -> list[Path] | None:
 
 
 MODEL = typer.Argument(callback=_model_in, help="Run folder or model folder, written by train or study.")
+MODEL_OR_FILE = typer.Argument(callback=_model_in, help="Run folder, model folder, or a file written by export.")
 MEMBERS = typer.Option("--ensemble", callback=_models_in, help="Further member of a deep ensemble; may be repeated.")
 
 

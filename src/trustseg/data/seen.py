@@ -6,7 +6,7 @@ has a list of candidate names.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,17 @@ from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 
-__all__ = ["Seen", "SeenSide", "require_seen", "require_unseen", "seen_by", "validation_rows", "write_splits"]
+__all__ = [
+    "Seen",
+    "SeenSide",
+    "require_seen",
+    "require_unseen",
+    "seen_by",
+    "seen_in",
+    "splits_file",
+    "validation_rows",
+    "write_splits",
+]
 
 _FILE: Final = "splits.json"
 _FORMAT: Final = 2
@@ -53,6 +63,11 @@ class Seen:
     validation: SeenSide
 
 
+def splits_file(model: Path) -> Path:
+    """Return the file in a model's folder that says what the model has seen."""
+    return model / _FILE
+
+
 def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
     """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each side.
 
@@ -63,7 +78,7 @@ def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
     """
     sides = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     write_json(
-        model / _FILE,
+        splits_file(model),
         {
             "format": _FORMAT,
             "digest": pack.digest,
@@ -81,10 +96,21 @@ def seen_by(model: Path) -> Seen | None:
     Raises:
         DataError: if ``splits.json`` is damaged.
     """
-    file = model / _FILE
-    if not file.exists():
-        return None
-    match read_json(file):
+    file = splits_file(model)
+    return seen_in(read_json(file), where=str(file)) if file.exists() else None
+
+
+def seen_in(content: Mapping[str, object], *, where: str) -> Seen:
+    """Return what a model has seen, from the content of its ``splits.json``.
+
+    Args:
+        content: of the file.
+        where: its name, for the error.
+
+    Raises:
+        DataError: if the content is damaged.
+    """
+    match content:
         case {
             "format": 2,
             "digest": str(digest),
@@ -97,7 +123,7 @@ def seen_by(model: Path) -> Seen | None:
             "format" not in others
         ):
             return Seen(digest, *(SeenSide(frozenset(_hashes(names, digest)), None) for names in (train, validation)))
-    raise DataError(f"'{file}' lacks its digest, patients or pictures; restore it from the run")
+    raise DataError(f"'{where}' lacks its digest, patients or pictures; restore it from the run")
 
 
 def require_seen(model: Path) -> Seen:

@@ -19,7 +19,17 @@ from trustseg.entries import call
 from trustseg.metrics import dice
 from trustseg.uncertainty import AGGREGATIONS
 
-__all__ = ["COLUMNS", "areas_in", "by_area", "frame_columns", "image_scores", "native_dice", "region_of", "to_native"]
+__all__ = [
+    "COLUMNS",
+    "areas_in",
+    "at_size",
+    "by_area",
+    "frame_columns",
+    "image_scores",
+    "native_dice",
+    "region_of",
+    "to_native",
+]
 
 COLUMNS = ("top", "left", "rows", "columns")
 """Where the image of a case lies in its square; a table of cases without padding has none of them."""
@@ -77,11 +87,16 @@ def by_area(function: Callable[..., Tensor], *maps: Tensor, areas: Sequence[Area
     return torch.stack([found[row] for row in range(len(areas))])
 
 
+def at_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps (B, 1, h, w) at another size (H, W); bilinear."""
+    return interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
 def to_native(maps: Tensor, size: tuple[int, int], area: Area | None = None) -> Tensor:
     """Return a map of one image (1, 1, S, S) at its own size (H, W), without padding, on the CPU; bilinear."""
     if area is not None:
         maps = maps[(..., *area.slices)]
-    return interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0].cpu()
+    return at_size(maps, size)[0, 0].cpu()
 
 
 def native_dice(probability: Tensor, mask: Tensor, area: Area | None = None) -> float:

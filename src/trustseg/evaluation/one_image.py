@@ -22,7 +22,7 @@ from trustseg.models import BeliefModel
 from trustseg.text import unicode_text
 from trustseg.uncertainty import MEASURES
 
-__all__ = ["ImagePrediction", "ImageSettings", "predict_image"]
+__all__ = ["ImagePrediction", "ImageSettings", "predict_image", "prediction_of"]
 
 
 class ImageSettings(NamedTuple):
@@ -85,25 +85,52 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
     score = float(image_scores(aggregation, uncertainty, belief.probability, [area]))
     probability = to_native(belief.probability, native, area)
     drawn = uncertainty.exp() if measure == "differential_entropy" else uncertainty
+    maps = to_native(uncertainty, native, area), to_native(drawn, native, area)
     small = belief.probability[(..., *area.slices)]
     if isinstance(policy, CertifiedPolicy):
         mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, height, width)
     else:
         mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
+    return prediction_of(file, picture, mask, probability, maps, score, settings, promise)
+
+
+def prediction_of(
+    file: Path,
+    picture: Picture,
+    mask: Tensor,
+    probability: Tensor,
+    uncertainty: tuple[Tensor, Tensor],
+    score: float,
+    settings: ImageSettings,
+    promise: Mapping[str, str],
+) -> ImagePrediction:
+    """Return what is said of an image whose maps (H, W) and score are known.
+
+    Args:
+        file: the image.
+        picture: what it holds.
+        mask: bool.
+        probability: of foreground.
+        uncertainty: in the units of the measure, and as it is drawn.
+        score: of the image.
+        settings: how it was predicted.
+        promise: further columns of the table.
+    """
+    measure, policy = settings.measure, settings.policy
     row = {
         "image": unicode_text(file.name),
         "uncertainty": f"{score:.6g}",
         **({} if policy is None else {"review": "yes" if policy.review(score) else "no"}),
         **promise,
         "measure": measure,
-        "aggregation": aggregation,
+        "aggregation": settings.aggregation,
         "predicted_fraction": f"{float(mask.float().mean()):.6f}",
         "largest_probability": f"{float(probability.max()):.6f}",
-        "width": str(width),
-        "height": str(height),
+        "width": str(picture.size[0]),
+        "height": str(picture.size[1]),
     }
-    shown = (to_native(drawn, native, area) / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
-    return ImagePrediction(mask, to_native(uncertainty, native, area), shown, score, row, picture)
+    shown = (uncertainty[1] / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
+    return ImagePrediction(mask, uncertainty[0], shown, score, row, picture)
 
 
 def _promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:

@@ -3,19 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 from PIL import Image
 from torch import Tensor
 
 from trustseg.data import find_cases
-from trustseg.data.decode import in_threads, read_image
 from trustseg.data.findings import first_of
-from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, scan_image
-from trustseg.data.pack_notes import decoding_notes, image_notes
+from trustseg.data.intensity import IntensityScale
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy, check_model
@@ -25,14 +21,9 @@ from trustseg.dicom_output import SegmentMeaning
 from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.noisy import Draw
-from trustseg.evaluation.one_image import ImageSettings, predict_image
-from trustseg.evaluation.predicted_dicom import (
-    SourceFacts,
-    remove_objects,
-    source_facts,
-    source_notes,
-    write_prediction,
-)
+from trustseg.evaluation.one_image import ImagePrediction, ImageSettings, predict_image
+from trustseg.evaluation.predicted_dicom import remove_objects, write_prediction
+from trustseg.evaluation.scanning import scale_of
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.prediction_folder import (
@@ -47,7 +38,7 @@ from trustseg.prediction_folder import (
 from trustseg.tables import read_csv, write_csv
 from trustseg.text import unicode_text
 
-__all__ = ["image_files_of", "predict"]
+__all__ = ["image_files_of", "predict", "write_predictions"]
 
 
 def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> list[Path]:
@@ -145,31 +136,63 @@ def predict(
         ConfigError: if a control or nothing is to be certified, or draws are repeated without a certified policy.
         MissingPackageError: if DICOM is to be written and highdicom is not installed.
     """
-    if not files:
-        raise DataError("no image to predict; choose another folder")
-    table, hash_of_this = folder / TABLE, hash_of_model(model)
+    hash_of_this = hash_of_model(model)
     _check_policy(policy, control, draws, model, hash_of_this)
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
-    scale = _scale_of(files, model, scale, fit, note, dicom=dicom is not None)
+    options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
+    scale = scale_of(files, options, scale, note, dicom=dicom is not None)
     settings = ImageSettings(measure, aggregation, policy, control, draws, scale, fit, device)
-    model = model.eval().to(device)
+    ready = model.eval().to(device)
+    return write_predictions(
+        lambda file: predict_image(ready, file, settings),
+        files,
+        folder,
+        settings,
+        model=hash_of_this,
+        dicom=dicom,
+        report=report,
+    )
+
+
+def write_predictions(
+    predict_one: Callable[[Path], ImagePrediction],
+    files: Sequence[Path],
+    folder: Path,
+    settings: ImageSettings,
+    *,
+    model: str,
+    dicom: SegmentMeaning | None,
+    report: Callable[[int], None] | None,
+) -> Path:
+    """Write what is predicted of each file into a folder and return the table; see ``predict``.
+
+    Args:
+        predict_one: gives the prediction of a file.
+        files: image files.
+        folder: to write.
+        settings: how they are predicted.
+        model: hash of the model.
+        dicom: what the masks mean, to write DICOM objects; None writes none.
+        report: called after each image with the number done.
+    """
+    table = folder / TABLE
     rows: list[dict[str, str]] = []
     images: list[PredictedImage] = []
     for file in files:
-        found = predict_image(model, file, settings)
+        found = predict_one(file)
         if not rows:
             _remove(table)  # not before the model has shown that it can do what is asked
         _write_png(found.mask, mask_file(folder, file))
         _write_png(found.shown, uncertainty_file(folder, file))
         if dicom is not None and found.picture.kind == "DICOM":
-            write_prediction(found, file, folder, settings, model=hash_of_this, meaning=dicom)
+            write_prediction(found, file, folder, settings, model=model, meaning=dicom)
         rows.append(found.row)
         images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.picture.sha256))
         if report is not None:
             report(len(rows))
     rows.sort(key=lambda row: -float(row["uncertainty"]))
-    write_about(_about(hash_of_this, settings, images), folder)
+    write_about(_about(model, settings, images), folder)
     write_csv(pl.DataFrame(rows), table)
     return table
 
@@ -208,38 +231,6 @@ def _about(model: str, settings: ImageSettings, images: list[PredictedImage]) ->
     )
 
 
-def _scale_of(
-    files: Sequence[Path],
-    model: BeliefModel,
-    scale: IntensityScale | None,
-    fit: Fit,
-    note: Callable[[str], None] | None,
-    *,
-    dicom: bool,
-) -> IntensityScale:
-    """Return the scale of intensity for all files, after reading each of them once, and note how they are read.
-
-    Raises:
-        DataError: if a file cannot be read, or is deeper than the images of the model's training were, or is to be
-            the source of DICOM objects and cannot be.
-    """
-    scans = in_threads(partial(_scan, dicom=dicom), files, progress=None)
-    images, sizes = [scan.image for scan in scans], [scan.size for scan in scans]
-    scale = decide_scale(images) if scale is None else scale
-    if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
-        raise DataError(
-            f"{deep[0]} has 16 bits per channel, and no intensity scale for such images is kept with the model; export "
-            "it with 8 bits, as the model was trained on"
-        )
-    if note is not None:
-        options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
-        for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
-            note(sentence)
-        for sentence in source_notes([scan.source for scan in scans if scan.source is not None]):
-            note(sentence)
-    return scale
-
-
 def _remove(table: Path) -> None:
     """Remove former predictions: the table and the maps that it names, nothing else."""
     if not table.is_file():
@@ -255,21 +246,6 @@ def _remove(table: Path) -> None:
             if unicode_text(file.stem) in stems:
                 file.unlink()
     remove_objects(table.parent, stems)
-
-
-class _Scan(NamedTuple):
-    """What is known of a file before any is predicted."""
-
-    image: ImageScan
-    size: tuple[int, int]
-    source: SourceFacts | None
-
-
-def _scan(file: Path, *, dicom: bool) -> _Scan:
-    """Return what is known of a file, (width, height) included; raises if it cannot be read as an image."""
-    picture = read_image(file)
-    facts = source_facts(file) if dicom and picture.kind == "DICOM" else None
-    return _Scan(scan_image(picture, file), picture.size, facts)
 
 
 def _write_png(values: Tensor, path: Path) -> None:

@@ -22,7 +22,7 @@ from trustseg.errors import ModelError
 from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, SelectedOutput, first_line, noise, probe
 from trustseg.models.foreign.stripping import strip_graph
 
-__all__ = ["open_export"]
+__all__ = ["check_content", "open_export"]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _OPERATORS: Final = re.compile(
@@ -60,7 +60,7 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
     content = path.read_bytes()
     facts = Facts(path.name, "torch.export", hashlib.sha256(content).hexdigest())
     try:
-        _check(content, path, trust_code=trust_code)
+        check_content(content, path, trust_code=trust_code)
         program = torch.export.load(io.BytesIO(content))
         module = program.module(check_guards=False)
     except ModelError:
@@ -103,7 +103,7 @@ def _shape_of(program: torch.export.ExportedProgram, facts: Facts) -> None:
     facts.batch, facts.channels, facts.size = batch, channels or 3, height
 
 
-def _check(content: bytes, path: Path, *, trust_code: bool) -> None:
+def check_content(content: bytes, path: Path, *, trust_code: bool = False) -> None:
     """Raise a ModelError if the file holds pickles, or code that is not trusted."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {name.partition("/")[2]: name for name in archive.namelist()}

@@ -1,0 +1,79 @@
+"""``trustseg export``: a trained model as one file that needs neither trustseg nor torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trustseg.cli.display import say
+from trustseg.cli.settings import MODEL
+
+__all__ = ["export"]
+
+
+def export(
+    model: Annotated[Path, MODEL],
+    output: Annotated[Path, typer.Argument(help="File to write: .onnx (ONNX) or .pt2 (torch.export).")],
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy from 'trustseg defer fit': its score, and its threshold as review.")
+    ] = None,
+    measure: Annotated[str | None, typer.Option(help="Uncertainty measure, e.g. vacuity. Default: entropy.")] = None,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(help="How the map becomes an image score, e.g. foreground_mean. Default: soft_dice_confidence."),
+    ] = None,
+    images: Annotated[
+        Literal["uint8", "float32"],
+        typer.Option("--input", help="Type of the images: grey levels 0 to 255, or values in [0, 1]."),
+    ] = "uint8",
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write a model with everything before and after its network into one file, for images of any size.
+
+    The file takes images (B, C, H, W), C = 1 or 3, and returns mask, probability, uncertainty, score and, with a
+    policy, review. Research use only.
+    """
+    from trustseg.export.writing import check_target
+
+    check_target(output, overwrite=overwrite)
+
+    from trustseg.cli.checks import require_score
+    from trustseg.deferral import CertifiedPolicy
+    from trustseg.deferral.any_policy import load_any_policy
+    from trustseg.errors import ConfigError
+    from trustseg.export import export_model
+    from trustseg.former_names import current_aggregation
+
+    frozen = None if policy is None else load_any_policy(policy)
+    if isinstance(frozen, CertifiedPolicy):
+        raise ConfigError(
+            f"'{policy}' is certified for noisy images, and a graph draws no noise; predict with the model"
+        )
+    if frozen is not None and (measure or aggregation):
+        raise ConfigError(
+            f"'{policy}' was fitted on {frozen.aggregation} of {frozen.measure}; remove --measure and --aggregation, "
+            "or give a policy of another score"
+        )
+    measure, aggregation = measure or "entropy", current_aggregation(aggregation or "soft_dice_confidence")
+    if frozen is not None:
+        measure, aggregation = frozen.measure, frozen.aggregation
+    require_score(measure, aggregation)
+    written = export_model(
+        model,
+        output,
+        measure=measure,
+        aggregation=aggregation,
+        policy=frozen,
+        kind=images,
+        uncalibrated=uncalibrated,
+        overwrite=overwrite,
+    )
+    say(f"score: {aggregation} of {measure}")
+    say("no output review: give a policy by --policy" if frozen is None else frozen.statement)
+    say(f"largest difference from the model on noise: {written.difference:.1e}")
+    for line in written.facts():
+        say(line)
+    say(f"exported: {written.path}")

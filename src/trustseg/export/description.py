@@ -1,0 +1,109 @@
+"""What an exported file says of itself, as JSON inside it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trustseg import __version__
+from trustseg.data.intensity import IntensityScale
+from trustseg.data.resizing import Fit
+from trustseg.deferral import Policy
+from trustseg.deferral.policy import policy_content
+from trustseg.errors import ModelError
+from trustseg.export.pipeline import Input
+
+__all__ = ["KEY", "Description", "Precision", "describe", "read_description"]
+
+KEY: Final = "trustseg"
+"""Name of the metadata of an ONNX file that holds the description; in a .pt2 file it is ``trustseg.json``."""
+
+FORMAT: Final = 1  # raised when the description, the input or the outputs change
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Description(BaseModel):
+    """What an exported file says of itself.
+
+    Attributes:
+        format: version of this description, of the input and of the outputs.
+        version: of trustseg that wrote it.
+        model: ``hash_of_model`` of the model.
+        spec: what the model is built from, by field of ``SegmenterSpec``.
+        calibration: method and parameters, None where the model is not calibrated.
+        measure: pixel measure of the output ``uncertainty``.
+        aggregation: map to image score.
+        policy: content of the policy behind the output ``review``, without the hashes of its patients; None where
+            there is none.
+        fit: how images are fitted into the model's square.
+        white: value of images of more than 8 bits that is 255, None where none was needed in training.
+        input: type of the images.
+        precision: of the network's weights.
+        target: what the masks mark (``data.target`` of the run), None if the run is not there.
+        seen: content of ``splits.json`` (salted hashes), None if it was not beside the model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = FORMAT
+    version: str = __version__
+    model: str
+    spec: dict[str, Any]
+    calibration: dict[str, Any] | None = None
+    measure: str
+    aggregation: str
+    policy: dict[str, Any] | None = None
+    fit: Fit
+    white: int | None = None
+    input: Input = "uint8"
+    precision: Precision = "fp32"
+    target: str | None = None
+    seen: dict[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of the model's square in pixels."""
+        return int(self.spec["size"])
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """Channels of the model's images: 1 (grey) or 3 (RGB); the file takes either."""
+        return 3 if self.spec["channels"] == 3 else 1
+
+    @property
+    def scale(self) -> IntensityScale:
+        """The intensity scale of the images of the training."""
+        return IntensityScale(self.white)
+
+    def text(self) -> str:
+        """Return the description as JSON."""
+        return json.dumps(self.model_dump(mode="python"))
+
+
+def describe(policy: Policy | None, **about: Any) -> Description:  # noqa: ANN401 - fields of Description
+    """Return the description of a file that keeps a policy, if there is one."""
+    return Description(policy=None if policy is None else {**policy_content(policy), "patient_hashes": []}, **about)
+
+
+def read_description(text: str, *, where: str) -> Description:
+    """Return the description in a file.
+
+    Args:
+        text: JSON.
+        where: name of the file, for the error.
+
+    Raises:
+        ModelError: if it is damaged, or of another version.
+    """
+    try:
+        content = json.loads(text)
+        version = content.get("format") if isinstance(content, Mapping) else None
+        if version != FORMAT:
+            raise ModelError(f"'{where}' was exported in format {version}, expected {FORMAT}; export the model again")
+        return Description.model_validate(content)
+    except (ValueError, ValidationError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"'{where}' holds a damaged description of trustseg; export the model again") from error

@@ -1,0 +1,172 @@
+"""Files that ``trustseg export`` wrote: told from those of others, and run."""
+
+import hashlib
+import importlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trustseg.deferral import Policy
+from trustseg.deferral.policy import parse_policy
+from trustseg.errors import DataError, MissingFileError, MissingPackageError, ModelError, TrustsegError
+from trustseg.export.description import KEY, Description, read_description
+from trustseg.models.foreign.exported import check_content
+
+__all__ = ["SUFFIXES", "ExportedModel", "is_exported", "open_content", "open_exported", "package"]
+
+SUFFIXES: Final = (".onnx", ".pt2")
+
+Maps = dict[str, NDArray[Any]]
+Runner = Callable[[NDArray[Any]], Maps]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """An exported file, ready to run.
+
+    Attributes:
+        name: of the file.
+        description: what the file says of itself.
+        digest: SHA-256 of the file.
+        policy: behind the output ``review``; it has no hashes of patients.
+        runner: images to outputs, unchecked.
+    """
+
+    name: str
+    description: Description
+    digest: str
+    policy: Policy | None
+    runner: Runner
+
+    @property
+    def model(self) -> str:
+        """The hash of the model whose scores these are: of weights in lower precision that of the file."""
+        return self.description.model if self.description.precision == "fp32" else self.digest[:16]
+
+    def __call__(self, images: NDArray[np.uint8]) -> Maps:
+        """Return the outputs of the file by name.
+
+        Args:
+            images: (B, C, H, W), C = 1 or 3, uint8.
+
+        Raises:
+            DataError: if the images have another type or shape.
+            ModelError: if the file returns NaN.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+            raise DataError(f"images are {images.dtype} {images.shape}, expected uint8 (B, 1 or 3, H, W)")
+        given = images if self.description.input == "uint8" else images.astype(np.float32) / 255
+        found = self.runner(np.ascontiguousarray(given))
+        if np.isnan(found["probability"]).any() or np.isnan(found["uncertainty"]).any():
+            raise ModelError(f"'{self.name}' returns NaN; find where the model breaks down, then export it again")
+        return found
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether ``trustseg export`` wrote a file; False for any other file or folder.
+
+    Raises:
+        MissingPackageError: for an ONNX file without the extra ``onnx``.
+    """
+    return path.is_file() and path.suffix.lower() in SUFFIXES and _description_in(path.read_bytes(), path) is not None
+
+
+def open_exported(path: Path) -> ExportedModel:
+    """Return a file that ``trustseg export`` wrote.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        ModelError: if it is damaged or somebody else's.
+        MissingPackageError: for an ONNX file without the extra ``onnx``.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"no exported model '{path}'; check the path")
+    return open_content(path.read_bytes(), path)
+
+
+def open_content(content: bytes, path: Path) -> ExportedModel:
+    """Return the exported model in the content of a file; arguments and errors as ``open_exported``."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"'{path}' is neither .onnx nor .pt2; give a file that 'trustseg export' wrote")
+    text = _description_in(content, path)
+    if text is None:
+        raise ModelError(
+            f"'{path}' was not written by 'trustseg export', so that its outputs are not known; 'trustseg audit' finds "
+            "out what they mean"
+        )
+    about = read_description(text, where=str(path))
+    opener = _open_onnx if path.suffix.lower() == ".onnx" else _open_program
+    policy = None if about.policy is None else parse_policy(about.policy, path)
+    return ExportedModel(path.name, about, hashlib.sha256(content).hexdigest(), policy, opener(content, path))
+
+
+def package(name: str) -> Any:  # noqa: ANN401 - a module
+    """Return a package of the extra ``onnx``.
+
+    Raises:
+        MissingPackageError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(f"ONNX files need {name.partition('.')[0]}; install trustseg[onnx]") from error
+
+
+def _description_in(content: bytes, path: Path) -> str | None:
+    """Return the text of the description in a file, None if it has none."""
+    if path.suffix.lower() == ".onnx":
+        onnx = package("onnx")
+        try:
+            properties = onnx.load_model_from_string(content).metadata_props
+        except Exception:  # protobuf's own errors: no ONNX file at all
+            return None
+        return next((str(each.value) for each in properties if each.key == KEY), None)
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = [name for name in archive.namelist() if name.partition("/")[2] == f"extra/{KEY}.json"]
+        return archive.read(names[0]).decode("utf-8", "replace") if len(names) == 1 else None
+
+
+def _open_onnx(content: bytes, path: Path) -> Runner:
+    runtime = package("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no tree of errors
+        raise ModelError(f"onnxruntime cannot open '{path}'; export the model again") from error
+    names = [each.name for each in session.get_outputs()]
+
+    def run(images: NDArray[Any]) -> Maps:
+        try:
+            return dict(zip(names, session.run(None, {"image": images}), strict=True))
+        except Exception as error:  # as above
+            raise ModelError(f"'{path}' fails on images {images.shape}; export the model again") from error
+
+    return run
+
+
+def _open_program(content: bytes, path: Path) -> Runner:
+    try:
+        check_content(content, path)
+        module = torch.export.load(io.BytesIO(content)).module(check_guards=False)
+    except TrustsegError:
+        raise
+    except Exception as error:  # zipfile, json and torch.export raise many kinds
+        raise ModelError(f"'{path}' cannot be read as a torch.export file; export the model again") from error
+
+    def run(images: NDArray[Any]) -> Maps:
+        with torch.no_grad():
+            found: Mapping[str, torch.Tensor] = module(torch.from_numpy(images))
+        return {name: values.numpy() for name, values in found.items()}
+
+    return run

@@ -1,0 +1,111 @@
+"""One module from raw images to everything that ``trustseg predict`` says of them; what is exported is its graph."""
+
+import math
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trustseg.data.resizing import Fit
+from trustseg.entries import call
+from trustseg.evaluation.frames import at_size
+from trustseg.export.resampling import centred, resampling
+from trustseg.models import BeliefModel
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+__all__ = ["OUTPUTS", "Input", "Pipeline"]
+
+Input = Literal["uint8", "float32"]
+"""Type of the images: grey levels 0 to 255, or values in [0, 1] that are rounded to these."""
+
+OUTPUTS: Final = ("mask", "probability", "uncertainty", "score", "review")
+"""What a file returns, in this order; ``review`` only where a policy was exported with the model."""
+
+_LUMA: Final = (19595.0, 38470.0, 7471.0)  # of trustseg.data.intensity: Pillow's weights, in units of 1 / 65536
+
+
+class Pipeline(nn.Module):
+    """Raw images of any size in; mask, probability, uncertainty, score and review out.
+
+    It computes what ``trustseg.evaluation.predict`` does, from the same functions; only the resize is written anew,
+    because a graph has to build its weights from the size of the image.
+
+    Args:
+        model: a segmenter, or a calibrated one; it is used as it is, in eval mode.
+        measure: name in ``MEASURES``.
+        aggregation: text that names an entry of ``AGGREGATIONS``.
+        threshold: the score above which an image goes to a human; None returns no ``review``.
+        fit: how images are fitted into the model's square.
+        kind: type of the images.
+    """
+
+    channels: Tensor
+    luma: Tensor
+
+    def __init__(
+        self,
+        model: BeliefModel,
+        *,
+        measure: str,
+        aggregation: str,
+        threshold: float | None = None,
+        fit: Fit = "squash",
+        kind: Input = "uint8",
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.measure = measure
+        self.aggregation = aggregation
+        self.threshold = threshold
+        self.fit = fit
+        self.kind = kind
+        # Which channels are red, green and blue of an image of 0 to 3 channels. 2 channels, or more than 3, point to a
+        # channel or row that does not exist, so that the graph fails and guesses nothing.
+        self.register_buffer("channels", torch.tensor([[9, 9, 9], [0, 0, 0], [9, 9, 9], [0, 1, 2]]), persistent=False)
+        self.register_buffer("luma", torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return what is said of images (B, C, H, W), C = 1 or 3.
+
+        Returns:
+            ``mask`` (B, 1, H, W) uint8 in {0, 1}; ``probability`` (B, 1, H, W) in [0, 1]; ``uncertainty``
+            (B, 1, H, W) in the unit of the measure; ``score`` (B,), higher = less sure; ``review`` (B,) bool.
+        """
+        height, width = image.shape[-2:]
+        size = self.model.spec.size
+        top, left, rows, columns = (0, 0, size, size) if self.fit == "squash" else centred(height, width, size=size)
+        along_rows, row_sum = resampling(height, rows, start=top, size=size)
+        along_columns, column_sum = resampling(width, columns, start=left, size=size)
+        total = along_rows @ self._levels(image).double() @ along_columns.T
+        squares = torch.round(total / (row_sum * column_sum)).float() / 255
+        belief = self.model.belief(squares)
+        maps = torch.cat([belief.probability, MEASURES[self.measure](belief)], dim=1)
+        if self.fit == "pad":  # not by slices, which would bind the graph to the shapes it was traced with
+            maps = maps.index_select(-2, torch.arange(rows) + top).index_select(-1, torch.arange(columns) + left)
+        probability, uncertainty = maps[:, :1], maps[:, 1:]
+        score = call(AGGREGATIONS, self.aggregation, kind="aggregation")(uncertainty, probability)
+        probability = at_size(probability, (height, width))
+        found = {
+            "mask": (probability > 0.5).to(torch.uint8),
+            "probability": probability,
+            "uncertainty": at_size(uncertainty, (height, width)),
+            "score": score,
+        }
+        return found if self.threshold is None else {**found, "review": _review(score, self.threshold)}
+
+    def _levels(self, image: Tensor) -> Tensor:
+        """Return whole grey levels 0 to 255 (B, 1 or 3, H, W), as ``trustseg.data.intensity.render`` does."""
+        levels = image.index_select(1, self.channels[image.shape[1]])
+        if self.kind == "float32":
+            levels = torch.round(levels.double().clamp(0, 1) * 255)
+        levels = levels.float()
+        if self.model.spec.channels == 3:
+            return levels
+        return ((levels * self.luma).sum(dim=1, keepdim=True) + 32768).div(65536).floor()  # exact: below 2^24
+
+
+def _review(score: Tensor, threshold: float) -> Tensor:
+    """Return which images go to a human, as ``Policy.review``; a NaN score always does."""
+    if threshold == -math.inf:
+        return torch.ones_like(score, dtype=torch.bool)
+    return ~(score.double() <= threshold)

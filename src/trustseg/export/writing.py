@@ -1,0 +1,222 @@
+"""Writing a model as one file that needs nothing else: ONNX or torch.export."""
+
+import dataclasses
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from trustseg.beliefs import Bernoulli, Beta
+from trustseg.calibration import Calibrated
+from trustseg.config import load_run
+from trustseg.data.reading import reading_beside
+from trustseg.data.seen import splits_file
+from trustseg.deferral import Policy, check_model
+from trustseg.entries import name_in
+from trustseg.errors import BeliefError, ConfigError, ModelError, RunError
+from trustseg.evaluation import hash_of_model, load_model
+from trustseg.export.description import Description, describe
+from trustseg.export.exported import SUFFIXES, ExportedModel, open_content, package
+from trustseg.export.graphs import OPSET, program_of, serialised
+from trustseg.export.pipeline import Input, Pipeline
+from trustseg.files import read_json, replacing
+from trustseg.models import BeliefModel
+from trustseg.uncertainty import MEASURES
+
+__all__ = [
+    "LESIONS",
+    "PADDED",
+    "Written",
+    "check_target",
+    "export_model",
+    "milliseconds_of",
+    "pipeline_of",
+]
+
+_TOLERANCE: Final = 1e-4  # between the file and the model, of everything that it returns
+LESIONS: Final = frozenset({"lesion_mean", "lesion_max"})  # label connected components, which no operator of ONNX does
+
+PADDED: Final = frozenset({"patch_max", "quantile_mean"})  # branch on the number of pixels, which padding makes unknown
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        size: of the file in bytes.
+        opset: of ONNX; None for torch.export.
+        difference: largest difference between the file and the model on noise, over all outputs but the mask.
+        milliseconds: median time for one image of the model's own size, on the CPU.
+        threads: that it took this time on.
+        model: the file, opened.
+    """
+
+    path: Path
+    size: int
+    opset: int | None
+    difference: float
+    milliseconds: float
+    threads: int
+    model: ExportedModel
+
+    def facts(self) -> list[str]:
+        """Return format, size and time, a line each."""
+        side = self.model.description.size
+        form = "torch.export" if self.opset is None else f"ONNX, opset {self.opset}"
+        return [
+            f"{form}, {self.model.description.precision}, {self.size / 1e6:.1f} MB",
+            f"{self.milliseconds:.1f} ms per image of {side} x {side} pixels on the CPU, threads: {self.threads}",
+        ]
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Check that a model can be exported to a file.
+
+    Raises:
+        ConfigError: if its suffix says no format, or it exists.
+        MissingPackageError: for an ONNX file without the extra ``onnx``.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"'{path}' says no format by its suffix; name it .onnx (ONNX) or .pt2 (torch.export)")
+    if path.exists() and not (overwrite and path.is_file()):
+        raise ConfigError(f"'{path}' exists; give another name, or --overwrite to replace the file")
+    if path.suffix.lower() == ".onnx":
+        for name in ("onnx", "onnxruntime", "onnxscript"):
+            package(name)
+
+
+def export_model(
+    folder: Path,
+    path: Path,
+    *,
+    measure: str = "entropy",
+    aggregation: str = "soft_dice_confidence",
+    policy: Policy | None = None,
+    kind: Input = "uint8",
+    uncalibrated: bool = False,
+    overwrite: bool = False,
+) -> Written:
+    """Write the model in a folder, with all that comes before and after its network, into one file.
+
+    Args:
+        folder: of the model, written by ``Segmenter.save``; its calibration and ``data.json`` are used.
+        path: ``.onnx`` or ``.pt2``.
+        measure: pixel measure of uncertainty.
+        aggregation: map to image score.
+        policy: its measure and aggregation are taken, and the file returns ``review``.
+        kind: type of the images.
+        uncalibrated: whether the calibration is left aside.
+        overwrite: whether a file at ``path`` is replaced.
+
+    Raises:
+        ConfigError: if ``path`` names no format, or exists.
+        BeliefError: if the model cannot give the measure.
+        DataError: if the policy was fitted on another model.
+        MissingFileError: if there is no model, or its training has not finished.
+        MissingPackageError: without the extra ``onnx``.
+        ModelError: if the model or score cannot be a graph.
+        RunError: if the file returns other numbers than the model.
+    """
+    check_target(path, overwrite=overwrite)
+    model = load_model(folder, uncalibrated=uncalibrated)
+    if policy is not None:
+        check_model(policy, hash_of_model(model))
+        measure, aggregation = policy.measure, policy.aggregation
+    about = description_of(folder, model, measure=measure, aggregation=aggregation, policy=policy, kind=kind)
+    pipeline = pipeline_of(model, about)
+    content = serialised(program_of(pipeline), about, path)
+    opened = open_content(content, path)
+    difference = _difference(opened, pipeline)
+    if not difference <= _TOLERANCE:
+        raise RunError(f"the exported file differs from the model by up to {difference:.2g}; please report this")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    opset = OPSET if path.suffix.lower() == ".onnx" else None
+    milliseconds = milliseconds_of(opened)
+    return Written(path, len(content), opset, difference, milliseconds, torch.get_num_threads(), opened)
+
+
+def description_of(
+    folder: Path, model: BeliefModel, *, measure: str, aggregation: str, policy: Policy | None, kind: Input
+) -> Description:
+    """Return what a file will say of itself, after checking that the model has the score and a graph can hold it."""
+    belief = Bernoulli if model.spec.head == "bernoulli" else Beta
+    if belief not in MEASURES[measure].facts.given_by:
+        raise BeliefError(
+            f"the model's {model.spec.head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set "
+            "--measure"
+        )
+    if name_in(aggregation) in LESIONS:
+        raise ModelError(
+            f"{aggregation} labels connected lesions, which no graph can hold; export with another --aggregation, or "
+            "fit the policy on another score"
+        )
+    reading = reading_beside(folder)
+    if reading is not None and reading.fit == "pad" and name_in(aggregation) in PADDED:
+        raise ModelError(
+            f"{aggregation} depends on how many pixels an image has without its padding, which a graph does not know "
+            "before it runs; export with another --aggregation, or fit the policy on another score"
+        )
+    calibration = model.calibration if isinstance(model, Calibrated) else None
+    seen, own = splits_file(folder), folder.absolute().parent / "config.yaml"
+    return describe(
+        policy,
+        model=hash_of_model(model),
+        spec=dataclasses.asdict(model.spec),
+        calibration=None if calibration is None else {"method": calibration.method, **calibration.parameters},
+        measure=measure,
+        aggregation=aggregation,
+        fit="squash" if reading is None else reading.fit,
+        white=None if reading is None else reading.white,
+        input=kind,
+        target=load_run(own, []).data.target if own.is_file() else None,
+        seen=read_json(seen) if seen.exists() else None,
+    )
+
+
+def pipeline_of(model: BeliefModel, about: Description) -> Pipeline:
+    """Return the module whose graph is exported, in eval mode."""
+    pipeline = Pipeline(
+        model.eval(),
+        measure=about.measure,
+        aggregation=about.aggregation,
+        threshold=None if about.policy is None else float(about.policy["threshold"]),
+        fit=about.fit,
+        kind=about.input,
+    )
+    return pipeline.eval().requires_grad_(False)
+
+
+def _noise(height: int, width: int, *, batch: int, channels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (batch, channels, height, width), dtype=np.uint8)
+
+
+def _difference(opened: ExportedModel, pipeline: Pipeline) -> float:
+    """Return the largest difference between file and module on noise of three sizes."""
+    size, largest = opened.description.size, 0.0
+    for height, width, batch, channels in ((size, size, 1, 1), (size + 40, size + 9, 2, 3), (31, 90, 1, 1)):
+        images = _noise(height, width, batch=batch, channels=channels)
+        given = torch.from_numpy(images if pipeline.kind == "uint8" else images.astype(np.float32) / 255)
+        with torch.no_grad():
+            expected = pipeline(given)
+        found = opened(images)
+        for name in ("probability", "uncertainty", "score"):
+            largest = max(largest, float(np.abs(found[name] - expected[name].numpy()).max()))
+    return largest
+
+
+def milliseconds_of(opened: ExportedModel) -> float:
+    """Return the median time for one image of the model's own size, after one that does not count."""
+    size = opened.description.size
+    images = _noise(size, size, batch=1, channels=opened.description.channels)
+    times = []
+    for _ in range(8):
+        since = time.perf_counter()
+        opened(images)
+        times.append(1000 * (time.perf_counter() - since))
+    return statistics.median(times[1:])

@@ -1,0 +1,137 @@
+"""Files return what the model returns: every architecture, head, measure and aggregation; fits, channels, types."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from tests.evaluation.packs import small_segmenter
+from tests.export.given import SHAPES, check_parity, described, exported, noise
+from tests.policies import policy_with
+from torch import Tensor, nn
+
+from trustseg.beliefs import Bernoulli, Beta
+from trustseg.calibration import Calibrated, Calibration
+from trustseg.deferral import Policy
+from trustseg.export.graphs import as_onnx, program_of
+from trustseg.export.writing import LESIONS, PADDED, pipeline_of
+from trustseg.models import ARCHITECTURES, BeliefModel, build_segmenter
+from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def calibrated(model: BeliefModel, method: str, **values: float) -> BeliefModel:
+    return Calibrated(model, Calibration(method, values, "validation", 3, 3, "", 0.7, 0.6)).eval()
+
+
+class Together(nn.Module):
+    """One network of each architecture; the belief about a batch holds that of each network, one after the other."""
+
+    passes = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        built = [
+            build_segmenter(
+                architecture=name,
+                encoder="resnet50" if name == "fcn" else "tu-test_resnet",
+                head=("beta", "bernoulli")[number % 2],
+                evidence=("exp", "softplus")[number % 4 // 2],
+                size=32,
+            ).eval()
+            for number, name in enumerate(sorted(ARCHITECTURES))
+        ]
+        self.members: Any = nn.ModuleList(built)
+        self.spec = built[0].spec
+
+    def belief(self, images: Tensor) -> Bernoulli:
+        return Bernoulli(torch.cat([member.belief(images).log_odds for member in self.members]))
+
+
+@pytest.mark.slow
+def test_every_architecture() -> None:
+    together: Any = Together()
+    about = described(together, aggregation="soft_dice_confidence")
+    _, (opened,) = exported(together, about, ".onnx")
+    for number, shape in enumerate([(1, 1, 32, 32), (2, 3, 40, 71)]):
+        images = noise(*shape, seed=number)
+        found = opened(images)
+        for position, member in enumerate(together.members):
+            part = slice(position * len(images), (position + 1) * len(images))
+            check_parity(member, about, {name: values[part] for name, values in found.items()}, images)
+
+
+class Scores(nn.Module):
+    """Every measure of a Bernoulli, a Beta and both in a mixture, and every aggregation, as one graph."""
+
+    def forward(self, alpha: Tensor, beta: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        both = Beta(alpha, beta)
+        for belief in (Bernoulli(alpha - beta), both):
+            for name in belief.measures:
+                found[f"{name} of a {type(belief).__name__}"] = MEASURES[name](belief)
+        for name in sorted(AGGREGATIONS.keys() - LESIONS - PADDED):
+            found[name] = AGGREGATIONS[name](MEASURES["dissonance"](both), both.probability)
+        return found
+
+
+@pytest.mark.slow
+def test_every_measure_and_aggregation() -> None:
+    """On maps of any size, as they are cut out of their padding."""
+    generator = torch.Generator().manual_seed(0)
+
+    def evidence(*shape: int) -> Tensor:
+        return 1 + 10 ** (8 * torch.rand(*shape, generator=generator) - 4)
+
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    traced = (evidence(3, 1, 24, 40), evidence(3, 1, 24, 40))
+    program = torch.export.export(Scores(), traced, dynamic_shapes=(free, free)).run_decompositions({})
+    names = list(Scores()(*traced))
+    session = ort.InferenceSession(as_onnx(program, ["alpha", "beta"], names).SerializeToString())
+    for shape in ((3, 1, 24, 40), (1, 1, 31, 2), (2, 1, 1, 1)):
+        alpha, beta = evidence(*shape), evidence(*shape)
+        found = session.run(None, {"alpha": alpha.numpy(), "beta": beta.numpy()})
+        for (name, values), other in zip(Scores()(alpha, beta).items(), found, strict=True):
+            assert_allclose(other, values, rtol=1e-5, atol=1e-5, err_msg=f"{name} {shape}")
+
+
+def test_a_beta_head_padded_grey_and_calibrated() -> None:
+    """As ONNX and as torch.export program, from the same graph; its measure needs digamma and log-gamma."""
+    model = calibrated(small_segmenter("beta").eval(), "evidence_scaling", scale=0.7)
+    about = described(model, measure="differential_entropy", aggregation="foreground_mean", fit="pad")
+    _, files = exported(model, about, ".onnx", ".pt2")
+    for opened in files:
+        for number, shape in enumerate(SHAPES):
+            images = noise(*shape, seed=number)
+            check_parity(model, about, opened(images), images)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "aggregation", "suffix"),
+    [(0.3, "quantile_mean(quantile=0.9)", ".onnx"), (-np.inf, "patch_max", ".pt2")],
+)
+def test_a_bernoulli_head_of_colours_in_float_with_a_policy(threshold: float, aggregation: str, suffix: str) -> None:
+    model = calibrated(
+        small_segmenter("bernoulli", channels=3).eval(), "beta_calibration", slope_low=0.8, slope_high=1.3, offset=0.1
+    )
+    policy: Policy = policy_with(threshold=threshold)
+    about = described(model, policy, input="float32", aggregation=aggregation)
+    _, (opened,) = exported(model, about, suffix)
+    for number, shape in enumerate(SHAPES):
+        images = noise(*shape, seed=number)
+        found = opened(images)
+        check_parity(model, about, found, images)
+        np.testing.assert_array_equal(found["review"], policy.review(found["score"]))
+
+
+def test_a_graph_refuses_another_number_of_channels() -> None:
+    model = small_segmenter("bernoulli").eval()
+    about = described(model)
+    program = program_of(pipeline_of(model, about))
+    for channels in (2, 4):
+        with pytest.raises((IndexError, RuntimeError)):
+            program.module(check_guards=False)(torch.zeros(1, channels, 32, 32, dtype=torch.uint8))
