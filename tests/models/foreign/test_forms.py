@@ -49,9 +49,8 @@ def opened(form: str, folder: Path) -> ForeignNetwork:
             source = "tests.models.foreign.networks:make"
             return open_model(source, weights=folder / "red.safetensors", trust_code=True)
         case "function and state dict":
-            torch.save(
-                {"state_dict": {f"module.{key}": value for key, value in red.state_dict().items()}}, folder / "a.pth"
-            )
+            tensors = {f"module.{key}": value for key, value in red.state_dict().items()}
+            torch.save({"net": tensors, "epoch": 3, "optimizer": {"state": {}}}, folder / "a.pth")
             return open_model("tests.models.foreign.networks:make", weights=folder / "a.pth", trust_code=True)
         case "module":
             return open_model(red)

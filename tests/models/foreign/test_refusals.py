@@ -210,6 +210,10 @@ def test_functions_and_weights_that_do_not_fit_are_refused(tmp_path: Path) -> No
     save_file({"first.weight": torch.zeros(2, 3, 3, 3)}, tmp_path / "part.safetensors")
     with pytest.raises(ModelError, match=r"part\.safetensors"):
         open_model("tests.models.foreign.networks:make", weights=tmp_path / "part.safetensors", trust_code=True)
+    tensors = Red().state_dict()
+    torch.save({"student": tensors, "teacher": tensors}, tmp_path / "both.pt")
+    with pytest.raises(ModelError, match=r"both\.pt.*student, teacher"):
+        open_model("tests.models.foreign.networks:make", weights=tmp_path / "both.pt", trust_code=True)
     with pytest.raises(ModelError, match="list"):
         open_model([])
 

@@ -82,7 +82,7 @@ def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, outpu
     """Return the network of a module after loading its weights; without a file it keeps those it has."""
     if weights is not None:
         content = _content_of(weights)
-        load_weights(module, tensors_of(content, weights), weights)
+        load_weights(module, tensors_of(content, weights, facts.notes), weights)
         facts.digest = hashlib.sha256(content).hexdigest()
     else:
         facts.digest = _hash_of(module)
@@ -108,7 +108,7 @@ def open_folder(folder: Path, *, output: str | int | None) -> ForeignNetwork:
     if "_model_class" in config:
         facts.form = "segmentation_models.pytorch"
         module = _smp_module(config, folder)
-        load_weights(module, tensors_of(file.read_bytes(), file), file)
+        load_weights(module, tensors_of(file.read_bytes(), file, facts.notes), file)
     elif "SegformerForSemanticSegmentation" in _listed(config.get("architectures")):
         facts.form = "Hugging Face SegFormer"
         module = _segformer(folder)
@@ -197,11 +197,13 @@ def _content_of(path: Path) -> bytes:
         raise MissingFileError(f"no weights file '{path}'; check the path") from error
 
 
-def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
+def tensors_of(content: bytes, path: Path, notes: list[str]) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a state dict that is read with ``weights_only``.
 
+    A training checkpoint may hold the state dict under any name; a note says under which.
+
     Raises:
-        ModelError: if it is neither.
+        ModelError: if it is neither, or a checkpoint with several state dicts.
     """
     try:
         if path.suffix == ".safetensors":
@@ -211,11 +213,18 @@ def tensors_of(content: bytes, path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"'{path}' holds no plain tensors ({first_line(error)}); save it with safetensors or torch.save(state_dict)"
         ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ModelError(f"'{path}' is no state dict; save it with torch.save(model.state_dict())")
-    return found
+    if _is_state_dict(found):
+        return dict(found)
+    inner = [name for name, value in found.items() if _is_state_dict(value)] if isinstance(found, dict) else []
+    if len(inner) != 1:
+        what = f"holds several state dicts ({', '.join(map(str, inner))})" if inner else "is no state dict"
+        raise ModelError(f"'{path}' {what}; save the one of the network with torch.save(model.state_dict())")
+    notes.append(f"Weights are read from '{inner[0]}' of the checkpoint.")
+    return dict(found[inner[0]])
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(entry, Tensor) for entry in value.values())
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
