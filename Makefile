@@ -15,7 +15,7 @@ PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-portable slurm-test check mutants oracle bench gpu docs figures build wheel-test lock clean
+.PHONY: help setup demo test test-slow test-portable slurm-test check mutants oracle bench gpu docs figures build wheel-test lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -34,8 +34,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## generate chest X-rays, train 2 heads x 3 selections, attack, measure, write report.html
 	$(BIN)/trustseg demo
 
-test: setup check ## lint, types, import rules and all tests
+test: setup check ## lint, types, import rules and the tests, in about six minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-slow: setup ## what make test leaves out: tests of more than five seconds, the report in a browser, several processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow and not slurm" -n 2 --dist worksteal
 
 test-portable: setup ## tests that rounding could change, under three instruction sets and thread counts
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OMP_NUM_THREADS=1 $(PORTABLE) -n 2 --dist worksteal

@@ -57,6 +57,7 @@ def test_errors_show_escapes(command: Command) -> None:
     assert r"no\x1b[2Jmodel" in one_sentence(found)
 
 
+@pytest.mark.slow
 def test_in_a_notebook_on_an_ascii_terminal(model: Path, tmp_path: Path) -> None:
     """The backend of a notebook is not needed, and letters that the terminal lacks are escaped."""
     folder = images(tmp_path / "\u80ba")

@@ -40,6 +40,7 @@ def test_doctor_exits_with_2_if_something_is_missing(command: Command, monkeypat
     assert "pip install 'trustseg[qata]'" in found.out
 
 
+@pytest.mark.slow
 def test_the_quick_demo(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On fewer and smaller images than the shipped study, whose cells tests/test_experiments.py trains."""
     study = yaml.safe_load((tools.EXPERIMENTS / "tiny.yaml").read_text())

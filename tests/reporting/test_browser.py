@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FLAGS = (
     "--headless=new",
     "--no-sandbox",

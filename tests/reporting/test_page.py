@@ -182,6 +182,7 @@ def clean_only(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_least_a_study_can_hold(clean_only: Path) -> None:
     output = clean_only.parent / "elsewhere" / "page.html"
     assert build_report(clean_only, gallery=False, output=output, draws=20) == output
@@ -207,6 +208,7 @@ def test_without_a_gallery_no_picture_of_a_patient_is_read(clean_only: Path) -> 
     assert _without_scripts(page).count("data:image/") == len(charts)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_dice_undefined(clean_only: Path) -> None:
     for path in clean_only.glob("cells/*/records.parquet"):
         without_foreground(pl.read_parquet(path)).write_parquet(path)
@@ -216,6 +218,7 @@ def test_all_dice_undefined(clean_only: Path) -> None:
     assert "undefined" in build_report(clean_only, draws=20).read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_that_cannot_be_written(clean_only: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot write the report .*file"):

@@ -230,6 +230,7 @@ def test_the_target_has_the_name_that_the_study_gives_it(small: Path) -> None:
     assert repetitions(data).columns[5].title == "Without polyp"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_without_tables_of_pixels_gives_the_scores_of_images(small: Path) -> None:
     for cell in (small / "cells").iterdir():
         for name in ("histograms.parquet", "calibration.parquet"):

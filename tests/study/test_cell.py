@@ -183,6 +183,7 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
             assert mine
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_measured_otherwise_is_not_trained_again(tmp_path: Path) -> None:
     cell = a_cell(tmp_path)
     folder = tmp_path / cell.name

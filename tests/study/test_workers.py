@@ -86,6 +86,7 @@ def parent(tmp_path: Path) -> Iterator[Started]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
     written(tmp_path, epochs=500)
     with parent(tmp_path) as process:
@@ -98,6 +99,7 @@ def test_a_killed_parent_leaves_no_workers(tmp_path: Path) -> None:
     assert states(tmp_path / "run") == ["waiting", "waiting"]
 
 
+@pytest.mark.slow
 def test_two_parents_share_the_work(tmp_path: Path) -> None:
     config = written(tmp_path)
     with parent(tmp_path) as one, parent(tmp_path) as other:

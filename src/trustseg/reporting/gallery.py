@@ -191,8 +191,8 @@ def _grid(
     inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
     lefts = [(_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0] for column in range(columns)]
     with mpl.rc_context({"font.size": 8, "text.parse_math": False}):
-        figure = Figure(figsize=inches)
-        FigureCanvasAgg(figure)
+        figure = Figure(figsize=inches, dpi=dpi)
+        canvas = FigureCanvasAgg(figure)
         for row, tile in enumerate(tiles):
             bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
             size = (_TILE_INCHES / inches[0], tall / inches[1])
@@ -205,7 +205,7 @@ def _grid(
             label = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
             figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
         stream = io.BytesIO()
-        figure.savefig(stream, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88, "subsampling": 0})
+        canvas.print_jpg(stream, pil_kwargs={"quality": 88, "subsampling": 0})  # type: ignore[no-untyped-call]  # matplotlib's
     return stream.getvalue()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -42,10 +43,12 @@ def write_figure(chart: Chart, folder: Path) -> bytes:
         figure = _draw(chart)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the layout is found; each file would look for it again
+        # Figure.savefig would draw everything once more before each file, in order to measure it.
         with replacing(folder / f"{chart.key}.pdf") as temporary:
-            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+            FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]  # matplotlib's
+        figure.dpi = _DPI
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=_DPI)
+        FigureCanvasAgg(figure).print_png(picture)  # type: ignore[no-untyped-call]  # matplotlib's
     with replacing(folder / f"{chart.key}.png") as temporary:
         temporary.write_bytes(picture.getvalue())
     return picture.getvalue()
