@@ -76,8 +76,8 @@ def predict(
         require_empty(folder)
     if model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir():
         options = {"--measure": measure, "--aggregation": aggregation, "--policy": policy, "--control": control}
-        options |= {"--noise-seeds": noise_seeds, "--uncalibrated": uncalibrated or None}
-        given = [name for name, value in options.items() if value is not None]
+        options |= {"--noise-seeds": noise_seeds}
+        given = [name for name, value in options.items() if value is not None] + ["--uncalibrated"] * uncalibrated
         shown = _Shown(dicom, segment, segment_category, segment_type)
         _predict_with_file(model, given, images or Path(), folder, shown, watch, once=once, interval=interval)
         return
