@@ -24,6 +24,7 @@ NAMES = {"ece", "naurc"} | {name.removesuffix("_from_counts") for name in metric
 NAMES -= {"scores", "sparsification"}  # several numbers
 OF_ITS_OWN = {"digamma", "cumsum", "trapezoid", "roc_auc_score", "average_precision_score"}  # what a formula is made of
 ELSEWHERE = {  # sums that are no metric
+    "deferral/certified_fitting.py",  # losses of patients below each threshold
     "deferral/conformal.py",  # losses of patients above each threshold
     "deferral/fitting.py",  # share of images above each threshold
     "reporting/populations.py",  # drawn rows up to each block

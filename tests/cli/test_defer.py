@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,25 @@ def test_fit_and_apply(command: Command) -> None:
     ]
     table = pl.read_csv("run/evaluation-test/deferral.csv")
     assert table.filter((pl.col("condition") == "pgd") & (pl.col("score") == "undetected_failures"))["value"][0] == 1.0
+
+
+def test_patients_that_differ_void_the_guarantee(command: Command) -> None:
+    scores, patients = rising(49)
+    write("run/evaluation-validation", records_of(scores, patients=patients))
+    assert command("defer", "fit", "run").code == 0
+    scores, patients = rising(60, start=100)
+    write("alike", records_of(list(reversed(scores)), patients=patients))
+    found = command("defer", "apply", "policy.json", "alike", "--draws", "5")
+    assert "No difference found between the scores of 60 new and 49 calibration patients" in found.out
+    assert set(pl.read_csv("alike/deferral.csv")["guarantee"]) != {"void"}
+    write("other", records_of([0.2 + score for score in scores], patients=patients))
+    found = command("defer", "apply", "policy.json", "other", "--draws", "5")
+    assert found.code == 0
+    assert "The scores of 60 new patients differ" in found.out
+    assert "guarantee void for: clean" in found.out
+    assert "are calibration or training patients" not in found.out
+    for table in ("deferral", "decisions"):
+        assert set(pl.read_csv(f"other/{table}.csv")["guarantee"]) == {"void"}
 
 
 def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> None:
@@ -234,7 +254,15 @@ def test_predict_flags_the_cases_for_a_human(command: Command, film: Path) -> No
     with Path("flagged/predictions.csv").open() as stream:
         flagged = list(csv.DictReader(stream))
     assert [row.pop("review") for row in flagged] == ["yes", "no"]
-    assert flagged == plain
+    assert {row.pop("guarantee") for row in flagged} == {"not tested"}  # the policy is of an older version
+    save_policy(replace(policy, reference_scores=tuple(np.linspace(5, 6, 200))), Path("policy.json"))
+    for copy in range(10):
+        save(np.full((32, 32), 20 * copy, np.uint8), film / f"{copy}.png")
+    found = command("predict", "model", film, "-o", "different", "--policy", "policy.json")
+    assert found.code == 0, found.err
+    assert "The scores of 12 new patients differ from those of 200 calibration patients" in found.err
+    with Path("different/predictions.csv").open() as stream:
+        assert {row["guarantee"] for row in csv.DictReader(stream)} == {"void"}
 
 
 def test_predict_with_a_policy_that_does_not_fit(command: Command, film: Path) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from trustseg.deferral.exchangeability import Exchangeability
+
 __all__ = ["ONLY_CLEAN", "app"]
 
 app = typer.Typer(no_args_is_help=True, help="Fit and apply deferral policies: which images a human should review.")
@@ -113,18 +115,20 @@ def apply(
     """Apply a policy to every condition; writes deferral.csv (rates) and decisions.csv (one row per image)."""
     from trustseg.cli.progress import progress_of
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
+    from trustseg.deferral.exchangeability import compared_decisions
     from trustseg.deferral.policy import NEEDED
     from trustseg.records import read_records
-    from trustseg.study.deferral import score_policy
+    from trustseg.study.deferral import score_decisions
     from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
     file = _test_records(records)
     table = read_records(file, required=NEEDED)
     check_model(frozen, _model_of(file))
+    applied = apply_policy(frozen, table)
+    decisions, difference = compared_decisions(frozen, applied)
     with progress_of("conditions") as report:
-        scores = score_policy(frozen, table, draws=draws, report=report)
-    decisions = apply_policy(frozen, table)
+        scores = score_decisions(decisions, column=frozen.column, tau=frozen.tau, draws=draws, report=report)
     folder = output or file.parent
     columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")
     for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):
@@ -135,14 +139,22 @@ def apply(
     void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
     if void:
         say(f"guarantee void for: {', '.join(void)}")
-    if "clean" in void:
-        clean = decisions.filter(decisions["condition"] == "clean")
-        seen = clean.filter(clean["guarantee"] == VOID)["patient"].n_unique()
+    clean = applied.filter(applied["condition"] == "clean")
+    if seen := clean.filter(clean["guarantee"] == VOID)["patient"].n_unique():
         say(
             f"{seen} of {clean['patient'].n_unique()} clean patients are calibration or training patients; apply the "
             "policy to others"
         )
+    say(_compared(difference))
     say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
+
+
+def _compared(difference: "Exchangeability | None") -> str:
+    if difference is None:
+        return (
+            "whether these patients differ from those of calibration was not tested: none is new, or the policy is old"
+        )
+    return difference.statement
 
 
 def _print_scores(scores: "pl.DataFrame") -> None:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from trustseg.deferral.conformal import SLACK, smallest_calibration
+from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
 from trustseg.errors import ConfigError, DataError, unknown_name
 from trustseg.records import score_column
@@ -122,6 +123,7 @@ def fit_policy(
         patient_hashes=tuple(sorted(map(hash_of, names))),
         model=model,
         statement=statement,
+        reference_scores=tuple(sorted(one_per_patient(clean, column).tolist())),
     )
 
 

@@ -63,6 +63,8 @@ class Policy:
             anybody who guesses a name can test it. A policy of an older version has a single hash, of them all.
         model: hash of the model.
         statement: the guarantee, in a sentence.
+        reference_scores: score of one image of each calibration patient, to tell whether new ones look alike; empty in
+            policies of older versions.
     """
 
     measure: str
@@ -77,6 +79,7 @@ class Policy:
     patient_hashes: tuple[str, ...]
     model: str = ""
     statement: str
+    reference_scores: tuple[float, ...] = ()
 
     @property
     def column(self) -> str:
@@ -144,7 +147,7 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
     """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
-    content = {"model": "", **content}
+    content = {"model": "", "reference_scores": [], **content}
     if str(content.get("kind", "")).startswith("certified"):
         raise DataError(
             f"'{path}' is a certified policy, which decides on noisy images; apply it with 'trustseg predict --policy'"

@@ -15,6 +15,7 @@ from trustseg.data.intensity import IntensityScale, render
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
+from trustseg.evaluation.applied_policy import promise_of
 from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.noisy import Draw, draw_of, noisy
@@ -75,7 +76,7 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
     if isinstance(policy, CertifiedPolicy):
         draw = draw_of(unicode_text(file.name), images, draws)
         images = noisy(images, noise=policy.noise, seed=draw.seed)
-        promise = _promise_of(policy, draw)
+        promise = promise_of(policy, draw)
     with torch.no_grad():
         belief = model.belief(images)
     check_belief(belief)
@@ -131,17 +132,6 @@ def prediction_of(
     }
     shown = (uncertainty[1] / (MEASURES[measure].facts.upper_bound or 1.0)).clamp(0, 1)
     return ImagePrediction(mask, uncertainty[0], shown, score, row, picture)
-
-
-def _promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:
-    """Return the columns that say by which draw an image was decided, and what that certifies."""
-    return {
-        "noise": f"{policy.noise:g}",
-        "noise_seed": str(draw.seed),
-        "pixels": draw.pixels,
-        "certified_at_most": f"{policy.at_most:g}",
-        "certified_radius": f"{policy.radius:g}",
-    }
 
 
 def _nearest(masks: Tensor, height: int, width: int) -> Tensor:

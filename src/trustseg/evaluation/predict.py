@@ -14,11 +14,11 @@ from trustseg.data.findings import first_of
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
-from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy, check_model
+from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
 from trustseg.deferral.any_policy import content_of
-from trustseg.deferral.certified_policy import check_certified
 from trustseg.dicom_output import SegmentMeaning
-from trustseg.errors import ConfigError, DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError
+from trustseg.evaluation.applied_policy import check_policy, guarantee_of
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.noisy import Draw
 from trustseg.evaluation.one_image import ImagePrediction, ImageSettings, predict_image
@@ -110,9 +110,10 @@ def predict(
             ``prediction.json``, what made them and where the images lie; former predictions in it are replaced.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
-        policy: a frozen policy; its measure and aggregation are taken, and ``review`` (yes or no) says which images a
-            human should look at. One that is certified decides on one noisy draw of each image, and mask and map are
-            of that draw, the mask as the model gives it, resized by nearest neighbour; ``predictions.csv`` records it.
+        policy: a frozen policy; its measure and aggregation are taken, ``review`` (yes or no) says which images a human
+            should look at, and ``guarantee`` whether they differ from those it was fitted on, which voids its promise.
+            One that is certified decides on one noisy draw of each image, and mask and map are of that draw, the mask
+            as the model gives it, resized by nearest neighbour; ``predictions.csv`` records it.
         control: threshold at which masks are drawn: of the model's own maps, which the control was fitted on, so that
             masks are resized back by nearest neighbour. Without one, masks are where the resized p is above 0.5.
         draws: noise of an earlier prediction, by the name of the image's file, which a certified policy then repeats;
@@ -123,7 +124,8 @@ def predict(
         dicom: what the masks mean, to write them, the maps and a report of each DICOM image as DICOM objects into
             ``dicom/NAME.KIND.dcm`` as well (``trustseg.dicom_output``); None writes no DICOM.
         report: called after each image with the number done.
-        note: called before the first with each sentence on how the images are read.
+        note: called before the first with each sentence on how the images are read, and after the last with how their
+            scores compare with those that an ordinary policy was fitted on.
 
     Returns:
         The CSV file.
@@ -137,7 +139,7 @@ def predict(
         MissingPackageError: if DICOM is to be written and highdicom is not installed.
     """
     hash_of_this = hash_of_model(model)
-    _check_policy(policy, control, draws, model, hash_of_this)
+    check_policy(policy, control, draws, model, hash_of_this)
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
     options = PackOptions(model.spec.size, 1 if model.spec.channels == 1 else 3, fit)
@@ -152,6 +154,7 @@ def predict(
         model=hash_of_this,
         dicom=dicom,
         report=report,
+        note=note,
     )
 
 
@@ -164,6 +167,7 @@ def write_predictions(
     model: str,
     dicom: SegmentMeaning | None,
     report: Callable[[int], None] | None,
+    note: Callable[[str], None] | None,
 ) -> Path:
     """Write what is predicted of each file into a folder and return the table; see ``predict``.
 
@@ -175,9 +179,11 @@ def write_predictions(
         model: hash of the model.
         dicom: what the masks mean, to write DICOM objects; None writes none.
         report: called after each image with the number done.
+        note: called after the last with how their scores compare with those that an ordinary policy was fitted on.
     """
     table = folder / TABLE
     rows: list[dict[str, str]] = []
+    scores: list[float] = []
     images: list[PredictedImage] = []
     for file in files:
         found = predict_one(file)
@@ -188,34 +194,17 @@ def write_predictions(
         if dicom is not None and found.picture.kind == "DICOM":
             write_prediction(found, file, folder, settings, model=model, meaning=dicom)
         rows.append(found.row)
+        scores.append(found.score)
         images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.picture.sha256))
         if report is not None:
             report(len(rows))
+    if isinstance(settings.policy, Policy):
+        guarantee = guarantee_of(settings.policy, scores, note)
+        rows = [{**row, "guarantee": guarantee} for row in rows]
     rows.sort(key=lambda row: -float(row["uncertainty"]))
     write_about(_about(model, settings, images), folder)
     write_csv(pl.DataFrame(rows), table)
     return table
-
-
-def _check_policy(
-    policy: Policy | CertifiedPolicy | None,
-    control: FalseNegativeControl | None,
-    draws: Mapping[str, Draw] | None,
-    model: BeliefModel,
-    hash_of_this: str,
-) -> None:
-    """Raise unless policy, control and draws fit the model and each other."""
-    certified = isinstance(policy, CertifiedPolicy)
-    if certified and control is not None:
-        raise ConfigError("a certified policy predicts from noisy images, and a control was fitted on images without")
-    if draws is not None and not certified:
-        raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
-    if isinstance(policy, CertifiedPolicy):
-        check_certified(policy, model=hash_of_this, size=model.spec.size, channels=model.spec.channels)
-    elif policy is not None:
-        check_model(policy, hash_of_this)
-    if control is not None:
-        check_model(control, hash_of_this)
 
 
 def _about(model: str, settings: ImageSettings, images: list[PredictedImage]) -> PredictionAbout:

@@ -63,6 +63,7 @@ def predict_exported(
         model=exported.model,
         dicom=dicom,
         report=report,
+        note=note,
     )
 
 

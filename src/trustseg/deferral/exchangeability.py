@@ -1,0 +1,180 @@
+"""Whether new images look like those that a policy was fitted on: without that, no guarantee of it holds.
+
+Two tests of the same null hypothesis, that the scores of new patients and of calibration patients are exchangeable. A
+conformal test martingale bets against it image by image, so that it may be watched as they arrive; a two-sample test
+looks at all at once. A false alarm of either is at most as likely as promised.
+"""
+
+import hashlib
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from trustseg.deferral.policy import HOLDS, VOID, Policy, scores_of
+from trustseg.errors import ConfigError, ShapeError
+
+__all__ = [
+    "FEWEST",
+    "Exchangeability",
+    "compared_decisions",
+    "compared_scores",
+    "conformal_p_values",
+    "exchangeability_of",
+    "log_martingale",
+    "one_per_patient",
+]
+
+Floats = NDArray[np.float64]
+
+FEWEST: Final = 10
+"""New patients from which on they are compared."""
+
+_BETS = np.array([-1.0, 0.0, 1.0])
+_JUMP = 0.01
+
+
+class Exchangeability(NamedTuple):
+    """What the tests found.
+
+    Attributes:
+        patients: new patients, one score of each.
+        reference: calibration patients, one score of each.
+        martingale: the largest capital that the bets reached, from 1.
+        p_value: of the two-sample test.
+        differs: whether one of the two raises the alarm.
+        alarm: the largest chance of a false alarm.
+    """
+
+    patients: int
+    reference: int
+    martingale: float
+    p_value: float
+    differs: bool
+    alarm: float
+
+    @property
+    def statement(self) -> str:
+        """What was found, in a sentence."""
+        found = f"martingale {self.martingale:.3g}, two-sample p = {self.p_value:.2g}"
+        if self.differs:
+            return (
+                f"The scores of {self.patients} new patients differ from those of {self.reference} calibration "
+                f"patients ({found}): the guarantee is void."
+            )
+        return (
+            f"No difference found between the scores of {self.patients} new and {self.reference} calibration patients "
+            f"({found}; chance of a false alarm at most {self.alarm:g}). That proves no exchangeability."
+        )
+
+
+def exchangeability_of(
+    reference: ArrayLike, scores: ArrayLike, *, alarm: float = 0.05, seed: int = 0
+) -> Exchangeability:
+    """Return whether new scores (M,) differ from those (N,) of calibration patients, in their order of arrival.
+
+    Alarm is raised if the martingale reaches 2 / alarm or the two-sample test has a p-value of at most alarm / 2.
+
+    Args:
+        reference: one score of each calibration patient; no NaN.
+        scores: one score of each new patient, in an order that does not depend on the scores; no NaN.
+        alarm: largest chance of a false alarm, in (0, 1).
+        seed: of the random numbers that break ties.
+
+    Raises:
+        ConfigError: if ``alarm`` is not in (0, 1).
+        ShapeError: if a score is NaN, or there is none on either side.
+
+    Reference:
+        Vovk et al., "Retrain or Not Retrain: Conformal Test Martingales for Change-Point Detection", COPA 2021,
+        arXiv:2102.10439, sections 2 and 3 (simple jumper), with Ville's inequality. Deviation: half of the capital is
+        put on |2 p - 1|, which sees scores that spread or crowd without moving. Two samples: Kolmogorov-Smirnov.
+    """
+    if not 0 < alarm < 1:
+        raise ConfigError(f"alarm is {alarm}, expected a share between 0 and 1; pass e.g. 0.05")
+    known, new = np.asarray(reference, np.float64), np.asarray(scores, np.float64)
+    if not (known.size and new.size) or np.isnan(known).any() or np.isnan(new).any():
+        raise ShapeError("expected scores on both sides, none of them NaN")
+    p = conformal_p_values(known, new, seed=seed)
+    capital = np.logaddexp(log_martingale(p), log_martingale(np.abs(2 * p - 1))) - math.log(2)
+    highest = max(0.0, float(capital.max()))
+    p_value = float(stats.ks_2samp(known, new).pvalue)
+    differs = highest >= math.log(2 / alarm) or p_value <= alarm / 2
+    return Exchangeability(len(new), len(known), math.exp(min(highest, 700.0)), p_value, differs, alarm)
+
+
+def conformal_p_values(reference: ArrayLike, scores: ArrayLike, *, seed: int = 0) -> Floats:
+    """Return the smoothed conformal p-value (M,) of each new score among the reference and all new ones before it.
+
+    p = (scores above + U (scores equal, itself among them)) / n, U uniform. Independent and uniform on [0, 1] if all
+    are exchangeable.
+    """
+    bag = np.sort(np.asarray(reference, np.float64))
+    new = np.asarray(scores, np.float64)
+    p, ties = np.empty(len(new)), np.random.default_rng(seed).random(len(new))
+    for number, score in enumerate(new):
+        low, high = np.searchsorted(bag, score, side="left"), np.searchsorted(bag, score, side="right")
+        above, equal = len(bag) - high, high - low + 1
+        p[number] = (above + ties[number] * equal) / (len(bag) + 1)
+        bag = np.insert(bag, high, score)
+    return p
+
+
+def log_martingale(p_values: ArrayLike) -> Floats:
+    """Return the logarithm of the simple jumper's capital after each p-value, (M,).
+
+    Three gamblers start with a third each and bet 1 + e (p - 1/2), e = -1, 0, 1; before each bet, 1 % of the capital
+    is shared out evenly.
+
+    Example:
+        >>> log_martingale([0.5, 0.5]).tolist()
+        [0.0, 0.0]
+    """
+    shares, total = np.full(3, 1 / 3), 0.0
+    found = []
+    for p in np.asarray(p_values, np.float64):
+        shares = ((1 - _JUMP) * shares + _JUMP / 3) * (1 + _BETS * (p - 0.5))
+        gain = float(shares.sum())
+        total += math.log(gain)
+        shares = shares / gain
+        found.append(total)
+    return np.array(found)
+
+
+def one_per_patient(records: pl.DataFrame, column: str) -> Floats:
+    """Return the score of one image of each patient, in the order of the patients: which one, a hash of its name says.
+
+    Images of a patient are alike, so that together they would look different from others by themselves. NaN are left
+    out.
+    """
+    scored = records.with_columns(
+        pl.Series("_score", scores_of(records, column)),
+        pl.Series("_lot", [hashlib.sha256(str(name).encode()).hexdigest() for name in records["image"]]),
+    )
+    own = scored.filter(pl.col("_score").is_not_nan()).group_by("patient", maintain_order=True)
+    drawn = own.agg(pl.col("_score").sort_by("_lot").first())
+    scores: Floats = np.clip(drawn["_score"].to_numpy(), -1e300, 1e300)  # JSON has no infinity
+    return scores
+
+
+def compared_scores(policy: Policy, scores: ArrayLike) -> Exchangeability | None:
+    """Return how scores (M,) of new patients, NaN left out, compare with those that a policy was fitted on.
+
+    They are taken in an order drawn at random, as that of files in a folder tells nothing of arrival. None if the
+    policy holds no scores to compare with (of an older version), or there are fewer than ``FEWEST`` new ones, which
+    could only raise false alarms.
+    """
+    values = np.asarray(scores, np.float64)
+    new = np.random.default_rng(0).permutation(values[~np.isnan(values)])
+    return exchangeability_of(policy.reference_scores, new) if policy.reference_scores and len(new) >= FEWEST else None
+
+
+def compared_decisions(policy: Policy, decided: pl.DataFrame) -> tuple[pl.DataFrame, Exchangeability | None]:
+    """Return decisions of ``apply_policy``, all void if new clean patients differ, and what the comparison found."""
+    new = decided.filter(pl.col("guarantee") == HOLDS)
+    found = compared_scores(policy, one_per_patient(new, policy.column))
+    different = found is not None and found.differs
+    return decided.with_columns(guarantee=pl.lit(VOID)) if different else decided, found
