@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.audit.evidence import SCORE, TAU, Evidence
+from trustseg.audit.repeats import APPROXIMATE
 from trustseg.deferral import apply_policy
 from trustseg.deferral.ranking import AURC, DrawnScore, auroc_of_failures, by_blocks
 from trustseg.entries import Entry
@@ -179,7 +180,7 @@ def decision_change(selected: Selected) -> Interval:
     repeats = selected.evidence.repeats
     if not repeats:
         return UNDEFINED
-    shares = [share for found in repeats.values() for share in found.values()]
+    shares = [share for way, found in repeats.items() if way not in APPROXIMATE for share in found.values()]
     worst, images = max(shares), len(next(iter(repeats.values())))
     return Interval(worst, worst, worst, images, images)  # measured, not sampled
 

@@ -152,7 +152,7 @@ def _facts(data: ReportData, draws: int) -> list[tuple[str, str]]:
         (str(results.records["patient"].n_unique()), "patients tested"),
         (str(results.records["image"].n_unique()), "test images"),
         (str(len(results.variants)), "variants"),
-        ("1", "given split") if folds == {-1} else (str(len(folds)), "folds"),
+        ("1", "fixed split") if folds == {-1} else (str(len(folds)), "folds"),
         (str(len({cell.seed for cell in results.cells})), "seeds"),
         (f"{len(results.cells)} of {len(results.cells) + len(results.missing)}", "runs finished"),
         (str(draws), "bootstrap draws"),

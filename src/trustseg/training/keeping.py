@@ -57,10 +57,10 @@ class KeptEpoch:
     def __str__(self) -> str:
         """Return it in words."""
         words = {
-            "clean": "best validation Dice",
-            "robust": "best validation Dice under attack",
-            "both": "best mean of validation Dice, clean and under attack",
-            "last": "the last one; validation Dice",
+            "clean": "best validation Dice per image",
+            "robust": "best validation Dice per image under attack",
+            "both": "best mean of validation Dice per image, clean and under attack",
+            "last": "the last one; validation Dice per image",
         }[self.chosen_by]
         score = "undefined" if self.validation_score is None else f"{self.validation_score:.3f}"
         return f"epoch {self.epoch} of {self.trained}, {words} {score}"
