@@ -7,15 +7,18 @@ STAMP := $(VENV)/.installed
 ORACLE := .venv-oracle
 SITE := .venv-docs
 PEERS := "torch-uncertainty==0.13.*" "mapie>=1,<2" "adversarial-robustness-toolbox>=1.20.1,<2" "efficientnet-lite-pytorch==0.1.0" "monai>=1.5,<2"
-LINTED := src tests scripts benchmarks examples docs
-PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md CITATION.cff .github Makefile experiments/
+LINTED := src tests scripts benchmarks examples docs container
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md CODE_OF_CONDUCT.md CITATION.cff .github Makefile Containerfile experiments/
 PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art
 
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
+VARIANT ?= cpu
+BUILDER ?= podman
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-portable slurm-test check mutants oracle bench gpu docs figures build wheel-test lock clean
+.PHONY: help setup demo test test-slow test-portable slurm-test check mutants oracle bench gpu docs figures build wheel-test image container-test lock lock-cpu clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -104,6 +107,16 @@ figures: setup ## make the figures of the docs again, and the page of benchmarks
 	$(BIN)/python scripts/phantom_sheet.py
 	$(BIN)/python scripts/shift_sheet.py
 	$(BIN)/python scripts/performance_page.py
+
+image: ## build the container image; VARIANT=cpu (default) or cuda, BUILDER=podman or docker
+	$(BUILDER) build --build-arg VARIANT=$(VARIANT) -t trustseg:$(VARIANT) .
+
+container-test: setup ## build the image for CPUs with podman or docker, and run it without root on a read-only file system
+	$(BIN)/python -m pytest -q -rs -m container tests/test_container.py
+
+lock-cpu: setup ## write the hashes of the CPU wheels of torch, which the image for CPUs then checks
+	$(BIN)/python container/packages.py torch requirements.lock | $(BIN)/uv pip compile --no-deps --generate-hashes \
+		--no-header --no-annotate --torch-backend cpu --python-version 3.11 - -o container/torch-cpu.lock
 
 lock: setup ## resolve the dependencies again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Install trustseg into a new virtual environment, in the versions and with the hashes of requirements.lock.
+#
+#   container/install.sh cpu|cuda TARGET        in the folder of the source
+#
+# The lock has the hashes of the default wheels of torch, which are those with CUDA. Without CUDA, torch and torchvision
+# come in the same versions from PyTorch's own index; their hashes are checked if container/torch-cpu.lock holds them.
+set -eu
+
+variant=$1
+target=$2
+extras="dicom onnx pretrained review"
+
+python -m venv --without-pip "$target"
+pip() { python -m pip --python "$target/bin/python" --disable-pip-version-check "$@"; }
+
+case $variant in
+cuda)
+    pip install --no-cache-dir --no-compile --require-hashes -r requirements.lock
+    ;;
+cpu)
+    python container/packages.py without-cuda requirements.lock > "$target/cpu.lock"
+    pip install --no-cache-dir --no-compile --no-deps --require-hashes -r "$target/cpu.lock"
+    if [ -f container/torch-cpu.lock ]; then
+        "$target/bin/uv" pip install --python "$target/bin/python" --no-cache --no-deps --torch-backend cpu \
+            --require-hashes -r container/torch-cpu.lock
+    else
+        echo "torch and torchvision: by version, as container/torch-cpu.lock is absent (make lock-cpu writes it)"
+        # shellcheck disable=SC2046 # two words
+        "$target/bin/uv" pip install --python "$target/bin/python" --no-cache --no-deps --torch-backend cpu \
+            $(python container/packages.py torch requirements.lock)
+    fi
+    ;;
+*)
+    echo "variant '$variant': expected cpu or cuda" >&2
+    exit 2
+    ;;
+esac
+
+pip install --no-cache-dir --no-compile --no-deps --no-build-isolation .
+# shellcheck disable=SC2046,SC2086 # words
+pip uninstall --yes --quiet $("$target/bin/python" container/packages.py unneeded $extras)
+"$target/bin/python" -m compileall -q "$target/lib" || true # a file of another Python's syntax does not matter
+"$target/bin/trustseg" --version
