@@ -6,9 +6,12 @@ import { $, element, percent, say, warn } from "./dom.js";
 const STATUS = { open: "○ open", "in progress": "◐ one of two", disagreement: "≠ disagreement", done: "● done" };
 const OWN = { accept: "✓ accept", edit: "✎ edit", reject: "✗ reject" };
 const NEXT = 20; // open cases of which the expected failures are told
+const BATCH = 100; // rows that are put into the table at once
+const collator = new Intl.Collator(undefined, { numeric: true });
 
 let found = { rows: [], stopped: null, pace: { cases: 0, seconds: null } };
-let lines = new Map(); // id -> { row, tr }
+let byId = new Map();
+const lines = new Map(); // id -> { tr, cells }, of the rows that were shown
 let shown = []; // ids in the order of the page
 let sorting = { key: "score", falling: true };
 let limit = Infinity; // the slider's threshold
@@ -19,13 +22,20 @@ export const stopped = () => found.stopped;
 
 export async function refresh() {
   found = await get("cases");
-  if (lines.size !== found.rows.length) {
-    lines = new Map(found.rows.map((row) => [row.id, makeLine(row)]));
-  }
-  for (const row of found.rows) fill(lines.get(row.id), row);
+  byId = new Map(found.rows.map((row) => [row.id, row]));
+  for (const [id, line] of lines) fill(line, byId.get(id));
   $("head").textContent = `Log: ${found.head}`;
   warn(found.stopped ? `Stopped by ${found.stopped.reviewer}: every case goes to a human. ${found.stopped.reason || ""}` : "");
-  arrange();
+  arrange({ changed: false });
+}
+
+// The line of a case, made when it is first shown.
+function lineOf(id) {
+  if (!lines.has(id)) {
+    lines.set(id, makeLine(byId.get(id)));
+    fill(lines.get(id), byId.get(id));
+  }
+  return lines.get(id);
 }
 
 function makeLine(row) {
@@ -42,11 +52,10 @@ function makeLine(row) {
   const thumb = element("img", { src: `/api/cases/${row.id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" });
   const tr = element("tr", { "data-testid": `row-${row.id}` }, element("td", { class: "thumb" }, thumb), cells.id,
     element("td", { class: "name" }, link), cells.score, cells.chance, cells.area, cells.reason, cells.status, cells.own);
-  return { row, tr, cells };
+  return { tr, cells };
 }
 
 function fill(line, row) {
-  line.row = row;
   line.cells.area.textContent = row.area === null ? "hidden" : percent(row.area);
   line.cells.reason.textContent = row.reasons.join("; ");
   line.cells.status.textContent = STATUS[row.status];
@@ -68,7 +77,7 @@ function value(row, key) {
   return held === null ? (typeof row.id === "number" && ["score", "chance", "area"].includes(key) ? -Infinity : "") : held;
 }
 
-export function arrange() {
+export function arrange({ changed = true } = {}) {
   const words = $("find").value.toLowerCase();
   const test = TESTS[$("only").value];
   const wanted = found.rows.filter((row) => test(row) && row.name.toLowerCase().includes(words));
@@ -76,12 +85,21 @@ export function arrange() {
   wanted.sort((first, second) => {
     const [one, other] = [value(first, sorting.key), value(second, sorting.key)];
     if (one === other) return first.id - second.id;
-    return sign * (typeof one === "string" ? one.localeCompare(other, undefined, { numeric: true }) : one - other);
+    return sign * (typeof one === "string" ? collator.compare(one, other) : one - other);
   });
   shown = wanted.map((row) => row.id);
-  $("rows").replaceChildren(...shown.map((id) => lines.get(id).tr));
+  const many = Math.max(BATCH, changed ? 0 : $("rows").children.length); // a look at what others did keeps the place
+  $("rows").replaceChildren();
+  lengthen(many);
   $("shown").textContent = `${shown.length} of ${found.rows.length} cases`;
   tellProgress();
+}
+
+// Puts more rows into the table: all of 2,000 at once would take the browser a second.
+function lengthen(many) {
+  const drawn = $("rows").children.length;
+  $("rows").append(...shown.slice(drawn, drawn + many).map((id) => lineOf(id).tr));
+  $("more").hidden = $("rows").children.length === shown.length;
 }
 
 function tellProgress() {
@@ -90,7 +108,6 @@ function tellProgress() {
   const disputed = found.rows.filter((row) => row.status === "disagreement").length;
   $("progress").textContent = `${done} of ${flagged.length} flagged cases done` + (disputed ? `, ${disputed} disagreements to settle` : "");
   $("progress-bar").value = flagged.length ? done / flagged.length : 0;
-  const byId = new Map(found.rows.map((row) => [row.id, row]));
   const open = shown.map((id) => byId.get(id)).filter((row) => row.status !== "done" && row.own === null).slice(0, NEXT);
   $("pace").textContent = paceOf(open, found.pace);
 }
@@ -121,6 +138,8 @@ function sortBy(th) {
 }
 
 for (const th of document.querySelectorAll("th[data-key]")) th.querySelector("button").addEventListener("click", () => sortBy(th));
-$("find").addEventListener("input", arrange);
-$("only").addEventListener("change", arrange);
+$("find").addEventListener("input", () => arrange());
+$("only").addEventListener("change", () => arrange());
+$("more").addEventListener("click", () => lengthen(BATCH));
+new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && lengthen(BATCH)).observe($("more"));
 $("filters").addEventListener("submit", (event) => event.preventDefault());
