@@ -12,7 +12,7 @@ from trustseg.errors import ConfigError
 from trustseg.evaluation.masking_checks import PASSES
 from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFTS
 
-__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "make_plan", "seconds_of"]
+__all__ = ["AUDIT_ATTACKS", "AUDIT_SHIFTS", "PassTimes", "Plan", "in_words", "make_plan", "seconds_of"]
 
 AUDIT_SHIFTS: Final = (*SHIFTS, *GEOMETRIC_SHIFTS)
 AUDIT_ATTACKS: Final[dict[str, dict[str, Any]]] = {
@@ -157,7 +157,11 @@ def make_plan(
     plan = Plan(images=count)
     for item in chosen:
         plan = _with(plan, item.adds)
-    left_out = [f"{item.words} ({_minutes(item, fewest)})" for item in items if item not in chosen]
+    left_out = [
+        f"{item.words} (about {in_words(item.seconds * (1 if item.fixed else fewest))})"
+        for item in items
+        if item not in chosen
+    ]
     if count < images and (plan.shifts or plan.attacks):
         left_out.append(f"shifts and attacks on {images - count} of {images} images")
     seconds = sum(item.seconds * (1 if item.fixed else count) for item in chosen)
@@ -235,6 +239,6 @@ def _with(plan: Plan, more: Plan) -> Plan:
     )
 
 
-def _minutes(item: _Item, fewest: int) -> str:
-    seconds = item.seconds * (1 if item.fixed else fewest)
-    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"
+def in_words(seconds: float) -> str:
+    """Return a time in whole seconds or minutes."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,5 +1,6 @@
 """``trustseg audit``: any model, or its predictions alone, against requirements."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,12 @@ def audit(
     require: Annotated[
         Path | None, typer.Option("--require", help="Requirements (YAML). Default: those that are shipped.")
     ] = None,
-    budget: Annotated[str, typer.Option(help="Time for shifts and attacks: 90s, 10min, 2h or none.")] = "10min",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Time for shifts and attacks: 90s, 10min, 2h or none. What requirements name is measured in any case."
+        ),
+    ] = "10min",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("audit"),
     split: Annotated[str, typer.Option(help="Images to use: all, test, validation or train; controls always.")] = "all",
     size: Annotated[
@@ -137,6 +143,8 @@ def _stages() -> Iterator["Report"]:
                 last.close()
                 shown.clear()
                 shown[stage] = last.enter_context(progress_of(stage))
+                if not done and not sys.stderr.isatty():
+                    say(stage, err=True)
             shown[stage](done, total)  # type: ignore[operator]  # what progress_of yields
 
         yield report
