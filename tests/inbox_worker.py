@@ -3,6 +3,8 @@
 Arguments: inbox, outbox, seconds that each file takes, and ``once`` or ``forever``.
 """
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,6 +17,8 @@ def main(inbox: str, outbox: str, seconds: str, mode: str) -> None:
     def handle(file: Path, folder: Path) -> str:
         text = file.read_text()
         (folder / "first.txt").write_text(text)
+        if text == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(seconds))
         if text.startswith("bad"):
             raise DataError(f"{file} is bad")

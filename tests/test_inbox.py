@@ -45,7 +45,7 @@ def drain(
 
 def results(outbox: Path) -> list[str]:
     folders = [*outbox.glob("*/"), *(outbox / QUARANTINE).glob("*/")]
-    return sorted(each.name.rpartition(".")[0] for each in folders if each.name not in (".partial", QUARANTINE))
+    return sorted(each.name.rpartition(".")[0] for each in folders if each.name[0] != "." and each.name != QUARANTINE)
 
 
 def test_good_files_get_a_folder_and_bad_ones_a_sentence(inbox: Path) -> None:
@@ -218,6 +218,20 @@ def test_killed_at_any_time_no_file_is_lost_or_doubled(inbox: Path) -> None:
         texts = [f"{number}.dcm"] if bad else ["first.txt", "second.txt"]
         assert [(folder / name).read_text() for name in texts] == [f"{'bad' if bad else 'good'} {number}"] * len(texts)
     assert list((outbox / ".partial").iterdir()) == []
+
+
+def test_a_file_that_kills_the_process_is_set_aside_in_the_end(inbox: Path) -> None:
+    for name, text in (("a", "deadly"), ("b", "good")):
+        (inbox / name).write_text(text)
+    os.utime(inbox / "a", (0, 0))  # the oldest is taken first
+    for _ in range(3):
+        process = start(inbox, 0, "once")
+        process.communicate(timeout=20)
+        assert process.returncode == -signal.SIGKILL
+    out, _ = start(inbox, 0, "once").communicate(timeout=20)
+    assert out.splitlines()[-1] == "1 1 0"
+    (reason,) = (inbox.parent / "out" / QUARANTINE).glob("a.*/a.reason.txt")
+    assert "ended 3 times" in reason.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

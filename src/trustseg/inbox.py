@@ -30,7 +30,9 @@ QUARANTINE: Final = "quarantine"
 Handle = Callable[[Path, Path], str]
 """What is done with a file: takes it and the folder to write into, returns a few words for the log."""
 
-_WORK, _LOCK, _SOURCE = ".partial", ".lock", ".source.json"
+_WORK, _LOCK, _SOURCE, _ATTEMPTS = ".partial", ".lock", ".source.json", ".attempts"
+_MOST_ATTEMPTS: Final = 3
+_DEADLY: Final = f"trustseg ended {_MOST_ATTEMPTS} times while it handled this file; to try again, delete this folder"
 _UNFINISHED: Final = (
     ".part",
     ".partial",
@@ -57,6 +59,23 @@ class _Facts(NamedTuple):
     done: dict[str, set[Sign]]
     seen: dict[str, Sign]  # at the last look
     told: set[str]  # names of what is passed over
+
+
+class _Attempts:
+    """Counts in the outbox how often the process ended while it handled a file, which a file may cause for ever."""
+
+    def __init__(self, outbox: Path, key: str) -> None:
+        self._file = outbox / _ATTEMPTS / key
+
+    def begin(self) -> bool:
+        """Count one more, and return whether there were few enough."""
+        make_folder(self._file.parent)
+        with self._file.open("ab") as stream:
+            stream.write(b".")
+            return stream.tell() <= _MOST_ATTEMPTS
+
+    def forget(self) -> None:
+        self._file.unlink(missing_ok=True)
 
 
 def watch(
@@ -220,7 +239,12 @@ def _take(file: Path, outbox: Path, handle: Handle, facts: _Facts, report: Calla
     work = outbox / _WORK / key
     shutil.rmtree(work, ignore_errors=True)
     make_folder(work)
-    words, reason = _handled(file, work, handle)
+    words, reason = "", _DEADLY
+    if (attempts := _Attempts(outbox, key)).begin():
+        try:
+            words, reason = _handled(file, work, handle)
+        finally:
+            attempts.forget()  # the process outlived it
     if _sign_of(file) != sign:
         shutil.rmtree(work)
         facts.seen.pop(file.name, None)
@@ -234,6 +258,7 @@ def _take(file: Path, outbox: Path, handle: Handle, facts: _Facts, report: Calla
     about = {"name": file.name, "size": sign[0], "changed_ns": sign[1], "sha256": digest}
     (work / _SOURCE).write_text(json.dumps(about) + "\n", encoding="utf-8")
     os.rename(work, target)
+    attempts.forget()
     facts.done.setdefault(file.name, set()).add(sign)
     report(f"{file.name}: quarantined ({reason})" if reason else f"{file.name}: {words}")
     return "bad" if reason else "done"

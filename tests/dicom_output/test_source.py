@@ -1,13 +1,16 @@
 """Headers of sources: what is missing is named, what identifies nobody stays so."""
 
 import sys
+import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.dicom_output.films import CR, IDENTITY, SECRET, film, result, save
+from tests.dicom_output.films import CR, CT, IDENTITY, SECRET, SIZE, film, result, save
 
-from trustseg.dicom_output import SegmentMeaning, read_source, write_objects
+from trustseg.dicom_output import SegmentMeaning, check_source, read_source, write_objects
 from trustseg.errors import DataError, MissingPackageError
 
 pytest.importorskip("highdicom")
@@ -21,12 +24,17 @@ pydicom = pytest.importorskip("pydicom")
         ({"SeriesInstanceUID": None}, "no SeriesInstanceUID"),
         ({"SeriesInstanceUID": ""}, "no SeriesInstanceUID"),
         ({"SOPInstanceUID": None}, "no SOPInstanceUID"),
+        ({"PatientID": "1" * 65}, "PatientID breaks the format"),
+        ({"kind": CT, "FrameOfReferenceUID": None}, "a place in the patient without FrameOfReferenceUID"),
+        ({"kind": CT, "PixelSpacing": [0, 1]}, "a place in the patient without PixelSpacing"),
         ({"SOPClassUID": "1.2.3.4"}, "SOPClassUID is of no class"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6"}, "SOPClassUID is of no class in the standard"),
     ],
 )
 def test_what_cannot_be_referred_to_is_named(tmp_path: Path, change: dict[str, Any], word: str) -> None:
-    file = save(film(**change), tmp_path / "film.dcm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, of what is wrong on purpose
+        file = save(film(**change), tmp_path / "film.dcm")
     with pytest.raises(DataError, match=rf"film\.dcm.*{word}.*--no-dicom") as caught:
         read_source(file)
     assert SECRET not in str(caught.value)
@@ -85,7 +93,7 @@ def test_an_unknown_character_set_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="ISO_IR 999"):
         save(dataset, tmp_path / "odd.dcm")
     with pytest.raises(DataError, match=r"odd\.dcm"):
-        read_source(tmp_path / "odd.dcm")
+        check_source(read_source(tmp_path / "odd.dcm"))
 
 
 def test_files_without_a_meta_header_are_sources_too(tmp_path: Path) -> None:
@@ -104,3 +112,25 @@ def test_without_highdicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(MissingPackageError, match=r"trustseg\[dicom\].*--no-dicom"):
         read_source(file)
+
+
+def test_damaged_headers_are_refused_before_or_written_and_name_no_patient(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    whole = [save(film(kind, PatientOrientation=["L", "F"]), tmp_path / "w.dcm").read_bytes() for kind in (CR, CT)]
+    told: list[str] = []
+    written = 0
+    for number in range(60):
+        data = bytearray(whole[number % 2])
+        for place in rng.integers(300, len(data) - 1500, 3):
+            data[place] = int(rng.integers(256))
+        (tmp_path / "film.dcm").write_bytes(data)
+        try:
+            source = read_source(tmp_path / "film.dcm")
+            check_source(source)
+        except DataError as error:
+            told.append("".join(traceback.format_exception(error)))
+            continue
+        if (source.header.get("Rows"), source.header.get("Columns")) == SIZE:
+            written += len(write_objects(source, result(), SegmentMeaning(), tmp_path, "film"))
+    assert not any(SECRET in text for text in told)
+    assert min(len(told), written) > 5

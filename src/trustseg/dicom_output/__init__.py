@@ -13,6 +13,15 @@ de-identified objects. Values of the source that break their own format are left
 
 from trustseg.dicom_output.result import Code, ImageResult, SegmentMeaning
 from trustseg.dicom_output.source import Source, read_source
-from trustseg.dicom_output.writing import OBJECTS, write_objects
+from trustseg.dicom_output.writing import OBJECTS, check_source, write_objects
 
-__all__ = ["OBJECTS", "Code", "ImageResult", "SegmentMeaning", "Source", "read_source", "write_objects"]
+__all__ = [
+    "OBJECTS",
+    "Code",
+    "ImageResult",
+    "SegmentMeaning",
+    "Source",
+    "check_source",
+    "read_source",
+    "write_objects",
+]

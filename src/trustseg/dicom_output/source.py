@@ -24,6 +24,8 @@ _EMPTY_IF_ABSENT: Final = (  # DICOM demands the attributes, not a value (type 2
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
 )
+_IDENTITY: Final = ("PatientID", "PatientName")  # which an object that is filed with a patient must not lack
+_PLACE: Final = ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing")
 _SEXES: Final = ("", "M", "F", "O")
 _LARGEST_NUMBER: Final = 21_000_000  # of a source series: 100 times it still is an Integer String
 _NAMESPACE: Final = uuid.UUID("7d0c9a52-6b0f-5d0e-9f4b-0f2d3c1f7a11")  # ours: any fixed one does
@@ -46,8 +48,7 @@ class Source:
     @property
     def has_position(self) -> bool:
         """Whether the image plane has a place in a frame of reference, as slices have and radiographs have not."""
-        keywords = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-        return all(keyword in self.header for keyword in keywords)
+        return all(self.header.get(keyword) for keyword in _PLACE)
 
     @property
     def instance_number(self) -> int:
@@ -98,12 +99,9 @@ def read_source(path: Path) -> Source:
             problem = _lacking(header, left_out)
             if not problem:
                 _complete(header)
-                _try(header)
                 return Source(header, tuple(sorted(left_out)), str(path))
     except (MemoryError, OSError):
         raise
-    except KeyError:  # of the table of classes, in the trial
-        problem = "its SOPClassUID is of no class in the standard of today"
     except Exception as error:  # damaged: pydicom raises almost anything, and quotes values
         problem = f"its header cannot be read, {type(error).__name__}"
     raise DataError(f"{path} cannot be the source of DICOM objects ({problem}); correct it, or give --no-dicom for PNG")
@@ -165,6 +163,14 @@ def _lacking(header: "Dataset", left_out: set[str]) -> str:
             return f"it has {'an invalid' if keyword in left_out else 'no'} {keyword}"
         if not UID(str(header[keyword].value)).is_valid:
             return f"it has an invalid {keyword}"
+    kind = UID(str(header.SOPClassUID))
+    if kind.name == kind or kind.is_retired:
+        return "its SOPClassUID is of no class in the standard of today"
+    if broken := [keyword for keyword in _IDENTITY if keyword in left_out]:
+        return f"its {broken[0]} breaks the format that DICOM demands"
+    missing = [keyword for keyword in _PLACE if not header.get(keyword)]
+    if missing and any(header.get(keyword) for keyword in _PLACE[:2]):
+        return f"it has a place in the patient without {missing[0]}"
     return ""
 
 
@@ -175,24 +181,3 @@ def _complete(header: "Dataset") -> None:
             setattr(header, keyword, "")
     if "Modality" not in header:
         header.Modality = "OT"
-
-
-def _try(header: "Dataset") -> None:
-    """Derive an object of the same patient and study, which fails here where it would fail when one is written."""
-    from highdicom.base import SOPClass
-
-    SOPClass(
-        study_instance_uid=header.StudyInstanceUID,
-        series_instance_uid=header.SeriesInstanceUID,
-        series_number=1,
-        sop_instance_uid=header.SOPInstanceUID,
-        sop_class_uid=header.SOPClassUID,
-        instance_number=1,
-        modality=header.Modality,
-        patient_name=header.PatientName,
-        patient_birth_date=header.PatientBirthDate,
-        patient_sex=header.PatientSex,
-        study_date=header.StudyDate,
-        study_time=header.StudyTime,
-        specific_character_set=header.get("SpecificCharacterSet"),
-    ).copy_patient_and_study_information(header)

@@ -1,8 +1,14 @@
 """All objects of one image, to files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from trustseg.data.picture import warnings_of
 from trustseg.dicom_output.capture import capture
@@ -16,7 +22,7 @@ from trustseg.files import replacing
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["OBJECTS", "write_objects"]
+__all__ = ["OBJECTS", "check_source", "write_objects"]
 
 Made = Mapping[str, "Dataset"]
 
@@ -43,23 +49,58 @@ def write_objects(source: Source, result: ImageResult, meaning: SegmentMeaning, 
     Raises:
         DataError: if the source's values cannot be written; the message names the file, never a value.
     """
-    files, made_so_far = [], dict[str, "Dataset"]()
+    files, made = [], dict[str, "Dataset"]()
     for kind, make in OBJECTS.items():
-        problem: Exception
-        try:
-            with warnings_of(LIBRARIES, "ignore"):
-                made = made_so_far[kind] = make(source, result, meaning, made_so_far)
-                file = folder / f"{stem}.{kind}.dcm"
-                with replacing(file) as temporary:
-                    made.save_as(temporary, enforce_file_format=True)
-            files.append(file)
-            continue
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # of values that are valid one by one and not together
-            problem = error
-        raise DataError(
-            f"{source.name}: the DICOM object '{kind}' cannot be made from its header ({type(problem).__name__}); "
-            "correct the header, or give --no-dicom for PNG alone"
-        )
+        file = folder / f"{stem}.{kind}.dcm"
+        with _explained(source, kind), replacing(file) as temporary:
+            made[kind] = make(source, result, meaning, made)
+            made[kind].save_as(temporary, enforce_file_format=True)
+        files.append(file)
     return files
+
+
+def check_source(source: Source) -> None:
+    """Make all objects of a source, with one pixel each, to know whether they can be made before any is written.
+
+    Raises:
+        DataError: if they cannot; the message names the file, never a value.
+    """
+    header = deepcopy(source.header)
+    header.Rows = header.Columns = 1
+    pixel, made = np.zeros((1, 1)), dict[str, "Dataset"]()
+    result = ImageResult(
+        mask=pixel > 0,
+        uncertainty=pixel.astype(np.float32),
+        bounds=(0.0, 1.0),
+        shown=pixel.astype(np.uint8),
+        score=0.0,
+        measure="",
+        aggregation="",
+        review=None,
+        policy=(),
+        mask_rule="-",
+        model="",
+        version="-",
+    )
+    for kind, make in OBJECTS.items():
+        with _explained(source, kind):
+            made[kind] = make(replace(source, header=header), result, SegmentMeaning(), made)
+            made[kind].save_as(BytesIO(), enforce_file_format=True)
+
+
+@contextmanager
+def _explained(source: Source, kind: str) -> Iterator[None]:
+    """Turn what the libraries raise of a source's values, which it may quote, into a sentence that quotes none."""
+    problem: str
+    try:
+        with warnings_of(LIBRARIES, "ignore"):
+            yield
+        return
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # of values that are valid one by one and not together
+        problem = type(error).__name__
+    raise DataError(
+        f"{source.name}: the DICOM object '{kind}' cannot be made from its header ({problem}); correct the header, or "
+        "give --no-dicom for PNG alone"
+    )

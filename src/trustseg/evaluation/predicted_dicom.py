@@ -9,7 +9,7 @@ import numpy as np
 
 from trustseg import __version__
 from trustseg.data.intensity import render
-from trustseg.dicom_output import OBJECTS, ImageResult, SegmentMeaning, read_source, write_objects
+from trustseg.dicom_output import OBJECTS, ImageResult, SegmentMeaning, check_source, read_source, write_objects
 from trustseg.errors import DataError
 from trustseg.evaluation.one_image import ImagePrediction, ImageSettings
 from trustseg.text import unicode_text
@@ -36,6 +36,7 @@ def source_facts(file: Path) -> SourceFacts:
         MissingPackageError: without highdicom.
     """
     source = read_source(file)
+    check_source(source)
     return SourceFacts(source.left_out, "PixelSpacing" in source.header)
 
 
@@ -96,7 +97,8 @@ def _policy_lines(found: ImagePrediction, settings: ImageSettings) -> tuple[str,
         return ()
     draw = found.row.get("noise_seed")
     noise = () if draw is None else (f"decided on the image with noise {found.row['noise']}, seed {draw}",)
-    return (f"review if the score is above {policy.threshold:.6g}", policy.statement, *noise)
+    lines = (f"review if the score is above {policy.threshold:.6g}", policy.statement, *noise)
+    return tuple(line.encode("ascii", "backslashreplace").decode() for line in lines)  # whatever letters the source has
 
 
 def remove_objects(folder: Path, stems: set[str]) -> None:
