@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,7 @@ from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
 SIZE: Final = 64
 NOISE: Final = 0.25
-RADII: Final = (0.0, 0.0625, 0.125, 0.25)
+RADII: Final = (0.0, 0.125, 0.25)
 FITTED: Final = 0.125
 AT_MOST: Final = 0.1
 TAU: Final = 0.5
@@ -51,8 +51,9 @@ Aim = Callable[[Tensor, Tensor], Tensor]  # keeping margin and failing margin (m
 
 
 class Rule(NamedTuple):
-    """A model, the deviation of the noise that it decides under (0: none), and its policy."""
+    """The name of a model, the model, the deviation of the noise that it decides under (0: none), and its policy."""
 
+    name: str
     model: Segmenter
     noise: float
     policy: Policy | CertifiedPolicy
@@ -68,7 +69,7 @@ def product(kept: Tensor, failed: Tensor) -> Tensor:
     return (kept.sigmoid() * failed.sigmoid()).clamp_min(1e-30)
 
 
-AIMS: Final[Mapping[str, Aim]] = {"joint": joint, "product": product, "sure": lambda kept, failed: kept}
+AIMS: Final[Mapping[str, Aim]] = {"joint": joint, "product": product}
 
 
 def outcomes(rule: Rule, images: Tensor, masks: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,51 +175,91 @@ def said(name: str, done: int, total: int) -> None:
     print(f"{name}: epoch {done} of {total}", flush=True)
 
 
-def rules_of(loaded: Mapping[str, Segmenter], pack: Pack, rows: NDArray[np.int64]) -> dict[str, Rule]:
+class Passes(NamedTuple):
+    """Record tables of noisy passes, kept in a folder."""
+
+    folder: Path
+    pack: Pack
+
+    def table(self, name: str, model: Segmenter, rows: NDArray[np.int64], *, noise: float, seed: int) -> pl.DataFrame:
+        """Return the pass of a model over some images, made unless it is there."""
+        file = self.folder / f"{name}-noise{noise:g}-seed{seed}.parquet"
+        if not file.is_file():
+            found = noisy_records(
+                model,
+                self.pack,
+                rows,
+                noise=noise or EXACT,
+                seed=seed,
+                measure=MEASURE,
+                aggregation=AGGREGATION,
+            )
+            found.write_parquet(file)
+        return pl.read_parquet(file)
+
+
+def rules_of(loaded: Mapping[str, Segmenter], passes: Passes, rows: NDArray[np.int64]) -> dict[str, Rule]:
     """Fit the policies of every model on the calibration images."""
-    score = {"measure": MEASURE, "aggregation": AGGREGATION}
-    common = {**score, "at_most": AT_MOST, "tau": TAU}
+    common: dict[str, Any] = {"measure": MEASURE, "aggregation": AGGREGATION, "at_most": AT_MOST, "tau": TAU}
     rules = {}
     for name, model in loaded.items():
-        clean = noisy_records(model, pack, rows, noise=EXACT, seed=0, **score)
-        plain = clean.with_columns(condition=pl.lit("clean"))
         about = hash_of_model(model)
-        policy = fit_policy(plain, **common, target="missed_lesions", delta=DELTA, model=about)
-        rules[f"{name}, ordinary policy"] = Rule(model, 0.0, policy)
-        noise = noisy_records(model, pack, rows, noise=NOISE, seed=0, **score)
-        for words, delta in (("certified, on average", None), (f"certified, confidence {1 - DELTA:g}", DELTA)):
+        clean = passes.table(name, model, rows, noise=0, seed=0).with_columns(condition=pl.lit("clean"))
+        policy = fit_policy(clean, **common, target="missed_lesions", delta=DELTA, model=about)
+        rules[f"{name}, ordinary policy"] = Rule(name, model, 0.0, policy)
+        noise = passes.table(name, model, rows, noise=NOISE, seed=0)
+        for words, delta in (("certified on average", None), (f"certified with confidence {1 - DELTA:g}", DELTA)):
             certified = fit_certified_policy(
                 noise, **common, radius=FITTED, noise=NOISE, delta=delta, size=SIZE, model=about
             )
-            rules[f"{name}, {words}"] = Rule(model, NOISE, certified)
+            rules[f"{name}, {words}"] = Rule(name, model, NOISE, certified)
     return rules
 
 
-def priced(rules: Mapping[str, Rule], pack: Pack, rows: NDArray[np.int64]) -> pl.DataFrame:
+def priced(rules: Mapping[str, Rule], passes: Passes, rows: NDArray[np.int64]) -> pl.DataFrame:
     """Return what each policy keeps of the test images without attack, and the Dice of what it keeps."""
     table = []
-    for name, (model, noise, policy) in rules.items():
-        found = noisy_records(model, pack, rows, noise=noise or EXACT, seed=1, measure=MEASURE, aggregation=AGGREGATION)
+    for words, (name, model, noise, policy) in rules.items():
+        found = passes.table(name, model, rows, noise=noise, seed=1)
         kept = ~policy.review(found[policy.column].to_numpy())
         values = found["dice"].to_numpy()
         failed = found.with_columns(pl.Series("harm", (kept & (values < TAU)).astype(float)))
         harm = bootstrap_mean(*failed.group_by("patient", maintain_order=True).agg(pl.mean("harm"))["harm", "patient"])
-        table.append(
-            {
-                "policy": name,
-                "dice": float(np.nanmean(values)),
-                "failing": float(np.mean(values < TAU)),
-                "kept": float(kept.mean()),
-                "dice_of_kept": float(np.nanmean(values[kept])) if kept.any() else float("nan"),
-                "undetected": harm.value,
-                "undetected_low": harm.low,
-                "undetected_high": harm.high,
-                "threshold": policy.threshold,
-                "images": len(found),
-                "patients": found["patient"].n_unique(),
-            }
-        )
+        row: dict[str, object] = {"policy": words, "dice": np.nanmean(values), "failing": np.mean(values < TAU)}
+        row |= {"kept": kept.mean(), "dice_of_kept": np.nanmean(values[kept]) if kept.any() else np.nan}
+        row |= {"undetected": harm.value, "undetected_low": harm.low, "undetected_high": harm.high}
+        row |= {"threshold": policy.threshold, "images": len(found), "patients": found["patient"].n_unique()}
+        table.append(row)
     return pl.DataFrame(table)
+
+
+def besieged(
+    name: str, rule: Rule, images: Tensor, masks: Tensor, *, steps: int, draws: int
+) -> list[dict[str, object]]:
+    """Return what attacks reach against a policy at each radius, beside its bound."""
+    rows, best, clean = [], images, np.zeros(0)
+    for radius in RADII:
+        if radius > 0:
+            taken = steps if rule.noise else 2 * steps
+            best = attacked(rule, images, masks, best, radius=radius, steps=taken, draws=draws)
+        generator = derived_generator(0, "certified judgement", f"{radius:g}")
+        harm = harm_of(rule, best, masks, draws=128, generator=generator).double().numpy()
+        clean = harm if radius == 0 else clean
+        reached = bootstrap_mean(harm, np.arange(len(harm)))
+        row: dict[str, object] = {"policy": name, "radius": radius, "reached": reached.value}
+        row |= {
+            "low": reached.low,
+            "high": reached.high,
+            "images": len(harm),
+            "of_these_images": None,
+            "certified": None,
+        }
+        if isinstance(rule.policy, CertifiedPolicy):
+            row["of_these_images"] = largest_chance(clean, radius=radius)
+            row["certified"] = certified_bound(rule.policy.level, radius=radius, noise=NOISE)
+        rows.append(row)
+        print(row, flush=True)
+    return rows
 
 
 def main() -> None:
@@ -227,8 +268,8 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for images and models")
     parser.add_argument("output", type=Path, help="folder to write to")
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--images", type=int, default=80, help="attacked test images, one per patient")
-    parser.add_argument("--steps", type=int, default=12, help="steps of each ascent")
+    parser.add_argument("--images", type=int, default=60, help="attacked test images, one per patient")
+    parser.add_argument("--steps", type=int, default=10, help="steps of each ascent")
     parser.add_argument("--draws", type=int, default=4, help="noise draws per step")
     options = parser.parse_args()
     os.nice(19)
@@ -244,36 +285,19 @@ def main() -> None:
     calibration, test = (
         part["row"].to_numpy().astype(np.int64) for part in (of_test.filter(half), of_test.filter(~half))
     )
-    rules = rules_of(loaded, pack, calibration)
     options.output.mkdir(parents=True, exist_ok=True)
-    price = priced(rules, pack, test)
+    passes = Passes(options.work, pack)
+    rules = rules_of(loaded, passes, calibration)
+    price = priced(rules, passes, test)
     price.with_columns(pl.col(pl.Float64).round(4)).write_csv(options.output / "price.csv")
-    print(price, flush=True)
-    firsts = (
-        of_test.filter(~half).unique("patient", keep="first", maintain_order=True)["row"].to_numpy()[: options.images]
-    )
-    images = torch.from_numpy(pack.images[firsts]).float() / 255
-    masks = torch.from_numpy(pack.masks[firsts]).float()
-    rows = []
+    print(price.to_dicts(), flush=True)
+    firsts = of_test.filter(~half).unique("patient", keep="first", maintain_order=True)["row"].to_numpy()
+    images = torch.from_numpy(pack.images[firsts[: options.images]]).float() / 255
+    masks = torch.from_numpy(pack.masks[firsts[: options.images]]).float()
+    rows: list[dict[str, object]] = []
     for name, rule in rules.items():
-        if name.startswith("plain") != isinstance(rule.policy, Policy):
-            continue
-        best, clean = images, np.zeros(0)
-        for radius in RADII:
-            if radius > 0:
-                steps = options.steps if rule.noise else 4 * options.steps
-                best = attacked(rule, images, masks, best, radius=radius, steps=steps, draws=options.draws)
-            generator = derived_generator(0, "certified judgement", f"{radius:g}")
-            harm = harm_of(rule, best, masks, draws=128, generator=generator).double().numpy()
-            clean = harm if radius == 0 else clean
-            reached = bootstrap_mean(harm, np.arange(len(harm)))
-            row: dict[str, object] = {"policy": name, "radius": radius, "reached": reached.value}
-            row |= {"low": reached.low, "high": reached.high, "images": len(harm)}
-            if isinstance(rule.policy, CertifiedPolicy):
-                row["of_these_images"] = largest_chance(clean, radius=radius)
-                row["certified"] = certified_bound(rule.policy.level, radius=radius, noise=NOISE)
-            rows.append(row)
-            print(row, flush=True)
+        if (rule.name == "plain") == isinstance(rule.policy, Policy):  # each model with the policy it was trained for
+            rows += besieged(name, rule, images, masks, steps=options.steps, draws=options.draws)
             pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col(pl.Float64).round(4)).write_csv(
                 options.output / "attacks.csv"
             )

@@ -51,6 +51,7 @@ def test_a_policy_is_fitted_and_predicts_by_the_same_mechanism(
     policy = load_certified_policy(Path("run/certified.json"))
     assert policy.statement in found.out
     assert "void for other populations" in found.out
+    assert "trained with training.noise=0, not 0.25" in found.err
     assert f"{certified_bound(policy.level, radius=0.2, noise=0.25):.3f}" in found.out
     pack, model = open_dataset("films", size=32), Segmenter.load("run/model")
     splits = split_cases(pack.index)
@@ -94,6 +95,13 @@ def test_each_prediction_draws_anew_and_says_how(certify: Callable[..., Outcome]
         assert (row["noise"], row["certified_at_most"], row["certified_radius"]) == ("0.25", "0.6", "0.1")
         assert row["pixels"] == second[name]["pixels"]
         assert row["uncertainty"] != second[name]["uncertainty"]
+    assert {row["guarantee"] for row in first.values()} == {"not tested"}  # of six images
+    save_certified_policy(replace(policy, reference_scores=tuple(np.linspace(5, 6, 200))), Path("far.json"))
+    found = command("predict", "run", "films/Train Set/Images", "-o", "far", "--policy", "far.json")
+    assert found.code == 0, found.err
+    assert "differ from those of 200 calibration patients" in found.err
+    assert "unless changes within the radius explain it" in found.err
+    assert {row["guarantee"] for row in predictions("far").values()} == {"in doubt"}
     again = ("predict", "run", FILMS, "-o", "third", "--policy", "mine.json", "--noise-seeds")
     assert command(*again, "first/predictions.csv").code == 0
     assert predictions("third") == first

@@ -89,9 +89,9 @@ def test_one_image_of_each_patient_and_no_more() -> None:
     assert sorted(one_per_patient(table.reverse(), "u_entropy_mean")) == sorted(scores)  # whatever the order of rows
     policy = fit_policy(table.head(3), measure="entropy", aggregation="mean", at_most=0.4)
     assert policy.reference_scores == tuple(sorted(scores))
-    assert compared_scores(policy, [math.nan]) is None
-    assert compared_scores(policy, [0.1] * 9) is None
-    found = compared_scores(policy, [0.1, math.nan, 0.2] * 5)
+    assert compared_scores(policy.reference_scores, [math.nan]) is None
+    assert compared_scores(policy.reference_scores, [0.1] * 9) is None
+    found = compared_scores(policy.reference_scores, [0.1, math.nan, 0.2] * 5)
     assert found is not None
     assert (found.patients, found.reference, found.differs) == (10, 2, False)
 

@@ -28,8 +28,10 @@ def certify(
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     radius: Annotated[
         float, typer.Option(help="Largest change of an image, L2 norm of pixel values in [0, 1] at the model's size.")
+    ] = 0.125,
+    noise: Annotated[
+        float, typer.Option(help="Deviation of the noise; train with training.noise of this size.")
     ] = 0.25,
-    noise: Annotated[float, typer.Option(help="Deviation of the noise; train with training.noise of this size.")] = 0.5,
     at_most: Annotated[float, typer.Option(help="Bound on undetected failures under attack.")] = 0.1,
     delta: Annotated[
         float | None, typer.Option(help="Probability that the bound is violated. Default: it holds on average.")
@@ -60,6 +62,7 @@ def certify(
     from trustseg.evaluation.loading import hash_of_model
     from trustseg.evaluation.noisy import noisy_records
     from trustseg.former_names import current_aggregation
+    from trustseg.models import device_of
 
     aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
@@ -71,11 +74,25 @@ def certify(
     require_unseen(seen, pack, sides["test"])
     patients = pack.index["patient"].gather(sides["validation"].tolist()).n_unique()
     require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta)  # before anything takes time
+    if config.training.noise != noise:
+        say(
+            f"note: the model was trained with training.noise={config.training.noise:g}, not {noise:g}; expect a lower "
+            "Dice and fewer kept images than from one that was",
+            err=True,
+        )
     found = {}
     for side, rows in sides.items():
         with progress_of(f"predicting ({side})") as report:
             found[side] = noisy_records(
-                loaded, pack, rows, noise=noise, seed=seed, measure=measure, aggregation=aggregation, report=report
+                loaded,
+                pack,
+                rows,
+                noise=noise,
+                seed=seed,
+                measure=measure,
+                aggregation=aggregation,
+                device=device_of("auto"),
+                report=report,
             )
     policy = fit_certified_policy(
         found["validation"],
@@ -98,10 +115,7 @@ def certify(
     say(policy.statement)
     say(CERTIFIED_LIMITS)
     if not policy.kept:
-        say(
-            "no calibration image is kept: this model fails where it looks surest; was it trained with this noise "
-            "(training.noise)?"
-        )
+        say("no calibration image is kept: under this noise the model fails where it looks surest")
     say(f"policy: {file}; next: trustseg predict {model} IMAGES --policy {file}")
 
 

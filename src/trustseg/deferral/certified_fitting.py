@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trustseg.deferral.certified import require_patients, require_share
 from trustseg.deferral.certified_policy import CertifiedPolicy
 from trustseg.deferral.conformal import SLACK
+from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.fitting import clopper_pearson
 from trustseg.deferral.policy import check_records, hash_of, scores_of
 from trustseg.errors import DataError
@@ -103,6 +104,7 @@ def fit_certified_policy(
         kept=float(np.mean(images.scores <= threshold)),
         patient_hashes=tuple(sorted(map(hash_of, records["patient"].cast(pl.String).unique().to_list()))),
         model=model,
+        reference_scores=tuple(sorted(one_per_patient(records, column).tolist())),
     )
 
 

@@ -56,6 +56,7 @@ class CertifiedPolicy:
         kept: share of the calibration images that are kept.
         patient_hashes: ``hash_of`` each of these patients, sorted, to recognise them later.
         model: hash of the model.
+        reference_scores: score of one noisy image of each calibration patient, to tell whether new ones look alike.
     """
 
     measure: str
@@ -75,6 +76,7 @@ class CertifiedPolicy:
     kept: float
     patient_hashes: tuple[str, ...]
     model: str = ""
+    reference_scores: tuple[float, ...] = ()
 
     @property
     def column(self) -> str:

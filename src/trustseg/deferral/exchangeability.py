@@ -7,6 +7,7 @@ looks at all at once. A false alarm of either is at most as likely as promised.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -57,18 +58,23 @@ class Exchangeability(NamedTuple):
     alarm: float
 
     @property
-    def statement(self) -> str:
-        """What was found, in a sentence."""
+    def finding(self) -> str:
+        """What was found, without a full stop."""
         found = f"martingale {self.martingale:.3g}, two-sample p = {self.p_value:.2g}"
         if self.differs:
             return (
                 f"The scores of {self.patients} new patients differ from those of {self.reference} calibration "
-                f"patients ({found}): the guarantee is void."
+                f"patients ({found})"
             )
         return (
             f"No difference found between the scores of {self.patients} new and {self.reference} calibration patients "
-            f"({found}; chance of a false alarm at most {self.alarm:g}). That proves no exchangeability."
+            f"({found}; chance of a false alarm at most {self.alarm:g})"
         )
+
+    @property
+    def statement(self) -> str:
+        """What was found, and what follows for an ordinary policy."""
+        return f"{self.finding}{': the guarantee is void.' if self.differs else '. That proves no exchangeability.'}"
 
 
 def exchangeability_of(
@@ -160,8 +166,8 @@ def one_per_patient(records: pl.DataFrame, column: str) -> Floats:
     return scores
 
 
-def compared_scores(policy: Policy, scores: ArrayLike) -> Exchangeability | None:
-    """Return how scores (M,) of new patients, NaN left out, compare with those that a policy was fitted on.
+def compared_scores(reference: Sequence[float], scores: ArrayLike) -> Exchangeability | None:
+    """Return how scores (M,) of new patients, NaN left out, compare with the ``reference_scores`` of a policy.
 
     They are taken in an order drawn at random, as that of files in a folder tells nothing of arrival. None if the
     policy holds no scores to compare with (of an older version), or there are fewer than ``FEWEST`` new ones, which
@@ -169,12 +175,12 @@ def compared_scores(policy: Policy, scores: ArrayLike) -> Exchangeability | None
     """
     values = np.asarray(scores, np.float64)
     new = np.random.default_rng(0).permutation(values[~np.isnan(values)])
-    return exchangeability_of(policy.reference_scores, new) if policy.reference_scores and len(new) >= FEWEST else None
+    return exchangeability_of(reference, new) if reference and len(new) >= FEWEST else None
 
 
 def compared_decisions(policy: Policy, decided: pl.DataFrame) -> tuple[pl.DataFrame, Exchangeability | None]:
     """Return decisions of ``apply_policy``, all void if new clean patients differ, and what the comparison found."""
     new = decided.filter(pl.col("guarantee") == HOLDS)
-    found = compared_scores(policy, one_per_patient(new, policy.column))
+    found = compared_scores(policy.reference_scores, one_per_patient(new, policy.column))
     different = found is not None and found.differs
     return decided.with_columns(guarantee=pl.lit(VOID)) if different else decided, found

@@ -33,14 +33,21 @@ def check_policy(
         check_model(control, hash_of_this)
 
 
-def guarantee_of(policy: Policy, scores: Sequence[float], note: Callable[[str], None] | None) -> str:
-    """Return what becomes of the guarantee of an ordinary policy, and note how the images compare with its own."""
-    found = compared_scores(policy, scores)
+def guarantee_of(policy: Policy | CertifiedPolicy, scores: Sequence[float], note: Callable[[str], None] | None) -> str:
+    """Return whether images look like those of calibration, for the table, and note how they compare.
+
+    A certified policy covers changes within its radius, which may show in the scores: there a difference leaves the
+    guarantee in doubt, elsewhere it is void.
+    """
+    found = compared_scores(policy.reference_scores, scores)
     if found is None:
         return "not tested"
+    certified = isinstance(policy, CertifiedPolicy)
     if note is not None:
-        note(f"{found.statement} Each image is taken for a patient of its own.")
-    return VOID if found.differs else "no difference found"
+        doubt = ": unless changes within the radius explain it, the guarantee is void."
+        words = f"{found.finding}{doubt}" if certified and found.differs else found.statement
+        note(f"{words} Each image is taken for a patient of its own.")
+    return "no difference found" if not found.differs else "in doubt" if certified else VOID
 
 
 def promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:

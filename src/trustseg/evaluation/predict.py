@@ -125,7 +125,7 @@ def predict(
             ``dicom/NAME.KIND.dcm`` as well (``trustseg.dicom_output``); None writes no DICOM.
         report: called after each image with the number done.
         note: called before the first with each sentence on how the images are read, and after the last with how their
-            scores compare with those that an ordinary policy was fitted on.
+            scores compare with those that the policy was fitted on.
 
     Returns:
         The CSV file.
@@ -179,7 +179,7 @@ def write_predictions(
         model: hash of the model.
         dicom: what the masks mean, to write DICOM objects; None writes none.
         report: called after each image with the number done.
-        note: called after the last with how their scores compare with those that an ordinary policy was fitted on.
+        note: called after the last with how their scores compare with those that the policy was fitted on.
     """
     table = folder / TABLE
     rows: list[dict[str, str]] = []
@@ -198,7 +198,7 @@ def write_predictions(
         images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.picture.sha256))
         if report is not None:
             report(len(rows))
-    if isinstance(settings.policy, Policy):
+    if settings.policy is not None:
         guarantee = guarantee_of(settings.policy, scores, note)
         rows = [{**row, "guarantee": guarantee} for row in rows]
     rows.sort(key=lambda row: -float(row["uncertainty"]))
