@@ -156,8 +156,17 @@ def test_the_bound_is_tight_where_all_images_are_alike() -> None:
     """There Jensen's inequality is an equality: what is lost is 1 / (n + 1) of the level, in expectation, no more."""
     rng, radius, noise, patients = np.random.default_rng(5), 0.25, 0.5, 300
     everywhere = np.ones(1, bool)
-    risks: dict[str, list[float]] = {"mean": [], "confident": []}
+    risks: dict[str, list[float]] = {"mean": [], "confident": [], "16 draws": []}
+    table = records_of([0.0] * patients * 16, [0.0] * patients * 16, condition="noise").with_columns(
+        image=pl.Series(np.tile(np.arange(patients), 16).astype(str)), draw=pl.Series(np.arange(16).repeat(patients))
+    )
+    table = table.with_columns(patient="image")
     for _ in range(SPLITS):
+        scores = table.with_columns(u_entropy_mean=pl.Series(noise * rng.standard_normal(len(table))))
+        policy = fit_certified_policy(
+            scores, measure="entropy", aggregation="mean", radius=radius, noise=noise, at_most=0.1, size=64
+        )
+        risks["16 draws"].append(worst_case(np.zeros(1), everywhere, policy, radius=radius))
         noisy = noise * rng.standard_normal(patients)
         for name, delta in (("mean", None), ("confident", 0.05)):
             policy = fitted(noisy, np.zeros(patients), radius=radius, noise=noise, at_most=0.1, delta=delta)
@@ -165,6 +174,8 @@ def test_the_bound_is_tight_where_all_images_are_alike() -> None:
     slack = 0.1 - certified_bound(policy.level - 1 / (patients + 1), radius=radius, noise=noise)
     error = 3 * np.std(risks["mean"]) / math.sqrt(SPLITS)
     assert 0.1 - slack - error <= np.mean(risks["mean"]) <= 0.1 + error
+    assert 0.1 - slack - error <= np.mean(risks["16 draws"]) <= 0.1 + error
+    assert np.std(risks["16 draws"]) < 0.4 * np.std(risks["mean"])  # draws are as good as patients here
     broken = np.mean(np.array(risks["confident"]) > 0.1)
     assert 0.01 <= broken <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / SPLITS)
 
@@ -186,8 +197,9 @@ def test_what_no_policy_is_fitted_on() -> None:
     good = records_of([0.1] * 30, condition="noise")
     settings: dict[str, Any] = {"measure": "entropy", "aggregation": "mean", "radius": 0.1, "noise": 0.5, "size": 64}
     for table, words in (
-        (records_of([0.1] * 30), "one noisy draw"),
-        (pl.concat([good, good]), "repeat images"),
+        (records_of([0.1] * 30), "noisy draws of images"),
+        (pl.concat([good, good]), "repeated without a draw"),
+        (pl.concat([good, good[:1]]).with_columns(draw=pl.int_range(pl.len())), "unequal numbers"),
         (good.with_columns(u_entropy_mean=pl.lit(math.nan)), "30 calibration images have no entropy_mean"),
         (good.with_columns(dice=pl.lit(None, pl.Float64)), "30 calibration images have no reference"),
     ):
@@ -196,6 +208,10 @@ def test_what_no_policy_is_fitted_on() -> None:
     for wrong in ({"radius": -1}, {"noise": 0}, {"radius": math.inf}, {"at_most": 1}, {"tau": 0}, {"delta": 1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             fit_certified_policy(good, **(settings | wrong))
+    twice = pl.concat([good.with_columns(draw=pl.lit(0)), good.with_columns(draw=pl.lit(1))])
+    assert fit_certified_policy(twice, **settings).draws == 2
+    with pytest.raises(ConfigError, match="2 draws of each image"):
+        fit_certified_policy(twice, **settings, delta=0.05)
     with pytest.raises(ConfigError, match="no risk is small enough"):
         fit_certified_policy(good, **(settings | {"radius": 50}))
 

@@ -39,6 +39,9 @@ def certify(
     tau: Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")] = 0.5,
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
     aggregation: Annotated[str, typer.Option(help="How the map becomes an image score.")] = "soft_dice_confidence",
+    draws: Annotated[
+        int, typer.Option(min=1, help="Noisy draws of each calibration image; more make the threshold less random.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise of the calibration images.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. Default: certified.json beside MODEL.")
@@ -91,6 +94,7 @@ def certify(
                 seed=seed,
                 measure=measure,
                 aggregation=aggregation,
+                draws=draws,
                 device=device_of("auto"),
                 report=report,
             )
@@ -136,7 +140,13 @@ def _print_sides(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") ->
         dice = table["dice"].to_numpy()
         means = [np.nanmean(values) if (~np.isnan(values)).any() else np.nan for values in (dice, dice[kept])]
         lines.append(
-            [f"{side}, noisy", f"{len(table)}", f"{kept.mean():.3f}", *(f"{mean:.3f}" for mean in means), rate]
+            [
+                f"{side}, noisy",
+                f"{table['image'].n_unique()}",
+                f"{kept.mean():.3f}",
+                *(f"{mean:.3f}" for mean in means),
+                rate,
+            ]
         )
     header = ("images without attack", "images", "kept", "Dice", "Dice of kept", "undetected failures")
     print_table(header, lines, width=130)

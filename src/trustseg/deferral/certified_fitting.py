@@ -13,7 +13,7 @@ from trustseg.deferral.conformal import SLACK
 from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.fitting import clopper_pearson
 from trustseg.deferral.policy import check_records, hash_of, scores_of
-from trustseg.errors import DataError
+from trustseg.errors import ConfigError, DataError
 from trustseg.records import score_column
 
 __all__ = ["NOISE_CONDITION", "fit_certified_policy"]
@@ -47,7 +47,8 @@ def fit_certified_policy(
 
     Args:
         records: a row per image of patients that the model was not trained on, each predicted from one noisy draw of
-            its own: the columns of a record table, see ``deferral.policy.NEEDED``; all of ``NOISE_CONDITION``.
+            its own: the columns of a record table, see ``deferral.policy.NEEDED``; all of ``NOISE_CONDITION``. Several
+            draws of each image, told by a column ``draw``, make the threshold depend less on their luck.
         measure: pixel measure of uncertainty.
         aggregation: map to image score; both chosen before looking at these records.
         radius: L2 norm of the largest change of each image, pixel units of [0, 1] at the model's size, >= 0.
@@ -75,11 +76,7 @@ def fit_certified_policy(
     require_share("tau", tau, closed=True)
     column = score_column(measure, aggregation)
     check_records(records, column)
-    if set(records["condition"].to_list()) != {NOISE_CONDITION} or records["image"].n_unique() < len(records):
-        raise DataError(
-            "a certified policy is fitted on one noisy draw of each image, and these records are of other conditions "
-            "or repeat images; use 'trustseg defer certify'"
-        )
+    draws = _draws(records, delta=delta)
     if unknown := records["dice"].null_count():
         raise DataError(f"{unknown} calibration images have no reference mask; leave them out")
     images = _images(records, column, tau=tau)
@@ -99,13 +96,34 @@ def fit_certified_policy(
         seed=seed,
         size=size,
         channels=channels,
-        images=len(records),
+        images=len(records) // draws,
+        draws=draws,
         patients=patients,
         kept=float(np.mean(images.scores <= threshold)),
         patient_hashes=tuple(sorted(map(hash_of, records["patient"].cast(pl.String).unique().to_list()))),
         model=model,
-        reference_scores=tuple(sorted(one_per_patient(records, column).tolist())),
+        reference_scores=tuple(sorted(one_per_patient(records.unique("image", keep="first"), column).tolist())),
     )
+
+
+def _draws(records: pl.DataFrame, *, delta: float | None) -> int:
+    """Return how many noisy draws there are of each image, equally many."""
+    if set(records["condition"].to_list()) != {NOISE_CONDITION}:
+        raise DataError(
+            "a certified policy is fitted on noisy draws of images, and these records are of other conditions; use "
+            "'trustseg defer certify'"
+        )
+    number = records["draw"] if "draw" in records.columns else pl.Series("draw", [0] * len(records))
+    counts = records.select("image").with_columns(number).group_by("image").agg(pl.len(), pl.n_unique("draw"))
+    if counts["len"].n_unique() > 1 or not (counts["len"] == counts["draw"]).all():
+        raise DataError("calibration images are repeated without a draw of their own, or have unequal numbers of draws")
+    draws = int(counts["len"][0])
+    if delta is not None and draws > 1:
+        raise ConfigError(
+            f"delta is {delta:g} and there are {draws} draws of each image; with confidence, the bound is on patients "
+            "with any failure, which more draws only make more: leave one of the two out"
+        )
+    return draws
 
 
 class _Images(NamedTuple):

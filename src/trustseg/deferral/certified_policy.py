@@ -52,6 +52,7 @@ class CertifiedPolicy:
         size: side of the images that noise is added to, in pixels.
         channels: of these images.
         images: number of calibration images.
+        draws: noisy draws of each of them; other images have one.
         patients: number of their patients.
         kept: share of the calibration images that are kept.
         patient_hashes: ``hash_of`` each of these patients, sorted, to recognise them later.
@@ -72,6 +73,7 @@ class CertifiedPolicy:
     size: int
     channels: int
     images: int
+    draws: int
     patients: int
     kept: float
     patient_hashes: tuple[str, ...]
@@ -183,6 +185,7 @@ def _out_of_range(policy: CertifiedPolicy) -> list[str]:
         "tau": 0 < policy.tau <= 1,
         "delta": policy.delta is None or 0 < policy.delta < 1,
         "size": policy.size >= 1,
+        "draws": policy.draws == 1 or (policy.draws > 1 and policy.delta is None),
         "channels": policy.channels in (1, 3),
         "patients": 1 <= policy.patients <= policy.images,
         "kept": 0 <= policy.kept <= 1,

@@ -60,24 +60,26 @@ def noisy_records(
     seed: int,
     measure: str,
     aggregation: str,
+    draws: int = 1,
     device: str = "cpu",
     report: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
-    """Return a record of each image, predicted from one noisy draw of it.
+    """Return a record of each image and noisy draw of it.
 
     Args:
         model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
         rows: which of them; each with a reference mask.
         noise: deviation of the noise, pixel units of [0, 1].
-        seed: the seed of an image follows from it and the image's name.
+        seed: the seed of an image follows from it, the image's name and the number of the draw if there are several.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
+        draws: of each image, >= 1.
         device: where the model computes.
         report: called with the images that are done and those in all after each.
 
     Returns:
-        ``image``, ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN where it is undefined),
+        ``image``, ``draw`` (from 0), ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN where it is undefined),
         ``mask_px``, ``predicted_px``, the score, and the ``noise_seed`` of each image.
 
     Raises:
@@ -86,33 +88,25 @@ def noisy_records(
     model = model.eval().to(device)
     cases = pack.index[rows].select("name", "patient").with_columns(*frame_columns(pack, rows).get_columns())
     found: list[dict[str, object]] = []
+    score = score_column(measure, aggregation)
     for number, batch in enumerate(pack_loader(pack, rows, batch_size=1)):
         images, masks = as_images(batch)
-        case = cases[number]
-        own = derive_seed(seed, "certified deferral", case["name"].item())
-        with torch.no_grad():
-            belief = model.belief(noisy(images, noise=noise, seed=own).to(device))
-        check_belief(belief)
-        uncertainty = uncertainty_of(belief, measure, head=model.spec.head)
-        predicted, masks = belief.log_odds > 0, masks.to(device)
-        counts = overlap_counts(predicted, masks)
-        found.append(
-            {
-                "image": case["name"].item(),
-                "patient": case["patient"].item(),
-                "condition": NOISE_CONDITION,
-                "eps": 0.0,
-                "dice": float(dice(predicted, masks)),
-                "mask_px": int(counts.reference),
-                "predicted_px": int(counts.predicted),
-                score_column(measure, aggregation): float(
-                    image_scores(aggregation, uncertainty, belief.probability, areas_in(case))
-                ),
-                "noise_seed": own,
-            }
-        )
+        case, masks = cases[number], masks.to(device)
+        about = {"image": case["name"].item(), "patient": case["patient"].item()}
+        for draw in range(draws):
+            own = derive_seed(seed, "certified deferral", about["image"], *([draw] if draw else []))
+            with torch.no_grad():
+                belief = model.belief(noisy(images, noise=noise, seed=own).to(device))
+            check_belief(belief)
+            uncertainty = uncertainty_of(belief, measure, head=model.spec.head)
+            predicted = belief.log_odds > 0
+            counts = overlap_counts(predicted, masks)
+            scored = image_scores(aggregation, uncertainty, belief.probability, areas_in(case))
+            measured = {"dice": float(dice(predicted, masks)), score: float(scored), "noise_seed": own}
+            areas = {"mask_px": int(counts.reference), "predicted_px": int(counts.predicted)}
+            found.append({**about, "draw": draw, "condition": NOISE_CONDITION, "eps": 0.0, **areas, **measured})
         if report is not None:
-            report(len(found), len(rows))
+            report(number + 1, len(rows))
     return pl.DataFrame(found)
 
 
