@@ -139,15 +139,8 @@ def _print_sides(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") ->
         rate = bootstrap_mean(shares["failed"], shares["patient"]).text(3)
         dice = table["dice"].to_numpy()
         means = [np.nanmean(values) if (~np.isnan(values)).any() else np.nan for values in (dice, dice[kept])]
-        lines.append(
-            [
-                f"{side}, noisy",
-                f"{table['image'].n_unique()}",
-                f"{kept.mean():.3f}",
-                *(f"{mean:.3f}" for mean in means),
-                rate,
-            ]
-        )
+        shown = [f"{number:.3f}" for number in (kept.mean(), *means)]
+        lines.append([f"{side}, noisy", f"{table['image'].n_unique()}", *shown, rate])
     header = ("images without attack", "images", "kept", "Dice", "Dice of kept", "undetected failures")
     print_table(header, lines, width=130)
 

@@ -79,8 +79,8 @@ def noisy_records(
         report: called with the images that are done and those in all after each.
 
     Returns:
-        ``image``, ``draw`` (from 0), ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN where it is undefined),
-        ``mask_px``, ``predicted_px``, the score, and the ``noise_seed`` of each image.
+        ``image``, ``draw`` (from 0), ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN where
+        it is undefined), ``mask_px``, ``predicted_px``, the score, and the ``noise_seed`` of each draw.
 
     Raises:
         BeliefError: if the model cannot give the measure.
