@@ -109,6 +109,12 @@ def test_what_the_model_made_is_hidden_until_the_rating(page: Page) -> None:
     assert any("nothing predicted" in reason for reason in after["reasons"])
 
 
+def test_a_void_guarantee_is_told(tmp_path: Path) -> None:
+    for guarantee in ("void", "no difference found"):
+        page = enter(serve(write_predictions(tmp_path / guarantee, guarantee=guarantee)))
+        assert page.get("session").json()["policy"]["guarantee"] == guarantee
+
+
 def test_two_people_read_and_a_third_settles(predictions: Path, users: Path) -> None:
     client = serve(predictions, users=users, readers=2)
     ann, ben, cleo = (enter(another(client), name=name, password=PASSWORD) for name in ("ann", "ben", "cleo"))

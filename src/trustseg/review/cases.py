@@ -85,6 +85,7 @@ class CaseFolder(NamedTuple):
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: what chose the flagged cases; None without.
+        guarantee: whether the policy's promise may hold for these images, as ``predict`` found; None if it did not say.
         white: value of deep images that becomes 255.
         digest: hash of all cases, their images and masks, to tell whether they are still the same.
     """
@@ -96,6 +97,7 @@ class CaseFolder(NamedTuple):
     measure: str
     aggregation: str
     policy: Policy | CertifiedPolicy | None
+    guarantee: str | None
     white: int | None
     digest: str
 
@@ -153,9 +155,17 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     if (policy is None) != (cases[0].flagged is None):
         raise DataError(f"'{folder}': the table and {ABOUT} differ on whether there is a policy; predict again")
     return CaseFolder(
-        folder, cases, about.model, _sha256(folder / ABOUT), about.measure, about.aggregation, policy, about.white,
-        _digest(cases),
-    )  # fmt: skip
+        folder=folder,
+        cases=cases,
+        model=about.model,
+        config=_sha256(folder / ABOUT),
+        measure=about.measure,
+        aggregation=about.aggregation,
+        policy=policy,
+        guarantee=table["guarantee"][0] if "guarantee" in table.columns else None,
+        white=about.white,
+        digest=_digest(cases),
+    )
 
 
 def image_png(case: Case, *, white: int | None) -> bytes:

@@ -35,7 +35,12 @@ def session_view(desk: Desk, reader: Reader, csrf: str) -> Values:
         "model": desk.folder.model,
         "policy": None
         if policy is None
-        else {"statement": policy.statement, "threshold": _finite(policy.threshold), "tau": policy.tau},
+        else {
+            "statement": policy.statement,
+            "threshold": _finite(policy.threshold),
+            "tau": policy.tau,
+            "guarantee": desk.folder.guarantee,
+        },
     }
 
 
