@@ -1,6 +1,6 @@
 """Send thousands of generated requests to a review's server: none may end in a 5xx, none may open a foreign file.
 
-    python -m scripts.fuzz_review SCHEMATHESIS [EXAMPLES]
+    python -m scripts.fuzz_review SCHEMATHESIS [EXAMPLES [SEED]]
 
 SCHEMATHESIS is the program of an environment of its own (pip install schemathesis), EXAMPLES how many requests of each
 operation it makes in each phase. The server runs in this process, logged in, so that requests reach the review itself.
@@ -54,7 +54,7 @@ def _near(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def main(program: str, examples: int) -> int:
+def main(program: str, examples: int = 400, seed: str = "1") -> int:
     """Print what was answered and opened; return an exit code."""
     opened: set[str] = set()
     watching = threading.Event()
@@ -83,7 +83,7 @@ def main(program: str, examples: int) -> int:
             app.codes.clear()
             watching.set()
             found = subprocess.run(
-                [program, "run", str(schema), "--url", base, "--checks", "not_a_server_error", "--seed", "1"]
+                [program, "run", str(schema), "--url", base, "--checks", "not_a_server_error", "--seed", seed]
                 + ["--exclude-method", "DELETE", "--max-examples", str(examples), "--suppress-health-check", "all"]
                 + [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")],
                 check=False,
@@ -105,4 +105,4 @@ def main(program: str, examples: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 400))
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:3]), *sys.argv[3:4]))

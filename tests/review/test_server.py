@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 from tests.review.serving import HERE, PASSWORD, TOKEN, Page, another, enter, serve
 
 from trustseg.review.access import Gate, LimitedError, add_user
-from trustseg.review.desk import Reader
 from trustseg.review.guard import HEADERS
+from trustseg.review.state import Reader
 from trustseg.review.storage import Store
 from trustseg.review.verify import open_store, verify
 

@@ -174,19 +174,23 @@ def image_png(case: Case, *, white: int | None) -> bytes:
     Raises:
         DataError: if its file is no longer the one that was predicted, or cannot be read.
     """
-    picture = read_image(case.file)
-    if picture.sha256 != case.image_sha256:
-        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
-    channels = 3 if picture.pixels.ndim == 3 else 1
-    return _png(render(picture, IntensityScale(white), channels=channels, path=case.file))
+    return _png(_rendered(case, white))
 
 
 def thumbnail_png(case: Case, *, white: int | None) -> bytes:
     """Return a small grey PNG of an image; errors as ``image_png``."""
-    with Image.open(BytesIO(image_png(case, white=white))) as image:
-        small = image.convert("L")
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        return _png(np.asarray(small))
+    small = Image.fromarray(_rendered(case, white))
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return _png(np.asarray(small.convert("L")))
+
+
+def _rendered(case: Case, white: int | None) -> NDArray[np.uint8]:
+    """Return the grey levels (H, W) or colours (H, W, 3) of an image."""
+    picture = read_image(case.file)
+    if picture.sha256 != case.image_sha256:
+        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
+    channels = 3 if picture.pixels.ndim == 3 else 1
+    return render(picture, IntensityScale(white), channels=channels, path=case.file)
 
 
 def read_mask_png(data: bytes, case: Case) -> Mask:

@@ -13,9 +13,9 @@ from trustseg.deferral.policy import VOID
 from trustseg.errors import ConfigError, MissingPackageError
 from trustseg.review.access import LOCAL, Gate, Users
 from trustseg.review.cases import open_cases
-from trustseg.review.desk import Desk, Reader
+from trustseg.review.desk import Desk
 from trustseg.review.risk import read_risk
-from trustseg.review.state import Settings
+from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store
 
 if TYPE_CHECKING:
