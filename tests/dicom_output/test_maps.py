@@ -133,10 +133,15 @@ def test_the_files_of_a_second_run_differ_in_dates_alone(tmp_path: Path) -> None
         assert made == second[name]
 
 
-def test_images_of_a_series_are_named_after_it(tmp_path: Path) -> None:
-    first = written(tmp_path, source_of(tmp_path))
-    second = written(tmp_path, source_of(tmp_path, seed=4))
+@pytest.mark.parametrize("kind", [CR, CT])
+def test_objects_of_a_series_are_in_one_series_unless_their_frames_of_reference_differ(
+    tmp_path: Path, kind: str
+) -> None:
+    first = written(tmp_path, source_of(tmp_path, kind))
+    second = written(tmp_path, source_of(tmp_path, kind, seed=4))
     for name, made in first.items():
-        assert made.SeriesInstanceUID == second[name].SeriesInstanceUID
+        same_place = made.get("FrameOfReferenceUID") == second[name].get("FrameOfReferenceUID")
+        assert (made.SeriesInstanceUID == second[name].SeriesInstanceUID) == same_place
+        assert same_place == (name != "map" or kind == CT)
         assert (made.InstanceNumber, second[name].InstanceNumber) == (1, 5)
         assert made.SeriesNumber // 100 == 3

@@ -22,11 +22,15 @@ def identity(kind: str, source: Source, result: ImageResult) -> dict[str, Any]:
     """Return what the constructors of highdicom take on series, instance and device, by name.
 
     The instance is named after everything it says, so that equal results have equal names and different ones never
-    share one. All instances of a kind that a run derives from a source series are in one series.
+    share one. All instances of a kind that a run derives from a source series are in one series, but for maps of images
+    without a place in space: a series has one frame of reference, and each of these has its own.
     """
     number = KINDS.index(kind)
+    alone = kind == "map" and not source.has_position
     return {
-        "series_instance_uid": source.uid(kind, result.settings, of="SeriesInstanceUID"),
+        "series_instance_uid": source.uid(
+            f"{kind} series", result.settings, of="SOPInstanceUID" if alone else "SeriesInstanceUID"
+        ),
         "series_number": source.series_number(number + 1),
         "series_description": f"{_NAME} {_DESCRIPTIONS[number]}",
         "sop_instance_uid": source.uid(kind, result.digest),
