@@ -61,6 +61,10 @@ def test_a_policy_is_fitted_and_predicts_by_the_same_mechanism(
     failing = fitted.filter((fitted["dice"] < 0.5) & (fitted[policy.column] <= policy.threshold))
     assert len(failing) + 1 <= policy.level * (policy.patients + 1) + 1e-9
 
+    assert certify(*LOOSE, "--draws", "3", "-o", "smooth.json").code == 0
+    smooth = load_certified_policy(Path("smooth.json"))
+    assert (smooth.draws, smooth.images, smooth.patients) == (3, policy.images, policy.patients)
+
     # The draws recorded here, of the same test images, are repeated by predict: scores and masks are those of the pass.
     tested = noisy_records(model, pack, splits.test, noise=0.25, seed=7, **settings)  # type: ignore[arg-type]
     save_certified_policy(replace(policy, threshold=float(np.median(tested[policy.column]))), Path("half.json"))
@@ -119,6 +123,7 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
         (("--radius", "-1"), "radius is -1"),
         (("--radius", "30"), "no risk is small enough"),
         (("--delta", "0.05", *LOOSE), "at least"),
+        (("--delta", "0.9", "--draws", "2", *LOOSE), "2 draws of each image"),
         (("--measure", "vacuum"), "did you mean 'vacuity'?"),
         (("data.fold=1", *LOOSE), "the model was trained or validated on"),
     ):

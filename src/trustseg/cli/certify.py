@@ -40,7 +40,7 @@ def certify(
     measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
     aggregation: Annotated[str, typer.Option(help="How the map becomes an image score.")] = "soft_dice_confidence",
     draws: Annotated[
-        int, typer.Option(min=1, help="Noisy draws of each calibration image; more make the threshold less random.")
+        int, typer.Option(min=1, help="Noisy draws of each calibration image; with 16 or more the bound is sharper.")
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise of the calibration images.")] = 0,
     output: Annotated[
@@ -76,7 +76,9 @@ def certify(
     sides = {"validation": validation_rows(seen, pack), "test": rows_of_split(pack, "test", config.data)}
     require_unseen(seen, pack, sides["test"])
     patients = pack.index["patient"].gather(sides["validation"].tolist()).n_unique()
-    require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta)  # before anything takes time
+    require_patients(
+        patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws
+    )  # before anything takes time
     if config.training.noise != noise:
         say(
             f"note: the model was trained with training.noise={config.training.noise:g}, not {noise:g}; expect a lower "
@@ -148,7 +150,6 @@ def _print_sides(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") ->
 def _print_bounds(policy: "CertifiedPolicy") -> None:
     """Print what the same policy promises at other radii."""
     from trustseg.cli.display import print_table
-    from trustseg.deferral import certified_bound
     from trustseg.deferral.certified_policy import grey_levels
 
     radii = sorted({factor * policy.radius for factor in _FACTORS})
@@ -156,7 +157,7 @@ def _print_bounds(policy: "CertifiedPolicy") -> None:
         [
             f"{radius:.4g}",
             f"{grey_levels(radius, policy.size, policy.channels):.3g}",
-            f"{certified_bound(policy.level, radius=radius, noise=policy.noise):.3f}",
+            f"{policy.bound(radius):.3f}",
         ]
         for radius in radii
     ]

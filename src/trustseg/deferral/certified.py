@@ -16,7 +16,8 @@ import math
 
 from scipy.special import ndtr, ndtri
 
-from trustseg.deferral.conformal import smallest_calibration
+from trustseg.deferral.attacked_weights import attacked_weights
+from trustseg.deferral.conformal import SLACK, smallest_calibration
 from trustseg.deferral.fitting import smallest_passing
 from trustseg.errors import ConfigError, DataError
 
@@ -97,16 +98,41 @@ def patients_needed(level: float, *, delta: float | None = None) -> int:
     return smallest_calibration(level) if delta is None else smallest_passing(level, delta)
 
 
-def require_patients(patients: int, *, at_most: float, radius: float, noise: float, delta: float | None) -> float:
-    """Return the ``certified_level`` of a bound; a DataError if there are fewer patients than it needs."""
+def require_patients(
+    patients: int, *, at_most: float, radius: float, noise: float, delta: float | None, draws: int = 1
+) -> float:
+    """Return the bound on the risk without attack, after checking that there are enough patients.
+
+    With one draw of each calibration image that is ``certified_level``; with several, attacks are accounted for image
+    by image (``attacked_weights``) and it is ``at_most`` itself.
+
+    Raises:
+        ConfigError: if a number is outside its range, delta stands beside several draws, or draws are too few.
+        DataError: if there are fewer patients than needed.
+    """
     if delta is not None:
         require_share("delta", delta)
+        if draws > 1:
+            raise ConfigError(
+                f"delta is {delta:g} and there are {draws} draws of each image; several draws bound the mean over "
+                "calibration sets: leave one of the two out"
+            )
     level = certified_level(at_most, radius=radius, noise=noise)
-    if patients < (needed := patients_needed(level, delta=delta)):
+    needed, takes = patients_needed(level, delta=delta), f"which takes a risk of {level:.3g} without attack"
+    if draws > 1:
+        least = float(attacked_weights(draws, radius=radius, noise=noise)[0])
+        if least >= at_most:
+            raise ConfigError(
+                f"an image without a failure in {draws} draws may still fail with chance {least:.3g} under attack, "
+                f"more than the bound of {at_most:g}; take more draws or a smaller radius"
+            )
+        level, takes = at_most, f"with {draws} draws of each image"
+        needed = math.ceil((1 - at_most) / (at_most - least) - SLACK)
+    if patients < needed:
         raise DataError(
             f"there are {patients} calibration patients, at least {needed} are needed for a bound of {at_most:g} at "
-            f"radius {radius:g} with noise {noise:g}, which takes a risk of {level:.3g} without attack; add patients, "
-            "or take a smaller radius, more noise or a larger bound"
+            f"radius {radius:g} with noise {noise:g}, {takes}; add patients, or take a smaller radius, more noise, a "
+            "larger bound or more draws"
         )
     return level
 

@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trustseg.deferral.attacked_weights import attacked_weights
 from trustseg.deferral.certified import require_patients, require_share
 from trustseg.deferral.certified_policy import CertifiedPolicy
 from trustseg.deferral.conformal import SLACK
 from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.fitting import clopper_pearson
 from trustseg.deferral.policy import check_records, hash_of, scores_of
-from trustseg.errors import ConfigError, DataError
+from trustseg.errors import DataError
 from trustseg.records import score_column
 
 __all__ = ["NOISE_CONDITION", "fit_certified_policy"]
@@ -43,12 +44,13 @@ def fit_certified_policy(
 
     The loss of a patient is the share of its images that are kept with a Dice below ``tau``. The threshold is the
     largest at which that is at most ``certified_level`` without attack: in expectation over calibration sets, or, with
-    ``delta``, in a share 1 - delta of them. Then it is at most ``at_most`` under attack, in the same sense.
+    ``delta``, in a share 1 - delta of them. Then it is at most ``at_most`` under attack, in the same sense. Of several
+    draws of each image, it is the largest at which the mean of ``attacked_weights`` is at most ``at_most``.
 
     Args:
         records: a row per image of patients that the model was not trained on, each predicted from one noisy draw of
             its own: the columns of a record table, see ``deferral.policy.NEEDED``; all of ``NOISE_CONDITION``. Several
-            draws of each image, told by a column ``draw``, make the threshold depend less on their luck.
+            draws of each image, told by a column ``draw``, let attacks be accounted for image by image.
         measure: pixel measure of uncertainty.
         aggregation: map to image score; both chosen before looking at these records.
         radius: L2 norm of the largest change of each image, pixel units of [0, 1] at the model's size, >= 0.
@@ -76,13 +78,14 @@ def fit_certified_policy(
     require_share("tau", tau, closed=True)
     column = score_column(measure, aggregation)
     check_records(records, column)
-    draws = _draws(records, delta=delta)
+    draws = _draws(records)
     if unknown := records["dice"].null_count():
         raise DataError(f"{unknown} calibration images have no reference mask; leave them out")
     images = _images(records, column, tau=tau)
     patients = len(images.counts)
-    level = require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta)
-    threshold = _threshold(images, level=level, delta=delta)
+    level = require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws)
+    weights = attacked_weights(draws, radius=radius, noise=noise) if draws > 1 else np.array([0.0, 1.0])
+    threshold = _threshold(images, weights, level=level) if delta is None else _confident(images, level, delta=delta)
     return CertifiedPolicy(
         measure=measure,
         aggregation=aggregation,
@@ -106,7 +109,7 @@ def fit_certified_policy(
     )
 
 
-def _draws(records: pl.DataFrame, *, delta: float | None) -> int:
+def _draws(records: pl.DataFrame) -> int:
     """Return how many noisy draws there are of each image, equally many."""
     if set(records["condition"].to_list()) != {NOISE_CONDITION}:
         raise DataError(
@@ -117,21 +120,16 @@ def _draws(records: pl.DataFrame, *, delta: float | None) -> int:
     counts = records.select("image").with_columns(number).group_by("image").agg(pl.len(), pl.n_unique("draw"))
     if counts["len"].n_unique() > 1 or not (counts["len"] == counts["draw"]).all():
         raise DataError("calibration images are repeated without a draw of their own, or have unequal numbers of draws")
-    draws = int(counts["len"][0])
-    if delta is not None and draws > 1:
-        raise ConfigError(
-            f"delta is {delta:g} and there are {draws} draws of each image; with confidence, the bound is on patients "
-            "with any failure, which more draws only make more: leave one of the two out"
-        )
-    return draws
+    return int(counts["len"][0])
 
 
 class _Images(NamedTuple):
-    """Score, patient (0 to P - 1) and failure of each image, (N,), and the images of each patient, (P,)."""
+    """Score, failure, image and patient (from 0) of each draw, (N,), and the images of each patient, (P,)."""
 
     scores: Floats
-    patients: NDArray[np.intp]
     failed: NDArray[np.bool_]
+    images: NDArray[np.intp]
+    patients: NDArray[np.intp]
     counts: NDArray[np.intp]
 
 
@@ -144,25 +142,36 @@ def _images(records: pl.DataFrame, column: str, *, tau: float) -> _Images:
         )
     dice = records["dice"].cast(pl.Float64).to_numpy()  # NaN, where nothing is there or predicted, is not below tau
     _, patients = np.unique(records["patient"].cast(pl.String).to_numpy(), return_inverse=True)
-    return _Images(scores, patients, dice < tau, np.bincount(patients))
+    _, first, images = np.unique(records["image"].cast(pl.String).to_numpy(), return_index=True, return_inverse=True)
+    return _Images(scores, dice < tau, images, patients, np.bincount(patients[first]))
 
 
-def _threshold(images: _Images, *, level: float, delta: float | None) -> float:
-    """Return the largest score that may be kept; infinite if all may.
+def _threshold(images: _Images, weights: Floats, *, level: float) -> float:
+    """Return the largest score that may be kept so that the mean loss of patients is at most ``level``.
 
-    The risk of keeping scores *below* t is continuous from the left in t, as the theorems ask for, so that t is the
-    first failing score that must not be kept, and the threshold the largest number below it.
+    The loss of keeping scores *below* t is continuous from the left in t, as the theorems ask for, so that t is the
+    first failing score that must not be kept, and the threshold the largest number below it; infinite if all may be.
+    An image of which k draws are kept and fail counts weights[k].
     """
-    failing, owners = images.scores[images.failed], images.patients[images.failed]
+    order = np.lexsort((images.scores[images.failed], images.images[images.failed]))
+    failing, own = images.scores[images.failed][order], images.images[images.failed][order]
+    earlier = np.arange(len(own)) - np.searchsorted(own, own)  # draws of the same image that fail at a lower score
+    share = 1 / images.counts[images.patients[images.failed][order]]
+    values, place = np.unique(failing, return_inverse=True)
     patients = len(images.counts)
-    if delta is None:
-        values, place = np.unique(failing, return_inverse=True)
-        losses = np.bincount(place, 1 / images.counts[owners], len(values)).cumsum()
-        over = losses + 1 > level * (patients + 1) + SLACK
-    else:
-        first = np.full(patients, math.inf)
-        np.minimum.at(first, owners, failing)
-        values = np.sort(first[np.unique(owners)])
-        failures = np.searchsorted(values, values, side="right")
-        over = clopper_pearson(failures, np.full(len(values), patients), delta=delta) > level
+    losses = patients * weights[0] + np.bincount(place, np.diff(weights)[earlier] * share, len(values)).cumsum()
+    return _before(values, losses + 1 > level * (patients + 1) + SLACK)
+
+
+def _confident(images: _Images, level: float, *, delta: float) -> float:
+    """Return that at which the upper confidence bound on patients with any undetected failure is at most ``level``."""
+    first = np.full(len(images.counts), math.inf)
+    np.minimum.at(first, images.patients[images.failed], images.scores[images.failed])
+    values = np.sort(first[first < math.inf])
+    failures = np.searchsorted(values, values, side="right")
+    return _before(values, clopper_pearson(failures, np.full(len(values), len(first)), delta=delta) > level)
+
+
+def _before(values: Floats, over: NDArray[np.bool_]) -> float:
+    """Return the largest number below the first of the rising values that is too much."""
     return float(np.nextafter(values[over.argmax()], -math.inf)) if over.any() else math.inf

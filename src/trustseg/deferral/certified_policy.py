@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from trustseg.deferral.certified import certified_level, patients_needed
+from trustseg.deferral.attacked_weights import MOST_DRAWS
+from trustseg.deferral.certified import certified_bound, require_patients
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
 from trustseg.records import score_column
@@ -45,7 +46,7 @@ class CertifiedPolicy:
         at_most: bound on the undetected failures under attack, a share in (0, 1).
         radius: L2 norm of the largest change of each image, pixel units of [0, 1].
         noise: deviation of the Gaussian noise, same units.
-        level: bound on the undetected failures without attack; see ``certified_level``.
+        level: bound on the undetected failures without attack; see ``require_patients``.
         tau: a segmentation with a Dice below it has failed.
         delta: chance, over calibration sets, that the bound is broken; None: the bound is on the mean over them.
         seed: of the noise of the calibration images; that of other images is drawn anew.
@@ -103,6 +104,12 @@ class CertifiedPolicy:
             f"levels in every pixel. Each image is decided once, on one draw of Gaussian noise of deviation "
             f"{self.noise:.4g}. Without such changes the bound is {self.level:.3g}. Proof and limits: {PROOF}"
         )
+
+    def bound(self, radius: float) -> float:
+        """Return the bound on the undetected failures under changes of another radius."""
+        if self.draws == 1:
+            return certified_bound(self.level, radius=radius, noise=self.noise)
+        return certified_bound(self.at_most, radius=max(0.0, radius - self.radius), noise=self.noise)
 
     def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Return which images go to a human (N,), from the scores (N,) of noisy draws; a NaN score always does."""
@@ -165,14 +172,13 @@ def _check_promise(policy: CertifiedPolicy, path: Path) -> None:
     """Raise a DataError unless the numbers of a policy are in range, and level and patients carry its bound."""
     if wrong := _out_of_range(policy):
         raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name)}' for name in wrong)}")
+    about = {"at_most": policy.at_most, "radius": policy.radius, "noise": policy.noise}
     try:
-        level = certified_level(policy.at_most, radius=policy.radius, noise=policy.noise)
-    except ConfigError as error:
+        level = require_patients(policy.patients, **about, delta=policy.delta, draws=policy.draws)
+    except (ConfigError, DataError) as error:
         raise _no_policy(path, str(error)) from error
     if not math.isclose(level, policy.level, rel_tol=1e-6):
         raise _no_policy(path, f"level is {policy.level:g}, its bound, radius and noise give {level:g}")
-    if policy.patients < (needed := patients_needed(level, delta=policy.delta)):
-        raise _no_policy(path, f"it was fitted on {policy.patients} patients, its bound needs {needed}")
 
 
 def _out_of_range(policy: CertifiedPolicy) -> list[str]:
@@ -185,7 +191,7 @@ def _out_of_range(policy: CertifiedPolicy) -> list[str]:
         "tau": 0 < policy.tau <= 1,
         "delta": policy.delta is None or 0 < policy.delta < 1,
         "size": policy.size >= 1,
-        "draws": policy.draws == 1 or (policy.draws > 1 and policy.delta is None),
+        "draws": 1 <= policy.draws <= MOST_DRAWS,
         "channels": policy.channels in (1, 3),
         "patients": 1 <= policy.patients <= policy.images,
         "kept": 0 <= policy.kept <= 1,
