@@ -73,7 +73,8 @@ def unknown_in(words: list[str]) -> list[str]:
     """Return what a command has that ``trustseg`` does not: its verb, or options of it."""
     command, rest = COMMAND, list(words)
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
-        verb = rest.pop(0)
+        default = getattr(command, "default", None)  # of 'trustseg review FOLDER'
+        verb = default if default and rest[0] not in command.commands else rest.pop(0)
         if verb not in command.commands:
             return [verb]
         command = command.commands[verb]

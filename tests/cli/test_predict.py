@@ -70,6 +70,7 @@ def test_an_inbox_is_drained_with_what_the_files_are_worth(command: Command, mod
 
 
 def test_settings_that_do_not_fit_are_told_before_any_file_is_blamed(command: Command, model: Path) -> None:
+    pytest.importorskip("pydicom")
     save(film(), Path("in/a.dcm"))
     watch = ("--watch", "in", "out", "--once")
     assert "no measure 'vacuity'" in one_sentence(command("predict", model, *watch, "--measure", "vacuity"))

@@ -11,6 +11,8 @@ from tests.warm import start_worker
 
 from trustseg.cli import diagnosis, tools
 from trustseg.cli.diagnosis import Diagnosis
+from trustseg.review.cases import open_cases
+from trustseg.review.risk import read_risk
 from trustseg.study import runner
 
 
@@ -57,7 +59,10 @@ def test_the_quick_demo(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_p
     found = command("demo", "--quick", "--jobs", "1")
     assert found.code == 0, found.err
     page = Path("runs/tiny/report.html")
-    assert found.out.splitlines()[-1].endswith(f"s; report: {page}")
+    assert found.out.splitlines()[-2].endswith(f"s; report: {page}")
+    next_one = found.out.splitlines()[-1].removeprefix("next: trustseg review ")
+    predictions, _, cell = next_one.partition(" --records ")
+    assert read_risk(Path(cell), open_cases(Path(predictions)), draws=2).images > 0
     for variant in ("classical", "evidential"):
         assert variant in found.out
     assert "[2/2]" in found.err

@@ -56,6 +56,7 @@ def test_the_words_stand_below_the_image_and_fit(size: tuple[int, int]) -> None:
 
 
 def test_the_object_holds_what_is_burnt_in(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
     source = read_source(save(film(BurnedInAnnotation="YES", PixelSpacing=[0.2, 0.1]), tmp_path / "film.dcm"))
     files = write_objects(source, result(), SegmentMeaning(), tmp_path, "film")
     made = pydicom.dcmread(next(file for file in files if ".capture." in file.name))

@@ -26,7 +26,7 @@ def written(tmp_path: Path, source: Source, **changes: Any) -> dict[str, Any]:  
     return {file.name.split(".")[1]: pydicom.dcmread(file) for file in files}
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 90), (50, 33), (64, 64)])
+@pytest.mark.parametrize("size", [(1, 1), (7, 90), (50, 33)])
 @pytest.mark.parametrize("kind", ["some", "none", "all", "one"])
 def test_the_mask_comes_back_pixel_by_pixel(tmp_path: Path, size: tuple[int, int], kind: str) -> None:
     mask = {"some": np.random.default_rng(0).random(size) < 0.5, "all": np.ones(size, bool)}.get(

@@ -78,10 +78,21 @@ def test_nothing_is_told_of_a_patient_that_the_source_does_not_tell(tmp_path: Pa
         assert made.PatientIdentityRemoved == "YES"
 
 
-@pytest.mark.parametrize(("charset", "name"), [("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 192", "山田^太郎")])
-def test_names_keep_their_letters(tmp_path: Path, charset: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        (None, "Müller^Jörg"),
+        ("ISO_IR 192", "山田^太郎"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["ISO 2022 IR 100", "ISO 2022 IR 126"], "Müller^Jörg=Διονυσιος"),
+    ],
+)
+def test_names_keep_their_letters(tmp_path: Path, charset: str | list[str] | None, name: str) -> None:
     file = save(film(SpecificCharacterSet=charset, PatientName=name), tmp_path / "film.dcm")
-    for made in write_objects(read_source(file), result(), SegmentMeaning(), tmp_path, "film"):
+    source = read_source(file)
+    check_source(source)
+    for made in write_objects(source, result(), SegmentMeaning(), tmp_path, "film"):
         assert str(pydicom.dcmread(made).PatientName) == name
 
 
@@ -119,7 +130,7 @@ def test_damaged_headers_are_refused_before_or_written_and_name_no_patient(tmp_p
     whole = [save(film(kind, PatientOrientation=["L", "F"]), tmp_path / "w.dcm").read_bytes() for kind in (CR, CT)]
     told: list[str] = []
     written = 0
-    for number in range(60):
+    for number in range(30):
         data = bytearray(whole[number % 2])
         for place in rng.integers(300, len(data) - 1500, 3):
             data[place] = int(rng.integers(256))
@@ -133,4 +144,4 @@ def test_damaged_headers_are_refused_before_or_written_and_name_no_patient(tmp_p
         if (source.header.get("Rows"), source.header.get("Columns")) == SIZE:
             written += len(write_objects(source, result(), SegmentMeaning(), tmp_path, "film"))
     assert not any(SECRET in text for text in told)
-    assert min(len(told), written) > 5
+    assert min(len(told), written) > 3

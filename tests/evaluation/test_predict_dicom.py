@@ -35,9 +35,15 @@ def objects(folder: Path, stem: str = "film") -> dict[str, Any]:
     return {file.name.removeprefix(f"{stem}.").removesuffix(".dcm"): pydicom.dcmread(file) for file in found}
 
 
-@pytest.mark.parametrize("fit", ["squash", "pad"])
-@pytest.mark.parametrize("size", [(32, 32), (50, 33), (7, 90)])
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(
+    ("fit", "size", "photometric"),
+    [
+        ("squash", (32, 32), "MONOCHROME2"),
+        ("squash", (50, 33), "MONOCHROME1"),
+        ("pad", (50, 33), "MONOCHROME2"),
+        ("pad", (7, 90), "MONOCHROME1"),
+    ],
+)
 def test_masks_maps_and_captures_are_those_of_the_png(
     tmp_path: Path, fit: Fit, size: tuple[int, int], photometric: str
 ) -> None:

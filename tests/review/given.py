@@ -18,7 +18,13 @@ MODEL = "0123456789abcdef"
 
 
 def write_predictions(
-    folder: Path, *, count: int = 6, size: tuple[int, int] = (20, 16), policy: bool = True, prefix: str = "image"
+    folder: Path,
+    *,
+    count: int = 6,
+    size: tuple[int, int] = (20, 16),
+    policy: bool = True,
+    prefix: str = "image",
+    guarantee: str = "no difference found",
 ) -> Path:
     """Write what ``trustseg predict`` writes, of ``count`` images of ``size`` (width, height); return the folder.
 
@@ -52,6 +58,7 @@ def write_predictions(
                 "largest_probability": "0.900000" if mask.any() else "0.300000",
                 "width": str(width),
                 "height": str(height),
+                **({"guarantee": guarantee} if policy else {}),
             }
         )
     fitted = fit_policy(records(), measure="entropy", aggregation="soft_dice_confidence", at_most=0.5, model=MODEL)

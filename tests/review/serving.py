@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 
 from trustseg.review.access import Gate, Users
 from trustseg.review.cases import open_cases
-from trustseg.review.desk import Desk, Reader
+from trustseg.review.desk import Desk
 from trustseg.review.risk import RiskTable
 from trustseg.review.routes import Served
 from trustseg.review.server import create_app
-from trustseg.review.state import Settings
+from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store
 
 TOKEN = "token-of-this-test"

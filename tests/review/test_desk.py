@@ -11,8 +11,8 @@ from tests.review.given import png, write_predictions
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.review.cases import image_png, open_cases, overlap, read_mask_png
-from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError, Reader, Verdict
-from trustseg.review.state import Settings
+from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError, Verdict
+from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store, verify
 
 ANN, BEN, CLEO = Reader("ann", "reader"), Reader("ben", "reader"), Reader("cleo", "adjudicator")
@@ -37,11 +37,15 @@ def rectangle(tmp_path: Path, columns: int) -> bytes:
 
 def test_the_mask_stays_hidden_until_the_image_was_rated(predictions: Path) -> None:
     desk = desk_of(predictions)
-    assert not desk.may_see_mask(1, ANN)
+    assert not desk.state().sees_mask(1, ANN)
     with pytest.raises(OutOfTurnError, match="rate the image first"):
         desk.decide(1, ANN, Verdict("accept"), key="early")
     desk.rate(1, ANN, key="rating", rating=2, seconds=3.5)
-    assert (desk.may_see_mask(1, ANN), desk.may_see_mask(1, BEN), desk.may_see_mask(2, ANN)) == (True, False, False)
+    assert (desk.state().sees_mask(1, ANN), desk.state().sees_mask(1, BEN), desk.state().sees_mask(2, ANN)) == (
+        True,
+        False,
+        False,
+    )
     with pytest.raises(OutOfTurnError, match="first rating stands"):
         desk.rate(1, ANN, key="again", rating=5, seconds=1)
     desk.decide(1, ANN, Verdict("accept", confidence=4, seconds=2.0), key="decision")
@@ -51,7 +55,7 @@ def test_the_mask_stays_hidden_until_the_image_was_rated(predictions: Path) -> N
 
 def test_without_blind_reading_the_mask_is_there_at_once(predictions: Path) -> None:
     desk = desk_of(predictions, blind=False)
-    assert desk.may_see_mask(1, ANN)
+    assert desk.state().sees_mask(1, ANN)
     with pytest.raises(OutOfTurnError, match="nothing is rated"):
         desk.rate(1, ANN, key="rating", rating=2, seconds=1)
     decide(desk, 1, ANN, "reject")
@@ -105,7 +109,7 @@ def test_disagreement_is_settled_by_an_adjudicator_who_read_neither(predictions:
     for reader, decision in ((ANN, "accept"), (BEN, "reject"), (ANN, "accept"), (BEN, "reject")):
         decide(desk, 1, reader, decision)
     assert desk.state().status(1) == "disagreement"
-    assert desk.may_see_mask(1, CLEO)
+    assert desk.state().sees_mask(1, CLEO)
     for reader, error in ((ANN, ForbiddenError), (Reader("ben", "adjudicator"), ForbiddenError)):
         with pytest.raises(error):
             desk.adjudicate(1, reader, Verdict("edit"), key=next(KEYS))

@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 from tests.review.serving import HERE, PASSWORD, TOKEN, Page, another, enter, serve
 
 from trustseg.review.access import Gate, LimitedError, add_user
-from trustseg.review.desk import Reader
 from trustseg.review.guard import HEADERS
+from trustseg.review.state import Reader
 from trustseg.review.storage import Store
 from trustseg.review.verify import open_store, verify
 
@@ -107,6 +107,12 @@ def test_what_the_model_made_is_hidden_until_the_rating(page: Page) -> None:
     after = page.post("cases/6/rating", rating=1, seconds=1).json()
     assert after["area"] == 0
     assert any("nothing predicted" in reason for reason in after["reasons"])
+
+
+def test_a_void_guarantee_is_told(tmp_path: Path) -> None:
+    for guarantee in ("void", "no difference found"):
+        page = enter(serve(write_predictions(tmp_path / guarantee, guarantee=guarantee)))
+        assert page.get("session").json()["policy"]["guarantee"] == guarantee
 
 
 def test_two_people_read_and_a_third_settles(predictions: Path, users: Path) -> None:

@@ -168,8 +168,9 @@ def test_threads_and_processes_write_one_chain(tmp_path: Path) -> None:
 def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: Path, kills: int) -> None:
     rng = random.Random(kills)
     promised: dict[int, int] = {}
-    for kill in range(kills):
-        command = [sys.executable, "-c", WRITER, str(tmp_path), str(10_000 * kill)]
+    for _ in range(kills):
+        # The first key is the one that was not acknowledged: it is sent again, whether or not it was written.
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(max(promised, default=-1) + 1)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         lines = [process.stdout.readline()]  # it runs
@@ -186,7 +187,7 @@ def test_kill_9_loses_nothing_acknowledged_and_doubles_nothing(tmp_path: Path, k
     written = [entry.content["n"] for entry in entries]
     assert len(written) == len(set(written))
     assert {number: written.index(number) + 1 for number in promised} == promised
-    assert len(entries) - len(promised) <= kills  # at most the one under way each time
+    assert len(entries) - len(promised) <= 1  # what was under way is asked for again by the next process
     assert len(store.mask_names()) == len(entries)
     assert faults(tmp_path) == []
 

@@ -13,10 +13,10 @@ from tests.review.given import png, records, write_predictions
 from trustseg.review.agreement import cohen_kappa
 from trustseg.review.cases import open_cases
 from trustseg.review.chain import Entry, chain_faults
-from trustseg.review.desk import Desk, Reader, Verdict
+from trustseg.review.desk import Desk, Verdict
 from trustseg.review.export import back_up, export_review
 from trustseg.review.risk import risk_table
-from trustseg.review.state import Settings
+from trustseg.review.state import Reader, Settings
 from trustseg.review.storage import Store
 from trustseg.review.summary import likely_range, summarise
 from trustseg.review.verify import open_store, verify

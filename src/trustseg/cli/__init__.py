@@ -13,6 +13,7 @@ from trustseg import __version__
 from trustseg.cli import (
     audit,
     calibrate,
+    card,
     certify,
     data,
     defer,
@@ -51,6 +52,7 @@ app.command()(study.study)
 app.command()(report.report)
 app.command()(predict.predict)
 app.command()(export.export)
+app.command()(card.card)
 defer.app.command()(masks.masks)
 defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")

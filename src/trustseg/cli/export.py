@@ -26,6 +26,10 @@ def export(
         Literal["uint8", "float32"],
         typer.Option("--input", help="Type of the images: grey levels 0 to 255, or values in [0, 1]."),
     ] = "uint8",
+    precision: Annotated[Literal["fp32", "fp16", "int8"], typer.Option(help="In which the network computes.")] = "fp32",
+    data: Annotated[
+        Path | None, typer.Option(help="Images with masks on which the change by lower precision is measured.")
+    ] = None,
     uncalibrated: Annotated[
         bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
     ] = False,
@@ -38,7 +42,7 @@ def export(
     """
     from trustseg.export.writing import check_target
 
-    check_target(output, overwrite=overwrite)
+    check_target(output, overwrite=overwrite, precision=precision, data=data)
 
     from trustseg.cli.checks import require_score
     from trustseg.deferral import CertifiedPolicy
@@ -68,6 +72,8 @@ def export(
         aggregation=aggregation,
         policy=frozen,
         kind=images,
+        precision=precision,
+        data=data,
         uncalibrated=uncalibrated,
         overwrite=overwrite,
     )
@@ -76,4 +82,8 @@ def export(
     say(f"largest difference from the model on noise: {written.difference:.1e}")
     for line in written.facts():
         say(line)
+    if written.change is not None:
+        say(written.change.line())
+    elif precision != "fp32":
+        say("change of Dice and ECE not measured; give images with masks by --data")
     say(f"exported: {written.path}")

@@ -2,11 +2,14 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trustseg.cli.display import say
+
+if TYPE_CHECKING:
+    from trustseg.config import StudyConfig
 
 __all__ = ["demo", "doctor"]
 
@@ -40,7 +43,35 @@ def demo(
     with progress_of("report, step") as progress:
         page = build_report(folder, report=progress)
     print_summary(read_csv(page.parent / "tables" / "summary.csv"))
+    predictions, cell = _predictions(config, folder)
     say(f"{time.perf_counter() - since:.0f} s; report: {page}")
+    say(f"next: trustseg review {predictions} --records {cell}")
+
+
+def _predictions(config: "StudyConfig", folder: Path) -> tuple[Path, Path]:
+    """Predict the test images of a study of phantoms by its last cell, under its policy, unless that was done.
+
+    Returns the folder of the predictions, which is ready to be reviewed, and the cell.
+    """
+    from trustseg.data.reading import reading_beside
+    from trustseg.deferral import load_policy
+    from trustseg.evaluation import load_model
+    from trustseg.evaluation.predict import image_files_of, predict
+    from trustseg.prediction_folder import TABLE
+    from trustseg.study.folder import phantom_folder, planned_cells
+
+    cell, predictions = folder / "cells" / planned_cells(folder)[-1], folder / "predictions"
+    reading = reading_beside(cell / "model")
+    if not (predictions / TABLE).is_file():
+        predict(
+            load_model(cell / "model"),
+            image_files_of(phantom_folder(config, folder) / "Test Set" / "Images"),
+            predictions,
+            policy=load_policy(cell / "policy.json"),
+            scale=None if reading is None else reading.scale,
+            fit="squash" if reading is None else reading.fit,
+        )
+    return predictions, cell
 
 
 def doctor() -> None:

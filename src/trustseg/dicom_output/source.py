@@ -175,9 +175,15 @@ def _lacking(header: "Dataset", left_out: set[str]) -> str:
 
 
 def _complete(header: "Dataset") -> None:
-    """Add the attributes that every object has to hold, without a value."""
+    """Add the attributes that every object has to hold, without a value; write letters of several sets as UTF-8."""
+    from pydicom.charset import python_encoding
+    from pydicom.multival import MultiValue
+
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in header:
             setattr(header, keyword, "")
     if "Modality" not in header:
         header.Modality = "OT"
+    letters = header.get("SpecificCharacterSet")
+    if isinstance(letters, MultiValue) and all(part in python_encoding for part in letters):
+        header.SpecificCharacterSet = "ISO_IR 192"  # texts are decoded by now; highdicom knows no set without a name

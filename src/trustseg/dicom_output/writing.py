@@ -103,4 +103,4 @@ def _explained(source: Source, kind: str) -> Iterator[None]:
     raise DataError(
         f"{source.name}: the DICOM object '{kind}' cannot be made from its header ({problem}); correct the header, or "
         "give --no-dicom for PNG alone"
-    )
+    ) from None

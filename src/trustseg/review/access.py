@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from trustseg.errors import DataError, MissingPackageError
 from trustseg.files import read_json, write_json
-from trustseg.review.desk import Reader, Role
+from trustseg.review.state import Reader, Role
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

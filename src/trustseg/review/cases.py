@@ -85,6 +85,7 @@ class CaseFolder(NamedTuple):
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: what chose the flagged cases; None without.
+        guarantee: whether the policy's promise may hold for these images, as ``predict`` found; None if it did not say.
         white: value of deep images that becomes 255.
         digest: hash of all cases, their images and masks, to tell whether they are still the same.
     """
@@ -96,6 +97,7 @@ class CaseFolder(NamedTuple):
     measure: str
     aggregation: str
     policy: Policy | CertifiedPolicy | None
+    guarantee: str | None
     white: int | None
     digest: str
 
@@ -153,9 +155,17 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     if (policy is None) != (cases[0].flagged is None):
         raise DataError(f"'{folder}': the table and {ABOUT} differ on whether there is a policy; predict again")
     return CaseFolder(
-        folder, cases, about.model, _sha256(folder / ABOUT), about.measure, about.aggregation, policy, about.white,
-        _digest(cases),
-    )  # fmt: skip
+        folder=folder,
+        cases=cases,
+        model=about.model,
+        config=_sha256(folder / ABOUT),
+        measure=about.measure,
+        aggregation=about.aggregation,
+        policy=policy,
+        guarantee=table["guarantee"][0] if "guarantee" in table.columns else None,
+        white=about.white,
+        digest=_digest(cases),
+    )
 
 
 def image_png(case: Case, *, white: int | None) -> bytes:
@@ -164,19 +174,23 @@ def image_png(case: Case, *, white: int | None) -> bytes:
     Raises:
         DataError: if its file is no longer the one that was predicted, or cannot be read.
     """
-    picture = read_image(case.file)
-    if picture.sha256 != case.image_sha256:
-        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
-    channels = 3 if picture.pixels.ndim == 3 else 1
-    return _png(render(picture, IntensityScale(white), channels=channels, path=case.file))
+    return _png(_rendered(case, white))
 
 
 def thumbnail_png(case: Case, *, white: int | None) -> bytes:
     """Return a small grey PNG of an image; errors as ``image_png``."""
-    with Image.open(BytesIO(image_png(case, white=white))) as image:
-        small = image.convert("L")
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        return _png(np.asarray(small))
+    small = Image.fromarray(_rendered(case, white))
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return _png(np.asarray(small.convert("L")))
+
+
+def _rendered(case: Case, white: int | None) -> NDArray[np.uint8]:
+    """Return the grey levels (H, W) or colours (H, W, 3) of an image."""
+    picture = read_image(case.file)
+    if picture.sha256 != case.image_sha256:
+        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
+    channels = 3 if picture.pixels.ndim == 3 else 1
+    return render(picture, IntensityScale(white), channels=channels, path=case.file)
 
 
 def read_mask_png(data: bytes, case: Case) -> Mask:

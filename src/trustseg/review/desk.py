@@ -4,20 +4,18 @@ import hashlib
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from trustseg import __version__
 from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder, drawn_png, overlap, read_mask_png
 from trustseg.review.chain import Entry
-from trustseg.review.state import Decision, Settings, State
+from trustseg.review.state import Decision, Reader, Role, Settings, State
 from trustseg.review.storage import Draft, Store
 from trustseg.review.verify import verify
 
-__all__ = ["Desk", "ForbiddenError", "OutOfTurnError", "Reader", "Role", "Verdict"]
-
-Role = Literal["reader", "adjudicator", "admin"]
+__all__ = ["Desk", "ForbiddenError", "OutOfTurnError", "Verdict"]
 
 
 class ForbiddenError(DataError):
@@ -26,14 +24,6 @@ class ForbiddenError(DataError):
 
 class OutOfTurnError(DataError):
     """This cannot be done now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who does something: a name and a role."""
-
-    name: str
-    role: Role
 
 
 class Verdict(NamedTuple):
@@ -119,7 +109,7 @@ class Desk:
         content, mask = self._content(number, verdict)
 
         def check() -> dict[str, Any]:
-            if not self.may_see_mask(number, reader):
+            if not self.state().sees_mask(number, reader):
                 raise OutOfTurnError("rate the image first; the mask appears then")
             self._require_turn(number, reader)
             others = [entry for entry in self.state().standing(number) if entry.reviewer != reader.name]
@@ -179,17 +169,6 @@ class Desk:
         return self.store.append(
             Draft(key, reader.name, "stop" if stop else "resume", None, {"reason": reason}), check=check
         )
-
-    def may_see_mask(self, number: int, reader: Reader) -> bool:
-        """Return whether a reader may see what the model made of a case."""
-        state = self.state()
-        return not state.settings.blind or (number, reader.name) in state.ratings or self.may_settle(number, reader)
-
-    def may_settle(self, number: int, reader: Reader) -> bool:
-        """Return whether somebody may adjudicate a case: not one of its readers, when they disagree."""
-        state = self.state()
-        able = reader.role != "reader" and state.own(number, reader.name) is None
-        return able and (state.status(number) == "disagreement" or bool(state.adjudications.get(number)))
 
     def require_role(self, reader: Reader, role: Role) -> None:
         """Raise a ForbiddenError unless a reader has a role, or is an admin."""

@@ -1,6 +1,7 @@
 """The addresses of the server: cases by number, answers as JSON or PNG, writes that repeat a key change nothing."""
 
 from functools import lru_cache
+from hmac import compare_digest
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -9,8 +10,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from trustseg.review.access import Gate, Session
 from trustseg.review.bodies import Credentials, DecisionBody, RatingBody, SwitchBody, WithdrawalBody
 from trustseg.review.cases import Case, image_png, thumbnail_png
-from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError, Reader
+from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError
 from trustseg.review.risk import RiskTable
+from trustseg.review.state import Reader
 from trustseg.review.views import Values, case_view, entry_view, list_view, risk_view, session_view
 
 __all__ = ["NO_RECORDS", "Served", "router"]
@@ -61,8 +63,6 @@ def _require_own_page(request: Request) -> None:
 
 
 def _same(first: str, second: str) -> bool:
-    from hmac import compare_digest
-
     return compare_digest(first.encode(errors="replace"), second.encode())
 
 
@@ -195,7 +195,7 @@ def _seen(served: Served, number: int, reader: Reader) -> Case:
     """Return a case whose mask a reader may see."""
     found = served.desk.folder.case(number)
     with served.desk.store.reading():
-        if not served.desk.may_see_mask(number, reader):
+        if not served.desk.state().sees_mask(number, reader):
             raise OutOfTurnError("rate the image first; the mask appears then")
     return found
 

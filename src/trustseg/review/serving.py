@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from trustseg.deferral.policy import VOID
 from trustseg.errors import ConfigError, MissingPackageError
 from trustseg.review.access import LOCAL, Gate, Users
 from trustseg.review.cases import open_cases
-from trustseg.review.desk import Desk, Reader
+from trustseg.review.desk import Desk
 from trustseg.review.risk import read_risk
-from trustseg.review.state import Settings
+from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def _notes(desk: Desk, no_records: bool) -> tuple[str, ...]:
     notes = []
     if desk.folder.policy is None:
         notes.append("the predictions have no policy, so every case is listed")
+    if desk.folder.guarantee == VOID:
+        notes.append("the policy's guarantee is void: these images differ from those it was fitted on")
     if no_records:
         notes.append("without --records RUN the threshold slider shows the coverage only")
     return tuple(notes)

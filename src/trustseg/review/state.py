@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 from trustseg.review.chain import Entry
 
-__all__ = ["DECISIONS", "KINDS", "Decision", "Settings", "State", "Status"]
+__all__ = ["DECISIONS", "KINDS", "Decision", "Reader", "Role", "Settings", "State", "Status"]
 
 Decision = Literal["accept", "edit", "reject"]
+Role = Literal["reader", "adjudicator", "admin"]
 Status = Literal["open", "in progress", "disagreement", "done"]
 
 DECISIONS: Final[tuple[Decision, ...]] = ("accept", "edit", "reject")
@@ -25,6 +26,14 @@ KINDS: Final[Mapping[str, str]] = {
     "resume": "the policy applies again",
 }
 """Every kind of entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who does something: a name and a role."""
+
+    name: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,16 @@ class State:
         if not standing:
             return "open"
         return "disagreement" if len(standing) >= self.settings.readers else "in progress"
+
+    def sees_mask(self, case: int, reader: Reader) -> bool:
+        """Return whether a reader may see what the model made of a case."""
+        return not self.settings.blind or (case, reader.name) in self.ratings or self.settles(case, reader)
+
+    def settles(self, case: int, reader: Reader) -> bool:
+        """Return whether somebody may adjudicate a case: not one of its readers, when they disagree."""
+        if reader.role == "reader" or self.own(case, reader.name) is not None:
+            return False
+        return bool(self.adjudications.get(case)) or self.status(case) == "disagreement"
 
     def disagree(self, standing: Sequence[Entry]) -> bool:
         """Return whether decisions on one case need an adjudicator: they differ, or their drawn masks do."""

@@ -94,6 +94,7 @@ def _about(folder: CaseFolder, store: Store, state: State) -> Values:
         "config": folder.config,
         "score": f"{folder.measure}, {folder.aggregation}",
         "policy": None if policy is None else policy.statement,
+        "guarantee": folder.guarantee,
         "readers": state.settings.readers,
         "blind": state.settings.blind,
         "began": None if state.opened is None else state.opened.time,

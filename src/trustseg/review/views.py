@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
-from trustseg.review.desk import Desk, Reader
+from trustseg.review.desk import Desk
 from trustseg.review.header import header_of
 from trustseg.review.risk import RiskTable
+from trustseg.review.state import Reader, State
 from trustseg.review.summary import seconds_per_case
 from trustseg.statistics import Interval
 
@@ -35,7 +36,12 @@ def session_view(desk: Desk, reader: Reader, csrf: str) -> Values:
         "model": desk.folder.model,
         "policy": None
         if policy is None
-        else {"statement": policy.statement, "threshold": _finite(policy.threshold), "tau": policy.tau},
+        else {
+            "statement": policy.statement,
+            "threshold": _finite(policy.threshold),
+            "tau": policy.tau,
+            "guarantee": desk.folder.guarantee,
+        },
     }
 
 
@@ -44,7 +50,8 @@ def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Va
     state = desk.state()
     seconds = seconds_per_case(state, (case.number for case in desk.folder.cases), reader.name)
     rows = [
-        _row(desk, case, reader, None if chances is None else chances[case.number - 1]) for case in desk.folder.cases
+        _row(desk, state, case, reader, None if chances is None else chances[case.number - 1])
+        for case in desk.folder.cases
     ]
     return {
         "rows": rows,
@@ -57,15 +64,15 @@ def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Va
 def case_view(desk: Desk, case: Case, reader: Reader) -> Values:
     """Return one case as a reader may see it: without the mask's facts and others' decisions until it is time."""
     state = desk.state()
-    own, settles = state.own(case.number, reader.name), desk.may_settle(case.number, reader)
+    own, settles = state.own(case.number, reader.name), state.settles(case.number, reader)
     others = own is not None or settles
     rating = state.ratings.get((case.number, reader.name))
     return {
-        **_row(desk, case, reader, None),
+        **_row(desk, state, case, reader, None),
         "width": case.width,
         "height": case.height,
         "rating": None if rating is None else rating.content["rating"],
-        "sees_mask": desk.may_see_mask(case.number, reader),
+        "sees_mask": state.sees_mask(case.number, reader),
         "decision": None if own is None else entry_view(own),
         "decisions": [entry_view(entry) for entry in state.standing(case.number) if others],
         "adjudications": [entry_view(entry) for entry in state.adjudications.get(case.number, []) if others],
@@ -106,28 +113,27 @@ def risk_view(table: RiskTable) -> Values:
     }
 
 
-def _row(desk: Desk, case: Case, reader: Reader, chance: float | None) -> Values:
-    state = desk.state()
-    own, sees = state.own(case.number, reader.name), desk.may_see_mask(case.number, reader)
+def _row(desk: Desk, state: State, case: Case, reader: Reader, chance: float | None) -> Values:
+    own, sees = state.own(case.number, reader.name), state.sees_mask(case.number, reader)
     return {
         "id": case.number,
         "name": case.image,
         "score": _finite(case.score),
         "flagged": state.stopped is not None or case.flagged is not False,
-        "reasons": _reasons(desk, case, sees_mask=sees),
+        "reasons": _reasons(desk, state, case, sees_mask=sees),
         "status": state.status(case.number),
         "own": None if own is None else own.content["decision"],
         "rated": (case.number, reader.name) in state.ratings,
-        "settles": desk.may_settle(case.number, reader),
+        "settles": state.settles(case.number, reader),
         "area": case.predicted_fraction if sees else None,
         "chance": _finite(chance),
     }
 
 
-def _reasons(desk: Desk, case: Case, *, sees_mask: bool) -> list[str]:
+def _reasons(desk: Desk, state: State, case: Case, *, sees_mask: bool) -> list[str]:
     """Return why a case is to be looked at."""
     policy, found = desk.folder.policy, []
-    if desk.state().stopped is not None:
+    if state.stopped is not None:
         found.append("stop switch: every case")
     if policy is None:
         found.append("no policy: every case")

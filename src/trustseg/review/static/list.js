@@ -45,8 +45,8 @@ function makeLine(row) {
     chance: element("td", { class: "number wide" }, row.chance === null ? "" : percent(row.chance)),
     area: element("td", { class: "number wide" }),
     reason: element("td", { class: "wide" }),
-    status: element("td"),
-    own: element("td"),
+    status: element("td", { class: "state" }),
+    own: element("td", { class: "state" }),
   };
   const link = element("a", { href: `#case=${row.id}`, "data-testid": `open-${row.id}` }, row.name);
   const thumb = element("img", { src: `/api/cases/${row.id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" });

@@ -3,7 +3,7 @@
 import { Refused, get, remember, send, write } from "./api.js";
 import * as cases from "./caseview.js";
 import { $, say, warn } from "./dom.js";
-import { refresh, stopped } from "./list.js";
+import { arrange, refresh, rows, stopped } from "./list.js";
 import { prepare } from "./threshold.js";
 
 const EVERY = 20000; // milliseconds between two looks at what others have done
@@ -55,11 +55,25 @@ async function begin(known) {
   $("token").value = "";
   $("door-error").textContent = "";
   $("who").textContent = `${session.name} (${session.role})`;
-  if (!session.policy) $("only").value = "all";
+  tellPolicy(session.policy);
   await refresh();
+  if (!session.policy || !rows().some((row) => row.flagged)) {
+    $("only").value = "all";
+    arrange();
+  }
   await prepare(session.policy);
   tellStop();
   await go();
+}
+
+function tellPolicy(policy) {
+  $("policy").hidden = !policy;
+  if (!policy) return;
+  const broken = policy.guarantee === "void";
+  document.querySelector("#policy summary").textContent = broken ? "! The policy's promise is void for these images" : "What the policy promises";
+  const why = broken ? "These images differ from those that the policy was fitted on, so its promise does not hold: " : "";
+  const held = " It is for clean images of new patients like those that it was fitted on; attack, shift and other populations void it.";
+  $("policy-text").textContent = why + policy.statement + held;
 }
 
 $("log-in").addEventListener("submit", (event) => {

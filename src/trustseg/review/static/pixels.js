@@ -54,25 +54,36 @@ function onSurface(data) {
   return canvas;
 }
 
-// The edges between mask and background, in pixels of the image; drawn with a width that does not depend on the zoom.
+// The outlines of a mask, in pixels of the image; drawn with a width that does not depend on the zoom.
 export function contour(mask, width, height) {
-  const path = new Path2D();
-  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : mask[y * width + x]);
+  const wide = width + 1;
+  const edges = new Map(); // corner -> the corners that an edge leads to, with the mask at its right hand
+  const add = (from, to) => (edges.has(from) ? edges.get(from).push(to) : edges.set(from, [to]));
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
-      if (!mask[y * width + x]) continue;
-      if (!at(x - 1, y)) edge(path, x, y, x, y + 1);
-      if (!at(x + 1, y)) edge(path, x + 1, y, x + 1, y + 1);
-      if (!at(x, y - 1)) edge(path, x, y, x + 1, y);
-      if (!at(x, y + 1)) edge(path, x, y + 1, x + 1, y + 1);
+      const i = y * width + x;
+      if (!mask[i]) continue;
+      const corner = y * wide + x;
+      if (y === 0 || !mask[i - width]) add(corner, corner + 1);
+      if (x === width - 1 || !mask[i + 1]) add(corner + 1, corner + 1 + wide);
+      if (y === height - 1 || !mask[i + width]) add(corner + 1 + wide, corner + wide);
+      if (x === 0 || !mask[i - 1]) add(corner + wide, corner);
+    }
+  }
+  const path = new Path2D();
+  for (const start of edges.keys()) {
+    // As many edges lead to each corner as leave it, so that every walk ends where it began.
+    while (edges.get(start).length) {
+      let corner = start;
+      path.moveTo(corner % wide, Math.floor(corner / wide));
+      do {
+        corner = edges.get(corner).pop();
+        if (corner !== start) path.lineTo(corner % wide, Math.floor(corner / wide));
+      } while (corner !== start);
+      path.closePath();
     }
   }
   return path;
-}
-
-function edge(path, x, y, toX, toY) {
-  path.moveTo(x, y);
-  path.lineTo(toX, toY);
 }
 
 // Sets all pixels whose centre is within the radius of the line between two points.

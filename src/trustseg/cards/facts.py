@@ -1,0 +1,175 @@
+"""What the files beside a model say of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from trustseg.calibration import Calibrated, Calibration
+from trustseg.config import load_run
+from trustseg.data.seen import splits_file
+from trustseg.evaluation import hash_of_model, load_model
+from trustseg.files import read_json
+from trustseg.models.segmenter import SegmenterSpec
+from trustseg.reporting import load_results
+from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition
+from trustseg.reporting.report_data import Metric, ReportData, collect
+from trustseg.statistics import Interval
+
+__all__ = ["USER", "CardFacts", "Measured", "read_facts", "user"]
+
+USER: Final = "user"
+"""Begins every entry that only the user can fill in."""
+
+_OVERLAP: Final[Mapping[Metric, str]] = {"dice": "Dice per image", "pooled_dice": "pooled Dice", "iou": "IoU per image"}
+_TRUST: Final[tuple[Metric, ...]] = ("ece", "nause", "aurc")
+
+
+def user(what: str) -> str:
+    """Return the mark of what only the user knows.
+
+    Example:
+        >>> user("who developed the model")
+        'user: who developed the model'
+    """
+    return f"{USER}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An evaluation of the model on test images.
+
+    Attributes:
+        name: of its folder.
+        images: how many.
+        patients: of how many patients.
+        overlap: label -> interval of how well masks agree, on unchanged images.
+        trust: label -> interval of calibration and ranking, on unchanged images.
+        changed: condition in words -> Dice under it.
+    """
+
+    name: str
+    images: int
+    patients: int
+    overlap: Mapping[str, Interval]
+    trust: Mapping[str, Interval]
+    changed: Mapping[str, Interval]
+
+    def description(self) -> str:
+        """Return in words on what was measured."""
+        return f"{self.images} test images of {self.patients} patients ({self.name}); 95 % bootstrap over patients"
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What the files beside a model say of it.
+
+    Attributes:
+        name: of the run.
+        digest: ``hash_of_model``.
+        spec: what it is built from.
+        parameters: number of weights.
+        calibration: None if it is not calibrated.
+        target: what the masks mark; None if the run's settings are not there.
+        settings: of the run, without where its data lie; empty if they are not there.
+        provenance: content of ``provenance.json``, empty if it is not there.
+        sides: images and patients of training, validation and test; empty if that is not known.
+        measured: evaluations of this model, calibrated as it is, on test images.
+    """
+
+    name: str
+    digest: str
+    spec: SegmenterSpec
+    parameters: int
+    calibration: Calibration | None
+    target: str | None
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    sides: Mapping[str, tuple[int, int]]
+    measured: tuple[Measured, ...]
+
+    def split_words(self) -> str:
+        """Return images and patients of each side of the split in words; empty if that is not known."""
+        sides = self.sides.items()
+        return ", ".join(f"{side} {images} images of {patients} patients" for side, (images, patients) in sides)
+
+    def provided(self, *keys: str) -> str | None:
+        """Return a value of ``provenance.json`` as text; None if it is not there."""
+        value: Any = self.provenance
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return None if value is None else str(value)
+
+
+def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
+    """Return what is known of the model in a folder.
+
+    Args:
+        folder: of the model, inside the folder of its run.
+        draws: bootstrap draws of the intervals.
+
+    Raises:
+        MissingFileError: if there is no model, or its training has not finished.
+        ModelError: if it is damaged.
+        DataError: if a record beside it is damaged.
+    """
+    model = load_model(folder)
+    digest, run = hash_of_model(model), folder.absolute().parent
+    config, provenance = run / "config.yaml", run / "provenance.json"
+    settings: dict[str, Any] = {}
+    if config.is_file():
+        settings = load_run(config, []).model_dump(mode="json")
+        settings["data"].pop("path", None)
+    places = sorted(place.parent for place in run.glob("evaluation-test*/evaluation.json"))
+    return CardFacts(
+        name=run.name if folder.absolute().name == "model" else folder.absolute().name,
+        digest=digest,
+        spec=model.spec,
+        parameters=sum(value.numel() for module in model.modules() for value in _own(module)),
+        calibration=model.calibration if isinstance(model, Calibrated) else None,
+        target=settings.get("data", {}).get("target"),
+        settings=settings,
+        provenance=read_json(provenance) if provenance.is_file() else {},
+        sides=_sides(folder),
+        measured=tuple(_measured(each, draws) for each in places if _is_of(each, digest)),
+    )
+
+
+def _own(module: nn.Module) -> list[nn.Parameter]:
+    return list(module.parameters(recurse=False))
+
+
+def _is_of(place: Path, digest: str) -> bool:
+    complete = all((place / name).is_file() for name in ("records.parquet", "config.yaml"))
+    return complete and read_json(place / "evaluation.json").get("model") == digest
+
+
+def _sides(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return images and patients of each side of the split."""
+    file = splits_file(folder)
+    match read_json(file) if file.is_file() else {}:
+        case {"images": dict(images), "patients": dict(patients)}:
+            return {str(side): (int(count), len(patients.get(side, []))) for side, count in images.items()}
+    return {}
+
+
+def _measured(place: Path, draws: int) -> Measured:
+    """Return the figures of one evaluation."""
+    results = load_results(place)
+    data: ReportData = collect(results, draws=draws)
+    (variant,) = results.variants
+    clean = data.scores[variant, CLEAN]
+    return Measured(
+        name=place.name,
+        images=results.records["image"].n_unique(),
+        patients=results.records["patient"].n_unique(),
+        overlap={label: clean[name] for name, label in _OVERLAP.items() if name in clean},
+        trust={METRIC_NAMES[name]: clean[name] for name in _TRUST if name in clean},
+        changed={
+            describe_condition(condition): found["dice"]
+            for (_, condition), found in data.robustness.items()
+            if condition != CLEAN
+        },
+    )

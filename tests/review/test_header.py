@@ -1,0 +1,33 @@
+"""Of a DICOM header only what cannot identify a patient is shown."""
+
+from pathlib import Path
+
+import pytest
+from tests.fake import image, save
+from tests.review.given import write_predictions
+
+from trustseg.review.header import SHOWN, header_of
+
+
+def test_only_named_attributes_of_dicom_are_shown(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
+    from tests.dicom_output.films import SECRET, film
+
+    dataset = film(ViewPosition="PA", PixelSpacing=[0.5, 0.25], Manufacturer="Phantoms", InstitutionName=SECRET)
+    path = tmp_path / "film"
+    dataset.save_as(path, enforce_file_format=True)
+    found = header_of(path)
+    assert found.items() >= {"ViewPosition": "PA", "Manufacturer": "Phantoms", "Rows": "30", "Columns": "43"}.items()
+    assert set(found) <= set(SHOWN)
+    assert SECRET not in str(found)
+    for keyword in SHOWN:
+        assert not any(word in keyword for word in ("Patient", "Name", "Date", "Time", "UID", "ID")) or (
+            keyword == "ManufacturerModelName"
+        )
+    path.write_bytes(path.read_bytes()[:200])  # cut
+    assert set(header_of(path)) <= set(SHOWN)
+
+
+def test_other_files_have_no_header(tmp_path: Path) -> None:
+    assert header_of(save(image("film"), tmp_path / "film.png")) == {}
+    assert header_of(write_predictions(tmp_path) / "prediction.json") == {}
