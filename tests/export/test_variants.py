@@ -15,6 +15,7 @@ __all__ = ["command"]  # a fixture
 onnx = pytest.importorskip("onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_variant_says_what_it_changes(made: Made, command: Command, tmp_path: Path, precision: str) -> None:
     data = fake.two_folders(tmp_path / "data", list("abcdef"))

@@ -165,8 +165,11 @@ def _open_program(content: bytes, path: Path) -> Runner:
         raise ModelError(f"'{path}' cannot be read as a torch.export file; export the model again") from error
 
     def run(images: NDArray[Any]) -> Maps:
-        with torch.no_grad():
-            found: Mapping[str, torch.Tensor] = module(torch.from_numpy(images))
+        try:
+            with torch.no_grad():
+                found: Mapping[str, torch.Tensor] = module(torch.from_numpy(images))
+        except Exception as error:  # an operator may fail in any way
+            raise ModelError(f"'{path}' fails on images {images.shape}; export the model again") from error
         return {name: values.numpy() for name, values in found.items()}
 
     return run

@@ -13,7 +13,7 @@ from trustseg.export.resampling import centred, resampling
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["OUTPUTS", "Input", "Pipeline"]
+__all__ = ["OUTPUTS", "Input", "Pipeline", "review"]
 
 Input = Literal["uint8", "float32"]
 """Type of the images: grey levels 0 to 255, or values in [0, 1] that are rounded to these."""
@@ -91,7 +91,7 @@ class Pipeline(nn.Module):
             "uncertainty": at_size(uncertainty, (height, width)),
             "score": score,
         }
-        return found if self.threshold is None else {**found, "review": _review(score, self.threshold)}
+        return found if self.threshold is None else {**found, "review": review(score, self.threshold)}
 
     def _levels(self, image: Tensor) -> Tensor:
         """Return whole grey levels 0 to 255 (B, 1 or 3, H, W), as ``trustseg.data.intensity.render`` does."""
@@ -104,7 +104,7 @@ class Pipeline(nn.Module):
         return ((levels * self.luma).sum(dim=1, keepdim=True) + 32768).div(65536).floor()  # exact: below 2^24
 
 
-def _review(score: Tensor, threshold: float) -> Tensor:
+def review(score: Tensor, threshold: float) -> Tensor:
     """Return which images go to a human, as ``Policy.review``; a NaN score always does."""
     if threshold == -math.inf:
         return torch.ones_like(score, dtype=torch.bool)
