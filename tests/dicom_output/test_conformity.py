@@ -40,6 +40,19 @@ def test_made_up_sources(tmp_path: Path, name: str, review: bool | None) -> None
         assert errors_of(file) == [], file.name
 
 
+@pytest.mark.parametrize("kind", [CR, CT])
+def test_patient_study_series_and_frame_of_reference_agree_between_all_files(tmp_path: Path, kind: str) -> None:
+    if shutil.which("dcentvfy") is None:
+        pytest.skip("dcentvfy of dicom3tools is not installed")
+    files = []
+    for seed in (0, 1):
+        files.append(save(film(kind, seed=seed, PatientAge="055Y"), tmp_path / f"{seed}.dcm"))
+        files += write_objects(read_source(files[-1]), result(), SegmentMeaning(), tmp_path, f"{seed}")
+    told = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, check=True)
+    lines = [line for line in (told.stdout + told.stderr).splitlines() if "AccessionNumber" not in line]
+    assert lines == []  # of an accession number it says that reports hold it at another level, as the standard has it
+
+
 def read_nrrd(file: Path) -> Array:
     """Return the pixels (rows, columns) of a file with one slice, as dcmqi writes it."""
     header, _, body = file.read_bytes().partition(b"\n\n")
