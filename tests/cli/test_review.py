@@ -58,7 +58,12 @@ def test_a_change_is_found_and_the_review_is_not_opened(command: Command, review
     found = command("review", "verify", reviewed)
     assert found.code == 1
     assert "fault: entry 4" in found.out
-    assert "not whole" in one_sentence(command("review", reviewed, "--port", "0"))
+    for arguments in (
+        ["review", reviewed, "--port", "0"],
+        ["review", "report", reviewed],
+        ["review", "export", reviewed],
+    ):
+        assert "not whole" in one_sentence(command(*arguments))
 
 
 REFUSED: list[tuple[Callable[[Path], list[str | Path]], str]] = [

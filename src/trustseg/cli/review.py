@@ -136,10 +136,10 @@ def report(
     from trustseg.review.cases import open_cases
     from trustseg.review.risk import read_risk
     from trustseg.review.summary import summarise
-    from trustseg.review.verify import open_store
+    from trustseg.review.verify import open_store, require_whole
 
     cases = open_cases(folder, images=images)
-    store = open_store(folder, state=state, create=False)
+    store = require_whole(open_store(folder, state=state, create=False))
     found = summarise(cases, store, risk=None if records is None else read_risk(records, cases))
     file = output or store.folder / "report.json"
     write_json(file, found)
@@ -157,10 +157,11 @@ def export(
     """Write the decisions as CSV and JSON, and the masks that stand."""
     from trustseg.review.cases import open_cases
     from trustseg.review.export import export_review
-    from trustseg.review.verify import open_store
+    from trustseg.review.verify import open_store, require_whole
 
     _require_new(output)
-    export_review(open_cases(folder, images=images), open_store(folder, state=state, create=False), output)
+    store = require_whole(open_store(folder, state=state, create=False))
+    export_review(open_cases(folder, images=images), store, output)
     say(f"log.csv, log.json, cases.csv, masks, drawn: {output}")
 
 

@@ -13,7 +13,7 @@ from trustseg.review.cases import CaseFolder, drawn_png, overlap, read_mask_png
 from trustseg.review.chain import Entry
 from trustseg.review.state import Decision, Reader, Role, Settings, State
 from trustseg.review.storage import Draft, Store
-from trustseg.review.verify import verify
+from trustseg.review.verify import require_whole
 
 __all__ = ["Desk", "ForbiddenError", "OutOfTurnError", "Verdict"]
 
@@ -59,10 +59,8 @@ class Desk:
     """
 
     def __init__(self, folder: CaseFolder, store: Store, settings: Settings) -> None:
-        self.folder, self.store = folder, store
+        self.folder, self.store = folder, require_whole(store)
         self._state = State()
-        if faults := verify(store):
-            raise DataError(f"the log in '{store.folder}' is not whole: {faults[0]}; restore a backup")
         about = {"digest": folder.digest, "cases": len(folder.cases), "model": folder.model, "config": folder.config}
         state = self.state()
         if state.opened is None:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Head, chain_faults, head_faults
 from trustseg.review.storage import Store, read_heads
 
-__all__ = ["PLACE", "open_store", "verify"]
+__all__ = ["PLACE", "open_store", "require_whole", "verify"]
 
 PLACE: Final = "review"
 """Where in a folder of predictions its review is kept."""
@@ -39,6 +40,13 @@ def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None 
     if folder is not None and entries and opened.get("digest") != folder.digest:
         faults.append("predictions, masks or images are not those that the review is about")
     return faults
+
+
+def require_whole(store: Store) -> Store:
+    """Return a store; a DataError if its log is not whole, as nothing follows for sure from one that was changed."""
+    if faults := verify(store):
+        raise DataError(f"the log in '{store.folder}' is not whole: {faults[0]}; restore a backup")
+    return store
 
 
 def open_store(folder: Path, *, state: Path | None = None, create: bool = True) -> Store:

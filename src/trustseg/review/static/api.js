@@ -38,15 +38,17 @@ export const send = async (method, path, body) => (await ask(method, path, body)
 // Sends a write until the server has answered; what it refuses is thrown.
 export async function write(path, content) {
   const body = { key: newKey(), ...content };
+  let warned = false;
   waiting += 1;
   try {
     for (;;) {
       try {
         const answer = await send("POST", path, body);
-        warn("");
+        if (warned) warn("");
         return answer;
       } catch (error) {
         if (error instanceof Refused && error.status < 500) throw error;
+        warned = true;
         warn("No connection to the server. What you did is kept here and sent again; leave this page open.");
         await new Promise((resolve) => setTimeout(resolve, PAUSE));
       }

@@ -121,10 +121,16 @@ async function once(work) {
   }
 }
 
+// Shows what the server answered about a case, if it is still the one that is open.
+async function show(id, answer) {
+  if (found?.id !== id) return;
+  found = answer;
+  await appear();
+}
+
 export function rate(rating) {
   return once(async () => {
-    found = await write(`cases/${found.id}/rating`, { rating, seconds: measured() });
-    await appear();
+    await show(found.id, await write(`cases/${found.id}/rating`, { rating, seconds: measured() }));
     say(`rated ${rating}; the mask is shown`);
   });
 }
@@ -134,23 +140,20 @@ export function decide(decision, mask = null) {
     const { id } = found;
     const content = { decision, confidence, comment: $("comment").value, seconds: measured(), layers: viewer.layers(), mask };
     const answer = await write(`cases/${id}/${settling ? "adjudication" : "decision"}`, content);
-    const next = $("go-on").checked ? neighbour(1) : undefined;
+    const next = $("go-on").checked && found?.id === id ? neighbour(1) : undefined;
     await refresh();
     say(`case ${id}: ${WORDS[decision]}`);
-    if (next) {
-      location.hash = `case=${next}`;
-    } else {
-      found = answer;
-      await appear();
-    }
+    if (next) location.hash = `case=${next}`;
+    else await show(id, answer);
   });
 }
 
 export function withdraw() {
   return once(async () => {
-    found = await write(`cases/${found.id}/withdrawal`, {});
+    const { id } = found;
+    const answer = await write(`cases/${id}/withdrawal`, {});
     await refresh();
-    await appear();
+    await show(id, answer);
     say("your decision is taken back");
   });
 }
