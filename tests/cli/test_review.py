@@ -1,16 +1,23 @@
 """``trustseg review`` from the command line."""
 
+import contextlib
 import json
+import random
 import re
 import socket
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.cli.conftest import Command, one_sentence
 from tests.review.given import write_predictions, write_run
-from tests.review.started import started
+from tests.review.started import start, started
+
+from trustseg.review.cases import open_cases
+from trustseg.review.verify import open_store, verify
 
 pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
 
@@ -115,3 +122,29 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
             assert len(client.get("/api/risk").json()["points"]) > 10
             assert "server" not in client.get("/").headers
     assert [file.name for file in (folder / "review").iterdir()] != []
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_keeps_what_it_confirmed(tmp_path: Path) -> None:
+    httpx = pytest.importorskip("httpx")
+    folder = write_predictions(tmp_path / "out")
+    rng, confirmed, waiting = random.Random(0), [], str(uuid4())
+    for _ in range(5):
+        process, address = start(folder, "--no-blind")
+        threading.Timer(rng.uniform(0.1, 1.5), process.kill).start()
+        base, _, token = address.partition("/#token=")
+        with contextlib.suppress(httpx.TransportError), httpx.Client(base_url=base, headers={"origin": base}) as client:
+            entered = client.post("/api/session", json={"token": token})
+            client.headers["x-csrf-token"] = entered.json()["csrf"]
+            while True:
+                body = {"key": waiting, "decision": "accept", "seconds": 1, "comment": waiting}
+                assert client.post("/api/cases/1/decision", json=body).status_code == 200
+                confirmed.append(waiting)
+                waiting = str(uuid4())  # one that was not confirmed is sent to the next server again
+        process.communicate()
+    store = open_store(folder)
+    written = [entry.key for entry in store.entries() if entry.kind == "decision"]
+    assert len(written) == len(set(written))
+    assert written[: len(confirmed)] == confirmed != []
+    assert len(written) <= len(confirmed) + 1
+    assert verify(store, folder=open_cases(folder)) == []

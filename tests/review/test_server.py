@@ -109,6 +109,14 @@ def test_what_the_model_made_is_hidden_until_the_rating(page: Page) -> None:
     assert any("nothing predicted" in reason for reason in after["reasons"])
 
 
+def test_somebody_who_never_overrides_is_told(tmp_path: Path) -> None:
+    page = enter(serve(write_predictions(tmp_path, count=21), blind=False))
+    for number in range(1, 21):
+        assert page.get("cases").json()["note"] is None
+        page.post(f"cases/{number}/decision", decision="accept", seconds=1)
+    assert page.get("cases").json()["note"].startswith("you overrode 0 of 20 masks")
+
+
 def test_a_void_guarantee_is_told(tmp_path: Path) -> None:
     for guarantee in ("void", "no difference found"):
         page = enter(serve(write_predictions(tmp_path / guarantee, guarantee=guarantee)))

@@ -15,11 +15,9 @@ from trustseg.review.risk import RiskTable
 from trustseg.review.state import DECISIONS, State
 from trustseg.review.storage import Store
 
-__all__ = ["FEW_OVERRIDES", "likely_range", "seconds_per_case", "summarise"]
+__all__ = ["likely_range", "override_note", "seconds_per_case", "summarise"]
 
-FEW_OVERRIDES: Final = 0.05
-"""Share of overrides below which a reader may have stopped looking."""
-
+_FEW_OVERRIDES: Final = 0.05  # share below which a reader may have stopped looking
 _ENOUGH: Final = 20  # decisions of a reader before that is said
 
 Values = dict[str, Any]
@@ -55,7 +53,7 @@ def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None
         "agreement": [_pair(pair) for pair in pairs],
         "failures": found,
         "stops": stops,
-        "notes": _notes(readers),
+        "notes": [note for reader in readers if (note := _note_of(reader)) is not None],
         "article_14": _oversight(state, kinds, readers, stops),
     }
 
@@ -172,14 +170,17 @@ def _item(article: str, title: str, state: str, evidence: str) -> Values:
     return {"item": f"AI Act Art. {article}", "title": title, "state": state, "evidence": evidence}
 
 
-def _notes(readers: Sequence[Values]) -> list[str]:
-    """Return what somebody should look into."""
-    return [
-        f"{reader['name']} overrode {reader['edit'] + reader['reject']} of {reader['decided']} masks: has the reader "
-        "stopped looking, or is the model this good?"
-        for reader in readers
-        if reader["decided"] >= _ENOUGH and reader["overrides"] < FEW_OVERRIDES
-    ]
+def _note_of(reader: Mapping[str, Any]) -> str | None:
+    return override_note(reader["name"], reader["edit"] + reader["reject"], reader["decided"])
+
+
+def override_note(name: str, overridden: int, decided: int) -> str | None:
+    """Return what somebody should look into when a reader overrides hardly any mask; None if there is no reason to."""
+    if decided < _ENOUGH or overridden >= _FEW_OVERRIDES * decided:
+        return None
+    return (
+        f"{name} overrode {overridden} of {decided} masks: has the reader stopped looking, or is the model this good?"
+    )
 
 
 def _pair(pair: Pair) -> Values:

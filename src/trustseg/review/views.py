@@ -12,7 +12,7 @@ from trustseg.review.desk import Desk
 from trustseg.review.header import header_of
 from trustseg.review.risk import RiskTable
 from trustseg.review.state import Reader, State
-from trustseg.review.summary import seconds_per_case
+from trustseg.review.summary import override_note, seconds_per_case
 from trustseg.statistics import Interval
 
 __all__ = ["Values", "case_view", "entry_view", "list_view", "risk_view", "session_view"]
@@ -53,8 +53,10 @@ def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Va
         _row(desk, state, case, reader, None if chances is None else chances[case.number - 1])
         for case in desk.folder.cases
     ]
+    own = [row["own"] for row in rows if row["own"] is not None]
     return {
         "rows": rows,
+        "note": override_note("you", sum(each != "accept" for each in own), len(own)),
         "stopped": None if state.stopped is None else entry_view(state.stopped),
         "pace": {"cases": len(seconds), "seconds": median(seconds) if len(seconds) >= _FEW else None},
         "head": str(desk.store.head()),

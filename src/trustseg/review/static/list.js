@@ -110,6 +110,7 @@ function tellProgress() {
   $("progress-bar").value = flagged.length ? done / flagged.length : 0;
   const open = shown.map((id) => byId.get(id)).filter((row) => row.status !== "done" && row.own === null).slice(0, NEXT);
   $("pace").textContent = paceOf(open, found.pace);
+  $("note").textContent = found.note ?? "";
 }
 
 // Expected failures found per minute of reading, in the order of the page.
