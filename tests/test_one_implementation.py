@@ -28,6 +28,7 @@ ELSEWHERE = {  # sums that are no metric
     "deferral/conformal.py",  # losses of patients above each threshold
     "deferral/fitting.py",  # share of images above each threshold
     "reporting/populations.py",  # drawn rows up to each block
+    "review/summary.py",  # the distribution of a number of failures
     "statistics/correlation.py",  # ranks
 }
 

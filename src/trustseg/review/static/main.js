@@ -27,11 +27,11 @@ async function knock() {
   try {
     await begin(remember(await get("session")));
   } catch {
-    await askIn();
+    await showDoor();
   }
 }
 
-async function askIn() {
+async function showDoor() {
   session = null;
   const { password } = await get("door");
   for (const part of document.querySelectorAll(".by-token")) part.hidden = password;
@@ -44,7 +44,7 @@ async function enter(credentials) {
   try {
     await begin(remember(await send("POST", "session", credentials)));
   } catch (error) {
-    await askIn();
+    await showDoor();
     $("door-error").textContent = error.message;
   }
 }
@@ -85,7 +85,7 @@ $("log-in").addEventListener("submit", (event) => {
 $("log-out").addEventListener("click", async () => {
   await send("DELETE", "session").catch(() => {});
   location.hash = "";
-  await askIn();
+  await showDoor();
 });
 
 // --- which view -------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ async function go() {
       show("list");
     }
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return askIn();
+    if (error instanceof Refused && error.status === 401) return showDoor();
     warn(error instanceof Refused ? error.message : "No connection to the server; try again.");
   }
 }
@@ -206,7 +206,7 @@ $("show-help").addEventListener("click", () => $("help").showModal());
 $("close-help").addEventListener("click", () => $("help").close());
 
 setInterval(() => {
-  if (session && !document.hidden) refresh().then(tellStop).catch((error) => error instanceof Refused && error.status === 401 && askIn());
+  if (session && !document.hidden) refresh().then(tellStop).catch((error) => error instanceof Refused && error.status === 401 && showDoor());
 }, EVERY);
 
 knock();
