@@ -18,7 +18,7 @@ from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition
 from trustseg.reporting.report_data import Metric, ReportData, collect
 from trustseg.statistics import Interval
 
-__all__ = ["USER", "CardFacts", "Measured", "read_facts", "user"]
+__all__ = ["USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
 
 USER: Final = "user"
 """Begins every entry that only the user can fill in."""
@@ -35,6 +35,11 @@ def user(what: str) -> str:
         'user: who developed the model'
     """
     return f"{USER}: {what}"
+
+
+def interval_words(interval: Interval) -> str:
+    """Return a value with its interval, and why that may be too narrow, if there is a known reason."""
+    return interval.text() + (f" ({interval.warning})" if interval.warning else "")
 
 
 @dataclass(frozen=True, slots=True)

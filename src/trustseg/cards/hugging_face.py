@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from trustseg import __version__
-from trustseg.cards.facts import USER, CardFacts, Measured, user
+from trustseg.cards.facts import USER, CardFacts, Measured, interval_words, user
 from trustseg.statistics import Interval
 
 __all__ = ["COVER", "hugging_face_card"]
@@ -129,10 +129,7 @@ def _training(facts: CardFacts) -> dict[str, str]:
 
 
 def _texts(intervals: Mapping[str, Interval]) -> dict[str, str]:
-    return {
-        label: interval.text() + (f" ({interval.warning})" if interval.warning else "")
-        for label, interval in intervals.items()
-    }
+    return {label: interval_words(interval) for label, interval in intervals.items()}
 
 
 def _table(rows: Mapping[str, str], first: str = "", second: str = "") -> Iterator[str]:

@@ -18,6 +18,7 @@ from trustseg.cli import (
     data,
     defer,
     evaluate,
+    evidence,
     export,
     masks,
     predict,
@@ -53,6 +54,7 @@ app.command()(report.report)
 app.command()(predict.predict)
 app.command()(export.export)
 app.command()(card.card)
+app.command()(evidence.evidence)
 defer.app.command()(masks.masks)
 defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")

@@ -1,0 +1,10 @@
+"""An evidence pack: what the files of a run can serve in frameworks of regulation, item by item, with their hashes.
+
+It supports preparing documentation and claims nothing: each item is *filled*, *partly*, *user* or *n.a.*, and names the
+files behind that.
+"""
+
+from trustseg.evidence.frameworks import Framework, Item, State, read_frameworks, state_of
+from trustseg.evidence.pack import write_pack
+
+__all__ = ["Framework", "Item", "State", "read_frameworks", "state_of", "write_pack"]

@@ -1,0 +1,93 @@
+"""The documents of a pack that are drafted from the records: datasheet and instructions for use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from trustseg.cards import CardFacts
+from trustseg.cards.facts import interval_words, user
+from trustseg.cards.hugging_face import COVER
+from trustseg.files import read_json
+
+__all__ = ["datasheet", "instructions"]
+
+
+def datasheet(run: Path, facts: CardFacts) -> str:
+    """Return a datasheet of the data (Markdown), by the questions of Gebru et al.
+
+    Reference:
+        Gebru et al., "Datasheets for Datasets", Communications of the ACM 2021, arXiv:1803.09010.
+    """
+    return "\n".join(_datasheet(run, facts)) + "\n"
+
+
+def _datasheet(run: Path, facts: CardFacts) -> Iterator[str]:
+    file = run / "model" / "data.json"
+    reading = read_json(file) if file.is_file() else {}
+    yield f"# Datasheet of the data of {facts.name}\n\n> {COVER}\n"
+    yield "## Motivation and collection\n"
+    yield f"- {user('origin, dates, devices, sites, who collected the images and why')}"
+    yield f"- {user('consent of patients, vote of an ethics committee, licence')}\n"
+    yield "## Composition\n"
+    yield f"- marked: {facts.target or user('what the masks mark')}"
+    yield f"- images and patients: {facts.split_words() or user('not recorded')}"
+    yield f"- digest of images and masks: {facts.provided('data', 'digest') or user('not recorded')}"
+    yield f"- layout: {facts.provided('data', 'layout') or user('not recorded')}"
+    yield f"- {user('age, sex, findings and other groups; nothing of this is in the records')}\n"
+    yield "## Labelling\n"
+    yield f"- {user('who drew the reference masks, by which protocol, with which agreement')}\n"
+    yield "## Preprocessing\n"
+    yield f"- side of the square in pixels: {reading.get('size', user('not recorded'))}"
+    yield f"- fitted into it by: {reading.get('fit', user('not recorded'))}"
+    notes = reading.get("notes")
+    for note in notes if isinstance(notes, list) else []:
+        yield f"- {note}"
+    yield "\n## Split\n"
+    yield f"- {_shared(run)}"
+    yield "- model/splits.json holds salted hashes of patients and pictures of each side."
+
+
+def _shared(run: Path) -> str:
+    """Return how many patients stand on more than one side of the split, by their hashes."""
+    file = run / "model" / "splits.json"
+    match read_json(file).get("patients") if file.is_file() else None:
+        case {"train": list(train), "validation": list(validation), "test": list(test)}:
+            sides = [set(map(str, side)) for side in (train, validation, test)]
+            shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
+            return f"patients on more than one side of the split: {len(shared)} of {len(set().union(*sides))}"
+    return user("whether patients stand on more than one side of the split; not recorded")
+
+
+def instructions(facts: CardFacts) -> str:
+    """Return a draft of instructions for use (Markdown)."""
+    return "\n".join(_instructions(facts)) + "\n"
+
+
+def _instructions(facts: CardFacts) -> Iterator[str]:
+    spec = facts.spec
+    yield f"# Instructions for use of {facts.name}: draft\n\n> {COVER}\n"
+    yield "## Purpose\n"
+    yield f"- {user('intended use, users, patients, and what it must not be used for')}\n"
+    yield "## Input\n"
+    kind = "grey" if spec.channels == 1 else "RGB"
+    yield f"- {kind} images of any size, which are resized to {spec.size} x {spec.size} pixels"
+    yield f"- {user('modality, view, devices and quality that were tested')}\n"
+    yield "## Output, and how to read it\n"
+    yield f"- mask: pixels whose probability of {facts.target or 'foreground'} is above 0.5"
+    yield "- uncertainty: higher means less sure; it tells where to look first, not what is right"
+    yield "- score of the image: images above the threshold of the deferral policy, if there is one, go to a human\n"
+    yield "## Accuracy\n"
+    if not facts.measured:
+        yield f"- {user('no evaluation of this model lies beside it; run trustseg evaluate')}"
+    for measured in facts.measured:
+        yield f"On {measured.description()}:\n"
+        for label, interval in {**measured.overlap, **measured.trust}.items():
+            yield f"- {label}: {interval_words(interval)}"
+    yield "\n## What lowers it\n"
+    changed = [(each, name) for each in facts.measured for name in each.changed]
+    for measured, name in changed:
+        yield f"- {name}: Dice per image {interval_words(measured.changed[name])}"
+    if not changed:
+        yield f"- {user('attacks and shifts were not measured')}"
+    yield f"- {user('other conditions known from use')}\n"
+    yield "## Oversight\n"
+    yield f"- {user('who reviews which images, how a result is overridden, and how the system is stopped')}"
