@@ -7,6 +7,8 @@ import torch
 
 # Importing it without the optional package raises the sentence that says so, see tests/art.
 collect_ignore_glob = [] if find_spec("art") else ["src/trustseg/art/*.py"]
+if not find_spec("fastapi"):
+    collect_ignore_glob += [f"src/trustseg/review/{name}.py" for name in ("guard", "routes", "server")]
 
 
 @pytest.fixture(autouse=True)

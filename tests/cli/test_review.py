@@ -16,6 +16,7 @@ from tests.cli.conftest import Command, one_sentence
 from tests.review.given import write_predictions, write_run
 from tests.review.started import start, started
 
+from trustseg.review import serving
 from trustseg.review.cases import open_cases
 from trustseg.review.verify import open_store, verify
 
@@ -100,6 +101,13 @@ def test_what_does_not_fit_gets_a_sentence(command: Command, tmp_path: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as held:
         outcome = command("review", folder, "--port", str(held.getsockname()[1]))
     assert "--port" in one_sentence(outcome)
+
+
+def test_without_the_extra_it_is_named(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    outcome = command("review", write_predictions(tmp_path / "out"))
+    assert outcome.code == 2
+    assert "trustseg[review]" in one_sentence(outcome)
 
 
 def test_users_are_added_and_changed(command: Command, tmp_path: Path) -> None:

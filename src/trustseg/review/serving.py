@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -92,11 +93,12 @@ def listen(
         MissingPackageError: without the extra ``review``.
         TrustsegError: as ``open_cases``, ``read_risk``, ``Users`` and ``Desk``.
     """
-    try:
-        from trustseg.review.routes import Served
-        from trustseg.review.server import create_app
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(f"the review needs {error.name}; pip install 'trustseg[review]'") from error
+    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise MissingPackageError(f"the review needs {' and '.join(missing)}; pip install 'trustseg[review]'")
+
+    from trustseg.review.routes import Served
+    from trustseg.review.server import create_app
+
     public = _checked(settings, listening, users)
     cases = open_cases(folder, images=images)
     risk = None if records is None else read_risk(records, cases)
