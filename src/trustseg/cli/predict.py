@@ -68,21 +68,51 @@ def predict(
 
     Of DICOM images, a segmentation, an uncertainty map, a secondary capture and a report are written as DICOM, too.
     """
-    from trustseg.cli.checks import require_empty, require_score
+    from trustseg.cli.checks import require_empty
 
     _check_places(images, output, watch=watch is not None, unusual=overwrite or noise_seeds is not None, once=once)
     folder = Path("predictions") if output is None else output
     if not overwrite and watch is None:
         require_empty(folder)
-    if model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir():
-        options = {"--measure": measure, "--aggregation": aggregation, "--policy": policy, "--control": control}
-        options |= {"--noise-seeds": noise_seeds}
-        given = [name for name, value in options.items() if value is not None] + ["--uncalibrated"] * uncalibrated
-        shown = _Shown(dicom, segment, segment_category, segment_type)
-        _predict_with_file(model, given, images or Path(), folder, shown, watch, once=once, interval=interval)
-        return
+    choices = _Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
+    is_file = model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir()
+    ready = _with_file(model, choices) if is_file else _with_model(model, choices)
+    meaning = partial(_meaning, ready, segment, segment_category, segment_type) if dicom else None
+    if watch is not None:
+        from trustseg.cli.watch import watch_inbox
 
+        shown = meaning() if meaning is not None else None
+        lines = watch_inbox(ready.run, *watch, scale=ready.scale, dicom=shown, once=once, interval=interval)
+    else:
+        lines = _predict_folder(ready, images or Path(), folder, meaning)
+    for line in (*ready.promises, *lines):
+        say(line)
+
+
+class _Choices(NamedTuple):
+    """What the user chose about score and decision."""
+
+    measure: str | None
+    aggregation: str | None
+    policy: Path | None
+    control: Path | None
+    noise_seeds: Path | None
+    uncalibrated: bool
+
+
+class _Ready(NamedTuple):
+    """A model that is ready to predict: how, from which grey scale, of what, and under which promises."""
+
+    run: Callable[..., Path]
+    scale: "IntensityScale | None"
+    target: Callable[[], str | None]
+    promises: list[str]
+
+
+def _with_model(model: Path, choices: _Choices) -> _Ready:
+    """Return the model of a folder, with the policies that were chosen."""
     from trustseg.cli.certify import CERTIFIED_LIMITS
+    from trustseg.cli.checks import require_score
     from trustseg.cli.defer import ONLY_CLEAN
     from trustseg.data.reading import reading_beside
     from trustseg.deferral import CertifiedPolicy, load_control
@@ -93,72 +123,48 @@ def predict(
     from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
-    frozen = None if policy is None else load_any_policy(policy)
-    cautious = None if control is None else load_control(control)
-    measure, aggregation = measure or "entropy", current_aggregation(aggregation or "soft_dice_confidence")
-    if frozen is not None:
-        measure, aggregation = frozen.measure, frozen.aggregation
+    policy = None if choices.policy is None else load_any_policy(choices.policy)
+    control = None if choices.control is None else load_control(choices.control)
+    measure = choices.measure or "entropy"
+    aggregation = current_aggregation(choices.aggregation or "soft_dice_confidence")
+    if policy is not None:
+        measure, aggregation = policy.measure, policy.aggregation
     require_score(measure, aggregation)
-    loaded = load_model(model, uncalibrated=uncalibrated)
     reading = reading_beside(model)
-
     run = partial(
         run_prediction,
-        loaded,
+        load_model(model, uncalibrated=choices.uncalibrated),
         measure=measure,
         aggregation=aggregation,
-        policy=frozen,
-        control=cautious,
-        draws=None if noise_seeds is None else recorded_draws(noise_seeds),
+        policy=policy,
+        control=control,
+        draws=None if choices.noise_seeds is None else recorded_draws(choices.noise_seeds),
         fit="squash" if reading is None else reading.fit,
         device=device_of("auto"),
     )
-    meaning = partial(_meaning, model, segment, segment_category, segment_type)
-    scale = None if reading is None else reading.scale
-    if watch is not None:
-        from trustseg.cli.watch import watch_inbox
-
-        lines = watch_inbox(run, *watch, scale=scale, dicom=meaning() if dicom else None, once=once, interval=interval)
-    else:
-        lines = _predict_folder(run, images or Path(), folder, scale, meaning if dicom else None)
-    if frozen is not None:
-        say(frozen.statement)
-    if cautious is not None:
-        say(cautious.statement)
-    if frozen is not None or cautious is not None:
-        say(CERTIFIED_LIMITS if isinstance(frozen, CertifiedPolicy) else ONLY_CLEAN)
-    for line in lines:
-        say(line)
+    promises = [each.statement for each in (policy, control) if each is not None]
+    if promises:
+        promises.append(CERTIFIED_LIMITS if isinstance(policy, CertifiedPolicy) else ONLY_CLEAN)
+    return _Ready(run, None if reading is None else reading.scale, partial(_target_of, model), promises)
 
 
-class _Shown(NamedTuple):
-    """Whether DICOM objects are written, and what a segment in them means."""
+def _target_of(model: Path) -> str | None:
+    """Return what the run of a model calls its target."""
+    from trustseg.config import load_run
 
-    dicom: bool
-    segment: str | None
-    category: str
-    kind: str
+    own = home_of(model) / "config.yaml"
+    return load_run(own, []).data.target if own.is_file() else None
 
 
-def _predict_with_file(
-    file: Path,
-    given: list[str],
-    images: Path,
-    folder: Path,
-    shown: _Shown,
-    watch: tuple[Path, Path] | None,
-    *,
-    once: bool,
-    interval: float,
-) -> None:
-    """Predict with an exported file, which has its own score and policy.
+def _with_file(file: Path, choices: _Choices) -> _Ready:
+    """Return the model of an exported file, which has its own score and policy.
 
     Raises:
-        ConfigError: if options are ``given`` that are part of the file.
+        ConfigError: if something is chosen that is part of the file.
     """
     from trustseg.errors import ConfigError
 
-    if given:
+    if given := [f"--{name.replace('_', '-')}" for name, value in choices._asdict().items() if value]:
         raise ConfigError(
             f"'{file}' has its own calibration, score and policy; remove {', '.join(given)}, or export the model again "
             "with them"
@@ -168,20 +174,9 @@ def _predict_with_file(
     from trustseg.export import open_exported, predict_exported
 
     exported = open_exported(file)
-    label = shown.segment or exported.description.target or "foreground"
-    run, meaning = partial(predict_exported, exported), partial(_meaning, file, label, shown.category, shown.kind)
-    scale = exported.description.scale
-    if watch is not None:
-        from trustseg.cli.watch import watch_inbox
-
-        dicom = meaning() if shown.dicom else None
-        lines = watch_inbox(run, *watch, scale=scale, dicom=dicom, once=once, interval=interval)
-    else:
-        lines = _predict_folder(run, images, folder, scale, meaning if shown.dicom else None)
-    if exported.policy is not None:
-        lines = [exported.policy.statement, ONLY_CLEAN, *lines]
-    for line in lines:
-        say(line)
+    promises = [] if exported.policy is None else [exported.policy.statement, ONLY_CLEAN]
+    about = exported.description
+    return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises)
 
 
 def _check_places(images: Path | None, output: Path | None, *, watch: bool, unusual: bool, once: bool) -> None:
@@ -200,11 +195,7 @@ def _check_places(images: Path | None, output: Path | None, *, watch: bool, unus
 
 
 def _predict_folder(
-    run: Callable[..., Path],
-    images: Path,
-    folder: Path,
-    scale: "IntensityScale | None",
-    meaning: "Callable[[], SegmentMeaning] | None",
+    ready: _Ready, images: Path, folder: Path, meaning: "Callable[[], SegmentMeaning] | None"
 ) -> list[str]:
     """Predict some images, and return where the predictions are, in lines."""
     from trustseg.cli.progress import progress_of
@@ -217,7 +208,9 @@ def _predict_folder(
     files = image_files_of(images, note=note)
     dicom = meaning() if meaning is not None and any(map(_is_dicom, files)) else None
     with progress_of("predicting") as report:
-        table = run(files, folder, scale=scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note)
+        table = ready.run(
+            files, folder, scale=ready.scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note
+        )
     objects = [] if dicom is None else [f"DICOM objects: {table.parent / FOLDER}"]
     return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}"]
 
@@ -233,17 +226,8 @@ def _is_dicom(file: Path) -> bool:
         return False
 
 
-def _meaning(model: Path, label: str | None, category: str, kind: str) -> "SegmentMeaning":
-    """Return what the masks of a model mean: what is given, else what the run of the model calls its target.
-
-    Raises:
-        ConfigError: if a code or the label is not written as DICOM needs it, or the settings of the run are damaged.
-    """
+def _meaning(ready: _Ready, label: str | None, category: str, kind: str) -> "SegmentMeaning":
+    """Return what masks mean; a ConfigError if a code or the label is not written as DICOM needs it."""
     from trustseg.dicom_output import Code, SegmentMeaning
 
-    own = home_of(model) / "config.yaml"
-    if label is None and own.is_file():
-        from trustseg.config import load_run
-
-        label = load_run(own, []).data.target
-    return SegmentMeaning(label or "foreground", Code.parse(category), Code.parse(kind))
+    return SegmentMeaning(label or ready.target() or "foreground", Code.parse(category), Code.parse(kind))
