@@ -117,6 +117,7 @@ def test_users_are_added_and_changed(command: Command, tmp_path: Path) -> None:
     assert json.loads(file.read_text())["users"]["ann"]["role"] == "admin"
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     httpx = pytest.importorskip("httpx")
     folder = write_predictions(tmp_path / "out")
