@@ -39,8 +39,10 @@ def exported(model: BeliefModel, about: Description, *suffixes: str) -> tuple[Pi
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Return random images (B, C, H, W)."""
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    """Return random images (B, C, H, W), read-only as those of Pillow and of packs are."""
+    images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    images.flags.writeable = False
+    return images
 
 
 def predicted(model: BeliefModel, about: Description, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

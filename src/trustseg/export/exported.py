@@ -167,7 +167,8 @@ def _open_program(content: bytes, path: Path) -> Runner:
     def run(images: NDArray[Any]) -> Maps:
         try:
             with torch.no_grad():
-                found: Mapping[str, torch.Tensor] = module(torch.from_numpy(images))
+                given = torch.from_numpy(np.array(images))  # a copy: they may be read-only
+                found: Mapping[str, torch.Tensor] = module(given)
         except Exception as error:  # an operator may fail in any way
             raise ModelError(f"'{path}' fails on images {images.shape}; export the model again") from error
         return {name: values.numpy() for name, values in found.items()}
