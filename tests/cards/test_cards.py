@@ -1,6 +1,7 @@
 """Cards hold the figures of the model's own evaluation, and no word that claims more."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -19,9 +20,18 @@ __all__ = ["command", "films", "train"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
-SCHEMA = Path(__file__).with_name("chai_v0_2.xsd")  # Copyright (c) 2024 Coalition for Health AI, Inc.; free to copy
 XS = "{http://www.w3.org/2001/XMLSchema}"
 CLAIMS = re.compile(r"complian|conform(?!ity assessment)|certif|approved|guarantee", re.IGNORECASE)
+
+
+@pytest.fixture
+def schema() -> ElementTree.Element:
+    """The schema v0.2 of the Coalition for Health AI, which is not ours to copy."""
+    if "TRUSTSEG_CHAI_SCHEMA" not in os.environ:
+        pytest.skip(
+            "TRUSTSEG_CHAI_SCHEMA does not name the schema of the CHAI model card, v0.2 (coalition-for-health-ai)"
+        )
+    return ElementTree.parse(os.environ["TRUSTSEG_CHAI_SCHEMA"]).getroot()
 
 
 def mistakes(
@@ -71,10 +81,6 @@ def test_cards_of_a_run(command: Command, train: Callable[..., Outcome]) -> None
     assert str(Path.cwd().parent) not in text  # where the data lay
 
     root = ElementTree.parse("card/chai-applied-model-card.xml").getroot()
-    schema = ElementTree.parse(SCHEMA).getroot()
-    types = {each.get("name", ""): each for each in schema.findall(f"{XS}complexType")}
-    (card,) = schema.findall(f"{XS}element/{XS}complexType")
-    assert mistakes(root, card, types) == []
     labels = {found.findtext(f"{{{NAMESPACE}}}Label"): found for found in root.iter(f"{{{NAMESPACE}}}MetricResult")}
     found = json.loads(str(labels["Dice per image (evaluation-test)"].findtext(f"{{{NAMESPACE}}}ValueJson")))
     assert found.get("estimate", found.get("value")) == value
@@ -96,10 +102,16 @@ def test_the_hub_reads_the_card(command: Command, train: Callable[..., Outcome])
     assert "user: no evaluation of this model" in card.text
 
 
-def test_the_schema_is_held_against(tmp_path: Path) -> None:
-    """The check above finds what is missing, unknown and out of order."""
-    schema = ElementTree.parse(SCHEMA).getroot()
+@pytest.mark.oracle
+def test_the_card_follows_its_schema(
+    schema: ElementTree.Element, command: Command, train: Callable[..., Outcome]
+) -> None:
     types = {each.get("name", ""): each for each in schema.findall(f"{XS}complexType")}
+    (kind,) = schema.findall(f"{XS}element/{XS}complexType")
+    train("-o", "run")
+    assert command("card", "run", "-o", "card").code == 0
+    root = ElementTree.parse("card/chai-applied-model-card.xml").getroot()
+    assert mistakes(root, kind, types) == []
 
     def basic(*names: str) -> list[str]:
         element = ElementTree.Element("BasicInfo")
