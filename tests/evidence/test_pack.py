@@ -91,6 +91,32 @@ def test_a_signature_that_openssh_verifies(command: Command, train: Callable[...
         assert words in one_sentence(found)
 
 
+def test_a_review_of_this_model_serves_items(command: Command, train: Callable[..., Outcome], films: Path) -> None:
+    train("-o", "run")
+    image = next(file for file in films.rglob("*.*") if not file.name.startswith("mask_"))
+    assert command("predict", "run", image, "-o", "out").code == 0
+    report = Path("out/review/report.json")
+
+    def refused() -> str:
+        found = command("evidence", "run", "--review", "out")
+        assert found.code == 2
+        return one_sentence(found)
+
+    assert "trustseg review report out" in refused()
+    report.parent.mkdir()
+    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 0}]}))
+    assert "no decision" in refused()
+    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 1}]}))
+    about = json.loads(Path("out/prediction.json").read_text())
+    Path("out/prediction.json").write_text(json.dumps(about | {"model": "of another"}))
+    assert "another model" in refused()
+    Path("out/prediction.json").write_text(json.dumps(about))
+    assert command("evidence", "run", "--review", "out").code == 0
+    item = entries(Path("evidence"))["ai_act Art. 14(4)(b)"]
+    assert item["state"] == "filled"
+    assert item["files"] == [{"path": "review/report.json", "sha256": hashlib.sha256(report.read_bytes()).hexdigest()}]
+
+
 def test_frameworks_name_artefacts_that_exist(tmp_path: Path) -> None:
     known = [*ARTEFACTS, *WRITTEN]
     frameworks = read_frameworks(known)

@@ -15,6 +15,9 @@ def evidence(
     model: Annotated[Path, MODEL],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("evidence"),
     sign: Annotated[Path | None, typer.Option(help="Private SSH key that signs the digests.")] = None,
+    review: Annotated[
+        Path | None, typer.Option(help="Predictions of this model that people reviewed ('trustseg review report').")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the pack in the folder.")] = False,
 ) -> None:
     """Write an evidence pack: tables of frameworks with states and hashes, datasheet, instructions draft, SBOM, index.
@@ -29,7 +32,7 @@ def evidence(
     from trustseg.evidence import write_pack
     from trustseg.files import read_json
 
-    index = write_pack(model, output, key=sign)
+    index = write_pack(model, output, key=sign, review=review)
     frameworks = read_json(output / "items.json")["frameworks"]
     for framework in frameworks if isinstance(frameworks, list) else []:
         say(f"{framework['title']}: {framework['counts']}")

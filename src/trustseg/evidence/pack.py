@@ -18,7 +18,8 @@ from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN, found_in
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import datasheet, instructions
 from trustseg.evidence.frameworks import Framework, Item, read_frameworks, state_of
-from trustseg.files import write_json, write_text
+from trustseg.files import read_json, write_json, write_text
+from trustseg.prediction_folder import read_prediction_folder
 
 __all__ = ["write_pack"]
 
@@ -26,22 +27,24 @@ _CHAI: Final = "card/chai-applied-model-card.xml"
 _UNHASHED: Final = frozenset({"digests", "index", "signature"})  # they hold the hashes of all others
 
 
-def write_pack(model: Path, folder: Path, *, key: Path | None = None) -> Path:
+def write_pack(model: Path, folder: Path, *, key: Path | None = None, review: Path | None = None) -> Path:
     """Write the evidence pack of a model and return its index.
 
     Args:
         model: the model's folder inside the folder of its run; nothing of a patient is copied from it.
         folder: to write; its former files of the same names are replaced.
         key: private SSH key that signs the digests; None leaves the signature to the user.
+        review: folder of predictions of this model whose review has a report; None if there was no review.
 
     Raises:
-        MissingFileError: if there is no model or key.
-        ConfigError: if the digests cannot be signed.
+        MissingFileError: if there is no model, key or report of a review.
+        ConfigError: if the digests cannot be signed, or the review is of another model or without decisions.
         DataError: if a record beside the model is damaged.
     """
     if key is not None and not key.is_file():
         raise MissingFileError(f"no key '{key}'; give a private SSH key")
     facts, run = read_facts(model), model.absolute().parent
+    reviewed = [] if review is None else [_report_of(review, facts)]
     _write_documents(run, facts, folder)
     found = found_in(run, facts)
     written = {name: [folder / file] for name, file in WRITTEN.items() if name != "signature" or key is not None}
@@ -49,6 +52,8 @@ def write_pack(model: Path, folder: Path, *, key: Path | None = None) -> Path:
     places = {name: (files, run) for name, files in found.items()} | {
         name: (files, folder) for name, files in written.items()
     }
+    if review is not None:
+        places["review"] = (reviewed, review)
     entries = [_framework_entry(each, places) for each in frameworks]
     write_json(folder / "items.json", {"model": facts.digest, "version": __version__, "frameworks": entries})
     write_text(folder / WRITTEN["index"], _index(facts, entries, folder, signed=key is not None))
@@ -56,6 +61,21 @@ def write_pack(model: Path, folder: Path, *, key: Path | None = None) -> Path:
     if key is not None:
         _sign(folder / WRITTEN["digests"], key)
     return folder / WRITTEN["index"]
+
+
+def _report_of(review: Path, facts: CardFacts) -> Path:
+    """Return the report of the review of some predictions, if they are of this model and somebody decided."""
+    file = review / "review" / "report.json"
+    if read_prediction_folder(review).about.model != facts.digest:
+        raise ConfigError(
+            f"'{review}' holds predictions of another model, or by another calibration; give those of {facts.name}"
+        )
+    if not file.is_file():
+        raise MissingFileError(f"no '{file}'; run 'trustseg review report {review}'")
+    readers: Any = read_json(file).get("readers", [])
+    if not any(reader["decided"] for reader in readers):
+        raise ConfigError(f"'{file}' holds no decision; review some cases, then run 'trustseg review report {review}'")
+    return file
 
 
 def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
