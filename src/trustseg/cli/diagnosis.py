@@ -41,7 +41,8 @@ OPTIONAL = {
     "tensorboard": ("tensorboard", "for training.logger=tensorboard"),
     "mlflow": ("mlflow", "for training.logger=mlflow"),
     "adversarial-robustness-toolbox": ("art", "for its attacks, through trustseg.art"),
-    "onnxruntime": ("onnx", "to audit models in ONNX files"),
+    "fastapi": ("review", "for trustseg review"),
+    "onnxruntime": ("onnx", "to export models, and to audit those in ONNX files"),
     "submitit": ("slurm", "for trustseg study --cluster slurm"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
