@@ -18,6 +18,7 @@ from tests.review.started import start, started
 
 from trustseg.review import serving
 from trustseg.review.cases import open_cases
+from trustseg.review.state import Settings
 from trustseg.review.verify import open_store, verify
 
 pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
@@ -45,8 +46,9 @@ def test_a_review_is_checked_reported_handed_out_and_copied(command: Command, re
     assert found.code == 0
     assert "1 of 1 flagged" in found.out
     assert "expected by the score" in found.out
+    assert "too few decisions to tell (1 of at least 20)" in found.out
     assert json.loads((reviewed / "review" / "report.json").read_text())["readers"][0]["reject"] == 1
-    assert command("review", "export", reviewed, "-o", "handed").code == 0
+    assert command("review", "export", reviewed, "-o", "handed").out == "log.csv, log.json, cases.csv: handed\n"
     assert {file.name for file in Path("handed").iterdir()} == {"log.csv", "log.json", "cases.csv"}
     assert command("review", "backup", reviewed, "-o", "copy").out.strip().endswith(noted[1])
     assert command("review", "verify", reviewed, "--state", "copy", "--head", noted[1]).code == 0
@@ -72,6 +74,36 @@ def test_a_change_is_found_and_the_review_is_not_opened(command: Command, review
         ["review", "export", reviewed],
     ):
         assert "not whole" in one_sentence(command(*arguments))
+
+
+def test_files_that_were_changed_are_named(command: Command, reviewed: Path) -> None:
+    table = reviewed / "predictions.csv"
+    edits = {
+        table: lambda data: data.replace(b"0.857", b"0.858"),
+        reviewed / "masks" / "image1.png": lambda data: (reviewed / "masks" / "image2.png").read_bytes(),
+        reviewed / "images" / "image4.png": lambda data: data + b" ",
+    }
+    for path, edit in edits.items():
+        whole = path.read_bytes()
+        path.write_bytes(edit(whole))
+        found = command("review", "verify", reviewed)
+        assert (found.code, found.out.count("fault:")) == (1, 1)
+        assert str(path) in found.out
+        assert path != table or "'image0.png'" in found.out
+        if path.parent.name != "images":  # of which a changed one is refused when it is shown
+            assert str(path) in one_sentence(command("review", reviewed, "--port", "0"))
+        path.write_bytes(whole)
+    (reviewed / "masks" / "image1.png").unlink()
+    assert "restore" in one_sentence(command("review", "verify", reviewed))
+
+
+def test_a_review_is_served_once_at_a_time(command: Command, reviewed: Path) -> None:
+    with serving.listen(reviewed, settings=Settings(), listening=serving.Listening(port=0)):
+        said = one_sentence(command("review", reviewed, "--port", "0", "--no-blind"))
+        assert str(reviewed / "review" / serving.LOCK) in said
+        assert command("review", "verify", reviewed).code == 0
+    with serving.listen(reviewed, settings=Settings(), listening=serving.Listening(port=0)):
+        pass
 
 
 REFUSED: list[tuple[Callable[[Path], list[str | Path]], str]] = [

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 from fastapi.testclient import TestClient
 
-from trustseg.review.access import Gate, Users
+from trustseg.review.access import Authenticator, Users
 from trustseg.review.cases import open_cases
 from trustseg.review.desk import Desk
 from trustseg.review.risk import RiskTable
-from trustseg.review.routes import Served
+from trustseg.review.routes import AppContext
 from trustseg.review.server import create_app
 from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store
@@ -24,10 +24,10 @@ PASSWORD = "correct horse battery"
 def serve(folder: Path, *, users: Path | None = None, risk: RiskTable | None = None, **settings: Any) -> TestClient:  # noqa: ANN401
     """Return a client of a new server, not logged in."""
     desk = Desk(open_cases(folder), open_store(folder), Settings(**settings))
-    gate = Gate(
+    auth = Authenticator(
         token=None if users else TOKEN, users=Users(users) if users else None, single=Reader("reviewer", "admin")
     )
-    app = create_app(Served(desk, gate, risk, "trustseg_review_8765", False))
+    app = create_app(AppContext(desk, auth, risk, "trustseg_review_8765", False))
     return TestClient(app, base_url=HERE, raise_server_exceptions=False)
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
 from fastapi.testclient import TestClient
 from tests.review.serving import HERE, PASSWORD, TOKEN, Page, another, enter, serve
 
-from trustseg.review.access import Gate, LimitedError, add_user
+from trustseg.review.access import Authenticator, LimitedError, add_user
 from trustseg.review.guard import HEADERS
 from trustseg.review.state import Reader
 from trustseg.review.storage import Store
@@ -27,7 +27,7 @@ from trustseg.review.verify import open_store, verify
 PATHS = [
     "",
     "static/main.js",
-    "api/door",
+    "api/login",
     "api/session",
     "api/cases",
     "api/risk",
@@ -81,6 +81,7 @@ def test_a_case_goes_from_the_list_to_a_decision(page: Page, predictions: Path, 
     assert [row["id"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["flagged"] for row in rows] == [True] * 3 + [False] * 3
     assert re.fullmatch(r"score 0\.857 above 0\.\d+", "".join(rows[0]["reasons"]))
+    assert rows[-1]["reasons"] == ["not flagged"]
     assert page.get("cases/1/image").content.startswith(b"\x89PNG")
     assert page.get("cases/1/thumbnail").headers["content-type"] == "image/png"
     assert (page.get("cases/1/mask").status_code, page.get("cases/1/uncertainty").status_code) == (409, 409)
@@ -242,25 +243,25 @@ def test_passwords_are_hashed_and_guessing_is_slowed_down(predictions: Path, use
 
 def test_limits_and_sessions_end_with_time() -> None:
     now = [0.0]
-    gate = Gate(token=TOKEN, single=Reader("reviewer", "admin"), clock=lambda: now[0])
-    secret, _ = gate.log_in(token=TOKEN)
+    auth = Authenticator(token=TOKEN, single=Reader("reviewer", "admin"), clock=lambda: now[0])
+    secret, _ = auth.log_in(token=TOKEN)
     for _ in range(5):
         with pytest.raises(ValueError, match="wrong"):
-            gate.log_in(token="guess")
+            auth.log_in(token="guess")
     with pytest.raises(LimitedError):
-        gate.log_in(token=TOKEN)
+        auth.log_in(token=TOKEN)
     now[0] = 301.0
-    gate.log_in(token=TOKEN)
+    auth.log_in(token=TOKEN)
     for _ in range(11):
         now[0] += 3600
-        gate.session(secret)
+        auth.session(secret)
     now[0] += 3600
     with pytest.raises(ValueError, match="log in"):
-        gate.session(secret)  # twelve hours, however busy
-    idle, _ = gate.log_in(token=TOKEN)
+        auth.session(secret)  # twelve hours, however busy
+    idle, _ = auth.log_in(token=TOKEN)
     now[0] += 2 * 3600 + 1
     with pytest.raises(ValueError, match="log in"):
-        gate.session(idle)
+        auth.session(idle)
 
 
 def test_a_user_who_is_taken_out_is_out_at_once(predictions: Path, users: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def read(tmp_path: Path) -> Desk:
     second = ("accept", "edit", "reject", "reject", "accept", "accept")
     for number, decisions in enumerate(zip(first, second, strict=True), start=1):
         for reader, decision in zip((ANN, BEN), decisions, strict=True):
-            seconds = 10.0 if reader is ANN else 5.0
+            seconds = 10.0 if reader is ANN else 5.1234
             desk.rate(number, reader, key=next(KEYS), rating=4, seconds=seconds / 2)
             verdict = Verdict(decision, 5, "=1+1", seconds / 2, (), drawn if decision == "edit" else None)  # type: ignore[arg-type]  # one of three
             desk.decide(number, reader, verdict, key=next(KEYS))
@@ -127,6 +127,7 @@ def test_the_export_holds_the_log_and_the_masks_that_stand(read: Desk, tmp_path:
     assert content["head"] == str(read.store.head())
     log = pl.read_csv(output / "log.csv")
     assert len(log) == len(content["entries"])
+    assert all(seconds == round(seconds, 1) for seconds in log["seconds"].drop_nulls())
     assert "'=1+1" in log["comment"].to_list()  # no formula for a spreadsheet
     assert len(list((output / "drawn").iterdir())) == 2
 

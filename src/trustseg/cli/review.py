@@ -162,7 +162,8 @@ def export(
     _require_new(output)
     store = require_whole(open_store(folder, state=state, create=False))
     export_review(open_cases(folder, images=images), store, output)
-    say(f"log.csv, log.json, cases.csv, masks, drawn: {output}")
+    names = ("log.csv", "log.json", "cases.csv", "masks", "drawn")
+    say(f"{', '.join(name for name in names if (output / name).exists())}: {output}")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trustseg.cli.display import print_table, say
+from trustseg.review.summary import ENOUGH
 
 __all__ = ["print_summary"]
 
@@ -38,12 +39,11 @@ def print_summary(found: Mapping[str, Any]) -> None:
             f"failed masks (Dice below {failures['tau']:g}, by the readers): {part['failed']} of {part['done']} {words}"
         )
     if failures["not_told"]:
-        say(f"{failures['not_told']} edits without a drawn mask tell nothing about failure")
+        say(f"edits without a drawn mask, which tell nothing about failure: {failures['not_told']}")
     if (expected := failures["expected"]) is not None:
-        inside = expected["low"] <= expected["found"] <= expected["high"]
         say(
-            f"expected by the score: {expected['failed']:.1f} (95 %: {expected['low']} to {expected['high']}), found "
-            f"{expected['found']}: {'as' if inside else 'not as'} the score promised"
+            f"failed masks expected by the score: {expected['failed']:.1f} (95 %: {expected['low']} to "
+            f"{expected['high']}), found {expected['found']}: {_judged(expected)}"
         )
     for stop in found["stops"]:
         say(f"{stop['kind']} by {stop['reviewer']} at {stop['time']}: {stop['reason'] or 'no reason given'}")
@@ -65,6 +65,13 @@ def _reader(reader: Mapping[str, Any]) -> list[str]:
         "undefined" if pace is None else f"{pace['median']:.2f} [{pace['quarter']:.2f}, {pace['three_quarters']:.2f}]",
         f"{reader['rated_as_the_mask']} of {reader['rated_sure']}",
     ]
+
+
+def _judged(expected: Mapping[str, Any]) -> str:
+    if expected["cases"] < ENOUGH:
+        return f"too few decisions to tell ({expected['cases']} of at least {ENOUGH})"
+    inside = expected["low"] <= expected["found"] <= expected["high"]
+    return "within what the score promised" if inside else "not what the score promised"
 
 
 def _interval(found: Mapping[str, float | None]) -> str:

@@ -20,7 +20,7 @@ from trustseg.review.state import Reader, Role
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-__all__ = ["LOCAL", "DeniedError", "Gate", "LimitedError", "Session", "Users", "add_user"]
+__all__ = ["LOCAL", "Authenticator", "DeniedError", "LimitedError", "Session", "Users", "add_user"]
 
 LOCAL: Final = ("127.0.0.1", "localhost")
 """Names of this machine, which a server answers to by default."""
@@ -62,7 +62,7 @@ class Session:
     Attributes:
         reader: who.
         csrf: what every write has to repeat in a header.
-        began: seconds of the gate's clock.
+        began: seconds of the authenticator's clock.
     """
 
     reader: Reader
@@ -110,7 +110,7 @@ class Users:
         return self._users
 
 
-class Gate:
+class Authenticator:
     """Lets people in and knows them again; safe for several threads.
 
     Args:

@@ -37,6 +37,7 @@ __all__ = [
 Mask = NDArray[np.bool_]
 
 _THUMBNAIL: Final = 72  # longest side in pixels
+_RESTORE: Final = "restore them from a backup; predict again only if no review of them has begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     files = [source if images is None else images / source.name for source in sources]
     masks = [mask_file(folder, source) for source in sources]
     maps = [uncertainty_file(folder, source) for source in sources]
-    _require(masks, "masks", "predict again")
-    _require(maps, "uncertainty maps", "predict again")
+    _require(masks, "masks", _RESTORE)
+    _require(maps, "uncertainty maps", _RESTORE)
     _require(files, "images", "name their folder with --images" if images is None else "--images is another folder?")
     digests = in_threads(_sha256, masks, progress=None)
     cases = [

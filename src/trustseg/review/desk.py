@@ -11,6 +11,7 @@ from trustseg import __version__
 from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder, drawn_png, overlap, read_mask_png
 from trustseg.review.chain import Entry
+from trustseg.review.changes import changed_predictions, fingerprints
 from trustseg.review.state import Decision, Reader, Role, Settings, State
 from trustseg.review.storage import Draft, Store
 from trustseg.review.verify import require_whole
@@ -61,14 +62,20 @@ class Desk:
     def __init__(self, folder: CaseFolder, store: Store, settings: Settings) -> None:
         self.folder, self.store = folder, require_whole(store)
         self._state = State()
-        about = {"digest": folder.digest, "cases": len(folder.cases), "model": folder.model, "config": folder.config}
+        about = {
+            "digest": folder.digest,
+            "cases": len(folder.cases),
+            "model": folder.model,
+            "config": folder.config,
+            "files": fingerprints(folder.cases),
+        }
         state = self.state()
         if state.opened is None:
             self.store.append(Draft(_key(), "server", "opened", None, about), check=self._require_unopened)
-        elif state.opened.content["digest"] != folder.digest:
+        elif changed := changed_predictions(state.opened.content, folder):
             raise DataError(
-                f"the predictions in '{folder.folder}' are not those that the review in '{store.folder}' is about; "
-                "restore them, or review the new ones in another folder"
+                f"the predictions in '{folder.folder}' are not those that the review in '{store.folder}' is about: "
+                f"{changed[0]}; restore them, or review the new ones in another folder"
             )
         started = {**asdict(settings), "version": __version__}
         self.store.append(Draft(_key(), "server", "started", None, started))

@@ -28,7 +28,7 @@ def export_review(folder: CaseFolder, store: Store, output: Path) -> Path:
 
     ``log.csv`` has a row for each entry, ``log.json`` all of it with hashes, ``cases.csv`` a row for each case,
     ``masks/NAME.png`` the mask that stands of each case that is done and has one, and ``drawn/NUMBER.png`` the mask
-    that was drawn with each entry.
+    that was drawn with each entry; folders without a mask are not made. Seconds in the tables are rounded to 0.1.
     """
     entries = store.entries()
     state = State()
@@ -85,6 +85,7 @@ def _log_row(entry: Entry, names: dict[int, str]) -> dict[str, Any]:
         "case": entry.case,
         "image": None if entry.case is None else names.get(entry.case),
         **content,
+        "seconds": None if content["seconds"] is None else round(content["seconds"], 1),
         "layers": None if layers is None else " ".join(layers),
         "previous": entry.previous,
         "hash": entry.hash,

@@ -1,9 +1,15 @@
 """What the header of a DICOM file says of the image and cannot identify a patient."""
 
+import logging
+import struct
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trustseg.data.dicom import is_dicom
+from trustseg.data.picture import warnings_of
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 __all__ = ["SHOWN", "header_of"]
 
@@ -26,15 +32,40 @@ SHOWN: Final = (
 """Keywords of the attributes that are shown; all others, names, dates and numbers of patients among them, are not."""
 
 
+_UNREADABLE: Final = "cannot be read"
+_DAMAGED: Final = (AttributeError, EOFError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
+"""What pydicom raises on damaged or unusual elements."""
+
+
 def header_of(path: Path) -> dict[str, str]:
-    """Return the attributes that may be shown, as text; nothing of files that are no DICOM, or cannot be read."""
+    """Return the attributes that may be shown, as text, also of DICOM files without preamble; none of other files.
+
+    An attribute that cannot be decoded says so. A file that cannot be parsed, or for which pydicom is not installed,
+    shows none: its image is refused by name.
+    """
     with path.open("rb") as stream:
         if not is_dicom(stream.read(132)):
             return {}
     try:
         import pydicom
-
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(SHOWN))
-    except Exception:  # a header that cannot be read is not shown; the image itself will be refused by name
+    except ImportError:
         return {}
-    return {keyword: str(dataset.get(keyword)) for keyword in SHOWN if dataset.get(keyword) not in (None, "")}
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
+    with warnings_of("pydicom", "ignore"):
+        try:
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SHOWN))
+        except _DAMAGED:
+            return {}
+        found = {keyword: _text(dataset, keyword) for keyword in SHOWN}
+    return {keyword: text for keyword, text in found.items() if text}
+
+
+def _text(dataset: "Dataset", keyword: str) -> str:
+    """Return the value of an attribute as text, empty if it is absent or empty."""
+    from pydicom.errors import BytesLengthException
+
+    try:
+        value = dataset.get(keyword)
+        return "" if value is None else str(value)
+    except (*_DAMAGED, BytesLengthException):  # decoded only now
+        return _UNREADABLE

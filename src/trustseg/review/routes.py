@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from trustseg.review.access import Gate, Session
+from trustseg.review.access import Authenticator, Session
 from trustseg.review.bodies import Credentials, DecisionBody, RatingBody, SwitchBody, WithdrawalBody
 from trustseg.review.cases import Case, image_png, thumbnail_png
 from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError
@@ -15,40 +15,40 @@ from trustseg.review.risk import RiskTable
 from trustseg.review.state import Reader
 from trustseg.review.views import Values, case_view, entry_view, list_view, risk_view, session_view
 
-__all__ = ["NO_RECORDS", "Served", "router"]
+__all__ = ["NO_RECORDS", "AppContext", "router"]
 
 NO_RECORDS: Final = "no validation records were given (trustseg review --records RUN), so no risk is known"
 
 router = APIRouter(prefix="/api")
 
 
-class Served(NamedTuple):
+class AppContext(NamedTuple):
     """What a server serves.
 
     Attributes:
         desk: the review.
-        gate: who may come in.
+        auth: who may come in.
         risk: what a threshold would mean; None if no records were given.
         cookie: name of the session's cookie.
         secure: whether the cookie is for HTTPS only.
     """
 
     desk: Desk
-    gate: Gate
+    auth: Authenticator
     risk: RiskTable | None
     cookie: str
     secure: bool
 
 
-def _served(request: Request) -> Served:
-    found: Served = request.app.state.served
+def _context(request: Request) -> AppContext:
+    found: AppContext = request.app.state.context
     return found
 
 
 def _session(request: Request) -> Session:
     """Return who asks; for writes, only if the page that asks is ours and repeats the session's secret."""
-    served = _served(request)
-    session = served.gate.session(request.cookies.get(served.cookie, ""))
+    context = _context(request)
+    session = context.auth.session(request.cookies.get(context.cookie, ""))
     if request.method != "GET":
         _require_own_page(request)
         if not _same(request.headers.get("x-csrf-token", ""), session.csrf):
@@ -66,145 +66,145 @@ def _same(first: str, second: str) -> bool:
     return compare_digest(first.encode(errors="replace"), second.encode())
 
 
-ServedNow = Annotated[Served, Depends(_served)]
+Context = Annotated[AppContext, Depends(_context)]
 Known = Annotated[Session, Depends(_session)]
 Number = Annotated[int, Path(ge=1, le=10**9)]
 
 
 @router.post("/session")
-def log_in(body: Credentials, request: Request, response: Response, served: ServedNow) -> Values:
+def log_in(body: Credentials, request: Request, response: Response, context: Context) -> Values:
     """Begin a session."""
     _require_own_page(request)
-    secret, session = served.gate.log_in(token=body.token, name=body.name, password=body.password)
-    response.set_cookie(served.cookie, secret, httponly=True, samesite="strict", secure=served.secure, path="/")
-    return session_view(served.desk, session.reader, session.csrf)
+    secret, session = context.auth.log_in(token=body.token, name=body.name, password=body.password)
+    response.set_cookie(context.cookie, secret, httponly=True, samesite="strict", secure=context.secure, path="/")
+    return session_view(context.desk, session.reader, session.csrf)
 
 
 @router.get("/session")
-def who(session: Known, served: ServedNow) -> Values:
+def who(session: Known, context: Context) -> Values:
     """Return who is logged in."""
-    return session_view(served.desk, session.reader, session.csrf)
+    return session_view(context.desk, session.reader, session.csrf)
 
 
 @router.delete("/session")
-def log_out(request: Request, response: Response, _: Known, served: ServedNow) -> Values:
+def log_out(request: Request, response: Response, _: Known, context: Context) -> Values:
     """End the session."""
-    served.gate.log_out(request.cookies.get(served.cookie, ""))
-    response.delete_cookie(served.cookie, path="/")
+    context.auth.log_out(request.cookies.get(context.cookie, ""))
+    response.delete_cookie(context.cookie, path="/")
     return {}
 
 
-@router.get("/door")
-def door(served: ServedNow) -> Values:
+@router.get("/login")
+def login(context: Context) -> Values:
     """Return how to log in."""
-    return {"password": served.gate.wants_password}
+    return {"password": context.auth.wants_password}
 
 
 @router.get("/cases")
-def cases(session: Known, served: ServedNow) -> Values:
+def cases(session: Known, context: Context) -> Values:
     """Return the work list."""
-    with served.desk.store.reading():
-        return list_view(served.desk, session.reader, _chances(served))
+    with context.desk.store.reading():
+        return list_view(context.desk, session.reader, _chances(context))
 
 
 @router.get("/risk")
-def risk(_: Known, served: ServedNow) -> Values:
+def risk(_: Known, context: Context) -> Values:
     """Return the table of thresholds, or why there is none."""
-    return {"why": NO_RECORDS} if served.risk is None else risk_view(served.risk)
+    return {"why": NO_RECORDS} if context.risk is None else risk_view(context.risk)
 
 
 @router.get("/cases/{number}")
-def case(number: Number, session: Known, served: ServedNow) -> Values:
+def case(number: Number, session: Known, context: Context) -> Values:
     """Return a case."""
-    with served.desk.store.reading():
-        return case_view(served.desk, served.desk.folder.case(number), session.reader)
+    with context.desk.store.reading():
+        return case_view(context.desk, context.desk.folder.case(number), session.reader)
 
 
 @router.get("/cases/{number}/image", response_class=Response)
-def image(number: Number, _: Known, served: ServedNow) -> Response:
+def image(number: Number, _: Known, context: Context) -> Response:
     """Return the image (PNG)."""
-    return _png(_image(served.desk.folder.case(number), served.desk.folder.white))
+    return _png(_image(context.desk.folder.case(number), context.desk.folder.white))
 
 
 @router.get("/cases/{number}/thumbnail", response_class=Response)
-def thumbnail(number: Number, _: Known, served: ServedNow) -> Response:
+def thumbnail(number: Number, _: Known, context: Context) -> Response:
     """Return the image, small (PNG); the only answer that a browser may keep for a while."""
-    return _png(_thumbnail(served.desk.folder.case(number), served.desk.folder.white))
+    return _png(_thumbnail(context.desk.folder.case(number), context.desk.folder.white))
 
 
 @router.get("/cases/{number}/mask", response_class=Response)
-def mask(number: Number, session: Known, served: ServedNow) -> Response:
+def mask(number: Number, session: Known, context: Context) -> Response:
     """Return the predicted mask (PNG), once the reader may see it."""
-    return _png(_seen(served, number, session.reader).mask.read_bytes())
+    return _png(_seen(context, number, session.reader).mask.read_bytes())
 
 
 @router.get("/cases/{number}/uncertainty", response_class=Response)
-def uncertainty(number: Number, session: Known, served: ServedNow) -> Response:
+def uncertainty(number: Number, session: Known, context: Context) -> Response:
     """Return the uncertainty map (PNG), once the reader may see it."""
-    return _png(_seen(served, number, session.reader).uncertainty.read_bytes())
+    return _png(_seen(context, number, session.reader).uncertainty.read_bytes())
 
 
 @router.get("/cases/{number}/drawn/{entry}", response_class=Response)
-def drawn(number: Number, entry: Number, session: Known, served: ServedNow) -> Response:
+def drawn(number: Number, entry: Number, session: Known, context: Context) -> Response:
     """Return the mask (PNG) that came with a decision on the case, if the reader may see that decision."""
-    with served.desk.store.reading():
-        view = case_view(served.desk, served.desk.folder.case(number), session.reader)
+    with context.desk.store.reading():
+        view = case_view(context.desk, context.desk.folder.case(number), session.reader)
         shown = [*view["decisions"], *view["adjudications"]]
         names = [each.get("mask") for each in shown if each["number"] == entry]
-        found = served.desk.store.mask(names[0]) if names and names[0] else None
+        found = context.desk.store.mask(names[0]) if names and names[0] else None
     if found is None:
         raise OutOfTurnError("there is no drawn mask that you may see with this number")
     return _png(found)
 
 
 @router.post("/cases/{number}/rating")
-def rate(number: Number, body: RatingBody, session: Known, served: ServedNow) -> Values:
+def rate(number: Number, body: RatingBody, session: Known, context: Context) -> Values:
     """Keep how sure the reader is that there is foreground, before the mask is shown."""
-    served.desk.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
-    return case(number, session, served)
+    context.desk.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
+    return case(number, session, context)
 
 
 @router.post("/cases/{number}/decision")
-def decide(number: Number, body: DecisionBody, session: Known, served: ServedNow) -> Values:
+def decide(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
     """Keep a decision."""
-    served.desk.decide(number, session.reader, body.verdict(), key=body.key)
-    return case(number, session, served)
+    context.desk.decide(number, session.reader, body.verdict(), key=body.key)
+    return case(number, session, context)
 
 
 @router.post("/cases/{number}/adjudication")
-def adjudicate(number: Number, body: DecisionBody, session: Known, served: ServedNow) -> Values:
+def adjudicate(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
     """Settle a case on which two readers disagree."""
-    served.desk.adjudicate(number, session.reader, body.verdict(), key=body.key)
-    return case(number, session, served)
+    context.desk.adjudicate(number, session.reader, body.verdict(), key=body.key)
+    return case(number, session, context)
 
 
 @router.post("/cases/{number}/withdrawal")
-def withdraw(number: Number, body: WithdrawalBody, session: Known, served: ServedNow) -> Values:
+def withdraw(number: Number, body: WithdrawalBody, session: Known, context: Context) -> Values:
     """Take back the reader's last decision."""
-    served.desk.withdraw(number, session.reader, key=body.key)
-    return case(number, session, served)
+    context.desk.withdraw(number, session.reader, key=body.key)
+    return case(number, session, context)
 
 
 @router.post("/switch")
-def switch(body: SwitchBody, session: Known, served: ServedNow) -> Values:
+def switch(body: SwitchBody, session: Known, context: Context) -> Values:
     """Send every case to a human from now on, or let the policy apply again."""
-    return entry_view(served.desk.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
+    return entry_view(context.desk.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
 
 
-def _seen(served: Served, number: int, reader: Reader) -> Case:
+def _seen(context: AppContext, number: int, reader: Reader) -> Case:
     """Return a case whose mask a reader may see."""
-    found = served.desk.folder.case(number)
-    with served.desk.store.reading():
-        if not served.desk.state().sees_mask(number, reader):
+    found = context.desk.folder.case(number)
+    with context.desk.store.reading():
+        if not context.desk.state().sees_mask(number, reader):
             raise OutOfTurnError("rate the image first; the mask appears then")
     return found
 
 
-def _chances(served: Served) -> list[float] | None:
-    if served.risk is None:
+def _chances(context: AppContext) -> list[float] | None:
+    if context.risk is None:
         return None
-    scores: Any = [each.score for each in served.desk.folder.cases]
-    return [float(chance) for chance in served.risk.chance(scores)]
+    scores: Any = [each.score for each in context.desk.folder.cases]
+    return [float(chance) for chance in context.risk.chance(scores)]
 
 
 @lru_cache(maxsize=16)

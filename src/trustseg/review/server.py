@@ -14,7 +14,7 @@ from trustseg.errors import MissingFileError, TrustsegError
 from trustseg.review.access import LOCAL, DeniedError, LimitedError
 from trustseg.review.desk import ForbiddenError, OutOfTurnError
 from trustseg.review.guard import Guard
-from trustseg.review.routes import Served, router
+from trustseg.review.routes import AppContext, router
 from trustseg.review.storage import RepeatedKeyError
 
 __all__ = ["create_app"]
@@ -31,15 +31,15 @@ _CODES: Final = {
 }
 
 
-def create_app(served: Served, *, hosts: Sequence[str] = LOCAL) -> FastAPI:
+def create_app(context: AppContext, *, hosts: Sequence[str] = LOCAL) -> FastAPI:
     """Return the application of a review.
 
     Args:
-        served: what it serves.
+        context: what it serves.
         hosts: names that it answers to (header Host), against DNS rebinding.
     """
     app = FastAPI(title="trustseg review", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.served = served
+    app.state.context = context
     app.include_router(router)
     files = {file.name: file.read_bytes() for file in sorted(_PAGE.iterdir())}
 

@@ -1,28 +1,34 @@
 """Opens a review and listens: the one place that binds a port."""
 
+import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from trustseg.deferral.policy import VOID
-from trustseg.errors import ConfigError, MissingPackageError
-from trustseg.review.access import LOCAL, Gate, Users
+from trustseg.errors import ConfigError, DataError, MissingPackageError
+from trustseg.files import make_folder
+from trustseg.review.access import LOCAL, Authenticator, Users
 from trustseg.review.cases import open_cases
 from trustseg.review.desk import Desk
 from trustseg.review.risk import read_risk
 from trustseg.review.state import Reader, Settings
-from trustseg.review.verify import open_store
+from trustseg.review.verify import PLACE, open_store
+from trustseg.system import try_lock
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["Listening", "Server", "listen"]
+__all__ = ["LOCK", "Listening", "Server", "listen"]
+
+LOCK: Final = "serving.lock"
+"""Which the one server of a review holds, in the folder of the review."""
 
 
 class Listening(NamedTuple):
@@ -89,36 +95,57 @@ def listen(
     """Yield a server of the review of a folder of predictions; its log is closed afterwards.
 
     Raises:
-        ConfigError: if settings do not fit each other, or the port is taken.
+        ConfigError: if settings do not fit each other, the port is taken, or another server holds the review.
         MissingPackageError: without the extra ``review``.
         TrustsegError: as ``open_cases``, ``read_risk``, ``Users`` and ``Desk``.
     """
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise MissingPackageError(f"the review needs {' and '.join(missing)}; pip install 'trustseg[review]'")
 
-    from trustseg.review.routes import Served
+    from trustseg.review.routes import AppContext
     from trustseg.review.server import create_app
 
     public = _checked(settings, listening, users)
     cases = open_cases(folder, images=images)
     risk = None if records is None else read_risk(records, cases)
     token = secrets.token_urlsafe(24) if users is None else None
-    gate = Gate(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
-    held = _bound(listening)
-    store = None
-    try:
+    auth = Authenticator(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
+    with ExitStack() as stack:
+        place = folder / PLACE if state is None else state
+        stack.enter_context(_only_server(place))
+        held = stack.enter_context(_bound(listening))
         store = open_store(folder, state=state)
+        stack.callback(store.close)
         port = held.getsockname()[1]
         desk = Desk(cases, store, settings)
-        served = Served(desk, gate, risk, f"trustseg_review_{port}", public is not None)
-        app = create_app(served, hosts=LOCAL if public is None else (*LOCAL, public))
+        context = AppContext(desk, auth, risk, f"trustseg_review_{port}", public is not None)
+        app = create_app(context, hosts=LOCAL if public is None else (*LOCAL, public))
         address = listening.public_url or f"http://{listening.host}:{port}/"
         address += "" if token is None else f"#token={token}"
         yield Server(app, address, len(cases.cases), _notes(desk, risk is None), held)
+
+
+@contextmanager
+def _only_server(place: Path) -> Iterator[None]:
+    """Hold a review for this server; the lock ends with the process, however that ends."""
+    make_folder(place)
+    path = place / LOCK
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        if not _locked(descriptor, path):
+            raise ConfigError(
+                f"another 'trustseg review' serves this review (it holds the lock '{path}'); end that one first"
+            )
+        yield
     finally:
-        held.close()
-        if store is not None:
-            store.close()
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, path: Path) -> bool:
+    try:
+        return try_lock(descriptor)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be locked ({error.strerror}); keep the review on a local disk") from error
 
 
 def _checked(settings: Settings, listening: Listening, users: Path | None) -> str | None:

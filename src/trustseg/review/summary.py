@@ -15,10 +15,12 @@ from trustseg.review.risk import RiskTable
 from trustseg.review.state import DECISIONS, State
 from trustseg.review.storage import Store
 
-__all__ = ["likely_range", "override_note", "seconds_per_case", "summarise"]
+__all__ = ["ENOUGH", "likely_range", "override_note", "seconds_per_case", "summarise"]
 
 _FEW_OVERRIDES: Final = 0.05  # share below which a reader may have stopped looking
-_ENOUGH: Final = 20  # decisions of a reader before that is said
+
+ENOUGH: Final = 20
+"""Decisions before a reader's overrides, or failures against those expected, are judged."""
 
 Values = dict[str, Any]
 
@@ -141,7 +143,13 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
         chances = [float(chance) for chance in risk.chance([case.score for case, _ in known])]
         chances = [1.0 if math.isnan(chance) else chance for chance in chances]
         low, high = likely_range(chances)
-        found["expected"] = {"failed": sum(chances), "low": low, "high": high, "found": sum(flagged) + sum(kept)}
+        found["expected"] = {
+            "cases": len(known),
+            "failed": sum(chances),
+            "low": low,
+            "high": high,
+            "found": sum(flagged) + sum(kept),
+        }
     return found
 
 
@@ -154,14 +162,14 @@ def _oversight(
     blind = sum(reader["rated_blind"] for reader in readers)
     held = "filled" if decided else "partly"
     return [
-        _item("14(1)-(3)", "oversight built in", held, f"{decided} standing decisions by {len(readers)} people"),
+        _item("14(1)-(3)", "oversight built in", held, f"standing decisions: {decided}, people: {len(readers)}"),
         _item("14(4)(b)", "automation bias", "filled" if blind and decided else "partly",
-              f"{blind} images rated before the mask was shown; {overrides} of {decided} masks overridden"),
+              f"images rated before the mask was shown: {blind}; masks overridden: {overrides} of {decided}"),
         _item("14(4)(d)", "override", held,
-              f"{kinds.get('decision', 0)} decisions and {kinds.get('withdrawal', 0)} withdrawals in the log, "
-              f"{kinds.get('adjudication', 0)} adjudications"),
+              f"in the log: decisions {kinds.get('decision', 0)}, withdrawals {kinds.get('withdrawal', 0)}, "
+              f"adjudications {kinds.get('adjudication', 0)}"),
         _item("14(4)(e)", "stop", "filled" if stops else "partly",
-              f"stop switch used {sum(each['kind'] == 'stop' for each in stops)} times; now "
+              f"uses of the stop switch: {sum(each['kind'] == 'stop' for each in stops)}; now "
               f"{'on' if state.stopped is not None else 'off'}"),
     ]  # fmt: skip
 
@@ -176,7 +184,7 @@ def _note_of(reader: Mapping[str, Any]) -> str | None:
 
 def override_note(name: str, overridden: int, decided: int) -> str | None:
     """Return what somebody should look into when a reader overrides hardly any mask; None if there is no reason to."""
-    if decided < _ENOUGH or overridden >= _FEW_OVERRIDES * decided:
+    if decided < ENOUGH or overridden >= _FEW_OVERRIDES * decided:
         return None
     return (
         f"{name} overrode {overridden} of {decided} masks: has the reader stopped looking, or is the model this good?"

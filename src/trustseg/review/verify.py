@@ -1,13 +1,13 @@
 """Whether a review is whole: its log, the masks that it names, the heads kept apart, the predictions it is about."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Head, chain_faults, head_faults
+from trustseg.review.changes import changed_images, changed_predictions
 from trustseg.review.storage import Store, read_heads
 
 __all__ = ["PLACE", "open_store", "require_whole", "verify"]
@@ -36,9 +36,8 @@ def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None 
     for name in sorted(named & held):
         if hashlib.sha256(store.mask(name) or b"").hexdigest() != name:
             faults.append(f"the drawn mask {name[:12]} was changed")
-    opened: Mapping[str, Any] = entries[0].content if entries else {}
-    if folder is not None and entries and opened.get("digest") != folder.digest:
-        faults.append("predictions, masks or images are not those that the review is about")
+    if folder is not None and entries:
+        faults += [*changed_predictions(entries[0].content, folder), *changed_images(folder)]
     return faults
 
 

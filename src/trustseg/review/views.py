@@ -133,7 +133,7 @@ def _row(desk: Desk, state: State, case: Case, reader: Reader, chance: float | N
 
 
 def _reasons(desk: Desk, state: State, case: Case, *, sees_mask: bool) -> list[str]:
-    """Return why a case is to be looked at."""
+    """Return why a case is to be looked at, or that it is not flagged."""
     policy, found = desk.folder.policy, []
     if state.stopped is not None:
         found.append("stop switch: every case")
@@ -145,6 +145,8 @@ def _reasons(desk: Desk, state: State, case: Case, *, sees_mask: bool) -> list[s
         found.append("the policy reviews everything")
     elif case.flagged:
         found.append(f"score {case.score:.3g} above {policy.threshold:.3g}")
+    elif not found:
+        found.append("not flagged")
     if sees_mask and case.predicted_fraction == 0:
         found.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
     return found

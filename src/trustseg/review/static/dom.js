@@ -28,6 +28,7 @@ export function press(button, on) {
 }
 
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const wholePercent = (share) => `${(100 * share).toFixed(0)} %`; // of estimates from few patients
 
 // A value with its interval, as { value, low, high } from the server.
 export function withInterval(found, format = percent) {

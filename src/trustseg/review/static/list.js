@@ -1,7 +1,7 @@
 // The work list: sorted and filtered here, so that no choice asks the server.
 
 import { get } from "./api.js";
-import { $, element, percent, say, warn } from "./dom.js";
+import { $, element, percent, say, warn, wholePercent } from "./dom.js";
 
 const STATUS = { open: "○ open", "in progress": "◐ one of two", disagreement: "≠ disagreement", done: "● done" };
 const OWN = { accept: "✓ accept", edit: "✎ edit", reject: "✗ reject" };
@@ -42,7 +42,7 @@ function makeLine(row) {
   const cells = {
     id: element("td", { class: "number" }, String(row.id)),
     score: element("td", { class: "number" }, row.score === null ? "none" : row.score.toFixed(3)),
-    chance: element("td", { class: "number wide" }, row.chance === null ? "" : percent(row.chance)),
+    chance: element("td", { class: "number wide" }, row.chance === null ? "" : wholePercent(row.chance)),
     area: element("td", { class: "number wide" }),
     reason: element("td", { class: "wide" }),
     status: element("td", { class: "state" }),
@@ -106,7 +106,9 @@ function tellProgress() {
   const flagged = found.rows.filter((row) => row.flagged);
   const done = flagged.filter((row) => row.status === "done").length;
   const disputed = found.rows.filter((row) => row.status === "disagreement").length;
-  $("progress").textContent = `${done} of ${flagged.length} flagged cases done` + (disputed ? `, ${disputed} disagreements to settle` : "");
+  const told = flagged.length ? `${done} of ${flagged.length} flagged cases done.` : "No case is flagged: nothing has to be read.";
+  $("progress").textContent = told + (disputed ? ` Disagreements to settle: ${disputed}.` : "");
+  $("progress-bar").hidden = !flagged.length;
   $("progress-bar").value = flagged.length ? done / flagged.length : 0;
   const open = shown.map((id) => byId.get(id)).filter((row) => row.status !== "done" && row.own === null).slice(0, NEXT);
   $("pace").textContent = paceOf(open, found.pace);

@@ -11,14 +11,14 @@ const EVERY = 20000; // milliseconds between two looks at what others have done
 let session = null;
 
 function show(id) {
-  for (const section of ["door", "list", "case"]) $(section).hidden = section !== id;
-  $("account").hidden = id === "door";
+  for (const section of ["login", "list", "case"]) $(section).hidden = section !== id;
+  $("account").hidden = id === "login";
   $("to-list").hidden = id !== "case";
 }
 
 // --- logging in -------------------------------------------------------------------------------------------------------
 
-async function knock() {
+async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
     history.replaceState(null, "", "/"); // the token stays in no history
@@ -27,25 +27,25 @@ async function knock() {
   try {
     await begin(remember(await get("session")));
   } catch {
-    await showDoor();
+    await showLogin();
   }
 }
 
-async function showDoor() {
+async function showLogin() {
   session = null;
-  const { password } = await get("door");
+  const { password } = await get("login");
   for (const part of document.querySelectorAll(".by-token")) part.hidden = password;
   for (const part of document.querySelectorAll(".by-name")) part.hidden = !password;
   cases.close();
-  show("door");
+  show("login");
 }
 
 async function enter(credentials) {
   try {
     await begin(remember(await send("POST", "session", credentials)));
   } catch (error) {
-    await showDoor();
-    $("door-error").textContent = error.message;
+    await showLogin();
+    $("login-error").textContent = error.message;
   }
 }
 
@@ -53,7 +53,7 @@ async function begin(known) {
   session = known;
   $("password").value = "";
   $("token").value = "";
-  $("door-error").textContent = "";
+  $("login-error").textContent = "";
   $("who").textContent = `${session.name} (${session.role})`;
   tellPolicy(session.policy);
   await refresh();
@@ -85,7 +85,7 @@ $("log-in").addEventListener("submit", (event) => {
 $("log-out").addEventListener("click", async () => {
   await send("DELETE", "session").catch(() => {});
   location.hash = "";
-  await showDoor();
+  await showLogin();
 });
 
 // --- which view -------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ async function go() {
       show("list");
     }
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return showDoor();
+    if (error instanceof Refused && error.status === 401) return showLogin();
     warn(error instanceof Refused ? error.message : "No connection to the server; try again.");
   }
 }
@@ -206,7 +206,7 @@ $("show-help").addEventListener("click", () => $("help").showModal());
 $("close-help").addEventListener("click", () => $("help").close());
 
 setInterval(() => {
-  if (session && !document.hidden) refresh().then(tellStop).catch((error) => error instanceof Refused && error.status === 401 && showDoor());
+  if (session && !document.hidden) refresh().then(tellStop).catch((error) => error instanceof Refused && error.status === 401 && showLogin());
 }, EVERY);
 
-knock();
+start();

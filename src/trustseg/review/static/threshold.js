@@ -1,7 +1,7 @@
 // The threshold slider: everything comes from one table that was sent once.
 
 import { get } from "./api.js";
-import { $, element, percent, withInterval } from "./dom.js";
+import { $, element, percent, wholePercent, withInterval } from "./dom.js";
 import { rows, setLimit } from "./list.js";
 
 let risk = null;
@@ -31,9 +31,9 @@ function show() {
   const perDay = Math.max(Number($("per-day").value) || 0, 0);
   const facts = [["Kept without a review, of these cases", percent(kept)]];
   if (point) {
-    facts.push(["Kept, of the validation images", percent(point.coverage)]);
+    facts.push(["Kept, of the validation images", wholePercent(point.coverage)]);
     facts.push(["Expected risk of the kept (mean 1 - Dice)", withInterval(point.risk, (share) => share.toFixed(3))]);
-    facts.push(["Failed masks among the kept", withInterval(point.failures)]);
+    facts.push(["Failed masks among the kept", withInterval(point.failures, wholePercent)]);
   }
   facts.push(["Cases to review a day", (perDay * (1 - (point ? point.coverage : kept))).toFixed(1)]);
   $("slider-value").textContent = threshold.toPrecision(4);
