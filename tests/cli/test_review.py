@@ -78,7 +78,7 @@ def test_a_change_is_found_and_the_review_is_not_opened(command: Command, review
 
 def test_files_that_were_changed_are_named(command: Command, reviewed: Path) -> None:
     table = reviewed / "predictions.csv"
-    edits = {
+    edits: dict[Path, Callable[[bytes], bytes]] = {
         table: lambda data: data.replace(b"0.857", b"0.858"),
         reviewed / "masks" / "image1.png": lambda data: (reviewed / "masks" / "image2.png").read_bytes(),
         reviewed / "images" / "image4.png": lambda data: data + b" ",

@@ -350,13 +350,21 @@ def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_pa
             desk.open(1)
             _check(desk, width)
             desk.rate()
+            assert _in_view(desk, "accept")
             desk.press("e")
             desk.wait(lambda: desk.see("drawing").is_displayed())
+            assert _in_view(desk, "save")
             _check(desk, width)
             desk.press("?")
             _check(desk, width)
         finally:
             browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def _in_view(desk: Desk, name: str) -> bool:
+    """Return whether an element can be seen without scrolling."""
+    script = "const box = arguments[0].getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight"
+    return bool(desk.browser.execute_script(script, desk.see(name)))
 
 
 def _check(desk: Desk, width: int) -> None:

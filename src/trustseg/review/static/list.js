@@ -58,7 +58,7 @@ function makeLine(row) {
 function fill(line, row) {
   line.cells.area.textContent = row.area === null ? "hidden" : percent(row.area);
   line.cells.reason.textContent = row.reasons.join("; ");
-  line.cells.status.textContent = STATUS[row.status];
+  line.cells.status.textContent = row.status === "open" && !row.flagged ? "not flagged" : STATUS[row.status];
   line.cells.own.textContent = row.own ? OWN[row.own] : row.rated ? "rated" : "";
 }
 
