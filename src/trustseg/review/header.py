@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,8 +34,11 @@ SHOWN: Final = (
 
 
 _UNREADABLE: Final = "cannot be read"
-_DAMAGED: Final = (AttributeError, EOFError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
-"""What pydicom raises on damaged or unusual elements."""
+_DAMAGED: Final = (
+    *(AttributeError, EOFError, LookupError, NotImplementedError, OverflowError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
+"""What pydicom raises on damaged or unusual elements, besides an error of its own."""
 
 
 def header_of(path: Path) -> dict[str, str]:
@@ -48,13 +52,14 @@ def header_of(path: Path) -> dict[str, str]:
             return {}
     try:
         import pydicom
+        from pydicom.errors import BytesLengthException
     except ImportError:
         return {}
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
     with warnings_of("pydicom", "ignore"):
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(SHOWN))
-        except _DAMAGED:
+        except (*_DAMAGED, BytesLengthException):
             return {}
         found = {keyword: _text(dataset, keyword) for keyword in SHOWN}
     return {keyword: text for keyword, text in found.items() if text}
