@@ -106,6 +106,8 @@ def read_json(path: Path) -> dict[str, object]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"no JSON file '{path}'; check the path") from error
+    except IsADirectoryError as error:
+        raise MissingFileError(f"'{path}' is a folder, expected a JSON file; check the path") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read as JSON ({error}); restore it from the run") from error
     if not isinstance(content, dict):

@@ -1,6 +1,5 @@
 """A small model in a run's folder, its policy and its exported file, made once."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +31,8 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="package")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """Yield a calibrated Bernoulli model of grey images, padded, with a policy; small networks stay while it lives."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return a calibrated Bernoulli model of grey images, padded, with a policy, of a small network."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     from tests.evaluation.packs import pack_of
@@ -54,7 +53,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         policy = policy_with(threshold=0.55, model=hash_of_model(load_model(found.model)), statement="At most half.")
         save_policy(policy, found.policy)
         export_model(found.model, found.file, policy=policy)
-        yield found
+    return found
+
+
+@pytest.fixture
+def made(made_once: Made, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Return the model, with small networks during the test."""
+    use_tiny_networks(monkeypatch)
+    return made_once
 
 
 @pytest.fixture

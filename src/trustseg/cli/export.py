@@ -79,7 +79,9 @@ def export(
     )
     say(f"score: {aggregation} of {measure}")
     say("no output review: give a policy by --policy" if frozen is None else frozen.statement)
-    say(f"largest difference from the model on noise: {written.difference:.1e}")
+    if frozen is not None and precision != "fp32":
+        say(f"The policy was fitted in full precision: with {precision} its promise does not hold to the letter.")
+    say(f"largest difference of any output from the model on noise: {written.difference:.1e}")
     for line in written.facts():
         say(line)
     if written.change is not None:

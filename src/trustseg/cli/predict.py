@@ -61,16 +61,21 @@ def predict(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="With --watch: stop when no file waits.")] = False,
     interval: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="With --watch: seconds between two looks at the inbox.")
-    ] = 2.0,
+        float | None,
+        typer.Option(min=0.1, max=3600, help="With --watch: seconds between two looks at the inbox. Default: 2."),
+    ] = None,
 ) -> None:
     """Write masks, uncertainty maps and a CSV of image scores, most uncertain image first. Research use only.
 
     Of DICOM images, a segmentation, an uncertainty map, a secondary capture and a report are written as DICOM, too.
     """
     from trustseg.cli.checks import require_empty
+    from trustseg.errors import ConfigError
 
-    _check_places(images, output, watch=watch is not None, unusual=overwrite or noise_seeds is not None, once=once)
+    replaces = overwrite or noise_seeds is not None
+    _check_places(images, output, watch=watch is not None, replaces=replaces, waits=once or interval is not None)
+    if segment is not None and not dicom:
+        raise ConfigError("--segment names what DICOM objects show; remove it, or --no-dicom")
     folder = Path("predictions") if output is None else output
     if not overwrite and watch is None:
         require_empty(folder)
@@ -82,7 +87,7 @@ def predict(
         from trustseg.cli.watch import watch_inbox
 
         shown = meaning() if meaning is not None else None
-        lines = watch_inbox(ready.run, *watch, scale=ready.scale, dicom=shown, once=once, interval=interval)
+        lines = watch_inbox(ready.run, *watch, scale=ready.scale, dicom=shown, once=once, interval=interval or 2.0)
     else:
         lines = _predict_folder(ready, images or Path(), folder, meaning)
     for line in (*ready.promises, *lines):
@@ -179,19 +184,19 @@ def _with_file(file: Path, choices: _Choices) -> _Ready:
     return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises)
 
 
-def _check_places(images: Path | None, output: Path | None, *, watch: bool, unusual: bool, once: bool) -> None:
+def _check_places(images: Path | None, output: Path | None, *, watch: bool, replaces: bool, waits: bool) -> None:
     """Raise a ConfigError unless there is one place that images come from, and options go with it."""
     from trustseg.errors import ConfigError
 
-    if watch and (images is not None or output is not None or unusual):
+    if watch and (images is not None or output is not None or replaces):
         raise ConfigError(
             "--watch takes its images from INBOX and writes into OUTBOX: leave IMAGES, --output, --overwrite and "
             "--noise-seeds out"
         )
     if not watch and images is None:
         raise ConfigError("no images given; give an image or a folder, or --watch INBOX OUTBOX")
-    if not watch and once:
-        raise ConfigError("--once needs --watch INBOX OUTBOX")
+    if not watch and waits:
+        raise ConfigError("--once and --interval need --watch INBOX OUTBOX")
 
 
 def _predict_folder(
@@ -212,7 +217,8 @@ def _predict_folder(
             files, folder, scale=ready.scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note
         )
     objects = [] if dicom is None else [f"DICOM objects: {table.parent / FOLDER}"]
-    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}"]
+    following = [f"next: trustseg review {table.parent}"] if ready.promises else []
+    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}", *following]
 
 
 def _is_dicom(file: Path) -> bool:

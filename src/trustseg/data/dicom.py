@@ -78,7 +78,7 @@ def _check_object(dataset: "Dataset", path: Path) -> None:
     """Raise a DataError that names the kind of object unless it is a single-frame greyscale image."""
     uid = dataset.get("SOPClassUID")
     if uid is None and "PixelData" not in dataset:
-        raise DataError(f"{path} is not a DICOM image (no SOP class and no pixels); replace or remove it")
+        raise DataError(f"{path} has no SOP class and no pixels: it is no DICOM image, or was cut short; copy it again")
     kind = "object of unknown class" if uid is None else uid.name if uid.name != uid else "object of a private class"
     if "PixelData" not in dataset or "Rows" not in dataset or any(word in kind for word in _NO_IMAGES):
         raise DataError(f"{path} is a DICOM {kind}, not an image; remove it")

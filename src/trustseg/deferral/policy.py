@@ -193,7 +193,7 @@ def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
     if fitted.model and model and model != fitted.model:
         kind = "policy" if isinstance(fitted, Policy) else "control"
         raise DataError(
-            f"the {kind} was fitted for model {fitted.model}, the scores are of model {model} (a calibration makes "
+            f"the {kind} was fitted for model {fitted.model}, not for model {model} (a calibration makes "
             f"another model); fit the {kind} again, or add --uncalibrated to 'predict' or 'evaluate' if the model was "
             "not calibrated then"
         )

@@ -60,6 +60,8 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
         return [path]
     if not path.exists():
         raise MissingFileError(f"no image or folder '{path}'; check the path")
+    if path.is_dir() and not any(path.iterdir()):
+        raise DataError(f"'{path}' is empty; give a folder of images")
     listing = find_cases(path)
     found = [*(case.image for case in listing.cases), *listing.lone_images]
     files = [file for file in found if file.parent == path] or found

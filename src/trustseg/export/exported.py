@@ -74,6 +74,7 @@ def is_exported(path: Path) -> bool:
 
     Raises:
         MissingPackageError: for an ONNX file without the extra ``onnx``.
+        ModelError: if the file is damaged.
     """
     return path.is_file() and path.suffix.lower() in SUFFIXES and _description_in(path.read_bytes(), path) is not None
 
@@ -120,16 +121,16 @@ def package(name: str) -> Any:  # noqa: ANN401 - a module
 
 
 def _description_in(content: bytes, path: Path) -> str | None:
-    """Return the text of the description in a file, None if it has none."""
+    """Return the text of the description in a file, None if it has none; a ModelError if the file is damaged."""
     if path.suffix.lower() == ".onnx":
         onnx = package("onnx")
         try:
             properties = onnx.load_model_from_string(content).metadata_props
-        except Exception:  # protobuf's own errors: no ONNX file at all
-            return None
+        except Exception as error:  # protobuf's own errors
+            raise ModelError(f"'{path}' cannot be read as ONNX: it is damaged or cut short; copy it again") from error
         return next((str(each.value) for each in properties if each.key == KEY), None)
     if not zipfile.is_zipfile(io.BytesIO(content)):
-        return None
+        raise ModelError(f"'{path}' cannot be read as torch.export file: it is damaged or cut short; copy it again")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [name for name in archive.namelist() if name.partition("/")[2] == f"extra/{KEY}.json"]
         return archive.read(names[0]).decode("utf-8", "replace") if len(names) == 1 else None

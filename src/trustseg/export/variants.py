@@ -1,6 +1,7 @@
 """Variants of an exported model in lower precision, and what they cost in Dice and calibration."""
 
 import copy
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -144,6 +145,7 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         folded, result = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
+        logging.disable(logging.WARNING)  # it advises a pass that is already done
         try:
             _fold(content, folded)
             quantization.quantize_static(
@@ -157,6 +159,8 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
             model = onnx.load(str(result))
         except Exception as error:  # onnxruntime has no tree of errors
             raise ModelError(f"onnxruntime cannot quantise the model ({type(error).__name__}); use fp16") from error
+        finally:
+            logging.disable(logging.NOTSET)
     onnx.helper.set_model_props(model, {KEY: about.text()})
     written: bytes = model.SerializeToString()
     return written

@@ -158,6 +158,8 @@ class Segmenter(nn.Module):
                 f"the training in '{run}' has not finished; run the same command again (trustseg train or study) to "
                 "resume it"
             )
+        if not folder.is_dir():
+            raise MissingFileError(f"no model folder '{folder}'; check the path")
         for name in ("model.json", "model.safetensors"):
             if not (folder / name).is_file():
                 raise MissingFileError(
