@@ -94,6 +94,7 @@ $(SITE)/.installed: $(STAMP) Makefile
 	test -x $(SITE)/bin/pip || $(BIN)/python -m venv $(SITE)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> "$$($(SITE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(SITE)/bin/python -m pip install --quiet 'setuptools>=77'
 	$(SITE)/bin/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
 	touch $@
 

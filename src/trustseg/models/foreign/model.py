@@ -90,8 +90,8 @@ class ForeignModel(nn.Module):
         facts = self.network.facts
         digest = f", sha256 {facts.digest}" if facts.digest else ""
         size = f"{facts.size} x {facts.size} pixels only" if facts.size else "any size"
-        grey = "grey" if self.channels == 1 else "3 channels"
-        sentences = [f"{facts.name}: {facts.form}{digest}.", f"It takes images of {grey}, {size}."]
+        takes = "grey images" if self.channels == 1 else "images of 3 channels"
+        sentences = [f"{facts.name}: {facts.form}{digest}.", f"It takes {takes}, {size}."]
         if self.conventions is not None:
             sentences += self.conventions.describe()
         if self.network.activation is not None and self._stripped:
