@@ -173,8 +173,10 @@ def _under(
     if math.isnan(interval.value):
         return Verdict(requirement, "not shown", interval, where, "it is undefined on these images")
     if math.isnan(interval.low):
-        few = interval.patients > 1
-        reason = "there is no interval: " + ("too many draws leave it undefined" if few else "all are of one patient")
+        several = interval.patients > 1
+        reason = "there is no interval: " + (
+            "too many draws leave it undefined" if several else "all are of one patient"
+        )
         return Verdict(requirement, "not shown", interval, where, reason)
     bound = requirement.bound
     if requirement.at_least is not None:
