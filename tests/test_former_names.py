@@ -8,6 +8,7 @@ import pytest
 from tests.policies import POLICY
 from trustseg.config import load_run
 from trustseg.deferral import load_policy, save_policy
+from trustseg.deferral.digest import sealed
 from trustseg.former_names import AGGREGATIONS as FORMER
 from trustseg.former_names import current_aggregation
 from trustseg.uncertainty import AGGREGATIONS
@@ -27,6 +28,6 @@ def test_configurations_and_policies_with_a_former_name(tmp_path: Path, former: 
     assert run.evaluation.aggregations == ("mean", FORMER[former])
     save_policy(POLICY, tmp_path / "policy.json")
     (tmp_path / "policy.json").write_text(
-        json.dumps(json.loads((tmp_path / "policy.json").read_text()) | {"aggregation": former})
+        json.dumps(sealed(json.loads((tmp_path / "policy.json").read_text()) | {"aggregation": former}))
     )
     assert load_policy(tmp_path / "policy.json").aggregation == FORMER[former]

@@ -13,6 +13,8 @@ from PIL import Image
 from tests.cli.conftest import Command, Outcome, one_sentence
 from tests.training.tiny import use_tiny_networks
 
+from trustseg.calibration import Calibration
+from trustseg.cli.certify import OPTIMISTIC
 from trustseg.data import open_dataset, split_cases, write_phantoms
 from trustseg.data.seen import write_splits
 from trustseg.deferral import certified_bound, load_certified_policy, save_certified_policy
@@ -61,17 +63,27 @@ def test_a_policy_is_fitted_and_predicts_by_the_same_mechanism(
     failing = fitted.filter((fitted["dice"] < 0.5) & (fitted[policy.column] <= policy.threshold))
     assert len(failing) + 1 <= policy.level * (policy.patients + 1) + 1e-9
 
-    assert certify(*LOOSE, "--draws", "3", "-o", "smooth.json").code == 0
+    fitted_scale = Calibration("evidence_scaling", {"scale": 1.0}, "validation", 3, 3, "", 0.7, 0.7)
+    fitted_scale.save(Path("run/model"))
+    found = certify(*LOOSE, "--draws", "3", "-o", "smooth.json")
+    assert found.code == 0, found.err
+    assert OPTIMISTIC in found.err
+    assert certify(*LOOSE, "--draws", "3", "-o", "smooth.json", "--uncalibrated").code == 0
+    Path("run/model/calibration.json").unlink()
     smooth = load_certified_policy(Path("smooth.json"))
     assert (smooth.draws, smooth.images, smooth.patients) == (3, policy.images, policy.patients)
 
     # The draws recorded here, of the same test images, are repeated by predict: scores and masks are those of the pass.
     tested = noisy_records(model, pack, splits.test, noise=0.25, seed=7, **settings)  # type: ignore[arg-type]
-    save_certified_policy(replace(policy, threshold=float(np.median(tested[policy.column]))), Path("half.json"))
+    half = replace(policy, threshold=float(np.median(tested[policy.column])), reference_scores=())
+    save_certified_policy(half, Path("half.json"))
     assert command("predict", "run", FILMS, "-o", "first", "--policy", "half.json").code == 0
     table = predictions("first")
     own = dict(zip(tested["image"], tested["noise_seed"], strict=True))
-    lines = ["image,noise_seed,pixels", *(f"{n},{own[Path(n).stem]},{row['pixels']}" for n, row in table.items())]
+    lines = [
+        "image,noise,noise_seed,pixels",
+        *(f"{n},0.25,{own[Path(n).stem]},{row['pixels']}" for n, row in table.items()),
+    ]
     write_text(Path("draws.csv"), "\n".join(lines) + "\n")
     repeat = ("predict", "run", FILMS, "-o", "second", "--policy", "half.json", "--noise-seeds", "draws.csv")
     assert command(*repeat).code == 0
@@ -100,11 +112,13 @@ def test_each_prediction_draws_anew_and_says_how(certify: Callable[..., Outcome]
         assert row["pixels"] == second[name]["pixels"]
         assert row["uncertainty"] != second[name]["uncertainty"]
     assert {row["guarantee"] for row in first.values()} == {"not tested"}  # of six images
-    save_certified_policy(replace(policy, reference_scores=tuple(np.linspace(5, 6, 200))), Path("far.json"))
+    far = {"reference_scores": tuple(np.linspace(5, 6, 200)), "images": 200, "patients": 200, "kept": 0.0}
+    save_certified_policy(replace(policy, **far), Path("far.json"))  # type: ignore[arg-type]
     found = command("predict", "run", "films/Train Set/Images", "-o", "far", "--policy", "far.json")
     assert found.code == 0, found.err
     assert "differ from those of 200 calibration patients" in found.err
     assert "unless changes within the radius explain it" in found.err
+    assert "alarm up to 0.025; chance of a false alarm at most 0.05 if each image is of another patient" in found.err
     assert {row["guarantee"] for row in predictions("far").values()} == {"in doubt"}
     again = ("predict", "run", FILMS, "-o", "third", "--policy", "mine.json", "--noise-seeds")
     assert command(*again, "first/predictions.csv").code == 0
@@ -136,6 +150,7 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
     predict = ("predict", "run", FILMS, "--policy")
     content = json.loads(Path("run/certified.json").read_text())
     write_text(Path("loud.json"), json.dumps(content | {"noise": 0.5}))
+    write_text(Path("loud.csv"), "image,noise,noise_seed,pixels\na.png,0.25,1,0\nb.png,0.5,2,0\n")
     policy = load_certified_policy(Path("run/certified.json"))
     save_certified_policy(replace(policy, model="4567"), Path("other.json"))
     save_certified_policy(replace(policy, size=64), Path("large.json"))
@@ -145,13 +160,18 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
         ((*predict, "other.json"), "fitted for model 4567"),
         ((*predict, "large.json"), "fitted for size 64, not for 32"),
         ((*predict, "run/certified.json", "--noise-seeds", "loud.json"), "records no noise"),
-        (("predict", "run", FILMS, "--noise-seeds", "none.csv"), "none.csv"),
+        (("predict", "run", FILMS, "--noise-seeds", "none.csv"), "noise can only be repeated for a certified"),
+        ((*predict, "run/certified.json", "--noise-seeds", "none.csv"), "none.csv"),
+        (
+            (*predict, "run/certified.json", "--noise-seeds", "loud.csv"),
+            "noise of deviation 0.5, and the policy has 0.25",
+        ),
     ):
         found = command(*command_line)
         assert found.code == 2, command_line
         assert words in one_sentence(found)
         assert not Path("predictions").exists()
-    write_text(Path("few.csv"), "image,noise_seed,pixels\nother.png,1,0\n")
+    write_text(Path("few.csv"), "image,noise,noise_seed,pixels\nother.png,0.25,1,0\n")
     found = command(*predict, "run/certified.json", "--noise-seeds", "few.csv")
     assert "no noise was recorded for" in one_sentence(found)
     assert command("defer", "masks", "run", "--at-most", "0.5").code == 0

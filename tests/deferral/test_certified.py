@@ -278,6 +278,7 @@ def policy() -> CertifiedPolicy:
 @pytest.mark.parametrize("threshold", [0.5, math.inf, -math.inf])
 def test_saved_and_loaded(policy: CertifiedPolicy, threshold: float, tmp_path: Path) -> None:
     file, kept = tmp_path / "certified.json", replace(policy, threshold=threshold)
+    kept = replace(kept, kept=1 - float(kept.review(kept.reference_scores).mean()))
     save_certified_policy(kept, file)
     assert load_certified_policy(file) == kept
     reviewed = kept.review([-math.inf, 0.5, 0.6, math.nan]).tolist()
@@ -305,6 +306,9 @@ def test_saved_and_loaded(policy: CertifiedPolicy, threshold: float, tmp_path: P
         ({"tau": 0.25}, "its statement says something else"),
         ({"kind": "certified deferral, version 2"}, "kind is 'certified deferral, version 2'"),
         ({"colour": "red"}, "missing or unknown: colour"),
+        ({"threshold": 99.0}, "threshold 99 and 0 of images kept"),
+        ({"threshold": -1.5}, "its digest is not that of its content"),
+        ({"digest": None}, "its digest is not that of its content"),
     ],
 )
 def test_a_policy_that_promises_too_much_is_refused(

@@ -121,6 +121,8 @@ def test_save_and_load_leave_every_bit(policy: Policy, tmp_path: Path, threshold
         ({"statement": None}, "statement None, input should be a valid string"),
         ({"model": 123}, "model 123"),
         ({"colour": "red"}, "missing or unknown: colour"),
+        ({"threshold": 99.0}, "its digest is not that of its content"),
+        ({"reference_scores": []}, "its digest is not that of its content"),
     ],
 )
 def test_a_file_that_is_no_policy(policy: Policy, tmp_path: Path, change: dict[str, object], words: str) -> None:

@@ -16,6 +16,7 @@ from tests.evaluation.packs import pack_of
 from tests.export.conftest import Made
 
 from trustseg.audit.subject import ModelOptions, open_subject
+from trustseg.deferral.digest import sealed
 from trustseg.errors import ConfigError, ModelError
 from trustseg.export import is_exported, open_exported
 
@@ -142,7 +143,7 @@ def test_a_damaged_file(tmp_path: Path) -> None:
 
 def test_exports_that_cannot_be(made: Made, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     other = json.loads(made.policy.read_text())
-    Path("other.json").write_text(json.dumps(other | {"model": "0123456789abcdef"}))
+    Path("other.json").write_text(json.dumps(sealed(other | {"model": "0123456789abcdef"})))
     Path("there.onnx").touch()
     Path("begun/checkpoints").mkdir(parents=True)
     cases: list[tuple[list[str | Path], str]] = [

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
     from trustseg.deferral import CertifiedPolicy
 
-__all__ = ["CERTIFIED_LIMITS", "certify"]
+__all__ = ["CERTIFIED_LIMITS", "OPTIMISTIC", "certify"]
 
 CERTIFIED_LIMITS: Final = (
     "The guarantee holds for new patients like those of the calibration split. It is void for other populations, under "
     "shifts and larger changes, and if an image is handed in again until it is kept."
+)
+
+OPTIMISTIC: Final = (
+    "the model was calibrated on the validation images, on which the policy is fitted as well; that makes its promise "
+    "optimistic. Certify with --uncalibrated, or calibrate on other patients"
 )
 
 _FACTORS: Final = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)  # of the radius, at which the bound is printed
@@ -55,6 +60,7 @@ def certify(
 
     It decides on one noisy draw of each image. Apply it with 'trustseg predict --policy'.
     """
+    from trustseg.calibration import Calibrated
     from trustseg.cli.checks import require_score
     from trustseg.cli.images import images_of
     from trustseg.cli.progress import progress_of
@@ -85,6 +91,8 @@ def certify(
             "Dice and fewer kept images than from one that was",
             err=True,
         )
+    if isinstance(loaded, Calibrated) and loaded.calibration.split == "validation":
+        say(f"note: {OPTIMISTIC}", err=True)
     found = {}
     for side, rows in sides.items():
         with progress_of(f"predicting ({side})") as report:

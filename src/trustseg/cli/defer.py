@@ -154,7 +154,7 @@ def _compared(difference: "Exchangeability | None") -> str:
         return (
             "whether these patients differ from those of calibration was not tested: none is new, or the policy is old"
         )
-    return difference.statement
+    return difference.statement()
 
 
 def _print_scores(scores: "pl.DataFrame") -> None:

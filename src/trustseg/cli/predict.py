@@ -122,6 +122,7 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
     from trustseg.data.reading import reading_beside
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.any_policy import load_any_policy
+    from trustseg.errors import ConfigError
     from trustseg.evaluation import load_model
     from trustseg.evaluation.noisy import recorded_draws
     from trustseg.evaluation.predict import predict as run_prediction
@@ -135,6 +136,11 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
     if policy is not None:
         measure, aggregation = policy.measure, policy.aggregation
     require_score(measure, aggregation)
+    draws = None
+    if choices.noise_seeds is not None:
+        if not isinstance(policy, CertifiedPolicy):
+            raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
+        draws = recorded_draws(choices.noise_seeds, noise=policy.noise)
     reading = reading_beside(model)
     run = partial(
         run_prediction,
@@ -143,7 +149,7 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
         aggregation=aggregation,
         policy=policy,
         control=control,
-        draws=None if choices.noise_seeds is None else recorded_draws(choices.noise_seeds),
+        draws=draws,
         fit="squash" if reading is None else reading.fit,
         device=device_of("auto"),
     )

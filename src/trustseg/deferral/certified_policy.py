@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trustseg.deferral.attacked_weights import MOST_DRAWS
 from trustseg.deferral.certified import certified_bound, require_patients
+from trustseg.deferral.digest import DIGEST, digest_of, sealed
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
 from trustseg.records import score_column
@@ -127,14 +128,14 @@ def grey_levels(radius: float, size: int, channels: int = 1) -> float:
 
 
 def save_certified_policy(policy: CertifiedPolicy, path: Path) -> None:
-    """Write a policy as JSON with its statement, whole or not at all."""
+    """Write a policy as JSON with its statement and digest, whole or not at all."""
     write_json(path, certified_content(policy))
 
 
 def certified_content(policy: CertifiedPolicy) -> dict[str, object]:
     """Return what ``save_certified_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
     content = {"kind": _KIND, **asdict(policy), "statement": policy.statement}
-    return content | ({"threshold": str(policy.threshold)} if math.isinf(policy.threshold) else {})
+    return sealed(content | ({"threshold": str(policy.threshold)} if math.isinf(policy.threshold) else {}))
 
 
 def is_certified(content: Mapping[str, object]) -> bool:
@@ -149,8 +150,8 @@ def load_certified_policy(path: Path) -> CertifiedPolicy:
 
 def parse_certified_policy(content: Mapping[str, object], path: Path) -> CertifiedPolicy:
     """Return the certified policy that a file, or a part of it, holds; errors as ``load_certified_policy``."""
-    content = dict(content)
-    kind, statement = content.pop("kind", None), content.pop("statement", None)
+    expected, content = digest_of(content), dict(content)
+    kind, statement, digest = (content.pop(name, None) for name in ("kind", "statement", DIGEST))
     if kind != _KIND:
         raise _no_policy(path, f"kind is {kind!r}, expected {_KIND!r}")
     if odd := content.keys() ^ {field.name for field in fields(CertifiedPolicy)}:
@@ -165,11 +166,13 @@ def parse_certified_policy(content: Mapping[str, object], path: Path) -> Certifi
     _check_promise(policy, path)
     if statement != policy.statement:
         raise _no_policy(path, "its statement says something else than its numbers")
+    if digest != expected:
+        raise _no_policy(path, "its digest is not that of its content: it was edited, or is of an older version")
     return policy
 
 
 def _check_promise(policy: CertifiedPolicy, path: Path) -> None:
-    """Raise a DataError unless the numbers of a policy are in range, and level and patients carry its bound."""
+    """Raise a DataError unless the numbers of a policy are in range, carry its bound, and fit each other."""
     if wrong := _out_of_range(policy):
         raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name)}' for name in wrong)}")
     about = {"at_most": policy.at_most, "radius": policy.radius, "noise": policy.noise}
@@ -179,6 +182,19 @@ def _check_promise(policy: CertifiedPolicy, path: Path) -> None:
         raise _no_policy(path, str(error)) from error
     if not math.isclose(level, policy.level, rel_tol=1e-6):
         raise _no_policy(path, f"level is {policy.level:g}, its bound, radius and noise give {level:g}")
+    if policy.reference_scores and not _keeps_its_share(policy):
+        raise _no_policy(
+            path,
+            f"threshold {policy.threshold:g} and {policy.kept:.3g} of images kept do not go with its reference_scores",
+        )
+
+
+def _keeps_its_share(policy: CertifiedPolicy) -> bool:
+    """Return whether threshold, scores of one image of each patient, and share of kept images can be of one set."""
+    decided, reference = policy.images * policy.draws, len(policy.reference_scores)
+    reviewed = int(policy.review(policy.reference_scores).sum())
+    kept = policy.kept * decided
+    return reference == policy.patients and reference - reviewed <= kept + 1e-6 and kept <= decided - reviewed + 1e-6
 
 
 def _out_of_range(policy: CertifiedPolicy) -> list[str]:

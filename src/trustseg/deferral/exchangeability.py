@@ -57,24 +57,27 @@ class Exchangeability(NamedTuple):
     differs: bool
     alarm: float
 
-    @property
-    def finding(self) -> str:
-        """What was found, without a full stop."""
-        found = f"martingale {self.martingale:.3g}, two-sample p = {self.p_value:.2g}"
+    def finding(self, condition: str = "") -> str:
+        """Return what was found, without a full stop, and under which condition the chance of a false alarm holds."""
+        found = (
+            f"martingale {self.martingale:.3g}, alarm from {2 / self.alarm:g}; two-sample p = {self.p_value:.2g}, "
+            f"alarm up to {self.alarm / 2:g}"
+        )
+        chance = f"chance of a false alarm at most {self.alarm:g}{condition and f' {condition}'}"
         if self.differs:
             return (
                 f"The scores of {self.patients} new patients differ from those of {self.reference} calibration "
-                f"patients ({found})"
+                f"patients ({found}; {chance})"
             )
         return (
             f"No difference found between the scores of {self.patients} new and {self.reference} calibration patients "
-            f"({found}; chance of a false alarm at most {self.alarm:g})"
+            f"({found}; {chance})"
         )
 
-    @property
-    def statement(self) -> str:
-        """What was found, and what follows for an ordinary policy."""
-        return f"{self.finding}{': the guarantee is void.' if self.differs else '. That proves no exchangeability.'}"
+    def statement(self, condition: str = "") -> str:
+        """Return what was found, and what follows for an ordinary policy; ``condition`` as in ``finding``."""
+        follows = ": the guarantee is void." if self.differs else ". That proves no exchangeability."
+        return f"{self.finding(condition)}{follows}"
 
 
 def exchangeability_of(

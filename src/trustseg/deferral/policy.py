@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from trustseg.deferral.conformal import FalseNegativeControl
+from trustseg.deferral.digest import DIGEST, digest_of, sealed
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 from trustseg.former_names import current_aggregation
@@ -128,7 +129,7 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def save_policy(policy: Policy, path: Path) -> None:
-    """Write a policy as JSON, whole or not at all."""
+    """Write a policy as JSON with its digest, whole or not at all."""
     write_json(path, policy_content(policy))
 
 
@@ -137,7 +138,7 @@ def policy_content(policy: Policy) -> dict[str, object]:
     content = asdict(policy)
     if math.isinf(policy.threshold):
         content["threshold"] = str(policy.threshold)
-    return content
+    return sealed(content)
 
 
 def load_policy(path: Path) -> Policy:
@@ -147,7 +148,9 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
     """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
+    expected = digest_of(content)
     content = {"model": "", "reference_scores": [], **content}
+    digest = content.pop(DIGEST, expected)  # policies of older versions have none
     if str(content.get("kind", "")).startswith("certified"):
         raise DataError(
             f"'{path}' is a certified policy, which decides on noisy images; apply it with 'trustseg predict --policy'"
@@ -169,6 +172,8 @@ def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
     wrong = _out_of_range(policy)
     if wrong:
         raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name):g}' for name in wrong)}")
+    if digest != expected:
+        raise _no_policy(path, "its digest is not that of its content: it was edited")
     return policy
 
 

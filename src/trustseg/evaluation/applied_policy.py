@@ -45,8 +45,8 @@ def guarantee_of(policy: Policy | CertifiedPolicy, scores: Sequence[float], note
     certified = isinstance(policy, CertifiedPolicy)
     if note is not None:
         doubt = ": unless changes within the radius explain it, the guarantee is void."
-        words = f"{found.finding}{doubt}" if certified and found.differs else found.statement
-        note(f"{words} Each image is taken for a patient of its own.")
+        alone = "if each image is of another patient"
+        note(f"{found.finding(alone)}{doubt}" if certified and found.differs else found.statement(alone))
     return "no difference found" if not found.differs else "in doubt" if certified else VOID
 
 

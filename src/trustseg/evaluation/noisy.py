@@ -115,22 +115,33 @@ def digest_of_pixels(images: Tensor) -> str:
     return hashlib.sha256(images.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
-def recorded_draws(table: Path) -> dict[str, Draw]:
+def recorded_draws(table: Path, *, noise: float) -> dict[str, Draw]:
     """Return the draws that a ``predictions.csv`` recorded, by the name of the image's file.
+
+    Args:
+        table: the file.
+        noise: deviation of the noise that they are to be repeated with, as the policy has it.
 
     Raises:
         MissingFileError: if there is no such file.
-        DataError: if it records none.
+        DataError: if it records none, or noise of another deviation.
     """
     try:
         content = read_csv(table, as_text=True)
         rows = content.select("image", "noise_seed", "pixels").iter_rows()
-        return {image: Draw(int(seed), pixels) for image, seed, pixels in rows}
+        draws = {image: Draw(int(seed), pixels) for image, seed, pixels in rows}
+        others = {text for text in content["noise"].to_list() if float(text) != float(f"{noise:g}")}
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(
-            f"'{table}' records no noise (columns image, noise_seed and pixels); give the predictions.csv of a "
+            f"'{table}' records no noise (columns image, noise, noise_seed and pixels); give the predictions.csv of a "
             "'trustseg predict' with a certified policy"
         ) from error
+    if others:
+        raise DataError(
+            f"'{table}' records noise of deviation {', '.join(sorted(others))}, and the policy has {noise:g}; give its "
+            "own predictions.csv, or leave --noise-seeds out to draw it anew"
+        )
+    return draws
 
 
 def draw_of(name: str, images: Tensor, recorded: Mapping[str, Draw] | None) -> Draw:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -84,7 +85,7 @@ class Description(BaseModel):
 
 def describe(policy: Policy | None, **about: Any) -> Description:  # noqa: ANN401 - fields of Description
     """Return the description of a file that keeps a policy, if there is one."""
-    return Description(policy=None if policy is None else {**policy_content(policy), "patient_hashes": []}, **about)
+    return Description(policy=None if policy is None else policy_content(replace(policy, patient_hashes=())), **about)
 
 
 def read_description(text: str, *, where: str) -> Description:
