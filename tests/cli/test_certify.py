@@ -136,6 +136,7 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
         (("--noise", "0"), "noise 0"),
         (("--radius", "-1"), "radius is -1"),
         (("--radius", "30"), "no risk is small enough"),
+        (("--radius", "0.5", "--draws", "16"), "in 16 draws may still fail with chance 0.283 under attack"),
         (("--delta", "0.05", *LOOSE), "at least"),
         (("--delta", "0.9", "--draws", "2", *LOOSE), "2 draws of each image"),
         (("--measure", "vacuum"), "did you mean 'vacuity'?"),
@@ -150,6 +151,7 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
     predict = ("predict", "run", FILMS, "--policy")
     content = json.loads(Path("run/certified.json").read_text())
     write_text(Path("loud.json"), json.dumps(content | {"noise": 0.5}))
+    write_text(Path("edited.json"), json.dumps(content | {"threshold": 99.0}))
     write_text(Path("loud.csv"), "image,noise,noise_seed,pixels\na.png,0.25,1,0\nb.png,0.5,2,0\n")
     policy = load_certified_policy(Path("run/certified.json"))
     save_certified_policy(replace(policy, model="4567"), Path("other.json"))
@@ -157,6 +159,7 @@ def test_what_is_refused(certify: Callable[..., Outcome], command: Command) -> N
     for command_line, words in (
         (("defer", "apply", "run/certified.json", "run"), "decides on noisy images"),
         ((*predict, "loud.json"), "level is"),
+        ((*predict, "edited.json"), "threshold 99"),
         ((*predict, "other.json"), "fitted for model 4567"),
         ((*predict, "large.json"), "fitted for size 64, not for 32"),
         ((*predict, "run/certified.json", "--noise-seeds", "loud.json"), "records no noise"),
