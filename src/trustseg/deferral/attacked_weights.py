@@ -46,8 +46,8 @@ def attacked_weights(draws: int, *, radius: float, noise: float) -> Floats:
 
     Example:
         >>> weights = attacked_weights(16, radius=0.125, noise=0.25)
-        >>> weights.round(3)[[0, 1, 2, 16]].tolist()
-        [0.001, 0.261, 0.261, 1.0]
+        >>> weights.round(1)[[0, 1, 2, 16]].tolist()
+        [0.0, 0.3, 0.3, 1.0]
     """
     if not 1 <= draws <= MOST_DRAWS:
         raise ConfigError(f"draws is {draws}, expected 1 to {MOST_DRAWS}")
