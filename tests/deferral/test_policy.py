@@ -90,7 +90,7 @@ def test_scores_of_another_model_are_refused(policy: Policy) -> None:
     known = dataclasses.replace(policy, model="0123")
     for fitted, given in ((policy, "0123"), (known, ""), (known, "0123")):
         check_model(fitted, given)
-    with pytest.raises(DataError, match=r"was fitted for model 0123, the scores are of model 4567.* --uncalibrated"):
+    with pytest.raises(DataError, match=r"was fitted for model 0123, not for model 4567.* --uncalibrated"):
         check_model(known, "4567")
 
 

@@ -86,7 +86,7 @@ def test_files_that_are_not_predicted_are_counted_and_named(tmp_path: Path) -> N
 def test_bad_places_get_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no image or folder"):
         image_files_of(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="is empty"):
         image_files_of(tmp_path)
     for name in ("film.png", "film.jpg"):
         (tmp_path / name).touch()
