@@ -110,7 +110,7 @@ def test_scores_of_another_model_are_refused(command: Command) -> None:
     assert command("defer", "apply", "policy.json", "same", "--draws", "5").code == 0
     found = command("defer", "apply", "policy.json", "other", "--draws", "5")
     assert found.code == 2
-    assert "was fitted for model 0123, the scores are of model 4567" in one_sentence(found)
+    assert "was fitted for model 0123, not for model 4567" in one_sentence(found)
     assert not Path("other/deferral.csv").exists()
     Path("other/evaluation.json").write_text("{}")  # of an older version: unknown
     assert command("defer", "apply", "policy.json", "other", "--draws", "5").code == 0

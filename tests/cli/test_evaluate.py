@@ -170,7 +170,7 @@ def test_masking_checks_are_written_if_asked_for(evaluate: Evaluate, monkeypatch
 def test_a_surrogate_that_is_not_there_is_said_before_anything_is_measured(evaluate: Evaluate) -> None:
     found = evaluate("evaluation.masking_checks=2", "evaluation.surrogate=nowhere")
     assert found.code == 2
-    assert "no model.json in" in one_sentence(found)
+    assert "no model folder" in one_sentence(found)
     assert not Path("run/evaluation-test").exists()
 
 
@@ -190,7 +190,7 @@ def test_the_smallest_budgets_are_written_if_asked_for(evaluate: Evaluate) -> No
         (["--mc-dropout", "2", "--dropout", "1.5"], "a dropout rate must lie between 0 and 1"),
         (["--mc-dropout", "2", "--dropout", "0.2"], "has no segmentation_head to place dropout before"),
         (["--mc-dropout", "0"], "greater than or equal to 1"),
-        (["--ensemble", "nowhere"], "no model.json in 'nowhere'"),
+        (["--ensemble", "nowhere"], "no model folder 'nowhere'"),
         (["--ensemble", "run/model", "--mc-dropout", "2"], "cannot be combined"),
     ],
 )

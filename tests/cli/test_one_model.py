@@ -58,7 +58,7 @@ def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "no model.json in 'nowhere'"),
+        (["nowhere"], "no model folder 'nowhere'"),
         (["run/model", "model.head=bernoulli"], "has a beta head, not a bernoulli head"),
         (["run/model", "--split", "exam"], "unknown split 'exam'"),
         (["run/model", "--split", "control"], "the split 'control' of this dataset is empty"),
@@ -161,7 +161,7 @@ def test_a_full_folder_is_refused_before_torch_is_loaded(tmp_path: Path) -> None
         (["run/model", "fine.png", "--aggregation", "median"], "unknown aggregation 'median'"),
         (["run/model", "fine.png", "--aggregation", "morans_i"], "pattern of a map and not its level"),
         (["run/model", "fine.png", "--measure", "vacuity"], "head has no measure 'vacuity'"),
-        (["nowhere", "fine.png"], "no model.json in 'nowhere'"),
+        (["nowhere", "fine.png"], "no model folder 'nowhere'"),
         (["run/model", "fine.png", "-o", "fine.png"], "fine.png"),
     ],
 )
