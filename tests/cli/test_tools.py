@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cli.conftest import Command
+from tests.training.tiny import use_tiny_networks
 from tests.warm import start_worker
 
 from trustseg.cli import diagnosis, tools
@@ -56,6 +57,7 @@ def test_the_quick_demo(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(study | small | heads))
     monkeypatch.setattr(tools, "EXPERIMENTS", tmp_path)
     monkeypatch.setattr(runner, "_start_worker", start_worker)
+    use_tiny_networks(monkeypatch)  # as the worker does: the demo predicts with a model that it trained
     found = command("demo", "--quick", "--jobs", "1")
     assert found.code == 0, found.err
     page = Path("runs/tiny/report.html")
