@@ -145,7 +145,8 @@ def test_the_definition_runs_as_whoever_starts_it() -> None:
 def test_hadolint_has_nothing_to_say() -> None:
     if shutil.which("hadolint") is None:
         pytest.skip("hadolint is not installed; the instructions are checked above")
-    subprocess.run(["hadolint", FILE], check=True)
+    found = subprocess.run(["hadolint", FILE], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
 
 
 def builder() -> str:
@@ -166,4 +167,4 @@ def test_the_image_builds_and_runs_without_root_and_without_writing(tmp_path: Pa
     locked = [program, "run", "--rm", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"]
     assert "trustseg" in subprocess.check_output([*locked, tag, "--version"], text=True)
     assert subprocess.check_output([*locked, "--entrypoint", "id", tag, "-u"], text=True).strip() == "10001"
-    subprocess.run([*locked, "--network=none", tag, "doctor"], check=True)
+    assert "kornia" in subprocess.check_output([*locked, "--network=none", tag, "doctor"], text=True)

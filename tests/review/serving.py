@@ -20,6 +20,36 @@ TOKEN = "token-of-this-test"
 HERE = "http://127.0.0.1:8765"
 PASSWORD = "correct horse battery"
 
+PATHS = [
+    "",
+    "static/main.js",
+    "api/login",
+    "api/session",
+    "api/cases",
+    "api/risk",
+    "api/cases/1",
+    "api/cases/1/image",
+    "nowhere",
+]
+READS = [
+    "session",
+    "cases",
+    "risk",
+    "cases/1",
+    "cases/1/image",
+    "cases/1/thumbnail",
+    "cases/1/mask",
+    "cases/1/uncertainty",
+    "cases/1/drawn/3",
+]
+WRITES: list[tuple[str, dict[str, object]]] = [
+    ("cases/1/rating", {"rating": 3, "seconds": 1}),
+    ("cases/1/decision", {"decision": "accept", "seconds": 1}),
+    ("cases/1/adjudication", {"decision": "accept", "seconds": 1}),
+    ("cases/1/withdrawal", {}),
+    ("switch", {"stop": True}),
+]
+
 
 def serve(folder: Path, *, users: Path | None = None, risk: RiskTable | None = None, **settings: Any) -> TestClient:  # noqa: ANN401
     """Return a client of a new server, not logged in."""
