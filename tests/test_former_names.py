@@ -8,7 +8,7 @@ import pytest
 from tests.policies import POLICY
 from trustseg.config import load_run
 from trustseg.deferral import load_policy, save_policy
-from trustseg.deferral.digest import sealed
+from trustseg.deferral.policy_files import sealed
 from trustseg.former_names import AGGREGATIONS as FORMER
 from trustseg.former_names import current_aggregation
 from trustseg.uncertainty import AGGREGATIONS

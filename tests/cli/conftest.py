@@ -102,3 +102,24 @@ def full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         replace(source, target, **options)
 
     monkeypatch.setattr(os, "replace", refusing)
+
+
+@pytest.fixture
+def untrained(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a run: a small untrained evidential model of fold 0 of some phantoms in ``films``."""
+    import torch
+    from tests.training.tiny import use_tiny_networks
+
+    from trustseg.data import open_dataset, split_cases, write_phantoms
+    from trustseg.data.seen import write_splits
+    from trustseg.files import write_text
+    from trustseg.models import build_segmenter
+
+    use_tiny_networks(monkeypatch)
+    write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
+    pack = open_dataset("films", size=32)
+    torch.manual_seed(0)
+    build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
+    write_splits(Path("run/model"), pack, split_cases(pack.index))
+    write_text(Path("run/config.yaml"), "data: {path: films}\nmodel: {head: beta}\n")
+    return Path("run")

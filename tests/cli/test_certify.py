@@ -8,19 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tests.cli.conftest import Command, Outcome, one_sentence
-from tests.training.tiny import use_tiny_networks
 
 from trustseg.calibration import Calibration
 from trustseg.cli.certify import OPTIMISTIC
-from trustseg.data import open_dataset, split_cases, write_phantoms
-from trustseg.data.seen import write_splits
+from trustseg.data import open_dataset, split_cases
 from trustseg.deferral import certified_bound, load_certified_policy, save_certified_policy
 from trustseg.evaluation.noisy import noisy_records
 from trustseg.files import write_text
-from trustseg.models import Segmenter, build_segmenter
+from trustseg.models import Segmenter
 from trustseg.review.cases import open_cases
 
 FILMS = "films/Test Set/Images"
@@ -28,15 +25,8 @@ LOOSE = ("--at-most", "0.6", "--radius", "0.1", "--noise", "0.25")
 
 
 @pytest.fixture
-def certify(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def certify(command: Command, untrained: Path) -> Callable[..., Outcome]:
     """Run ``trustseg defer certify`` on an untrained model of fold 0 of some phantoms."""
-    use_tiny_networks(monkeypatch)
-    write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
-    pack = open_dataset("films", size=32)
-    torch.manual_seed(0)
-    build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
-    write_splits(Path("run/model"), pack, split_cases(pack.index))
-    write_text(Path("run/config.yaml"), "data: {path: films}\nmodel: {head: beta}\n")
     return lambda *arguments: command("defer", "certify", "run", *arguments)
 
 

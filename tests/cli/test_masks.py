@@ -10,27 +10,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.cli.conftest import Command, Outcome, one_sentence
-from tests.training.tiny import use_tiny_networks
 
-from trustseg.data import open_dataset, split_cases, write_phantoms
-from trustseg.data.seen import write_splits
+from trustseg.data import open_dataset, split_cases
 from trustseg.deferral import load_control
-from trustseg.files import write_text
-from trustseg.models import Segmenter, build_segmenter
+from trustseg.models import Segmenter
 
 FILMS = "films/Test Set/Images"
 
 
 @pytest.fixture
-def masks(command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def masks(command: Command, untrained: Path) -> Callable[..., Outcome]:
     """Run ``trustseg defer masks`` on an untrained model of fold 0 of some phantoms."""
-    use_tiny_networks(monkeypatch)
-    write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
-    pack = open_dataset("films", size=32)
-    torch.manual_seed(0)
-    build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
-    write_splits(Path("run/model"), pack, split_cases(pack.index))
-    write_text(Path("run/config.yaml"), "data: {path: films}\nmodel: {head: beta}\n")
     return lambda *arguments: command("defer", "masks", "run/model", *arguments)
 
 

@@ -1,6 +1,6 @@
 """The digest of a policy's content against that of the command sha256sum, and what changes it."""
 
-from trustseg.deferral.digest import digest_of, sealed
+from trustseg.deferral.policy_files import digest_of, sealed
 
 
 def test_the_digest_is_that_of_sorted_compact_json() -> None:

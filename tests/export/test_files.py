@@ -16,7 +16,7 @@ from tests.evaluation.packs import pack_of
 from tests.export.conftest import Made
 
 from trustseg.audit.subject import ModelOptions, open_subject
-from trustseg.deferral.digest import sealed
+from trustseg.deferral.policy_files import sealed
 from trustseg.errors import ConfigError, ModelError
 from trustseg.export import is_exported, open_exported
 

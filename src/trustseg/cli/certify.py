@@ -1,5 +1,6 @@
 """``trustseg defer certify``: a policy whose undetected failures stay rare under every attack within a radius."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -82,32 +83,18 @@ def certify(
     sides = {"validation": validation_rows(seen, pack), "test": rows_of_split(pack, "test", config.data)}
     require_unseen(seen, pack, sides["test"])
     patients = pack.index["patient"].gather(sides["validation"].tolist()).n_unique()
-    require_patients(
-        patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws
-    )  # before anything takes time
-    if config.training.noise != noise:
-        say(
-            f"note: the model was trained with training.noise={config.training.noise:g}, not {noise:g}; expect a lower "
-            "Dice and fewer kept images than from one that was",
-            err=True,
-        )
-    if isinstance(loaded, Calibrated) and loaded.calibration.split == "validation":
-        say(f"note: {OPTIMISTIC}", err=True)
+    # Before anything takes time:
+    require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws)
+    calibrated = isinstance(loaded, Calibrated) and loaded.calibration.split == "validation"
+    _say_notes(trained=config.training.noise, noise=noise, calibrated=calibrated)
+    predict = partial(
+        noisy_records, loaded, pack, noise=noise, seed=seed, measure=measure, aggregation=aggregation, draws=draws,
+        device=device_of("auto"),
+    )  # fmt: skip
     found = {}
     for side, rows in sides.items():
         with progress_of(f"predicting ({side})") as report:
-            found[side] = noisy_records(
-                loaded,
-                pack,
-                rows,
-                noise=noise,
-                seed=seed,
-                measure=measure,
-                aggregation=aggregation,
-                draws=draws,
-                device=device_of("auto"),
-                report=report,
-            )
+            found[side] = predict(rows, report=report)
     policy = fit_certified_policy(
         found["validation"],
         measure=measure,
@@ -124,13 +111,30 @@ def certify(
     )
     file = output or home_of(model) / "certified.json"
     save_certified_policy(policy, file)
+    _say_policy(policy, found)
+    say(f"policy: {file}; next: trustseg predict {model} IMAGES --policy {file}")
+
+
+def _say_notes(*, trained: float, noise: float, calibrated: bool) -> None:
+    """Say what makes the policy worse than it could be, or its promise optimistic."""
+    if trained != noise:
+        say(
+            f"note: the model was trained with training.noise={trained:g}, not {noise:g}; expect a lower Dice and "
+            "fewer kept images than from one that was",
+            err=True,
+        )
+    if calibrated:
+        say(f"note: {OPTIMISTIC}", err=True)
+
+
+def _say_policy(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") -> None:
+    """Say how the policy fares without attack, what it promises, and where that ends."""
     _print_sides(policy, found)
     _print_bounds(policy)
     say(policy.statement)
     say(CERTIFIED_LIMITS)
     if not policy.kept:
         say("no calibration image is kept: under this noise the model fails where it looks surest")
-    say(f"policy: {file}; next: trustseg predict {model} IMAGES --policy {file}")
 
 
 def _print_sides(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") -> None:

@@ -1,19 +1,19 @@
 """A certified deferral policy: what it holds, what it promises, and to what it may be applied."""
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from trustseg.deferral.attacked_weights import MOST_DRAWS
 from trustseg.deferral.certified import certified_bound, require_patients
-from trustseg.deferral.digest import DIGEST, digest_of, sealed
+from trustseg.deferral.policy import reviewed
+from trustseg.deferral.policy_files import DIGEST, digest_of, parse_fields, sealed, values_of
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
 from trustseg.records import score_column
@@ -114,7 +114,7 @@ class CertifiedPolicy:
 
     def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Return which images go to a human (N,), from the scores (N,) of noisy draws; a NaN score always does."""
-        return ~(np.asarray(scores, np.float64) <= self.threshold) | (self.threshold == -math.inf)
+        return reviewed(scores, self.threshold)
 
 
 def grey_levels(radius: float, size: int, channels: int = 1) -> float:
@@ -134,8 +134,7 @@ def save_certified_policy(policy: CertifiedPolicy, path: Path) -> None:
 
 def certified_content(policy: CertifiedPolicy) -> dict[str, object]:
     """Return what ``save_certified_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
-    content = {"kind": _KIND, **asdict(policy), "statement": policy.statement}
-    return sealed(content | ({"threshold": str(policy.threshold)} if math.isinf(policy.threshold) else {}))
+    return sealed({"kind": _KIND, **values_of(policy), "statement": policy.statement})
 
 
 def is_certified(content: Mapping[str, object]) -> bool:
@@ -154,15 +153,7 @@ def parse_certified_policy(content: Mapping[str, object], path: Path) -> Certifi
     kind, statement, digest = (content.pop(name, None) for name in ("kind", "statement", DIGEST))
     if kind != _KIND:
         raise _no_policy(path, f"kind is {kind!r}, expected {_KIND!r}")
-    if odd := content.keys() ^ {field.name for field in fields(CertifiedPolicy)}:
-        raise _no_policy(path, f"missing or unknown: {', '.join(sorted(odd))}")
-    if content["threshold"] in ("inf", "-inf"):
-        content["threshold"] = float(str(content["threshold"]))
-    try:  # as JSON, where a list may be a tuple but neither text nor true a number
-        policy = TypeAdapter(CertifiedPolicy).validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise _no_policy(path, f"{found['loc'][0]} {found['input']!r}, {found['msg'].lower()}") from error
+    policy = parse_fields(CertifiedPolicy, content, partial(_no_policy, path))
     _check_promise(policy, path)
     if statement != policy.statement:
         raise _no_policy(path, "its statement says something else than its numbers")

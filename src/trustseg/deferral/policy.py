@@ -1,20 +1,19 @@
 """A deferral policy: an image score, a threshold fitted once, and its guarantee."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from trustseg.deferral.conformal import FalseNegativeControl
-from trustseg.deferral.digest import DIGEST, digest_of, sealed
+from trustseg.deferral.policy_files import DIGEST, digest_of, parse_fields, sealed, values_of
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 from trustseg.former_names import current_aggregation
@@ -33,6 +32,7 @@ __all__ = [
     "load_policy",
     "parse_policy",
     "policy_content",
+    "reviewed",
     "save_policy",
     "scores_of",
 ]
@@ -89,8 +89,12 @@ class Policy:
 
     def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Return which images go to a human (N,), from their scores (N,); a NaN score always does."""
-        values = np.asarray(scores, np.float64)
-        return ~(values <= self.threshold) | (self.threshold == -math.inf)
+        return reviewed(scores, self.threshold)
+
+
+def reviewed(scores: ArrayLike, threshold: float) -> NDArray[np.bool_]:
+    """Return which scores (N,) lie above a threshold; NaN does, and minus infinity keeps none."""
+    return ~(np.asarray(scores, np.float64) <= threshold) | (threshold == -math.inf)
 
 
 def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
@@ -135,10 +139,7 @@ def save_policy(policy: Policy, path: Path) -> None:
 
 def policy_content(policy: Policy) -> dict[str, object]:
     """Return what ``save_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
-    content = asdict(policy)
-    if math.isinf(policy.threshold):
-        content["threshold"] = str(policy.threshold)
-    return sealed(content)
+    return sealed(values_of(policy))
 
 
 def load_policy(path: Path) -> Policy:
@@ -159,16 +160,7 @@ def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
         content["patient_hashes"] = [content.pop("patients_hash")]
     if isinstance(name := content.get("aggregation"), str):
         content["aggregation"] = current_aggregation(name)
-    odd = content.keys() ^ {field.name for field in fields(Policy)}
-    if odd:
-        raise _no_policy(path, f"missing or unknown: {', '.join(sorted(odd))}")
-    if content["threshold"] in ("inf", "-inf"):
-        content["threshold"] = float(str(content["threshold"]))
-    try:  # as JSON, where a list may be a tuple but neither text nor true a number
-        policy = TypeAdapter(Policy).validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise _no_policy(path, f"{found['loc'][0]} {found['input']!r}, {found['msg'].lower()}") from error
+    policy = parse_fields(Policy, content, partial(_no_policy, path))
     wrong = _out_of_range(policy)
     if wrong:
         raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name):g}' for name in wrong)}")
