@@ -282,10 +282,10 @@ def resplit(whole: pl.DataFrame, *, splits: int = 200) -> pl.DataFrame:
     return table.group_by("policy", maintain_order=True).mean()
 
 
-def besieged(
+def attack_rows(
     name: str, rule: Rule, images: Tensor, masks: Tensor, *, steps: int, draws: int
 ) -> list[dict[str, object]]:
-    """Return what attacks reach against a policy at each radius, beside its bound."""
+    """Return what attacks reach against a policy at each radius, with its bound."""
     rows, best, clean = [], images, np.zeros(0)
     for radius in RADII:
         if radius > 0:
@@ -312,7 +312,7 @@ def besieged(
 
 
 def main() -> None:
-    """Write price.csv and attacks.csv."""
+    """Write price.csv, attacks.csv and resplits.csv."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="folder for images and models")
     parser.add_argument("output", type=Path, help="folder to write to")
@@ -350,7 +350,7 @@ def main() -> None:
         if (rule.name == "plain") == isinstance(rule.policy, Policy) and ", B" not in name:
             file = options.work / f"attacks-{name.partition(':')[0].replace(', ', '-').replace(' ', '-')}.csv"
             if not file.is_file():
-                rows = besieged(name, rule, images, masks, steps=options.steps, draws=options.draws)
+                rows = attack_rows(name, rule, images, masks, steps=options.steps, draws=options.draws)
                 pl.DataFrame(rows).with_columns(pl.col(pl.Float64).round(4)).write_csv(file)
             tables.append(pl.read_csv(file, schema_overrides=KINDS))
             pl.concat(tables).write_csv(options.output / "attacks.csv")

@@ -172,6 +172,7 @@ def _bound(listening: Listening) -> socket.socket:
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((listening.host, listening.port))
+        held.listen(2048)  # so that whoever opens the address at once waits for the server
     except OSError as error:
         held.close()
         raise ConfigError(
