@@ -1,8 +1,8 @@
 """A folder whose files are handled as they arrive, each once, whenever the process is stopped or killed.
 
 The inbox is only read. Every file gets a folder in the outbox, named after the file and a hash of its content, which is
-made in a hidden folder and appears whole, by one rename. What is done is decided by the outbox alone: a killed process
-leaves at most a hidden folder, which the next one removes; a folder that is deleted is made again.
+hidden until it is whole and then renamed; relative paths in it stay right. What is done is decided by the outbox alone:
+a killed process leaves at most a hidden folder, which the next one removes; a folder that is deleted is made again.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ QUARANTINE: Final = "quarantine"
 Handle = Callable[[Path, Path], str]
 """What is done with a file: takes it and the folder to write into, returns a few words for the log."""
 
-_WORK, _LOCK, _SOURCE, _ATTEMPTS = ".partial", ".lock", ".source.json", ".attempts"
+_WORK, _LOCK, _SOURCE, _ATTEMPTS = ".partial-", ".lock", ".source.json", ".attempts"
 _MOST_ATTEMPTS: Final = 3
 _DEADLY: Final = f"trustseg ended {_MOST_ATTEMPTS} times while it handled this file; to try again, delete this folder"
 _UNFINISHED: Final = (
@@ -172,11 +172,10 @@ def _locked(outbox: Path) -> Iterator[None]:
 
 def _remove_work(outbox: Path) -> None:
     """Remove what a killed process left unfinished."""
-    work = outbox / _WORK
-    if work.is_symlink():
-        raise ConfigError(f"'{work}' is a link; remove it")
-    shutil.rmtree(work, ignore_errors=True)
-    make_folder(work)
+    for work in outbox.glob(f"{_WORK}*"):
+        if work.is_symlink():
+            raise ConfigError(f"'{work}' is a link; remove it")
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _known(outbox: Path) -> dict[str, set[Sign]]:
@@ -236,7 +235,7 @@ def _take(file: Path, outbox: Path, handle: Handle, facts: _Facts, report: Calla
     if target.is_dir() or bad.is_dir():
         facts.done.setdefault(file.name, set()).add(sign)
         return "known"
-    work = outbox / _WORK / key
+    work = outbox / f"{_WORK}{key}"
     shutil.rmtree(work, ignore_errors=True)
     make_folder(work)
     words, reason = "", _DEADLY

@@ -1,5 +1,6 @@
 """The folder that ``trustseg predict`` writes, described once for its readers: table, maps, and what made them."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
@@ -18,6 +19,7 @@ __all__ = [
     "PredictionAbout",
     "PredictionFolder",
     "mask_file",
+    "path_from",
     "read_prediction_folder",
     "uncertainty_file",
     "write_about",
@@ -35,7 +37,13 @@ class _Part(BaseModel):
 
 
 class PredictedImage(_Part):
-    """Where a predicted image lies, and what its file held; the name in the table, the path, its SHA-256."""
+    """Where a predicted image lies, and what its file held.
+
+    Attributes:
+        image: its name in the table.
+        file: its path from the folder of predictions, see ``path_from``; older files hold absolute paths.
+        sha256: of the file.
+    """
 
     image: str
     file: str
@@ -81,6 +89,22 @@ def mask_file(folder: Path, image: Path) -> Path:
 def uncertainty_file(folder: Path, image: Path) -> Path:
     """Return the uncertainty map (PNG, 8 bit) of an image file."""
     return folder / "uncertainty" / f"{image.stem}.png"
+
+
+def path_from(folder: Path, image: Path) -> str:
+    """Return the path of an image from a folder of predictions, which names no folder that both lie in.
+
+    Only the name of the image is returned where they share no more than the root, or the folder of all homes: the path
+    would name a user, or where things are on this machine.
+    """
+    start, place = os.path.realpath(folder), os.path.realpath(image.parent)
+    try:
+        shared = os.path.commonpath([start, place])
+    except ValueError:  # different drives
+        return image.name
+    if shared in (os.path.dirname(shared), os.path.dirname(os.path.expanduser("~"))):
+        return image.name
+    return Path(os.path.relpath(place, start), image.name).as_posix()
 
 
 def write_about(about: PredictionAbout, folder: Path) -> None:

@@ -19,7 +19,7 @@ from trustseg.deferral import FalseNegativeControl
 from trustseg.errors import BeliefError, DataError, MissingFileError
 from trustseg.evaluation.loading import hash_of_model
 from trustseg.evaluation.predict import image_files_of, predict
-from trustseg.prediction_folder import read_prediction_folder
+from trustseg.prediction_folder import path_from, read_prediction_folder
 from trustseg.uncertainty import AGGREGATIONS
 
 
@@ -242,14 +242,28 @@ def test_a_folder_says_what_made_it_and_where_the_images_lie(tmp_path: Path) -> 
     files = [save(noise(9, 8, seed=seed), tmp_path / f"{name}.png") for seed, name in enumerate("ab")]
     predict(small_segmenter(), files, tmp_path / "out", control=control_at(0.4))
     about, table = read_prediction_folder(tmp_path / "out")
-    assert {Path(image.file): image.sha256 for image in about.images} == {
-        file: hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    assert {image.file: image.sha256 for image in about.images} == {
+        f"../{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files
     }
     assert about.control is not None
     assert (about.model, about.control["threshold"], about.policy) == (hash_of_model(small_segmenter()), 0.4, None)
     assert table["width"].to_list() == [8, 8]
     predict(small_segmenter(), files[:1], tmp_path / "out")  # replaces all of it
     assert [image.image for image in read_prediction_folder(tmp_path / "out").about.images] == ["a.png"]
+
+
+def test_paths_of_images_name_nothing_that_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home" / "ann"))
+    (tmp_path / "link").symlink_to(tmp_path / "study" / "deep" / "films")
+    for image, folder, expected in (
+        ("study/films/a.png", "study/out", "../films/a.png"),
+        ("study/out/a.png", "study/out", "a.png"),
+        ("link/a.png", "study/out", "../deep/films/a.png"),
+        ("home/ann/films/a.png", "home/ann/out", "../films/a.png"),
+        ("home/ann/films/a.png", "home/ben/out", "a.png"),  # else it would name ann
+    ):
+        assert path_from(tmp_path / folder, tmp_path / image) == expected
+    assert path_from(Path("/srv/out"), Path("/data/hospital/a.png")) == "a.png"
 
 
 @pytest.mark.parametrize("broken", ["no table", "no file", "not JSON", "other images", "column", "number", "review"])

@@ -212,6 +212,7 @@ def _predict_folder(
     from trustseg.cli.progress import progress_of
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predicted_dicom import FOLDER
+    from trustseg.prediction_folder import path_from
 
     def note(sentence: str) -> None:
         say(f"note: {sentence}", err=True)
@@ -223,7 +224,9 @@ def _predict_folder(
             files, folder, scale=ready.scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note
         )
     objects = [] if dicom is None else [f"DICOM objects: {table.parent / FOLDER}"]
-    following = [f"next: trustseg review {table.parent}"] if ready.promises else []
+    found = (folder / path_from(folder, files[0])).is_file()
+    place = "" if found else f" --images {images if images.is_dir() else images.parent}"
+    following = [f"next: trustseg review {table.parent}{place}"] if ready.promises else []
     return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}", *following]
 
 

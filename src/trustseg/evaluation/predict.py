@@ -32,6 +32,7 @@ from trustseg.prediction_folder import (
     PredictedImage,
     PredictionAbout,
     mask_file,
+    path_from,
     uncertainty_file,
     write_about,
 )
@@ -109,7 +110,7 @@ def predict(
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
             differential entropy its exponential is drawn), ``predictions.csv``, the least sure image first, and
-            ``prediction.json``, what made them and where the images lie; former predictions in it are replaced.
+            ``prediction.json``, what made them and where the images lie from there; former predictions are replaced.
         measure: pixel measure of uncertainty.
         aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, ``review`` (yes or no) says which images a human
@@ -197,7 +198,9 @@ def write_predictions(
             write_prediction(found, file, folder, settings, model=model, meaning=dicom)
         rows.append(found.row)
         scores.append(found.score)
-        images.append(PredictedImage(image=found.row["image"], file=str(file.absolute()), sha256=found.picture.sha256))
+        images.append(
+            PredictedImage(image=found.row["image"], file=path_from(folder, file), sha256=found.picture.sha256)
+        )
         if report is not None:
             report(len(rows))
     if settings.policy is not None:
