@@ -8,24 +8,27 @@ meta header are read too. Nothing that identifies a patient leaves this module: 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.picture import Picture, check_pixels, warnings_of
+from trustseg.data.picture import DeepImage, Picture, check_pixels, warnings_of
 from trustseg.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["decode_dicom", "is_dicom"]
+__all__ = ["decode_dicom", "deep_dicom", "is_dicom"]
 
 Real = npt.NDArray[np.float64]
+Result = TypeVar("Result")
 
+_SIXTEEN_BITS: Final = 65535
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
 _COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 
@@ -51,6 +54,27 @@ def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
         MissingPackageError: without the extra ``dicom``.
         DataError: if the object is no single-frame greyscale image, or cannot be decoded.
     """
+    return _decoded(data, path, lambda dataset, stored: _displayed(dataset, stored, path, sha256))
+
+
+def deep_dicom(data: bytes, path: Path, sha256: str, *, white: int | None) -> DeepImage | None:
+    """Return the values of a DICOM image after its modality LUT and before its window; None if it has 8 bits and none.
+
+    Args:
+        data: the file.
+        path: its path, for messages.
+        sha256: hash of the file.
+        white: stored value that is white in films of 16 bits without a window; None: the largest one.
+
+    Raises:
+        MissingPackageError: as ``decode_dicom``.
+        DataError: as ``decode_dicom``.
+    """
+    return _decoded(data, path, lambda dataset, stored: _deep(dataset, stored, path, sha256, white))
+
+
+def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]], Result]") -> Result:
+    """Return what ``work`` makes of the header and the stored values; errors as ``decode_dicom``."""
     try:
         import pydicom
     except ImportError as error:
@@ -64,7 +88,7 @@ def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             _check_object(dataset, path)
             _set_transfer_syntax(dataset, path)
-        return _displayed(dataset, dataset.pixel_array, path, sha256)
+        return work(dataset, dataset.pixel_array)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # damaged or unusual: pydicom raises almost anything, and quotes values
@@ -119,9 +143,7 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     from pydicom.pixels.processing import apply_modality_lut
 
     bits = int(dataset.BitsStored)
-    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
-    if stored.min() < lowest or stored.max() > highest:
-        raise DataError(f"{path} has pixel values that do not fit its {bits} bits; export it again")
+    lowest, highest = _stored_range(dataset, stored, path)
     ends = apply_modality_lut(np.array([lowest, highest]), dataset)
     values = apply_modality_lut(stored, dataset)
     if dataset.get("ModalityLUTSequence"):
@@ -140,6 +162,48 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     white = 2 ** max(8, bits) - 1
     pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
     return replace(told, pixels=white - pixels if inverted else pixels, white=white)
+
+
+def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str, white: int | None) -> DeepImage | None:
+    """Return the values before the window, and the ends of the window."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    lowest, highest = _stored_range(dataset, stored, path)
+    fraction, _ = _windowed(dataset, apply_modality_lut(stored, dataset), path)
+    if fraction is None and int(dataset.BitsStored) <= 8:
+        return None
+    if dataset.get("ModalityLUTSequence"):
+        values, slope, intercept = apply_modality_lut(stored, dataset), 1.0, 0.0
+        black, bright = 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    else:
+        first, last = (float(end) for end in apply_modality_lut(np.array([lowest, highest]), dataset))
+        values, slope, intercept = stored.astype(np.int64) - lowest, (last - first) / (highest - lowest), first
+        top = last if white is None or highest < _SIXTEEN_BITS else slope * min(white, highest) + intercept
+        black, bright = min(first, last), max(first, last) if slope < 0 else top
+    if fraction is not None:
+        black, bright = _window_ends(dataset)
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+    return DeepImage(values.astype(np.uint16), slope, intercept, black, bright, inverted, sha256)
+
+
+def _window_ends(dataset: "Dataset") -> tuple[float, float]:
+    """Return the values that become black and white in the VOI LUT or the first window; of a sigmoid, those in line."""
+    if dataset.get("VOILUTSequence"):
+        entries, first, _ = map(int, dataset.VOILUTSequence[0].LUTDescriptor)
+        return float(first), float(first + (entries or 2**16) - 1)
+    center, width = _numbers(dataset, "WindowCenter")[0], _numbers(dataset, "WindowWidth")[0]
+    if str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR":
+        center, width = center - 0.5, width - 1
+    return center - width / 2, center + width / 2
+
+
+def _stored_range(dataset: "Dataset", stored: npt.NDArray[Any], path: Path) -> tuple[int, int]:
+    """Return the lowest and the highest value that the bits of a file can hold, after checking that they hold all."""
+    bits = int(dataset.BitsStored)
+    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
+    if stored.min() < lowest or stored.max() > highest:
+        raise DataError(f"{path} has pixel values that do not fit its {bits} bits; export it again")
+    return lowest, highest
 
 
 def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple[Real | None, list[str]]:

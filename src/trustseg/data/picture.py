@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ __all__ = [
     "LARGEST",
     "OPAQUE",
     "SEE_THROUGH",
+    "DeepImage",
     "Picture",
     "Values",
     "check_pixels",
@@ -81,6 +82,28 @@ class Picture:
     def coloured(self) -> bool:
         """Whether any pixel has a real colour, that is, red, green and blue differ."""
         return self.pixels.ndim == 3
+
+
+class DeepImage(NamedTuple):
+    """Values of an image before they became grey levels, for viewers that choose the window themselves.
+
+    Attributes:
+        stored: (H, W), or (H, W, 3) in colour, uint16.
+        slope: value = slope * stored + intercept, in the unit of the file: of a DICOM file after its modality LUT.
+        intercept: see ``slope``.
+        black: value that the file, or the scale of the data set, shows as black (as white where ``inverted``).
+        white: likewise; between the two linear, where the file has no VOI LUT and no sigmoid.
+        inverted: whether low values are bright.
+        sha256: hash of the bytes of the file.
+    """
+
+    stored: npt.NDArray[np.uint16]
+    slope: float
+    intercept: float
+    black: float
+    white: float
+    inverted: bool
+    sha256: str
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
