@@ -106,11 +106,15 @@ def test_a_review_of_this_model_serves_items(command: Command, train: Callable[.
     report.parent.mkdir()
     report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 0}]}))
     assert "no decision" in refused()
-    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 1}]}))
+    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 19}]}))
     about = json.loads(Path("out/prediction.json").read_text())
     Path("out/prediction.json").write_text(json.dumps(about | {"model": "of another"}))
     assert "another model" in refused()
     Path("out/prediction.json").write_text(json.dumps(about))
+    assert command("evidence", "run", "--review", "out", "-o", "few").code == 0
+    item = entries(Path("few"))["ai_act Art. 14(4)(b)"]
+    assert (item["state"], item["short"]) == ("partly", {"review": "19 of at least 20 decisions"})
+    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 19}, {"name": "ben", "decided": 1}]}))
     assert command("evidence", "run", "--review", "out").code == 0
     item = entries(Path("evidence"))["ai_act Art. 14(4)(b)"]
     assert item["state"] == "filled"

@@ -2,17 +2,29 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from trustseg.deferral import fit_policy
 from trustseg.deferral.policy import policy_content
-from trustseg.prediction_folder import PredictedImage, PredictionAbout, mask_file, uncertainty_file, write_about
+from trustseg.prediction_folder import (
+    PredictedImage,
+    PredictionAbout,
+    mask_file,
+    path_from,
+    uncertainty_file,
+    write_about,
+)
 from trustseg.tables import write_csv
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 MODEL = "0123456789abcdef"
 
@@ -25,11 +37,12 @@ def write_predictions(
     policy: bool = True,
     prefix: str = "image",
     guarantee: str = "no difference found",
+    deep: bool = False,
 ) -> Path:
     """Write what ``trustseg predict`` writes, of ``count`` images of ``size`` (width, height); return the folder.
 
     The score falls from the first image to the last; with a policy, the less sure half is flagged. The mask is a
-    rectangle, of the last image empty.
+    rectangle, of the last image empty. ``deep`` images have 16 bits, of which 14 are used.
     """
     width, height = size
     rng = np.random.default_rng(0)
@@ -40,11 +53,14 @@ def write_predictions(
         mask = np.zeros((height, width), np.uint8)
         if number + 1 < count:
             mask[height // 4 : height // 2, width // 4 : width // 4 + 3 + number % 5] = 255
-        for path, pixels in ((file, grey), (mask_file(folder, file), mask), (uncertainty_file(folder, file), grey)):
+        image = grey.astype(np.uint16) * 64 if deep else grey
+        for path, pixels in ((file, image), (mask_file(folder, file), mask), (uncertainty_file(folder, file), grey)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
         images.append(
-            PredictedImage(image=file.name, file=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+            PredictedImage(
+                image=file.name, file=path_from(folder, file), sha256=hashlib.sha256(file.read_bytes()).hexdigest()
+            )
         )
         score = 1 - (number + 1) / (count + 1)
         rows.append(
@@ -66,7 +82,7 @@ def write_predictions(
         model=MODEL,
         measure="entropy",
         aggregation="soft_dice_confidence",
-        white=None,
+        white=16383 if deep else None,
         policy=policy_content(fitted) if policy else None,
         control=None,
         images=images,
@@ -74,6 +90,24 @@ def write_predictions(
     write_about(about, folder)
     write_csv(pl.DataFrame(rows), folder / "predictions.csv")
     return folder
+
+
+def make_dicom(folder: Path, number: int, **elements: object) -> "Dataset":
+    """Turn an image of a folder of predictions into a DICOM film of the same pixels; return it."""
+    from tests.dicom_output.films import film, save
+
+    before = folder / "images" / f"image{number}.png"
+    with Image.open(before) as image:
+        pixels = np.asarray(image)
+    bits = 8 * pixels.dtype.itemsize
+    depth = {"BitsAllocated": bits, "BitsStored": min(bits, 14), "HighBit": min(bits, 14) - 1}
+    dataset = film(size=pixels.shape, seed=number, **depth, PixelData=pixels.tobytes(), **elements)  # type: ignore[arg-type]  # two numbers
+    after = save(dataset, before.with_suffix(".dcm"))
+    old, new = (hashlib.sha256(file.read_bytes()).hexdigest() for file in (before, after))
+    before.unlink()
+    for file in (folder / "prediction.json", folder / "predictions.csv"):
+        file.write_text(file.read_text().replace(before.name, after.name).replace(old, new))
+    return dataset
 
 
 def records(count: int = 60) -> pl.DataFrame:
@@ -107,6 +141,24 @@ def write_run(folder: Path, *, model: str = MODEL) -> Path:
     records().write_parquet(home / "validation.parquet")
     (home / "evaluation.json").write_text(json.dumps({"model": model}))
     return folder
+
+
+def write_gallery(run: Path, images: Mapping[str, NDArray[np.uint8]]) -> Path:
+    """Add pictures under attack to the evaluation of a run: inverted images, and a mask of their upper half."""
+    pictures = np.stack(list(images.values()))
+    probability = np.zeros(pictures.shape, np.float16)
+    probability[:, : pictures.shape[1] // 2] = 1
+    file = run / "evaluation-test" / "gallery.npz"
+    np.savez(
+        file,
+        name=np.array(list(images)),
+        condition=np.array("pgd20"),
+        eps=np.array(8 / 255),
+        image=pictures,
+        adversarial=((255 - pictures) / 255).astype(np.float16),
+        adversarial_probability=probability,
+    )
+    return file
 
 
 def png(pixels: ArrayLike, tmp_path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """A server in this process, and clients that behave as the page does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from uuid import uuid4
 from fastapi.testclient import TestClient
 
 from trustseg.review.access import Authenticator, Users
+from trustseg.review.actions import Review
+from trustseg.review.attacked import AttackedCase
 from trustseg.review.cases import open_cases
-from trustseg.review.desk import Desk
 from trustseg.review.risk import RiskTable
 from trustseg.review.routes import AppContext
 from trustseg.review.server import create_app
@@ -37,10 +39,12 @@ READS = [
     "risk",
     "cases/1",
     "cases/1/image",
+    "cases/1/values",
     "cases/1/thumbnail",
     "cases/1/mask",
     "cases/1/uncertainty",
     "cases/1/drawn/3",
+    "cases/1/attacked/after",
 ]
 WRITES: list[tuple[str, dict[str, object]]] = [
     ("cases/1/rating", {"rating": 3, "seconds": 1}),
@@ -51,13 +55,20 @@ WRITES: list[tuple[str, dict[str, object]]] = [
 ]
 
 
-def serve(folder: Path, *, users: Path | None = None, risk: RiskTable | None = None, **settings: Any) -> TestClient:  # noqa: ANN401
+def serve(
+    folder: Path,
+    *,
+    users: Path | None = None,
+    risk: RiskTable | None = None,
+    attacked: Mapping[int, AttackedCase] | None = None,
+    **settings: Any,  # noqa: ANN401 - of Settings
+) -> TestClient:
     """Return a client of a new server, not logged in."""
-    desk = Desk(open_cases(folder), open_store(folder), Settings(**settings))
+    review = Review(open_cases(folder), open_store(folder), Settings(**settings))
     auth = Authenticator(
         token=None if users else TOKEN, users=Users(users) if users else None, single=Reader("reviewer", "admin")
     )
-    app = create_app(AppContext(desk, auth, risk, "trustseg_review_8765", False))
+    app = create_app(AppContext(review, auth, risk, attacked or {}, "trustseg_review_8765", False))
     return TestClient(app, base_url=HERE, raise_server_exceptions=False)
 
 

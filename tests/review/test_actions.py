@@ -1,5 +1,6 @@
 """What people may do in a review, in which order, and what follows from it."""
 
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -10,8 +11,9 @@ from PIL import Image
 from tests.review.given import png, write_predictions
 
 from trustseg.errors import DataError, MissingFileError
-from trustseg.review.cases import image_png, open_cases, overlap, read_mask_png
-from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError, Verdict
+from trustseg.review.actions import ForbiddenError, OutOfTurnError, Review, Verdict
+from trustseg.review.cases import open_cases
+from trustseg.review.pictures import image_png, overlap, read_mask_png
 from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store, verify
 
@@ -19,14 +21,14 @@ ANN, BEN, CLEO = Reader("ann", "reader"), Reader("ben", "reader"), Reader("cleo"
 KEYS = (f"key-{number}" for number in count())
 
 
-def desk_of(folder: Path, **settings: object) -> Desk:
-    return Desk(open_cases(folder), open_store(folder), Settings(**settings))  # type: ignore[arg-type]  # as given
+def review_of(folder: Path, **settings: object) -> Review:
+    return Review(open_cases(folder), open_store(folder), Settings(**settings))  # type: ignore[arg-type]  # as given
 
 
-def decide(desk: Desk, case: int, reader: Reader, decision: str, mask: bytes | None = None) -> None:
-    if (case, reader.name) not in desk.state().ratings and desk.state().settings.blind:
-        desk.rate(case, reader, key=next(KEYS), rating=4, seconds=1.0)
-    desk.decide(case, reader, Verdict(decision, mask=mask), key=next(KEYS))  # type: ignore[arg-type]  # as given
+def decide(review: Review, case: int, reader: Reader, decision: str, mask: bytes | None = None) -> None:
+    if (case, reader.name) not in review.state().ratings and review.state().settings.blind:
+        review.rate(case, reader, key=next(KEYS), rating=4, seconds=1.0)
+    review.decide(case, reader, Verdict(decision, mask=mask), key=next(KEYS))  # type: ignore[arg-type]  # as given
 
 
 def rectangle(tmp_path: Path, columns: int) -> bytes:
@@ -36,42 +38,42 @@ def rectangle(tmp_path: Path, columns: int) -> bytes:
 
 
 def test_the_mask_stays_hidden_until_the_image_was_rated(predictions: Path) -> None:
-    desk = desk_of(predictions)
-    assert not desk.state().sees_mask(1, ANN)
+    review = review_of(predictions)
+    assert not review.state().sees_mask(1, ANN)
     with pytest.raises(OutOfTurnError, match="rate the image first"):
-        desk.decide(1, ANN, Verdict("accept"), key="early")
-    desk.rate(1, ANN, key="rating", rating=2, seconds=3.5)
-    assert (desk.state().sees_mask(1, ANN), desk.state().sees_mask(1, BEN), desk.state().sees_mask(2, ANN)) == (
+        review.decide(1, ANN, Verdict("accept"), key="early")
+    review.rate(1, ANN, key="rating", rating=2, seconds=3.5)
+    assert (review.state().sees_mask(1, ANN), review.state().sees_mask(1, BEN), review.state().sees_mask(2, ANN)) == (
         True,
         False,
         False,
     )
     with pytest.raises(OutOfTurnError, match="first rating stands"):
-        desk.rate(1, ANN, key="again", rating=5, seconds=1)
-    desk.decide(1, ANN, Verdict("accept", confidence=4, seconds=2.0), key="decision")
-    assert desk.state().status(1) == "done"
-    assert verify(desk.store, folder=desk.folder) == []
+        review.rate(1, ANN, key="again", rating=5, seconds=1)
+    review.decide(1, ANN, Verdict("accept", confidence=4, seconds=2.0), key="decision")
+    assert review.state().status(1) == "done"
+    assert verify(review.store, folder=review.folder) == []
 
 
 def test_without_blind_reading_the_mask_is_there_at_once(predictions: Path) -> None:
-    desk = desk_of(predictions, blind=False)
-    assert desk.state().sees_mask(1, ANN)
+    review = review_of(predictions, blind=False)
+    assert review.state().sees_mask(1, ANN)
     with pytest.raises(OutOfTurnError, match="nothing is rated"):
-        desk.rate(1, ANN, key="rating", rating=2, seconds=1)
-    decide(desk, 1, ANN, "reject")
+        review.rate(1, ANN, key="rating", rating=2, seconds=1)
+    decide(review, 1, ANN, "reject")
 
 
 def test_a_decision_says_what_it_was_about(predictions: Path, tmp_path: Path) -> None:
-    desk = desk_of(predictions)
+    review = review_of(predictions)
     drawn = rectangle(tmp_path, 7)
-    decide(desk, 1, ANN, "edit", drawn)
-    entry = desk.state().own(1, "ann")
+    decide(review, 1, ANN, "edit", drawn)
+    entry = review.state().own(1, "ann")
     assert entry is not None
-    case = desk.folder.case(1)
+    case = review.folder.case(1)
     about = {"image_sha256": case.image_sha256, "mask_sha256": case.mask_sha256, "model": "0123456789abcdef"}
     assert {name: entry.content[name] for name in about} == about
     assert entry.content["score"] == case.score > entry.content["threshold"]
-    kept = read_mask_png(desk.store.mask(entry.content["mask"]) or b"", case)
+    kept = read_mask_png(review.store.mask(entry.content["mask"]) or b"", case)
     assert np.array_equal(kept, read_mask_png(drawn, case))
     given = read_mask_png(case.mask.read_bytes(), case)
     assert entry.content["dice_with_model"] == overlap(kept, given)
@@ -80,89 +82,89 @@ def test_a_decision_says_what_it_was_about(predictions: Path, tmp_path: Path) ->
 
 
 def test_undo_brings_back_the_decision_before(predictions: Path) -> None:
-    desk = desk_of(predictions)
+    review = review_of(predictions)
     for decision in ("accept", "reject"):
-        decide(desk, 1, ANN, decision)
-    own = [desk.state().own(1, "ann")]
+        decide(review, 1, ANN, decision)
+    own = [review.state().own(1, "ann")]
     for _ in range(2):
-        desk.withdraw(1, ANN, key=next(KEYS))
-        own.append(desk.state().own(1, "ann"))
+        review.withdraw(1, ANN, key=next(KEYS))
+        own.append(review.state().own(1, "ann"))
     assert [entry and entry.content["decision"] for entry in own] == ["reject", "accept", None]
-    assert desk.state().status(1) == "open"
+    assert review.state().status(1) == "open"
     with pytest.raises(OutOfTurnError, match="no decision"):
-        desk.withdraw(1, ANN, key=next(KEYS))
-    assert [entry.kind for entry in desk.store.entries()][2:] == ["rating", *["decision"] * 2, *["withdrawal"] * 2]
+        review.withdraw(1, ANN, key=next(KEYS))
+    assert [entry.kind for entry in review.store.entries()][2:] == ["rating", *["decision"] * 2, *["withdrawal"] * 2]
 
 
 def test_two_readers_who_agree_settle_a_case_and_a_third_is_not_asked(predictions: Path) -> None:
-    desk = desk_of(predictions, readers=2)
-    decide(desk, 1, ANN, "accept")
-    assert desk.state().status(1) == "in progress"
-    decide(desk, 1, BEN, "accept")
-    assert desk.state().status(1) == "done"
+    review = review_of(predictions, readers=2)
+    decide(review, 1, ANN, "accept")
+    assert review.state().status(1) == "in progress"
+    decide(review, 1, BEN, "accept")
+    assert review.state().status(1) == "done"
     with pytest.raises(OutOfTurnError, match="others have decided"):
-        desk.rate(1, CLEO, key=next(KEYS), rating=1, seconds=1)
+        review.rate(1, CLEO, key=next(KEYS), rating=1, seconds=1)
 
 
 def test_disagreement_is_settled_by_an_adjudicator_who_read_neither(predictions: Path) -> None:
-    desk = desk_of(predictions, readers=2)
+    review = review_of(predictions, readers=2)
     for reader, decision in ((ANN, "accept"), (BEN, "reject"), (ANN, "accept"), (BEN, "reject")):
-        decide(desk, 1, reader, decision)
-    assert desk.state().status(1) == "disagreement"
-    assert desk.state().sees_mask(1, CLEO)
+        decide(review, 1, reader, decision)
+    assert review.state().status(1) == "disagreement"
+    assert review.state().sees_mask(1, CLEO)
     for reader, error in ((ANN, ForbiddenError), (Reader("ben", "adjudicator"), ForbiddenError)):
         with pytest.raises(error):
-            desk.adjudicate(1, reader, Verdict("edit"), key=next(KEYS))
-    desk.adjudicate(1, CLEO, Verdict("edit", comment="both overlooked the left side"), key=next(KEYS))
-    final = desk.state().final(1)
+            review.adjudicate(1, reader, Verdict("edit"), key=next(KEYS))
+    review.adjudicate(1, CLEO, Verdict("edit", comment="both overlooked the left side"), key=next(KEYS))
+    final = review.state().final(1)
     assert final is not None
-    assert (desk.state().status(1), final.reviewer) == ("done", "cleo")
+    assert (review.state().status(1), final.reviewer) == ("done", "cleo")
     with pytest.raises(OutOfTurnError, match="adjudicated"):
-        desk.withdraw(1, ANN, key=next(KEYS))
+        review.withdraw(1, ANN, key=next(KEYS))
     with pytest.raises(OutOfTurnError, match="no disagreement"):
-        desk.adjudicate(2, CLEO, Verdict("edit"), key=next(KEYS))
+        review.adjudicate(2, CLEO, Verdict("edit"), key=next(KEYS))
 
 
 @pytest.mark.parametrize(("columns", "status"), [(10, "done"), (9, "done"), (4, "disagreement")])
 def test_drawn_masks_agree_by_their_dice(predictions: Path, tmp_path: Path, columns: int, status: str) -> None:
-    desk = desk_of(predictions, readers=2, agree_dice=0.8)
-    decide(desk, 1, ANN, "edit", rectangle(tmp_path, 20))
-    decide(desk, 1, BEN, "edit", rectangle(tmp_path, 10))
-    assert desk.state().status(1) == "disagreement"  # 2/3
-    decide(desk, 1, ANN, "edit", rectangle(tmp_path, columns))
-    assert desk.state().status(1) == status
+    review = review_of(predictions, readers=2, agree_dice=0.8)
+    decide(review, 1, ANN, "edit", rectangle(tmp_path, 20))
+    decide(review, 1, BEN, "edit", rectangle(tmp_path, 10))
+    assert review.state().status(1) == "disagreement"  # 2/3
+    decide(review, 1, ANN, "edit", rectangle(tmp_path, columns))
+    assert review.state().status(1) == status
 
 
 def test_anybody_stops_and_an_adjudicator_resumes(predictions: Path) -> None:
-    desk = desk_of(predictions)
-    desk.switch(ANN, key=next(KEYS), stop=True, reason="the scanner was changed")
-    assert desk.state().stopped is not None
+    review = review_of(predictions)
+    review.switch(ANN, key=next(KEYS), stop=True, reason="the scanner was changed")
+    assert review.state().stopped is not None
     with pytest.raises(OutOfTurnError):
-        desk.switch(BEN, key=next(KEYS), stop=True, reason="")
+        review.switch(BEN, key=next(KEYS), stop=True, reason="")
     with pytest.raises(ForbiddenError):
-        desk.switch(ANN, key=next(KEYS), stop=False, reason="")
-    desk.switch(CLEO, key=next(KEYS), stop=False, reason="checked")
-    assert desk.state().stopped is None
+        review.switch(ANN, key=next(KEYS), stop=False, reason="")
+    review.switch(CLEO, key=next(KEYS), stop=False, reason="checked")
+    assert review.state().stopped is None
 
 
 def test_a_request_sent_twice_counts_once_even_if_others_came_between(predictions: Path, tmp_path: Path) -> None:
-    desk = desk_of(predictions, readers=2, blind=False)
+    review = review_of(predictions, readers=2, blind=False)
     verdict = Verdict("edit", mask=rectangle(tmp_path, 9))
-    first = desk.decide(1, ANN, verdict, key="same")
-    decide(desk, 1, BEN, "edit", rectangle(tmp_path, 9))
-    assert desk.decide(1, ANN, verdict, key="same") == first
-    assert len(desk.store.entries()) == 4
+    first = review.decide(1, ANN, verdict, key="same")
+    decide(review, 1, BEN, "edit", rectangle(tmp_path, 9))
+    assert review.decide(1, ANN, verdict, key="same") == first
+    assert len(review.store.entries()) == 4
 
 
 def test_a_review_goes_on_where_it_was_and_only_about_the_same_predictions(predictions: Path) -> None:
-    decide(desk_of(predictions), 1, ANN, "accept")
-    again = desk_of(predictions, readers=2)
+    decide(review_of(predictions), 1, ANN, "accept")
+    again = review_of(predictions, readers=2)
     assert again.state().own(1, "ann") is not None
     assert again.state().status(1) == "in progress"  # with the settings of now
     mask = again.folder.case(2).mask
     Image.fromarray(np.zeros((16, 20), np.uint8)).save(mask)
     with pytest.raises(DataError, match="not those that the review"):
-        desk_of(predictions)
+        review_of(predictions)
     assert verify(again.store, folder=open_cases(predictions)) != []
 
 
@@ -198,15 +200,31 @@ def cut(tmp_path: Path) -> bytes:
 
 @pytest.mark.parametrize("drawn", [wrong_size, no_png, cut])
 def test_bad_masks_are_refused(predictions: Path, tmp_path: Path, drawn: Callable[[Path], bytes]) -> None:
-    desk = desk_of(predictions, blind=False)
+    review = review_of(predictions, blind=False)
     with pytest.raises(DataError, match="mask of case 1"):
-        decide(desk, 1, ANN, "edit", drawn(tmp_path))
+        decide(review, 1, ANN, "edit", drawn(tmp_path))
     with pytest.raises(DataError, match="belongs to"):
-        decide(desk, 1, ANN, "accept", rectangle(tmp_path, 3))
-    assert desk.store.mask_names() == []
+        decide(review, 1, ANN, "accept", rectangle(tmp_path, 3))
+    assert review.store.mask_names() == []
 
 
 def test_without_a_policy_nothing_is_flagged(tmp_path: Path) -> None:
     folder = open_cases(write_predictions(tmp_path, policy=False))
     assert {case.flagged for case in folder.cases} == {None}
     assert folder.policy is None
+
+
+def test_images_are_found_wherever_they_are_moved(predictions: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "split" / "images"
+    moved.parent.mkdir(parents=True)
+    (predictions / "images").rename(moved)
+    with pytest.raises(MissingFileError, match="--images"):
+        open_cases(predictions)
+    masks = moved.with_name("masks")  # of the same names
+    shutil.copytree(predictions / "masks", masks)
+    for folder in (moved, tmp_path / "elsewhere"):
+        files = [case.file for case in open_cases(predictions, images=folder).cases]
+        assert files == [moved / f"image{number}.png" for number in range(6)]
+    whole = predictions.rename(tmp_path / "elsewhere" / "out")
+    moved.rename(whole / "images")
+    assert open_cases(whole).cases[0].file.is_file()

@@ -5,17 +5,23 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from tests.browsers import chromium
-from tests.review.given import write_predictions, write_run
+from tests.review.given import make_dicom, write_gallery, write_predictions, write_run
 
+from trustseg.data.depth import read_depth
+from trustseg.data.resizing import resize_image
 from trustseg.review.access import add_user
-from trustseg.review.cases import open_cases, read_mask_png
+from trustseg.review.cases import open_cases
 from trustseg.review.chain import Entry
+from trustseg.review.pictures import image_png, read_mask_png
 from trustseg.review.serving import Listening, listen
 from trustseg.review.state import Settings
 from trustseg.review.storage import Store
@@ -57,7 +63,7 @@ def served(folder: Path, *, readers: int = 1, blind: bool = True, **given: Path)
             thread.join()
 
 
-class Desk:
+class ReviewPage:
     """What a person at the page does and sees."""
 
     def __init__(self, browser: "Chrome", address: str) -> None:
@@ -122,6 +128,20 @@ class Desk:
         found: list[int] = self.browser.execute_script(script, x, y)
         return found
 
+    def greys(self) -> NDArray[np.int_]:
+        """Return the grey levels of the picture below all layers."""
+        script = (
+            "const { viewer } = await import('/static/caseview.js'), { width, height } = viewer.shown;"
+            "const { data } = viewer.shown.getContext('2d').getImageData(0, 0, width, height);"
+            "return [...data].filter((_, i) => i % 4 === 0)"
+        )
+        found = self.browser.execute_script(script)
+        return np.array(found).reshape(SIZE[1], SIZE[0])
+
+    def slide(self, name: str, value: float) -> None:
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
+        self.browser.execute_script(script, self.see(name), value)
+
     def picture(self) -> str:
         self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
         found: str = self.browser.execute_script("return document.getElementById('canvas').toDataURL()")
@@ -136,94 +156,94 @@ def test_everything_is_done_by_keys(browser: "Chrome", folder: Path) -> None:
     from selenium.webdriver import Keys
 
     with served(folder) as address:
-        desk = Desk(browser, address)
-        desk.wait_for("progress", "0 of 4 flagged cases done")
+        page = ReviewPage(browser, address)
+        page.wait_for("progress", "0 of 4 flagged cases done")
         assert "token" not in browser.current_url
-        desk.see("open-1").send_keys(Keys.ENTER)
-        desk.wait_for("case-title", "Case 1:")
-        desk.press("a", "r", "e")  # do nothing before the rating
-        assert not desk.see("drawing").is_displayed()
-        desk.rate(2)
-        pictures = [desk.picture()]
+        page.see("open-1").send_keys(Keys.ENTER)
+        page.wait_for("case-title", "Case 1:")
+        page.press("a", "r", "e")  # do nothing before the rating
+        assert not page.see("drawing").is_displayed()
+        page.rate(2)
+        pictures = [page.picture()]
         for key in ("m", "u", "+", "-", "0", "m"):
-            desk.press(key)
-            pictures.append(desk.picture())
+            page.press(key)
+            pictures.append(page.picture())
         assert pictures[1] != pictures[0] != pictures[2] != pictures[1]
         assert pictures[3] != pictures[2]
-        assert [desk.see(name).is_selected() for name in ("contour", "uncertainty")] == [True, True]
-        desk.press("5")
-        assert desk.see("sure-5").get_attribute("aria-pressed") == "true"
-        desk.press("?")
-        assert desk.see("help-dialog").is_displayed()
-        desk.press(Keys.ESCAPE)
-        desk.press("a")
-        desk.wait_for("case-title", "Case 2:")
-        desk.press("j")
-        desk.wait_for("case-title", "Case 3:")
-        desk.press("k")
-        desk.wait_for("case-title", "Case 2:")
-        desk.rate(1)
-        desk.press("r")
-        desk.wait_for("case-title", "Case 3:")
-        desk.press("k")
-        desk.wait_for("case-state", "You: rejected")
-        desk.press("z")
-        desk.wait_for("case-state", "You rated 1")
-        desk.press("e")
-        desk.wait(lambda: desk.see("drawing").is_displayed())
-        desk.press(Keys.ARROW_RIGHT, " ", "x", Keys.ARROW_LEFT, " ", "b", " ")
-        desk.press(Keys.ENTER)
-        desk.wait_for("case-title", "Case 3:")
-        desk.press(Keys.ESCAPE)
-        desk.wait_for("progress", "2 of 4 flagged cases done")
+        assert [page.see(name).is_selected() for name in ("contour", "uncertainty")] == [True, True]
+        page.press("5")
+        assert page.see("sure-5").get_attribute("aria-pressed") == "true"
+        page.press("?")
+        assert page.see("help-dialog").is_displayed()
+        page.press(Keys.ESCAPE)
+        page.press("a")
+        page.wait_for("case-title", "Case 2:")
+        page.press("j")
+        page.wait_for("case-title", "Case 3:")
+        page.press("k")
+        page.wait_for("case-title", "Case 2:")
+        page.rate(1)
+        page.press("r")
+        page.wait_for("case-title", "Case 3:")
+        page.press("k")
+        page.wait_for("case-state", "You: rejected")
+        page.press("z")
+        page.wait_for("case-state", "You rated 1")
+        page.press("e")
+        page.wait(lambda: page.see("drawing").is_displayed())
+        page.press(Keys.ARROW_RIGHT, " ", "x", Keys.ARROW_LEFT, " ", "b", " ")
+        page.press(Keys.ENTER)
+        page.wait_for("case-title", "Case 3:")
+        page.press(Keys.ESCAPE)
+        page.wait_for("progress", "2 of 4 flagged cases done")
         first, second, third = decisions(folder)
         assert (first.case, first.content["decision"], first.content["confidence"]) == (1, "accept", 5)
         assert first.content["layers"] == ["contour", "mask", "uncertainty"]
         assert first.content["seconds"] > 0
         assert (second.content["decision"], third.content["decision"]) == ("reject", "edit")
         assert third.content["mask"]
-        assert desk.complaints() == []
+        assert page.complaints() == []
 
 
 def test_the_mask_is_not_even_asked_for_before_the_rating(browser: "Chrome", folder: Path) -> None:
     with served(folder) as address:
-        desk = Desk(browser, address)
-        desk.open(1)
-        desk.wait(lambda: desk.pixel(0.5, 0.5)[3] == 255)
-        asked = desk.asked()
+        page = ReviewPage(browser, address)
+        page.open(1)
+        page.wait(lambda: page.pixel(0.5, 0.5)[3] == 255)
+        asked = page.asked()
         home = address.partition("#")[0]
         assert any(url.endswith("/cases/1/image") for url in asked)
         assert not any(url.endswith(("/mask", "/uncertainty")) for url in asked)
         assert all(url.startswith((home, "about:", "data:", "blob:")) for url in asked)  # no other host
         assert not browser.find_element("id", "layers").is_displayed()
-        desk.rate()
-        desk.wait(lambda: any(url.endswith("/cases/1/mask") for url in desk.asked()))
-        assert desk.complaints() == []
+        page.rate()
+        page.wait(lambda: any(url.endswith("/cases/1/mask") for url in page.asked()))
+        assert page.complaints() == []
 
 
 def test_a_mask_is_redrawn_with_the_mouse(browser: "Chrome", folder: Path) -> None:
     from selenium.webdriver import ActionChains
 
     with served(folder, blind=False) as address:
-        desk = Desk(browser, address)
-        desk.open(1)
-        desk.wait(lambda: desk.see("edit").is_displayed())
-        desk.see("edit").click()
-        canvas = desk.see("canvas")
-        before = desk.picture()
+        page = ReviewPage(browser, address)
+        page.open(1)
+        page.wait(lambda: page.see("edit").is_displayed())
+        page.see("edit").click()
+        canvas = page.see("canvas")
+        before = page.picture()
 
         def draw(x: int, y: int) -> None:
             chain = ActionChains(browser, duration=10)
             chain.move_to_element_with_offset(canvas, x, y).click_and_hold().move_by_offset(60, 0).release().perform()
 
         draw(60, 60)
-        after = desk.picture()
+        after = page.picture()
         draw(60, -60)
-        desk.see("undo").click()
-        desk.wait(lambda: desk.picture() == after != before)
-        desk.see("comment").send_keys("right of the heart, arjk")  # keys in a text are a text
-        desk.see("save").click()
-        desk.wait(lambda: len(decisions(folder)) == 1)
+        page.see("undo").click()
+        page.wait(lambda: page.picture() == after != before)
+        page.see("comment").send_keys("right of the heart, arjk")  # keys in a text are a text
+        page.see("save").click()
+        page.wait(lambda: len(decisions(folder)) == 1)
         (entry,) = decisions(folder)
         case = open_cases(folder).case(1)
         drawn = read_mask_png(Store(folder / "review").mask(entry.content["mask"]) or b"", case)
@@ -237,36 +257,90 @@ def test_a_mask_is_redrawn_with_the_mouse(browser: "Chrome", folder: Path) -> No
         assert entry.content["comment"] == "right of the heart, arjk"
 
 
+def test_a_window_acts_on_the_values_of_deep_images(browser: "Chrome", tmp_path: Path) -> None:
+    folder = write_predictions(tmp_path / "deep", size=SIZE, deep=True)
+    elements = {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": 3000.5, "WindowWidth": 4001}
+    make_dicom(folder, 1, **elements, PhotometricInterpretation="MONOCHROME1")
+    with served(folder, blind=False) as address:
+        page = ReviewPage(browser, address)
+        for number, slope, intercept, window in ((1, 1, 0, (8192, 16383)), (2, 2, -1000, (3000, 4000))):
+            page.open(number)
+            page.wait(lambda window=window: page.see("window-value").text == str(window[1]))  # type: ignore[misc]  # the loop's own
+            page.see("fit").click()
+            case = open_cases(folder).case(number)
+            stored = read_depth(case.file, white=16383)
+            assert stored is not None
+            values = slope * stored.stored.astype(int) + intercept
+            shown = page.greys()
+            given = np.asarray(Image.open(BytesIO(image_png(case, white=16383))))
+            assert np.array_equal(shown, given)  # until somebody moves a slider
+            page.slide("level", 5000)
+            page.slide("window", 300)
+            assert (page.see("level-value").text, page.see("window-value").text) == ("5000", "300")
+            share = (values - 5000) / 300 + 0.5
+            expected = (255 * (1 - share if stored.inverted else share)).clip(0, 255)
+            assert np.abs(page.greys() - expected).max() <= 0.5
+            page.see("reset-window").click()
+            assert np.array_equal(page.greys(), given)
+            page.see("to-list").click()
+        assert page.complaints() == []
+
+
+def test_a_recorded_attack_is_shown_in_place_of_the_image(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    with Image.open(folder / "images" / "image0.png") as image:
+        write_gallery(run, {"image0": resize_image(np.asarray(image), 32)})
+    with served(folder, records=run) as address:
+        page = ReviewPage(browser, address)
+        page.open(1)
+        page.rate()
+        page.wait_for("attack-about", "pgd20, budget 8/255. The model sees 32 x 32 pixels")
+        page.see("contour").click()
+        pictures = {"image": page.picture()}
+        for name in ("before", "after"):
+            page.see("picture").send_keys("u" if name == "after" else "as")
+            assert page.see("picture").get_attribute("value") == name
+            pictures[name] = page.picture()
+        assert len(set(pictures.values())) == 3
+        page.see("canvas").click()
+        page.press("a")
+        page.wait_for("case-title", "Case 2:")
+        assert decisions(folder)[0].content["layers"] == ["attacked"]
+        page.rate()
+        assert not page.see("attack").is_displayed()
+        assert page.complaints() == []
+
+
 def test_two_people_disagree_and_a_third_settles(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
     users = tmp_path / "users.json"
     for name, role in (("ann", "reader"), ("ben", "reader"), ("cleo", "adjudicator")):
         add_user(users, name, role, "long enough")  # type: ignore[arg-type]  # roles
     with served(folder, users=users, readers=2) as address:
 
-        def enter(name: str) -> Desk:
-            desk = Desk(browser, address)
-            desk.wait(lambda: desk.see("name").is_displayed())
-            desk.see("name").send_keys(name)
-            desk.see("password").send_keys("long enough")
-            desk.see("enter").click()
-            desk.wait_for("who", name)
-            desk.open(1)
-            return desk
+        def enter(name: str) -> ReviewPage:
+            page = ReviewPage(browser, address)
+            page.wait(lambda: page.see("name").is_displayed())
+            page.see("name").send_keys(name)
+            page.see("password").send_keys("long enough")
+            page.see("enter").click()
+            page.wait_for("who", name)
+            page.open(1)
+            return page
 
         for name, key in (("ann", "a"), ("ben", "r")):
-            desk = enter(name)
-            desk.rate()
-            assert desk.see("others").text == ""
-            desk.press(key)
-            desk.wait_for("case-title", "Case 2:")
-            desk.leave()
-        desk = enter("cleo")
-        desk.wait_for("others", "ben rejected")
-        assert "ann accepted" in desk.see("others").text
-        desk.press("r")
-        desk.wait_for("case-title", "Case 2:")
-        desk.see("to-list").click()
-        desk.wait_for("row-1", "done")
+            page = enter(name)
+            page.rate()
+            assert page.see("others").text == ""
+            page.press(key)
+            page.wait_for("case-title", "Case 2:")
+            page.leave()
+        page = enter("cleo")
+        page.wait_for("others", "ben rejected")
+        assert "ann accepted" in page.see("others").text
+        page.press("r")
+        page.wait_for("case-title", "Case 2:")
+        page.see("to-list").click()
+        page.wait_for("row-1", "done")
 
 
 def test_a_decision_without_a_connection_arrives_once(browser: "Chrome", folder: Path) -> None:
@@ -275,49 +349,49 @@ def test_a_decision_without_a_connection_arrives_once(browser: "Chrome", folder:
         browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
 
     with served(folder, blind=False) as address:
-        desk = Desk(browser, address)
-        desk.open(1)
-        desk.wait(lambda: desk.see("accept").is_displayed())
+        page = ReviewPage(browser, address)
+        page.open(1)
+        page.wait(lambda: page.see("accept").is_displayed())
         browser.execute_cdp_cmd("Network.enable", {})
         connected(False)
-        desk.press("a")
-        desk.wait_for("banner", "No connection")
+        page.press("a")
+        page.wait_for("banner", "No connection")
         assert decisions(folder) == []
         connected(True)
-        desk.wait_for("case-title", "Case 2:")
+        page.wait_for("case-title", "Case 2:")
         assert len(decisions(folder)) == 1
-        assert not desk.see("banner").is_displayed()
-        desk.complaints()
+        assert not page.see("banner").is_displayed()
+        page.complaints()
 
 
 def test_the_stop_switch_and_the_slider(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
     with served(folder, records=write_run(tmp_path / "run")) as address:
-        desk = Desk(browser, address)
-        desk.wait_for("progress", "0 of 4")
+        page = ReviewPage(browser, address)
+        page.wait_for("progress", "0 of 4")
         browser.find_element("css selector", "#threshold summary").click()
-        desk.wait_for("meaning", "Expected risk")
-        desk.asked()
+        page.wait_for("meaning", "Expected risk")
+        page.asked()
         script = "const s = arguments[0]; s.value = arguments[1]; s.dispatchEvent(new Event('input'))"
         told = []
         for place in (0, 20, 59):
-            browser.execute_script(script, desk.see("slider"), place)
-            told.append(desk.see("meaning").text)
+            browser.execute_script(script, page.see("slider"), place)
+            told.append(page.see("meaning").text)
         assert len(set(told)) == 3
         assert "100.0 %" in told[-1]
-        assert not any("/api/" in url for url in desk.asked())  # nothing is asked of the server
-        desk.see("stop").click()
-        desk.see("stop-reason").send_keys("another scanner")
-        desk.see("stop-yes").click()
-        desk.wait_for("banner", "every case goes to a human")
-        desk.wait_for("progress", "0 of 8")
-        assert "Let the policy apply" in desk.see("stop").text
+        assert not any("/api/" in url for url in page.asked())  # nothing is asked of the server
+        page.see("stop").click()
+        page.see("stop-reason").send_keys("another scanner")
+        page.see("stop-yes").click()
+        page.wait_for("banner", "every case goes to a human")
+        page.wait_for("progress", "0 of 8")
+        assert "Let the policy apply" in page.see("stop").text
 
 
 def test_two_thousand_rows_are_sorted_and_found_at_once(browser: "Chrome", tmp_path: Path) -> None:
     folder = write_predictions(tmp_path / "many", count=MANY, size=(8, 8))
     with served(folder) as address:
-        desk = Desk(browser, address)
-        desk.wait_for("shown", f"of {MANY} cases")
+        page = ReviewPage(browser, address)
+        page.wait_for("shown", f"of {MANY} cases")
         timed = "const start = performance.now(); WORK; document.body.offsetHeight; return performance.now() - start"
         only = "const s = document.getElementById('only'); s.value = 'all'; s.dispatchEvent(new Event('change'))"
         times = {"all": browser.execute_script(timed.replace("WORK", only))}
@@ -326,7 +400,7 @@ def test_two_thousand_rows_are_sorted_and_found_at_once(browser: "Chrome", tmp_p
             times[key] = browser.execute_script(timed.replace("WORK", click))
         find = "const f = document.getElementById('find'); f.value = '199'; f.dispatchEvent(new Event('input'))"
         times["find"] = browser.execute_script(timed.replace("WORK", find))
-        assert desk.see("shown").text == f"12 of {MANY} cases"
+        assert page.see("shown").text == f"12 of {MANY} cases"
         print({name: round(time) for name, time in times.items()})
         assert max(times.values()) < 1000  # milliseconds; about 100 on a quiet machine
         opening = (
@@ -340,39 +414,39 @@ def test_two_thousand_rows_are_sorted_and_found_at_once(browser: "Chrome", tmp_p
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_path: Path, width: int) -> None:
     with served(folder, records=write_run(tmp_path / "run")) as address:
-        desk = Desk(browser, address)
+        page = ReviewPage(browser, address)
         screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         try:
-            desk.wait_for("progress", "of 4")
+            page.wait_for("progress", "of 4")
             browser.find_element("css selector", "#threshold summary").click()
-            _check(desk, width)
-            desk.open(1)
-            _check(desk, width)
-            desk.rate()
-            assert _in_view(desk, "accept")
-            desk.press("e")
-            desk.wait(lambda: desk.see("drawing").is_displayed())
-            assert _in_view(desk, "save")
-            _check(desk, width)
-            desk.press("?")
-            _check(desk, width)
+            _check(page, width)
+            page.open(1)
+            _check(page, width)
+            page.rate()
+            assert _in_view(page, "accept")
+            page.press("e")
+            page.wait(lambda: page.see("drawing").is_displayed())
+            assert _in_view(page, "save")
+            _check(page, width)
+            page.press("?")
+            _check(page, width)
         finally:
             browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def _in_view(desk: Desk, name: str) -> bool:
+def _in_view(page: ReviewPage, name: str) -> bool:
     """Return whether an element can be seen without scrolling."""
     script = "const box = arguments[0].getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight"
-    return bool(desk.browser.execute_script(script, desk.see(name)))
+    return bool(page.browser.execute_script(script, page.see(name)))
 
 
-def _check(desk: Desk, width: int) -> None:
+def _check(page: ReviewPage, width: int) -> None:
     """Check that nothing is too wide, that the use is named, and what axe-core finds where it is at hand."""
-    browser = desk.browser
+    browser = page.browser
     root = "document.documentElement"
     assert browser.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")[0] <= width
-    assert desk.see("research-use").is_displayed()
+    assert page.see("research-use").is_displayed()
     axe = os.environ.get("TRUSTSEG_AXE")  # the file axe.min.js of the package axe-core
     if axe:
         browser.execute_script(Path(axe).read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 """What the page does, from the list of cases to a decision."""
 
 import base64
+import json
 import re
 import threading
 from pathlib import Path
@@ -8,12 +9,14 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from tests.review.given import png, write_predictions
+from PIL import Image
+from tests.review.given import make_dicom, png, write_predictions
 
 pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
 
 from tests.review.serving import PASSWORD, Page, another, enter, serve
 
+from trustseg.review.attacked import AttackedCase
 from trustseg.review.storage import Store
 from trustseg.review.verify import open_store
 
@@ -107,3 +110,36 @@ def test_a_write_sent_twice_at_once_counts_once(page: Page, predictions: Path) -
     assert codes == [200] * 6
     assert len(Store(predictions / "review").entries()) == 4
     assert page.post("cases/1/decision", key=key, decision="reject", seconds=1).status_code == 409
+
+
+def test_values_of_deep_images_are_sent_whole(tmp_path: Path) -> None:
+    folder = write_predictions(tmp_path / "out", deep=True)
+    pydicom = pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
+    make_dicom(folder, 1, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=500.5, WindowWidth=801)
+    page = enter(serve(folder))
+    for number, name, meaning in (
+        (1, "image0.png", {"slope": 1, "intercept": 0, "black": 0, "white": 16383}),
+        (2, "image1.dcm", {"slope": 2, "intercept": -1000, "black": 100, "white": 900}),
+    ):
+        answer = page.get(f"cases/{number}/values")
+        found = json.loads(answer.headers["trustseg-values"])
+        assert found == meaning | {"inverted": False, "channels": 1}
+        file = folder / "images" / name
+        stored = pydicom.dcmread(file).pixel_array if file.suffix == ".dcm" else np.asarray(Image.open(file))
+        assert np.array_equal(np.frombuffer(answer.content, "<u2").reshape(16, 20), stored)
+    changed = folder / "images" / "image0.png"
+    changed.write_bytes(changed.read_bytes() + b" ")
+    assert page.get("cases/1/values").status_code == 422  # another file than that of the prediction
+    assert enter(serve(write_predictions(tmp_path / "shallow"))).get("cases/1/values").status_code == 204
+
+
+def test_pictures_under_attack_appear_with_the_mask(predictions: Path) -> None:
+    attacked = {1: AttackedCase("pgd20, budget 8/255", 16, b"before", b"after", b"mask")}
+    page = enter(serve(predictions, attacked=attacked))
+    assert page.get("cases/1").json()["attacked"] is None
+    assert page.get("cases/1/attacked/after").status_code == 409
+    shown = page.post("cases/1/rating", rating=2, seconds=1).json()["attacked"]
+    assert shown == {"attack": "pgd20, budget 8/255", "side": 16}
+    assert [page.get(f"cases/1/attacked/{layer}").content for layer in ("before", "after")] == [b"before", b"after"]
+    assert page.post("cases/2/rating", rating=2, seconds=1).json()["attacked"] is None
+    assert (page.get("cases/2/attacked/mask").status_code, page.get("cases/1/attacked/other").status_code) == (404, 422)

@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from tests.review.given import png, records, write_predictions
+from tests.dicom_output.films import errors_of, result
+from tests.review.given import make_dicom, png, records, write_predictions
 
+from trustseg.dicom_output import Code, SegmentMeaning, read_source, write_objects
+from trustseg.review.actions import Review, Verdict
 from trustseg.review.agreement import cohen_kappa
 from trustseg.review.cases import open_cases
 from trustseg.review.chain import Entry, chain_faults
-from trustseg.review.desk import Desk, Verdict
 from trustseg.review.export import back_up, export_review
 from trustseg.review.risk import risk_table
 from trustseg.review.state import Reader, Settings
@@ -27,9 +29,9 @@ KEYS = (f"key-{number}" for number in count())
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Desk:
+def read(tmp_path: Path) -> Review:
     """Two people have read six cases, ten and five seconds each; a third has settled one."""
-    desk = Desk(open_cases(write_predictions(tmp_path / "out")), open_store(tmp_path / "out"), Settings(readers=2))
+    review = Review(open_cases(write_predictions(tmp_path / "out")), open_store(tmp_path / "out"), Settings(readers=2))
     pixels = np.zeros((16, 20), np.uint8)
     pixels[4:8, 5:8] = 255  # the mask of image0, which the second case's differs from
     drawn = png(pixels, tmp_path)
@@ -38,12 +40,12 @@ def read(tmp_path: Path) -> Desk:
     for number, decisions in enumerate(zip(first, second, strict=True), start=1):
         for reader, decision in zip((ANN, BEN), decisions, strict=True):
             seconds = 10.0 if reader is ANN else 5.1234
-            desk.rate(number, reader, key=next(KEYS), rating=4, seconds=seconds / 2)
+            review.rate(number, reader, key=next(KEYS), rating=4, seconds=seconds / 2)
             verdict = Verdict(decision, 5, "=1+1", seconds / 2, (), drawn if decision == "edit" else None)  # type: ignore[arg-type]  # one of three
-            desk.decide(number, reader, verdict, key=next(KEYS))
-    desk.adjudicate(4, CLEO, Verdict("reject"), key=next(KEYS))
-    desk.switch(ANN, key=next(KEYS), stop=True, reason="another scanner")
-    return desk
+            review.decide(number, reader, verdict, key=next(KEYS))
+    review.adjudicate(4, CLEO, Verdict("reject"), key=next(KEYS))
+    review.switch(ANN, key=next(KEYS), stop=True, reason="another scanner")
+    return review
 
 
 def test_kappa_is_that_of_an_independent_library() -> None:
@@ -67,7 +69,7 @@ def test_the_likely_range_is_that_of_all_outcomes() -> None:
     assert likely_range([1.0, 0.0]) == (1, 1)
 
 
-def test_the_report_counts_what_was_decided(read: Desk) -> None:
+def test_the_report_counts_what_was_decided(read: Review) -> None:
     table = risk_table(records(), "u_entropy_soft_dice_confidence", tau=0.5, draws=2)
     found = summarise(read.folder, read.store, risk=table)
     ann, ben, cleo = found["readers"]
@@ -90,29 +92,34 @@ def test_the_report_counts_what_was_decided(read: Desk) -> None:
     scores = [case.score for case in read.folder.cases]
     assert found["failures"]["expected"]["failed"] == pytest.approx(table.chance(scores).sum())
     assert [stop["reason"] for stop in found["stops"]] == ["another scanner"]
-    assert {item["state"] for item in found["article_14"]} == {"filled"}
+    assert {item["state"] for item in found["article_14"]} == {"partly"}  # 12 decisions
     json.dumps(found, allow_nan=False)
 
 
 def test_readers_who_hardly_override_are_named(tmp_path: Path) -> None:
-    desk = Desk(
+    review = Review(
         open_cases(write_predictions(tmp_path / "out", count=21)), open_store(tmp_path / "out"), Settings(blind=False)
     )
     for number in range(1, 21):
-        assert summarise(desk.folder, desk.store)["notes"] == []
-        desk.decide(number, ANN, Verdict("accept"), key=next(KEYS))
-    (note,) = summarise(desk.folder, desk.store)["notes"]
+        assert summarise(review.folder, review.store)["notes"] == []
+        review.decide(number, ANN, Verdict("accept"), key=next(KEYS))
+    found = summarise(review.folder, review.store)
+    (note,) = found["notes"]
     assert note.startswith("ann overrode 0 of 20 masks")
+    states = {item["item"].rpartition(" ")[2]: item["state"] for item in found["article_14"]}
+    assert states == {"14(1)-(3)": "filled", "14(4)(b)": "partly", "14(4)(d)": "filled", "14(4)(e)": "partly"}
+    review.switch(ANN, key=next(KEYS), stop=True, reason="")
+    assert [item["state"] for item in summarise(review.folder, review.store)["article_14"]].count("filled") == 3
 
 
 def test_nothing_decided_is_undefined_and_not_zero(predictions: Path) -> None:
-    desk = Desk(open_cases(predictions), open_store(predictions), Settings())
-    found = summarise(desk.folder, desk.store)
+    review = Review(open_cases(predictions), open_store(predictions), Settings())
+    found = summarise(review.folder, review.store)
     assert (found["readers"], found["agreement"], found["failures"]["expected"]) == ([], [], None)
     assert "filled" not in {item["state"] for item in found["article_14"]}
 
 
-def test_the_export_holds_the_log_and_the_masks_that_stand(read: Desk, tmp_path: Path) -> None:
+def test_the_export_holds_the_log_and_the_masks_that_stand(read: Review, tmp_path: Path) -> None:
     output = export_review(read.folder, read.store, tmp_path / "export")
     cases = read_csv(output / "cases.csv", as_text=True)
     assert cases["decision"].to_list() == ["accept", "edit", "reject", "reject", "accept", "accept"]
@@ -132,9 +139,47 @@ def test_the_export_holds_the_log_and_the_masks_that_stand(read: Desk, tmp_path:
     assert len(list((output / "drawn").iterdir())) == 2
 
 
-def test_a_backup_verifies_and_can_be_used(read: Desk, tmp_path: Path) -> None:
+def test_redrawn_masks_of_films_are_segmentations_as_well(tmp_path: Path) -> None:
+    highdicom = pytest.importorskip("highdicom", reason="the extra 'dicom' is not installed")
+    folder = write_predictions(tmp_path / "out", deep=True)
+    films = [make_dicom(folder, number) for number in range(4)]
+    make_dicom(folder, 4, StudyInstanceUID=None)
+    meaning = SegmentMeaning("infection", type=Code("SCT", "233604007", "Pneumonia"))
+    found = result((16, 20), mask=np.ones((16, 20), bool))
+    write_objects(read_source(folder / "images" / "image0.dcm"), found, meaning, folder / "dicom", "image0")
+    review = Review(open_cases(folder), open_store(folder), Settings(blind=False))
+    drawn = [np.random.default_rng(number).random((16, 20)) < number / 4 for number in range(5)]
+    for number, mask in enumerate(drawn, start=1):
+        review.decide(number, ANN, Verdict("edit", mask=png(255 * mask, tmp_path)), key=next(KEYS))
+    review.decide(4, ANN, Verdict("accept"), key=next(KEYS))  # after all
+    review.decide(6, ANN, Verdict("edit", mask=png(255 * drawn[2], tmp_path)), key=next(KEYS))  # a PNG
+    notes: list[str] = []
+    output = export_review(review.folder, review.store, tmp_path / "export", note=notes.append)
+    assert sorted(file.name for file in (output / "dicom").iterdir()) == [f"image{n}.seg.dcm" for n in range(3)]
+    (note,) = notes
+    assert "case 5" in note
+    assert "StudyInstanceUID" in note
+    names: set[str] = set()
+    for mask, film in zip(drawn[:3], films, strict=False):
+        file = output / "dicom" / f"image{len(names)}.seg.dcm"
+        seg = highdicom.seg.segread(file)
+        assert seg.SegmentationType == "BINARY"
+        assert np.array_equal(seg.pixel_array.reshape(16, 20), mask)
+        (series,) = seg.ReferencedSeriesSequence
+        assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
+        (segment,) = seg.SegmentSequence
+        assert segment.SegmentLabel == ("foreground" if names else "infection")
+        assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
+        names.add(seg.SOPInstanceUID)
+    assert len(names) == 3
+    table = read_csv(output / "cases.csv", as_text=True)
+    assert table["segmentation"].to_list() == [*(f"dicom/image{n}.seg.dcm" for n in range(3)), *[None] * 3]
+    assert [errors_of(file) for file in (output / "dicom").iterdir()] == [[]] * 3  # skips without dciodvfy
+
+
+def test_a_backup_verifies_and_can_be_used(read: Review, tmp_path: Path) -> None:
     back_up(read.store, tmp_path / "backup")
     copy = Store(tmp_path / "backup", create=False)
     assert verify(copy, folder=read.folder, head=read.store.head()) == []
-    again = Desk(read.folder, open_store(tmp_path / "out", state=tmp_path / "backup"), Settings(readers=2))
+    again = Review(read.folder, open_store(tmp_path / "out", state=tmp_path / "backup"), Settings(readers=2))
     assert again.state().status(4) == "done"

@@ -154,15 +154,16 @@ def export(
     state: Annotated[Path | None, STATE] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
 ) -> None:
-    """Write the decisions as CSV and JSON, and the masks that stand."""
+    """Write the decisions as CSV and JSON, and the masks that stand; redrawn ones of DICOM images also as DICOM."""
     from trustseg.review.cases import open_cases
     from trustseg.review.export import export_review
     from trustseg.review.verify import open_store, require_whole
 
     _require_new(output)
     store = require_whole(open_store(folder, state=state, create=False))
-    export_review(open_cases(folder, images=images), store, output)
-    names = ("log.csv", "log.json", "cases.csv", "masks", "drawn")
+    cases = open_cases(folder, images=images)
+    export_review(cases, store, output, note=lambda sentence: say(f"note: {sentence}", err=True))
+    names = ("log.csv", "log.json", "cases.csv", "masks", "dicom", "drawn")
     say(f"{', '.join(name for name in names if (output / name).exists())}: {output}")
 
 

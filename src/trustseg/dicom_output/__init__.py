@@ -11,17 +11,20 @@ What identifies the patient is copied from the source as it is, and nothing is a
 de-identified objects. Values of the source that break their own format are left out, and named.
 """
 
-from trustseg.dicom_output.result import Code, ImageResult, SegmentMeaning
+from trustseg.dicom_output.result import Code, ImageResult, RedrawnMask, SegmentMeaning
 from trustseg.dicom_output.source import Source, read_source
-from trustseg.dicom_output.writing import OBJECTS, check_source, write_objects
+from trustseg.dicom_output.writing import OBJECTS, check_source, meaning_in, write_objects, write_redrawn
 
 __all__ = [
     "OBJECTS",
     "Code",
     "ImageResult",
+    "RedrawnMask",
     "SegmentMeaning",
     "Source",
     "check_source",
+    "meaning_in",
     "read_source",
     "write_objects",
+    "write_redrawn",
 ]

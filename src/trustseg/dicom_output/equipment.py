@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from trustseg.dicom_output.result import Code, ImageResult
+from trustseg.dicom_output.result import Code, ImageResult, RedrawnMask
 from trustseg.dicom_output.source import Source
 
 if TYPE_CHECKING:
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "algorithm", "concept", "identity"]
 
-KINDS: Final = ("seg", "map", "capture", "report")
-"""The objects, in the order in which their series are numbered; the first letters of their files' endings."""
+KINDS: Final = ("seg", "map", "capture", "report", "redrawn")
+"""The objects, in the order in which their series are numbered."""
 
 _NAME: Final = "trustseg"
-_DESCRIPTIONS: Final = ("segmentation", "uncertainty map", "secondary capture", "report")
+_DESCRIPTIONS: Final = ("segmentation", "uncertainty map", "secondary capture", "report", "redrawn segmentation")
 
 
-def identity(kind: str, source: Source, result: ImageResult) -> dict[str, Any]:
+def identity(kind: str, source: Source, result: ImageResult | RedrawnMask) -> dict[str, Any]:
     """Return what the constructors of highdicom take on series, instance and device, by name.
 
     The instance is named after everything it says, so that equal results have equal names and different ones never
@@ -49,7 +49,7 @@ def concept(code: Code) -> "CodedConcept":
     return CodedConcept(code.value, code.scheme, code.meaning)
 
 
-def algorithm(result: ImageResult) -> "AlgorithmIdentificationSequence":
+def algorithm(result: ImageResult | RedrawnMask) -> "AlgorithmIdentificationSequence":
     """Return which algorithm made a result: trustseg, its version, and the hash of the model."""
     from highdicom import AlgorithmIdentificationSequence
     from pydicom.sr.codedict import codes

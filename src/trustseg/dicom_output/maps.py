@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trustseg.dicom_output.equipment import algorithm, concept, identity
-from trustseg.dicom_output.result import ImageResult, SegmentMeaning
+from trustseg.dicom_output.result import ImageResult, RedrawnMask, SegmentMeaning
 from trustseg.dicom_output.source import Source
 
 if TYPE_CHECKING:
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 __all__ = ["parametric_map", "segmentation"]
 
 
-def segmentation(source: Source, result: ImageResult, meaning: SegmentMeaning) -> "Segmentation":
-    """Return the mask as a Segmentation with one segment and one frame, also where the mask is empty."""
+def segmentation(source: Source, result: ImageResult | RedrawnMask, meaning: SegmentMeaning) -> "Segmentation":
+    """Return the mask as a Segmentation with one segment and one frame, also where the mask is empty.
+
+    The segment of a redrawn mask is marked as made semi-automatically.
+    """
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
     from highdicom.seg import Segmentation as Made
 
+    redrawn = isinstance(result, RedrawnMask)
     segment = SegmentDescription(
         segment_number=1,
         segment_label=meaning.label,
         segmented_property_category=concept(meaning.category),
         segmented_property_type=concept(meaning.type),
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC if redrawn else SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm(result),
         tracking_uid=source.uid("segment", result.digest),
         tracking_id=f"trustseg {meaning.label}"[:64],
@@ -39,8 +43,8 @@ def segmentation(source: Source, result: ImageResult, meaning: SegmentMeaning) -
         segment_descriptions=[segment],
         omit_empty_frames=False,
         content_label="SEGMENTATION",
-        content_description="Mask predicted by a model",
-        **identity("seg", source, result),
+        content_description="Mask redrawn by a reader" if redrawn else "Mask predicted by a model",
+        **identity("redrawn" if redrawn else "seg", source, result),
     )
     _name_dimensions(made, source.uid("seg dimensions", result.digest))
     if not source.has_position:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trustseg.errors import ConfigError
 
-__all__ = ["Code", "ImageResult", "SegmentMeaning"]
+__all__ = ["Code", "ImageResult", "RedrawnMask", "SegmentMeaning"]
 
 
 class Code(NamedTuple):
@@ -109,3 +109,36 @@ class ImageResult:
         for values in (self.mask, self.uncertainty, self.shown):
             found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RedrawnMask:
+    """A mask that a person has redrawn from that of a model, at the image's own size.
+
+    Attributes:
+        mask: (H, W) bool.
+        decision: hash of the decision that it came with, which names the object.
+        model: hash of the model.
+        version: version of trustseg.
+    """
+
+    mask: NDArray[np.bool_]
+    decision: str
+    model: str
+    version: str
+
+    @property
+    def mask_rule(self) -> str:
+        """Which pixels are in the mask."""
+        return "redrawn by a reader"
+
+    @property
+    def settings(self) -> str:
+        """What all masks redrawn from those of one model have in common."""
+        return json.dumps([self.model, self.version])
+
+    @property
+    def digest(self) -> str:
+        """A hash of the mask and the decision."""
+        pixels = np.ascontiguousarray(self.mask).tobytes()
+        return hashlib.sha256(json.dumps([self.settings, self.decision]).encode() + pixels).hexdigest()

@@ -14,7 +14,7 @@ from trustseg.data.picture import warnings_of
 from trustseg.dicom_output.capture import capture
 from trustseg.dicom_output.maps import parametric_map, segmentation
 from trustseg.dicom_output.report import report
-from trustseg.dicom_output.result import ImageResult, SegmentMeaning
+from trustseg.dicom_output.result import Code, ImageResult, RedrawnMask, SegmentMeaning
 from trustseg.dicom_output.source import LIBRARIES, Source
 from trustseg.errors import DataError
 from trustseg.files import replacing
@@ -22,7 +22,7 @@ from trustseg.files import replacing
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["OBJECTS", "check_source", "write_objects"]
+__all__ = ["OBJECTS", "check_source", "meaning_in", "write_objects", "write_redrawn"]
 
 Made = Mapping[str, "Dataset"]
 
@@ -57,6 +57,34 @@ def write_objects(source: Source, result: ImageResult, meaning: SegmentMeaning, 
             made[kind].save_as(temporary, enforce_file_format=True)
         files.append(file)
     return files
+
+
+def write_redrawn(source: Source, drawn: RedrawnMask, meaning: SegmentMeaning, file: Path) -> None:
+    """Write a redrawn mask as a Segmentation, whole or not at all; errors as ``write_objects``."""
+    with _explained(source, "seg"), replacing(file) as temporary:
+        segmentation(source, drawn, meaning).save_as(temporary, enforce_file_format=True)
+
+
+def meaning_in(file: Path) -> SegmentMeaning:
+    """Return what the mask marks in a Segmentation that ``write_objects`` has written.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    import pydicom
+
+    try:
+        (segment,) = pydicom.dcmread(file, stop_before_pixels=True).SegmentSequence
+        category, kind = (
+            Code(str(item.CodingSchemeDesignator), str(item.CodeValue), str(item.CodeMeaning))
+            for item in (
+                segment.SegmentedPropertyCategoryCodeSequence[0],
+                segment.SegmentedPropertyTypeCodeSequence[0],
+            )
+        )
+        return SegmentMeaning(str(segment.SegmentLabel), category, kind)
+    except (pydicom.errors.InvalidDicomError, AttributeError, IndexError, ValueError) as error:
+        raise DataError(f"'{file}' is damaged ({type(error).__name__}); predict again, or remove it") from error
 
 
 def check_source(source: Source) -> None:

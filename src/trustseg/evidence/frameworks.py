@@ -1,6 +1,6 @@
 """Frameworks as data: one YAML file each, whose items name the artefacts that may serve them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -68,8 +68,13 @@ def _framework(file: Path, known: Sequence[str]) -> Framework:
     return Framework(file.stem, str(content["title"]), str(content["source"]), tuple(items))
 
 
-def state_of(item: Item, found: Mapping[str, Sequence[Path]]) -> State:
+def state_of(item: Item, found: Mapping[str, Sequence[Path]], short: Collection[str] = ()) -> State:
     """Return how far an item is served: its best state where every artefact is there, partly where some are, else user.
+
+    Args:
+        item: what is asked for.
+        found: files of each artefact.
+        short: artefacts that are there and hold too little.
 
     Example:
         >>> item = Item("1", "accuracy", ("evaluation", "splits"), "filled")
@@ -77,6 +82,7 @@ def state_of(item: Item, found: Mapping[str, Sequence[Path]]) -> State:
         ('partly', 'user')
     """
     there = [name for name in item.artefacts if found.get(name)]
-    if item.best in ("user", "n.a.") or len(there) == len(item.artefacts) > 0:
+    whole = [name for name in there if name not in short]
+    if item.best in ("user", "n.a.") or len(whole) == len(item.artefacts) > 0:
         return item.best
     return "partly" if there else "user"

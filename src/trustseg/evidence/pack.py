@@ -20,8 +20,13 @@ from trustseg.evidence.documents import datasheet, instructions
 from trustseg.evidence.frameworks import Framework, Item, read_frameworks, state_of
 from trustseg.files import read_json, write_json, write_text
 from trustseg.prediction_folder import read_prediction_folder
+from trustseg.review.summary import ENOUGH
 
 __all__ = ["write_pack"]
+
+Places = Mapping[
+    str, tuple[Sequence[Path], Path]
+]  # of each artefact its files, and the folder that they are named from
 
 _CHAI: Final = "card/chai-applied-model-card.xml"
 _UNHASHED: Final = frozenset({"digests", "index", "signature"})  # they hold the hashes of all others
@@ -44,7 +49,12 @@ def write_pack(model: Path, folder: Path, *, key: Path | None = None, review: Pa
     if key is not None and not key.is_file():
         raise MissingFileError(f"no key '{key}'; give a private SSH key")
     facts, run = read_facts(model), model.absolute().parent
-    reviewed = [] if review is None else [_report_of(review, facts)]
+    reviewed, short = [], dict[str, str]()
+    if review is not None:
+        report, decided = _report_of(review, facts)
+        reviewed = [report]
+        if decided < ENOUGH:
+            short["review"] = f"{decided} of at least {ENOUGH} decisions"
     _write_documents(run, facts, folder)
     found = found_in(run, facts)
     written = {name: [folder / file] for name, file in WRITTEN.items() if name != "signature" or key is not None}
@@ -54,7 +64,7 @@ def write_pack(model: Path, folder: Path, *, key: Path | None = None, review: Pa
     }
     if review is not None:
         places["review"] = (reviewed, review)
-    entries = [_framework_entry(each, places) for each in frameworks]
+    entries = [_framework_entry(each, places, short) for each in frameworks]
     write_json(folder / "items.json", {"model": facts.digest, "version": __version__, "frameworks": entries})
     write_text(folder / WRITTEN["index"], _index(facts, entries, folder, signed=key is not None))
     _write_digests(folder)
@@ -63,8 +73,8 @@ def write_pack(model: Path, folder: Path, *, key: Path | None = None, review: Pa
     return folder / WRITTEN["index"]
 
 
-def _report_of(review: Path, facts: CardFacts) -> Path:
-    """Return the report of the review of some predictions, if they are of this model and somebody decided."""
+def _report_of(review: Path, facts: CardFacts) -> tuple[Path, int]:
+    """Return the report of the review of some predictions, if they are of this model, and how many decisions stand."""
     file = review / "review" / "report.json"
     if read_prediction_folder(review).about.model != facts.digest:
         raise ConfigError(
@@ -73,9 +83,10 @@ def _report_of(review: Path, facts: CardFacts) -> Path:
     if not file.is_file():
         raise MissingFileError(f"no '{file}'; run 'trustseg review report {review}'")
     readers: Any = read_json(file).get("readers", [])
-    if not any(reader["decided"] for reader in readers):
+    decided = sum(int(reader["decided"]) for reader in readers)
+    if not decided:
         raise ConfigError(f"'{file}' holds no decision; review some cases, then run 'trustseg review report {review}'")
-    return file
+    return file, decided
 
 
 def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
@@ -86,8 +97,8 @@ def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
     write_json(folder / WRITTEN["sbom"], bill_of_materials())
 
 
-def _framework_entry(framework: Framework, places: Mapping[str, tuple[Sequence[Path], Path]]) -> dict[str, Any]:
-    items = [_item_entry(item, places) for item in framework.items]
+def _framework_entry(framework: Framework, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
+    items = [_item_entry(item, places, short) for item in framework.items]
     counts = Counter(str(item["state"]) for item in items)
     words = ", ".join(f"{state}: {counts[state]}" for state in ("filled", "partly", "user", "n.a.") if counts[state])
     return {
@@ -99,7 +110,7 @@ def _framework_entry(framework: Framework, places: Mapping[str, tuple[Sequence[P
     }
 
 
-def _item_entry(item: Item, places: Mapping[str, tuple[Sequence[Path], Path]]) -> dict[str, Any]:
+def _item_entry(item: Item, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
     files: list[dict[str, str]] = []
     for name in item.artefacts:
         paths, root = places.get(name, ((), Path()))
@@ -110,9 +121,10 @@ def _item_entry(item: Item, places: Mapping[str, tuple[Sequence[Path], Path]]) -
     return {
         "name": item.name,
         "asks": item.asks,
-        "state": state_of(item, found),
+        "state": state_of(item, found, short),
         "files": files,
         "missing": [name for name in item.artefacts if not found.get(name)],
+        "short": {name: short[name] for name in item.artefacts if name in short},
     }
 
 

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 from trustseg import __version__
 from trustseg.errors import DataError
-from trustseg.review.cases import CaseFolder, drawn_png, overlap, read_mask_png
+from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
 from trustseg.review.changes import changed_predictions, fingerprints
+from trustseg.review.pictures import drawn_png, overlap, read_mask_png
 from trustseg.review.state import Decision, Reader, Role, Settings, State
 from trustseg.review.storage import Draft, Store
 from trustseg.review.verify import require_whole
 
-__all__ = ["Desk", "ForbiddenError", "OutOfTurnError", "Verdict"]
+__all__ = ["ForbiddenError", "OutOfTurnError", "Review", "Verdict"]
 
 
 class ForbiddenError(DataError):
@@ -35,7 +36,7 @@ class Verdict(NamedTuple):
         confidence: 1 (a guess) to 5 (certain); None if not given.
         comment: free text.
         seconds: how long the case was looked at since the mask appeared, as the page measured it.
-        layers: what was shown: mask, contour, uncertainty.
+        layers: what was shown: mask, contour, uncertainty, the image under attack.
         mask: the mask that was drawn (PNG), only with ``edit``; None if none was.
     """
 
@@ -47,7 +48,7 @@ class Verdict(NamedTuple):
     mask: bytes | None = None
 
 
-class Desk:
+class Review:
     """The review of a folder of predictions.
 
     Args:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trustseg.review.cases import CaseFolder, overlap, read_mask_png
+from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
 from trustseg.review.outcome import decided_mask
+from trustseg.review.pictures import overlap, read_mask_png
 from trustseg.review.state import State
 from trustseg.review.storage import Store
 from trustseg.statistics import Interval, bootstrap_statistic

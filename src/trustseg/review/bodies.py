@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from trustseg.errors import DataError
-from trustseg.review.desk import Verdict
+from trustseg.review.actions import Verdict
 
 __all__ = ["Credentials", "DecisionBody", "RatingBody", "SwitchBody", "WithdrawalBody"]
 
@@ -45,7 +45,7 @@ class DecisionBody(_Body):
     confidence: Annotated[int, Field(ge=1, le=5)] | None = None
     comment: _Text = ""
     seconds: _Seconds
-    layers: Annotated[list[Literal["mask", "contour", "uncertainty"]], Field(max_length=3)] = []
+    layers: Annotated[list[Literal["mask", "contour", "uncertainty", "attacked"]], Field(max_length=4)] = []
     mask: str | None = None
 
     def verdict(self) -> Verdict:

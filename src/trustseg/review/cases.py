@@ -2,41 +2,27 @@
 
 import hashlib
 import math
+import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
-from trustseg.data.decode import in_threads, read_image
-from trustseg.data.intensity import IntensityScale, render
+from trustseg.data.decode import in_threads
 from trustseg.deferral import CertifiedPolicy
 from trustseg.deferral.any_policy import parse_any_policy
 from trustseg.deferral.policy import Policy
 from trustseg.errors import DataError, MissingFileError
-from trustseg.metrics import dice_from_counts
 from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder, uncertainty_file
 from trustseg.review.chain import canonical
 
 __all__ = [
     "Case",
     "CaseFolder",
-    "Mask",
-    "drawn_png",
-    "image_png",
     "open_cases",
-    "overlap",
-    "read_mask_png",
-    "thumbnail_png",
 ]
 
-Mask = NDArray[np.bool_]
-
-_THUMBNAIL: Final = 72  # longest side in pixels
 _RESTORE: Final = "restore them from a backup; predict again only if no review of them has begun"
 
 
@@ -114,7 +100,8 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
 
     Args:
         folder: with ``predictions.csv``, ``prediction.json``, and ``masks/`` and ``uncertainty/`` of every image.
-        images: where the images lie, if not where ``predict`` found them; they are found by name.
+        images: folder in which the images lie, at any depth, if not where ``predict`` found them; they are found by
+            name, and those that share a name with other files by their SHA-256.
 
     Raises:
         MissingFileError: if files are not there; the first ones are named.
@@ -125,13 +112,14 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     if images is not None and not images.is_dir():
         raise MissingFileError(f"no folder '{images}'; --images is the folder of the images")
     sources = [Path(found[name].file) for name in table["image"]]
-    files = [source if images is None else images / source.name for source in sources]
+    digests = [found[name].sha256 for name in table["image"]]
+    files = [folder / source for source in sources] if images is None else _found_in(images, sources, digests)
     masks = [mask_file(folder, source) for source in sources]
     maps = [uncertainty_file(folder, source) for source in sources]
     _require(masks, "masks", _RESTORE)
     _require(maps, "uncertainty maps", _RESTORE)
     _require(files, "images", "name their folder with --images" if images is None else "--images is another folder?")
-    digests = in_threads(_sha256, masks, progress=None)
+    mask_digests = in_threads(_sha256, masks, progress=None)
     cases = [
         Case(
             number=number,
@@ -145,11 +133,11 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
             largest_probability=row["largest_probability"],
             width=row["width"],
             height=row["height"],
-            image_sha256=found[row["image"]].sha256,
-            mask_sha256=digest,
+            image_sha256=image_digest,
+            mask_sha256=mask_digest,
         )
-        for number, (row, file, mask, shown, digest) in enumerate(
-            zip(table.iter_rows(named=True), files, masks, maps, digests, strict=True), start=1
+        for number, (row, file, mask, shown, image_digest, mask_digest) in enumerate(
+            zip(table.iter_rows(named=True), files, masks, maps, digests, mask_digests, strict=True), start=1
         )
     ]
     policy = None if about.policy is None else parse_any_policy(about.policy, folder / ABOUT)
@@ -169,72 +157,19 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     )
 
 
-def image_png(case: Case, *, white: int | None) -> bytes:
-    """Return an image as the model was given it, 8 bits, at its own size, as PNG.
-
-    Raises:
-        DataError: if its file is no longer the one that was predicted, or cannot be read.
-    """
-    return _png(_rendered(case, white))
-
-
-def thumbnail_png(case: Case, *, white: int | None) -> bytes:
-    """Return a small grey PNG of an image; errors as ``image_png``."""
-    small = Image.fromarray(_rendered(case, white))
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return _png(np.asarray(small.convert("L")))
-
-
-def _rendered(case: Case, white: int | None) -> NDArray[np.uint8]:
-    """Return the grey levels (H, W) or colours (H, W, 3) of an image."""
-    picture = read_image(case.file)
-    if picture.sha256 != case.image_sha256:
-        raise DataError(f"the image of case {case.number} is not the one that was predicted; its file has changed")
-    channels = 3 if picture.pixels.ndim == 3 else 1
-    return render(picture, IntensityScale(white), channels=channels, path=case.file)
-
-
-def read_mask_png(data: bytes, case: Case) -> Mask:
-    """Return a mask (H, W), true where the PNG is above 127.
-
-    Raises:
-        DataError: if it is no PNG, or not of the size of the case's image.
-    """
-    try:
-        with Image.open(BytesIO(data), formats=("PNG",)) as image:
-            if image.size != (case.width, case.height):
-                raise DataError(
-                    f"a mask of case {case.number} has {image.width}x{image.height} pixels, expected "
-                    f"{case.width}x{case.height}"
-                )
-            return np.asarray(image.convert("L")) > 127
-    except DataError:
-        raise
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"a mask of case {case.number} is no PNG that can be read ({error})") from error
-
-
-def drawn_png(data: bytes, case: Case) -> bytes:
-    """Return a drawn mask, written anew as 8-bit PNG of 0 and 255: nothing else that came with it is kept."""
-    return _png(read_mask_png(data, case).astype(np.uint8) * 255)
-
-
-def overlap(first: Mask, second: Mask) -> float | None:
-    """Return the Dice of two masks of one size, None (undefined) if both are empty.
-
-    Example:
-        >>> overlap(np.array([True, True]), np.array([True, False]))
-        0.6666666666666666
-    """
-    both, one, other = (np.array([mask.sum()]) for mask in (first & second, first, second))
-    value = float(dice_from_counts(both, one, other)[0])
-    return None if math.isnan(value) else value
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
+def _found_in(images: Path, sources: Sequence[Path], digests: Sequence[str]) -> list[Path]:
+    """Return the file of each image in a folder or below it; where none has its name, a path that is not there."""
+    files = [images / source.name for source in sources]
+    if all(file.is_file() for file in files):
+        return files
+    places: dict[str, list[Path]] = defaultdict(list)
+    for folder, _, names in os.walk(images):
+        for name in names:
+            places[name].append(Path(folder, name))
+    return [
+        next((place for place in found if len(found) == 1 or _sha256(place) == digest), file)
+        for file, digest, found in zip(files, digests, (places[file.name] for file in files), strict=True)
+    ]
 
 
 def _sha256(file: Path) -> str:

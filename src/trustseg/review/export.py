@@ -1,16 +1,18 @@
 """A review as files that others can read: tables, the whole log, and masks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from trustseg.errors import DataError, MissingFileError, MissingPackageError
 from trustseg.files import replacing, write_json
 from trustseg.prediction_folder import mask_file
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
 from trustseg.review.outcome import settled_cases
+from trustseg.review.segmentations import write_segmentation
 from trustseg.review.state import State
 from trustseg.review.storage import DATABASE, HEADS, Store
 from trustseg.tables import write_csv
@@ -23,21 +25,34 @@ _CONTENT: Final = (
 )
 
 
-def export_review(folder: CaseFolder, store: Store, output: Path) -> Path:
+def export_review(folder: CaseFolder, store: Store, output: Path, *, note: Callable[[str], None] | None = None) -> Path:
     """Write a review into a folder, and return the folder.
 
     ``log.csv`` has a row for each entry, ``log.json`` all of it with hashes, ``cases.csv`` a row for each case,
-    ``masks/NAME.png`` the mask that stands of each case that is done and has one, and ``drawn/NUMBER.png`` the mask
-    that was drawn with each entry; folders without a mask are not made. Seconds in the tables are rounded to 0.1.
+    ``masks/NAME.png`` the mask that stands of each case that is done and has one, ``dicom/NAME.seg.dcm`` the same as a
+    DICOM Segmentation where it was redrawn on a DICOM image, and ``drawn/NUMBER.png`` the mask that was drawn with each
+    entry; folders without a mask are not made. Seconds in the tables are rounded to 0.1.
+
+    Args:
+        folder: the cases.
+        store: the log.
+        output: folder to write.
+        note: called with a sentence for each redrawn mask of a DICOM image that no Segmentation can be written of.
     """
     entries = store.entries()
     state = State()
     state.read(entries)
     names = {case.number: case.image for case in folder.cases}
     settled = {found.case.number: found for found in settled_cases(folder, store, state)}
-    for case, _, mask in settled.values():
-        if mask is not None:
-            _write(mask_file(output, case.file), mask)
+    segmentations = {}
+    for number, each in settled.items():
+        if each.mask is not None:
+            _write(mask_file(output, each.case.file), each.mask)
+        try:
+            segmentations[number] = write_segmentation(folder, each, output)
+        except (DataError, MissingFileError, MissingPackageError) as error:
+            if note is not None:
+                note(f"case {number} has its redrawn mask as PNG alone: {str(error).partition('; ')[0]}")
     for entry in entries:
         drawn = store.mask(entry.content["mask"]) if entry.content.get("mask") else None
         if drawn is not None:
@@ -58,6 +73,7 @@ def export_review(folder: CaseFolder, store: Store, output: Path) -> Path:
                 "settled_by": None if found is None else found.entry.reviewer,
                 "entry": None if found is None else found.entry.number,
                 "mask": None if found is None or found.mask is None else f"masks/{mask_file(output, case.file).name}",
+                "segmentation": None if (file := segmentations.get(case.number)) is None else f"dicom/{file.name}",
             }
         )
     write_csv(_table(rows), output / "cases.csv")

@@ -1,16 +1,21 @@
 """The addresses of the server: cases by number, answers as JSON or PNG, writes that repeat a key change nothing."""
 
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from hmac import compare_digest
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from trustseg.errors import MissingFileError
 from trustseg.review.access import Authenticator, Session
+from trustseg.review.actions import ForbiddenError, OutOfTurnError, Review
+from trustseg.review.attacked import AttackedCase
 from trustseg.review.bodies import Credentials, DecisionBody, RatingBody, SwitchBody, WithdrawalBody
-from trustseg.review.cases import Case, image_png, thumbnail_png
-from trustseg.review.desk import Desk, ForbiddenError, OutOfTurnError
+from trustseg.review.cases import Case
+from trustseg.review.pictures import deep_values, image_png, thumbnail_png
 from trustseg.review.risk import RiskTable
 from trustseg.review.state import Reader
 from trustseg.review.views import Values, case_view, entry_view, list_view, risk_view, session_view
@@ -26,16 +31,18 @@ class AppContext(NamedTuple):
     """What a server serves.
 
     Attributes:
-        desk: the review.
+        review: what is reviewed, and what may be done.
         auth: who may come in.
         risk: what a threshold would mean; None if no records were given.
+        attacked: recorded pictures of cases under attack, by number.
         cookie: name of the session's cookie.
         secure: whether the cookie is for HTTPS only.
     """
 
-    desk: Desk
+    review: Review
     auth: Authenticator
     risk: RiskTable | None
+    attacked: Mapping[int, AttackedCase]
     cookie: str
     secure: bool
 
@@ -69,6 +76,7 @@ def _same(first: str, second: str) -> bool:
 Context = Annotated[AppContext, Depends(_context)]
 Known = Annotated[Session, Depends(_session)]
 Number = Annotated[int, Path(ge=1, le=10**9)]
+Layer = Literal["before", "after", "mask"]
 
 
 @router.post("/session")
@@ -77,13 +85,13 @@ def log_in(body: Credentials, request: Request, response: Response, context: Con
     _require_own_page(request)
     secret, session = context.auth.log_in(token=body.token, name=body.name, password=body.password)
     response.set_cookie(context.cookie, secret, httponly=True, samesite="strict", secure=context.secure, path="/")
-    return session_view(context.desk, session.reader, session.csrf)
+    return session_view(context.review, session.reader, session.csrf)
 
 
 @router.get("/session")
 def who(session: Known, context: Context) -> Values:
     """Return who is logged in."""
-    return session_view(context.desk, session.reader, session.csrf)
+    return session_view(context.review, session.reader, session.csrf)
 
 
 @router.delete("/session")
@@ -103,8 +111,8 @@ def login(context: Context) -> Values:
 @router.get("/cases")
 def cases(session: Known, context: Context) -> Values:
     """Return the work list."""
-    with context.desk.store.reading():
-        return list_view(context.desk, session.reader, _chances(context))
+    with context.review.store.reading():
+        return list_view(context.review, session.reader, _chances(context))
 
 
 @router.get("/risk")
@@ -116,20 +124,40 @@ def risk(_: Known, context: Context) -> Values:
 @router.get("/cases/{number}")
 def case(number: Number, session: Known, context: Context) -> Values:
     """Return a case."""
-    with context.desk.store.reading():
-        return case_view(context.desk, context.desk.folder.case(number), session.reader)
+    with context.review.store.reading():
+        found = case_view(context.review, context.review.folder.case(number), session.reader)
+    recorded = context.attacked.get(number) if found["sees_mask"] else None
+    return found | {"attacked": None if recorded is None else {"attack": recorded.attack, "side": recorded.side}}
 
 
 @router.get("/cases/{number}/image", response_class=Response)
 def image(number: Number, _: Known, context: Context) -> Response:
     """Return the image (PNG)."""
-    return _png(_image(context.desk.folder.case(number), context.desk.folder.white))
+    return _png(_image(context.review.folder.case(number), context.review.folder.white))
+
+
+@router.get("/cases/{number}/values", response_class=Response)
+def values(number: Number, _: Known, context: Context) -> Response:
+    """Return what an image of more than 8 bits holds (uint16, little-endian, row by row); of others nothing, code 204.
+
+    The header ``trustseg-values`` tells as JSON what the values mean, see ``DeepImage``.
+    """
+    found = deep_values(context.review.folder.case(number), white=context.review.folder.white)
+    if found is None:
+        return Response(status_code=204)
+    about = found._asdict() | {"channels": 3 if found.stored.ndim == 3 else 1}
+    shown = {name: about[name] for name in ("slope", "intercept", "black", "white", "inverted", "channels")}
+    return Response(
+        found.stored.astype("<u2").tobytes(),
+        media_type="application/octet-stream",
+        headers={"trustseg-values": json.dumps(shown)},
+    )
 
 
 @router.get("/cases/{number}/thumbnail", response_class=Response)
 def thumbnail(number: Number, _: Known, context: Context) -> Response:
     """Return the image, small (PNG); the only answer that a browser may keep for a while."""
-    return _png(_thumbnail(context.desk.folder.case(number), context.desk.folder.white))
+    return _png(_thumbnail(context.review.folder.case(number), context.review.folder.white))
 
 
 @router.get("/cases/{number}/mask", response_class=Response)
@@ -144,14 +172,24 @@ def uncertainty(number: Number, session: Known, context: Context) -> Response:
     return _png(_seen(context, number, session.reader).uncertainty.read_bytes())
 
 
+@router.get("/cases/{number}/attacked/{layer}", response_class=Response)
+def attacked(number: Number, layer: Layer, session: Known, context: Context) -> Response:
+    """Return a picture that an evaluation recorded of the case (PNG), once the reader may see the mask."""
+    recorded = context.attacked.get(_seen(context, number, session.reader).number)
+    if recorded is None:
+        raise MissingFileError(f"no evaluation has recorded case {number} under attack")
+    pictures: dict[Layer, bytes] = {"before": recorded.before, "after": recorded.after, "mask": recorded.mask}
+    return _png(pictures[layer])
+
+
 @router.get("/cases/{number}/drawn/{entry}", response_class=Response)
 def drawn(number: Number, entry: Number, session: Known, context: Context) -> Response:
     """Return the mask (PNG) that came with a decision on the case, if the reader may see that decision."""
-    with context.desk.store.reading():
-        view = case_view(context.desk, context.desk.folder.case(number), session.reader)
+    with context.review.store.reading():
+        view = case_view(context.review, context.review.folder.case(number), session.reader)
         shown = [*view["decisions"], *view["adjudications"]]
         names = [each.get("mask") for each in shown if each["number"] == entry]
-        found = context.desk.store.mask(names[0]) if names and names[0] else None
+        found = context.review.store.mask(names[0]) if names and names[0] else None
     if found is None:
         raise OutOfTurnError("there is no drawn mask that you may see with this number")
     return _png(found)
@@ -160,42 +198,42 @@ def drawn(number: Number, entry: Number, session: Known, context: Context) -> Re
 @router.post("/cases/{number}/rating")
 def rate(number: Number, body: RatingBody, session: Known, context: Context) -> Values:
     """Keep how sure the reader is that there is foreground, before the mask is shown."""
-    context.desk.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
+    context.review.rate(number, session.reader, key=body.key, rating=body.rating, seconds=body.seconds)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/decision")
 def decide(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
     """Keep a decision."""
-    context.desk.decide(number, session.reader, body.verdict(), key=body.key)
+    context.review.decide(number, session.reader, body.verdict(), key=body.key)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/adjudication")
 def adjudicate(number: Number, body: DecisionBody, session: Known, context: Context) -> Values:
     """Settle a case on which two readers disagree."""
-    context.desk.adjudicate(number, session.reader, body.verdict(), key=body.key)
+    context.review.adjudicate(number, session.reader, body.verdict(), key=body.key)
     return case(number, session, context)
 
 
 @router.post("/cases/{number}/withdrawal")
 def withdraw(number: Number, body: WithdrawalBody, session: Known, context: Context) -> Values:
     """Take back the reader's last decision."""
-    context.desk.withdraw(number, session.reader, key=body.key)
+    context.review.withdraw(number, session.reader, key=body.key)
     return case(number, session, context)
 
 
 @router.post("/switch")
 def switch(body: SwitchBody, session: Known, context: Context) -> Values:
     """Send every case to a human from now on, or let the policy apply again."""
-    return entry_view(context.desk.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
+    return entry_view(context.review.switch(session.reader, key=body.key, stop=body.stop, reason=body.reason))
 
 
 def _seen(context: AppContext, number: int, reader: Reader) -> Case:
     """Return a case whose mask a reader may see."""
-    found = context.desk.folder.case(number)
-    with context.desk.store.reading():
-        if not context.desk.state().sees_mask(number, reader):
+    found = context.review.folder.case(number)
+    with context.review.store.reading():
+        if not context.review.state().sees_mask(number, reader):
             raise OutOfTurnError("rate the image first; the mask appears then")
     return found
 
@@ -203,7 +241,7 @@ def _seen(context: AppContext, number: int, reader: Reader) -> Case:
 def _chances(context: AppContext) -> list[float] | None:
     if context.risk is None:
         return None
-    scores: Any = [each.score for each in context.desk.folder.cases]
+    scores: Any = [each.score for each in context.review.folder.cases]
     return [float(chance) for chance in context.risk.chance(scores)]
 
 

@@ -12,7 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from trustseg.errors import MissingFileError, TrustsegError
 from trustseg.review.access import LOCAL, DeniedError, LimitedError
-from trustseg.review.desk import ForbiddenError, OutOfTurnError
+from trustseg.review.actions import ForbiddenError, OutOfTurnError
 from trustseg.review.guard import Guard
 from trustseg.review.routes import AppContext, router
 from trustseg.review.storage import RepeatedKeyError

@@ -15,8 +15,9 @@ from trustseg.deferral.policy import VOID
 from trustseg.errors import ConfigError, DataError, MissingPackageError
 from trustseg.files import make_folder
 from trustseg.review.access import LOCAL, Authenticator, Users
+from trustseg.review.actions import Review
+from trustseg.review.attacked import read_attacked
 from trustseg.review.cases import open_cases
-from trustseg.review.desk import Desk
 from trustseg.review.risk import read_risk
 from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import PLACE, open_store
@@ -97,7 +98,7 @@ def listen(
     Raises:
         ConfigError: if settings do not fit each other, the port is taken, or another server holds the review.
         MissingPackageError: without the extra ``review``.
-        TrustsegError: as ``open_cases``, ``read_risk``, ``Users`` and ``Desk``.
+        TrustsegError: as ``open_cases``, ``read_risk``, ``read_attacked``, ``Users`` and ``Review``.
     """
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
         raise MissingPackageError(f"the review needs {' and '.join(missing)}; pip install 'trustseg[review]'")
@@ -108,6 +109,7 @@ def listen(
     public = _checked(settings, listening, users)
     cases = open_cases(folder, images=images)
     risk = None if records is None else read_risk(records, cases)
+    attacked = {} if records is None else read_attacked(records, cases)
     token = secrets.token_urlsafe(24) if users is None else None
     auth = Authenticator(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
     with ExitStack() as stack:
@@ -117,12 +119,12 @@ def listen(
         store = open_store(folder, state=state)
         stack.callback(store.close)
         port = held.getsockname()[1]
-        desk = Desk(cases, store, settings)
-        context = AppContext(desk, auth, risk, f"trustseg_review_{port}", public is not None)
+        review = Review(cases, store, settings)
+        context = AppContext(review, auth, risk, attacked, f"trustseg_review_{port}", public is not None)
         app = create_app(context, hosts=LOCAL if public is None else (*LOCAL, public))
         address = listening.public_url or f"http://{listening.host}:{port}/"
         address += "" if token is None else f"#token={token}"
-        yield Server(app, address, len(cases.cases), _notes(desk, risk is None), held)
+        yield Server(app, address, len(cases.cases), _notes(review, risk is None, len(attacked)), held)
 
 
 @contextmanager
@@ -181,12 +183,14 @@ def _bound(listening: Listening) -> socket.socket:
     return held
 
 
-def _notes(desk: Desk, no_records: bool) -> tuple[str, ...]:
+def _notes(review: Review, no_records: bool, attacked: int) -> tuple[str, ...]:
     notes = []
-    if desk.folder.policy is None:
+    if review.folder.policy is None:
         notes.append("the predictions have no policy, so every case is listed")
-    if desk.folder.guarantee == VOID:
+    if review.folder.guarantee == VOID:
         notes.append("the policy's guarantee is void: these images differ from those it was fitted on")
     if no_records:
         notes.append("without --records RUN the threshold slider shows the coverage only")
+    if attacked:
+        notes.append(f"the evaluation recorded {attacked} of the cases under attack")
     return tuple(notes)

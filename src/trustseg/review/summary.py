@@ -20,7 +20,7 @@ __all__ = ["ENOUGH", "likely_range", "override_note", "seconds_per_case", "summa
 _FEW_OVERRIDES: Final = 0.05  # share below which a reader may have stopped looking
 
 ENOUGH: Final = 20
-"""Decisions before a reader's overrides, or failures against those expected, are judged."""
+"""Decisions before overrides, failures against those expected, or human oversight are judged."""
 
 Values = dict[str, Any]
 
@@ -156,25 +156,27 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
 def _oversight(
     state: State, kinds: Mapping[str, int], readers: Sequence[Values], stops: Sequence[Values]
 ) -> list[Values]:
-    """Return evidence for Article 14 of the AI Act, as far as a review can give it."""
+    """Return evidence for Article 14 of the AI Act, as far as a review can give it: partly until there is enough."""
     decided = sum(reader["decided"] for reader in readers)
     overrides = sum(reader["edit"] + reader["reject"] for reader in readers)
     blind = sum(reader["rated_blind"] for reader in readers)
-    held = "filled" if decided else "partly"
+    enough = decided >= ENOUGH
     return [
-        _item("14(1)-(3)", "oversight built in", held, f"standing decisions: {decided}, people: {len(readers)}"),
-        _item("14(4)(b)", "automation bias", "filled" if blind and decided else "partly",
+        _item("14(1)-(3)", "oversight built in", enough,
+              f"standing decisions: {decided} (at least {ENOUGH} are asked for), people: {len(readers)}"),
+        _item("14(4)(b)", "automation bias", enough and blind >= ENOUGH,
               f"images rated before the mask was shown: {blind}; masks overridden: {overrides} of {decided}"),
-        _item("14(4)(d)", "override", held,
+        _item("14(4)(d)", "override", enough,
               f"in the log: decisions {kinds.get('decision', 0)}, withdrawals {kinds.get('withdrawal', 0)}, "
               f"adjudications {kinds.get('adjudication', 0)}"),
-        _item("14(4)(e)", "stop", "filled" if stops else "partly",
+        _item("14(4)(e)", "stop", enough and bool(stops),
               f"uses of the stop switch: {sum(each['kind'] == 'stop' for each in stops)}; now "
               f"{'on' if state.stopped is not None else 'off'}"),
     ]  # fmt: skip
 
 
-def _item(article: str, title: str, state: str, evidence: str) -> Values:
+def _item(article: str, title: str, filled: bool, evidence: str) -> Values:
+    state = "filled" if filled else "partly"
     return {"item": f"AI Act Art. {article}", "title": title, "state": state, "evidence": evidence}
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
 
+from trustseg.review.actions import Review
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
-from trustseg.review.desk import Desk
 from trustseg.review.header import header_of
 from trustseg.review.risk import RiskTable
 from trustseg.review.state import Reader, State
@@ -22,36 +22,36 @@ Values = dict[str, Any]
 _FEW: Final = 5  # cases that a reader has to finish before a pace is told
 
 
-def session_view(desk: Desk, reader: Reader, csrf: str) -> Values:
+def session_view(review: Review, reader: Reader, csrf: str) -> Values:
     """Return who is logged in and how the review is done."""
-    state, policy = desk.state(), desk.folder.policy
+    state, policy = review.state(), review.folder.policy
     return {
         "name": reader.name,
         "role": reader.role,
         "csrf": csrf,
         "settings": asdict(state.settings),
-        "cases": len(desk.folder.cases),
-        "measure": desk.folder.measure,
-        "aggregation": desk.folder.aggregation,
-        "model": desk.folder.model,
+        "cases": len(review.folder.cases),
+        "measure": review.folder.measure,
+        "aggregation": review.folder.aggregation,
+        "model": review.folder.model,
         "policy": None
         if policy is None
         else {
             "statement": policy.statement,
             "threshold": _finite(policy.threshold),
             "tau": policy.tau,
-            "guarantee": desk.folder.guarantee,
+            "guarantee": review.folder.guarantee,
         },
     }
 
 
-def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Values:
+def list_view(review: Review, reader: Reader, chances: Sequence[float] | None) -> Values:
     """Return the work list: a row for each case in the order of the table, whether all is stopped, and the pace."""
-    state = desk.state()
-    seconds = seconds_per_case(state, (case.number for case in desk.folder.cases), reader.name)
+    state = review.state()
+    seconds = seconds_per_case(state, (case.number for case in review.folder.cases), reader.name)
     rows = [
-        _row(desk, state, case, reader, None if chances is None else chances[case.number - 1])
-        for case in desk.folder.cases
+        _row(review, state, case, reader, None if chances is None else chances[case.number - 1])
+        for case in review.folder.cases
     ]
     own = [row["own"] for row in rows if row["own"] is not None]
     return {
@@ -59,18 +59,18 @@ def list_view(desk: Desk, reader: Reader, chances: Sequence[float] | None) -> Va
         "note": override_note("you", sum(each != "accept" for each in own), len(own)),
         "stopped": None if state.stopped is None else entry_view(state.stopped),
         "pace": {"cases": len(seconds), "seconds": median(seconds) if len(seconds) >= _FEW else None},
-        "head": str(desk.store.head()),
+        "head": str(review.store.head()),
     }
 
 
-def case_view(desk: Desk, case: Case, reader: Reader) -> Values:
+def case_view(review: Review, case: Case, reader: Reader) -> Values:
     """Return one case as a reader may see it: without the mask's facts and others' decisions until it is time."""
-    state = desk.state()
+    state = review.state()
     own, settles = state.own(case.number, reader.name), state.settles(case.number, reader)
     others = own is not None or settles
     rating = state.ratings.get((case.number, reader.name))
     return {
-        **_row(desk, state, case, reader, None),
+        **_row(review, state, case, reader, None),
         "width": case.width,
         "height": case.height,
         "rating": None if rating is None else rating.content["rating"],
@@ -115,14 +115,14 @@ def risk_view(table: RiskTable) -> Values:
     }
 
 
-def _row(desk: Desk, state: State, case: Case, reader: Reader, chance: float | None) -> Values:
+def _row(review: Review, state: State, case: Case, reader: Reader, chance: float | None) -> Values:
     own, sees = state.own(case.number, reader.name), state.sees_mask(case.number, reader)
     return {
         "id": case.number,
         "name": case.image,
         "score": _finite(case.score),
         "flagged": state.stopped is not None or case.flagged is not False,
-        "reasons": _reasons(desk, state, case, sees_mask=sees),
+        "reasons": _reasons(review, state, case, sees_mask=sees),
         "status": state.status(case.number),
         "own": None if own is None else own.content["decision"],
         "rated": (case.number, reader.name) in state.ratings,
@@ -132,9 +132,9 @@ def _row(desk: Desk, state: State, case: Case, reader: Reader, chance: float | N
     }
 
 
-def _reasons(desk: Desk, state: State, case: Case, *, sees_mask: bool) -> list[str]:
+def _reasons(review: Review, state: State, case: Case, *, sees_mask: bool) -> list[str]:
     """Return why a case is to be looked at, or that it is not flagged."""
-    policy, found = desk.folder.policy, []
+    policy, found = review.folder.policy, []
     if state.stopped is not None:
         found.append("stop switch: every case")
     if policy is None:

@@ -33,6 +33,14 @@ async function ask(method, path, body) {
 
 export const get = async (path) => (await ask("GET", path)).json();
 export const picture = async (path) => (await ask("GET", path)).blob();
+
+// The values of a deep image before they became grey levels; null of an image of 8 bits.
+export async function deepValues(path) {
+  const answer = await ask("GET", path);
+  if (answer.status === 204) return null;
+  return { ...JSON.parse(answer.headers.get("trustseg-values")), stored: new Uint16Array(await answer.arrayBuffer()) };
+}
+
 export const send = async (method, path, body) => (await ask(method, path, body)).json();
 
 // Sends a write until the server has answered; what it refuses is thrown.

@@ -1,6 +1,6 @@
 // One case: rated from the image alone first, then the mask appears and is accepted, edited or rejected.
 
-import { get, picture, write } from "./api.js";
+import { deepValues, get, picture, write } from "./api.js";
 import { $, element, press, say, warn } from "./dom.js";
 import { order, refresh } from "./list.js";
 import { decode, maskAsBase64, toMask } from "./pixels.js";
@@ -28,10 +28,14 @@ export async function open(id) {
   found = place;
   [confidence, settling, seconds, since] = [null, place.settles, 0, null];
   $("comment").value = "";
-  $("level").value = 128;
-  $("window").value = 256;
   viewer.setImage(data);
+  fitWindow();
   await appear();
+  deepValues(`cases/${id}/values`).then((deep) => {
+    if (!deep || found?.id !== id) return;
+    viewer.setDeep(deep);
+    fitWindow();
+  }, () => {}); // then windows act on the 8 bits that are shown
   $("case-title").focus({ preventScroll: true });
   for (const near of [1, -1].map((step) => neighbour(step)).filter(Boolean)) image(near).catch(() => {});
 }
@@ -58,12 +62,15 @@ async function image(id) {
 // Shows what may be shown now: called when a case is opened, and after its rating.
 async function appear() {
   stopEditing();
-  const { id } = found;
+  choosePicture("image");
+  const { id, attacked } = found;
   if (found.sees_mask) {
     const [mask, heat] = await Promise.all(["mask", "uncertainty"].map((kind) => picture(`cases/${id}/${kind}`).then(decode)));
     const own = found.decision && found.decision.mask ? toMask(await picture(`cases/${id}/drawn/${found.decision.number}`).then(decode)) : null;
+    const [before, after, wrong] = await Promise.all(attacked ? ["before", "after", "mask"].map((layer) => picture(`cases/${id}/attacked/${layer}`).then(decode)) : []);
     if (!found || found.id !== id) return;
     viewer.setModel(toMask(mask), heat);
+    if (attacked) viewer.setAttacked({ before, after, mask: toMask(wrong) });
     viewer.setDrawn(own);
   }
   fill();
@@ -80,6 +87,8 @@ function fill() {
   $("rate").hidden = found.sees_mask;
   $("after").hidden = !found.sees_mask;
   $("layers").hidden = !found.sees_mask;
+  $("attack").hidden = !found.attacked;
+  if (found.attacked) $("attack-about").textContent = `Recorded by an evaluation: ${found.attacked.attack}. The model sees ${found.attacked.side} x ${found.attacked.side} pixels. You decide on the mask of the image itself.`;
   $("decide-title").textContent = settling ? "You settle this case" : "Your decision on the mask";
   $("withdraw").disabled = !found.decision || found.adjudications.length > 0;
   $("canvas").setAttribute("aria-label", found.sees_mask ? "The image with the contour of the predicted mask" : "The image alone");
@@ -159,14 +168,41 @@ export function withdraw() {
   });
 }
 
+// Shows the image, or what an evaluation recorded of it; windows act on the image alone.
+function choosePicture(name) {
+  viewer.choose(name);
+  $("picture").value = name;
+  for (const id of ["level", "window", "reset-window"]) $(id).disabled = name !== "image";
+}
+
 export function edit() {
   if (!found || !found.sees_mask) return;
+  choosePicture("image");
   viewer.startDrawing();
   $("drawing").hidden = false;
   $("edit").setAttribute("aria-expanded", "true");
   $("undo").disabled = false;
   $("canvas").focus({ preventScroll: true });
   say("drawing: the brush adds to the mask, the eraser takes away");
+}
+
+// Gives the sliders the range of the values that they act on, and puts them where the viewer is.
+function fitWindow() {
+  const { least, most, step } = viewer.scale;
+  Object.assign($("level"), { min: least, max: most, step });
+  Object.assign($("window"), { min: step, max: 2 * (most - least), step });
+  [$("level").value, $("window").value] = [viewer.level, viewer.window];
+  tellWindow();
+}
+
+function tellWindow() {
+  const digits = viewer.scale.step < 1 ? 2 : 0;
+  for (const name of ["level", "window"]) $(`${name}-value`).textContent = viewer[name].toFixed(digits);
+}
+
+function changeWindow(level, window) {
+  viewer.setWindow(level, window);
+  tellWindow();
 }
 
 export const editing = () => viewer.drawing;
@@ -227,7 +263,13 @@ $("save").addEventListener("click", save);
 $("cancel").addEventListener("click", cancel);
 for (const name of ["contour", "uncertainty"]) $(name).addEventListener("change", () => viewer.set(name, $(name).checked));
 $("opacity").addEventListener("input", () => viewer.set("opacity", $("opacity").value / 100));
-for (const name of ["level", "window"]) $(name).addEventListener("input", () => viewer.set(name, Number($(name).value)));
+$("level").addEventListener("input", () => changeWindow(Number($("level").value), viewer.window));
+$("window").addEventListener("input", () => changeWindow(viewer.level, Number($("window").value)));
+$("picture").addEventListener("change", () => choosePicture($("picture").value));
+$("reset-window").addEventListener("click", () => {
+  viewer.resetWindow();
+  fitWindow();
+});
 $("zoom-in").addEventListener("click", () => viewer.zoomBy(1.3));
 $("zoom-out").addEventListener("click", () => viewer.zoomBy(1 / 1.3));
 $("fit").addEventListener("click", () => viewer.fit());

@@ -24,13 +24,23 @@ export function toMask(data) {
   return mask;
 }
 
-// The picture with level and window applied: level - window / 2 becomes black, level + window / 2 white.
-export function windowed(data, level, window) {
-  const table = new Uint8ClampedArray(256);
-  for (let grey = 0; grey < 256; grey += 1) table[grey] = 255 * ((grey - level) / window + 0.5);
+// The picture as it was sent.
+export const unchanged = (data) => onSurface(data);
+
+// The picture with level and window applied: level - window / 2 becomes black, level + window / 2 white; in a deep
+// picture, of the values that its file holds.
+export function windowed(data, deep, level, window) {
   const made = new ImageData(data.width, data.height);
-  for (let i = 0; i < data.data.length; i += 4) {
-    for (let k = 0; k < 3; k += 1) made.data[i + k] = table[data.data[i + k]];
+  const [slope, intercept, inverted] = deep ? [deep.slope, deep.intercept, deep.inverted] : [1, 0, false];
+  const table = new Uint8ClampedArray(deep ? 65536 : 256);
+  for (let stored = 0; stored < table.length; stored += 1) {
+    const share = (slope * stored + intercept - level) / window + 0.5;
+    table[stored] = 255 * (inverted ? 1 - share : share);
+  }
+  const [source, across] = deep ? [deep.stored, deep.channels] : [data.data, 4];
+  const others = across === 1 ? [0, 0, 0] : [0, 1, 2];
+  for (let i = 0, from = 0; i < made.data.length; i += 4, from += across) {
+    for (let k = 0; k < 3; k += 1) made.data[i + k] = table[source[from + others[k]]];
     made.data[i + 3] = 255;
   }
   return onSurface(made);

@@ -1,16 +1,17 @@
 // The canvas: an image with layers that can be moved, zoomed and drawn on.
 
-import { coloured, contour, stroke, windowed } from "./pixels.js";
+import { coloured, contour, stroke, unchanged, windowed } from "./pixels.js";
 
 const DEEP = 30; // strokes that can be undone
 const STEP = 40; // pixels of the screen that an arrow key moves the image
+const SHALLOW = { least: 0, most: 255, step: 1, level: 127.5, window: 255 }; // windows of an image of 8 bits
 const MODEL = "#ffb000"; // the model's contour, drawn through
 const DRAWN = "#5ac8ff"; // the reader's, dashed
 
 export class Viewer {
   constructor(canvas) {
     this.canvas = canvas;
-    this.options = { contour: true, uncertainty: false, opacity: 0.5, level: 128, window: 256 };
+    this.options = { contour: true, uncertainty: false, opacity: 0.5 };
     this.brush = { on: true, size: 8 };
     this.drawing = false;
     this.onDraw = () => {};
@@ -25,7 +26,7 @@ export class Viewer {
   }
 
   clear() {
-    Object.assign(this, { image: null, shown: null, mask: null, path: null, heat: null, drawn: null, drawnPath: null, undone: [] });
+    Object.assign(this, { image: null, deep: null, scale: SHALLOW, shown: null, mask: null, path: null, heat: null, attacked: null, picture: "image", drawn: null, drawnPath: null, undone: [] });
     this.drawing = false;
     this.redraw();
   }
@@ -33,10 +34,35 @@ export class Viewer {
   setImage(data) {
     this.clear();
     this.image = data;
-    this.options.level = 128;
-    this.options.window = 256;
-    this.shown = windowed(data, 128, 256);
+    this.resetWindow();
     this.fit();
+  }
+
+  // Gives a deep image its values, from when on windows act on them.
+  setDeep(deep) {
+    let [least, most] = [Math.min(deep.black, deep.white), Math.max(deep.black, deep.white)];
+    for (const stored of deep.stored) {
+      const value = deep.slope * stored + deep.intercept;
+      if (value < least) least = value;
+      else if (value > most) most = value;
+    }
+    const step = Math.abs(deep.slope);
+    this.deep = deep;
+    this.scale = { least, most, step, level: (deep.black + deep.white) / 2, window: Math.max(deep.white - deep.black, step) };
+    this.resetWindow();
+  }
+
+  // Shows the image as the model was given it.
+  resetWindow() {
+    [this.level, this.window] = [this.scale.level, this.scale.window];
+    this.shown = unchanged(this.image);
+    this.redraw();
+  }
+
+  setWindow(level, window) {
+    [this.level, this.window] = [level, window];
+    this.shown = windowed(this.image, this.deep, level, window);
+    this.redraw();
   }
 
   setModel(mask, heat) {
@@ -44,6 +70,12 @@ export class Viewer {
     this.path = contour(mask, this.image.width, this.image.height);
     this.heat = coloured(heat);
     this.redraw();
+  }
+
+  // Gives what an evaluation recorded: the image as the model saw it before and under attack, and the mask of the latter.
+  setAttacked({ before, after, mask }) {
+    const path = contour(mask, this.image.width, this.image.height);
+    this.attacked = { before: { shown: unchanged(before), path: this.path }, after: { shown: unchanged(after), path } };
   }
 
   setDrawn(mask) {
@@ -54,15 +86,26 @@ export class Viewer {
 
   set(name, value) {
     this.options[name] = value;
-    if ((name === "level" || name === "window") && this.image) this.shown = windowed(this.image, this.options.level, this.options.window);
     this.redraw();
+  }
+
+  // The map is of the image itself, not of the one under attack.
+  showsHeat() {
+    return this.heat && this.options.uncertainty && this.picture !== "after";
   }
 
   layers() {
     const found = [];
     if (this.path && this.options.contour) found.push("mask", "contour");
-    if (this.heat && this.options.uncertainty) found.push("uncertainty");
+    if (this.showsHeat()) found.push("uncertainty");
+    if (this.picture === "after") found.push("attacked");
     return found;
+  }
+
+  // Shows the image, or the recorded picture "before" or "after" an attack.
+  choose(picture) {
+    this.picture = picture;
+    this.redraw();
   }
 
   startDrawing() {
@@ -218,13 +261,14 @@ export class Viewer {
     if (!this.image) return;
     context.setTransform(this.zoom, 0, 0, this.zoom, this.left, this.top);
     context.imageSmoothingEnabled = this.zoom < 4;
-    context.drawImage(this.shown, 0, 0);
-    if (this.heat && this.options.uncertainty) {
+    const { shown, path } = this.picture === "image" ? this : this.attacked[this.picture];
+    context.drawImage(shown, 0, 0);
+    if (this.showsHeat()) {
       context.globalAlpha = this.options.opacity;
       context.drawImage(this.heat, 0, 0);
       context.globalAlpha = 1;
     }
-    if (this.path && this.options.contour) this.line(context, this.path, MODEL, []);
+    if (path && this.options.contour) this.line(context, path, MODEL, []);
     if (this.drawnPath) this.line(context, this.drawnPath, DRAWN, [6, 4]);
     if (this.drawing) this.crosshair(context);
   }

@@ -1,0 +1,124 @@
+"""Pictures of cases under attack, where an evaluation of the same model has recorded them."""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trustseg.data.decode import read_image
+from trustseg.data.intensity import IntensityScale, render
+from trustseg.data.picture import Picture
+from trustseg.data.resizing import Area, Fit, image_area, resize_image
+from trustseg.errors import DataError
+from trustseg.files import read_json
+from trustseg.reporting.labels import describe_eps
+from trustseg.review.cases import Case, CaseFolder
+from trustseg.review.pictures import png
+from trustseg.text import unicode_text
+
+__all__ = ["AttackedCase", "read_attacked"]
+
+Value = TypeVar("Value", bound=np.uint8 | np.float32)
+Recorded = Mapping[str, NDArray[np.generic]]
+
+_GALLERY: Final = "gallery.npz"
+_ROUNDED: Final = 1  # grey levels by which a recorded picture may differ from the case's
+
+
+class AttackedCase(NamedTuple):
+    """A case as the model saw it before and under an attack, PNG at the size of the image.
+
+    Attributes:
+        attack: name and budget of the attack.
+        side: of the square that the model sees, in pixels.
+        before: the image as the model saw it.
+        after: the image under attack.
+        mask: the mask that was predicted under attack, 0 or 255.
+    """
+
+    attack: str
+    side: int
+    before: bytes
+    after: bytes
+    mask: bytes
+
+
+def read_attacked(path: Path, folder: CaseFolder) -> dict[int, AttackedCase]:
+    """Return the recorded pictures of cases by their numbers; empty where no evaluation of the model recorded any.
+
+    A record belongs to a case if it has its name, and the picture before the attack is that of the case's file.
+
+    Args:
+        path: a run, one of its evaluations, or a table of records in one.
+        folder: the cases.
+
+    Raises:
+        DataError: if a gallery is damaged.
+    """
+    cases = {unicode_text(Path(case.image).stem): case for case in folder.cases}
+    found: dict[int, AttackedCase] = {}
+    for file in _galleries(path, folder.model):
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                recorded = {name: stored[name] for name in stored.files}
+            for row, name in enumerate(recorded["name"]):
+                case = cases.get(Path(str(name)).stem)
+                if case is not None and case.number not in found:
+                    found.update(_matching(case, recorded, row, folder.white))
+        except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+            raise DataError(f"'{file}' is damaged ({error}); evaluate again, or leave --records out") from error
+    return found
+
+
+def _galleries(path: Path, model: str) -> Iterator[Path]:
+    """Yield the galleries of a model at a path, or in the evaluations below it."""
+    home = path.parent if path.is_file() else path
+    for file in (home / _GALLERY, *sorted(home.glob(f"evaluation*/{_GALLERY}"))):
+        about = file.with_name("evaluation.json")
+        if file.is_file() and about.is_file() and read_json(about).get("model") == model:
+            yield file
+
+
+def _matching(
+    case: Case, recorded: dict[str, NDArray[np.generic]], row: int, white: int | None
+) -> dict[int, AttackedCase]:
+    """Return what a row of a gallery says of a case, nothing if it is about another image."""
+    before = recorded["image"][row].astype(np.uint8)
+    side = before.shape[0]
+    area = _area_of(case, read_image(case.file), before, white)
+    if area is None:
+        return {}
+    after = (recorded["adversarial"][row].astype(np.float32) * 255).round().clip(0, 255).astype(np.uint8)
+    mask = _enlarged(recorded["adversarial_probability"][row].astype(np.float32), area, case) > np.float32(0.5)
+    name = str(np.broadcast_to(recorded["condition"], len(recorded["name"]))[row])
+    eps = float(np.broadcast_to(recorded["eps"], len(recorded["name"]))[row])
+    return {
+        case.number: AttackedCase(
+            attack=f"{name}, budget {describe_eps((name, eps))}",
+            side=side,
+            before=png(_enlarged(before, area, case)),
+            after=png(_enlarged(after, area, case)),
+            mask=png(mask.astype(np.uint8) * 255),
+        )
+    }
+
+
+def _area_of(case: Case, picture: Picture, before: NDArray[np.uint8], white: int | None) -> Area | None:
+    """Return the part of a recorded square that shows the case, None if the square shows another image."""
+    side = before.shape[0]
+    for channels, fit in product((3, 1) if picture.coloured else (1,), get_args(Fit)):
+        pixels = resize_image(render(picture, IntensityScale(white), channels=channels, path=case.file), side, fit)
+        grey = pixels.mean(axis=2).round() if pixels.ndim == 3 else pixels
+        if np.abs(grey.astype(int) - before).max() <= _ROUNDED:
+            return image_area(case.width, case.height, size=side, fit=fit)
+    return None
+
+
+def _enlarged(plane: NDArray[Value], area: Area, case: Case) -> NDArray[Value]:
+    """Return the part of a square that shows a case, at the size of its image."""
+    part = Image.fromarray(np.ascontiguousarray(plane[area.slices]))
+    return np.asarray(part.resize((case.width, case.height), Image.Resampling.BILINEAR))
