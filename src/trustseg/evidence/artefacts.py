@@ -59,6 +59,7 @@ ARTEFACTS: Final[Mapping[str, Finder]] = {
     "masking_checks": _beside_evaluations("masking_checks.json"),
     "policy": _policies,
     "provenance": _files("provenance.json"),
+    "reading": _files("model/data.json"),
     "review": lambda run, facts: [],  # lies with the predictions, not with the run
     "shifts": _with_kind("shift"),
     "splits": _files("model/splits.json"),

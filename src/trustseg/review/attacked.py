@@ -15,7 +15,6 @@ from trustseg.data.picture import Picture
 from trustseg.data.resizing import Area, Fit, image_area, resize_image
 from trustseg.errors import DataError
 from trustseg.files import read_json
-from trustseg.reporting.labels import describe_eps
 from trustseg.review.cases import Case, CaseFolder
 from trustseg.review.pictures import png
 from trustseg.text import unicode_text
@@ -98,7 +97,7 @@ def _matching(
     eps = float(np.broadcast_to(recorded["eps"], len(recorded["name"]))[row])
     return {
         case.number: AttackedCase(
-            attack=f"{name}, budget {describe_eps((name, eps))}",
+            attack=f"{name}, budget {eps:g} (L2)" if "l2" in name.split("_") else f"{name}, budget {255 * eps:.3g}/255",
             side=side,
             before=png(_enlarged(before, area, case)),
             after=png(_enlarged(after, area, case)),
