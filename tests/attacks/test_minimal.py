@@ -70,7 +70,7 @@ def check_record(bracket: Bracket, model: Model, images: Tensor, masks: Tensor, 
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.5, 0.8])
-@pytest.mark.parametrize("halvings", [0, 1, 4])
+@pytest.mark.parametrize("halvings", [0, 3])
 @pytest.mark.parametrize("objectives", [("margin",), ("margin", "balanced_masked_cross_entropy", "soft_dice")])
 def test_the_bracket_holds_the_optimum_and_is_as_narrow_as_promised(
     tau: float, halvings: int, objectives: tuple[str, ...]
@@ -205,11 +205,11 @@ def test_victims_break_where_the_record_says(head: str, norm: str) -> None:
     victim = finder(head)
     ladder = (0.02, 0.04, 0.08, 0.16) if norm == "linf" else (0.25, 0.5, 1.0, 2.0)
     with untouched(victim, images, masks):
-        bracket = minimal_eps(victim, images, masks, tau=0.5, ladder=ladder, norm=norm, steps=10)  # type: ignore[arg-type]
+        bracket = minimal_eps(victim, images, masks, tau=0.5, ladder=ladder, norm=norm, steps=4)  # type: ignore[arg-type]
     check_record(bracket, victim.eval(), images, masks, tau=0.5, norm=norm)
     assert not bracket.censored.any()
     assert (dice(victim(bracket.images), masks)[:4] <= 0.5).all()
-    easier = minimal_eps(victim, images, masks, tau=0.8, ladder=ladder, norm=norm, steps=10)  # type: ignore[arg-type]
+    easier = minimal_eps(victim, images, masks, tau=0.8, ladder=ladder, norm=norm, steps=4)  # type: ignore[arg-type]
     assert (easier.eps_breaks <= bracket.eps_breaks).all()
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.attacks.test_minimal import every_pixel, films, smallest_budgets, threshold
 from tests.attacks.untouched import untouched
-from tests.attacks.victims import HEADS, dice, discs, finder, hyperplane, seeded
+from tests.attacks.victims import dice, discs, finder, hyperplane, seeded
 from torch import Tensor
 
 from trustseg.attacks.minimal import is_broken
@@ -105,9 +105,8 @@ def test_censored_and_already_broken_images_beside_others(attack: Callable[..., 
 
 
 @attacks
-@norms
-@pytest.mark.parametrize("head", sorted(HEADS))
-def test_breaks_victims_and_leaves_no_trace(attack: Callable[..., Nearest], norm: str, head: str) -> None:
+@pytest.mark.parametrize(("head", "norm"), [("bernoulli", "l2"), ("beta", "linf"), ("mixture", "l2")])
+def test_breaks_victims_and_leaves_no_trace(attack: Callable[..., Nearest], head: str, norm: str) -> None:
     images, masks = discs(3, seed=3)
     masks[2] = 0
     victim = finder(head)

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from trustseg.reporting import summary_table
 from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
 from trustseg.reporting.contents import Contents
@@ -43,6 +45,7 @@ def test_matrix_shows_the_worst_of_several_models(stressed: ReportData) -> None:
     assert trust(stressed.checks, "of another study") is None
 
 
+@pytest.mark.slow
 def test_what_was_not_run_is_named_with_its_reason(stressed: ReportData, stressed_page: Path) -> None:
     assert (
         unchecked(stressed.checks)["evidential, no adversarial training"]

@@ -1,5 +1,6 @@
 """What a report says of hypotheses: the verdicts of a made-up study, and why some cannot be tested."""
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -60,6 +61,12 @@ def test_p_values_are_corrected_over_the_whole_table(outcomes: list[Outcome]) ->
     assert max(o.p for o, _ in tested) <= 1
 
 
+@functools.cache
+def collected(folder: Path) -> ReportData:
+    """Read a study once; its hypotheses are read anew each time."""
+    return collect(load_results(folder), draws=20)
+
+
 def told(folder: Path, **changed: Any) -> list[Outcome]:  # noqa: ANN401
     """Outcomes of one hypothesis of the study's own."""
     hypothesis = {
@@ -72,7 +79,7 @@ def told(folder: Path, **changed: Any) -> list[Outcome]:  # noqa: ANN401
         "margin": 0.01,
     }
     (folder / "hypotheses.yaml").write_text(yaml.safe_dump({"hypotheses": [hypothesis | changed]}))
-    return answer_hypotheses(collect(load_results(folder), draws=20), draws=200)
+    return answer_hypotheses(collected(folder), draws=200)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def test_an_older_study_has_no_checks_and_no_shifts(study: Path, data: ReportDat
     assert "trust" not in summary_table(study, draws=5).columns
 
 
+@pytest.mark.slow
 def test_the_page_marks_and_maps(stressed_page: Path) -> None:
     text = re.sub(r"<script.*?</script>", "", stressed_page.read_text(), flags=re.DOTALL)
     assert "not trustworthy for evidential, random selection</span></h2>" in text
