@@ -15,10 +15,12 @@ from torch import Tensor
 from trustseg.attacks.auto_pgd import apgd, find_judge, staged
 from trustseg.attacks.black_box import square, transfer
 from trustseg.attacks.guard import isolated
+from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective, find_objective
 from trustseg.attacks.presets import Member, Preset, members_of
 from trustseg.attacks.projections import LINF
 from trustseg.attacks.search import Model, Search, budget_of, harm
+from trustseg.attacks.single_step import fgsm
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, counted_mean
@@ -63,8 +65,8 @@ def ensemble(
     """Return the images of ``strongest``, which describes the arguments: each in its most harmful version.
 
     Args:
-        preset: ``"quick"`` (90 backward passes per image), ``"standard"`` (400; 700 for a Beta) or ``"thorough"``
-            (1200; 2100 for a Beta; 5000 forward passes; 100 more for each surrogate).
+        preset: ``"quick"`` (101 backward passes per image), ``"standard"`` (411; 711 for a Beta) or ``"thorough"``
+            (1211; 2111 for a Beta; 5000 forward passes; 100 more for each surrogate).
     """
     return strongest(
         model,
@@ -97,8 +99,9 @@ def strongest(
     An image that cannot be harmed more (Dice 0; with an empty mask, foreground everywhere) is spared further members.
 
     Multiplying all log-odds by a constant changes no mask, yet makes the gradients of losses vanish. Where the mean
-    |log-odds| of a clean image exceeds 32, its members see log-odds divided down to that mean, except those for Betas
-    alone: two need evidence, and the gradient of ``masked_margin`` does not vanish.
+    |log-odds| of a clean image exceeds 32, its members see log-odds divided down to that mean. Exceptions are FGSM and
+    PGD, which are there to be as one knows them, and those for Betas alone: two need evidence, and the gradient of
+    ``masked_margin`` does not vanish.
 
     Args:
         preset: which members, a name in ``PRESETS``.
@@ -187,6 +190,10 @@ def _attacked(
     if member.attack == "transfer" and surrogate is not None:
         attack = partial(staged, steps=steps)
         return transfer(model, images, masks, eps=eps, surrogate=surrogate, attack=attack, objective=objective)
+    if member.attack == "fgsm":
+        return fgsm(model, images, masks, eps=eps, objective=objective)
+    if member.attack == "pgd":
+        return pgd(model, images, masks, eps=eps, objective=objective, steps=steps)
     if not member.evidential:
         cooled = {function: _cooled(function, found.temperature[rows]) for function in {objective, track}}
         objective, track = cooled[objective], cooled[track]  # one function where they are one: asked once a step
