@@ -59,4 +59,4 @@ def test_where_both_fail_the_error_of_the_caller_tells_of_the_other() -> None:
     with pytest.raises(KeyError) as caught, background_writer() as later:  # noqa: PT012
         later(broken)
         raise KeyError("the caller")
-    assert caught.value.__notes__ == ["meanwhile, work beside it failed: ValueError: the work"]
+    assert caught.value.__notes__ == ["in addition, background work failed: ValueError: the work"]

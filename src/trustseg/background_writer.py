@@ -34,7 +34,7 @@ def background_writer() -> Iterator[Callable[[Callable[[], object]], None]]:
             yield later
         except BaseException as error:
             if running and (reason := running.pop().exception()) is not None:
-                error.add_note(f"meanwhile, work beside it failed: {type(reason).__name__}: {reason}")
+                error.add_note(f"in addition, background work failed: {type(reason).__name__}: {reason}")
             raise
         if running:
             running.pop().result()

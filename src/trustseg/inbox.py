@@ -281,7 +281,7 @@ def _handled(file: Path, work: Path, handle: Handle) -> tuple[str, str]:
 
 
 def _set_aside(file: Path, work: Path, reason: str) -> None:
-    """Copy a bad file into a folder, with a sentence beside it."""
+    """Copy a bad file into a folder, with a file that says why."""
     shutil.copyfile(file, work / file.name)
     name = f"{file.name}.reason.txt" if len(os.fsencode(file.name)) <= _LONGEST else "reason.txt"
     (work / name).write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")

@@ -222,7 +222,7 @@ def check_pixels(sums: pl.DataFrame, records: pl.DataFrame, *, within: Sequence[
     Args:
         sums: a table of ``HISTOGRAMS`` or ``CALIBRATION``.
         records: the records of the same model.
-        within: columns by which the sums are kept apart, beside condition and budget.
+        within: columns by which the sums are kept apart, besides condition and budget.
         path: the file of the sums, for the error.
 
     Raises:

@@ -61,7 +61,7 @@ def test_it_belongs_to_one_model(tmp_path: Path) -> None:
         Calibration.load(tmp_path)
     FITTED.save(tmp_path)
     build_segmenter().save(tmp_path)
-    with pytest.raises(ModelError, match="fitted for other weights than those beside it; fit it again"):
+    with pytest.raises(ModelError, match="fitted for other weights than those next to it; fit it again"):
         Calibration.load(tmp_path)
 
 

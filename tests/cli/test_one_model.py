@@ -63,7 +63,7 @@ def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[.
         (["run/model", "--split", "exam"], "unknown split 'exam'"),
         (["run/model", "--split", "control"], "the split 'control' of this dataset is empty"),
         (["run/model", "other.yaml"], "has a beta head, not a bernoulli head"),
-        (["bare/model"], "no images given, as 'bare/config.yaml' is not beside the model; set data.path"),
+        (["bare/model"], "no images given, as 'bare/config.yaml' is not next to the model; set data.path"),
     ],
 )
 def test_evaluations_that_cannot_be(

@@ -1,4 +1,4 @@
-"""What is decided for a data set is kept beside the model that was trained on it."""
+"""What is decided for a data set is stored with the model that was trained on it."""
 
 import json
 from pathlib import Path

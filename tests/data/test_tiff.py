@@ -93,7 +93,7 @@ def test_transparency_beside_the_colours(tmp_path: Path) -> None:
     picture = read_image(tiff(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"]))
     np.testing.assert_array_equal(picture.pixels, RGB)
     assert len(picture.notes) == 1
-    with pytest.raises(DataError, match=r"b\.tif has a channel beside its colours"):
+    with pytest.raises(DataError, match=r"b\.tif has an extra channel"):
         read_image(tiff(tmp_path / "b.tif", values, photometric="rgb", extrasamples=["unspecified"]))
 
 

@@ -80,7 +80,9 @@ class Calibration:
         if content.pop("format", None) != FORMAT:
             raise ModelError(f"'{path}' is not a calibration of format {FORMAT}; fit it again with this version")
         if content.pop("model_sha256", None) != read_json(Path(folder) / "model.json").get("sha256"):
-            raise ModelError(f"'{path}' was fitted for other weights than those beside it; fit it again for this model")
+            raise ModelError(
+                f"'{path}' was fitted for other weights than those next to it; fit it again for this model"
+            )
         content.pop("at_limit", None)  # for readers of the file; it follows from the parameters
         try:
             return _checked(content)

@@ -1,4 +1,4 @@
-"""Model cards from the records beside a model: for the Hugging Face Hub, and the CHAI Applied Model Card.
+"""Model cards from the records next to a model: for the Hugging Face Hub, and the CHAI Applied Model Card.
 
 Nothing in a card is typed by hand or made up: a figure comes from an evaluation of this very model, a fact from a file
 of its run, and what only the user can know is marked ``user``.

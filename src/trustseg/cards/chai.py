@@ -101,7 +101,7 @@ def _system(facts: CardFacts) -> Part:
         f"{side}: {images} images of {patients} patients" for side, (images, patients) in facts.sides.items()
     )
     digest = facts.provided("data", "digest")
-    data = f"{sides}; digest of the data {digest or 'not recorded'}" if sides else user("not recorded beside the model")
+    data = f"{sides}; digest of the data {digest or 'not recorded'}" if sides else user("not recorded with the model")
     adversarial = facts.settings.get("adversarial", {}).get("selection", "not recorded")
     return {
         "OutcomesAndOutputs": "mask, probability and uncertainty of each pixel; a score of each image, to review the "

@@ -1,4 +1,4 @@
-"""What the files beside a model say of it."""
+"""What the files next to a model tell about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What the files beside a model say of it.
+    """What the files next to a model tell about it.
 
     Attributes:
         name: of the run.
@@ -118,7 +118,7 @@ def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
     Raises:
         MissingFileError: if there is no model, or its training has not finished.
         ModelError: if it is damaged.
-        DataError: if a record beside it is damaged.
+        DataError: if one of these records is damaged.
     """
     model = load_model(folder)
     digest, run = hash_of_model(model), folder.absolute().parent

@@ -58,7 +58,7 @@ def _lines(facts: CardFacts) -> Iterator[str]:
     head = "evidential (Beta)" if spec.head == "beta" else "classical (Bernoulli)"
     yield f"# {facts.name}\n"
     yield f"> {COVER}\n"
-    yield f"Entries that begin with **{USER}** are for you to fill in; all others come from files beside the model.\n"
+    yield f"Entries that begin with **{USER}** are for you to fill in; all others come from files next to the model.\n"
     yield "## Model\n"
     yield from _table(
         {
@@ -84,7 +84,7 @@ def _lines(facts: CardFacts) -> Iterator[str]:
     yield from _table(_training(facts))
     yield "## Evaluation\n"
     if not facts.measured:
-        yield f"{user('no evaluation of this model lies beside it; run trustseg evaluate')}\n"
+        yield f"{user('no evaluation of this model was found next to it; run trustseg evaluate')}\n"
     for measured in facts.measured:
         yield f"On {measured.description()}.\n"
         yield from _table(_texts({**measured.overlap, **measured.trust}), "metric", "value [interval]")

@@ -1,4 +1,4 @@
-"""``trustseg calibrate``: fit a calibration on the validation images of a model, and keep it beside the model."""
+"""``trustseg calibrate``: fit a calibration on the validation images of a model, and save it next to the model."""
 
 from collections.abc import Iterator
 from pathlib import Path

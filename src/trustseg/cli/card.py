@@ -1,4 +1,4 @@
-"""``trustseg card``: model cards from the records beside a model."""
+"""``trustseg card``: model cards from the records next to a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,4 +36,6 @@ def card(
         write_text(file, text)
         say(f"{file}: {text.count(f'{USER}: ')} entries to fill in, marked '{USER}'")
     if not facts.measured:
-        say("no evaluation of this model on test images beside it: run 'trustseg evaluate' first for its figures")
+        say(
+            "no evaluation of this model on test images was found: run 'trustseg evaluate' first for its figures"
+        )

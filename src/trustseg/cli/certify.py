@@ -50,11 +50,9 @@ def certify(
     ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise of the calibration images.")] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write. Default: certified.json beside MODEL.")
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: certified.json next to MODEL.")
     ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Fit a deferral policy whose guarantee survives attacks within a radius, on validation images; try it on others.

@@ -108,7 +108,7 @@ def apply(
     policy: Annotated[Path, typer.Argument(help="Policy written by 'trustseg defer fit'.")],
     records: Annotated[Path, typer.Argument(help="Run folder, or a folder with records.parquet.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the tables. Default: beside the records.")
+        Path | None, typer.Option("--output", "-o", help="Folder for the tables. Default: next to the records.")
     ] = None,
     draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
 ) -> None:
@@ -181,7 +181,7 @@ def _with_ends(value: float, low: float, high: float) -> str:
 
 
 def _model_of(records: Path) -> str:
-    """Return the hash of the model that records are of, empty where nothing beside them says it."""
+    """Return the hash of the model that records are of, empty where it is not recorded."""
     from trustseg.files import read_json
 
     about = records.with_name("evaluation.json")

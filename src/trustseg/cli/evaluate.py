@@ -30,7 +30,7 @@ def evaluate(
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write. Default: evaluation-SPLIT beside MODEL (for other data, evaluation-SPLIT-DATA).",
+            help="Folder to write. Default: evaluation-SPLIT next to MODEL (for other data, evaluation-SPLIT-DATA).",
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Images to use: test, validation, train, control or all.")] = "test",
@@ -43,9 +43,7 @@ def evaluate(
         float | None,
         typer.Option("--dropout", help="Dropout rate for --mc-dropout on a model trained without dropout, e.g. 0.2."),
     ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Evaluate a model, clean and under attack; writes records.parquet and pixel histograms, prints a summary.

@@ -30,9 +30,7 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Images with masks on which the change by lower precision is measured.")
     ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a model with everything before and after its network into one file, for images of any size.

@@ -33,12 +33,10 @@ def masks(
     model: Annotated[Path, MODEL],
     settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write. Default: control.json beside MODEL.")
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: control.json next to MODEL.")
     ] = None,
     at_most: Annotated[float, typer.Option(help="Bound on the expected share of missed foreground.")] = 0.1,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
     keys: Annotated[bool, KEYS] = False,
 ) -> None:
     """Fit a mask threshold that bounds the false-negative rate, on validation images; evaluate it on test images.

@@ -40,9 +40,7 @@ def predict(
         Path | None,
         typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy."),
     ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="Ignore the calibration beside the model.")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
     dicom: Annotated[
         bool, typer.Option("--dicom/--no-dicom", help="Write DICOM objects of DICOM images as well; needs highdicom.")
     ] = True,

@@ -23,7 +23,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="HTML file to write; tables/ and figures/ go beside it. [RUN_FOLDER/report.html]"
+            "--output", "-o", help="HTML file to write; tables/ and figures/ go next to it. [RUN_FOLDER/report.html]"
         ),
     ] = None,
 ) -> None:

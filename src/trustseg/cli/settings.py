@@ -110,7 +110,7 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
         built.append(f"data.fit={reading.fit}")
     config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
     if config.data.path is None:
-        lacking = "" if file or own.is_file() else f", as '{own}' is not beside the model"
+        lacking = "" if file or own.is_file() else f", as '{own}' is not next to the model"
         raise ConfigError(
             f"no images given{lacking}; set data.path=FOLDER, and data.fold as in training, or give the config.yaml "
             "of the run"

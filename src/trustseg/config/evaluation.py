@@ -152,7 +152,7 @@ class EvaluationConfig(Section):
     deferral: DeferralConfig = DeferralConfig()
     metrics: tuple[NameWithOptions, ...] = Field(
         ("sensitivity", "precision", "hausdorff_95", "surface_dice", "lesion_f1", "area_error"),
-        description="metrics of each predicted mask beside Dice and IoU; distances in pixels of data.size",
+        description="metrics of each predicted mask in addition to Dice and IoU; distances in pixels of data.size",
     )
     measures: tuple[str, ...] = Field(
         ("entropy", "mutual_information", "epistemic_variance", "vacuity"),

@@ -1,4 +1,4 @@
-"""From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is said in words."""
+"""From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is refused by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -14,7 +14,7 @@ __all__ = ["MixtureConfig", "check_attacks_on_mixtures", "check_seeds"]
 
 
 class MixtureConfig(Section):
-    """Mixtures that are measured beside the single models of a study, without training."""
+    """Mixtures that are measured in addition to the single models of a study, without training."""
 
     ensemble: bool = Field(False, description="evaluate the deep ensemble of all seeds of each variant (study only)")
     mc_dropout: int = Field(

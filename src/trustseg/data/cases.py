@@ -65,7 +65,7 @@ class Listing:
         passed_over: other image files below the path, which belong to no case.
         unplaced: those of ``passed_over`` that no name of a folder says anything of; they may be controls.
         problems: errors on the way the files are arranged; data with errors are not used.
-        notes: sentences on how the folders were read; they are kept beside models and name no file or folder.
+        notes: sentences on how the folders were read; they are stored with models and name no file or folder.
         root: the folder that was searched.
         layout: name of the layout in ``LAYOUTS``.
     """

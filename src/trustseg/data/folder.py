@@ -75,7 +75,7 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
     for part in read:
         loose = list(part.rest)
         if part.side or in_one_folder(loose, declared)[1]:
-            lone += loose  # in test/ beside test/images/, or pairs beside images/ and masks/
+            lone += loose  # in test/ next to test/images/, or pairs next to images/ and masks/
         else:
             unplaced += loose
     notes = []

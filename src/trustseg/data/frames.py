@@ -1,4 +1,4 @@
-"""A frame: the images of one folder with the masks beside them, and which of the masks are meant."""
+"""A frame: the images of one folder with the masks next to them, and which of the masks are meant."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

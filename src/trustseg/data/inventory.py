@@ -78,7 +78,7 @@ def is_placeholder(file: Path) -> bool:
     except FileNotFoundError:
         return True
     except OSError:
-        return False  # whoever opens it says why it cannot be read
+        return False  # opening it will say why it cannot be read
     return b"annex/objects/" in text or text.startswith(b"version https://git-lfs")
 
 

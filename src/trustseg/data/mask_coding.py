@@ -208,7 +208,7 @@ def _alpha_coding(files: Sequence[MaskScan]) -> MaskCoding:
 
 
 def _colours(files: Sequence[MaskScan]) -> DataError:
-    """Return a refusal that shows how to choose one of the colours: the commonest beside the background."""
+    """Return a refusal that shows how to choose one of the colours: the commonest besides the background."""
     if lossy := [one for one in files if one.lossy]:
         return _refusal(lossy, "hold colours that JPEG has changed", "export them as PNG, which keeps colours")
     by_count = [code for code, _ in _total(files).most_common()]

@@ -81,7 +81,7 @@ def make_private(folder: Path) -> None:
 
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """Yield a new private folder beside ``target``, to be renamed to it; it is removed afterwards if it is still there.
+    """Yield a new private folder next to ``target``, to be renamed to it; removed afterwards if still there.
 
     Folders that killed processes left are removed first: a living one holds a lock on its own.
     """

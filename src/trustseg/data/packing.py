@@ -131,7 +131,7 @@ def _build(
     scale: IntensityScale | None,
     progress: Progress | None,
 ) -> Pack:
-    """Write the pack beside its target, rename it into place and return it."""
+    """Write the pack next to its target, rename it into place and return it."""
     cases, count = listing.cases, len(listing.cases)
     needed = count * (options.channels + 1) * options.size**2
 

@@ -1,6 +1,6 @@
 """The QaTa-COV19-v2 layout.
 
-QaTa-COV19-v2 holds 9,258 chest X-rays with infection masks (7,145 train, 2,113 test) beside a control group.
+QaTa-COV19-v2 holds 9,258 chest X-rays with infection masks (7,145 train, 2,113 test) and a control group.
 
 Reference:
     Degerli et al., "OSegNet", ICIP 2022, arXiv:2202.10185; data: https://www.kaggle.com/aysendegerli/qatacov19-dataset
@@ -35,7 +35,7 @@ def qata(path: Path, declared: Declared | None = None) -> Listing:
     if base is None:
         return Listing()
     parts = [folder(path, declared)]
-    # Absolute, so that a path of "." finds the control group beside it as well.
+    # Absolute, so that a path of "." finds the control group next to it as well.
     group = base.absolute().parent / "Control_Group"
     if base == path and base.absolute().name == "QaTa-COV19-v2" and (group / "Control_Group_I").is_dir():
         parts.append(replace(folder(group / "Control_Group_I"), notes=()))

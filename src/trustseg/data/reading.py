@@ -1,4 +1,4 @@
-"""How image files become arrays: what a user sets, and what is decided for the data set and kept beside a model."""
+"""How image files become arrays: what a user sets, and what is decided for the data set and stored with a model."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -21,7 +21,7 @@ _MASKS: Final = word_set(
     "mask masks labelcol label labels annotation annotations groundtruth groundtruths truth truths gt gts "
     "segmentation segmentations"
 )
-# These name masks beside images; alone they may as well be a class of images.
+# These name masks next to images; alone they may as well be a class of images.
 _PERHAPS_MASKS: Final = word_set(
     "seg segs segm manual manuals lesion lesions contour contours delineation delineations reference "
     "references target targets roi rois"
@@ -41,7 +41,7 @@ _ASIDE: Final = word_set(
     "controlgroupii ambiguity uncertainty overlay overlays preview previews thumbnail thumbnails thumbs "
     "visualisation visualisations visualization visualizations superpixels"
 )
-_ASIDE_FILE: Final = re.compile(r"(?<=.)[_-]superpixels?$", re.IGNORECASE)  # of ISIC, beside the image itself
+_ASIDE_FILE: Final = re.compile(r"(?<=.)[_-]superpixels?$", re.IGNORECASE)  # of ISIC, next to the image itself
 _PREDICTED: Final = word_set("pred preds prediction predictions predicted")
 _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
@@ -52,7 +52,7 @@ class FolderRole:
 
     Attributes:
         role: whether its folder holds images or masks; None if it does not say.
-        certain: whether ``masks`` is meant whatever lies beside it.
+        certain: whether ``masks`` is meant whatever lies next to it.
         source: the mask folder below ``base``, empty for other files.
         side: the side of a split; None if no folder names one.
         control: whether it lies among declared controls.
@@ -123,7 +123,7 @@ def named(wanted: str | None, *names: str) -> bool:
 
 
 def beside(stem: str) -> str | None:
-    """Return the image beside which a file of this name lies without being image or mask, None for other names.
+    """Return the image that a file of this name accompanies without being image or mask, None for other names.
 
     Example:
         >>> beside("ISIC_0001_superpixels"), beside("ISIC_0001")
@@ -154,7 +154,7 @@ def _role(name: str, path: str, declared: Declared) -> Role | None:
     if named(declared.masks, name, path):
         return "masks"
     parts = set(words(name))
-    if len(parts) == 2 and not parts.isdisjoint(_SIDES) and (axis := parts & _AXES.keys()):  # X_train beside y_train
+    if len(parts) == 2 and not parts.isdisjoint(_SIDES) and (axis := parts & _AXES.keys()):  # X_train with y_train
         return _AXES[axis.pop()]
     found = parts | {_squeezed(name)}
     if found & {"and", "with", "dataset"}:

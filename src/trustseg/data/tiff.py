@@ -60,7 +60,7 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
 
 
 def _check_colour_space(page: TiffPage, path: Path) -> None:
-    """Raise a DataError unless a page is grey, RGB or a palette, with at most an opacity beside it."""
+    """Raise a DataError unless a page is grey, RGB or a palette, with at most an opacity channel."""
     if 262 not in page.tags:
         raise DataError(
             f"{path} does not say whether 0 is black or white (no PhotometricInterpretation); export it again"
@@ -96,7 +96,7 @@ def _whole(values: npt.NDArray[np.generic], bits: int, path: Path) -> tuple[Valu
 
 
 def _look_up(page: TiffPage, values: npt.NDArray[np.generic], path: Path) -> Values:
-    """Return the colours of a palette page, (H, W, 3), with the channels beside the index dropped."""
+    """Return the colours of a palette page, (H, W, 3), without the channels after the index."""
     palette = page.colormap
     if palette is None or values.ndim != 2:
         raise DataError(f"{path} has no usable palette; export it as grey or RGB")
@@ -108,5 +108,5 @@ def _look_up(page: TiffPage, values: npt.NDArray[np.generic], path: Path) -> Val
 def _with_extra_samples(picture: Picture, extra: tuple[int, ...], path: Path) -> Picture:
     """Return the picture with its opacity split off; a channel of unknown meaning is refused."""
     if picture.pixels.ndim == 3 and picture.pixels.shape[-1] in (2, 4) and extra not in ((1,), (2,)):
-        raise DataError(f"{path} has a channel beside its colours whose meaning is not told; export it as grey or RGB")
+        raise DataError(f"{path} has an extra channel of unknown meaning; export it as grey or RGB")
     return split_alpha(picture)

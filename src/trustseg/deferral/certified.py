@@ -107,7 +107,7 @@ def require_patients(
     by image (``attacked_weights``) and it is ``at_most`` itself.
 
     Raises:
-        ConfigError: if a number is outside its range, delta stands beside several draws, or draws are too few.
+        ConfigError: if a number is outside its range, delta is combined with several draws, or draws are too few.
         DataError: if there are fewer patients than needed.
     """
     if delta is not None:

@@ -25,7 +25,7 @@ DIGEST: Final = "digest"
 def digest_of(content: Mapping[str, object]) -> str:
     """Return the SHA-256 of a policy's content without its digest, as JSON with sorted keys and no spaces.
 
-    It is no signature: whoever edits a file on purpose can compute it again.
+    It is no signature: anybody who edits a file on purpose can compute it again.
 
     Example:
         >>> digest_of({"threshold": 0.2, "digest": "of something else"}) == digest_of({"threshold": 0.2})

@@ -29,7 +29,7 @@ def report(
 ) -> "ComprehensiveSR":
     """Return the report, which names the source image and the other objects of the result as its evidence.
 
-    It is complete, unverified and preliminary: nobody has looked at it.
+    It is complete, unverified and preliminary: no human has looked at it.
     """
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import ComprehensiveSR, MeasurementReport

@@ -1,4 +1,4 @@
-"""What is said of an image, as the DICOM objects need it; and what the segment in them means."""
+"""The result for one image, as the DICOM objects need it; and what the segment in them means."""
 
 import hashlib
 import json
@@ -104,7 +104,7 @@ class ImageResult:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything that is said: equal for equal results, whenever and wherever they were computed."""
+        """A hash of the whole result: equal for equal results, whenever and wherever they were computed."""
         found = hashlib.sha256(json.dumps([self.settings, repr(self.score), self.review]).encode())
         for values in (self.mask, self.uncertainty, self.shown):
             found.update(np.ascontiguousarray(values).tobytes())

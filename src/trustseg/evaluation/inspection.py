@@ -1,4 +1,4 @@
-"""The checks of gradient masking on a model's test images, kept beside its records."""
+"""The checks of gradient masking on a model's test images, stored with its records."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -22,7 +22,7 @@ def load_model(
     dropout: float | None = None,
     uncalibrated: bool = False,
 ) -> BeliefModel:
-    """Return the model that was saved in a folder, calibrated where ``calibration.json`` lies beside its weights.
+    """Return the model that was saved in a folder, calibrated where ``calibration.json`` lies next to its weights.
 
     Args:
         folder: written by ``Segmenter.save``.

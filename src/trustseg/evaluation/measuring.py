@@ -109,7 +109,7 @@ def measure(
     seed: int,
     deployed: Deployed | None = None,
 ) -> dict[str, Tables]:
-    """Return the tables of each condition of a ladder by its slug; they are written down beside the next attack.
+    """Return the tables of each condition of a ladder by its slug; they are written while the next attack runs.
 
     Args:
         model: in eval mode, on the device of the cohort.

@@ -145,7 +145,7 @@ def recorded_draws(table: Path, *, noise: float) -> dict[str, Draw]:
 
 
 def draw_of(name: str, images: Tensor, recorded: Mapping[str, Draw] | None) -> Draw:
-    """Return the draw of an image: a new one that nobody could foresee, or the one that was recorded of it.
+    """Return the draw of an image: a new, unpredictable one, or the one that was recorded of it.
 
     Raises:
         DataError: if there are records and none of this image, or the image has changed since: whoever changed it may

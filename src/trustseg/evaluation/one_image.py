@@ -40,7 +40,7 @@ class ImageSettings(NamedTuple):
 
 
 class ImagePrediction(NamedTuple):
-    """What is said of an image.
+    """The result for one image.
 
     Attributes:
         mask: (H, W) bool.
@@ -105,7 +105,7 @@ def prediction_of(
     settings: ImageSettings,
     promise: Mapping[str, str],
 ) -> ImagePrediction:
-    """Return what is said of an image whose maps (H, W) and score are known.
+    """Return the result for an image whose maps (H, W) and score are known.
 
     Args:
         file: the image.

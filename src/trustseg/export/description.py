@@ -43,7 +43,7 @@ class Description(BaseModel):
         input: type of the images.
         precision: of the network's weights.
         target: what the masks mark (``data.target`` of the run), None if the run is not there.
-        seen: content of ``splits.json`` (salted hashes), None if it was not beside the model.
+        seen: content of ``splits.json`` (salted hashes), None if it was missing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -65,7 +65,7 @@ class Pipeline(nn.Module):
         self.register_buffer("luma", torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Return what is said of images (B, C, H, W), C = 1 or 3.
+        """Return the results for images (B, C, H, W), C = 1 or 3.
 
         Returns:
             ``mask`` (B, 1, H, W) uint8 in {0, 1}; ``probability`` (B, 1, H, W) in [0, 1]; ``uncertainty``

@@ -296,7 +296,9 @@ def as_columns(patients: ArrayLike, *columns: ArrayLike) -> list[Floats]:
     arrays = [np.asarray(column, dtype=np.float64) for column in columns]
     for array in arrays:
         if array.shape != shape or array.ndim != 1:
-            raise ShapeError(f"a column has shape {array.shape} beside {shape}, expected (N,) for all; align the rows")
+            raise ShapeError(
+                f"a column has shape {array.shape}, another {shape}; expected (N,) for all; align the rows"
+            )
     return arrays
 
 

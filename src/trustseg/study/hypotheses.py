@@ -32,7 +32,7 @@ FILE: Final = "hypotheses.yaml"
 """Name of the file in a study's folder."""
 
 RANKINGS: Final = ("nause", "aurc", "undetected_harm")
-"""Scores of a test set that a hypothesis may compare, beside the metrics of single images."""
+"""Scores of a test set that a hypothesis may compare, in addition to the metrics of single images."""
 
 
 class Hypothesis(Section):

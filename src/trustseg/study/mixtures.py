@@ -34,10 +34,10 @@ def is_blocked(folder: Path) -> bool:
 def load_mixture(folder: Path, mixture: Mixture) -> BeliefModel:
     """Return the model of a mixture's cell.
 
-    Calibrations that lie beside the members are left aside, as they are in the members' own cells.
+    The members' calibrations are ignored, as they are in the members' own cells.
 
     Args:
-        folder: the cell's folder, beside those of its members.
+        folder: the cell's folder, next to those of its members.
         mixture: what it combines.
 
     Raises:

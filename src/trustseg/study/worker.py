@@ -1,4 +1,4 @@
-"""A worker: takes cells of a study that nobody works on, one after another, until none is left.
+"""A worker: takes cells of a study that no other worker has taken, one after another, until none is left.
 
 Started as ``python -m trustseg.study.worker FOLDER [PARENT]``. Workers know nothing of each other: a lock on a cell's
 folder says that it is taken, and the system frees it when its owner dies. Any number may run, here or elsewhere.
@@ -25,7 +25,7 @@ __all__ = ["main", "work"]
 def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     """Run the unfinished, unclaimed cells of a study; one that breaks is marked as failed and the others go on.
 
-    A mixture whose members are at work elsewhere is left to whoever comes when they are done. At last come the checks
+    A mixture whose members are at work elsewhere is left to the worker that finishes last. At last come the checks
     that a finished cell could not make before another one was trained.
 
     Args:

@@ -103,7 +103,7 @@ class Checkpointing(Checkpoint):
         has_lesions: whether any validation image shows a lesion; without, no score is told of the epoch that is kept.
 
     Attributes:
-        later: does what is to be written, one work after another: at once, or beside the training, see ``beside``.
+        later: writes one file after another, at once or in the background, see ``background_writer``.
         best_epoch: the epoch of the highest validation score, counted from 0; None before the first validation, and
             where none is chosen.
         best_score: its score.
@@ -236,7 +236,7 @@ def _written(works: Sequence[Work]) -> None:
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it; Lightning would fill the system's folder for temporary files.
+    """Write a checkpoint to a temporary name and rename it; Lightning would fill the folder for temporary files.
 
     Moving it from there is no single step where that folder lies on another disk.
     """

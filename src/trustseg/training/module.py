@@ -200,8 +200,8 @@ class SegmentationModule(pl.LightningModule):
         """Return the batch with the images of this epoch's share attacked."""
         options = self.config.adversarial
         if self._eps() == 0:
-            nobody = torch.zeros(0, dtype=torch.long, device=images.device)
-            return mixed_batch(images, masks, images[:0], attacked=nobody)
+            none = torch.zeros(0, dtype=torch.long, device=images.device)
+            return mixed_batch(images, masks, images[:0], attacked=none)
         if self.free is not None:
             everybody = torch.arange(len(images), device=images.device)
             perturbed = self.free.applied(images, eps=eps)

@@ -45,7 +45,7 @@ def epoch_passes(config: RunConfig, images: int, *, epoch: int) -> Passes:
     """Return what ``Cost`` will count in an epoch: scores, attacks and steps; validation is not counted.
 
     Args:
-        config: the run. Where ``selection`` is ``threshold``, nobody knows whom it will choose: ``fraction`` of the
+        config: the run. Where ``selection`` is ``threshold``, its choice is not known beforehand: ``fraction`` of the
             images is taken for it.
         images: images trained on; a last batch that is not full is left out.
         epoch: counted from 0.

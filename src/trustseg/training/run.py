@@ -98,9 +98,11 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
     monitor = monitor_of(config) if chooses else "last"
-    keeper = Checkpointing(folder, report, monitor=monitor, has_lesions=chooses)
+    checkpointing = Checkpointing(folder, report, monitor=monitor, has_lesions=chooses)
     with _quiet_lightning(), _own_interrupts(), _own_determinism(), threads(options.threads):
-        trainer = _trainer(config, folder, keeper, patience=options.patience if chooses else None, progress=progress)
+        trainer = _trainer(
+            config, folder, checkpointing, patience=options.patience if chooses else None, progress=progress
+        )
         device = trainer.strategy.root_device
         require_precision(options.precision, device)
         if options.compile:
@@ -110,19 +112,19 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         with (
             _in_sentences(config, device, trainer),
             torch.random.fork_rng(devices=gpus),
-            background_writer() as keeper.later,
+            background_writer() as checkpointing.later,
         ):
             trainer.fit(
                 module,
                 pack_loader(pixels, splits.train, batch_size=options.batch_size, shuffle_seed=options.seed),
                 pack_loader(pixels, splits.validation, batch_size=options.batch_size),
-                ckpt_path=keeper.resumable(),
+                ckpt_path=checkpointing.resumable(),
                 weights_only=True,
             )
         if trainer.is_global_zero:
             write_splits(folder / "model", pack, splits)
             write_reading(folder / "model", pack)
-            keeper.finish(module.segmenter)
+            checkpointing.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
 
 
@@ -219,10 +221,10 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
 
 
 def _trainer(
-    config: RunConfig, folder: Path, keeper: Checkpointing, *, patience: int | None, progress: bool
+    config: RunConfig, folder: Path, checkpointing: Checkpointing, *, patience: int | None, progress: bool
 ) -> pl.Trainer:
     options = config.training
-    callbacks: list[Callback] = [keeper, Cost()]
+    callbacks: list[Callback] = [checkpointing, Cost()]
     if patience is not None:
         callbacks.append(Patience(patience))
     if progress:
@@ -255,7 +257,7 @@ def _trainer(
 
 
 def _trackers(config: RunConfig, folder: Path) -> list[Logger]:
-    """Return the tracker asked for beside ``metrics.csv``, if any."""
+    """Return the tracker asked for in addition to ``metrics.csv``, if any."""
     wanted = config.training.logger
     try:
         if wanted == "tensorboard":

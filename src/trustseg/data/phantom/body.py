@@ -172,7 +172,7 @@ def _spine(body: Body, x: Array, y: Array) -> Array:
 
 
 def _outline(body: Body, across: Array, y: Array) -> Array:
-    """Return the thickness of the body without its lungs: 0 in the air beside it, about 1 in the middle."""
+    """Return the thickness of the body without its lungs: 0 in the air around it, about 1 in the middle."""
     flank = 0.98 + 0.3 * body.build + 0.08 * np.maximum(y, 0) + 0.8 * ramp(-0.25 - y, 0.3)
     shoulder = -1.06 - 0.1 * body.build + 0.55 * np.maximum(across - 0.25, 0)
     above = np.maximum(y - shoulder, 0)

@@ -118,7 +118,7 @@ def draw_markers(generator: np.random.Generator, size: int) -> tuple[Array, Arra
     """Return burnt-in letters as two (size, size) maps in [0, 1]: where they replace the film, and by what grey.
 
     A side letter lies where the side says (R on the left of the image), bare, in a ring, in a white or in a black box;
-    beside it at times an arrow or lines of small text.
+    with, at times, an arrow or lines of small text.
     """
     cover, grey = Image.new("L", (PEN, PEN)), Image.new("L", (PEN, PEN))
     above, below = ImageDraw.Draw(cover), ImageDraw.Draw(grey)

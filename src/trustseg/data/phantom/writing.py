@@ -48,7 +48,7 @@ def write_phantoms(
 ) -> Path:
     """Write generated chest X-rays with reference masks and ambiguity maps, and return their folder.
 
-    The layout is that of QaTa-COV19-v2, with one folder more beside the masks::
+    The layout is that of QaTa-COV19-v2, with one more folder next to the masks::
 
         Train Set/Images/NAME.png           8-bit grey, size x size
         Train Set/Ground-truths/mask_NAME.png          0 and 255

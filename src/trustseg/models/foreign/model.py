@@ -82,7 +82,7 @@ class ForeignModel(nn.Module):
         return SegmenterSpec(self.name, "unknown", "bernoulli", channels=self.channels, size=self.size or 224)
 
     def weights(self) -> bytes:
-        """Return what its beliefs depend on beside the code: the hash of its file, and its conventions."""
+        """Return what its beliefs depend on besides the code: the hash of its file, and its conventions."""
         return f"{self.digest or self.name} {self.conventions}".encode()
 
     def description(self) -> list[str]:

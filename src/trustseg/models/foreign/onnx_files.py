@@ -82,7 +82,7 @@ def _read(path: Path, facts: Facts) -> Any:  # noqa: ANN401 - a protocol buffer
         if PurePosixPath(location).is_absolute() or not file.is_relative_to(folder):
             raise ModelError(f"'{path}' keeps '{name}' outside its folder, in '{location}'; move it into the folder")
         if not file.is_file():
-            raise ModelError(f"'{path}' keeps '{name}' in '{location}', which is not there; copy it beside the model")
+            raise ModelError(f"'{path}' keeps '{name}' in '{location}', which is not there; copy it next to the model")
         digest.update(file.read_bytes())
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))

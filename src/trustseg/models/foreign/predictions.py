@@ -139,13 +139,13 @@ def _files_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
         groups.setdefault(stem_of(path), []).append(path)
     files = {name: group[0] for name, group in groups.items()}
     doubled = {name: group for name, group in groups.items() if len(group) > 1}
-    for name, group in doubled.items():  # nnU-Net writes the mask beside the probabilities
+    for name, group in doubled.items():  # nnU-Net writes the mask next to the probabilities
         maps = [path for path in group if path.suffix.lower() == ".npz"]
         if len(maps) != 1:
             raise DataError(f"'{group[0]}' and '{group[1]}' are predictions of one case; remove one of them")
         files[name] = maps[0]
     if doubled:
-        notes.append(f"{len(doubled)} masks beside probabilities of the same name (.npz) were passed over.")
+        notes.append(f"{len(doubled)} masks with probabilities of the same name (.npz) were passed over.")
     return files, notes
 
 
