@@ -26,9 +26,9 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six variants in two seeds; one run failed, one was not finished, one image has a hostile name."""
+    """Six variants in two folds and two seeds; one run failed, one was not finished, one image has a hostile name."""
     folder = tmp_path_factory.mktemp("study") / "synthetic"
-    return write_study(folder, seeds=2, images=32, patients=20, failed=1, unfinished=1, hostile=HOSTILE)
+    return write_study(folder, folds=2, seeds=2, images=32, patients=20, failed=1, unfinished=1, hostile=HOSTILE)
 
 
 @pytest.fixture(scope="session")
