@@ -109,13 +109,16 @@ figures: setup ## make the figures of the docs again, and the page of benchmarks
 	$(BIN)/python scripts/shift_sheet.py
 	$(BIN)/python scripts/performance_page.py
 
-image: ## build the container image; VARIANT=cpu (default) or cuda, BUILDER=podman or docker
+image: $(if $(filter cpu,$(VARIANT)),container/torch-cpu.lock) ## build the container image; VARIANT=cpu (default) or cuda, BUILDER=podman or docker
 	$(BUILDER) build --build-arg VARIANT=$(VARIANT) -t trustseg:$(VARIANT) .
 
-container-test: setup ## build the image for CPUs with podman or docker, and run it without root on a read-only file system
+container-test: setup container/torch-cpu.lock ## build the image for CPUs with podman or docker, and run it without root on a read-only file system
 	$(BIN)/python -m pytest -q -rs -m container tests/test_container.py
 
-lock-cpu: setup ## write the hashes of the CPU wheels of torch, which the image for CPUs then checks
+container/torch-cpu.lock: requirements.lock
+	$(MAKE) lock-cpu
+
+lock-cpu: setup ## write the hashes of the CPU wheels of torch, which the image for CPUs needs
 	$(BIN)/python container/packages.py torch requirements.lock | $(BIN)/uv pip compile --no-deps --generate-hashes \
 		--no-header --no-annotate --torch-backend cpu --python-version 3.11 - -o container/torch-cpu.lock
 

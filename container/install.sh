@@ -4,7 +4,7 @@
 #   container/install.sh cpu|cuda TARGET        in the folder of the source
 #
 # The lock has the hashes of the default wheels of torch, which are those with CUDA. Without CUDA, torch and torchvision
-# come in the same versions from PyTorch's own index; their hashes are checked if container/torch-cpu.lock holds them.
+# come in the same versions from PyTorch's own index, by the hashes in container/torch-cpu.lock (make lock-cpu).
 set -eu
 
 variant=$1
@@ -19,17 +19,11 @@ cuda)
     pip install --no-cache-dir --no-compile --require-hashes -r requirements.lock
     ;;
 cpu)
+    python container/packages.py check requirements.lock container/torch-cpu.lock
     python container/packages.py without-cuda requirements.lock > "$target/cpu.lock"
     pip install --no-cache-dir --no-compile --no-deps --require-hashes -r "$target/cpu.lock"
-    if [ -f container/torch-cpu.lock ]; then
-        "$target/bin/uv" pip install --python "$target/bin/python" --no-cache --no-deps --torch-backend cpu \
-            --require-hashes -r container/torch-cpu.lock
-    else
-        echo "torch and torchvision: by version, as container/torch-cpu.lock is absent (make lock-cpu writes it)"
-        # shellcheck disable=SC2046 # two words
-        "$target/bin/uv" pip install --python "$target/bin/python" --no-cache --no-deps --torch-backend cpu \
-            $(python container/packages.py torch requirements.lock)
-    fi
+    "$target/bin/uv" pip install --python "$target/bin/python" --no-cache --no-deps --torch-backend cpu \
+        --require-hashes -r container/torch-cpu.lock
     ;;
 *)
     echo "variant '$variant': expected cpu or cuda" >&2

@@ -1,7 +1,9 @@
-"""What an image needs of the lock: ``packages.py without-cuda LOCK``, ``torch LOCK`` or ``unneeded [EXTRA ...]``.
+"""What an image needs of the lock.
 
+Called as ``without-cuda LOCK``, ``torch LOCK``, ``check LOCK CPU_LOCK`` or ``unneeded [EXTRA ...]``:
 ``without-cuda`` prints the lock without torch, torchvision and what they need for CUDA; ``torch`` prints the pins of
-these two; ``unneeded`` prints the packages beside it that trustseg with some extras does not need, such as for tests.
+these two; ``check`` ends with code 2 unless a lock of their wheels for CPUs has the same versions, with hashes;
+``unneeded`` prints the packages beside it that trustseg with some extras does not need, such as for tests.
 """
 
 import re
@@ -31,6 +33,18 @@ def without_cuda(lock: str) -> str:
 def torch_pins(lock: str) -> list[str]:
     """Return ``NAME==VERSION`` of torch and torchvision."""
     return [entry.split()[0] for entry in entries(lock) if name_of(entry) in TORCH]
+
+
+def faults_of(cpu_lock: Path, lock: str) -> str:
+    """Return what is wrong with a lock of the wheels for CPUs, empty if nothing is."""
+    if not cpu_lock.is_file():
+        return "is not there"
+    found = entries(cpu_lock.read_text(encoding="utf-8"))
+    pins = [entry.split()[0].partition("+")[0] for entry in found]
+    if sorted(pins) != sorted(torch_pins(lock)):
+        return f"holds {', '.join(pins) or 'nothing'}, expected {', '.join(torch_pins(lock))}"
+    bare = [pin for pin, entry in zip(pins, found, strict=True) if "--hash=sha256:" not in entry]
+    return f"has no hash of {', '.join(bare)}" if bare else ""
 
 
 def unneeded(extras: Iterable[str], *, root: str = "trustseg") -> list[str]:
@@ -68,8 +82,12 @@ def main(verb: str, *arguments: str) -> None:
     elif verb in ("without-cuda", "torch"):
         lock = Path(arguments[0]).read_text(encoding="utf-8")
         print(without_cuda(lock) if verb == "without-cuda" else "\n".join(torch_pins(lock)), end="\n")
+    elif verb == "check":
+        if fault := faults_of(Path(arguments[1]), Path(arguments[0]).read_text(encoding="utf-8")):
+            print(f"'{arguments[1]}' {fault}; run 'make lock-cpu', or build the variant cuda", file=sys.stderr)
+            sys.exit(2)
     else:
-        sys.exit(f"{verb}: expected without-cuda, torch or unneeded")
+        sys.exit(f"{verb}: expected without-cuda, torch, check or unneeded")
 
 
 if __name__ == "__main__":

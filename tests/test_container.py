@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,12 +84,10 @@ def test_nobody_is_root_and_only_volumes_are_written_to() -> None:
 def test_every_installation_is_by_the_lock() -> None:
     text = INSTALL.read_text(encoding="utf-8")
     calls = [line for line in re.sub(r"\\\n", " ", text).splitlines() if re.search(r"\bpip\"? install\b", line)]
-    assert len(calls) >= 5
-    by_version = "packages.py torch requirements.lock"
+    assert len(calls) == 4
     for call in calls:
         own = call.rstrip().endswith(" .")
-        assert ("--no-deps" in call) if own else ("--require-hashes" in call or by_version in call), call
-    assert sum(by_version in call for call in calls) == 1
+        assert ("--no-deps" in call) if own else ("--require-hashes" in call), call
     for text in (FILE.read_text(encoding="utf-8"), sections()["post"]):
         assert "container/install.sh" in text
         assert not re.search(r"curl|wget|apt-get|\bADD\b|latest", text)
@@ -105,6 +104,27 @@ def test_the_lock_without_cuda_lacks_nothing_else() -> None:
     assert set(rest) < set(whole)
     pins = module.torch_pins(LOCK)
     assert [pin.partition("==")[0] for pin in pins] == ["torch", "torchvision"]
+
+
+def test_the_wheels_for_cpus_have_hashes_and_the_versions_of_the_lock(tmp_path: Path) -> None:
+    assert "packages.py check requirements.lock container/torch-cpu.lock\n" in INSTALL.read_text(encoding="utf-8")
+    file = tmp_path / "torch-cpu.lock"
+    first, second = packages().torch_pins(LOCK)
+    hashed = f"{first}+cpu \\\n    --hash=sha256:{'0' * 64}\n"
+
+    def refused(content: str | None) -> str:
+        if content is not None:
+            file.write_text(content)
+        command: list[str | Path] = [sys.executable, ROOT / "container" / "packages.py", "check"]
+        done = subprocess.run([*command, ROOT / "requirements.lock", file], capture_output=True, text=True, check=False)
+        assert done.returncode == (2 if done.stderr else 0)
+        return str(done.stderr)
+
+    assert "make lock-cpu" in refused(None)
+    assert f"has no hash of {second}" in refused(f"{hashed}{second}+cpu\n")
+    assert f"expected {first}, {second}" in refused(hashed)
+    assert "torch==0.1" in refused(f"{hashed}{second}\n".replace(first, "torch==0.1"))
+    assert refused(f"{hashed}{second}+cpu --hash=sha256:{'1' * 64}\n") == ""
 
 
 def test_what_trustseg_needs_stays_and_what_tests_need_goes() -> None:
