@@ -146,11 +146,15 @@ def test_exports_that_cannot_be(made: Made, command: Command, monkeypatch: pytes
     Path("other.json").write_text(json.dumps(sealed(other | {"model": "0123456789abcdef"})))
     Path("there.onnx").touch()
     Path("begun/checkpoints").mkdir(parents=True)
+    cell = {"id": "c", "variant": "v", "head": "beta", "selection": "none", "fold": -1, "seed": 0}
+    Path("mixed").mkdir()
+    Path("mixed/cell.json").write_text(json.dumps(cell | {"mixture": {"members": ["one", "two"]}}))
     cases: list[tuple[list[str | Path], str]] = [
         ([made.run, "model.pth"], ".onnx"),
         ([made.run, "there.onnx"], "--overwrite"),
         (["begun", "a.onnx"], "has not finished"),
         (["nowhere", "a.onnx"], "nowhere"),
+        (["mixed", "a.onnx"], "one, two"),
         ([made.run, "a.onnx", "--policy", "other.json"], "0123456789abcdef"),
         ([made.run, "a.onnx", "--policy", made.policy, "--measure", "variance"], "--measure"),
         ([made.run, "a.onnx", "--measure", "vacuity"], "vacuity"),

@@ -30,9 +30,25 @@ KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List all
 
 
 def _model_in(folder: Path) -> Path:
-    """Return the folder of the model that a run's folder holds; any other folder is taken as it is."""
-    inner = folder / "model"
+    """Return the folder of the model that a run's folder holds; any other folder is taken as it is.
+
+    Raises:
+        ConfigError: if it is the folder of a mixture, which holds no model of its own.
+    """
+    inner, about = folder / "model", folder / "cell.json"
+    if about.is_file():
+        _refuse_mixture(about)
     return inner if (inner / "model.json").is_file() and not (folder / "model.json").is_file() else folder
+
+
+def _refuse_mixture(about: Path) -> None:
+    from trustseg.errors import ConfigError
+    from trustseg.run_files import Description, read_checked
+
+    mixture = read_checked(about, Description).mixture
+    if mixture is not None:
+        members = ", ".join(str(about.parent.parent / member) for member in mixture.members)
+        raise ConfigError(f"'{about.parent}' mixes models and holds none itself; give one of {members}")
 
 
 def _models_in(folders: list[Path] | None) -> list[Path] | None:

@@ -85,6 +85,7 @@ $("log-in").addEventListener("submit", (event) => {
 $("log-out").addEventListener("click", async () => {
   await send("DELETE", "session").catch(() => {});
   location.hash = "";
+  $("name").value = ""; // somebody else may log in now
   await showLogin();
 });
 
