@@ -87,6 +87,11 @@ def test_cards_of_a_run(command: Command, train: Callable[..., Outcome]) -> None
 
     for content in (body, Path("card/chai-applied-model-card.xml").read_text()):
         assert CLAIMS.findall(content) == []
+    for file in Path("run/evaluation-test").iterdir():  # as a study has them, beside the model
+        shutil.copy(file, Path("run"))
+    shutil.rmtree("run/evaluation-test")
+    assert command("card", "run", "-o", "cell").code == 0
+    assert body.replace("(evaluation-test)", "(run)") in Path("cell/README.md").read_text()
     again = command("card", "run", "-o", "card")
     assert again.code == 2
     assert "--overwrite" in one_sentence(again)

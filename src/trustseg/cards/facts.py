@@ -47,7 +47,7 @@ class Measured:
     """An evaluation of the model on test images.
 
     Attributes:
-        name: of its folder.
+        folder: where its records lie: beside the model, or in the cell of a study that the model is of.
         images: how many.
         patients: of how many patients.
         overlap: label -> interval of how well masks agree, on unchanged images.
@@ -55,12 +55,17 @@ class Measured:
         changed: condition in words -> Dice under it.
     """
 
-    name: str
+    folder: Path
     images: int
     patients: int
     overlap: Mapping[str, Interval]
     trust: Mapping[str, Interval]
     changed: Mapping[str, Interval]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
 
     def description(self) -> str:
         """Return in words on what was measured."""
@@ -127,7 +132,8 @@ def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
     if config.is_file():
         settings = load_run(config, []).model_dump(mode="json")
         settings["data"].pop("path", None)
-    places = sorted(place.parent for place in run.glob("evaluation-test*/evaluation.json"))
+    files = [run / "evaluation.json", *sorted(run.glob("evaluation-test*/evaluation.json"))]
+    places = [file.parent for file in files if file.is_file()]
     return CardFacts(
         name=run.name if folder.absolute().name == "model" else folder.absolute().name,
         digest=digest,
@@ -167,7 +173,7 @@ def _measured(place: Path, draws: int) -> Measured:
     (variant,) = results.variants
     clean = data.scores[variant, CLEAN]
     return Measured(
-        name=place.name,
+        folder=place,
         images=results.records["image"].n_unique(),
         patients=results.records["patient"].n_unique(),
         overlap={label: clean[name] for name, label in _OVERLAP.items() if name in clean},

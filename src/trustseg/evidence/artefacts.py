@@ -30,7 +30,7 @@ def _files(*names: str) -> Finder:
 
 
 def _evaluations(run: Path, facts: CardFacts) -> list[Path]:
-    return [run / measured.name / "records.parquet" for measured in facts.measured]
+    return [measured.folder / "records.parquet" for measured in facts.measured]
 
 
 def _with_kind(kind: str) -> Finder:
@@ -44,11 +44,11 @@ def _with_kind(kind: str) -> Finder:
 
 
 def _beside_evaluations(name: str) -> Finder:
-    return lambda run, facts: [file for each in facts.measured if (file := run / each.name / name).is_file()]
+    return lambda run, facts: [file for each in facts.measured if (file := each.folder / name).is_file()]
 
 
 def _policies(run: Path, facts: CardFacts) -> list[Path]:
-    files = [*run.glob("policy*.json"), *_beside_evaluations("policy.json")(run, facts)]
+    files = {*run.glob("policy*.json"), *_beside_evaluations("policy.json")(run, facts)}
     return [file for file in sorted(files) if read_json(file).get("model") == facts.digest]
 
 
