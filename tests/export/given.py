@@ -1,7 +1,9 @@
 """A model exported in memory, and what ``predict`` computes for an image, step by step."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -34,8 +36,18 @@ def exported(model: BeliefModel, about: Description, *suffixes: str) -> tuple[Pi
     """Return the module and its files of these formats, opened."""
     pipeline = pipeline_of(model, about)
     program = program_of(pipeline)
-    paths = [Path(f"model{suffix}") for suffix in suffixes]
-    return pipeline, [open_content(serialised(program, about, path), path) for path in paths]
+    contents = {path: serialised(program, about, path) for path in (Path(f"model{suffix}") for suffix in suffixes)}
+    for content in contents.values():
+        assert not any(b".py" in part or str(Path.home()).encode() in part for part in parts_of(content))
+    return pipeline, [open_content(content, path) for path, content in contents.items()]
+
+
+def parts_of(content: bytes) -> list[bytes]:
+    """Return a file as it is, or the files in it if it is an archive."""
+    if not content.startswith(b"PK"):
+        return [content]
+    with ZipFile(BytesIO(content)) as archive:
+        return [archive.read(name) for name in archive.namelist()]
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:

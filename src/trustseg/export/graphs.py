@@ -43,6 +43,9 @@ def program_of(pipeline: Pipeline) -> torch.export.ExportedProgram:
             f"{spec.architecture} on {spec.encoder} cannot be traced to a graph ({type(error).__name__}); use the "
             "model folder itself"
         ) from error
+    for module in plain.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # names folders of this machine
     return plain
 
 
@@ -63,6 +66,8 @@ def serialised(program: torch.export.ExportedProgram, about: Description, path: 
             f"({type(error).__name__}); export it as .pt2"
         ) from error
     _name_dimensions(proto)
+    for each in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.initializer, proto.graph):
+        del each.metadata_props[:]  # how the graph was traced
     package("onnx").helper.set_model_props(proto, {KEY: about.text()})
     written: bytes = proto.SerializeToString()
     return written
