@@ -30,7 +30,9 @@ def test_options_reach_the_report(
 ) -> None:
     calls = []
 
-    def build_report(folder: Path, *, gallery: bool, output: Path | None, report: Callable[[int, int], None]) -> Path:
+    def build_report(
+        folder: Path, *, gallery: bool, output: Path | None, labels: Path | None, report: Callable[[int, int], None]
+    ) -> Path:
         report(7, 7)
         calls.append((folder, gallery, output))
         return output or folder / "report.html"

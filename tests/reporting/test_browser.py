@@ -31,9 +31,7 @@ def opened(browser: "Chrome", page: Path) -> "Chrome":
 
 
 def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
-    drawn = (
-        "return [...document.querySelectorAll('.plotly-graph-div')].map(e => e.querySelectorAll('.main-svg').length)"
-    )
+    drawn = "return [...document.querySelectorAll('.panels')].map(e => e.querySelectorAll('.main-svg').length)"
     counts = opened.execute_script(drawn)
     assert len(counts) == opened.execute_script("return document.querySelectorAll('[data-figure]').length") >= 8
     assert all(counts)
@@ -61,14 +59,18 @@ def test_nothing_leaves_the_page(opened: "Chrome", page: Path) -> None:
     assert all(address.startswith(("data:", "blob:")) for address in asked[1:])
 
 
-@pytest.mark.parametrize("width", [1280, 420])
-def test_nothing_is_wider_than_the_window(opened: "Chrome", width: int) -> None:
+@pytest.mark.parametrize(("width", "abreast"), [(1280, 2), (390, 1)])
+def test_nothing_is_wider_than_the_window_and_panels_stack(opened: "Chrome", width: int, abreast: int) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    opened.set_window_size(width, 900)
+    window = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 720}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
     root = "document.documentElement"
     fits = f"return innerWidth <= {width} && {root}.scrollWidth <= {root}.clientWidth"
     assert WebDriverWait(opened, 10).until(lambda driver: driver.execute_script(fits))
+    places = "[...document.querySelectorAll('#figure-robustness_dice > div')].map(e => e.offsetLeft)"
+    assert opened.execute_script(f"return new Set({places}).size") == abreast
+    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_tables_fit_a_common_window(opened: "Chrome") -> None:
@@ -84,7 +86,7 @@ def test_a_page_of_attacks_and_shifts_is_drawn_whole(browser: "Chrome", stressed
     browser.get(stressed_page.as_uri())
     drawn = "return document.documentElement.classList.contains('drawn')"
     assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn))
-    figures = "[...document.querySelectorAll('.plotly-graph-div')]"
+    figures = "[...document.querySelectorAll('.panels')]"
     keys = browser.execute_script(f"return {figures}.filter(e => e.querySelector('.main-svg')).map(e => e.id)")
     stress, trust = (
         ("worst_case", "trade_off", "corruption", "shifts"),

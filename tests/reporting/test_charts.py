@@ -17,7 +17,6 @@ from trustseg.reporting.series import Chart
 KEYS = [
     "differences",
     "robustness_dice",
-    "robustness_iou",
     "sparsification",
     "risk_coverage",
     "reliability",

@@ -27,7 +27,7 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Rep
         )
     frame = summary_table(stressed.results, draws=5)
     assert dict(zip(frame["variant"], frame["trust"], strict=True))[doubted] == "not trustworthy"
-    entries = stress.charts["worst_case"].entries
+    entries = list(stress.charts["worst_case"].legend)
     assert entries == ["no adversarial training", "random selection (not trustworthy)"]
 
 

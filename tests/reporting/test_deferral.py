@@ -1,6 +1,7 @@
 """Deferral: the table holds what score_policy says, the promise is void off clean images."""
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -10,20 +11,25 @@ import pytest
 from tests.reporting.conftest import DEFERRAL_DRAWS
 from tests.reporting.fake_results import write_study
 
-from trustseg.deferral import load_policy
+from trustseg.deferral import Policy, load_policy
+from trustseg.deferral.policy import Target
 from trustseg.reporting.contents import build_contents, limits
 from trustseg.reporting.deferral import (
     Deferrals,
     deferral_tables,
     describe_deferral,
     headline_conditions,
+    kept_promise,
+    observe,
     policy_limits,
     read_deferrals,
 )
 from trustseg.reporting.deferral_charts import deferral_charts
+from trustseg.reporting.one_minute import strongest_facts, use_and_population
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.series import Chart
+from trustseg.statistics import Interval
 from trustseg.study.deferral import score_policy
 
 
@@ -39,15 +45,77 @@ def test_scores_are_those_of_the_policy(deferring: ReportData, deferrals: Deferr
             )
 
 
-def test_the_promise_holds_for_clean_images_alone(deferring: ReportData, deferrals: Deferrals) -> None:
+def test_the_promise_applies_to_clean_images_alone(deferring: ReportData, deferrals: Deferrals) -> None:
     tables = {table.key: table for table in deferral_tables(deferring, deferrals)}
     frame = tables["deferral_all"].frame()
-    assert frame.filter(pl.col("condition") == "clean")["promise"].unique().to_list() == ["holds"]
+    assert frame.filter(pl.col("condition") == "clean")["promise"].unique().to_list() == ["applies"]
     assert frame.filter(pl.col("condition") != "clean")["promise"].unique().to_list() == ["void"]
     assert len(tables["deferral"].rows) == 2 * len(headline_conditions(deferring))
     assert tables["deferral_policies"].frame()["statement"].unique().to_list() == [
         "At most 0.2 of the images are reviewed."
     ]
+
+
+def test_what_came_of_a_promise_is_counted_over_patients() -> None:
+    """Patient a keeps one of two images, which failed; b is all sent; c keeps an image with no Dice."""
+    decided = pl.DataFrame(
+        {
+            "cell": ["m"] * 4,
+            "patient": ["a", "a", "b", "c"],
+            "dice": [0.1, 0.9, 0.2, math.nan],
+            "mask_px": [5, 5, 5, 0],
+            "review": [False, True, True, False],
+        }
+    )
+    policy = Policy(
+        measure="entropy",
+        aggregation="mean",
+        threshold=0.2,
+        target="review_rate",
+        at_most=0.4,
+        tau=0.5,
+        delta=0.05,
+        images=1,
+        patients=1,
+        patient_hashes=(),
+        statement="",
+    )
+    bounded: dict[Target, float] = {
+        "review_rate": (0.5 + 1 + 0) / 3,
+        "risk": 1 / 2,  # of a and c, who have a kept image
+        "missed_lesions": 1 / 2,  # of a and b, who have foreground
+    }
+    for target, share in bounded.items():
+        found = observe(dataclasses.replace(policy, target=target), decided, draws=50)
+        assert found.value == pytest.approx(share)
+    assert math.isnan(observe(dataclasses.replace(policy, target="risk"), decided[2:3], draws=5).value)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "said"),
+    [
+        (0.3, 0.25, "above the promise"),
+        (0.3, 0.1, "above the promise, which the interval includes"),
+        (0.2, 0.1, "within the promise"),
+        (math.nan, math.nan, "not observed"),
+    ],
+)
+def test_a_missed_promise_is_called_so(value: float, low: float, said: str) -> None:
+    assert kept_promise(0.2, Interval(value, low, 0.4, 9, 9)) == said
+
+
+def test_the_summary_names_where_the_policy_fails(deferring: ReportData, deferrals: Deferrals) -> None:
+    """The synthetic attack on the uncertainty passes everything, no shift is as bad, and the promise was kept."""
+    first, *others = strongest_facts(deferring, deferrals)
+    worst = max(
+        deferrals.score(variant, place, "undetected_failures").value
+        for variant in deferrals.policies
+        for place in headline_conditions(deferring)[1:]
+    )
+    assert first.startswith(f"The deferral policy fails under deferral-aware 2/255: {100 * worst:.0f} % [")
+    assert [sentence.partition(" ")[0] for sentence in others] == ["No", "Promised"]
+    clean = max(deferrals.observed[variant, ("clean", 0.0)].value for variant in deferrals.policies)
+    assert f"Observed: up to {100 * clean:.0f} % [" in others[1]
 
 
 def test_an_attack_on_the_uncertainty_slips_past(deferring: ReportData, deferrals: Deferrals) -> None:
@@ -62,6 +130,13 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
     data = collect(load_results(folder), draws=5)
     found = read_deferrals(data, draws=5)
     assert found.policies == {}
+    shift, attack = strongest_facts(data, found)
+    assert "No shift was measured" in shift
+    assert "The attack that costs most is PGD 4/255: mean Dice falls from " in attack
+    use = dict(use_and_population(data, ["nothing"]))
+    assert "Not stated" in use["Intended use"][0]
+    assert "4 test images of 4 patients" in use["Population"][0]
+    assert use["Limits"] == ["nothing"]
     assert all(not table.rows for table in deferral_tables(data, found))
 
 
@@ -87,12 +162,14 @@ def drawn(deferring: ReportData, deferrals: Deferrals) -> dict[str, Chart]:
 
 def test_the_figure_is_the_table(deferring: ReportData, deferrals: Deferrals, drawn: dict[str, Chart]) -> None:
     chart = drawn["deferral"]
-    assert len(chart.panels) == 3 * chart.columns
+    heads = {variant: deferring.results.head_of(variant) for variant in deferrals.policies}
+    assert len(chart.panels) == 3 * chart.columns * len(set(heads.values()))
     reviews = [panel for panel in chart.panels if panel.y_label == "share sent to a human"]
+    assert {line.name for panel in reviews for line in panel.lines} == {*heads, "target"}
     for panel in reviews:
         *lines, target = panel.lines
         assert target.y == [0.2, 0.2]
-        assert [line.name for line in lines] == list(deferrals.policies)
+        assert len({heads[line.name] for line in lines}) == 1
         for line in lines:
             assert line.x[0] == 0
             assert line.y[0] == deferrals.score(line.name, ("clean", 0.0), "review_rate").value

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from tests.reporting.fake_results import write_study
@@ -127,3 +128,15 @@ def test_the_parts_of_the_variance_are_drawn_where_they_were_kept(tmp_path: Path
     picture = draw_decomposition(cases[0], dpi=40)
     assert picture is not None
     assert Image.open(io.BytesIO(picture)).size[0] > 300
+
+
+def test_each_case_tells_whether_a_human_would_see_it(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, stress=True)
+    results = load_results(folder)
+    (tile,) = load_gallery(results)[0].tiles
+    assert [answer for _, answer in tile.told()] == ["no policy", "no policy"]
+    name = load_gallery(results)[0].name
+    sent = (pl.col("image") == name) & (pl.col("condition") == "pgd")
+    decided = {tile.variant: results.records.with_columns(review=sent)}
+    (tile,) = load_gallery(results, decided)[0].tiles
+    assert tile.told() == [(tile.dice, "no"), (tile.adversarial_dice, "yes")]

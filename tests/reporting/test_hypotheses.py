@@ -83,38 +83,43 @@ def told(folder: Path, **changed: Any) -> list[Outcome]:  # noqa: ANN401
 
 
 @pytest.fixture(scope="module")
-def one_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "study"
-    return write_study(folder, heads=["beta"], seeds=1, images=48, patients=40, gallery=False)
+    return write_study(folder, heads=["beta"], seeds=2, images=48, patients=40, gallery=False)
 
 
-def test_one_seed_says_nothing_of_other_trainings(one_seed: Path) -> None:
-    (outcome,) = told(one_seed)
-    assert outcome.hypothesis.name == "mine"  # the study's own file takes the place of the shipped one
-    assert "No seed variance: not testable across trainings" in outcome.sentence
+def test_one_training_on_each_side_supports_nothing(tmp_path: Path, two_seeds: Path) -> None:
+    folder = write_study(tmp_path / "study", heads=["beta"], seeds=1, images=24, patients=24, gallery=False)
+    (outcome,) = told(folder)
+    assert outcome.comparison is not None
+    assert (outcome.comparison.trainings, outcome.verdict) == (1, "not testable here")
+    assert outcome.comparison.interval.low > 0.01  # the difference of these models is shown, with its interval
+    assert "one training on each side" in outcome.sentence
+    (outcome,) = told(two_seeds)
+    assert (outcome.hypothesis.name, outcome.verdict) == ("mine", "supported")
 
 
-def test_unknown_conditions_and_selections(one_seed: Path) -> None:
-    (condition,) = told(one_seed, condition="apgd")
+def test_unknown_conditions_and_selections(two_seeds: Path) -> None:
+    (condition,) = told(two_seeds, condition="apgd")
     assert "no run was measured under apgd" in condition.sentence
-    (selection,) = told(one_seed, first={"adversarial.selection": "certain"})
+    (selection,) = told(two_seeds, first={"adversarial.selection": "certain"})
     assert "no finished run has adversarial.selection=certain" in selection.sentence
-    (measure,) = told(one_seed, first_uncertainty="dissonance")
+    (measure,) = told(two_seeds, first_uncertainty="dissonance")
     assert "lack the uncertainty it names" in measure.sentence
-    (metric,) = told(one_seed, measures=["lesion_f1"])
+    (metric,) = told(two_seeds, measures=["lesion_f1"])
     assert "the records lack the metric lesion_f1" in metric.sentence
 
 
-def test_a_budget_that_was_not_measured_is_not_answered_by_another(one_seed: Path) -> None:
-    (outcome,) = told(one_seed, eps="3/255")
+def test_a_budget_that_was_not_measured_is_not_answered_by_another(two_seeds: Path) -> None:
+    (outcome,) = told(two_seeds, eps="3/255")
     assert (outcome.verdict, outcome.comparison) == ("not testable here", None)
     assert "no run was measured under PGD 3/255, only under PGD" in outcome.sentence
-    (outcome,) = told(one_seed, eps=4 / 255 + 1e-12)
+    (outcome,) = told(two_seeds, eps=4 / 255 + 1e-12)
     assert (outcome.verdict, outcome.score) == ("supported", "Dice, PGD 4/255")
 
 
-def test_harm_goes_undetected_only_by_a_policy(one_seed: Path) -> None:
-    (outcome,) = told(one_seed, measures=["undetected_harm"])
+def test_harm_goes_undetected_only_by_a_policy(two_seeds: Path) -> None:
+    (outcome,) = told(two_seeds, measures=["undetected_harm"])
     assert (
         "no run of evidential, random selection has a deferral policy fitted on validation images" in outcome.sentence
     )
@@ -128,11 +133,11 @@ def test_few_patients_decide_nothing(tmp_path: Path) -> None:
     assert hypothesis_table([outcome]).rows[0]["p"] is None
 
 
-def test_what_decides_nothing_is_not_corrected_for(one_seed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = told(one_seed)[0].p
+def test_what_decides_nothing_is_not_corrected_for(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = told(two_seeds)[0].p
     decides = module._decides
     monkeypatch.setattr(module, "_decides", lambda comparison: decides(comparison) and comparison.interval.value > 0.05)
-    outcomes = told(one_seed, measures=["dice", "nause"])
+    outcomes = told(two_seeds, measures=["dice", "nause"])
     assert [outcome.p for outcome in outcomes if outcome.verdict != "not testable here"] == [alone]
 
 

@@ -99,9 +99,27 @@ def test_columns_that_are_not_held_are_left_out_and_the_undefined_is_said() -> N
         ("dice", float("nan"), float("nan"), float("nan"), "undefined"),
     ],
 )
-def test_verdict(metric: Metric, value: float, low: float, high: float, verdict: str) -> None:
+def test_verdict_without_a_margin(metric: Metric, value: float, low: float, high: float, verdict: str) -> None:
     interval = Interval(value=value, low=low, high=high, count=9, patients=9)
     assert Difference("a", "b", ("clean", 0.0), metric, interval).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "verdict"),
+    [
+        ("dice", 0.03, 0.09, "better"),
+        ("dice", 0.02, 0.09, "margin not reached"),  # the whole interval has to lie beyond the margin
+        ("ece", 0.001, 0.09, "margin not reached"),
+        ("ece", -0.09, -0.03, "better"),
+        ("dice", -0.09, -0.03, "worse"),
+        ("dice", -0.019, 0.019, "within the margin"),
+        ("dice", 0.001, 0.019, "within the margin"),
+        ("dice", -0.019, 0.021, "includes 0"),
+    ],
+)
+def test_better_and_worse_need_a_margin(metric: Metric, low: float, high: float, verdict: str) -> None:
+    interval = Interval(value=(low + high) / 2, low=low, high=high, count=9, patients=9)
+    assert Difference("a", "b", ("clean", 0.0), metric, interval, margin=0.02).verdict == verdict
 
 
 @pytest.mark.parametrize(

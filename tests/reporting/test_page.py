@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 from plotly.offline import get_plotlyjs
 from tests.reporting.conftest import HOSTILE
 from tests.reporting.fake_results import without_foreground, write_study
@@ -86,7 +87,9 @@ def test_markdown_and_latex_hold_the_same_numbers(page: Path) -> None:
     first = f"{frame['dice'][0]:.3f} [{frame['dice_low'][0]:.3f}, {frame['dice_high'][0]:.3f}]"
     small = first.replace("[", "<sub>[") + "</sub>"
     assert f"| {frame['variant'][0]} | {small} |" in (page.parent / "tables" / "summary.md").read_text()
-    assert f"{frame['variant'][0]} & 30 & {first} &" in (page.parent / "tables" / "summary.tex").read_text()
+    latex = (page.parent / "tables" / "summary.tex").read_text().replace(r"\textbf", "").replace(r"\scriptsize ", "")
+    assert f"{frame['variant'][0]} & {first} &" in latex.replace("{", "").replace("}", "")
+    assert "Baselines: classical, random selection; evidential, random selection." in latex
 
 
 def test_latex_is_ascii_and_balanced(page: Path) -> None:
@@ -136,7 +139,7 @@ def test_folders_of_this_machine_are_left_out(page: Path) -> None:
 
 
 def test_missing_cells_are_on_the_first_screen(page: Path) -> None:
-    summary = page.read_text().split('<section id="summary">')[1].split('id="table-summary-masks"')[0]
+    summary = page.read_text().split('<section id="summary">')[1].split("</section>")[0]
     assert "beta-uncertain-fold1-seed1" in summary
     assert "not finished" in summary
     assert "2 of 24 runs are missing" in summary
@@ -147,7 +150,10 @@ def test_files_beside_the_page_are_whole(page: Path) -> None:
     figures = {path.name for path in (folder / "figures").iterdir()}
     keys = re.findall(r'data-figure="figure-(\w+)"', (folder / "report.html").read_text())
     assert len(keys) >= 8
-    assert figures == {f"{key}{suffix}" for key in keys for suffix in (".pdf", ".png", ".csv")}
+    cases = {f"case_{rank}{suffix}" for rank in ("worst", "median", "best") for suffix in (".pdf", ".png")}
+    assert figures == cases | {f"{key}{suffix}" for key in keys for suffix in (".pdf", ".png", ".csv")}
+    with Image.open(folder / "figures" / "case_worst.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((300, 300), abs=1)
     tables = {path.name for path in (folder / "tables").iterdir()} - {"summary.md"}
     assert len(tables) >= 20
     assert tables == {f"{Path(name).stem}{suffix}" for name in tables for suffix in (".csv", ".tex")}
@@ -158,7 +164,7 @@ def test_sections_figures_and_their_explanations(page: Path) -> None:
     text = page.read_text()
     for anchor in re.findall(r"<nav.*?</nav>", text, flags=re.DOTALL)[0].split('href="#')[1:]:
         assert f'<section id="{anchor.split(chr(34))[0]}">' in text
-    assert text.count('<div class="plotly-graph-div"') == text.count('data-figure="figure-') >= 8
+    assert text.count('<div class="panels') == text.count('data-figure="figure-') >= 8
     assert text.count("How to read this.") == text.count('data-figure="figure-') + 1  # and the cases
     assert "vacuity + dissonance" in text
 
@@ -199,6 +205,8 @@ def test_without_a_gallery_no_picture_of_a_patient_is_read(clean_only: Path) -> 
     """Pictures live in gallery.npz alone; a report that never opens it cannot show one, on the page or beside it."""
     for path in clean_only.glob("cells/*/gallery.npz"):
         path.write_bytes(b"not to be opened")
+    (clean_only / "figures").mkdir()
+    (clean_only / "figures" / "case_worst.png").write_bytes(b"of an earlier report")
     page = build_report(clean_only, gallery=False, draws=5)
     charts = set(re.findall(r'data-figure="figure-(\w+)"', page.read_text()))
     assert charts >= {"reliability", "risk_coverage"}

@@ -20,53 +20,49 @@ def test_plotly_draws_every_series_and_lets_no_markup_through(charts: dict[str, 
     for chart in charts.values():
         text = draw_plotly(chart)
         assert "<" not in text
-        names = {trace["name"] for trace in json.loads(text)["data"]}
-        assert names == {line.entry for panel in chart.panels for line in panel.lines}
-    shift = json.loads(draw_plotly(charts["shift"]))
-    hovers = [hover for trace in shift["data"] for hover in trace["text"]]
-    assert all(trace["hovertemplate"].startswith(r"<b>") for trace in shift["data"])
-    assert [trace["name"] for trace in shift["data"] if trace["showlegend"]] == [
-        "no adversarial training",
-        "random selection",
-        "uncertain selection",
-    ]
+        drawn = [{trace["name"] for trace in figure["data"]} for figure in json.loads(text)]
+        assert drawn == [{line.entry for line in panel.lines} for panel in chart.panels]
+    traces = [trace for figure in json.loads(draw_plotly(charts["shift"])) for trace in figure["data"]]
+    hovers = [hover for trace in traces for hover in trace["text"]]
+    assert all(trace["hovertemplate"].startswith(r"<b>") for trace in traces)
     assert any("&lt;img src=x onerror=alert(1)&gt;" in hover for hover in hovers)
     assert not any("<img" in hover for hover in hovers)
 
 
 @pytest.mark.parametrize("horizontal", [False, True])
 def test_odd_series_are_drawn_as_they_are(horizontal: bool) -> None:
-    drawn = json.loads(draw_plotly(odd_chart(horizontal=horizontal)))["data"]
-    traces = [trace for trace in drawn if trace.get("fill") is None]
-    assert [trace["name"] for trace in traces] == ["cost in $ and $", "empty", "gap"] * 3
-    assert [(trace["x"], trace["y"]) for trace in traces[:3]] == [([1], [0.5]), ([], []), ([0, 1], [None, 0.5])]
-    assert [trace["showlegend"] for trace in traces] == ([not horizontal] * 3 + [False] * 6)  # once, if at all
-    assert len(drawn) - len(traces) == (0 if horizontal else 3)  # a band for each interval; bars where it lies down
+    figures = [figure["data"] for figure in json.loads(draw_plotly(odd_chart(horizontal=horizontal)))]
+    assert len(figures) == 3
+    for drawn in figures:
+        traces = [trace for trace in drawn if trace.get("fill") is None]
+        assert [trace["name"] for trace in traces] == ["cost in $ and $", "empty", "gap"]
+        assert [(trace["x"], trace["y"]) for trace in traces] == [([1], [0.5]), ([], []), ([0, 1], [None, 0.5])]
+        assert len(drawn) - len(traces) == (0 if horizontal else 1)  # a band for the interval; bars where it lies down
 
 
 def test_an_interval_is_drawn_to_its_ends() -> None:
     look = Look("#102030", "dot", "circle")
     line = Line("<i>", [1.0, 2.0], [0.25, 0.5], look, [0.125, 0.25], [0.5, 1.0], texts=["a & b", "c"])
     panel = Panel("", "up to <", "y", (line,))
-    band, curve = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))["data"]
+    band, curve = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))[0]["data"]
     assert (band["x"], band["y"]) == ([1, 2, 2, 1], [0.125, 0.25, 1.0, 0.5])
-    assert band["fillcolor"] == "rgba(16,32,48,0.09)"
+    assert band["fillcolor"] == "rgba(16,32,48,0.12)"
     assert curve["text"] == [" [0.125, 0.500]<br>a &amp; b", " [0.250, 1.000]<br>c"]
     assert curve["hovertemplate"].startswith("<b>&lt;i&gt;</b><br>up to &lt;: ")
     lying = Line("n", [0.25, 0.5], [1.0, 2.0], look, [0.125, 0.25], [0.5, 1.0], label="row")
     panel = Panel("", "x", "", (lying,), y_ticks={1.0: "one", 2.0: "two"})
-    (bars,) = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1, horizontal=True)))["data"]
+    (bars,) = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1, horizontal=True)))[0]["data"]
     assert (bars["error_x"]["array"], bars["error_x"]["arrayminus"]) == ([0.25, 0.5], [0.125, 0.25])
-    assert (bars["name"], bars["showlegend"]) == ("row", True)
+    assert bars["name"] == "row"
 
 
 def test_axes_have_their_limits_ticks_and_rules() -> None:
     line = Line("n", [0.0, 4.0], [1.0, 3.0], Look("#102030", "solid", "circle"))
     panel = Panel("a < b", "x", "y", (line,), (0, 5), (0, 4), diagonal=True, zero=True, y_ticks={1.0: "one & only"})
-    layout = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))["layout"]
+    layout = json.loads(draw_plotly(Chart("k", "t", "r", (panel,), 1)))[0]["layout"]
     assert (layout["xaxis"]["range"], layout["yaxis"]["range"]) == ([0, 5], [0, 4])
     assert (layout["yaxis"]["tickvals"], layout["yaxis"]["ticktext"]) == ([1], ["one &amp; only"])
-    assert layout["annotations"][0]["text"] == "a &lt; b"
+    assert layout["title"]["text"] == "a &lt; b"
     rule, zero = layout["shapes"]
     assert [rule[end] for end in ("x0", "y0", "x1", "y1")] == [0, 0, 5, 5]
     assert (zero["x0"], zero["x1"]) == (0, 0)

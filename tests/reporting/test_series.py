@@ -50,8 +50,21 @@ def test_a_legend_names_each_entry_once() -> None:
     lines = (Line("a", [], [], LOOK), Line("b, interval", [], [], LOOK, label="b"), Line("b", [], [], LOOK, label="b"))
     panel = Panel("p", "x", "y", lines)
     found = Chart("k", "t", "r", (panel, panel))
-    assert found.entries == ["a", "b"]
-    assert replace(found, horizontal=True).entries == ["b"]  # a row says what it is
+    assert found.legend == {"a": LOOK, "b": LOOK}
+    assert list(replace(found, horizontal=True).legend) == ["b"]  # a row says what it is
+
+
+def test_more_bands_than_can_be_told_apart_become_small_multiples() -> None:
+    lines = [Line(name, [0.0, 1.0], [0.1, 0.2], LOOK, [0.0, 0.1], [0.2, 0.3]) for name in "abcd"]
+    target = Line("target", [0.0, 1.0], [0.5, 0.5], LOOK)
+    few, many = (chart("training", [Panel("p", "x", "y", (*lines[:count], target))]) for count in (3, 4))
+    assert len(few.panels) == 1
+    assert [panel.title for panel in many.panels] == ["p: a", "p: b", "p: c", "p: d"]
+    for shown, panel in zip(lines, many.panels, strict=True):
+        assert [line for line in panel.lines if len(line.low)] == [shown]
+        assert {line.name for line in panel.lines} == {*"abcd", "target"}
+    assert many.frame().equals(few.frame()) is False
+    assert len(many.frame()) == 4 * 2 + 4 * 2  # each band once, and the target in each panel
 
 
 def test_points_of_a_frame_have_six_digits_and_their_own_interval() -> None:

@@ -58,9 +58,33 @@ def test_latex_is_booktabs_and_escaped(table: Table) -> None:
     text = table.latex()
     assert r"\begin{tabular}{lrr}" in text
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
-    assert r"a\_b \& c|d & 0.500 [0.250, 0.750]" in text
+    assert r"a\_b \& c|d & 0.500 {\scriptsize [0.250, 0.750]}" in text
     assert r"Dice 95 \%" in text
     assert r"\textless{}b\textgreater{}" in text
+
+
+def test_latex_marks_the_best_under_each_condition_and_names_the_baseline() -> None:
+    columns = (*(Column(key, key) for key in ("variant", "condition", "dice")), Column("ece", "ECE ↓"))
+    scores = {
+        ("a", "clean"): (0.8, 0.1),
+        ("a", "pgd"): (0.2, 0.1),
+        ("b", "clean"): (0.7, 0.2),
+        ("b", "pgd"): (0.2, 0.3),
+    }
+    rows: tuple[dict[str, Value], ...] = tuple(
+        {"variant": variant, "condition": condition, "dice": _interval(dice, 0, 1), "ece": _interval(ece, 0, 1)}
+        for (variant, condition), (dice, ece) in scores.items()
+    )
+    text = Table("t", "A table", columns, rows).latex(["b", "elsewhere"])
+    lines = [line.replace(r" {\scriptsize [0.000, 1.000]}", "") for line in text.splitlines() if line.endswith(r"\\")]
+    assert lines[1:] == [
+        r"a & clean & \textbf{0.800} & \textbf{0.100} \\",
+        r" & pgd & \textbf{0.200} & \textbf{0.100} \\",
+        r"b & clean & 0.700 & 0.200 \\",
+        r" & pgd & \textbf{0.200} & 0.300 \\",
+    ]
+    assert r"\par\footnotesize Bold: best value. Baseline: b." in text
+    assert "textbf" not in Table("t", "A table", columns, rows[:1]).latex()  # nothing to be better than
 
 
 def test_a_table_without_rows_keeps_its_columns() -> None:

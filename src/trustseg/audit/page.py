@@ -1,7 +1,5 @@
 """The page of an audit: one file that asks nothing of a network, with its tables and figures in folders beside it."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
-from PIL import Image
 
 from trustseg.audit.contents import AuditContents
 from trustseg.audit.document import Document
@@ -17,6 +14,7 @@ from trustseg.audit.trust import OperatingPoint
 from trustseg.audit.verdicts import Verdict, describe
 from trustseg.errors import RunError
 from trustseg.files import replacing, write_text
+from trustseg.reporting.embedding import data_uri, reduced
 from trustseg.reporting.labels import words
 from trustseg.reporting.paper_figures import write_figure
 
@@ -68,11 +66,11 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": _data_uri, "words": words}
+    environment.filters |= {"data_uri": data_uri, "words": words}
     environment.globals |= {"tables": contents.tables}
     try:
         figures = {
-            key: (chart, _reduced(write_figure(chart, folder / "figures"))) for key, chart in contents.charts.items()
+            key: (chart, reduced(write_figure(chart, folder / "figures"))) for key, chart in contents.charts.items()
         }
         for table in contents.tables.values():
             write_text(folder / "tables" / f"{table.key}.csv", table.csv())
@@ -95,16 +93,3 @@ def write_page(
     except OSError as error:
         raise RunError(f"cannot write the audit to '{folder}': {error.strerror or error}; choose another -o") from error
     return folder / "audit.html"
-
-
-def _data_uri(content: bytes | str, kind: str) -> str:
-    raw = content.encode() if isinstance(content, str) else content
-    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
-
-
-def _reduced(png: bytes) -> bytes:
-    """Return a drawing with a palette of 64 colours, about a third of the bytes."""
-    picture = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as drawing:
-        drawing.convert("RGB").quantize(64).save(picture, format="PNG", optimize=True)
-    return picture.getvalue()

@@ -36,6 +36,4 @@ def card(
         write_text(file, text)
         say(f"{file}: {text.count(f'{USER}: ')} entries to fill in, marked '{USER}'")
     if not facts.measured:
-        say(
-            "no evaluation of this model on test images was found: run 'trustseg evaluate' first for its figures"
-        )
+        say("no evaluation of this model on test images was found: run 'trustseg evaluate' first for its figures")

@@ -26,8 +26,15 @@ def report(
             "--output", "-o", help="HTML file to write; tables/ and figures/ go next to it. [RUN_FOLDER/report.html]"
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file: your own names of 'variants' and 'conditions', and words for the first screen ('report').",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
-    """Write report.html, tables/ and figures/ of a study, a run or an evaluation."""
+    """Write report.html, tables/ (CSV, LaTeX) and figures/ (PDF, PNG) of a study, a run or an evaluation."""
     from trustseg.errors import ConfigError
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
@@ -37,5 +44,5 @@ def report(
     from trustseg.reporting import build_report
 
     with progress_of("report, step") as progress:
-        page = build_report(folder, gallery=gallery, output=output, report=progress)
+        page = build_report(folder, gallery=gallery, output=output, labels=labels, report=progress)
     say(str(page))

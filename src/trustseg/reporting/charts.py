@@ -1,6 +1,7 @@
 """The figures of the scores: which series they show."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,6 @@ from trustseg.reporting.cell_tables import load_calibration, load_histogram, loa
 from trustseg.reporting.checks import marked
 from trustseg.reporting.image_scores import Floats, ImageScores
 from trustseg.reporting.labels import (
-    METRIC_NAMES,
     ConditionKey,
     budget,
     describe_attack,
@@ -21,7 +21,7 @@ from trustseg.reporting.labels import (
     is_l2,
     words,
 )
-from trustseg.reporting.report_data import Metric, ReportData
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks, without_head
 
 __all__ = ["mean_risk_coverage", "mean_sparsification", "risk_panels", "score_charts"]
@@ -40,8 +40,7 @@ def score_charts(data: ReportData, *, names: bool = True) -> list[Chart]:
     """Return the figures of the scores; points that are images are named, or numbered."""
     return [
         differences(data),
-        robustness(data, "dice"),
-        robustness(data, "iou"),
+        robustness(data),
         sparsification(data),
         risk_coverage(data),
         reliability(data),
@@ -80,18 +79,17 @@ def differences(data: ReportData) -> Chart:
     return chart("differences", panels, len(panels), horizontal=True)
 
 
-def robustness(data: ReportData, metric: Metric) -> Chart:
-    """Return a metric against the budget, one panel for each attack and head."""
+def robustness(data: ReportData) -> Chart:
+    """Return Dice against the budget, one panel for each attack and head."""
     chosen = looks(data.results)
     heads = {variant: data.results.head_of(variant) for variant in chosen}
-    name = METRIC_NAMES[metric]
     drawn = []
     for attack in data.choices.attacks_with_curves:
         for head in dict.fromkeys(heads.values()):
             lines = []
             for variant in (variant for variant in chosen if heads[variant] == head):
                 held = data.evaluated(variant, data.choices.curve(attack))
-                intervals = [data.robustness[variant, condition][metric] for condition in held]
+                intervals = [data.robustness[variant, condition]["dice"] for condition in held]
                 x = [budget((attack, eps)) for _, eps in held]
                 label = marked(data.checks, variant, without_head(variant, head))
                 lines.append(curve(variant, x, intervals, chosen[variant].of_one_head(), label=label))
@@ -101,13 +99,13 @@ def robustness(data: ReportData, metric: Metric) -> Chart:
         Panel(
             f"{describe_attack(attack)}, {describe_head(head)}",
             "L2 norm of the change" if is_l2(attack) else "largest change of a pixel, in grey levels of 255",
-            f"{name} per image",
+            "Dice per image",
             lines,
             y_range=(0.0, min(1.02, 1.08 * max(ends, default=1.0))),
         )
         for attack, head, lines in drawn
     ]
-    return chart(f"robustness_{metric}", panels, max(2, len(set(heads.values()))), metric=name)
+    return chart("robustness_dice", panels, max(2, len(set(heads.values()))))
 
 
 def sparsification(data: ReportData) -> Chart:
@@ -204,16 +202,17 @@ def _points(data: ReportData, variant: str, look: Look, texts: Mapping[str, str]
 
 
 def training(data: ReportData) -> Chart:
-    """Return the training log, averaged over folds and seeds, one panel for each quantity."""
+    """Return the training log, averaged over folds and seeds, one panel for each head and quantity."""
     chosen = looks(data.results)
     logs = {
         variant: [log for cell in data.results.cells_of(variant) if (log := load_training(cell)) is not None]
         for variant in chosen
     }
     panels = []
-    for column, title in _LOGGED.items():
+    heads = {variant: data.results.head_of(variant) for variant in chosen}
+    for head, (column, title) in product(dict.fromkeys(heads.values()), _LOGGED.items()):
         lines = []
-        for variant, tables in logs.items():
+        for variant, tables in ((name, found) for name, found in logs.items() if heads[name] == head):
             held = [
                 t.select("epoch", pl.col(column).cast(pl.Float64)).drop_nulls() for t in tables if column in t.columns
             ]
@@ -224,10 +223,11 @@ def training(data: ReportData) -> Chart:
             means = means.with_columns(pl.col("epoch") + 1)  # the log counts from 0, people count from 1
             epochs, values, low, high = (means[name].to_list() for name in ("epoch", column, "low", "high"))
             mode = "lines" if len(epochs) > 1 else "lines+markers"  # one validation is a point, not a line
-            lines.append(Line(variant, epochs, values, chosen[variant], low, high, mode))
+            look, label = chosen[variant].of_one_head(), without_head(variant, head)
+            lines.append(Line(variant, epochs, values, look, low, high, mode, label=label))
         if lines:
-            panels.append(Panel(title, "epoch", title.split(",")[0], tuple(lines)))
-    return chart("training", panels, 3)
+            panels.append(Panel(f"{title}, {describe_head(head)}", "epoch", title.split(",")[0], tuple(lines)))
+    return chart("training", panels, len(panels) // len(set(heads.values())) or 1)
 
 
 def mean_sparsification(data: ReportData, variant: str, condition: ConditionKey) -> tuple[Floats, Floats]:

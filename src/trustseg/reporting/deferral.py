@@ -1,5 +1,6 @@
 """What the deferral policies of a study send to a human, and what they let pass, under every condition."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Row, Table
-from trustseg.statistics import FEW_PATIENTS, Interval
+from trustseg.statistics import FEW_PATIENTS, Interval, bootstrap_mean
 from trustseg.study.deferral import score_decisions
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "deferral_tables",
     "describe_deferral",
     "headline_conditions",
+    "kept_promise",
+    "observe",
     "policy_limits",
     "read_deferrals",
 ]
 
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
+_FAILED: Final = pl.col("failed") & ~pl.col("review")
 _AIMS: Final = {
     "review_rate": "share of patients sent to a human",
     "risk": "share of failures among the kept",
@@ -43,11 +47,17 @@ class Deferrals:
         policies: variant -> the policy of each of its runs, by the name of the run.
         decided: variant -> the records of these runs with the column ``review``.
         scores: (variant, condition) -> score -> interval; all decisions of a variant's runs count alike.
+        observed: (variant, condition) -> the share that the policy bounds, see ``observe``.
     """
 
     policies: Mapping[str, Mapping[str, Policy]]
     decided: Mapping[str, pl.DataFrame]
     scores: Mapping[tuple[str, ConditionKey], Mapping[str, Interval]]
+    observed: Mapping[tuple[str, ConditionKey], Interval]
+
+    def applies(self, variant: str, condition: ConditionKey) -> bool:
+        """Return whether a policy promises anything for the images of a condition."""
+        return self.decided[variant].filter(at(condition), pl.col("guarantee") != HOLDS).is_empty()
 
     @property
     def targets(self) -> list[tuple[str, float]]:
@@ -68,7 +78,7 @@ def read_deferrals(data: ReportData, *, draws: int = 2000) -> Deferrals:
     """Return the policies in the cells of a study and what they achieve; runs without one are left out."""
     results = data.results
     policies: dict[str, dict[str, Policy]] = {}
-    decided, scores = {}, {}
+    decided, scores, observed = {}, {}, {}
     for variant in results.variants:
         files = {cell.id: cell.folder / "policy.json" for cell in results.cells_of(variant)}
         held = {name: load_policy(file) for name, file in files.items() if file.is_file()}
@@ -84,7 +94,8 @@ def read_deferrals(data: ReportData, *, draws: int = 2000) -> Deferrals:
         for (condition, eps), rows in found.group_by("condition", "eps", maintain_order=True):
             key = (str(condition), float(str(eps)))
             scores[variant, key] = {row["score"]: _interval(row) for row in rows.to_dicts()}
-    return Deferrals(policies, decided, scores)
+            observed[variant, key] = observe(policy, decided[variant].filter(at(key)), draws=draws)
+    return Deferrals(policies, decided, scores, observed)
 
 
 def _decided(policy: Policy, records: pl.DataFrame, file: Path) -> pl.DataFrame:
@@ -142,10 +153,41 @@ def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]
 
 
 def _achieved(deferrals: Deferrals, variant: str, condition: ConditionKey) -> Row:
-    void = deferrals.decided[variant].filter(at(condition), pl.col("guarantee") != HOLDS)
     scores = {name: deferrals.score(variant, condition, name) for name in _SCORES}
-    promise = "void" if len(void) else "holds"
-    return {"variant": variant, "condition": describe_condition(condition), "promise": promise, **scores}
+    return {
+        "variant": variant,
+        "condition": describe_condition(condition),
+        "promise": "applies" if deferrals.applies(variant, condition) else "void",
+        "observed": deferrals.observed[variant, condition],
+        **scores,
+    }
+
+
+def observe(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
+    """Return the share that a policy bounds, as it came out on the records of one condition, over patients.
+
+    The unit is a patient of a run, as in ``fit_policy``: the mean share of their images that are sent to a human; or,
+    of the patients with a kept image (of foreground, for ``missed_lesions``), the share with a kept one that failed.
+    """
+    rows = decided.with_columns(failed=(pl.col("dice") < policy.tau).fill_null(False))  # NaN is not below
+    if policy.target == "missed_lesions":
+        rows = rows.filter(pl.col("mask_px") > 0)
+    elif policy.target == "risk":
+        rows = rows.filter(~pl.col("review"))
+    share = pl.col("review").mean() if policy.target == "review_rate" else _FAILED.any()
+    of_patients = rows.group_by("cell", "patient", maintain_order=True).agg(share=share.cast(pl.Float64))
+    if of_patients.is_empty():
+        return UNDEFINED
+    return bootstrap_mean(of_patients["share"].to_numpy(), of_patients["patient"].to_numpy(), draws=draws)
+
+
+def kept_promise(at_most: float, observed: Interval) -> str:
+    """Return in words whether the observed share keeps what was promised."""
+    if math.isnan(observed.value):
+        return "not observed"
+    if observed.value <= at_most:
+        return "within the promise"
+    return "above the promise" if observed.low > at_most else "above the promise, which the interval includes"
 
 
 def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:

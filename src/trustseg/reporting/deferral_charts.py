@@ -10,9 +10,17 @@ from trustseg.reporting.cell_tables import at
 from trustseg.reporting.charts import mean_risk_coverage, risk_panels
 from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
 from trustseg.reporting.image_scores import read_scores
-from trustseg.reporting.labels import ConditionKey, attack_entries, budget, describe_attack, describe_condition, is_l2
+from trustseg.reporting.labels import (
+    ConditionKey,
+    attack_entries,
+    budget,
+    describe_attack,
+    describe_condition,
+    describe_head,
+    is_l2,
+)
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks
+from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks, without_head
 
 __all__ = ["deferral_charts"]
 
@@ -42,13 +50,14 @@ def deferral_charts(data: ReportData, deferrals: Deferrals) -> tuple[Chart, ...]
 
 
 def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
-    """Return reviews, undetected failures and the risk of the kept against the budget, one column for each attack."""
+    """Return reviews, undetected failures and the risk of the kept against the budget, for each head and attack."""
     targets, name = deferrals.targets, data.results.target
     failures = "missed_lesions" if [bounded for bounded, _ in targets] == ["missed_lesions"] else "undetected_failures"
     attacks = _attacks_shown(data)
+    heads = list(dict.fromkeys(map(data.results.head_of, deferrals.policies)))
     panels = []
     for score in ("review_rate", failures, "residual_risk"):
-        drawn = {attack: _ladders(data, deferrals, attack, score) for attack in attacks}
+        drawn = {(head, attack): _ladders(data, deferrals, attack, score, head) for head in heads for attack in attacks}
         ends = [e for lines in drawn.values() for line in lines for e in (*line.y, *line.high) if np.isfinite(e)]
         if len(targets) == 1 and _BOUNDED[targets[0][0]] == score:
             bound = targets[0][1]
@@ -57,9 +66,10 @@ def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
                     ends.append(bound)
                     lines.append(Line("target", [longest[0], longest[-1]], [bound] * 2, _TARGET))
         limits = (0.0, min(1.03, 1.1 * max([0.1, *ends])))
-        for attack, lines in drawn.items():
+        for (head, attack), lines in drawn.items():
             label = "L2 norm" if is_l2(attack) else "budget, grey levels of 255"
-            title, axis = describe_attack(attack), _AXES[score].format(target=name)
+            title = f"{describe_attack(attack)}, {describe_head(head)}"
+            axis = _AXES[score].format(target=name)
             panels.append(Panel(title, label, axis, tuple(lines), y_range=limits))
     aims = "; ".join(aim(*target, name=name) for target in targets)
     return chart("deferral", panels, max(2, len(attacks)), aims=aims)
@@ -86,13 +96,14 @@ def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequenc
     return risk_panels(drawn, 1.03)
 
 
-def _ladders(data: ReportData, deferrals: Deferrals, attack: str, score: str) -> list[Line]:
+def _ladders(data: ReportData, deferrals: Deferrals, attack: str, score: str, head: str) -> list[Line]:
     chosen = looks(data.results)
     lines = []
-    for variant in deferrals.policies:
+    for variant in (name for name in deferrals.policies if data.results.head_of(name) == head):
         held = [each for each in data.choices.curve(attack) if (variant, each) in deferrals.scores]
         intervals = [deferrals.score(variant, condition, score) for condition in held]
-        lines.append(curve(variant, [budget((attack, eps)) for _, eps in held], intervals, chosen[variant]))
+        x, label = [budget((attack, eps)) for _, eps in held], without_head(variant, head)
+        lines.append(curve(variant, x, intervals, chosen[variant].of_one_head(), label=label))
     return lines
 
 

@@ -3,20 +3,25 @@
 import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from trustseg.errors import DataError
+from trustseg.files import replacing
+from trustseg.reporting.cell_tables import at
 from trustseg.reporting.cells import FinishedCell
-from trustseg.reporting.labels import describe_condition
+from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
 from trustseg.reporting.results import Results
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "draw_contour",
     "draw_decomposition",
     "load_gallery",
+    "write_cases",
 ]
 
 _LAYERS: Final = (
@@ -58,6 +64,7 @@ class Tile:
             pixels of all clean cases that the model kept; infinite where it is not known.
         decomposition: total, aleatoric and epistemic variance, clean and then attacked (6, H, W); None for models
             that do not tell them apart.
+        sent: whether the deferral policy sends the clean image to a human, and the attacked one; None without a policy.
     """
 
     variant: str
@@ -68,6 +75,12 @@ class Tile:
     adversarial_dice: float
     abstained_above: float = math.inf
     decomposition: NDArray[np.float32] | None = None
+    sent: tuple[bool | None, bool | None] = (None, None)
+
+    def told(self) -> list[tuple[float, str]]:
+        """Return Dice and "sent to a human: yes or no" of the clean and of the attacked image."""
+        answers = [{True: "yes", False: "no", None: "no policy"}[sent] for sent in self.sent]
+        return list(zip((self.dice, self.adversarial_dice), answers, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +92,16 @@ class Case:
     tiles: tuple[Tile, ...]
 
 
-def load_gallery(results: Results) -> list[Case]:
+def load_gallery(results: Results, decided: Mapping[str, pl.DataFrame] | None = None) -> list[Case]:
     """Return the worst, the median and the best case under attack, by mean Dice over the variants that kept it.
 
     Only cases with foreground are shown, if any was kept: without, one predicted pixel makes a Dice of 0. Cases that
     more variants kept come first; of each variant its first run counts. Cases with an undefined Dice, an empty mask and
-    an empty prediction, are left out. Empty where no run kept any.
+    an empty prediction, are left out. Empty where no run kept any. ``decided`` holds what policies decided, by variant.
     """
     tiles: dict[str, dict[str, Tile]] = {}
     for cell in results.cells:
-        for name, tile in _load(cell).items():
+        for name, tile in _load(cell, (decided or {}).get(cell.variant)).items():
             tiles.setdefault(name, {}).setdefault(cell.variant, tile)
     most = max((len(found) for found in tiles.values()), default=0)
     shared = {name: found for name, found in tiles.items() if len(found) == most}
@@ -109,7 +122,7 @@ def load_gallery(results: Results) -> list[Case]:
     ]
 
 
-def _load(cell: FinishedCell) -> dict[str, Tile]:
+def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
     path = cell.folder / "gallery.npz"
     if not path.is_file():
         return {}
@@ -122,17 +135,19 @@ def _load(cell: FinishedCell) -> dict[str, Tile]:
         parts = [prefix + part for prefix in ("", "adversarial_") for part in _PARTS]
         whole = set(parts) <= set(stored)
         decomposed = np.stack([stored[part].astype(np.float32) for part in parts], 1) if whole else None
-        attacks, budgets = (np.broadcast_to(stored[name], len(names)) for name in ("condition", "eps"))
+        attacks, budgets = (np.broadcast_to(stored[name], len(names)).tolist() for name in ("condition", "eps"))
+        keys: list[ConditionKey] = [(str(name), float(eps)) for name, eps in zip(attacks, budgets, strict=True)]
         return {
             name: Tile(
                 variant=cell.variant,
-                condition=describe_condition((str(attacks[row]), float(budgets[row]))),
+                condition=describe_condition(keys[row]),
                 measure=str(stored["measure"]),
                 layers={layer: values[row] for layer, values in layers.items()},
                 dice=float(stored["dice"][row]),
                 adversarial_dice=float(stored["adversarial_dice"][row]),
                 abstained_above=doubt,
                 decomposition=None if decomposed is None else decomposed[row],
+                sent=(_sent(decided, cell.id, name, CLEAN), _sent(decided, cell.id, name, keys[row])),
             )
             for row, name in enumerate(names)
         }
@@ -140,6 +155,13 @@ def _load(cell: FinishedCell) -> dict[str, Tile]:
         raise DataError(
             f"cannot read {path}: {error}; delete the file and report without it, or run the cell again"
         ) from error
+
+
+def _sent(decided: pl.DataFrame | None, cell: str, image: str, condition: ConditionKey) -> bool | None:
+    if decided is None:
+        return None
+    found = decided.filter(pl.col("cell") == cell, pl.col("image") == image, at(condition))["review"]
+    return bool(found[0]) if len(found) else None
 
 
 def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
@@ -158,6 +180,7 @@ _PART_TITLES: Final = tuple(
 REFERENCE_COLOUR: Final = "#00d5ff"
 PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
+_PRINT_DPI: Final = 300
 _TILE_INCHES: Final = 1.45
 _GAP_INCHES: Final = 0.05
 _LABEL_INCHES: Final = 0.95
@@ -168,7 +191,7 @@ _MAGNIFIED: Final = 10.0
 
 def draw_case(case: Case, *, dpi: int = 110) -> bytes:
     """Return a case as JPEG, a quarter of a PNG's bytes."""
-    return _grid(case.tiles, _TITLES, _draw_tile, dpi)
+    return _jpeg(_grid(case.tiles, _TITLES, _draw_tile), dpi)
 
 
 def draw_decomposition(case: Case, *, dpi: int = 110) -> bytes | None:
@@ -178,21 +201,38 @@ def draw_decomposition(case: Case, *, dpi: int = 110) -> bytes | None:
     epistemic maps, far smaller, share one of their own, given in their corner.
     """
     tiles = [tile for tile in case.tiles if tile.decomposition is not None]
-    return _grid(tiles, _PART_TITLES, _draw_parts, dpi) if tiles else None
+    return _jpeg(_grid(tiles, _PART_TITLES, _draw_parts), dpi) if tiles else None
 
 
-def _grid(
-    tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None], dpi: int
-) -> bytes:
-    """Return a grid of square-ish pictures as JPEG: a row for each tile, a column for each title."""
+def write_cases(cases: Sequence[Case], folder: Path) -> None:
+    """Write each case as ``case_RANK.pdf`` and ``.png`` for print, and delete those of an earlier report."""
+    for path in [*folder.glob("case_*.pdf"), *folder.glob("case_*.png")]:
+        path.unlink()
+    for case in cases:
+        figure = _grid(case.tiles, _TITLES, _draw_tile)
+        with replacing(folder / f"case_{case.rank}.pdf") as temporary:
+            FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]  # matplotlib's
+        figure.dpi = _PRINT_DPI
+        with replacing(folder / f"case_{case.rank}.png") as temporary:
+            FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]  # matplotlib's
+
+
+def _jpeg(figure: Figure, dpi: int) -> bytes:
+    figure.dpi = dpi
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_jpg(stream, pil_kwargs={"quality": 88, "subsampling": 0})  # type: ignore[no-untyped-call]  # matplotlib's
+    return stream.getvalue()
+
+
+def _grid(tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None]) -> Figure:
+    """Return a grid of square-ish pictures: a row for each tile, a column for each title."""
     rows, columns = len(tiles), len(titles)
     height, width = tiles[0].layers["image"].shape
     tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
     inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
     lefts = [(_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0] for column in range(columns)]
-    with mpl.rc_context({"font.size": 8, "text.parse_math": False}):
-        figure = Figure(figsize=inches, dpi=dpi)
-        canvas = FigureCanvasAgg(figure)
+    with mpl.rc_context({"font.size": 8, "text.parse_math": False, "pdf.fonttype": 42}):
+        figure = Figure(figsize=inches)
         for row, tile in enumerate(tiles):
             bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
             size = (_TILE_INCHES / inches[0], tall / inches[1])
@@ -204,9 +244,7 @@ def _grid(
                     axis.set_title(title, fontsize=8, pad=4)
             label = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
             figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
-        stream = io.BytesIO()
-        canvas.print_jpg(stream, pil_kwargs={"quality": 88, "subsampling": 0})  # type: ignore[no-untyped-call]  # matplotlib's
-    return stream.getvalue()
+    return figure
 
 
 def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
@@ -220,10 +258,11 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
         axes[place].imshow(layers[f"{prefix}uncertainty"], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
     for place in (0, 1, 4):
         draw_contour(axes[place], layers["mask"], REFERENCE_COLOUR)
-    for place, prefix, dice in ((1, "", tile.dice), (4, "adversarial_", tile.adversarial_dice)):
+    for place, prefix, (dice, sent) in zip((1, 4), ("", "adversarial_"), tile.told(), strict=True):
         _shade(axes[place], layers[f"{prefix}uncertainty"] > tile.abstained_above)
         draw_contour(axes[place], layers[f"{prefix}probability"], PREDICTED_COLOUR)
-        _note(axes[place], "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}")
+        found = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"
+        _note(axes[place], found if sent == "no policy" else f"{found}\nto a human: {sent}")
 
 
 def _draw_parts(axes: Sequence[Axes], tile: Tile) -> None:

@@ -47,7 +47,7 @@ _SCORE_NAMES: Final = {  # those of Dice and IoU, too, as the names of other met
     "undetected_harm": "share of undetected harm",
 }
 SAME_BUDGET: Final = 1e-9  # budgets closer than this are one; load_results rounds them to 7 digits
-ONE_SEED: Final = "No seed variance: not testable across trainings, this is about these trained models."
+ONE_TRAINING: Final = "one training on each side: the difference is that of these trained models alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,8 @@ def _untestable(hypothesis: Hypothesis, reason: str) -> Outcome:
 def _decides(comparison: Comparison) -> bool:
     """Return whether a comparison rests on enough to decide anything, and so is one of the tests corrected for."""
     interval = comparison.interval
-    return not math.isnan(interval.low) and not interval.few_patients and not _is_nothing(comparison)
+    known = not math.isnan(interval.low) and not interval.few_patients and not _is_nothing(comparison)
+    return known and comparison.trainings > 1
 
 
 def _is_nothing(comparison: Comparison) -> bool:
@@ -221,7 +222,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     score = f"{_score_name(test.score)}, {describe_condition(test.condition)}"
     sentence = (
         f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {verdict} "
-        f"({_why(verdict, comparison, hypothesis, p)}).{f' {ONE_SEED}' if comparison.trainings == 1 else ''}"
+        f"({_why(verdict, comparison, hypothesis, p)})."
     )
     return Outcome(hypothesis, sentence, compared, score, comparison, p, verdict)
 
@@ -231,7 +232,9 @@ def _why(verdict: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: fl
     if verdict == "not testable here":
         if _is_nothing(comparison):
             return "both sides are the same in every image"
-        return f"fewer than {FEW_PATIENTS} patients" if comparison.interval.few_patients else "no interval"
+        if comparison.interval.few_patients:
+            return f"fewer than {FEW_PATIENTS} patients"
+        return "no interval" if math.isnan(comparison.interval.low) else ONE_TRAINING
     if verdict == "inconclusive":
         return f"a difference of {number_text(comparison.detectable)} would have been found 4 times in 5"
     if hypothesis.direction in ("not_lower", "not_higher", "equal"):

@@ -1,7 +1,10 @@
 """What tables and figures call conditions, attacks, shifts, measures and budgets: the labels of their entries."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ __all__ = [
     "describe_metric",
     "describe_variant",
     "is_l2",
+    "labelled",
     "words",
 ]
 
@@ -46,6 +50,7 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
 
 
 _HEADS: Final = {"bernoulli": "classical", "beta": "evidential"}
+_OWN: Final[ContextVar[Mapping[str, str]]] = ContextVar("names of a reader's own", default=MappingProxyType({}))
 
 
 def attack_entries() -> "Mapping[str, Entry[Tensor, AttackFacts]]":
@@ -98,6 +103,20 @@ def is_l2(attack: str) -> bool:
     return "l2" in attack.split("_")
 
 
+@contextmanager
+def labelled(names: Mapping[str, str]) -> Iterator[None]:
+    """Show conditions and attacks by other names inside the ``with`` block: their usual name -> the one shown."""
+    token = _OWN.set(names)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
+def _own(name: str) -> str:
+    return _OWN.get().get(name, name)
+
+
 def describe_condition(condition: ConditionKey) -> str:
     """Return a condition in words.
 
@@ -107,11 +126,12 @@ def describe_condition(condition: ConditionKey) -> str:
     """
     name, eps = condition
     if condition == CLEAN:
-        return name
+        return _own(name)
     if eps > 0:
-        return f"{describe_attack(name)} {describe_eps(condition)}"
+        usual = f"{_usual_attack(name)} {describe_eps(condition)}"
+        return _OWN.get().get(usual) or f"{describe_attack(name)} {describe_eps(condition)}"
     shift, _, severity = name.rpartition("_")
-    return f"{words(shift)}, severity {severity}"
+    return _own(f"{words(shift)}, severity {severity}")
 
 
 def describe_attack(name: str) -> str:
@@ -121,6 +141,10 @@ def describe_attack(name: str) -> str:
         >>> describe_attack("r_fgsm"), describe_attack("pgd100_margin"), describe_attack("deferral_aware4")
         ('R+FGSM', 'PGD-100 margin', 'deferral-aware-4')
     """
+    return _own(_usual_attack(name))
+
+
+def _usual_attack(name: str) -> str:
     entries = attack_entries()
     known = [key for key in entries if re.match(rf"{key}(\d|_|$)", name)]
     key = max(known, key=len, default=re.split(r"[\d_]", name)[0])

@@ -34,6 +34,8 @@ _OF_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
 _ATTACKED: Final = ("robust_dice", "worst_dice")
 _VERDICTS: Final = {
     "includes 0": "the interval includes 0, so no difference is shown",
+    "within the margin": "any difference is smaller than the margin of {margin:g}",
+    "margin not reached": "the interval excludes 0, but not a difference below the margin of {margin:g}",
     "undefined": "no interval, so nothing can be said",
 }
 _MASKS: Final = ("variant", "dice", "dice_native", "pooled_dice", "iou", *_ATTACKED, "trust")
@@ -149,7 +151,7 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     """Return the answer in words: every pair with the first baseline of the study that any variant was compared with.
 
     The sentences of a pair give the cost on clean images, the gain under the attack, the ranking of errors under it,
-    and which intervals include 0.
+    and what each interval allows to say.
     """
     pairs = comparisons(data)
     first = min((items[0].rank for _, _, items in pairs), default=0)
@@ -157,7 +159,7 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
         (
             f"{variant} minus {baseline}",
             [
-                f"{sentence(item)}: {_VERDICTS.get(item.verdict, item.verdict)}{item.mark}"
+                f"{sentence(item)}: {_VERDICTS.get(item.verdict, item.verdict).format(margin=item.margin)}{item.mark}"
                 for item in items
                 if item.condition in data.choices.compared
             ],

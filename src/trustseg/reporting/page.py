@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import io
 import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -13,24 +12,27 @@ import jinja2
 import plotly.offline
 import yaml
 from markupsafe import Markup
-from PIL import Image
 
 from trustseg import __version__
 from trustseg.config.privacy import command_without_folders, settings_without_folders, without_paths_of
 from trustseg.errors import RunError
 from trustseg.files import write_text
 from trustseg.reporting.checks import check_matrix, failures, unchecked
+from trustseg.reporting.choices import pairs
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
+from trustseg.reporting.embedding import data_uri, reduced
 from trustseg.reporting.failures import same_orders
 from trustseg.reporting.findings import find_caveats
-from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery
-from trustseg.reporting.labels import METRIC_NAMES, describe_condition, words
+from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
+from trustseg.reporting.labels import METRIC_NAMES, describe_condition, labelled, words
+from trustseg.reporting.one_minute import strongest_facts, use_and_population
 from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
+from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
 from trustseg.reporting.paper_figures import write_figure
 from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.report_data import ReportData, collect
-from trustseg.reporting.results import is_generated, load_results
+from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.shifted import table_version
 from trustseg.reporting.tables import number_text
@@ -40,6 +42,8 @@ from trustseg.tables import csv_text
 __all__ = ["build_report"]
 
 _STEPS: Final = STEPS + 3
+_DASHES: Final = {"solid": "none", "dash": "6 4", "dot": "2 3", "dashdot": "6 3 2 3", "longdash": "9 4"}
+_SYMBOLS: Final = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}
 
 
 def build_report(
@@ -47,6 +51,7 @@ def build_report(
     *,
     gallery: bool = True,
     output: Path | None = None,
+    labels: Path | None = None,
     draws: int = 2000,
     report: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -59,27 +64,42 @@ def build_report(
         folder: a study folder.
         gallery: show cases; they are pictures of patients unless the images were generated.
         output: the page; tables and figures go to its folder. ``folder / "report.html"`` by default.
+        labels: YAML file with names and words of your own, see ``load_labels``.
         draws: bootstrap draws of every interval, > 0.
         report: called with the steps that are done and those in all after each.
 
     Raises:
         MissingFileError: if the folder is not there or no cell has finished.
         DataError: if a file in it cannot be read.
+        ConfigError: if the labels name what the study does not have.
         RunError: if the report cannot be written.
     """
+    results = load_results(folder)
+    own = load_labels(labels, results) if labels else OwnLabels()
+    page = output or folder / "report.html"
+    with labelled(own.conditions):
+        _build(with_labels(results, own), page, gallery=gallery, draws=draws, report=report)
+    return page
+
+
+def _build(
+    results: Results, page: Path, *, gallery: bool, draws: int, report: Callable[[int, int], None] | None
+) -> None:
     tell = report or (lambda done, total: None)
-    data = collect(load_results(folder), draws=draws)
+    data = collect(results, draws=draws)
     tell(1, _STEPS)
     names = gallery or is_generated(data.results)
     contents = build_contents(data, draws=draws, names=names, report=lambda done: tell(1 + done, _STEPS))
-    cases = load_gallery(data.results) if gallery else []
-    page = output or folder / "report.html"
+    cases = load_gallery(data.results, contents.deferrals.decided) if gallery else []
+    baselines = [baseline for (_, baseline), rank in pairs(results).items() if rank == 0]
     try:
         pictures = {key: write_figure(chart, page.parent / "figures") for key, chart in contents.charts.items()}
         tell(_STEPS - 1, _STEPS)
+        write_cases(cases, page.parent / "figures")
         for table in contents.tables.values():
+            short = compact(data) if table.key == "summary" else table
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
-            write_text(page.parent / "tables" / f"{table.key}.tex", table.latex())
+            write_text(page.parent / "tables" / f"{table.key}.tex", short.latex(list(dict.fromkeys(baselines))))
         write_text(page.parent / "tables" / "summary.md", compact(data).markdown())
         write_text(page, _render(data, contents, pictures, cases, draws=draws))
     except OSError as error:
@@ -87,7 +107,6 @@ def build_report(
             f"cannot write the report {page}: {error.strerror or error}; free some space or choose another --output"
         ) from error
     tell(_STEPS, _STEPS)
-    return page
 
 
 def _render(
@@ -100,11 +119,12 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"csv": csv_text, "data_uri": _data_uri, "words": words, "number": number_text}
+    environment.filters |= {"csv": csv_text, "data_uri": data_uri, "words": words, "number": number_text}
     charts = {
-        key: (chart, Markup(draw_plotly(chart)), _reduced(pictures[key])) for key, chart in contents.charts.items()
+        key: (chart, Markup(draw_plotly(chart)), reduced(pictures[key])) for key, chart in contents.charts.items()
     }
     environment.globals |= {"tables": contents.tables, "charts": charts, "target": data.results.target}
+    environment.globals |= {"dashes": _DASHES, "symbols": _SYMBOLS}
     results, wording = data.results, data.results.wording
     return environment.get_template("report.html.jinja").render(
         title=wording.title or results.study.get("name") or results.folder.name,
@@ -115,7 +135,8 @@ def _render(
         headlines=headlines(data),
         comparisons=comparisons(data),
         caveats=find_caveats(data),
-        limits=limits(data, contents),
+        strongest=strongest_facts(data, contents.deferrals),
+        use=use_and_population(data, limits(data, contents)),
         doubts=failures(data.checks),
         check_matrix=check_matrix(data.checks),
         unchecked=unchecked(data.checks),
@@ -197,16 +218,3 @@ def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name != "data.notes":  # sentences, which have a paragraph of their own
             pairs += _flat(f"{name}.", value) if isinstance(value, Mapping) else [(name, str(value))]
     return pairs
-
-
-def _reduced(png: bytes) -> bytes:
-    """Return a drawing with a palette of 64 colours, about a third of the bytes; for the page, whose files are full."""
-    picture = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as drawing:
-        drawing.convert("RGB").quantize(64).save(picture, format="PNG", optimize=True)
-    return picture.getvalue()
-
-
-def _data_uri(content: bytes | str, kind: str) -> str:
-    raw = content.encode() if isinstance(content, str) else content
-    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

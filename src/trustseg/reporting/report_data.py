@@ -21,7 +21,7 @@ from trustseg.statistics import Interval
 
 __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
 
-Verdict = Literal["better", "worse", "includes 0", "undefined"]
+Verdict = Literal["better", "worse", "includes 0", "within the margin", "margin not reached", "undefined"]
 Metric = Literal[
     "dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"
 ]
@@ -43,6 +43,7 @@ class Difference:
         interval: the difference, its interval over patients.
         tentative: whether a variant was trained too few times to speak of more than these trained models.
         rank: of the baseline among those that the study names.
+        margin: smallest difference that matters, >= 0.
     """
 
     variant: str
@@ -52,15 +53,19 @@ class Difference:
     interval: Interval
     tentative: bool = False
     rank: int = 0
+    margin: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval allows to say; "undefined" where there is none."""
-        if math.isnan(self.interval.low) or math.isnan(self.interval.high):
+        """What the interval allows to say: better or worse only if all of it lies beyond the margin."""
+        low, high = self.interval.low, self.interval.high
+        if math.isnan(low) or math.isnan(high):
             return "undefined"
-        if self.interval.low <= 0 <= self.interval.high:
-            return "includes 0"
-        return "better" if (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+        if low > self.margin or high < -self.margin:
+            return "better" if (low > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+        if -self.margin < low and high < self.margin:
+            return "within the margin"
+        return "includes 0" if low <= 0 <= high else "margin not reached"
 
     @property
     def mark(self) -> str:
@@ -229,9 +234,9 @@ def _differences(
         images = [image_scores.read_scores(results, name, condition, column) for name in both]
         intervals["nause"] = pixel_scores.estimate_difference(*orders, draws=draws)
         intervals["aurc"] = image_scores.risk_area_difference(*images, draws=draws)
-    tentative = any(_few_trainings(results, name) for name in both)
+    tentative, margin = any(_few_trainings(results, name) for name in both), results.wording.margin
     return [
-        Difference(variant, baseline, condition, metric, intervals[metric], tentative, rank)
+        Difference(variant, baseline, condition, metric, intervals[metric], tentative, rank, margin)
         for metric in _COMPARED
         if metric in intervals
     ]

@@ -26,6 +26,7 @@ _HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
 _SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
 _SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither selection nor head
 _SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
+_MOST_BANDS: Final = 3  # in a panel; the colours of more mix
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class Look:
     def of_one_head(self) -> "Look":
         """Return the look for a panel of one head, where no dash has to tell heads apart."""
         return replace(self, dash="solid")
+
+
+_PALE: Final = Look("#d3d9df", "solid", "circle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,13 @@ class Chart:
     small: bool = False
 
     @property
-    def entries(self) -> list[str]:
-        """The names in the legend; a forest plot whose rows say what they are has none."""
+    def legend(self) -> dict[str, Look]:
+        """The names in the legend, each with its look; a forest plot whose rows say what they are has none."""
         lines = [line for panel in self.panels for line in panel.lines if line.label or not self.horizontal]
-        return list(dict.fromkeys(line.entry for line in lines))
+        found: dict[str, Look] = {}
+        for line in lines:
+            found.setdefault(line.entry, line.look)
+        return found
 
     def frame(self) -> pl.DataFrame:
         """Return every point of every series: ``panel, series, x, y, low, high`` in six digits; null: no interval."""
@@ -122,6 +129,7 @@ class Chart:
             (panel.title, line.name, float(x), float(y), *map(float, ends))
             for panel in self.panels
             for line in panel.lines
+            if line.look is not _PALE  # repeated from another panel
             for x, y, *ends in zip(line.x, line.y, *((line.low, line.high) if len(line.low) else ()), strict=True)
         ]
         numeric = ("x", "y", "low", "high")
@@ -139,10 +147,27 @@ def chart(
     small: bool = False,
     **words: object,
 ) -> Chart:
-    """Return a figure with the title and the reading of its key in ``figures.yaml``, which the words fill in."""
+    """Return a figure with the title and the reading of its key in ``figures.yaml``, which the words fill in.
+
+    A panel with more bands than can be told apart becomes small multiples: one for each band, the other lines in grey.
+    """
     text = texts_of("figures")[key]
     title, reading = (" ".join(text[part].split()).format(**words) for part in ("title", "reading"))
-    return Chart(key, title, reading, tuple(panels), columns, horizontal, small)
+    drawn = tuple(each for panel in panels for each in ([panel] if horizontal else _multiples(panel)))
+    return Chart(key, title, reading, drawn, columns, horizontal, small)
+
+
+def _multiples(panel: Panel) -> list[Panel]:
+    banded = [line for line in panel.lines if len(line.low) > 1]
+    if len(banded) <= _MOST_BANDS:
+        return [panel]
+    found = []
+    for shown in banded:
+        pale = [replace(line, low=(), high=(), look=_PALE, label="the others") for line in banded if line is not shown]
+        lines = [line for line in panel.lines if line is shown or line not in banded]
+        title = f"{panel.title}: {shown.entry}" if panel.title else shown.entry
+        found.append(replace(panel, title=title, lines=(*pale, *lines)))
+    return found
 
 
 def curve(

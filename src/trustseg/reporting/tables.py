@@ -1,7 +1,7 @@
 """A table of names and intervals, and its four spellings: data frame, CSV, LaTeX, Markdown."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -15,6 +15,9 @@ __all__ = ["Column", "Row", "Table", "Value", "interval_text", "make_table", "nu
 
 Value = str | int | float | Interval | None
 Row = Mapping[str, Value]
+
+_MORE_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "robust_dice", "worst_dice", "auroc"})
+_GROUPS: Final = ("condition", "eps", "measure", "score", "population", "attribute", "group", "shift")
 
 _LATEX: Final = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "—": "---"}
@@ -31,6 +34,13 @@ class Column:
     title: str
     digits: int = 3
     signed: bool = False
+
+    @property
+    def best(self) -> Callable[[Iterable[float]], float] | None:
+        """Which of several values is best; None where none is."""
+        if "↓" in self.title:
+            return min
+        return max if self.key in _MORE_IS_BETTER or self.key.startswith("metric_") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +97,42 @@ class Table:
         lines = "".join(f"| {' | '.join(line)} |\n" for line in [titles, rule, *body])
         return f"{lines}\n{_markdown(self.title)}\n"
 
-    def latex(self) -> str:
-        """Return the table for LaTeX with the package booktabs; its caption is a comment on top."""
+    def latex(self, baselines: Sequence[str] = ()) -> str:
+        """Return the table for LaTeX with the package booktabs; its caption is a comment on top.
+
+        Intervals are small, names that repeat are left out, and of the rows under one condition the best is bold. A
+        line below says so and names the baselines.
+        """
         align = "".join("r" if numeric else "l" for numeric in self.numeric())
-        lines = [[f"{value} {span}".strip() for value, span in row] for row in self.cells()]
-        head, *body = (
-            " & ".join(map(_latex, line)) + r" \\" for line in [[column.title for column in self.columns], *lines]
-        )
-        top = [f"% {_latex(self.title)}", r"% needs \usepackage{booktabs}", rf"\begin{{tabular}}{{{align}}}"]
-        return "\n".join([*top, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""])
+        head = " & ".join(_latex(column.title) for column in self.columns)
+        body, best = [], self._best()
+        for number, row in enumerate(self.cells()):
+            shown = [_latex_cell(*cell, bold=(number, place) in best) for place, cell in enumerate(row)]
+            if number and row[0] == self.cells()[number - 1][0] and len(row) > 1:
+                shown[0] = ""
+            body.append(" & ".join(shown) + r" \\")
+        top = [f"% {_latex(self.title)}", r"% needs \usepackage{booktabs}", r"{\small\setlength{\tabcolsep}{4pt}%"]
+        lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{head} \\", r"\midrule", *body]
+        note = ["Bold: best value."] if best else []
+        named = [name for name in baselines if any(name in row.values() for row in self.rows)]
+        note += [f"Baseline{'s' if named[1:] else ''}: {_latex('; '.join(named))}."] if named else []
+        below = [rf"\par\footnotesize {' '.join(note)}"] if note else []
+        return "\n".join([*top, *lines, r"\bottomrule", r"\end{tabular}", *below, "}", ""])
+
+    def _best(self) -> set[tuple[int, int]]:
+        """Return the row and column of the best value of each column, among the rows that share their other texts."""
+        found: set[tuple[int, int]] = set()
+        alike: dict[tuple[Value, ...], list[int]] = {}
+        for number, row in enumerate(self.rows):
+            alike.setdefault(tuple(row.get(key) for key in _GROUPS), []).append(number)
+        for place, column in enumerate(self.columns):
+            for group in alike.values() if column.best else ():
+                values = {number: self.rows[number].get(column.key) for number in group}
+                known = {n: v.value for n, v in values.items() if isinstance(v, Interval) and not math.isnan(v.value)}
+                if column.best and len(known) > 1:
+                    top = round(column.best(known.values()), column.digits)
+                    found |= {(n, place) for n, value in known.items() if round(value, column.digits) == top}
+        return found
 
     def numeric(self) -> list[bool]:
         """Return for each column whether it holds numbers, by its first value; an empty one does not."""
@@ -158,6 +195,11 @@ def _texts(value: Value, column: Column) -> tuple[str, str]:
     if isinstance(value, float):
         return number_text(value, digits=column.digits, signed=column.signed), ""
     return "" if value is None else str(value), ""
+
+
+def _latex_cell(value: str, span: str, *, bold: bool) -> str:
+    shown = rf"\textbf{{{_latex(value)}}}" if bold else _latex(value)
+    return rf"{shown} {{\scriptsize {_latex(span)}}}" if span else shown
 
 
 def _latex(text: str) -> str:

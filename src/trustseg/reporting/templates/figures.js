@@ -8,9 +8,11 @@
   document.head.append(library);
   document.documentElement.classList.remove("plain");
   document.querySelectorAll("script[data-figure]").forEach((source) => {
-    const figure = JSON.parse(source.textContent);
-    const target = document.getElementById(source.dataset.figure);
-    Plotly.newPlot(target, figure.data, figure.layout, { responsive: true, displayModeBar: false });
+    const panels = document.getElementById(source.dataset.figure);
+    JSON.parse(source.textContent).forEach((figure) => {
+      const panel = panels.appendChild(document.createElement("div"));
+      Plotly.newPlot(panel, figure.data, figure.layout, { responsive: true, displayModeBar: false });
+    });
   });
   document.documentElement.classList.add("drawn");
 })();
