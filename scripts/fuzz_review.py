@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import numpy as np
 import uvicorn
+from PIL import Image
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from tests.review.given import write_predictions, write_run
+from tests.review.given import write_gallery, write_predictions, write_run
 
 from trustseg.review.serving import Listening, listen
 from trustseg.review.state import Settings
@@ -66,10 +68,10 @@ def main(program: str, examples: int = 400, seed: str = "1") -> int:
     sys.addaudithook(watch)
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
-        folder = write_predictions(home / "out")
-        with listen(
-            folder, records=write_run(home / "run"), settings=Settings(), listening=Listening(port=0)
-        ) as server:
+        folder, run = write_predictions(home / "out", size=(16, 16)), write_run(home / "run")
+        with Image.open(folder / "images" / "image0.png") as image:
+            write_gallery(run, {"image0": np.asarray(image)})
+        with listen(folder, records=run, settings=Settings(), listening=Listening(port=0)) as server:
             schema = home / "openapi.json"
             schema.write_text(json.dumps(_near(server.app.openapi())))
             app = Counted(server.app)

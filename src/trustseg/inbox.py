@@ -270,7 +270,7 @@ def _handled(file: Path, work: Path, handle: Handle) -> tuple[str, str]:
     except (ConfigError, ModelError, MissingPackageError):
         raise
     except TrustsegError as error:
-        return "", str(error)
+        return "", str(error).replace(f"{file.parent}{os.sep}", "")  # the outbox may be handed on
     except Exception as error:
         if not file.exists():
             return "", "it is gone"
