@@ -18,7 +18,7 @@ from trustseg.metrics import (
     negative_log_likelihood,
     top_label_calibration_error,
 )
-from trustseg.metrics.streaming import pixel_error
+from trustseg.metrics.pixel_errors import pixel_error
 
 P = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

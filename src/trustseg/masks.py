@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 
-__all__ = ["counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
+__all__ = ["compact", "counted", "counted_mean", "filled", "ignoring", "is_binary", "require_binary", "require_tensors"]
 
 
 def counted(masks: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def filled(masks: Tensor) -> Tensor:
         >>> filled(torch.tensor([0.0, 1.0, torch.nan]))
         tensor([0., 1., 0.])
     """
-    return torch.where(counted(masks), masks, 0)
+    return torch.where(counted(masks), masks, 0) if masks.is_floating_point() else masks
 
 
 def ignoring(masks: Tensor, value: int) -> Tensor:
@@ -45,6 +45,20 @@ def ignoring(masks: Tensor, value: int) -> Tensor:
         tensor([0., 1., nan])
     """
     return masks.float().masked_fill(masks == value, torch.nan)
+
+
+def compact(masks: Tensor) -> Tensor:
+    """Return masks as bool where no pixel is ignored, else as they are: checked once and for all, and quick to compare.
+
+    A GPU would have to be waited for, so masks on one are returned as they are.
+
+    Example:
+        >>> compact(torch.tensor([0.0, 1.0])), compact(torch.tensor([0.0, torch.nan]))
+        (tensor([False,  True]), tensor([0., nan]))
+    """
+    if masks.dtype == torch.bool or masks.device.type != "cpu" or not bool(is_binary(masks)):
+        return masks
+    return masks > 0.5
 
 
 def counted_mean(values: Tensor, counts: Tensor, *, empty: float = torch.nan) -> Tensor:

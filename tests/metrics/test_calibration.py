@@ -63,6 +63,16 @@ def test_probabilities_on_an_edge_belong_to_the_upper_bin() -> None:
         assert pixels.tolist() == [1.0] * 9 + [2.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neighbours_of_an_edge_are_told_apart(dtype: torch.dtype) -> None:
+    for bins in range(1, 40):
+        edges = (torch.arange(bins + 1, dtype=torch.float64) / bins).to(dtype)
+        near = torch.cat([edges, *(torch.nextafter(edges, end.expand(bins + 1)) for end in edges[[0, -1]])])
+        counts = calibration_counts(near[None], torch.zeros(1, len(near)), bins=bins)[0, :, 0]
+        expected = torch.bincount(torch.bucketize(near, edges[1:-1], right=True), minlength=bins)
+        assert counts.tolist() == expected.tolist()
+
+
 def test_perfect_hopeless_and_nothing() -> None:
     masks = torch.tensor([[0.0, 1.0, 1.0]])
     for function in (expected_calibration_error, top_label_calibration_error, adaptive_calibration_error):

@@ -20,7 +20,7 @@ from trustseg.metrics import (
     fpr_at_tpr,
     fpr_at_tpr_from_counts,
 )
-from trustseg.metrics.detection import DetectionScore
+from trustseg.metrics.streaming import DetectionScore
 
 ITEMS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=25)
 

@@ -21,7 +21,7 @@ from trustseg.metrics import (
     nause,
     pixel_error,
 )
-from trustseg.metrics.streaming import PixelError
+from trustseg.metrics.pixel_errors import PixelError
 
 
 def _pixels(images: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -48,6 +48,20 @@ def test_both_are_what_brute_force_gives(seed: int, height: int, width: int, spa
             assert found_sd[row].isnan()
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3)])
+def test_small_masks_far_apart_are_what_brute_force_gives(spacing: tuple[float, float]) -> None:
+    """Few boundary pixels in a large rectangle are compared by themselves, not through a map of distances."""
+    prediction, masks = (torch.zeros(1, 1, 40, 60) for _ in range(2))
+    prediction[..., 2:6, 3:6] = prediction[..., 30, 50] = 1
+    masks[..., 4:7, 4:9] = 1
+    forth = distances(prediction[0, 0], masks[0, 0], spacing)
+    back = distances(masks[0, 0], prediction[0, 0], spacing)
+    expected = max(float(np.percentile(forth, 95)), float(np.percentile(back, 95)))
+    assert hausdorff_95(prediction, masks, spacing=spacing).item() == pytest.approx(expected, rel=1e-6)
+    close = sum(d <= 1.2 for d in [*forth, *back]) / len([*forth, *back])
+    assert surface_dice(prediction, masks, tolerance=1.2, spacing=spacing).item() == pytest.approx(close, rel=1e-6)
+
+
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore::FutureWarning:monai")  # of the functions' own internals
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

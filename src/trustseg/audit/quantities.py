@@ -19,7 +19,14 @@ from trustseg.records import metric_column, score_column
 from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.pixel_scores import pixel_calibration
-from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio, bootstrap_rows
+from trustseg.statistics import (
+    Interval,
+    bootstrap_counts,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_rows,
+)
 from trustseg.study.deferral import SCORES, decided_images
 
 __all__ = ["QUANTITIES", "Quantity", "QuantityFacts", "Selected"]
@@ -155,10 +162,9 @@ def _ranking(selected: Selected, *, score: DrawnScore) -> Interval:
     if not len(rows):
         return UNDEFINED
     risk, uncertainty = 1 - numbers(rows, "dice"), numbers(rows, column)
-    return bootstrap_rows(
-        np.eye(len(rows)),
-        patients_of(rows),
+    return bootstrap_counts(
         lambda times: score(times, risk, uncertainty),
+        patients_of(rows),
         draws=selected.draws,
         confidence=selected.confidence,
     )

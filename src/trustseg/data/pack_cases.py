@@ -1,11 +1,12 @@
 """The two passes over the cases of a dataset: look at every file, then write every case into the arrays of a pack."""
 
 import io
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ __all__ = [
     "write_cases",
     "write_table",
 ]
+
+
+_RELEASED: Final = 256  # cases that are written before their memory is given back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,9 +195,14 @@ def write_cases(
     def write_one(row: int) -> PackedCase:
         return _write_case(cases[row], scans[row], images[row], masks[row, 0], options, decisions)
 
-    packed = in_threads(write_one, range(len(cases)), progress=progress)
-    images.flush()
-    masks.flush()
+    def written(done: int, total: int) -> None:
+        if done % _RELEASED == 0:
+            _release(images, masks)
+        if progress is not None:
+            progress(done, total)
+
+    packed = in_threads(write_one, range(len(cases)), progress=written)
+    _release(images, masks)
     native = {
         "name": [case.name for case in cases],
         "width": [scan.width for scan in scans],
@@ -281,6 +290,14 @@ def _png(mask: npt.NDArray[np.bool_]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _release(*arrays: np.memmap[Any, np.dtype[np.uint8]]) -> None:
+    """Write arrays to their files and leave the memory to others: all that was touched would count as in use."""
+    for array in arrays:
+        array.flush()
+        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

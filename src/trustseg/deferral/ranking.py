@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trustseg.errors import DataError
 from trustseg.metrics import aurc_from_counts, auroc_from_counts, nause_from_counts
-from trustseg.statistics import bootstrap_rows
+from trustseg.statistics import bootstrap_counts
 
 __all__ = ["AURC", "DrawnScore", "auroc_of_failures", "by_blocks", "compare_scores", "grouped", "normalised_aurc"]
 
@@ -80,10 +80,10 @@ def _ranked(clean: pl.DataFrame, column: str, *, tau: float, draws: int) -> dict
     """Return the row of one image score."""
     known = clean.filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
     risk, uncertainty = 1 - known["dice"].cast(pl.Float64).to_numpy(), known[column].cast(pl.Float64).to_numpy()
-    patients, own = known["patient"].cast(pl.String).to_numpy(), np.eye(len(known))
+    patients = known["patient"].cast(pl.String).to_numpy()
     row: dict[str, object] = {"score": column.removeprefix("u_")}
     for name, score in (("naurc", normalised_aurc), ("auroc", auroc_of_failures(tau))):
-        found = bootstrap_rows(own, patients, partial(_of_draws, score, risk, uncertainty), draws=draws)
+        found = bootstrap_counts(partial(_of_draws, score, risk, uncertainty), patients, draws=draws)
         row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return row | {"images": len(known), "failures": int((risk > 1 - tau).sum()), "patients": len(set(patients))}
 

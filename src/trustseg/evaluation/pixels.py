@@ -12,7 +12,8 @@ from torch import Tensor
 from trustseg.beliefs import Belief
 from trustseg.evaluation.conditions import Condition
 from trustseg.masks import counted, filled
-from trustseg.metrics import BINS, boundary_band, calibration_counts
+from trustseg.metrics import BINS, boundary_band
+from trustseg.metrics.calibration import calibration_counts_by_region
 from trustseg.metrics.histograms import UNIT, uncertainty_keys
 
 __all__ = ["GROUPS", "PixelSums", "patient_groups"]
@@ -86,18 +87,20 @@ class PixelSums:
         """
         inside = counted(masks).flatten()  # others are added as 0: to leave them out, a GPU would have to be waited for
         wrong = ((belief.log_odds > 0) != (masks > 0.5)).flatten() & inside
-        squared = torch.where(inside, (belief.probability.double() - filled(masks)).square().flatten(), 0)
-        values = torch.stack([inside.long(), wrong.long(), (squared * UNIT).round().long()])
+        probability = belief.probability
+        squared = (probability.double() - filled(masks).double()).square_().flatten() * inside
+        values = inside.long(), wrong.long(), squared.mul_(UNIT).round_().long()
         first = (members * BINS["coarse"]).view(-1, 1, 1, 1)
         for measure, uncertainty in maps.items():
             cells = (first + uncertainty_keys(uncertainty, resolution="coarse")).flatten()
             size = len(self._groups) * BINS["coarse"]
             if measure not in self._errors:
-                self._errors[measure] = values.new_zeros(3, size)
+                self._errors[measure] = torch.zeros(3, size, dtype=torch.int64, device=masks.device)
             for row, column in zip(self._errors[measure], values, strict=True):
                 row.index_add_(0, cells, column)
-        for sums, region in zip(self._reliability, (None, boundary_band(masks), masks > 0.5), strict=True):
-            counts = calibration_counts(belief.probability, masks, bins=CALIBRATION_BINS, region=region)
+        regions = (None, boundary_band(masks), masks > 0.5)
+        found = calibration_counts_by_region(probability, masks, regions, bins=CALIBRATION_BINS)
+        for sums, counts in zip(self._reliability, found, strict=True):
             sums.index_add_(0, members, (counts * UNIT).round().long())
 
     def histograms(self, condition: Condition) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """The tables of an evaluation from predictions alone, without the model that made them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +14,20 @@ from torch import Tensor
 from trustseg.beliefs import Bernoulli
 from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
-from trustseg.data.resizing import resize_image
+from trustseg.data.resizing import IGNORED, resize_image
 from trustseg.errors import DataError
 from trustseg.evaluation.conditions import CLEAN
 from trustseg.evaluation.measuring import cohort_of
 from trustseg.evaluation.records import TABLES, Recorder
 from trustseg.files import replacing, write_json
+from trustseg.masks import compact, ignoring
 from trustseg.metrics import dice
 
 __all__ = ["evaluate_predictions", "fitted_map"]
 
 _SUREST: Final = 100.0  # log-odds of a probability of exactly 1, whose cross-entropy would be infinite
 _LEVELS: Final = 65535  # of a map while it is resized
+_READ: Final = 64  # reference masks at native size that are read at a time
 
 
 def evaluate_predictions(
@@ -53,16 +55,17 @@ def evaluate_predictions(
     """
     cohort = cohort_of(pack, rows, device="cpu")
     recorder = Recorder(CLEAN, config, groups=sorted(cohort.cases["group"].unique()), device=cohort.device)
-    digest, native_dices, done = hashlib.sha256(), list[float](), 0
-    for images, masks, cases in cohort.batches(config.batch_size):
+    digest, native_dices, natives, done = hashlib.sha256(), list[float](), _natives(pack, rows), 0
+    for cases in cohort.cases.iter_slices(config.batch_size):
+        masks = ignoring(torch.from_numpy(pack.masks[rows[done : done + len(cases)]]), IGNORED)
+        unchanged = torch.zeros(()).expand(masks.shape)  # of the images only their change would be looked at
         maps = [_map_of(predictions, name) for name in cases["name"]]
         for values in maps:
             digest.update(values.tobytes())
         squares = [fitted_map(values, pack, int(rows[done + place])) for place, values in enumerate(maps)]
         belief = Bernoulli(torch.from_numpy(_log_odds(np.stack(squares)))[:, None])
-        recorder.add(belief, images, masks, cases, changed=images)
-        natives = cohort.native(done, len(cases)) or [None] * len(maps)
-        native_dices += [_native_dice(values, mask) for values, mask in zip(maps, natives, strict=True)]
+        recorder.add(belief, unchanged, masks, cases, changed=unchanged)
+        native_dices += [_native_dice(values, next(natives)) for values in maps]
         done += len(maps)
         if report is not None:
             report(done, len(rows))
@@ -109,6 +112,14 @@ def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     with np.errstate(divide="ignore"):
         odds: NDArray[np.float32] = np.log(probability) - np.log1p(-probability)
     return odds.clip(-_SUREST, _SUREST)
+
+
+def _natives(pack: Pack, rows: NDArray[np.int64]) -> Iterator[Tensor | None]:
+    """Yield reference masks (H, W) at the size of the images, None where there is none: of a pack in memory, say."""
+    for start in range(0, len(rows), _READ):
+        some = rows[start : start + _READ].tolist()
+        for mask in [None] * len(some) if pack.folder is None else pack.native_masks(some):
+            yield None if mask is None else compact(ignoring(torch.from_numpy(mask), IGNORED))
 
 
 def _native_dice(values: NDArray[np.float32], mask: Tensor | None) -> float:

@@ -20,6 +20,7 @@ from trustseg.evaluation.conditions import Condition, perturbation_size
 from trustseg.evaluation.frames import areas_in, by_area, image_scores, native_dice, region_of
 from trustseg.evaluation.pixels import PixelSums
 from trustseg.losses import LOSSES
+from trustseg.masks import compact
 from trustseg.metrics import METRICS, brier, overlap_counts
 from trustseg.metrics.overlap import harm
 from trustseg.records import metric_column, score_column
@@ -97,9 +98,9 @@ class Recorder:
                 f"a {type(belief).__name__} belief has none of {', '.join(measures) or 'no measures'}; add "
                 f"one of {', '.join(belief.measures)} to evaluation.measures"
             )
-        population = self._condition.kind == "population"
+        population, masks = self._condition.kind == "population", compact(masks)
         references, areas = cases["reference"].to_list(), areas_in(cases)
-        known = torch.tensor([not population and each != "none" for each in references], device=masks.device)
+        known = [not population and each != "none" for each in references]
         columns = {
             **_compared(belief, changed - images, masks, known, region_of(areas, images), self._metrics),
             "dice_native": _native_dices(belief, native, areas),
@@ -169,7 +170,7 @@ def _compared(
     belief: Belief,
     change: Tensor,
     masks: Tensor,
-    known: Tensor,
+    known: Sequence[bool],
     region: Tensor | None,
     metrics: Mapping[str, Callable[[Tensor, Tensor], Tensor]],
 ) -> dict[str, Tensor | None]:
@@ -178,10 +179,11 @@ def _compared(
     Where the reference is not ``known`` (B,), all pixels of the image are counted, those of its region.
     """
     prediction = belief.log_odds > 0
-    nothing = torch.zeros_like(masks) if region is None else torch.where(region, 0.0, torch.nan)
-    masks = torch.where(known.view(-1, 1, 1, 1), masks, nothing)
-    counts = overlap_counts(prediction, masks)
+    if not all(known):
+        nothing = torch.zeros_like(masks) if region is None else torch.where(region, 0.0, torch.nan)
+        masks = compact(torch.where(torch.tensor(known, device=masks.device).view(-1, 1, 1, 1), masks, nothing))
     nll = LOSSES["binary_cross_entropy"](belief, masks)
+    counts = overlap_counts(prediction, masks)
     return {
         "size": torch.full_like(counts.pixels, masks.shape[-1]),
         "pixels": counts.pixels,

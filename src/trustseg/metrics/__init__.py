@@ -56,7 +56,6 @@ from trustseg.metrics.ranking import (
 if TYPE_CHECKING:
     from trustseg.metrics.area import area_error, precision, sensitivity
     from trustseg.metrics.calibration import (
-        CalibrationError,
         adaptive_calibration_error,
         brier,
         calibration_counts,
@@ -64,12 +63,7 @@ if TYPE_CHECKING:
         negative_log_likelihood,
         top_label_calibration_error,
     )
-    from trustseg.metrics.detection import (
-        Detection,
-        auroc,
-        average_precision,
-        fpr_at_tpr,
-    )
+    from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
     from trustseg.metrics.histograms import (
         Histogram,
         error_histogram,
@@ -79,7 +73,6 @@ if TYPE_CHECKING:
     from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
     from trustseg.metrics.mask_metrics import METRICS, MetricFacts
     from trustseg.metrics.overlap import (
-        Dice,
         OverlapCounts,
         dice,
         harm,
@@ -88,6 +81,7 @@ if TYPE_CHECKING:
         pooled_dice,
         pooled_iou,
     )
+    from trustseg.metrics.pixel_errors import pixel_error
     from trustseg.metrics.regions import boundary_band
     from trustseg.metrics.selective import (
         RiskCoverageCurve,
@@ -106,7 +100,14 @@ if TYPE_CHECKING:
         sparsification_curve,
         sparsification_from_counts,
     )
-    from trustseg.metrics.streaming import AURC, AUSE, AdaptiveCalibrationError, pixel_error
+    from trustseg.metrics.streaming import (
+        AURC,
+        AUSE,
+        AdaptiveCalibrationError,
+        CalibrationError,
+        Detection,
+        Dice,
+    )
     from trustseg.metrics.surface import hausdorff_95, surface_dice
     from trustseg.metrics.survival import SurvivalCurve, survival_curve
 
@@ -190,12 +191,13 @@ _WITH_TORCH: Final = (
     "lesions",
     "mask_metrics",
     "overlap",
+    "pixel_errors",
     "regions",
     "selective",
     "sparsification",
-    "streaming",
     "surface",
     "survival",
+    "streaming",  # last: it loads torchmetrics
 )
 
 if not TYPE_CHECKING:

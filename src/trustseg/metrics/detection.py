@@ -4,28 +4,20 @@ A threshold cannot separate items with equal scores, so these form one block. ``
 score should be high. The formulas are in ``counts``.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, get_args
-
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from trustseg.errors import ShapeError, unknown_name
+from trustseg.errors import ShapeError
 from trustseg.masks import counted, is_binary
 from trustseg.metrics.counts import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
-from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.tie_blocks import Blocks, check_shapes, checked_ranking, tie_blocks
 
 __all__ = [
-    "Detection",
-    "DetectionScore",
     "auroc",
     "average_precision",
     "fpr_at_tpr",
+    "labelled",
 ]
-
-DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 
 
 def auroc(scores: Tensor, positive: Tensor) -> Tensor:
@@ -76,57 +68,12 @@ def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor
     return fpr_at_tpr_from_counts(*_counts(scores, positive), tpr=tpr)
 
 
-class Detection(Metric):
-    """A detection score over everything seen, streamed.
-
-    Equals ``auroc``, ``average_precision`` or ``fpr_at_tpr`` of all items up to scores that share a bin of
-    ``histograms``, and to the bit whatever the batches, their order and the processes.
-
-    Args:
-        score: ``"auroc"``, ``"average_precision"`` or ``"fpr_at_95_tpr"``.
-
-    Attributes:
-        counts: items in each bin (358274,), int64.
-        positives: positives in each bin (358274,), int64.
-
-    Example:
-        >>> metric = Detection()
-        >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
-        >>> metric.compute()
-        tensor(0.8750, dtype=torch.float64)
-    """
-
-    is_differentiable = False
-    full_state_update = False
-
-    counts: Tensor
-    positives: Tensor
-
-    def __init__(self, *, score: DetectionScore = "auroc") -> None:
-        super().__init__()
-        if score not in _SCORES:
-            raise unknown_name("detection score", score, get_args(DetectionScore))
-        self.score = score
-        add_histograms(self, "counts", "positives")
-
-    def update(self, scores: Tensor, positive: Tensor) -> None:
-        """Add scores and labels."""
-        counts, units = accumulate(*_labelled(scores, positive))
-        self.counts += counts
-        self.positives += units // UNIT
-
-    def compute(self) -> Tensor:
-        """Return the score, scalar float64; NaN where undefined."""
-        filled = self.counts > 0
-        return _SCORES[self.score](self.counts[filled], self.positives[filled])
-
-
 def _counts(scores: Tensor, positive: Tensor) -> Blocks:
     """Return items and positives of each distinct score, rising."""
-    return tie_blocks(*checked_ranking(*_labelled(scores, positive)))
+    return tie_blocks(*checked_ranking(*labelled(scores, positive)))
 
 
-def _labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+def labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scores that have a label, and these labels as bool; raise if one is neither 0 nor 1."""
     check_shapes(scores, positive)
     if positive.dtype == torch.bool:
@@ -135,10 +82,3 @@ def _labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
         raise ShapeError("labels hold other values than 0 and 1, expected 1 for a positive; compare them first")
     known = counted(positive)
     return scores[known], positive[known] == 1
-
-
-_SCORES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    "auroc": auroc_from_counts,
-    "average_precision": average_precision_from_counts,
-    "fpr_at_95_tpr": fpr_at_tpr_from_counts,
-}

@@ -8,15 +8,17 @@ apart. ``resolution`` is ``"fine"`` or ``"coarse"``.
 """
 
 from functools import cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
 from trustseg.metrics.bins import BINS, FIRST, HALF, MERGED, SHIFT, Resolution
 from trustseg.metrics.tie_blocks import check_shapes, checked_error
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric  # takes seconds to load
 
 __all__ = [
     "UNIT",
@@ -89,7 +91,7 @@ def oracle_histogram(error: Tensor, *, resolution: Resolution = "fine") -> Histo
     return error_histogram(error, error, resolution=resolution)
 
 
-def add_histograms(metric: Metric, *names: str) -> None:
+def add_histograms(metric: "Metric", *names: str) -> None:
     """Give a metric empty fine histograms of int64 as states, which processes merge by adding."""
     for name in names:
         metric.add_state(name, torch.zeros(BINS["fine"], dtype=torch.int64), dist_reduce_fx="sum")

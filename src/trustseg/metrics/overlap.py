@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from trustseg.errors import ShapeError
 from trustseg.masks import counted, require_binary, require_tensors
 from trustseg.metrics.counts import dice_from_counts
 
-__all__ = ["Dice", "OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
+__all__ = ["OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,9 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
         >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
         tensor([1])
     """
-    predicted, reference = (mask.flatten(1) for mask in hard_masks(prediction, masks))
-    return OverlapCounts(
-        (predicted & reference).sum(1), predicted.sum(1), reference.sum(1), counted(masks).flatten(1).sum(1)
-    )
+    predicted, reference = hard_masks(prediction, masks)
+    found = (predicted & reference, predicted, reference, counted(masks))
+    return OverlapCounts(*(torch.count_nonzero(pixels.flatten(1), dim=1) for pixels in found))
 
 
 def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +51,8 @@ def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         )
     require_binary(prediction, "predictions", ignored=False, remedy="belief.probability > 0.5")
     require_binary(masks)
-    return (prediction > 0.5) & counted(masks), masks > 0.5
+    predicted = prediction if prediction.dtype == torch.bool else prediction > 0.5
+    return (predicted, masks) if masks.dtype == torch.bool else (predicted & counted(masks), masks > 0.5)
 
 
 def dice(prediction: Tensor, masks: Tensor) -> Tensor:
@@ -109,58 +108,6 @@ def harm(prediction: Tensor, masks: Tensor) -> Tensor:
     """
     counts = overlap_counts(prediction, masks)
     return torch.where(counts.reference > 0, 1 - _dice(counts), counts.predicted / counts.pixels.clamp_min(1))
-
-
-class Dice(Metric):
-    """Dice over a dataset, streamed: the mean of the defined per-image values, or pooled.
-
-    Args:
-        per_image: mean over images if True, all images as one if False.
-
-    Attributes:
-        undefined: images without foreground in prediction and mask, left out of the mean.
-
-    Example:
-        >>> metric = Dice()
-        >>> metric.update(torch.tensor([[[[1, 1]]], [[[0, 0]]]]), torch.tensor([[[[0, 1]]], [[[0, 0]]]]))
-        >>> metric.compute(), metric.undefined
-        (tensor(0.6667), tensor(1))
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    dice_sum: Tensor
-    defined: Tensor
-    undefined: Tensor
-    intersection: Tensor
-    predicted: Tensor
-    reference: Tensor
-
-    def __init__(self, *, per_image: bool = True) -> None:
-        super().__init__()
-        self.per_image = per_image
-        self.add_state("dice_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("defined", "undefined", "intersection", "predicted", "reference"):
-            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, prediction: Tensor, masks: Tensor) -> None:
-        """Add a batch."""
-        counts = overlap_counts(prediction, masks)
-        values = _dice(counts).double()
-        self.dice_sum += values.nansum()
-        self.undefined += values.isnan().sum()
-        self.defined += values.isfinite().sum()
-        self.intersection += counts.intersection.sum()
-        self.predicted += counts.predicted.sum()
-        self.reference += counts.reference.sum()
-
-    def compute(self) -> Tensor:
-        """Return the mean per-image or the pooled Dice, scalar float32; NaN if no image defines it."""
-        if self.per_image:
-            return (self.dice_sum / self.defined).float()
-        return dice_from_counts(self.intersection, self.predicted, self.reference)
 
 
 def _pooled(counts: OverlapCounts) -> OverlapCounts:

@@ -1,33 +1,179 @@
-"""AUSE, AURC and adaptive calibration error of all pixels, streamed: no pixel is kept, processes merge by adding.
+"""Metrics of a whole data set, streamed: nothing is kept of an image or pixel, processes merge by adding.
 
-Scores are binned, see ``histograms``: results equal those of the exact functions on all pixels at once to about 1e-6
-from a million pixels on, and to the bit whatever the batches and their order.
+They are torchmetrics', which takes seconds to load; no other file of this package needs it. Scores are binned, see
+``histograms``: results equal those of the exact functions on all pixels at once to about 1e-6 from a million pixels on,
+and to the bit whatever the batches and their order.
 """
 
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trustseg.errors import ShapeError, unknown_name
-from trustseg.masks import counted, require_binary, require_tensors
-from trustseg.metrics.calibration import adaptive_error_of_blocks, check_bins, checked_probability
+from trustseg.errors import unknown_name
+from trustseg.masks import counted
+from trustseg.metrics.calibration import (
+    adaptive_error_of_blocks,
+    calibration_counts,
+    check_bins,
+    checked_probability,
+)
+from trustseg.metrics.counts import (
+    auroc_from_counts,
+    average_precision_from_counts,
+    calibration_error_from_counts,
+    dice_from_counts,
+    fpr_at_tpr_from_counts,
+)
+from trustseg.metrics.detection import labelled
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
+from trustseg.metrics.overlap import overlap_counts
+from trustseg.metrics.pixel_errors import PIXEL_ERRORS, PixelError, pixel_error
 from trustseg.metrics.ranking import RankScores, filled_blocks, scores_from_counts
 from trustseg.metrics.tie_blocks import check_shapes
 
-__all__ = [
-    "AURC",
-    "AUSE",
-    "AdaptiveCalibrationError",
-    "PixelError",
-    "pixel_error",
-]
+__all__ = ["AURC", "AUSE", "AdaptiveCalibrationError", "CalibrationError", "Detection", "DetectionScore", "Dice"]
 
-PixelError = Literal["wrong", "brier"]
+DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 
-_PIXEL_ERRORS: Final = ("wrong", "brier")
+_SCORES: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "auroc": auroc_from_counts,
+    "average_precision": average_precision_from_counts,
+    "fpr_at_95_tpr": fpr_at_tpr_from_counts,
+}
+
+
+class Dice(Metric):
+    """Dice over a dataset, streamed: the mean of the defined per-image values, or pooled.
+
+    Args:
+        per_image: mean over images if True, all images as one if False.
+
+    Attributes:
+        undefined: images without foreground in prediction and mask, left out of the mean.
+
+    Example:
+        >>> metric = Dice()
+        >>> metric.update(torch.tensor([[[[1, 1]]], [[[0, 0]]]]), torch.tensor([[[[0, 1]]], [[[0, 0]]]]))
+        >>> metric.compute(), metric.undefined
+        (tensor(0.6667), tensor(1))
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    dice_sum: Tensor
+    defined: Tensor
+    undefined: Tensor
+    intersection: Tensor
+    predicted: Tensor
+    reference: Tensor
+
+    def __init__(self, *, per_image: bool = True) -> None:
+        super().__init__()
+        self.per_image = per_image
+        self.add_state("dice_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("defined", "undefined", "intersection", "predicted", "reference"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, masks: Tensor) -> None:
+        """Add a batch."""
+        counts = overlap_counts(prediction, masks)
+        values = dice_from_counts(counts.intersection, counts.predicted, counts.reference).double()
+        self.dice_sum += values.nansum()
+        self.undefined += values.isnan().sum()
+        self.defined += values.isfinite().sum()
+        self.intersection += counts.intersection.sum()
+        self.predicted += counts.predicted.sum()
+        self.reference += counts.reference.sum()
+
+    def compute(self) -> Tensor:
+        """Return the mean per-image or the pooled Dice, scalar float32; NaN if no image defines it."""
+        if self.per_image:
+            return (self.dice_sum / self.defined).float()
+        return dice_from_counts(self.intersection, self.predicted, self.reference)
+
+
+class Detection(Metric):
+    """A detection score over everything seen, streamed.
+
+    Equals ``auroc``, ``average_precision`` or ``fpr_at_tpr`` of all items up to scores that share a bin of
+    ``histograms``, and to the bit whatever the batches, their order and the processes.
+
+    Args:
+        score: ``"auroc"``, ``"average_precision"`` or ``"fpr_at_95_tpr"``.
+
+    Attributes:
+        counts: items in each bin (358274,), int64.
+        positives: positives in each bin (358274,), int64.
+
+    Example:
+        >>> metric = Detection()
+        >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
+        >>> metric.compute()
+        tensor(0.8750, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    counts: Tensor
+    positives: Tensor
+
+    def __init__(self, *, score: DetectionScore = "auroc") -> None:
+        super().__init__()
+        if score not in _SCORES:
+            raise unknown_name("detection score", score, get_args(DetectionScore))
+        self.score = score
+        add_histograms(self, "counts", "positives")
+
+    def update(self, scores: Tensor, positive: Tensor) -> None:
+        """Add scores and labels."""
+        counts, units = accumulate(*labelled(scores, positive))
+        self.counts += counts
+        self.positives += units // UNIT
+
+    def compute(self) -> Tensor:
+        """Return the score, scalar float64; NaN where undefined."""
+        filled = self.counts > 0
+        return _SCORES[self.score](self.counts[filled], self.positives[filled])
+
+
+class CalibrationError(Metric):
+    """Expected calibration error of the foreground probability over a dataset, streamed.
+
+    Attributes:
+        counts: pixels, sum of p and sum of y in each bin (bins, 3), float64.
+
+    Example:
+        >>> metric = CalibrationError(bins=2)
+        >>> metric.update(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]))
+        >>> metric.compute()
+        tensor(0.1667, dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    counts: Tensor
+
+    def __init__(self, *, bins: int = 15) -> None:
+        super().__init__()
+        check_bins(bins)
+        self.bins = bins
+        self.add_state("counts", torch.zeros(bins, 3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
+        """Add a batch of probabilities and masks, only the pixels of ``region`` if given."""
+        self.counts += calibration_counts(probability, masks, bins=self.bins, region=region).sum(0)
+
+    def compute(self) -> Tensor:
+        """Return the expected calibration error, scalar float64; NaN without pixels."""
+        return calibration_error_from_counts(self.counts)
 
 
 class AUSE(Metric):
@@ -152,36 +298,10 @@ class AdaptiveCalibrationError(Metric):
         return adaptive_error_of_blocks(*filled_blocks(self.counts, gaps), bins=self.bins)
 
 
-def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
-    """Return the error of each pixel, of the shape of ``masks``.
-
-    ``"wrong"`` is [p > 1/2] != y as bool, ``"brier"`` (p - y)^2, at least float32. Where pixels are ignored, both are
-    float and NaN there, which no ranking takes: leave these pixels out.
-
-    Example:
-        >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))
-        tensor([False,  True, False])
-    """
-    require_tensors(probability=probability, masks=masks)
-    if probability.shape != masks.shape:
-        raise ShapeError(
-            f"probability is {tuple(probability.shape)} and masks {tuple(masks.shape)}, expected equal shapes; "
-            "resize the prediction to the mask"
-        )
-    require_binary(masks)
-    if error == "wrong":
-        wrong, inside = (probability > 0.5) != (masks > 0.5), counted(masks)
-        return wrong if bool(inside.all()) else torch.where(inside, wrong.float(), torch.nan)
-    if error == "brier":
-        promoted = torch.promote_types(probability.dtype, torch.float32)
-        return (probability.to(promoted) - masks.to(promoted)).square()
-    raise unknown_name("pixel error", error, _PIXEL_ERRORS)
-
-
 def _add_states(metric: Metric, error: str) -> None:
     """Give a metric the histograms of its pixels and, where their error is not 0 or 1, those of the oracle."""
-    if error not in _PIXEL_ERRORS:
-        raise unknown_name("pixel error", error, _PIXEL_ERRORS)
+    if error not in PIXEL_ERRORS:
+        raise unknown_name("pixel error", error, PIXEL_ERRORS)
     add_histograms(metric, "counts", "error_units")
     if error == "brier":
         add_histograms(metric, "oracle_counts", "oracle_units")

@@ -6,11 +6,13 @@ width of a pixel, > 0, in millimetres, say; 1 gives distances in pixels.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from trustseg.errors import ConfigError
@@ -77,27 +79,57 @@ def _boundary_distances(
     """Yield for each image the distances of both boundaries to the other, infinite where the other mask is empty."""
     if not all(0 < side < math.inf for side in spacing):
         raise ConfigError(f"spacing is {spacing}, give height and width of a pixel, both above 0")
-    predictions, references = hard_masks(prediction, masks)
+    predictions, references = (found.cpu().numpy() for found in hard_masks(prediction, masks))
     for pair in zip(predictions[:, 0], references[:, 0], strict=True):
-        first, second = (mask.cpu().numpy() for mask in pair)
-        edges = _cut([mask & ~ndimage.binary_erosion(mask) for mask in (first, second)])
-        to_second, to_first = (_distance_to(edge, spacing) for edge in reversed(edges))
-        yield to_second[edges[0]], to_first[edges[1]]
+        first, second = (np.packbits(mask).tobytes() for mask in pair)
+        yield _distances_between(first, second, (masks.shape[-2], masks.shape[-1]), (spacing[0], spacing[1]))
 
 
-def _cut(edges: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
-    """Return both boundaries cut to the smallest rectangle that holds them, within which all distances are taken."""
-    union = np.logical_or(*edges)
+@lru_cache(maxsize=64)  # both metrics of this file read the same distances, one after the other for a batch
+def _distances_between(
+    first: bytes, second: bytes, shape: tuple[int, int], spacing: tuple[float, float]
+) -> tuple[Distances, Distances]:
+    """Return the distances of the boundaries of two masks, given as packed bits, to each other; read-only."""
+    count = math.prod(shape)
+    pair = [
+        np.unpackbits(np.frombuffer(packed, np.uint8), count=count).reshape(shape).astype(bool)
+        for packed in (first, second)
+    ]
+    edges = [_boundary(mask) for mask in _cut(pair)]
+    nearest = _by_points if 16 * sum(np.count_nonzero(edge) for edge in edges) < edges[0].size else _by_transform
+    found = nearest(edges[0], edges[1], spacing), nearest(edges[1], edges[0], spacing)
+    for distances in found:
+        distances.setflags(write=False)
+    return found
+
+
+def _cut(pair: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+    """Return both masks cut to the smallest rectangle that holds them, within which all distances are taken."""
+    union = np.logical_or(*pair)
     held = tuple(
         slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
         for places in (np.flatnonzero(union.any(axis=axis)) for axis in (1, 0))
     )
-    return [edge[held] for edge in edges]
+    return [mask[held] for mask in pair]
 
 
-def _distance_to(edge: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
-    """Return the distance of every pixel to the nearest one of ``edge``, infinite where there is none."""
-    if not edge.any():
-        return np.full(edge.shape, np.inf)
-    distance: Distances = ndimage.distance_transform_edt(~edge, sampling=spacing)
-    return distance
+def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the pixels of a mask that have a neighbour outside it; beyond the edge of the array all is outside."""
+    wide = np.pad(mask, 1)
+    inner = wide[:-2, 1:-1] & wide[2:, 1:-1] & wide[1:-1, :-2] & wide[1:-1, 2:]
+    return np.asarray(mask & ~inner)
+
+
+def _by_transform(edge: NDArray[np.bool_], other: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
+    """Return the distance of every pixel of ``edge`` to the nearest one of ``other``; its time grows with the area."""
+    if not other.any():
+        return np.full(np.count_nonzero(edge), np.inf)
+    return np.asarray(ndimage.distance_transform_edt(~other, sampling=spacing)[edge])
+
+
+def _by_points(edge: NDArray[np.bool_], other: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
+    """Return the same from a search tree of the pixels; its time grows with their number."""
+    if not other.any():
+        return np.full(np.count_nonzero(edge), np.inf)
+    points, others = (np.argwhere(pixels) * spacing for pixels in (edge, other))
+    return np.asarray(cKDTree(others).query(points)[0])

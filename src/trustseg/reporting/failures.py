@@ -12,8 +12,7 @@ from trustseg.reporting.image_scores import ImageScores, image_ranking, numbers,
 from trustseg.reporting.labels import CLEAN, words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Row, Table
-from trustseg.statistics import Interval, bootstrap_rows, spearman
-from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics import Interval, bootstrap_counts, spearman
 
 __all__ = ["TAU", "finder_table", "read_finders", "same_orders"]
 
@@ -104,9 +103,7 @@ def _ranks(scores: ImageScores) -> bytes:
 
 def _interval(scores: ImageScores, score: DrawnScore, draws: int) -> Interval:
     """Return a score of drawn images, the mean over the seeds, with its interval over patients."""
-    names, owner, _ = draw_owners(scores.patients, 1, 0)
-    own = np.equal.outer(np.arange(len(names)), owner)
-    return bootstrap_rows(own, names, image_ranking(scores, score), draws=draws)
+    return bootstrap_counts(image_ranking(scores, score), scores.patients, draws=draws)
 
 
 def _size_correlation(data: ReportData, variant: str, column: str) -> float:

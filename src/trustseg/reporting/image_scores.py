@@ -24,10 +24,10 @@ from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results
 from trustseg.statistics import (
     Interval,
+    bootstrap_counts,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
-    bootstrap_rows,
     bootstrap_statistic,
     paired_summary,
     spearman_of_blocks,
@@ -163,7 +163,7 @@ def risk_area(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> I
     """Return AURC (or another ranking score) of the images with its interval; undefined without images."""
     if not scores.images:
         return UNDEFINED
-    return bootstrap_rows(np.eye(len(scores.images)), scores.patients, image_ranking(scores, score), draws=draws)
+    return bootstrap_counts(image_ranking(scores, score), scores.patients, draws=draws)
 
 
 def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int) -> Interval:
@@ -173,7 +173,7 @@ def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int)
         return UNDEFINED
     left, right = (image_ranking(_only(scores, shared), AURC) for scores in (first, second))
     patients = _only(first, shared).patients
-    return bootstrap_rows(np.eye(len(shared)), patients, lambda times: left(times) - right(times), draws=draws)
+    return bootstrap_counts(lambda times: left(times) - right(times), patients, draws=draws)
 
 
 def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:

@@ -15,6 +15,7 @@ Raises:
 
 from trustseg.statistics.bootstrap import (
     PairedSummary,
+    bootstrap_counts,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "Interval",
     "PairedSummary",
+    "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",

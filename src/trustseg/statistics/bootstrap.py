@@ -28,6 +28,7 @@ from trustseg.statistics.interval import (
 __all__ = [
     "PairedSummary",
     "as_columns",
+    "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
@@ -42,6 +43,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _SKEWED: Final = 0.25  # skewness of the draws above which a mean gets the bootstrap-t interval
+_CACHE_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 26  # histograms of this many draws are held at a time
 
 
@@ -192,6 +194,36 @@ def bootstrap_rows(
     values = np.concatenate([drawn(weights[start : start + step]) for start in range(0, draws, step)])
     value = float(drawn(np.ones((1, len(names))))[0])
     return percentile_interval(value, values, owner=owner, confidence=confidence)
+
+
+def bootstrap_counts(
+    statistic: Callable[[Floats], Floats],
+    patients: ArrayLike,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = USUAL,
+) -> Interval:
+    """Return a statistic of how often each row is drawn, with its interval: a ranking score of images ...
+
+    Args:
+        statistic: takes how often each row comes in each of D draws (D, N) and returns (D,), NaN where undefined.
+            Called several times, with few enough draws to stay in the cache of a processor.
+        patients: of the rows (N,).
+
+    Example:
+        >>> x = np.array([1.0, 2.0])
+        >>> bootstrap_counts(lambda times: (times @ x) / times.sum(axis=1), ["a", "a"]).value
+        1.5
+    """
+    _, owner, multiplicities = draw_owners(patients, draws, seed)
+    step = max(1, _CACHE_BYTES // (8 * len(owner)))
+    drawn = [
+        np.asarray(statistic(multiplicities[start : start + step, owner].astype(np.float64)), np.float64)
+        for start in range(0, draws, step)
+    ]
+    value = float(statistic(np.ones((1, len(owner))))[0])
+    return percentile_interval(value, np.concatenate(drawn), owner=owner, confidence=confidence)
 
 
 def paired_summary(

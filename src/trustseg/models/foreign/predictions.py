@@ -43,6 +43,10 @@ class Predictions(Mapping[str, Map]):
         """Return the probability map of a case."""
         return _read(self._files[name], self._label, self.kind)
 
+    def __contains__(self, name: object) -> bool:
+        """Return whether a case has a prediction; no file is read."""
+        return name in self._files
+
     def __iter__(self) -> Iterator[str]:
         """Yield the names of the cases, sorted."""
         return iter(self._files)
