@@ -65,7 +65,8 @@ def _audited(model: Path, data: Path, folder: Path, *options: str) -> _Spent:
     """Run ``trustseg audit`` in a process of its own; its verdict may be either."""
     command = [sys.executable, "-m", "trustseg", "audit", str(model), str(data), "-o", str(folder), *options]
     since = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"TRUSTSEG_CACHE": str(folder.with_suffix(".cache"))}  # images are packed anew
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):

@@ -3,10 +3,13 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 from tests.audit.given import Relative, Threshold, a_dot, maps_of, pack_of_shifts
@@ -16,6 +19,7 @@ import trustseg.audit
 from trustseg.audit import Audit, Requirement, audit
 from trustseg.audit.breaking import Break, ways_to_break
 from trustseg.audit.document import Document, read_document
+from trustseg.audit.plan import Plan
 from trustseg.audit.repeats import APPROXIMATE, repeats_of
 from trustseg.beliefs import Bernoulli
 from trustseg.errors import ConfigError, DataError
@@ -115,6 +119,50 @@ def test_without_masks_only_stability_is_judged(tmp_path: Path) -> None:
     assert "no reference masks" in found.page.read_text()
     with pytest.raises(ConfigError, match="reference masks"):
         audit(Threshold(), pack, ASKED, folder=tmp_path)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_masks_and_predictions_without_foreground_are_named_in_the_verdict_card(tmp_path: Path) -> None:
+    pack = pack_of_shifts([0] * 4)
+    empty = replace(
+        pack,
+        masks=np.zeros_like(pack.masks),
+        index=pack.index.with_columns(foreground=pl.lit(0, pl.Int64)),
+        digest="empty",
+    )
+    nothing = {name: np.zeros_like(values) for name, values in maps_of(pack).items()}
+    asked = [Requirement(metric="false_alarm_rate", at_most=0.5)]
+    card = re.compile('<section id="verdict".*?</section>', re.DOTALL)
+    for maps, data, said in (
+        (maps_of(pack), empty, ["None of the 4 reference masks has any foreground"]),
+        (
+            nothing,
+            empty,
+            ["None of the 4 reference masks has any foreground", "predicts no foreground in any of the 4"],
+        ),
+        (maps_of(pack), pack, []),
+    ):
+        known = asked if said else [Requirement(metric="dice", at_least=0.5)]
+        found = audit(maps, data, known, folder=tmp_path / str(len(said)), draws=50)
+        shown = card.search(found.page.read_text())
+        assert len(found.document.remarks) == len(said)
+        assert shown
+        assert all(text in shown[0] for text in said)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_budget_counts_what_was_spent_before_the_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    budgets: list[float] = []
+
+    def planned(*args: object, budget: float, **options: object) -> Plan:
+        budgets.append(budget)
+        return Plan(0)
+
+    monkeypatch.setattr("trustseg.audit.run.make_plan", planned)
+    for seconds in (1000.0, 1e-6):
+        audit(Threshold(), pack_of_shifts([2] * 2), ASKED[:1], folder=tmp_path / f"{seconds}", budget=seconds, draws=5)
+    assert 0 < budgets[0] < 900
+    assert budgets[1] == 0
 
 
 def test_decisions_that_depend_on_the_batch_are_found() -> None:

@@ -140,6 +140,13 @@ def test_a_file_that_holds_something_else_is_refused_by_name(tmp_path: Path, tex
         read_requirements(file)
 
 
+def test_a_mistyped_key_is_named_before_the_one_that_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "asked.yaml"
+    file.write_text("requirements: [{metrc: dice, at_least: 1}]")
+    with pytest.raises(ConfigError, match=r"asked\.yaml', requirement 1: metrc: "):
+        read_requirements(file)
+
+
 def test_the_shipped_requirements_exist() -> None:
     shipped = default_requirements()
     assert {each.metric for each in shipped} <= {*QUANTITIES}

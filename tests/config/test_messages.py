@@ -67,6 +67,7 @@ def test_all_findings_are_told_at_once() -> None:
         ("model.epochs=3", "'model.epochs'; did you mean 'training.epochs'?"),
         ("batch_size=3", "did you mean 'training.batch_size' or 'evaluation.batch_size'?"),
         ("evaluation.attacks=[{name: pgd, eps: [0.1], step: 3}]", "did you mean 'steps'?"),
+        ("evaluation.attacks=[{name: pgd, epss: [0.1]}]", "'epss'; did you mean 'eps'?"),
         ("training.lr=1", "did you mean 'training.learning_rate'?"),
         ("lr=1", "did you mean 'training.learning_rate'?"),
         ("training.wd=1", "did you mean 'training.weight_decay'?"),

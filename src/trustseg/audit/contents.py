@@ -8,6 +8,7 @@ from trustseg.audit.breaking import Break
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.trust import OperatingPoint
 from trustseg.audit.verdicts import Verdict, describe
+from trustseg.deferral import Policy
 from trustseg.reporting.contents import build_contents
 from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import collect
@@ -54,7 +55,8 @@ def contents_of(
         has_probability: whether calibration and uncertainty mean anything.
         draws: bootstrap draws of every interval.
     """
-    own = [_verdicts(verdicts), _metrics(metrics), _breaks(breaks), _points(points), _repeats(evidence)]
+    trust = _points(points, evidence.policy)
+    own = [_verdicts(verdicts), _metrics(metrics), _breaks(breaks), trust, _repeats(evidence)]
     tables = {table.key: table for table in own if table.rows}
     charts: dict[str, Chart] = {}
     has_masks = bool(evidence.whole.records["mask_px"].is_not_null().any())
@@ -142,14 +144,15 @@ def _level(found: Break) -> str:
     return f"severity {round(5 * found.level)}" if found.kind == "shift" else found.words.rpartition(" ")[2]
 
 
-def _points(points: Sequence[OperatingPoint]) -> Table:
+def _points(points: Sequence[OperatingPoint], policy: Policy | None) -> Table:
+    bound = "" if policy is None else f" (expected: at most {100 * policy.at_most:g} %)"
     columns = (
         *(Column("aimed", "Aimed at"), Column("threshold", "Score above"), Column("review_rate", "To a human")),
         *(Column("residual_risk", "1 - Dice of the kept"), Column("undetected_failures", "Kept and failed")),
     )
     rows: list[Row] = [
         {
-            "aimed": "policy" if math.isnan(point.aimed) else f"{100 * point.aimed:g} %",
+            "aimed": f"policy{bound}" if math.isnan(point.aimed) else f"{100 * point.aimed:g} % of the fitting half",
             "threshold": f"{point.threshold:.4g}" if math.isfinite(point.threshold) else _ENDS[point.threshold > 0],
             **{name: point.scores[name] for name in ("review_rate", "residual_risk", "undetected_failures")},
         }

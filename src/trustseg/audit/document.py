@@ -125,6 +125,7 @@ class Document(_Part):
     data: DataEntry
     plan: PlanEntry
     verdicts: list[VerdictEntry]
+    remarks: list[str] = Field(default_factory=list, description="what bears on all verdicts, a sentence each")
     not_tested: dict[str, str] = Field(description="default requirement -> what this audit lacks to test it")
     metrics: dict[str, Estimate] = Field(description="metric -> value on unchanged images")
     breaks: list[BreakEntry]

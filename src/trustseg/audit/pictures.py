@@ -1,8 +1,10 @@
 """Pictures of cases: the image with the borders of its reference and of its prediction."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +29,8 @@ from trustseg.reporting.gallery import PREDICTED_COLOUR, REFERENCE_COLOUR, draw_
 __all__ = ["picture_of_break", "picture_of_case"]
 
 Map = NDArray[np.float32]
+
+_LETTERS: Final = 30  # of a title in a line above a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def _panel(title: str, images: Tensor, masks: Tensor, probability: Tensor) -> _P
     shown = "Dice undefined" if np.isnan(value) else f"Dice {value:.2f}"
     image = images[0].movedim(0, -1).numpy()
     return _Panel(
-        f"{title}, {shown}" if title else shown,
+        "\n".join([*textwrap.wrap(title, _LETTERS), shown]),
         image[..., 0] if image.shape[-1] == 1 else image,
         filled(masks)[0, 0].float().numpy(),
         probability[0, 0].numpy(),
@@ -101,7 +105,8 @@ def _drawn(panels: Sequence[_Panel]) -> bytes:
     """Return panels side by side as PNG."""
     height, width = panels[0].mask.shape
     with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
-        figure = Figure(figsize=(2.1 * len(panels), 2.1 * height / width + 0.25), layout="constrained")
+        lines = max(panel.title.count("\n") + 1 for panel in panels)
+        figure = Figure(figsize=(2.1 * len(panels), 2.1 * height / width + 0.1 + 0.15 * lines), layout="constrained")
         FigureCanvasAgg(figure)
         for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1)

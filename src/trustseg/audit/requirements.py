@@ -111,7 +111,8 @@ def _requirement(entry: object, where: str) -> Requirement:
     try:
         return Requirement.model_validate(entry)
     except ValidationError as error:
-        found = error.errors()[0]
+        # A mistyped key is told before the key that is then missing.
+        found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in found["loc"])
         message = found["msg"].removeprefix("Value error, ")
         if found["type"] == "extra_forbidden":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["Audit", "audit"]
 
 PLAN: Final = "plan.json"
 _ATTACKS: Final = tuple(AUDIT_ATTACKS)
+_PAGE: Final = 0.1  # of the budget, for verdicts and the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def audit(
         data: a folder of images and masks, a manifest or a pack.
         requirements: a YAML file, or a list; None takes those that are shipped, as far as this audit can test them.
         folder: where everything is written.
-        budget: time for changed images, as ``10min``; None or ``none`` for no limit.
+        budget: time for the whole audit, as ``10min``: shifts and attacks get what unchanged images and the page leave;
+            None or ``none`` for no limit.
         split: ``all``, or ``test`` and so on where the data set has sides; controls are always audited, too.
         options: how model and data are opened.
         allow_training_patients: whether patients may be audited on whom a model of ours was trained.
@@ -90,19 +93,14 @@ def audit(
     Raises:
         TrustsegError: if model, data or requirements cannot be used; nothing is judged then.
     """
-    tell = report or (lambda stage, done, total: None)
+    since, tell = time.monotonic(), report or (lambda stage, done, total: None)
     where, seconds = Path(folder), seconds_of(budget)
     asked = _asked(requirements)
     subject = open_subject(model, data, options or ModelOptions(), progress=lambda done, of: tell("packing", done, of))
     rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
     given = _given(subject, rows)
     testable, untested = _testable(asked, given, is_default=requirements is None)
-    evidence = measuring.measure_clean(subject, rows, where / "clean", report=tell)
-    if subject.model is None:
-        subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
-    plan = _plan(subject, evidence, rows, testable, seconds, where)
-    changed = _metrics_under_change(testable)
-    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", metrics=changed, report=tell)
+    subject, plan, evidence = _measured(subject, rows, testable, seconds, since, where, tell)
     tell("report", 0, 2)
     findings = findings_of(evidence, testable, given=given, draws=draws)
     tell("report", 1, 2)
@@ -110,6 +108,27 @@ def audit(
     write_audit(where, subject, plan, evidence, findings, document, pictures=pictures, draws=draws)
     tell("report", 2, 2)
     return Audit(where, document, findings.verdicts)
+
+
+def _measured(
+    subject: Subject,
+    rows: measuring.Rows,
+    requirements: Sequence[Requirement],
+    budget: float | None,
+    since: float,
+    folder: Path,
+    report: measuring.Report,
+) -> tuple[Subject, Plan, Evidence]:
+    """Return what is found on clean and on changed images, by which plan; predictions get their hash on the way."""
+    evidence = measuring.measure_clean(subject, rows, folder / "clean", report=report)
+    if subject.model is None:
+        subject = replace(subject, digest=str(read_json(folder / "clean" / "evaluation.json").get("model", "")))
+    plan = _plan(subject, evidence, rows, requirements, budget, since, folder)
+    changed = _metrics_under_change(requirements)
+    evidence = measuring.measure_changed(
+        subject, evidence, rows, plan, folder / "changed", metrics=changed, report=report
+    )
+    return subject, plan, evidence
 
 
 def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:
@@ -170,6 +189,7 @@ def _plan(
     rows: measuring.Rows,
     requirements: Sequence[Requirement],
     budget: float | None,
+    since: float,
     folder: Path,
 ) -> Plan:
     """Return the plan: that of an earlier start of the same audit, or a new one."""
@@ -181,14 +201,16 @@ def _plan(
     file = folder / PLAN
     if file.is_file() and (before := read_json(file)).get("fingerprint") == fingerprint:
         return TypeAdapter(Plan).validate_python(before["plan"])
+    times = measuring.pass_times(subject, rows, _metrics_under_change(requirements))
+    left = None if budget is None else max(0.0, (1 - _PAGE) * budget - (time.monotonic() - since))
     plan = make_plan(
-        measuring.pass_times(subject, rows, _metrics_under_change(requirements)),
+        times,
         images=len(rows),
         gradients=subject.gradients,
         masks=bool((evidence.rows(CLEAN)["mask_px"].fill_null(0) > 0).any()),
         policy=evidence.policy is not None,
         requirements=requirements,
-        budget=budget,
+        budget=left,
     )
     write_json(file, {"fingerprint": fingerprint, "plan": plan.content()})
     return plan

@@ -199,7 +199,8 @@ def _of_foreign(source: object, data: Path | str | Pack, options: ModelOptions, 
     images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
     findings = find_conventions(network, images, masks if len(known) else None, fixed=options.conventions)
     model = ForeignModel(network, findings.chosen)
-    facts = (*model.description(), *findings.describe(3)) if len(known) else tuple(model.description())
+    tried = findings.describe(3) if len(known) else []
+    facts = (*model.description(), *findings.notes, *tried)
     return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
 
 

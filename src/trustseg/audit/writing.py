@@ -57,6 +57,11 @@ class Findings:
     point: OperatingPoint | None
     points: Sequence[OperatingPoint]
 
+    @property
+    def all_points(self) -> list[OperatingPoint]:
+        """Return the point of the policy, if there is one, and the others."""
+        return [*([] if self.point is None else [self.point]), *self.points]
+
 
 def findings_of(
     evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int
@@ -83,20 +88,21 @@ def document_of(
     budget: float | None,
 ) -> Document:
     """Return the content of ``audit.json``; ``untested`` are requirements that were not tested, and why."""
-    points = [*([] if findings.point is None else [findings.point]), *findings.points]
+    data = _data_entry(subject, rows, split)
     return Document(
         trustseg=__version__,
         passed=all(each.outcome == "met" for each in findings.verdicts),
         model=ModelEntry(name=subject.name, digest=subject.digest, tier=subject.tier, facts=list(subject.facts)),
-        data=_data_entry(subject, rows, split),
+        data=data,
         plan=_plan_entry(plan, budget),
         verdicts=[verdict_entry(each) for each in findings.verdicts],
+        remarks=_remarks(data, evidence),
         not_tested=dict(untested),
         metrics={name: estimate(value) for name, (_, value) in findings.metrics.items()},
         breaks=[break_entry(each) for each in findings.breaks],
         repeats={way: max(shares.values()) for way, shares in (evidence.repeats or {}).items()},
         policy=None if evidence.policy is None else evidence.policy.statement,
-        trust=[point_entry(each) for each in points],
+        trust=[point_entry(each) for each in findings.all_points],
     )
 
 
@@ -117,7 +123,7 @@ def write_audit(
         metrics=findings.metrics,
         verdicts=findings.verdicts,
         breaks=findings.breaks,
-        points=findings.points,
+        points=findings.all_points,
         has_probability=subject.has_probability,
         draws=draws,
     )
@@ -151,6 +157,25 @@ def _data_entry(subject: Subject, rows: Rows, split: str) -> DataEntry:
         without_reference=int((~mask & ~control).sum()),
         notes=list(subject.pack.notes),
     )
+
+
+def _remarks(data: DataEntry, evidence: Evidence) -> list[str]:
+    """Return what a reader of any verdict has to know first: that there is no foreground, or no reference at all."""
+    found = []
+    if data.without_reference == data.images:
+        found.append(
+            "There are no reference masks. Tested is only whether predictions stay the same: under shifts, against the "
+            "model's own prediction of the unchanged image, and when it is run in another way. Nothing is said of "
+            "whether they are right."
+        )
+    elif not data.with_foreground:
+        found.append(
+            f"None of the {data.without_foreground:,} reference masks has any foreground: overlap, distances, failures "
+            "and deferral are undefined, and only what is predicted where nothing is can be judged."
+        )
+    if not (evidence.rows(CLEAN)["predicted_px"] > 0).any():
+        found.append(f"The model predicts no foreground in any of the {data.images:,} images.")
+    return found
 
 
 def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:

@@ -27,7 +27,8 @@ def audit(
     budget: Annotated[
         str,
         typer.Option(
-            help="Time for shifts and attacks: 90s, 10min, 2h or none. What requirements name is measured in any case."
+            help="Time for the whole audit, such as 90s, 10min or 2h: limits shifts and attacks; none: all of "
+            "them on all images. What requirements name is measured in any case."
         ),
     ] = "10min",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("audit"),
@@ -88,6 +89,8 @@ def audit(
     for each in found.verdicts:
         reason = f" ({each.reason})" if each.reason else ""
         say(f"{each.outcome:<9} {each.requirement.text}: {each.interval.text()}{reason}")
+    for remark in found.document.remarks:
+        say(f"note: {remark}")
     for text, lack in found.document.not_tested.items():
         say(f"not tested: {text} ({lack})")
     for text in found.document.plan.left_out:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
-from trustseg.config.names import ART, allowed_names, check_attack_name
+from trustseg.config.names import ART, allowed_names, check_attack_options
 from trustseg.config.section import AggregationName, Budget, FolderOrFile, NameWithOptions, Section
 
 __all__ = ["AttackConfig", "DeferralConfig", "EvaluationConfig", "MeasureConfig", "MinimalConfig"]
@@ -72,12 +72,12 @@ class AttackConfig(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _name_comes_first(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Complain of an unknown attack before complaining of its options."""
+        """Complain of an unknown attack or option before complaining of what its options hold or lack."""
         try:
             return handler(value)
         except ValidationError:
             if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-                check_attack_name(value["name"])
+                check_attack_options(value["name"], [key for key in value if key not in cls.model_fields])
             raise
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "allowed_names",
     "check_attack",
     "check_attack_name",
+    "check_attack_options",
     "check_counted",
     "check_names",
     "check_objective_of_bernoulli",
@@ -154,21 +155,32 @@ def check_attack(attack: "AttackConfig") -> None:
         MissingPackageError: as in ``check_attack_name``.
         UnknownNameError: if there is no such attack or option.
     """
-    check_attack_name(attack.name)
-    if attack.toolbox:
-        taken: Iterable[str] = ("steps", "norm", "objective")
-    else:
-        entry = _entries()["evaluation.attacks.name"][attack.name]
-        taken = (*entry.options, *(["objective"] if entry.takes("objective") else []))
-        if attack.parameters:
-            raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {attack.name}")
-    for option in attack.options:
-        if option not in taken:
-            raise ConfigError(str(unknown_name(f"option of the attack {attack.name}", option, taken)))
+    check_attack_options(attack.name, attack.options)
     if attack.objective:
         check_names("evaluation.attacks.objective", attack.objective)
-    if not attack.toolbox:
-        entry.checked(attack.own_options, name=attack.name)
+    if attack.toolbox:
+        return
+    if attack.parameters:
+        raise ConfigError(f"parameters are for attacks named art:NAME, the attack is {attack.name}")
+    _entries()["evaluation.attacks.name"][attack.name].checked(attack.own_options, name=attack.name)
+
+
+def check_attack_options(name: str, options: Iterable[str]) -> None:
+    """Check that there is such an attack of the evaluation, and that it has these options.
+
+    Raises:
+        MissingPackageError: as in ``check_attack_name``.
+        UnknownNameError: if there is no such attack or option.
+    """
+    check_attack_name(name)
+    if name.startswith(ART):
+        taken: tuple[str, ...] = ("steps", "norm", "objective")
+    else:
+        entry = _entries()["evaluation.attacks.name"][name]
+        taken = (*entry.options, *(["objective"] if entry.takes("objective") else []))
+    for option in options:
+        if option not in taken:
+            raise unknown_name(f"option of the attack {name}", option, (*taken, "eps"))
 
 
 def training_attack(text: str) -> tuple[Entry[Any, Any], dict[str, Any]] | None:

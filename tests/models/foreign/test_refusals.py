@@ -185,6 +185,17 @@ def test_code_runs_only_when_trusted(tmp_path: Path) -> None:
         open_model("tests.models.foreign.networks:make", weights=tmp_path / "whole.pt", trust_code=True)
 
 
+def test_a_smaller_output_is_refused_unless_it_is_a_whole_number_of_times_smaller() -> None:
+    """Of convolutions without padding it shows the centre, of strides the whole image; sizes alone do not tell."""
+    images = networks.images()
+    cropping = nn.Sequential(Red(), nn.Conv2d(1, 1, 5))
+    with pytest.raises(ModelError, match=r"28x28.*32x32.*pads its input"):
+        find_conventions(open_model(cropping), images, networks.masks(images), fixed={})
+    reducing = nn.Sequential(Red(), nn.AvgPool2d(4))
+    findings = find_conventions(open_model(reducing), images, networks.masks(images), fixed={"output": "logit"})
+    assert findings.notes[-1].startswith("The output is 4 times smaller")
+
+
 def test_a_module_is_left_as_it_was() -> None:
     network = nn.Sequential(Red(), nn.Dropout()).train()
     open_model(network)

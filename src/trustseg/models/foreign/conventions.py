@@ -171,8 +171,9 @@ def restored(log_odds: Tensor, shape: tuple[int, int], conventions: Conventions)
     if (rows, columns) != seen:
         if seen[0] % rows or seen[1] % columns or seen[0] // rows != seen[1] // columns:
             raise ModelError(
-                f"the model returns maps of {columns}x{rows} pixels for images of {seen[1]}x{seen[0]}, and how they "
-                "lie in the image is not known; wrap it so that both have one size"
+                f"the model returns maps of {columns}x{rows} pixels for images of {seen[1]}x{seen[0]}: they may show "
+                "its centre, as after convolutions without padding, or all of it, reduced; wrap the model so that it "
+                "pads its input or resizes its output itself"
             )
         log_odds = interpolate(log_odds, size=seen, mode="bilinear")
     if seen == shape:

@@ -135,6 +135,8 @@ def find_conventions(
             continue
         if not search.found:
             network.check_parity(given)
+            if (smaller := given.shape[-1] // raw.shape[-1]) > 1:
+                notes.append(f"The output is {smaller} times smaller than the input; it is taken to show all of it.")
             shown = f"{raw.shape[1]} channel(s) with values from {float(raw.min()):.3g} to {float(raw.max()):.3g}"
         for candidate in _candidates(raw, base, known):
             odds = restored(log_odds_of(raw, candidate), (images.shape[-2], images.shape[-1]), candidate)
