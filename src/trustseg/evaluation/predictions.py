@@ -27,6 +27,7 @@ __all__ = ["evaluate_predictions", "fitted_map"]
 
 _SUREST: Final = 100.0  # log-odds of a probability of exactly 1, whose cross-entropy would be infinite
 _LEVELS: Final = 65535  # of a map while it is resized
+_BATCH: Final = 4  # images of usual size whose maps stay in the cache of a processor
 _READ: Final = 64  # reference masks at native size that are read at a time
 
 
@@ -56,7 +57,7 @@ def evaluate_predictions(
     cohort = cohort_of(pack, rows, device="cpu")
     recorder = Recorder(CLEAN, config, groups=sorted(cohort.cases["group"].unique()), device=cohort.device)
     digest, native_dices, natives, done = hashlib.sha256(), list[float](), _natives(pack, rows), 0
-    for cases in cohort.cases.iter_slices(config.batch_size):
+    for cases in cohort.cases.iter_slices(_BATCH):
         masks = ignoring(torch.from_numpy(pack.masks[rows[done : done + len(cases)]]), IGNORED)
         unchanged = torch.zeros(()).expand(masks.shape)  # of the images only their change would be looked at
         maps = [_map_of(predictions, name) for name in cases["name"]]
@@ -116,6 +117,10 @@ def _log_odds(probability: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _natives(pack: Pack, rows: NDArray[np.int64]) -> Iterator[Tensor | None]:
     """Yield reference masks (H, W) at the size of the images, None where there is none: of a pack in memory, say."""
+    sides = pack.index[rows.tolist()].select("width", "height") if pack.folder is not None else None
+    if sides is not None and bool((sides == pack.size).to_numpy().all()):  # no mask was resized
+        yield from (compact(ignoring(torch.from_numpy(np.array(pack.masks[row, 0])), IGNORED)) for row in rows)
+        return
     for start in range(0, len(rows), _READ):
         some = rows[start : start + _READ].tolist()
         for mask in [None] * len(some) if pack.folder is None else pack.native_masks(some):

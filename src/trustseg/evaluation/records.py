@@ -44,6 +44,9 @@ REFERENCE: Final = (
 """What an image of a pack is compared with: its mask, as a declared control an empty one, or nothing at all."""
 
 
+_KEPT: Final = 16  # batches whose rows are kept apart: a small frame takes a megabyte
+
+
 class Recorder:
     """The three tables of one condition, written down batch after batch.
 
@@ -126,6 +129,8 @@ class Recorder:
             members = torch.tensor([self._numbers[group] for group in cases["group"]], device=masks.device)
             self._pixels.add(belief, maps, masks, members)
         self._records.append(records)
+        if len(self._records) == _KEPT:
+            self._records = [pl.concat(self._records, rechunk=True)]
 
     def tables(self) -> Tables:
         """Return the tables of all batches.

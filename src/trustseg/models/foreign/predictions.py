@@ -158,13 +158,20 @@ def _scan(path: Path) -> dict[str, Any]:
     values = _values(path)
     channels = values.shape[0] if values.ndim == 3 else 1
     whole = values.dtype.kind in "ub"
-    labels = [int(value) for value in np.unique(values)[: _LABELS + 2]] if whole else []
+    labels = _distinct(values)[: _LABELS + 2] if whole else []
     top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
     hard = bool((whole and set(labels) <= {0, 1}) or (whole and set(labels) <= {0, int(top)}))
     if not whole:
         _check_probabilities(values, path)
         hard = bool(((values == 0) | (values == 1)).all())
     return {"shape": values.shape[-2:], "hard": hard, "labels": labels, "channels": channels, "whole": whole}
+
+
+def _distinct(values: npt.NDArray[Any]) -> list[int]:
+    """Return the distinct values, rising; bytes are counted, which is quicker than sorting them."""
+    if values.dtype == np.uint8:
+        return [int(value) for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256))]
+    return [int(value) for value in np.unique(values)]
 
 
 def _label_of(scans: Mapping[Path, Mapping[str, Any]], class_index: int | None) -> int | None:
