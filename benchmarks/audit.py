@@ -31,7 +31,7 @@ def figures() -> Iterator[Figure]:
         folder = Path(name)
         data = _written_data(folder / "many", PREDICTIONS, LARGE)
         spent = _audited(_written_predictions(folder / "predictions", data), data, folder / "first")
-        details: dict[str, float | str] = {"wall seconds": spent.wall, "of one core": spent.cpu / spent.wall}
+        details: dict[str, float | str] = {"wall seconds": spent.wall, "share of one core": spent.cpu / spent.wall}
         what = f"CPU time, tier 0 of {PREDICTIONS} predictions, {LARGE} px, in PNG files"
         yield Figure(what, spent.cpu, unit="s", target=60.0, details=details)
         yield Figure("its memory at most", spent.gigabytes, unit="GB", target=1.0)
@@ -43,7 +43,7 @@ def figures() -> Iterator[Figure]:
         plan = json.loads((folder / "second" / "audit.json").read_text())["plan"]
         details = {
             "wall minutes": spent.wall / 60,
-            "of one core": spent.cpu / spent.wall,
+            "share of one core": spent.cpu / spent.wall,
             "its memory, GB": spent.gigabytes,
             "images attacked": float(plan["images"]),
             "attacks": ", ".join(plan["attacks"]),
