@@ -19,7 +19,15 @@ from trustseg.reporting.condition_means import (
     weighted_means,
 )
 from trustseg.reporting.image_scores import Floats
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_attack, describe_condition, describe_eps, is_l2
+from trustseg.reporting.labels import (
+    CLEAN,
+    ConditionKey,
+    describe_attack,
+    describe_condition,
+    describe_eps,
+    describe_head,
+    is_l2,
+)
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
 from trustseg.reporting.tables import Row, Table, Value, interval_text
@@ -156,7 +164,7 @@ def worst_case_chart(data: ReportData) -> Chart:
             lines.append(_lying(across))
         ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
         rows = (0.4, len(conditions) + 0.6)
-        panels.append(Panel(head, "Dice per image", "", tuple(lines), (0, 1), rows, y_ticks=ticks))
+        panels.append(Panel(describe_head(head), "Dice per image", "", tuple(lines), (0, 1), rows, y_ticks=ticks))
     eps = describe_eps(("", common_eps(data)))
     return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
 
