@@ -204,7 +204,7 @@ def bootstrap_counts(
     seed: int = 0,
     confidence: float = USUAL,
 ) -> Interval:
-    """Return a statistic of how often each row is drawn, with its interval: a ranking score of images ...
+    """Return a statistic that depends on how often each row is drawn, such as a ranking score, with its interval.
 
     Args:
         statistic: takes how often each row comes in each of D draws (D, N) and returns (D,), NaN where undefined.
