@@ -91,10 +91,45 @@ def test_files_that_were_changed_are_named(command: Command, reviewed: Path) -> 
         assert str(path) in found.out
         assert path != table or "'image0.png'" in found.out
         if path.parent.name != "images":  # of which a changed one is refused when it is shown
-            assert str(path) in one_sentence(command("review", reviewed, "--port", "0"))
+            for arguments in ([reviewed, "--port", "0"], ["report", reviewed], ["export", reviewed]):
+                said = one_sentence(command("review", *arguments))
+                assert str(path) in said
+                assert said.count("that the review is about") <= 1
         path.write_bytes(whole)
-    (reviewed / "masks" / "image1.png").unlink()
-    assert "restore" in one_sentence(command("review", "verify", reviewed))
+    assert not Path("review-export").exists()
+
+
+def test_the_log_is_checked_without_the_images(command: Command, reviewed: Path) -> None:
+    (reviewed / "images" / "image1.png").unlink()
+    found = command("review", "verify", reviewed)
+    assert found.code == 2
+    assert "the log alone: 4 entries, nothing was changed" in found.out
+    assert "image1.png" in found.err
+    (reviewed / "review" / "heads.txt").unlink()
+    found = command("review", "verify", reviewed)
+    assert found.code == 1
+    assert re.findall("fault: .*(heads.txt|image1.png)", found.out) == ["heads.txt", "image1.png"]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("")], ids=["deleted", "emptied"])
+def test_a_log_without_its_heads_is_not_opened(
+    command: Command, reviewed: Path, spoil: Callable[[Path], object]
+) -> None:
+    heads = reviewed / "review" / "heads.txt"
+    spoil(heads)
+    left = heads.exists()
+    found = command("review", "verify", reviewed)
+    assert found.code == 1
+    assert str(heads) in found.out
+    for arguments in (
+        [reviewed, "--port", "0"],
+        ["report", reviewed],
+        ["export", reviewed],
+        ["backup", reviewed, "-o", "copy"],
+    ):
+        assert str(heads) in one_sentence(command("review", *arguments))
+    assert heads.exists() == left
+    assert not left or heads.read_text() == ""
 
 
 def test_a_review_is_served_once_at_a_time(command: Command, reviewed: Path) -> None:

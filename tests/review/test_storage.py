@@ -14,7 +14,8 @@ import pytest
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.review.chain import GENESIS, Head, chain_faults, head_faults
-from trustseg.review.storage import DATABASE, HEADS, Draft, RepeatedKeyError, Store, read_heads
+from trustseg.review.heads import HEADS, read_heads
+from trustseg.review.storage import DATABASE, Draft, RepeatedKeyError, Store
 
 WRITER = """
 import sys
@@ -146,6 +147,25 @@ def test_a_crash_between_entry_and_head_is_repaired(tmp_path: Path) -> None:
     assert faults(tmp_path) == []
     Store(tmp_path).close()
     assert (tmp_path / HEADS).read_text() == text
+
+
+def test_nothing_is_written_once_the_heads_are_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert (tmp_path / HEADS).read_text() == ""  # there before the first entry
+    store.append(Draft("first", "reader", "decision", 1, {}))
+    (tmp_path / HEADS).unlink()
+    with pytest.raises(DataError, match=HEADS):
+        store.append(Draft("second", "reader", "decision", 1, {}))
+    assert len(store.entries()) == 1
+    with pytest.raises(DataError, match=HEADS):
+        Store(tmp_path)
+
+
+def test_a_dropped_table_is_damage(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    edited(tmp_path, "DROP TABLE log")
+    with pytest.raises(DataError, match=r"damaged .* restore a backup"):
+        Store(tmp_path, create=False).entries()
 
 
 def test_threads_and_processes_write_one_chain(tmp_path: Path) -> None:

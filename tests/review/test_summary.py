@@ -12,6 +12,7 @@ from tests.dicom_output.films import errors_of, result
 from tests.review.given import make_dicom, png, records, write_predictions
 
 from trustseg.dicom_output import Code, SegmentMeaning, read_source, write_objects
+from trustseg.errors import DataError
 from trustseg.review.actions import Review, Verdict
 from trustseg.review.agreement import cohen_kappa
 from trustseg.review.cases import open_cases
@@ -137,6 +138,14 @@ def test_the_export_holds_the_log_and_the_masks_that_stand(read: Review, tmp_pat
     assert all(seconds == round(seconds, 1) for seconds in log["seconds"].drop_nulls())
     assert "'=1+1" in log["comment"].to_list()  # no formula for a spreadsheet
     assert len(list((output / "drawn").iterdir())) == 2
+
+
+def test_a_mask_that_is_not_the_accepted_one_is_not_handed_out(read: Review, tmp_path: Path) -> None:
+    one, other = read.folder.case(1).mask, read.folder.case(2).mask
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match=str(one)):
+        export_review(read.folder, read.store, tmp_path / "export")
+    assert not (tmp_path / "export").exists()
 
 
 def test_redrawn_masks_of_films_are_segmentations_as_well(tmp_path: Path) -> None:

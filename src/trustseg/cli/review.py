@@ -102,20 +102,29 @@ def verify(
     ] = None,
 ) -> None:
     """Check that nothing in a review was changed, left out or put in another order; exit code 1 if something was."""
+    from trustseg.errors import TrustsegError
     from trustseg.review.cases import open_cases
     from trustseg.review.chain import parse_head
-    from trustseg.review.verify import open_store
+    from trustseg.review.verify import changed_files, open_store
     from trustseg.review.verify import verify as run_check
 
     noted = None if head is None else parse_head(head)
     store = open_store(folder, state=state, create=False)
-    faults = run_check(store, head=noted, folder=open_cases(folder, images=images))
+    faults = run_check(store, head=noted)
+    found = store.head()
+    whole = f"{found.number} entries, nothing was changed; head: {found}"
+    try:
+        faults += changed_files(store, open_cases(folder, images=images))
+    except TrustsegError as error:
+        if not faults:
+            say(f"the log alone: {whole}")
+            raise
+        faults.append(str(error))
     for fault in faults:
         say(f"fault: {fault}")
     if faults:
         raise typer.Exit(1)
-    found = store.head()
-    say(f"{found.number} entries, nothing was changed; head: {found}")
+    say(whole)
 
 
 @app.command()
@@ -139,7 +148,7 @@ def report(
     from trustseg.review.verify import open_store, require_whole
 
     cases = open_cases(folder, images=images)
-    store = require_whole(open_store(folder, state=state, create=False))
+    store = require_whole(open_store(folder, state=state, create=False), cases)
     found = summarise(cases, store, risk=None if records is None else read_risk(records, cases))
     file = output or store.folder / "report.json"
     write_json(file, found)
@@ -160,8 +169,8 @@ def export(
     from trustseg.review.verify import open_store, require_whole
 
     _require_new(output)
-    store = require_whole(open_store(folder, state=state, create=False))
     cases = open_cases(folder, images=images)
+    store = require_whole(open_store(folder, state=state, create=False), cases)
     export_review(cases, store, output, note=lambda sentence: say(f"note: {sentence}", err=True))
     names = ("log.csv", "log.json", "cases.csv", "masks", "dicom", "drawn")
     say(f"{', '.join(name for name in names if (output / name).exists())}: {output}")

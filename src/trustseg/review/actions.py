@@ -11,7 +11,7 @@ from trustseg import __version__
 from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
-from trustseg.review.changes import changed_predictions, fingerprints
+from trustseg.review.changes import fingerprints
 from trustseg.review.pictures import drawn_png, overlap, read_mask_png
 from trustseg.review.state import Decision, Reader, Role, Settings, State
 from trustseg.review.storage import Draft, Store
@@ -61,7 +61,7 @@ class Review:
     """
 
     def __init__(self, folder: CaseFolder, store: Store, settings: Settings) -> None:
-        self.folder, self.store = folder, require_whole(store)
+        self.folder, self.store = folder, require_whole(store, folder)
         self._state = State()
         about = {
             "digest": folder.digest,
@@ -70,14 +70,8 @@ class Review:
             "config": folder.config,
             "files": fingerprints(folder.cases),
         }
-        state = self.state()
-        if state.opened is None:
+        if self.state().opened is None:
             self.store.append(Draft(_key(), "server", "opened", None, about), check=self._require_unopened)
-        elif changed := changed_predictions(state.opened.content, folder):
-            raise DataError(
-                f"the predictions in '{folder.folder}' are not those that the review in '{store.folder}' is about: "
-                f"{changed[0]}; restore them, or review the new ones in another folder"
-            )
         started = {**asdict(settings), "version": __version__}
         self.store.append(Draft(_key(), "server", "started", None, started))
 

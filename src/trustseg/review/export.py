@@ -11,10 +11,11 @@ from trustseg.files import replacing, write_json
 from trustseg.prediction_folder import mask_file
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
+from trustseg.review.heads import HEADS
 from trustseg.review.outcome import settled_cases
 from trustseg.review.segmentations import write_segmentation
 from trustseg.review.state import State
-from trustseg.review.storage import DATABASE, HEADS, Store
+from trustseg.review.storage import DATABASE, Store
 from trustseg.tables import write_csv
 
 __all__ = ["back_up", "export_review"]
@@ -82,6 +83,8 @@ def export_review(folder: CaseFolder, store: Store, output: Path, *, note: Calla
 
 def back_up(store: Store, output: Path) -> Path:
     """Write a copy of a review that can be used in its place, also while people work; return its database."""
+    if faults := store.heads_faults():
+        raise DataError(f"{faults[0]}; restore an older backup")
     path = output / DATABASE
     head = store.back_up(path)
     kept = (store.folder / HEADS).read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,8 +1,10 @@
 """What a review says about each mask: which mask stands, and whether the model's had failed, as people judged it."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from trustseg.errors import DataError
 from trustseg.review.cases import Case, CaseFolder
 from trustseg.review.chain import Entry
 from trustseg.review.state import State
@@ -35,9 +37,16 @@ def settled_cases(folder: CaseFolder, store: Store, state: State) -> Iterator[Se
 
 
 def decided_mask(case: Case, store: Store, entry: Entry) -> bytes | None:
-    """Return the mask that stands after one decision, None if none does."""
+    """Return the mask that stands after one decision, None if none does.
+
+    Raises:
+        DataError: if the model's mask was accepted and its file is no longer the one that was decided on.
+    """
     if entry.content["decision"] == "accept":
-        return case.mask.read_bytes()
+        mask = case.mask.read_bytes()
+        if hashlib.sha256(mask).hexdigest() != entry.content["mask_sha256"]:
+            raise DataError(f"'{case.mask}' is not the mask that {entry.reviewer} accepted; restore it from a backup")
+        return mask
     name = entry.content.get("mask")
     return None if name is None else store.mask(name)
 

@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import make_folder, private_log, replacing
-from trustseg.review.chain import GENESIS, Entry, Head, canonical, parse_head, sealed
+from trustseg.review.chain import GENESIS, Entry, Head, canonical, sealed
+from trustseg.review.heads import HEADS, lost_heads, read_heads
 
-__all__ = ["DATABASE", "HEADS", "Draft", "RepeatedKeyError", "Store", "read_heads"]
+__all__ = ["DATABASE", "Draft", "RepeatedKeyError", "Store"]
 
 DATABASE: Final = "review.sqlite"
-HEADS: Final = "heads.txt"
 
 _WAIT: Final = 30.0  # seconds for another process to finish writing
 _APPEND_ONLY: Final = "a review only grows"
@@ -77,6 +77,8 @@ class Store:
             if not create:
                 raise MissingFileError(f"no review in '{folder}'; start it with 'trustseg review'")
             make_folder(folder)
+            with private_log(folder / HEADS):  # before the first entry, so that a log without it has lost it
+                pass
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._lock = threading.RLock()
         with _told(self.path):
@@ -87,6 +89,8 @@ class Store:
             self._connection.execute("PRAGMA synchronous=FULL")
             self._migrate()
         if create:
+            if faults := self.heads_faults():
+                raise DataError(f"{faults[0]}; restore a backup")
             self._keep_heads()
 
     def append(self, draft: Draft, *, check: Callable[[], Mapping[str, Any] | None] | None = None) -> Entry:
@@ -109,6 +113,8 @@ class Store:
                 raise RepeatedKeyError("this key was used for another entry; send a new one")
             more = check() if check is not None else None
             last = self.head()
+            if last.number and not (self.folder / HEADS).is_file():
+                raise DataError(f"{lost_heads(self.folder / HEADS)}; restore a backup")
             entry = Entry(
                 number=last.number + 1,
                 key=draft.key,
@@ -161,6 +167,15 @@ class Store:
         with self._lock, _told(self.path):
             found = [row[0] for row in self._connection.execute("PRAGMA integrity_check").fetchall()]
             return [] if found == ["ok"] else [f"SQLite: {fault}" for fault in found]
+
+    def heads_faults(self) -> list[str]:
+        """Return in a sentence that the file of heads was deleted or emptied; nothing if it is there.
+
+        A crash right after the first entry leaves it empty; longer logs have lost it.
+        """
+        path = self.folder / HEADS
+        allowed = 1 if path.is_file() else 0
+        return [lost_heads(path)] if self.head().number > allowed and not read_heads(self.folder) else []
 
     def back_up(self, path: Path) -> Head:
         """Write a consistent copy of the database, also while others write, and return the head that it holds."""
@@ -218,25 +233,6 @@ class Store:
                     os.fsync(stream.fileno())
 
 
-def read_heads(folder: Path) -> list[Head]:
-    """Return the heads that were kept beside a log, the last line dropped if a crash cut it.
-
-    Raises:
-        DataError: if another line is no head.
-    """
-    path = folder / HEADS
-    if not path.is_file():
-        return []
-    *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    heads = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            heads.append(parse_head(line))
-        except DataError as error:
-            raise DataError(f"'{path}' line {number} is no head; restore the file from a backup") from error
-    return heads
-
-
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into sentences."""
@@ -245,6 +241,8 @@ def _told(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise DataError(f"'{path}' is being written by another process; try again") from error
+        if "no such" in str(error) or "has no column" in str(error):
+            raise DataError(f"'{path}' is damaged ({error}); restore a backup") from error
         raise DataError(f"'{path}' cannot be used ({error}); check disk and permissions") from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"'{path}' is damaged ({error}); restore a backup") from error

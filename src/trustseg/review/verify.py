@@ -8,9 +8,10 @@ from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Head, chain_faults, head_faults
 from trustseg.review.changes import changed_images, changed_predictions
-from trustseg.review.storage import Store, read_heads
+from trustseg.review.heads import read_heads
+from trustseg.review.storage import Store
 
-__all__ = ["PLACE", "open_store", "require_whole", "verify"]
+__all__ = ["PLACE", "changed_files", "open_store", "require_whole", "verify"]
 
 PLACE: Final = "review"
 """Where in a folder of predictions its review is kept."""
@@ -26,9 +27,10 @@ def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None 
     """
     if faults := store.faults():
         return faults  # nothing else can be read for sure
+    kept = read_heads(store.folder)  # before the entries: others may write meanwhile
     entries = store.entries()
-    heads = [*read_heads(store.folder), *([] if head is None else [head])]
-    faults = [*chain_faults(entries), *head_faults(entries, heads)]
+    heads = [*kept, *([] if head is None else [head])]
+    faults = [*store.heads_faults(), *chain_faults(entries), *head_faults(entries, heads)]
     named = {str(entry.content.get("mask")) for entry in entries if entry.content.get("mask")}
     held = set(store.mask_names())
     faults += [f"the drawn mask {name[:12]} is gone" for name in sorted(named - held)]
@@ -36,15 +38,28 @@ def verify(store: Store, *, head: Head | None = None, folder: CaseFolder | None 
     for name in sorted(named & held):
         if hashlib.sha256(store.mask(name) or b"").hexdigest() != name:
             faults.append(f"the drawn mask {name[:12]} was changed")
-    if folder is not None and entries:
-        faults += [*changed_predictions(entries[0].content, folder), *changed_images(folder)]
-    return faults
+    return faults if folder is None else [*faults, *changed_files(store, folder)]
 
 
-def require_whole(store: Store) -> Store:
-    """Return a store; a DataError if its log is not whole, as nothing follows for sure from one that was changed."""
+def changed_files(store: Store, folder: CaseFolder) -> list[str]:
+    """Return which predictions and images are not those that a review is about, a sentence for each kind of file."""
+    entries = store.entries()
+    return [*changed_predictions(entries[0].content, folder), *changed_images(folder)] if entries else []
+
+
+def require_whole(store: Store, folder: CaseFolder) -> Store:
+    """Return a store, checked: nothing follows for sure from a log that was changed, or is about other predictions.
+
+    Raises:
+        DataError: if its log is not whole, or the predictions are not those that it is about.
+    """
     if faults := verify(store):
         raise DataError(f"the log in '{store.folder}' is not whole: {faults[0]}; restore a backup")
+    entries = store.entries()
+    if entries and (changed := changed_predictions(entries[0].content, folder)):
+        raise DataError(
+            f"{changed[0]} (review in '{store.folder}'); restore them, or review the new ones with another --state"
+        )
     return store
 
 
