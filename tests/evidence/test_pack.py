@@ -4,18 +4,26 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.cli.conftest import Command, Outcome, command, films, one_sentence, train
 
 from trustseg.cards.hugging_face import COVER
-from trustseg.errors import DataError
+from trustseg.errors import DataError, MissingPackageError
 from trustseg.evidence import read_frameworks
 from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN
+from trustseg.evidence.bill import bill_of_materials
+from trustseg.review.actions import Review, Verdict
+from trustseg.review.cases import open_cases
+from trustseg.review.state import Reader, Settings
+from trustseg.review.verify import open_store
 
 __all__ = ["command", "films", "train"]  # fixtures
 
@@ -91,34 +99,78 @@ def test_a_signature_that_openssh_verifies(command: Command, train: Callable[...
         assert words in one_sentence(found)
 
 
-def test_a_review_of_this_model_serves_items(command: Command, train: Callable[..., Outcome], films: Path) -> None:
-    train("-o", "run")
-    image = next(file for file in films.rglob("*.*") if not file.name.startswith("mask_"))
-    assert command("predict", "run", image, "-o", "out").code == 0
-    report = Path("out/review/report.json")
+def review_some(folder: Path, count: int) -> None:
+    """Accept the masks of the first cases that nobody has decided on."""
+    review = Review(open_cases(folder), open_store(folder), Settings(blind=False))
+    numbers = [case.number for case in review.folder.cases if review.state().status(case.number) == "open"]
+    for number in numbers[:count]:
+        review.decide(
+            number, Reader("Ann Onymous", "reader"), Verdict("accept", comment="of P. Atient"), key=f"k{number}"
+        )
 
-    def refused() -> str:
-        found = command("evidence", "run", "--review", "out")
+
+def test_a_review_counts_as_its_log_says(command: Command, train: Callable[..., Outcome]) -> None:
+    train("-o", "run")
+    images, log, written = Path("images"), Path("out/review/review.sqlite"), Path("evidence/review.json")
+    images.mkdir()
+    for number in range(20):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(images / f"{number}.png")
+    assert command("predict", "run", images, "-o", "out").code == 0
+    about = Path("out/prediction.json").read_text()
+
+    def refused(*arguments: str) -> str:
+        found = command("evidence", "run", "--review", "out", *arguments)
         assert found.code == 2
+        assert not Path("evidence").exists()
         return one_sentence(found)
 
-    assert "trustseg review report out" in refused()
-    report.parent.mkdir()
-    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 0}]}))
+    def item(*arguments: str) -> dict[str, Any]:
+        assert command("evidence", "run", "--overwrite", *arguments).code == 0
+        return entries(Path("evidence"))["ai_act Art. 14(4)(b)"]
+
+    assert "trustseg review" in refused()
+    review_some(Path("out"), 0)
     assert "no decision" in refused()
-    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 19}]}))
-    about = json.loads(Path("out/prediction.json").read_text())
-    Path("out/prediction.json").write_text(json.dumps(about | {"model": "of another"}))
+    review_some(Path("out"), 19)
+    Path("out/review/report.json").write_text(json.dumps({"readers": [{"name": "ann", "decided": 500}]}))
+    Path("out/prediction.json").write_text(json.dumps(json.loads(about) | {"model": "of another"}))
     assert "another model" in refused()
-    Path("out/prediction.json").write_text(json.dumps(about))
-    assert command("evidence", "run", "--review", "out", "-o", "few").code == 0
-    item = entries(Path("few"))["ai_act Art. 14(4)(b)"]
-    assert (item["state"], item["short"]) == ("partly", {"review": "19 of at least 20 decisions"})
-    report.write_text(json.dumps({"readers": [{"name": "ann", "decided": 19}, {"name": "ben", "decided": 1}]}))
-    assert command("evidence", "run", "--review", "out").code == 0
-    item = entries(Path("evidence"))["ai_act Art. 14(4)(b)"]
-    assert item["state"] == "filled"
-    assert item["files"] == [{"path": "review/report.json", "sha256": hashlib.sha256(report.read_bytes()).hexdigest()}]
+    Path("out/prediction.json").write_text(about)
+    images.rename("moved")
+    assert "--images" in refused()
+    found = item("--review", "out", "--images", "moved")
+    assert (found["state"], found["short"]) == ("partly", {"review": "19 of at least 20 decisions"})
+    Path("moved").rename(images)
+    review_some(Path("out"), 1)
+    found = item("--review", "out")
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert (found["state"], found["files"]) == ("filled", [{"path": "review.json", "sha256": digest}])
+    assert digest in Path("evidence/digests.txt").read_text()
+    content = json.loads(written.read_text())
+    assert (content["decisions"], content["people"]) == (20, 1)
+    assert content["about"]["head"] == str(open_store(Path("out")).head())
+    assert not re.search("Onymous|Atient", written.read_text())
+    Path("out/review").rename("elsewhere")
+    assert item("--review", "out", "--state", "elsewhere")["state"] == "filled"
+    assert item()["state"] == "user"
+    assert not written.exists()  # of the pack before
+    shutil.rmtree("evidence")
+    Path("elsewhere").rename("out/review")
+    (images / "3.png").write_bytes((images / "4.png").read_bytes())
+    assert "3.png" in refused()
+    connection = sqlite3.connect(log, isolation_level=None)
+    connection.execute("DROP TRIGGER log_keeps")
+    connection.execute("UPDATE log SET content = replace(content, 'accept', 'reject') WHERE number = 4")
+    connection.close()
+    assert "entry 4" in refused()
+    assert "--review" in one_sentence(command("evidence", "run", "--state", "elsewhere"))
+    Path("evidence").write_text("a file")
+    assert "'evidence' is a file" in one_sentence(command("evidence", "run"))
+
+
+def test_the_bill_of_a_package_that_is_not_installed() -> None:
+    with pytest.raises(MissingPackageError, match="nobody-installs-this"):
+        bill_of_materials("nobody-installs-this")
 
 
 def test_frameworks_name_artefacts_that_exist(tmp_path: Path) -> None:

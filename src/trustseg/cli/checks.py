@@ -20,18 +20,18 @@ def runs_of(study: "StudyConfig") -> "list[RunConfig]":
     return [with_values(study, values) for values in study.combinations()]
 
 
-def require_empty(folder: Path) -> None:
-    """Check that a folder to write predictions into is new or empty.
+def require_empty(folder: Path, content: str, *, overwrite: bool) -> None:
+    """Check that a folder to write something into is new, or empty unless that may be replaced.
 
     Raises:
-        ConfigError: if it holds something.
+        ConfigError: if it is a file, or holds something.
     """
     from trustseg.errors import ConfigError
 
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"'{folder}' is not empty; give another --output, or --overwrite to replace the predictions in it"
-        )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"'{folder}' is a file; give a folder by --output")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"'{folder}' is not empty; give another --output, or --overwrite to replace {content} in it")
 
 
 def require_score(measure: str, aggregation: str) -> None:

@@ -75,8 +75,8 @@ def predict(
     if segment is not None and not dicom:
         raise ConfigError("--segment names what DICOM objects show; remove it, or --no-dicom")
     folder = Path("predictions") if output is None else output
-    if not overwrite and watch is None:
-        require_empty(folder)
+    if watch is None:
+        require_empty(folder, "the predictions", overwrite=overwrite)
     choices = _Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
     is_file = model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir()
     ready = _with_file(model, choices) if is_file else _with_model(model, choices)

@@ -17,10 +17,11 @@ WRITTEN: Final[Mapping[str, str]] = {
     "digests": "digests.txt",
     "index": "index.html",
     "instructions": "instructions_for_use.md",
+    "review": "review.json",
     "sbom": "sbom.cdx.json",
     "signature": "digests.txt.sig",
 }
-"""Artefacts that the pack itself holds, by their file; a signature only where a key was given."""
+"""Artefacts that the pack itself holds, by their file; signature and review only where a key or review was given."""
 
 Finder = Callable[[Path, CardFacts], list[Path]]
 
@@ -60,7 +61,6 @@ ARTEFACTS: Final[Mapping[str, Finder]] = {
     "policy": _policies,
     "provenance": _files("provenance.json"),
     "reading": _files("model/data.json"),
-    "review": lambda run, facts: [],  # lies with the predictions, not with the run
     "shifts": _with_kind("shift"),
     "splits": _files("model/splits.json"),
 }

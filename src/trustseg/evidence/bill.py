@@ -6,11 +6,16 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from trustseg.errors import MissingPackageError
+
 __all__ = ["bill_of_materials"]
 
 
 def bill_of_materials(root: str = "trustseg") -> dict[str, Any]:
     """Return the installed packages that a package needs, extras left out, as CycloneDX 1.6.
+
+    Raises:
+        MissingPackageError: if the package itself is not installed, so that nothing says what it needs.
 
     Reference:
         ECMA-424, CycloneDX Bill of Materials, 1.6.
@@ -41,6 +46,8 @@ def _closure(root: str) -> dict[str, Distribution]:
         needed = [Requirement(text) for text in found[name].requires or []]
         waiting += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     first = _normalised(root)
+    if first not in found:
+        raise MissingPackageError(f"{root} is not installed here, only found on the path; install it, for the SBOM")
     return {first: found[first], **{name: found[name] for name in sorted(found) if name != first}}
 
 

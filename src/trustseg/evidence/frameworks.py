@@ -48,10 +48,10 @@ def read_frameworks(known: Sequence[str], folder: Path = FOLDER) -> list[Framewo
 
     Args:
         known: names of all artefacts.
-        folder: of the YAML files.
+        folder: of the YAML files, which have the form of those that are shipped.
 
     Raises:
-        DataError: if a file is damaged, or names an artefact or state that does not exist.
+        DataError: if a file names an artefact or state that does not exist.
     """
     return [_framework(file, known) for file in sorted(folder.glob("*.yaml"))]
 

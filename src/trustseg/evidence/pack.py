@@ -18,8 +18,8 @@ from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN, found_in
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import datasheet, instructions
 from trustseg.evidence.frameworks import Framework, Item, read_frameworks, state_of
-from trustseg.files import read_json, write_json, write_text
-from trustseg.prediction_folder import read_prediction_folder
+from trustseg.evidence.reviewed import review_content
+from trustseg.files import write_json, write_text
 from trustseg.review.summary import ENOUGH
 
 __all__ = ["write_pack"]
@@ -32,69 +32,64 @@ _CHAI: Final = "card/chai-applied-model-card.xml"
 _UNHASHED: Final = frozenset({"digests", "index", "signature"})  # they hold the hashes of all others
 
 
-def write_pack(model: Path, folder: Path, *, key: Path | None = None, review: Path | None = None) -> Path:
+def write_pack(
+    model: Path,
+    folder: Path,
+    *,
+    key: Path | None = None,
+    review: Path | None = None,
+    state: Path | None = None,
+    images: Path | None = None,
+) -> Path:
     """Write the evidence pack of a model and return its index.
 
     Args:
         model: the model's folder inside the folder of its run; nothing of a patient is copied from it.
         folder: to write; its former files of the same names are replaced.
         key: private SSH key that signs the digests; None leaves the signature to the user.
-        review: folder of predictions of this model whose review has a report; None if there was no review.
+        review: folder of predictions of this model that people reviewed; None if there was no review.
+        state: folder of that review; None where it lies in ``review``.
+        images: folder of the reviewed images, if they were moved.
 
     Raises:
-        MissingFileError: if there is no model, key or report of a review.
+        MissingFileError: if there is no model, key or review.
         ConfigError: if the digests cannot be signed, or the review is of another model or without decisions.
-        DataError: if a record beside the model is damaged.
+        DataError: if a record beside the model is damaged, or the review is not whole.
     """
     if key is not None and not key.is_file():
         raise MissingFileError(f"no key '{key}'; give a private SSH key")
     facts, run = read_facts(model), model.absolute().parent
-    reviewed, short = [], dict[str, str]()
-    if review is not None:
-        report, decided = _report_of(review, facts)
-        reviewed = [report]
-        if decided < ENOUGH:
-            short["review"] = f"{decided} of at least {ENOUGH} decisions"
+    reviewed = None if review is None else review_content(review, facts, state=state, images=images)
+    left_out = {name for name, given in (("signature", key), ("review", reviewed)) if given is None}
+    for name in left_out:  # of a former pack
+        (folder / WRITTEN[name]).unlink(missing_ok=True)
+    short = dict[str, str]()
+    if reviewed is not None:
+        write_json(folder / WRITTEN["review"], reviewed)
+        if reviewed["decisions"] < ENOUGH:
+            short["review"] = f"{reviewed['decisions']} of at least {ENOUGH} decisions"
     _write_documents(run, facts, folder)
     found = found_in(run, facts)
-    written = {name: [folder / file] for name, file in WRITTEN.items() if name != "signature" or key is not None}
+    written = {name: [folder / file] for name, file in WRITTEN.items() if name not in left_out}
     frameworks = read_frameworks([*ARTEFACTS, *WRITTEN])
     places = {name: (files, run) for name, files in found.items()} | {
         name: (files, folder) for name, files in written.items()
     }
-    if review is not None:
-        places["review"] = (reviewed, review)
     entries = [_framework_entry(each, places, short) for each in frameworks]
     write_json(folder / "items.json", {"model": facts.digest, "version": __version__, "frameworks": entries})
-    write_text(folder / WRITTEN["index"], _index(facts, entries, folder, signed=key is not None))
+    write_text(folder / WRITTEN["index"], _index(facts, entries, sorted(written), signed=key is not None))
     _write_digests(folder)
     if key is not None:
         _sign(folder / WRITTEN["digests"], key)
     return folder / WRITTEN["index"]
 
 
-def _report_of(review: Path, facts: CardFacts) -> tuple[Path, int]:
-    """Return the report of the review of some predictions, if they are of this model, and how many decisions stand."""
-    file = review / "review" / "report.json"
-    if read_prediction_folder(review).about.model != facts.digest:
-        raise ConfigError(
-            f"'{review}' holds predictions of another model, or by another calibration; give those of {facts.name}"
-        )
-    if not file.is_file():
-        raise MissingFileError(f"no '{file}'; run 'trustseg review report {review}'")
-    readers: Any = read_json(file).get("readers", [])
-    decided = sum(int(reader["decided"]) for reader in readers)
-    if not decided:
-        raise ConfigError(f"'{file}' holds no decision; review some cases, then run 'trustseg review report {review}'")
-    return file, decided
-
-
 def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
+    write_json(folder / WRITTEN["sbom"], bill_of_materials())
     write_text(folder / WRITTEN["card"], hugging_face_card(facts))
     write_text(folder / _CHAI, chai_card(facts))
     write_text(folder / WRITTEN["datasheet"], datasheet(run, facts))
     write_text(folder / WRITTEN["instructions"], instructions(facts))
-    write_json(folder / WRITTEN["sbom"], bill_of_materials())
 
 
 def _framework_entry(framework: Framework, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
@@ -128,10 +123,10 @@ def _item_entry(item: Item, places: Places, short: Mapping[str, str]) -> dict[st
     }
 
 
-def _index(facts: CardFacts, entries: Sequence[Mapping[str, Any]], folder: Path, *, signed: bool) -> str:
+def _index(facts: CardFacts, entries: Sequence[Mapping[str, Any]], written: Sequence[str], *, signed: bool) -> str:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    documents = [file for name, file in sorted(WRITTEN.items()) if name not in ("index", "signature")]
+    documents = [WRITTEN[name] for name in written if name not in ("index", "signature")]
     return environment.get_template("index.html.jinja").render(
         name=facts.name,
         digest=facts.digest,
