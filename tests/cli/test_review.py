@@ -141,6 +141,13 @@ def test_a_review_is_served_once_at_a_time(command: Command, reviewed: Path) -> 
         pass
 
 
+def listed(folder: Path) -> Path:
+    """A file of users that holds a list."""
+    path = folder / "listed.json"
+    path.write_text("[]")
+    return path
+
+
 REFUSED: list[tuple[Callable[[Path], list[str | Path]], str]] = [
     (lambda folder: [folder / "nowhere"], "predict"),
     (lambda folder: ["verify", folder], "no review"),
@@ -154,8 +161,9 @@ REFUSED: list[tuple[Callable[[Path], list[str | Path]], str]] = [
     (lambda folder: [folder, "--users", folder / "prediction.json"], "no file of users"),
     (lambda folder: ["verify", folder, "--head", "3"], "no head"),
     (lambda folder: ["user", folder / "users.json", "ann", "--password", "short"], "at least 10"),
-    (lambda folder: ["user", folder / "users.json", "a b", "--password", "long enough"], "a b"),
-    (lambda folder: ["user", folder / "users.json", "ann", "--role", "boss", "--password", "long enough"], "ann"),
+    (lambda folder: ["user", folder / "users.json", "a b"], "1 to 64 letters"),  # and asks for no password
+    (lambda folder: ["user", folder / "images", "ann"], "images"),
+    (lambda folder: ["user", listed(folder), "ann"], "holds a list"),
 ]
 
 
@@ -181,6 +189,8 @@ def test_users_are_added_and_changed(command: Command, tmp_path: Path) -> None:
     file = tmp_path / "users.json"
     for role in ("reader", "admin"):
         assert command("review", "user", file, "ann", "--role", role, "--password", "long enough").code == 0
+    refused = command("review", "user", file, "ann", "--role", "boss", "--password", "long enough")
+    assert (refused.code, "'adjudicator'" in refused.err) == (2, True)
     assert json.loads(file.read_text())["users"]["ann"]["role"] == "admin"
 
 

@@ -1,7 +1,7 @@
 """``trustseg review``: a page on which people look at flagged cases, and what follows from their decisions."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -80,15 +80,16 @@ def serve(
 def user(
     users: Annotated[Path, typer.Argument(help="File of users; made if it is not there.")],
     name: Annotated[str, typer.Argument(help="Name to log in with: letters, digits, dot, dash, underscore.")],
-    role: Annotated[str, typer.Option(help="reader, adjudicator or admin.")] = "reader",
-    password: Annotated[
-        str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for if not given.")
-    ] = ...,  # type: ignore[assignment]  # Typer asks
+    role: Annotated[Literal["reader", "adjudicator", "admin"], typer.Option(help="What the user may do.")] = "reader",
+    password: Annotated[str | None, typer.Option(help="Asked for if not given.")] = None,
 ) -> None:
     """Add a user to a file of users, or give a known one a new password and role."""
-    from trustseg.review.access import add_user
+    from trustseg.review.access import add_user, require_name
 
-    add_user(users, name, role, password)  # type: ignore[arg-type]  # checked there
+    require_name(users, name)  # before anybody types a password
+    if password is None:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    add_user(users, name, role, password)
     say(f"{name} may log in as {role}: {users}")
 
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from trustseg.errors import DataError, MissingPackageError
+from trustseg.errors import DataError, MissingFileError, MissingPackageError
 from trustseg.files import read_json, write_json
 from trustseg.review.state import Reader, Role
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-__all__ = ["LOCAL", "Authenticator", "DeniedError", "LimitedError", "Session", "Users", "add_user"]
+__all__ = ["LOCAL", "Authenticator", "DeniedError", "LimitedError", "Session", "Users", "add_user", "require_name"]
 
 LOCAL: Final = ("127.0.0.1", "localhost")
 """Names of this machine, which a server answers to by default."""
@@ -205,23 +205,41 @@ def add_user(path: Path, name: str, role: Role, password: str) -> None:
     Raises:
         DataError: if name or password do not fit, or the file is damaged.
     """
+    users = require_name(path, name)
     if len(password) < _SHORTEST:
         raise DataError(f"the password has {len(password)} characters, expected at least {_SHORTEST}")
-    users = _read_users(path) if path.exists() else {}
-    try:
-        found = _UsersFile(users={**users, name: _User(role=role, password=_hasher().hash(password))})
-    except ValidationError as error:
-        raise DataError(f"name or role of '{name}': {error.errors()[0]['msg'].lower()}") from error
+    found = _UsersFile(users={**users, name: _User(role=role, password=_hasher().hash(password))})
     write_json(path, found.model_dump())
 
 
+def require_name(path: Path, name: str) -> dict[str, _User]:
+    """Return the users in a file, none if it is not there, after checking that one of this name can be added.
+
+    Raises:
+        DataError: if the name does not fit, or the file is damaged.
+    """
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise DataError(
+            f"the user name '{name}' does not fit; it has 1 to 64 letters, digits, dots, dashes and underscores"
+        ) from error
+    return _read_users(path) if path.exists() else {}
+
+
 def _read_users(path: Path) -> dict[str, _User]:
+    remedy = "restore it from a backup, or name another file and add the users with 'trustseg review user'"
     try:
         return _UsersFile.model_validate(read_json(path)).users
+    except MissingFileError:
+        raise
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(map(str, found["loc"]))
-        raise DataError(f"'{path}' is no file of users ({where}: {found['msg'].lower()})") from error
+        raise DataError(f"'{path}' is no file of users ({where}: {found['msg'].lower()}); {remedy}") from error
+    except DataError as error:
+        what = str(error).rpartition("; ")[0].removeprefix(f"'{path}' ")
+        raise DataError(f"'{path}' is no file of users (it {what}); {remedy}") from error
 
 
 def _hasher() -> "PasswordHasher":
