@@ -37,14 +37,18 @@ def write_predictions(
     policy: bool = True,
     prefix: str = "image",
     guarantee: str = "no difference found",
+    at_most: float = 0.5,
     deep: bool = False,
 ) -> Path:
     """Write what ``trustseg predict`` writes, of ``count`` images of ``size`` (width, height); return the folder.
 
-    The score falls from the first image to the last; with a policy, the less sure half is flagged. The mask is a
-    rectangle, of the last image empty. ``deep`` images have 16 bits, of which 14 are used.
+    The score falls from the first image to the last; with a policy, the less sure half is flagged, or none if its
+    ``at_most`` is too low for 30 patients. The mask is a rectangle, of the last image empty. ``deep`` images have
+    16 bits, of which 14 are used.
     """
     width, height = size
+    fitted = fit_policy(records(), measure="entropy", aggregation="soft_dice_confidence", at_most=at_most, model=MODEL)
+    flagged = 0.5 if np.isfinite(fitted.threshold) else np.inf
     rng = np.random.default_rng(0)
     rows, images = [], []
     for number in range(count):
@@ -67,7 +71,7 @@ def write_predictions(
             {
                 "image": file.name,
                 "uncertainty": f"{score:.6g}",
-                **({"review": "yes" if score > 0.5 else "no"} if policy else {}),
+                **({"review": "yes" if score > flagged else "no"} if policy else {}),
                 "measure": "entropy",
                 "aggregation": "soft_dice_confidence",
                 "predicted_fraction": f"{(mask > 0).mean():.6f}",
@@ -77,7 +81,6 @@ def write_predictions(
                 **({"guarantee": guarantee} if policy else {}),
             }
         )
-    fitted = fit_policy(records(), measure="entropy", aggregation="soft_dice_confidence", at_most=0.5, model=MODEL)
     about = PredictionAbout(
         model=MODEL,
         measure="entropy",

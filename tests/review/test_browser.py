@@ -152,6 +152,23 @@ def decisions(folder: Path) -> list[Entry]:
     return [entry for entry in Store(folder / "review", create=False).entries() if entry.kind == "decision"]
 
 
+def test_a_list_without_flags_does_not_say_that_all_is_well(browser: "Chrome", tmp_path: Path) -> None:
+    folder = write_predictions(tmp_path / "out", at_most=0.01, size=SIZE)
+    with served(folder) as address:
+        page = ReviewPage(browser, address)
+        page.wait_for("progress", "no sign that all is well")
+        assert "there are 30" in page.see("progress").text
+        assert "promises nothing" in page.see("policy").text
+        page.see("open-1").click()
+        page.wait_for("case-title", "Case 1:")
+        assert "lesion or finding" in page.see("rate").text
+        page.rate(2)
+        page.press("r")
+        page.wait_for("case-title", "Case 2:")
+        page.press("\ue00c")  # Escape
+        page.wait_for("progress", "Done without being flagged: 1.")
+
+
 def test_everything_is_done_by_keys(browser: "Chrome", folder: Path) -> None:
     from selenium.webdriver import Keys
 

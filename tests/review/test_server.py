@@ -69,6 +69,21 @@ def test_a_void_guarantee_is_told(tmp_path: Path) -> None:
         assert page.get("session").json()["policy"]["guarantee"] == guarantee
 
 
+@pytest.mark.parametrize("at_most", [0.5, 0.01])
+def test_a_policy_of_too_few_patients_promises_nothing(tmp_path: Path, at_most: float) -> None:
+    page = enter(serve(write_predictions(tmp_path, at_most=at_most)))
+    listed, policy = page.get("cases").json(), page.get("session").json()["policy"]
+    flags = {row["flagged"] for row in listed["rows"]}
+    reasons = {reason for row in listed["rows"] if not row["flagged"] for reason in row["reasons"]}
+    if at_most == 0.5:
+        assert (flags, listed["no_promise"], policy["promises_nothing"]) == ({True, False}, None, False)
+        assert reasons == {"not flagged"}
+    else:
+        assert (flags, policy["promises_nothing"]) == ({False}, True)
+        assert "there are 30" in listed["no_promise"]
+        assert reasons == {"not flagged: the policy promises nothing"}
+
+
 def test_two_people_read_and_a_third_settles(predictions: Path, users: Path) -> None:
     client = serve(predictions, users=users, readers=2)
     ann, ben, cleo = (enter(another(client), name=name, password=PASSWORD) for name in ("ann", "ben", "cleo"))

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
 
+from trustseg.deferral import CertifiedPolicy
+from trustseg.deferral.policy import Policy
 from trustseg.review.actions import Review
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
@@ -41,13 +43,14 @@ def session_view(review: Review, reader: Reader, csrf: str) -> Values:
             "threshold": _finite(policy.threshold),
             "tau": policy.tau,
             "guarantee": review.folder.guarantee,
+            "promises_nothing": _promises_nothing(policy),
         },
     }
 
 
 def list_view(review: Review, reader: Reader, chances: Sequence[float] | None) -> Values:
     """Return the work list: a row for each case in the order of the table, whether all is stopped, and the pace."""
-    state = review.state()
+    state, policy = review.state(), review.folder.policy
     seconds = seconds_per_case(state, (case.number for case in review.folder.cases), reader.name)
     rows = [
         _row(review, state, case, reader, None if chances is None else chances[case.number - 1])
@@ -56,6 +59,7 @@ def list_view(review: Review, reader: Reader, chances: Sequence[float] | None) -
     own = [row["own"] for row in rows if row["own"] is not None]
     return {
         "rows": rows,
+        "no_promise": policy.statement if policy is not None and _promises_nothing(policy) else None,
         "note": override_note("you", sum(each != "accept" for each in own), len(own)),
         "stopped": None if state.stopped is None else entry_view(state.stopped),
         "pace": {"cases": len(seconds), "seconds": median(seconds) if len(seconds) >= _FEW else None},
@@ -146,10 +150,15 @@ def _reasons(review: Review, state: State, case: Case, *, sees_mask: bool) -> li
     elif case.flagged:
         found.append(f"score {case.score:.3g} above {policy.threshold:.3g}")
     elif not found:
-        found.append("not flagged")
+        found.append("not flagged: the policy promises nothing" if _promises_nothing(policy) else "not flagged")
     if sees_mask and case.predicted_fraction == 0:
         found.append(f"nothing predicted, largest probability {case.largest_probability:.2f}")
     return found
+
+
+def _promises_nothing(policy: Policy | CertifiedPolicy) -> bool:
+    """Return whether a policy flags nothing because it was fitted on too few patients to promise anything."""
+    return isinstance(policy, Policy) and policy.threshold == math.inf
 
 
 def _interval(interval: Interval) -> Mapping[str, float | None]:

@@ -106,13 +106,20 @@ function tellProgress() {
   const flagged = found.rows.filter((row) => row.flagged);
   const done = flagged.filter((row) => row.status === "done").length;
   const disputed = found.rows.filter((row) => row.status === "disagreement").length;
-  const told = flagged.length ? `${done} of ${flagged.length} flagged cases done.` : "No case is flagged: nothing has to be read.";
-  $("progress").textContent = told + (disputed ? ` Disagreements to settle: ${disputed}.` : "");
+  const others = found.rows.filter((row) => !row.flagged && row.status === "done").length;
+  const told = flagged.length ? `${done} of ${flagged.length} flagged cases done.` : noneFlagged();
+  const more = others ? ` Done without being flagged: ${others}.` : "";
+  $("progress").textContent = told + more + (disputed ? ` Disagreements to settle: ${disputed}.` : "");
   $("progress-bar").hidden = !flagged.length;
   $("progress-bar").value = flagged.length ? done / flagged.length : 0;
   const open = shown.map((id) => byId.get(id)).filter((row) => row.status !== "done" && row.own === null).slice(0, NEXT);
   $("pace").textContent = paceOf(open, found.pace);
   $("note").textContent = found.note ?? "";
+}
+
+function noneFlagged() {
+  if (found.no_promise) return `No case is flagged, which is no sign that all is well: the policy was fitted on too few patients to promise anything. ${found.no_promise}`;
+  return "No case is flagged: no score is above the policy's threshold. Masks may have failed all the same.";
 }
 
 // Expected failures found per minute of reading, in the order of the page.

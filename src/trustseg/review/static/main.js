@@ -69,6 +69,11 @@ async function begin(known) {
 function tellPolicy(policy) {
   $("policy").hidden = !policy;
   if (!policy) return;
+  if (policy.promises_nothing) {
+    document.querySelector("#policy summary").textContent = "! The policy promises nothing";
+    $("policy-text").textContent = policy.statement;
+    return;
+  }
   const broken = policy.guarantee === "void";
   document.querySelector("#policy summary").textContent = broken ? "! The policy's promise is void for these images" : "What the policy promises";
   const why = broken ? "These images differ from those that the policy was fitted on, so its promise does not hold: " : "";
