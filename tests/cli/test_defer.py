@@ -173,6 +173,8 @@ def test_defined_outcomes_of_hard_cases(command: Command) -> None:
     write("three", records_of([0.1, 0.2, 0.3]))
     found = command("defer", "fit", "three")
     assert (found.code, found.out.splitlines()[0][:19]) == (0, "Nothing is reviewed")
+    assert found.out.splitlines()[1].startswith("NO GUARANTEE")
+    assert "guarantee holds" not in found.out
     assert found.out.splitlines()[-1] == "policy: policy.json"
     found = command("defer", "fit", "three", "--target", "risk")
     assert found.code == 0

@@ -1,6 +1,7 @@
 """Every way to go wrong ends with one sentence and the exit code it deserves."""
 
 import errno
+import getpass
 import os
 import pty
 import subprocess
@@ -118,6 +119,20 @@ def test_an_interruption_exits_with_130(command: Command, monkeypatch: pytest.Mo
     found = command("train")
     assert found.code == 130
     assert one_sentence(found) == "interrupted; run the same command again to resume"
+
+
+@pytest.mark.parametrize(("end", "code", "words"), [(EOFError, 2, "no input"), (KeyboardInterrupt, 130, "interrupted")])
+def test_a_question_without_an_answer(
+    command: Command, monkeypatch: pytest.MonkeyPatch, end: type[BaseException], code: int, words: str
+) -> None:
+    def ended(*_: object, **__: object) -> str:
+        raise end
+
+    monkeypatch.setattr(getpass, "getpass", ended)
+    found = command("review", "user", "users.json", "ann")
+    assert found.code == code
+    assert one_sentence(found).startswith(words)
+    assert "resume" not in found.err
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,5 @@ def test_settings_that_do_not_fit_are_told_before_any_file_is_blamed(command: Co
     assert "--watch" in one_sentence(command("predict", model, "in", "--once"))
     assert "no inbox" in one_sentence(command("predict", model, "--watch", "nowhere", "out"))
     assert not Path("out/quarantine").exists()
+    Path("policy.json").write_text("{}")
+    assert "'policy.json' is a file" in one_sentence(command("predict", model, "nowhere", "-o", "policy.json"))

@@ -69,6 +69,11 @@ def test_two_images_of_one_name_cannot_be_predicted_together(tmp_path: Path) -> 
         fake.two_folders(tmp_path / side, ["1"])
     with pytest.raises(DataError, match=r"the same name.*give '.*train.images' and then the others"):
         image_files_of(tmp_path)
+    (tmp_path / "flat").mkdir()
+    for name in ("broken.dcm", "broken.png"):
+        (tmp_path / "flat" / name).write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"have the same name but for ending or case; rename"):
+        image_files_of(tmp_path / "flat")
 
 
 def test_files_that_are_not_predicted_are_counted_and_named(tmp_path: Path) -> None:

@@ -139,6 +139,9 @@ def test_a_damaged_file(tmp_path: Path) -> None:
         (tmp_path / f"a{suffix}").write_bytes(b"nothing")
         with pytest.raises(ModelError, match=f"a{suffix}"):
             open_exported(tmp_path / f"a{suffix}")
+        (tmp_path / f"a{suffix}").write_bytes(b"")
+        with pytest.raises(ModelError, match=f"a{suffix}' is empty"):
+            open_exported(tmp_path / f"a{suffix}")
 
 
 def test_exports_that_cannot_be(made: Made, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

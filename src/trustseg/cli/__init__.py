@@ -34,6 +34,7 @@ from trustseg.text import printable
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 128 + signal.SIGINT
+_RESUMING = frozenset({"demo", "train", "evaluate", "audit", "study"})  # verbs that go on where they were interrupted
 
 app = typer.Typer(
     name="trustseg",
@@ -97,7 +98,8 @@ def main() -> None:
         _say(sentence)
         sys.exit(code)
     if code == _INTERRUPTED:
-        _say("interrupted; run the same command again to resume")
+        resumes = not _RESUMING.isdisjoint(arguments[:1])
+        _say("interrupted; run the same command again to resume" if resumes else "interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -130,6 +132,10 @@ def _explained(error: Exception) -> tuple[str, int]:
     """Return what happened and what to do, in one sentence, and the exit code."""
     if isinstance(error, TrustsegError):
         return str(error), 1 if isinstance(error, RunError) else 2
+    if isinstance(error, typer.Abort):  # at a prompt
+        if isinstance(error.__context__, KeyboardInterrupt):
+            return "interrupted", _INTERRUPTED
+        return "no input to a question; answer it, or give the option that it asks for", 2
     if (sentence := misfortune(error)) is not None:
         return sentence, 2
     fault = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from trustseg.deferral import Policy
     from trustseg.deferral.exchangeability import Exchangeability
 
-__all__ = ["ONLY_CLEAN", "app"]
+__all__ = ["ONLY_CLEAN", "app", "limits_of"]
 
 app = typer.Typer(no_args_is_help=True, help="Fit and apply deferral policies: which images a human should review.")
 
@@ -25,6 +26,16 @@ ONLY_CLEAN = (
     "The guarantee holds for clean images of new patients like those of the calibration split. "
     "It is void under attack or shift, and for other populations."
 )
+
+
+def limits_of(policy: "Policy") -> str:
+    """Return where the guarantee of a policy holds, or that there is none as it could not be fitted."""
+    if policy.threshold < math.inf:
+        return ONLY_CLEAN
+    return (
+        "NO GUARANTEE: this policy could not be fitted and sends no image to a human, however unsure the model is. Fit "
+        "it on more patients, or with a larger --at-most."
+    )
 
 
 @app.command()
@@ -66,12 +77,12 @@ def fit(
     )
     save_policy(policy, output)
     say(policy.statement)
-    say(ONLY_CLEAN)
+    say(limits_of(policy))
     rule = (
         f"review where {measure} ({aggregation}) > {policy.threshold:.6g}; " if math.isfinite(policy.threshold) else ""
     )
     say(f"{rule}policy: {output}")
-    if (home := _home_of(file)) is not None:
+    if policy.threshold < math.inf and (home := _home_of(file)) is not None:
         say(f"next: trustseg defer apply {output} {home}, then trustseg predict {home} IMAGES --policy {output}")
 
 
@@ -135,7 +146,7 @@ def apply(
         write_csv(content, folder / f"{name}.csv")
     _print_scores(scores)
     say(frozen.statement)
-    say(ONLY_CLEAN)
+    say(limits_of(frozen))
     void = scores.filter(scores["guarantee"] == VOID)["condition"].unique(maintain_order=True).to_list()
     if void:
         say(f"guarantee void for: {', '.join(void)}")

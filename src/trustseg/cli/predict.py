@@ -116,7 +116,7 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
     """Return the model of a folder, with the policies that were chosen."""
     from trustseg.cli.certify import CERTIFIED_LIMITS
     from trustseg.cli.checks import require_score
-    from trustseg.cli.defer import ONLY_CLEAN
+    from trustseg.cli.defer import ONLY_CLEAN, limits_of
     from trustseg.data.reading import reading_beside
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.any_policy import load_any_policy
@@ -151,9 +151,12 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
         fit="squash" if reading is None else reading.fit,
         device=device_of("auto"),
     )
-    promises = [each.statement for each in (policy, control) if each is not None]
-    if promises:
-        promises.append(CERTIFIED_LIMITS if isinstance(policy, CertifiedPolicy) else ONLY_CLEAN)
+    promises: list[str] = []
+    if policy is not None:
+        limits = CERTIFIED_LIMITS if isinstance(policy, CertifiedPolicy) else limits_of(policy)
+        promises += [policy.statement, limits]
+    if control is not None:
+        promises += [control.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
     return _Ready(run, None if reading is None else reading.scale, partial(_target_of, model), promises)
 
 
@@ -179,11 +182,11 @@ def _with_file(file: Path, choices: _Choices) -> _Ready:
             "with them"
         )
 
-    from trustseg.cli.defer import ONLY_CLEAN
+    from trustseg.cli.defer import limits_of
     from trustseg.export import open_exported, predict_exported
 
     exported = open_exported(file)
-    promises = [] if exported.policy is None else [exported.policy.statement, ONLY_CLEAN]
+    promises = [] if exported.policy is None else [exported.policy.statement, limits_of(exported.policy)]
     about = exported.description
     return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises)
 

@@ -197,7 +197,7 @@ def _several(several: Mapping[Path, Sequence[Path]], endings: Iterable[str]) -> 
 
 def _pairing_problems(pairing: Pairing) -> Iterable[Finding]:
     for files in pairing.doubled:
-        message = f"{', '.join(map(str, files))} have the same name; rename or delete one"
+        message = f"{', '.join(map(str, files))} have the same name but for ending or case; rename or delete one"
         yield Finding("error", "same_name", message, tuple(map(str, files)))
     if pairing.claimed:
         names = tuple(map(str, pairing.claimed))

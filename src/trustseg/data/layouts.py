@@ -110,4 +110,4 @@ def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:
             return named
     again = Counter(case.name for case in named).most_common(1)[0][0]
     files = ", ".join(str(case.image) for case in named if case.name == again)
-    raise DataError(f"{files} have the same name; rename or delete one")
+    raise DataError(f"{files} have the same name but for ending or case; rename or delete one")

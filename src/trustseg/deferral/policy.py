@@ -191,8 +191,7 @@ def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:
         kind = "policy" if isinstance(fitted, Policy) else "control"
         raise DataError(
             f"the {kind} was fitted for model {fitted.model}, not for model {model} (a calibration makes "
-            f"another model); fit the {kind} again, or add --uncalibrated to 'predict' or 'evaluate' if the model was "
-            "not calibrated then"
+            f"another model); fit the {kind} again, or use the model with --uncalibrated if it was not calibrated then"
         )
 
 

@@ -71,8 +71,9 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
     stem, count = max(Counter(file.stem for file in files).items(), key=lambda item: item[1], default=("", 0))
     if count > 1:
         first, second = [file for file in files if file.stem == stem][:2]
+        without = "" if first.name == second.name else " but for the ending"
         raise DataError(
-            f"'{first}' and '{second}' have the same name, and predictions are named after their image; "
+            f"'{first}' and '{second}' have the same name{without}, and predictions are named after their image; "
             f"give '{first.parent}' and then the others, each with an --output of its own"
         )
     masks = [mask for case in listing.cases for mask in case.masks]

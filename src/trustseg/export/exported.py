@@ -96,6 +96,8 @@ def open_content(content: bytes, path: Path) -> ExportedModel:
     """Return the exported model in the content of a file; arguments and errors as ``open_exported``."""
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(f"'{path}' is neither .onnx nor .pt2; give a file that 'trustseg export' wrote")
+    if not content:
+        raise ModelError(f"'{path}' is empty; copy it again, or export the model again")
     text = _description_in(content, path)
     if text is None:
         raise ModelError(
