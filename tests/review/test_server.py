@@ -10,13 +10,16 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from PIL import Image
-from tests.review.given import make_dicom, png, write_predictions
+from tests.review.given import make_dicom, png, write_predictions, write_run
 
 pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
 
-from tests.review.serving import PASSWORD, Page, another, enter, serve
+from fastapi.testclient import TestClient
+from tests.review.serving import HERE, PASSWORD, Page, another, enter, serve
 
 from trustseg.review.attacked import AttackedCase
+from trustseg.review.serving import Listening, listen
+from trustseg.review.state import Settings
 from trustseg.review.storage import Store
 from trustseg.review.verify import open_store
 
@@ -82,6 +85,25 @@ def test_a_policy_of_too_few_patients_promises_nothing(tmp_path: Path, at_most: 
         assert (flags, policy["promises_nothing"]) == ({False}, True)
         assert "there are 30" in listed["no_promise"]
         assert reasons == {"not flagged: the policy promises nothing"}
+
+
+@pytest.mark.parametrize(
+    ("place", "settings", "name"),
+    [
+        ("", "target: infection", "infection"),
+        ("evaluation-test/validation.parquet", "target: infection", "infection"),
+        ("", "size: 64", None),
+        ("", "colour: blue", None),  # of another program
+    ],
+)
+def test_the_page_names_the_target_of_the_run(
+    predictions: Path, tmp_path: Path, place: str, settings: str, name: str | None
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "config.yaml").write_text(f"data:\n  {settings}\n")
+    with listen(predictions, records=run / place, settings=Settings(), listening=Listening(port=0)) as server:
+        page = enter(TestClient(server.app, base_url=HERE), token=server.address.partition("#token=")[2])
+        assert page.get("session").json()["target"] == name
 
 
 def test_two_people_read_and_a_third_settles(predictions: Path, users: Path) -> None:

@@ -37,6 +37,7 @@ class AppContext(NamedTuple):
         attacked: recorded pictures of cases under attack, by number.
         cookie: name of the session's cookie.
         secure: whether the cookie is for HTTPS only.
+        target: what the masks mark, in a word; None if it is not known.
     """
 
     review: Review
@@ -45,6 +46,7 @@ class AppContext(NamedTuple):
     attacked: Mapping[int, AttackedCase]
     cookie: str
     secure: bool
+    target: str | None = None
 
 
 def _context(request: Request) -> AppContext:
@@ -85,13 +87,13 @@ def log_in(body: Credentials, request: Request, response: Response, context: Con
     _require_own_page(request)
     secret, session = context.auth.log_in(token=body.token, name=body.name, password=body.password)
     response.set_cookie(context.cookie, secret, httponly=True, samesite="strict", secure=context.secure, path="/")
-    return session_view(context.review, session.reader, session.csrf)
+    return session_view(context.review, session.reader, session.csrf, target=context.target)
 
 
 @router.get("/session")
 def who(session: Known, context: Context) -> Values:
     """Return who is logged in."""
-    return session_view(context.review, session.reader, session.csrf)
+    return session_view(context.review, session.reader, session.csrf, target=context.target)
 
 
 @router.delete("/session")

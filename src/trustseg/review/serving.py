@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from trustseg.config import load_run
 from trustseg.deferral.policy import VOID
-from trustseg.errors import ConfigError, DataError, MissingPackageError
+from trustseg.errors import ConfigError, DataError, MissingPackageError, TrustsegError
 from trustseg.files import make_folder
 from trustseg.review.access import LOCAL, Authenticator, Users
 from trustseg.review.actions import Review
@@ -110,6 +111,7 @@ def listen(
     cases = open_cases(folder, images=images)
     risk = None if records is None else read_risk(records, cases)
     attacked = {} if records is None else read_attacked(records, cases)
+    target = None if records is None else _target_of(records)
     token = secrets.token_urlsafe(24) if users is None else None
     auth = Authenticator(token=token, users=None if users is None else Users(users), single=Reader("reviewer", "admin"))
     with ExitStack() as stack:
@@ -120,11 +122,24 @@ def listen(
         stack.callback(store.close)
         port = held.getsockname()[1]
         review = Review(cases, store, settings)
-        context = AppContext(review, auth, risk, attacked, f"trustseg_review_{port}", public is not None)
+        context = AppContext(review, auth, risk, attacked, f"trustseg_review_{port}", public is not None, target)
         app = create_app(context, hosts=LOCAL if public is None else (*LOCAL, public))
         address = listening.public_url or f"http://{listening.host}:{port}/"
         address += "" if token is None else f"#token={token}"
         yield Server(app, address, len(cases.cases), _notes(review, risk is None, len(attacked)), held)
+
+
+def _target_of(records: Path) -> str | None:
+    """Return what the settings of the run of some records call the target; None if they do not name it.
+
+    Settings that cannot be read, such as those of another program, do not keep anybody from reviewing: it is a word.
+    """
+    for folder in (records, *records.absolute().parents[:2]):
+        if (folder / "config.yaml").is_file():
+            with suppress(TrustsegError):
+                target = load_run(folder / "config.yaml", []).data.target
+                return None if target == "foreground" else target
+    return None
 
 
 @contextmanager

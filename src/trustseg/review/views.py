@@ -24,8 +24,8 @@ Values = dict[str, Any]
 _FEW: Final = 5  # cases that a reader has to finish before a pace is told
 
 
-def session_view(review: Review, reader: Reader, csrf: str) -> Values:
-    """Return who is logged in and how the review is done."""
+def session_view(review: Review, reader: Reader, csrf: str, *, target: str | None = None) -> Values:
+    """Return who is logged in and how the review is done; ``target`` is what the masks mark, if it is known."""
     state, policy = review.state(), review.folder.policy
     return {
         "name": reader.name,
@@ -33,6 +33,7 @@ def session_view(review: Review, reader: Reader, csrf: str) -> Values:
         "csrf": csrf,
         "settings": asdict(state.settings),
         "cases": len(review.folder.cases),
+        "target": target,
         "measure": review.folder.measure,
         "aggregation": review.folder.aggregation,
         "model": review.folder.model,

@@ -55,6 +55,7 @@ async function begin(known) {
   $("token").value = "";
   $("login-error").textContent = "";
   $("who").textContent = `${session.name} (${session.role})`;
+  if (session.target) for (const place of document.querySelectorAll(".target")) place.textContent = session.target;
   tellPolicy(session.policy);
   await refresh();
   if (!session.policy || !rows().some((row) => row.flagged)) {
