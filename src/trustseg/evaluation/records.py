@@ -189,13 +189,14 @@ def _compared(
         masks = compact(torch.where(torch.tensor(known, device=masks.device).view(-1, 1, 1, 1), masks, nothing))
     nll = LOSSES["binary_cross_entropy"](belief, masks)
     counts = overlap_counts(prediction, masks)
+    reference = masks.float()  # as a metric of somebody's own expects it
     return {
         "size": torch.full_like(counts.pixels, masks.shape[-1]),
         "pixels": counts.pixels,
         "mask_px": counts.reference,
         "predicted_px": counts.predicted,
         "intersection_px": counts.intersection,
-        **{column: metric(prediction, masks) for column, metric in metrics.items()},
+        **{column: metric(prediction, reference) for column, metric in metrics.items()},
         "harm": harm(prediction, masks),
         "brier": brier(belief.probability, masks),
         "nll": torch.where(counts.pixels > 0, nll, torch.nan),

@@ -119,7 +119,7 @@ def passes_of_attack(name: str, *, evidential: bool = False, **options: Any) -> 
 
     Example:
         >>> [passes_of_attack("fgsm"), passes_of_attack("pgd", steps=7), passes_of_attack("ensemble")]
-        [1.0, 7.0, 90.0]
+        [1.0, 7.0, 101.0]
     """
     attack = evaluation_attacks().get(name)
     if attack is None:
