@@ -38,7 +38,7 @@ def exported(model: BeliefModel, about: Description, *suffixes: str) -> tuple[Pi
     program = program_of(pipeline)
     contents = {path: serialised(program, about, path) for path in (Path(f"model{suffix}") for suffix in suffixes)}
     for content in contents.values():
-        assert not any(b".py" in part or str(Path.home()).encode() in part for part in parts_of(content))
+        assert not any(b'.py", line' in part or str(Path.home()).encode() in part for part in parts_of(content))
     return pipeline, [open_content(content, path) for path, content in contents.items()]
 
 

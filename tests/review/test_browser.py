@@ -304,6 +304,8 @@ def test_a_window_acts_on_the_values_of_deep_images(browser: "Chrome", tmp_path:
 
 
 def test_a_recorded_attack_is_shown_in_place_of_the_image(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
+    from selenium.webdriver.support.ui import Select
+
     run = write_run(tmp_path / "run")
     with Image.open(folder / "images" / "image0.png") as image:
         write_gallery(run, {"image0": resize_image(np.asarray(image), 32)})
@@ -315,7 +317,7 @@ def test_a_recorded_attack_is_shown_in_place_of_the_image(browser: "Chrome", fol
         page.see("contour").click()
         pictures = {"image": page.picture()}
         for name in ("before", "after"):
-            page.see("picture").send_keys("u" if name == "after" else "as")
+            Select(page.see("picture")).select_by_value(name)
             assert page.see("picture").get_attribute("value") == name
             pictures[name] = page.picture()
         assert len(set(pictures.values())) == 3
