@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.policies import policy_with
 from tests.reporting.conftest import DEFERRAL_DRAWS
 from tests.reporting.fake_results import write_study
 
-from trustseg.deferral import Policy, load_policy
+from trustseg.deferral import load_policy
 from trustseg.deferral.policy import Target
 from trustseg.reporting.contents import build_contents, limits
 from trustseg.reporting.deferral import (
@@ -67,19 +68,7 @@ def test_what_came_of_a_promise_is_counted_over_patients() -> None:
             "review": [False, True, True, False],
         }
     )
-    policy = Policy(
-        measure="entropy",
-        aggregation="mean",
-        threshold=0.2,
-        target="review_rate",
-        at_most=0.4,
-        tau=0.5,
-        delta=0.05,
-        images=1,
-        patients=1,
-        patient_hashes=(),
-        statement="",
-    )
+    policy = policy_with(threshold=0.2, at_most=0.4)
     bounded: dict[Target, float] = {
         "review_rate": (0.5 + 1 + 0) / 3,
         "risk": 1 / 2,  # of a and c, who have a kept image
