@@ -22,7 +22,7 @@ from trustseg.errors import ConfigError, MissingFileError, MissingPackageError, 
 from trustseg.files import make_folder
 from trustseg.system import try_lock
 
-__all__ = ["QUARANTINE", "Counts", "Handle", "stop_on_signals", "watch"]
+__all__ = ["QUARANTINE", "Counts", "Handle", "final_folder", "stop_on_signals", "watch"]
 
 QUARANTINE: Final = "quarantine"
 """Folder in the outbox for files that cannot be handled: a copy of each, and a sentence in ``NAME.reason.txt``."""
@@ -33,13 +33,7 @@ Handle = Callable[[Path, Path], str]
 _WORK, _LOCK, _SOURCE, _ATTEMPTS = ".partial-", ".lock", ".source.json", ".attempts"
 _MOST_ATTEMPTS: Final = 3
 _DEADLY: Final = f"trustseg ended {_MOST_ATTEMPTS} times while it handled this file; to try again, delete this folder"
-_UNFINISHED: Final = (
-    ".part",
-    ".partial",
-    ".tmp",
-    ".filepart",
-    ".crdownload",
-)  # as programs name files they still write
+_UNFINISHED: Final = (".part", ".partial", ".tmp", ".filepart", ".crdownload")  # names of files still being written
 _LONGEST: Final = 200  # bytes of a name, so that there is room for what is added to it
 
 Sign = tuple[int, int]  # size in bytes, time of the last change in ns
@@ -145,6 +139,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def final_folder(work: Path) -> Path:
+    """Return what the hidden folder that ``handle`` writes into becomes once it is whole."""
+    return work.with_name(work.name.removeprefix(_WORK))
 
 
 def _check(inbox: Path, outbox: Path) -> None:

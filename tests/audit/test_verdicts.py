@@ -12,7 +12,7 @@ from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS
 from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import default_requirements
 from trustseg.audit.subject import open_subject
-from trustseg.audit.verdicts import judge, require_known, why_not
+from trustseg.audit.verdicts import describe, judge, require_known, why_not
 from trustseg.errors import ConfigError, DataError, TrustsegError, UnknownNameError
 
 
@@ -150,7 +150,7 @@ def test_a_mistyped_key_is_named_before_the_one_that_is_missing(tmp_path: Path) 
 def test_the_shipped_requirements_exist() -> None:
     shipped = default_requirements()
     assert {each.metric for each in shipped} <= {*QUANTITIES}
-    assert len({each.text for each in shipped}) == len(shipped) > 5
+    assert len({describe(each) for each in shipped}) == len(shipped) > 5
     for each in shipped:
         require_known(each, shifts=AUDIT_SHIFTS, attacks=tuple(AUDIT_ATTACKS))
 

@@ -1,12 +1,17 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.cli.conftest import Command, one_sentence
 from tests.dicom_output.films import film, save
+from tests.policies import policy_with
 
 import trustseg.cli.predict as module
+from trustseg.deferral import save_policy
 from trustseg.models import build_segmenter
+from trustseg.tables import read_csv
 
 
 def test_predicting_needs_no_room_that_loads_lightning() -> None:
@@ -67,6 +72,28 @@ def test_an_inbox_is_drained_with_what_the_files_are_worth(command: Command, mod
     assert "StudyInstanceUID" in reason.read_text()
     again = command("predict", model, "--watch", "in", "out", "--once", "--interval", "0.1")
     assert "predicted: 0, quarantined: 0" in again.out
+
+
+def test_a_watch_voids_the_guarantee_once_the_images_differ_and_after_a_restart(command: Command, model: Path) -> None:
+    save_policy(
+        policy_with(threshold=1.0, reference_scores=tuple(number * 1e-9 for number in range(200))), Path("p.json")
+    )
+    generator = np.random.default_rng(0)
+    Path("in").mkdir()
+    watch = ("predict", model, "--watch", "in", "out", "--once", "--interval", "0.1", "--policy", "p.json")
+    for start in (0, 20):
+        for number in range(start, start + 20):
+            Image.fromarray(generator.integers(0, 256, (32, 32), np.uint8)).save(f"in/{number:02d}.png")
+        found = command(*watch)
+        assert "predicted: 20, quarantined: 0" in found.out
+    states = [read_csv(file)["guarantee"][0] for file in sorted(Path("out").glob("*/predictions.csv"))]
+    assert states[:9] == 9 * ["not tested"]
+    assert states[20:] == 20 * ["void"]
+    assert found.err.count("guarantee is void") == 1
+    assert "guarantee void" in found.out
+    Path("out/broken").mkdir()
+    Path("out/broken/predictions.csv").write_text("image\n")
+    assert "out/broken/predictions.csv" in one_sentence(command(*watch))
 
 
 def test_settings_that_do_not_fit_are_told_before_any_file_is_blamed(command: Command, model: Path) -> None:

@@ -11,6 +11,7 @@ from trustseg.deferral import fit_policy
 from trustseg.deferral.exchangeability import (
     compared_scores,
     conformal_p_values,
+    differs_by_now,
     exchangeability_of,
     log_martingale,
     one_per_patient,
@@ -79,6 +80,20 @@ def test_the_martingale_alone_keeps_the_inequality_of_ville_and_sees_a_change_on
     changing = np.r_[rng.normal(size=100), rng.normal(1.5, 1, 100)]
     found = log_martingale(conformal_p_values(rng.normal(size=100), changing))
     assert found[:100].max() < level < found.max()
+
+
+def test_scores_may_be_tested_again_as_each_arrives() -> None:
+    rng = np.random.default_rng(3)
+    quiet = []
+    for _ in range(60):
+        reference, arriving = tuple(rng.normal(size=60)), rng.normal(size=40)
+        quiet.append(any(differs_by_now(reference, arriving[:number]) for number in range(10, 41)))
+    assert np.mean(quiet) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 60)
+    arriving = np.r_[rng.normal(3, 1, 30), math.nan, rng.normal(0, 1, 30)]
+    assert differs_by_now(reference, arriving[:30])
+    assert differs_by_now(reference, arriving)  # an alarm stays
+    assert differs_by_now(reference, arriving[:9]) is None
+    assert differs_by_now((), arriving) is None
 
 
 def test_one_image_of_each_patient_and_no_more() -> None:

@@ -42,18 +42,6 @@ class Requirement(Section):
         """Return the number that the metric is compared with."""
         return float(self.at_least if self.at_least is not None else self.at_most or 0.0)
 
-    @property
-    def text(self) -> str:
-        """Return the requirement in words.
-
-        Example:
-            >>> Requirement(metric="dice", condition="jpeg@3", at_least=0.8).text
-            'dice at least 0.8, jpeg@3'
-        """
-        sense = "at least" if self.at_least is not None else "at most"
-        where = "" if self.subgroup is None else f", {self.subgroup}"
-        return f"{self.metric.replace('_', ' ')} {sense} {self.bound:g}, {self.condition}{where}"
-
 
 def level_of(condition: str) -> tuple[str, float]:
     """Return the name and the level of a condition: severity of a shift, budget of an attack, 0 where clean.

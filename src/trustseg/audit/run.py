@@ -17,7 +17,7 @@ from trustseg.audit.evidence import Evidence
 from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS, Plan, make_plan, seconds_of
 from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
 from trustseg.audit.subject import ModelOptions, Subject, open_subject
-from trustseg.audit.verdicts import NEEDS, Verdict, require_known, why_not
+from trustseg.audit.verdicts import NEEDS, Verdict, describe, require_known, why_not
 from trustseg.audit.writing import document_of, findings_of, write_audit
 from trustseg.data import Pack
 from trustseg.errors import ConfigError, DataError
@@ -175,11 +175,11 @@ def _testable(
     lacks = [why_not(each, given=given, attacks=_ATTACKS) for each in requirements]
     for each, lack in zip(requirements, lacks, strict=True):
         if lack and not is_default:
-            raise ConfigError(f"requirement '{each.text}' cannot be tested: it needs {lack}; remove it")
+            raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {lack}; remove it")
     pairs = list(zip(requirements, lacks, strict=True))
     if all(lacks):
-        raise DataError(f"no requirement can be tested: the first, '{requirements[0].text}', needs {lacks[0]}")
-    untested = {each.text: f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
+        raise DataError(f"no requirement can be tested: the first, '{describe(requirements[0])}', needs {lacks[0]}")
+    untested = {describe(each): f"needs {lack}" for each, lack in pairs if lack and NEEDS["no_masks"] not in lack}
     return [each for each, lack in pairs if not lack], untested
 
 

@@ -81,19 +81,20 @@ def require_known(requirement: Requirement, *, shifts: Sequence[str], attacks: S
     if requirement.metric not in QUANTITIES:
         raise unknown_name("metric", requirement.metric, QUANTITIES)
     name, level = level_of(requirement.condition)
+    asked = f"requirement '{requirement.metric}, {requirement.condition}'"
     facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*shifts, ANY_SHIFT)
     if requirement.condition != "clean" and not is_shift and name not in (*attacks, ANY_ATTACK):
         raise unknown_name("condition", name, [*shifts, *attacks, ANY_SHIFT, ANY_ATTACK, "clean"])
     if is_shift and level not in (1, 2, 3, 4, 5):
-        raise ConfigError(f"requirement '{requirement.text}': a shift has severity 1 to 5, not {level:g}")
+        raise ConfigError(f"{asked}: a shift has severity 1 to 5, not {level:g}")
     if name in (*attacks, ANY_ATTACK) and level > 1:
-        raise ConfigError(f"requirement '{requirement.text}': a budget lies in [0, 1]; write 4/255 for 4 grey levels")
+        raise ConfigError(f"{asked}: a budget lies in [0, 1]; write 4/255 for 4 grey levels")
     is_clean = requirement.condition == "clean"
     if facts.conditions != "any" and is_clean != (facts.conditions == "clean"):
         other = "clean images" if facts.conditions == "clean" else "a shift or an attack, such as jpeg@3"
-        raise ConfigError(f"requirement '{requirement.text}': {requirement.metric} is measured under {other}")
+        raise ConfigError(f"{asked}: {requirement.metric} is measured under {other}")
     if requirement.subgroup is not None and not facts.by_subgroup:
-        raise ConfigError(f"requirement '{requirement.text}': {requirement.metric} is not measured by subgroup")
+        raise ConfigError(f"{asked}: {requirement.metric} is not measured by subgroup")
 
 
 def why_not(requirement: Requirement, *, given: frozenset[str], attacks: Sequence[str]) -> str:
@@ -152,15 +153,14 @@ def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
         ConfigError: if there is no such column or value.
     """
     column, _, value = str(requirement.subgroup).partition("=")
+    asked = f"requirement '{describe(requirement)}'"
     groups = subgroups_of(evidence.whole.records)
     if column not in groups:
         known = ", ".join(groups) or "none"
-        raise ConfigError(f"requirement '{requirement.text}': there is no column '{column}'; known: {known}")
+        raise ConfigError(f"{asked}: there is no column '{column}'; known: {known}")
     values = set(groups[column].values())
     if value not in values:
-        raise ConfigError(
-            f"requirement '{requirement.text}': '{column}' has no value '{value}'; it has {', '.join(sorted(values))}"
-        )
+        raise ConfigError(f"{asked}: '{column}' has no value '{value}'; it has {', '.join(sorted(values))}")
     return frozenset(image for image, group in groups[column].items() if group == value)
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def watch_inbox(
     """Predict the files of an inbox until Ctrl-C or SIGTERM, and return what was done, in lines.
 
     Args:
-        run: predicts files into a folder; takes both, scale, dicom and note.
+        run: predicts files into a folder; takes both, scale, dicom, arrived and note.
         inbox: folder of images; only read.
         outbox: gets a folder for each file.
         scale: intensity scale of the model's training; without one, images of more than 8 bits are refused, as what is
@@ -38,7 +38,8 @@ def watch_inbox(
         interval: seconds between two looks.
     """
     from trustseg.data.intensity import IntensityScale
-    from trustseg.inbox import stop_on_signals, watch
+    from trustseg.inbox import final_folder, stop_on_signals, watch
+    from trustseg.tables import read_csv
 
     told: set[str] = set()
 
@@ -47,10 +48,17 @@ def watch_inbox(
             told.add(sentence)
             say(f"note: {sentence}", err=True)
 
+    arrived = _scores_in(outbox)
+    last: list[tuple[Path, float]] = []
+
     def handle(file: Path, folder: Path) -> str:
         started = time.monotonic()
-        table = run([file], folder, scale=scale or IntensityScale(), dicom=dicom, note=note)
-        return f"{_words(table)}, {time.monotonic() - started:.1f} s"
+        if last and last[0][0].is_dir():  # a file that changed meanwhile has no result, and is handled again
+            arrived.append(last[0][1])
+        table = run([file], folder, scale=scale or IntensityScale(), dicom=dicom, arrived=arrived, note=note)
+        row = read_csv(table, as_text=True).row(0, named=True)
+        last[:] = [(final_folder(folder), float(row["uncertainty"]))]
+        return f"{_words(row)}, {time.monotonic() - started:.1f} s"
 
     _try(run)
     with stop_on_signals() as stop:
@@ -72,10 +80,25 @@ def _try(run: Callable[..., Path]) -> None:
         run([file], Path(folder) / "out", scale=IntensityScale(), dicom=None, note=None)
 
 
-def _words(table: Path) -> str:
-    """Return what the table of one image says of it, in a few words."""
+def _scores_in(outbox: Path) -> list[float]:
+    """Return the scores of the images that an outbox holds, in the order in which they were handled."""
+    from trustseg.errors import DataError
+    from trustseg.prediction_folder import TABLE
     from trustseg.tables import read_csv
 
-    row = read_csv(table, as_text=True).row(0, named=True)
+    scores = []
+    for table in sorted(outbox.glob(f"*/{TABLE}"), key=lambda table: (table.stat().st_mtime_ns, table)):
+        try:
+            scores.append(float(read_csv(table, as_text=True)["uncertainty"][0]))
+        except Exception as error:
+            raise DataError(
+                f"'{table}' is not a table of predictions; delete its folder, and its file is predicted again"
+            ) from error
+    return scores
+
+
+def _words(row: Mapping[str, str]) -> str:
+    """Return what a row of a table of predictions says of its image, in a few words."""
     review = {"yes": "review, ", "no": "no review, "}.get(row.get("review", ""), "")
-    return f"{review}uncertainty {float(row['uncertainty']):.4g}"
+    guarantee = {"void": ", guarantee void", "in doubt": ", guarantee in doubt"}.get(row.get("guarantee", ""), "")
+    return f"{review}uncertainty {float(row['uncertainty']):.4g}{guarantee}"

@@ -2,7 +2,7 @@
 
 Two tests of the same null hypothesis, that the scores of new patients and of calibration patients are exchangeable. A
 conformal test martingale bets against it image by image, so that it may be watched as they arrive; a two-sample test
-looks at all at once. A false alarm of either is at most as likely as promised.
+looks at all at once, and may look only once. A false alarm of either is at most as likely as promised.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ __all__ = [
     "compared_decisions",
     "compared_scores",
     "conformal_p_values",
+    "differs_by_now",
     "exchangeability_of",
     "log_martingale",
     "one_per_patient",
@@ -107,12 +108,17 @@ def exchangeability_of(
     known, new = np.asarray(reference, np.float64), np.asarray(scores, np.float64)
     if not (known.size and new.size) or np.isnan(known).any() or np.isnan(new).any():
         raise ShapeError("expected scores on both sides, none of them NaN")
-    p = conformal_p_values(known, new, seed=seed)
-    capital = np.logaddexp(log_martingale(p), log_martingale(np.abs(2 * p - 1))) - math.log(2)
-    highest = max(0.0, float(capital.max()))
+    highest = _highest_capital(known, new, seed)
     p_value = float(stats.ks_2samp(known, new).pvalue)
     differs = highest >= math.log(2 / alarm) or p_value <= alarm / 2
     return Exchangeability(len(new), len(known), math.exp(min(highest, 700.0)), p_value, differs, alarm)
+
+
+def _highest_capital(reference: Floats, scores: Floats, seed: int) -> float:
+    """Return the logarithm of the largest capital that the bets reached, at least 0, that of the start."""
+    p = conformal_p_values(reference, scores, seed=seed)
+    capital = np.logaddexp(log_martingale(p), log_martingale(np.abs(2 * p - 1))) - math.log(2)
+    return max(0.0, float(capital.max()))
 
 
 def conformal_p_values(reference: ArrayLike, scores: ArrayLike, *, seed: int = 0) -> Floats:
@@ -179,6 +185,19 @@ def compared_scores(reference: Sequence[float], scores: ArrayLike) -> Exchangeab
     values = np.asarray(scores, np.float64)
     new = np.random.default_rng(0).permutation(values[~np.isnan(values)])
     return exchangeability_of(reference, new) if reference and len(new) >= FEWEST else None
+
+
+def differs_by_now(reference: Sequence[float], scores: ArrayLike, *, alarm: float = 0.05) -> bool | None:
+    """Return whether scores (M,) in order of arrival, NaN left out, have raised the alarm at any time until now.
+
+    It may be asked after every score: that the martingale ever reaches 1 / alarm has at most that chance (Ville's
+    inequality). None as for ``compared_scores``.
+    """
+    values = np.asarray(scores, np.float64)
+    new = values[~np.isnan(values)]
+    if not reference or len(new) < FEWEST:
+        return None
+    return _highest_capital(np.asarray(reference, np.float64), new, seed=0) >= math.log(1 / alarm)
 
 
 def compared_decisions(policy: Policy, decided: pl.DataFrame) -> tuple[pl.DataFrame, Exchangeability | None]:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trustseg.deferral import VOID, CertifiedPolicy, FalseNegativeControl, Policy, check_model
 from trustseg.deferral.certified_policy import check_certified
-from trustseg.deferral.exchangeability import compared_scores
+from trustseg.deferral.exchangeability import compared_scores, differs_by_now
 from trustseg.errors import ConfigError
 from trustseg.evaluation.noisy import Draw
 from trustseg.models import BeliefModel
 
 __all__ = ["check_policy", "guarantee_of", "promise_of"]
+
+_CHANCE = "conformal test martingale; chance of a false alarm at most 0.05"
 
 
 def check_policy(
@@ -33,21 +35,35 @@ def check_policy(
         check_model(control, hash_of_this)
 
 
-def guarantee_of(policy: Policy | CertifiedPolicy, scores: Sequence[float], note: Callable[[str], None] | None) -> str:
+def guarantee_of(
+    policy: Policy | CertifiedPolicy,
+    scores: Sequence[float],
+    note: Callable[[str], None] | None,
+    *,
+    arrived: Sequence[float] | None = None,
+) -> str:
     """Return whether images look like those of calibration, for the table, and note how they compare.
 
     A certified policy covers changes within its radius, which may show in the scores: there a difference leaves the
-    guarantee in doubt, elsewhere it is void.
+    guarantee in doubt, elsewhere it is void. With ``arrived``, scores of the images before these in order of arrival,
+    all are tested in that order, and only a difference is noted.
     """
-    found = compared_scores(policy.reference_scores, scores)
-    if found is None:
+    alone = "if each image is of another patient"
+    if arrived is None:
+        found = compared_scores(policy.reference_scores, scores)
+        differs, finding = (None, "") if found is None else (found.differs, found.finding(alone))
+    else:
+        differs = differs_by_now(policy.reference_scores, [*arrived, *scores])
+        finding = f"The scores of the arriving images differ from those of calibration ({_CHANCE} {alone})"
+    if differs is None:
         return "not tested"
     certified = isinstance(policy, CertifiedPolicy)
-    if note is not None:
-        doubt = ": unless changes within the radius explain it, the guarantee is void."
-        alone = "if each image is of another patient"
-        note(f"{found.finding(alone)}{doubt}" if certified and found.differs else found.statement(alone))
-    return "no difference found" if not found.differs else "in doubt" if certified else VOID
+    if note is not None and differs:
+        unless = "unless changes within the radius explain it, " if certified else ""
+        note(f"{finding}: {unless}the guarantee is void.")
+    elif note is not None and arrived is None:
+        note(f"{finding}. That proves no exchangeability.")
+    return "no difference found" if not differs else "in doubt" if certified else VOID
 
 
 def promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:

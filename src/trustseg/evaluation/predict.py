@@ -98,6 +98,7 @@ def predict(
     fit: Fit = "squash",
     device: str = "cpu",
     dicom: SegmentMeaning | None = None,
+    arrived: Sequence[float] | None = None,
     report: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Path:
@@ -127,6 +128,7 @@ def predict(
         device: where to compute.
         dicom: what the masks mean, to write them, the maps and a report of each DICOM image as DICOM objects into
             ``dicom/NAME.KIND.dcm`` as well (``trustseg.dicom_output``); None writes no DICOM.
+        arrived: scores of the images before these, in order of arrival, where images are predicted as they arrive.
         report: called after each image with the number done.
         note: called before the first with each sentence on how the images are read, and after the last with how their
             scores compare with those that the policy was fitted on.
@@ -157,6 +159,7 @@ def predict(
         settings,
         model=hash_of_this,
         dicom=dicom,
+        arrived=arrived,
         report=report,
         note=note,
     )
@@ -170,6 +173,7 @@ def write_predictions(
     *,
     model: str,
     dicom: SegmentMeaning | None,
+    arrived: Sequence[float] | None,
     report: Callable[[int], None] | None,
     note: Callable[[str], None] | None,
 ) -> Path:
@@ -182,6 +186,7 @@ def write_predictions(
         settings: how they are predicted.
         model: hash of the model.
         dicom: what the masks mean, to write DICOM objects; None writes none.
+        arrived: as for ``predict``.
         report: called after each image with the number done.
         note: called after the last with how their scores compare with those that the policy was fitted on.
     """
@@ -205,7 +210,7 @@ def write_predictions(
         if report is not None:
             report(len(rows))
     if settings.policy is not None:
-        guarantee = guarantee_of(settings.policy, scores, note)
+        guarantee = guarantee_of(settings.policy, scores, note, arrived=arrived)
         rows = [{**row, "guarantee": guarantee} for row in rows]
     rows.sort(key=lambda row: -float(row["uncertainty"]))
     write_about(_about(model, settings, images), folder)

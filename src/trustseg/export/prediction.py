@@ -28,6 +28,7 @@ def predict_exported(
     *,
     scale: IntensityScale | None = None,
     dicom: SegmentMeaning | None = None,
+    arrived: Sequence[float] | None = None,
     report: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Path:
@@ -41,6 +42,7 @@ def predict_exported(
         folder: where to write.
         scale: intensity scale of deep images; None: that of the model's training.
         dicom: what the masks mean, to write DICOM objects of DICOM images; None writes none.
+        arrived: scores of the images before these, in order of arrival, where images are predicted as they arrive.
         report: called after each image with the number done.
         note: called with each sentence on how the images are read.
 
@@ -62,6 +64,7 @@ def predict_exported(
         settings,
         model=exported.model,
         dicom=dicom,
+        arrived=arrived,
         report=report,
         note=note,
     )
