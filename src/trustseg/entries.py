@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar,
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from trustseg.errors import ConfigError, unknown_name
+from trustseg.errors import ConfigError, first_problem, unknown_name
 
 __all__ = ["CONTRACT", "Entry", "Option", "call", "name_in", "number", "read", "slug", "written"]
 
@@ -134,7 +134,7 @@ def _value(annotation: Any, value: Any, name: str, option: str) -> Any:  # noqa:
             raise ConfigError(f"{name}: {option} is a number, got {str(value).lower()}")
         return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {option}={value}: {error.errors()[0]['msg']}") from error
+        raise ConfigError(f"{name}: {option}={value}: {first_problem(error)[1]}") from error
 
 
 def number(value: object) -> object:

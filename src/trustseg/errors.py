@@ -17,6 +17,10 @@ TrustsegError
 import difflib
 import errno
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "AttackError",
@@ -31,6 +35,7 @@ __all__ = [
     "ShapeError",
     "TrustsegError",
     "UnknownNameError",
+    "first_problem",
     "is_out_of_memory",
     "misfortune",
     "unknown_name",
@@ -104,6 +109,20 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     near = difflib.get_close_matches(got, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ";"
     return UnknownNameError(f"unknown {kind} '{got}'{hint} known: {', '.join(names)}")
+
+
+def first_problem(error: "ValidationError") -> tuple[str, str]:
+    """Return where the first problem that pydantic found lies, as a dotted key, and what it is.
+
+    A mistyped key comes before the key that is then missing.
+    """
+    found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    problem = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        problem = "no such key"
+    elif problem == found["msg"]:  # a sentence of pydantic
+        problem = problem[:1].lower() + problem[1:]
+    return ".".join(map(str, found["loc"])), problem
 
 
 _NO_MEMORY = (  # what a plain RuntimeError says of it

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError, first_problem
 from trustseg.files import read_json, write_json
 from trustseg.tables import read_csv
 
@@ -125,9 +125,8 @@ def read_prediction_folder(folder: Path) -> PredictionFolder:
     try:
         about = PredictionAbout.model_validate(read_json(folder / ABOUT))
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise DataError(f"'{folder / ABOUT}' is damaged ({where}: {found['msg'].lower()}); predict again") from error
+        key, problem = first_problem(error)
+        raise DataError(f"'{folder / ABOUT}' is damaged ({key}: {problem}); predict again") from error
     table = _read_table(folder / TABLE)
     named = [image.image for image in about.images]
     if sorted(named) != sorted(table["image"].to_list()) or len(set(named)) < len(named):

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from trustseg.errors import DataError
+from trustseg.errors import DataError, first_problem
 from trustseg.files import read_json
 
 __all__ = [
@@ -154,6 +154,5 @@ def read_checked(path: Path, kind: type[_ContentT]) -> _ContentT:
     try:
         return kind.model_validate(read_json(path))
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise DataError(f"'{path}' is damaged ({where}: {found['msg'].lower()}); restore it from the run") from error
+        key, problem = first_problem(error)
+        raise DataError(f"'{path}' is damaged ({key}: {problem}); restore it from the run") from error

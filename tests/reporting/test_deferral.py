@@ -1,4 +1,4 @@
-"""Deferral: the table holds what score_policy says, the promise is void off clean images."""
+"""Deferral: the table holds what score_decisions says, the promise is void off clean images."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from tests.policies import policy_with
 from tests.reporting.conftest import DEFERRAL_DRAWS
 from tests.reporting.fake_results import write_study
 
-from trustseg.deferral import load_policy
+from trustseg.deferral import apply_policy, load_policy
 from trustseg.deferral.policy import Target
 from trustseg.reporting.contents import build_contents, limits
 from trustseg.reporting.deferral import (
@@ -31,13 +31,14 @@ from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.series import Chart
 from trustseg.statistics import Interval
-from trustseg.study.deferral import score_policy
+from trustseg.study.deferral import score_decisions
 
 
 def test_scores_are_those_of_the_policy(deferring: ReportData, deferrals: Deferrals) -> None:
     for cell in deferring.results.cells:
         records = deferring.results.records.filter(pl.col("cell") == cell.id)
-        expected = score_policy(load_policy(cell.folder / "policy.json"), records, draws=DEFERRAL_DRAWS)
+        policy = load_policy(cell.folder / "policy.json")
+        expected = score_decisions(apply_policy(policy, records), policy, draws=DEFERRAL_DRAWS)
         assert expected["condition"].n_unique() > 12
         for row in expected.iter_rows(named=True):
             found = deferrals.score(cell.variant, (row["condition"], row["eps"]), row["score"])

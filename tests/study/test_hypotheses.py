@@ -52,7 +52,7 @@ def test_budgets_are_read_as_fractions(tmp_path: Path) -> None:
     [
         ({"measures": ["accuracy"]}, "unknown score 'accuracy'.*hausdorff_95"),
         ({"measures": [{"name": "surface_dice", "toleranc": 3}]}, "did you mean 'tolerance'"),
-        ({"measure": "dice"}, r"measure: extra"),
+        ({"measure": "dice"}, r"measure: "),
         ({"measures": []}, "measures"),
         ({"second": {"adversarial.selection": "none"}}, r"different keys \(adversarial\.selection, model\.head\)"),
         ({"second": {"model.head": "beta"}}, "first and second are the same"),

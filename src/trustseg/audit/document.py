@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trustseg.audit.breaking import Break
 from trustseg.audit.trust import OperatingPoint
 from trustseg.audit.verdicts import Verdict
-from trustseg.errors import DataError
+from trustseg.errors import DataError, first_problem
 from trustseg.files import read_json
 from trustseg.statistics import Interval
 
@@ -183,6 +183,5 @@ def read_document(path: Path) -> Document:
     try:
         return Document.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise DataError(f"'{path}' is damaged ({where}: {found['msg'].lower()}); audit again") from error
+        key, problem = first_problem(error)
+        raise DataError(f"'{path}' is damaged ({key}: {problem}); audit again") from error

@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import jinja2
-
 from trustseg.audit.contents import AuditContents
 from trustseg.audit.document import Document
 from trustseg.audit.trust import OperatingPoint
 from trustseg.audit.verdicts import Verdict, describe
 from trustseg.errors import RunError
 from trustseg.files import replacing, write_text
-from trustseg.reporting.embedding import data_uri, reduced
+from trustseg.reporting.embedding import reduced, template_environment
 from trustseg.reporting.labels import words
 from trustseg.reporting.paper_figures import write_figure
 
@@ -57,16 +55,7 @@ def write_page(
     Raises:
         RunError: if something cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("trustseg.audit"), jinja2.PackageLoader("trustseg.reporting")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"data_uri": data_uri, "words": words}
+    environment = template_environment("trustseg.audit", "trustseg.reporting")
     environment.globals |= {"tables": contents.tables}
     try:
         figures = {

@@ -4,9 +4,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from trustseg.config.section import Section
+from trustseg.config.section import Section, sections_of
 from trustseg.entries import number
 from trustseg.errors import ConfigError
 from trustseg.reporting.labels import CLEAN, ConditionKey
@@ -89,20 +89,7 @@ def default_requirements() -> list[Requirement]:
 
 
 def _requirements(content: object, where: str) -> list[Requirement]:
-    entries = content.get("requirements") if isinstance(content, dict) and len(content) == 1 else None
-    if not isinstance(entries, list) or not entries:
+    found = sections_of(content, "requirements", Requirement, word="requirement", where=where, example="docs/audit.md")
+    if not found or (isinstance(content, dict) and len(content) > 1):
         raise ConfigError(f"{where} does not hold a list 'requirements:' and nothing else; see docs/audit.md")
-    return [_requirement(entry, f"{where}, requirement {place}") for place, entry in enumerate(entries, start=1)]
-
-
-def _requirement(entry: object, where: str) -> Requirement:
-    try:
-        return Requirement.model_validate(entry)
-    except ValidationError as error:
-        # A mistyped key is told before the key that is then missing.
-        found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in found["loc"])
-        message = found["msg"].removeprefix("Value error, ")
-        if found["type"] == "extra_forbidden":
-            message = f"is no key; known: {', '.join(Requirement.model_fields)}"
-        raise ConfigError(f"{where}: {key + ': ' if key else ''}{message}") from error
+    return found

@@ -10,10 +10,10 @@ import polars as pl
 
 from trustseg.audit.evidence import Evidence
 from trustseg.deferral import Policy, apply_policy
-from trustseg.reporting.image_scores import numbers, patients_of
+from trustseg.reporting.image_scores import numbers
 from trustseg.reporting.labels import CLEAN
-from trustseg.statistics import Interval, bootstrap_ratio
-from trustseg.study.deferral import SCORES, decided_images
+from trustseg.statistics import Interval
+from trustseg.study.deferral import intervals_of
 
 __all__ = ["SHARES", "OperatingPoint", "operating_points", "policy_point"]
 
@@ -65,6 +65,4 @@ def _point(evidence: Evidence, policy: Policy, aimed: float, draws: int) -> Oper
     if not len(rows):
         return None
     decided = apply_policy(policy, rows)
-    images, patients = decided_images(decided, tau=policy.tau), patients_of(decided)
-    scores = {name: bootstrap_ratio(*parts(images), patients, draws=draws) for name, parts in SCORES.items()}
-    return OperatingPoint(aimed, policy.threshold, scores)
+    return OperatingPoint(aimed, policy.threshold, intervals_of(decided, tau=policy.tau, draws=draws))

@@ -139,7 +139,7 @@ def apply(
     applied = apply_policy(frozen, table)
     decisions, difference = compared_decisions(frozen, applied)
     with progress_of("conditions") as report:
-        scores = score_decisions(decisions, column=frozen.column, tau=frozen.tau, draws=draws, report=report)
+        scores = score_decisions(decisions, frozen, draws=draws, report=report)
     folder = output or file.parent
     columns = ("image", "patient", "condition", "eps", "dice", frozen.column, "review", "guarantee")
     for name, content in (("deferral", scores), ("decisions", decisions.select(columns))):

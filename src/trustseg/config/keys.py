@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from inspect import getdoc, getmodule
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
@@ -15,7 +15,7 @@ from trustseg.config.evaluation import AttackConfig
 from trustseg.config.names import allowed_names, entries_with_options
 from trustseg.config.schema import RunConfig, StudyConfig
 
-__all__ = ["annotation_of", "describe_keys", "describe_options", "known_keys"]
+__all__ = ["annotation_of", "describe_keys", "describe_options", "flattened", "known_keys"]
 
 _KINDS: Final = {bool: "true | false", int: "integer", float: "number", str: "text"}
 
@@ -29,6 +29,19 @@ def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
         if section is not None:
             keys += known_keys(section, f"{prefix}{name}.")
     return keys
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Return nested sections as dotted keys.
+
+    Example:
+        >>> flattened({"data": {"size": 64}})
+        {'data.size': 64}
+    """
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any type

@@ -1,13 +1,24 @@
 """What every section of a configuration shares: it is frozen, and refuses what it does not know."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from trustseg.entries import name_in, number, written
+from trustseg.errors import ConfigError, first_problem
 from trustseg.former_names import current_aggregation
 
-__all__ = ["OPTIONS", "PATH", "AggregationName", "Budget", "FolderOrFile", "NameWithOptions", "Section", "number"]
+__all__ = [
+    "OPTIONS",
+    "PATH",
+    "AggregationName",
+    "Budget",
+    "FolderOrFile",
+    "NameWithOptions",
+    "Section",
+    "number",
+    "sections_of",
+]
 
 OPTIONS: Final = "options"  # says of a text in the schema that it may be given as a map of name and options
 PATH: Final = "path"  # says of a text in the schema that it is one: reports show its last name alone
@@ -42,3 +53,37 @@ class Section(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError(f"got {str(value).lower()}, which is a switch; quote it if it is a word")
         return value
+
+
+_Section = TypeVar("_Section", bound=Section)
+
+
+def sections_of(
+    content: object, key: str, kind: type[_Section], *, word: str, where: str, example: str
+) -> list[_Section]:
+    """Return the entries of a file that holds a list of sections under one key.
+
+    Args:
+        content: of the file.
+        key: above the list.
+        kind: of section.
+        word: for an entry.
+        where: the file, in words.
+        example: of such a file, for the error.
+
+    Raises:
+        ConfigError: if there is no such list; or of the first entry that does not fit: its name or number, and its key.
+    """
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ConfigError(f"{where} has no list '{key}:'; see {example}")
+    found = []
+    for place, entry in enumerate(entries, start=1):
+        try:
+            found.append(kind.model_validate(entry))
+        except ValidationError as error:
+            name = entry.get("name", place) if isinstance(entry, dict) else place
+            field, problem = first_problem(error)
+            known = f"; known: {', '.join(kind.model_fields)}" if field and field not in kind.model_fields else ""
+            raise ConfigError(f"{where}, {word} {name}: {f'{field}: ' if field else ''}{problem}{known}") from error
+    return found

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from trustseg.config.keys import flattened
 from trustseg.errors import DataError
 from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_table
 from trustseg.reporting.cells import FinishedCell
@@ -21,11 +22,11 @@ def check_settings(cell: FinishedCell, study: Mapping[str, Any]) -> None:
     Raises:
         DataError: if it has others.
     """
-    own = _flat(cell.settings)
-    shared = {key: value for key, value in _flat(study).items() if key not in _OWN and key not in cell.values}
+    own = flattened(cell.settings)
+    shared = {key: value for key, value in flattened(study).items() if key not in _OWN and key not in cell.values}
     described = {"model.head": cell.head, "adversarial.selection": cell.selection, "training.seed": cell.seed}
     described["data.fold"] = None if cell.fold == -1 else cell.fold
-    for file, values in (("study.yaml", shared), ("cell.json", {**_flat(cell.values), **described})):
+    for file, values in (("study.yaml", shared), ("cell.json", {**flattened(cell.values), **described})):
         for key in own.keys() & values.keys():
             if not _equal(own[key], values[key]):
                 raise DataError(
@@ -41,14 +42,6 @@ def _equal(own: object, other: object) -> bool:
     if isinstance(other, str) and isinstance(own, int | float):
         return True
     return own == other
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Return nested sections as dotted keys."""
-    flat: dict[str, object] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:

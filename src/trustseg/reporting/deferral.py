@@ -16,7 +16,7 @@ from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, w
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import FEW_PATIENTS, Interval, bootstrap_mean
-from trustseg.study.deferral import score_decisions
+from trustseg.study.deferral import intervals_of
 
 __all__ = [
     "Deferrals",
@@ -90,11 +90,10 @@ def read_deferrals(data: ReportData, *, draws: int = 2000) -> Deferrals:
             for name, policy in held.items()
         )
         policy = next(iter(held.values()))
-        found = score_decisions(decided[variant], column=policy.column, tau=policy.tau, draws=draws)
-        for (condition, eps), rows in found.group_by("condition", "eps", maintain_order=True):
+        for (condition, eps), rows in decided[variant].group_by("condition", "eps", maintain_order=True):
             key = (str(condition), float(str(eps)))
-            scores[variant, key] = {row["score"]: _interval(row) for row in rows.to_dicts()}
-            observed[variant, key] = observe(policy, decided[variant].filter(at(key)), draws=draws)
+            scores[variant, key] = intervals_of(rows, tau=policy.tau, draws=draws)
+            observed[variant, key] = observe(policy, rows, draws=draws)
     return Deferrals(policies, decided, scores, observed)
 
 
@@ -103,11 +102,6 @@ def _decided(policy: Policy, records: pl.DataFrame, file: Path) -> pl.DataFrame:
         return apply_policy(policy, records)
     except DataError as error:
         raise DataError(f"'{file}' does not fit the records of its run: {error}") from error
-
-
-def _interval(row: Mapping[str, float]) -> Interval:
-    count = int(row["images"] - row["undefined"])
-    return Interval(row["value"], row["low"], row["high"], count, int(row["patients"]), int(row["undefined"]))
 
 
 def headline_conditions(data: ReportData) -> list[ConditionKey]:

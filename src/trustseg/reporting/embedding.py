@@ -1,11 +1,29 @@
-"""Pictures and tables inside of a page, so that it is one file."""
+"""What pages share: their templates, and pictures and tables inside of them, so that each is one file."""
 
 import base64
 import io
 
+import jinja2
 from PIL import Image
 
-__all__ = ["data_uri", "reduced"]
+from trustseg.reporting.labels import words
+from trustseg.reporting.tables import number_text
+from trustseg.tables import csv_text
+
+__all__ = ["data_uri", "reduced", "template_environment"]
+
+
+def template_environment(*packages: str) -> jinja2.Environment:
+    """Return the environment of the templates of some packages; an earlier one hides those of a later."""
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package) for package in packages]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"csv": csv_text, "data_uri": data_uri, "words": words, "number": number_text}
+    return environment
 
 
 def data_uri(content: bytes | str, kind: str) -> str:

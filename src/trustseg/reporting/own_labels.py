@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from trustseg.config import ReportConfig
-from trustseg.errors import ConfigError, unknown_name
+from trustseg.errors import ConfigError, first_problem, unknown_name
 from trustseg.reporting.labels import describe_attack, describe_condition
 from trustseg.reporting.results import Results
 from trustseg.yaml_files import read_yaml
@@ -58,8 +58,8 @@ def _words(path: Path, given: Any) -> dict[str, Any]:  # noqa: ANN401 - from YAM
     try:
         ReportConfig.model_validate(given)
     except ValidationError as error:
-        reason = error.errors()[0]
-        raise ConfigError(f"'{path}', report.{reason['loc'][0]}: {reason['msg']}") from error
+        key, problem = first_problem(error)
+        raise ConfigError(f"'{path}', report.{key}: {problem}") from error
     return given
 
 

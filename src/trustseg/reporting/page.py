@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import plotly.offline
 import yaml
 from markupsafe import Markup
 
 from trustseg import __version__
+from trustseg.config.keys import flattened
 from trustseg.config.privacy import command_without_folders, settings_without_folders, without_paths_of
 from trustseg.errors import RunError
 from trustseg.files import write_text
@@ -21,7 +21,7 @@ from trustseg.reporting.checks import check_matrix, failures, unchecked
 from trustseg.reporting.choices import pairs
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
-from trustseg.reporting.embedding import data_uri, reduced
+from trustseg.reporting.embedding import reduced, template_environment
 from trustseg.reporting.failures import same_orders
 from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
@@ -35,9 +35,7 @@ from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.shifted import table_version
-from trustseg.reporting.tables import number_text
 from trustseg.reporting.texts import texts_of
-from trustseg.tables import csv_text
 
 __all__ = ["build_report"]
 
@@ -112,14 +110,7 @@ def _build(
 def _render(
     data: ReportData, contents: Contents, pictures: Mapping[str, bytes], cases: list[Case], *, draws: int
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trustseg.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"csv": csv_text, "data_uri": data_uri, "words": words, "number": number_text}
+    environment = template_environment("trustseg.reporting")
     charts = {
         key: (chart, Markup(draw_plotly(chart)), reduced(pictures[key])) for key, chart in contents.charts.items()
     }
@@ -193,8 +184,9 @@ def _provenance(data: ReportData) -> list[tuple[str, str]]:
     """Return every fact of the runs' provenance once, with all values that occur."""
     found: dict[str, dict[str, None]] = {}
     for cell in data.results.cells:
-        for key, value in _flat("", cell.provenance.model_dump(exclude_unset=True)):
-            found.setdefault(key, {})[_command(value) if key == "command" else value] = None
+        for key, value in flattened(cell.provenance.model_dump(exclude_unset=True)).items():
+            if key != "data.notes":  # sentences, which have a paragraph of their own
+                found.setdefault(key, {})[_command(str(value)) if key == "command" else str(value)] = None
     return [(key, ", ".join(values) if len(values) <= 3 else f"{len(values)} values") for key, values in found.items()]
 
 
@@ -209,12 +201,3 @@ def _command(text: str) -> str:
         return command_without_folders(shlex.split(text))
     except ValueError:
         return "..."
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if name != "data.notes":  # sentences, which have a paragraph of their own
-            pairs += _flat(f"{name}.", value) if isinstance(value, Mapping) else [(name, str(value))]
-    return pairs

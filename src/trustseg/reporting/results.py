@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from trustseg.config import ReportConfig
-from trustseg.errors import DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError, first_problem
 from trustseg.records import RECORDS, read_records
 from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_evaluations, load_settings
 from trustseg.reporting.consistency import check_patients, check_settings, check_sums, named
@@ -60,8 +60,8 @@ class Results:
         try:
             return ReportConfig.model_validate(known)
         except ValidationError as error:
-            reason = error.errors()[0]
-            raise DataError(f"'{self.folder / 'study.yaml'}', report.{reason['loc'][0]}: {reason['msg']}") from error
+            key, problem = first_problem(error)
+            raise DataError(f"'{self.folder / 'study.yaml'}', report.{key}: {problem}") from error
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the study's configuration, empty where there is none."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from trustseg.errors import DataError, MissingFileError, MissingPackageError
+from trustseg.errors import DataError, MissingFileError, MissingPackageError, first_problem
 from trustseg.files import read_json, write_json
 from trustseg.review.state import Reader, Role
 
@@ -234,9 +234,8 @@ def _read_users(path: Path) -> dict[str, _User]:
     except MissingFileError:
         raise
     except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        raise DataError(f"'{path}' is no file of users ({where}: {found['msg'].lower()}); {remedy}") from error
+        key, problem = first_problem(error)
+        raise DataError(f"'{path}' is no file of users ({key}: {problem}); {remedy}") from error
     except DataError as error:
         what = str(error).rpartition("; ")[0].removeprefix(f"'{path}' ")
         raise DataError(f"'{path}' is no file of users (it {what}); {remedy}") from error

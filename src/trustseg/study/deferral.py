@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trustseg.deferral import HOLDS, VOID, Policy, apply_policy
-from trustseg.statistics import bootstrap_ratio
+from trustseg.deferral import HOLDS, VOID, Policy
+from trustseg.statistics import Interval, bootstrap_ratio
 
-__all__ = ["SCORES", "decided_images", "score_decisions", "score_policy"]
+__all__ = ["SCORES", "decided_images", "intervals_of", "score_decisions"]
 
 Floats = NDArray[np.float64]
 
@@ -26,19 +26,19 @@ class _Decided:
     positive: Floats
 
 
-def score_policy(
+def score_decisions(
+    decided: pl.DataFrame,
     policy: Policy,
-    records: pl.DataFrame,
     *,
     draws: int = 2000,
     seed: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> pl.DataFrame:
-    """Return what a frozen policy achieves under each condition of some records.
+    """Return what decisions achieve under each condition.
 
     Args:
-        policy: the policy.
-        records: records of one model, see ``trustseg.evaluation.records``.
+        decided: what ``apply_policy`` returned.
+        policy: by which it was decided.
         draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
         seed: seed of the draws.
         report: called with the conditions that are done and those in all after each.
@@ -55,66 +55,36 @@ def score_policy(
         a Dice below tau or nothing predicted. ``false_alarms``: share of images that are reviewed without failing.
 
     Raises:
-        DataError: as ``apply_policy``.
         ShapeError: if ``draws`` is below 1.
 
     Reference:
         Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017, arXiv:1705.08500,
         section 2: coverage and selective risk.
     """
-    decided = apply_policy(policy, records)
-    return score_decisions(decided, column=policy.column, tau=policy.tau, draws=draws, seed=seed, report=report)
-
-
-def score_decisions(
-    decided: pl.DataFrame,
-    *,
-    column: str,
-    tau: float,
-    draws: int = 2000,
-    seed: int = 0,
-    report: Callable[[int, int], None] | None = None,
-) -> pl.DataFrame:
-    """Return what decisions achieve under each condition: those of one policy, or of the policies of several models.
-
-    Args:
-        decided: what ``apply_policy`` returned; rows of several models count as one set of decisions.
-        column: the score they were made by.
-        tau: a segmentation with a Dice below it has failed.
-        draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
-        seed: seed of the draws.
-        report: as in ``score_policy``.
-
-    Returns:
-        As ``score_policy``; ``images`` counts the decisions.
-
-    Raises:
-        ShapeError: if ``draws`` is below 1.
-    """
     rows = []
     groups = list(decided.group_by("condition", "eps", maintain_order=True))
     for done, ((condition, eps), group) in enumerate(groups, start=1):
-        images = decided_images(group, tau=tau)
-        for name, parts in SCORES.items():
-            interval = bootstrap_ratio(*parts(images), group["patient"].to_numpy(), draws=draws, seed=seed)
-            rows.append(
-                {
-                    "condition": condition,
-                    "eps": eps,
-                    "score": name,
-                    "value": interval.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "images": len(group),
-                    "patients": group["patient"].n_unique(),
-                    "undefined": interval.undefined,
-                    "operating_points": group[column].n_unique(),
-                    "guarantee": HOLDS if (group["guarantee"] == HOLDS).all() else VOID,
-                }
-            )
+        place = {"condition": condition, "eps": eps}
+        size = {"images": len(group), "patients": group["patient"].n_unique()}
+        facts = {
+            "operating_points": group[policy.column].n_unique(),
+            "guarantee": HOLDS if (group["guarantee"] == HOLDS).all() else VOID,
+        }
+        for name, found in intervals_of(group, tau=policy.tau, draws=draws, seed=seed).items():
+            ends = {"value": found.value, "low": found.low, "high": found.high}
+            rows.append({**place, "score": name, **ends, **size, "undefined": found.undefined, **facts})
         if report is not None:
             report(done, len(groups))
     return pl.DataFrame(rows)
+
+
+def intervals_of(decided: pl.DataFrame, *, tau: float, draws: int = 2000, seed: int = 0) -> dict[str, Interval]:
+    """Return every score of the decisions on one condition, see ``score_decisions``; with a Dice below tau, one failed.
+
+    Rows of several models count as one set of decisions.
+    """
+    images, patients = decided_images(decided, tau=tau), decided["patient"].to_numpy()
+    return {name: bootstrap_ratio(*parts(images), patients, draws=draws, seed=seed) for name, parts in SCORES.items()}
 
 
 def decided_images(group: pl.DataFrame, *, tau: float) -> _Decided:

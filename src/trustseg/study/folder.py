@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from trustseg.config import StudyConfig, open_images
+from trustseg.config.keys import flattened
 from trustseg.errors import ConfigError, DataError
 from trustseg.run_files import StudyPlan, read_checked
 from trustseg.study.cell import is_done
@@ -55,22 +56,12 @@ def _changed(config: StudyConfig, folder: Path) -> str:
         former = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"'{file}' cannot be read ({str(error).splitlines()[0]}); restore it from the study") from error
-    now, then = _flat(config.model_dump(mode="json")), _flat(former)
+    now, then = flattened(config.model_dump(mode="json")), flattened(former if isinstance(former, dict) else {})
     keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
     words = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in keys[:3]]
     if not words:
         return "the images or the version of trustseg are others"
     return "; ".join(words) + (f"; {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _flat(content: object, prefix: str = "") -> dict[str, object]:
-    """Return nested sections as dotted keys."""
-    if not isinstance(content, dict):
-        return {prefix: content}
-    flat: dict[str, object] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def planned_cells(folder: Path) -> list[str]:

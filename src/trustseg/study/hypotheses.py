@@ -1,14 +1,14 @@
 """Hypotheses as data: what is claimed of which settings, in which score, by how much; read from YAML."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trustseg.config import RunConfig
-from trustseg.config.keys import known_keys
-from trustseg.config.section import Budget, NameWithOptions, Section, number
+from trustseg.config.keys import flattened, known_keys
+from trustseg.config.section import Budget, NameWithOptions, Section, number, sections_of
 from trustseg.config.values import require_value
 from trustseg.entries import name_in, read
 from trustseg.errors import ConfigError, unknown_name
@@ -84,11 +84,8 @@ def load_hypotheses(path: Path) -> list[Hypothesis]:
         MissingFileError: if the file is not there.
         ConfigError: if it does not hold hypotheses, or two have the same name.
     """
-    content, where = read_yaml(path), f"'{path}'"
-    listed = content.get("hypotheses") if isinstance(content, dict) else None
-    if not isinstance(listed, list):
-        raise ConfigError(f"{where} has no list 'hypotheses:'; see experiments/hypotheses.yaml")
-    found = [_hypothesis(item, number, where) for number, item in enumerate(listed, start=1)]
+    where, example = f"'{path}'", "experiments/hypotheses.yaml"
+    found = sections_of(read_yaml(path), "hypotheses", Hypothesis, word="hypothesis", where=where, example=example)
     names = [hypothesis.name for hypothesis in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"{where} holds {', '.join(twice)} twice; rename one")
@@ -163,16 +160,8 @@ def _why_incomparable(hypothesis: Hypothesis, configs: Sequence[Mapping[str, Any
 
 def other_settings(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:
     """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter."""
-    flat = dict(_flat("", config))
-    return {key: value for key, value in flat.items() if key not in {*hypothesis.first, *REPETITIONS, *INDIFFERENT}}
-
-
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", value
+    ignored = {*hypothesis.first, *REPETITIONS, *INDIFFERENT}
+    return {key: value for key, value in flattened(config).items() if key not in ignored}
 
 
 def setting(config: Mapping[str, Any], key: str) -> object:
@@ -199,16 +188,3 @@ def _same(found: object, wanted: object) -> bool:
     if isinstance(found, int | float) and isinstance(wanted, int | float):
         return abs(found - wanted) < 1e-9
     return str(found).lower() == str(wanted).lower()
-
-
-def _hypothesis(item: object, number: int, where: str) -> Hypothesis:
-    try:
-        return Hypothesis.model_validate(item)
-    except ValidationError as error:
-        name = item.get("name", number) if isinstance(item, dict) else number
-        found = error.errors()[0]
-        key = ".".join(str(part) for part in found["loc"])
-        message = found["msg"].removeprefix("Value error, ")
-        raise ConfigError(
-            f"{where}, hypothesis {name}{f', {key}' if key else ''}: {message}; correct that key"
-        ) from error

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from trustseg.config.section import Section
 from trustseg.config.values import value_of
-from trustseg.errors import ConfigError, unknown_name
+from trustseg.errors import ConfigError, first_problem, unknown_name
 from trustseg.yaml_files import parse_yaml, read_yaml
 
 __all__ = ["PREFIX", "SlurmProfile", "load_profile"]
@@ -62,10 +62,10 @@ def load_profile(name: str, settings: Sequence[str] = ()) -> SlurmProfile:
     try:
         profile = SlurmProfile.model_validate(content)
     except ValidationError as error:
-        found = error.errors()[0]
-        field = str(found["loc"][0])
+        key, problem = first_problem(error)
+        field = key.partition(".")[0]
         raise ConfigError(
-            f"{PREFIX}{field}={content[field]!r}: {found['msg'].lower()}; expected: "
+            f"{PREFIX}{field}={content[field]!r}: {problem}; expected: "
             f"{SlurmProfile.model_fields[field].description}; set {PREFIX}{field}=..."
         ) from error
     if profile.timeout_min is None:

@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from trustseg.errors import ConfigError, ModelError, QuestionError, unknown_name
+from trustseg.errors import ConfigError, ModelError, QuestionError, first_problem, unknown_name
 from trustseg.masks import filled
 from trustseg.metrics import dice
 from trustseg.models.foreign.conventions import Conventions, OutputForm, log_odds_of, prepared, restored
@@ -171,9 +171,8 @@ def _checked(fixed: Mapping[str, object]) -> dict[str, Any]:
     try:
         checked = TypeAdapter(Conventions).validate_python({**asdict(Conventions()), **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "conventions"
-        raise ConfigError(f"{name} of a model: {first['msg'].removeprefix('Value error, ')}") from error
+        name, problem = first_problem(error)
+        raise ConfigError(f"{name or 'conventions'} of a model: {problem}") from error
     return {name: getattr(checked, name) for name in given}
 
 
