@@ -90,7 +90,7 @@ def test_keys(command: Command) -> None:
         ("data.fold=7", "fold 7"),
         ("training.accelerator=abacus", "training.accelerator"),
         ("training.epochs=[", "training.epochs=["),
-        ("training.epochs=abc", "training.epochs=abc: expected an integer >= 1"),
+        ("training.epochs=abc", "training.epochs=abc: expected integer >= 1"),
         ("model.head=betta", "did you mean beta?"),
     ],
 )

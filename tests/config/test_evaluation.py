@@ -32,14 +32,14 @@ def test_the_former_name_of_the_masking_checks_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("tau=1", "tau=1: expected a number >= 0, < 1 or null"),
-        ("tau=-0.1", "expected a number >= 0, < 1 or null"),
+        ("tau=1", "tau=1: expected number >= 0, < 1 or null"),
+        ("tau=-0.1", "expected number >= 0, < 1 or null"),
         ("eps=[2/255, 1/255]", "eps must be increasing"),
         ("eps=[0, 1/255]", "above 0"),
         ("eps=[0.5, 1.5]", "at most 1"),
-        ("eps=[]", "a list of numbers >= 0"),
-        ("steps=0", "expected an integer >= 1"),
-        ("halvings=-1", "expected an integer >= 0"),
+        ("eps=[]", "list of numbers >= 0"),
+        ("steps=0", "expected integer >= 1"),
+        ("halvings=-1", "expected integer >= 0"),
     ],
 )
 def test_what_is_no_ladder_is_refused(setting: str, words: str) -> None:

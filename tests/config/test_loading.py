@@ -109,7 +109,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 def test_a_study_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
     assert load_study(written(tmp_path, "", "trial-2.yaml")).name == "trial-2"
     assert load_study(written(tmp_path, "name: other\n", "trial-2.yaml")).name == "other"
-    with pytest.raises(ConfigError, match=r"name=\.\./out: expected a name of letters"):
+    with pytest.raises(ConfigError, match=r"name=\.\./out: expected letters"):
         load_study(written(tmp_path, "name: ../out\n"))
 
 
@@ -131,7 +131,7 @@ def test_several_grids_are_run_together(tmp_path: Path) -> None:
 
 
 def test_no_grid_at_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"grid=\[\]: expected a list of grids; write grid=\[{}\]$"):
+    with pytest.raises(ConfigError, match=r"grid=\[\]: expected list of grids"):
         load_study(written(tmp_path, "grid: []\n"))
 
 
@@ -139,9 +139,9 @@ def test_no_grid_at_all_is_refused(tmp_path: Path) -> None:
     ("grid", "words"),
     [
         ("{model.hed: [beta]}", "the grid: unknown key 'model.hed'; did you mean 'model.head'?"),
-        ("{model.head: [beta, gauss]}", "the grid: model.head=gauss: expected bernoulli or beta"),
-        ("{model.head: beta}", "grid.model.head=beta: expected a list of values; write grid.model.head=[beta]"),
-        ("{model.head: []}", "grid.model.head=[]: expected a list of values; give at least one value"),
+        ("{model.head: [beta, gauss]}", "the grid: model.head=gauss: expected bernoulli | beta"),
+        ("{model.head: beta}", "grid.model.head=beta: expected list of values; write grid.model.head=[beta]"),
+        ("{model.head: []}", "grid.model.head=[]: expected list of values; give at least one value"),
         ("{data.fold: [0, 7]}", "fold 7 does not exist"),
         (
             "{model.head: [beta], model.prior: [1, 0.5], loss.kl_weight: [0, 0.1]}",

@@ -20,9 +20,7 @@ IMAGES = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 class Headed(nn.Module):
     """Body and head, as networks here have them; nothing in it drops channels."""
 
-    def __init__(
-        self, encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, encoder: str, *, channels: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Conv2d(channels, 8, 3, padding=1)
         self.segmentation_head = nn.Sequential(nn.Conv2d(8, outputs, 3, padding=1))

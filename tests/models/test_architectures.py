@@ -48,7 +48,7 @@ def test_every_architecture_takes_every_size_and_is_undecided(architecture: str,
 
 @pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus", "fpn", "fcn"])
 def test_the_last_bias_is_zero(architecture: str) -> None:
-    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2, depth=5)
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2)
     last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
     assert last.bias is not None
     assert float(last.bias.detach().abs().max()) == 0
@@ -56,7 +56,7 @@ def test_the_last_bias_is_zero(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_has_an_encoder_and_registers_it_once(architecture: str) -> None:
-    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1, depth=5)
+    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1)
     assert isinstance(network.encoder, nn.Module)
     state = network.state_dict()
     places = [value.data_ptr() for value in state.values() if value.numel()]
@@ -77,7 +77,7 @@ def test_a_shallow_network_is_smaller_and_survives_its_file(architecture: str, t
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"unet", "unet_plus_plus"}))
 def test_other_networks_have_one_depth(architecture: str) -> None:
-    with pytest.raises(ModelError, match=r"set model\.depth=5"):
+    with pytest.raises(ModelError, match=r"model\.depth=4 is only for unet"):
         build_segmenter(architecture=architecture, encoder=smallest_encoder(architecture), depth=4)
 
 

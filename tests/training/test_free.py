@@ -60,9 +60,7 @@ def test_without_a_backward_pass_nothing_moves() -> None:
 class Plain(nn.Sequential):
     """A network without normalisation or dropout."""
 
-    def __init__(
-        self, encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, encoder: str, *, channels: int, outputs: int) -> None:
         super().__init__(nn.Conv2d(channels, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, outputs, 3, padding=1))
 
 

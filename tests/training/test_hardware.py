@@ -191,9 +191,7 @@ def test_a_mistake_inside_the_network_is_not_taken_for_one_of_the_compiler() -> 
 # --- accumulation ----------------------------------------------------------------------------------------------------
 
 
-def plain_network(
-    encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def plain_network(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """A network that treats every image by itself."""
     return nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, outputs, 3, padding=1))
 

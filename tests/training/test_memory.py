@@ -170,9 +170,7 @@ def test_a_threshold_on_remembered_scores(tmp_path: Path, monkeypatch: pytest.Mo
     assert pl.read_csv(tmp_path / "metrics.csv")["adversarial_images"].to_list() == [0, 8]  # ln 2 is 0.693
 
 
-def flat(
-    encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def flat(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """A network that knows nothing: all log-odds are 0, all gradients too."""
     made = network(encoder, channels=channels, outputs=outputs)
     for parameter in made.parameters():

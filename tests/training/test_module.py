@@ -57,9 +57,7 @@ def test_the_noise_of_training_reaches_the_network_and_is_not_clipped(
 class Headed(nn.Module):
     """Two layers, the last one in a head that dropout can be placed before."""
 
-    def __init__(
-        self, encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, encoder: str, *, channels: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
         self.segmentation_head = nn.Sequential(nn.Conv2d(8, outputs, 3, padding=1))

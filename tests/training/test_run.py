@@ -103,9 +103,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(tmp_path: Path, monkeypatch:
             maps: torch.Tensor = Cliff.apply(super().forward(images))  # type: ignore[no-untyped-call]
             return maps
 
-    def build(
-        encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-    ) -> torch.nn.Module:
+    def build(encoder: str, *, channels: int, outputs: int) -> torch.nn.Module:
         return Cliffs(network(encoder, channels=channels, outputs=outputs))
 
     monkeypatch.setitem(ARCHITECTURES, "unet", build)
@@ -142,9 +140,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert len(repeatable_metrics(tmp_path)) == 1
 
 
-def squeezing(
-    encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def squeezing(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """A network whose deepest layer is one pixel, normalised."""
     deep = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(channels), nn.Upsample(32))
     return nn.Sequential(deep, nn.Conv2d(channels, outputs, 1))

@@ -1,7 +1,6 @@
 """What does not fit a configuration, in words: what was got, what was expected, what to change."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final
@@ -10,14 +9,12 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trustseg.config.keys import describe_keys, known_keys
-from trustseg.errors import unknown_name
 from trustseg.text import printable
 
 __all__ = ["sentence"]
 
 _LONGEST_VALUE: Final = 80
 _SEE_KEYS: Final = "'trustseg train --keys' lists them all"
-_AN_ATTACK: Final = "[{name: pgd, eps: [4/255]}]"
 
 
 _USUAL: Final = {  # names that other projects have for our keys
@@ -56,8 +53,8 @@ def sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
         return f"{key}: {message}" if key else message
     if detail["type"] == "string_unicode":
         return f"{key} is not valid UTF-8 ({_written(detail['input'])}); rename that file or folder"
-    got = _written(detail["input"])
-    return f"{key}={got}: expected {_expected(key, path)}; {_remedy(key, path, detail['input'])}"
+    found = f"{key}={_written(detail['input'])}: expected {_expected(key, path)}"
+    return "; ".join(filter(None, (found, _remedy(key, path, detail["input"]))))
 
 
 def _unknown_key(kind: type[BaseModel], key: str, path: str) -> str:
@@ -109,62 +106,39 @@ def _described() -> Mapping[str, tuple[str, str]]:
 
 
 def _expected(key: str, path: str) -> str:
-    """Return in words what a key may hold, or an item of its list where ``key`` ends in a number."""
+    """Return what a key may hold, as ``trustseg train --keys`` prints it, or an item of its list."""
     if path.startswith("grid."):
-        return "a list of values"
-    if path == "name":
-        return "a name of letters, digits, '_', '.' and '-' that begins with a letter or digit"
+        return "list of values"
     allowed = _described().get(path, ("", ""))[1]
-    is_item = key.rpartition(".")[2].isdecimal()
-    if inner := [below.removeprefix(f"{path}.") for below in _keys_below(path)]:
-        what = "a list of sections" if allowed and not is_item else "a section"
-        return f"{what} with the keys {', '.join(inner)}"
-    if is_item:
-        allowed = allowed.removeprefix("list of ").replace(", or fractions", " or fraction")
-        allowed = re.sub(r"^(number|integer)s", r"\1", allowed)
-    if allowed.startswith("list of"):
-        return f"a {allowed.replace(' | ', ', ')}"
-    if len(choices := allowed.split(" | ")) > 1:
-        return f"{', '.join(choices[:-1])} or {choices[-1]}"
-    if allowed.startswith("text") or not allowed:
-        return allowed or "another kind of value"
-    return f"{'an' if allowed.startswith('integer') else 'a'} {allowed}"
+    if inner := [each.removeprefix(f"{path}.") for each in _described() if each.startswith(f"{path}.")]:
+        kind = "list of sections" if allowed and not _is_item(key) else "section"
+        return f"{kind} with the keys {', '.join(inner)}"
+    if path == "name":
+        return "letters, digits, '_', '.' and '-', the first a letter or digit"
+    return (allowed.removeprefix("list of ") if _is_item(key) else allowed) or "another kind of value"
 
 
 def _remedy(key: str, path: str, got: object) -> str:
     """Return what to change, as a setting that could be typed where there is one."""
     default, allowed = _described().get(path, ("required", ""))
-    if allowed.startswith("text") and isinstance(got, bool | int | float):
-        return "quote the text, as YAML reads it as something else"
     is_single = isinstance(got, str | int | float) and not isinstance(got, bool)
     if path == "evaluation.attacks":
-        names = _described()[f"{path}.name"][1].split(" | ")
-        if isinstance(got, str) and got not in names:
-            return f"{unknown_name('attack', _cut(got), names)}; write for example {path}={_AN_ATTACK}"
-        return f"write for example {path}={_AN_ATTACK}"
-    if path.startswith("grid.") or (allowed.startswith("list of") and not key.rpartition(".")[2].isdecimal()):
-        example = _written(got) if is_single else "4/255" if path.endswith("eps") else default
-        if example == "required":
-            return "give at least one value"
+        return "write for example evaluation.attacks=[{name: pgd, eps: [4/255]}]"
+    if path.startswith("grid.") or (allowed.startswith("list of") and is_single and not _is_item(key)):
         place = f"{path}=" if key == path else f"{path.rpartition('.')[2]}: "  # inside a list no key can be typed
-        return f"write {place}[{example}]"
-    choices = allowed.removeprefix("list of ").split(" | ")
-    if len(choices) > 1:
-        near = difflib.get_close_matches(str(got), choices, n=1)
-        return f"did you mean {near[0]}?" if near else f"set {path} to one of these"
-    if path.endswith("eps") and isinstance(got, int | float) and 1 < got <= 255:
-        return f"write {key}={got:g}/255 for {got:g} grey levels"
-    if below := _keys_below(path):
-        return f"set the keys of that section, such as {below[0]}=..."
+        return f"write {place}[{_written(got)}]" if is_single else "give at least one value"
+    if near := difflib.get_close_matches(str(got), allowed.removeprefix("list of ").split(" | "), n=1):
+        return f"did you mean {near[0]}?"
+    if allowed.startswith("text") and isinstance(got, bool | int | float):
+        return "quote the text, as YAML reads it as something else"
     if path.endswith("eps"):
-        return "write for example 4/255"
-    return (
-        f"set for example {key}={default}" if default not in ("required", "null") else f"change it or leave {key} out"
-    )
+        is_grey = isinstance(got, int | float) and 1 < got <= 255
+        return f"write {key}={got:g}/255 for {got:g} grey levels" if is_grey else "write for example 4/255"
+    return "" if default in ("required", "null") else f"the default is {default}"
 
 
-def _keys_below(path: str) -> list[str]:
-    return [key for key in _described() if key.startswith(f"{path}.")]
+def _is_item(key: str) -> bool:
+    return key.rpartition(".")[2].isdecimal()
 
 
 def _written(value: object) -> str:

@@ -86,15 +86,15 @@ class Victim:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return the random numbers for one purpose."""
-        return derived_generator(self.seed, "suspicions", purpose)  # the checks' former name, or all figures would move
+        return derived_generator(self.seed, "suspicions", purpose)  # fixed: the seed of published figures
 
-    def dice(self, images: Tensor, model: Model | None = None) -> Tensor:
+    def dice(self, images: Tensor) -> Tensor:
         """Return the Dice (B,) of the prediction on ``images``; NaN where it is not defined."""
-        return dice(self.belief(images, model).log_odds > 0, self.masks)
+        return dice(self.belief(images).log_odds > 0, self.masks)
 
-    def mean_dice(self, images: Tensor, model: Model | None = None) -> float:
+    def mean_dice(self, images: Tensor) -> float:
         """Return the mean Dice over images that have foreground in their mask."""
-        return float(self.dice(images, model)[self.positive].mean())
+        return float(self.dice(images)[self.positive].mean())
 
     def belief(self, images: Tensor, model: Model | None = None) -> Belief:
         """Return the belief about ``images`` in evaluation mode, without gradients."""

@@ -145,7 +145,8 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         folded, result = Path(folder, "folded.onnx"), Path(folder, "int8.onnx")
-        logging.disable(logging.WARNING)  # it advises a pass that is already done
+        before = logging.root.manager.disable
+        logging.disable(max(before, logging.WARNING))  # it advises a pass that is already done
         try:
             _fold(content, folded)
             quantization.quantize_static(
@@ -160,7 +161,7 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
         except Exception as error:  # onnxruntime has no tree of errors
             raise ModelError(f"onnxruntime cannot quantise the model ({type(error).__name__}); use fp16") from error
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
     onnx.helper.set_model_props(model, {KEY: about.text()})
     written: bytes = model.SerializeToString()
     return written

@@ -136,37 +136,18 @@ def _stages(depth: int, decoder_channels: tuple[int, ...]) -> dict[str, object]:
     return {"encoder_depth": depth, "decoder_channels": widths}
 
 
-def _check_shape(architecture: str, depth: int, decoder_channels: tuple[int, ...]) -> None:
-    """Refuse a depth or decoder widths for a network that has but one form."""
-    if decoder_channels:
-        raise ModelError(f"model.decoder_channels is for unet and unet_plus_plus, not {architecture}; leave it empty")
-    if depth != DEEPEST:
-        raise ModelError(
-            f"{architecture} has {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}, or model.architecture=unet"
-        )
-
-
-def fpn(
-    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def fpn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """Return a feature pyramid network (Lin et al., CVPR 2017, arXiv:1612.03144)."""
-    _check_shape("fpn", depth, decoder_channels)
     return _smp_network("FPN", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3(
-    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def deeplab_v3(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """Return a DeepLabV3 (Chen et al., 2017, arXiv:1706.05587)."""
-    _check_shape("deeplab_v3", depth, decoder_channels)
     return _smp_network("DeepLabV3", encoder, channels=channels, outputs=outputs)
 
 
-def deeplab_v3_plus(
-    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def deeplab_v3_plus(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """Return a DeepLabV3+ (Chen et al., ECCV 2018, arXiv:1802.02611)."""
-    _check_shape("deeplab_v3_plus", depth, decoder_channels)
     return _smp_network("DeepLabV3Plus", encoder, channels=channels, outputs=outputs)
 
 
@@ -188,11 +169,8 @@ class _Fcn(nn.Module):
         return logits
 
 
-def fcn(
-    encoder: str, *, channels: int, outputs: int, depth: int = DEEPEST, decoder_channels: tuple[int, ...] = ()
-) -> nn.Module:
+def fcn(encoder: str, *, channels: int, outputs: int) -> nn.Module:
     """Return a fully convolutional network (Long et al., CVPR 2015, arXiv:1411.4038) from torchvision."""
-    _check_shape("fcn", depth, decoder_channels)
     from torchvision.models import segmentation
 
     builders = {"resnet50": segmentation.fcn_resnet50, "resnet101": segmentation.fcn_resnet101}

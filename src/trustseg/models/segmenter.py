@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
@@ -256,16 +257,22 @@ def _network(spec: SegmenterSpec) -> nn.Module:
         raise ModelError(
             f"mean and deviation must hold 1 or 3 values each, got {len(spec.mean)} and {len(spec.deviation)}"
         )
-    network = ARCHITECTURES[spec.architecture](
-        spec.encoder,
-        channels=max(spec.channels, len(spec.mean)),
-        outputs=HEADS[spec.head],
-        depth=spec.depth,
-        decoder_channels=spec.decoder_channels,
-    )
+    architecture, shape = ARCHITECTURES[spec.architecture], _shape_of(spec)
+    network = architecture(spec.encoder, channels=max(spec.channels, len(spec.mean)), outputs=HEADS[spec.head], **shape)
     if spec.dropout != 0:
         place_dropout(network, spec.dropout)
     return network
+
+
+def _shape_of(spec: SegmenterSpec) -> dict[str, object]:
+    """Return depth and decoder widths where the architecture takes them; a ModelError if one that it lacks is set."""
+    usual: dict[str, object] = {"depth": DEEPEST, "decoder_channels": ()}
+    taken = usual.keys() & signature(ARCHITECTURES[spec.architecture]).parameters
+    for name in usual.keys() - taken:
+        if (value := getattr(spec, name)) != usual[name]:
+            having = ", ".join(each for each, build in ARCHITECTURES.items() if name in signature(build).parameters)
+            raise ModelError(f"model.{name}={value} is only for {having}, not {spec.architecture}; remove it")
+    return {name: getattr(spec, name) for name in taken}
 
 
 def build_segmenter(
