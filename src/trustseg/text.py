@@ -1,6 +1,29 @@
-"""Text that comes from outside, such as file names, made fit for a terminal and for UTF-8 files."""
+"""Text for sentences, and text from outside, such as file names, made fit for a terminal and for UTF-8 files."""
 
-__all__ = ["printable", "unicode_text", "word_set"]
+from collections.abc import Sequence
+
+__all__ = ["first_of", "plural", "printable", "unicode_text", "word_set"]
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> plural(1, "image"), plural(2000, "image")
+        ('1 image', '2,000 images')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def first_of(names: Sequence[object], shown: int = 3, *, joint: str = ", ") -> str:
+    """Return the first names, to be shown in a sentence, and how many more there are.
+
+    Example:
+        >>> first_of("abcde")
+        'a, b, c, and 2 more'
+    """
+    rest = [f"and {len(names) - shown:,} more"] if len(names) > shown else []
+    return joint.join([*map(str, names[:shown]), *rest])
 
 
 def printable(text: str) -> str:

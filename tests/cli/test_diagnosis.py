@@ -15,10 +15,6 @@ from trustseg.cli import diagnosis
 from trustseg.cli.diagnosis import Diagnosis, diagnose
 
 
-def test_numbers_agree_with_their_nouns() -> None:
-    assert [diagnosis._counted(number, "thread") for number in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
-
-
 def findings(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> dict[str, Diagnosis]:
     """Return the findings by name where these packages have these versions."""
     version = importlib.metadata.version

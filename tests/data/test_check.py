@@ -77,7 +77,7 @@ def test_equal_errors_are_one_line(tmp_path: Path, end: str) -> None:
     error = found(check_dataset(root), "unreadable")
     assert error.names == tuple(names[:4])
     assert f"{end.upper()} files" in error.message
-    assert "4 cases like it: a1, b2, c3, ..." in error.message
+    assert "4 cases like it: a1, b2, c3, and 1 more" in error.message
 
 
 def test_every_bad_file_is_named_and_the_others_are_still_counted(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
     fake.save(np.zeros((16, 20), dtype=np.uint8), root / "masks" / "b.png")
     report = check_dataset(root)
     assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
-    assert "5 (a, b, c, ...)" in found(report, "unknown_patient").message
+    assert "5 (a, b, c, and 2 more)" in found(report, "unknown_patient").message
     assert found(report, "unknown_patient").names == ("a", "b", "c", "d", "e")
 
 

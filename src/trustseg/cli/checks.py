@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trustseg.cli.display import say
+from trustseg.text import plural
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig, StudyConfig
@@ -126,7 +127,7 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
             ] = None
     for data in {run.data.model_dump_json(): run.data for run in runs}.values():
         if len(pack) < 3:
-            count = f"{len(pack)} image{'' if len(pack) == 1 else 's'}"
+            count = plural(len(pack), "image")
             raise DataError(
                 f"'{data.path}' holds {count}; training, validation and test need at least 3, of different patients"
             )

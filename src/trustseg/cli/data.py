@@ -9,7 +9,7 @@ import typer
 from trustseg.cli.display import say
 from trustseg.cli.images import say_notes
 from trustseg.cli.progress import progress_of
-from trustseg.text import printable
+from trustseg.text import first_of, printable
 
 if TYPE_CHECKING:
     from trustseg.data.check import CheckReport
@@ -222,7 +222,6 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         counts = (report.patients, report.unknown_patients, report.laterals)
         table.add_row(split, f"{count:,}", *(f"{by_split.get(split, 0):,}" for by_split in counts), empty)
     console.print(table)
-    shown = 5
     sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
     values = [f"{value}: {count:,}" for value, count in report.mask_values.items()]
     shares = [f"{name} {share:.3g}" for name, share in report.lesion_share.items()]
@@ -241,8 +240,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         ("lesion share", shares),
     ):
         if parts:
-            more = f", and {len(parts) - shown} more" if len(parts) > shown else ""
-            console.print(Text(printable(f"{label}: {', '.join(parts[:shown])}{more}")), soft_wrap=True)
+            console.print(Text(printable(f"{label}: {first_of(parts, 5)}")), soft_wrap=True)
     console.print(
         f"patients with one image: {report.singletons:,}; image files passed over: {report.passed_over:,}",
         soft_wrap=True,

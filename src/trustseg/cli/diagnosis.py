@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from trustseg.system import available_cores
+from trustseg.text import plural
 
 __all__ = ["OPTIONAL", "Diagnosis", "diagnose"]
 
@@ -106,7 +107,7 @@ def _packages() -> Iterator[Diagnosis]:
 
 
 def _memory() -> Diagnosis:
-    cores = _counted(available_cores(), "core")
+    cores = plural(available_cores(), "core")
     if not hasattr(os, "sysconf"):  # Windows
         return Diagnosis("memory and cores", "ok", cores, "at least 4 GiB of memory are recommended")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -138,23 +139,13 @@ def _torch() -> Iterator[Diagnosis]:
         yield Diagnosis("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
         return
     cuda = torch.cuda.is_available()
-    threads = _counted(torch.get_num_threads(), "thread")
+    threads = plural(torch.get_num_threads(), "thread")
     found = torch.cuda.get_device_name(0) if cuda else f"none; {threads} on the processor"
     yield Diagnosis("GPU", "ok" if cuda else "optional", found, "" if cuda else "optional; faster")
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
         yield Diagnosis("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
-
-
-def _counted(number: int, what: str) -> str:
-    """Return a number with its noun.
-
-    Example:
-        >>> _counted(1, "core"), _counted(2, "core")
-        ('1 core', '2 cores')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _without_paths(error: Exception) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from trustseg.cli.display import say
 from trustseg.cli.progress import progress_of
+from trustseg.text import first_of
 
 if TYPE_CHECKING:
     from trustseg.config import DataConfig
@@ -53,5 +54,4 @@ def say_notes(pack: "Pack") -> None:
         say(f"note: {note}", err=True)
     for what, names in (("ignored files:", pack.passed_over), ("foreground lost by resizing in", pack.lost)):
         if names:
-            more = f", and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-            say(f"note: {what} {', '.join(names[:_SHOWN])}{more}", err=True)
+            say(f"note: {what} {first_of(names, _SHOWN)}", err=True)

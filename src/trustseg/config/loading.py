@@ -11,6 +11,7 @@ from trustseg.config.messages import sentence
 from trustseg.config.schema import RunConfig, StudyConfig
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
+from trustseg.text import first_of
 from trustseg.yaml_files import read_yaml
 
 __all__ = ["load_run", "load_study", "with_values"]
@@ -121,6 +122,5 @@ def _validated(kind: type[_Config], content: dict[str, Any], *, where: str) -> _
         # Without its bad items a list may also be too short; that complaint is about the same value.
         inside = {detail["loc"][:end] for detail in details for end in range(1, len(detail["loc"]))}
         told = [detail for detail in details if detail["loc"] not in inside]
-        findings = "; ".join(sentence(kind, detail) for detail in told[:_MOST])
-        more = f"; and {len(told) - _MOST} more" if len(told) > _MOST else ""
-        raise ConfigError(f"{where}: {findings}{more}") from error
+        findings = first_of([sentence(kind, detail) for detail in told], _MOST, joint="; ")
+        raise ConfigError(f"{where}: {findings}") from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.findings import Finding, finding_of, first_of
+from trustseg.data.findings import Finding, finding_of
 from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
@@ -19,6 +19,7 @@ from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference
 from trustseg.data.pack_notes import LARGE, MOST, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
+from trustseg.text import first_of
 
 __all__ = ["CheckedCase", "check_case", "content_findings", "with_references"]
 

@@ -9,6 +9,7 @@ from trustseg.data.cases import Case, Listing
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.manifest import unused_tables
 from trustseg.data.patients import is_lateral
+from trustseg.text import first_of, plural
 
 __all__ = ["passed_over_findings", "structure_findings"]
 
@@ -60,9 +61,8 @@ def _folder(name: str) -> str:
 def _folders(names: Sequence[str]) -> str:
     """Return how many files lie in which folders, as a part of a sentence."""
     counts = Counter(map(_folder, names))
-    shown = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common(5)]
-    more = f", and {len(counts) - len(shown)} more folders" if len(counts) > len(shown) else ""
-    return f" ({', '.join(shown)}{more})"
+    told = [f"{'the folder itself' if name == '.' else name + '/'}: {count}" for name, count in counts.most_common()]
+    return f" ({first_of(told, 5)})"
 
 
 def _tables(listing: Listing) -> Iterable[Finding]:
@@ -122,9 +122,8 @@ def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
     usable = [case for case in cases if case.masks and case.split != "control"]
     patients = {case.patient or case.name for case in usable}
     if usable and len(patients) < _FEWEST_PATIENTS:
-        got = "1 patient" if len(patients) == 1 else f"{len(patients)} patients"
         message = (
-            f"the images with masks are of {got}, too few for a split: training, validation and test need at least "
-            f"{_FEWEST_PATIENTS}; add images of other patients"
+            f"the images with masks are of {plural(len(patients), 'patient')}, too few for a split: training, "
+            f"validation and test need at least {_FEWEST_PATIENTS}; add images of other patients"
         )
         yield Finding("error", "too_few_patients", message, tuple(case.name for case in usable))

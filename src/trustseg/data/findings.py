@@ -1,10 +1,11 @@
 """What a check of a dataset finds: sentences with a severity and the names concerned."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Finding", "Severity", "finding_of", "first_of"]
+from trustseg.text import first_of
+
+__all__ = ["Finding", "Severity", "finding_of"]
 
 Severity = Literal["error", "warning", "note"]
 
@@ -29,13 +30,3 @@ class Finding:
 def finding_of(severity: Severity, kind: str, names: tuple[str, ...], what: str, advice: str) -> Finding:
     """Return a finding that says what there is, how many and the first names, and what to do or to know."""
     return Finding(severity, kind, f"{what}: {len(names)} ({first_of(names)}); {advice}", names)
-
-
-def first_of(names: Sequence[str]) -> str:
-    """Return the first names, to be shown in a sentence.
-
-    Example:
-        >>> first_of("abcd")
-        'a, b, c, ...'
-    """
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trustseg.data.picture import Picture, Values
 from trustseg.errors import DataError
+from trustseg.text import plural
 
 __all__ = ["ImageScan", "IntensityScale", "decide_scale", "render", "scan_image"]
 
@@ -87,13 +88,15 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
         largest = max(level for _, level in deep)
         white = next(white for white in _WHITES if largest <= white)
         whites.add(white)
-        notes.append(f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
+        notes.append(f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
         if clipped := [scan for scan, _ in deep if scan.highest > white]:
             highest = max(scan.highest for scan in clipped)
-            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {_images(len(clipped))}")
+            images = plural(len(clipped), "image")
+            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {images}")
         if dark := sum(_DARK * level <= white for _, level in deep):
             notes.append(
-                f"{_images(dark)} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark now"
+                f"{plural(dark, 'image')} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark "
+                "now"
             )
     if len(whites) > 1:
         depths = ", ".join(map(str, sorted(whites)))
@@ -149,7 +152,3 @@ def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return 0.299 R + 0.587 G + 0.114 B in the fixed-point arithmetic of Pillow."""
     weights = np.array([19595, 38470, 7471], dtype=np.uint32)
     return ((pixels.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"

@@ -15,7 +15,7 @@ from trustseg.data.pairing import stem_of
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import replacing
 from trustseg.tables import inert, original
-from trustseg.text import unicode_text
+from trustseg.text import first_of, plural, unicode_text
 
 __all__ = ["COLUMNS", "manifest", "unused_tables", "write_manifest"]
 
@@ -217,12 +217,11 @@ def _file(table: Path, name: str) -> Path:
 def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> None:
     absent = list(_absent(numbers, cases))
     if absent:
-        more = f", and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
         open_choice = any(_UNDECIDED in line for line in absent)
         hint = "; of masks between |, keep one, or put ; between those to be united" if open_choice else ""
         raise MissingFileError(
-            f"{table} names {len(absent)} missing file{'s' * (len(absent) > 1)}: "
-            f"{', '.join(absent[:_SHOWN])}{more}{hint}; paths are relative to the table"
+            f"{table} names {plural(len(absent), 'missing file')}: {first_of(absent, _SHOWN)}{hint}; "
+            "paths are relative to the table"
         )
     lines: dict[str, int] = {}
     for number, case in zip(numbers, cases, strict=True):

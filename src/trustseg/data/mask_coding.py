@@ -38,6 +38,7 @@ from trustseg.data.mask_codes import (
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import IGNORED
 from trustseg.errors import DataError
+from trustseg.text import plural
 
 __all__ = [
     "MaskScan",
@@ -115,9 +116,9 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
         _check_between(odd, exact)
     notes = []
     if lossy:
-        notes.append(f"{_masks(len(lossy))} in JPEG files: values above {_SEEN} are lesion")
+        notes.append(f"{plural(len(lossy), 'mask')} in JPEG files: values above {_SEEN} are lesion")
     if odd:
-        notes.append(f"{_masks(len(odd))} with values between 0 and 255: above {_SEEN} is lesion")
+        notes.append(f"{plural(len(odd), 'mask')} with values between 0 and 255: above {_SEEN} is lesion")
     return MaskCoding("threshold" if notes else "values", notes=tuple(notes))
 
 
@@ -274,7 +275,3 @@ def _refusal(files: Sequence[MaskScan], what: str, advice: str) -> DataError:
     first, others = files[0], len(files) - 1
     more = f" ({others:,} more masks like it)" if others else ""
     return DataError(f"mask {first.path}{more}: {shown(first.counts)}; these {what}; {advice}")
-
-
-def _masks(count: int) -> str:
-    return "1 mask" if count == 1 else f"{count:,} masks"

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from trustseg.data.groups import linked
+from trustseg.text import plural
 
 __all__ = ["content_groups", "content_hash", "left_out", "near_copies", "thumbnail"]
 
@@ -145,7 +146,7 @@ def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
 
 def left_out(count: int) -> str:
     """Return what training on a dataset's own sides does with near-copies of test images, as a sentence."""
-    what = "1 training image is" if count == 1 else f"{count:,} training images are"
+    what = f"{plural(count, 'training image')} {'is' if count == 1 else 'are'}"
     return f"{what} left out as near-copies of test images (data.near_copies=drop; with refuse, training stops)"
 
 

@@ -11,6 +11,7 @@ from trustseg.data.mask_coding import MaskScan
 from trustseg.data.near_copies import left_out
 from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
+from trustseg.text import plural
 
 __all__ = ["LARGE", "MOST", "decoding_notes", "image_notes", "index_notes", "lost_note", "mask_notes", "pack_notes"]
 
@@ -54,18 +55,18 @@ def index_notes(index: pl.DataFrame) -> Iterator[str]:
     """
     equal, near = _across(index, "sha256_pixels"), _across(index, "content_group")
     if len(equal):
-        yield f"{_counted(len(equal), 'picture')} in both train and test with equal content; training refuses them"
+        yield f"{plural(len(equal), 'picture')} in both train and test with equal content; training refuses them"
     if left := sum(near["train"]) - sum(equal["train"]):
         yield left_out(left)
     groups = index.group_by("content_group").len().filter(pl.col("len") > 1)
     if alone := len(groups) - len(near):
-        yield f"{_counted(alone, 'picture')} present several times, as copies or near-copies; keep one of each"
+        yield f"{plural(alone, 'picture')} present several times, as copies or near-copies; keep one of each"
     patients = index.filter("patient_known").group_by("patient").agg(pl.col("split").unique())
     both = patients.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
     if len(both):
-        yield f"{_counted(len(both), 'patient')} in both train and test; keep each patient on one side"
+        yield f"{plural(len(both), 'patient')} in both train and test; keep each patient on one side"
     if unknown := len(index.filter(~pl.col("patient_known"))):
-        yield f"{_counted(unknown, 'image')} of unknown patients; each counts as a separate patient"
+        yield f"{plural(unknown, 'image')} of unknown patients; each counts as a separate patient"
     told = index.filter(pl.col("foreground_native").is_not_null())
     for (split,), part in sorted(told.filter(pl.col("split") != "control").group_by("split")):
         if part.filter(pl.col("foreground_native") > 0).is_empty():
@@ -88,7 +89,7 @@ def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str
     for scan in scans:
         for note in scan.notes:
             noted[note].append(scan.path.name)
-    return {f"{_counted(len(names), noun)}: {note}": tuple(names) for note, names in sorted(noted.items())}
+    return {f"{plural(len(names), noun)}: {note}": tuple(names) for note, names in sorted(noted.items())}
 
 
 def image_notes(
@@ -105,36 +106,36 @@ def image_notes(
     yield from _intensity_notes(images, scale)
     coloured = sum(image.coloured for image in images)
     if coloured and options.channels == 1:
-        yield f"{_counted(coloured, 'image')} with colours became grey levels (luminance); data.channels=3 keeps them"
+        yield f"{plural(coloured, 'image')} with colours became grey levels (luminance); data.channels=3 keeps them"
     elif options.channels == 3 and coloured < len(images):
-        yield f"{_counted(len(images) - coloured, 'grey image')} with three equal channels; data.channels=1 saves them"
+        yield f"{plural(len(images) - coloured, 'grey image')} with three equal channels; data.channels=1 saves them"
     square = f"{options.size}x{options.size} pixels"
     resized = sum(pair != (options.size, options.size) for pair in sizes)
     if resized:
-        yield f"{resized:,} of {_counted(len(sizes), 'image')} resized to {square}"
+        yield f"{resized:,} of {plural(len(sizes), 'image')} resized to {square}"
     ratios = [width / height for width, height in sizes if width != height]
     if ratios:
-        what = f"{_counted(len(ratios), 'image')} not square (width / height {min(ratios):.2f} to {max(ratios):.2f})"
+        what = f"{plural(len(ratios), 'image')} not square (width / height {min(ratios):.2f} to {max(ratios):.2f})"
         yield (
             f"{what}: squashed to {square} (data.fit=squash), which changes the aspect ratio"
             if options.fit == "squash"
             else f"{what}: padded to {square}; the padding does not count"
         )
     if small := sum(max(sides) < options.size for sides in sizes):
-        yield f"{_counted(small, 'image')} smaller than {square}, enlarged"
+        yield f"{plural(small, 'image')} smaller than {square}, enlarged"
 
 
 def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]) -> Iterator[str]:
     """Yield what is to know of reference masks: united ones, missing ones, ignored pixels."""
     if several := sum(len(scan.masks) > 1 for scan in scans):
-        yield f"{_counted(several, 'image')} with several masks, which were united"
+        yield f"{plural(several, 'image')} with several masks, which were united"
     if without := sum(reference is None for reference in references):
-        yield f"{_counted(without, 'image')} without a reference mask (not the same as an empty one)"
+        yield f"{plural(without, 'image')} without a reference mask (not the same as an empty one)"
     ignored = [one.ignored / one.pixels for one in references if one is not None and one.ignored]
     if ignored:
         share = sum(ignored) / len(ignored)
         yield (
-            f"{_counted(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "
+            f"{plural(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "
             "losses and metrics"
         )
 
@@ -144,7 +145,7 @@ def lost_note(references: Sequence[Reference], options: PackOptions) -> Iterator
     lesions = [one for one in references if one.foreground_native]
     if lost := sum(one.lost for one in lesions):
         yield (
-            f"the lesions of {lost:,} of {_counted(len(lesions), 'image')} vanish at {options.size}x{options.size} "
+            f"the lesions of {lost:,} of {plural(len(lesions), 'image')} vanish at {options.size}x{options.size} "
             "pixels: their masks become empty; choose a larger data.size"
         )
 
@@ -154,10 +155,6 @@ def _intensity_notes(images: Sequence[ImageScan], scale: IntensityScale) -> Iter
     if scale.notes or not deep:
         yield from scale.notes
         return
-    yield f"{_counted(len(deep), 'image')} of more than 8 bits: 0 to {scale.white} became 0 to 255, as in training"
+    yield f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {scale.white} became 0 to 255, as in training"
     if bright := sum(image.highest > (scale.white or 0) for image in deep):
-        yield f"{_counted(bright, 'image')} with values above {scale.white}, which were clipped"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        yield f"{plural(bright, 'image')} with values above {scale.white}, which were clipped"

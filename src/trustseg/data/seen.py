@@ -17,6 +17,7 @@ from trustseg.data.pack import Pack
 from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
+from trustseg.text import first_of
 
 __all__ = [
     "Seen",
@@ -162,7 +163,7 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
             names = sorted({pack.index[column][hashes[one]] for one in shared})
             raise DataError(
                 f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
-                f"({', '.join(names[:3])}); use the images of the test split (--split test, with the data.fold of its "
+                f"({first_of(names)}); use the images of the test split (--split test, with the data.fold of its "
                 "training), or --allow-training-patients if this is intended or they only share a name"
             )
 

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trustseg.data.findings import first_of
 from trustseg.data.groups import patient_groups
 from trustseg.data.near_copies import left_out
 from trustseg.errors import ConfigError, DataError
+from trustseg.text import first_of, plural
 
 __all__ = ["Indices", "NearCopies", "Splits", "split_cases"]
 
@@ -153,7 +153,7 @@ def _official_test(cases: pl.DataFrame) -> pl.Series:
     shared = sorted(set(cases.filter(test)["group"]) & set(cases.filter(~test)["group"]))
     if shared:
         raise DataError(
-            f"{len(shared)} patients are in both train and test ({', '.join(shared[:3])}); "
+            f"{len(shared)} patients are in both train and test ({first_of(shared)}); "
             "use cross-validation, which keeps patients together, with data.fold=0 (to data.folds - 1)"
         )
     return test
@@ -190,7 +190,7 @@ def _dealt(cases: pl.DataFrame, shares: Sequence[float], rng: np.random.Generato
 def _too_few(cases: pl.DataFrame, purpose: str, needed: int) -> DataError:
     got = cases["group"].n_unique()
     return DataError(
-        f"the dataset has {got} patient{'s' * (got != 1)} with masks, but {purpose} need at least {needed}; "
+        f"the dataset has {plural(got, 'patient')} with masks, but {purpose} need at least {needed}; "
         "add images of other patients, or lower data.folds"
     )
 
@@ -206,4 +206,4 @@ def _require_disjoint(index: pl.DataFrame, splits: Splits) -> None:
         sides = [set(values.gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
         shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
         if shared:
-            raise DataError(f"{column} {sorted(shared)[:3]} are in two splits; report this as a bug")
+            raise DataError(f"{column} {first_of(sorted(shared))} are in two splits; report this as a bug")

@@ -17,6 +17,7 @@ from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
 from trustseg.errors import ConfigError, DataError, unknown_name
 from trustseg.records import score_column
+from trustseg.text import plural
 
 __all__ = ["TARGETS", "clopper_pearson", "fit_policy", "smallest_passing"]
 
@@ -175,7 +176,7 @@ def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: f
     return Fit(
         float(candidates[within.argmax()]),
         f"Of a new patient's images at most {at_most:.3g} are expected to be reviewed (mean over patients, "
-        f"{_counted(patients)} for calibration).",
+        f"{plural(patients, 'patient')} for calibration).",
     )
 
 
@@ -193,7 +194,7 @@ def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -
         at_most=at_most,
         delta=delta,
         promise=f"the share of patients kept for whom a kept segmentation has a Dice below {tau:.3g}",
-        counted=_counted(patients),
+        counted=plural(patients, "patient"),
     )
 
 
@@ -210,7 +211,7 @@ def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta
         at_most=at_most,
         delta=delta,
         promise=f"the share of patients whose lesion is missed (Dice below {tau:.3g}) and not reviewed",
-        counted=f"{_counted(positive)} with foreground",
+        counted=f"{plural(positive, 'patient')} with foreground",
     )
 
 
@@ -262,10 +263,6 @@ def _marks(scores: Floats) -> Floats:
 def smallest_passing(at_most: float, delta: float) -> int:
     """Return how many trials without a failure bring the bound 1 - delta^(1/n) down to ``at_most``."""
     return math.ceil(math.log(delta) / math.log1p(-at_most) - SLACK)
-
-
-def _counted(patients: int) -> str:
-    return f"{patients} patient{'' if patients == 1 else 's'}"
 
 
 TARGETS: Final[Mapping[str, _FitTarget]] = {

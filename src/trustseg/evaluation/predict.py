@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 from trustseg.data import find_cases
-from trustseg.data.findings import first_of
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
@@ -37,7 +36,7 @@ from trustseg.prediction_folder import (
     write_about,
 )
 from trustseg.tables import read_csv, write_csv
-from trustseg.text import unicode_text
+from trustseg.text import first_of, unicode_text
 
 __all__ = ["image_files_of", "predict", "write_predictions"]
 

@@ -16,6 +16,7 @@ from trustseg.deferral.policy import Policy
 from trustseg.errors import DataError, MissingFileError
 from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder, uncertainty_file
 from trustseg.review.chain import canonical
+from trustseg.text import first_of
 
 __all__ = [
     "Case",
@@ -180,7 +181,7 @@ def _require(files: Sequence[Path], what: str, remedy: str) -> None:
     """Raise unless all files are there."""
     missing = [file for file in files if not file.is_file()]
     if missing:
-        names = ", ".join(f"'{file}'" for file in missing[:3])
+        names = first_of([f"'{file}'" for file in missing])
         raise MissingFileError(f"{len(missing):,} of {len(files):,} {what} are not there ({names}); {remedy}")
 
 

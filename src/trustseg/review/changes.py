@@ -9,10 +9,10 @@ from trustseg.data.decode import in_threads
 from trustseg.prediction_folder import ABOUT, TABLE
 from trustseg.review.cases import Case, CaseFolder
 from trustseg.review.chain import canonical
+from trustseg.text import first_of
 
 __all__ = ["changed_images", "changed_predictions", "fingerprints"]
 
-_NAMED: Final = 3  # files of one kind that are named
 _DIGITS: Final = 16  # of a hash: it tells which file changed; that one did is told by the hash of all cases
 
 
@@ -48,7 +48,7 @@ def changed_predictions(opened: Mapping[str, Any], folder: CaseFolder) -> list[s
         ("masks are not those that the review is about", masks),
     ):
         if names:
-            faults.append(f"{start}: {_listed(names)}")
+            faults.append(f"{start}: {first_of(names)}")
     if not faults and not whole:
         faults.append(f"'{folder.folder / TABLE}' or masks/ is not what the review is about")
     return faults
@@ -60,18 +60,13 @@ def changed_images(folder: CaseFolder) -> list[str]:
     wrong = [
         f"'{case.file}'" for case, digest in zip(folder.cases, digests, strict=True) if digest != case.image_sha256
     ]
-    return [f"images are not those that were predicted: {_listed(wrong)}"] if wrong else []
+    return [f"images are not those that were predicted: {first_of(wrong)}"] if wrong else []
 
 
 def _fingerprint(case: Case) -> list[str]:
     numbers = (case.score, case.predicted_fraction, case.largest_probability)
     row = [case.number, *(None if math.isnan(number) else number for number in numbers), case.flagged]
     return [_short(canonical([*row, case.width, case.height])), case.image_sha256[:_DIGITS], case.mask_sha256[:_DIGITS]]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _short(text: str) -> str:

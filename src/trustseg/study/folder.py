@@ -10,6 +10,7 @@ from trustseg.errors import ConfigError, DataError
 from trustseg.run_files import StudyPlan, read_checked
 from trustseg.study.cell import is_done
 from trustseg.study.grid import cells_of
+from trustseg.text import first_of
 
 __all__ = ["phantom_folder", "planned_cells", "require_kept"]
 
@@ -58,10 +59,10 @@ def _changed(config: StudyConfig, folder: Path) -> str:
         raise DataError(f"'{file}' cannot be read ({str(error).splitlines()[0]}); restore it from the study") from error
     now, then = flattened(config.model_dump(mode="json")), flattened(former if isinstance(former, dict) else {})
     keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    words = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in keys[:3]]
+    words = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in keys]
     if not words:
         return "the images or the version of trustseg are others"
-    return "; ".join(words) + (f"; {len(keys) - 3} more" if len(keys) > 3 else "")
+    return first_of(words, joint="; ")
 
 
 def planned_cells(folder: Path) -> list[str]:
