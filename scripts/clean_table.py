@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trustseg.metrics import dice_terms, iou_terms
 from trustseg.records import read_records
 from trustseg.statistics import Interval, bootstrap_mean, bootstrap_ratio
 
@@ -24,13 +25,13 @@ def main(table: Path, folders: list[Path]) -> None:
 def _row(folder: Path) -> dict[str, str | int | float]:
     records = read_records(folder / "records.parquet").filter(pl.col("kind") == "clean", pl.col("mask_px") > 0)
     patients = records["patient"].to_list()
-    shared, both = records["intersection_px"], records["mask_px"] + records["predicted_px"]
+    pixels = [records[f"{name}_px"].to_numpy() for name in ("intersection", "predicted", "mask")]
     scores = {
         "dice": bootstrap_mean(records["dice"].to_numpy(), patients),
         "dice_native": bootstrap_mean(records["dice_native"].cast(pl.Float64).to_numpy(), patients),
         "iou": bootstrap_mean(records["iou"].to_numpy(), patients),
-        "pooled_dice": bootstrap_ratio((2 * shared).to_numpy(), both.to_numpy(), patients),
-        "pooled_iou": bootstrap_ratio(shared.to_numpy(), (both - shared).to_numpy(), patients),
+        "pooled_dice": bootstrap_ratio(*dice_terms(*pixels), patients),
+        "pooled_iou": bootstrap_ratio(*iou_terms(*pixels), patients),
     }
     about = {"model": records["cell"][0], "images": len(records), "patients": records["patient"].n_unique()}
     return {**about, **{key: value for name, score in scores.items() for key, value in _columns(name, score).items()}}

@@ -23,8 +23,8 @@ def ranking_by_enumeration(uncertainty: Sequence[float], error: Sequence[float])
     }
 
 
-def calibration_by_loop(p: Sequence[float], y: Sequence[float], bins: int) -> tuple[float, float]:
-    """Return the expected and the largest calibration gap over bins [i/B, (i+1)/B), the last one closed."""
+def calibration_by_loop(p: Sequence[float], y: Sequence[float], bins: int) -> float:
+    """Return the expected calibration gap over bins [i/B, (i+1)/B), the last one closed."""
     gaps, weights = [], []
     for i in range(bins):
         inside = [
@@ -33,17 +33,7 @@ def calibration_by_loop(p: Sequence[float], y: Sequence[float], bins: int) -> tu
         if inside:
             gaps.append(abs(sum(a for a, _ in inside) - sum(b for _, b in inside)) / len(inside))
             weights.append(len(inside) / len(p))
-    return sum(gap * weight for gap, weight in zip(gaps, weights, strict=True)), max(gaps)
-
-
-def adaptive_calibration_by_copies(p: Sequence[float], y: Sequence[float], bins: int) -> float:
-    """Return the equal-mass calibration error: items cut in ``bins`` pieces each, tied ones averaged beforehand."""
-    ordered = sorted(set(p))
-    hits = {value: [b for a, b in zip(p, y, strict=True) if a == value] for value in ordered}
-    pieces = [(a, sum(hits[a]) / len(hits[a])) for a in sorted(p) for _ in range(bins)]
-    size = len(p)  # pieces in a group, each worth 1 / bins of an item
-    groups = [pieces[i * size : (i + 1) * size] for i in range(bins)]
-    return sum(abs(sum(a for a, _ in group) - sum(b for _, b in group)) / size for group in groups) / bins
+    return sum(gap * weight for gap, weight in zip(gaps, weights, strict=True))
 
 
 def band_by_loop(mask: Sequence[Sequence[int]], width: int) -> list[list[bool]]:

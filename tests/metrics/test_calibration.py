@@ -6,20 +6,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.oracles import adaptive_calibration_by_copies, calibration_by_loop
+from tests.oracles import calibration_by_loop
 from tests.vectors import load_vectors
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics import (
     CalibrationError,
-    adaptive_calibration_error,
     brier,
     calibration_counts,
     calibration_error_from_counts,
     expected_calibration_error,
-    maximum_calibration_error_from_counts,
-    negative_log_likelihood,
-    top_label_calibration_error,
 )
 
 
@@ -27,21 +23,11 @@ def _row(values: object) -> torch.Tensor:
     return torch.tensor([values], dtype=torch.float64)
 
 
-def _all(p: list[float], y: list[float], bins: int) -> tuple[float, ...]:
-    probability, masks = _row(p), _row(y)
-    return (
-        float(expected_calibration_error(probability, masks, bins=bins)),
-        float(maximum_calibration_error_from_counts(calibration_counts(probability, masks, bins=bins))),
-        float(top_label_calibration_error(probability, masks, bins=bins)),
-        float(adaptive_calibration_error(probability, masks, bins=bins)),
-        float(brier(probability, masks)),
-    )
-
-
 def test_golden_files() -> None:
     for case in load_vectors("selective")["calibration"]["cases"]:
-        wanted = [case["expect"][name] for name in ("ece", "mce", "ece_top_label", "ece_adaptive", "brier")]
-        assert _all(case["p"], case["y"], case["bins"]) == pytest.approx(wanted, rel=1e-12)
+        given, expected = (_row(case["p"]), _row(case["y"])), case["expect"]
+        assert float(expected_calibration_error(*given, bins=case["bins"])) == pytest.approx(expected["ece"], rel=1e-12)
+        assert float(brier(*given)) == pytest.approx(expected["brier"], rel=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
@@ -51,9 +37,8 @@ def test_golden_files() -> None:
 )
 def test_loops(items: list[tuple[float, int]], bins: int) -> None:
     p, y = zip(*items, strict=True)
-    ece, mce, _, adaptive, _ = _all(list(p), list(y), bins)
-    assert (ece, mce) == pytest.approx(calibration_by_loop(p, y, bins), abs=1e-12)
-    assert adaptive == pytest.approx(adaptive_calibration_by_copies(p, y, bins), abs=1e-12)
+    found = float(expected_calibration_error(_row(p), _row(y), bins=bins))
+    assert found == pytest.approx(calibration_by_loop(p, y, bins), abs=1e-12)
 
 
 def test_probabilities_on_an_edge_belong_to_the_upper_bin() -> None:
@@ -75,11 +60,9 @@ def test_neighbours_of_an_edge_are_told_apart(dtype: torch.dtype) -> None:
 
 def test_perfect_hopeless_and_nothing() -> None:
     masks = torch.tensor([[0.0, 1.0, 1.0]])
-    for function in (expected_calibration_error, top_label_calibration_error, adaptive_calibration_error):
-        assert float(function(masks, masks, bins=3)) == 0.0
-        assert float(function(masks, 1 - masks, bins=3)) == 1.0
-        assert math.isnan(float(function(masks, masks, region=torch.zeros(1, 3, dtype=torch.bool))))
-    assert math.isnan(float(maximum_calibration_error_from_counts(torch.zeros(4, 3))))
+    assert float(expected_calibration_error(masks, masks, bins=3)) == 0.0
+    assert float(expected_calibration_error(masks, 1 - masks, bins=3)) == 1.0
+    assert math.isnan(float(expected_calibration_error(masks, masks, region=torch.zeros(1, 3, dtype=torch.bool))))
 
 
 def test_counts_merge_and_batch() -> None:
@@ -103,21 +86,11 @@ def test_region_counts_only_its_pixels() -> None:
     generator = torch.Generator().manual_seed(1)
     p, y = torch.rand(2, 1, 8, 8, generator=generator), (torch.rand(2, 1, 8, 8, generator=generator) > 0.5).float()
     region = torch.rand(p.shape, generator=generator) > 0.4
-    for function in (expected_calibration_error, top_label_calibration_error, adaptive_calibration_error):
-        torch.testing.assert_close(function(p, y, region=region), function(p[region][None], y[region][None]))
+    expected = expected_calibration_error(p[region][None], y[region][None])
+    torch.testing.assert_close(expected_calibration_error(p, y, region=region), expected)
     metric = CalibrationError()
     metric.update(p, y, region)
-    torch.testing.assert_close(metric.compute(), expected_calibration_error(p, y, region=region))
-
-
-def test_likelihood_is_finite_where_the_probability_rounds() -> None:
-    log_odds = torch.tensor([[0.0, 3.0, -3.0], [200.0, -200.0, 200.0]])
-    masks = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
-    p = torch.sigmoid(log_odds[0].double())
-    torch.testing.assert_close(
-        negative_log_likelihood(log_odds, masks),
-        torch.stack([-p.log().mean(), torch.tensor(400 / 3, dtype=torch.float64)]),
-    )
+    torch.testing.assert_close(metric.compute(), expected)
 
 
 def test_brier_is_one_number_an_image() -> None:
@@ -131,18 +104,10 @@ def test_bad_input_gets_its_sentence() -> None:
         with pytest.raises(ShapeError, match="not logits"):
             expected_calibration_error(torch.tensor([[bad]]), p)
     # These shapes would broadcast to a number.
-    for function in (
-        expected_calibration_error,
-        top_label_calibration_error,
-        adaptive_calibration_error,
-        brier,
-        negative_log_likelihood,
-    ):
+    for function in (expected_calibration_error, brier):
         with pytest.raises(ShapeError, match="resize the prediction"):
             function(torch.full((4, 1, 8, 8), 0.5), torch.zeros(1, 1, 8, 8))
     with pytest.raises(ConfigError, match="expected at least 1"):
         CalibrationError(bins=0)
     with pytest.raises(ShapeError, match=r"torch\.bool"):
         calibration_counts(p, p, region=p)
-    with pytest.raises(ShapeError, match="log_odds hold NaN"):
-        negative_log_likelihood(torch.tensor([[math.nan]]), p)

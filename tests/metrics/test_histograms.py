@@ -13,7 +13,6 @@ from trustseg.metrics import (
     BINS,
     bin_values,
     error_histogram,
-    oracle_histogram,
     rank_scores,
     scores_from_counts,
     uncertainty_keys,
@@ -50,7 +49,7 @@ def test_histograms_agree_with_sorting(name: str) -> None:
         exact = rank_scores(uncertainty, error)
         for resolution, tolerance in zip(RESOLUTIONS, tolerances, strict=True):
             histogram = error_histogram(uncertainty, error, resolution=resolution)
-            oracle = None if error is wrong else oracle_histogram(error, resolution=resolution)
+            oracle = None if error is wrong else error_histogram(error, error, resolution=resolution)
             binned = scores_from_counts(*histogram, oracle=oracle)
             for score in NAMES:
                 assert float(getattr(binned, score)) == pytest.approx(float(getattr(exact, score)), abs=tolerance), (
@@ -181,7 +180,7 @@ def test_bad_input_gets_its_sentence() -> None:
         error_histogram(two, torch.tensor([0.0, -1.0]))
     with pytest.raises(ShapeError, match="expected equal shapes"):
         error_histogram(two, torch.tensor([True]))
-    with pytest.raises(ShapeError, match="pass oracle=oracle_histogram"):
+    with pytest.raises(ShapeError, match="pass oracle=error_histogram"):
         scores_from_counts(torch.tensor([1, 1]), torch.tensor([0.0, 1.5]))
     with pytest.raises(ShapeError, match="expected the same"):
         scores_from_counts(torch.tensor([1, 1]), torch.tensor([0.0]))

@@ -13,10 +13,8 @@ from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics import (
     augrc,
     aurc,
-    coverage_at_risk,
     e_aurc,
     rank_scores,
-    risk_at_coverage,
     risk_coverage_curve,
     scores_from_counts,
 )
@@ -118,33 +116,9 @@ def test_fewer_points_lie_on_the_curve(points: int) -> None:
     torch.testing.assert_close(some.risk, full.risk[index])
 
 
-def test_reading_the_curve() -> None:
-    uncertainty, error = torch.tensor([0.1, 0.2, 0.3, 0.3]), torch.tensor([0.0, 1.0, 0.0, 1.0])
-    for coverage, risk in ((0.01, 0.0), (0.25, 0.0), (0.5, 0.5), (0.75, 0.5), (1.0, 0.5)):
-        assert float(risk_at_coverage(uncertainty, error, coverage)) == pytest.approx(risk)
-    assert float(coverage_at_risk(uncertainty, error, 0.49)) == 0.25
-    assert float(coverage_at_risk(uncertainty, error, 0.5)) == 1.0
-    assert float(coverage_at_risk(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), 0.1)) == 0.0
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=30),
-    st.sampled_from([-0.5, 0.0, 0.2, 0.25, 0.3, 0.5, 0.9, 1.0]),
-)
-def test_coverage_at_risk_is_the_last_point_low_enough(items: list[tuple[int, float]], risk: float) -> None:
-    uncertainty, error = _double([score for score, _ in items]), _double([value for _, value in items])
-    curve = risk_coverage_curve(uncertainty, error)
-    low = curve.coverage[curve.risk <= risk + 1e-12]
-    expected = float(low.max()) if low.numel() else 0.0
-    assert float(coverage_at_risk(uncertainty, error, risk + 1e-12)) == pytest.approx(expected)
-
-
 def test_undefined_is_nan_and_perfect_is_zero() -> None:
     nothing, item = torch.zeros(0), torch.ones(1)
     assert all(math.isnan(float(getattr(rank_scores(nothing, nothing), name))) for name in SCORES)
-    assert math.isnan(float(risk_at_coverage(nothing, nothing, 0.5)))
-    assert math.isnan(float(coverage_at_risk(nothing, nothing, 0.5)))
     assert risk_coverage_curve(nothing, nothing).risk.shape == (0,)
     assert float(rank_scores(item, item).ause) == 0.0
     assert math.isnan(float(rank_scores(item, item).nause))
@@ -181,12 +155,8 @@ def test_bad_input_gets_its_sentence(uncertainty: list[float], error: list[float
 
 def test_bad_options_get_their_sentence() -> None:
     ones = torch.ones(3)
-    with pytest.raises(ConfigError, match=r"coverage is 0\.0"):
-        risk_at_coverage(ones, ones, 0.0)
     with pytest.raises(ConfigError, match="points is 0"):
         risk_coverage_curve(ones, ones, points=0)
-    with pytest.raises(ConfigError, match="risk is nan"):
-        coverage_at_risk(ones, ones, math.nan)
 
 
 def test_many_items_stay_exact() -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,6 @@ from trustseg.metrics import (
     ause,
     error_histogram,
     nause,
-    oracle_histogram,
     rank_scores,
     sparsification_curve,
     sparsification_from_counts,
@@ -27,8 +27,8 @@ def ranking() -> tuple[torch.Tensor, torch.Tensor]:
 def test_ause_is_the_mean_gap_between_the_curves(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
     curve = sparsification_curve(*ranking)
     torch.testing.assert_close((curve.model - curve.oracle).mean(), ause(*ranking))
-    torch.testing.assert_close((curve.random - curve.oracle).mean(), rank_scores(*ranking).ause_random)
-    torch.testing.assert_close(ause(*ranking) / (curve.random - curve.oracle).mean(), nause(*ranking))
+    torch.testing.assert_close((1 - curve.oracle).mean(), rank_scores(*ranking).ause_random)
+    torch.testing.assert_close(ause(*ranking) / (1 - curve.oracle).mean(), nause(*ranking))
     assert curve.removed[0] == 0
     assert bool((curve.removed.diff() > 0).all())
     torch.testing.assert_close(torch.stack([curve.model[0], curve.oracle[0]]), torch.ones(2, dtype=torch.float64))
@@ -49,7 +49,7 @@ def test_oracle_chance_and_worse_than_chance() -> None:
 
 def test_no_errors_at_all_is_undefined() -> None:
     curve = sparsification_curve(torch.rand(4), torch.zeros(4))
-    assert bool(torch.stack([curve.model, curve.oracle, curve.random]).isnan().all())
+    assert bool(torch.stack([curve.model, curve.oracle]).isnan().all())
     assert math.isnan(float(ause(torch.rand(4), torch.zeros(4))))
 
 
@@ -66,7 +66,17 @@ def test_fewer_points(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
 def test_curves_of_histograms_agree(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
     uncertainty, error = ranking[0].round(), ranking[1]  # whole numbers have a bin each, so only the oracle is binned
     exact = sparsification_curve(uncertainty, error, points=50)
-    binned = sparsification_from_counts(*error_histogram(uncertainty, error), oracle=oracle_histogram(error), points=50)
-    torch.testing.assert_close(binned.removed, exact.removed)
+    oracle = error_histogram(error, error)
+    binned = sparsification_from_counts(*error_histogram(uncertainty, error), exact.removed, oracle=oracle)
     torch.testing.assert_close(binned.model, exact.model, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(binned.oracle, exact.oracle, rtol=1e-4, atol=1e-4)
+
+
+def test_a_small_histogram_by_hand() -> None:
+    """Four sure pixels without an error, then four of which three are wrong: 3 of 8 at the start."""
+    curve = sparsification_from_counts(np.array([4, 4]), np.array([0, 3]), np.array([0, 0.25, 0.5]))
+    # a quarter removed: 6 kept, of the second bin 2 with 1.5 errors; the oracle removes 2 of 3
+    assert curve.model.tolist() == pytest.approx([1, (1.5 / 6) / (3 / 8), 0])
+    assert curve.oracle.tolist() == pytest.approx([1, (1 / 6) / (3 / 8), 0])
+    nothing = sparsification_from_counts(np.array([4, 4]), np.array([0, 0]), np.array([0, 0.5]))
+    assert np.isnan([nothing.model, nothing.oracle]).all()

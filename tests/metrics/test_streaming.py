@@ -8,13 +8,11 @@ import torch
 from tests.warm import start
 from torch import distributed
 
-from trustseg.errors import ConfigError, ShapeError, UnknownNameError
+from trustseg.errors import ShapeError, UnknownNameError
 from trustseg.metrics import (
     AURC,
     AUSE,
-    AdaptiveCalibrationError,
     Detection,
-    adaptive_calibration_error,
     augrc,
     aurc,
     ause,
@@ -58,31 +56,6 @@ def test_order_and_batches_leave_every_bit() -> None:
     for i in order:
         many.update(uncertainty[i], probability[i], masks[i])
     assert torch.equal(one.compute(), many.compute())
-
-
-@pytest.mark.parametrize("bins", [1, 7, 15])
-def test_adaptive_calibration_error_equals_sorting(bins: int) -> None:
-    _, probability, masks = _pixels()
-    region = torch.rand(masks.shape, generator=torch.Generator().manual_seed(2)) < 0.7
-    for inside in (None, region):
-        metric = AdaptiveCalibrationError(bins=bins)
-        for number in (3, 0, 5, 1, 4, 2):
-            part = slice(number, number + 1)
-            metric.update(probability[part], masks[part], None if inside is None else inside[part])
-        exact = adaptive_calibration_error(probability, masks, bins=bins, region=inside)
-        assert float(metric.compute()) == pytest.approx(float(exact), rel=1e-7)
-
-
-def test_adaptive_calibration_error_of_sure_and_of_no_pixels() -> None:
-    metric = AdaptiveCalibrationError(bins=2)
-    metric.update(torch.zeros(1, 0), torch.zeros(1, 0))
-    assert math.isnan(float(metric.compute()))
-    metric.update(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 1.0]]))
-    assert float(metric.compute()) == 0.0
-    with pytest.raises(ConfigError, match="bins is 0"):
-        AdaptiveCalibrationError(bins=0)
-    with pytest.raises(ShapeError, match="outside"):
-        metric.update(torch.tensor([[1.5]]), torch.tensor([[1.0]]))
 
 
 @pytest.mark.slow

@@ -13,18 +13,13 @@ from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics.ranking import error_of_kept, scores_from_counts
 from trustseg.metrics.tie_blocks import (
     Blocks,
-    check_coverage,
-    check_risk,
     checked_error,
     checked_ranking,
-    coverage_of_blocks,
     kept_grid,
-    risk_of_blocks,
     tie_blocks,
 )
 
 SOME = Blocks(torch.tensor([2.0, 0.0, 3.0, 1.0]).double(), torch.tensor([0.5, 0.0, 1.5, 1.0]).double())
-ITEMS = [0.25] * 2 + [0.5] * 3 + [1.0]  # what an item of each block costs on average, the surest first
 items = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2, 4])), min_size=1, max_size=12)
 
 
@@ -54,23 +49,11 @@ def test_error_and_risk_of_the_kept(pairs: list[tuple[int, int]]) -> None:
     totals = [float(total) for total in accumulate(expected)]
     found = error_of_kept(*blocks, torch.arange(1, len(pairs) + 1).double())
     assert found.tolist() == pytest.approx(totals)
-    for kept, total in enumerate(totals, start=1):
-        assert float(risk_of_blocks(blocks, kept / len(pairs))) == pytest.approx(total / kept)
 
 
 def test_between_two_items_the_error_grows_linearly() -> None:
     kept = torch.tensor([0.5, 1.5, 2.0, 3.25, 5.5, 6.0]).double()
     assert error_of_kept(*SOME, kept).tolist() == pytest.approx([0.125, 0.375, 0.5, 1.125, 2.5, 3.0])
-    assert float(risk_of_blocks(SOME, 0.01)) == 0.25  # at least one item
-
-
-@settings(deadline=None, max_examples=60)
-@given(items, st.sampled_from([-1.0, 0.0, 0.3, 1.0, 1.5, 4.0, math.inf]))
-def test_coverage_is_the_largest_share_with_that_risk(pairs: list[tuple[int, int]], risk: float) -> None:
-    blocks, expected = blocks_of(pairs)
-    means = [total / kept for kept, total in enumerate(accumulate(expected), start=1)]
-    largest = max((kept for kept, mean in enumerate(means, start=1) if float(mean) <= risk + 1e-12), default=0)
-    assert float(coverage_of_blocks(blocks, risk + 1e-12)) == pytest.approx(largest / len(pairs))
 
 
 @settings(deadline=None, max_examples=60)
@@ -102,19 +85,6 @@ def test_leading_dimensions_are_independent_and_empty_blocks_are_nothing() -> No
     assert together.count.tolist() == [3, 4, 0]
     assert together.e_aurc[:2].tolist() == [0, 0]
     assert together.mean_error.isnan().tolist() == [False, False, True]
-
-
-def test_no_items_have_no_risk() -> None:
-    nothing = Blocks(torch.zeros(2).double(), torch.zeros(2).double())
-    assert math.isnan(float(risk_of_blocks(nothing, 1.0)))
-    assert math.isnan(float(coverage_of_blocks(nothing, 1.0)))
-
-
-def test_an_empty_block_in_between_changes_no_coverage() -> None:
-    spread = Blocks(SOME.counts[SOME.counts > 0], SOME.error_sums[SOME.counts > 0])
-    for risk in (0.2, 0.3, 0.35, 0.375, 0.38, 0.4, 0.9):  # some are reached inside a block
-        largest = max((k for k in range(1, 7) if sum(ITEMS[:k]) / k <= risk), default=0)
-        assert float(coverage_of_blocks(SOME, risk)) == float(coverage_of_blocks(spread, risk)) == largest / 6
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])
@@ -157,18 +127,3 @@ def test_values_that_cannot_be_ranked_are_refused() -> None:
     for value in (math.nan, math.inf, -1e-9):
         with pytest.raises(ShapeError, match="error holds NaN, infinite or negative values"):
             checked_error(torch.tensor([0.0, value]))
-
-
-@pytest.mark.parametrize("coverage", [0.0, -0.1, 1.0001, math.nan])
-def test_a_coverage_is_a_share(coverage: float) -> None:
-    with pytest.raises(ConfigError, match=r"expected a share above 0 and up to 1; pass e\.g\. 0\.8"):
-        check_coverage(coverage)
-    check_coverage(1.0)
-    check_coverage(1e-9)
-
-
-def test_a_risk_is_a_number() -> None:
-    with pytest.raises(ConfigError, match="risk is nan, expected the highest mean error allowed"):
-        check_risk(math.nan)
-    for risk in (-1.0, 0.0, math.inf):
-        check_risk(risk)

@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
 from trustseg.metrics import risk_coverage_curve as curve_of_tensors
-from trustseg.metrics import sparsification_curve as sparsified
-from trustseg.reporting.charts import _REMOVED, _errors_left, mean_risk_coverage, mean_sparsification, shift
+from trustseg.reporting.charts import mean_risk_coverage, mean_sparsification, shift
 from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
@@ -71,37 +69,6 @@ def test_risk_coverage_ends_at_the_mean_risk(data: ReportData, charts: dict[str,
         dice = data.scores[line.name.split(" (")[0], ("clean", 0.0)]["dice"].value
         assert line.x[-1] == 1.0
         assert line.y[-1] == pytest.approx(1 - dice, abs=0.02)
-
-
-def test_errors_left_of_a_small_histogram_by_hand() -> None:
-    """Four sure pixels without an error, then four of which three are wrong: 3 of 8 at the start."""
-    model, oracle = _errors_left(pl.Series([4, 4]), pl.Series([0, 3]))
-    assert (model[0], oracle[0]) == (1.0, 1.0)
-    at = {round(float(fraction), 2): place for place, fraction in enumerate(_REMOVED)}
-    # a quarter removed: 6 kept, of the second bin 2 with 1.5 errors; the oracle removes 2 of 3
-    assert model[at[0.25]] == pytest.approx((1.5 / 6) / (3 / 8))
-    assert oracle[at[0.25]] == pytest.approx((1 / 6) / (3 / 8))
-    assert (model[at[0.5]], oracle[at[0.5]]) == (0, 0)
-
-
-def test_without_errors_nothing_is_left_to_compare() -> None:
-    model, oracle = _errors_left(pl.Series([4, 4]), pl.Series([0, 0]))
-    assert np.isnan(model).all()
-    assert np.isnan(oracle).all()
-
-
-def test_errors_left_equal_those_on_pixels() -> None:
-    noise = np.random.default_rng(0)
-    uncertainty = noise.integers(0, 6, 400)
-    wrong = noise.uniform(size=400) < uncertainty / 10
-    bins = [(int((uncertainty == b).sum()), int(wrong[uncertainty == b].sum())) for b in range(6)]
-    model, oracle = _errors_left(pl.Series([count for count, _ in bins]), pl.Series([errors for _, errors in bins]))
-    exact = sparsified(torch.from_numpy(uncertainty), torch.from_numpy(wrong))
-    for found, expected in ((model, exact.model), (oracle, exact.oracle)):
-        np.testing.assert_allclose(found, np.interp(_REMOVED, exact.removed, expected), atol=0.02)
-        shared = np.isin(np.round(400 * _REMOVED), np.round(400 * exact.removed.numpy()))
-        places = np.round(400 * _REMOVED[shared]).astype(int)
-        np.testing.assert_allclose(found[shared], expected.numpy()[places], atol=1e-9)
 
 
 def test_the_curve_of_a_variant_is_the_mean_over_seeds(data: ReportData) -> None:

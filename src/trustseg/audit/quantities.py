@@ -16,7 +16,7 @@ from trustseg.deferral.ranking import AURC, DrawnScore, auroc_of_failures, by_bl
 from trustseg.entries import Entry
 from trustseg.metrics import METRICS, augrc_from_counts
 from trustseg.records import metric_column, score_column
-from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of
+from trustseg.reporting.image_scores import UNDEFINED, numbers, patients_of, pooled_of
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.pixel_scores import pixel_calibration
 from trustseg.statistics import (
@@ -107,9 +107,7 @@ def _pooled(selected: Selected, *, union: bool) -> Interval:
     rows = selected.rows.drop_nulls("mask_px")
     if not len(rows):
         return UNDEFINED
-    hit, both = numbers(rows, "intersection_px"), numbers(rows, "mask_px") + numbers(rows, "predicted_px")
-    above, below = (hit, both - hit) if union else (2 * hit, both)
-    return bootstrap_ratio(above, below, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
+    return pooled_of(rows, union=union, draws=selected.draws, confidence=selected.confidence)
 
 
 def failure_rate(selected: Selected) -> Interval:

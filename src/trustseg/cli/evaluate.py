@@ -167,6 +167,7 @@ def _print_means(folder: Path) -> None:
     import polars as pl
 
     from trustseg.cli.display import print_table
+    from trustseg.metrics import dice_from_counts
     from trustseg.records import read_records
 
     records = read_records(folder / "records.parquet")
@@ -178,9 +179,9 @@ def _print_means(folder: Path) -> None:
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
         known = rows.drop_nulls("mask_px")  # without a reference, nothing can be compared
         lesions, empty = known.filter(pl.col("mask_px") > 0), known.filter(pl.col("mask_px") == 0)
-        both, predicted, reference = (int(known[f"{name}_px"].sum()) for name in ("intersection", "predicted", "mask"))
+        pixels = known.select("intersection_px", "predicted_px", "mask_px").sum().to_numpy()[0]
         values = [_mean(lesions[name].to_list()) for name in ("dice", "dice_native", "iou")]
-        values.append(2 * both / (predicted + reference) if reference else None)
+        values.append(_mean([float(dice_from_counts(*pixels))]))
         values.append(_mean((empty["predicted_px"] / empty["pixels"]).to_list()))
         shown = ["—" if value is None else f"{value:.3f}" for value in values]
         lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])

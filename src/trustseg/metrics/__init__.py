@@ -3,9 +3,8 @@
 ``overlap``, ``area``, ``surface`` and ``lesions`` compare hard masks, ``selective`` and ``sparsification`` score a
 ranking exactly, ``histograms`` and ``streaming`` do so without keeping pixels, ``calibration`` scores
 probabilities (``regions`` selects pixels), ``detection`` how well a score finds positives.
-``counts`` and ``ranking`` hold the formulas of detection, calibration and ranking, on counts in NumPy arrays or
-tensors; they, ``deferral`` and ``bins`` load no torch. Undefined is NaN, never 0. The docstrings give only their own
-arguments.
+``counts``, ``ranking`` and ``survival`` hold formulas on NumPy arrays or tensors; they, ``deferral`` and ``bins`` load
+no torch. Undefined is NaN, never 0. The docstrings give only their own arguments.
 
 Args:
     prediction: hard masks (B, 1, H, W), bool or numbers that are all 0 or 1 (probability > 0.5, not probability).
@@ -26,7 +25,7 @@ Returns:
 Raises:
     ShapeError: if shapes differ or do not fit, a mask is not binary, a number is NaN where it must not be, or a
         probability or an error is out of range.
-    ConfigError: if a number such as ``bins``, ``points`` or ``coverage`` is out of range.
+    ConfigError: if a number such as ``bins`` or ``points`` is out of range.
     UnknownNameError: if a name such as ``error`` is none of those listed.
 """
 
@@ -39,35 +38,34 @@ from trustseg.metrics.counts import (
     average_precision_from_counts,
     calibration_error_from_counts,
     dice_from_counts,
+    dice_terms,
     fpr_at_tpr_from_counts,
-    maximum_calibration_error_from_counts,
+    iou_terms,
 )
 from trustseg.metrics.deferral import undetected_harm
 from trustseg.metrics.ranking import (
     RankScores,
+    SparsificationCurve,
     augrc_from_counts,
     aurc_from_counts,
     ause_from_counts,
     error_of_kept,
     nause_from_counts,
     scores_from_counts,
+    sparsification_from_counts,
 )
+from trustseg.metrics.survival import survivors
 
 if TYPE_CHECKING:
     from trustseg.metrics.area import area_error, precision, sensitivity
     from trustseg.metrics.calibration import (
-        adaptive_calibration_error,
         brier,
         calibration_counts,
         expected_calibration_error,
-        negative_log_likelihood,
-        top_label_calibration_error,
     )
     from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
     from trustseg.metrics.histograms import (
-        Histogram,
         error_histogram,
-        oracle_histogram,
         uncertainty_keys,
     )
     from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
@@ -87,48 +85,38 @@ if TYPE_CHECKING:
         RiskCoverageCurve,
         augrc,
         aurc,
-        coverage_at_risk,
         e_aurc,
         rank_scores,
-        risk_at_coverage,
         risk_coverage_curve,
     )
     from trustseg.metrics.sparsification import (
-        SparsificationCurve,
         ause,
         nause,
         sparsification_curve,
-        sparsification_from_counts,
     )
     from trustseg.metrics.streaming import (
         AURC,
         AUSE,
-        AdaptiveCalibrationError,
         CalibrationError,
         Detection,
         Dice,
     )
     from trustseg.metrics.surface import hausdorff_95, surface_dice
-    from trustseg.metrics.survival import SurvivalCurve, survival_curve
 
 __all__ = [
     "AURC",
     "AUSE",
     "BINS",
     "METRICS",
-    "AdaptiveCalibrationError",
     "CalibrationError",
     "Detection",
     "Dice",
-    "Histogram",
     "LesionCounts",
     "MetricFacts",
     "OverlapCounts",
     "RankScores",
     "RiskCoverageCurve",
     "SparsificationCurve",
-    "SurvivalCurve",
-    "adaptive_calibration_error",
     "area_error",
     "augrc",
     "augrc_from_counts",
@@ -145,9 +133,9 @@ __all__ = [
     "brier",
     "calibration_counts",
     "calibration_error_from_counts",
-    "coverage_at_risk",
     "dice",
     "dice_from_counts",
+    "dice_terms",
     "e_aurc",
     "error_histogram",
     "error_of_kept",
@@ -157,28 +145,24 @@ __all__ = [
     "harm",
     "hausdorff_95",
     "iou",
+    "iou_terms",
     "lesion_counts",
     "lesion_f1",
-    "maximum_calibration_error_from_counts",
     "nause",
     "nause_from_counts",
-    "negative_log_likelihood",
-    "oracle_histogram",
     "overlap_counts",
     "pixel_error",
     "pooled_dice",
     "pooled_iou",
     "precision",
     "rank_scores",
-    "risk_at_coverage",
     "risk_coverage_curve",
     "scores_from_counts",
     "sensitivity",
     "sparsification_curve",
     "sparsification_from_counts",
     "surface_dice",
-    "survival_curve",
-    "top_label_calibration_error",
+    "survivors",
     "uncertainty_keys",
     "undetected_harm",
 ]
@@ -196,7 +180,6 @@ _WITH_TORCH: Final = (
     "selective",
     "sparsification",
     "surface",
-    "survival",
     "streaming",  # last: it loads torchmetrics
 )
 

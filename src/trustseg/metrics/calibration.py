@@ -1,4 +1,4 @@
-"""Calibration errors, Brier score and likelihood of the foreground probability.
+"""Calibration error and Brier score of the foreground probability.
 
 The state of a binned calibration error is n, sum p and sum y of each bin: exact, mergeable by adding, and small enough
 to keep for every image and to bootstrap by patient.
@@ -8,25 +8,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import counted, counted_mean, filled, require_binary, require_tensors
 from trustseg.metrics.counts import calibration_error_from_counts
-from trustseg.metrics.ranking import error_of_kept
-from trustseg.metrics.tie_blocks import tie_blocks
 
 __all__ = [
-    "adaptive_calibration_error",
-    "adaptive_error_of_blocks",
     "brier",
     "calibration_counts",
     "calibration_counts_by_region",
     "check_bins",
     "checked_probability",
     "expected_calibration_error",
-    "negative_log_likelihood",
-    "top_label_calibration_error",
 ]
 
 
@@ -47,52 +40,6 @@ def expected_calibration_error(
         Deviation: probability of the positive class, not of the predicted one.
     """
     return calibration_error_from_counts(calibration_counts(probability, masks, bins=bins, region=region).sum(0))
-
-
-def top_label_calibration_error(
-    probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
-) -> Tensor:
-    """Return the expected calibration error of the predicted class: confidence max(p, 1 - p) against hit or miss.
-
-    Only to compare with work that reports it.
-
-    Example:
-        >>> top_label_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
-        tensor(0.3333, dtype=torch.float64)
-    """
-    probability, masks, region = checked_probability(probability, masks, bins, region)
-    hit = (probability > 0.5) == (masks > 0.5)
-    return expected_calibration_error(torch.maximum(probability, 1 - probability), hit, bins=bins, region=region)
-
-
-def adaptive_calibration_error(
-    probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None
-) -> Tensor:
-    """Return the calibration error over groups of exactly N / bins pixels, ordered by probability.
-
-    Equal probabilities across the edge of a group are shared in proportion, so the order of pixels does not matter.
-    It sorts, so it is meant for one image or a small set; ``AdaptiveCalibrationError`` is for more.
-
-    Example:
-        >>> adaptive_calibration_error(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]), bins=1)
-        tensor(0.3333, dtype=torch.float64)
-
-    Reference:
-        Nixon et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019, arXiv:1904.01685, section 3.
-    """
-    probability, masks, region = checked_probability(probability, masks, bins, region)
-    probability, masks = probability[region], masks[region]
-    return adaptive_error_of_blocks(*tie_blocks(probability, probability.double() - masks.double()), bins=bins)
-
-
-def adaptive_error_of_blocks(counts: Tensor, gaps: Tensor, *, bins: int) -> Tensor:
-    """Return the adaptive calibration error of blocks of equal p, rising, with the sums of p - y; NaN for no pixels."""
-    count = counts.sum()
-    if not bool(count > 0):
-        return torch.full_like(count, torch.nan)
-    edges = torch.arange(1, bins + 1, dtype=torch.float64, device=count.device) * count / bins
-    gap = torch.diff(functional.pad(error_of_kept(counts, gaps, edges), (1, 0)))
-    return gap.abs().sum() / count
 
 
 def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, region: Tensor | None = None) -> Tensor:
@@ -156,24 +103,6 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
     """
     probability, masks, inside = checked_probability(probability, masks, 1, None)
     return counted_mean((probability.double() - masks.double()).square(), inside)
-
-
-def negative_log_likelihood(log_odds: Tensor, masks: Tensor) -> Tensor:
-    """Return the mean of -ln p_y of each image, (B,) float64, >= 0; NaN where every pixel is ignored.
-
-    It is computed from the log-odds z = ln(p / (1 - p)) (B, ...), ``belief.log_odds``, as softplus(-z) or softplus(z):
-    finite and exact where p itself would round to 0 or 1.
-
-    Example:
-        >>> negative_log_likelihood(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]]))
-        tensor([500.3466], dtype=torch.float64)
-    """
-    _check_shapes("log_odds", log_odds, masks)
-    if bool(torch.isnan(log_odds).any()):
-        raise ShapeError("log_odds hold NaN, expected numbers; find where the model breaks down")
-    require_binary(masks)
-    margin = torch.where(masks > 0.5, log_odds, -log_odds).detach().double()
-    return counted_mean(functional.softplus(-margin), counted(masks))
 
 
 def checked_probability(

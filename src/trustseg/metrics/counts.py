@@ -34,10 +34,11 @@ __all__ = [
     "average_precision_from_counts",
     "calibration_error_from_counts",
     "dice_from_counts",
+    "dice_terms",
     "fpr_at_tpr_from_counts",
     "in_float64",
+    "iou_terms",
     "library_of",
-    "maximum_calibration_error_from_counts",
     "ratio",
 ]
 
@@ -77,8 +78,28 @@ def dice_from_counts(intersection: Array, predicted: Array, reference: Array) ->
         >>> dice_from_counts(np.array([1]), np.array([2]), np.array([2])).item()
         0.5
     """
-    overlap: Array = ratio(library_of(predicted), 2 * intersection, predicted + reference)
+    overlap: Array = ratio(library_of(predicted), *dice_terms(intersection, predicted, reference))
     return overlap
+
+
+def dice_terms(intersection: Array, predicted: Array, reference: Array) -> tuple[Array, Array]:
+    """Return numerator and denominator of Dice from pixel counts (...); their sums over images are those pooled.
+
+    Example:
+        >>> dice_terms(np.array([1]), np.array([2]), np.array([2]))
+        (array([2]), array([4]))
+    """
+    return 2 * intersection, predicted + reference
+
+
+def iou_terms(intersection: Array, predicted: Array, reference: Array) -> tuple[Array, Array]:
+    """Return numerator and denominator of the intersection over union, as ``dice_terms``.
+
+    Example:
+        >>> iou_terms(np.array([1]), np.array([2]), np.array([2]))
+        (array([1]), array([3]))
+    """
+    return intersection, predicted + reference - intersection
 
 
 def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:
@@ -111,19 +132,6 @@ def calibration_error_from_counts(counts: Array) -> Array:
     xp, sums = in_float64(counts)
     error: Array = ratio(xp, abs(sums[..., 1] - sums[..., 2]).sum(-1), sums[..., 0].sum(-1))
     return error
-
-
-def maximum_calibration_error_from_counts(counts: Array) -> Array:
-    """Return the largest gap of a bin, |mean p - mean y|; NaN without pixels.
-
-    Example:
-        >>> float(maximum_calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]])))
-        0.25
-    """
-    xp, sums = in_float64(counts)
-    largest = xp.amax(ratio(xp, abs(sums[..., 1] - sums[..., 2]), sums[..., 0], empty=0.0), -1)
-    gap: Array = xp.where(sums[..., 0].sum(-1) > 0, largest, xp.nan)
-    return gap
 
 
 def library_of(array: object) -> Any:  # noqa: ANN401 - a module

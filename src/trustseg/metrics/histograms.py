@@ -8,42 +8,28 @@ apart. ``resolution`` is ``"fine"`` or ``"coarse"``.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 
 from trustseg.errors import ShapeError
 from trustseg.metrics.bins import BINS, FIRST, HALF, MERGED, SHIFT, Resolution
-from trustseg.metrics.tie_blocks import check_shapes, checked_error
+from trustseg.metrics.tie_blocks import Blocks, check_shapes, checked_error
 
 if TYPE_CHECKING:
     from torchmetrics import Metric  # takes seconds to load
 
 __all__ = [
     "UNIT",
-    "Histogram",
     "accumulate",
     "add_histograms",
     "error_histogram",
-    "oracle_histogram",
     "uncertainty_keys",
 ]
 
 UNIT: Final = 1 << 30  # errors are summed as whole multiples of 2^-30: exact, so in any order
 _CHUNK: Final = 1 << 22  # pixels binned at a time, to bound the memory
-
-
-class Histogram(NamedTuple):
-    """Scores binned with their errors; histograms of disjoint pixels merge by adding both fields.
-
-    Attributes:
-        counts: items per bin (bins,), int64.
-        error_sums: total error of the items of each bin (bins,), float64, to 2^-31 per item.
-    """
-
-    counts: Tensor
-    error_sums: Tensor
 
 
 def uncertainty_keys(uncertainty: Tensor, *, resolution: Resolution = "fine") -> Tensor:
@@ -72,10 +58,12 @@ def _tables_on(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(FIRST).to(device), torch.from_numpy(SHIFT).to(device)
 
 
-def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> Histogram:
+def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> Blocks:
     """Return the errors binned by uncertainty; the same bits for any order of the items.
 
-    Errors as bool (wrong or not) are exact and quickest.
+    Counts are int64, error sums exact to 2^-31 per item; histograms of disjoint pixels merge by adding both. Errors as
+    bool (wrong or not) are exact and quickest. ``error_histogram(error, error)`` is the oracle of errors that are not 0
+    or 1.
 
     Example:
         >>> histogram = error_histogram(torch.tensor([0.1, 0.1, 0.2]), torch.tensor([True, False, True]))
@@ -83,12 +71,7 @@ def error_histogram(uncertainty: Tensor, error: Tensor, *, resolution: Resolutio
         (tensor([2, 1]), tensor([1., 1.], dtype=torch.float64))
     """
     counts, units = accumulate(uncertainty, error, resolution=resolution)
-    return Histogram(counts, units.double() / UNIT)
-
-
-def oracle_histogram(error: Tensor, *, resolution: Resolution = "fine") -> Histogram:
-    """Return the errors binned by the error itself: the oracle of ``scores_from_counts`` if errors are not 0 or 1."""
-    return error_histogram(error, error, resolution=resolution)
+    return Blocks(counts, units.double() / UNIT)
 
 
 def add_histograms(metric: "Metric", *names: str) -> None:

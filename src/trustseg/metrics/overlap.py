@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trustseg.errors import ShapeError
 from trustseg.masks import counted, require_binary, require_tensors
-from trustseg.metrics.counts import dice_from_counts
+from trustseg.metrics.counts import dice_from_counts, iou_terms
 
 __all__ = ["OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
 
@@ -121,4 +121,5 @@ def _dice(counts: OverlapCounts) -> Tensor:
 
 
 def _iou(counts: OverlapCounts) -> Tensor:
-    return counts.intersection / (counts.predicted + counts.reference - counts.intersection)
+    above, below = iou_terms(counts.intersection, counts.predicted, counts.reference)
+    return above / below

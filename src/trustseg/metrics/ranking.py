@@ -20,6 +20,7 @@ from trustseg.metrics.counts import Array, in_float64, library_of, ratio
 
 __all__ = [
     "RankScores",
+    "SparsificationCurve",
     "augrc_from_counts",
     "aurc_from_counts",
     "ause_from_counts",
@@ -28,6 +29,7 @@ __all__ = [
     "nause_from_counts",
     "oracle_blocks",
     "scores_from_counts",
+    "sparsification_from_counts",
 ]
 
 
@@ -152,6 +154,40 @@ def scores_from_counts(counts: Array, errors: Array, *, oracle: tuple[Array, Arr
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SparsificationCurve(Generic[Array]):
+    """Mean error of the rest over the mean error of all, against the share removed; each (K,) float64.
+
+    Attributes:
+        removed: share of least sure items removed, rising from 0.
+        model: removed by uncertainty. The mean of ``model - oracle`` over every item count is AUSE. A random order
+            gives 1 everywhere; without any error both curves are NaN.
+        oracle: removed by the error itself.
+    """
+
+    removed: Array
+    model: Array
+    oracle: Array
+
+
+def sparsification_from_counts(
+    counts: Array, errors: Array, removed: Array, *, oracle: tuple[Array, Array] | None = None
+) -> SparsificationCurve[Array]:
+    """Return the sparsification curves of one problem (K,) of ``scores_from_counts``, at shares removed in [0, 1).
+
+    Example:
+        >>> sparsification_from_counts(np.array([1, 1]), np.array([0, 1]), np.array([0.0, 0.5])).model.tolist()
+        [1.0, 0.0]
+    """
+    blocks = filled_blocks(counts, errors)
+    best = oracle_blocks(*blocks) if oracle is None else filled_blocks(*oracle)
+    xp, count = library_of(removed), blocks[0].sum()
+    kept = (1 - removed) * count
+    mean_error = ratio(xp, blocks[1].sum(), count)
+    model, least = (ratio(xp, error_of_kept(*each, kept) / kept, mean_error) for each in (blocks, best))
+    return SparsificationCurve(removed=removed, model=model, oracle=least)
+
+
 def filled_blocks(counts: Array, errors: Array) -> tuple[Array, Array]:
     """Return counts and errors (..., K), in float64, without the blocks that are empty in every problem."""
     _, items, wrong = in_float64(counts, errors)
@@ -167,7 +203,7 @@ def oracle_blocks(counts: Array, errors: Array) -> tuple[Array, Array]:
     if bool((wrong > items).any()):
         raise ShapeError(
             "a bin has more errors than items, expected errors of 0 and 1 where no oracle is given; "
-            "pass oracle=oracle_histogram(error)"
+            "pass oracle=error_histogram(error, error)"
         )
     total = wrong.sum(-1)
     return xp.stack((items.sum(-1) - total, total), -1), xp.stack((total * 0, total), -1)

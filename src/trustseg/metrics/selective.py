@@ -5,24 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from trustseg.metrics.ranking import RankScores, augrc_from_counts, aurc_from_counts, error_of_kept, scores_from_counts
-from trustseg.metrics.tie_blocks import (
-    check_coverage,
-    check_risk,
-    checked_ranking,
-    coverage_of_blocks,
-    kept_grid,
-    risk_of_blocks,
-    tie_blocks,
-)
+from trustseg.metrics.tie_blocks import checked_ranking, kept_grid, tie_blocks
 
 __all__ = [
     "RiskCoverageCurve",
     "augrc",
     "aurc",
-    "coverage_at_risk",
     "e_aurc",
     "rank_scores",
-    "risk_at_coverage",
     "risk_coverage_curve",
 ]
 
@@ -90,29 +80,3 @@ def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | Non
     kept = kept_grid(error.numel(), points).to(error.device)
     risk = error_of_kept(*tie_blocks(uncertainty, error), kept) / kept
     return RiskCoverageCurve(coverage=kept / error.numel(), risk=risk)
-
-
-def risk_at_coverage(uncertainty: Tensor, error: Tensor, coverage: float) -> Tensor:
-    """Return the mean error when the surest share ``coverage``, in (0, 1], of the items is kept; NaN for no items.
-
-    At least one item is kept, a fraction of an item counts in part.
-
-    Example:
-        >>> risk_at_coverage(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 1.0, 1.0, 1.0]), 0.5)
-        tensor(0.5000, dtype=torch.float64)
-    """
-    check_coverage(coverage)
-    return risk_of_blocks(tie_blocks(*checked_ranking(uncertainty, error)), coverage)
-
-
-def coverage_at_risk(uncertainty: Tensor, error: Tensor, risk: float) -> Tensor:
-    """Return the largest share of items that can be kept with a mean error of at most ``risk``, in units of the error.
-
-    It is 0 if even the surest item is too wrong, NaN for no items; ``risk`` must not be NaN.
-
-    Example:
-        >>> coverage_at_risk(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.0, 0.0, 1.0, 1.0]), 0.4)
-        tensor(0.7500, dtype=torch.float64)
-    """
-    check_risk(risk)
-    return coverage_of_blocks(tie_blocks(*checked_ranking(uncertainty, error)), risk)

@@ -1,32 +1,12 @@
 """Sparsification: how fast the error falls when the least sure items are removed, against an oracle that knows it."""
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor
 
-from trustseg.metrics.ranking import error_of_kept, filled_blocks, oracle_blocks
+from trustseg.metrics.ranking import SparsificationCurve, sparsification_from_counts
 from trustseg.metrics.selective import rank_scores
 from trustseg.metrics.tie_blocks import checked_ranking, kept_grid, tie_blocks
 
-__all__ = ["SparsificationCurve", "ause", "nause", "sparsification_curve", "sparsification_from_counts"]
-
-
-@dataclass(frozen=True, slots=True)
-class SparsificationCurve:
-    """Mean error of the rest over the mean error of all, against the share removed; each (K,) float64.
-
-    Attributes:
-        removed: share of least sure items removed, rising from 0.
-        model: removed by uncertainty. The mean of ``model - oracle`` over every item count is AUSE.
-        oracle: removed by the error itself.
-        random: removed in random order, 1 everywhere.
-    """
-
-    removed: Tensor
-    model: Tensor
-    oracle: Tensor
-    random: Tensor
+__all__ = ["ause", "nause", "sparsification_curve"]
 
 
 def ause(uncertainty: Tensor, error: Tensor) -> Tensor:
@@ -58,10 +38,10 @@ def nause(uncertainty: Tensor, error: Tensor) -> Tensor:
     return rank_scores(uncertainty, error).nause
 
 
-def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> SparsificationCurve:
-    """Return the sparsification curves of the uncertainty, the oracle and a random order.
-
-    They start at 1; all but ``removed`` are NaN without any error.
+def sparsification_curve(
+    uncertainty: Tensor, error: Tensor, *, points: int | None = None
+) -> SparsificationCurve[Tensor]:
+    """Return the sparsification curves of the uncertainty and of the oracle.
 
     Args:
         points: number of points, >= 1; None gives one per item. Nothing removed is always the first point.
@@ -71,22 +51,5 @@ def sparsification_curve(uncertainty: Tensor, error: Tensor, *, points: int | No
         tensor([1., 0.], dtype=torch.float64)
     """
     uncertainty, error = checked_ranking(uncertainty, error)
-    return sparsification_from_counts(*tie_blocks(uncertainty, error), oracle=tie_blocks(error, error), points=points)
-
-
-def sparsification_from_counts(
-    counts: Tensor, errors: Tensor, *, oracle: tuple[Tensor, Tensor] | None = None, points: int | None = 101
-) -> SparsificationCurve:
-    """Return the sparsification curves of one problem (K,) of ``scores_from_counts``, at ``points`` shares removed."""
-    blocks = filled_blocks(counts, errors)
-    best = oracle_blocks(*blocks) if oracle is None else filled_blocks(*oracle)
-    count = blocks[0].sum()
-    kept = kept_grid(int(count), points).to(count.device).flip(0)
-    mean_error = blocks[1].sum() / count
-    model = error_of_kept(*blocks, kept) / kept / mean_error
-    return SparsificationCurve(
-        removed=1 - kept / count,
-        model=model,
-        oracle=error_of_kept(*best, kept) / kept / mean_error,
-        random=torch.where(torch.isnan(model), torch.nan, torch.ones_like(model)),
-    )
+    removed = 1 - kept_grid(error.numel(), points).to(error.device).flip(0) / error.numel()
+    return sparsification_from_counts(*tie_blocks(uncertainty, error), removed, oracle=tie_blocks(error, error))

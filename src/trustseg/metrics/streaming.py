@@ -14,12 +14,7 @@ from torchmetrics import Metric
 
 from trustseg.errors import unknown_name
 from trustseg.masks import counted
-from trustseg.metrics.calibration import (
-    adaptive_error_of_blocks,
-    calibration_counts,
-    check_bins,
-    checked_probability,
-)
+from trustseg.metrics.calibration import calibration_counts, check_bins
 from trustseg.metrics.counts import (
     auroc_from_counts,
     average_precision_from_counts,
@@ -31,10 +26,10 @@ from trustseg.metrics.detection import labelled
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.overlap import overlap_counts
 from trustseg.metrics.pixel_errors import PIXEL_ERRORS, PixelError, pixel_error
-from trustseg.metrics.ranking import RankScores, filled_blocks, scores_from_counts
+from trustseg.metrics.ranking import RankScores, scores_from_counts
 from trustseg.metrics.tie_blocks import check_shapes
 
-__all__ = ["AURC", "AUSE", "AdaptiveCalibrationError", "CalibrationError", "Detection", "DetectionScore", "Dice"]
+__all__ = ["AURC", "AUSE", "CalibrationError", "Detection", "DetectionScore", "Dice"]
 
 DetectionScore = Literal["auroc", "average_precision", "fpr_at_95_tpr"]
 
@@ -254,48 +249,6 @@ class AURC(Metric):
         """Return AURC or AUGRC, scalar float64; NaN without any pixel."""
         scores = _scores(self)
         return scores.augrc if self.generalized else scores.aurc
-
-
-class AdaptiveCalibrationError(Metric):
-    """Calibration error over groups of equal numbers of pixels, over every pixel seen.
-
-    ``adaptive_calibration_error``, but that probabilities whose log-odds share a bin count as equal.
-
-    Example:
-        >>> metric = AdaptiveCalibrationError(bins=1)
-        >>> metric.update(torch.tensor([[0.9, 0.9, 0.2]]), torch.tensor([[1.0, 0.0, 0.0]]))
-        >>> round(float(metric.compute()), 6)
-        0.333333
-    """
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    counts: Tensor
-    probability_units: Tensor
-    positive_units: Tensor
-
-    def __init__(self, *, bins: int = 15) -> None:
-        super().__init__()
-        check_bins(bins)
-        self.bins = bins
-        add_histograms(self, "counts", "probability_units", "positive_units")
-
-    def update(self, probability: Tensor, masks: Tensor, region: Tensor | None = None) -> None:
-        """Add a batch of probabilities and masks, only the pixels of ``region`` if given."""
-        probability, masks, region = checked_probability(probability, masks, self.bins, region)
-        probability, masks = probability[region], masks[region]
-        log_odds = torch.logit(probability)
-        counts, units = accumulate(log_odds, probability)
-        self.counts += counts
-        self.probability_units += units
-        self.positive_units += accumulate(log_odds, masks > 0.5)[1]
-
-    def compute(self) -> Tensor:
-        """Return the adaptive calibration error, scalar float64; NaN without pixels."""
-        gaps = (self.probability_units - self.positive_units).double() / UNIT
-        return adaptive_error_of_blocks(*filled_blocks(self.counts, gaps), bins=self.bins)
 
 
 def _add_states(metric: Metric, error: str) -> None:

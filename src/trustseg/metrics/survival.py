@@ -1,89 +1,36 @@
-"""How many images survive a budget, from the bracket in which each one's smallest harmful budget lies."""
-
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+"""Which images survive a budget, from the bracket in which each one's smallest harmful budget lies."""
 
 from trustseg.errors import ShapeError
+from trustseg.metrics.counts import Array
 
-__all__ = ["SurvivalCurve", "survival_curve"]
-
-
-@dataclass(frozen=True, slots=True)
-class SurvivalCurve:
-    """The share of images whose smallest harmful budget is above eps, between two step curves.
-
-    Survivors are "not broken by this suite", never "robust": ``lower`` is the share that the attacks failed to break.
-
-    Attributes:
-        eps: (K,) budgets, rising from 0: every end of a bracket, or the ones asked for.
-        lower: (K,) share of images that hold at eps; falls just after a budget (draw with ``where="pre"``).
-        upper: (K,) share of images not known to break at eps; falls at a budget (draw with ``where="post"``).
-        median_lower: scalar, lower bound of the median of the smallest harmful budgets.
-        median_upper: scalar, its upper bound; infinite if more than half of the images are censored.
-        images: number of images.
-        censored: how many never broke.
-        already_broken: how many were broken without an attack.
-    """
-
-    eps: Tensor
-    lower: Tensor
-    upper: Tensor
-    median_lower: Tensor
-    median_upper: Tensor
-    images: int
-    censored: int
-    already_broken: int
+__all__ = ["survivors"]
 
 
-def survival_curve(eps_holds: Tensor, eps_breaks: Tensor, *, eps: Tensor | None = None) -> SurvivalCurve:
-    """Return the survival of images against the budget, from both ends of their brackets (eps_holds, eps_breaks].
+def survivors(eps_holds: Array, eps_breaks: Array, eps: Array) -> tuple[Array, Array]:
+    """Return which images are known to hold at each budget, and which are not known to break, both (B, K) bool.
 
-    Curves are float64; their values and medians are NaN for no images.
+    Their means over the images are the two step curves between which the survival curve lies. Survivors are "not broken
+    by this suite", never "robust".
 
     Args:
         eps_holds: (B,) largest budget at which each image held, finite, >= 0.
         eps_breaks: (B,) smallest budget known to break it, >= ``eps_holds``; infinite if it never broke, 0 if it was
             broken without an attack.
-        eps: (K,) budgets >= 0 at which to read the curves, rising; every end of a bracket if left out.
+        eps: (K,) budgets >= 0.
 
     Example:
-        >>> curve = survival_curve(torch.tensor([0.0, 1.0, 2.0, 8.0]), torch.tensor([0.0, 2.0, 4.0, torch.inf]))
-        >>> curve.eps.tolist(), curve.lower.tolist(), curve.upper.tolist()
-        ([0.0, 1.0, 2.0, 4.0, 8.0], [0.75, 0.75, 0.5, 0.25, 0.25], [0.75, 0.75, 0.5, 0.25, 0.25])
-        >>> curve.median_lower.item(), curve.median_upper.item(), curve.censored, curve.already_broken
-        (1.0, 2.0, 1, 1)
+        >>> import numpy as np
+        >>> holds, breaks, eps = np.array([0, 1, 8]), np.array([0, 4, np.inf]), np.array([1, 2, 4])
+        >>> [known.mean(axis=0).round(2).tolist() for known in survivors(holds, breaks, eps)]
+        [[0.67, 0.33, 0.33], [0.67, 0.67, 0.33]]
 
     Reference:
         Peto, "Experimental Survival Curves for Interval-censored Data", Applied Statistics 1973. Deviation: the two
         bounds that need no assumption stand for the maximum-likelihood curve between them.
     """
-    holds, breaks = eps_holds.detach().double(), eps_breaks.detach().double()
-    if holds.shape != breaks.shape or holds.ndim != 1:
-        raise ShapeError(
-            f"eps_holds is {tuple(holds.shape)} and eps_breaks {tuple(breaks.shape)}, expected the same (B,); "
-            "give both ends of the bracket of each image"
-        )
-    if not bool(((holds >= 0) & (holds <= breaks) & holds.isfinite()).all()):
-        raise ShapeError(
-            "brackets must be 0 <= eps_holds <= eps_breaks with a finite eps_holds, got others; "
-            "mark an image that never broke with an infinite eps_breaks only"
-        )
-    if eps is None:
-        eps = torch.unique(torch.cat([holds.new_zeros(1), holds, breaks[breaks.isfinite()]]))
-    eps = eps.detach().to(holds)
-    if eps.ndim != 1 or not bool((eps >= 0).all()) or not bool((eps.diff() >= 0).all()):
-        raise ShapeError(f"eps must be (K,), rising and at least 0, got {tuple(eps.shape)}; sort the budgets")
-    broken = breaks == 0
-    at = eps.view(-1, 1)
-    return SurvivalCurve(
-        eps=eps,
-        lower=((holds >= at) & ~broken).double().mean(dim=1),
-        upper=(breaks > at).double().mean(dim=1),
-        median_lower=holds.median(),  # the smaller of two middle values: where a curve first falls to one half
-        median_upper=breaks.median(),
-        images=len(holds),
-        censored=int(breaks.isinf().sum()),
-        already_broken=int(broken.sum()),
-    )
+    if eps_holds.shape != eps_breaks.shape or eps_holds.ndim != 1:
+        raise ShapeError(f"eps_holds is {tuple(eps_holds.shape)}, eps_breaks {tuple(eps_breaks.shape)}, not both (B,)")
+    if not bool(((eps_holds >= 0) & (eps_holds <= eps_breaks) & (eps_holds < float("inf"))).all()):
+        raise ShapeError("brackets must be 0 <= eps_holds <= eps_breaks, with a finite eps_holds")
+    holds, breaks = eps_holds[:, None], eps_breaks[:, None]
+    return (holds >= eps) & (breaks > 0), breaks > eps

@@ -1,6 +1,5 @@
 """Ranked items as blocks of equal uncertainty, the input of ``ranking``, from scores and errors on tensors."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -8,27 +7,22 @@ from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import require_tensors
-from trustseg.metrics.ranking import error_of_kept
 
 __all__ = [
     "Blocks",
-    "check_coverage",
-    "check_risk",
     "check_shapes",
     "checked_error",
     "checked_ranking",
-    "coverage_of_blocks",
     "kept_grid",
-    "risk_of_blocks",
     "tie_blocks",
 ]
 
 
 class Blocks(NamedTuple):
-    """Tie blocks, the surest first.
+    """Items of equal score, or in one bin of a histogram, as blocks: the surest first.
 
     Attributes:
-        counts: items per block (K,), float64; 0 for an empty block.
+        counts: items per block (K,); 0 for an empty block.
         error_sums: total error of each block (K,), float64.
     """
 
@@ -72,44 +66,6 @@ def tie_blocks(order: Tensor, error: Tensor) -> Blocks:
     values, block, counts = torch.unique(order, return_inverse=True, return_counts=True)
     sums = torch.zeros(values.numel(), dtype=torch.float64, device=error.device).index_add_(0, block, error)
     return Blocks(counts.double(), sums)
-
-
-def check_coverage(coverage: float) -> None:
-    """Raise unless a coverage lies in (0, 1]."""
-    if not 0.0 < coverage <= 1.0:
-        raise ConfigError(f"coverage is {coverage}, expected a share above 0 and up to 1; pass e.g. 0.8 for 80 %")
-
-
-def check_risk(risk: float) -> None:
-    """Raise unless a risk is a number, of any size."""
-    if math.isnan(risk):
-        raise ConfigError("risk is nan, expected the highest mean error allowed; pass e.g. 0.05 for 5 % wrong pixels")
-
-
-def risk_of_blocks(blocks: Blocks, coverage: float) -> Tensor:
-    """Return the mean error of the surest share ``coverage`` of one problem, scalar; NaN for no items."""
-    count = blocks.counts.sum()
-    if not bool(count > 0):
-        return torch.full_like(count, torch.nan)
-    kept = (coverage * count).clamp_min(1.0).unsqueeze(0)
-    return (error_of_kept(*blocks, kept) / kept).squeeze(0)
-
-
-def coverage_of_blocks(blocks: Blocks, risk: float) -> Tensor:
-    """Return the largest share of one problem's items with a mean error of at most ``risk``, scalar; NaN for no items.
-
-    Inside a block the mean error of k items, (c0 + e (k - n0)) / k, moves steadily towards e, so that the largest k is
-    its last item or lies where the two sides are equal, up to rounding.
-    """
-    counts, sums = blocks
-    upto, total = counts.cumsum(0), sums.cumsum(0)
-    before, total_before, mean = upto - counts, total - sums, sums / counts
-    crossing = ((mean * before - total_before) / (mean - risk)).nan_to_num().floor()
-    kept = torch.stack([upto, crossing + 1, crossing, crossing - 1])
-    kept = torch.minimum(torch.maximum(kept, before + 1), upto)
-    within = (total_before + mean * (kept - before)) / kept <= risk
-    largest = torch.cat([torch.where(within, kept, 0.0).flatten(), counts.new_zeros(1)]).max()
-    return largest / counts.sum()
 
 
 def kept_grid(count: int, points: int | None) -> Tensor:

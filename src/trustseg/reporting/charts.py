@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.metrics.ranking import error_of_kept, oracle_blocks
+from trustseg.metrics import error_of_kept, sparsification_from_counts
 from trustseg.reporting import image_scores
 from trustseg.reporting.cell_tables import load_calibration, load_histogram, load_training
 from trustseg.reporting.checks import marked
@@ -239,21 +239,9 @@ def mean_sparsification(data: ReportData, variant: str, condition: ConditionKey)
             load_histogram(cell, condition, data.choices.measures[variant]) for cell in cells if cell.seed == seed
         ]
         sums = pl.concat(frames).group_by("bin").agg(pl.col("count").sum(), pl.col("wrong").sum()).sort("bin")
-        curves.append(_errors_left(sums["count"], sums["wrong"]))
+        curve = sparsification_from_counts(sums["count"].to_numpy(), sums["wrong"].to_numpy(), _REMOVED)
+        curves.append((curve.model, curve.oracle))
     model, oracle = np.mean(curves, axis=0)
-    return model, oracle
-
-
-def _errors_left(count: pl.Series, wrong: pl.Series) -> tuple[Floats, Floats]:
-    """Return both curves of one histogram; inside a bin every order is equally likely, so errors grow linearly."""
-    items, errors = float(count.sum()), float(wrong.sum())
-    if errors == 0:
-        return np.full_like(_REMOVED, np.nan), np.full_like(_REMOVED, np.nan)
-    kept = (1 - _REMOVED) * items
-    blocks = count.to_numpy(), wrong.to_numpy()
-    model, oracle = (
-        error_of_kept(counts, sums, kept) / kept / (errors / items) for counts, sums in (blocks, oracle_blocks(*blocks))
-    )
     return model, oracle
 
 

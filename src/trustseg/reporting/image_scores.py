@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.ranking import AURC, DrawnScore
-from trustseg.metrics import auroc_from_counts
+from trustseg.metrics import auroc_from_counts, dice_terms, iou_terms
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results
@@ -47,6 +47,7 @@ __all__ = [
     "patients_of",
     "per_image",
     "pooled",
+    "pooled_of",
     "rank_correlation",
     "read_scores",
     "risk_area",
@@ -91,9 +92,14 @@ def mean_of(results: Results, variant: str, condition: ConditionKey, column: str
 def pooled(results: Results, variant: str, condition: ConditionKey, *, union: bool, draws: int) -> Interval:
     """Return Dice (or IoU with ``union``) of all pixels of the test set taken as one image."""
     frame = per_image(results, variant, condition).drop_nulls("mask_px")  # the others have no reference
-    hit, both = numbers(frame, "intersection_px"), numbers(frame, "mask_px") + numbers(frame, "predicted_px")
-    above, below = (hit, both - hit) if union else (2 * hit, both)
-    return bootstrap_ratio(above, below, patients_of(frame), draws=draws)
+    return pooled_of(frame, union=union, draws=draws)
+
+
+def pooled_of(frame: pl.DataFrame, *, union: bool, draws: int, confidence: float = 0.95) -> Interval:
+    """Return Dice (or IoU with ``union``) of all pixels of some rows taken as one image; each has a reference."""
+    pixels = (numbers(frame, f"{name}_px") for name in ("intersection", "predicted", "mask"))
+    above, below = (iou_terms if union else dice_terms)(*pixels)
+    return bootstrap_ratio(above, below, patients_of(frame), draws=draws, confidence=confidence)
 
 
 def false_positive_area(results: Results, variant: str, condition: ConditionKey, *, draws: int) -> Interval:

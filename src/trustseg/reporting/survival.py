@@ -5,7 +5,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from trustseg.metrics import survivors
 from trustseg.records import MINIMAL, read_table
 from trustseg.reporting import checks
 from trustseg.reporting.condition_means import ValueTable, means_of
@@ -83,23 +85,18 @@ def survival_chart(data: ReportData, brackets: Brackets, *, draws: int) -> Chart
 def survivals(frame: pl.DataFrame, eps: Floats) -> tuple[ValueTable, ValueTable]:
     """Return whether each image is not known to break at some budgets (K,), and whether it is known to hold.
 
-    Values are averaged over the models of a variant; see ``trustseg.metrics.survival_curve``.
+    Values are averaged over the models of a variant; see ``trustseg.metrics.survivors``.
     """
-    upper, lower = (
-        _image_means(frame, [held.alias(str(k)) for k, held in enumerate(holds)])
-        for holds in (
-            [pl.col("eps_breaks") > at for at in eps],
-            [(pl.col("eps_holds") >= at) & ~pl.col("already_broken") for at in eps],
-        )
-    )
-    return upper, lower
+    lower, upper = survivors(frame["eps_holds"].to_numpy(), frame["eps_breaks"].to_numpy(), eps)
+    return _image_means(frame, upper), _image_means(frame, lower)
 
 
-def _image_means(frame: pl.DataFrame, values: list[pl.Expr]) -> ValueTable:
-    """Return the mean of some values over the models, for each image."""
-    patients = frame.group_by("image").agg(pl.col("patient").first()).sort("image")
-    means = frame.group_by("image").agg(value.mean() for value in values).sort("image").drop("image")
-    return ValueTable(patients["image"].to_list(), patients_of(patients), means.to_numpy().astype(np.float64))
+def _image_means(frame: pl.DataFrame, values: NDArray[np.bool_]) -> ValueTable:
+    """Return the mean of some values (rows, K) over the models, for each image."""
+    columns = pl.from_numpy(values.astype(np.float64))
+    means = frame.select("image", "patient").hstack(columns).group_by("image")
+    found = means.agg(pl.col("patient").first(), pl.col(columns.columns).mean()).sort("image")
+    return ValueTable(found["image"].to_list(), patients_of(found), found.select(columns.columns).to_numpy())
 
 
 def _top(brackets: Brackets) -> float:
@@ -110,7 +107,7 @@ def _top(brackets: Brackets) -> float:
 
 
 def _share(frame: pl.DataFrame, column: str, draws: int) -> Interval:
-    return means_of(_image_means(frame, [pl.col(column)]), draws=draws)[0]
+    return means_of(_image_means(frame, frame[column].to_numpy()[:, None]), draws=draws)[0]
 
 
 def _median(frame: pl.DataFrame, top: float, draws: int) -> Interval:
