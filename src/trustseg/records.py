@@ -68,6 +68,7 @@ RECORDS: Final = TableSchema(
     },
 )
 
+REGIONS: Final = ("whole", "boundary", "foreground")
 _SUMS: Final = {"condition": _TEXT, "eps": Column(low=0), "patient": _TEXT, "bin": Column("whole")}
 
 HISTOGRAMS: Final = TableSchema(
@@ -86,7 +87,7 @@ CALIBRATION: Final = TableSchema(
     "calibration.parquet",
     {
         **_SUMS,
-        "region": Column("text", values=("whole", "boundary", "foreground"), optional=True),
+        "region": Column("text", values=REGIONS, optional=True),
         "count": Column("whole", low=0),
         "sum_probability": Column(low=0, high="count"),
         "sum_reference": Column(low=0, high="count"),

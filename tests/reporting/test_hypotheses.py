@@ -13,7 +13,8 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import hypotheses as module
 from trustseg.reporting import load_results
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_table, hypothesis_table
+from trustseg.reporting.doses import dose_chart, dose_table
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hypothesis_table
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.series import looks
 from trustseg.statistics import holm

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from trustseg.deferral import Policy
 from trustseg.reporting.cell_tables import at
+from trustseg.reporting.image_scores import size_limits
 from trustseg.reporting.labels import CLEAN, ConditionKey
 from trustseg.reporting.results import Results, results_of_one
 
@@ -66,10 +66,9 @@ def read_results(folder: Path, *, name: str, head: str) -> Results:
     """Return the tables of an evaluation, with the third of lesion sizes that each image belongs to."""
     results = results_of_one(folder, name=name, head=head, aggregation=SCORE[1])
     clean = results.records.filter(at(CLEAN)).select("image", area=pl.col("mask_px") / pl.col("pixels"))
-    areas = clean.filter(pl.col("area") > 0)["area"].to_numpy()
-    if not len(areas):
+    low, high = size_limits(results.records)
+    if high == 0:
         return results
-    low, high = np.quantile(areas, (1 / 3, 2 / 3))
     area = pl.col("area")
     third = (
         pl.when(area <= low).then(pl.lit("small")).when(area <= high).then(pl.lit("medium")).otherwise(pl.lit("large"))

@@ -33,6 +33,7 @@ from trustseg.evaluation import (
 )
 from trustseg.evaluation.conditions import CLEAN as UNCHANGED
 from trustseg.evaluation.measuring import cohort_of, measure
+from trustseg.evaluation.rows import drawn_cases
 from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.reporting.cell_tables import at
@@ -189,7 +190,7 @@ def measure_changed(
     if model is None:
         return evidence
     has_masks = bool((pack.index["has_mask"]).gather(rows.tolist()).any())
-    chosen = rows if plan.images >= len(rows) else _spread(pack, rows, plan.images)
+    chosen = rows if plan.images >= len(rows) else rows[drawn_cases(pack.index[rows.tolist()], plan.images)]
     reference = pack if has_masks else _with_predictions(model, pack, chosen)
     config = _config(subject, plan, metrics)
     fitted = _rows_of(pack, rows, evidence.fitted_on)[:_CALIBRATION]
@@ -252,13 +253,6 @@ def _head(subject: Subject) -> str:
 def _rows_of(pack: Pack, rows: Rows, patients: frozenset[str]) -> Rows:
     names = pack.index["patient"].gather(rows.tolist()).is_in(list(patients))
     return np.asarray(rows[names.to_numpy()])
-
-
-def _spread(pack: Pack, rows: Rows, count: int) -> Rows:
-    """Return some rows: one image of each patient first, in an order that follows from names alone."""
-    from trustseg.evaluation.rows import drawn_cases
-
-    return rows[drawn_cases(pack.index[rows.tolist()], count)]
 
 
 def _with_predictions(model: BeliefModel, pack: Pack, rows: Rows) -> Pack:

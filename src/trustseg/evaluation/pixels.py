@@ -15,11 +15,11 @@ from trustseg.masks import counted, filled
 from trustseg.metrics import BINS, boundary_band
 from trustseg.metrics.calibration import calibration_counts_by_region
 from trustseg.metrics.histograms import UNIT, uncertainty_keys
+from trustseg.records import REGIONS
 
 __all__ = ["GROUPS", "PixelSums", "patient_groups"]
 
 GROUPS: Final = 200
-REGIONS: Final = ("whole", "boundary", "foreground")
 CALIBRATION_BINS: Final = 15
 
 _WHERE: Final = {"condition": pl.String, "eps": pl.Float64}

@@ -87,8 +87,8 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
 
 def _load_evaluation(folder: Path) -> FinishedCell:
-    path, settings, provenance = (folder / name for name in (_RECORDS, "config.yaml", "provenance.json"))
-    records, config = read_records(path), load_settings(settings) if settings.is_file() else {}
+    path, described = folder / _RECORDS, _described(folder)
+    records, config = read_records(path), described["settings"]
     if not {"cell", "variant", "head"} <= set(records.columns) or not len(records):
         raise DataError(f"'{path}' does not say which model it is of (cell, variant, head); evaluate again")
     name, variant, head = records.select("cell", "variant", "head").row(0)
@@ -101,10 +101,8 @@ def _load_evaluation(folder: Path) -> FinishedCell:
         selection=selection,
         fold=-1 if fold is None else fold,
         seed=training.get("seed", 0),
-        folder=folder,
-        provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         done=_training_of(folder.parent / "metrics.csv"),
-        settings=config,
+        **described,
     )
 
 
@@ -137,15 +135,22 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
         return Missing(facts.id, variant, reason)
     if absent := _absent(folder):
         return Missing(facts.id, variant, f"marked as done, but without {', '.join(absent)}")
-    settings, provenance = folder / "config.yaml", folder / "provenance.json"
     return FinishedCell(
         **facts.model_dump(include=set(Description.model_fields) - {"variant"}),
         variant=variant,
-        folder=folder,
-        provenance=read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         done=read_checked(folder / "done.json", Done),
-        settings=load_settings(settings) if settings.is_file() else {},
+        **_described(folder),
     )
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Return the folder of a cell, and the settings and the provenance in it."""
+    settings, provenance = folder / "config.yaml", folder / "provenance.json"
+    return {
+        "folder": folder,
+        "provenance": read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
+        "settings": load_settings(settings) if settings.is_file() else {},
+    }
 
 
 def load_settings(path: Path) -> Mapping[str, Any]:

@@ -10,8 +10,9 @@ from trustseg.reporting.charts import score_charts
 from trustseg.reporting.costs import costs
 from trustseg.reporting.deferral import Deferrals, deferral_tables, policy_limits, read_deferrals
 from trustseg.reporting.deferral_charts import deferral_charts
+from trustseg.reporting.doses import dose_chart, dose_table
 from trustseg.reporting.failures import TAU, finder_table, read_finders
-from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, dose_chart, dose_table, hypothesis_table
+from trustseg.reporting.hypotheses import Outcome, answer_hypotheses, hypothesis_table
 from trustseg.reporting.overview import summary
 from trustseg.reporting.populations import Populations, population_tables, read_populations
 from trustseg.reporting.report_data import ReportData

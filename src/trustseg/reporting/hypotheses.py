@@ -7,22 +7,19 @@ from typing import Any, Final, Literal
 
 from trustseg.records import metric_column
 from trustseg.reporting.choices import Choices
-from trustseg.reporting.image_scores import mean_of
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, describe_metric, words
+from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition, describe_metric, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.reporting.series import Chart, Panel, chart, curve, looks
 from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
 from trustseg.reporting.unnoticed import is_deployed
-from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
+from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 from trustseg.study.hypotheses import (
     FILE,
     RANKINGS,
     Hypothesis,
     load_hypotheses,
     other_settings,
-    setting,
     settings_match,
 )
 
@@ -31,21 +28,13 @@ __all__ = [
     "answer_hypotheses",
     "condition_of",
     "configs_of",
-    "dose_chart",
-    "dose_table",
     "hypotheses_of",
     "hypothesis_table",
+    "score_name",
 ]
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
-_SCORE_NAMES: Final = {  # those of Dice and IoU, too, as the names of other metrics load torch
-    "dice": "Dice",
-    "iou": "IoU",
-    "nause": "nAUSE",
-    "aurc": "AURC",
-    "undetected_harm": "share of undetected harm",
-}
 SAME_BUDGET: Final = 1e-9  # budgets closer than this are one; load_results rounds them to 7 digits
 ONE_TRAINING: Final = "one training on each side: the difference is that of these trained models alone"
 
@@ -185,8 +174,9 @@ def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> 
     return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
 
 
-def _score_name(score: str) -> str:
-    return _SCORE_NAMES.get(score) or describe_metric(metric_column(score))
+def score_name(score: str) -> str:
+    """Return a score that hypotheses compare in words."""
+    return METRIC_NAMES.get(score) or describe_metric(metric_column(score))
 
 
 def _side(variant: str, uncertainty: str | None, choices: Choices) -> Side | None:
@@ -219,7 +209,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     compared = f"{first.variant} minus {second.variant}"
     if first.variant == second.variant:  # by two measures
         compared = f"{first.variant}: {words(first.measure)} minus {words(second.measure)}"
-    score = f"{_score_name(test.score)}, {describe_condition(test.condition)}"
+    score = f"{score_name(test.score)}, {describe_condition(test.condition)}"
     sentence = (
         f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {verdict} "
         f"({_why(verdict, comparison, hypothesis, p)})."
@@ -242,72 +232,3 @@ def _why(verdict: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: fl
     if p < ALPHA:
         return f"p < {ALPHA} after correction"
     return f"any difference is shown to be below the margin of {hypothesis.margin:g}"
-
-
-def dose_table(data: ReportData, *, draws: int = 2000) -> Table:
-    """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
-    rows: list[Row] = []
-    for hypothesis, condition, variants in _dosed(data):
-        for variant, dose in variants.items():
-            value = mean_of(data.results, variant, condition, metric_column(hypothesis.measures[0]), draws=draws)
-            rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
-    return data.table("dose_response", rows)
-
-
-def dose_chart(data: ReportData, table: Table) -> Chart:
-    """Return the table as curves, one panel for each hypothesis whose doses are numbers; none where there is none."""
-    chosen, panels = looks(data.results), []
-    for hypothesis, condition, variants in _dosed(data):
-        doses = {variant: _number(dose) for variant, dose in variants.items()}
-        values = {str(row["variant"]): row["value"] for row in table.rows if row["name"] == hypothesis.name}
-        curves: dict[str, dict[str, Interval]] = {}
-        for variant in sorted(variants, key=lambda variant: doses[variant]):
-            value = values[variant]
-            if isinstance(value, Interval) and math.isfinite(doses[variant]):
-                curves.setdefault(_without(variant, str(hypothesis.dose)), {})[variant] = value
-        lines = [
-            curve(name, [doses[variant] for variant in found], [*found.values()], chosen[next(iter(found))])
-            for name, found in curves.items()
-        ]
-        if any(len(line.x) > 1 for line in lines):
-            score = f"{_score_name(hypothesis.measures[0])}, {describe_condition(condition)}"
-            panels.append(Panel(hypothesis.name, str(hypothesis.dose), score, tuple(lines)))
-    return chart("dose_response", panels, max(1, len(panels)))
-
-
-def _dosed(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[str, str]]]:
-    """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
-    for hypothesis in hypotheses_of(data.results):
-        condition, key = condition_of(hypothesis, data.results, data.choices), hypothesis.dose
-        if key is None or isinstance(condition, str) or hypothesis.measures[0] in RANKINGS:
-            continue
-        sides = [
-            {name: value for name, value in side.items() if name != key}
-            for side in (hypothesis.first, hypothesis.second)
-        ]
-        doses = {
-            variant: str(setting(config, key))
-            for variant, config in configs_of(data.results).items()
-            if any(settings_match(config, side) for side in sides)
-        }
-        if len(set(doses.values())) > 1:
-            yield hypothesis, condition, doses
-
-
-def _without(variant: str, key: str) -> str:
-    """Return the name of a variant without the dose in it.
-
-    Example:
-        >>> _without("beta, random, fraction=0.25", "adversarial.fraction")
-        'beta, random'
-    """
-    dose = f"{key.rpartition('.')[2]}="
-    return ", ".join(part for part in variant.split(", ") if not part.startswith(dose)) or variant
-
-
-def _number(dose: str) -> float:
-    """Return a dose as a number, NaN if it is a word."""
-    try:
-        return float(dose)
-    except ValueError:
-        return math.nan

@@ -53,6 +53,7 @@ __all__ = [
     "risk_area",
     "risk_area_difference",
     "rows_of",
+    "size_limits",
     "told_apart",
     "uncertainty_shift",
 ]
@@ -100,6 +101,13 @@ def pooled_of(frame: pl.DataFrame, *, union: bool, draws: int, confidence: float
     pixels = (numbers(frame, f"{name}_px") for name in ("intersection", "predicted", "mask"))
     above, below = (iou_terms if union else dice_terms)(*pixels)
     return bootstrap_ratio(above, below, patients_of(frame), draws=draws, confidence=confidence)
+
+
+def size_limits(records: pl.DataFrame) -> Floats:
+    """Return the thirds of the foreground share of the image over the images with foreground; zeros without any."""
+    clean = records.filter(at(CLEAN), pl.col("mask_px") > 0)
+    areas = clean.group_by("image").agg((pl.col("mask_px") / pl.col("pixels")).first().alias("area"))["area"]
+    return np.quantile(areas.to_numpy(), (1 / 3, 2 / 3)) if len(areas) else np.zeros(2)
 
 
 def false_positive_area(results: Results, variant: str, condition: ConditionKey, *, draws: int) -> Interval:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLEAN",
+    "HIGHER_IS_BETTER",
     "METRIC_NAMES",
     "ConditionKey",
     "attack_entries",
@@ -46,7 +47,9 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "aurc": "image AURC",
     "augrc": "image AUGRC",
     "ece": "ECE",
+    "undetected_harm": "share of undetected harm",
 }
+HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "auroc"})
 
 
 _HEADS: Final = {"bernoulli": "classical", "beta": "evidential"}

@@ -14,7 +14,7 @@ from trustseg.reporting import image_scores, pixel_scores
 from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import Shift
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
+from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, ConditionKey, describe_condition
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
@@ -26,7 +26,6 @@ Metric = Literal[
     "dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"
 ]
 
-HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "pooled_iou"})
 FEW_TRAININGS: Final = 3  # fewer seeds and fewer folds than this say nothing of how much trainings differ
 _COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
@@ -138,19 +137,25 @@ def collect(results: Results, *, draws: int = 2000) -> ReportData:
         scores = image_scores.read_scores(results, variant, condition, choices.columns[variant])
         return image_scores.rank_correlation(scores, draws=draws)
 
+    robustness = {pair: overlap(*pair) for pair in each(results.variants, everywhere)}
+    measures = {
+        (variant, condition, measure): _ranking(results, variant, condition, measure, column, draws)
+        for variant, condition in each(results.variants, choices.compared)
+        for measure, column in choices.all_columns[variant].items()
+    }
     return ReportData(
         results=results,
         choices=choices,
         scores={
-            (variant, condition): _scores(results, choices, variant, condition, draws)
-            for variant, condition in each(results.variants, choices.conditions)
+            pair: {
+                **robustness[pair],
+                **measures.get((*pair, choices.measures.get(pair[0], "")), {}),
+                **_further_scores(results, choices, *pair, draws),
+            }
+            for pair in each(results.variants, choices.conditions)
         },
-        robustness={pair: overlap(*pair) for pair in each(results.variants, everywhere)},
-        measures={
-            (variant, condition, measure): _ranking(results, variant, condition, measure, column, draws)
-            for variant, condition in each(results.variants, choices.compared)
-            for measure, column in choices.all_columns[variant].items()
-        },
+        robustness=robustness,
+        measures=measures,
         false_positives={
             pair: image_scores.false_positive_area(results, *pair, draws=draws)
             for pair in each(results.variants, choices.compared)
@@ -176,13 +181,12 @@ def _evaluated(results: Results) -> set[tuple[str, ConditionKey]]:
     return {(str(variant), (str(name), float(eps))) for variant, name, eps in rows}
 
 
-def _scores(
+def _further_scores(
     results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int
 ) -> dict[Metric, Interval]:
+    """Return the scores of the headline but for mean overlap and ``_ranking``."""
     found: dict[Metric, Interval] = {
-        "dice": image_scores.mean_of(results, variant, condition, "dice", draws=draws),
         "pooled_dice": image_scores.pooled(results, variant, condition, union=False, draws=draws),
-        "iou": image_scores.mean_of(results, variant, condition, "iou", draws=draws),
         "pooled_iou": image_scores.pooled(results, variant, condition, union=True, draws=draws),
     }
     rows = image_scores.rows_of(results, variant, condition)
@@ -195,7 +199,7 @@ def _scores(
         images = image_scores.read_scores(results, variant, condition, column)
         pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=ause_from_counts)
         errors = pixel_scores.squared_error_ranking(results, variant, condition, measure)
-        found |= _ranking(results, variant, condition, measure, column, draws) | {
+        found |= {
             "ause": pixel_scores.estimate(pixels, draws=draws),
             "ause_brier": pixel_scores.estimate(errors, draws=draws),
             "augrc": image_scores.risk_area(images, by_blocks(augrc_from_counts), draws=draws),

@@ -18,7 +18,7 @@ from trustseg.reporting.condition_means import (
     values_under,
     weighted_means,
 )
-from trustseg.reporting.image_scores import Floats
+from trustseg.reporting.image_scores import Floats, size_limits
 from trustseg.reporting.labels import (
     CLEAN,
     ConditionKey,
@@ -96,7 +96,7 @@ def is_ensemble(attack: str) -> bool:
 def worst_case_table(data: ReportData, *, draws: int) -> Table:
     """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the ensemble."""
     conditions = [CLEAN, *compared_attacks(data)]
-    limits = _size_limits(data)
+    limits = size_limits(data.results.records)
     judged = any(is_ensemble(attack) for attack, _ in conditions)
     rows: list[Row] = []
     for variant in data.results.variants:
@@ -172,13 +172,6 @@ def worst_case_chart(data: ReportData) -> Chart:
 def _lying(line: Line) -> Line:
     """Return a line whose values run along x."""
     return Line(line.name, line.y, line.x, line.look, line.low, line.high, line.mode, line.texts, line.label)
-
-
-def _size_limits(data: ReportData) -> Floats:
-    """Return the thirds of the foreground share of the image over the tested images with foreground."""
-    clean = data.results.records.filter(pl.col("kind") == "clean", pl.col("mask_px") > 0)
-    areas = clean.group_by("image").agg((pl.col("mask_px") / pl.col("pixels")).first().alias("area"))["area"]
-    return np.quantile(areas.to_numpy(), (1 / 3, 2 / 3)) if len(areas) else np.zeros(2)
 
 
 def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:

@@ -1,12 +1,12 @@
 """The tables of overlap, ranking, calibration, uncertainty shift and repetitions."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
+from trustseg.records import REGIONS
 from trustseg.reporting.checks import trust
 from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, rows_of
 from trustseg.reporting.labels import (
@@ -38,9 +38,7 @@ __all__ = [
     "shift",
 ]
 
-_REGIONS: Final = ("whole", "boundary", "foreground")
 _RANKINGS: Final[tuple[Metric, ...]] = ("ause", "ause_brier", "nause", "aurc", "augrc")
-_FALLING: Final[Mapping[str, str]] = {metric: f"{METRIC_NAMES[metric]} ↓" for metric in _RANKINGS}
 
 
 def differences(data: ReportData) -> Table:
@@ -143,7 +141,7 @@ def calibration_regions(data: ReportData, *, draws: int) -> Table:
     rows: list[Row] = []
     for variant in data.results.variants:
         for condition in data.choices.compared:
-            tables = {region: pixel_calibration(data.results, variant, condition, region=region) for region in _REGIONS}
+            tables = {region: pixel_calibration(data.results, variant, condition, region=region) for region in REGIONS}
             if tables["boundary"].patients:
                 row: Row = {"variant": variant, "condition": describe_condition(condition)}
                 rows.append({**row, **{region: estimate(table, draws=draws) for region, table in tables.items()}})

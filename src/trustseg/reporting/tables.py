@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from trustseg.reporting.labels import HIGHER_IS_BETTER
 from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
@@ -16,7 +17,6 @@ __all__ = ["Column", "Row", "Table", "Value", "interval_text", "make_table", "nu
 Value = str | int | float | Interval | None
 Row = Mapping[str, Value]
 
-_MORE_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "robust_dice", "worst_dice", "auroc"})
 _GROUPS: Final = ("condition", "eps", "measure", "score", "population", "attribute", "group", "shift")
 
 _LATEX: Final = str.maketrans(
@@ -40,7 +40,8 @@ class Column:
         """Which of several values is best; None where none is."""
         if "↓" in self.title:
             return min
-        return max if self.key in _MORE_IS_BETTER or self.key.startswith("metric_") else None
+        score = self.key.removeprefix("robust_").removeprefix("worst_")
+        return max if score in HIGHER_IS_BETTER or score.startswith("metric_") else None
 
 
 @dataclass(frozen=True, slots=True)
