@@ -104,14 +104,27 @@ def compare(
         [row["score"], *(_with_ends(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("naurc", "auroc"))]
         for row in found.to_dicts()
     ]
-    print_table(("score", "AURC (0 ideal, 1 random)", f"AUROC of Dice < {tau:g}"), lines, width=120)
+    print_table(("score", "nAURC (0 ideal, 1 random)", f"AUROC of Dice < {tau:g}"), lines, width=120)
     say(
         f"on {found['images'][0]} images of {found['patients'][0]} patients, {found['failures'][0]} of them failed; in "
         f"brackets: 95 % interval over patients; from {file}"
     )
     if not (found["naurc"] < 1).any():
         say("no score ranks these images better than chance: a policy by any of them would not find the failures")
-    say("choose the score here, then fit: trustseg defer fit --measure ... --aggregation ...")
+    options = _options_of(str(found["score"][0]))
+    say(f"next: choose a score; for the first: trustseg defer fit {records} {options}".rstrip())
+
+
+def _options_of(score: str) -> str:
+    """Return the options of ``defer fit`` that name a score; nothing for one with options of its own."""
+    from trustseg.records import score_column
+    from trustseg.uncertainty import AGGREGATIONS, MEASURES
+
+    for measure in MEASURES:
+        for aggregation in AGGREGATIONS:
+            if score_column(measure, aggregation) == f"u_{score}":
+                return f"--measure {measure} --aggregation {aggregation}"
+    return ""
 
 
 @app.command()
@@ -158,6 +171,8 @@ def apply(
         )
     say(_compared(difference))
     say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
+    if (home := _home_of(file)) is not None:
+        say(f"next: trustseg predict {home} IMAGES --policy {policy}, trustseg report {home}")
 
 
 def _compared(difference: "Exchangeability | None") -> str:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_CLEAN_ONLY = (
+    *("evaluation.attacks=[]", "evaluation.shifts=[]", "evaluation.populations={}"),
+    *("evaluation.minimal.tau=null", "evaluation.masking_checks=0"),
+)
+
 
 def evaluate(
     model: Annotated[Path, MODEL],
@@ -49,13 +54,15 @@ def evaluate(
     """Evaluate a model, clean and under attack; writes records.parquet and pixel histograms, prints a summary.
 
     Settings default to those of the model's own run. Images of patients that the model was trained or validated on are
-    refused. If the model is calibrated, the calibration is applied.
+    refused. If the model is calibrated, the calibration is applied. Validation images, for choosing scores and fitting
+    policies, are measured clean unless the settings say otherwise.
     """
     from trustseg.evaluation import load_model
 
     members = [model, *(ensemble or [])]
     loaded = load_model(model, ensemble=members[1:], samples=mc_dropout, dropout=dropout, uncalibrated=uncalibrated)
-    config = settings_of(model, loaded.spec, settings)
+    usual = _CLEAN_ONLY if split == "validation" else ()
+    config = settings_of(model, loaded.spec, settings, usual=usual)
 
     from trustseg.cli.checks import require_attacks
     from trustseg.cli.images import images_of, say_notes
@@ -181,7 +188,7 @@ def _print_means(folder: Path) -> None:
         lesions, empty = known.filter(pl.col("mask_px") > 0), known.filter(pl.col("mask_px") == 0)
         pixels = known.select("intersection_px", "predicted_px", "mask_px").sum().to_numpy()[0]
         values = [_mean(lesions[name].to_list()) for name in ("dice", "dice_native", "iou")]
-        values.append(_mean([float(dice_from_counts(*pixels))]))
+        values.append(_mean([float(dice_from_counts(*pixels))] if len(lesions) else []))
         values.append(_mean((empty["predicted_px"] / empty["pixels"]).to_list()))
         shown = ["—" if value is None else f"{value:.3f}" for value in values]
         lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])

@@ -228,7 +228,17 @@ def _predict_folder(
     found = (folder / path_from(folder, files[0])).is_file()
     place = "" if found else f" --images {images if images.is_dir() else images.parent}"
     following = [f"next: trustseg review {table.parent}{place}"] if ready.promises else []
-    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}", *following]
+    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}", *_flagged(table), *following]
+
+
+def _flagged(table: Path) -> list[str]:
+    """Return how many images of a table go to a human, in a line; nothing without a policy."""
+    from trustseg.tables import read_csv
+
+    rows = read_csv(table, as_text=True)
+    if "review" not in rows.columns:
+        return []
+    return [f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images"]
 
 
 def _is_dicom(file: Path) -> bool:

@@ -1,5 +1,6 @@
 """The settings a verb takes: a YAML file, ``key=value``, or those of the run a model comes from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,12 @@ def _is_setting(text: str) -> bool:
     return bool(equals) and "/" not in key
 
 
-def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) -> "RunConfig":
+def settings_of(
+    model: Path, spec: "SegmenterSpec", settings: list[str] | None, *, usual: "Sequence[str]" = ()
+) -> "RunConfig":
     """Return the settings for a trained model: those of its own run unless a YAML file is given, then KEY=VALUE ones.
+
+    ``usual`` are KEY=VALUE settings in place of the run's own; a file or a setting that is given wins over them.
 
     Raises:
         ConfigError: if no images are named, or a setting is wrong.
@@ -124,7 +129,7 @@ def settings_of(model: Path, spec: "SegmenterSpec", settings: list[str] | None) 
     built = [f"data.size={spec.size}", f"data.channels={spec.channels}"]
     if (reading := reading_beside(model)) is not None:
         built.append(f"data.fit={reading.fit}")
-    config = load_run(file or (own if own.is_file() else None), [*built, *overrides])
+    config = load_run(file or (own if own.is_file() else None), [*built, *(() if file else usual), *overrides])
     if config.data.path is None:
         lacking = "" if file or own.is_file() else f", as '{own}' is not next to the model"
         raise ConfigError(

@@ -49,6 +49,8 @@ def train(
         if first:
             prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()
+        if first and not bars:
+            say(f"training: {config.training.epochs} epochs, a line after each", err=True)
         run_training(config, pack, folder, progress=bars, report=None if bars else Lines("epoch", each=True))
     if first:
         if (kept := kept_epoch(folder / "model")) is not None:
