@@ -19,7 +19,7 @@ def test_equals_a_loop_over_the_draws() -> None:
     for number in range(200):
         rows = [
             np.concatenate([np.repeat(np.flatnonzero(owner == name), count) for name, count in zip(*pair, strict=True)])
-            for owner, pair in zip((first, second), [(names, times[number]) for names, times in draws], strict=True)
+            for owner, pair in zip((first, second), [(names, times[number]) for names, _, times in draws], strict=True)
         ]
         values.append(x[rows[0]].mean() - y[rows[1]].mean())
     assert found.value == pytest.approx(x.mean() - y.mean())

@@ -12,8 +12,7 @@ from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import Floats, numbers, patients_of
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results
-from trustseg.statistics import Interval
-from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics import Interval, draw_patients
 from trustseg.statistics.interval import percentile_interval
 
 __all__ = ["DICE", "FALSE_POSITIVES", "ValueTable", "area_weights", "means_of", "values_under", "weighted_means"]
@@ -57,7 +56,7 @@ def weighted_means(table: ValueTable, weights: Floats, *, draws: int) -> list[In
     The weights are (M, K): (1, -1) gives a difference, trapezoid weights an area. ``count`` and ``patients`` of the M
     intervals are those with a value under every condition of a weight.
     """
-    names, owner, times = draw_owners(table.patients, draws, 0)
+    names, owner, times = draw_patients(table.patients, draws, 0)
     defined = np.isfinite(table.values)
     sums, counts = (
         np.stack([np.bincount(owner, column, len(names)) for column in part.T.astype(np.float64)], axis=1)

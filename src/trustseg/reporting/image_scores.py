@@ -29,7 +29,6 @@ from trustseg.statistics import (
     bootstrap_mean,
     bootstrap_ratio,
     bootstrap_statistic,
-    paired_summary,
     spearman_of_blocks,
 )
 
@@ -227,8 +226,12 @@ def uncertainty_shift(results: Results, variant: str, condition: ConditionKey, c
     if not len(frame):
         return Shift(UNDEFINED, UNDEFINED, UNDEFINED)
     before, after, patients = numbers(frame, column), numbers(frame, f"{column}_attacked"), patients_of(frame)
-    paired = paired_summary(before, after, patients, draws=draws)
-    return Shift(paired.change, paired.share_lower, told_apart(before, after, patients, draws=draws))
+    lower = np.where(np.isnan(after - before), np.nan, after < before)
+    return Shift(
+        bootstrap_difference(after, before, patients, draws=draws),
+        bootstrap_mean(lower, patients, draws=draws),
+        told_apart(before, after, patients, draws=draws),
+    )
 
 
 def told_apart(before: Floats, after: Floats, patients: ArrayLike, *, draws: int) -> Interval:

@@ -19,7 +19,6 @@ from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
 from trustseg.reporting.results import Results
 from trustseg.reporting.unnoticed import deployed, is_deployed, policy_by
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
-from trustseg.statistics.bootstrap import draw_owners
 
 __all__ = ["SCORES", "Side", "paired_difference"]
 
@@ -102,7 +101,7 @@ def _image_ranking(results: Results, first: Side, second: Side, condition: Condi
     if pairs.is_empty():
         return _undefined()
     patients = _patients(pairs)["patient"].to_numpy()
-    names, times = draw_patients(patients, draws=draws)
+    names, _, times = draw_patients(patients, draws=draws)
     weights = np.vstack([np.ones(len(names), times.dtype), times])
     columns = []
     for _, rows in pairs.sort("seed", "image").group_by("seed", maintain_order=True):
@@ -128,7 +127,7 @@ def _pixel_ranking(results: Results, first: Side, second: Side, condition: Condi
         if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
             continue
         shared = held
-        names, owner, times = draw_owners(held, draws, 0)
+        names, owner, times = draw_patients(held, draws, 0)
         weights = np.vstack([np.ones(len(names), times.dtype), times])[:, owner].astype(np.float64)
         columns.append(_drawn(one, held, weights) - _drawn(other, held, weights))
     if not columns or shared is None:

@@ -14,7 +14,6 @@ Raises:
 """
 
 from trustseg.statistics.bootstrap import (
-    PairedSummary,
     bootstrap_counts,
     bootstrap_difference,
     bootstrap_mean,
@@ -22,7 +21,6 @@ from trustseg.statistics.bootstrap import (
     bootstrap_rows,
     bootstrap_statistic,
     draw_patients,
-    paired_summary,
 )
 from trustseg.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
 from trustseg.statistics.correlation import spearman, spearman_of_blocks
@@ -33,7 +31,6 @@ __all__ = [
     "FEW_PATIENTS",
     "Comparison",
     "Interval",
-    "PairedSummary",
     "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",
@@ -44,7 +41,6 @@ __all__ = [
     "compare_images",
     "draw_patients",
     "holm",
-    "paired_summary",
     "spearman",
     "spearman_of_blocks",
 ]

@@ -6,8 +6,8 @@ images of a drawn patient come along. Intervals are percentile intervals, of 95 
 left out and counted.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -26,7 +26,6 @@ from trustseg.statistics.interval import (
 )
 
 __all__ = [
-    "PairedSummary",
     "as_columns",
     "bootstrap_counts",
     "bootstrap_difference",
@@ -34,9 +33,8 @@ __all__ = [
     "bootstrap_ratio",
     "bootstrap_rows",
     "bootstrap_statistic",
-    "draw_owners",
+    "chunks",
     "draw_patients",
-    "paired_summary",
 ]
 
 Floats = NDArray[np.float64]
@@ -45,31 +43,6 @@ Ints = NDArray[np.int64]
 _SKEWED: Final = 0.25  # skewness of the draws above which a mean gets the bootstrap-t interval
 _CACHE_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 26  # histograms of this many draws are held at a time
-
-
-@dataclass(frozen=True, slots=True)
-class PairedSummary:
-    """How a value changed between two conditions on the same images.
-
-    Attributes:
-        change: mean of after - before.
-        share_lower: share of images with after < before.
-    """
-
-    change: Interval
-    share_lower: Interval
-
-
-def draw_patients(patients: ArrayLike, *, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints]:
-    """Return the P distinct patients, sorted, and how often each is drawn, (D, P), each row summing to P.
-
-    Example:
-        >>> names, multiplicities = draw_patients(["b", "a", "b"], draws=3)
-        >>> [str(name) for name in names], multiplicities.sum(axis=1)
-        (['a', 'b'], array([2, 2, 2]))
-    """
-    names, _, multiplicities = draw_owners(patients, draws, seed)
-    return names, multiplicities
 
 
 def bootstrap_mean(
@@ -145,7 +118,7 @@ def bootstrap_statistic(
         >>> bootstrap_statistic(lambda rows: float(x[rows].max()), ["a", "b", "a"]).text(1)
         '3.0 [3.0, 3.0]'
     """
-    _, owner, multiplicities = draw_owners(patients, draws, seed)
+    _, owner, multiplicities = draw_patients(patients, draws, seed)
     rows = np.arange(len(owner))
     # A row comes as often as its patient; `repeat` keeps the rows sorted, so results do not depend on draw order.
     values = np.array([statistic(np.repeat(rows, times[owner])) for times in multiplicities], dtype=np.float64)
@@ -172,7 +145,7 @@ def bootstrap_rows(
         >>> bootstrap_rows([[1, 2], [3, 6]], ["a", "b"], lambda sums: sums[:, 0] / sums[:, 1]).text(1)
         '0.5 [0.5, 0.5]'
     """
-    names, owner, multiplicities = draw_owners(patients, draws, seed)
+    names, owner, multiplicities = draw_patients(patients, draws, seed)
     rows = np.asarray(table)
     if rows.ndim != 2 or len(rows) != len(owner):
         raise ShapeError(
@@ -189,9 +162,8 @@ def bootstrap_rows(
         merged[:, filled] = times @ columns
         return np.asarray(statistic(merged), dtype=np.float64)
 
-    step = max(1, _CHUNK_BYTES // max(1, 8 * rows.shape[1]))
     weights = multiplicities.astype(np.float64)
-    values = np.concatenate([drawn(weights[start : start + step]) for start in range(0, draws, step)])
+    values = np.concatenate([drawn(weights[part]) for part in chunks(draws, rows.shape[1], _CHUNK_BYTES)])
     value = float(drawn(np.ones((1, len(names))))[0])
     return percentile_interval(value, values, owner=owner, confidence=confidence)
 
@@ -216,32 +188,13 @@ def bootstrap_counts(
         >>> bootstrap_counts(lambda times: (times @ x) / times.sum(axis=1), ["a", "a"]).value
         1.5
     """
-    _, owner, multiplicities = draw_owners(patients, draws, seed)
-    step = max(1, _CACHE_BYTES // (8 * len(owner)))
+    _, owner, multiplicities = draw_patients(patients, draws, seed)
     drawn = [
-        np.asarray(statistic(multiplicities[start : start + step, owner].astype(np.float64)), np.float64)
-        for start in range(0, draws, step)
+        np.asarray(statistic(multiplicities[part, owner].astype(np.float64)), np.float64)
+        for part in chunks(draws, len(owner), _CACHE_BYTES)
     ]
     value = float(statistic(np.ones((1, len(owner))))[0])
     return percentile_interval(value, np.concatenate(drawn), owner=owner, confidence=confidence)
-
-
-def paired_summary(
-    before: ArrayLike, after: ArrayLike, patients: ArrayLike, *, draws: int = 2000, seed: int = 0
-) -> PairedSummary:
-    """Return the mean change of a value, (N,) before and after, on the same images, and the share where it fell.
-
-    Example:
-        >>> paired_summary([0.5, 0.5], [0.25, 0.25], ["a", "b"]).share_lower.text(1)
-        '1.0 [0.0, 1.0]'
-    """
-    before, after = as_columns(patients, before, after)
-    change = after - before
-    lower = np.where(np.isnan(change), np.nan, change < 0)
-    return PairedSummary(
-        change=bootstrap_difference(after, before, patients, draws=draws, seed=seed),
-        share_lower=bootstrap_mean(lower, patients, draws=draws, seed=seed),
-    )
 
 
 def _ratio(
@@ -258,7 +211,7 @@ def _ratio(
 
     Differences get the plain interval, as comparisons that also draw trainings do.
     """
-    names, owner, multiplicities = draw_owners(patients, draws, seed)
+    names, owner, multiplicities = draw_patients(patients, draws, seed)
     known = ~(np.isnan(numerator) | np.isnan(denominator))
     rows, undefined = owner[known], int((~known).sum())
     sums = [np.bincount(rows, part[known], minlength=len(names)) for part in (numerator, denominator)]
@@ -301,8 +254,14 @@ def _studentised(value: float, drawn: Floats, above: Floats, below: Floats, time
     return np.asarray(value - own * np.where(np.isnan(away) & ~np.isnan(drawn), 0.0, away))
 
 
-def draw_owners(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.generic], Ints, Ints]:
-    """Return the distinct patients (P,), the patient of each row (N,) and the multiplicities (D, P)."""
+def draw_patients(patients: ArrayLike, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints, Ints]:
+    """Return the P distinct patients, sorted, which of them each row is of (N,), and how often each is drawn (D, P).
+
+    Example:
+        >>> names, owner, multiplicities = draw_patients(["b", "a", "b"], draws=3)
+        >>> [str(name) for name in names], owner.tolist(), multiplicities.sum(axis=1).tolist()
+        (['a', 'b'], [1, 0, 1], [2, 2, 2])
+    """
     column = np.asarray(patients)
     if column.ndim != 1 or len(column) == 0:
         raise ShapeError(f"patients have shape {column.shape}, expected (N,) with at least one row; check the records")
@@ -312,6 +271,12 @@ def draw_owners(patients: ArrayLike, draws: int, seed: int) -> tuple[NDArray[np.
         column = np.char.lower(column.astype(np.str_))
     names, owner = np.unique(column, return_inverse=True)
     return names, owner, _multiplicities(len(names), draws, seed)
+
+
+def chunks(draws: int, width: int, most: int) -> Iterator[slice]:
+    """Yield parts of the draws for which ``width`` float64 numbers each take up to ``most`` bytes."""
+    step = max(1, most // max(1, 8 * width))
+    return (slice(start, start + step) for start in range(0, draws, step))
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
-from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.bootstrap import draw_patients
 from trustseg.statistics.interval import NORMAL, Interval, corrected, effective, interval_of, t_quantile
 
 __all__ = ["ALPHA", "Claim", "Comparison", "Conclusion", "compare_drawn", "compare_images", "holm"]
@@ -154,7 +154,7 @@ def compare_images(
             f"differences have shape {values.shape} for {owners.shape} patients, expected (S, N) for (N,); "
             "give one row per seed and one column per image"
         )
-    names, owner, times = draw_owners(owners, draws, seed)
+    names, owner, times = draw_patients(owners, draws, seed)
     defined = ~np.isnan(values)
     sums, counts = np.zeros((len(values), len(names))), np.zeros((len(values), len(names)))
     for row, known in enumerate(defined):
@@ -194,7 +194,7 @@ def compare_drawn(
         values = np.take_along_axis(table, chosen, axis=1).mean(axis=1)
     else:
         values = table[:, 0]
-    owner = draw_owners(patients, 1, seed)[1] if np.size(patients) else np.zeros(0, np.int64)
+    owner = draw_patients(patients, 1, seed)[1] if np.size(patients) else np.zeros(0, np.int64)
     value = float(single.mean())
     degrees = _degrees(single, values, effective(owner) - 1)
     spread = corrected(value, values, owner=owner, degrees=degrees)

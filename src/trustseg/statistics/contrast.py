@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.bootstrap import chunks, draw_patients
 from trustseg.statistics.interval import Interval, percentile_interval
 
 __all__ = ["bootstrap_contrast"]
@@ -36,15 +36,11 @@ def bootstrap_contrast(
         >>> bootstrap_contrast(lambda a, b: a.sum(-1) / b.sum(-1), ["p", "q"], ["r"]).text(1)
         '2.0 [2.0, 2.0]'
     """
-    names, owner, times = draw_owners(first, draws, seed)
-    _, other, other_times = draw_owners(second, draws, seed + 1)
-    step = max(1, _CHUNK_BYTES // (8 * (len(owner) + len(other))))
+    names, owner, times = draw_patients(first, draws, seed)
+    _, other, other_times = draw_patients(second, draws, seed + 1)
     values = [
-        statistic(
-            times[start : start + step, owner].astype(np.float64),
-            other_times[start : start + step, other].astype(np.float64),
-        )
-        for start in range(0, draws, step)
+        statistic(times[part, owner].astype(np.float64), other_times[part, other].astype(np.float64))
+        for part in chunks(draws, len(owner) + len(other), _CHUNK_BYTES)
     ]
     whole = statistic(np.ones((1, len(owner))), np.ones((1, len(other))))
     owners = np.concatenate([owner, len(names) + other])

@@ -189,11 +189,9 @@ def effective(owner: Ints) -> float:
 def skewness_of(values: Floats) -> float:
     """Return the skewness of the defined draws; 0 if they do not vary, or are fewer than 100."""
     defined = values[~np.isnan(values)]
-    if len(defined) < _FEW_DRAWS:
+    if len(defined) < _FEW_DRAWS or (spread := float(defined.std())) <= 1e-12:
         return 0.0
-    centred = defined - defined.mean() if len(defined) else defined
-    spread = float(np.sqrt(np.mean(centred**2))) if len(defined) else 0.0
-    return float(np.mean(centred**3) / spread**3) if spread > 1e-12 else 0.0
+    return float(np.mean((defined - defined.mean()) ** 3) / spread**3)
 
 
 @lru_cache(maxsize=256)
