@@ -42,7 +42,7 @@ Ints = NDArray[np.int64]
 
 _SKEWED: Final = 0.25  # skewness of the draws above which a mean gets the bootstrap-t interval
 _CACHE_BYTES: Final = 1 << 20
-_CHUNK_BYTES: Final = 1 << 26  # histograms of this many draws are held at a time
+_CHUNK_BYTES: Final = 1 << 24  # histograms of this many draws are held at a time
 
 
 def bootstrap_mean(
@@ -139,7 +139,7 @@ def bootstrap_rows(
     Args:
         table: mergeable row of each image or patient (N, K), e.g. histograms laid side by side.
         statistic: takes sums of rows (D, K), one for each of D draws, and returns (D,), NaN where undefined. Called
-            several times, with as many draws as fit in about 64 MB.
+            several times, with as many draws as fit in about 16 MB.
 
     Example:
         >>> bootstrap_rows([[1, 2], [3, 6]], ["a", "b"], lambda sums: sums[:, 0] / sums[:, 1]).text(1)

@@ -13,7 +13,7 @@ __all__ = ["bootstrap_contrast"]
 
 Floats = NDArray[np.float64]
 
-_CHUNK_BYTES: Final = 1 << 26  # weights of this many draws are held at a time
+_CHUNK_BYTES: Final = 1 << 24  # weights of this many draws are held at a time
 
 
 def bootstrap_contrast(
