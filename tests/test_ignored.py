@@ -27,7 +27,6 @@ from trustseg.uncertainty import MEASURES as MEASURES_OF_BELIEFS
 SHAPE = (3, 1, 6, 8)
 ALIGNMENTS: dict[str, Callable[..., Tensor]] = {
     "kl_divergence": losses.kl_divergence,
-    "symmetric_kl_divergence": losses.symmetric_kl_divergence,
     "evidence_alignment": lambda before, after, masks: losses.evidence_alignment(
         before, after, masks, squared_weight=1, cross_entropy_weight=1, strength_weight=1
     ),

@@ -17,7 +17,7 @@ from trustseg.evaluation import evaluate, measuring
 from trustseg.evaluation.conditions import Changed, Deployed, perturbed
 from trustseg.files import read_json
 from trustseg.randomness import derived_generator
-from trustseg.shifts import SHIFT_TABLE, covered_share
+from trustseg.shifts import SHIFT_TABLE, shift_and_share
 
 EPS = 8 / 255
 TEST, VALIDATION = np.array([4, 5, 6], dtype=np.int64), np.array([0, 1, 2, 3], dtype=np.int64)
@@ -140,7 +140,7 @@ def test_how_much_of_the_lesion_a_shift_hides(tmp_path: Path) -> None:
     for severity in (1, 5):
         generator = derived_generator(4, "evaluation", "collimation", "0.000000", 0)
         masks = torch.from_numpy(pack_of().masks[TEST].astype(np.float32))
-        hidden = covered_share("collimation", masks, severity, generator)
+        hidden = shift_and_share("collimation", masks, masks, severity, generator)[2]
         rows = found.filter(condition=f"collimation_{severity}")
         assert rows["covered"].to_list() == pytest.approx(hidden.tolist(), nan_ok=True)
         assert rows["covered"].is_nan().to_list() == [False, True, False]  # the second mask is empty

@@ -1,6 +1,5 @@
 """What every shift promises, walked through both dictionaries."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from tests.shifts.films import films, seeded
 from torch import Tensor
 
 from trustseg.errors import ConfigError, ShapeError, UnknownNameError
-from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS, covered_share, shift, shift_and_share
+from trustseg.shifts import GEOMETRIC_SHIFTS, SHIFT_TABLE, SHIFTS, shift, shift_and_share
 
 NAMES = [*SHIFTS, *GEOMETRIC_SHIFTS]
 names = pytest.mark.parametrize("name", NAMES)
@@ -148,8 +147,6 @@ def test_unknown_name_lists_those_that_exist() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean 'gaussian_noise'.*rotation"):
         shift("gausian_noise", images, masks, 1, seeded())
     with pytest.raises(UnknownNameError, match="leads"):
-        covered_share("lead", masks, 1, seeded())
-    with pytest.raises(UnknownNameError, match="leads"):
         shift_and_share("lead", images, masks, 1, seeded())
 
 
@@ -158,7 +155,7 @@ def test_one_drawing_gives_the_images_and_what_they_hide(name: str) -> None:
     images, masks = (tensor.clone() for tensor in films())
     masks[0] = 0
     once, twice = seeded(), seeded()
-    expected = (*shift(name, images, masks, 4, twice), covered_share(name, masks, 4, seeded()))
+    expected = (*shift(name, images, masks, 4, twice), shift_and_share(name, images, masks, 4, seeded())[2])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = shift_and_share(name, images, masks, 4, once)
     for one, other in zip(found, expected, strict=True):
@@ -186,16 +183,16 @@ def test_covered_share_counts_pixels_that_no_longer_depend_on_the_image(name: st
     # More than half opaque: of the step from black to white less than half is left (leads blend by 0.75 only).
     left = {"collimation": 0.5, "text_markers": 0.5, "leads": 1 - 0.75 * 0.5}[name]
     expected = ((white - black < left - 1e-6) & (masks > 0)).sum(dim=(1, 2, 3)) / masks.sum(dim=(1, 2, 3))
-    share = covered_share(name, masks, 5, seeded())
+    share = shift_and_share(name, images, masks, 5, seeded())[2]
     torch.testing.assert_close(share, expected, rtol=0, atol=1e-6)
-    assert (covered_share(name, masks, 1, seeded()) <= share).all()
+    assert (shift_and_share(name, images, masks, 1, seeded())[2] <= share).all()
     assert 0.1 > share.mean() > 0
 
 
 def test_nothing_is_covered_by_the_others_and_nothing_of_an_empty_mask() -> None:
-    _, masks = films()
-    assert covered_share("jpeg", masks, 5, seeded()).tolist() == [0.0] * len(masks)
-    assert all(math.isnan(share) for share in covered_share("leads", torch.zeros_like(masks), 5, seeded()).tolist())
+    images, masks = films()
+    assert shift_and_share("jpeg", images, masks, 5, seeded())[2].tolist() == [0.0] * len(masks)
+    assert shift_and_share("leads", images, torch.zeros_like(masks), 5, seeded())[2].isnan().all()
 
 
 @pytest.mark.gpu

@@ -55,6 +55,4 @@ class Bernoulli:
         """Return the entropy of the label in nats, in [0, ln 2]."""
         return bernoulli_entropy(self.logits)
 
-    def uncertainty(self, measure: str) -> Tensor:
-        """Return the map of ``measure``."""
-        return look_up(self, measure)
+    uncertainty = look_up

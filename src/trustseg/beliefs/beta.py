@@ -149,6 +149,4 @@ class Beta:
         weaker = torch.minimum(self.alpha, self.beta) - self.prior
         return 2 * weaker.clamp_min(0) / self.strength
 
-    def uncertainty(self, measure: str) -> Tensor:
-        """Return the map of ``measure``."""
-        return look_up(self, measure)
+    uncertainty = look_up

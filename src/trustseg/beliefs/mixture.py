@@ -102,9 +102,7 @@ class Mixture:
         """Return entropy - expected entropy in nats, in [0, ln 2]; clamped at 0 against rounding."""
         return (self.entropy() - self.expected_entropy()).clamp_min(0)
 
-    def uncertainty(self, measure: str) -> Tensor:
-        """Return the map of ``measure``."""
-        return look_up(self, measure)
+    uncertainty = look_up
 
 
 def _map_of(member: Bernoulli | Beta) -> Tensor:

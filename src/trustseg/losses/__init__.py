@@ -25,7 +25,7 @@ Reference:
     arXiv:1806.01768, here for two classes.
 """
 
-from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence, symmetric_kl_divergence
+from trustseg.losses.alignment import Divergence, evidence_alignment, kl_divergence
 from trustseg.losses.balance import Balance
 from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
 from trustseg.losses.contract import LOSSES, LossFacts, losses_of
@@ -63,7 +63,6 @@ __all__ = [
     "lovasz",
     "segmentation_loss",
     "soft_dice",
-    "symmetric_kl_divergence",
     "tversky",
     "type_ii_likelihood",
     "vacuity_correction",

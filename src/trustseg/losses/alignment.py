@@ -18,13 +18,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import Beta as TorchBeta
+from torch.distributions import kl_divergence as torch_kl
 from torch.nn.functional import softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, reference_of, require_belief
 from trustseg.errors import BeliefError, ConfigError, ShapeError
 from trustseg.masks import counted_mean
 
-__all__ = ["Divergence", "evidence_alignment", "kl_divergence", "symmetric_kl_divergence"]
+__all__ = ["Divergence", "evidence_alignment", "kl_divergence"]
 
 Divergence = Literal["log_strength", "symmetric_kl"]
 
@@ -94,9 +96,8 @@ def evidence_alignment(
 def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
     """Return KL(clean || adversarial) of each image, >= 0 up to rounding.
 
-    Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
-    ln B(alpha', beta') - ln B(alpha, beta) + (alpha - alpha') psi(alpha) + (beta - beta') psi(beta) + (S' - S) psi(S),
-    which also depends on the strength of the evidence.
+    Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss = torch's divergence of the two, which
+    also depends on the strength of the evidence.
 
     Example:
         >>> kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
@@ -109,29 +110,13 @@ def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = Non
     if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
         losses = _kl_of_bernoullis(clean, adversarial)
     else:
-        losses = _kl_of_betas(*_two_betas(clean, adversarial))
+        losses = torch_kl(
+            *(
+                TorchBeta(each.alpha.double(), each.beta.double(), validate_args=False)
+                for each in _two_betas(clean, adversarial)
+            )
+        )
     return _image_mean(losses, clean, masks, "kl_divergence").to(clean.log_odds.dtype)
-
-
-def symmetric_kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
-    """Return KL(clean || adversarial) + KL(adversarial || clean) of each image, >= 0 up to rounding; not half of it.
-
-    Of Bernoullis: loss = (p - p') (z - z'). Of Betas, whose log-Beta terms cancel: loss =
-    (alpha' - alpha) (psi(alpha') - psi(alpha)) + (beta' - beta) (psi(beta') - psi(beta)) - (S' - S) (psi(S') - psi(S)).
-
-    Example:
-        >>> symmetric_kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
-        tensor([1.8356])
-
-    Reference:
-        Jeffreys, "An Invariant Form for the Prior Probability in Estimation Problems", Proc. R. Soc. A 186, 1946.
-    """
-    if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
-        before, after = _two_log_odds(clean, adversarial)
-        losses = (torch.sigmoid(before) - torch.sigmoid(after)) * (before - after)
-    else:
-        losses = _symmetric_kl_of_betas(*_two_betas(clean, adversarial))
-    return _image_mean(losses, clean, masks, "symmetric_kl_divergence").to(clean.log_odds.dtype)
 
 
 def _image_mean(losses: Tensor, belief: Belief, masks: Tensor | None, name: str) -> Tensor:
@@ -180,24 +165,8 @@ def _kl_of_bernoullis(clean: Bernoulli, adversarial: Bernoulli) -> Tensor:
     return torch.sigmoid(before) * (before - after) + softplus(after) - softplus(before)
 
 
-def _kl_of_betas(clean: Beta, adversarial: Beta) -> Tensor:
-    alpha, beta = clean.alpha.double(), clean.beta.double()
-    other_alpha, other_beta = adversarial.alpha.double(), adversarial.beta.double()
-    strength, other_strength = alpha + beta, other_alpha + other_beta
-    return (
-        _log_beta(other_alpha, other_beta)
-        - _log_beta(alpha, beta)
-        + (alpha - other_alpha) * torch.digamma(alpha)
-        + (beta - other_beta) * torch.digamma(beta)
-        + (other_strength - strength) * torch.digamma(strength)
-    )
-
-
-def _log_beta(alpha: Tensor, beta: Tensor) -> Tensor:
-    return torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
-
-
 def _symmetric_kl_of_betas(clean: Beta, adversarial: Beta) -> Tensor:
+    """Return KL(clean || adversarial) + KL(adversarial || clean), whose log-Beta terms cancel."""
     alpha, beta = clean.alpha.double(), clean.beta.double()
     other_alpha, other_beta = adversarial.alpha.double(), adversarial.beta.double()
     strength, other_strength = alpha + beta, other_alpha + other_beta

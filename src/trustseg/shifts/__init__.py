@@ -57,7 +57,6 @@ __all__ = [
     "SHIFT_TABLE_VERSION",
     "Shift",
     "ShiftFacts",
-    "covered_share",
     "shift",
     "shift_and_share",
 ]
@@ -130,7 +129,10 @@ def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: to
 def shift_and_share(
     name: str, images: Tensor, masks: Tensor, severity: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the result of ``shift`` and the ``covered_share`` (B,) of the masks as given, from one drawing.
+    """Return the result of ``shift`` and the share (B,) of each mask that it hides, from one drawing.
+
+    Of the pixels of the masks as given, those covered by more than half count; 0 for a shift that covers nothing, NaN
+    for an empty mask.
 
     Example:
         >>> images, masks = torch.rand(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
@@ -146,22 +148,6 @@ def shift_and_share(
     with torch.autocast(images.device.type, enabled=False):
         cover = draw(images, severity, generator)
         return lay(images, cover), masks, _share(cover, masks)
-
-
-def covered_share(name: str, masks: Tensor, severity: int, generator: torch.Generator) -> Tensor:
-    """Return the share (B,) of each mask that a shift hides: of its pixels, those covered by more than half.
-
-    It is 0 for a shift that covers nothing and NaN for an empty mask. The generator has to be in the state in which the
-    shift was given it; ``masks`` must be float32 (B, 1, H, W).
-
-    Example:
-        >>> covered_share("leads", torch.zeros(1, 1, 8, 8), 5, torch.Generator())
-        tensor([nan])
-    """
-    _check_name(name)
-    cover_of = _cover(name)
-    cover = torch.zeros_like(masks) if cover_of is None else cover_of[0](masks, severity, generator)
-    return _share(cover, masks)
 
 
 def _cover(name: str) -> tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None:
