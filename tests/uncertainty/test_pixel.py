@@ -37,8 +37,6 @@ def beliefs_with(name: str, evidence: Tensor) -> list[Belief]:
 
 def test_every_closed_form_has_a_name_and_a_bound() -> None:
     assert tuple(MEASURES) == Beta.measures
-    for name, measure in MEASURES.items():
-        assert measure.facts.given_by == tuple(kind for kind in (Bernoulli, Beta, Mixture) if name in kind.measures)
     assert all(getattr(measure, "__name__", None) == name for name, measure in MEASURES.items())
 
 

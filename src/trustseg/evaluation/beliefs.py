@@ -9,9 +9,8 @@ from trustseg.beliefs import Belief, Mixture, check_belief, mapped
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.data.splits import Indices
-from trustseg.errors import BeliefError
 from trustseg.models import BeliefModel
-from trustseg.uncertainty import MEASURES
+from trustseg.uncertainty import MEASURES, require_given
 
 __all__ = ["beliefs_of", "uncertainty_of"]
 
@@ -55,10 +54,7 @@ def beliefs_of(
 
 def uncertainty_of(belief: Belief, measure: str, *, head: str) -> Tensor:
     """Return the uncertainty (B, 1, H, W) of a belief; a BeliefError if a model of this head has no such measure."""
-    if not isinstance(belief, MEASURES[measure].facts.given_by):
-        raise BeliefError(
-            f"the model's {head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set --measure"
-        )
+    require_given(measure, type(belief), head=head)
     return MEASURES[measure](belief)
 
 

@@ -16,7 +16,7 @@ from trustseg.data.reading import reading_beside
 from trustseg.data.seen import splits_file
 from trustseg.deferral import Policy, check_model
 from trustseg.entries import name_in
-from trustseg.errors import BeliefError, ConfigError, ModelError, RunError
+from trustseg.errors import ConfigError, ModelError, RunError
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.export.description import Description, Precision, describe
 from trustseg.export.exported import SUFFIXES, ExportedModel, open_content, package
@@ -25,7 +25,7 @@ from trustseg.export.pipeline import Input, Pipeline
 from trustseg.export.variants import Change, Images, change_of, halved, images_for, quantised
 from trustseg.files import read_json, replacing
 from trustseg.models import BeliefModel
-from trustseg.uncertainty import AGGREGATIONS, MEASURES
+from trustseg.uncertainty import AGGREGATIONS, require_given
 
 __all__ = [
     "LESIONS",
@@ -172,12 +172,8 @@ def description_of(
     folder: Path, model: BeliefModel, *, measure: str, aggregation: str, policy: Policy | None, kind: Input
 ) -> Description:
     """Return what a file will say of itself, after checking that the model has the score and a graph can hold it."""
-    belief = Bernoulli if model.spec.head == "bernoulli" else Beta
-    if belief not in MEASURES[measure].facts.given_by:
-        raise BeliefError(
-            f"the model's {model.spec.head} head has no measure '{measure}'; it has {', '.join(belief.measures)}; set "
-            "--measure"
-        )
+    head = model.spec.head
+    require_given(measure, Bernoulli if head == "bernoulli" else Beta, head=head)
     if name_in(aggregation) in LESIONS:
         raise ModelError(
             f"{aggregation} labels connected lesions, which no graph can hold; export with another --aggregation, or "

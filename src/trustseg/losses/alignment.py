@@ -96,8 +96,8 @@ def evidence_alignment(
 def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = None) -> Tensor:
     """Return KL(clean || adversarial) of each image, >= 0 up to rounding.
 
-    Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss = torch's divergence of the two, which
-    also depends on the strength of the evidence.
+    Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
+    KL(Beta(alpha, beta) || Beta(alpha', beta')), which also depends on the strength of the evidence.
 
     Example:
         >>> kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
@@ -110,12 +110,8 @@ def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = Non
     if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
         losses = _kl_of_bernoullis(clean, adversarial)
     else:
-        losses = torch_kl(
-            *(
-                TorchBeta(each.alpha.double(), each.beta.double(), validate_args=False)
-                for each in _two_betas(clean, adversarial)
-            )
-        )
+        pair = _two_betas(clean, adversarial)
+        losses = torch_kl(*(TorchBeta(each.alpha.double(), each.beta.double(), validate_args=False) for each in pair))
     return _image_mean(losses, clean, masks, "kl_divergence").to(clean.log_odds.dtype)
 
 

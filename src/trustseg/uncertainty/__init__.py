@@ -30,7 +30,7 @@ Reference:
 
 from trustseg.uncertainty.aggregation import AGGREGATIONS, AggregationFacts
 from trustseg.uncertainty.agreement import pairwise_disagreement
-from trustseg.uncertainty.pixel import MEASURES, MeasureFacts
+from trustseg.uncertainty.pixel import MEASURES, MeasureFacts, require_given
 
 __all__ = [
     "AGGREGATIONS",
@@ -38,4 +38,5 @@ __all__ = [
     "AggregationFacts",
     "MeasureFacts",
     "pairwise_disagreement",
+    "require_given",
 ]

@@ -12,7 +12,7 @@ Reference:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture, require_belief
 from trustseg.entries import Entry
+from trustseg.errors import BeliefError
 
-__all__ = ["MEASURES", "MeasureFacts"]
+__all__ = ["MEASURES", "MeasureFacts", "require_given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +139,28 @@ def dissonance(belief: Belief) -> Tensor:
     return _map(belief, "dissonance")
 
 
-_OF_ALL: Final = (Bernoulli, Beta, Mixture)
-_OF_SPREAD: Final = (Beta, Mixture)
-_LN2: Final = math.log(2)
+def _entry(measure: Callable[[Belief], Tensor], upper_bound: float) -> Entry[Tensor, MeasureFacts]:
+    name = measure.__name__
+    given_by = tuple(kind for kind in (Bernoulli, Beta, Mixture) if name in kind.measures)
+    return Entry(measure, name.replace("_", " "), MeasureFacts(upper_bound, given_by))
+
 
 MEASURES: Final[Mapping[str, Entry[Tensor, MeasureFacts]]] = {
-    "entropy": Entry(entropy, "entropy", MeasureFacts(_LN2, _OF_ALL)),
-    "variance": Entry(variance, "variance", MeasureFacts(1 / 4, _OF_ALL)),
-    "epistemic_variance": Entry(epistemic_variance, "epistemic variance", MeasureFacts(1 / 12, _OF_SPREAD)),
-    "aleatoric_variance": Entry(aleatoric_variance, "aleatoric variance", MeasureFacts(1 / 4, _OF_SPREAD)),
-    "expected_entropy": Entry(expected_entropy, "expected entropy", MeasureFacts(_LN2, _OF_SPREAD)),
-    "mutual_information": Entry(mutual_information, "mutual information", MeasureFacts(_LN2 - 1 / 2, _OF_SPREAD)),
-    "differential_entropy": Entry(differential_entropy, "differential entropy", MeasureFacts(0.0, (Beta,))),
-    "vacuity": Entry(vacuity, "vacuity", MeasureFacts(1.0, (Beta,))),
-    "dissonance": Entry(dissonance, "dissonance", MeasureFacts(1.0, (Beta,))),
+    "entropy": _entry(entropy, math.log(2)),
+    "variance": _entry(variance, 1 / 4),
+    "epistemic_variance": _entry(epistemic_variance, 1 / 12),
+    "aleatoric_variance": _entry(aleatoric_variance, 1 / 4),
+    "expected_entropy": _entry(expected_entropy, math.log(2)),
+    "mutual_information": _entry(mutual_information, math.log(2) - 1 / 2),
+    "differential_entropy": _entry(differential_entropy, 0.0),
+    "vacuity": _entry(vacuity, 1.0),
+    "dissonance": _entry(dissonance, 1.0),
 }
+
+
+def require_given(measure: str, kind: type[Belief], *, head: str) -> None:
+    """Raise a BeliefError unless the beliefs of a model with this head, which are of that kind, have the measure."""
+    if not issubclass(kind, MEASURES[measure].facts.given_by):
+        raise BeliefError(
+            f"the model's {head} head has no measure '{measure}'; it has {', '.join(kind.measures)}; set --measure"
+        )
