@@ -137,6 +137,7 @@ WHOLE = ("test/images/a.png", "test/masks/a.png", "train/images/b.png", "train/m
     ("more", "images", "masks"),
     [
         (["test/c.png"], ["c.png"], []),  # loose in a side
+        (["Test B/c.png"], ["c.png"], []),
         (["test/images/c.webp"], ["c.webp"], []),
         (["train/images/c.dcm"], ["c.dcm"], []),
         (["train/masks/c.png"], [], ["c.png"]),
@@ -153,6 +154,11 @@ def test_files_without_a_partner_are_errors(
     assert [file.name for file in listing.lone_masks] == masks
     with pytest.raises(DataError, match="without"):
         usable_cases(tmp_path)
+
+
+def test_a_loose_file_in_a_test_folder_is_an_error(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png", "test/b.png")
+    assert [file.name for file in find_cases(tmp_path).lone_images] == ["b.png"]
 
 
 def test_pairs_beside_images_and_masks_are_not_lost(tmp_path: Path) -> None:
@@ -178,6 +184,14 @@ def test_files_whose_content_was_not_fetched_are_errors(tmp_path: Path) -> None:
     assert len(problem.names) == 2
     with pytest.raises(DataError, match=r"b\.png"):
         usable_cases(tmp_path)
+
+
+@pytest.mark.parametrize("link", ["test", "images/more", "site.2/images"])
+def test_a_link_to_a_folder_that_is_gone_is_an_error(tmp_path: Path, link: str) -> None:
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "nowhere")
+    (problem,) = find_cases(touch(tmp_path, "images/a.png", "masks/a.png")).problems
+    assert (problem.kind, problem.names) == ("broken_link", (str(tmp_path / link),))
 
 
 # --- controls and unlabelled images ----------------------------------------------------------------------------------
@@ -233,7 +247,13 @@ def test_drive(tmp_path: Path) -> None:
     assert sides(listing) == {"train": {"21_training"}, "test": {"01_test"}}
 
 
-@pytest.mark.parametrize("name", ["holdout", "hold-out", "Held_Out", "external", "external validation", "eval"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("holdout", "hold-out", "Held_Out", "external", "external validation", "eval", "hold-out 2"),
+        *("internal_test", "testA", "test-clean", "Testing Set B", "TestDataset", "siteTest_2", "testdata"),
+    ],
+)
 def test_images_set_aside_are_never_trained_on(tmp_path: Path, name: str) -> None:
     files = [f"{side}/{kind}/{side}.png" for side in ("train", name) for kind in ("images", "masks")]
     assert sides(usable_cases(touch(tmp_path, *files))) == {"train": {"train"}, "test": {name}}

@@ -46,6 +46,32 @@ def test_two_folders_that_pair_by_name_are_a_question(tmp_path: Path, images: st
     assert is_whole(listing)
 
 
+@pytest.mark.parametrize(
+    ("side", "other"),
+    [
+        *(("train", name) for name in ("prospective", "unseen", "external cohort", "deep/site B", "")),
+        *(("test", name) for name in ("site B", "train and test")),
+        ("val", "site B"),
+        ("", "train_test"),  # which of the two?
+    ],
+)
+def test_pairs_whose_folder_names_no_side_are_a_question(tmp_path: Path, side: str, other: str) -> None:
+    for name, folder in (("a", side), ("b", other)):
+        touch(tmp_path / folder, f"images/{name}.png", f"masks/{name}.png")
+    (problem,) = find_cases(tmp_path).problems
+    asked = str(tmp_path / other / "images/b.png")
+    assert (problem.kind, problem.names) == ("which_side", (asked,))
+    with pytest.raises(DataError, match="which side"):
+        usable_cases(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["", "data"])
+def test_pairs_around_a_test_folder_are_no_question(tmp_path: Path, other: str) -> None:
+    for name, folder in (("a", other), ("b", "test")):
+        touch(tmp_path / folder, f"images/{name}.png", f"masks/{name}.png")
+    assert sides(usable_cases(tmp_path)) == {"train": {"a"}, "test": {"b"}}
+
+
 def test_folders_of_patients_are_no_question(tmp_path: Path) -> None:
     touch(tmp_path, *(f"P{patient}/{name}.png" for patient in range(5) for name in "ab"))
     listing = find_cases(tmp_path)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Listing, joined
-from trustseg.data.findings import Finding
+from trustseg.data.findings import Finding, finding_of, first_of
 from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import FolderRole, beside, named, place
+from trustseg.data.roles import FolderRole, beside, is_neutral, named, names_test, place
 
 __all__ = ["folder"]
 
@@ -52,7 +52,12 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     rest = [file for part in read for file in part.rest]
     if declared.controls in EVERYTHING:
         rest += [file for file, where in used.items() if where.role is None]
-    for question in (_unknown_controls(folders, declared.controls), _nameless_pairs(rest, places, declared)):
+    questions = (
+        _unknown_controls(folders, declared.controls),
+        _unknown_sides(read, path),
+        _nameless_pairs(rest, places, declared),
+    )
+    for question in questions:
         if question:
             listing = replace(listing, problems=(*listing.problems, question))
     if declared.masks and listing and not any(part.chosen for part in read):
@@ -83,7 +88,7 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
         notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
     cases = listing.cases
     tests = [part for part in read if part.side == "test"]
-    waiting = {image for part in tests for image in (*part.listing.lone_images, *part.rest)}
+    waiting = {image for part in tests for image in part.listing.lone_images}
     if waiting and not any(part.listing.cases or part.listing.lone_masks for part in tests):
         lone = [image for image in lone if image not in waiting]
         cases = (*cases, *_unlabelled(waiting))
@@ -108,6 +113,31 @@ def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding 
     offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
     message = f"data.controls={controls} is not a folder of images here; found: {offered or 'none'}"
     return Finding("error", "which_controls", message)
+
+
+def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Finding | None:
+    """Return a question where images with masks would be trained on though others have a side, or theirs is unclear.
+
+    Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
+    """
+    pairs = [(part, images) for part in read if (images := [case.image for case in part.listing.cases if case.masks])]
+    told = [part for part in read if part.side and part.listing]
+    trains = any(part.side == "train" for part, _ in pairs)
+
+    def is_unclear(part: FrameReading, images: Sequence[Path]) -> bool:
+        if part.side or part.listing.cases[0].split != "train":
+            return False
+        around = any(one.folders[: len(part.folders)] == part.folders for one in told)
+        apart = told and (trains or not (around or all(map(is_neutral, part.folders))))
+        return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
+
+    found = [image for part, images in pairs if is_unclear(part, images) for image in images]
+    if not found:
+        return None
+    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
+    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
+    advice = "rename these folders to train, val or test, " + TABLE
+    return finding_of("error", "which_side", tuple(map(str, found)), what, advice)
 
 
 def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Finding | None:

@@ -47,6 +47,7 @@ class FrameReading:
     Attributes:
         listing: its cases and what is wrong with them.
         side: the side of a split, empty if no folder names one.
+        folders: the folders that its files share, without those that name a side.
         rest: files without a partner in folders whose names say nothing.
         offered: what ``data.masks`` may name here.
         chosen: whether it does.
@@ -54,6 +55,7 @@ class FrameReading:
 
     listing: Listing
     side: str
+    folders: tuple[str, ...] = ()
     rest: tuple[Path, ...] = ()
     offered: frozenset[str] = frozenset()
     chosen: bool = False
@@ -122,7 +124,7 @@ def read_frame(frame: Frame, declared: Declared) -> FrameReading:
         problems=tuple(problems),
     )
     offered = frozenset(rivals) | {ending.strip("_-. ") for ending in endings}
-    return FrameReading(listing, frame.side, tuple(rest), offered - {""}, bool(wanted))
+    return FrameReading(listing, frame.side, frame.folders, tuple(rest), offered - {""}, bool(wanted))
 
 
 def in_one_folder(files: Sequence[Path], declared: Declared) -> tuple[list[Path], list[Path]]:

@@ -9,7 +9,7 @@ from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 from trustseg.text import word_set
 
-__all__ = ["SUFFIXES", "UNREAD", "hidden_images", "image_files", "is_junk", "is_placeholder"]
+__all__ = ["SUFFIXES", "UNREAD", "broken_links", "hidden_images", "image_files", "is_junk", "is_placeholder"]
 
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
@@ -57,6 +57,18 @@ def hidden_images(folder: Path) -> list[Path]:
     These are ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
     """
     return sorted(file for file, hidden in _walk(folder) if hidden)
+
+
+def broken_links(folder: Path) -> list[Path]:
+    """Return the links below a folder that lead nowhere, sorted; without those that are hidden.
+
+    Each may have been a folder of images, whatever its name.
+    """
+    found = []
+    for place, inner, files in os.walk(folder, followlinks=True):  # image_files has refused links in a circle
+        inner[:] = [name for name in inner if not is_junk(name)]
+        found += [Path(place, name) for name in files if not is_junk(name) and not os.path.exists(Path(place, name))]
+    return sorted(found)
 
 
 def is_junk(name: str) -> bool:

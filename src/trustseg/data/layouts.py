@@ -11,7 +11,7 @@ from trustseg.data.cases import Case, Declared, Listing
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.folder import folder
 from trustseg.data.groups import one_spelling
-from trustseg.data.inventory import hidden_images, is_placeholder
+from trustseg.data.inventory import broken_links, hidden_images, is_placeholder
 from trustseg.data.manifest import manifest
 from trustseg.data.qata import qata
 from trustseg.entries import Entry
@@ -55,11 +55,12 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     for name, find in LAYOUTS.items():
         if listing := find(path, declared):
             hidden = hidden_images(path) if path.is_dir() else []
+            links = broken_links(path) if path.is_dir() and name != "manifest" else []
             return replace(
                 listing,
                 cases=one_spelling(_unique(listing.cases, root)),
                 passed_over=(*listing.passed_over, *hidden),
-                problems=(*listing.problems, *_broken_links(listing)),
+                problems=(*listing.problems, *_broken_links(listing, links)),
                 root=root,
                 layout=name,
             )
@@ -88,9 +89,10 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     return listing
 
 
-def _broken_links(listing: Listing) -> Iterable[Finding]:
+def _broken_links(listing: Listing, links: Iterable[Path]) -> Iterable[Finding]:
     files = [file for case in listing.cases for file in (case.image, *case.masks)]
-    broken = tuple(str(file) for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file))
+    empty = [file for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file)]
+    broken = tuple(map(str, dict.fromkeys((*empty, *links))))
     if broken:
         advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
         yield finding_of("error", "broken_link", broken, "files whose content is missing (broken links)", advice)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from trustseg.data.cases import EVERYTHING, Declared
 from trustseg.text import word_set
 
-__all__ = ["FolderRole", "beside", "is_mask_word", "named", "place", "words"]
+__all__ = ["FolderRole", "beside", "is_mask_word", "is_neutral", "named", "names_test", "place", "words"]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -34,6 +34,10 @@ _SIDES: Final[dict[str, Side]] = {
     # Whatever their owner calls them, images set aside are never trained on.
     **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
+# Words that never name training data, whatever stands around them: site_test, Testing Set B, hold-out 2.
+_HELD_OUT: Final = re.compile(
+    r"(?<![a-z])(?:tests?(?:ing|set|data|dataset|images?|masks?)?|(?:hold|held)[^a-z]?out)(?![a-z])"
+)
 _NEUTRAL: Final = word_set("set sets folder folders data dataset split splits stage part v")
 _CONTROLS: Final = frozenset(("control", "controls", "controlgroup", "controlgroupi"))
 # Neither images to segment nor reference masks; QaTa's Control_Group_II holds opacities without masks.
@@ -140,7 +144,7 @@ def words(name: str) -> list[str]:
         >>> words("ISIC2018_Task1_Training_GroundTruth"), words("1st_manual")
         (['isic', 'task', 'training', 'ground', 'truth'], ['st', 'manual'])
     """
-    parts = re.split(r"[^0-9A-Za-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    parts = re.split(r"[^0-9A-Za-z]+", _spaced(name))
     return [word for part in parts if (word := part.lower().strip("0123456789"))]
 
 
@@ -148,6 +152,25 @@ def is_mask_word(part: str, declared: Declared) -> bool:
     """Return whether a part of a file name says that the file is a mask: ``_mask_1``, ``manual1``, ``1stHO``."""
     ho = any(_ORDINAL.sub("", piece) == "ho" != piece for piece in re.split(r"[^0-9a-z]+", part.lower()))
     return ho or named(declared.masks, part.strip("_-. ")) or not (_MASKS | _PERHAPS_MASKS).isdisjoint(words(part))
+
+
+def is_neutral(name: str) -> bool:
+    """Return whether the name of a folder says nothing of what it holds: ``data``, ``dataset_2``."""
+    return set(words(name)) <= _NEUTRAL
+
+
+def names_test(name: str) -> bool:
+    """Return whether a name holds a word for images set aside.
+
+    Example:
+        >>> names_test("siteTest_2"), names_test("hold-out"), names_test("contest")
+        (True, True, False)
+    """
+    return _HELD_OUT.search(_spaced(name).lower()) is not None
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
 def _role(name: str, path: str, declared: Declared) -> Role | None:
@@ -179,6 +202,8 @@ def _side(name: str) -> Side | None:
     sides = {_SIDES[word] for word in found if word in _SIDES}
     if "external" in found and sides == {"validation", "test"}:
         return "test"  # as clinicians say external validation
+    if sides <= {"test"} and names_test(name):
+        return "test"
     rest = {word for word in found if word not in _SIDES}
     roles = _IMAGES | _MASKS | _PERHAPS_MASKS | _AXES.keys()
     if len(sides) == 1 and (rest <= _NEUTRAL or rest & roles or ("data" in rest)):
