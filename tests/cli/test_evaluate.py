@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from PIL import Image
+from tests import fake
 from tests.cli.conftest import Command, Outcome, changed, one_sentence
 from tests.training.tiny import use_tiny_networks
 
@@ -34,7 +36,7 @@ def evaluate(command: Command, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
         torch.manual_seed(0)
         build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
     write_splits(Path("run/model"), pack, split_cases(pack.index, fold=1))
-    write_text(Path("run/config.yaml"), "data: {path: films, fold: 1}\n")
+    write_text(Path("run/config.yaml"), "data: {path: films, size: 32, fold: 1}\n")
 
     def run(*arguments: str) -> Outcome:
         return command("evaluate", "run/model", *changed(SETTINGS, arguments))
@@ -76,6 +78,54 @@ def test_other_data_does_not_overwrite_its_own(evaluate: Evaluate) -> None:
     found = evaluate("data.path=others", "data.fold=null", "--allow-training-patients")
     assert found.code == 0
     assert "records: run/evaluation-test-others/records.parquet" in found.out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("sides", "arguments", "used"),
+    [
+        (("test",), [], 5),  # whole, not a fifth of it
+        (("train",), [], 5),
+        (("train", "test"), [], 5),
+        (("train", "test"), ["--split", "all"], 10),
+        (("train", "test"), ["data.fold=null"], 5),
+        (("train",), ["data.fold=0"], 1),  # as asked for
+    ],
+)
+def test_the_fold_of_the_training_does_not_divide_other_data(
+    evaluate: Evaluate, sides: tuple[str, ...], arguments: list[str], used: int
+) -> None:
+    for side in sides:
+        fake.pairs(Path("new") / side, [f"sub-{side}{n}_1" for n in range(5)], images="images", masks="masks")
+    found = evaluate("data.path=new", "evaluation.attacks=[]", *arguments, "-o", "found")
+    assert found.code == 0, found.err
+    assert len(pl.read_parquet("found/records.parquet")) == used
+    assert (f"{used} of {5 * len(sides)} images are used" in found.err) is (arguments != ["data.fold=0"])
+    assert "near-copies cannot be found" not in found.err
+
+
+def test_data_that_were_moved_keep_their_fold(evaluate: Evaluate) -> None:
+    Path("films").rename("moved")
+    assert evaluate("data.path=moved", "evaluation.attacks=[]").code == 0
+    assert load_run(Path("run/evaluation-test/config.yaml")).data.fold == 1
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_near_copies_of_training_images_are_refused_or_said_not_to_be_looked_for(
+    evaluate: Evaluate, tmp_path: Path, at_hand: bool
+) -> None:
+    for kind in ("Images", "Ground-truths"):
+        folder = Path("again/test") / {"Images": "images", "Ground-truths": "masks"}[kind]
+        folder.mkdir(parents=True)
+        for number, file in enumerate(sorted(Path("films/Train Set", kind).iterdir())):
+            Image.open(file).resize((96, 96)).save(folder / f"{number}.png")
+    if not at_hand:
+        Path("films").rename(tmp_path / "gone")
+    found = evaluate(
+        "data.path=again", "data.mask_values={lesion: 128-255, background: 0-127}", "evaluation.attacks=[]"
+    )
+    assert found.code == (2 if at_hand else 0), found.err
+    assert ("near-copies cannot be found" in found.err) is not at_hand
+    assert "near-copies" in found.err
 
 
 def test_other_settings_do_not_overwrite(evaluate: Evaluate) -> None:

@@ -67,7 +67,8 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
     if subject.predictions is not None and not any(names[row] in subject.predictions for row in controls):
         controls = controls[:0]  # nothing was predicted for them
     if bool((pack.index["has_mask"] & (pack.index["split"] != "control")).any()):
-        rows = np.union1d(rows_of_split(pack, split, subject.data), controls)
+        other = subject.seen is not None and subject.data.path is None
+        rows = np.union1d(rows_of_split(pack, split, subject.data, other=other), controls)
     else:
         rows = np.arange(len(pack.index), dtype=np.int64)
     if subject.predictions is not None:

@@ -17,7 +17,7 @@ from trustseg.data.reading import reading_beside
 from trustseg.data.resizing import Fit
 from trustseg.data.seen import Seen, seen_by, seen_in
 from trustseg.errors import ConfigError, DataError, MissingFileError
-from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, load_model
+from trustseg.evaluation import SizedModel, as_belief_model, hash_of_model, is_other_data, load_model
 from trustseg.evaluation.gallery import gallery_rows
 from trustseg.export import ExportedBelief, is_exported, open_exported
 from trustseg.models import BeliefModel
@@ -65,7 +65,7 @@ class Subject:
         gradients: whether the model can be differentiated.
         has_probability: whether there are probabilities, not masks alone.
         seen: what a model of ours has seen, None if that is not known.
-        data: how the data of a model of ours are split.
+        data: how the data of a model of ours are split, without a path if these are not the data of its training.
     """
 
     name: str
@@ -139,16 +139,27 @@ def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progr
     settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
     if reading is not None:
         settings |= {"fit": reading.fit, "scale": reading.scale}
-    facts = (f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px.",)
+    facts: tuple[str, ...] = (
+        f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px.",
+    )
+    pack, seen = _opened(data, options, progress, **settings), seen_by(folder)
+    trained = load_run(own, []).data if own.is_file() else DataConfig()
+    if is_other_data(seen, pack, pack.folder if isinstance(data, Pack) else data, trained.path):
+        trained = DataConfig()  # whose fold, if any, does not divide these images
+        if seen is not None:
+            about = (
+                "These are not the data of its training: its patients and equal images are refused, near-copies are not"
+            )
+            facts = (*facts, f"{about} looked for.")
     return Subject(
         name=folder.absolute().parent.name if folder.name == "model" else folder.absolute().name,
-        pack=_opened(data, options, progress, **settings),
+        pack=pack,
         facts=facts,
         digest=hash_of_model(model),
         model=model,
         gradients=True,
-        seen=seen_by(folder),
-        data=load_run(own, []).data if own.is_file() else DataConfig(),
+        seen=seen,
+        data=trained,
     )
 
 

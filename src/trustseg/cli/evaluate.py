@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, settings_of
+from trustseg.cli.progress import progress_of
+from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, own_data, sets_fold, settings_of
 
 if TYPE_CHECKING:
     import polars as pl
 
     from trustseg.config import RunConfig
     from trustseg.data import Pack
+    from trustseg.data.seen import Seen
     from trustseg.data.splits import Indices
     from trustseg.evaluation import Surrogate
     from trustseg.models import BeliefModel
@@ -53,9 +55,10 @@ def evaluate(
 ) -> None:
     """Evaluate a model, clean and under attack; writes records.parquet and pixel histograms, prints a summary.
 
-    Settings default to those of the model's own run. Images of patients that the model was trained or validated on are
-    refused. If the model is calibrated, the calibration is applied. Validation images, for choosing scores and fitting
-    policies, are measured clean unless the settings say otherwise.
+    Settings default to those of the model's own run. Of other data (data.path), their own test side is used, or all
+    images where they have none, unless data.fold is given. Images of patients that the model was trained or validated
+    on are refused. If the model is calibrated, the calibration is applied. Validation images, for choosing scores and
+    fitting policies, are measured clean unless the settings say otherwise.
     """
     from trustseg.evaluation import load_model
 
@@ -66,14 +69,22 @@ def evaluate(
 
     from trustseg.cli.checks import require_attacks
     from trustseg.cli.images import images_of, say_notes
-    from trustseg.evaluation import population_of, rows_of_split, suffix_of
+    from trustseg.data.seen import seen_by
+    from trustseg.evaluation import is_other_data, population_of, rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
     from trustseg.training.run import prepare_run
 
     pack = images_of(config.data, model=model)
     for path in config.evaluation.populations.values():
         say_notes(population_of(path, pack)[0])
-    rows = rows_of_split(pack, split, config.data, count=config.evaluation.images)
+    trained = own_data(model)
+    other = is_other_data(seen_by(model), pack, config.data.path, None if trained is None else trained.path)
+    if other and not sets_fold(settings):
+        config = config.model_copy(update={"data": config.data.model_copy(update={"fold": None})})
+    other &= config.data.fold is None
+    rows = rows_of_split(pack, split, config.data, count=config.evaluation.images, other=other)
+    if other:
+        _say_used(pack, rows, split)
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     suffix = suffix_of(loaded)
@@ -93,6 +104,17 @@ def evaluate(
         say(f"next: trustseg defer compare {home}, trustseg defer fit {home}, trustseg report {home}")
 
 
+def _say_used(pack: "Pack", rows: "Indices", split: str) -> None:
+    """Say which of the images of another data set than that of the training are used."""
+    sides = set(pack.index.filter(pack.index["has_mask"])["split"])
+    more = "; --split all uses train, too" if split == "test" and sides >= {"train", "test"} else ""
+    say(
+        f"note: not the data of the training, whose fold does not apply: {len(rows):,} of {len(pack):,} images are "
+        f"used ({split}{more})",
+        err=True,
+    )
+
+
 def _measure(
     model: "BeliefModel",
     pack: "Pack",
@@ -105,7 +127,6 @@ def _measure(
     surrogate: "Surrogate | None",
 ) -> None:
     """Measure all that the settings ask for, each part with its progress bar."""
-    from trustseg.cli.progress import progress_of
     from trustseg.evaluation import evaluate as run_evaluation
     from trustseg.evaluation import write_masking_checks, write_minimal
     from trustseg.evaluation.masking_checks import CHECKS
@@ -156,12 +177,40 @@ def _validated(
             say(f"note: no splits.json in '{member}': cannot check which patients the model has seen", err=True)
         elif not allow_training_patients:
             require_unseen(seen, pack, rows, validated=split == "validation")
+            if seen.digest != pack.digest:
+                _require_no_copies(member, seen, pack, rows)
         if seen is None or seen.digest != pack.digest:
             is_own_data = False
         else:
             own = validation_rows(seen, pack)
             validated = own if validated is None else np.intersect1d(validated, own)
     return validated if is_own_data else None
+
+
+def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices") -> None:
+    """Check that other data hold no near-copies of what a model has seen, where the images of its training are at hand.
+
+    Raises:
+        DataError: if they do.
+    """
+    from trustseg.config import open_images
+    from trustseg.data.seen import require_no_copies
+    from trustseg.errors import TrustsegError
+
+    data = own_data(model)
+    try:
+        with progress_of("opening the images of the training") as progress:
+            trained = None if data is None or data.path is None else open_images(data, progress=progress)
+    except TrustsegError:
+        trained = None
+    if trained is None or trained.digest != seen.digest:
+        say(
+            "note: equal images and patients of the training are refused, but its near-copies cannot be found: its "
+            f"images are not at hand, and '{model}' holds their hashes alone",
+            err=True,
+        )
+    else:
+        require_no_copies(seen, trained, pack, rows)
 
 
 def _mean(values: list[float | None]) -> float | None:

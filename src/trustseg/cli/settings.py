@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from trustseg.config import RunConfig
+    from trustseg.config import DataConfig, RunConfig
     from trustseg.models.segmenter import SegmenterSpec
 
-__all__ = ["KEYS", "MEMBERS", "MODEL", "MODEL_OR_FILE", "SETTINGS_HELP", "home_of", "settings_of", "split_settings"]
+__all__ = [
+    "KEYS",
+    "MEMBERS",
+    "MODEL",
+    "MODEL_OR_FILE",
+    "SETTINGS_HELP",
+    "home_of",
+    "own_data",
+    "sets_fold",
+    "settings_of",
+    "split_settings",
+]
 
 SETTINGS_HELP = "YAML file and/or key=value settings, e.g. model.head=beta adversarial.eps=4/255."
 
@@ -142,6 +153,20 @@ def settings_of(
             "another model"
         )
     return config
+
+
+def sets_fold(settings: list[str] | None) -> bool:
+    """Return whether the fold comes from the user, not from the run of the model."""
+    file, pairs = split_settings(settings)
+    return file is not None or any("data.fold" in _keys_in(text) for text in pairs)
+
+
+def own_data(model: Path) -> "DataConfig | None":
+    """Return the section ``data`` of the run that a model comes from, None if there is none."""
+    from trustseg.config import load_run
+
+    own = home_of(model) / "config.yaml"
+    return load_run(own, []).data if own.is_file() else None
 
 
 def home_of(model: Path) -> Path:

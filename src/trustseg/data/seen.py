@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from trustseg.data.findings import first_of
+from trustseg.data.near_copies import near_copies, thumbnail
 from trustseg.data.pack import Pack
 from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
@@ -22,6 +25,7 @@ from trustseg.text import first_of
 __all__ = [
     "Seen",
     "SeenSide",
+    "require_no_copies",
     "require_seen",
     "require_unseen",
     "seen_by",
@@ -163,9 +167,43 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
             names = sorted({pack.index[column][hashes[one]] for one in shared})
             raise DataError(
                 f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
-                f"({first_of(names)}); use the images of the test split (--split test, with the data.fold of its "
-                "training), or --allow-training-patients if this is intended or they only share a name"
+                f"({first_of(names)}); remove them from other data; of its own, use the test split (--split test, "
+                "with the data.fold of its training); or give --allow-training-patients if this is meant or they only "
+                "share a name"
             )
+
+
+def require_no_copies(seen: Seen, trained: Pack, pack: Pack, rows: Indices) -> None:
+    """Check that images are no near-copies (re-encoded, resized) of what a model has seen; hashes find equal ones only.
+
+    Args:
+        seen: what the model has seen.
+        trained: the images of its training.
+        pack: other images.
+        rows: which of them are to be measured.
+
+    Raises:
+        DataError: if one is.
+    """
+    sides = (seen.train, seen.validation)
+    known = {one for side in sides for one in (side.patients if side.pictures is None else side.pictures)}
+    column = "patient" if seen.train.pictures is None else "sha256_pixels"
+    learnt = np.flatnonzero([one in known for one in _hashes(trained.index[column], seen.digest)])
+    thumbnails = [_thumbnail(one, row) for one, some in ((trained, learnt), (pack, rows)) for row in some.tolist()]
+    copies = {b - len(learnt): a for a, b in near_copies(np.stack(thumbnails)) if a < len(learnt) <= b}
+    if copies:
+        names = [
+            f"{pack.index[int(rows[b]), 'name']} of {trained.index[int(learnt[a]), 'name']}" for b, a in copies.items()
+        ]
+        raise DataError(
+            f"{len(copies)} of these {len(rows)} images are near-copies (re-encoded, resized or re-windowed) of images "
+            f"that the model was trained or validated on ({first_of(names)}); remove them, or "
+            "--allow-training-patients if this is intended"
+        )
+
+
+def _thumbnail(pack: Pack, row: int) -> npt.NDArray[np.float32]:
+    return thumbnail(np.moveaxis(pack.images[(row, slice(None), *pack.area(row).slices)], 0, -1))
 
 
 def validation_rows(seen: Seen, pack: Pack) -> Indices:

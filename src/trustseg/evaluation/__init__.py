@@ -8,7 +8,7 @@ from trustseg.evaluation.inspection import Surrogate, write_masking_checks
 from trustseg.evaluation.loading import hash_of_model, load_model, measure_of, suffix_of
 from trustseg.evaluation.minimal import write_minimal
 from trustseg.evaluation.predictions import evaluate_predictions
-from trustseg.evaluation.rows import rows_of_split, splits_of
+from trustseg.evaluation.rows import is_other_data, rows_of_split, splits_of
 
 __all__ = [
     "CLEAN",
@@ -20,6 +20,7 @@ __all__ = [
     "evaluate",
     "evaluate_predictions",
     "hash_of_model",
+    "is_other_data",
     "load_model",
     "measure_of",
     "population_of",

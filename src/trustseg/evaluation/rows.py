@@ -1,6 +1,7 @@
 """Which images of a pack are measured."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,18 +9,37 @@ from numpy.typing import NDArray
 
 from trustseg.config import DataConfig
 from trustseg.data import Pack, Splits, split_cases
+from trustseg.data.seen import Seen
 from trustseg.errors import DataError, unknown_name
 
-__all__ = ["drawn_cases", "rows_of_split", "splits_of"]
+__all__ = ["drawn_cases", "is_other_data", "rows_of_split", "splits_of"]
 
 
-def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | None = None) -> NDArray[np.int64]:
+def is_other_data(seen: Seen | None, pack: Pack, path: object, own: object) -> bool:
+    """Return whether a pack is of another data set than a model's training, so that its folds are not those of the run.
+
+    Args:
+        seen: what the model has seen, if it says so.
+        pack: the images.
+        path: where they are.
+        own: where those of the training were, None if unknown.
+    """
+    if seen is not None and seen.digest == pack.digest:
+        return False
+    return own is None or Path(str(path)).resolve() != Path(str(own)).resolve()
+
+
+def rows_of_split(
+    pack: Pack, split: str, config: DataConfig, *, count: int | None = None, other: bool = False
+) -> NDArray[np.int64]:
     """Return the rows of a pack that a split's name means.
 
     Args:
         pack: the images.
         split: test, validation, train, control, or all (every image with a mask that is no control).
         config: fold and seed of the split.
+        other: whether these are not the images of the training: test are then those of the data set's own test side,
+            and all with a mask where it has none.
         count: how many of them, None for all. One image of each patient comes first, then a second one of each, and so
             on; which ones follows from the names of images and patients alone.
 
@@ -32,8 +52,10 @@ def rows_of_split(pack: Pack, split: str, config: DataConfig, *, count: int | No
         raise unknown_name("split", split, known)
     if split == "control":
         rows = (pack.index["split"] == "control").arg_true().to_numpy()
-    elif split == "all":
-        rows = ((pack.index["split"] != "control") & pack.index["has_mask"]).arg_true().to_numpy()
+    elif split == "all" or (split == "test" and other):
+        used = pack.index["has_mask"] & (pack.index["split"] != "control")
+        tested = used & (pack.index["split"] == "test")
+        rows = (tested if split == "test" and tested.any() else used).arg_true().to_numpy()
     else:
         rows = getattr(splits_of(pack, config), split)
     if split == "control" and not len(rows) and "unlabelled" in pack.index["split"]:
