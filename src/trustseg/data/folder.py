@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Listing, joined
-from trustseg.data.findings import Finding, finding_of, first_of
+from trustseg.data.findings import Finding, finding_of
 from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
 from trustseg.data.patients import patient_of
 from trustseg.data.roles import FolderRole, beside, is_neutral, named, names_test, place
+from trustseg.text import first_of
 
 __all__ = ["folder"]
 

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.findings import first_of
 from trustseg.data.near_copies import near_copies, thumbnail
 from trustseg.data.pack import Pack
 from trustseg.data.splits import Indices, Splits
