@@ -2,7 +2,7 @@
 
     python scripts/alarm_rates.py OUT.csv CELL [FOLDER ...] [CELL [FOLDER ...]] ...
 
-A CELL holds policy.json and records.parquet; each FOLDER after it holds only records of other images by the same model
+A CELL holds policy.json and records.parquet; each FOLDER after it holds records of other images by the same model
 (``trustseg evaluate CELL evaluation.populations=... -o FOLDER``). A row of the table tells in which share of random
 groups of 25, 50 and 100 patients, one image each, the alarm was raised, and whether all patients raise it. In the rows
 ``calibration`` the groups are calibration patients and the others the reference, so that every alarm is false.
@@ -31,8 +31,9 @@ def main(out: Path, folders: list[Path]) -> None:
     rows: list[dict[str, object]] = []
     policy: Policy | None = None
     for folder in folders:
-        if (folder / "policy.json").is_file():
-            policy = load_policy(folder / "policy.json")
+        found = load_policy(folder / "policy.json") if (folder / "policy.json").is_file() else policy
+        if found is not None and (policy is None or found.model != policy.model):
+            policy = found
             cell, reference = folder.name, np.array(policy.reference_scores)
             rows.append({"cell": cell, "condition": "calibration", "eps": 0.0, **_shares(reference, None)})
         if policy is None or not policy.reference_scores:
@@ -42,8 +43,8 @@ def main(out: Path, folders: list[Path]) -> None:
         for (condition, eps), table in records.group_by("condition", "eps", maintain_order=True):
             if condition == "clean" and condition in seen:
                 continue
-            found = _shares(reference, one_per_patient(table, policy.column))
-            rows.append({"cell": cell, "condition": condition, "eps": eps, **found})
+            shares = _shares(reference, one_per_patient(table, policy.column))
+            rows.append({"cell": cell, "condition": condition, "eps": eps, **shares})
         print(f"{folder.name}: done", flush=True)
     write_csv(pl.DataFrame(rows), out)
 

@@ -51,6 +51,11 @@ class Verdict:
     condition: str
     reason: str = ""
 
+    @property
+    def text(self) -> str:
+        """Return the requirement in words."""
+        return describe(self.requirement)
+
 
 def describe(requirement: Requirement) -> str:
     """Return a requirement in words, its metric by its label.

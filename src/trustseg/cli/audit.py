@@ -65,7 +65,6 @@ def audit(
 
     from trustseg.audit import ModelOptions
     from trustseg.audit import audit as run_audit
-    from trustseg.audit.verdicts import describe
 
     options = ModelOptions(
         weights=weights,
@@ -89,7 +88,7 @@ def audit(
         )
     for each in found.verdicts:
         reason = f" ({each.reason})" if each.reason else ""
-        say(f"{each.outcome:<9} {describe(each.requirement)}: {each.interval.text()}{reason}")
+        say(f"{each.outcome:<9} {each.text}: {each.interval.text()}{reason}")
     for remark in found.document.remarks:
         say(f"note: {remark}")
     for text, lack in found.document.not_tested.items():
