@@ -11,6 +11,7 @@ import polars as pl
 
 from trustseg.entries import slug
 from trustseg.errors import DataError
+from trustseg.files import read_json
 from trustseg.former_names import AGGREGATIONS, current_aggregation
 from trustseg.table_schema import ROUNDING, Column, TableSchema, check_table, first_row, refused
 from trustseg.tables import read_parquet
@@ -20,10 +21,12 @@ __all__ = [
     "HISTOGRAMS",
     "MINIMAL",
     "RECORDS",
+    "REGIONS",
     "TableSchema",
     "check_pixels",
     "check_table",
     "metric_column",
+    "model_of",
     "read_records",
     "read_table",
     "score_column",
@@ -110,6 +113,12 @@ MINIMAL: Final = TableSchema(
     },
     key=("image", "tau"),
 )
+
+
+def model_of(file: Path) -> str:
+    """Return the hash of the model that the tables of an evaluation are of, empty where it is not recorded."""
+    about = file.with_name("evaluation.json")
+    return str(read_json(about).get("model", "")) if about.is_file() else ""
 
 
 def metric_column(metric: str) -> str:

@@ -1,6 +1,7 @@
 """What is reported and handed out is what was decided."""
 
 import json
+from dataclasses import replace
 from itertools import count, product
 from pathlib import Path
 
@@ -92,6 +93,9 @@ def test_the_report_counts_what_was_decided(read: Review) -> None:
     assert found["failures"]["kept"] == {"done": 3, "failed": 1}
     scores = [case.score for case in read.folder.cases]
     assert found["failures"]["expected"]["failed"] == pytest.approx(table.chance(scores).sum())
+    assert found["failures"]["expected"]["low"] is not None
+    few = summarise(read.folder, read.store, risk=replace(table, patients=4))["failures"]["expected"]
+    assert (few["patients"], few["low"], few["high"]) == (4, None, None)  # chances of four patients are no facts
     assert [stop["reason"] for stop in found["stops"]] == ["another scanner"]
     assert {item["state"] for item in found["article_14"]} == {"partly"}  # 12 decisions
     json.dumps(found, allow_nan=False)

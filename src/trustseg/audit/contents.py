@@ -59,10 +59,10 @@ def contents_of(
     own = [_verdicts(verdicts), _metrics(metrics), _breaks(breaks), trust, _repeats(evidence)]
     tables = {table.key: table for table in own if table.rows}
     charts: dict[str, Chart] = {}
-    has_masks = bool(evidence.whole.records["mask_px"].is_not_null().any())
+    has_masks = bool(evidence.clean.records["mask_px"].is_not_null().any())
     if has_masks:
         wanted = (_CLEAN_TABLES, _CLEAN_CHARTS) if has_probability else (("subgroups",), ())
-        _add(evidence.whole, wanted[0], wanted[1], tables, charts, draws)
+        _add(evidence.clean, wanted[0], wanted[1], tables, charts, draws)
     if evidence.changed is not None:
         _add(evidence.changed, _CHANGED_TABLES, _CHANGED_CHARTS, tables, charts, draws)
     return AuditContents(tables, charts)

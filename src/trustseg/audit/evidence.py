@@ -25,7 +25,7 @@ class Evidence:
     """What was measured of one model, or of its predictions.
 
     Attributes:
-        whole: clean records of all images.
+        clean: unchanged records of all images.
         changed: records of some of them under shifts and attacks, and clean; None where nothing was changed.
         policy: the deferral policy, fitted on half of the patients; None without masks or probabilities.
         fitted_on: the patients that it was fitted on.
@@ -33,7 +33,7 @@ class Evidence:
         own_reference: whether the references of ``changed`` are the model's clean predictions, as there are no masks.
     """
 
-    whole: Results
+    clean: Results
     changed: Results | None = None
     policy: Policy | None = None
     fitted_on: frozenset[str] = frozenset()
@@ -43,11 +43,11 @@ class Evidence:
     @property
     def name(self) -> str:
         """Return the name of the model."""
-        return self.whole.cells[0].id
+        return self.clean.cells[0].id
 
     def results(self, condition: ConditionKey) -> Results:
         """Return the results that hold a condition."""
-        return self.whole if condition == CLEAN or self.changed is None else self.changed
+        return self.clean if condition == CLEAN or self.changed is None else self.changed
 
     def rows(self, condition: ConditionKey, images: frozenset[str] | None = None) -> pl.DataFrame:
         """Return the records of a condition, of some images if named."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from trustseg.attacks import evaluation_attacks
@@ -78,10 +78,6 @@ class Plan:
     def attack_configs(self) -> tuple[AttackConfig, ...]:
         """Return the settings of the attacks."""
         return tuple(AttackConfig(name=name, eps=eps, **AUDIT_ATTACKS[name]) for name, eps in self.attacks)
-
-    def content(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        return asdict(self)
 
 
 def seconds_of(budget: str | float | None) -> float | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -212,7 +212,7 @@ def _plan(
         requirements=requirements,
         budget=left,
     )
-    write_json(file, {"fingerprint": fingerprint, "plan": plan.content()})
+    write_json(file, {"fingerprint": fingerprint, "plan": asdict(plan)})
     return plan
 
 

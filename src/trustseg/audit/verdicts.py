@@ -159,7 +159,7 @@ def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
     """
     column, _, value = str(requirement.subgroup).partition("=")
     asked = f"requirement '{describe(requirement)}'"
-    groups = subgroups_of(evidence.whole.records)
+    groups = subgroups_of(evidence.clean.records)
     if column not in groups:
         known = ", ".join(groups) or "none"
         raise ConfigError(f"{asked}: there is no column '{column}'; known: {known}")

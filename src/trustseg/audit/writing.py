@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +179,7 @@ def _remarks(data: DataEntry, evidence: Evidence) -> list[str]:
 
 
 def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:
-    content = plan.content()
+    content = asdict(plan)
     content.pop("seconds")
     return PlanEntry.model_validate({**content, "attacks": dict(plan.attacks), "budget_seconds": budget})
 

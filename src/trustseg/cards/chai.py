@@ -96,10 +96,7 @@ def _keywords(architecture: str) -> list[tuple[str, "str | Part"]]:
 
 def _system(facts: CardFacts) -> Part:
     spec = facts.spec
-    kind = "grey" if spec.channels == 1 else "RGB"
-    sides = "; ".join(
-        f"{side}: {images} images of {patients} patients" for side, (images, patients) in facts.sides.items()
-    )
+    sides = facts.split_words()
     digest = facts.provided("data", "digest")
     data = f"{sides}; digest of the data {digest or 'not recorded'}" if sides else user("not recorded with the model")
     adversarial = facts.settings.get("adversarial", {}).get("selection", "not recorded")
@@ -108,7 +105,7 @@ def _system(facts: CardFacts) -> Part:
         "least sure first",
         "ModelType": f"{spec.architecture} on {spec.encoder}, {spec.head} head, {facts.parameters:,} parameters",
         "InputDataSource": user("origin of the images"),
-        "OutputAndInputDataTypes": f"{kind} images, resized to {spec.size} x {spec.size} pixels; maps of their size",
+        "OutputAndInputDataTypes": f"{facts.input_words()}; maps of their size",
         "DevelopmentDataCharacterization": data,
         "BiasMitigationApproaches": user("what was done about bias"),
         "OngoingMaintenance": user("who watches and updates the model"),

@@ -13,18 +13,19 @@ from trustseg.data.seen import splits_file
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.files import read_json
 from trustseg.models.segmenter import SegmenterSpec
+from trustseg.records import model_of
 from trustseg.reporting import load_results
-from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition
-from trustseg.reporting.report_data import Metric, ReportData, collect
+from trustseg.reporting.choices import choose
+from trustseg.reporting.image_scores import mean_of, pooled
+from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition
+from trustseg.reporting.pixel_scores import estimate, pixel_calibration
+from trustseg.reporting.report_data import ranking_scores
 from trustseg.statistics import Interval
 
 __all__ = ["USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
 
 USER: Final = "user"
 """Begins every entry that only the user can fill in."""
-
-_OVERLAP: Final[Mapping[Metric, str]] = {"dice": "Dice per image", "pooled_dice": "pooled Dice", "iou": "IoU per image"}
-_TRUST: Final[tuple[Metric, ...]] = ("ece", "nause", "aurc")
 
 
 def user(what: str) -> str:
@@ -100,6 +101,11 @@ class CardFacts:
     sides: Mapping[str, tuple[int, int]]
     measured: tuple[Measured, ...]
 
+    def input_words(self) -> str:
+        """Return in words which images the model takes."""
+        kind = "grey" if self.spec.channels == 1 else "RGB"
+        return f"{kind} images of any size, resized to {self.spec.size} x {self.spec.size} pixels"
+
     def split_words(self) -> str:
         """Return images and patients of each side of the split in words; empty if that is not known."""
         sides = self.sides.items()
@@ -154,7 +160,7 @@ def _own(module: nn.Module) -> list[nn.Parameter]:
 
 def _is_of(place: Path, digest: str) -> bool:
     complete = all((place / name).is_file() for name in ("records.parquet", "config.yaml"))
-    return complete and read_json(place / "evaluation.json").get("model") == digest
+    return complete and model_of(place / "records.parquet") == digest
 
 
 def _sides(folder: Path) -> dict[str, tuple[int, int]]:
@@ -169,18 +175,28 @@ def _sides(folder: Path) -> dict[str, tuple[int, int]]:
 def _measured(place: Path, draws: int) -> Measured:
     """Return the figures of one evaluation."""
     results = load_results(place)
-    data: ReportData = collect(results, draws=draws)
-    (variant,) = results.variants
-    clean = data.scores[variant, CLEAN]
+    choices, (variant,) = choose(results), results.variants
+
+    def mean(condition: ConditionKey, column: str = "dice") -> Interval:
+        return mean_of(results, variant, condition, column, draws=draws)
+
+    trust = {"ECE": estimate(pixel_calibration(results, variant, CLEAN), draws=draws)}
+    if measure := choices.measures.get(variant):
+        ranked = ranking_scores(results, variant, CLEAN, measure, choices.columns[variant], draws=draws)
+        trust |= {METRIC_NAMES[name]: found for name, found in ranked.items()}
     return Measured(
         folder=place,
         images=results.records["image"].n_unique(),
         patients=results.records["patient"].n_unique(),
-        overlap={label: clean[name] for name, label in _OVERLAP.items() if name in clean},
-        trust={METRIC_NAMES[name]: clean[name] for name in _TRUST if name in clean},
+        overlap={
+            "Dice per image": mean(CLEAN),
+            "pooled Dice": pooled(results, variant, CLEAN, union=False, draws=draws),
+            "IoU per image": mean(CLEAN, "iou"),
+        },
+        trust=trust,
         changed={
-            describe_condition(condition): found["dice"]
-            for (_, condition), found in data.robustness.items()
-            if condition != CLEAN
+            describe_condition(condition): mean(condition)
+            for attack in choices.attacks
+            for condition in choices.curve(attack)[1:]
         },
     )

@@ -59,6 +59,7 @@ def fit(
     from trustseg.deferral.policy import NEEDED
     from trustseg.errors import unknown_name
     from trustseg.former_names import current_aggregation
+    from trustseg.records import model_of
 
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
@@ -73,7 +74,7 @@ def fit(
         at_most=at_most,
         tau=tau,
         delta=delta,
-        model=_model_of(file),
+        model=model_of(file),
     )
     save_policy(policy, output)
     say(policy.statement)
@@ -141,14 +142,14 @@ def apply(
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
     from trustseg.deferral.exchangeability import compared_decisions
     from trustseg.deferral.policy import NEEDED
-    from trustseg.records import read_records
+    from trustseg.records import model_of, read_records
     from trustseg.study.deferral import score_decisions
     from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
     file = _test_records(records)
     table = read_records(file, required=NEEDED)
-    check_model(frozen, _model_of(file))
+    check_model(frozen, model_of(file))
     applied = apply_policy(frozen, table)
     decisions, difference = compared_decisions(frozen, applied)
     with progress_of("conditions") as report:
@@ -204,14 +205,6 @@ def _with_ends(value: float, low: float, high: float) -> str:
     """Return a value with the ends of its interval, where it has one."""
     ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return "undefined" if math.isnan(value) else f"{value:.3f}{ends}"
-
-
-def _model_of(records: Path) -> str:
-    """Return the hash of the model that records are of, empty where it is not recorded."""
-    from trustseg.files import read_json
-
-    about = records.with_name("evaluation.json")
-    return str(read_json(about).get("model", "")) if about.is_file() else ""
 
 
 def _home_of(records: Path) -> Path | None:

@@ -41,9 +41,10 @@ def print_summary(found: Mapping[str, Any]) -> None:
     if failures["not_told"]:
         say(f"edits without a drawn mask, which tell nothing about failure: {failures['not_told']}")
     if (expected := failures["expected"]) is not None:
+        ends = "" if expected["low"] is None else f" (95 %: {expected['low']} to {expected['high']})"
         say(
-            f"failed masks expected by the score: {expected['failed']:.1f} (95 %: {expected['low']} to "
-            f"{expected['high']}), found {expected['found']}: {_judged(expected)}"
+            f"failed masks expected by the score: {expected['failed']:.1f}{ends}, found {expected['found']}: "
+            f"{_judged(expected)}"
         )
     for stop in found["stops"]:
         say(f"{stop['kind']} by {stop['reviewer']} at {stop['time']}: {stop['reason'] or 'no reason given'}")
@@ -68,6 +69,8 @@ def _reader(reader: Mapping[str, Any]) -> list[str]:
 
 
 def _judged(expected: Mapping[str, Any]) -> str:
+    if expected["low"] is None:
+        return f"measured on too few validation patients to tell ({expected['patients']})"
     if expected["cases"] < ENOUGH:
         return f"too few decisions to tell ({expected['cases']} of at least {ENOUGH})"
     inside = expected["low"] <= expected["found"] <= expected["high"]

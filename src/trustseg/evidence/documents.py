@@ -63,13 +63,11 @@ def instructions(facts: CardFacts) -> str:
 
 
 def _instructions(facts: CardFacts) -> Iterator[str]:
-    spec = facts.spec
     yield f"# Instructions for use of {facts.name}: draft\n\n> {COVER}\n"
     yield "## Purpose\n"
     yield f"- {user('intended use, users, patients, and what it must not be used for')}\n"
     yield "## Input\n"
-    kind = "grey" if spec.channels == 1 else "RGB"
-    yield f"- {kind} images of any size, which are resized to {spec.size} x {spec.size} pixels"
+    yield f"- {facts.input_words()}"
     yield f"- {user('modality, view, devices and quality that were tested')}\n"
     yield "## Output, and how to read it\n"
     yield f"- mask: pixels whose probability of {facts.target or 'foreground'} is above 0.5"

@@ -77,7 +77,7 @@ class Tile:
     decomposition: NDArray[np.float32] | None = None
     sent: tuple[bool | None, bool | None] = (None, None)
 
-    def told(self) -> list[tuple[float, str]]:
+    def captions(self) -> list[tuple[float, str]]:
         """Return Dice and "sent to a human: yes or no" of the clean and of the attacked image."""
         answers = [{True: "yes", False: "no", None: "no policy"}[sent] for sent in self.sent]
         return list(zip((self.dice, self.adversarial_dice), answers, strict=True))
@@ -133,8 +133,8 @@ def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
         layers = {name: _unit(stored[name]) if name == "image" else stored[name].astype(np.float32) for name in _LAYERS}
         doubt = float(np.quantile(layers["uncertainty"], 1 - _ABSTAINED, method="inverted_cdf"))
         parts = [prefix + part for prefix in ("", "adversarial_") for part in _PARTS]
-        whole = set(parts) <= set(stored)
-        decomposed = np.stack([stored[part].astype(np.float32) for part in parts], 1) if whole else None
+        complete = set(parts) <= set(stored)
+        decomposed = np.stack([stored[part].astype(np.float32) for part in parts], 1) if complete else None
         attacks, budgets = (np.broadcast_to(stored[name], len(names)).tolist() for name in ("condition", "eps"))
         keys: list[ConditionKey] = [(str(name), float(eps)) for name, eps in zip(attacks, budgets, strict=True)]
         return {
@@ -258,7 +258,7 @@ def _draw_tile(axes: Sequence[Axes], tile: Tile) -> None:
         axes[place].imshow(layers[f"{prefix}uncertainty"], cmap="magma", vmin=0, vmax=brightest, aspect="auto")
     for place in (0, 1, 4):
         draw_contour(axes[place], layers["mask"], REFERENCE_COLOUR)
-    for place, prefix, (dice, sent) in zip((1, 4), ("", "adversarial_"), tile.told(), strict=True):
+    for place, prefix, (dice, sent) in zip((1, 4), ("", "adversarial_"), tile.captions(), strict=True):
         _shade(axes[place], layers[f"{prefix}uncertainty"] > tile.abstained_above)
         draw_contour(axes[place], layers[f"{prefix}probability"], PREDICTED_COLOUR)
         found = "Dice undefined" if np.isnan(dice) else f"Dice {dice:.2f}"

@@ -69,11 +69,11 @@ def summary(data: ReportData) -> Table:
 
 def first_screen(data: ReportData) -> tuple[Table, Table]:
     """Return the summary as two tables that fit a page: the masks, and how good the uncertainty is."""
-    whole = summary(data)
-    uncertainty = [column.key for column in whole.columns if column.key not in (*_MASKS[1:], "images")]
+    table = summary(data)
+    uncertainty = [column.key for column in table.columns if column.key not in (*_MASKS[1:], "images")]
     return (
-        whole.only(_MASKS, title=f"Segmentation. Means. {basis(data)}"),
-        whole.only(uncertainty, title="Uncertainty, on unchanged images. Means, with the same intervals."),
+        table.only(_MASKS, title=f"Segmentation. Means. {basis(data)}"),
+        table.only(uncertainty, title="Uncertainty, on unchanged images. Means, with the same intervals."),
     )
 
 

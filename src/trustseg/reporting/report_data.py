@@ -19,7 +19,7 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
-__all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect"]
+__all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect", "ranking_scores"]
 
 Verdict = Literal["better", "worse", "includes 0", "within the margin", "margin not reached", "undefined"]
 Metric = Literal[
@@ -139,7 +139,7 @@ def collect(results: Results, *, draws: int = 2000) -> ReportData:
 
     robustness = {pair: overlap(*pair) for pair in each(results.variants, everywhere)}
     measures = {
-        (variant, condition, measure): _ranking(results, variant, condition, measure, column, draws)
+        (variant, condition, measure): ranking_scores(results, variant, condition, measure, column, draws=draws)
         for variant, condition in each(results.variants, choices.compared)
         for measure, column in choices.all_columns[variant].items()
     }
@@ -184,7 +184,7 @@ def _evaluated(results: Results) -> set[tuple[str, ConditionKey]]:
 def _further_scores(
     results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int
 ) -> dict[Metric, Interval]:
-    """Return the scores of the headline but for mean overlap and ``_ranking``."""
+    """Return the scores of the headline but for mean overlap and ``ranking_scores``."""
     found: dict[Metric, Interval] = {
         "pooled_dice": image_scores.pooled(results, variant, condition, union=False, draws=draws),
         "pooled_iou": image_scores.pooled(results, variant, condition, union=True, draws=draws),
@@ -207,9 +207,10 @@ def _further_scores(
     return found
 
 
-def _ranking(
-    results: Results, variant: str, condition: ConditionKey, measure: str, column: str, draws: int
+def ranking_scores(
+    results: Results, variant: str, condition: ConditionKey, measure: str, column: str, *, draws: int
 ) -> dict[Metric, Interval]:
+    """Return nAUSE of a measure and AURC of the image score in a column."""
     pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=nause_from_counts)
     images = image_scores.read_scores(results, variant, condition, column)
     return {

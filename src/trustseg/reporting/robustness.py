@@ -61,8 +61,8 @@ def area_table(data: ReportData, *, draws: int) -> Table:
             conditions = data.choices.curve(attack)
             values = values_under(data.results, variant, conditions, DICE)
             weights = area_weights([eps for _, eps in conditions], end)
-            whole = len(data.evaluated(variant, conditions)) == len(conditions)
-            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=draws)[0] if whole else None
+            complete = len(data.evaluated(variant, conditions)) == len(conditions)
+            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=draws)[0] if complete else None
         if any(isinstance(value, Interval) for value in row.values()):
             rows.append({**row, "trust": checks.trust(data.checks, variant)})
     titles = {
@@ -161,7 +161,7 @@ def worst_case_chart(data: ReportData) -> Chart:
                 texts=[describe_condition(condition) for condition in held],
                 label=checks.marked(data.checks, variant, without_head(variant, head)),
             )
-            lines.append(_lying(across))
+            lines.append(_transposed(across))
         ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
         rows = (0.4, len(conditions) + 0.6)
         panels.append(Panel(describe_head(head), "Dice per image", "", tuple(lines), (0, 1), rows, y_ticks=ticks))
@@ -169,7 +169,7 @@ def worst_case_chart(data: ReportData) -> Chart:
     return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
 
 
-def _lying(line: Line) -> Line:
+def _transposed(line: Line) -> Line:
     """Return a line whose values run along x."""
     return Line(line.name, line.y, line.x, line.look, line.low, line.high, line.mode, line.texts, line.label)
 

@@ -1,6 +1,6 @@
 """Pictures of cases under attack, where an evaluation of the same model has recorded them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, get_args
@@ -14,7 +14,7 @@ from trustseg.data.intensity import IntensityScale, render
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import Area, Fit, image_area, resize_image
 from trustseg.errors import DataError
-from trustseg.files import read_json
+from trustseg.records import model_of
 from trustseg.review.cases import Case, CaseFolder
 from trustseg.review.pictures import png
 from trustseg.text import unicode_text
@@ -22,7 +22,6 @@ from trustseg.text import unicode_text
 __all__ = ["AttackedCase", "read_attacked"]
 
 Value = TypeVar("Value", bound=np.uint8 | np.float32)
-Recorded = Mapping[str, NDArray[np.generic]]
 
 _GALLERY: Final = "gallery.npz"
 _ROUNDED: Final = 1  # grey levels by which a recorded picture may differ from the case's
@@ -77,8 +76,7 @@ def _galleries(path: Path, model: str) -> Iterator[Path]:
     """Yield the galleries of a model at a path, or in the evaluations below it."""
     home = path.parent if path.is_file() else path
     for file in (home / _GALLERY, *sorted(home.glob(f"evaluation*/{_GALLERY}"))):
-        about = file.with_name("evaluation.json")
-        if file.is_file() and about.is_file() and read_json(about).get("model") == model:
+        if file.is_file() and model and model_of(file) == model:
             yield file
 
 

@@ -13,9 +13,9 @@ from scipy.optimize import isotonic_regression
 from trustseg.deferral.certified_policy import CertifiedPolicy
 from trustseg.deferral.policy import check_records, scores_of
 from trustseg.errors import ConfigError, DataError, MissingFileError
-from trustseg.files import read_json
-from trustseg.records import read_records, score_column
+from trustseg.records import model_of, read_records, score_column
 from trustseg.review.cases import CaseFolder
+from trustseg.review.outcome import tau_of
 from trustseg.statistics import Interval, bootstrap_ratio
 
 __all__ = ["RiskPoint", "RiskTable", "read_risk", "risk_table"]
@@ -103,7 +103,7 @@ def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable
     splits = set(table.get_column("split", default=pl.Series([], dtype=pl.String)).drop_nulls().to_list())
     if wrong := sorted(splits & {"test", "train"}):
         raise DataError(f"'{file}' holds images of the {wrong[0]} split; a threshold is chosen on validation images")
-    return risk_table(table, column, tau=0.5 if folder.policy is None else folder.policy.tau, draws=draws)
+    return risk_table(table, column, tau=tau_of(folder), draws=draws)
 
 
 def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1000) -> RiskTable:
@@ -157,13 +157,8 @@ def _records_of(path: Path, model: str) -> Path:
     files = [path / place for place in _PLACES if (path / place).is_file()]
     if not files:
         raise MissingFileError(f"no records of validation images in '{path}'; give the run that 'evaluate' was run on")
-    models = {file: _model_of(file) for file in files}
+    models = {file: model_of(file) for file in files}
     if fitting := [file for file in files if models[file] == model]:
         return fitting[0]
     others = ", ".join(sorted({each or "unknown" for each in models.values()}))
     raise DataError(f"the records in '{path}' are of model {others}, the predictions of model {model}")
-
-
-def _model_of(file: Path) -> str:
-    about = file.with_name("evaluation.json")
-    return str(read_json(about).get("model", "")) if about.is_file() else ""

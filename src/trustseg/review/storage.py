@@ -81,7 +81,7 @@ class Store:
                 pass
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._lock = threading.RLock()
-        with _told(self.path):
+        with _clear_errors(self.path):
             self._connection = sqlite3.connect(
                 self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False, cached_statements=32
             )
@@ -141,30 +141,29 @@ class Store:
 
     def entries(self, *, after: int = 0) -> list[Entry]:
         """Return the entries behind a number, in order."""
-        with self._lock, _told(self.path):
+        with self._lock, _clear_errors(self.path):
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM log WHERE number > ? ORDER BY number", (after,))
             return [_entry(row) for row in rows.fetchall()]
 
     def head(self) -> Head:
         """Return number and hash of the last entry."""
-        with self._lock, _told(self.path):
-            row = self._connection.execute("SELECT number, hash FROM log ORDER BY number DESC LIMIT 1").fetchone()
-            return Head(0, GENESIS) if row is None else Head(*row)
+        with self._lock, _clear_errors(self.path):
+            return _head_of(self._connection)
 
     def mask(self, name: str) -> bytes | None:
         """Return a drawn mask (PNG) by its SHA-256, None if there is none."""
-        with self._lock, _told(self.path):
+        with self._lock, _clear_errors(self.path):
             row = self._connection.execute("SELECT png FROM masks WHERE hash = ?", (name,)).fetchone()
             return None if row is None else bytes(row[0])
 
     def mask_names(self) -> list[str]:
         """Return the SHA-256 of each drawn mask."""
-        with self._lock, _told(self.path):
+        with self._lock, _clear_errors(self.path):
             return [row[0] for row in self._connection.execute("SELECT hash FROM masks ORDER BY hash").fetchall()]
 
     def faults(self) -> list[str]:
         """Return what SQLite's own check finds."""
-        with self._lock, _told(self.path):
+        with self._lock, _clear_errors(self.path):
             found = [row[0] for row in self._connection.execute("PRAGMA integrity_check").fetchall()]
             return [] if found == ["ok"] else [f"SQLite: {fault}" for fault in found]
 
@@ -179,12 +178,11 @@ class Store:
 
     def back_up(self, path: Path) -> Head:
         """Write a consistent copy of the database, also while others write, and return the head that it holds."""
-        with replacing(path) as temporary, closing(sqlite3.connect(temporary)) as copy, _told(self.path):
+        with replacing(path) as temporary, closing(sqlite3.connect(temporary)) as copy, _clear_errors(self.path):
             with self._lock:
                 self._connection.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
-            row = copy.execute("SELECT number, hash FROM log ORDER BY number DESC LIMIT 1").fetchone()
-        return Head(0, GENESIS) if row is None else Head(*row)
+            return _head_of(copy)
 
     def close(self) -> None:
         """Close the database."""
@@ -193,7 +191,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _told(self.path):
+        with self._lock, _clear_errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -234,7 +232,7 @@ class Store:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _clear_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into sentences."""
     try:
         yield
@@ -246,6 +244,11 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"'{path}' cannot be used ({error}); check disk and permissions") from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"'{path}' is damaged ({error}); restore a backup") from error
+
+
+def _head_of(database: sqlite3.Connection) -> Head:
+    row = database.execute("SELECT number, hash FROM log ORDER BY number DESC LIMIT 1").fetchone()
+    return Head(0, GENESIS) if row is None else Head(*row)
 
 
 def _statements(script: str) -> list[str]:

@@ -19,6 +19,8 @@ __all__ = ["ENOUGH", "likely_range", "override_note", "seconds_per_case", "summa
 
 _FEW_OVERRIDES: Final = 0.05  # share below which a reader may have stopped looking
 
+_FEWEST_PATIENTS: Final = 5  # of validation: chances measured on fewer give no range
+
 ENOUGH: Final = 20
 """Decisions before overrides, failures against those expected, or human oversight are judged."""
 
@@ -142,9 +144,10 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
     if risk is not None and known:
         chances = [float(chance) for chance in risk.chance([case.score for case, _ in known])]
         chances = [1.0 if math.isnan(chance) else chance for chance in chances]
-        low, high = likely_range(chances)
+        low, high = likely_range(chances) if risk.patients >= _FEWEST_PATIENTS else (None, None)
         found["expected"] = {
             "cases": len(known),
+            "patients": risk.patients,
             "failed": sum(chances),
             "low": low,
             "high": high,
