@@ -105,7 +105,7 @@ def test_predictions_of_the_model_give_its_numbers(found: Audit, tmp_path: Path)
     assert alone.passed
     for name, value in alone.document.metrics.items():
         assert value.value == pytest.approx(found.document.metrics[name].value, abs=1e-5)
-    with pytest.raises(ConfigError, match="decision change"):
+    with pytest.raises(ConfigError, match="batch, order and threads"):
         audit(maps_of(pack), pack, ASKED, folder=tmp_path)
 
 
