@@ -76,6 +76,21 @@ def test_patients_that_differ_void_the_guarantee(command: Command) -> None:
         assert set(pl.read_csv(f"other/{table}.csv")["guarantee"]) == {"void"}
 
 
+def test_a_policy_for_each_value_of_a_column(command: Command) -> None:
+    scores, patients = rising(40)
+    sites = pl.Series("group_site", ["north", "a/b"] * 19 + [None, ""])
+    write("run/evaluation-validation", records_of(scores, patients=patients).with_columns(sites))
+    found = command("defer", "fit", "run", "--by", "site", "--at-most", "0.3", "-o", "p.json")
+    assert "2 images have no site" in found.err
+    assert sorted(path.name for path in Path().glob("p-*.json")) == ["p-a%2Fb.json", "p-north.json"]
+    assert load_policy(Path("p-a%2Fb.json")).group == "site=a/b"
+    write("new", records_of(scores, patients=[f"new{name}" for name in patients]).with_columns(sites))
+    found = command("defer", "apply", "p-north.json", "new", "--draws", "5")
+    assert "Only for images with site=north" in found.out
+    assert pl.read_csv("new/decisions.csv").height == 19
+    assert "no column 'age'" in one_sentence(command("defer", "fit", "run", "--by", "age"))
+
+
 def test_apply_to_the_calibration_patients_holds_nothing(command: Command) -> None:
     scores, patients = rising(20)
     write("given", records_of(scores, patients=patients))

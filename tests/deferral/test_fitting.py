@@ -66,6 +66,26 @@ def test_review_rate_by_simulation() -> None:
     assert np.mean(rates) == pytest.approx(0.2, abs=0.012)
 
 
+def test_policies_by_subgroup_keep_the_bound_in_each_where_one_for_all_does_not() -> None:
+    rng = np.random.default_rng(5)
+    rates: dict[str, list[float]] = {"easy": [], "hard": [], "hard, by one policy for all": []}
+    for _ in range(200):
+        site = rng.permutation(["easy"] * 60 + ["hard"] * 20)
+        scores = rng.random(80) + (site == "hard")  # the hard site is less certain throughout
+        records = records_of(scores.tolist()).with_columns(group_site=pl.Series(site))
+        whole = fit_policy(records, measure="entropy", aggregation="mean", at_most=0.2)
+        for name, shift in (("easy", 0), ("hard", 1)):
+            own = fit_policy(records, measure="entropy", aggregation="mean", at_most=0.2, group=f"site={name}")
+            rates[name].append(1 - float(np.clip(own.threshold - shift, 0, 1)))  # exact, as scores are uniform
+        rates["hard, by one policy for all"].append(1 - float(np.clip(whole.threshold - 1, 0, 1)))
+    means = {name: np.mean(values) for name, values in rates.items()}
+    assert 0.17 < means["easy"] < 0.21
+    assert 0.14 < means["hard"] < 0.21
+    assert means["hard, by one policy for all"] > 0.6
+    assert own.statement.startswith("Only for images with site=hard: ")
+    assert own.patients == 20
+
+
 def test_images_of_a_patient_share_its_weight() -> None:
     # The patient with four images above counts once: 1 of 4 patients, (1 + 1) / 5 = 0.4.
     records = records_of([0.9, 0.9, 0.9, 0.9, 0.1, 0.2, 0.3], patients=["a", "a", "a", "a", "b", "c", "d"])

@@ -66,6 +66,19 @@ def test_the_guarantee_is_void_on_the_train_split(policy: Policy) -> None:
     assert decided["guarantee"].to_list() == [VOID, HOLDS, HOLDS, HOLDS]
 
 
+def test_images_outside_the_subgroup_of_a_policy_are_reviewed_without_a_promise(policy: Policy, tmp_path: Path) -> None:
+    save_policy(dataclasses.replace(policy, group="site=1"), tmp_path / "policy.json")
+    own = load_policy(tmp_path / "policy.json")
+    records = records_of([0.1, 0.1, 0.1, 0.9]).with_columns(group_site=pl.Series([1, 2, None, 1]))
+    decided = apply_policy(own, records)
+    assert decided["review"].to_list() == [False, True, True, True]
+    assert decided["guarantee"].to_list() == [HOLDS, VOID, VOID, HOLDS]
+    with pytest.raises(DataError, match="no column 'site'"):
+        apply_policy(own, records.drop("group_site"))
+    with pytest.raises(DataError, match="no image has site=1"):
+        apply_policy(own, records.filter(pl.col("group_site") == 2))
+
+
 def test_the_hash_of_a_patient_is_short_and_of_no_order(policy: Policy) -> None:
     names = [hashlib.sha256(f"calibration{number}".encode()).hexdigest()[:12] for number in range(9)]
     assert policy.patient_hashes == tuple(sorted(names))

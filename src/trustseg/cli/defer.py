@@ -52,6 +52,12 @@ def fit(
     delta: Annotated[
         float, typer.Option(help="Probability that the bound on risk or missed_lesions is violated.")
     ] = 0.05,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the manifest: fit a policy for each of its values, so that the bound holds in each."
+        ),
+    ] = None,
 ) -> None:
     """Fit a deferral policy on the clean images of a calibration split; writes it and prints its guarantee."""
     from trustseg.cli.checks import require_score
@@ -66,25 +72,51 @@ def fit(
     aggregation = current_aggregation(aggregation)
     require_score(measure, aggregation)
     file, table = _calibration_records(records, NEEDED)
-    policy = fit_policy(
-        table,
-        measure=measure,
-        aggregation=aggregation,
-        target=target,  # type: ignore[arg-type]  # one of the targets, see above
-        at_most=at_most,
-        tau=tau,
-        delta=delta,
-        model=model_of(file),
-    )
-    save_policy(policy, output)
-    say(policy.statement)
-    say(limits_of(policy))
-    rule = (
-        f"review where {measure} ({aggregation}) > {policy.threshold:.6g}; " if math.isfinite(policy.threshold) else ""
-    )
-    say(f"{rule}policy: {output}")
-    if policy.threshold < math.inf and (home := _home_of(file)) is not None:
-        say(f"next: trustseg defer apply {output} {home}, then trustseg predict {home} IMAGES --policy {output}")
+    policies = {
+        place: fit_policy(
+            table,
+            measure=measure,
+            aggregation=aggregation,
+            target=target,  # type: ignore[arg-type]  # one of the targets, see above
+            at_most=at_most,
+            tau=tau,
+            delta=delta,
+            model=model_of(file),
+            group=group,
+        )
+        for place, group in _places(output, table, by).items()
+    }
+    for place, policy in policies.items():
+        save_policy(policy, place)
+        say(policy.statement)
+        say(limits_of(policy))
+        score = f"{measure} ({aggregation}) > {policy.threshold:.6g}"
+        say(f"{f'review where {score}; ' if math.isfinite(policy.threshold) else ''}policy: {place}")
+        if policy.threshold < math.inf and (home := _home_of(file)) is not None:
+            say(f"next: trustseg defer apply {place} {home}, then trustseg predict {home} IMAGES --policy {place}")
+
+
+def _places(output: Path, table: "pl.DataFrame", by: str | None) -> dict[Path, str]:
+    """Return the file of each policy and its subgroup: of each value of a column, or one for all.
+
+    Raises:
+        DataError: if the records have no such column.
+    """
+    from urllib.parse import quote
+
+    import polars as pl
+
+    from trustseg.deferral.policy import in_group
+
+    if by is None:
+        return {output: ""}
+    if f"group_{by}" not in table.columns:
+        in_group(table, f"{by}=")
+    values = table[f"group_{by}"].cast(pl.String)
+    if lacking := int((values.is_null() | (values == "")).sum()):
+        say(f"note: {lacking} images have no {by}: no policy is for them, so send them to a human", err=True)
+    known = values.drop_nulls().unique().sort().to_list()
+    return {output.with_stem(f"{output.stem}-{quote(value, safe='')}"): f"{by}={value}" for value in known if value}
 
 
 @app.command()
@@ -141,7 +173,7 @@ def apply(
     from trustseg.cli.progress import progress_of
     from trustseg.deferral import VOID, apply_policy, check_model, load_policy
     from trustseg.deferral.exchangeability import compared_decisions
-    from trustseg.deferral.policy import NEEDED
+    from trustseg.deferral.policy import NEEDED, in_group
     from trustseg.records import model_of, read_records
     from trustseg.study.deferral import score_decisions
     from trustseg.tables import write_csv
@@ -150,7 +182,7 @@ def apply(
     file = _test_records(records)
     table = read_records(file, required=NEEDED)
     check_model(frozen, model_of(file))
-    applied = apply_policy(frozen, table)
+    applied = apply_policy(frozen, table.filter(in_group(table, frozen.group)))
     decisions, difference = compared_decisions(frozen, applied)
     with progress_of("conditions") as report:
         scores = score_decisions(decisions, frozen, draws=draws, report=report)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from trustseg.deferral.conformal import SLACK, smallest_calibration
 from trustseg.deferral.exchangeability import one_per_patient
-from trustseg.deferral.policy import Policy, Target, check_records, hash_of, scores_of
+from trustseg.deferral.policy import Policy, Target, check_records, hash_of, in_group, scores_of
 from trustseg.errors import ConfigError, DataError, unknown_name
 from trustseg.records import score_column
 from trustseg.text import plural
@@ -57,6 +57,7 @@ def fit_policy(
     tau: float = 0.5,
     delta: float = 0.05,
     model: str = "",
+    group: str = "",
 ) -> Policy:
     """Return the policy that keeps most images within a bound, fitted on the clean images of a calibration split.
 
@@ -76,12 +77,14 @@ def fit_policy(
             it has not.
         delta: chance, over calibration splits, that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
         model: hash of the model.
+        group: ``COLUMN=VALUE`` of the manifest, to fit on the images of one subgroup and for them alone, so that the
+            bound holds in each subgroup instead of on average over all (Mondrian calibration).
 
     Raises:
         ConfigError: if a number is outside its range.
         UnknownNameError: if there is no such target.
-        DataError: if the records lack a column or clean images, or a score is NaN, or no patient has foreground where
-            ``missed_lesions`` is the target.
+        DataError: if the records lack a column, clean images or the subgroup, or a score is NaN, or no patient has
+            foreground where ``missed_lesions`` is the target.
 
     Example:
         >>> records = pl.DataFrame({"image": list("abcd"), "patient": list("abcd"), "condition": "clean", "eps": 0.0,
@@ -95,6 +98,7 @@ def fit_policy(
         arXiv:2110.01052, section 2.3, with ``clopper_pearson``.
         Deviation: testing of ``risk`` starts where a quarter of the patients is kept, so that there is something to
         test on; this keeps ``delta`` if the risk does not fall as less sure images are kept.
+        Subgroups: Vovk, "Conditional Validity of Inductive Conformal Predictors", ACML 2012, section 3.
     """
     for name, value, closed in (("at_most", at_most, False), ("tau", tau, True), ("delta", delta, False)):
         if not (0 < value < 1 or (closed and value == 1)):
@@ -106,6 +110,7 @@ def fit_policy(
     clean = records.filter(pl.col("condition") == "clean")
     if not len(clean):
         raise DataError("the records hold no clean image; evaluate again")
+    clean = clean.filter(in_group(clean, group))
     images = _images(clean, column, tau=tau)
     names = clean["patient"].cast(pl.String).unique().to_list()
     threshold, statement = TARGETS[target](images, at_most=at_most, tau=tau, delta=delta)
@@ -123,8 +128,9 @@ def fit_policy(
         patients=len(names),
         patient_hashes=tuple(sorted(map(hash_of, names))),
         model=model,
-        statement=statement,
+        statement=f"Only for images with {group}: {statement}" if group else statement,
         reference_scores=tuple(sorted(one_per_patient(clean, column).tolist())),
+        group=group,
     )
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "check_model",
     "check_records",
     "hash_of",
+    "in_group",
     "load_policy",
     "parse_policy",
     "policy_content",
@@ -66,6 +67,8 @@ class Policy:
         statement: the guarantee, in a sentence.
         reference_scores: score of one image of each calibration patient, to tell whether new ones look alike; empty in
             policies of older versions.
+        group: ``COLUMN=VALUE`` of the manifest if it was fitted on the images of one subgroup, and holds only for them;
+            empty if for all.
     """
 
     measure: str
@@ -81,6 +84,7 @@ class Policy:
     model: str = ""
     statement: str
     reference_scores: tuple[float, ...] = ()
+    group: str = ""
 
     @property
     def column(self) -> str:
@@ -101,12 +105,13 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     """Return records (a row per image and condition) with the columns ``review`` (bool) and ``guarantee``.
 
     The guarantee is ``HOLDS`` for clean images and ``VOID`` under every other condition, for each patient that the
-    policy was fitted on, and in rows whose column ``split`` says train. It stays valid for other patients of the same
+    policy was fitted on, and in rows whose column ``split`` says train. Images outside the policy's ``group`` are
+    reviewed, without a guarantee. It stays valid for other patients of the same
     table: each new patient is exchangeable with the calibration patients on its own. A rate over a table keeps it only
     if every row does.
 
     Raises:
-        DataError: if the records lack the score or another column, or hold no row.
+        DataError: if the records lack the score or another column, or hold no row or nothing of the subgroup.
 
     Example:
         >>> policy = Policy(measure="entropy", aggregation="mean", threshold=0.2, target="review_rate", at_most=0.5,
@@ -123,13 +128,32 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     known = set(policy.patient_hashes)
     whole = {hash_of(*names, digits=16), hash_of(*names, digits=16, fold=False)}
     seen = names if whole & known else [name for name in names if {hash_of(name), hash_of(name, fold=False)} & known]
-    holds = clean & ~pl.col("patient").cast(pl.String).is_in(seen)
+    inside = pl.Series(in_group(records, policy.group))
+    holds = clean & inside & ~pl.col("patient").cast(pl.String).is_in(seen)
     if "split" in records.columns:
         holds &= pl.col("split").ne_missing("train")
     return records.with_columns(
-        pl.Series("review", policy.review(scores_of(records, policy.column)), dtype=pl.Boolean),
+        (~inside | pl.Series(policy.review(scores_of(records, policy.column)))).alias("review"),
         pl.when(holds).then(pl.lit(HOLDS)).otherwise(pl.lit(VOID)).alias("guarantee"),
     )
+
+
+def in_group(records: pl.DataFrame, group: str) -> NDArray[np.bool_]:
+    """Return which rows (N,) are of the subgroup ``COLUMN=VALUE``; all of them if it is empty.
+
+    Raises:
+        DataError: if the records have no such column, or no image with that value.
+    """
+    if not group:
+        return np.ones(len(records), bool)
+    column, _, value = group.partition("=")
+    if f"group_{column}" not in records.columns:
+        known = [name.removeprefix("group_") for name in records.columns if name.startswith("group_")]
+        raise DataError(f"the records have no column '{column}' of a manifest; known: {', '.join(known) or 'none'}")
+    found = (records[f"group_{column}"].cast(pl.String) == value).fill_null(value=False).to_numpy()
+    if not found.any():
+        raise DataError(f"no image has {group}")
+    return np.asarray(found, bool)
 
 
 def save_policy(policy: Policy, path: Path) -> None:
@@ -150,7 +174,7 @@ def load_policy(path: Path) -> Policy:
 def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
     """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
     expected = digest_of(content)
-    content = {"model": "", "reference_scores": [], **content}
+    content = {"model": "", "reference_scores": [], "group": "", **content}
     digest = content.pop(DIGEST, expected)  # policies of older versions have none
     if str(content.get("kind", "")).startswith("certified"):
         raise DataError(
