@@ -256,6 +256,48 @@ def test_a_truncated_file_is_named(tmp_path: Path, end: str, share: float) -> No
         read_image(file)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("cut", [8, 200, 1500])
+def test_a_jpeg_that_ends_early_is_refused_whatever_follows(
+    tmp_path: Path, cut: int, options: dict[str, Any], mode: str
+) -> None:
+    image = Image.fromarray(fake.image("a", size=(64, 64))).convert(mode)
+    file = write(tmp_path / "a.jpg", image, comment="\xff\xd9", **options)
+    read_image(file)
+    data = file.read_bytes()
+    file.write_bytes(data[:-cut] + b"\xff\xd9" + data[:40])
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        read_image(file)
+
+
+def palette(path: Path, indices: Array, colours: list[int]) -> Path:
+    """Write a file of 8 bits whose palette has no more than these colours; Pillow writes no such PNG."""
+    image = Image.fromarray(indices, "P")
+    if path.suffix == ".bmp":
+        image.putpalette(colours)
+        return write(path, image)
+    image.putpalette(bytes(768))
+    data, chunk = write(path, image).read_bytes(), b"PLTE" + bytes(colours)
+    chunk = struct.pack(">I", len(colours)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    start = data.index(b"PLTE") - 4
+    path.write_bytes(data[:start] + chunk + data[start + 12 + int.from_bytes(data[start : start + 4]) :])
+    return path
+
+
+@pytest.mark.parametrize("end", ["png", "bmp"])
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize("other", [1, 90, 255])
+def test_an_index_without_a_colour_is_refused(tmp_path: Path, end: str, ground: int, other: int) -> None:
+    indices = np.zeros((20, 20), dtype=np.uint8)
+    indices[:5], indices[9, 9] = 1, 2
+    file = palette(tmp_path / f"a.{end}", indices, [ground] * 3 + [other] * 3)
+    with pytest.raises(DataError, match=rf"a\.{end}.*(index 2 has no colour in its palette of 2|black and white)"):
+        read_mask(file)
+    palette(file, indices, [ground] * 3 + [other] * 3 + [7, 8, 9])
+    assert read_mask(file).pixels[9, 9].tolist() == [7, 8, 9]
+
+
 def name_read_or_refused(file: Path) -> str:
     """Return the name of a file that can be read, or the sentence that refuses it."""
     try:

@@ -13,6 +13,7 @@ from tests import fake
 
 from trustseg.data import write_pack
 from trustseg.data.decode import in_threads, read_image, read_mask
+from trustseg.data.depth import read_depth
 from trustseg.data.intensity import decide_scale, render, scan_image
 from trustseg.errors import DataError, MissingPackageError
 
@@ -90,6 +91,128 @@ def test_white_of_16_bit_films_is_decided_for_the_data_set(tmp_path: Path, photo
     assert scale.white == 65535
     assert any("4095, 65535" in note for note in scale.notes)
     assert any("fewer bits" in note for note in scale.notes)
+
+
+HIGH = ((FILM >> 4).astype(np.int32) - 2048).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("stored", "elements", "signed"),
+    [
+        (FILM & 0xFFF0, {"HighBit": 15}, False),
+        (FILM >> 2 & 0x3FFC, {"HighBit": 13}, False),
+        ((FILM >> 4) | 0x8000, {"OverlayBitPosition": 15}, False),
+        (HIGH, {}, True),  # the sign fills the bits above,
+        (HIGH & 0xFFF, {}, True),  # or these are empty
+        (HIGH << 4, {"HighBit": 15}, True),
+    ],
+)
+def test_bits_are_taken_from_where_they_are(
+    tmp_path: Path, stored: Array, elements: dict[str, Any], signed: bool
+) -> None:
+    dataset = film(12, signed=signed, PixelData=stored.tobytes())
+    if place := elements.pop("OverlayBitPosition", None):
+        dataset.add_new(0x60000102, "US", place)
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    picture = read_image(save(dataset, tmp_path / "a.dcm"))
+    np.testing.assert_array_equal(picture.pixels, FILM >> 4)
+    assert picture.white == 4095
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("shift", "high"), [(3, 11), (4, 15), (0, 10), (0, 16)])
+def test_bits_beside_those_stored_are_refused(tmp_path: Path, shift: int, high: int, signed: bool) -> None:
+    with pytest.raises(DataError, match=r"a\.dcm.*HighBit"):
+        read_image(save(film(12, signed=signed, HighBit=high, PixelData=(FILM >> shift).tobytes()), tmp_path / "a.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("elements", "signed", "inverted"),
+    [
+        ({"RescaleSlope": -1, "RescaleIntercept": 4095}, False, True),
+        ({"RescaleSlope": -1, "RescaleIntercept": 4095, "PhotometricInterpretation": "MONOCHROME1"}, False, False),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, True, True),
+        ({}, True, False),
+    ],
+)
+def test_white_of_16_bits_is_decided_whatever_their_sign_and_slope(
+    tmp_path: Path, elements: dict[str, Any], signed: bool, inverted: bool
+) -> None:
+    file = save(film(16, signed=signed, PixelData=(FILM >> 4).tobytes(), **elements), tmp_path / "a.dcm")
+    picture = read_image(file)
+    assert (picture.white, picture.inverted) == (None, inverted)
+    scale = decide_scale([scan_image(picture, file)])
+    levels = (FILM >> 4) * (255 / 4095)
+    np.testing.assert_array_equal(render(picture, scale, channels=1), np.rint(255 - levels if inverted else levels))
+    deep = read_depth(file, white=4095)
+    assert deep is not None
+    shown = (deep.slope * deep.stored + deep.intercept - deep.black) / (deep.white - deep.black)
+    np.testing.assert_allclose(255 * (1 - shown if deep.inverted else shown), 255 - levels if inverted else levels)
+
+
+def look_up(entries: int, bits: int) -> "Dataset":
+    """Return a falling table of 256 entries below ``entries``."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.LUTDescriptor, item.ModalityLUTType = [256, 0, bits], "US"
+    item.add_new("LUTData", "OW", np.linspace(entries - 1, 0, 256).astype(np.uint16).tobytes())
+    return item
+
+
+@pytest.mark.parametrize(
+    ("bits", "elements", "word"),
+    [
+        (12, {"WindowCenter": 20000, "WindowWidth": 400}, "single grey level"),
+        (8, {"VOILUTSequence": [look_up(256, 16)]}, "16 bits whose entries reach 255"),
+        (8, {"ModalityLUTSequence": [look_up(4096, 16)]}, "16 bits whose entries reach 4095"),
+        (12, {"RescaleSlope": 0, "RescaleIntercept": 5}, "RescaleSlope"),
+        (12, {"RescaleIntercept": -1024}, "RescaleIntercept"),
+        (8, {"Rows": 32}, "holds 2 frames"),
+    ],
+)
+def test_what_would_show_little_or_another_picture_is_refused(
+    tmp_path: Path, bits: int, elements: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(DataError, match=rf"a\.dcm.*{word}"):
+        read_image(save(film(bits, **elements), tmp_path / "a.dcm"))
+
+
+def test_negative_values_of_16_bits_need_a_window(tmp_path: Path) -> None:
+    dataset = film(16, signed=True, PixelData=HIGH.tobytes())
+    with pytest.raises(DataError, match=r"a\.dcm.*negative.*window"):
+        read_image(save(dataset, tmp_path / "a.dcm"))
+    dataset.WindowCenter, dataset.WindowWidth = 0, 4096
+    shown = read_image(save(dataset, tmp_path / "b.dcm"))
+    assert np.abs(shown.pixels / 65535 - (FILM >> 4) / 4095).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "keyword", ["BitsAllocated", "BitsStored", "Columns", "PixelRepresentation", "SamplesPerPixel"]
+)
+def test_a_missing_element_is_named(tmp_path: Path, keyword: str) -> None:
+    dataset = film(12)
+    delattr(dataset, keyword)
+    with pytest.raises(DataError, match=rf"a\.dcm.*{keyword}"):
+        read_image(save(dataset, tmp_path / "a.dcm"))
+
+
+@pytest.mark.parametrize(
+    ("elements", "word"),
+    [
+        ({"PixelPaddingValue": int(FILM[0, 0] >> 8)}, "PixelPaddingValue"),
+        ({"ShutterShape": "RECTANGULAR"}, "shutter"),
+        ({"PresentationLUTShape": "INVERSE"}, "PresentationLUTShape"),
+        ({"PresentationLUTShape": "IDENTITY", "PhotometricInterpretation": "MONOCHROME1"}, "PresentationLUTShape"),
+        ({"VOILUTSequence": [look_up(256, 8), look_up(256, 8)]}, "first of several"),
+        ({"WindowCenter": 128, "WindowWidth": 2}, "90% of the pixels"),
+    ],
+)
+def test_what_viewers_may_show_in_another_way_is_noted(tmp_path: Path, elements: dict[str, Any], word: str) -> None:
+    assert any(word in note for note in read_image(save(film(8, **elements), tmp_path / "a.dcm")).notes)
+    plain = film(8, PresentationLUTShape="IDENTITY", WindowCenter=128, WindowWidth=256)
+    assert read_image(save(plain, tmp_path / "b.dcm")).notes == ("DICOM window applied",)
 
 
 @pytest.mark.parametrize("bits", [8, 12])
@@ -189,6 +312,25 @@ def test_compressed_films_equal_uncompressed_ones(tmp_path: Path, syntax: str, b
     else:
         np.testing.assert_array_equal(packed.pixels, expected.pixels)
     assert packed.white == expected.white
+
+
+@pytest.mark.parametrize("syntax", ["JPEGBaselineProcess1", "JPEGLosslessProcess14_1", "JPEG2000Lossless"])
+def test_compressed_pixels_that_end_early_are_refused(tmp_path: Path, syntax: str) -> None:
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate, get_frame
+
+    dataset = dcmread(with_syntax(save(film(8), tmp_path / "a.dcm"), tmp_path / "b.dcm", syntax))
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1).rstrip(b"\0")
+    end = b"" if syntax == "JPEG2000Lossless" else b"\xff\xd9"
+    dataset.PixelData = encapsulate([stream[: len(stream) // 2] + end])
+    with pytest.raises(DataError, match=r"c\.dcm.*(end early|cannot be decoded)"):
+        read_image(save(dataset, tmp_path / "c.dcm"))
+
+
+def test_bytes_after_the_pixels_are_ignored_without_a_warning(tmp_path: Path) -> None:
+    dataset = film(8)
+    dataset.PixelData += bytes(1000)
+    np.testing.assert_array_equal(read_image(save(dataset, tmp_path / "a.dcm")).pixels, FILM >> 8)
 
 
 def test_a_film_in_jpeg_2000_gives_the_same_pack(tmp_path: Path) -> None:

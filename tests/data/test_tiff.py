@@ -88,6 +88,12 @@ def test_whole_numbers_of_other_types_are_read(tmp_path: Path, kind: type) -> No
     assert picture.white is None
 
 
+def test_values_of_7_bits_with_a_sign_tell_their_white(tmp_path: Path) -> None:
+    picture = read_image(tiff(tmp_path / "a.tif", (GREY >> 1).astype(np.int8)))
+    np.testing.assert_array_equal(picture.pixels, GREY >> 1)
+    assert picture.white == 127
+
+
 def test_transparency_beside_the_colours(tmp_path: Path) -> None:
     values = np.concatenate([RGB, RGB[..., :1] | 1], axis=-1)
     picture = read_image(tiff(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"]))
@@ -120,5 +126,18 @@ def test_missing_strips_are_no_black_pixels(tmp_path: Path) -> None:
     file = tiff(tmp_path / "a.tif", GREY, rowsperstrip=2)
     with tifffile.TiffFile(file, mode="r+") as opened:
         opened.pages.first.tags["StripByteCounts"].overwrite([18, 0, 18])
+    with pytest.raises(DataError, match=r"a\.tif is incomplete"):
+        read_image(file)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+def test_a_jpeg_strip_that_ends_early_is_refused(tmp_path: Path, photometric: str) -> None:
+    values = RNG.integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    values = values if photometric == "rgb" else values[..., 0]
+    file = tiff(tmp_path / "a.tif", values, photometric=photometric, compression="jpeg", rowsperstrip=32)
+    read_image(file)
+    with tifffile.TiffFile(file, mode="r+") as opened:
+        tag = opened.pages.first.tags["StripByteCounts"]
+        tag.overwrite([tag.value[0], tag.value[1] // 2])
     with pytest.raises(DataError, match=r"a\.tif is incomplete"):
         read_image(file)

@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 
 from trustseg.data.dicom import decode_dicom, is_dicom
 from trustseg.data.inventory import UNREAD
+from trustseg.data.jpeg import ends_early
 from trustseg.data.picture import (
     LARGEST,
     OPAQUE,
@@ -190,6 +191,9 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
             raise DataError(f"{path} has {frames} frames ({kind}); export the one to be used as a single image")
         image.seek(0)
     image.load()
+    _check_palette(image, data, path)
+    if kind == "JPEG" and ends_early(data, lambda part: np.asarray(Image.open(BytesIO(part), formats=("JPEG",)))):
+        raise DataError(f"{path} is incomplete: its JPEG data ends early; replace it")
     with warnings_of("PIL", "error"):
         orientation = image.getexif().get(0x0112, 1)
     deep = kind == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)  # Pillow would cut these to 8 bits
@@ -200,6 +204,20 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
     if values.dtype == np.uint16 and "transparency" in image.info and not picture.has_alpha:
         picture = replace(picture, notes=(*picture.notes, "transparent grey level or colour ignored (16-bit PNG)"))
     return upright(picture, orientation if isinstance(orientation, int) else 1)
+
+
+def _check_palette(image: Image.Image, data: bytes, path: Path) -> None:
+    """Raise a DataError if a pixel has an index without a colour, or a palette that Pillow reads wrongly."""
+    colours = 256
+    if image.format == "BMP" and int.from_bytes(data[14:18], "little") >= 40:
+        bits, used = (int.from_bytes(data[start : start + size], "little") for start, size in ((28, 2), (46, 4)))
+        if image.mode == "1" and bits != 1:
+            raise DataError(f"{path} has a palette of black and white at {bits} bits; export it with 1 bit or as PNG")
+        colours = used if image.mode in ("P", "L") and used else colours
+    elif image.mode == "P" and image.palette is not None:
+        colours = len(image.palette.palette) // len(image.palette.mode)
+    if colours < 256 and (index := int(np.asarray(image).max())) >= colours:
+        raise DataError(f"{path}: index {index} has no colour in its palette of {colours}; export it again")
 
 
 def _values_of(image: Image.Image, path: Path) -> Values:

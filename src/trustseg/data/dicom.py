@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from trustseg.data.dicom_pixels import check_complete, overlays, stored_range, stored_values
 from trustseg.data.picture import DeepImage, Picture, check_pixels, warnings_of
 from trustseg.errors import DataError, MissingPackageError
 
@@ -29,6 +31,8 @@ Real = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
 _SIXTEEN_BITS: Final = 65535
+_CLIPPED: Final = 0.9  # of the pixels that a window makes black or white: more is noted
+_NEEDED: Final = ("Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
 _COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 
@@ -88,7 +92,8 @@ def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             _check_object(dataset, path)
             _set_transfer_syntax(dataset, path)
-        return work(dataset, dataset.pixel_array)
+        check_complete(dataset, path)
+        return work(dataset, stored_values(dataset, path))
     except (DataError, MemoryError):
         raise
     except Exception as error:  # damaged or unusual: pydicom raises almost anything, and quotes values
@@ -111,8 +116,10 @@ def _check_object(dataset: "Dataset", path: Path) -> None:
         raise DataError(f"{path} has {frames} frames (DICOM {kind}); export the one to be used as a single image")
     if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
         raise DataError(f"{path} is a DICOM {kind}, whose frames cannot be read; export it as a single-frame image")
+    if missing := [keyword for keyword in _NEEDED if dataset.get(keyword) is None]:
+        raise DataError(f"{path} does not tell its {' and '.join(missing)} (DICOM {kind}); export it again")
     photometric = dataset.get("PhotometricInterpretation")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.get("SamplesPerPixel", 1) != 1:
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.SamplesPerPixel != 1:
         words = photometric if photometric in _COLOURS else "an unknown PhotometricInterpretation"
         raise DataError(
             f"{path} is not a greyscale image ({words}, DICOM {kind}); export it as MONOCHROME1 or MONOCHROME2"
@@ -143,24 +150,36 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     from pydicom.pixels.processing import apply_modality_lut
 
     bits = int(dataset.BitsStored)
-    lowest, highest = _stored_range(dataset, stored, path)
+    lowest, highest = stored_range(dataset, stored)
+    _check_rescale(dataset, path)
     ends = apply_modality_lut(np.array([lowest, highest]), dataset)
     values = apply_modality_lut(stored, dataset)
-    if dataset.get("ModalityLUTSequence"):
-        ends = np.array([0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1])
     fraction, notes = _windowed(dataset, values, path)
+    if fraction is not None and ((fraction <= 0) | (fraction >= 1)).mean() > _CLIPPED:
+        notes.append(f"DICOM window leaves over {_CLIPPED:.0%} of the pixels black or white")
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     if inverted:
         notes.append("MONOCHROME1 turned so that 0 is black")
-    if dataset.group_dataset(0x6000):
-        notes.append("DICOM overlays not drawn")
+    notes += _passed_over(dataset, stored)
     told = Picture(stored, sha256, "DICOM", spacing=_spacing(dataset), notes=tuple(notes))
     if fraction is None:
-        if bits == 16 and lowest == 0 and ends[0] < ends[1] and "ModalityLUTSequence" not in dataset:
-            return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=inverted)
+        if dataset.get("ModalityLUTSequence"):
+            ends = np.array([0, _lut_top(dataset, "Modality", apply_modality_lut, path)])
+        elif bits == 16 and lowest == 0:
+            turned = inverted != bool(ends[0] > ends[1])
+            return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=turned)
+        elif bits == 16:
+            raise DataError(
+                f"{path} has negative values of 16 bits and no window that tells which are black and white; give it a "
+                "window in a DICOM viewer"
+            )
         fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
     white = 2 ** max(8, bits) - 1
     pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
+    if pixels.min() == pixels.max() and stored.min() < stored.max():
+        raise DataError(
+            f"{path} has a DICOM window or LUT that leaves a single grey level; correct it in a DICOM viewer"
+        )
     return replace(told, pixels=white - pixels if inverted else pixels, white=white)
 
 
@@ -168,7 +187,7 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
     """Return the values before the window, and the ends of the window."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    lowest, highest = _stored_range(dataset, stored, path)
+    lowest, highest = stored_range(dataset, stored)
     fraction, _ = _windowed(dataset, apply_modality_lut(stored, dataset), path)
     if fraction is None and int(dataset.BitsStored) <= 8:
         return None
@@ -179,7 +198,7 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
         first, last = (float(end) for end in apply_modality_lut(np.array([lowest, highest]), dataset))
         values, slope, intercept = stored.astype(np.int64) - lowest, (last - first) / (highest - lowest), first
         top = last if white is None or highest < _SIXTEEN_BITS else slope * min(white, highest) + intercept
-        black, bright = min(first, last), max(first, last) if slope < 0 else top
+        black, bright = min(first, top), max(first, top)
     if fraction is not None:
         black, bright = _window_ends(dataset)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
@@ -197,13 +216,42 @@ def _window_ends(dataset: "Dataset") -> tuple[float, float]:
     return center - width / 2, center + width / 2
 
 
-def _stored_range(dataset: "Dataset", stored: npt.NDArray[Any], path: Path) -> tuple[int, int]:
-    """Return the lowest and the highest value that the bits of a file can hold, after checking that they hold all."""
-    bits = int(dataset.BitsStored)
-    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)
-    if stored.min() < lowest or stored.max() > highest:
-        raise DataError(f"{path} has pixel values that do not fit its {bits} bits; export it again")
-    return lowest, highest
+def _check_rescale(dataset: "Dataset", path: Path) -> None:
+    """Raise a DataError unless slope and intercept stand together, and the slope keeps values apart."""
+    slope, intercept = _numbers(dataset, "RescaleSlope"), _numbers(dataset, "RescaleIntercept")
+    if len(slope) != len(intercept) or any(one == 0 or not isfinite(one) for one in slope):
+        raise DataError(f"{path} has a RescaleSlope or RescaleIntercept that cannot be applied; export it again")
+
+
+def _lut_top(
+    dataset: "Dataset", kind: str, apply: "Callable[[npt.NDArray[Any], Dataset], npt.NDArray[Any]]", path: Path
+) -> int:
+    """Return the value of white in a modality or VOI LUT, after checking that its entries come near."""
+    entries, first, bits = map(int, dataset[f"{kind}LUTSequence"][0].LUTDescriptor)
+    top: int = 2**bits - 1
+    largest = int(apply(np.arange(first, first + (entries or 2**16)), dataset).max())
+    if 2 * largest < top:
+        raise DataError(
+            f"{path} has a {kind} LUT of {bits} bits whose entries reach {largest} only; correct it in a DICOM viewer"
+        )
+    return top
+
+
+def _passed_over(dataset: "Dataset", stored: npt.NDArray[Any]) -> list[str]:
+    """Return notes on what a viewer might show in another way."""
+    notes = []
+    if (padding := dataset.get("PixelPaddingValue")) is not None:
+        low, high = sorted((int(padding), int(dataset.get("PixelPaddingRangeLimit", padding))))
+        if ((stored >= low) & (stored <= high)).any():
+            notes.append("DICOM padding (PixelPaddingValue) shown like other pixels")
+    if dataset.get("ShutterShape"):
+        notes.append("DICOM display shutter not applied")
+    if overlays(dataset):
+        notes.append("DICOM overlays not drawn")
+    shape = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}.get(str(dataset.get("PresentationLUTShape")))
+    if shape not in (None, dataset.PhotometricInterpretation):
+        notes.append("PresentationLUTShape contradicts PhotometricInterpretation, which was used")
+    return notes
 
 
 def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple[Real | None, list[str]]:
@@ -211,9 +259,12 @@ def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple
     from pydicom.pixels.processing import apply_voi
 
     if dataset.get("VOILUTSequence"):
-        top = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        top = _lut_top(dataset, "VOI", apply_voi, path)
         whole = np.rint(values).astype(np.int64)
-        return apply_voi(whole, dataset, index=0).astype(np.float64) / top, ["DICOM VOI LUT applied"]
+        note = (
+            "DICOM VOI LUT applied" if len(dataset.VOILUTSequence) == 1 else "first of several DICOM VOI LUTs applied"
+        )
+        return apply_voi(whole, dataset, index=0).astype(np.float64) / top, [note]
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if not centers and not widths:
         return None, ["DICOM without a window"] if int(dataset.BitsStored) > 8 else []

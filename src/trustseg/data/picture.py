@@ -35,8 +35,16 @@ Values = npt.NDArray[Any]  # uint8 or uint16
 
 LARGEST: Final = 89_478_485  # pixels; Pillow's limit, above which a small file may be a decompression bomb
 
-# ``warnings.catch_warnings`` changes the whole process: threads that overlap would leave their filters behind.
-_WARNINGS: Final = threading.Lock()
+
+class _Warnings:
+    """Filters change the whole process: the first block saves them, and the last that ends puts them back."""
+
+    lock = threading.Lock()
+    blocks = 0
+    before = warnings.catch_warnings()
+
+
+_WARNINGS: Final = _Warnings()
 
 OPAQUE: Final = "transparency ignored (every pixel is opaque)"
 SEE_THROUGH: Final = "transparency ignored (some pixels are not opaque; their stored values are used)"
@@ -117,10 +125,20 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 
 @contextmanager
 def warnings_of(package: str, action: Literal["error", "ignore"]) -> Iterator[None]:
-    """Turn the warnings of a package into errors, or ignore them, within a block that one thread enters at a time."""
-    with _WARNINGS, warnings.catch_warnings():
+    """Turn the warnings of a package into errors, or ignore them, within a block; threads may be in it at a time."""
+    with _WARNINGS.lock:
+        if not _WARNINGS.blocks:
+            _WARNINGS.before.__enter__()
+        _WARNINGS.blocks += 1
         warnings.filterwarnings(action, module=rf"{package}(\.|$)")
+    try:
         yield
+    finally:
+        with _WARNINGS.lock:
+            _WARNINGS.blocks -= 1
+            if not _WARNINGS.blocks:
+                _WARNINGS.before.__exit__()
+                _WARNINGS.before = warnings.catch_warnings()
 
 
 def split_alpha(picture: Picture) -> Picture:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
+from trustseg.data.jpeg import ends_early
 from trustseg.data.picture import Picture, Values, check_pixels, split_alpha, upright
 from trustseg.errors import DataError
 
@@ -43,6 +44,8 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
             raise DataError(f"{path} is incomplete: parts of the image are missing from the file; replace it")
         _check_colour_space(page, path)
         values = page.asarray()
+        if page.compression == COMPRESSION.JPEG:
+            _check_jpeg(page, data, path)
         orientation = page.tags.valueof(274, 1)
         lossy = page.compression in _LOSSY
         values = values if page.axes in ("YX", "YXS") else np.moveaxis(values, 0, -1)
@@ -57,6 +60,17 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
             picture = Picture(whole, sha256, "TIFF", white=white, inverted=inverted and white is None, lossy=lossy)
         extra = tuple(int(kind) for kind in page.extrasamples)
     return upright(_with_extra_samples(picture, extra, path), orientation)
+
+
+def _check_jpeg(page: TiffPage, data: bytes, path: Path) -> None:
+    """Raise a DataError if the JPEG data of a strip or tile ends early."""
+    for index, (start, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+
+        def decode(part: bytes, index: int = index) -> Values:
+            return np.asarray(page.decode(part, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)[0])
+
+        if ends_early(data[start : start + size], decode):
+            raise DataError(f"{path} is incomplete: the JPEG data of a part ends early; replace it")
 
 
 def _check_colour_space(page: TiffPage, path: Path) -> None:
@@ -92,6 +106,8 @@ def _whole(values: npt.NDArray[np.generic], bits: int, path: Path) -> tuple[Valu
     if bits <= 8 and values.dtype.kind in ("b", "u"):
         top = 2**bits - 1
         return ((values.astype(np.uint16) * 255 + top // 2) // top).astype(np.uint8), 255
+    if bits == 8:  # signed
+        return values.astype(np.uint16), 127
     return values.astype(np.uint16), 2**bits - 1 if 8 < bits < 16 else None
 
 
