@@ -261,6 +261,15 @@ def test_what_becomes_of_the_images(tmp_path: Path) -> None:
     assert any("2 grey images with three equal channels" in sentence for sentence in padded.plan)
 
 
+def test_blank_images_are_named_by_the_check_and_counted_by_the_pack(tmp_path: Path) -> None:
+    root = fake.qata(tmp_path)
+    blank = next(root.rglob(f"{fake.TEST[0]}.png"))
+    fake.save(np.full((16, 20), 90, dtype=np.uint8), blank)
+    finding = found(check_dataset(root), "blank_image")
+    assert (finding.severity, finding.names) == ("warning", (fake.TEST[0],))
+    assert any("single grey level or colour: 1 of 9" in note for note in write_pack(root, tmp_path / "p", size=8).notes)
+
+
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, fit: Fit) -> None:
     root = fake.two_folders(tmp_path / "data", ["a", "b", "c"])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trustseg.data.intensity import IntensityScale, decide_scale, render, scan_image
+from trustseg.data.intensity import IntensityScale, blank, decide_scale, render, scan_image
 from trustseg.data.picture import Picture
 from trustseg.errors import DataError
 
@@ -60,12 +60,37 @@ def test_hot_pixels_neither_darken_a_film_nor_the_data_set(side: int, hot: int) 
     np.testing.assert_array_equal(shown[hot:], render(clean, scale, channels=1).ravel()[hot:])
 
 
-def test_a_marker_at_full_white_does_not_darken_a_film_but_bright_anatomy_counts() -> None:
-    marked, bright = deep(4000), deep(30000)
-    for picture in (marked, bright):
-        picture.pixels[:12, :12] = 65535
-    assert scale_of(marked).white == 4095
-    assert scale_of(bright).white == 65535
+@pytest.mark.parametrize(
+    ("highest", "marker", "white"),
+    [(4000, 65535, 4095), (4000, 16383, 4095), (1000, 4095, 1023), (4000, 9000, 4095), (30000, 65535, 65535)],
+)
+def test_a_marker_does_not_darken_the_films_but_bright_anatomy_counts(highest: int, marker: int, white: int) -> None:
+    marked = deep(highest)
+    marked.pixels[:12, :12] = marker
+    marked.pixels[12, :12] = (marker + highest) // 2  # its soft edge
+    assert scale_of(marked, deep(highest), deep(highest)).white == white
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_images_that_come_out_dark_are_noted(inverted: bool) -> None:
+    dark, bright = deep(4000), deep(65535)
+    if inverted:
+        dark = Picture(65535 - dark.pixels, "", "TIFF", white=None, inverted=True)
+    assert any("1 image " in note and "dark" in note for note in scale_of(dark, bright).notes)
+    assert not any("dark" in note for note in scale_of(bright, bright).notes)
+
+
+def test_blank_images_are_those_that_come_out_as_one_level() -> None:
+    scale = IntensityScale(65535)
+    black, colour = np.zeros((64, 64), np.uint8), np.full((64, 64, 3), (9, 0, 0), np.uint8)
+    hot = black.copy()
+    hot[0, :3] = 255
+    lines = black.copy()
+    lines[::8] = 9
+    shown = [*(Picture(pixels, "", "PNG") for pixels in (black, colour, hot)), deep(100), deep(2, white=4095)]
+    seen = [Picture(lines, "", "PNG"), deep(4000), Picture(np.repeat(lines[..., None], 3, -1) // 9, "", "PNG")]
+    scans = [scan_image(picture, Path(f"{number}")) for number, picture in enumerate([*shown, *seen])]
+    assert blank(scans, scale) == scans[: len(shown)]
 
 
 def test_one_image_of_more_bits_counts_whatever_the_others_hold() -> None:

@@ -1,6 +1,6 @@
 """What mask values mean is decided from all files; without one meaning, the file and its values are named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,36 @@ def test_grey_that_is_no_border_is_refused() -> None:
         decided({"a.png": smooth(), "b.png": drawn(lesion=1), "c.png": drawn(lesion=1)})
 
 
+def spots(values: Sequence[int], *, radius: int = 3) -> Picture:
+    """A disc of each value on black, as one label for each object."""
+    rows = -(-len(values) // 16)
+    pixels = np.zeros((16 * rows, 256), dtype=np.uint8)
+    for number, value in enumerate(values):
+        top, left = 16 * (number // 16), 16 * (number % 16)
+        pixels[top : top + 16, left : left + 16][disc(radius, side=16)] = value
+    return Picture(pixels, "", "PNG")
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3])
+@pytest.mark.parametrize(
+    "values",
+    [range(25, 256, 23), range(1, 201), range(10, 241, 10), [*range(40, 200, 10), *[255] * 60]],
+)
+def test_labels_of_objects_are_no_smooth_border(values: Sequence[int], radius: int) -> None:
+    objects = spots(values, radius=radius)
+    with pytest.raises(DataError, match=r"a\.png"):
+        decided({"a.png": objects, "b.png": objects})
+
+
+@pytest.mark.parametrize("kind", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+@pytest.mark.parametrize("side", [100, 150, 400, 512])
+def test_resized_masks_are_cut_at_the_middle(side: int, kind: Image.Resampling) -> None:
+    large = Image.fromarray(255 * disc(70, side=256).astype(np.uint8))
+    mask = Picture(np.asarray(large.resize((side, side), kind)), "", "PNG")
+    coding = decided({"a.png": mask, "b.png": EMPTY})
+    np.testing.assert_array_equal(apply_coding(mask, coding, Path("a.png")), mask.pixels > 127)
+
+
 def jpeg(path: Path, pixels: Array, quality: int = 75) -> Picture:
     Image.fromarray(pixels).save(path, quality=quality)
     return read_mask(path)
@@ -200,6 +230,15 @@ def test_jpeg_masks_that_would_turn_empty_are_refused(tmp_path: Path, lesion: in
     photo = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     with pytest.raises(DataError, match=r"a\.jpg"):
         decided({"a.jpg": jpeg(tmp_path / "a.jpg", photo)})
+
+
+@pytest.mark.parametrize("label", [30, 50, 100, 200, 225])
+@pytest.mark.parametrize("quality", [30, 95])
+def test_labels_in_jpeg_masks_are_refused(tmp_path: Path, label: int, quality: int) -> None:
+    pixels = PLAIN.pixels.copy()
+    pixels[48:62, 2:16] = label
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        decided({"a.jpg": jpeg(tmp_path / "a.jpg", pixels, quality)})
 
 
 @pytest.mark.parametrize("lesion", [1, 20])

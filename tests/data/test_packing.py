@@ -14,11 +14,12 @@ from PIL import Image
 from tests import fake
 
 from trustseg.data import Case, check_dataset, open_dataset, write_pack
-from trustseg.data.intensity import ImageScan, IntensityScale
+from trustseg.data.intensity import IntensityScale, scan_image
 from trustseg.data.pack import Pack
 from trustseg.data.pack_cases import CaseScan, PackedCase, index_of
 from trustseg.data.pack_notes import index_notes
 from trustseg.data.phantom import phantom
+from trustseg.data.picture import Picture
 from trustseg.data.resizing import resize_image, resize_mask
 from trustseg.errors import ConfigError, DataError
 
@@ -275,7 +276,13 @@ def test_columns_of_a_manifest_become_groups() -> None:
         Case("b", Path("b.png"), (), "P1", "test", columns={"site": "north"}),
     ]
     scan = CaseScan(
-        ImageScan(Path("a.png"), None, 0, 255, False), 4, 4, (), ("0",), "0", np.zeros((2, 32, 32), np.float32)
+        scan_image(Picture(np.zeros((4, 4), np.uint8), "", "PNG"), Path("a.png")),
+        4,
+        4,
+        (),
+        ("0",),
+        "0",
+        np.zeros((2, 32, 32), np.float32),
     )
     index = index_of(cases, [scan, scan], [PackedCase(None, None, None)] * 2)
     assert index["group_sex"].to_list() == ["f", None]

@@ -11,15 +11,15 @@ import numpy as np
 
 from trustseg.data.cases import Case
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.findings import Finding, finding_of, first_of
+from trustseg.data.intensity import blank, decide_scale
 from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
-from trustseg.data.pack_notes import LARGE, MOST, decoding_notes, lost_note
+from trustseg.data.pack_notes import BLANK, LARGE, MOST, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
-from trustseg.text import first_of
 
 __all__ = ["CheckedCase", "check_case", "content_findings", "with_references"]
 
@@ -182,8 +182,11 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
         names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
         yield Finding("warning", "lost_lesion", f"{sentence} ({first_of(names)})", names)
     scans = [one.scan for one in seen if one.scan]
+    images = {one.scan.image: one.case.name for one in seen if one.scan}
+    if found := blank(images, decide_scale(images)):
+        yield finding_of("warning", "blank_image", tuple(images[image] for image in found), *BLANK)
     notes = {
-        **decoding_notes([scan.image for scan in scans], "image"),
+        **decoding_notes(list(images), "image"),
         **decoding_notes([mask for scan in scans for mask in scan.masks], "mask"),
     }
     for note, names in notes.items():

@@ -3,7 +3,7 @@
 A 16-bit file rarely says whether it holds 10, 12, 14, 15 or 16 bits. ``scan_image`` takes one small fact from each
 image, ``decide_scale`` finds the smallest depth that holds them all, and ``render`` maps 0 to white onto 0 to 255.
 Files that tell their own white (8 bits, 12-bit TIFF, windowed DICOM) are not affected by the decision; 8-bit values
-stay as they are. Hot pixels and markers burned in at full white have no say in it: they are clipped, and counted.
+stay as they are. Hot pixels and markers burned in far above the rest have no say in it: they are clipped, and counted.
 """
 
 from collections.abc import Iterable
@@ -16,18 +16,16 @@ import numpy.typing as npt
 
 from trustseg.data.picture import Picture, Values
 from trustseg.errors import DataError
-from trustseg.text import plural
 
-__all__ = ["ImageScan", "IntensityScale", "decide_scale", "render", "scan_image"]
+__all__ = ["WHITES", "ImageScan", "IntensityScale", "blank", "decide_scale", "render", "scan_image"]
 
 # Depths that detectors deliver inside 16-bit files.
-_WHITES: Final = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
+WHITES: Final = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 _OUTLIERS: Final = 16  # pixels per image that may lie above white,
 _OUTLYING_SHARE: Final = 1e-4  # or this share of them if that is more,
 _LARGEST_SHARE: Final = 0.01  # but never more than this, so that small images keep their values
-_FULL: Final = 65535
-_MARKER_SHARE: Final = 0.05  # of an image, at most, that a marker at full white covers
-_DARK: Final = 8  # times brighter than everything else is a marker, or a file of more bits
+_MARKER_SHARE: Final = 0.05  # of an image, at most, that a marker covers, most of it of one value
+_DARK: Final = 4  # times brighter than everything else is a marker, or a file of more bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,21 @@ class ImageScan:
 
     Attributes:
         path: the file.
-        level: value that all pixels but a few outliers reach at most; None if the file tells its own white.
+        level: value that all pixels but a few outliers and a marker reach at most; None if the file tells its white.
+        ends: values that all pixels but a few outliers lie between (of the channel where they differ most).
         highest: largest value, outliers included.
         white: white as the file tells it, None if it does not.
+        inverted: whether 0 is white.
         coloured: whether any pixel has a real colour.
         notes: what was done while decoding.
     """
 
     path: Path
     level: int | None
+    ends: tuple[int, int]
     highest: int
     white: int | None
+    inverted: bool
     coloured: bool
     notes: tuple[str, ...] = ()
 
@@ -66,18 +68,30 @@ class IntensityScale:
 
 def scan_image(picture: Picture, path: Path) -> ImageScan:
     """Return what ``decide_scale`` needs to know of a picture."""
-    pixels = picture.pixels
-    level = _level(pixels) if picture.white is None else None
-    return ImageScan(path, level, int(pixels.max()), picture.white, picture.coloured, picture.notes)
+    channels = picture.pixels.reshape(*picture.pixels.shape[:2], -1)
+    counts = [_counted(channels[..., channel]) for channel in range(channels.shape[-1])]
+    level = _level(sum(counts[1:], counts[0])) if picture.white is None else None
+    ends = max((_ends(channel) for channel in counts), key=lambda pair: pair[1] - pair[0])
+    highest = max(int(np.flatnonzero(channel)[-1]) for channel in counts)
+    return ImageScan(path, level, ends, highest, picture.white, picture.inverted, picture.coloured, picture.notes)
+
+
+def blank(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:
+    """Return the images that come out as one grey level or colour, but for a few outliers."""
+
+    def shown(scan: ImageScan, value: int) -> int:
+        white = scan.white or scale.white or WHITES[-1]
+        return round(min(value, white) * 255 / white)
+
+    return [scan for scan in scans if shown(scan, scan.ends[0]) == shown(scan, scan.ends[1])]
 
 
 def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
     """Return the scale of a data set: the smallest of 8, 10, 12, 14, 15 and 16 bits that holds every image's level.
 
     Example:
-        >>> hot = ImageScan(Path("a.png"), level=3900, highest=65535, white=None, coloured=False)
-        >>> dark = ImageScan(Path("b.png"), level=900, highest=950, white=None, coloured=False)
-        >>> decide_scale([hot, dark]).white
+        >>> film = Picture(np.arange(4000, dtype=np.uint16).reshape(50, 80), "", "PNG", white=None)
+        >>> decide_scale([scan_image(film, Path("a.png"))]).white
         4095
     """
     images = list(scans)
@@ -86,17 +100,16 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
     white, notes = None, []
     if deep:
         largest = max(level for _, level in deep)
-        white = next(white for white in _WHITES if largest <= white)
+        white = _white(largest)
         whites.add(white)
-        notes.append(f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
+        notes.append(f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
         if clipped := [scan for scan, _ in deep if scan.highest > white]:
             highest = max(scan.highest for scan in clipped)
-            images = plural(len(clipped), "image")
-            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {images}")
-        if dark := sum(_DARK * level <= white for _, level in deep):
+            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {_images(len(clipped))}")
+        if narrow := sum(_DARK * min(level, white - scan.ends[0] * scan.inverted) <= white for scan, level in deep):
             notes.append(
-                f"{plural(dark, 'image')} of more than 8 bits below 1/{_DARK} of that: perhaps of fewer bits, and dark "
-                "now"
+                f"{_images(narrow)} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and dark "
+                "(some inverted ones: pale) now"
             )
     if len(whites) > 1:
         depths = ", ".join(map(str, sorted(whites)))
@@ -136,19 +149,46 @@ def render(
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
-def _level(pixels: Values) -> int:
-    """Return the value that all pixels but hot ones and a marker at full white reach at most."""
-    count = pixels.size
+def _counted(values: Values) -> npt.NDArray[np.int64]:
+    """Return how many pixels have each of the values that the type can hold."""
+    length = np.iinfo(values.dtype).max + 1
+    parts = np.array_split(values.ravel(), 1 + values.size // 2**20)  # bincount makes each value 8 bytes
+    counts: npt.NDArray[np.int64] = np.stack([np.bincount(part, minlength=length) for part in parts]).sum(axis=0)
+    return counts
+
+
+def _ends(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Return the values that all pixels but a few outliers at either end lie between."""
+    reached = counts.cumsum()
+    count = int(reached[-1])
     outliers = int(min(max(_OUTLIERS, _OUTLYING_SHARE * count), _LARGEST_SHARE * count))
-    level = int(np.partition(pixels.ravel(), count - 1 - outliers)[count - 1 - outliers])
-    if level == _FULL:
-        rest = pixels[pixels < _FULL]
-        if count - rest.size <= _MARKER_SHARE * count and _WHITES[0] < (below := _level(rest)) <= _FULL // _DARK:
-            return below
+    low, high = np.searchsorted(reached, (outliers + 1, count - outliers))
+    return int(low), int(high)
+
+
+def _level(counts: npt.NDArray[np.int64]) -> int:
+    """Return the value that all pixels but hot ones and a marker reach at most.
+
+    A marker is a small part above a depth that holds the rest; most of it has one value, at least 4 times that depth.
+    """
+    _, level = _ends(counts)
+    for white in WHITES[1:]:
+        above = counts[white + 1 :]
+        if _DARK * white <= _white(level) and 2 * above.max() >= above.sum() <= _MARKER_SHARE * counts.sum():
+            _, below = _ends(counts[: white + 1])
+            return below if below > WHITES[0] else level
     return level
+
+
+def _white(level: int) -> int:
+    return next(white for white in WHITES if level <= white)
 
 
 def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return 0.299 R + 0.587 G + 0.114 B in the fixed-point arithmetic of Pillow."""
     weights = np.array([19595, 38470, 7471], dtype=np.uint32)
     return ((pixels.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

@@ -5,8 +5,8 @@
 
 * 0 and 255 (also 1-bit files, and 16-bit files of 0 and 65535), or 0 and 1: the larger value is the lesion;
 * JPEG files, whose values are smeared around 0 and 255: above 127 is lesion, with a note;
-* 0 and 255 with few, spread-out values between them in some files (anti-aliasing, interpolation): above 127 is lesion,
-  with a note;
+* 0 and 255 with few, spread-out values between them in some files, on the way from darker to brighter pixels
+  (anti-aliasing, interpolation): above 127 is lesion, with a note;
 * one constant colour with varying transparency in every file: opaque is lesion, with a note.
 
 Everything else (label codes, real colours, 0, 1 and 255) is refused with the file and its values, unless
@@ -23,6 +23,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from trustseg.data.mask_codes import (
     MaskCoding,
@@ -53,6 +54,9 @@ _SEEN: Final = 127  # above it lies the lesion where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
 _SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
 _BETWEEN_SHARE: Final = 0.05  # of all pixels, at most, may lie between 0 and 255 by anti-aliasing
+_BETWEEN_RATIO: Final = 4  # times as many pixels as those at 255, at most, may lie there
+_FLAT_SHARE: Final = 0.1  # of these pixels, at most, may be no step between darker and brighter ones
+_FLAT_JPEG: Final = 3  # pixels of a JPEG, at most, may lie on a plateau
 _BETWEEN_LEVELS: Final = 8  # different values that anti-aliasing leaves, at least; fewer may be label codes
 
 
@@ -66,6 +70,8 @@ class MaskScan:
         lossy: whether the file is a JPEG.
         alpha: number of pixels of each opacity, None if the file is opaque or has no alpha channel.
         has_alpha: whether the file has an alpha channel.
+        flat: pixels between black and white that no border explains: of a JPEG, those among equal ones; else, those
+            that are no step from a darker to a brighter pixel.
         notes: what was done while decoding.
     """
 
@@ -74,6 +80,7 @@ class MaskScan:
     lossy: bool = False
     alpha: Mapping[int, int] | None = None
     has_alpha: bool = False
+    flat: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -81,7 +88,10 @@ def scan_mask(picture: Picture, path: Path) -> MaskScan:
     """Return the values of a mask, counted."""
     counts = counted(codes_of(picture))
     alpha = None if picture.alpha is None else counted(picture.alpha)
-    return MaskScan(path, counts, picture.lossy, alpha, picture.has_alpha, picture.notes)
+    values = picture.pixels if picture.alpha is None else picture.alpha
+    grey = values.ndim == 2 and values.dtype == np.uint8 and not set(alpha or counts) <= {0, 1, 255}
+    flat = _flat(values, lossy=picture.lossy) if grey else 0
+    return MaskScan(path, counts, picture.lossy, alpha, picture.has_alpha, flat, picture.notes)
 
 
 def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:
@@ -225,10 +235,13 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
     faint = [one for one in files if max(one.counts) > darkest and one not in bright]
     total = _total(files)
     middle = {value: count for value, count in total.items() if 64 <= value < 192}
-    if faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
+    plateaus = [one for one in files if one.flat > _FLAT_JPEG]
+    if plateaus or faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
         greyest = sorted(files, key=lambda one: -sum(one.counts.get(value, 0) for value in middle))
         raise _refusal(
-            faint or greyest[:1], "are JPEG files with values other than dark and bright", "export them as PNG"
+            plateaus or faint or greyest[:1],
+            "are JPEG files with values other than dark and bright",
+            "export them as PNG",
         )
 
 
@@ -244,6 +257,8 @@ def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
         and all(max(one.counts) > _SEEN for one in odd)
         and sum(between.values()) <= _BETWEEN_SHARE * total.total()
         and not _peaked(between)
+        and total[255] * _BETWEEN_RATIO > sum(between.values())
+        and sum(one.flat for one in odd) <= _FLAT_SHARE * sum(between.values())
     )
     if not smooth:
         # Name the files that contradict the others, not the majority.
@@ -262,6 +277,15 @@ def _total(files: Sequence[MaskScan]) -> Counter[int]:
     for one in files:
         total.update(one.counts)
     return total
+
+
+def _flat(values: npt.NDArray[np.uint8], *, lossy: bool) -> int:
+    """Return how many pixels between black and white no border explains (``MaskScan.flat``)."""
+    high = ndimage.maximum_filter(values, 5, mode="nearest")
+    low = ndimage.minimum_filter(values, 5, mode="nearest")
+    if lossy:
+        return int(np.count_nonzero((high - low < 16) & (values >= 24) & (values <= 231)))
+    return int(np.count_nonzero(((high == values) | (low == values)) & (values > 0) & (values < 255)))
 
 
 def _peaked(counts: Mapping[int, int]) -> bool:

@@ -6,20 +6,33 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.data.intensity import ImageScan, IntensityScale
+from trustseg.data.intensity import ImageScan, IntensityScale, blank
 from trustseg.data.mask_coding import MaskScan
 from trustseg.data.near_copies import left_out
 from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
 from trustseg.text import plural
 
-__all__ = ["LARGE", "MOST", "decoding_notes", "image_notes", "index_notes", "lost_note", "mask_notes", "pack_notes"]
+__all__ = [
+    "BLANK",
+    "LARGE",
+    "MOST",
+    "blank_note",
+    "decoding_notes",
+    "image_notes",
+    "index_notes",
+    "lost_note",
+    "mask_notes",
+    "pack_notes",
+]
 
 MOST: Final = 0.75  # share of an image that few lesions cover
 LARGE: Final = (
     f"masks whose lesion covers more than {MOST:.0%} of the image",
     "check whether lesion and background are swapped",
 )
+
+BLANK: Final = ("images of a single grey level or colour", "nothing can be seen in them; export them again")
 
 
 def pack_notes(
@@ -40,6 +53,7 @@ def pack_notes(
     return [
         *decoding_notes(images, "image"),
         *image_notes(images, sizes, decisions.scale, options),
+        *blank_note(images, decisions.scale),
         *decisions.coding.notes,
         *decoding_notes(masks, "mask"),
         *mask_notes(scans, references),
@@ -123,6 +137,13 @@ def image_notes(
         )
     if small := sum(max(sides) < options.size for sides in sizes):
         yield f"{plural(small, 'image')} smaller than {square}, enlarged"
+
+
+def blank_note(images: Sequence[ImageScan], scale: IntensityScale) -> Iterator[str]:
+    """Yield how many images are blank, if any is."""
+    if found := blank(images, scale):
+        what, advice = BLANK
+        yield f"{what}: {len(found):,} of {len(images):,}; {advice}"
 
 
 def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from trustseg.data.decode import Channels
-from trustseg.data.intensity import IntensityScale
+from trustseg.data.intensity import WHITES, IntensityScale
 from trustseg.data.mask_codes import MaskValues, parse_values
 from trustseg.data.pack import Pack, coding_values
 from trustseg.data.resizing import Fit
@@ -91,6 +91,6 @@ def reading_beside(model: Path) -> ModelReading | None:
             "channels": 1 | 3 as channels,
             "fit": "squash" | "pad" as fit,
             "white": None | int() as white,
-        }:
+        } if size > 0 and (white is None or white in WHITES):
             return ModelReading(size, channels, fit, white)
     raise DataError(f"'{file}' does not say how the images of the training were read; restore it from the run")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, scan_image
-from trustseg.data.pack_notes import decoding_notes, image_notes
+from trustseg.data.pack_notes import blank_note, decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
 from trustseg.errors import DataError
 from trustseg.evaluation.predicted_dicom import SourceFacts, source_facts, source_notes
@@ -47,7 +47,12 @@ def scale_of(
             "it with 8 bits, as the model was trained on"
         )
     if note is not None:
-        for sentence in (*decoding_notes(images, "image"), *image_notes(images, sizes, scale, options)):
+        notes = (
+            *decoding_notes(images, "image"),
+            *image_notes(images, sizes, scale, options),
+            *blank_note(images, scale),
+        )
+        for sentence in notes:
             note(sentence)
         for sentence in source_notes([scan.source for scan in scans if scan.source is not None]):
             note(sentence)
