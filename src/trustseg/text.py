@@ -1,8 +1,9 @@
 """Text for sentences, and text from outside, such as file names, made fit for a terminal and for UTF-8 files."""
 
+import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["first_of", "plural", "printable", "unicode_text", "word_set"]
+__all__ = ["first_of", "patient_key", "plural", "printable", "unicode_text", "word_set"]
 
 
 def plural(count: int, noun: str) -> str:
@@ -24,6 +25,17 @@ def first_of(names: Sequence[object], shown: int = 3, *, joint: str = ", ") -> s
     """
     rest = [f"and {len(names) - shown:,} more"] if len(names) > shown else []
     return joint.join([*map(str, names[:shown]), *rest])
+
+
+def patient_key(name: str) -> str:
+    """Return what is compared of the name of a patient: neither case, nor kinds of spaces, nor forms of one letter.
+
+    Example:
+        >>> patient_key("Mu\u0308ller\u00a02") == patient_key(" m\u00fcller  2")
+        True
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return " ".join(folded.split()) or name
 
 
 def printable(text: str) -> str:

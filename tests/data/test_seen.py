@@ -1,5 +1,6 @@
 """A model knows what it has seen, in whatever dataset it comes back, without naming it."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from tests.evaluation.packs import pack_of
 
 from trustseg.data import Pack, split_cases
+from trustseg.data.groups import patient_groups
+from trustseg.data.reading import reading_beside
 from trustseg.data.seen import Seen, SeenSide, require_seen, require_unseen, seen_by, validation_rows, write_splits
 from trustseg.errors import DataError
 
@@ -105,6 +108,75 @@ def test_a_model_that_does_not_say(tmp_path: Path) -> None:
     assert seen_by(tmp_path) is None
     with pytest.raises(DataError, match=r"splits\.json"):
         require_seen(tmp_path)
+
+
+@pytest.mark.parametrize("emptied", [("patients", "pictures"), ("patients",), ("pictures",)])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_lists_that_do_not_agree_with_their_counts_are_refused(
+    tmp_path: Path, emptied: tuple[str, ...], sealed: bool
+) -> None:
+    pack = pack_of()
+    write_splits(tmp_path, pack, split_cases(pack.index))
+    file = tmp_path / "splits.json"
+    content = json.loads(file.read_text())
+    if not sealed:  # of an older version
+        del content["sha256"]
+        file.write_text(json.dumps(content))
+        assert seen_by(tmp_path) is not None
+    content |= {name: {side: [] for side in content[name]} for name in emptied}
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="restore it from the run"):
+        seen_by(tmp_path)
+
+
+def test_one_hash_more_or_less_is_noticed(tmp_path: Path) -> None:
+    pack = pack_of()
+    write_splits(tmp_path, pack, split_cases(pack.index))
+    file = tmp_path / "splits.json"
+    content = json.loads(file.read_text())
+    content["patients"]["train"].pop()
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="restore it from the run"):
+        seen_by(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["splits.json", "data.json"])
+def test_what_a_training_wrote_is_to_be_restored(tmp_path: Path, lost: str) -> None:
+    (tmp_path / "epoch.json").write_text("{}")
+    read = seen_by if lost == "splits.json" else reading_beside
+    with pytest.raises(DataError, match=f"no {lost} .*restore it from the run"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("known", "found"),
+    [
+        ("M\u00fcller", "Mu\u0308ller"),
+        ("P 01", "P\u00a001"),
+        ("P 01", " p  01"),
+        ("STRASSE", "stra\u00dfe"),
+        ("A1", "\uff211"),
+    ],
+)
+@pytest.mark.parametrize("older", [False, True])
+def test_a_patient_is_one_however_the_name_is_written(tmp_path: Path, known: str, found: str, older: bool) -> None:
+    pack = pack_of()
+    one = pl.when(pl.col("patient") == "a")
+    train = renamed(pack, patient=one.then(pl.lit(known)).otherwise("patient"))
+    splits = split_cases(train.index)
+    write_splits(tmp_path, train, replace(splits, train=np.arange(len(pack)), validation=rows(), test=rows()))
+    if older:  # its hashes are of names without case
+        file = tmp_path / "splits.json"
+        content = json.loads(file.read_text())
+        del content["sha256"]
+        text = f"{train.digest}\n{known.casefold()}"
+        content["patients"]["train"] = [hashlib.sha256(text.encode()).hexdigest()[:16]]
+        file.write_text(json.dumps(content))
+    other = {"patient": one.then(pl.lit(known if older else found)).otherwise("other" + pl.col("patient"))}
+    row = rows(pack.index["patient"].to_list().index("a"))
+    with pytest.raises(DataError, match="patients"):
+        require_unseen(require_seen(tmp_path), renamed(pack, **other, sha256_pixels=pl.lit("x")), row)
+    assert patient_groups(pack.index.head(2).with_columns(patient=pl.Series([known, found]))).n_unique() == 1
 
 
 @pytest.mark.parametrize(

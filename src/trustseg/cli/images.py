@@ -10,8 +10,9 @@ from trustseg.text import first_of
 if TYPE_CHECKING:
     from trustseg.config import DataConfig
     from trustseg.data import Pack
+    from trustseg.data.reading import ModelReading
 
-__all__ = ["images_of", "say_notes"]
+__all__ = ["images_of", "reading_of", "say_notes"]
 
 _SHOWN = 5
 
@@ -25,14 +26,23 @@ def images_of(data: "DataConfig", *, path: Path | str | None = None, model: Path
         model: folder of a model; deep images are scaled as those of its training were.
     """
     from trustseg.config import open_images
-    from trustseg.data.reading import reading_beside
 
-    reading = None if model is None else reading_beside(model)
+    reading = None if model is None else reading_of(model)
     with progress_of("packing") as progress:
         pack = open_images(data, path=path, scale=None if reading is None else reading.scale, progress=progress)
     say_notes(pack)
     _say_padding(data.size)
     return pack
+
+
+def reading_of(model: Path) -> "ModelReading | None":
+    """Return how the images of a model's training were read; None, which is said on stderr, if that is not known."""
+    from trustseg.data.reading import reading_beside
+
+    reading = reading_beside(model)
+    if reading is None:
+        say(f"note: no data.json in '{model}': these images decide on their own how deep images are scaled", err=True)
+    return reading
 
 
 def _say_padding(size: int) -> None:

@@ -117,7 +117,7 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
     from trustseg.cli.certify import CERTIFIED_LIMITS
     from trustseg.cli.checks import require_score
     from trustseg.cli.defer import ONLY_CLEAN, limits_of
-    from trustseg.data.reading import reading_beside
+    from trustseg.cli.images import reading_of
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.any_policy import load_any_policy
     from trustseg.errors import ConfigError
@@ -139,7 +139,7 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
         if not isinstance(policy, CertifiedPolicy):
             raise ConfigError("noise can only be repeated for a certified policy; give it, or leave --noise-seeds out")
         draws = recorded_draws(choices.noise_seeds, noise=policy.noise)
-    reading = reading_beside(model)
+    reading = reading_of(model)
     run = partial(
         run_prediction,
         load_model(model, uncalibrated=choices.uncalibrated),

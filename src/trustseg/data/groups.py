@@ -6,6 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from trustseg.data.cases import Case
+from trustseg.text import patient_key
 
 __all__ = ["linked", "one_spelling", "patient_groups"]
 
@@ -37,7 +38,9 @@ def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
     """Return the cases with one spelling of each patient, that which comes first: ``sub-s1`` is ``sub-S1``."""
     spelt: dict[str, str] = {}
     return tuple(
-        case if case.patient is None else replace(case, patient=spelt.setdefault(case.patient.casefold(), case.patient))
+        case
+        if case.patient is None
+        else replace(case, patient=spelt.setdefault(patient_key(case.patient), case.patient))
         for case in cases
     )
 
@@ -45,11 +48,11 @@ def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
 def patient_groups(index: pl.DataFrame) -> pl.Series:
     """Return, for each row of a pack's index, the group that must not be divided, named after one of its patients.
 
-    Images of one patient form a group, whatever the case of the name, and patients who share a picture
+    Images of one patient form a group, however the name is written (``patient_key``), and patients who share a picture
     (``content_group``) do. Alone they keep their name.
     """
     patients = index["patient"].to_list()
-    folded = [f"patient {patient.casefold()}" for patient in patients]
+    folded = [f"patient {patient_key(patient)}" for patient in patients]
     pictures = [f"picture {group}" for group in index["content_group"].to_list()]
     group_of = linked(zip(folded, pictures, strict=True))
     names: dict[str, str] = {}

@@ -15,7 +15,7 @@ from trustseg.data.pairing import stem_of
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import replacing
 from trustseg.tables import inert, original
-from trustseg.text import first_of, plural, unicode_text
+from trustseg.text import first_of, patient_key, plural, unicode_text
 
 __all__ = ["COLUMNS", "manifest", "unused_tables", "write_manifest"]
 
@@ -233,7 +233,7 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
     for number, case in zip(numbers, cases, strict=True):
         for mask in case.masks:
             first, owner = owners.setdefault(os.path.realpath(mask), (number, case))
-            known = case.patient and owner.patient and case.patient.casefold() == owner.patient.casefold()
+            known = case.patient and owner.patient and patient_key(case.patient) == patient_key(owner.patient)
             if owner is not case and not known:
                 raise DataError(
                     f"{table} lines {first} and {number} name the same mask {mask} for images of different or unknown "

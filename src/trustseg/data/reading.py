@@ -12,7 +12,10 @@ from trustseg.data.resizing import Fit
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
 
-__all__ = ["ModelReading", "PackOptions", "reading_beside", "write_reading"]
+__all__ = ["EPOCH", "ModelReading", "PackOptions", "reading_beside", "require_all", "write_reading"]
+
+EPOCH: Final = "epoch.json"
+"""File beside a model that says which epoch it is of; a training that writes it writes everything else, too."""
 
 _FILE: Final = "data.json"
 
@@ -77,13 +80,14 @@ def write_reading(model: Path, pack: Pack) -> None:
 
 
 def reading_beside(model: Path) -> ModelReading | None:
-    """Return how the images of a model's training were read; None if nothing was written down.
+    """Return how the images of a model's training were read; None if nothing was written down (older models).
 
     Raises:
-        DataError: if ``data.json`` is damaged.
+        DataError: if ``data.json`` is damaged, or lost.
     """
     file = model / _FILE
     if not file.exists():
+        require_all(model, _FILE)
         return None
     match read_json(file):
         case {
@@ -94,3 +98,9 @@ def reading_beside(model: Path) -> ModelReading | None:
         } if size > 0 and (white is None or white in WHITES):
             return ModelReading(size, channels, fit, white)
     raise DataError(f"'{file}' does not say how the images of the training were read; restore it from the run")
+
+
+def require_all(model: Path, lost: str) -> None:
+    """Raise a DataError if the training of a model wrote down what is lost: nobody decides that again in silence."""
+    if (model / EPOCH).exists():
+        raise DataError(f"no {lost} in '{model}', though its training wrote one; restore it from the run")

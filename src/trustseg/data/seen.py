@@ -6,7 +6,8 @@ has a list of candidate names.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,10 +17,11 @@ import numpy.typing as npt
 
 from trustseg.data.near_copies import near_copies, thumbnail
 from trustseg.data.pack import Pack
+from trustseg.data.reading import require_all
 from trustseg.data.splits import Indices, Splits
 from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
-from trustseg.text import first_of
+from trustseg.text import first_of, patient_key
 
 __all__ = [
     "Seen",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _FILE: Final = "splits.json"
+_SEAL: Final = "sha256"  # of all other entries; files of older versions have none
 _FORMAT: Final = 2
 """Format 1, which has no such entry, named the patients and knew no pictures."""
 
@@ -44,7 +47,7 @@ class SeenSide:
     """Salted hashes of what stood on one side of a split.
 
     Attributes:
-        patients: hashes of names, which are compared without case.
+        patients: hashes of names, which are compared as ``patient_key`` says.
         pictures: hashes of decoded images; None if the file is of an older version, which did not keep them.
     """
 
@@ -81,27 +84,28 @@ def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
         splits: their rows by use.
     """
     sides = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    write_json(
-        splits_file(model),
-        {
-            "format": _FORMAT,
-            "digest": pack.digest,
-            "unknown_patients": splits.unknown_patients,
-            "images": {side: len(rows) for side, rows in sides.items()},
-            "patients": {side: sorted(_patients(pack, rows, pack.digest)) for side, rows in sides.items()},
-            "pictures": {side: sorted(_pictures(pack, rows, pack.digest)) for side, rows in sides.items()},
-        },
-    )
+    content = {
+        "format": _FORMAT,
+        "digest": pack.digest,
+        "unknown_patients": splits.unknown_patients,
+        "images": {side: len(rows) for side, rows in sides.items()},
+        "patients": {side: sorted(_hashed(pack, rows, "patient", pack.digest)) for side, rows in sides.items()},
+        "pictures": {side: sorted(_hashed(pack, rows, "sha256_pixels", pack.digest)) for side, rows in sides.items()},
+    }
+    write_json(splits_file(model), {**content, _SEAL: _seal(content)})
 
 
 def seen_by(model: Path) -> Seen | None:
     """Return what the model in a folder has seen; None if nothing was written down.
 
     Raises:
-        DataError: if ``splits.json`` is damaged.
+        DataError: if ``splits.json`` is damaged, or lost.
     """
     file = splits_file(model)
-    return seen_in(read_json(file), where=str(file)) if file.exists() else None
+    if not file.exists():
+        require_all(model, _FILE)
+        return None
+    return seen_in(read_json(file), where=str(file))
 
 
 def seen_in(content: Mapping[str, object], *, where: str) -> Seen:
@@ -120,14 +124,36 @@ def seen_in(content: Mapping[str, object], *, where: str) -> Seen:
             "digest": str(digest),
             "patients": {"train": list(train), "validation": list(validation)},
             "pictures": {"train": list(learnt), "validation": list(validated)},
-        }:
+        } if _is_whole(content):
             sides = [(train, learnt), (validation, validated)]
             return Seen(digest, *(SeenSide(frozenset(map(str, a)), frozenset(map(str, b))) for a, b in sides))
         case {"digest": str(digest), "patients": {"train": list(train), "validation": list(validation)}, **others} if (
             "format" not in others
         ):
             return Seen(digest, *(SeenSide(frozenset(_hashes(names, digest)), None) for names in (train, validation)))
-    raise DataError(f"'{where}' lacks its digest, patients or pictures; restore it from the run")
+    raise DataError(f"'{where}' lacks its digest, patients or pictures, or was changed; restore it from the run")
+
+
+def _seal(content: Mapping[str, object]) -> str:
+    text = json.dumps({name: value for name, value in content.items() if name != _SEAL}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_whole(content: Mapping[str, object]) -> bool:
+    """Return whether the lists are those that were written, as far as the file tells."""
+    if content.get(_SEAL, seal := _seal(content)) != seal:
+        return False
+    match content:
+        case {"images": {**images}, "patients": {**patients}, "pictures": {**pictures}}:
+            return all(
+                isinstance(count, int)
+                and isinstance(found := lists.get(side), list)
+                and (len(found) > 0) == (count > 0)
+                and len(found) <= count
+                for side, count in images.items()
+                for lists in (patients, pictures)
+            )
+    return False
 
 
 def require_seen(model: Path) -> Seen:
@@ -158,14 +184,15 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
         DataError: if it has seen one.
     """
     known = [seen.train] if validated else [seen.train, seen.validation]
-    here = (("patients", _patients, "patient"), ("pictures", _pictures, "name"))
-    for what, hashed, column in here:
-        hashes = hashed(pack, rows, seen.digest)
-        shared = hashes.keys() & {one for side in known for one in getattr(side, what) or ()}
+    for what, column in (("patients", "patient"), ("pictures", "sha256_pixels")):
+        older = _hashed(pack, rows, column, seen.digest, key=str.casefold)
+        hashes = older | _hashed(pack, rows, column, seen.digest)
+        shared = {hashes[one] for side in known for one in getattr(side, what) or () if one in hashes}
         if shared:
-            names = sorted({pack.index[column][hashes[one]] for one in shared})
+            names = sorted({pack.index[row, "patient" if what == "patients" else "name"] for row in shared})
+            count = pack.index[column].gather(rows.tolist()).n_unique()
             raise DataError(
-                f"the model was trained or validated on {len(shared)} of these {len(hashes)} {what} "
+                f"the model was trained or validated on {len(names)} of these {count} {what} "
                 f"({first_of(names)}); remove them from other data; of its own, use the test split (--split test, "
                 "with the data.fold of its training); or give --allow-training-patients if this is meant or they only "
                 "share a name"
@@ -221,22 +248,21 @@ def validation_rows(seen: Seen, pack: Pack) -> Indices:
             "set data.path, data.size and data.channels as in training"
         )
     index, side = pack.index, seen.validation
-    chosen = np.isin(_hashes(index["patient"], seen.digest), list(side.patients))
+    keys = (patient_key, str.casefold)  # the second of older files
+    hashes = [_hashes(index["patient"], seen.digest, key) for key in keys]
+    chosen = np.isin(hashes, list(side.patients)).any(axis=0)
     if side.pictures is not None:  # images of these patients may have been left out as near-copies
         chosen &= np.isin(_hashes(index["sha256_pixels"], seen.digest), list(side.pictures))
     chosen &= (index["has_mask"] & (index["split"] != "control")).to_numpy()
     return np.flatnonzero(chosen).astype(np.int64)
 
 
-def _patients(pack: Pack, rows: Indices, salt: str) -> dict[str, int]:
-    """Return the hashed patients of some rows, each with one of its rows."""
-    return dict(zip(_hashes(pack.index["patient"].gather(rows.tolist()), salt), rows.tolist(), strict=True))
+def _hashed(
+    pack: Pack, rows: Indices, column: str, salt: str, key: Callable[[str], str] = patient_key
+) -> dict[str, int]:
+    """Return the hashed values of a column in some rows, each with one of its rows."""
+    return dict(zip(_hashes(pack.index[column].gather(rows.tolist()), salt, key), rows.tolist(), strict=True))
 
 
-def _pictures(pack: Pack, rows: Indices, salt: str) -> dict[str, int]:
-    """Return the hashed pictures of some rows, each with one of its rows."""
-    return dict(zip(_hashes(pack.index["sha256_pixels"].gather(rows.tolist()), salt), rows.tolist(), strict=True))
-
-
-def _hashes(names: Iterable[object], salt: str) -> list[str]:
-    return [hashlib.sha256(f"{salt}\n{str(name).casefold()}".encode()).hexdigest()[:16] for name in names]
+def _hashes(names: Iterable[object], salt: str, key: Callable[[str], str] = patient_key) -> list[str]:
+    return [hashlib.sha256(f"{salt}\n{key(str(name))}".encode()).hexdigest()[:16] for name in names]

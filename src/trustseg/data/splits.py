@@ -11,7 +11,7 @@ import polars as pl
 from trustseg.data.groups import patient_groups
 from trustseg.data.near_copies import left_out
 from trustseg.errors import ConfigError, DataError
-from trustseg.text import first_of, plural
+from trustseg.text import first_of, patient_key, plural
 
 __all__ = ["Indices", "NearCopies", "Splits", "split_cases"]
 
@@ -202,7 +202,7 @@ def _rows(cases: pl.DataFrame) -> Indices:
 def _require_disjoint(index: pl.DataFrame, splits: Splits) -> None:
     """Raise if a patient or a picture stands on two sides: the promise of this file, checked on its result."""
     for column in ("patient", "content_group"):
-        values = index[column].str.to_lowercase()
+        values = pl.Series(map(patient_key, index[column]), dtype=pl.String)
         sides = [set(values.gather(rows)) for rows in (splits.train, splits.validation, splits.test)]
         shared = (sides[0] & sides[1]) | (sides[0] & sides[2]) | (sides[1] & sides[2])
         if shared:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from trustseg.errors import DataError
 from trustseg.files import read_json, write_json
 from trustseg.former_names import current_aggregation
 from trustseg.records import score_column
+from trustseg.text import patient_key
 
 __all__ = [
     "HOLDS",
@@ -38,6 +39,7 @@ __all__ = [
     "scores_of",
 ]
 
+_KEYS: Final = (patient_key, str.casefold, str)  # the last two of older policies
 Target = Literal["review_rate", "risk", "missed_lesions"]
 
 HOLDS: Final = "clean, exchangeable with calibration split"
@@ -126,8 +128,8 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
     clean = pl.col("condition") == "clean"
     names = records.filter(clean)["patient"].cast(pl.String).drop_nulls().unique().to_list()
     known = set(policy.patient_hashes)
-    whole = {hash_of(*names, digits=16), hash_of(*names, digits=16, fold=False)}
-    seen = names if whole & known else [name for name in names if {hash_of(name), hash_of(name, fold=False)} & known]
+    whole = {hash_of(*names, digits=16, key=key) for key in _KEYS}
+    seen = names if whole & known else [name for name in names if {hash_of(name, key=key) for key in _KEYS} & known]
     inside = pl.Series(in_group(records, policy.group))
     holds = clean & inside & ~pl.col("patient").cast(pl.String).is_in(seen)
     if "split" in records.columns:
@@ -243,7 +245,6 @@ def scores_of(records: pl.DataFrame, column: str) -> NDArray[np.float64]:
     return records[column].cast(pl.Float64).fill_null(math.nan).to_numpy()
 
 
-def hash_of(*patients: str, digits: int = 12, fold: bool = True) -> str:
-    """Return a hash, in hex digits, of a patient or of a set of them in any order; ``fold``: without case."""
-    names = {patient.casefold() if fold else patient for patient in patients}  # older policies kept the case
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:digits]
+def hash_of(*patients: str, digits: int = 12, key: Callable[[str], str] = patient_key) -> str:
+    """Return a hash, in hex digits, of a patient or of a set of them in any order; ``key``: what counts of a name."""
+    return hashlib.sha256("\n".join(sorted(set(map(key, patients)))).encode()).hexdigest()[:digits]

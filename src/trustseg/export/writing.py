@@ -13,7 +13,7 @@ from trustseg.beliefs import Bernoulli, Beta
 from trustseg.calibration import Calibrated
 from trustseg.config import load_run
 from trustseg.data.reading import reading_beside
-from trustseg.data.seen import splits_file
+from trustseg.data.seen import seen_by, splits_file
 from trustseg.deferral import Policy, check_model
 from trustseg.entries import name_in
 from trustseg.errors import ConfigError, ModelError, RunError
@@ -186,6 +186,7 @@ def description_of(
             "before it runs; export with another --aggregation, or fit the policy on another score"
         )
     calibration = model.calibration if isinstance(model, Calibrated) else None
+    seen_by(folder)  # refuses a damaged or lost file
     seen, own = splits_file(folder), folder.absolute().parent / "config.yaml"
     return describe(
         policy,

@@ -19,6 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
+from trustseg.data.reading import EPOCH
 from trustseg.errors import DataError, RunError, is_out_of_memory
 from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
@@ -34,7 +35,6 @@ Work = Callable[[], object]
 
 SCORE: Final = "validation_score"
 OVERFITTED: Final = "validation_catastrophic_overfitting"
-_KEPT: Final = "epoch.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def kept_epoch(model: Path) -> KeptEpoch | None:
     Raises:
         DataError: if what was written down is damaged.
     """
-    file = model / _KEPT
+    file = model / EPOCH
     if not file.is_file():
         return None
     match read_json(file):
@@ -214,7 +214,7 @@ class Checkpointing(Checkpoint):
             chosen_by="last" if self.best_epoch is None else self.monitor,
             validation_score=None if math.isnan(score) or not self.has_lesions else score,
         )
-        write_json(self.folder / "model" / _KEPT, asdict(kept))
+        write_json(self.folder / "model" / EPOCH, asdict(kept))
         segmenter.save(self.folder / "model")
         shutil.rmtree(self.last.parent)
 
