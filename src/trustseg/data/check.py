@@ -17,6 +17,7 @@ from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.data.mask_codes import MaskValues, value_name
+from trustseg.data.mask_coding import total_counts
 from trustseg.data.pack_cases import CaseScan
 from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import is_lateral
@@ -112,6 +113,7 @@ def check_dataset(
     )
     findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
     scans = [one.scan for one in seen if one.scan]
+    total = total_counts(mask for scan in scans for mask in scan.masks)
     order: Sequence[Severity] = ("error", "warning", "note")
     cases = listing.cases
     known = [case for case in cases if case.patient]
@@ -128,7 +130,7 @@ def check_dataset(
             name: dict(Counter(case.columns.get(name, "") for case in cases).most_common())
             for name in dict.fromkeys(name for case in cases for name in case.columns)
         },
-        mask_values=_histogram(scans),
+        mask_values={value_name(value): count for value, count in sorted(total.items())},
         sizes=dict(Counter(f"{scan.width}x{scan.height}" for scan in scans).most_common()),
         aspect=_aspect(scans),
         channels=dict(Counter("colour" if scan.image.coloured else "grey" for scan in scans)),
@@ -153,14 +155,6 @@ def _plan(seen: Sequence[CheckedCase], options: PackOptions) -> Iterator[str]:
 def _aspect(scans: Sequence[CaseScan]) -> dict[str, float]:
     ratios = sorted(scan.width / scan.height for scan in scans)
     return {"min": ratios[0], "median": median(ratios), "max": ratios[-1]} if ratios else {}
-
-
-def _histogram(scans: Sequence[CaseScan]) -> dict[str, int]:
-    total: Counter[int] = Counter()
-    for scan in scans:
-        for mask in scan.masks:
-            total.update(mask.counts)
-    return {value_name(value): total[value] for value in sorted(total)}
 
 
 def _quantiles(fractions: Sequence[float]) -> dict[str, float]:

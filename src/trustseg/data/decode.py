@@ -52,7 +52,6 @@ __all__ = [
     "read_mask",
 ]
 
-Pixels = npt.NDArray[np.uint8]
 Channels = Literal[1, 3]
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""

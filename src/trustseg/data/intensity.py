@@ -13,9 +13,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from trustseg.data.picture import Picture, Values
 from trustseg.errors import DataError
+from trustseg.text import plural
 
 __all__ = ["WHITES", "ImageScan", "IntensityScale", "blank", "decide_scale", "render", "scan_image"]
 
@@ -102,13 +104,14 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
         largest = max(level for _, level in deep)
         white = _white(largest)
         whites.add(white)
-        notes.append(f"{_images(len(deep))} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
+        notes.append(f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {white} became 0 to 255 in all of them")
         if clipped := [scan for scan, _ in deep if scan.highest > white]:
             highest = max(scan.highest for scan in clipped)
-            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {_images(len(clipped))}")
+            found = plural(len(clipped), "image")
+            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {found}")
         if narrow := sum(_DARK * min(level, white - scan.ends[0] * scan.inverted) <= white for scan, level in deep):
             notes.append(
-                f"{_images(narrow)} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and dark "
+                f"{plural(narrow, 'image')} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and dark "
                 "(some inverted ones: pale) now"
             )
     if len(whites) > 1:
@@ -145,7 +148,7 @@ def render(
         deep = np.minimum(pixels, white)
         pixels = np.rint((white - deep if picture.inverted else deep) * (255 / white)).astype(np.uint8)
     if channels == 1:
-        return _luminance(pixels) if pixels.ndim == 3 else pixels
+        return np.asarray(Image.fromarray(pixels).convert("L")) if pixels.ndim == 3 else pixels
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
 
 
@@ -182,13 +185,3 @@ def _level(counts: npt.NDArray[np.int64]) -> int:
 
 def _white(level: int) -> int:
     return next(white for white in WHITES if level <= white)
-
-
-def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return 0.299 R + 0.587 G + 0.114 B in the fixed-point arithmetic of Pillow."""
-    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
-    return ((pixels.astype(np.uint32) @ weights + 0x8000) >> 16).astype(np.uint8)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"

@@ -222,7 +222,7 @@ def _colours(files: Sequence[MaskScan]) -> DataError:
     """Return a refusal that shows how to choose one of the colours: the commonest besides the background."""
     if lossy := [one for one in files if one.lossy]:
         return _refusal(lossy, "hold colours that JPEG has changed", "export them as PNG, which keeps colours")
-    by_count = [code for code, _ in _total(files).most_common()]
+    by_count = [code for code, _ in total_counts(files).most_common()]
     colour = next((code for code in by_count[1:] if code > 0xFFFF), max(by_count))
     example = f"{{lesion: '{value_name(colour)}'}}"
     return _refusal(files, "hold colours", f'say which of them mean lesion, e.g. "data.mask_values={example}"')
@@ -233,7 +233,7 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
     bright = [one for one in files if any(value >= 192 for value in one.counts)]
     darkest = _DARK if bright else 0  # where no file is bright, dark values may be label codes
     faint = [one for one in files if max(one.counts) > darkest and one not in bright]
-    total = _total(files)
+    total = total_counts(files)
     middle = {value: count for value, count in total.items() if 64 <= value < 192}
     plateaus = [one for one in files if one.flat > _FLAT_JPEG]
     if plateaus or faint or sum(middle.values()) > _SMEARED_SHARE * total.total() or _peaked(middle):
@@ -247,7 +247,7 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
 
 def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless the values between 0 and 255 look like anti-aliasing rather than label codes."""
-    total = _total(odd)
+    total = total_counts(odd)
     between = {value: count for value, count in total.items() if value not in (0, 255)}
     bright = sum(value > _SEEN for value in between)
     smooth = (
@@ -272,7 +272,8 @@ def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
         )
 
 
-def _total(files: Sequence[MaskScan]) -> Counter[int]:
+def total_counts(files: Iterable[MaskScan]) -> Counter[int]:
+    """Return how many pixels of all files hold each code."""
     total: Counter[int] = Counter()
     for one in files:
         total.update(one.counts)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from trustseg.files import make_folder
+from trustseg.files import make_folder, write_text
 from trustseg.system import keeps_leftovers, try_lock
 
 __all__ = ["ARRAYS", "damaged_file", "hashes_of", "make_private", "mark_as_checked", "temporary_folder"]
@@ -62,14 +62,8 @@ def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
 def mark_as_checked(folder: Path, hashes: Mapping[str, str]) -> None:
     """Remember that the files of a pack have these hashes; not in a folder that this user may not write."""
     text = json.dumps(_signs(folder, hashes))
-    temporary = folder / f"{_CHECKED}.{secrets.token_hex(4)}.partial"
     with suppress(OSError):
-        try:
-            temporary.write_text(text)
-            temporary.chmod(0o600)
-            temporary.replace(folder / _CHECKED)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(folder / _CHECKED, text)
 
 
 def make_private(folder: Path) -> None:

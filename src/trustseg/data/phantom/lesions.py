@@ -16,9 +16,6 @@ __all__ = ["SEEN_GREY", "Disease", "ambiguity", "draw_disease", "lesion_density"
 SEEN_GREY: Final = 9.0
 """Grey levels of 255 by which a lesion must brighten the film for half of the readings to include it."""
 
-STEEPNESS: Final = 4.0
-"""Exponent of the psychometric function: how suddenly readings change from leaving out to including."""
-
 STRICTNESS: Final = 0.35
 """Share of the variance between readings that concerns the whole image: a reader who marks much or little."""
 
@@ -126,8 +123,8 @@ def lesion_density(disease: Disease, x: Array, y: Array, *, growth: float, dense
 def ambiguity(visible: Array) -> NDArray[np.uint8]:
     """Return 255 times the probability eta that a reading marks each pixel, rounded.
 
-    eta = v^s / (v^s + t^s) with v the visible contrast, t = SEEN_GREY and s = STEEPNESS: nothing seen is never marked,
-    a contrast of t is marked in half of the readings.
+    eta = v^s / (v^s + t^s) with v the visible contrast, t = SEEN_GREY and s = 4, how suddenly readings change from
+    leaving out to including: nothing seen is never marked, a contrast of t is marked in half of the readings.
 
     Args:
         visible: grey levels by which the lesions brighten the film, (size, size), >= 0.
