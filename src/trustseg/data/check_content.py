@@ -2,26 +2,31 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from trustseg.data.cases import Case
+from trustseg.data.check_structure import leaks, unknown_patients
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.findings import Finding, finding_of, first_of
+from trustseg.data.findings import Finding, finding_of
 from trustseg.data.intensity import blank, decide_scale
 from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
-from trustseg.data.pack_notes import BLANK, LARGE, MOST, decoding_notes, lost_note
+from trustseg.data.pack_notes import BLANK, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
+from trustseg.text import first_of
 
-__all__ = ["CheckedCase", "check_case", "content_findings", "with_references"]
+__all__ = ["CheckedCase", "check_case", "content_findings", "summaries_for_pack", "with_references"]
+
+_MOST: Final = 0.75  # share of an image that few lesions cover
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +54,30 @@ class CheckedCase:
 def content_findings(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the pixels of decoded cases."""
     yield from _errors(seen)
-    yield from _repeated(seen)
+    scanned = [(one.case, one.scan) for one in seen if one.scan]
+    if scanned:
+        cases, scans = zip(*scanned, strict=True)
+        thumbnails = np.stack([scan.thumbnail for scan in scans])
+        yield from _repeated(cases, scans, content_groups([scan.pixels for scan in scans], thumbnails))
+    yield from _empty(seen)
+    yield from _lesions(seen)
     yield from _remarks(seen, options)
+
+
+def summaries_for_pack(
+    cases: Sequence[Case], scans: Sequence[CaseScan], references: Sequence[Reference | None], pictures: Sequence[str]
+) -> Iterator[str]:
+    """Yield what a check warns of that a pack notes, without names.
+
+    Args:
+        cases: of the pack.
+        scans: what their files hold.
+        references: what their masks hold, None without one.
+        pictures: ``content_groups`` of the images.
+    """
+    seen = [CheckedCase(*one[:2], reference=one[2]) for one in zip(cases, scans, references, strict=True)]
+    found = (*leaks(cases), *unknown_patients(cases), *_repeated(cases, scans, pictures), *_lesions(seen))
+    yield from (finding.summary for finding in found)
 
 
 def _errors(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
@@ -120,15 +147,10 @@ def _with_reference(one: CheckedCase, options: PackOptions, coding: MaskCoding) 
         return replace(one, error=Finding("error", "unreadable", str(error), (one.case.name,)))
 
 
-def _repeated(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
+def _repeated(cases: Sequence[Case], scans: Sequence[CaseScan], pictures: Sequence[str]) -> Iterable[Finding]:
     """Yield images that stand twice, by their decoded pixels, and near-copies, with what training does of them."""
-    scanned = [(one.case, one.scan) for one in seen if one.scan]
-    if not scanned:
-        return
-    hashes = [scan.pixels for _, scan in scanned]
-    pictures = content_groups(hashes, np.stack([scan.thumbnail for _, scan in scanned]))
     equal, alike = defaultdict[str, list[Case]](list), defaultdict[str, dict[str, list[Case]]](dict)
-    for (case, scan), picture in zip(scanned, pictures, strict=True):
+    for case, scan, picture in zip(cases, scans, pictures, strict=True):
         equal[scan.pixels].append(case)
         alike[picture][scan.pixels] = equal[scan.pixels]
     near = [list(chain.from_iterable(group.values())) for group in alike.values() if len(group) > 1]
@@ -156,7 +178,7 @@ def _named(groups: Iterable[Sequence[Case]], *, across: bool) -> tuple[str, ...]
     return tuple(" = ".join(case.name for case in group) for group in twice)
 
 
-def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
+def _empty(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     empty = tuple(one.case.name for one in seen if one.empty)
     if empty:
         advice = "Dice is undefined for them, so scores leave them out; the area predicted in them is reported instead"
@@ -167,6 +189,10 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
     if ill:
         advice = "a control lacks the target; take these out of the controls, or correct their masks"
         yield finding_of("error", "control_lesion", ill, "controls whose mask holds a lesion", advice)
+
+
+def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
+    """Yield sides without any lesion, and lesions so large that they may be the background."""
     told: defaultdict[str, set[bool]] = defaultdict(set)
     for one in seen:
         if one.reference is not None:
@@ -174,10 +200,14 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
     for split in sorted(split for split, empties in told.items() if empties == {True} and split != "control"):
         message = f"all masks of {split} are empty: there is nothing to learn or to find there, and Dice is undefined"
         yield Finding("warning", "all_masks_empty", message)
-    large = [one for one in seen if one.reference and (one.reference.share or 0) > MOST]
+    large = [one for one in seen if one.reference and (one.reference.share or 0) > _MOST]
     if large:
         names = tuple(one.case.name for one in large)
-        yield finding_of("warning", "large_lesion", names, *LARGE)
+        what = f"masks whose lesion covers more than {_MOST:.0%} of the image"
+        yield finding_of("warning", "large_lesion", names, what, "check whether lesion and background are swapped")
+
+
+def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     for sentence in lost_note([one.reference for one in seen if one.reference], options):
         names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
         yield Finding("warning", "lost_lesion", f"{sentence} ({first_of(names)})", names)

@@ -11,7 +11,7 @@ from trustseg.data.manifest import unused_tables
 from trustseg.data.patients import is_lateral
 from trustseg.text import first_of, plural
 
-__all__ = ["passed_over_findings", "structure_findings"]
+__all__ = ["leaks", "passed_over_findings", "structure_findings", "unknown_patients"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 _MASKLESS: Final = (
@@ -27,8 +27,9 @@ def structure_findings(listing: Listing) -> Iterable[Finding]:
     yield from _unpaired(listing)
     yield from passed_over_findings(listing)
     yield from _too_few(listing.cases)
-    yield from _leaks(listing.cases)
-    yield from _names(listing.cases)
+    yield from leaks(listing.cases)
+    yield from _laterals(listing.cases)
+    yield from unknown_patients(listing.cases)
     for note in listing.notes:
         yield Finding("note", "layout", note)
 
@@ -88,7 +89,8 @@ def _unpaired(listing: Listing) -> Iterable[Finding]:
         yield finding_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
 
 
-def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
+def leaks(cases: Sequence[Case]) -> Iterable[Finding]:
+    """Yield patients that stand both in train and in test, or both among the controls and elsewhere."""
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for case in cases:
         if case.patient:
@@ -103,10 +105,14 @@ def _leaks(cases: Sequence[Case]) -> Iterable[Finding]:
         yield finding_of("warning", "patient_in_controls", both, what, "remove them from the controls")
 
 
-def _names(cases: Sequence[Case]) -> Iterable[Finding]:
+def _laterals(cases: Sequence[Case]) -> Iterable[Finding]:
     laterals = tuple(case.name for case in cases if is_lateral(case.image.stem))
     if laterals:
         yield finding_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
+
+
+def unknown_patients(cases: Sequence[Case]) -> Iterable[Finding]:
+    """Yield the images whose patient nobody names."""
     unknown = tuple(case.name for case in cases if case.patient is None)
     if unknown:
         advice = (

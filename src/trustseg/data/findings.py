@@ -26,7 +26,16 @@ class Finding:
     message: str
     names: tuple[str, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """The message without names, for a pack."""
+        return self.message.replace(_shown(self.names), "")
+
 
 def finding_of(severity: Severity, kind: str, names: tuple[str, ...], what: str, advice: str) -> Finding:
     """Return a finding that says what there is, how many and the first names, and what to do or to know."""
-    return Finding(severity, kind, f"{what}: {len(names)} ({first_of(names)}); {advice}", names)
+    return Finding(severity, kind, f"{what}: {len(names):,}{_shown(names)}; {advice}", names)
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return f" ({first_of(names)})"

@@ -111,8 +111,8 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
             notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {found}")
         if narrow := sum(_DARK * min(level, white - scan.ends[0] * scan.inverted) <= white for scan, level in deep):
             notes.append(
-                f"{plural(narrow, 'image')} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and dark "
-                "(some inverted ones: pale) now"
+                f"{plural(narrow, 'image')} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and "
+                "dark (some inverted ones: pale) now"
             )
     if len(whites) > 1:
         depths = ", ".join(map(str, sorted(whites)))

@@ -47,6 +47,7 @@ __all__ = [
     "counts_of",
     "decide_coding",
     "scan_mask",
+    "total_counts",
     "united",
 ]
 

@@ -4,33 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import polars as pl
-
 from trustseg.data.intensity import ImageScan, IntensityScale, blank
 from trustseg.data.mask_coding import MaskScan
-from trustseg.data.near_copies import left_out
 from trustseg.data.pack_cases import CaseScan, Decisions, Reference
 from trustseg.data.reading import PackOptions
 from trustseg.text import plural
 
-__all__ = [
-    "BLANK",
-    "LARGE",
-    "MOST",
-    "blank_note",
-    "decoding_notes",
-    "image_notes",
-    "index_notes",
-    "lost_note",
-    "mask_notes",
-    "pack_notes",
-]
-
-MOST: Final = 0.75  # share of an image that few lesions cover
-LARGE: Final = (
-    f"masks whose lesion covers more than {MOST:.0%} of the image",
-    "check whether lesion and background are swapped",
-)
+__all__ = ["BLANK", "blank_note", "decoding_notes", "image_notes", "lost_note", "mask_notes", "pack_notes"]
 
 BLANK: Final = ("images of a single grey level or colour", "nothing can be seen in them; export them again")
 
@@ -59,42 +39,6 @@ def pack_notes(
         *mask_notes(scans, references),
         *lost_note(known, options),
     ]
-
-
-def index_notes(index: pl.DataFrame) -> Iterator[str]:
-    """Yield what the index of a pack tells that ``trustseg data check`` warns of, without names.
-
-    Args:
-        index: as in ``trustseg.data.pack.SCHEMA``.
-    """
-    equal, near = _across(index, "sha256_pixels"), _across(index, "content_group")
-    if len(equal):
-        yield f"{plural(len(equal), 'picture')} in both train and test with equal content; training refuses them"
-    if left := sum(near["train"]) - sum(equal["train"]):
-        yield left_out(left)
-    groups = index.group_by("content_group").len().filter(pl.col("len") > 1)
-    if alone := len(groups) - len(near):
-        yield f"{plural(alone, 'picture')} present several times, as copies or near-copies; keep one of each"
-    patients = index.filter("patient_known").group_by("patient").agg(pl.col("split").unique())
-    both = patients.filter(pl.col("split").list.contains("train") & pl.col("split").list.contains("test"))
-    if len(both):
-        yield f"{plural(len(both), 'patient')} in both train and test; keep each patient on one side"
-    if unknown := len(index.filter(~pl.col("patient_known"))):
-        yield f"{plural(unknown, 'image')} of unknown patients; each counts as a separate patient"
-    told = index.filter(pl.col("foreground_native").is_not_null())
-    for (split,), part in sorted(told.filter(pl.col("split") != "control").group_by("split")):
-        if part.filter(pl.col("foreground_native") > 0).is_empty():
-            yield f"all masks of {split} are empty: there is no lesion to learn or to find"
-    large = told.filter(pl.col("foreground_native") > MOST * pl.col("width") * pl.col("height"))
-    if len(large):
-        what, advice = LARGE
-        yield f"{what}: {len(large):,}; {advice}"
-
-
-def _across(index: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return the values of a column that stand both in train and in test, with their numbers of images there."""
-    train, test = ((pl.col("split") == side).sum().alias(side) for side in ("train", "test"))
-    return index.group_by(column).agg(train, test).filter((pl.col("train") > 0) & (pl.col("test") > 0))
 
 
 def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from trustseg.data.cases import Declared, Listing
+from trustseg.data.check_content import summaries_for_pack
 from trustseg.data.decode import Channels, Progress
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.layouts import usable_cases
@@ -18,7 +19,7 @@ from trustseg.data.mask_codes import MaskValues, parse_values
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
 from trustseg.data.pack_cases import decide, index_of, scan_cases, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
-from trustseg.data.pack_notes import index_notes, pack_notes
+from trustseg.data.pack_notes import pack_notes
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError
@@ -144,6 +145,7 @@ def _build(
             scans = scan_cases(cases, progress=lambda done, _: step(done))
             decisions = decide(scans, options, scale=scale)
             packed = write_cases(cases, scans, part, options, decisions, progress=lambda done, _: step(count + done))
+            references = [one.reference for one in packed]
             index = index_of(cases, scans, packed)
             write_table(index, part / "index.parquet")
             is_deep = any(scan.image.level is not None for scan in scans)
@@ -162,8 +164,8 @@ def _build(
                 "passed_over": listing.below(listing.passed_over),
                 "notes": [
                     *_notes(listing),
-                    *pack_notes(scans, [one.reference for one in packed], decisions, options),
-                    *index_notes(index),
+                    *pack_notes(scans, references, decisions, options),
+                    *summaries_for_pack(cases, scans, references, index["content_group"].to_list()),
                 ],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
