@@ -25,7 +25,6 @@ def binary_cross_entropy(belief: Belief, masks: Tensor, *, balance: Balance = "n
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
-        >>> import torch
         >>> binary_cross_entropy(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
         tensor([0.6931])
 

@@ -32,7 +32,6 @@ def soft_dice(belief: Belief, masks: Tensor, *, smooth: Positive = 1.0) -> Tenso
 
     Example:
         >>> from trustseg.beliefs import Bernoulli
-        >>> import torch
         >>> soft_dice(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
         tensor([0.5000])
 

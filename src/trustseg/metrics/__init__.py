@@ -16,6 +16,7 @@ Args:
     uncertainty: any shape, any real type, higher = less sure; may be infinite. Ties are averaged.
     error: same shape, finite and >= 0: wrong pixels as bool, squared errors, 1 - Dice of images ... Of streaming
         metrics ``"wrong"`` (prediction p > 1/2 differs from the mask) or ``"brier"`` ((p - y)^2).
+    points: largest number of points of a curve, >= 1; None for one per item. All items kept are always one of them.
     scores: of a detection: any shape, any real type, higher = more likely positive; may be infinite.
     positive: same shape, bool or in {0, 1}; items of label NaN, such as ignored pixels, are left out.
 

@@ -69,9 +69,6 @@ def augrc(uncertainty: Tensor, error: Tensor) -> Tensor:
 def risk_coverage_curve(uncertainty: Tensor, error: Tensor, *, points: int | None = None) -> RiskCoverageCurve:
     """Return the mean error of the k surest items for every k, or for ``points`` evenly spaced k; empty for no items.
 
-    Args:
-        points: largest number of points, >= 1; None gives one per item. Full coverage is always the last point.
-
     Example:
         >>> risk_coverage_curve(torch.tensor([0.2, 0.1]), torch.tensor([1.0, 0.0])).risk
         tensor([0.0000, 0.5000], dtype=torch.float64)

@@ -43,9 +43,6 @@ def sparsification_curve(
 ) -> SparsificationCurve[Tensor]:
     """Return the sparsification curves of the uncertainty and of the oracle.
 
-    Args:
-        points: number of points, >= 1; None gives one per item. Nothing removed is always the first point.
-
     Example:
         >>> sparsification_curve(torch.tensor([0.1, 0.2]), torch.tensor([0.0, 1.0])).model
         tensor([1., 0.], dtype=torch.float64)

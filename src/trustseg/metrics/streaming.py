@@ -98,13 +98,6 @@ class Detection(Metric):
     Equals ``auroc``, ``average_precision`` or ``fpr_at_tpr`` of all items up to scores that share a bin of
     ``histograms``, and to the bit whatever the batches, their order and the processes.
 
-    Args:
-        score: ``"auroc"``, ``"average_precision"`` or ``"fpr_at_95_tpr"``.
-
-    Attributes:
-        counts: items in each bin (358274,), int64.
-        positives: positives in each bin (358274,), int64.
-
     Example:
         >>> metric = Detection()
         >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
@@ -140,9 +133,6 @@ class Detection(Metric):
 class CalibrationError(Metric):
     """Expected calibration error of the foreground probability over a dataset, streamed.
 
-    Attributes:
-        counts: pixels, sum of p and sum of y in each bin (bins, 3), float64.
-
     Example:
         >>> metric = CalibrationError(bins=2)
         >>> metric.update(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]))
@@ -175,7 +165,6 @@ class AUSE(Metric):
     """Area between the sparsification curves of the uncertainty and of the oracle, over every pixel seen.
 
     Args:
-        error: ``"wrong"`` or ``"brier"``.
         normalized: give ``nause`` instead of ``ause``, which makes error rates comparable.
 
     Example:
@@ -215,7 +204,6 @@ class AURC(Metric):
     """Area under the risk-coverage curve over every pixel seen, in units of the error.
 
     Args:
-        error: ``"wrong"`` or ``"brier"``.
         generalized: give ``augrc`` instead of ``aurc``, the mean undetected error over all coverages.
 
     Example:
