@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, compare_images
-from trustseg.statistics.bootstrap import draw_owners
+from trustseg.statistics.bootstrap import draw_patients
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Floats]
@@ -70,7 +70,7 @@ def coverage_of(name: str, count: int, *, repeats: int, draws: int) -> dict[str,
             interval = bootstrap_difference(values, np.zeros_like(values), owner, draws=draws)
         else:
             interval = bootstrap_mean(values, owner, draws=draws)
-        _, patients, times = draw_owners(owner, draws, 0)
+        _, patients, times = draw_patients(owner, draws, 0)
         above, below = np.bincount(patients, values), np.bincount(patients)
         low, high = np.quantile((times @ above) / (times @ below), (0.025, 0.975))
         found.append((interval, bool(low <= truth <= high)))
