@@ -12,16 +12,6 @@ from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
-KEYS = [
-    "differences",
-    "robustness_dice",
-    "sparsification",
-    "risk_coverage",
-    "reliability",
-    "shift",
-    "training",
-]
-
 
 def test_robustness_curves_equal_the_evidence(data: ReportData, charts: dict[str, Chart]) -> None:
     titles = [panel.title for panel in charts["robustness_dice"].panels]

@@ -5,10 +5,10 @@ from typing import Literal
 
 import pytest
 
-from trustseg.reporting import summary_table
 from trustseg.reporting.checks import Check, check_matrix, failures, trust, unchecked
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.findings import find_caveats
+from trustseg.reporting.overview import summary
 from trustseg.reporting.report_data import ReportData
 
 
@@ -25,7 +25,7 @@ def test_suspicious_models_are_marked_wherever_their_numbers_stand(stressed: Rep
             "not trustworthy",
             "2 of 3 checks passed, not run: transfer",
         )
-    frame = summary_table(stressed.results, draws=5)
+    frame = summary(stressed).frame()
     assert dict(zip(frame["variant"], frame["trust"], strict=True))[doubted] == "not trustworthy"
     entries = list(stress.charts["worst_case"].legend)
     assert entries == ["no adversarial training", "random selection (not trustworthy)"]

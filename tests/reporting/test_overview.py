@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting import load_results, print_summary, summary_table
+from trustseg.reporting import load_results, print_summary
 from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.overview import basis, compact, summary
 from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
@@ -54,7 +54,7 @@ def test_the_small_form_for_a_readme(data: ReportData) -> None:
     assert lines[-1] == basis(data)
 
 
-def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_summary_fits_a_terminal(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frame = pl.read_csv(page.parent / "tables" / "summary.csv")
     frame = frame.with_columns(robust_dice_under=pl.lit("PGD-10 4/255"))
     print_summary(frame, console=Console(width=80, color_system=None))
@@ -65,12 +65,6 @@ def test_print_summary_fits_a_terminal(study: Path, page: Path, capsys: pytest.C
     value, low, high = (frame[f"dice{end}"][0] for end in ("", "_low", "_high"))
     assert lines[2].startswith("classical, no")  # the rest of the name stands below
     assert f"{value:.2f} [{low:.2f}, {high:.2f}]" in lines[2]
-    assert summary_table(study, draws=60)["dice"].to_list() == frame["dice"].to_list()
-
-
-def test_a_folder_and_its_results_give_one_table(study: Path) -> None:
-    results = load_results(study)
-    assert summary_table(study, draws=5).equals(summary_table(results, draws=5))
 
 
 def printed(**columns: object) -> list[str]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, _assign, chart, looks
+from trustseg.reporting.series import Chart, Line, Look, Panel, chart, looks
 from trustseg.reporting.texts import texts_of
 
 
@@ -25,9 +25,11 @@ def test_a_chart_as_a_frame_has_every_point(charts: dict[str, Chart]) -> None:
         assert len(found.frame()) == sum(len(line.x) for panel in found.panels for line in panel.lines)
 
 
-def test_unknown_selections_and_heads_still_differ() -> None:
-    found = _assign(["none", "new", "newer", "new"], {"none": "grey"}, ("red", "blue"))
-    assert found == {"none": "grey", "new": "red", "newer": "blue"}
+def test_unknown_selections_and_heads_still_differ(data: ReportData) -> None:
+    cell = data.results.cells[0]
+    cells = [cell.model_copy(update=dict.fromkeys(("variant", "selection", "head"), name)) for name in ("new", "newer")]
+    found = list(looks(replace(data.results, cells=(cell, *cells))).values())
+    assert len({look.colour for look in found}) == len({look.dash for look in found}) == 3
 
 
 LOOK = Look("#0072B2", "dash", "square")

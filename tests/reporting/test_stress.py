@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from tests.reporting.fake_results import write_study
 
-from trustseg.reporting import build_report, load_results, summary_table
+from trustseg.reporting import build_report, load_results
 from trustseg.reporting.contents import build_contents
 from trustseg.reporting.findings import find_caveats
+from trustseg.reporting.overview import summary
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.shifted import table_version
 
@@ -33,13 +34,13 @@ def test_records_of_an_older_version_are_clean_or_attacked(study: Path) -> None:
     assert results.populations.is_empty()
 
 
-def test_an_older_study_has_no_checks_and_no_shifts(study: Path, data: ReportData) -> None:
+def test_an_older_study_has_no_checks_and_no_shifts(data: ReportData) -> None:
     found = build_contents(data, draws=5)
     assert set(found.tables) >= {"areas", "worst_case", "trade_off"}
     assert set(found.tables) & {"checks", "unnoticed", "corruption", "shifts"} == set()
     assert set(found.charts) & {"corruption", "shifts"} == set()
     assert table_version(data.results) == "not recorded"
-    assert "trust" not in summary_table(study, draws=5).columns
+    assert "trust" not in summary(data).frame().columns
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ pair of its name and budget (in pixel units of [0, 1], or an L2 norm; 0 where no
 bootstrap draws over patients of every interval, >= 1. A file that cannot be read raises a ``DataError`` that names it.
 """
 
-from trustseg.reporting.overview import print_summary, summary_table
+from trustseg.reporting.overview import print_summary
 from trustseg.reporting.page import build_report
 from trustseg.reporting.results import load_results
 
-__all__ = ["build_report", "load_results", "print_summary", "summary_table"]
+__all__ = ["build_report", "load_results", "print_summary"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -14,8 +13,7 @@ from rich.text import Text
 from trustseg.reporting.checks import trust
 from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition, words
-from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
-from trustseg.reporting.results import Results, load_results
+from trustseg.reporting.report_data import Difference, Metric, ReportData
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 
 __all__ = [
@@ -27,7 +25,6 @@ __all__ = [
     "print_summary",
     "sentence",
     "summary",
-    "summary_table",
 ]
 
 _OF_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
@@ -169,23 +166,8 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     ]
 
 
-def summary_table(study: Path | Results, *, draws: int = 2000) -> pl.DataFrame:
-    """Return one row per variant: each score with the ends of its 95 % interval in ``_low`` and ``_high`` columns.
-
-    Args:
-        study: a study folder, or what ``load_results`` made of it.
-        draws: bootstrap draws, > 0.
-
-    Raises:
-        MissingFileError: if the folder holds no finished cell.
-        DataError: if a file in it cannot be read.
-    """
-    results = load_results(study) if isinstance(study, Path) else study
-    return summary(collect(results, draws=draws)).frame()
-
-
 def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> None:
-    """Print what ``summary_table`` returned, small enough for a terminal of 80 columns."""
+    """Print the frame of a ``summary``, small enough for a terminal of 80 columns."""
     attack = str(table["robust_dice_under"][0]) if "robust_dice_under" in table.columns else ""
     titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}", "nause": "nAUSE"}
     held = [key for key in titles if key in table.columns]

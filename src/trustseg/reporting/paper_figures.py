@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from trustseg.files import replacing
-from trustseg.reporting.series import Chart, Line, Panel
+from trustseg.reporting.series import GRID, RULE, Chart, Line, Panel
 from trustseg.tables import write_csv
 
 __all__ = ["write_figure"]
@@ -24,7 +24,7 @@ _SETTINGS: Final[Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e6e9ed",
+    "grid.color": GRID,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # TrueType, which journals ask for
@@ -33,7 +33,6 @@ _SETTINGS: Final[Any] = {
 _DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
 _SYMBOLS: Final = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "X"}
 _DPI: Final = 300  # what journals ask for
-_RULE: Final = "#9aa3ad"
 
 
 def write_figure(chart: Chart, folder: Path) -> bytes:
@@ -108,7 +107,7 @@ def _draw_axes(axis: Axes, panel: Panel) -> None:
     if panel.y_ticks:
         axis.set_yticks(list(panel.y_ticks), list(panel.y_ticks.values()))
     if panel.diagonal:
-        axis.axline((0, 0), slope=1, color=_RULE, linewidth=1, linestyle=":", zorder=0)
+        axis.axline((0, 0), slope=1, color=RULE, linewidth=1, linestyle=":", zorder=0)
     if panel.zero:
         axis.locator_params(axis="x", nbins=5)
-        axis.axvline(0, color=_RULE, linewidth=1.2, zorder=0)
+        axis.axvline(0, color=RULE, linewidth=1.2, zorder=0)

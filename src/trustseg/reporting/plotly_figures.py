@@ -8,13 +8,11 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-from trustseg.reporting.series import Chart, Line, Panel
+from trustseg.reporting.series import GRID, RULE, Chart, Line, Panel
 
 __all__ = ["draw_plotly"]
 
 _INK: Final = "#1f2933"
-_GRID: Final = "#e6e9ed"
-_RULE: Final = "#9aa3ad"
 _FONT: Final = {
     "family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
     "size": 13,
@@ -109,8 +107,8 @@ def _short(values: Iterable[float]) -> list[float]:
 
 
 def _axes(figure: go.Figure, panel: Panel) -> None:
-    common = {"showline": True, "linecolor": _RULE, "gridcolor": _GRID, "zeroline": False, "ticks": "outside"}
-    common |= {"tickcolor": _RULE, "automargin": True, "title_standoff": 8, "title_font_size": 13}
+    common = {"showline": True, "linecolor": RULE, "gridcolor": GRID, "zeroline": False, "ticks": "outside"}
+    common |= {"tickcolor": RULE, "automargin": True, "title_standoff": 8, "title_font_size": 13}
     figure.update_xaxes(title_text=escape(panel.x_label), range=panel.x_range, **common)
     ticks: dict[str, Any] = {}
     if panel.y_ticks:
@@ -120,7 +118,7 @@ def _axes(figure: go.Figure, panel: Panel) -> None:
     if panel.diagonal:
         values = [float(value) for line in panel.lines for value in (*line.x, *line.y)]
         low, high = panel.x_range or (min(values), max(values))
-        rule = {"color": _RULE, "width": 1, "dash": "dot"}
+        rule = {"color": RULE, "width": 1, "dash": "dot"}
         figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, line=rule, layer="below")
     if panel.zero:
-        figure.add_vline(x=0, line={"color": _RULE, "width": 1.5}, layer="below")
+        figure.add_vline(x=0, line={"color": RULE, "width": 1.5}, layer="below")

@@ -11,7 +11,7 @@ from trustseg.reporting.results import Results
 from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
 
-__all__ = ["Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
+__all__ = ["GRID", "RULE", "Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
 
 # Okabe & Ito's colour-blind-safe palette; a selection keeps its colour in every figure.
 _SELECTION_COLOURS: Final = {
@@ -26,6 +26,8 @@ _HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
 _SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
 _SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither selection nor head
 _SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
+GRID: Final = "#e6e9ed"
+RULE: Final = "#9aa3ad"  # lines that mark a value
 _MOST_BANDS: Final = 3  # in a panel; the colours of more mix
 
 
