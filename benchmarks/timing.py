@@ -18,7 +18,7 @@ class Figure:
         unit: "x" for a ratio, else the unit.
         target: what it should be at most, or at least; None where there is no target.
         better: whether less or more is better.
-        details: the numbers behind it.
+        details: the numbers that it was computed from.
     """
 
     name: str

@@ -21,8 +21,8 @@ INTRODUCTION: Final = """\
 `make bench` measures these figures again (`SUITES="attacks data"` measures some). A ratio, marked x, compares two ways
 of doing the same work in one run, so it means something on other machines; seconds and rates do not. Short works take
 turns and the shortest time of each counts; steps of a training are compared with what was measured just before them;
-each way to an AUSE or ECE runs once, in a process of its own that tells its memory. A cost is measured by predicted
-or the other way round, whichever is above 1. What missed its target is said so.
+each way to an AUSE or ECE runs once, in a process of its own that tells its memory. A ratio of measured to predicted cost is
+turned round where it is below 1. Missed targets are marked.
 """
 PLACES: Final = {"cpu": "CPU", "gpu": "GPU"}
 
@@ -56,7 +56,7 @@ def _section(suites: Mapping[str, Any], title: str) -> Iterator[str]:
         yield ""
         yield suite["about"]
         yield ""
-        yield "| figure | value | target | | behind it |"
+        yield "| figure | value | target | | details |"
         yield "|---|---:|---|---|---|"
         for figure in suite["figures"]:
             yield f"| {' | '.join(_row(figure))} |"
