@@ -1,4 +1,4 @@
-"""Work that the caller need not wait for: what was found is written down while the device goes on."""
+"""A thread that writes files while the device goes on."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

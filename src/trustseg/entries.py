@@ -1,4 +1,4 @@
-"""What the dictionaries of attacks, losses, measures and so on hold: a function that carries what others need to know.
+"""Entries of the dictionaries of attacks, losses, measures and so on: a function with its label and facts.
 
 The options of an entry are the keyword-only parameters of its function, with their annotations and defaults. A
 configuration has them as ``{name: quantile_mean, quantile: 0.9}`` or as one text, ``quantile_mean(quantile=0.9)``.

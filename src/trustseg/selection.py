@@ -1,4 +1,4 @@
-"""Which images of a batch are attacked, given one score per image.
+"""Selection of the images of a batch to attack, given one score per image.
 
 A rule of ``SELECTIONS`` is called as ``rule(scores, k, generator)``.
 

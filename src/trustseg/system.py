@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows: locks on files, and the number of usable cores."""
+"""Differences between Linux, macOS and Windows: locks on files, and the number of usable cores."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a table has to hold: its columns, their types and ranges, and which of them tell its rows apart."""
+"""Schemas of tables: columns, types, ranges, and keys of rows."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What an audit has measured: tables of records, read as a report reads those of a study."""
+"""The tables that an audit has measured, read like those of a study's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

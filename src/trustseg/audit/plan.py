@@ -1,4 +1,4 @@
-"""Which changed conditions an audit measures, on how many images: what fits into the time that it is given."""
+"""The plan of an audit: which shifts and attacks fit into the time budget, and on how many images."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a requirement can be about: each quantity with its interval, from the records of an audit."""
+"""The quantities that requirements can name, each with its interval, from the records of an audit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

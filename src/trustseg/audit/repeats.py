@@ -1,4 +1,4 @@
-"""Whether a model gives the same decisions when it is run in another way."""
+"""Repeatability: does a model decide the same in other batches, orders, precisions and numbers of threads?"""
 
 from collections.abc import Callable
 from typing import Final

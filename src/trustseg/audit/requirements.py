@@ -1,4 +1,4 @@
-"""What a model has to fulfil: a list of bounds in a YAML file."""
+"""Requirements of a model: bounds on its metrics, in a YAML file."""
 
 from importlib import resources
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is audited: a model of ours or of anybody, or a folder of predictions."""
+"""The subject of an audit: a model of ours, a foreign model, or a folder of predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a model believes of each pixel: a distribution over its foreground probability.
+"""Beliefs: a distribution over the foreground probability of each pixel, as a model gives it.
 
 A classical model believes a Bernoulli, an evidential one a Beta, an ensemble or MC dropout a mixture. Losses, attacks,
 uncertainty measures and metrics take beliefs and never raw network outputs, so that they work for every kind of model.

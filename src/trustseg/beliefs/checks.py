@@ -1,4 +1,4 @@
-"""Checks: is it a belief, about these masks, with possible numbers?"""
+"""Checks of beliefs: type, shape and range."""
 
 from typing import NamedTuple
 

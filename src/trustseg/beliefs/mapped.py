@@ -1,4 +1,4 @@
-"""The same change to every map of a belief."""
+"""Applying a function to every map of a belief."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What the files next to a model tell about it."""
+"""Facts about a model, from the files next to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is checked before a command writes anything."""
+"""Checks that a command makes before it writes anything."""
 
 from collections.abc import Iterable
 from pathlib import Path

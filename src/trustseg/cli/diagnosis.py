@@ -1,4 +1,4 @@
-"""What ``trustseg doctor`` looks at."""
+"""The checks of ``trustseg doctor``."""
 
 import importlib.metadata
 import importlib.util

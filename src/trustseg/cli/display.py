@@ -1,4 +1,4 @@
-"""What a user sees: lines and tables. How far a command is, ``progress`` says."""
+"""Lines and tables on the terminal; progress is in ``progress``."""
 
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""``trustseg evaluate``: one model or mixture, measured."""
+"""``trustseg evaluate``: measure one model or mixture."""
 
 import math
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""``trustseg evidence``: what the records of a run can serve in frameworks of regulation."""
+"""``trustseg evidence``: an evidence pack for regulatory frameworks, from the records of a run."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""How far a long command is, on stderr: a bar on a terminal, elsewhere plain lines with the time left."""
+"""Progress of long commands on stderr: a bar on a terminal, elsewhere plain lines with the time left."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""How the figures of a review are printed."""
+"""Printing the figures of a review."""
 
 from collections.abc import Mapping
 from typing import Any

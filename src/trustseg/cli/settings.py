@@ -1,4 +1,4 @@
-"""The settings a verb takes: a YAML file, ``key=value``, or those of the run a model comes from."""
+"""The settings of a command: a YAML file, ``key=value``, or those of the run that a model comes from."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``trustseg study``: many models, one question."""
+"""``trustseg study``: train and evaluate a grid of models."""
 
 import shutil
 from pathlib import Path

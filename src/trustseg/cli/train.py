@@ -1,4 +1,4 @@
-"""``trustseg train``: one model."""
+"""``trustseg train``: train one model."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Which images a run is made on."""
+"""The section ``data``: the images of a run."""
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 

@@ -1,4 +1,4 @@
-"""What keys there are: for ``trustseg train --keys`` and for the hint at an unknown one."""
+"""The keys of a configuration, for ``trustseg train --keys`` and for hints at unknown ones."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""From a YAML file and ``key=value`` overrides to a checked configuration; what does not fit is refused by name."""
+"""Loading of a configuration from a YAML file and ``key=value`` overrides."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What does not fit a configuration, in words: what was got, what was expected, what to change."""
+"""Validation errors of a configuration as sentences: value, allowed values, remedy."""
 
 import difflib
 from collections.abc import Mapping, Sequence

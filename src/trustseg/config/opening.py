@@ -1,4 +1,4 @@
-"""The images that a configuration names, opened as it says."""
+"""Opening the images that a configuration names."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Settings and commands as they may be shown to others: of each path, only its last name."""
+"""Settings and commands as they may be shown to others: only the last name of each path."""
 
 import os
 import shlex

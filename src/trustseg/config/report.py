@@ -1,4 +1,4 @@
-"""What a study asks, in its own words: title, question, intended use and comparisons of its report."""
+"""The section ``report``: title, question, intended use and comparisons of a study, in its own words."""
 
 from typing import Any
 

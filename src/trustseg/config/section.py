@@ -1,4 +1,4 @@
-"""What every section of a configuration shares: it is frozen, and refuses what it does not know."""
+"""The base of every section of a configuration: frozen, and refusing unknown keys."""
 
 from typing import Annotated, Final, TypeVar
 

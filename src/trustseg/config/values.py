@@ -1,4 +1,4 @@
-"""One key and its value by themselves, apart from the run they would belong to."""
+"""Checking a single key and its value, apart from a run."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin

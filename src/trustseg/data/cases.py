@@ -1,4 +1,4 @@
-"""What a dataset holds: cases (image, masks, patient, split) and what found no place among them."""
+"""The cases of a dataset (image, masks, patient, split), and the files that belong to none."""
 
 import os
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What is in a dataset, and what is wrong with it."""
+"""``trustseg data check``: the contents of a dataset and its faults."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

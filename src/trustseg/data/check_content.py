@@ -1,4 +1,4 @@
-"""What the decoded images and masks of a dataset tell."""
+"""Checks of the decoded images and masks of a dataset."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What the files of a dataset tell by their names and places, before any of them is decoded."""
+"""Checks of the file names and folders of a dataset, before anything is decoded."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

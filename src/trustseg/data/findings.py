@@ -1,4 +1,4 @@
-"""What a check of a dataset finds: sentences with a severity and the names concerned."""
+"""Findings of a check: sentences with a severity and the names concerned."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Which value is white in deep images: decided once for a data set, never for a single image.
+"""Intensity scaling of deep images: the value of white, decided once for a data set, never for a single image.
 
 A 16-bit file rarely says whether it holds 10, 12, 14, 15 or 16 bits. ``scan_image`` takes one small fact from each
 image, ``decide_scale`` finds the smallest depth that holds them all, and ``render`` maps 0 to white onto 0 to 255.

@@ -1,4 +1,4 @@
-"""Whether the data of a JPEG image ends before the image does: decoders fill the rest with grey, without an error."""
+"""Truncated JPEG data: decoders fill the rest with grey, without an error."""
 
 import re
 from collections.abc import Callable

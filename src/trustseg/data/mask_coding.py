@@ -1,4 +1,4 @@
-"""What the values of mask files mean: decided once for a data set, never for a single file.
+"""The meaning of mask values: decided once for a data set, never for a single file.
 
 ``scan_mask`` counts the values of each file, ``decide_coding`` reads the counts of all files together, and
 ``apply_coding`` turns a file into 0, 1 and 255 (ignored). Without ``data.mask_values`` these codings are understood:

@@ -1,4 +1,4 @@
-"""Which images show the same picture: equal pixels, or the same film re-encoded, resized or re-windowed.
+"""Near-copies: equal pixels, or the same film re-encoded, resized or re-windowed.
 
 Every image is reduced to a thumbnail, which serves as its perceptual hash. Thumbnails are compared by normalised
 correlation, so that brightness, contrast and polarity do not matter: first at 16 x 16, which leaves a few candidates,

@@ -1,4 +1,4 @@
-"""What a user should know of how images and masks were read: sentences without file names, told once per dataset."""
+"""Notes on how images and masks were read: sentences without file names, once per dataset."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which masks belong to which image, by their file names."""
+"""Pairing of images and masks by their file names."""
 
 import re
 import unicodedata

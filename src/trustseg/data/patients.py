@@ -1,4 +1,4 @@
-"""What the names of image files tell: the patient and the view, in naming schemes that are published."""
+"""Patient and view from the names of image files, in published naming schemes."""
 
 import re
 from typing import Final

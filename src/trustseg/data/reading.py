@@ -1,4 +1,4 @@
-"""How image files become arrays: what a user sets, and what is decided for the data set and stored with a model."""
+"""How image files become arrays: the user's settings, and the decisions stored with a model."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the names of folders say: which hold images, masks, controls, and on which side of a split they stand."""
+"""Roles of folders by their names: images, masks, controls, and the side of a split."""
 
 import re
 import unicodedata

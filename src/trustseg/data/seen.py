@@ -1,4 +1,4 @@
-"""What a model has seen: stored with its weights, so that it is not measured on these patients or pictures by mistake.
+"""The patients and pictures that a model has seen, stored with its weights, so that it is not measured on them.
 
 Weights are shared, so nothing is named: patients and pictures are written as hashes, salted with the digest of the
 images. That hides them from a reader and from comparison between data sets; it is no protection against somebody who

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: always whole patients, and never the same picture on two sides."""
+"""Splits into training, validation and test: whole patients, and never the same picture on two sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

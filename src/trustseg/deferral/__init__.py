@@ -1,4 +1,4 @@
-"""Which images a human should review: policies fitted once and frozen, and conformal control of missed foreground.
+"""Deferral: policies that send images to a human, fitted once and frozen, and conformal control of missed foreground.
 
 ``policy`` reads record tables only; ``ranking`` tells which image score to use; ``fitting`` finds thresholds that keep
 a guarantee; ``conformal`` does so for the pixels of a mask. The unit is a patient. Every guarantee is for new patients

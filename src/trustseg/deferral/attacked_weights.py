@@ -1,4 +1,4 @@
-"""What an image counts, by how many of its noisy draws are undetected failures, so that attacks are accounted for.
+"""Weights of images by how many of their noisy draws are undetected failures, so that attacks are accounted for.
 
 If k of m draws of an image are undetected failures, their chance g is known only through k, and h(k / m), h as in
 ``certified_bound``, is too small on average because h is concave. The weights u(0) <= ... <= u(m) are chosen so that

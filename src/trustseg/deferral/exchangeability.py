@@ -1,4 +1,4 @@
-"""Whether new images look like those that a policy was fitted on: without that, no guarantee of it holds.
+"""Tests of whether new images look like those that a policy was fitted on, without which no guarantee holds.
 
 Two tests of the same null hypothesis, that the scores of new patients and of calibration patients are exchangeable. A
 conformal test martingale bets against it image by image, so that it may be watched as they arrive; a two-sample test

@@ -1,4 +1,4 @@
-"""What files of policies of either kind share: strict reading, a threshold that may be infinite, and a digest."""
+"""Files of policies: strict reading, a threshold that may be infinite, and a digest."""
 
 import hashlib
 import json

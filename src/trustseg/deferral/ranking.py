@@ -1,4 +1,4 @@
-"""Which image score finds failed segmentations: ranking scores of records, with intervals over patients.
+"""Ranking of image scores by how well they find failed segmentations, with intervals over patients.
 
 A ``DrawnScore`` takes how often each of N images comes in each of D bootstrap draws, (D, N), the risk 1 - Dice and the
 uncertainty of the images, (N,), and returns (D,).

@@ -1,4 +1,4 @@
-"""What every object says of where it comes from: series, instance, and trustseg as the device that made it."""
+"""The origin of every DICOM object: series, instance, and trustseg as the device that made it."""
 
 from typing import TYPE_CHECKING, Any, Final
 

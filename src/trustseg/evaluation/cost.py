@@ -1,4 +1,4 @@
-"""What a prediction costs, measured with its quality."""
+"""The cost of a prediction, measured with its quality."""
 
 import time
 from statistics import median

@@ -1,4 +1,4 @@
-"""What a model says of one image file, at the image's own size: mask, uncertainty map and score."""
+"""The prediction of one image file at the image's own size: mask, uncertainty map and score."""
 
 from collections.abc import Mapping
 from pathlib import Path

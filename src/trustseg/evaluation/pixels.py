@@ -1,4 +1,4 @@
-"""What is kept of the pixels of a condition: sums by group of patients, added up on the device, of bounded size."""
+"""Sums over the pixels of a condition, by group of patients, added up on the device, of bounded size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What is written down of each image under each condition."""
+"""Records: one row per image and condition."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

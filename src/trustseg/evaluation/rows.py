@@ -1,4 +1,4 @@
-"""Which images of a pack are measured."""
+"""The images of a pack that are measured."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is found out about all image files before the first is predicted."""
+"""The pass over all image files before the first is predicted."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""What the log of a review shows, for a pack: counted from the log itself, without names of people or free text."""
+"""Facts from the log of a review for an evidence pack, without names of people or free text."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What an exported file says of itself, as JSON inside it."""
+"""The description that an exported file holds, as JSON."""
 
 import json
 from collections.abc import Mapping

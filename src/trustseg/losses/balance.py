@@ -1,4 +1,4 @@
-"""How the pixels of one image become its loss."""
+"""From the losses of pixels to the loss of an image."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""How scores are binned: by the bit pattern of their float32 value. This module loads no torch.
+"""Bins of scores by the bit pattern of their float32 value. This module loads no torch.
 
 In each octave (power of two) the top m mantissa bits are kept, m larger in the usual range of the measures. One scheme
 serves every measure, no range has to be known beforehand, and the bin rises with the score.

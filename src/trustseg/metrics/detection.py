@@ -1,4 +1,4 @@
-"""How well a score tells positives from negatives: images of another kind, failed segmentations, wrong pixels.
+"""Detection: how well a score tells positives from negatives (other populations, failed segmentations, wrong pixels).
 
 A threshold cannot separate items with equal scores, so these form one block. ``positive`` are the items for which the
 score should be high. The formulas are in ``counts``.

@@ -1,4 +1,4 @@
-"""How well an uncertainty ranks errors: AURC, AUGRC, E-AURC and risk-coverage curves, exact and with ties averaged."""
+"""Selective prediction: AURC, AUGRC, E-AURC and risk-coverage curves, exact and with ties averaged."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which images survive a budget, from the bracket in which each one's smallest harmful budget lies."""
+"""Survival of images under a rising budget, from brackets of their smallest harmful budgets."""
 
 from trustseg.errors import ShapeError
 from trustseg.metrics.counts import Array

@@ -1,4 +1,4 @@
-"""What a report is about: the cells of a study, finished or not, or the evaluations of a single run."""
+"""The contents of a report: the cells of a study, finished or not, or the evaluations of a single run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

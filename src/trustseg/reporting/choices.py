@@ -1,4 +1,4 @@
-"""Which attack, budgets, measures and pairs of variants a report is about, decided once."""
+"""The choices of a report, made once: attack, budgets, measures and pairs of variants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

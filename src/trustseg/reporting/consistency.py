@@ -1,4 +1,4 @@
-"""Whether the files of a study agree with each other: each says in part what another one says too."""
+"""Consistency of the files of a study, each of which repeats part of another."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

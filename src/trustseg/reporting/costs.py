@@ -1,4 +1,4 @@
-"""What uncertainty costs: forward passes and time of one prediction, and its quality."""
+"""The cost of uncertainty: forward passes and time of one prediction, and its quality."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the deferral policies of a study send to a human, and what they let pass, under every condition."""
+"""Deferral in a report: images sent to a human, and failures that are not, under every condition."""
 
 import math
 from collections.abc import Iterator, Mapping

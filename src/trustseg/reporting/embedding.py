@@ -1,4 +1,4 @@
-"""What pages share: their templates, and pictures and tables inside of them, so that each is one file."""
+"""Templates of pages, and pictures and tables embedded in them, so that each page is one file."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Which image score finds the bad segmentations: every measure with every aggregation, clean images."""
+"""Failure detection: how well every image score finds bad segmentations among clean images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a careful reader would ask about before believing the numbers: stated on the first screen of a report."""
+"""Cautions of a careful reader, stated on the first screen of a report."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise

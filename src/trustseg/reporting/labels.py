@@ -1,4 +1,4 @@
-"""What tables and figures call conditions, attacks, shifts, measures and budgets: the labels of their entries."""
+"""Labels of conditions, attacks, shifts, measures and budgets in tables and figures."""
 
 import re
 from collections.abc import Iterator, Mapping

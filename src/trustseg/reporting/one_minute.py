@@ -1,4 +1,4 @@
-"""What a reader has to know within a minute: where the models and their policies fail, for what they are meant."""
+"""The one-minute summary: where models and policies fail, and what they are intended for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final

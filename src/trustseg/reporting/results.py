@@ -1,4 +1,4 @@
-"""What a study folder holds: its finished cells, their tables, and which cells are missing."""
+"""The results in a study folder: finished cells, their tables, and missing cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

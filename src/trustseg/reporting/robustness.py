@@ -1,4 +1,4 @@
-"""How far each attack gets: area under its curve, the worst case against every other attack, by size of the target."""
+"""Robustness tables: area under the curve of each attack, worst case against single attacks, by size of the target."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What each figure shows, as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same series."""
+"""The series of each figure as plain numbers; ``plotly_figures`` and ``paper_figures`` draw the same ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

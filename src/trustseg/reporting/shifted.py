@@ -1,4 +1,4 @@
-"""What natural shifts cost: Dice by shift and severity, and the mean corruption curve."""
+"""Natural shifts in a report: Dice by shift and severity, and the mean corruption curve."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

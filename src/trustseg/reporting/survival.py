@@ -1,4 +1,4 @@
-"""How many images a budget leaves unbroken: survival curves from the brackets of their smallest harmful budgets."""
+"""Survival curves: the share of images that a budget leaves unbroken."""
 
 from dataclasses import replace
 from typing import Final

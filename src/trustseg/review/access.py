@@ -1,4 +1,4 @@
-"""Who may come in: a random token or users with passwords, sessions, and a limit on failed log-ins."""
+"""Access to a review: a random token or users with passwords, sessions, and a limit on failed log-ins."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""How far readers agree: Cohen's kappa of their decisions, Dice of the masks that they let stand."""
+"""Agreement of readers: Cohen's kappa of their decisions, Dice of their masks."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""What clients send, checked: nothing else reaches the review."""
+"""Request bodies, checked: nothing else reaches the review."""
 
 import base64
 import binascii

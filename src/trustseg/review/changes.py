@@ -1,4 +1,4 @@
-"""Which files of a folder of predictions are no longer those that a review of it began with."""
+"""Changed files: those of a folder of predictions that are no longer as they were when the review began."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""What every request and every answer of the server goes through: a limit on bodies, and headers that browsers obey."""
+"""Middleware of the server: a limit on bodies, and security headers."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What the header of a DICOM file says of the image and cannot identify a patient."""
+"""The part of a DICOM header that describes the image and cannot identify a patient."""
 
 import logging
 import struct

@@ -1,4 +1,4 @@
-"""What a review says about each mask: which mask stands, and whether the model's had failed, as people judged it."""
+"""The outcome of a case: the final mask, and whether the model's had failed, as people judged it."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a threshold would mean: coverage, risk and failures of kept images, measured on validation images once."""
+"""The effect of a threshold: coverage, risk and failures of kept images, measured on validation images once."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The server of a review: an application that anybody may reach, and that lets in and does only what it should."""
+"""The web application of a review."""
 
 import logging
 from collections.abc import Sequence

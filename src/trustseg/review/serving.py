@@ -1,4 +1,4 @@
-"""Opens a review and listens: the one place that binds a port."""
+"""Starting the server of a review: the one place that binds a port."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""What follows from the log: who has decided what, which case is done, whether everything is stopped."""
+"""The state of a review, derived from its log: decisions, finished cases, and the stop switch."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a review has shown so far: time, overrides, agreement, failures found, and evidence of human oversight."""
+"""Figures of a review so far: time, overrides, agreement, failures found, and evidence of human oversight."""
 
 import math
 from collections import Counter

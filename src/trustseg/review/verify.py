@@ -1,4 +1,4 @@
-"""Whether a review is whole: its log, the masks that it names, the heads kept apart, the predictions it is about."""
+"""Verification of a review: its log, the masks that it names, the heads kept apart, and the predictions."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the page is shown of a review: plain values, and nothing that a reader may not see yet."""
+"""Views of a review for its page: plain values, and nothing that a reader may not see yet."""
 
 import math
 from collections.abc import Mapping, Sequence

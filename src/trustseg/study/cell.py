@@ -1,4 +1,4 @@
-"""One cell of a study: train or combine, evaluate, say so; every stage is skipped when it is done."""
+"""One cell of a study: train or combine, then evaluate; finished stages are skipped."""
 
 import os
 import time

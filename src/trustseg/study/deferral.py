@@ -1,4 +1,4 @@
-"""How a deferral policy fares under each condition, with patient-bootstrap intervals."""
+"""Rates of a deferral policy under each condition, with patient-bootstrap intervals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a worker of a study is given: threads, which decide the last digits of its results, and a GPU."""
+"""The environment of a worker: threads, which decide the last digits of its results, and a GPU."""
 
 import os
 from collections.abc import Sequence

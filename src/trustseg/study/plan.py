@@ -1,4 +1,4 @@
-"""What a study will take before it is begun: its cells, the passes through a network, the hours."""
+"""The plan of a study: its cells, the passes through a network, the hours."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a batch system is asked for: one YAML file per site, every field to be set as ``slurm.FIELD=value``."""
+"""Profiles of batch systems: one YAML file per site, every field to be set as ``slurm.FIELD=value``."""
 
 from collections.abc import Sequence
 from importlib.resources import files

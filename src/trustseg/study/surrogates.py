@@ -1,4 +1,4 @@
-"""Which model of a study lends its adversarial images to which: fixed by the plan, not by what is done first."""
+"""Surrogates: which model of a study lends its adversarial images to which, fixed by the plan."""
 
 from pathlib import Path
 

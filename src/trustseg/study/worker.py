@@ -1,4 +1,4 @@
-"""A worker: takes cells of a study that no other worker has taken, one after another, until none is left.
+"""A worker: takes unclaimed cells of a study, one after another, until none is left.
 
 Started as ``python -m trustseg.study.worker FOLDER [PARENT]``. Workers know nothing of each other: a lock on a cell's
 folder says that it is taken, and the system frees it when its owner dies. Any number may run, here or elsewhere.

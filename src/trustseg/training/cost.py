@@ -1,4 +1,4 @@
-"""What an epoch of training costs, counted and not estimated."""
+"""The cost of an epoch of training, counted and not estimated."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What a training asks of the machine, and what it is told where the machine cannot give it."""
+"""Requirements of a training on the machine (precision, memory, devices), and errors where it falls short."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a training keeps after every epoch, so that it can be killed at any moment and go on as if nothing happened."""
+"""Checkpoints: everything kept after an epoch, so that a training killed at any moment resumes exactly."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""How many passes through the network an epoch of training will take, told from its settings alone."""
+"""The number of network passes of an epoch of training, from its settings alone."""
 
 from dataclasses import dataclass
 from typing import Self

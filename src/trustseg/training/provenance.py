@@ -1,4 +1,4 @@
-"""What a result was made with: versions, hardware, data, code."""
+"""Provenance of a result: versions, hardware, data, code."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""What a training step minimises on clean and adversarial images: four answers to one question."""
+"""Objectives of a training step on clean and adversarial images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

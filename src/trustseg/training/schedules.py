@@ -1,4 +1,4 @@
-"""What changes from epoch to epoch: learning rate, strength and number of attacks."""
+"""Schedules over epochs: learning rate, strength and number of attacks."""
 
 import math
 

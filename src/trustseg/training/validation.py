@@ -1,4 +1,4 @@
-"""What a validation measures, and the one number of it that chooses the epoch to keep."""
+"""Measurements of a validation, and the one that chooses the epoch to keep."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal

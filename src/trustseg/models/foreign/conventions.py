@@ -1,4 +1,4 @@
-"""What a network of unknown origin expects as input and what its output means."""
+"""Input and output conventions of networks of unknown origin."""
 
 import math
 from dataclasses import dataclass, fields
