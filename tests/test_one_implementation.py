@@ -57,6 +57,8 @@ STAND_INS: dict[Any, Any] = {
     metrics.average_precision_from_counts: lambda counts, positives: counts.sum(-1) * 0 + 0.16,
     metrics.fpr_at_tpr_from_counts: lambda counts, positives, **_: counts.sum(-1) * 0 + 0.17,
     metrics.calibration_error_from_counts: lambda counts: counts.sum(-1).sum(-1) * 0 + 0.18,
+    metrics.dice_terms: lambda intersection, *_: (intersection * 0 + 0.19, intersection * 0 + 1.0),
+    metrics.iou_terms: lambda intersection, *_: (intersection * 0 + 0.2, intersection * 0 + 1.0),
     metrics.undetected_harm: lambda clean_dice, dice, scores, *_, **rules: scores == scores,
 }
 
@@ -75,6 +77,7 @@ def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     variant, clean = results.variants[0], ("clean", 0.0)
     scores = {str(name): interval.value for name, interval in evidence.scores[variant, clean].items()}
     expected = {"aurc": 0.11, "augrc": 0.12, "ause": 0.13, "ause_brier": 0.13, "nause": 0.14, "ece": 0.18}
+    expected |= {"pooled_dice": 0.19, "pooled_iou": 0.2}
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert evidence.shifts[variant].detection.value == pytest.approx(0.15)
     for finder in read_finders(evidence, draws=3):
@@ -96,4 +99,6 @@ def test_functions_of_users_run_the_same_formulas() -> None:
     assert float(metrics.average_precision(score, wrong)) == 0.16
     assert float(metrics.fpr_at_tpr(score, wrong)) == 0.17
     assert float(metrics.expected_calibration_error(score, wrong)) == 0.18
+    assert float(metrics.pooled_dice(wrong, wrong)) == pytest.approx(0.19)
+    assert float(metrics.pooled_iou(wrong, wrong)) == pytest.approx(0.2)
     assert np.isclose(float(metrics.rank_scores(score, wrong).aurc), 0.11)
