@@ -3,6 +3,7 @@
 import sys
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ import numpy.typing as npt
 import pytest
 from tests import fake
 
-from trustseg.data import write_pack
+from trustseg.data import split_cases, write_pack
+from trustseg.data.cases import Case
+from trustseg.data.check import check_dataset
 from trustseg.data.decode import in_threads, read_image, read_mask
 from trustseg.data.depth import read_depth
+from trustseg.data.groups import with_marked_patients
 from trustseg.data.intensity import decide_scale, render, scan_image
 from trustseg.errors import DataError, MissingPackageError
 
@@ -473,3 +477,47 @@ def test_no_identifying_element_reaches_a_pack(tmp_path: Path) -> None:
     write_pack(tmp_path / "data", tmp_path / "pack", size=16)
     for file in (tmp_path / "pack").iterdir():
         assert SECRET.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_one_patient_id_is_one_patient_and_stays_unnamed(tmp_path: Path, across: bool) -> None:
+    root, numbers = tmp_path / "data", iter(range(99))
+    owners = {"train": ["ID1", "id1 ", "ID2", "ID3", ""], "test": ["ID4", "ID1" if across else "ID5"]}
+    for side, names in owners.items():
+        for name in names:
+            number = next(numbers)
+            dataset = film()
+            dataset.PatientID = name
+            dataset.PixelData = np.roll(np.frombuffer(dataset.PixelData, np.uint8), 97 * number).tobytes()
+            (root / side / "images").mkdir(parents=True, exist_ok=True)
+            save(dataset, root / side / "images" / f"film{number}.dcm")
+            mask = np.zeros((dataset.Rows, dataset.Columns), dtype=np.uint8)
+            mask[:2, :2] = 255
+            fake.save(mask, root / side / "masks" / f"film{number}.png")
+    report = check_dataset(root, size=32)
+    assert {finding.kind for finding in report.findings if finding.severity == "error"} == (
+        {"patient_leak"} if across else set()
+    )
+    assert report.unknown_patients == {"train": 1}
+    pack = write_pack(root, tmp_path / "pack", size=32)
+    assert pack.index["patient"].to_list()[:2] == ["film0", "film0"]
+    assert not any(b"ID1" in file.read_bytes() for file in (tmp_path / "pack").iterdir())
+    if across:
+        with pytest.raises(DataError, match="both train and test"):
+            split_cases(pack.index)
+    else:
+        split_cases(pack.index)
+
+
+def test_one_id_for_all_tells_nothing() -> None:
+    cases = [Case(name, Path(name), (), None, "train") for name in "abc"]
+    assert with_marked_patients(cases, ["x", "x", ""]) == tuple(cases)
+    named = [replace(cases[0], patient="P"), *cases[1:]]
+    assert [case.patient for case in with_marked_patients(named, ["x", "x", "y"])] == ["P", "P", "c"]
+    two = [*named[:2], replace(cases[2], patient="Q")]
+    assert [case.patient for case in with_marked_patients([*two, cases[0]], ["x", "x", "x", "y"])] == [
+        "P",
+        None,
+        "Q",
+        "a",
+    ]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +13,7 @@ from trustseg.data.check_content import CheckedCase, check_case, content_finding
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Channels, Progress, in_threads
 from trustseg.data.findings import Finding, Severity
+from trustseg.data.groups import with_marked_patients
 from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
@@ -111,11 +112,13 @@ def check_dataset(
     seen, coding_findings = with_references(
         checked, options, undecided=listing.undecided, progress=lambda done, _: step(len(whole) + done)
     )
+    marks = {one.case.name: one.scan.patient for one in seen if one.scan}
+    cases = with_marked_patients(listing.cases, [marks.get(case.name, "") for case in listing.cases])
+    listing = replace(listing, cases=cases)
     findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
     scans = [one.scan for one in seen if one.scan]
     total = total_counts(mask for scan in scans for mask in scan.masks)
     order: Sequence[Severity] = ("error", "warning", "note")
-    cases = listing.cases
     known = [case for case in cases if case.patient]
     per_patient = Counter(case.patient for case in known)
     return CheckReport(

@@ -7,7 +7,9 @@ bits keeps its stored values, as it may hold fewer: its white is decided with th
 meta header are read too. Nothing that identifies a patient leaves this module: not in a result, not in a message.
 """
 
+import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -21,6 +23,7 @@ import numpy.typing as npt
 from trustseg.data.dicom_pixels import check_complete, overlays, stored_range, stored_values
 from trustseg.data.picture import DeepImage, Picture, check_pixels, warnings_of
 from trustseg.errors import DataError, MissingPackageError
+from trustseg.text import patient_key, word_set
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -30,6 +33,8 @@ __all__ = ["decode_dicom", "deep_dicom", "is_dicom"]
 Real = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
+_SALT: Final = os.urandom(16)  # never written: what it makes of a PatientID means nothing elsewhere
+_NOBODY: Final = word_set("anonymous anonymized anonymised anon unknown none na n/a") | {"", " "}
 _SIXTEEN_BITS: Final = 65535
 _CLIPPED: Final = 0.9  # of the pixels that a window makes black or white: more is noted
 _NEEDED: Final = ("Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
@@ -161,7 +166,8 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     if inverted:
         notes.append("MONOCHROME1 turned so that 0 is black")
     notes += _passed_over(dataset, stored)
-    told = Picture(stored, sha256, "DICOM", spacing=_spacing(dataset), notes=tuple(notes))
+    spacing, patient = _spacing(dataset), _patient_mark(dataset)
+    told = Picture(stored, sha256, "DICOM", spacing=spacing, patient=patient, notes=tuple(notes))
     if fraction is None:
         if dataset.get("ModalityLUTSequence"):
             ends = np.array([0, _lut_top(dataset, "Modality", apply_modality_lut, path)])
@@ -203,6 +209,12 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
         black, bright = _window_ends(dataset)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     return DeepImage(values.astype(np.uint16), slope, intercept, black, bright, inverted, sha256)
+
+
+def _patient_mark(dataset: "Dataset") -> str:
+    """Return what tells images of one PatientID from others as long as this process lives; empty without an ID."""
+    name = patient_key(str(dataset.get("PatientID") or ""))
+    return "" if name.strip("0") in _NOBODY else hashlib.sha256(_SALT + name.encode()).hexdigest()[:16]
 
 
 def _window_ends(dataset: "Dataset") -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Images that belong together: of one patient, or of one picture."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import polars as pl
 from trustseg.data.cases import Case
 from trustseg.text import patient_key
 
-__all__ = ["linked", "one_spelling", "patient_groups"]
+__all__ = ["linked", "one_spelling", "patient_groups", "with_marked_patients"]
 
 
 def linked(links: Iterable[tuple[str, str]]) -> Mapping[str, str]:
@@ -42,6 +43,32 @@ def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
         if case.patient is None
         else replace(case, patient=spelt.setdefault(patient_key(case.patient), case.patient))
         for case in cases
+    )
+
+
+def with_marked_patients(cases: Sequence[Case], marks: Sequence[str]) -> tuple[Case, ...]:
+    """Return the cases, those of unknown patients with the one that their files tell apart without naming.
+
+    The patient is called as where a name or manifest tells it, else after the first image. Where all files share one
+    mark, as after some ways of anonymisation, it tells nothing.
+
+    Args:
+        cases: the cases.
+        marks: ``Picture.patient`` of their images, empty if the file tells no patient.
+    """
+    groups: defaultdict[str, list[Case]] = defaultdict(list)
+    for case, mark in zip(cases, marks, strict=True):
+        if mark:
+            groups[mark].append(case)
+    if len(groups) < 2:
+        return tuple(cases)
+    names: dict[str, str | None] = {}
+    for mark, group in groups.items():
+        known = {case.patient for case in group if case.patient} or {group[0].name}
+        names[mark] = known.pop() if len(known) == 1 else None  # the names know better
+    return tuple(
+        replace(case, patient=names[mark]) if mark and case.patient is None else case
+        for case, mark in zip(cases, marks, strict=True)
     )
 
 

@@ -56,6 +56,7 @@ class CaseScan:
         hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
         pixels: hash of the decoded image.
         thumbnail: by which near-copies are found.
+        patient: mark of the patient, see ``Picture``; never written down.
     """
 
     image: ImageScan
@@ -65,6 +66,7 @@ class CaseScan:
     hashes: tuple[str, ...]
     pixels: str
     thumbnail: npt.NDArray[np.float32]
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def scan_pictures(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseS
         (image.sha256, *(mask.sha256 for mask in masks)),
         content_hash(image.pixels, inverted=image.inverted),
         thumbnail(image.pixels),
+        image.patient,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from trustseg.data.cases import Declared, Listing
 from trustseg.data.check_content import summaries_for_pack
 from trustseg.data.decode import Channels, Progress
+from trustseg.data.groups import with_marked_patients
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.layouts import usable_cases
 from trustseg.data.mask_codes import MaskValues, parse_values
@@ -143,6 +144,7 @@ def _build(
     try:
         with temporary_folder(target) as part:
             scans = scan_cases(cases, progress=lambda done, _: step(done))
+            cases = with_marked_patients(cases, [scan.patient for scan in scans])
             decisions = decide(scans, options, scale=scale)
             packed = write_cases(cases, scans, part, options, decisions, progress=lambda done, _: step(count + done))
             references = [one.reference for one in packed]
@@ -249,5 +251,7 @@ def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
             state = file.stat()
             about += [str(file), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         digest.update(json.dumps(about).encode())
+    if any(case.image.suffix.lower() in (".dcm", ".dicom") for case in listing.cases):
+        digest.update(b"PatientID")  # which older packs did not look at
     digest.update(json.dumps([listing.notes, listing.below(listing.passed_over)]).encode())
     return digest.hexdigest()[:32]

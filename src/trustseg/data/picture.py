@@ -66,6 +66,8 @@ class Picture:
         alpha: (H, W) opacity, uint8, if the file has an alpha channel that is not opaque everywhere.
         has_alpha: whether the file has an alpha channel at all.
         spacing: (row, column) distance between pixel centres in mm, if the file tells.
+        patient: a mark that files of one DICOM PatientID share within this process, empty if there is none; it is never
+            written down.
         notes: sentence parts on what was done while decoding, such as ``"EXIF orientation applied"``; they name no
             file and no value, so that equal notes of many files can be counted.
     """
@@ -79,6 +81,7 @@ class Picture:
     alpha: npt.NDArray[np.uint8] | None = None
     has_alpha: bool = False
     spacing: tuple[float, float] | None = None
+    patient: str = ""
     notes: tuple[str, ...] = ()
 
     @property
