@@ -116,6 +116,7 @@ class Provenance(_Content):
     commit: str | None = None
     dirty: bool | None = None
     command: str = ""
+    settings_sha256: str = ""
 
 
 class MaskingCheck(_Content):

@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,8 @@ from tests import fake
 from typer.testing import CliRunner, Result
 
 from trustseg.cli.data import app
-from trustseg.data import Pack
+from trustseg.config import load_run, open_images
+from trustseg.data import Pack, split_cases
 from trustseg.errors import ConfigError, DataError, MissingFileError
 
 
@@ -20,10 +22,22 @@ def test_check_shows_counts_and_findings(tmp_path: Path) -> None:
     assert "QaTa-COV19 (qata layout)" in result.stdout
     assert "sizes: 7 of 20x16, 2 of 30x30" in result.stdout
     assert "warning: lateral views by name (vp-ll): 1 (" in result.stdout
-    assert result.stdout.endswith("no errors\n")
+    assert result.stdout.endswith(f"no errors\nnext: trustseg train data.path={tmp_path / 'QaTa-COV19'}\n")
     assert result.stderr.startswith("checking: 9 of 9, ")  # one line, not one every tenth
     assert [line.split("│")[6].strip() for line in result.stdout.splitlines() if "control" in line] == ["—"]
     assert "\r" not in result.output
+
+
+@pytest.mark.parametrize(("count", "folds"), [(3, ["data.folds=3"]), (6, [])])
+def test_check_names_the_command_that_trains_without_a_test_side(tmp_path: Path, count: int, folds: list[str]) -> None:
+    root = fake.two_folders(tmp_path / "my films", [f"sub-{number}_1" for number in range(count)])
+    result = run("check", root, "--size", "32", "--masks", "masks")
+    *_, last = result.stdout.splitlines()
+    words = shlex.split(last.removeprefix("next: trustseg train "))
+    assert words == [f"data.path={root}", "data.fold=0", *folds, "data.masks=masks", "data.size=32"]
+    config = load_run(None, words).data
+    splits = split_cases(open_images(config).index, fold=config.fold, folds=config.folds)
+    assert all(len(rows) for rows in (splits.train, splits.validation, splits.test))
 
 
 def test_check_exits_with_2_on_an_error(tmp_path: Path) -> None:

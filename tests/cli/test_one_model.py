@@ -15,6 +15,7 @@ from tests import fake
 from tests.cli.conftest import Command, Outcome, full, one_sentence
 
 from trustseg.models import Segmenter
+from trustseg.reporting.results import load_results
 
 pytestmark = pytest.mark.usefixtures("small_and_tidy")
 
@@ -40,6 +41,22 @@ def test_evaluate(command: Command, train: Callable[..., Outcome]) -> None:
     found = command("evaluate", "run/model", "data.fold=null")
     assert found.code == 2
     assert "--allow-training-patients" in one_sentence(found)
+
+
+def test_settings_changed_after_the_run_are_noticed_by_its_report(
+    command: Command, train: Callable[..., Outcome]
+) -> None:
+    train("-o", "run")
+    assert command("evaluate", "run", "evaluation.attacks=[]").code == 0
+    for file in (Path("run/config.yaml"), Path("run/evaluation-test/config.yaml")):
+        before = file.read_text()
+        file.write_text(before.replace("learning_rate: 0", "learning_rate: 1"))
+        assert file.read_text() != before
+        found = command("report", "run", "--no-gallery")
+        assert found.code == 2
+        assert f"'{file}' was changed" in one_sentence(found)
+        file.write_text(before.replace("target: foreground", "target: polyp"))  # a name may change
+    load_results(Path("run"))
 
 
 def test_evaluate_admits_what_it_cannot_tell(command: Command, train: Callable[..., Outcome], films: Path) -> None:

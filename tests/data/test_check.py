@@ -285,6 +285,16 @@ def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, f
     assert any(lost.message.startswith(note) for note in notes)
     assert set(report.plan) <= set(notes)
     assert "lost_lesion" not in {finding.kind for finding in check_dataset(root, size=20, fit="pad").findings}
+    fake.save(dot, root / "masks" / "c.png")
+    assert found(check_dataset(root, size=8, fit=fit), "lost_lesion").severity == "error"
+
+
+def test_masks_called_as_an_image_and_a_number_are_explained(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["1", "2", "3"])
+    (root / "masks" / "1.png").rename(root / "masks" / "1_1.png")
+    assert "a number at the end" in found(check_dataset(root), "unpaired_mask").message
+    (root / "masks" / "1_1.png").rename(root / "masks" / "x.png")
+    assert "a number" not in found(check_dataset(root), "unpaired_mask").message
 
 
 def test_sides_whose_masks_are_all_empty(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from tests.training.tiny import config, killing_after, network, pack, repeatable_metrics, same_weights
@@ -59,6 +60,13 @@ def test_test_images_are_not_looked_at(tmp_path: Path) -> None:
 def test_a_set_without_any_lesion_trains(tmp_path: Path) -> None:
     train(config("training.epochs=1"), pack(train=8, empty=8), tmp_path)
     assert (tmp_path / "model" / "model.json").exists()
+
+
+def test_lesions_that_all_vanish_are_refused(tmp_path: Path) -> None:
+    images = pack(train=8, empty=8)
+    lost = images.index.with_columns(foreground_native=pl.lit(9))
+    with pytest.raises(DataError, match="vanish"):
+        train(config(), replace(images, index=lost), tmp_path)
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -1,5 +1,6 @@
 """``trustseg data``: look at a dataset, pack it, generate one, fetch what lies elsewhere."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,7 +67,10 @@ def check(
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
-        _print_report(path, report)
+        given = {"masks": masks, "controls": controls, "mask_values": mask_values}
+        given |= {"unite_masks": "true" if unite_masks else None, "fit": None if fit == "squash" else fit}
+        given |= {"size": None if size == 224 else str(size), "channels": None if channels == 1 else str(channels)}
+        _print_report(path, report, [f"data.{key}={value}" for key, value in given.items() if value is not None])
     if not report.ok:
         raise typer.Exit(2)
 
@@ -207,7 +211,7 @@ def _grey_or_rgb(channels: int) -> Literal[1, 3]:
     return 1 if channels == 1 else 3
 
 
-def _print_report(path: Path, report: "CheckReport") -> None:
+def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -253,3 +257,7 @@ def _print_report(path: Path, report: "CheckReport") -> None:
         line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))
         console.print(line, soft_wrap=True)
     console.print(Text("no errors" if report.ok else "not usable: see the errors above"))
+    if report.ok and report.next:
+        verb, *folds = report.next.split(" ")
+        command = shlex.join(["trustseg", verb, f"data.path={path}", *folds, *settings])
+        console.print(Text(printable(f"next: {command}")), soft_wrap=True)

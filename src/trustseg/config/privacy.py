@@ -1,5 +1,7 @@
 """Settings and commands as they may be shown to others: only the last name of each path."""
 
+import hashlib
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,13 +9,13 @@ from typing import Any, get_args
 
 import yaml
 
-from trustseg.config.keys import annotation_of
+from trustseg.config.keys import annotation_of, flattened
 from trustseg.config.schema import StudyConfig
 from trustseg.config.section import PATH
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
 
-__all__ = ["command_without_folders", "last_name", "settings_without_folders", "without_paths_of"]
+__all__ = ["command_without_folders", "last_name", "settings_digest", "settings_without_folders", "without_paths_of"]
 
 
 def settings_without_folders(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -30,6 +32,13 @@ def settings_without_folders(settings: Mapping[str, Any], prefix: str = "") -> d
         {'data': {'path': 'films', 'size': 64}}
     """
     return {name: _shown(value, f"{prefix}{name}") for name, value in settings.items()}
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return a hash of the settings of a run, in which folders may be shortened and the target may be called anew."""
+    plain = flattened(settings_without_folders(settings))
+    flat = {key: value for key, value in plain.items() if key not in ("data.path", "data.target")}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def command_without_folders(words: Sequence[str]) -> str:

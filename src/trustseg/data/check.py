@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import numpy as np
 
-from trustseg.data.cases import Declared
+from trustseg.data.cases import Case, Declared
 from trustseg.data.check_content import CheckedCase, check_case, content_findings, with_references
 from trustseg.data.check_structure import structure_findings
 from trustseg.data.decode import Channels, Progress, in_threads
@@ -26,6 +27,8 @@ from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 
 __all__ = ["CheckReport", "Finding", "check_dataset"]
+
+_FOLDS: Final = 5  # of data.folds
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class CheckReport:
         lesion_share: ``p10``, ``median``, ``p90``, ``max`` and ``mean`` of the share of lesion among the counted pixels
             of the images with masks, in [0, 1]; empty if there are no masks.
         passed_over: image files that belong to no case.
+        next: the command that works next, without the path and what was declared; empty if there is none.
         plan: sentences on what becomes of images and masks; the same that a pack notes.
         findings: errors first, then warnings, then notes.
     """
@@ -66,6 +70,7 @@ class CheckReport:
     channels: Mapping[str, int]
     lesion_share: Mapping[str, float]
     passed_over: int
+    next: str
     plan: tuple[str, ...]
     findings: tuple[Finding, ...]
 
@@ -141,9 +146,21 @@ def check_dataset(
             [share for one in seen if one.reference and (share := one.reference.share) is not None]
         ),
         passed_over=len(listing.passed_over),
+        next=_next(cases),
         plan=tuple(_plan(seen, options)),
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.severity))),
     )
+
+
+def _next(cases: Sequence[Case]) -> str:
+    """Return how a model is trained on the cases: on their own sides, or on folds."""
+    usable = [case for case in cases if case.masks and case.split != "control"]
+    if not usable:
+        return ""
+    if {case.split for case in usable} == {"train", "test"}:
+        return "train"
+    patients = len({case.patient or case.name for case in usable})
+    return "train data.fold=0" + (f" data.folds={patients}" if patients < _FOLDS else "")
 
 
 def _plan(seen: Sequence[CheckedCase], options: PackOptions) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from trustseg.data.cases import Case
 from trustseg.data.check_structure import leaks, unknown_patients
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.findings import Finding, Severity, finding_of
 from trustseg.data.intensity import blank, decide_scale
 from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import decide_coding
@@ -210,7 +210,9 @@ def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
     for sentence in lost_note([one.reference for one in seen if one.reference], options):
         names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
-        yield Finding("warning", "lost_lesion", f"{sentence} ({first_of(names)})", names)
+        known = [one.reference for one in seen if one.reference and one.reference.foreground_native]
+        severity: Severity = "error" if all(reference.lost for reference in known) else "warning"
+        yield Finding(severity, "lost_lesion", f"{sentence} ({first_of(names)})", names)
     scans = [one.scan for one in seen if one.scan]
     images = {one.scan.image: one.case.name for one in seen if one.scan}
     if found := blank(images, decide_scale(images)):

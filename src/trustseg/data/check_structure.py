@@ -1,5 +1,6 @@
 """Checks of the file names and folders of a dataset, before anything is decoded."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -8,6 +9,7 @@ from typing import Final
 from trustseg.data.cases import Case, Listing
 from trustseg.data.findings import Finding, finding_of
 from trustseg.data.manifest import unused_tables
+from trustseg.data.pairing import stem_of
 from trustseg.data.patients import is_lateral
 from trustseg.text import first_of, plural
 
@@ -82,11 +84,24 @@ def _unpaired(listing: Listing) -> Iterable[Finding]:
         ("unpaired_mask", listing.lone_masks, "masks without an image", "add the images, or remove these masks"),
     ):
         if paths:
-            yield finding_of("error", kind, tuple(map(str, paths)), what, advice)
+            hint = _numbered(listing) if kind == "unpaired_mask" else ""
+            yield finding_of("error", kind, tuple(map(str, paths)), what, advice + hint)
     unlabelled = tuple(case.name for case in listing.cases if case.split == "unlabelled")
     if unlabelled:
         advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
         yield finding_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
+
+
+def _numbered(listing: Listing) -> str:
+    """Return a hint where masks are called as an image and a number, which is not taken for an ending."""
+    images = {stem_of(file): file for file in (*(case.image for case in listing.cases), *listing.lone_images)}
+    for mask in listing.lone_masks:
+        if (image := images.get(re.sub(r"[_\-. ]+\d+$", "", name := stem_of(mask)))) and stem_of(image) != name:
+            return (
+                f"; a number at the end is not taken for an ending of {image.name}, as {mask.name} may be of another "
+                "image: rename such masks, or set data.unite_masks=true (--unite-masks) if these are all its masks"
+            )
+    return ""
 
 
 def leaks(cases: Sequence[Case]) -> Iterable[Finding]:

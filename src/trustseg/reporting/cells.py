@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
+from trustseg.config.privacy import settings_digest
 from trustseg.errors import DataError, MissingFileError
 from trustseg.records import read_records
 from trustseg.reporting.labels import describe_variant
@@ -88,6 +89,8 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
 def _load_evaluation(folder: Path) -> FinishedCell:
     path, described = folder / _RECORDS, _described(folder)
+    for place in (folder, folder.parent):
+        _require_unchanged(place)
     records, config = read_records(path), described["settings"]
     if not {"cell", "variant", "head"} <= set(records.columns) or not len(records):
         raise DataError(f"'{path}' does not say which model it is of (cell, variant, head); evaluate again")
@@ -104,6 +107,16 @@ def _load_evaluation(folder: Path) -> FinishedCell:
         done=_training_of(folder.parent / "metrics.csv"),
         **described,
     )
+
+
+def _require_unchanged(folder: Path) -> None:
+    """Raise a DataError if the settings of a run or an evaluation are not those that it was started with."""
+    provenance, settings = folder / "provenance.json", folder / "config.yaml"
+    if not (provenance.is_file() and settings.is_file()):
+        return
+    digest = read_checked(provenance, Provenance).settings_sha256  # older runs have none
+    if digest and digest != settings_digest(load_settings(settings)):
+        raise DataError(f"'{settings}' was changed after the run was started; restore it from the run")
 
 
 def _training_of(log: Path) -> Done:
