@@ -193,6 +193,9 @@ def test_labels_of_objects_are_no_smooth_border(values: Sequence[int], radius: i
     objects = spots(values, radius=radius)
     with pytest.raises(DataError, match=r"a\.png"):
         decided({"a.png": objects, "b.png": objects})
+    if radius == 3:
+        with pytest.raises(DataError, match=r"a\.png"):
+            decided({"b.png": smooth(), "a.png": objects, **{f"{number}.png": smooth() for number in range(60)}})
 
 
 @pytest.mark.parametrize("kind", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])

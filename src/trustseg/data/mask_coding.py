@@ -56,7 +56,8 @@ _DARK: Final = 32  # largest value that JPEG compression may make of an empty ma
 _SMEARED_SHARE: Final = 0.1  # of all pixels of JPEG masks, at most, may lie in the middle third
 _BETWEEN_SHARE: Final = 0.05  # of all pixels, at most, may lie between 0 and 255 by anti-aliasing
 _BETWEEN_RATIO: Final = 4  # times as many pixels as those at 255, at most, may lie there
-_FLAT_SHARE: Final = 0.1  # of these pixels, at most, may be no step between darker and brighter ones
+_FLAT_SHARE: Final = 0.1  # of these pixels, at most, may be no step between darker and brighter ones,
+_FLAT_PIXELS: Final = 16  # or this number in a file
 _FLAT_JPEG: Final = 3  # pixels of a JPEG, at most, may lie on a plateau
 _BETWEEN_LEVELS: Final = 8  # different values that anti-aliasing leaves, at least; fewer may be label codes
 
@@ -248,18 +249,24 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
 
 def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless the values between 0 and 255 look like anti-aliasing rather than label codes."""
+    advice = (
+        "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], ignore: 255} "
+        "or {lesion: 128-255, background: 0-127}"
+    )
+    if areas := [one for one in odd if one.flat > max(_FLAT_PIXELS, _FLAT_SHARE * _between(one.counts).total())]:
+        raise _refusal(areas, "hold areas of values between 0 and 255 (labels of objects?)", advice)
     total = total_counts(odd)
-    between = {value: count for value, count in total.items() if value not in (0, 255)}
+    between = _between(total)
     bright = sum(value > _SEEN for value in between)
     smooth = (
         max(between) < 255
         and len(between) >= _BETWEEN_LEVELS
         and len(between) <= 4 * min(bright, len(between) - bright)
         and all(max(one.counts) > _SEEN for one in odd)
-        and sum(between.values()) <= _BETWEEN_SHARE * total.total()
+        and between.total() <= _BETWEEN_SHARE * total.total()
         and not _peaked(between)
-        and total[255] * _BETWEEN_RATIO > sum(between.values())
-        and sum(one.flat for one in odd) <= _FLAT_SHARE * sum(between.values())
+        and total[255] * _BETWEEN_RATIO > between.total()
+        and sum(one.flat for one in odd) <= _FLAT_SHARE * between.total()
     )
     if not smooth:
         # Name the files that contradict the others, not the majority.
@@ -268,8 +275,7 @@ def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
         raise _refusal(
             strange if few else odd,
             "hold other values than most masks, which hold 0 and 1" if few else "hold values of unclear meaning",
-            "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], "
-            "ignore: 255} or {lesion: 128-255, background: 0-127}",
+            advice,
         )
 
 
@@ -279,6 +285,10 @@ def total_counts(files: Iterable[MaskScan]) -> Counter[int]:
     for one in files:
         total.update(one.counts)
     return total
+
+
+def _between(counts: Mapping[int, int]) -> Counter[int]:
+    return Counter({value: count for value, count in counts.items() if value not in (0, 255)})
 
 
 def _flat(values: npt.NDArray[np.uint8], *, lossy: bool) -> int:
