@@ -28,6 +28,7 @@ from trustseg.errors import DataError, MissingFileError
 __all__ = ["open_dataset", "write_pack"]
 
 DEFAULT_SIZE: Final = 224
+_READING: Final = 2  # one more where files are read in another way, so that packs cached before are made again
 
 
 def open_dataset(
@@ -244,7 +245,7 @@ def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
     The time of the last change of a file's content or attributes (ctime) is set by the system alone: a file that was
     corrected keeps neither by having its size and modification time restored.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, str(path.resolve()), *options.signs()]).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, _READING, str(path.resolve()), *options.signs()]).encode())
     for case in listing.cases:
         about: list[object] = [case.name, case.patient, case.split, dict(case.columns)]
         for file in (case.image, *case.masks):

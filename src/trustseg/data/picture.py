@@ -140,7 +140,7 @@ def warnings_of(package: str, action: Literal["error", "ignore"]) -> Iterator[No
         with _WARNINGS.lock:
             _WARNINGS.blocks -= 1
             if not _WARNINGS.blocks:
-                _WARNINGS.before.__exit__()
+                _WARNINGS.before.__exit__(None, None, None)
                 _WARNINGS.before = warnings.catch_warnings()
 
 
