@@ -22,11 +22,8 @@ def test_what_was_decided_is_found_beside_the_model(tmp_path: Path) -> None:
     file = tmp_path / "model" / "data.json"
     about = json.loads(file.read_text())
     assert about["notes"] == list(pack.notes)
-    wrong: list[dict[str, object]] = [
-        {"fit": "crop"},
-        {"size": 0},
-        *({"white": white} for white in ("4095", -5, 0, 1, 1e9, True)),
-    ]
+    wrong: list[dict[str, object]] = [{"fit": "crop"}, {"size": 0}]
+    wrong += [{"white": white} for white in ("4095", -5, 0, 1, 1e9, True)]
     for damaged in ({"fit": "pad"}, *({**about, **change} for change in wrong)):
         file.write_text(json.dumps(damaged))
         with pytest.raises(DataError, match=r"data\.json"):
