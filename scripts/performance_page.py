@@ -21,8 +21,8 @@ INTRODUCTION: Final = """\
 `make bench` measures these figures again (`SUITES="attacks data"` measures some). A ratio, marked x, compares two ways
 of doing the same work in one run, so it means something on other machines; seconds and rates do not. Short works take
 turns and the shortest time of each counts; steps of a training are compared with what was measured just before them;
-each way to an AUSE or ECE runs once, in a process of its own that tells its memory. A ratio of measured to predicted cost is
-turned round where it is below 1. Missed targets are marked.
+each way to an AUSE or ECE runs once, in a process of its own that tells its memory. A ratio of measured to predicted
+cost is turned round where it is below 1. Missed targets are marked.
 """
 PLACES: Final = {"cpu": "CPU", "gpu": "GPU"}
 

@@ -49,7 +49,7 @@ def train(
         if first:
             prepare_run(config, pack, folder)
         bars = sys.stderr.isatty()
-        if first and not bars:
+        if first and not bars and not (folder / "model" / "model.json").exists():
             say(f"training: {config.training.epochs} epochs, a line after each", err=True)
         run_training(config, pack, folder, progress=bars, report=None if bars else Lines("epoch", each=True))
     if first:
