@@ -38,11 +38,11 @@ def test_the_exit_code_is_the_verdict(command: Command) -> None:
     asked = ask("{metric: dice, at_least: 0.8, confidence: 0.5}")
     found = command("audit", "right", "data", "--require", asked, "-o", "first")
     assert found.code == 0, found.err
-    assert found.out.splitlines()[0].startswith("met       dice at least 0.8")
+    assert found.out.splitlines()[0].startswith("met       Dice at least 0.8")
     assert {file.name for file in Path("first").iterdir()} >= {"audit.html", "audit.json", "tables", "figures", "clean"}
     found = command("audit", "moved", "data", "--require", asked, "-o", "second", "--no-pictures")
     assert found.code == 1, found.err
-    assert "not met   dice at least 0.8, clean: 0.750" in found.out
+    assert "not met   Dice at least 0.8: 0.750" in found.out
     found = command("audit", "--compare", "first", "second")
     assert found.code == 0, found.err
     assert "+0.250" in found.out

@@ -134,9 +134,9 @@ def test_each_case_tells_whether_a_human_would_see_it(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, stress=True)
     results = load_results(folder)
     (tile,) = load_gallery(results)[0].tiles
-    assert [answer for _, answer in tile.told()] == ["no policy", "no policy"]
+    assert [answer for _, answer in tile.captions()] == ["no policy", "no policy"]
     name = load_gallery(results)[0].name
     sent = (pl.col("image") == name) & (pl.col("condition") == "pgd")
     decided = {tile.variant: results.records.with_columns(review=sent)}
     (tile,) = load_gallery(results, decided)[0].tiles
-    assert tile.told() == [(tile.dice, "no"), (tile.adversarial_dice, "yes")]
+    assert tile.captions() == [(tile.dice, "no"), (tile.adversarial_dice, "yes")]
