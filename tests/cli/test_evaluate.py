@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -63,6 +64,16 @@ def test_every_split_has_a_folder_of_its_own(evaluate: Evaluate) -> None:
         assert pl.read_parquet(folder / "records.parquet")["split"].unique().to_list() == [split]
         assert load_run(folder / "config.yaml").data.fold == 1
         assert read_json(folder / "provenance.json").keys() >= {"trustseg", "data", "command"}
+
+
+def test_example_images_are_kept_for_the_report_unless_they_must_not_be(evaluate: Evaluate) -> None:
+    assert evaluate().code == 0
+    with np.load("run/evaluation-test/gallery.npz") as kept:
+        assert kept["name"].shape == (4,)
+        assert str(kept["condition"]) == "fgsm"
+    assert evaluate("evaluation.gallery=0", "-o", "bare").code == 0
+    assert Path("bare/records.parquet").exists()
+    assert not Path("bare/gallery.npz").exists()
 
 
 @pytest.mark.parametrize("arguments", [["data.fold=null"], ["--split", "train"], ["--split", "all"]])

@@ -178,7 +178,10 @@ def test_a_plan_writes_nothing(command: Command) -> None:
     study = written("phantoms: {train: 8, test: 2}\ndata: {size: 32}\ngrid: {model.head: [beta, bernoulli]}\n")
     found = command("study", study, "--plan", "-j", "2")
     assert found.code == 0
-    assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [["beta", "1", "0"], ["bernoulli", "1", "0"]]
+    assert [line.split()[:3] for line in found.out.splitlines()[2:4]] == [
+        ["evidential", "1", "0"],
+        ["classical", "1", "0"],
+    ]
     assert "forward and backward passes" in found.out
     assert "time from one step" in found.out
     assert found.err == ONE_SEED

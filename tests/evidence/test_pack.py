@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import sqlite3
@@ -14,16 +15,22 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import Command, Outcome, command, films, one_sentence, train
+from tests.policies import policy_with
 
+from trustseg.cards.facts import CardFacts, Measured
 from trustseg.cards.hugging_face import COVER
+from trustseg.deferral import save_policy
 from trustseg.errors import DataError, MissingPackageError
 from trustseg.evidence import read_frameworks
 from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN
 from trustseg.evidence.bill import bill_of_materials
+from trustseg.evidence.documents import instructions
+from trustseg.models.segmenter import SegmenterSpec
 from trustseg.review.actions import Review, Verdict
 from trustseg.review.cases import open_cases
 from trustseg.review.state import Reader, Settings
 from trustseg.review.verify import open_store
+from trustseg.statistics import Interval
 
 __all__ = ["command", "films", "train"]  # fixtures
 
@@ -66,9 +73,30 @@ def test_a_pack(command: Command, train: Callable[..., Outcome]) -> None:
     links = re.findall(r'href="([^"]+)"', texts[folder / "index.html"])
     assert all((folder / link).is_file() for link in links)
     assert "patients on more than one side of the split: 0 of" in (folder / "datasheet.md").read_text()
+    assert "- policy.json sends " in (folder / "instructions_for_use.md").read_text().split("## Oversight")[1]
     again = command("evidence", "run")
     assert again.code == 2
     assert "--overwrite" in one_sentence(again)
+
+
+def test_instructions_name_the_worst_conditions_and_the_policy(tmp_path: Path) -> None:
+    def around(value: float) -> Interval:
+        return Interval(value, value - 0.1, value + 0.1, 30, 30)
+
+    changed = {f"shift {place}": around(0.3 + place / 100) for place in range(12)}
+    measured = Measured(tmp_path, 30, 30, {"Dice per image": around(0.6)}, {}, changed)
+    spec = SegmenterSpec(architecture="unet", encoder="resnet18", head="beta", size=32, channels=1)
+    facts = CardFacts("one", "ab", spec, 1, None, None, {}, {}, {}, (measured,))
+    file = tmp_path / "policy.json"
+    save_policy(policy_with(threshold=0.359, at_most=0.2), file)
+    text = instructions(facts, [file])
+    assert "unchanged: 0.600 [0.500, 0.700]; under attacks and shifts, the 10 lowest of 12 that were measured:" in text
+    assert "\n- shift 0: 0.300 [0.200, 0.400]\n- shift 1: " in text
+    assert "shift 10" not in text
+    assert "is above 0.359 to a human. " in text
+    save_policy(policy_with(threshold=math.inf, at_most=0.2), file)
+    assert "sends no image to a human" in instructions(facts, [file])
+    assert "no deferral policy of this model was found" in instructions(facts)
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")

@@ -70,6 +70,10 @@ def test_nothing_is_wider_than_the_window_and_panels_stack(opened: "Chrome", wid
     assert WebDriverWait(opened, 10).until(lambda driver: driver.execute_script(fits))
     places = "[...document.querySelectorAll('#figure-robustness_dice > div')].map(e => e.offsetLeft)"
     assert opened.execute_script(f"return new Set({places}).size") == abreast
+    case = "document.querySelector('.case')"
+    assert opened.execute_script(f"return {case}.clientWidth") <= width
+    small = f"return {case}.currentSrc === document.querySelector('picture source').srcset"
+    assert opened.execute_script(small) == (width < 720)
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

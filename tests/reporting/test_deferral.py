@@ -26,12 +26,12 @@ from trustseg.reporting.deferral import (
     read_deferrals,
 )
 from trustseg.reporting.deferral_charts import deferral_charts
-from trustseg.reporting.one_minute import strongest_facts, use_and_population
+from trustseg.reporting.one_minute import _worst_kept, strongest_facts, use_and_population
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
 from trustseg.reporting.series import Chart
 from trustseg.statistics import Interval
-from trustseg.study.deferral import score_decisions
+from trustseg.study.deferral import intervals_of, score_decisions
 
 
 def test_scores_are_those_of_the_policy(deferring: ReportData, deferrals: Deferrals) -> None:
@@ -103,9 +103,32 @@ def test_the_summary_names_where_the_policy_fails(deferring: ReportData, deferra
         for place in headline_conditions(deferring)[1:]
     )
     assert first.startswith(f"The deferral policy fails under deferral-aware 2/255: {100 * worst:.0f} % [")
+    assert "; on the same images " in first
     assert [sentence.partition(" ")[0] for sentence in others] == ["No", "Promised"]
     clean = max(deferrals.observed[variant, ("clean", 0.0)].value for variant in deferrals.policies)
     assert f"Observed: up to {100 * clean:.0f} % [" in others[1]
+
+
+def test_failures_are_compared_on_the_same_images(tmp_path: Path) -> None:
+    """Of 30 patients 9 fail unchanged and 6 more under attack: intervals overlap, the paired difference excludes 0."""
+    dice = {"clean": [0.1] * 9 + [0.9] * 21, "fgsm": [0.1] * 15 + [0.9] * 15}
+    decided = pl.DataFrame(
+        [
+            {"image": f"i{row}", "patient": f"p{row}", "seed": 0, "condition": name, "eps": eps, "dice": value}
+            for (name, values), eps in zip(dice.items(), (0.0, 4 / 255), strict=True)
+            for row, value in enumerate(values)
+        ]
+    ).with_columns(pl.col("eps").round(7), review=pl.lit(False), mask_px=pl.lit(5), u=pl.lit(0.1))
+    place = ("fgsm", round(4 / 255, 7))
+    scores = {}
+    for key in (("clean", 0.0), place):
+        rows = decided.filter(pl.col("condition") == key[0])
+        scores["a", key] = {"undetected_failures": intervals_of(rows, tau=0.5)["undetected_failures"]}
+    assert scores["a", place]["undetected_failures"].low < scores["a", ("clean", 0.0)]["undetected_failures"].high
+    found = Deferrals({"a": {"m": policy_with(threshold=0.2, at_most=0.4)}}, {"a": decided}, scores, {})
+    [none, *_] = _worst_kept({"attack": [place]}, found, 500)
+    assert none.startswith("The deferral policy fails under FGSM 4/255: 50 % [")
+    assert "; on the same images 20 points [" in none
 
 
 def test_an_attack_on_the_uncertainty_slips_past(deferring: ReportData, deferrals: Deferrals) -> None:
@@ -125,8 +148,8 @@ def test_a_study_without_policies(tmp_path: Path) -> None:
     assert "The attack that costs most is PGD 4/255: mean Dice falls from " in attack
     use = dict(use_and_population(data, ["nothing"]))
     assert "Not stated" in use["Intended use"][0]
-    assert "4 test images of 4 patients" in use["Population"][0]
-    assert use["Limits"] == ["nothing"]
+    assert "4 test images of 4 " in use["Population"][0]
+    assert use["Limits"][1:] == ["nothing"]
     assert all(not table.rows for table in deferral_tables(data, found))
 
 

@@ -54,7 +54,10 @@ def test_odd_cases_are_drawn(height: int, width: int, value: float) -> None:
     names += ["adversarial_probability", "adversarial_uncertainty"]
     layers = {name: np.full((height, width), np.nan_to_num(value), np.float32) for name in names}
     tile = Tile("a, $b$", "PGD 4/255", "entropy", layers, value, value)
-    assert draw_case(Case("x", "worst", (tile, tile)), dpi=30).startswith(b"\xff\xd8")
+    case = Case("x", "worst", (tile, tile))
+    wide, narrow = (Image.open(io.BytesIO(draw_case(case, dpi=30, narrow=narrow))).size for narrow in (False, True))
+    assert narrow[0] < wide[0] / 2
+    assert narrow[1] > 1.5 * wide[1]
 
 
 def test_the_worst_case_has_foreground(tmp_path: Path) -> None:

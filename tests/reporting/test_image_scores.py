@@ -84,13 +84,6 @@ def test_pooled_dice_and_iou_obey_their_identity() -> None:
     assert iou == pytest.approx(dice / (2 - dice))
 
 
-def test_differences_use_the_images_of_both() -> None:
-    rows = [{"variant": v, "image": i, "dice": d} for v, i, d in [("a", "x", 0.9), ("a", "y", 0.1), ("b", "x", 0.5)]]
-    difference = image_scores.mean_difference(_results(rows), "a", "b", ("clean", 0.0), "dice", draws=10)
-    assert difference.value == pytest.approx(0.4)
-    assert difference.count == 1
-
-
 def _random_scores(seed: int = 0, images: int = 12) -> image_scores.ImageScores:
     generator = np.random.default_rng(seed)
     uncertainty = generator.integers(0, 5, (2, images)).astype(float)
@@ -139,7 +132,6 @@ def test_nothing_defined_is_undefined_not_an_error() -> None:
     scores = image_scores.read_scores(results, "a", ("clean", 0.0), "u")
     assert scores.images == []
     assert np.isnan(image_scores.risk_area(scores, draws=5).value)
-    assert np.isnan(image_scores.risk_area_difference(scores, scores, draws=5).value)
     assert np.isnan(image_scores.rank_correlation(scores, draws=5).value)
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from tests.reporting.fake_results import write_study
 
 from trustseg.reporting import load_results, print_summary
 from trustseg.reporting.image_scores import mean_of
-from trustseg.reporting.overview import basis, compact, summary
+from trustseg.reporting.overview import basis, compact, covered, headlines, summary
 from trustseg.reporting.report_data import Difference, Metric, ReportData, collect
 from trustseg.reporting.score_tables import measures
 from trustseg.statistics import Interval
@@ -95,7 +96,7 @@ def test_columns_that_are_not_held_are_left_out_and_the_undefined_is_said() -> N
 )
 def test_verdict_without_a_margin(metric: Metric, value: float, low: float, high: float, verdict: str) -> None:
     interval = Interval(value=value, low=low, high=high, count=9, patients=9)
-    assert Difference("a", "b", ("clean", 0.0), metric, interval).verdict == verdict
+    assert Difference("a", "b", ("clean", 0.0), metric, interval, trainings=3).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -113,26 +114,56 @@ def test_verdict_without_a_margin(metric: Metric, value: float, low: float, high
 )
 def test_better_and_worse_need_a_margin(metric: Metric, low: float, high: float, verdict: str) -> None:
     interval = Interval(value=(low + high) / 2, low=low, high=high, count=9, patients=9)
-    assert Difference("a", "b", ("clean", 0.0), metric, interval, margin=0.02).verdict == verdict
+    assert Difference("a", "b", ("clean", 0.0), metric, interval, trainings=2, margin=0.02).verdict == verdict
 
 
 @pytest.mark.parametrize(
-    ("low", "tentative", "shown"),
+    ("low", "trainings", "shown"),
     [
-        (0.01, True, "better †"),
-        (-0.01, True, "includes 0 †"),
-        (0.01, False, "better"),
-        (float("nan"), True, "undefined"),
+        (0.01, 1, "one training †"),
+        (-0.01, 1, "includes 0 †"),
+        (0.01, 2, "better"),
+        (float("nan"), 1, "undefined"),
     ],
 )
-def test_few_trainings_speak_for_themselves_only(low: float, tentative: bool, shown: str) -> None:
+def test_one_training_speaks_for_itself_only(low: float, trainings: int, shown: str) -> None:
     interval = Interval(value=0.05, low=low, high=0.09, count=9, patients=9)
-    found = Difference("a", "b", ("clean", 0.0), "dice", interval, tentative)
+    found = Difference("a", "b", ("clean", 0.0), "dice", interval, trainings)
     assert found.verdict + found.mark == shown
 
 
-@pytest.mark.parametrize(("folds", "seeds", "tentative"), [(1, 2, True), (1, 3, False), (3, 1, False)])
-def test_three_seeds_or_folds_are_enough(tmp_path: Path, folds: int, seeds: int, tentative: bool) -> None:
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "trainings", "said"),
+    [
+        ("dice", 0.02, 0.04, 3, "A segments better: Dice, PGD 4/255: +0.030 [+0.020, +0.040]"),
+        (
+            *("nause", 0.02, 0.04, 3),
+            "A ranks errors worse: pixel nAUSE, PGD 4/255: +0.030 [+0.020, +0.040] (lower is better)",
+        ),
+        (
+            *("nause", -0.04, -0.001, 3),
+            "A ranks errors better, if perhaps by less than the margin of 0.01: pixel nAUSE, PGD 4/255: "
+            "-0.021 [-0.040, -0.001] (lower is better)",
+        ),
+        ("dice", -0.04, 0.05, 3, "No difference shown in Dice, PGD 4/255: +0.005 [-0.040, +0.050]"),
+        (
+            *("dice", 0.02, 0.04, 1),
+            "No verdict from one training of each; these trained models differ in Dice, PGD 4/255: "
+            "+0.030 [+0.020, +0.040] †",
+        ),
+    ],
+)
+def test_the_answer_says_which_is_better(
+    data: ReportData, metric: Metric, low: float, high: float, trainings: int, said: str
+) -> None:
+    interval = Interval((low + high) / 2, low, high, 9, 9)
+    found = Difference("a", "b", data.choices.compared[-1], metric, interval, trainings, margin=0.01)
+    [(pair, sentences)] = headlines(replace(data, differences=(found,)))
+    assert (pair, sentences) == ("a minus b", [said])
+
+
+@pytest.mark.parametrize(("folds", "seeds", "tentative"), [(1, 1, True), (1, 2, False), (3, 1, True)])
+def test_a_verdict_needs_two_trainings(tmp_path: Path, folds: int, seeds: int, tentative: bool) -> None:
     folder = write_study(
         tmp_path / "study",
         heads=("beta",),
@@ -147,3 +178,5 @@ def test_three_seeds_or_folds_are_enough(tmp_path: Path, folds: int, seeds: int,
     caption = summary(found).title
     assert f"Folds: {folds}, seeds: {seeds}, trained models behind each variant: {folds * seeds}." in caption
     assert ("for these trained models" in caption) == tentative
+    scope = "not that of the training" if tentative else f"the training, too ({seeds} seeds on both sides)"
+    assert scope in covered(found)

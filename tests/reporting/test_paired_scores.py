@@ -9,10 +9,11 @@ import pytest
 from tests.reporting.deployed_runs import PGD, a_run, some_records
 
 from trustseg.metrics import nause_from_counts
-from trustseg.reporting.image_scores import mean_difference, read_scores, risk_area
-from trustseg.reporting.paired_scores import SCORES, Side, paired_difference
-from trustseg.reporting.pixel_scores import estimate, pixel_ranking
+from trustseg.reporting.image_scores import numbers, per_image, read_scores, risk_area
+from trustseg.reporting.paired_scores import SCORES, Side, calibration_difference, paired_difference
+from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking
 from trustseg.reporting.report_data import ReportData
+from trustseg.statistics import bootstrap_difference
 
 
 def side(data: ReportData, variant: str) -> Side:
@@ -27,9 +28,10 @@ def sides(data: ReportData) -> tuple[Side, Side]:
 
 def test_dice_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
     got = paired_difference(data.results, *sides, PGD, "dice", draws=200)
-    wanted = mean_difference(
-        data.results, "evidential, random selection", "evidential, no adversarial training", PGD, "dice", draws=200
-    )
+    first, second = (per_image(data.results, s.variant, PGD) for s in sides)
+    assert first["image"].equals(second["image"])
+    one, other = (numbers(each, "dice") for each in (first, second))
+    wanted = bootstrap_difference(one, other, first["patient"].to_numpy(), draws=200)
     assert got.interval.value == pytest.approx(wanted.value)
     assert got.trainings == 2
     assert got.interval.patients == wanted.patients
@@ -40,6 +42,13 @@ def test_aurc_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) 
     got = paired_difference(data.results, *sides, PGD, "aurc", draws=50)
     values = [risk_area(read_scores(data.results, s.variant, PGD, s.column), draws=1).value for s in sides]
     assert got.interval.value == pytest.approx(values[0] - values[1], abs=1e-12)
+
+
+def test_calibration_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:
+    got = calibration_difference(data.results, *sides, PGD, draws=50)
+    values = [estimate(pixel_calibration(data.results, s.variant, PGD), draws=1).value for s in sides]
+    assert got.interval.value == pytest.approx(values[0] - values[1])
+    assert got.trainings == 2
 
 
 def test_nause_is_that_of_the_report(data: ReportData, sides: tuple[Side, Side]) -> None:

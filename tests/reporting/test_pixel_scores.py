@@ -58,16 +58,6 @@ def test_ranking_of_a_measure_that_was_not_kept_is_undefined(study: Path) -> Non
         load_results(study), "evidential, no adversarial training", CLEAN, "dissonance", score=ause_from_counts
     )
     assert np.isnan(pixel_scores.estimate(table, draws=5).value)
-    assert np.isnan(pixel_scores.estimate_difference(table, table, draws=5).value)
-
-
-def test_difference_with_itself_is_zero_and_paired(study: Path) -> None:
-    results = load_results(study)
-    table = pixel_scores.pixel_ranking(
-        results, "evidential, no adversarial training", CLEAN, "vacuity", score=nause_from_counts
-    )
-    difference = pixel_scores.estimate_difference(table, table, draws=20)
-    assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
 
 def test_calibration_error_equals_that_of_the_metric(study: Path) -> None:

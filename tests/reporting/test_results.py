@@ -75,6 +75,26 @@ def test_evaluations_of_a_run_are_variants(small: Path, tmp_path: Path) -> None:
     assert single.records.select(kept).equals(both.records.filter(cell=cell.id).select(kept))
 
 
+def test_a_run_is_called_by_its_head_and_selection(small: Path, tmp_path: Path) -> None:
+    """``evaluate`` calls its variant like the run; the suffix of a calibrated one matters beside a plain one."""
+    cell = next(cell for cell in load_results(small).cells if cell.selection == "none")
+    run = tmp_path / "one"
+    for suffix in ("-calibrated", "", "-mc5-dropout0.2"):
+        folder = run / f"evaluation-test{suffix}"
+        shutil.copytree(cell.folder, folder)
+        (folder / "evaluation.json").write_text("{}")
+        name = pl.lit(f"one{suffix}")
+        path = folder / "records.parquet"
+        pl.read_parquet(path).with_columns(cell=name, variant=name).write_parquet(path)
+        if suffix == "-calibrated":
+            assert load_results(run).variants == [cell.variant]
+    assert load_results(run).variants == [
+        cell.variant,
+        f"{cell.variant}, calibrated",
+        f"{cell.variant}, mc5, dropout0.2",
+    ]
+
+
 def test_a_run_without_evaluation_is_told_of_it(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.json").write_text("{}")

@@ -15,9 +15,10 @@ from tests.reporting.under_stress import EPS, plain, row_of, value_of
 from trustseg.deferral import load_policy
 from trustseg.errors import DataError
 from trustseg.reporting.contents import Contents
+from trustseg.reporting.deployed import SCORE, deployed, is_deployed, policy_by
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import load_results
-from trustseg.reporting.unnoticed import SCORE, deploy, deployed, is_deployed, policy_by, unnoticed_table
+from trustseg.reporting.unnoticed import deploy, unnoticed_table
 from trustseg.statistics import Interval
 
 

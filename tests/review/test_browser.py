@@ -325,6 +325,9 @@ def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_pa
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         try:
             page.wait_for("progress", "of 4")
+            row = browser.find_element("css selector", "#rows tr")
+            assert all(row.find_element("css selector", part).is_displayed() for part in ("img", ".chance", ".reason"))
+            assert row.find_element("css selector", "a").size["height"] < 50  # two lines at most
             browser.find_element("css selector", "#threshold summary").click()
             _check(page, width)
             page.open(1)

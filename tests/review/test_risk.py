@@ -1,6 +1,7 @@
 """The table behind the threshold slider, against direct counts."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tests.review.given import records, write_predictions, write_run
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.review.cases import open_cases
-from trustseg.review.risk import read_risk, risk_table
+from trustseg.review.risk import Similar, read_risk, risk_table
 
 COLUMN = "u_entropy_soft_dice_confidence"
 
@@ -40,16 +41,42 @@ def test_undefined_dice_is_no_risk_and_other_conditions_do_not_count() -> None:
     assert found.points[-1].failures.value == pytest.approx(2 / 4)
 
 
-def test_the_chance_of_failure_never_falls_and_equals_an_independent_fit() -> None:
-    isotonic = pytest.importorskip("sklearn.isotonic")
+def scored(scores: list[float], failed: list[int]) -> pl.DataFrame:
+    """Return records of clean images that failed or not."""
+    dice = [0.0 if each else 1.0 for each in failed]
+    patients = [f"p{place}" for place in range(len(scores))]
+    return pl.DataFrame({"condition": "clean", COLUMN: scores, "dice": dice, "patient": patients})
+
+
+def test_the_chance_of_failure_never_falls_and_adds_up() -> None:
     rng = np.random.default_rng(0)
-    scores = rng.integers(0, 30, 200) / 30
-    dice = np.clip(1 - scores + rng.normal(0, 0.3, 200), 0, 1)
-    table = pl.DataFrame({"condition": "clean", COLUMN: scores, "dice": dice, "patient": [f"p{i}" for i in range(200)]})
-    found = risk_table(table, COLUMN, tau=0.5, draws=2)
-    peer = isotonic.IsotonicRegression(out_of_bounds="clip").fit(scores, (dice < 0.5).astype(float))
-    asked = np.linspace(-0.5, 1.5, 101)
-    np.testing.assert_allclose(found.chance(asked), peer.predict(asked), atol=1e-12)
+    scores = rng.integers(0, 60, 200) / 60
+    failed = (rng.random(200) < scores).astype(int)
+    found = risk_table(scored(scores.tolist(), failed.tolist()), COLUMN, tau=0.5, draws=2)
+    assert sum(group.images for group in found.groups) == 200
+    assert min(group.images for group in found.groups) >= 10
+    assert found.chance(scores).sum() == pytest.approx(failed.sum())
+    chances = found.chance(np.linspace(-0.5, 1.5, 101))
+    assert (np.diff(chances) >= 0).all()
+    assert chances[0] < 0.2 < 0.8 < chances[-1]
+
+
+def test_two_failures_at_the_top_are_no_certainty() -> None:
+    """Of 30 images the two with the highest scores failed: 2 of the 10 highest did, not 100 %."""
+    found = risk_table(scored([number / 30 for number in range(30)], [0] * 28 + [1] * 2), COLUMN, tau=0.5, draws=2)
+    assert found.groups == (Similar(0, 20), Similar(2, 10))
+    assert found.similar(2.0) == Similar(2, 10)
+    assert found.similar(-1.0) == Similar(0, 20)
+    assert found.similar(math.nan) is None
+    assert Similar(2, 10).ends == pytest.approx((0.0252, 0.5561), abs=1e-4)  # tables of Clopper and Pearson
+    assert Similar(0, 20).ends == pytest.approx((0.0, 0.1684), abs=1e-4)
+
+
+def test_of_fewer_than_ten_images_nothing_is_told() -> None:
+    found = risk_table(scored([number / 9 for number in range(9)], [0] * 8 + [1]), COLUMN, tau=0.5, draws=2)
+    assert found.groups == ()
+    assert found.similar(1.0) is None
+    assert np.isnan(found.chance([1.0])).all()
 
 
 def test_records_are_found_below_a_run_by_their_model(predictions: Path, tmp_path: Path) -> None:

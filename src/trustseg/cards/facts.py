@@ -1,10 +1,12 @@
 """Facts about a model, from the files next to it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 from torch import nn
 
 from trustseg.calibration import Calibrated, Calibration
@@ -22,10 +24,12 @@ from trustseg.reporting.pixel_scores import estimate, pixel_calibration
 from trustseg.reporting.report_data import ranking_scores
 from trustseg.statistics import Interval
 
-__all__ = ["USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
+__all__ = ["DICE", "USER", "CardFacts", "Measured", "interval_words", "read_facts", "user"]
 
 USER: Final = "user"
 """Begins every entry that only the user can fill in."""
+
+DICE: Final = "Dice per image"
 
 
 def user(what: str) -> str:
@@ -53,7 +57,7 @@ class Measured:
         patients: of how many patients.
         overlap: label -> interval of how well masks agree, on unchanged images.
         trust: label -> interval of calibration and ranking, on unchanged images.
-        changed: condition in words -> Dice under it.
+        changed: attack or shift in words -> Dice per image under it, the lowest first.
     """
 
     folder: Path
@@ -184,19 +188,19 @@ def _measured(place: Path, draws: int) -> Measured:
     if measure := choices.measures.get(variant):
         ranked = ranking_scores(results, variant, CLEAN, measure, choices.columns[variant], draws=draws)
         trust |= {METRIC_NAMES[name]: found for name, found in ranked.items()}
+    shifts = results.records.filter(pl.col("kind") == "shift")["condition"].unique().to_list()
+    conditions = [condition for attack in choices.attacks for condition in choices.curve(attack)[1:]]
+    dice = {condition: mean(condition) for condition in [*conditions, *((name, 0.0) for name in shifts)]}
+    lowest_first = sorted(dice.items(), key=lambda item: (math.isnan(item[1].value), item[1].value, item[0]))
     return Measured(
         folder=place,
         images=results.records["image"].n_unique(),
         patients=results.records["patient"].n_unique(),
         overlap={
-            "Dice per image": mean(CLEAN),
+            DICE: mean(CLEAN),
             "pooled Dice": pooled(results, variant, CLEAN, union=False, draws=draws),
             "IoU per image": mean(CLEAN, "iou"),
         },
         trust=trust,
-        changed={
-            describe_condition(condition): mean(condition)
-            for attack in choices.attacks
-            for condition in choices.curve(attack)[1:]
-        },
+        changed={describe_condition(condition): found for condition, found in lowest_first},
     )

@@ -217,7 +217,7 @@ def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> Non
     from rich.text import Text
 
     console = Console()
-    heads = ("split", "images", "patients", "of unknown patients", "laterals", "empty masks")
+    heads = ("split", "images", "patients", "of unknown patients", "lateral views", "empty masks")
     title = Text(printable(f"{path.absolute().name} ({report.layout} layout)"))
     table = Table(*heads, title=title)
     for split, count in report.images.items():
@@ -251,7 +251,7 @@ def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> Non
         highlight=False,
     )
     for sentence in report.plan:
-        console.print(Text(f"what is done: {sentence}"), soft_wrap=True)
+        console.print(Text(f"when read: {sentence}"), soft_wrap=True)
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in report.findings:
         line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))

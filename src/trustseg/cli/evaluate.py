@@ -128,7 +128,7 @@ def _measure(
 ) -> None:
     """Measure all that the settings ask for, each part with its progress bar."""
     from trustseg.evaluation import evaluate as run_evaluation
-    from trustseg.evaluation import write_masking_checks, write_minimal
+    from trustseg.evaluation import measure_of, write_gallery, write_masking_checks, write_minimal
     from trustseg.evaluation.masking_checks import CHECKS
     from trustseg.models import device_of
 
@@ -155,6 +155,17 @@ def _measure(
         write_masking_checks(
             model, pack, rows, folder, count=count, seed=seed, device=device, surrogate=surrogate, report=checked
         )
+    write_gallery(
+        model,
+        pack,
+        rows,
+        settings,
+        folder / "gallery.npz",
+        eps=config.adversarial.eps,
+        measure=measure_of(model, config.adversarial.measure),
+        seed=seed,
+        device=device,
+    )
 
 
 def _validated(

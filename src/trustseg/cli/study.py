@@ -110,6 +110,7 @@ def _show_status(folder: Path) -> None:
 def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     """Print the cells of each variant, their passes, and the time left."""
     from trustseg.cli.display import print_table
+    from trustseg.reporting.labels import describe_variant
     from trustseg.study.plan import plan_study
 
     plan = plan_study(config, folder)
@@ -118,7 +119,7 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     header = ("variant", "cells", "done", "training", "evaluation", "time left")
     rows = [
         (
-            row.variant,
+            describe_variant(row.variant, head=row.head, selection=row.selection),
             str(row.cells),
             str(row.done),
             *(f"{passes / unit:.{0 if unit == 1 else 1}f}" for passes in (row.training, row.evaluation)),

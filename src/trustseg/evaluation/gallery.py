@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ def write_gallery(
     Args:
         model: a segmenter, a calibrated one, or a mixture.
         pack: the images.
-        rows: candidates; ``config.gallery`` of them are taken.
+        rows: candidates; ``config.gallery`` of those with a reference are taken.
         config: the last of its attacks that is in ``ATTACKS`` is shown.
         path: the npz file.
         eps: the budget shown is the one of the attack that is nearest to this, in pixel units of [0, 1].
@@ -68,7 +69,8 @@ def write_gallery(
         device: where to compute.
     """
     condition = _shown(config, eps)
-    chosen = gallery_rows(pack, rows, config.gallery)
+    known = pack.index.select(pl.col("has_mask") | (pl.col("split") == "control")).to_series().to_numpy()
+    chosen = gallery_rows(pack, rows[known[rows]], config.gallery)
     if condition is None or not len(chosen):
         return
     model = model.eval().to(device)

@@ -1,14 +1,18 @@
 """The documents of a pack that are drafted from the records: datasheet and instructions for use."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from trustseg.cards import CardFacts
-from trustseg.cards.facts import interval_words, user
+from trustseg.cards.facts import DICE, interval_words, user
 from trustseg.cards.hugging_face import COVER
 from trustseg.files import read_json
 
 __all__ = ["datasheet", "instructions"]
+
+_WORST: Final = 10  # conditions that are named
 
 
 def datasheet(run: Path, facts: CardFacts) -> str:
@@ -57,12 +61,12 @@ def _shared(run: Path) -> str:
     return user("whether patients stand on more than one side of the split; not recorded")
 
 
-def instructions(facts: CardFacts) -> str:
-    """Return a draft of instructions for use (Markdown)."""
-    return "\n".join(_instructions(facts)) + "\n"
+def instructions(facts: CardFacts, policies: Sequence[Path] = ()) -> str:
+    """Return a draft of instructions for use (Markdown); ``policies`` are the files of those fitted for the model."""
+    return "\n".join(_instructions(facts, policies)) + "\n"
 
 
-def _instructions(facts: CardFacts) -> Iterator[str]:
+def _instructions(facts: CardFacts, policies: Sequence[Path]) -> Iterator[str]:
     yield f"# Instructions for use of {facts.name}: draft\n\n> {COVER}\n"
     yield "## Purpose\n"
     yield f"- {user('intended use, users, patients, and what it must not be used for')}\n"
@@ -81,11 +85,34 @@ def _instructions(facts: CardFacts) -> Iterator[str]:
         for label, interval in {**measured.overlap, **measured.trust}.items():
             yield f"- {label}: {interval_words(interval)}"
     yield "\n## What lowers it\n"
-    changed = [(each, name) for each in facts.measured for name in each.changed]
-    for measured, name in changed:
-        yield f"- {name}: Dice per image {interval_words(measured.changed[name])}"
-    if not changed:
+    for measured in facts.measured:
+        worst = list(measured.changed.items())[:_WORST]
+        if worst:
+            every = f"the {_WORST} lowest of {len(measured.changed)}" if len(measured.changed) > _WORST else "all"
+            unchanged = interval_words(measured.overlap[DICE])
+            yield f"Dice per image, unchanged: {unchanged}; under attacks and shifts, {every} that were measured:\n"
+        for name, found in worst:
+            yield f"- {name}: {interval_words(found)}"
+    if not any(measured.changed for measured in facts.measured):
         yield f"- {user('attacks and shifts were not measured')}"
     yield f"- {user('other conditions known from use')}\n"
     yield "## Oversight\n"
-    yield f"- {user('who reviews which images, how a result is overridden, and how the system is stopped')}"
+    for file in policies:
+        yield f"- {_policy(file)}"
+    if policies:
+        yield "- a policy is about unchanged images of new patients like those it was fitted on; under attack, shift"
+        yield "  and for another population it is void"
+    else:
+        yield f"- {user('which images go to a human; no deferral policy of this model was found')}"
+    yield f"- {user('who reviews them, how a result is overridden, and how the system is stopped')}"
+
+
+def _policy(file: Path) -> str:
+    """Return what a policy does, in a sentence or two."""
+    content = read_json(file)
+    score = f"{content['measure']} ({content['aggregation']})".replace("_", " ")
+    threshold = float(str(content["threshold"]))
+    if math.isinf(threshold):
+        which = "no image" if threshold > 0 else "every image"
+        return f"{file.name} sends {which} to a human: it was fitted on too few patients, or its aim cannot be reached"
+    return f"{file.name} sends images whose {score} is above {threshold:.3g} to a human. {content['statement']}"

@@ -89,7 +89,7 @@ def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
     write_text(folder / WRITTEN["card"], hugging_face_card(facts))
     write_text(folder / _CHAI, chai_card(facts))
     write_text(folder / WRITTEN["datasheet"], datasheet(run, facts))
-    write_text(folder / WRITTEN["instructions"], instructions(facts))
+    write_text(folder / WRITTEN["instructions"], instructions(facts, ARTEFACTS["policy"](run, facts)))
 
 
 def _framework_entry(framework: Framework, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _index(facts: CardFacts, entries: Sequence[Mapping[str, Any]], written: Sequ
         cover=COVER,
         version=__version__,
         day=datetime.now(UTC).date().isoformat(),
-        signed="The digests are signed." if signed else "The digests are not signed: user.",
+        signed="The digests are signed." if signed else "The digests are not signed; signing them is left to you.",
         documents=sorted([*documents, _CHAI, "items.json"]),
         frameworks=entries,
     )

@@ -1,5 +1,6 @@
 """The contents of a report: the cells of a study, finished or not, or the evaluations of a single run."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 _RECORDS: Final = "records.parquet"
 _PIXEL_TABLES: Final = ("histograms.parquet", "calibration.parquet")
+# What ``evaluate`` appends to the name of a run whose model it calibrated or combined, see ``suffix_of``.
+_SUFFIX: Final = re.compile(r"-(mc\d+(-dropout[\d.]+)?|ensemble\d+(-calibrated)?|calibrated)$")
+_CALIBRATED: Final = ", calibrated"
 
 
 class FinishedCell(Description):
@@ -84,7 +88,10 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
         is_run = (folder / "model" / "model.json").is_file()
         advice = f"run 'trustseg evaluate {folder}'" if is_run else "give the folder of a study, a run or an evaluation"
         raise MissingFileError(f"'{folder}' holds no study and no evaluation; {advice}")
-    return [_load_evaluation(place) for place in found]
+    cells = [_load_evaluation(place) for place in found]
+    if all(cell.variant.endswith(_CALIBRATED) for cell in cells):  # then it tells none from another
+        return [cell.model_copy(update={"variant": cell.variant.removesuffix(_CALIBRATED)}) for cell in cells]
+    return cells
 
 
 def _load_evaluation(folder: Path) -> FinishedCell:
@@ -97,6 +104,9 @@ def _load_evaluation(folder: Path) -> FinishedCell:
     name, variant, head = records.select("cell", "variant", "head").row(0)
     data, training, adversarial = (_section(config, name) for name in ("data", "training", "adversarial"))
     fold, selection = data.get("fold"), str(adversarial.get("selection", "none"))
+    if variant == name and config:  # the name of the run's folder says nothing of what was trained
+        suffix = _SUFFIX.search(name)
+        variant = f"{head}, {selection}" + (suffix[0].replace("-", ", ") if suffix else "")
     return FinishedCell(
         id=name,
         variant=describe_variant(variant, head=head, selection=selection),

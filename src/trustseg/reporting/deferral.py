@@ -33,9 +33,11 @@ __all__ = [
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
 _FAILED: Final = pl.col("failed") & ~pl.col("review")
 _AIMS: Final = {
-    "review_rate": "share of patients sent to a human",
-    "risk": "share of failures among the kept",
-    "missed_lesions": "share of patients with {target} kept and missed",
+    "review_rate": (
+        "of a new patient's images at most {at_most:g} % are expected to be sent to a human (mean over patients)"
+    ),
+    "risk": "of the patients with a kept image at most {at_most:g} % have one that failed",
+    "missed_lesions": "of the patients with {target} at most {at_most:g} % are kept and missed",
 }
 
 
@@ -115,9 +117,9 @@ def aim(target: str, at_most: float, *, name: str = "foreground") -> str:
 
     Example:
         >>> aim("review_rate", 0.2)
-        'share of patients sent to a human at most 20 %'
+        "of a new patient's images at most 20 % are expected to be sent to a human (mean over patients)"
     """
-    return f"{_AIMS[target].format(target=name)} at most {100 * at_most:g} %"
+    return _AIMS[target].format(target=name, at_most=100 * at_most)
 
 
 def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]:

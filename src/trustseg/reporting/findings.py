@@ -62,7 +62,7 @@ def _few(data: ReportData) -> Iterator[str]:
     seeds = {variant: len({cell.seed for cell in results.cells_of(variant)}) for variant in single}
     if few := [variant for variant, count in seeds.items() if count < FEW_TRAININGS]:
         who = "every variant" if len(few) == len(seeds) else ", ".join(few)
-        yield f"Fewer than {FEW_TRAININGS} seeds for {who}; intervals cover the choice of patients, not of the seed."
+        yield f"Fewer than {FEW_TRAININGS} seeds for {who}: how much trainings differ is hardly known, or not at all."
 
 
 def _image_sets(data: ReportData) -> Iterator[str]:

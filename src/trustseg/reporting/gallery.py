@@ -186,22 +186,23 @@ _GAP_INCHES: Final = 0.05
 _LABEL_INCHES: Final = 0.95
 _LABEL_LETTERS: Final = 16  # of a line that fits beside the pictures
 _TITLE_INCHES: Final = 0.22
+_STACKED: Final = 3  # columns of the pictures of a small screen
 _MAGNIFIED: Final = 10.0
 
 
-def draw_case(case: Case, *, dpi: int = 110) -> bytes:
-    """Return a case as JPEG, a quarter of a PNG's bytes."""
-    return _jpeg(_grid(case.tiles, _TITLES, _draw_tile), dpi)
+def draw_case(case: Case, *, dpi: int = 110, narrow: bool = False) -> bytes:
+    """Return a case as JPEG, a quarter of a PNG's bytes; narrow: in three columns, for a small screen."""
+    return _jpeg((_stack if narrow else _grid)(case.tiles, _TITLES, _draw_tile), dpi)
 
 
-def draw_decomposition(case: Case, *, dpi: int = 110) -> bytes | None:
+def draw_decomposition(case: Case, *, dpi: int = 110, narrow: bool = False) -> bytes | None:
     """Return the variance maps of a case as JPEG, for the variants that tell them apart; None without any.
 
     The total and the aleatoric maps of a row share one scale from 0 to 1/4, the largest variance there is; the
     epistemic maps, far smaller, share one of their own, given in their corner.
     """
     tiles = [tile for tile in case.tiles if tile.decomposition is not None]
-    return _jpeg(_grid(tiles, _PART_TITLES, _draw_parts), dpi) if tiles else None
+    return _jpeg((_stack if narrow else _grid)(tiles, _PART_TITLES, _draw_parts), dpi) if tiles else None
 
 
 def write_cases(cases: Sequence[Case], folder: Path) -> None:
@@ -244,6 +245,30 @@ def _grid(tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence
                     axis.set_title(title, fontsize=8, pad=4)
             label = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
             figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
+    return figure
+
+
+def _stack(tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None]) -> Figure:
+    """Return the same pictures in three columns: below its name, the clean and then the attacked ones of each tile."""
+    columns, lines = _STACKED, math.ceil(len(titles) / _STACKED)
+    height, width = tiles[0].layers["image"].shape
+    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
+    line, label = _TITLE_INCHES + tall + _GAP_INCHES, _TITLE_INCHES
+    inches = (columns * (_TILE_INCHES + _GAP_INCHES), len(tiles) * (label + lines * line))
+    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
+        figure = Figure(figsize=inches)
+        for row, tile in enumerate(tiles):
+            top = inches[1] - row * (label + lines * line)
+            figure.text(0.01, (top - label / 2) / inches[1], tile.variant, va="center", weight="bold")
+            axes = []
+            for place, title in enumerate(titles):
+                left = (place % columns) * (_TILE_INCHES + _GAP_INCHES) / inches[0]
+                bottom = (top - label - (place // columns + 1) * line + _GAP_INCHES) / inches[1]
+                axis = figure.add_axes((left, bottom, _TILE_INCHES / inches[0], tall / inches[1]))
+                axis.set_axis_off()
+                axis.set_title(title, fontsize=9, pad=4)
+                axes.append(axis)
+            draw(axes, tile)
     return figure
 
 

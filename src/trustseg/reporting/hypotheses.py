@@ -7,12 +7,12 @@ from typing import Any, Final, Literal
 
 from trustseg.records import metric_column
 from trustseg.reporting.choices import Choices
+from trustseg.reporting.deployed import is_deployed
 from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition, describe_metric, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
-from trustseg.reporting.unnoticed import is_deployed
 from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
 from trustseg.study.hypotheses import (
     FILE,

@@ -40,7 +40,6 @@ __all__ = [
     "Shift",
     "false_positive_area",
     "image_ranking",
-    "mean_difference",
     "mean_of",
     "numbers",
     "patients_of",
@@ -50,7 +49,6 @@ __all__ = [
     "rank_correlation",
     "read_scores",
     "risk_area",
-    "risk_area_difference",
     "rows_of",
     "size_limits",
     "told_apart",
@@ -118,18 +116,6 @@ def false_positive_area(results: Results, variant: str, condition: ConditionKey,
     return bootstrap_mean(area, patients_of(frame), draws=draws)
 
 
-def mean_difference(
-    results: Results, variant: str, baseline: str, condition: ConditionKey, column: str, *, draws: int
-) -> Interval:
-    """Return the mean paired difference variant - baseline of a record column over the images of both."""
-    first, second = (
-        per_image(results, name, condition).select("image", "patient", column) for name in (variant, baseline)
-    )
-    frame = first.join(second, on="image", suffix="_baseline", maintain_order="left")
-    values = numbers(frame, column), numbers(frame, f"{column}_baseline")
-    return bootstrap_difference(*values, patients_of(frame), draws=draws)
-
-
 @dataclass(frozen=True, slots=True)
 class ImageScores:
     """Uncertainty and risk (1 - Dice) of images with a defined Dice, one row per seed; NaN where a seed has none."""
@@ -177,16 +163,6 @@ def risk_area(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> I
     if not scores.images:
         return UNDEFINED
     return bootstrap_counts(image_ranking(scores, score), scores.patients, draws=draws)
-
-
-def risk_area_difference(first: ImageScores, second: ImageScores, *, draws: int) -> Interval:
-    """Return the paired difference first - second in AURC over the images that both hold."""
-    shared = sorted(set(first.images) & set(second.images))
-    if not shared:
-        return UNDEFINED
-    left, right = (image_ranking(_only(scores, shared), AURC) for scores in (first, second))
-    patients = _only(first, shared).patients
-    return bootstrap_counts(lambda times: left(times) - right(times), patients, draws=draws)
 
 
 def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from trustseg.reporting.checks import trust
 from trustseg.reporting.image_scores import UNDEFINED
-from trustseg.reporting.labels import CLEAN, METRIC_NAMES, describe_condition, words
+from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, METRIC_NAMES, describe_condition, words
 from trustseg.reporting.report_data import Difference, Metric, ReportData
 from trustseg.reporting.tables import Column, Table, Value, interval_text
 
@@ -20,6 +20,7 @@ __all__ = [
     "basis",
     "compact",
     "comparisons",
+    "covered",
     "first_screen",
     "headlines",
     "print_summary",
@@ -29,11 +30,15 @@ __all__ = [
 
 _OF_EVIDENCE: Final = ("mutual_information", "vacuity", "epistemic_variance")
 _ATTACKED: Final = ("robust_dice", "worst_dice")
+_DOES: Final = {"dice": "segments {0}", "nause": "ranks errors {0}"}
 _VERDICTS: Final = {
-    "includes 0": "the interval includes 0, so no difference is shown",
-    "within the margin": "any difference is smaller than the margin of {margin:g}",
-    "margin not reached": "the interval excludes 0, but not a difference below the margin of {margin:g}",
-    "undefined": "no interval, so nothing can be said",
+    "better": "{variant} {does}: {found}",
+    "worse": "{variant} {does}: {found}",
+    "includes 0": "no difference shown in {found}",
+    "within the margin": "no difference that matters in {found}, below the margin of {margin:g}",
+    "margin not reached": "{variant} {does}, if perhaps by less than the margin of {margin:g}: {found}",
+    "one training": "no verdict from one training of each; these trained models differ in {found}",
+    "undefined": "nothing can be said of {found}",
 }
 _MASKS: Final = ("variant", "dice", "dice_native", "pooled_dice", "iou", *_ATTACKED, "trust")
 
@@ -155,15 +160,30 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     return [
         (
             f"{variant} minus {baseline}",
-            [
-                f"{sentence(item)}: {_VERDICTS.get(item.verdict, item.verdict).format(margin=item.margin)}{item.mark}"
-                for item in items
-                if item.condition in data.choices.compared
-            ],
+            [_in_words(item) for item in items if item.condition in data.choices.compared],
         )
         for variant, baseline, items in pairs
         if items[0].rank == first
     ]
+
+
+def _in_words(item: Difference) -> str:
+    """Return what a difference says: which side is better if any, and the numbers it rests on."""
+    does = _DOES[item.metric].format("better" if item.is_ahead else "worse")
+    found = sentence(item) + ("" if item.metric in HIGHER_IS_BETTER else " (lower is better)")
+    said = _VERDICTS[item.verdict].format(variant=item.variant, does=does, found=found, margin=item.margin)
+    return f"{said[0].upper()}{said[1:]}{item.mark}"
+
+
+def covered(data: ReportData) -> str:
+    """Return in words what the intervals of a report cover, which the first screen says."""
+    counts = span_text([item.trainings for item in data.differences] or [1])
+    if counts == "1":
+        return "Intervals cover the choice of patients, not that of the training: another training may differ by more."
+    return (
+        "Intervals of means cover the choice of patients alone; those of differences between variants cover the "
+        f"choice of the training, too ({counts} seeds on both sides)."
+    )
 
 
 def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> None:

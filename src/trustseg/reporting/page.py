@@ -36,6 +36,7 @@ from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
 from trustseg.reporting.shifted import table_version
 from trustseg.reporting.texts import texts_of
+from trustseg.text import plural
 
 __all__ = ["build_report"]
 
@@ -124,9 +125,10 @@ def _render(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=_facts(data, draws),
         headlines=headlines(data),
+        one_training=all(item.tentative for item in data.differences),
         comparisons=comparisons(data),
         caveats=find_caveats(data),
-        strongest=strongest_facts(data, contents.deferrals),
+        strongest=strongest_facts(data, contents.deferrals, draws=draws),
         use=use_and_population(data, limits(data, contents)),
         doubts=failures(data.checks),
         check_matrix=check_matrix(data.checks),
@@ -142,7 +144,7 @@ def _render(
         missing=_missing(data),
         first_screen=first_screen(data),
         generated=is_generated(results),
-        cases=[(case, draw_case(case), draw_decomposition(case)) for case in cases],
+        cases=[(case, *(_pictures(case, narrow=narrow) for narrow in (False, True))) for case in cases],
         metric_names=METRIC_NAMES,
         describe=describe_condition,
         measures=sorted({words(measure) for measure in data.choices.measures.values()}),
@@ -156,16 +158,25 @@ def _render(
     )
 
 
+def _pictures(case: Case, *, narrow: bool) -> tuple[bytes, bytes | None]:
+    return draw_case(case, narrow=narrow), draw_decomposition(case, narrow=narrow)
+
+
 def _facts(data: ReportData, draws: int) -> list[tuple[str, str]]:
     """Return the numbers under the title: value and what it counts."""
     results = data.results
     folds = {cell.fold for cell in results.cells}
+
+    def counted(count: int, noun: str) -> tuple[str, str]:
+        value, _, words = plural(count, noun).partition(" ")
+        return value, words
+
     return [
-        (str(results.records["patient"].n_unique()), "patients tested"),
-        (str(results.records["image"].n_unique()), "test images"),
-        (str(len(results.variants)), "variants"),
-        ("1", "fixed split") if folds == {-1} else (str(len(folds)), "folds"),
-        (str(len({cell.seed for cell in results.cells})), "seeds"),
+        counted(results.records["patient"].n_unique(), f"{'invented ' if is_generated(results) else ''}patient"),
+        counted(results.records["image"].n_unique(), "test image"),
+        counted(len(results.variants), "variant"),
+        ("1", "fixed split") if folds == {-1} else counted(len(folds), "fold"),
+        counted(len({cell.seed for cell in results.cells}), "seed"),
         (f"{len(results.cells)} of {len(results.cells) + len(results.missing)}", "runs finished"),
         (str(draws), "bootstrap draws"),
     ]

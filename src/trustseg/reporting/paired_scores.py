@@ -13,14 +13,14 @@ from trustseg.deferral.ranking import AURC
 from trustseg.metrics import nause_from_counts
 from trustseg.records import metric_column
 from trustseg.reporting.cell_tables import at
+from trustseg.reporting.deployed import deployed, is_deployed, policy_by
 from trustseg.reporting.image_scores import Floats, numbers, patients_of, rows_of
 from trustseg.reporting.labels import ConditionKey
-from trustseg.reporting.pixel_scores import PatientTable, pixel_ranking
+from trustseg.reporting.pixel_scores import PatientTable, pixel_calibration, pixel_ranking
 from trustseg.reporting.results import Results
-from trustseg.reporting.unnoticed import deployed, is_deployed, policy_by
 from trustseg.statistics import Comparison, compare_drawn, compare_images, draw_patients
 
-__all__ = ["SCORES", "Side", "paired_difference"]
+__all__ = ["SCORES", "Side", "calibration_difference", "compare_values", "paired_difference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _metric(
     column: str, results: Results, first: Side, second: Side, condition: ConditionKey, draws: int
 ) -> Comparison:
     frames = [rows_of(results, side.variant, condition).with_columns(value=pl.col(column)) for side in (first, second)]
-    return _of_images(frames[0], frames[1], draws)
+    return compare_values(frames[0], frames[1], draws=draws)
 
 
 def _unnoticed(results: Results, first: Side, second: Side, condition: ConditionKey, draws: int) -> Comparison:
@@ -58,7 +58,7 @@ def _unnoticed(results: Results, first: Side, second: Side, condition: Condition
     Each run decides by its own policy, fitted on its validation images; a run without one is left out.
     """
     frames = [_harmed(results, side, condition) for side in (first, second)]
-    return _of_images(frames[0], frames[1], draws)
+    return compare_values(frames[0], frames[1], draws=draws)
 
 
 def _harmed(results: Results, side: Side, condition: ConditionKey) -> pl.DataFrame:
@@ -72,8 +72,8 @@ def _harmed(results: Results, side: Side, condition: ConditionKey) -> pl.DataFra
     return pl.concat(frames, how="diagonal_relaxed") if frames else results.records.clear().with_columns(value=0.0)
 
 
-def _of_images(first: pl.DataFrame, second: pl.DataFrame, draws: int) -> Comparison:
-    """Compare the column ``value`` of images, seeds apart."""
+def compare_values(first: pl.DataFrame, second: pl.DataFrame, *, draws: int) -> Comparison:
+    """Return the difference first - second of the column ``value`` on the images of both, seeds apart."""
     columns = ["image", "patient", "seed", "value"]
     pairs = first.select(columns).join(second.select(columns), on=["image", "seed"], suffix="_second")
     if pairs.is_empty():
@@ -113,16 +113,33 @@ def _image_ranking(results: Results, first: Side, second: Side, condition: Condi
 
 
 def _pixel_ranking(results: Results, first: Side, second: Side, condition: ConditionKey, draws: int) -> Comparison:
-    """Compare the normalised area under the sparsification error of pixels, on the patients that both sides have."""
+    """Compare the normalised area under the sparsification error of pixels."""
+
+    def table(only: Results, side: Side) -> PatientTable:
+        return pixel_ranking(only, side.variant, condition, side.measure, score=nause_from_counts)
+
+    return _of_pixels(table, results, first, second, draws)
+
+
+def calibration_difference(
+    results: Results, first: Side, second: Side, condition: ConditionKey, *, draws: int
+) -> Comparison:
+    """Return the difference in the calibration error of pixels, which no measure of uncertainty enters."""
+    return _of_pixels(
+        lambda only, side: pixel_calibration(only, side.variant, condition), results, first, second, draws
+    )
+
+
+def _of_pixels(
+    table_of: Callable[[Results, Side], PatientTable], results: Results, first: Side, second: Side, draws: int
+) -> Comparison:
+    """Compare a score of pixels, seeds apart, on the patients that both sides have."""
     seeds = [{cell.seed for cell in results.cells_of(side.variant)} for side in (first, second)]
     columns: list[Floats] = []
     shared: list[str] | None = None
     for seed in sorted(seeds[0] & seeds[1]):
         only = replace(results, cells=tuple(cell for cell in results.cells if cell.seed == seed))
-        one, other = (
-            pixel_ranking(only, side.variant, condition, side.measure, score=nause_from_counts)
-            for side in (first, second)
-        )
+        one, other = (table_of(only, side) for side in (first, second))
         held = sorted(set(one.patients) & set(other.patients))
         if not held or (shared is not None and held != shared):  # seeds that tested other patients are not comparable
             continue

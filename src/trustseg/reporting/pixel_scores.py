@@ -21,7 +21,6 @@ from trustseg.statistics import Interval, bootstrap_rows
 __all__ = [
     "PatientTable",
     "estimate",
-    "estimate_difference",
     "merge_bins",
     "minority_of",
     "pixel_calibration",
@@ -47,19 +46,6 @@ def estimate(table: PatientTable, *, draws: int) -> Interval:
     if not table.patients:
         return UNDEFINED
     return bootstrap_rows(table.table, np.asarray(table.patients), table.statistic, draws=draws)
-
-
-def estimate_difference(first: PatientTable, second: PatientTable, *, draws: int) -> Interval:
-    """Return the paired difference first - second over the patients that both tables hold."""
-    shared = sorted(set(first.patients) & set(second.patients))
-    if not shared:
-        return UNDEFINED
-    left, right = (table.table[[table.patients.index(name) for name in shared]] for table in (first, second))
-
-    def statistic(drawn: Floats) -> Floats:
-        return first.statistic(drawn[:, : left.shape[1]]) - second.statistic(drawn[:, left.shape[1] :])
-
-    return bootstrap_rows(np.hstack([left, right]), np.asarray(shared), statistic, draws=draws)
 
 
 def pixel_ranking(

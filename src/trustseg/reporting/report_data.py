@@ -15,18 +15,21 @@ from trustseg.reporting.checks import Check, load_checks
 from trustseg.reporting.choices import Choices, choose, pairs
 from trustseg.reporting.image_scores import Shift
 from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, ConditionKey, describe_condition
+from trustseg.reporting.paired_scores import Side, calibration_difference, paired_difference
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
 __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect", "ranking_scores"]
 
-Verdict = Literal["better", "worse", "includes 0", "within the margin", "margin not reached", "undefined"]
+Verdict = Literal[
+    "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "undefined"
+]
 Metric = Literal[
     "dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"
 ]
 
-FEW_TRAININGS: Final = 3  # fewer seeds and fewer folds than this say nothing of how much trainings differ
+FEW_TRAININGS: Final = 3  # fewer seeds than this say next to nothing of how much trainings differ
 _COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
 
@@ -39,8 +42,8 @@ class Difference:
         baseline: what is subtracted.
         condition: under which.
         metric: which score.
-        interval: the difference, its interval over patients.
-        tentative: whether a variant was trained too few times to speak of more than these trained models.
+        interval: the difference, its interval over patients and, from two on, over trainings.
+        trainings: seeds that both were trained with.
         rank: of the baseline among those that the study names.
         margin: smallest difference that matters, >= 0.
     """
@@ -50,26 +53,38 @@ class Difference:
     condition: ConditionKey
     metric: Metric
     interval: Interval
-    tentative: bool = False
+    trainings: int = 1
     rank: int = 0
     margin: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval allows to say: better or worse only if all of it lies beyond the margin."""
+        """What the interval allows to say: better or worse only if it covers trainings and lies beyond the margin."""
         low, high = self.interval.low, self.interval.high
         if math.isnan(low) or math.isnan(high):
             return "undefined"
+        if self.tentative and not low <= 0 <= high:
+            return "one training"
         if low > self.margin or high < -self.margin:
-            return "better" if (low > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+            return "better" if self.is_ahead else "worse"
         if -self.margin < low and high < self.margin:
             return "within the margin"
         return "includes 0" if low <= 0 <= high else "margin not reached"
 
     @property
+    def tentative(self) -> bool:
+        """Whether the interval covers patients alone: another training may turn the result around."""
+        return self.trainings < 2
+
+    @property
     def mark(self) -> str:
         """The sign of the footnote on a verdict of these trained models only, empty on others."""
         return " †" if self.tentative and self.verdict != "undefined" else ""
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the variant has the better value, however little."""
+        return (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,31 +237,28 @@ def ranking_scores(
 def _differences(
     results: Results, choices: Choices, variant: str, baseline: str, condition: ConditionKey, rank: int, draws: int
 ) -> list[Difference]:
-    both = (variant, baseline)
-    intervals: dict[Metric, Interval] = {
-        "dice": image_scores.mean_difference(results, variant, baseline, condition, "dice", draws=draws)
-    }
+    column, measure = (found.get(variant) for found in (choices.columns, choices.measures))
+    first, second = (Side(name, measure or "", column or "") for name in (variant, baseline))
+    found = {"dice": paired_difference(results, first, second, condition, "dice", draws=draws)}
     if condition in choices.compared:
-        errors = [pixel_scores.pixel_calibration(results, name, condition) for name in both]
-        intervals["ece"] = pixel_scores.estimate_difference(*errors, draws=draws)
+        found["ece"] = calibration_difference(results, first, second, condition, draws=draws)
     # Scores of different measures are different questions: they are not subtracted.
-    column = choices.columns.get(variant)
     if condition in choices.compared and column is not None and column == choices.columns.get(baseline):
-        orders = [
-            pixel_scores.pixel_ranking(results, name, condition, choices.measures[name], score=nause_from_counts)
-            for name in both
-        ]
-        images = [image_scores.read_scores(results, name, condition, column) for name in both]
-        intervals["nause"] = pixel_scores.estimate_difference(*orders, draws=draws)
-        intervals["aurc"] = image_scores.risk_area_difference(*images, draws=draws)
-    tentative, margin = any(_few_trainings(results, name) for name in both), results.wording.margin
+        found |= {
+            score: paired_difference(results, first, second, condition, score, draws=draws)
+            for score in ("nause", "aurc")
+        }
     return [
-        Difference(variant, baseline, condition, metric, intervals[metric], tentative, rank, margin)
+        Difference(
+            variant,
+            baseline,
+            condition,
+            metric,
+            found[metric].interval,
+            found[metric].trainings,
+            rank,
+            results.wording.margin,
+        )
         for metric in _COMPARED
-        if metric in intervals
+        if metric in found
     ]
-
-
-def _few_trainings(results: Results, variant: str) -> bool:
-    cells = results.cells_of(variant)
-    return max(len({cell.seed for cell in cells}), len({cell.fold for cell in cells})) < FEW_TRAININGS

@@ -19,7 +19,6 @@ from trustseg.reporting.labels import (
     describe_metric,
     words,
 )
-from trustseg.reporting.overview import basis
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.tables import Row, Table
@@ -55,7 +54,7 @@ def differences(data: ReportData) -> Table:
         }
         for item in data.differences
     ]
-    return data.table("differences", rows, basis=basis(data))
+    return data.table("differences", rows)
 
 
 def robustness(data: ReportData) -> Table:

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from trustseg.deferral.certified_policy import CertifiedPolicy
+from trustseg.deferral.fitting import clopper_pearson
 from trustseg.deferral.policy import check_records, scores_of
 from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.records import model_of, read_records, score_column
@@ -18,11 +18,12 @@ from trustseg.review.cases import CaseFolder
 from trustseg.review.outcome import tau_of
 from trustseg.statistics import Interval, bootstrap_ratio
 
-__all__ = ["RiskPoint", "RiskTable", "read_risk", "risk_table"]
+__all__ = ["RiskPoint", "RiskTable", "Similar", "read_risk", "risk_table"]
 
 Floats = NDArray[np.float64]
 
 _POINTS: Final = 60  # thresholds in the table, at equal steps of coverage
+_SIMILAR: Final = 10  # images with a similar score, at least: of fewer no share is told
 _PLACES: Final = (
     "validation.parquet",
     "evaluation-test/validation.parquet",
@@ -51,6 +52,32 @@ class RiskPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Similar:
+    """How many of the validation images with a similar score failed.
+
+    Attributes:
+        failed: of them.
+        images: in all, at least ten.
+    """
+
+    failed: int
+    images: int
+
+    @property
+    def chance(self) -> float:
+        """The share that failed."""
+        return self.failed / self.images
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The exact 95 % interval (Clopper-Pearson) of the chance of failure, as if images were independent."""
+        low, high = (
+            float(clopper_pearson(k, self.images, delta=0.025)) for k in (self.images - self.failed, self.failed)
+        )
+        return 1 - low, high
+
+
+@dataclass(frozen=True, slots=True)
 class RiskTable:
     """The threshold's consequences, and how likely an image of each score is a failure.
 
@@ -59,23 +86,27 @@ class RiskTable:
         images: validation images.
         patients: their patients.
         points: rising in threshold.
-        knots: distinct scores (K,), rising.
-        chances: chance of a failure at each of them (K,), not falling.
+        groups: the images cut by their scores, the share that failed rising; none with too few images.
+        tops: the largest score of each group.
     """
 
     tau: float
     images: int
     patients: int
     points: tuple[RiskPoint, ...]
-    knots: tuple[float, ...]
-    chances: tuple[float, ...]
+    groups: tuple[Similar, ...]
+    tops: tuple[float, ...]
+
+    def similar(self, score: float) -> Similar | None:
+        """Return the images whose scores are nearest to a score; None without a score or with too few images."""
+        if not self.groups or math.isnan(score):
+            return None
+        return self.groups[min(int(np.searchsorted(self.tops, score)), len(self.groups) - 1)]
 
     def chance(self, scores: ArrayLike) -> Floats:
-        """Return the chance that the mask of an image with a score (N,) has failed; NaN where there is no score.
-
-        Between the scores that were seen it is interpolated, beyond them it stays as at the last one.
-        """
-        return np.interp(np.asarray(scores, np.float64), self.knots, self.chances)
+        """Return the share of images with similar scores (N,) that failed; NaN where there is none."""
+        found = (self.similar(float(score)) for score in np.asarray(scores, np.float64))
+        return np.array([math.nan if each is None else each.chance for each in found])
 
 
 def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable:
@@ -110,8 +141,8 @@ def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1
     """Return the table of a score from records of one model, of which the clean images are used.
 
     Reference:
-        Failures are fitted by isotonic regression: Zadrozny and Elkan, "Transforming classifier scores into accurate
-        multiclass probability estimates", KDD 2002, section 3.2.
+        Groups of at least ten images are pooled until their shares of failures rise (isotonic regression): Zadrozny and
+        Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002, section 3.2.
     """
     clean = records.filter(pl.col("condition") == "clean", pl.col(column).is_not_null(), pl.col(column).is_not_nan())
     if not len(clean):
@@ -120,9 +151,7 @@ def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1
     dice = clean["dice"].cast(pl.Float64).fill_null(math.nan).to_numpy()
     patients = clean["patient"].cast(pl.String).to_numpy()
     failed = (dice < tau).astype(np.float64)
-    knots, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    rates = np.bincount(place, failed) / counts
-    chances = isotonic_regression(rates, weights=counts.astype(np.float64)).x
+    groups, tops = _groups(scores, failed)
     points = [
         _point(float(threshold), scores, dice, failed, patients, draws)
         for threshold in np.unique(np.quantile(scores, np.linspace(0, 1, _POINTS), method="inverted_cdf"))
@@ -132,9 +161,33 @@ def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1
         images=len(clean),
         patients=len(set(patients)),
         points=tuple(points),
-        knots=tuple(map(float, knots)),
-        chances=tuple(map(float, chances)),
+        groups=groups,
+        tops=tops,
     )
+
+
+def _groups(scores: Floats, failed: Floats) -> tuple[tuple[Similar, ...], tuple[float, ...]]:
+    """Return groups of neighbouring scores with rising shares of failures, and the largest score of each."""
+    knots, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    parts: list[tuple[float, int, int]] = []  # largest score, failures, images
+    for top, failures, images in zip(knots, np.bincount(place, failed), counts, strict=True):
+        parts.append((float(top), int(failures), int(images)))
+        if len(parts) > 1 and parts[-2][2] < _SIMILAR:
+            _unite(parts)
+    if len(parts) > 1 and parts[-1][2] < _SIMILAR:
+        _unite(parts)
+    pooled: list[tuple[float, int, int]] = []
+    for part in parts if parts[0][2] >= _SIMILAR else []:
+        pooled.append(part)
+        while len(pooled) > 1 and pooled[-2][1] * pooled[-1][2] >= pooled[-1][1] * pooled[-2][2]:
+            _unite(pooled)
+    return tuple(Similar(failures, images) for _, failures, images in pooled), tuple(top for top, _, _ in pooled)
+
+
+def _unite(parts: list[tuple[float, int, int]]) -> None:
+    """Make one of the last two groups."""
+    (_, failures, images), (top, more, others) = parts.pop(-2), parts.pop()
+    parts.append((top, failures + more, images + others))
 
 
 def _point(

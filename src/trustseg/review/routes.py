@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from hmac import compare_digest
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -114,7 +114,7 @@ def login(context: Context) -> Values:
 def cases(session: Known, context: Context) -> Values:
     """Return the work list."""
     with context.review.store.reading():
-        return list_view(context.review, session.reader, _chances(context))
+        return list_view(context.review, session.reader, context.risk)
 
 
 @router.get("/risk")
@@ -238,13 +238,6 @@ def _seen(context: AppContext, number: int, reader: Reader) -> Case:
         if not context.review.state().sees_mask(number, reader):
             raise OutOfTurnError("rate the image first; the mask appears then")
     return found
-
-
-def _chances(context: AppContext) -> list[float] | None:
-    if context.risk is None:
-        return None
-    scores: Any = [each.score for each in context.review.folder.cases]
-    return [float(chance) for chance in context.risk.chance(scores)]
 
 
 @lru_cache(maxsize=16)

@@ -141,7 +141,7 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
         "kept": {"done": len(kept), "failed": sum(kept)},
         "expected": None,
     }
-    if risk is not None and known:
+    if risk is not None and risk.groups and known:
         chances = [float(chance) for chance in risk.chance([case.score for case, _ in known])]
         chances = [1.0 if math.isnan(chance) else chance for chance in chances]
         low, high = likely_range(chances) if risk.patients >= _FEWEST_PATIENTS else (None, None)

@@ -1,7 +1,7 @@
 """Views of a review for its page: plain values, and nothing that a reader may not see yet."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
@@ -12,7 +12,7 @@ from trustseg.review.actions import Review
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
 from trustseg.review.header import header_of
-from trustseg.review.risk import RiskTable
+from trustseg.review.risk import RiskTable, Similar
 from trustseg.review.state import Reader, State
 from trustseg.review.summary import override_note, seconds_per_case
 from trustseg.statistics import Interval
@@ -49,12 +49,12 @@ def session_view(review: Review, reader: Reader, csrf: str, *, target: str | Non
     }
 
 
-def list_view(review: Review, reader: Reader, chances: Sequence[float] | None) -> Values:
+def list_view(review: Review, reader: Reader, risk: RiskTable | None) -> Values:
     """Return the work list: a row for each case in the order of the table, whether all is stopped, and the pace."""
     state, policy = review.state(), review.folder.policy
     seconds = seconds_per_case(state, (case.number for case in review.folder.cases), reader.name)
     rows = [
-        _row(review, state, case, reader, None if chances is None else chances[case.number - 1])
+        _row(review, state, case, reader, None if risk is None else risk.similar(case.score))
         for case in review.folder.cases
     ]
     own = [row["own"] for row in rows if row["own"] is not None]
@@ -120,7 +120,7 @@ def risk_view(table: RiskTable) -> Values:
     }
 
 
-def _row(review: Review, state: State, case: Case, reader: Reader, chance: float | None) -> Values:
+def _row(review: Review, state: State, case: Case, reader: Reader, similar: Similar | None) -> Values:
     own, sees = state.own(case.number, reader.name), state.sees_mask(case.number, reader)
     return {
         "id": case.number,
@@ -133,7 +133,10 @@ def _row(review: Review, state: State, case: Case, reader: Reader, chance: float
         "rated": (case.number, reader.name) in state.ratings,
         "settles": state.settles(case.number, reader),
         "area": case.predicted_fraction if sees else None,
-        "chance": _finite(chance),
+        "chance": None if similar is None else similar.chance,
+        "similar": None
+        if similar is None
+        else {"failed": similar.failed, "images": similar.images, "low": similar.ends[0], "high": similar.ends[1]},
     }
 
 

@@ -35,6 +35,8 @@ class PlannedVariant:
 
     Attributes:
         variant: what is compared, in words.
+        head: of its models.
+        selection: which images its adversarial training attacks.
         cells: how many trainings, or mixtures.
         done: how many of them are done.
         training: passes of one image, forward and backward, of all its trainings; a forward pass counts a third.
@@ -43,6 +45,8 @@ class PlannedVariant:
     """
 
     variant: str
+    head: str
+    selection: str
     cells: int
     done: int
     training: float
@@ -99,6 +103,8 @@ def plan_study(config: StudyConfig, folder: Path) -> Plan:
         variants.append(
             PlannedVariant(
                 variant,
+                head=members[0].config.model.head,
+                selection=members[0].config.adversarial.selection,
                 cells=len(members),
                 done=len(members) - len(left),
                 training=sum(passes[cell.name][0] for cell in members),

@@ -1,7 +1,7 @@
 // The work list: sorted and filtered here, so that no choice asks the server.
 
 import { get } from "./api.js";
-import { $, element, percent, say, warn, wholePercent } from "./dom.js";
+import { $, element, percent, say, warn } from "./dom.js";
 
 const STATUS = { open: "○ open", "in progress": "◐ one of two", disagreement: "≠ disagreement", done: "● done" };
 const OWN = { accept: "✓ accept", edit: "✎ edit", reject: "✗ reject" };
@@ -40,19 +40,26 @@ function lineOf(id) {
 
 function makeLine(row) {
   const cells = {
-    id: element("td", { class: "number" }, String(row.id)),
-    score: element("td", { class: "number" }, row.score === null ? "none" : row.score.toFixed(3)),
-    chance: element("td", { class: "number wide" }, row.chance === null ? "" : wholePercent(row.chance)),
-    area: element("td", { class: "number wide" }),
-    reason: element("td", { class: "wide" }),
-    status: element("td", { class: "state" }),
-    own: element("td", { class: "state" }),
+    id: element("td", { class: "number", "data-name": "Case" }, String(row.id)),
+    score: element("td", { class: "number", "data-name": "Score" }, row.score === null ? "none" : row.score.toFixed(3)),
+    chance: element("td", { class: "number chance", "data-name": "Similar that failed" }, ...similar(row.similar)),
+    area: element("td", { class: "number", "data-name": "Area" }),
+    reason: element("td", { class: "reason", "data-name": "Why flagged" }),
+    status: element("td", { class: "state", "data-name": "Status" }),
+    own: element("td", { class: "state", "data-name": "My decision" }),
   };
   const link = element("a", { href: `#case=${row.id}`, "data-testid": `open-${row.id}` }, row.name);
   const thumb = element("img", { src: `/api/cases/${row.id}/thumbnail`, alt: "", loading: "lazy", decoding: "async" });
   const tr = element("tr", { "data-testid": `row-${row.id}` }, element("td", { class: "thumb" }, thumb), cells.id,
     element("td", { class: "name" }, link), cells.score, cells.chance, cells.area, cells.reason, cells.status, cells.own);
   return { tr, cells };
+}
+
+// What became of the validation images with a similar score, and the range in which the chance of failure lies.
+function similar(found) {
+  if (found === null) return [];
+  const ends = [found.low, found.high].map((share) => (100 * share).toFixed(0)).join(" to ");
+  return [`${found.failed} of ${found.images}`, element("small", {}, `95 %: ${ends} %`)];
 }
 
 function fill(line, row) {
@@ -125,7 +132,7 @@ function noneFlagged() {
 // Expected failures found per minute of reading, in the order of the page.
 function paceOf(open, pace) {
   if (!open.length) return "Nothing of what is shown is left to decide for you.";
-  if (open.some((row) => row.chance === null)) return "Expected failures are not known without validation records (trustseg review --records RUN).";
+  if (open.some((row) => row.chance === null)) return "Expected failures are not known: that takes a score and ten validation images with similar ones (trustseg review --records RUN).";
   const expected = open.reduce((sum, row) => sum + row.chance, 0);
   const start = `The next ${open.length} open cases in this order: ${expected.toFixed(1)} failed masks expected`;
   if (pace.seconds === null) return `${start}; how many per minute is told after 5 cases of yours.`;
