@@ -82,7 +82,7 @@ class Asked(nn.Module):
         return torch.cat([-belief.log_odds, belief.log_odds], dim=1) / 2
 
 
-def _padam(model: Asked, images: Tensor, labels: Tensor, eps: float, *, cosine: bool, steps: int = 200) -> None:
+def _projected_adam(model: Asked, images: Tensor, labels: Tensor, eps: float, *, cosine: bool, steps: int = 200) -> None:
     """Ascend by Adam, projected after each step; weights of the pixels as in CosPGD if asked for."""
     change = torch.empty_like(images).uniform_(-eps, eps, generator=torch.Generator().manual_seed(0)).requires_grad_()
     optimiser = torch.optim.Adam([change], lr=eps / 4, maximize=True)
@@ -104,8 +104,8 @@ RIVALS: Final[Mapping[str, Rival]] = {
     "DAG, step 0.001": lambda model, images, labels, eps: dag(model, images, labels, γ=1e-3),
     "DAG, step 0.003": lambda model, images, labels, eps: dag(model, images, labels, γ=3e-3),
     "PDPGD": lambda model, images, labels, eps: pdpgd(model, images, labels, norm=float("inf")),
-    "PAdam, cross-entropy": lambda model, images, labels, eps: _padam(model, images, labels, eps, cosine=False),
-    "PAdam, CosPGD": lambda model, images, labels, eps: _padam(model, images, labels, eps, cosine=True),
+    "Adam, cross-entropy": lambda model, images, labels, eps: _projected_adam(model, images, labels, eps, cosine=False),
+    "Adam, CosPGD": lambda model, images, labels, eps: _projected_adam(model, images, labels, eps, cosine=True),
 }
 
 
@@ -159,10 +159,10 @@ def _attacked(model: Segmenter, images: Tensor, masks: Tensor) -> dict[tuple[str
                 values = dice(model.belief(shown).log_odds > 0, masks)
             found[preset, eps] = (backward_passes(preset, evidential=model.spec.head == "beta"), values)
     for name, rival in RIVALS.items():
-        for eps in EPSILONS if name.startswith("PAdam") else EPSILONS[:1]:  # the others know no budget
+        for eps in EPSILONS if name.startswith("Adam") else EPSILONS[:1]:  # the others know no budget
             asked = Asked(model, images, masks)
             rival(asked, images, masks[:, 0].long(), eps)
-            for each in [eps] if name.startswith("PAdam") else EPSILONS:
+            for each in [eps] if name.startswith("Adam") else EPSILONS:
                 found[name, each] = (asked.passes, asked.worst[each])
     return found
 
