@@ -21,7 +21,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     return audit(MODEL, DATA, ASKED, folder=tmp_path_factory.mktemp("audit"), budget="10min", pictures=False)
 
 
-@pytest.mark.parametrize("place", range(len(ASKED)), ids=[each.text for each in ASKED])
+@pytest.mark.parametrize("place", range(len(ASKED)), ids=[f"{each.metric}, {each.condition}" for each in ASKED])
 def test_requirement(audited: Audit, place: int) -> None:
     """Fail unless the requirement is met."""
     verdict = audited.verdicts[place]

@@ -55,7 +55,7 @@ Rival = Callable[["Asked", Tensor, Tensor, float], object]
 
 
 class Asked(nn.Module):
-    """A segmenter with two channels of logits, that keeps the worst Dice of each image that it is asked about.
+    """A segmenter with channels of logits, that keeps the worst Dice of each image that it is asked about.
 
     Args:
         model: the segmenter.
@@ -70,7 +70,7 @@ class Asked(nn.Module):
         self.worst = {eps: torch.ones(len(images)) for eps in EPSILONS}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (B, 2, H, W)."""
+        """Return logits (B, 3, H, W), the third never the largest: ALMA prox divides by the distance to it."""
         self.passes += 1
         belief = self.model.belief(images)
         distances = (images.detach()[:, None] - self.images[None]).abs().flatten(2).amax(dim=2)
@@ -79,19 +79,20 @@ class Asked(nn.Module):
         for eps, worst in self.worst.items():
             inside = distance <= eps + 1e-6
             worst[row[inside]] = torch.minimum(worst[row[inside]], found[inside])
-        return torch.cat([-belief.log_odds, belief.log_odds], dim=1) / 2
+        half = belief.log_odds / 2
+        return torch.cat([-half, half, -half.abs() - 1], dim=1)
 
 
-def _projected_adam(model: Asked, images: Tensor, labels: Tensor, eps: float, *, cosine: bool, steps: int = 200) -> None:
+def _projected_adam(model: Asked, images: Tensor, labels: Tensor, eps: float, *, cosine: bool) -> None:
     """Ascend by Adam, projected after each step; weights of the pixels as in CosPGD if asked for."""
     change = torch.empty_like(images).uniform_(-eps, eps, generator=torch.Generator().manual_seed(0)).requires_grad_()
     optimiser = torch.optim.Adam([change], lr=eps / 4, maximize=True)
-    for _ in range(steps):
+    for _ in range(200):
         logits = model((images + change).clamp(0, 1))
-        losses = cross_entropy(logits, labels, reduction="none")
+        losses = cross_entropy(logits[:, :2], labels, reduction="none")
         if cosine:
             truth = one_hot(labels, 2).movedim(-1, 1).float()
-            losses = losses * cosine_similarity(logits.softmax(dim=1), truth, dim=1).detach()
+            losses = losses * cosine_similarity(logits[:, :2].softmax(dim=1), truth, dim=1).detach()
         optimiser.zero_grad()
         losses.sum().backward()
         optimiser.step()

@@ -82,7 +82,7 @@ plt.show()
 
 # %%
 found = trustseg.audit("runs/mine", "films", "requirements.yaml", folder="audits/mine", split="test", budget="5s")
-rows = [(each.requirement.text, each.outcome, each.interval.text(3)) for each in found.verdicts]
+rows = [(each.text, each.outcome, each.interval.text(3)) for each in found.verdicts]
 with pl.Config(fmt_str_lengths=60):
     print(pl.DataFrame(rows, schema=["requirement", "verdict", "interval"], orient="row"))
 print("passed:", found.passed)
