@@ -266,6 +266,8 @@ def test_a_jpeg_that_ends_early_is_refused_whatever_follows(
     file = write(tmp_path / "a.jpg", image, comment="\xff\xd9", **options)
     read_image(file)
     data = file.read_bytes()
+    file.write_bytes(data[:-2] + b"\xff\xff\xff\xd9")  # fill bytes are no damage
+    read_image(file)
     file.write_bytes(data[:-cut] + b"\xff\xd9" + data[:40])
     with pytest.raises(DataError, match=r"a\.jpg"):
         read_image(file)

@@ -47,7 +47,7 @@ def test_a_film_through_its_own_window_is_what_the_model_is_given(
     tmp_path: Path, bits: int, elements: dict[str, Any], photometric: str
 ) -> None:
     path = save(film(bits, PhotometricInterpretation=photometric, **elements), tmp_path / "a.dcm")
-    white = 16383
+    white = 49151
     found = read_depth(path, white=white)
     assert found is not None
     dataset = pydicom.dcmread(path)

@@ -170,7 +170,7 @@ def look_up(entries: int, bits: int) -> "Dataset":
     [
         (12, {"WindowCenter": 20000, "WindowWidth": 400}, "single grey level"),
         (8, {"VOILUTSequence": [look_up(256, 16)]}, "16 bits whose entries reach 255"),
-        (8, {"ModalityLUTSequence": [look_up(4096, 16)]}, "16 bits whose entries reach 4095"),
+        (12, {"ModalityLUTSequence": [look_up(4096, 12)]}, "Modality LUT of 12 bits"),
         (12, {"RescaleSlope": 0, "RescaleIntercept": 5}, "RescaleSlope"),
         (12, {"RescaleIntercept": -1024}, "RescaleIntercept"),
         (8, {"Rows": 32}, "holds 2 frames"),
@@ -270,6 +270,19 @@ def test_tables_are_looked_up(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(picture.pixels, 255 - (FILM >> 8))
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_tables_of_16_bits_may_use_12(tmp_path: Path, kind: str, photometric: str) -> None:
+    options: dict[str, Any] = {kind: [look_up(4096, 16)], "PhotometricInterpretation": photometric}
+    file = save(film(8, **options), tmp_path / "a.dcm")
+    picture = read_image(file)
+    assert (picture.white is None) == (kind == "ModalityLUTSequence")
+    scale = decide_scale([scan_image(picture, file)])
+    expected = (FILM >> 8) if photometric == "MONOCHROME1" else 255 - (FILM >> 8)
+    assert np.abs(render(picture, scale, channels=1).astype(int) - expected).max() <= 1
+    assert read_depth(file, white=scale.white) is not None or kind == "ModalityLUTSequence"
+
+
 def test_pixel_spacing_is_kept(tmp_path: Path) -> None:
     assert read_image(save(film(PixelSpacing=[0.2, 0.1], ImagerPixelSpacing=[9, 9]), tmp_path / "a")).spacing == (
         0.2,
@@ -329,6 +342,20 @@ def test_compressed_pixels_that_end_early_are_refused(tmp_path: Path, syntax: st
     dataset.PixelData = encapsulate([stream[: len(stream) // 2] + end])
     with pytest.raises(DataError, match=r"c\.dcm.*(end early|cannot be decoded)"):
         read_image(save(dataset, tmp_path / "c.dcm"))
+
+
+def test_a_compression_that_no_decoder_knows_is_named(tmp_path: Path) -> None:
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate
+
+    file = with_syntax(save(film(8), tmp_path / "a.dcm"), tmp_path / "b.dcm", "JPEG2000Lossless")
+    dataset = dcmread(file)
+    for syntax, name in (("1.2.840.10008.1.2.4.51", "JPEG Extended"), ("1.2.840.10008.1.2.4.100", "MPEG2")):
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+        with pytest.raises(DataError, match=rf"b\.dcm.*{name}.*convert it to JPEG lossless") as caught:
+            read_image(save(dataset, tmp_path / "b.dcm"))
+        assert "Error" not in str(caught.value)
 
 
 def test_bytes_after_the_pixels_are_ignored_without_a_warning(tmp_path: Path) -> None:

@@ -115,8 +115,19 @@ def test_nnunet(tmp_path: Path) -> None:
     assert sides(listing) == {"train": {"a_0000", "b_0000"}, "unlabelled": {"c_0000"}}
 
 
-def test_train_val_and_test_subfolders(tmp_path: Path) -> None:
-    for side, names in {"Train": fake.TRAIN[:3], "Val": fake.TRAIN[3:], "test": fake.TEST}.items():
+@pytest.mark.parametrize(
+    "folders",
+    [
+        *(
+            ("Train", "Val", "test"),
+            ("trainset", "valset", "testset"),
+            ("internal_train", "internal_val", "internal_test"),
+        ),
+        ("ISIC2018_Training", "ISIC2018_Validation", "ISIC2018_Test"),
+    ],
+)
+def test_train_val_and_test_subfolders(tmp_path: Path, folders: tuple[str, str, str]) -> None:
+    for side, names in zip(folders, (fake.TRAIN[:3], fake.TRAIN[3:], fake.TEST), strict=True):
         fake.pairs(tmp_path / side, names, images="images", masks="Masks")
     listing = find_cases(tmp_path)
     assert sides(listing) == {"train": set(fake.TRAIN), "test": set(fake.TEST)}

@@ -52,6 +52,7 @@ def test_two_folders_that_pair_by_name_are_a_question(tmp_path: Path, images: st
         *(("train", name) for name in ("prospective", "unseen", "external cohort", "deep/site B", "")),
         *(("test", name) for name in ("site B", "train and test")),
         ("val", "site B"),
+        *(("test", name) for name in ("eval", "external")),  # a second test side, or validation?
         ("", "train_test"),  # which of the two?
     ],
 )
@@ -63,6 +64,16 @@ def test_pairs_whose_folder_names_no_side_are_a_question(tmp_path: Path, side: s
     assert (problem.kind, problem.names) == ("which_side", (asked,))
     with pytest.raises(DataError, match="which side"):
         usable_cases(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "warned"), [("pcr_test_positive", True), ("test", False), ("Test_Set", False)])
+def test_a_name_that_holds_test_is_told_where_nothing_is_left_to_train_on(
+    tmp_path: Path, name: str, *, warned: bool
+) -> None:
+    touch(tmp_path / name, "images/a.png", "masks/a.png")
+    listing = find_cases(tmp_path)
+    assert kinds(listing) == ({"all_test"} if warned else set())
+    assert all(problem.severity == "warning" for problem in listing.problems)
 
 
 @pytest.mark.parametrize("other", ["", "data"])
@@ -134,8 +145,11 @@ def test_one_of_two_readers_is_chosen_by_its_ending(tmp_path: Path) -> None:
 def test_masks_in_folders_of_their_own_are_united(tmp_path: Path) -> None:
     touch(tmp_path, "CXR/a.png", "ManualMask/leftMask/a.png", "ManualMask/rightMask/a.png")
     assert kinds(find_cases(tmp_path)) == {"which_masks"}
-    listing = usable_cases(tmp_path, Declared(masks="ManualMask", unite_masks=True))
-    assert pairs(listing) == {"a.png": ["a.png", "a.png"]}
+    with pytest.raises(DataError, match="unite_masks=true"):
+        usable_cases(tmp_path)
+    for masks in (None, "ManualMask"):
+        listing = usable_cases(tmp_path, Declared(masks=masks, unite_masks=True))
+        assert pairs(listing) == {"a.png": ["a.png", "a.png"]}
 
 
 def test_a_question_of_many_folders_is_asked_once(tmp_path: Path) -> None:

@@ -128,3 +128,11 @@ def test_colour_becomes_luminance_as_pillow_computes_it() -> None:
 def test_a_deep_image_where_the_scale_knows_none_is_named() -> None:
     with pytest.raises(DataError, match=r"new\.png"):
         render(deep(4000), IntensityScale(), channels=1, path=Path("new.png"))
+
+
+def test_films_of_more_bits_than_the_scale_are_named_and_bright_ones_are_not() -> None:
+    films = deep(60000)
+    films.pixels[:40] = 4095  # of 64 rows: most within the scale
+    render(films, IntensityScale(4095), channels=1)
+    with pytest.raises(DataError, match=r"new\.png.*bit depth.*4095"):
+        render(deep(60000), IntensityScale(4095), channels=1, path=Path("new.png"))

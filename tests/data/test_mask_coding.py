@@ -124,6 +124,8 @@ def test_told_values_are_obeyed_and_strays_refused() -> None:
         apply_coding(drawn(lesion=7), coding, Path("new.png"))
     with pytest.raises(DataError, match=r"odd\.png"):
         decided({"a.png": void, "odd.png": drawn(lesion=9)}, mask_values={"lesion": [1, 2], "ignore": 255})
+    with pytest.raises(DataError, match=r"65535 only are read as 0 and 255"):
+        decided({"a.png": PLAIN}, mask_values={"lesion": 65535})
     with pytest.raises(DataError, match=r"none of the values"):
         decided({"a.png": PLAIN}, mask_values={"lesion": 1, "ignore": 255})
 

@@ -114,7 +114,7 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     """
     from trustseg.errors import DataError
     from trustseg.evaluation import splits_of
-    from trustseg.training.validation import shows_foreground
+    from trustseg.training.validation import require_lesions, shows_foreground
 
     notes: dict[str, None] = {}
     runs = list(runs)
@@ -133,6 +133,7 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
             )
         try:
             splits = splits_of(pack, data)
+            require_lesions(pack, splits)
         except DataError as error:
             raise DataError(f"'{data.path}': {error}") from error
         notes |= dict.fromkeys(splits.notes)

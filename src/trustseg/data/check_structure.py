@@ -47,13 +47,15 @@ def passed_over_findings(listing: Listing) -> Iterable[Finding]:
     if not names:
         return
     folder = next((name for name in map(_folder, names) if name != "."), None)
-    controls = f"declare controls with data.controls={folder} (--controls), " if folder else ""
+    controls = (
+        f"if they show no lesions, declare controls with data.controls={folder} (--controls), or " if folder else ""
+    )
     yield finding_of(
         "warning",
         "unplaced",
         names,
         f"images without masks that are not used, because no folder name says what they are{_folders(names)}",
-        f"if they show no lesions, {controls}or list the images to use in a manifest (trustseg data manifest FOLDER)",
+        controls + "list the images to use in a manifest (trustseg data manifest FOLDER)",
     )
 
 

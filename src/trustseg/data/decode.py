@@ -172,7 +172,7 @@ def _read(path: Path) -> Picture:
     except Image.DecompressionBombWarning as error:
         raise _undecodable(path, f"more than {LARGEST:,} pixels: a decompression bomb?") from error
     except Exception as error:  # a broken file makes decoders raise almost anything
-        raise _undecodable(path, str(error) or type(error).__name__) from error
+        raise _undecodable(path, str(error) or "damaged") from error
 
 
 def _undecodable(path: Path, reason: str) -> DataError:

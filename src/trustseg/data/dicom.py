@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trustseg.data.dicom_pixels import check_complete, overlays, stored_range, stored_values
+from trustseg.data.intensity import WHITES
 from trustseg.data.picture import DeepImage, Picture, check_pixels, warnings_of
 from trustseg.errors import DataError, MissingPackageError
 from trustseg.text import patient_key, word_set
@@ -36,6 +37,7 @@ Result = TypeVar("Result")
 _SALT: Final = os.urandom(16)  # never written: what it makes of a PatientID means nothing elsewhere
 _NOBODY: Final = word_set("anonymous anonymized anonymised anon unknown none na n/a") | {"", " "}
 _SIXTEEN_BITS: Final = 65535
+_DEEP: Final = 512  # largest entry, at least, of a VOI LUT that uses 10 bits or more
 _CLIPPED: Final = 0.9  # of the pixels that a window makes black or white: more is noted
 _NEEDED: Final = ("Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
@@ -91,21 +93,25 @@ def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]
             f"{path} is a DICOM file, which needs pydicom; run: pip install 'trustseg[dicom]'"
         ) from error
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
-    problem: str
+    problem = "check it with a DICOM viewer, replace or remove it"
     try:
         with warnings_of("pydicom", "ignore"):
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             _check_object(dataset, path)
             _set_transfer_syntax(dataset, path)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated:
+            problem = (
+                f"its transfer syntax is {syntax.name}; convert it to JPEG lossless or uncompressed, or replace it if "
+                "it is damaged"
+            )
         check_complete(dataset, path)
         return work(dataset, stored_values(dataset, path))
     except (DataError, MemoryError):
         raise
-    except Exception as error:  # damaged or unusual: pydicom raises almost anything, and quotes values
-        problem = type(error).__name__
-    raise DataError(
-        f"{path} cannot be decoded as DICOM ({problem}); check it with a DICOM viewer, replace or remove it"
-    )
+    except Exception:  # damaged or unusual: pydicom raises almost anything, and quotes values
+        pass
+    raise DataError(f"{path} cannot be decoded as DICOM; {problem}")
 
 
 def _check_object(dataset: "Dataset", path: Path) -> None:
@@ -157,6 +163,7 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     bits = int(dataset.BitsStored)
     lowest, highest = stored_range(dataset, stored)
     _check_rescale(dataset, path)
+    _check_luts(dataset, path)
     ends = apply_modality_lut(np.array([lowest, highest]), dataset)
     values = apply_modality_lut(stored, dataset)
     fraction, notes = _windowed(dataset, values, path)
@@ -170,7 +177,10 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     told = Picture(stored, sha256, "DICOM", spacing=spacing, patient=patient, notes=tuple(notes))
     if fraction is None:
         if dataset.get("ModalityLUTSequence"):
-            ends = np.array([0, _lut_top(dataset, "Modality", apply_modality_lut, path)])
+            top, used = _lut_top(dataset, "Modality", apply_modality_lut, path)
+            if used < top:  # declared with 16 bits, as 8 is the only other depth that a modality LUT may have
+                return replace(told, pixels=values.astype(np.uint16), white=None, inverted=inverted)
+            ends = np.array([0, top])
         elif bits == 16 and lowest == 0:
             turned = inverted != bool(ends[0] > ends[1])
             return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=turned)
@@ -193,13 +203,15 @@ def _deep(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str,
     """Return the values before the window, and the ends of the window."""
     from pydicom.pixels.processing import apply_modality_lut
 
+    _check_luts(dataset, path)
     lowest, highest = stored_range(dataset, stored)
     fraction, _ = _windowed(dataset, apply_modality_lut(stored, dataset), path)
     if fraction is None and int(dataset.BitsStored) <= 8:
         return None
     if dataset.get("ModalityLUTSequence"):
         values, slope, intercept = apply_modality_lut(stored, dataset), 1.0, 0.0
-        black, bright = 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+        declared, used = _lut_top(dataset, "Modality", apply_modality_lut, path)
+        black, bright = 0.0, float(used if used == declared else white or used)
     else:
         first, last = (float(end) for end in apply_modality_lut(np.array([lowest, highest]), dataset))
         values, slope, intercept = stored.astype(np.int64) - lowest, (last - first) / (highest - lowest), first
@@ -235,18 +247,34 @@ def _check_rescale(dataset: "Dataset", path: Path) -> None:
         raise DataError(f"{path} has a RescaleSlope or RescaleIntercept that cannot be applied; export it again")
 
 
+def _check_luts(dataset: "Dataset", path: Path) -> None:
+    """Raise a DataError unless the entries of a LUT have a depth that exists (PS3.3 C.11.1.1 and C.11.2.1.1)."""
+    for kind, depths in (("Modality", (8, 16)), ("VOI", (8, *range(10, 17)))):
+        luts = dataset.get(f"{kind}LUTSequence")
+        if luts and (bits := int(luts[0].LUTDescriptor[2])) not in depths:
+            expected = f"{', '.join(map(str, depths[:-1]))} or {depths[-1]}"
+            raise DataError(
+                f"{path} has a {kind} LUT of {bits} bits, expected {expected}; correct it in a DICOM viewer"
+            )
+
+
 def _lut_top(
     dataset: "Dataset", kind: str, apply: "Callable[[npt.NDArray[Any], Dataset], npt.NDArray[Any]]", path: Path
-) -> int:
-    """Return the value of white in a modality or VOI LUT, after checking that its entries come near."""
+) -> tuple[int, int]:
+    """Return the values of white in a modality or VOI LUT: as declared, and of the depth that its entries use.
+
+    They differ where 16 bits are declared and the entries have 10 to 15 (of a modality LUT: any number).
+    """
     entries, first, bits = map(int, dataset[f"{kind}LUTSequence"][0].LUTDescriptor)
     top: int = 2**bits - 1
     largest = int(apply(np.arange(first, first + (entries or 2**16)), dataset).max())
-    if 2 * largest < top:
-        raise DataError(
-            f"{path} has a {kind} LUT of {bits} bits whose entries reach {largest} only; correct it in a DICOM viewer"
-        )
-    return top
+    if 2 * largest >= top:
+        return top, top
+    if bits == 16 and (kind == "Modality" or largest >= _DEEP):
+        return top, next(white for white in WHITES if largest <= white)
+    raise DataError(
+        f"{path} has a {kind} LUT of {bits} bits whose entries reach {largest} only; correct it in a DICOM viewer"
+    )
 
 
 def _passed_over(dataset: "Dataset", stored: npt.NDArray[Any]) -> list[str]:
@@ -271,12 +299,14 @@ def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple
     from pydicom.pixels.processing import apply_voi
 
     if dataset.get("VOILUTSequence"):
-        top = _lut_top(dataset, "VOI", apply_voi, path)
+        top, used = _lut_top(dataset, "VOI", apply_voi, path)
         whole = np.rint(values).astype(np.int64)
-        note = (
+        notes = [
             "DICOM VOI LUT applied" if len(dataset.VOILUTSequence) == 1 else "first of several DICOM VOI LUTs applied"
-        )
-        return apply_voi(whole, dataset, index=0).astype(np.float64) / top, [note]
+        ]
+        if used < top:
+            notes.append(f"DICOM VOI LUT declared with 16 bits, read as 0 to {used}, which hold its entries")
+        return apply_voi(whole, dataset, index=0).astype(np.float64) / used, notes
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if not centers and not widths:
         return None, ["DICOM without a window"] if int(dataset.BitsStored) > 8 else []

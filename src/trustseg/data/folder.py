@@ -13,7 +13,7 @@ from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, rea
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
 from trustseg.data.patients import patient_of
-from trustseg.data.roles import FolderRole, beside, is_neutral, named, names_test, place
+from trustseg.data.roles import FolderRole, beside, is_neutral, named, names_test, place, says_more_than_test
 from trustseg.text import first_of
 
 __all__ = ["folder"]
@@ -41,9 +41,10 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     above = own if place(own / "x", Declared()).control else Path()
     inner = {file: above / file.relative_to(path) for file in image_files(path)}
     folders = {name.parent for name in inner.values()}  # what is asked of a place is the same for all files of a folder
-    found = [place(folder / "x", declared) for folder in folders]
+    found = [place(folder / "x", declared, tested=True) for folder in folders]
+    tested = any(where.side == "test" for where in found)
     mixed = {folder for where in found if where.role == "images" for folder in where.holder.parents}
-    by_folder = {folder: place(folder / "x", declared, mixed=mixed) for folder in folders}
+    by_folder = {folder: place(folder / "x", declared, mixed=mixed, tested=tested) for folder in folders}
     places = {file: by_folder[name.parent] for file, name in inner.items()}
     stems = {(file.parent, stem_of(file)) for file in inner}
     aside = {file for file in inner if places[file].aside or (file.parent, beside(stem_of(file))) in stems}
@@ -56,6 +57,7 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     questions = (
         _unknown_controls(folders, declared.controls),
         _unknown_sides(read, path),
+        _all_test(read, path),
         _nameless_pairs(rest, places, declared),
     )
     for question in questions:
@@ -139,6 +141,17 @@ def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Finding | None:
     what = f"images with masks in {folders}, whose names do not say which side of the split they are"
     advice = "rename these folders to train, val or test, " + TABLE
     return finding_of("error", "which_side", tuple(map(str, found)), what, advice)
+
+
+def _all_test(read: Iterable[FrameReading], path: Path) -> Finding | None:
+    """Return a warning where every image with masks is a test image, by names that say more, as of a test's result."""
+    found = [(part.side, case.image.relative_to(path)) for part in read for case in part.listing.cases if case.masks]
+    folders = {name for _, image in found for name in image.parts[:-1] if says_more_than_test(name)}
+    if not folders or any(side != "test" for side, _ in found):
+        return None
+    what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
+    advice = "none is left to train on: if these names mean something else, rename the folders"
+    return finding_of("warning", "all_test", tuple(str(path / image) for _, image in found), what, advice)
 
 
 def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Finding | None:

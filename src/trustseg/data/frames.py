@@ -101,8 +101,10 @@ def read_frame(frame: Frame, declared: Declared) -> FrameReading:
     several = {image: found for image, found in owned.items() if len(found) > 1}
     problems = [problem for one in rivals.values() for problem in _pairing_problems(one)]
     undecided: Iterable[Path] = ()
-    if owned and not declared.masks and (len(rivals) > 1 or rivals.keys() <= unnamed):
-        problems.append(_which_folder(owned, rivals))
+    parts = len({name.partition("/")[0] for name in rivals}) == 1  # leftMask and rightMask in one folder of masks
+    rivalry = len(rivals) > 1 and not (parts and declared.unite_masks)
+    if owned and not declared.masks and (rivalry or rivals.keys() <= unnamed):
+        problems.append(_which_folder(owned, rivals, parts=parts))
         undecided = owned
     elif several and not declared.unite_masks:
         problems.append(_several(several, endings))
@@ -172,7 +174,7 @@ def _paired(frame: Frame, images: Sequence[Path], masks: Sequence[Path], declare
     return found
 
 
-def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pairing]) -> Finding:
+def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pairing], *, parts: bool) -> Finding:
     names = sorted(rivals, key=lambda name: (-len(rivals[name].masks), name))
     shown = [name or "the folder itself" for name in names]
     listed = f"{', '.join(shown[:-1])} and {shown[-1]} could each" if len(shown) > 1 else f"{shown[0]} could"
@@ -180,6 +182,9 @@ def _which_folder(owned: Mapping[Path, Sequence[Path]], rivals: Mapping[str, Pai
         f"{listed} hold the masks of images: {len(owned)}, such as {next(iter(owned))}. Say which folder does: "
         f"data.masks='{names[0]}' (--masks), {TABLE}"
     )
+    if len(names) > 1:
+        unite = "set data.unite_masks=true (--unite-masks)" if parts else "join them by ; in its column mask"
+        message += f"; if they are parts of one reference (left and right lung), {unite}"
     return Finding("error", "which_masks", message, tuple(map(str, owned)))
 
 

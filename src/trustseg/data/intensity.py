@@ -27,6 +27,7 @@ _OUTLIERS: Final = 16  # pixels per image that may lie above white,
 _OUTLYING_SHARE: Final = 1e-4  # or this share of them if that is more,
 _LARGEST_SHARE: Final = 0.01  # but never more than this, so that small images keep their values
 _MARKER_SHARE: Final = 0.05  # of an image, at most, that a marker covers, most of it of one value
+_OTHER_DEPTH: Final = 0.5  # of an image, above a white that other images decided: it has more bits
 _DARK: Final = 4  # times brighter than everything else is a marker, or a file of more bits
 
 
@@ -108,7 +109,8 @@ def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
         if clipped := [scan for scan, _ in deep if scan.highest > white]:
             highest = max(scan.highest for scan in clipped)
             found = plural(len(clipped), "image")
-            notes.append(f"a few pixels above {white} (up to {highest}) were clipped in {found}")
+            what = f"pixels above {white} (up to {highest}; at most {_MARKER_SHARE:.0%} of an image)"
+            notes.append(f"{what} were clipped in {found}")
         if narrow := sum(_DARK * min(level, white - scan.ends[0] * scan.inverted) <= white for scan, level in deep):
             notes.append(
                 f"{plural(narrow, 'image')} of more than 8 bits within 1/{_DARK} of that: perhaps of fewer bits, and "
@@ -135,7 +137,8 @@ def render(
         path: the file, for the message.
 
     Raises:
-        DataError: if the picture is deep and the scale was decided for a data set without deep images.
+        DataError: if the picture is deep and the scale was decided for a data set without deep images, or of another
+            bit depth.
     """
     pixels = picture.pixels
     if pixels.dtype == np.uint16:
@@ -144,6 +147,11 @@ def render(
             raise DataError(
                 f"{path or 'an image'} has 16 bits per channel, and the images that the scale was decided for have 8; "
                 "export it with 8 bits"
+            )
+        if picture.white is None and (share := (pixels > white).mean()) > _OTHER_DEPTH:
+            raise DataError(
+                f"{path or 'an image'} has another bit depth than in training: {share:.0%} of its pixels lie above the "
+                f"white {white} of the training images; export it as these were"
             )
         deep = np.minimum(pixels, white)
         pixels = np.rint((white - deep if picture.inverted else deep) * (255 / white)).astype(np.uint8)

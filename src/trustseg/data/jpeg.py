@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 __all__ = ["ends_early"]
 
-_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # within coded data, 0 and restart markers follow 0xff
+_MARKER: Final = re.compile(
+    rb"\xff+([^\x00\xff\xd0-\xd7])"
+)  # in coded data 0 and restart markers follow; 0xff may fill
 _FILLER: Final = b"\x55\xa5" * 32
 
 

@@ -190,7 +190,8 @@ def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
         return any(not within(code, known) for code in one.counts)
 
     if odd := [one for one in files if stray(one)]:
-        raise _refusal(odd, "hold values that data.mask_values does not list", "list them")
+        scaled = " (masks of 16 bits that hold 0 and 65535 only are read as 0 and 255)" if within(65535, known) else ""
+        raise _refusal(odd, "hold values that data.mask_values does not list", f"list them{scaled}")
     if see_through := [one for one in files if one.alpha is not None]:
         raise _refusal(see_through, "are partly transparent", "export them without transparency")
     found = {code for one in files for code in one.counts}
@@ -250,8 +251,9 @@ def _check_lossy(files: Sequence[MaskScan]) -> None:
 def _check_between(odd: Sequence[MaskScan], files: Sequence[MaskScan]) -> None:
     """Raise a DataError unless the values between 0 and 255 look like anti-aliasing rather than label codes."""
     advice = (
-        "export them with 0 and 255, or say what the values mean, e.g. data.mask_values={lesion: [1, 2], ignore: 255} "
-        "or {lesion: 128-255, background: 0-127}"
+        "export them with 0 and 255; if only their edges are smoothed (resized or blurred masks), set "
+        "data.mask_values={lesion: 128-255, background: 0-127}; if they hold labels, say what these mean, e.g. "
+        "data.mask_values={lesion: [1, 2], ignore: 255}"
     )
     if areas := [one for one in odd if one.flat > max(_FLAT_PIXELS, _FLAT_SHARE * _between(one.counts).total())]:
         raise _refusal(areas, "hold areas of values between 0 and 255 (labels of objects?)", advice)

@@ -10,7 +10,17 @@ from typing import Final, Literal
 from trustseg.data.cases import EVERYTHING, Declared
 from trustseg.text import word_set
 
-__all__ = ["FolderRole", "beside", "is_mask_word", "is_neutral", "named", "names_test", "place", "words"]
+__all__ = [
+    "FolderRole",
+    "beside",
+    "is_mask_word",
+    "is_neutral",
+    "named",
+    "names_test",
+    "place",
+    "says_more_than_test",
+    "words",
+]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -28,12 +38,14 @@ _PERHAPS_MASKS: Final = word_set(
 )
 _AXES: Final[dict[str, Role]] = {"x": "images", "y": "masks"}
 _SIDES: Final[dict[str, Side]] = {
-    **dict.fromkeys(("train", "training", "trainset", "trn", "tr"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("train", "training", "trainset", "trainingset", "trn", "tr"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "validset", "validationset", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "tst", "ts"), "test"),
     # Whatever their owner calls them, images set aside are never trained on.
     **dict.fromkeys(("holdout", "heldout", "external", "eval", "evaluation"), "test"),
 }
+_PERHAPS_TEST: Final = word_set("external eval evaluation")  # beside a test side: test, or validation?
+_OWN: Final = word_set("internal isic")  # internal_val, ISIC2018_Validation
 # Words that never name training data, whatever stands around them: site_test, Testing Set B, hold-out 2.
 _HELD_OUT: Final = re.compile(
     r"(?<![a-z])(?:tests?(?:ing|set|data|dataset|images?|masks?)?|(?:hold|held)[^a-z]?out)(?![a-z])"
@@ -79,7 +91,7 @@ class FolderRole:
     frame: tuple[str, ...]
 
 
-def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()) -> FolderRole:
+def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = (), tested: bool = False) -> FolderRole:
     """Return what the folders above a file say of it; the last word counts.
 
     Args:
@@ -87,9 +99,14 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
         declared: what the user says of the folders.
         mixed: folders above those of images, which have no role of their own, such as ``Kvasir-SEG`` of
             ``Kvasir-SEG/images`` and ``Kvasir-SEG/masks``.
+        tested: whether the data set has a test side by name, beside which ``eval`` and ``external`` name no side.
     """
     above = [
-        (folder.name, None if folder in mixed else _role(folder.name, folder.as_posix(), declared), _side(folder.name))
+        (
+            folder.name,
+            None if folder in mixed else _role(folder.name, folder.as_posix(), declared),
+            _side(folder.name, tested=tested),
+        )
         for folder in reversed(file.parents[:-1])
     ]
     sides = [side for _, _, side in above if side]
@@ -169,6 +186,18 @@ def names_test(name: str) -> bool:
     return _HELD_OUT.search(_spaced(name).lower()) is not None
 
 
+def says_more_than_test(name: str) -> bool:
+    """Return whether a name holds a word for images set aside, and others of unknown meaning.
+
+    Example:
+        >>> says_more_than_test("pcr_test_positive"), says_more_than_test("Test Set 2")
+        (True, False)
+    """
+    rest = {word for word in words(name) if not (word in _SIDES or names_test(word))}
+    plain = _NEUTRAL | _OWN | _IMAGES | _MASKS | _PERHAPS_MASKS
+    return names_test(name) and _squeezed(name) not in _SIDES and not rest <= plain
+
+
 def _spaced(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
@@ -195,10 +224,12 @@ def _certain(name: str) -> bool:
     return bool((set(words(name)) | {_squeezed(name)}) & _MASKS)
 
 
-def _side(name: str) -> Side | None:
+def _side(name: str, *, tested: bool) -> Side | None:
+    found = words(name)
+    if tested and not names_test(name) and not _PERHAPS_TEST.isdisjoint(found):
+        return None
     if _squeezed(name) in _SIDES:  # hold-out
         return _SIDES[_squeezed(name)]
-    found = words(name)
     sides = {_SIDES[word] for word in found if word in _SIDES}
     if "external" in found and sides == {"validation", "test"}:
         return "test"  # as clinicians say external validation
@@ -206,7 +237,7 @@ def _side(name: str) -> Side | None:
         return "test"
     rest = {word for word in found if word not in _SIDES}
     roles = _IMAGES | _MASKS | _PERHAPS_MASKS | _AXES.keys()
-    if len(sides) == 1 and (rest <= _NEUTRAL or rest & roles or ("data" in rest)):
+    if len(sides) == 1 and (rest <= _NEUTRAL | _OWN or rest & roles or ("data" in rest)):
         return sides.pop()
     return None
 

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from trustseg.background_writer import background_writer
 from trustseg.config import RunConfig
 from trustseg.config.privacy import settings_digest
-from trustseg.data import Pack, Splits, split_cases
+from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
 from trustseg.data.reading import write_reading
 from trustseg.data.residence import residing
@@ -29,7 +29,6 @@ from trustseg.errors import (
     AttackError,
     BeliefError,
     ConfigError,
-    DataError,
     MissingPackageError,
     RunError,
     is_out_of_memory,
@@ -50,7 +49,7 @@ from trustseg.training.hardware import (
 from trustseg.training.keeping import Checkpointing, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
 from trustseg.training.provenance import provenance
-from trustseg.training.validation import monitor_of, shows_foreground
+from trustseg.training.validation import monitor_of, require_lesions, shows_foreground
 from trustseg.yaml_files import parse_yaml
 
 __all__ = ["initial_segmenter", "prepare_run", "train"]
@@ -97,7 +96,7 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
         seed=config.data.split_seed,
         near_copies=config.data.near_copies,
     )
-    _require_lesions(pack, splits)
+    require_lesions(pack, splits)
     options = config.training
     module = SegmentationModule(initial_segmenter(config), config, images=len(pack))
     chooses = shows_foreground(pack.index, splits.validation)
@@ -130,15 +129,6 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
             write_reading(folder / "model", pack)
             checkpointing.finish(module.segmenter)
         trainer.strategy.barrier("the model is written")
-
-
-def _require_lesions(pack: Pack, splits: Splits) -> None:
-    """Raise a DataError if the images to learn from show foreground, but none of it is left at the size of the pack."""
-    learnt, lost = pack.index[splits.train], set(pack.lost)
-    if lost.intersection(learnt["name"]) and not shows_foreground(pack.index, splits.train):
-        raise DataError(
-            f"the lesions of all training images vanish at {pack.size}x{pack.size} pixels; set a larger data.size"
-        )
 
 
 @contextmanager

@@ -9,11 +9,21 @@ from torch import Tensor
 
 from trustseg.attacks import pgd
 from trustseg.config import RunConfig
+from trustseg.data import Pack, Splits
 from trustseg.data.splits import Indices
+from trustseg.errors import DataError
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
 
-__all__ = ["Monitor", "measures_robustness", "monitor_of", "shows_foreground", "validated", "validation_means"]
+__all__ = [
+    "Monitor",
+    "measures_robustness",
+    "monitor_of",
+    "require_lesions",
+    "shows_foreground",
+    "validated",
+    "validation_means",
+]
 
 Monitor = Literal["clean", "robust", "both", "last"]
 
@@ -116,3 +126,12 @@ def _mean(rows: Tensor, values: Tensor) -> Tensor:
     for place, row in enumerate(rows[:, : values.shape[1]].flatten().tolist()):
         first.setdefault(row, place)
     return values.flatten()[list(first.values())].nanmean()
+
+
+def require_lesions(pack: Pack, splits: Splits) -> None:
+    """Raise a DataError if the images to learn from show foreground, but none of it is left at the size of the pack."""
+    learnt, lost = pack.index[splits.train], set(pack.lost)
+    if lost.intersection(learnt["name"]) and not shows_foreground(pack.index, splits.train):
+        raise DataError(
+            f"the lesions of all training images vanish at {pack.size}x{pack.size} pixels; set a larger data.size"
+        )
