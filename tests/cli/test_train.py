@@ -217,3 +217,19 @@ def test_images_that_cannot_be_split_are_named(command: Command, tmp_path: Path)
         assert found.code == 2
         assert f"'{only}' holds 1 image; training, validation and test need at least 3" in one_sentence(found)
         assert not Path("run").exists()
+
+
+def test_lesions_that_all_vanish_are_refused_before_anything_is_written(command: Command, tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e", "f"]
+    lost = fake.two_folders(tmp_path / "lost", names)
+    speck = np.zeros((64, 64), np.uint8)
+    speck[20, 20] = 255
+    for name in names:
+        fake.save(fake.image(name, size=(64, 64)), lost / "images" / f"{name}.png")
+        fake.save(speck, lost / "masks" / f"{name}.png")
+    Path("grid.yaml").write_text("grid: {model.head: [beta]}\n")
+    for verb in (["train"], ["study", "grid.yaml"]):
+        found = command(*verb, f"data.path={lost}", "data.size=32", "data.fold=0", "-o", "run")
+        assert found.code == 2
+        assert "vanish at 32x32" in found.err.splitlines()[-1]
+        assert not Path("run").exists()

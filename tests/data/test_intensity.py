@@ -134,5 +134,7 @@ def test_films_of_more_bits_than_the_scale_are_named_and_bright_ones_are_not() -
     films = deep(60000)
     films.pixels[:40] = 4095  # of 64 rows: most within the scale
     render(films, IntensityScale(4095), channels=1)
+    whole = Picture(np.maximum(deep(60000).pixels, 5000), "", "PNG", white=None)
+    assert blank([scan_image(whole, Path("new.png"))], IntensityScale(4095)) == []
     with pytest.raises(DataError, match=r"new\.png.*bit depth.*4095"):
         render(deep(60000), IntensityScale(4095), channels=1, path=Path("new.png"))

@@ -80,13 +80,16 @@ def scan_image(picture: Picture, path: Path) -> ImageScan:
 
 
 def blank(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:
-    """Return the images that come out as one grey level or colour, but for a few outliers."""
+    """Return the images that come out as one grey level, but for a few outliers; not those too deep to render."""
 
     def shown(scan: ImageScan, value: int) -> int:
         white = scan.white or scale.white or WHITES[-1]
         return round(min(value, white) * 255 / white)
 
-    return [scan for scan in scans if shown(scan, scan.ends[0]) == shown(scan, scan.ends[1])]
+    def is_deeper(scan: ImageScan) -> bool:  # than the scale: ``render`` refuses it, with the reason
+        return scan.level is not None and scan.ends[0] > (scale.white or WHITES[-1])
+
+    return [scan for scan in scans if shown(scan, scan.ends[0]) == shown(scan, scan.ends[1]) and not is_deeper(scan)]
 
 
 def decide_scale(scans: Iterable[ImageScan]) -> IntensityScale:
