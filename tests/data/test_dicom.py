@@ -347,11 +347,12 @@ def test_compressed_pixels_that_end_early_are_refused(tmp_path: Path, syntax: st
 def test_a_compression_that_no_decoder_knows_is_named(tmp_path: Path) -> None:
     from pydicom import dcmread
     from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
 
     file = with_syntax(save(film(8), tmp_path / "a.dcm"), tmp_path / "b.dcm", "JPEG2000Lossless")
     dataset = dcmread(file)
     for syntax, name in (("1.2.840.10008.1.2.4.51", "JPEG Extended"), ("1.2.840.10008.1.2.4.100", "MPEG2")):
-        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.file_meta.TransferSyntaxUID = UID(syntax)
         dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
         with pytest.raises(DataError, match=rf"b\.dcm.*{name}.*convert it to JPEG lossless") as caught:
             read_image(save(dataset, tmp_path / "b.dcm"))
