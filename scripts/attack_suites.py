@@ -35,7 +35,7 @@ from trustseg.training import train
 sys.modules.setdefault("visdom", ModuleType("visdom"))  # adv-lib imports it for a logger that is not used here
 from adv_lib.attacks.segmentation import alma_prox, dag, pdpgd  # noqa: E402 - after the line above
 
-SIZE, IMAGES, EPSILONS = 48, 24, (1 / 255, 4 / 255)
+SIZE, IMAGES, EPSILONS = 48, 12, (1 / 255, 4 / 255)
 TRAININGS: Final = {
     "none": [],
     "random": ["adversarial.selection=random", "adversarial.attack=r_fgsm"],
