@@ -40,10 +40,8 @@ TRAININGS: Final = {
     "none": [],
     "random": ["adversarial.selection=random", "adversarial.attack=r_fgsm"],
     "trades": [
-        "adversarial.selection=random",
-        "adversarial.attack=pgd",
-        "adversarial.steps=5",
-        "adversarial.loss=trades",
+        *("adversarial.selection=random", "adversarial.attack=pgd", "adversarial.steps=5"),
+        *("adversarial.loss=trades", "adversarial.mode=append"),
     ],
 }
 SETTINGS: Final = (

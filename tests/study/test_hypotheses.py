@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from trustseg.config import StudyConfig
+from trustseg.config import RunConfig, StudyConfig
 from trustseg.errors import ConfigError, MissingFileError
 from trustseg.study.grid import cells_of
 from trustseg.study.hypotheses import (
     Hypothesis,
     load_hypotheses,
+    other_settings,
     require_hypotheses,
     setting,
     settings_match,
@@ -131,3 +132,12 @@ def test_settings_are_compared_as_what_they_are() -> None:
     assert not settings_match(config, {"adversarial.fraction": 0.5})
     assert not settings_match(config, {"model.heads": "beta"})
     assert setting(config, "model.head.name") is None
+
+
+def test_a_run_of_an_older_version_had_the_defaults_of_later_keys() -> None:
+    claim = Hypothesis.model_validate(GOOD | {"condition": "clean"})
+    now = RunConfig().model_dump(mode="json")
+    before = {**now, "training": {key: value for key, value in now["training"].items() if key != "noise"}}
+    assert other_settings(before, claim) == other_settings(now, claim)
+    noisy = {**now, "training": {**now["training"], "noise": 0.25}}
+    assert other_settings(before, claim) != other_settings(noisy, claim)

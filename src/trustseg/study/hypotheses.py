@@ -159,9 +159,15 @@ def _why_incomparable(hypothesis: Hypothesis, configs: Sequence[Mapping[str, Any
 
 
 def other_settings(config: Mapping[str, Any], hypothesis: Hypothesis) -> dict[str, object]:
-    """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter."""
+    """Return all settings apart from those that a hypothesis compares, that repeat, and that do not matter.
+
+    Defaults are left out: a run of an older version lacks the keys that came later, and had their defaults.
+    """
     ignored = {*hypothesis.first, *REPETITIONS, *INDIFFERENT}
-    return {key: value for key, value in flattened(config).items() if key not in ignored}
+    usual = flattened(RunConfig.model_construct().model_dump(mode="json"))
+    return {
+        key: value for key, value in flattened(config).items() if key not in ignored and value != usual.get(key, ...)
+    }
 
 
 def setting(config: Mapping[str, Any], key: str) -> object:
