@@ -7,6 +7,7 @@ interval from COLUMN_low and COLUMN_high; ``COLUMN=VALUE`` keeps the rows with t
 ``COLUMN!=VALUE`` keeps the others.
 """
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ TITLES = {
     "name": "Claim",
     "nause": "nAUSE",
     "p": "p (Holm)",
+    "pooled_dice": "Dice pooled",
     "robust_dice": "Dice under PGD",
     "score": "Score",
     "value": "Dice under PGD",
@@ -73,6 +75,8 @@ def _cell(row: dict[str, object], column: str) -> str:
         return "< 0.001"
     if row[name] is None:
         return ""
+    if isinstance(row[name], float) and math.isnan(row[name]):
+        return "not measured"
     return f"{value} [{_number(row[f'{name}_low'])}, {_number(row[f'{name}_high'])}]" if column != name else value
 
 
