@@ -18,8 +18,10 @@ from trustseg.study import worker
 from trustseg.training import train
 
 
-def network(encoder: str, *, channels: int, outputs: int) -> nn.Module:
-    """Everything that a resumed training has to get right: weights, running statistics and dropout."""
+def network(
+    encoder: str, *, channels: int, outputs: int, depth: int = 5, decoder_channels: tuple[int, ...] = ()
+) -> nn.Module:
+    """Everything that a resumed training has to get right: weights, running statistics and dropout; of one shape."""
     return nn.Sequential(
         nn.Conv2d(channels, 8, 3, padding=1),
         nn.BatchNorm2d(8),
