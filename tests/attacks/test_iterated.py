@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.attacks.victims import dice, discs, distances, finder, hyperplane, linear_case, pixelwise, seeded, steep
 from torch import Tensor
 
-from trustseg.attacks import OBJECTIVES, bim, fgsm, mi_fgsm, pgd
+from trustseg.attacks import ATTACKS, OBJECTIVES, bim, fgsm, mi_fgsm, pgd
 from trustseg.attacks.search import harm
 from trustseg.beliefs import Belief, Bernoulli
 from trustseg.errors import AttackError, UnknownNameError
@@ -270,3 +270,11 @@ def test_bim_and_mi_fgsm_refuse(attack: Callable[..., Tensor], options: dict[str
     images = torch.full((1, 1, 2, 2), 0.5)
     with pytest.raises(AttackError, match=words):
         attack(pixelwise(images), images, torch.ones_like(images), eps=0.1, **options)
+
+
+@pytest.mark.parametrize(("options", "passes"), [({}, 20), ({"steps": 3}, 3), ({"steps": 3, "restarts": 2}, 6)])
+def test_the_passes_that_a_plan_counts_are_those_of_the_defaults(options: dict[str, int], passes: int) -> None:
+    facts = ATTACKS["pgd"].facts
+    given = {name: option.default for name, option in ATTACKS["pgd"].options.items() if name in ("steps", "restarts")}
+    assert facts.passes(**(given | options)) == (passes, passes)
+    assert facts.passes(**{"steps": 20} | options) == (passes, passes)

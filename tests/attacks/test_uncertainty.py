@@ -141,6 +141,12 @@ def test_without_budget_gives_back_the_input(name: str) -> None:
     assert got.data_ptr() != images.data_ptr()
 
 
+def test_a_prediction_that_stays_empty_keeps_its_mask() -> None:
+    images = torch.full((1, 1, 2, 2), 0.25)  # nothing is predicted, before and after
+    got = underconfidence(threshold_at_half, images, torch.ones_like(images), eps=0.125, score=mean_entropy, steps=20)
+    torch.testing.assert_close(got, images + 0.125)
+
+
 @pytest.mark.parametrize("name", ["deferral_aware", "overconfidence", "underconfidence"])
 def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
     images = torch.rand(3, 1, 4, 5, generator=seeded(1))
