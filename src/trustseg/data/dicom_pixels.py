@@ -1,4 +1,4 @@
-"""The values that a DICOM image stores, from the bits that hold them; what lies beside these bits is not lost unseen.
+"""Stored values of a DICOM image, from the bits that hold them; bits elsewhere are refused, not dropped.
 
 Decoders mask the bits beside those stored, and fill the rest of a frame that ends early, both without an error.
 """
