@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.test_dicom import FILM, film, save
+from tests.data.dicom_films import FILM, film, save
 
 from trustseg.data.decode import read_image
 from trustseg.data.depth import read_depth

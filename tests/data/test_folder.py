@@ -134,6 +134,14 @@ def test_train_val_and_test_subfolders(tmp_path: Path, folders: tuple[str, str, 
     assert "validation" in listing.notes[0]
 
 
+def test_masks_in_folders_named_after_those_of_the_images(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        touch(tmp_path, *(f"{folder}{kind}/{folder}{number}.png" for kind in ("", "annot") for number in range(2)))
+    listing = usable_cases(tmp_path)  # as in CamVid
+    assert sides(listing) == {"train": {"train0", "train1"}, "test": {"test0", "test1"}}
+    assert pairs(listing)["test0.png"] == ["test0.png"]
+
+
 def test_pairs_beside_a_test_folder_are_training_cases(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.png", "masks/a.png", "test/images/b.png", "test/masks/b.png")
     assert sides(usable_cases(tmp_path)) == {"train": {"a"}, "test": {"b"}}

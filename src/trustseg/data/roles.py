@@ -28,7 +28,7 @@ Side = Literal["train", "validation", "test"]
 
 _IMAGES: Final = word_set("image images img imgs input inputs")
 _MASKS: Final = word_set(
-    "mask masks labelcol label labels annotation annotations groundtruth groundtruths truth truths gt gts "
+    "mask masks labelcol label labels annot annots annotation annotations groundtruth groundtruths truth truths gt gts "
     "segmentation segmentations"
 )
 # These name masks next to images; alone they may as well be a class of images.
@@ -59,6 +59,7 @@ _ASIDE: Final = word_set(
 )
 _ASIDE_FILE: Final = re.compile(r"(?<=.)[_-]superpixels?$", re.IGNORECASE)  # of ISIC, next to the image itself
 _PREDICTED: Final = word_set("pred preds prediction predictions predicted")
+_GLUED: Final = re.compile(r"^(train|val|test)(?=(?:annot|annotation|groundtruth|gt|image|img|label|mask)s?$)")
 _ORDINAL: Final = re.compile(r"^\d+(?:st|nd|rd|th)(?=[a-z])")
 
 
@@ -160,9 +161,11 @@ def words(name: str) -> list[str]:
     Example:
         >>> words("ISIC2018_Task1_Training_GroundTruth"), words("1st_manual")
         (['isic', 'task', 'training', 'ground', 'truth'], ['st', 'manual'])
+        >>> words("trainannot")
+        ['train', 'annot']
     """
-    parts = re.split(r"[^0-9A-Za-z]+", _spaced(name))
-    return [word for part in parts if (word := part.lower().strip("0123456789"))]
+    parts = [part.lower().strip("0123456789") for part in re.split(r"[^0-9A-Za-z]+", _spaced(name))]
+    return [word for part in parts for word in _GLUED.sub(r"\1 ", part).split()]
 
 
 def is_mask_word(part: str, declared: Declared) -> bool:
