@@ -158,7 +158,7 @@ def _set_transfer_syntax(dataset: "Dataset", path: Path) -> None:
 
 def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str) -> Picture:
     """Return the stored values as displayed: modality LUT, VOI LUT or window, polarity."""
-    from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     bits = int(dataset.BitsStored)
     lowest, highest = stored_range(dataset, stored)
@@ -175,6 +175,10 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
     notes += _passed_over(dataset, stored)
     spacing, patient = _spacing(dataset), _patient_mark(dataset)
     told = Picture(stored, sha256, "DICOM", spacing=spacing, patient=patient, notes=tuple(notes))
+    if dataset.get("VOILUTSequence"):
+        top, used = _lut_top(dataset, "VOI", apply_voi, path)
+        if used < top and fraction is not None:  # which of 10 to 15 bits is white, the data set tells
+            return replace(told, pixels=np.rint(fraction * top).astype(np.uint16), white=None, inverted=inverted)
     if fraction is None:
         if dataset.get("ModalityLUTSequence"):
             top, used = _lut_top(dataset, "Modality", apply_modality_lut, path)
@@ -305,8 +309,8 @@ def _windowed(dataset: "Dataset", values: npt.NDArray[Any], path: Path) -> tuple
             "DICOM VOI LUT applied" if len(dataset.VOILUTSequence) == 1 else "first of several DICOM VOI LUTs applied"
         ]
         if used < top:
-            notes.append(f"DICOM VOI LUT declared with 16 bits, read as 0 to {used}, which hold its entries")
-        return apply_voi(whole, dataset, index=0).astype(np.float64) / used, notes
+            notes.append("DICOM VOI LUT declared with 16 bits that uses fewer")
+        return apply_voi(whole, dataset, index=0).astype(np.float64) / top, notes
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if not centers and not widths:
         return None, ["DICOM without a window"] if int(dataset.BitsStored) > 8 else []
