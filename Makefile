@@ -14,6 +14,13 @@ PORTABLE := $(BIN)/python -m pytest -q tests/attacks tests/art
 # Peers that are timed only; some pin old versions of what they hardly use, so their dependencies are named here.
 TIMED := foolbox==3.3.4 eagerpy torchattacks==3.5.1 GitPython gitdb smmap requests charset-normalizer idna urllib3 certifi
 
+# A second environment that sees the packages of the first: peers may bring versions of their own without disturbing it.
+define beside
+test -x $(1)/bin/pip || $(BIN)/python -m venv $(1)
+$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	> "$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+endef
+
 VARIANT ?= cpu
 BUILDER ?= podman
 
@@ -66,11 +73,8 @@ mutants: setup ## change the source in sampled places and count the changes that
 oracle: $(ORACLE)/.installed ## compare with independent libraries, installed beside .venv
 	OMP_NUM_THREADS=1 $(ORACLE)/bin/python -m pytest -q -m oracle tests
 
-# A second environment that sees the packages of the first: peers may bring versions of their own without disturbing it.
 $(ORACLE)/.installed: $(STAMP) Makefile
-	test -x $(ORACLE)/bin/pip || $(BIN)/python -m venv $(ORACLE)
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-		> "$$($(ORACLE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(call beside,$(ORACLE))
 	$(ORACLE)/bin/python -m pip install --quiet $(PEERS)
 	touch $@
 
@@ -91,9 +95,7 @@ docs: $(SITE)/.installed ## build the documentation site in build/docs, tutorial
 	OMP_NUM_THREADS=1 $(SITE)/bin/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
 
 $(SITE)/.installed: $(STAMP) Makefile
-	test -x $(SITE)/bin/pip || $(BIN)/python -m venv $(SITE)
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-		> "$$($(SITE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(call beside,$(SITE))
 	$(SITE)/bin/python -m pip install --quiet 'setuptools>=77'
 	$(SITE)/bin/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
 	touch $@
@@ -105,8 +107,7 @@ wheel-test: ## build twice, compare, install the wheel into an empty environment
 	$(PYTHON) scripts/build_dist.py --test
 
 figures: setup ## make the figures of the docs again, and the page of benchmarks
-	$(BIN)/python scripts/phantom_sheet.py
-	$(BIN)/python scripts/shift_sheet.py
+	$(BIN)/python scripts/contact_sheets.py
 	$(BIN)/python scripts/performance_page.py
 
 image: $(if $(filter cpu,$(VARIANT)),container/torch-cpu.lock) ## build the container image; VARIANT=cpu (default) or cuda, BUILDER=podman or docker

@@ -8,6 +8,10 @@ import pytest
 from trustseg.background_writer import background_writer
 
 
+def failing(words: str) -> None:
+    raise ValueError(words)
+
+
 def test_works_run_in_order_on_another_thread_and_are_done_at_the_end() -> None:
     found: list[tuple[int, bool]] = []
 
@@ -34,29 +38,17 @@ def test_the_caller_goes_on_but_is_never_more_than_one_work_ahead() -> None:
     assert started == [1]
 
 
-def test_what_a_work_raises_reaches_the_next_call() -> None:
-    def broken() -> None:
-        raise ValueError("no")
-
+def test_what_a_work_raises_reaches_the_next_call_or_the_end() -> None:
     with pytest.raises(ValueError, match="no"), background_writer() as later:  # noqa: PT012
-        later(broken)
+        later(partial(failing, "no"))
         later(list)
         pytest.fail("the second call was expected to raise")
-
-
-def test_what_the_last_work_raises_reaches_the_end() -> None:
-    def broken() -> None:
-        raise ValueError("late")
-
     with pytest.raises(ValueError, match="late"), background_writer() as later:
-        later(broken)
+        later(partial(failing, "late"))
 
 
 def test_where_both_fail_the_error_of_the_caller_tells_of_the_other() -> None:
-    def broken() -> None:
-        raise ValueError("the work")
-
     with pytest.raises(KeyError) as caught, background_writer() as later:  # noqa: PT012
-        later(broken)
+        later(partial(failing, "the work"))
         raise KeyError("the caller")
     assert caught.value.__notes__ == ["in addition, background work failed: ValueError: the work"]

@@ -5,7 +5,7 @@
 """
 
 import fnmatch
-import importlib.util
+import importlib
 import re
 import shlex
 import shutil
@@ -48,13 +48,10 @@ def sections() -> dict[str, str]:
     return {"": head, **dict(zip(rest[::2], rest[1::2], strict=True))}
 
 
-def packages() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("packages", ROOT / "container" / "packages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def packages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "container"))
+    return importlib.import_module("packages")
 
 
 def test_bases_have_a_version_and_both_files_have_the_same() -> None:
@@ -95,21 +92,19 @@ def test_every_installation_is_by_the_lock() -> None:
     assert INSTALL.stat().st_mode & 0o111
 
 
-def test_the_lock_without_cuda_lacks_nothing_else() -> None:
-    module = packages()
-    whole, rest = module.entries(LOCK), module.entries(module.without_cuda(LOCK))
-    gone = {module.name_of(entry) for entry in whole} - {module.name_of(entry) for entry in rest}
+def test_the_lock_without_cuda_lacks_nothing_else(packages: ModuleType) -> None:
+    whole, rest = packages.entries(LOCK), packages.entries(packages.without_cuda(LOCK))
+    gone = {packages.name_of(entry) for entry in whole} - {packages.name_of(entry) for entry in rest}
     assert gone >= {"torch", "torchvision", "triton"}
     assert all(name.startswith(("nvidia-", "cuda-")) for name in gone - {"torch", "torchvision", "triton"})
     assert set(rest) < set(whole)
-    pins = module.torch_pins(LOCK)
-    assert [pin.partition("==")[0] for pin in pins] == ["torch", "torchvision"]
+    assert [pin.partition("==")[0] for pin in packages.torch_pins(LOCK)] == ["torch", "torchvision"]
 
 
-def test_the_wheels_for_cpus_have_hashes_and_the_versions_of_the_lock(tmp_path: Path) -> None:
+def test_the_wheels_for_cpus_have_hashes_and_the_versions_of_the_lock(tmp_path: Path, packages: ModuleType) -> None:
     assert "packages.py check requirements.lock container/torch-cpu.lock\n" in INSTALL.read_text(encoding="utf-8")
     file = tmp_path / "torch-cpu.lock"
-    first, second = packages().torch_pins(LOCK)
+    first, second = packages.torch_pins(LOCK)
     hashed = f"{first}+cpu \\\n    --hash=sha256:{'0' * 64}\n"
 
     def refused(content: str | None) -> str:
@@ -127,16 +122,15 @@ def test_the_wheels_for_cpus_have_hashes_and_the_versions_of_the_lock(tmp_path: 
     assert refused(f"{hashed}{second}+cpu --hash=sha256:{'1' * 64}\n") == ""
 
 
-def test_what_trustseg_needs_stays_and_what_tests_need_goes() -> None:
+def test_what_trustseg_needs_stays_and_what_tests_need_goes(packages: ModuleType) -> None:
     """As far as it is installed here, which the lock is in development."""
-    module = packages()
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     asked = re.findall(r'^extras="(.*)"$', INSTALL.read_text(encoding="utf-8"), flags=re.MULTILINE)[0].split()
     assert set(asked) < set(extras)
-    gone = set(module.unneeded(asked))
+    gone = set(packages.unneeded(asked))
     assert "pytest" in gone
     assert not gone & {"trustseg", "torch", "numpy", "pydantic-core", "typing-extensions", "pillow", "polars", "sympy"}
-    needed = {module.name_of(line) for extra in asked for line in extras[extra]}
+    needed = {packages.name_of(line) for extra in asked for line in extras[extra]}
     assert not gone & needed
 
 

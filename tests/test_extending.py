@@ -111,7 +111,7 @@ SETTINGS = (
 
 
 def test_each_is_listed() -> None:
-    allowed = {key: words.removeprefix("list of ").split(" | ") for key, _, words, _ in describe_keys()}
+    allowed = {key: words.removeprefix("list, each: ").split(" | ") for key, _, words, _ in describe_keys()}
     for key, name in {
         "adversarial.attack": "twice",
         "evaluation.attacks.name": "twice",

@@ -1,4 +1,4 @@
-"""What is shipped: metadata, files that are not Python, and modules that import on systems without those of POSIX."""
+"""What is shipped: metadata, files that are not Python, modules that import without those of POSIX, and the lock."""
 
 import ast
 import importlib.metadata
@@ -17,6 +17,8 @@ SOURCE = ROOT / "src" / "trustseg"
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = SETTINGS["project"]
 POSIX_ONLY = {"crypt", "fcntl", "grp", "nis", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios", "tty"}
+
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 EVERY_MODULE = """
 import importlib, sys
@@ -82,3 +84,18 @@ def test_every_module_can_be_imported_without_fcntl() -> None:
     code = EVERY_MODULE.format(missing=["fcntl", "resource"], modules=modules)
     found = subprocess.run([sys.executable, "-c", code], timeout=300, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+def test_the_lock_names_versions_and_hashes_only() -> None:
+    version = r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+(?: ; [^/]+)?"
+    line = re.compile(rf"(?:{version}|    --hash=sha256:[0-9a-f]{{64}})(?: \\)?")
+    assert [text for text in LOCK.splitlines() if not line.fullmatch(text)] == []  # an address, say
+    requirements = [entry for entry in re.split(r"\n(?=\S)", LOCK.strip()) if entry]
+    assert len(requirements) > 50
+    assert [entry for entry in requirements if "--hash=sha256:" not in entry] == []
+
+
+def test_compromised_releases_are_left_out_of_the_lock() -> None:
+    versions = dict(re.findall(r"^(lightning|pytorch-lightning)==([\d.]+)", LOCK, re.MULTILINE))
+    assert set(versions) == {"lightning", "pytorch-lightning"}
+    assert all(tuple(map(int, version.split("."))) >= (2, 6, 6) for version in versions.values())

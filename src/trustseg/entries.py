@@ -5,11 +5,11 @@ configuration has them as ``{name: quantile_mean, quantile: 0.9}`` or as one tex
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial, reduce
-from inspect import Parameter, signature
+from inspect import signature
 from operator import or_
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -73,20 +73,19 @@ class Entry(Generic[Result, Facts]):
     @cached_property
     def options(self) -> Mapping[str, Option]:
         """Return the options by name, in the order of the signature."""
-        keywords = [each for each in signature(self.function, eval_str=True).parameters.values() if _is_keyword(each)]
-        found = {each.name: Option(_writable(each.annotation), each.default) for each in keywords}
-        return {name: found[name] for name in found if found[name].annotation and name not in self.given}
+        found = {
+            name: Option(_writable(each.annotation), each.default)
+            for name, each in signature(self.function, eval_str=True).parameters.items()
+            if each.kind is each.KEYWORD_ONLY and name not in self.given
+        }
+        return {name: option for name, option in found.items() if option.annotation}
 
     def takes(self, parameter: str) -> bool:
         """Return whether the function has a parameter of that name."""
         return parameter in signature(self.function).parameters
 
     def checked(self, values: Mapping[str, Any], *, name: str) -> dict[str, Any]:
-        """Return option -> value of the type that the function takes.
-
-        Args:
-            values: option -> value as YAML gives it, or as a text.
-            name: of the entry, for errors.
+        """Return option -> value of the type that the function takes, from what YAML gives, or from texts.
 
         Raises:
             UnknownNameError: if the function has no such option.
@@ -103,10 +102,6 @@ class Entry(Generic[Result, Facts]):
         return {option: _value(self.options[option].annotation, values[option], name, option) for option in values}
 
 
-def _is_keyword(parameter: Parameter) -> bool:
-    return parameter.kind is parameter.KEYWORD_ONLY
-
-
 def _writable(annotation: Any) -> Any:  # noqa: ANN401 - any type
     """Return the part of a type that a configuration can hold, None if there is none."""
     origin, inner = get_origin(annotation), get_args(annotation)
@@ -118,16 +113,14 @@ def _writable(annotation: Any) -> Any:  # noqa: ANN401 - any type
     return annotation if origin is Literal or annotation in (bool, int, float, str, NoneType) else None
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 - any type
-    """Yield the types that a type is made of."""
-    yield annotation
-    for inner in get_args(annotation):
-        yield from _kinds(inner)
+def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - any type
+    """Return the types that a type is made of."""
+    return [annotation, *(kind for inner in get_args(annotation) for kind in _kinds(inner))]
 
 
 def _value(annotation: Any, value: Any, name: str, option: str) -> Any:  # noqa: ANN401 - any type
     """Return a value in the type of an option."""
-    kinds = list(_kinds(annotation))
+    kinds = _kinds(annotation)
     value = None if value == "null" and NoneType in kinds else number(value)
     try:
         if isinstance(value, bool) and bool not in kinds:
@@ -181,12 +174,7 @@ def name_in(text: str) -> str:
 def read(
     entries: Mapping[str, Entry[Result, Facts]], text: str, *, kind: str
 ) -> tuple[Entry[Result, Facts], dict[str, Any]]:
-    """Return the entry that a text names, and the options in it.
-
-    Args:
-        entries: one of the dictionaries.
-        text: a name, or a name and options as ``written``.
-        kind: what the dictionary holds, for errors.
+    """Return the entry that a text names, and the options in it; ``kind`` is what the dictionary holds, for errors.
 
     Raises:
         UnknownNameError: if there is no such entry or option.

@@ -93,14 +93,6 @@ class RunError(TrustsegError, RuntimeError):
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for a name that a dictionary does not hold, with the nearest known one.
 
-    Args:
-        kind: what the name stands for, e.g. ``"attack"``.
-        got: the name asked for.
-        known: the names that exist.
-
-    Returns:
-        The error, to be raised by the caller.
-
     Example:
         >>> str(unknown_name("attack", "fgms", ["fgsm", "pgd"]))
         "unknown attack 'fgms'; did you mean 'fgsm'? known: fgsm, pgd"
@@ -125,11 +117,9 @@ def first_problem(error: "ValidationError") -> tuple[str, str]:
     return ".".join(map(str, found["loc"])), problem
 
 
-_NO_MEMORY = (  # what a plain RuntimeError says of it
-    "can't allocate memory",  # torch, of a CPU
-    "CUDA error: out of memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+_NO_MEMORY = (  # what a plain RuntimeError says of it, of a CPU or a GPU
+    *("can't allocate memory", "CUDA error: out of memory"),
+    *("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"),
 )
 
 

@@ -163,8 +163,7 @@ def read_records(path: Path, *, required: Collection[str] | None = None) -> pl.D
     if "kind" not in table.columns and "condition" in table.columns:  # written before there were shifts
         kind = pl.when(pl.col("condition") == "clean").then(pl.lit("clean")).otherwise(pl.lit("attack"))
         table = table.with_columns(kind=kind, severity=pl.lit(0, pl.Int32))
-    labels = [name for name in ("cell",) if name in table.columns]
-    check_table(table, RECORDS, path=path, within=labels, required=required)
+    check_table(table, RECORDS, path=path, within=["cell"], required=required)
     _check_overlap(table, path)
     _check_images(table, path)
     return table
@@ -182,11 +181,7 @@ def read_table(path: Path, schema: TableSchema) -> pl.DataFrame:
 
 
 def _check_overlap(records: pl.DataFrame, path: Path) -> None:
-    """Check that Dice and IoU, where a row has them, are those of the pixels that it counts.
-
-    Raises:
-        DataError: if a row contradicts itself.
-    """
+    """Raise a DataError unless Dice and IoU, where a row has them, are those of the pixels that it counts."""
     counts = ("mask_px", "predicted_px", "intersection_px")
     if not set(counts) <= set(records.columns):
         return
@@ -202,11 +197,7 @@ def _check_overlap(records: pl.DataFrame, path: Path) -> None:
 
 
 def _check_images(records: pl.DataFrame, path: Path) -> None:
-    """Check that an image is the same under each condition: its patient and size, and unless it is moved its mask.
-
-    Raises:
-        DataError: if a row contradicts itself or another one.
-    """
+    """Raise a DataError unless an image has one patient, size and, unless it is moved, mask under each condition."""
     if {"size", "pixels"} <= set(records.columns):
         odd = records.filter(pl.col("pixels") > pl.col("size").cast(pl.Int64) ** 2)
         if len(odd):
@@ -227,16 +218,13 @@ def _check_images(records: pl.DataFrame, path: Path) -> None:
 
 
 def check_pixels(sums: pl.DataFrame, records: pl.DataFrame, *, within: Sequence[str], path: Path) -> None:
-    """Check that sums over pixels count no pixel twice.
+    """Raise a DataError if sums count more pixels under a condition than its images have, some of them twice.
 
     Args:
         sums: a table of ``HISTOGRAMS`` or ``CALIBRATION``.
         records: the records of the same model.
         within: columns by which the sums are kept apart, besides condition and budget.
         path: the file of the sums, for the error.
-
-    Raises:
-        DataError: if more pixels are counted under a condition than its images have.
     """
     condition = ("condition", "eps")
     counted = sums.group_by(*condition, *within).agg(pl.col("count").sum()).with_columns(pl.col("eps").round(6))

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from tests import fake
+from tests.training.tiny import use_tiny_networks
+
+from trustseg.data import open_dataset, split_cases, write_phantoms
+from trustseg.data.seen import write_splits
+from trustseg.files import write_text
+from trustseg.models import build_segmenter
 
 
 class Outcome(NamedTuple):
@@ -26,6 +33,7 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
+Run = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -58,10 +66,21 @@ def one_sentence(outcome: Outcome) -> str:
     lines = outcome.err.strip().splitlines()
     assert lines, "nothing was said"
     assert lines[-1].startswith("trustseg: ")
-    assert "Traceback" not in outcome.err
-    assert "Traceback" not in outcome.out
+    assert "Traceback" not in outcome.err + outcome.out
     assert "\r" not in outcome.err + outcome.out
     return lines[-1].removeprefix("trustseg: ")
+
+
+def refusal(outcome: Outcome) -> str:
+    """Return the sentence of a command that was refused for bad input."""
+    assert outcome.code == 2, outcome
+    return one_sentence(outcome)
+
+
+def done(outcome: Outcome) -> str:
+    """Return what a command that succeeded wrote to stdout."""
+    assert outcome.code == 0, outcome
+    return outcome.out
 
 
 QUICK = (
@@ -83,7 +102,7 @@ def films(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(command: Command, films: Path) -> Callable[..., Outcome]:
+def train(command: Command, films: Path) -> Run:
     """Train on the films with quick settings and some more arguments."""
 
     def run(*arguments: str | Path) -> Outcome:
@@ -104,22 +123,27 @@ def full(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(os, "replace", refusing)
 
 
+def write_model(home: str, *, head: str = "beta", seed: int = 0, fold: int | None = None) -> Path:
+    """Write the run of an untrained model that has seen a fold of the phantoms in ``films``."""
+    pack = open_dataset("films", size=32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        build_segmenter(architecture="unet", encoder="resnet18", head=head, size=32).save(Path(home, "model"))
+    write_splits(Path(home, "model"), pack, split_cases(pack.index, fold=fold))
+    split = "" if fold is None else f", fold: {fold}"
+    settings = f"data: {{path: films, size: 32{split}}}\nmodel: {{head: {head}}}\n"
+    write_text(Path(home, "config.yaml"), settings)
+    return Path(home)
+
+
 @pytest.fixture
-def untrained(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of a run: a small untrained evidential model of fold 0 of some phantoms in ``films``."""
-    import torch
-    from tests.training.tiny import use_tiny_networks
-
-    from trustseg.data import open_dataset, split_cases, write_phantoms
-    from trustseg.data.seen import write_splits
-    from trustseg.files import write_text
-    from trustseg.models import build_segmenter
-
+def phantoms(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write phantoms into ``films``, and let networks be tiny."""
     use_tiny_networks(monkeypatch)
     write_phantoms("films", train=16, test=6, control=2, size=32, seed=0)
-    pack = open_dataset("films", size=32)
-    torch.manual_seed(0)
-    build_segmenter(architecture="unet", encoder="resnet18", head="beta", size=32).save("run/model")
-    write_splits(Path("run/model"), pack, split_cases(pack.index))
-    write_text(Path("run/config.yaml"), "data: {path: films}\nmodel: {head: beta}\n")
-    return Path("run")
+
+
+@pytest.fixture
+def untrained(phantoms: None) -> Path:
+    """Return the folder of the run of an untrained evidential model, which has seen their training images."""
+    return write_model("run")

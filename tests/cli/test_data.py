@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from trustseg.cli.data import app
 from trustseg.config import load_run, open_images
 from trustseg.data import Pack, split_cases
-from trustseg.errors import ConfigError, DataError, MissingFileError
+from trustseg.errors import DataError, MissingFileError
 
 
 def run(*arguments: str | Path) -> Result:
@@ -41,11 +41,15 @@ def test_check_names_the_command_that_trains_without_a_test_side(tmp_path: Path,
 
 
 def test_check_exits_with_2_on_an_error(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path)
+    root = fake.two_folders(tmp_path / "two")
     (root / "masks" / "covid_7.png").unlink()
-    result = run("check", root)
-    assert result.exit_code == 2
-    assert "error: images without a mask: 1 (" in result.stdout
+    for folder, words in (
+        (root, "error: images without a mask: 1 ("),
+        (fake.two_folders(tmp_path / "one", ["only"]), "error: the images with masks are of 1 patient"),
+    ):
+        result = run("check", folder)
+        assert result.exit_code == 2
+        assert words in result.stdout
 
 
 def test_check_as_json(tmp_path: Path) -> None:
@@ -87,21 +91,7 @@ def test_phantoms_are_a_dataset_without_errors(tmp_path: Path) -> None:
 def test_bad_calls_raise_our_errors(tmp_path: Path) -> None:
     assert isinstance(run("check", tmp_path).exception, DataError)
     assert isinstance(run("check", tmp_path / "nowhere").exception, MissingFileError)
-    assert isinstance(run("pack", tmp_path, tmp_path / "pack", "--channels", "2").exception, ConfigError)
     assert run("pack", tmp_path, tmp_path / "pack", "--size", "0").exit_code == 2
-
-
-@pytest.mark.parametrize("verb", ["check", "pack", "manifest", "phantoms", "fetch-qata", "fetch-encoder"])
-def test_every_verb_has_help(verb: str) -> None:
-    result = run(verb, "--help")
-    assert result.exit_code == 0
-    assert "Usage" in result.stdout
-
-
-def test_one_image_cannot_be_split(tmp_path: Path) -> None:
-    result = run("check", fake.two_folders(tmp_path, ["only"]))
-    assert result.exit_code == 2
-    assert "error: the images with masks are of 1 patient" in result.stdout
 
 
 def test_a_manifest_is_written_corrected_and_packed(tmp_path: Path) -> None:

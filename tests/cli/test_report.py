@@ -4,29 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
-
-from trustseg.cli.report import report
-from trustseg.errors import ConfigError, MissingFileError
-
-
-def _app() -> typer.Typer:
-    app = typer.Typer()
-    app.command()(report)
-    return app
+from tests.cli.conftest import Command
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["runs/a"], (Path("runs/a"), True, None)),
-        (["runs/a", "--no-gallery", "--output", "b.html"], (Path("runs/a"), False, Path("b.html"))),
-        (["runs/a", "-o", "b.html"], (Path("runs/a"), True, Path("b.html"))),
+        ([], (Path("runs/a"), True, None, None)),
+        (["--no-gallery", "-o", "b.html", "--labels", "c"], (Path("runs/a"), False, Path("b.html"), Path("c"))),
     ],
 )
 def test_options_reach_the_report(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: tuple[Path, bool, Path | None]
+    command: Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: tuple[object, ...]
 ) -> None:
     calls = []
 
@@ -34,23 +23,11 @@ def test_options_reach_the_report(
         folder: Path, *, gallery: bool, output: Path | None, labels: Path | None, report: Callable[[int, int], None]
     ) -> Path:
         report(7, 7)
-        calls.append((folder, gallery, output))
+        calls.append((folder, gallery, output, labels))
         return output or folder / "report.html"
 
     monkeypatch.setattr("trustseg.reporting.build_report", build_report)
-    result = CliRunner().invoke(_app(), arguments)
-    assert result.exit_code == 0
+    found = command("report", "runs/a", *arguments)
+    assert (found.code, found.out) == (0, f"{expected[2] or 'runs/a/report.html'}\n")
     assert calls == [expected]
-    assert result.stdout.strip() == str(expected[2] or expected[0] / "report.html")
-    assert result.stderr.startswith("report, step: 7 of 7")
-
-
-def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    result = CliRunner().invoke(_app(), [str(tmp_path / "nowhere")])
-    assert isinstance(result.exception, MissingFileError)
-
-
-def test_a_folder_is_no_page() -> None:
-    result = CliRunner().invoke(_app(), ["runs/a", "-o", "out"])
-    assert isinstance(result.exception, ConfigError)
-    assert str(result.exception) == "--output must be an HTML file, got 'out'; give 'out/report.html'"
+    assert found.err.startswith("report, step: 7 of 7")

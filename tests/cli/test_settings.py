@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trustseg.cli.settings import settings_of, split_settings
+from trustseg.cli.options import settings_of, split_settings
 from trustseg.errors import ConfigError, ModelError
 from trustseg.files import write_text
 from trustseg.models.segmenter import SegmenterSpec

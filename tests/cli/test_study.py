@@ -1,4 +1,4 @@
-"""``study`` hands its settings on, shows where it stands, and is honest about what failed."""
+"""``study`` hands its settings on, shows where it stands, and is honest about what failed; see test_refusals.py too."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.cli.conftest import Command, one_sentence
+from tests.cli.conftest import Command, done, one_sentence, refusal
 
 from trustseg.cli.study import default_jobs
 from trustseg.config import StudyConfig
@@ -76,13 +76,6 @@ def test_defaults(command: Command, calls: list[tuple[StudyConfig, Path, int]]) 
     assert 1 <= default_jobs() <= min(8, len(os.sched_getaffinity(0)))
 
 
-@pytest.mark.parametrize("jobs", ["0", "-1", "many", "1.5", "auto"])
-def test_numbers_of_workers_that_are_none(command: Command, jobs: str) -> None:
-    found = command("study", written("training: {epochs: 3}\n"), f"--jobs={jobs}")
-    assert found.code == 2
-    assert f"--jobs must be at least 1, got '{jobs}'" in one_sentence(found)
-
-
 def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*arguments: object, **options: object) -> None:
         raise RunError("1 of 2 cells failed")
@@ -92,39 +85,6 @@ def test_failed_cells_make_a_failed_command(command: Command, monkeypatch: pytes
     assert found.code == 1
     assert one_sentence(found) == "1 of 2 cells failed"
     assert found.out == ""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["training.epochs=3"], "no study file"),
-        (["nowhere.yaml"], "no YAML file 'nowhere.yaml'"),
-        (["mine.yaml", "training.epoch=3"], "did you mean 'training.epochs'?"),
-        (["mine.yaml", "grid.model.head=[beta, gauss]"], "gauss"),
-        (["mine.yaml", "grid.model.haed=[beta]"], "model.head"),
-        (["mine.yaml", "data.path=nowhere"], "nowhere"),
-        (
-            ["mine.yaml", "--status"],
-            "no study in 'runs/mine' (no plan.json); start it",
-        ),
-        (["list.yaml"], "list.yaml"),
-        (["broken.yaml"], "broken.yaml"),
-        (["mine.yaml", "--cluster", "slrum"], "did you mean 'slurm'?"),
-        (["mine.yaml", "--dry-run"], "add --cluster slurm"),
-        (["mine.yaml", "slurm.timeout_min=5"], "add --cluster slurm"),
-        (["mine.yaml", "--cluster", "slurm"], "slurm.timeout_min=240"),
-        (["mine.yaml", "--cluster", "slurm", "--profile", "lucie"], "did you mean 'lucia'?"),
-        (["mine.yaml", "--hypotheses", "nowhere.yaml"], "no YAML file 'nowhere.yaml'"),
-        (["mine.yaml", "--hypotheses", "list.yaml"], "has no list 'hypotheses:'"),
-    ],
-)
-def test_studies_that_cannot_be(command: Command, arguments: list[str], words: str) -> None:
-    written()
-    Path("list.yaml").write_text("- 1\n")
-    Path("broken.yaml").write_text("model: {head\n")
-    found = command("study", *arguments)
-    assert found.code == 2
-    assert words in one_sentence(found)
 
 
 def test_status(command: Command) -> None:
@@ -146,31 +106,32 @@ def test_status(command: Command) -> None:
     ]
 
 
-def test_a_dry_run_shows_what_would_be_submitted(command: Command) -> None:
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (
+            "grid: {model.head: [beta, bernoulli]}\n",
+            ["--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90"],
+            ["#SBATCH --array=0-1%2", "2 cells", "at most 3 GPU hours (384 billing units)"],
+        ),
+        (
+            "mixtures: {ensemble: true, mc_dropout: 5}\ngrid: {training.seed: [0, 1]}\n",
+            ["slurm.timeout_min=30"],
+            [
+                "--array=0-1%",
+                "2 cells, a job array of as many tasks and 2 mixtures in a second one; at most 2 GPU hours",
+            ],
+        ),
+    ],
+)
+def test_a_dry_run_shows_what_would_be_submitted_and_writes_nothing(
+    command: Command, text: str, options: list[str], words: list[str]
+) -> None:
     pytest.importorskip("submitit")
-    lucia = ("--cluster", "slurm", "--profile", "lucia", "slurm.account=lung", "slurm.timeout_min=90")
-    found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), *lucia, "--dry-run")
-    assert (found.code, found.err) == (0, ONE_SEED)
-    assert found.out.startswith("#!/bin/bash\n")
-    assert "#SBATCH --array=0-1%2" in found.out
-    assert "2 cells" in found.out
-    assert "at most 3 GPU hours (384 billing units)" in found.out
-    assert not Path("runs").exists()
-
-
-def test_a_dry_run_tells_mixtures_apart(command: Command) -> None:
-    pytest.importorskip("submitit")
-    study = written("mixtures: {ensemble: true, mc_dropout: 5}\ngrid: {training.seed: [0, 1]}\n")
-    found = command("study", study, "--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
-    assert found.code == 0
-    assert "#SBATCH --array=0-1%" in found.out
-    assert "2 cells, a job array of as many tasks and 2 mixtures in a second one; at most 2 GPU hours" in found.out
-
-
-def test_an_ensemble_of_one_seed_is_refused_before_anything_is_written(command: Command) -> None:
-    found = command("study", written("mixtures: {ensemble: true}\n"))
-    assert found.code == 2
-    assert "got one; set grid.training.seed=[0, 1, 2]" in one_sentence(found)
+    slurm = ("--cluster", "slurm", *options, "--dry-run", "--hypotheses", claims(condition="clean"))
+    found = done(command("study", written(text), *slurm))
+    assert found.startswith("#!/bin/bash\n")
+    assert [word for word in words if word not in found] == []
     assert not Path("runs").exists()
 
 
@@ -220,26 +181,5 @@ def claims(**changed: object) -> Path:
 def test_hypotheses_about_nothing_are_refused_at_once(
     command: Command, changed: dict[str, object], words: str, plan: list[str]
 ) -> None:
-    found = command("study", written(), "--hypotheses", claims(**changed), *plan)
-    assert found.code == 2
-    assert words in one_sentence(found)
-    assert not Path("runs").exists()
-
-
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_a_dry_run_refuses_what_a_submission_does(command: Command, dry: list[str]) -> None:
-    slurm = ("--cluster", "slurm", "slurm.timeout_min=30", "--hypotheses", claims(), *dry)
-    for setting, words in (("training.devices=2", "cells run in parallel"), ("model.encoder=resnet0", "resnet0")):
-        found = command("study", written("grid: {model.head: [beta, bernoulli]}\n"), setting, *slurm)
-        assert found.code == 2
-        assert words in one_sentence(found)
-    assert not Path("runs").exists()
-
-
-def test_a_dry_run_with_hypotheses_writes_nothing(command: Command) -> None:
-    pytest.importorskip("submitit")
-    slurm = ("--cluster", "slurm", "slurm.timeout_min=30", "--dry-run")
-    study = written("grid: {model.head: [beta, bernoulli]}\n")
-    found = command("study", study, "--hypotheses", claims(condition="clean"), *slurm)
-    assert (found.code, found.err) == (0, ONE_SEED)
+    assert words in refusal(command("study", written(), "--hypotheses", claims(**changed), *plan))
     assert not Path("runs").exists()

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from trustseg.config import (
-    load_run,
-)
-from trustseg.errors import ConfigError
+from trustseg.config import load_run, load_study
+from trustseg.errors import TrustsegError
 
 
 def written(folder: Path, text: str, name: str = "study.yaml") -> Path:
@@ -17,13 +15,14 @@ def written(folder: Path, text: str, name: str = "study.yaml") -> Path:
     return file
 
 
-def refusal(*overrides: str) -> str:
-    """Return the words by which overrides of the defaults are refused."""
-    with pytest.raises(ConfigError) as caught:
-        load_run(None, overrides)
+def refusal(*overrides: str, study: Path | None = None) -> str:
+    """Return the words by which overrides of the defaults, or of a study, are refused."""
+    with pytest.raises(TrustsegError) as caught:
+        load_study(study, overrides) if study else load_run(None, overrides)
     message = str(caught.value)
     assert "\n" not in message
     assert "pydantic" not in message
+    assert len(message) < 3000
     return message
 
 
@@ -35,10 +34,3 @@ def leaves(kind: type[BaseModel], prefix: str = "") -> list[str]:
         section = isinstance(inner, type) and issubclass(inner, BaseModel)
         keys += leaves(inner, f"{prefix}{name}.") if section and isinstance(inner, type) else [prefix + name]
     return keys
-
-
-def value_at(content: object, key: str) -> object:
-    for part in key.split("."):
-        assert isinstance(content, dict)
-        content = content[part]
-    return content

@@ -13,16 +13,14 @@ from trustseg import __version__
 from trustseg.cli import (
     audit,
     calibrate,
-    card,
     certify,
     data,
     defer,
+    documents,
     evaluate,
-    evidence,
     export,
     masks,
     predict,
-    report,
     review,
     study,
     tools,
@@ -51,11 +49,11 @@ app.command()(calibrate.calibrate)
 app.command()(evaluate.evaluate)
 app.command()(audit.audit)
 app.command()(study.study)
-app.command()(report.report)
+app.command()(documents.report)
 app.command()(predict.predict)
 app.command()(export.export)
-app.command()(card.card)
-app.command()(evidence.evidence)
+app.command()(documents.card)
+app.command()(documents.evidence)
 defer.app.command()(masks.masks)
 defer.app.command()(certify.certify)
 app.add_typer(defer.app, name="defer")
@@ -117,7 +115,8 @@ def _say_usage(error: Any) -> None:  # noqa: ANN401 - Typer's Click is private
         error.show()
         return
     verb = error.ctx.command_path if getattr(error, "ctx", None) else "trustseg"
-    message = " ".join(error.format_message().split()).partition(", unable to parse")[0].rstrip(".")
+    message = " ".join(error.format_message().replace("Value error, ", "").split())
+    message = message.partition(", unable to parse")[0].rstrip(".")
     end = "" if message.endswith("?") else ";"
     _say(f"{message[:1].lower()}{message[1:]}{end} see '{verb} --help'")
 

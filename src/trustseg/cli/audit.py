@@ -1,16 +1,20 @@
 """``trustseg audit``: any model, or its predictions alone, against requirements."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.display import say
+from trustseg.cli.display import print_table, say
+from trustseg.cli.options import AllowSeen, output_option
+from trustseg.cli.progress import progress_of
+from trustseg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from trustseg.audit import Audit
     from trustseg.audit.measuring import Report
 
 __all__ = ["audit"]
@@ -31,7 +35,7 @@ def audit(
             "them on all images. What requirements name is measured in any case."
         ),
     ] = "10min",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("audit"),
+    output: Annotated[Path, output_option("Folder to write.")] = Path("audit"),
     split: Annotated[str, typer.Option(help="Images to use: all, test, validation or train; controls always.")] = "all",
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the images in pixels. Default: the model's, or 224.")
@@ -42,9 +46,7 @@ def audit(
     convention: Annotated[
         list[str] | None, typer.Option(help="What is known of input or output, e.g. output=logit; may be repeated.")
     ] = None,
-    allow_training_patients: Annotated[
-        bool, typer.Option("--allow-training-patients", help="Allow patients that a model of trustseg has seen.")
-    ] = False,
+    allow_training_patients: AllowSeen = False,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no images of patients.")] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
@@ -55,8 +57,6 @@ def audit(
 
     Exit code 0 if all requirements are met, 1 if not, 2 for bad input. Started again, it goes on where it stopped.
     """
-    from trustseg.errors import ConfigError
-
     if compare is not None and model is None:
         _compare(*compare)
         return
@@ -86,6 +86,13 @@ def audit(
             pictures=not no_pictures,
             report=report,
         )
+    _print(found)
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _print(found: "Audit") -> None:
+    """Print verdicts, remarks, and what was not tested."""
     for each in found.verdicts:
         reason = f" ({each.reason})" if each.reason else ""
         say(f"{each.outcome:<9} {each.text}: {each.interval.text()}{reason}")
@@ -96,14 +103,11 @@ def audit(
     for text in found.document.plan.left_out:
         say(f"left out by the budget: {text}")
     say(f"audit: {found.page}")
-    if not found.passed:
-        raise typer.Exit(1)
 
 
 def _compare(first: Path, second: Path) -> None:
     """Print the differences between two audits, and write them as CSV into the folder of the first."""
     from trustseg.audit import compare
-    from trustseg.cli.display import print_table
     from trustseg.files import write_text
 
     table = compare(first, second)
@@ -115,12 +119,7 @@ def _compare(first: Path, second: Path) -> None:
 
 
 def _conventions(settings: list[str]) -> dict[str, object]:
-    """Return what ``KEY=VALUE`` settings say, their values as YAML reads them.
-
-    Raises:
-        ConfigError: if one is not written so.
-    """
-    from trustseg.errors import ConfigError
+    """Return what ``KEY=VALUE`` settings say, their values as YAML reads them."""
     from trustseg.yaml_files import parse_yaml
 
     found: dict[str, object] = {}
@@ -136,10 +135,8 @@ def _conventions(settings: list[str]) -> dict[str, object]:
 @contextmanager
 def _stages() -> Iterator["Report"]:
     """Yield what an audit calls with its stage and steps: each stage has a progress display of its own."""
-    from trustseg.cli.progress import progress_of
-
     with ExitStack() as last:
-        shown: dict[str, object] = {}
+        shown: dict[str, Callable[[int, int], None]] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in shown:
@@ -148,6 +145,6 @@ def _stages() -> Iterator["Report"]:
                 shown[stage] = last.enter_context(progress_of(stage))
                 if not done and not sys.stderr.isatty():
                     say(stage, err=True)
-            shown[stage](done, total)  # type: ignore[operator]  # what progress_of yields
+            shown[stage](done, total)
 
         yield report

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trustseg.cli.display import say
+from trustseg.errors import ConfigError, DataError
 from trustseg.text import plural
 
 if TYPE_CHECKING:
     from trustseg.config import RunConfig, StudyConfig
     from trustseg.data import Pack
 
-__all__ = ["require_attacks", "require_empty", "require_models", "require_score", "require_splits", "runs_of"]
+__all__ = ["require_attacks", "require_empty", "require_models", "require_splits", "runs_of"]
 
 
 def runs_of(study: "StudyConfig") -> "list[RunConfig]":
@@ -21,38 +22,12 @@ def runs_of(study: "StudyConfig") -> "list[RunConfig]":
     return [with_values(study, values) for values in study.combinations()]
 
 
-def require_empty(folder: Path, content: str, *, overwrite: bool) -> None:
-    """Check that a folder to write something into is new, or empty unless that may be replaced.
-
-    Raises:
-        ConfigError: if it is a file, or holds something.
-    """
-    from trustseg.errors import ConfigError
-
+def require_empty(folder: Path, *, overwrite: bool) -> None:
+    """Raise a ConfigError unless a folder to write is new or empty, or what it holds may be replaced."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"'{folder}' is a file; give a folder by --output")
     if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"'{folder}' is not empty; give another --output, or --overwrite to replace {content} in it")
-
-
-def require_score(measure: str, aggregation: str) -> None:
-    """Check that an image score exists and ranks images by how sure a model is, as the configuration does.
-
-    Raises:
-        UnknownNameError: if there is no such measure or aggregation.
-        ConfigError: if it ranks by something else, or gives every image the same score.
-    """
-    from trustseg.config.names import check_counted, check_ranks
-    from trustseg.entries import name_in
-    from trustseg.errors import unknown_name
-    from trustseg.uncertainty import AGGREGATIONS, MEASURES
-
-    if measure not in MEASURES:
-        raise unknown_name("measure", measure, MEASURES)
-    if name_in(aggregation) not in AGGREGATIONS:
-        raise unknown_name("aggregation", aggregation, AGGREGATIONS)
-    check_ranks("--aggregation", aggregation)
-    check_counted("--aggregation", [aggregation], [measure])
+        raise ConfigError(f"'{folder}' is not empty; give another --output, or --overwrite to replace what is in it")
 
 
 def require_models(runs: "Iterable[RunConfig]") -> None:
@@ -112,7 +87,6 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
     Raises:
         DataError: if they cannot be split; names the dataset.
     """
-    from trustseg.errors import DataError
     from trustseg.evaluation import splits_of
     from trustseg.training.validation import require_lesions, shows_foreground
 

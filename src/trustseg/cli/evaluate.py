@@ -1,15 +1,27 @@
 """``trustseg evaluate``: measure one model or mixture."""
 
-import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.display import say
+from trustseg.cli.display import print_table, say
+from trustseg.cli.options import (
+    AllowSeen,
+    Keys,
+    Members,
+    Model,
+    Settings,
+    Uncalibrated,
+    home_of,
+    output_option,
+    own_data,
+    sets_fold,
+    settings_of,
+)
 from trustseg.cli.progress import progress_of
-from trustseg.cli.settings import KEYS, MEMBERS, MODEL, SETTINGS_HELP, home_of, own_data, sets_fold, settings_of
+from trustseg.errors import TrustsegError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_UNDEFINED = "—"
 _CLEAN_ONLY = (
     *("evaluation.attacks=[]", "evaluation.shifts=[]", "evaluation.populations={}"),
     *("evaluation.minimal.tau=null", "evaluation.masking_checks=0"),
@@ -30,28 +43,24 @@ _CLEAN_ONLY = (
 
 
 def evaluate(
-    model: Annotated[Path, MODEL],
-    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
+    model: Model,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder to write. Default: evaluation-SPLIT next to MODEL (for other data, evaluation-SPLIT-DATA).",
+        output_option(
+            "Folder to write. Default: evaluation-SPLIT next to MODEL (for other data, evaluation-SPLIT-DATA)."
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Images to use: test, validation, train, control or all.")] = "test",
-    allow_training_patients: Annotated[
-        bool, typer.Option("--allow-training-patients", help="Allow patients that the model has seen.")
-    ] = False,
-    ensemble: Annotated[list[Path] | None, MEMBERS] = None,
+    allow_training_patients: AllowSeen = False,
+    ensemble: Members = None,
     mc_dropout: Annotated[int | None, typer.Option("--mc-dropout", min=1, help="Number of MC dropout samples.")] = None,
     dropout: Annotated[
         float | None,
         typer.Option("--dropout", help="Dropout rate for --mc-dropout on a model trained without dropout, e.g. 0.2."),
     ] = None,
-    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
-    keys: Annotated[bool, KEYS] = False,
+    uncalibrated: Uncalibrated = False,
+    keys: Keys = False,
 ) -> None:
     """Evaluate a model, clean and under attack; writes records.parquet and pixel histograms, prints a summary.
 
@@ -88,19 +97,19 @@ def evaluate(
     validated = _validated(members, pack, rows, split=split, allow_training_patients=allow_training_patients)
     data = [] if validated is not None else [Path(str(config.data.path)).absolute().name]
     suffix = suffix_of(loaded)
-    folder = output or home_of(model) / ("-".join(["evaluation", split, *data]) + suffix)
+    home = home_of(model)
+    folder = output or home / ("-".join(["evaluation", split, *data]) + suffix)
     lender = config.evaluation.surrogate
     surrogate = None if lender is None else given_surrogate(lender)
     require_attacks([config])
     prepare_run(config, pack, folder)
-    name = home_of(model).absolute().name + suffix
+    name = home.absolute().name + suffix
     labels = {"cell": name, "variant": name, "head": loaded.spec.head, "split": split}
     calibration_rows = validated if validated is not None and len(validated) else None
     _measure(loaded, pack, rows, config, folder, calibration_rows=calibration_rows, labels=labels, surrogate=surrogate)
     _print_means(folder)
     say(f"records: {folder / 'records.parquet'}")
     if split == "test" and validated is not None and output is None and suffix in ("", "-calibrated"):
-        home = home_of(model)
         say(f"next: trustseg defer compare {home}, trustseg defer fit {home}, trustseg report {home}")
 
 
@@ -206,7 +215,6 @@ def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices")
     """
     from trustseg.config import open_images
     from trustseg.data.seen import require_no_copies
-    from trustseg.errors import TrustsegError
 
     data = own_data(model)
     try:
@@ -224,16 +232,17 @@ def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices")
         require_no_copies(seen, trained, pack, rows)
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """Return the mean of the values that are defined; None if none is."""
-    defined = [value for value in values if value is not None and not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else None
+def _mean(values: "pl.Series") -> str:
+    """Return the mean of the values that are defined, as it is shown."""
+    import polars as pl
+
+    defined = values.cast(pl.Float64).drop_nans().drop_nulls()
+    return f"{defined.to_numpy().mean():.3f}" if len(defined) else _UNDEFINED
 
 
 def _print_means(folder: Path) -> None:
     import polars as pl
 
-    from trustseg.cli.display import print_table
     from trustseg.metrics import dice_from_counts
     from trustseg.records import read_records
 
@@ -244,39 +253,36 @@ def _print_means(folder: Path) -> None:
     )
     lines: list[list[str]] = []
     for (condition, eps), rows in records.group_by("condition", "eps", maintain_order=True):
-        known = rows.drop_nulls("mask_px")  # without a reference, nothing can be compared
-        lesions, empty = known.filter(pl.col("mask_px") > 0), known.filter(pl.col("mask_px") == 0)
-        pixels = known.select("intersection_px", "predicted_px", "mask_px").sum().to_numpy()[0]
-        values = [_mean(lesions[name].to_list()) for name in ("dice", "dice_native", "iou")]
-        values.append(_mean([float(dice_from_counts(*pixels))] if len(lesions) else []))
-        values.append(_mean((empty["predicted_px"] / empty["pixels"]).to_list()))
-        shown = ["—" if value is None else f"{value:.3f}" for value in values]
-        lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *shown])
+        lesions, empty = rows.filter(pl.col("mask_px") > 0), rows.filter(pl.col("mask_px") == 0)
+        pixels = rows.drop_nulls("mask_px").select("intersection_px", "predicted_px", "mask_px").sum().to_numpy()[0]
+        values = [_mean(lesions[name]) for name in ("dice", "dice_native", "iou")]
+        values.append(f"{float(dice_from_counts(*pixels)):.3f}" if len(lesions) else _UNDEFINED)
+        values.append(_mean(empty["predicted_px"] / empty["pixels"]))
+        lines.append([_with_steps(str(condition)), f"{float(str(eps)) * 255:g}", str(len(rows)), *values])
     print_table(header, lines, width=140)
-    for sentence in _sentences(records.filter(pl.col("kind") == "clean")):
-        say(sentence)
+    _say_compared(records.filter(pl.col("kind") == "clean"))
 
 
-def _sentences(clean: "pl.DataFrame") -> list[str]:
-    """Return what the table of means is about: size of the images, and which of them enter which column."""
-    size, areas = clean["size"].to_list()[0], clean["mask_px"].drop_nulls()
+def _say_compared(clean: "pl.DataFrame") -> None:
+    """Say what the table of means is about: size of the images, and which of them enter which column."""
+    areas = clean["mask_px"].drop_nulls()
     lesions, empty = int((areas > 0).sum()), int((areas == 0).sum())
     controls, unknown = (int((clean["reference"] == kind).sum()) for kind in ("control", "none"))
-    found = [
+    size, of_them = clean["size"][0], f", {controls:,} of them controls" if controls else ""
+    say(
         f"measured at {size} x {size} px; Dice and IoU over {lesions:,} images with foreground, area over {empty:,} "
-        "without" + (f", {controls:,} of them controls" if controls else "")
-    ]
+        f"without{of_them}"
+    )
     if unknown:
-        found.append(f"{unknown:,} of {len(clean):,} images have no reference mask and are not compared")
-    return found
+        say(f"{unknown:,} of {len(clean):,} images have no reference mask and are not compared")
 
 
 def _with_steps(condition: str) -> str:
     """Return the name of a condition with the number of steps of PGD, which the files leave out where it is usual.
 
     Example:
-        >>> _with_steps("pgd_l2"), _with_steps("pgd100"), _with_steps("fgsm")
-        ('pgd20_l2', 'pgd100', 'fgsm')
+        >>> _with_steps("pgd_l2"), _with_steps("pgd100_margin"), _with_steps("r_fgsm")
+        ('pgd20_l2', 'pgd100_margin', 'r_fgsm')
     """
     name, *details = condition.split("_")
     return "_".join(["pgd20" if name == "pgd" else name, *details])

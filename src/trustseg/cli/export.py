@@ -6,22 +6,20 @@ from typing import Annotated, Literal
 import typer
 
 from trustseg.cli.display import say
-from trustseg.cli.settings import MODEL
+from trustseg.cli.options import Model, Overwrite, ScoreAggregation, ScoreMeasure, Uncalibrated
+from trustseg.errors import ConfigError
 
 __all__ = ["export"]
 
 
 def export(
-    model: Annotated[Path, MODEL],
+    model: Model,
     output: Annotated[Path, typer.Argument(help="File to write: .onnx (ONNX) or .pt2 (torch.export).")],
     policy: Annotated[
         Path | None, typer.Option(help="Policy from 'trustseg defer fit': its score, and its threshold as review.")
     ] = None,
-    measure: Annotated[str | None, typer.Option(help="Uncertainty measure, e.g. vacuity. Default: entropy.")] = None,
-    aggregation: Annotated[
-        str | None,
-        typer.Option(help="How the map becomes an image score, e.g. foreground_mean. Default: soft_dice_confidence."),
-    ] = None,
+    measure: ScoreMeasure = None,
+    aggregation: ScoreAggregation = None,
     images: Annotated[
         Literal["uint8", "float32"],
         typer.Option("--input", help="Type of the images: grey levels 0 to 255, or values in [0, 1]."),
@@ -30,8 +28,8 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Images with masks on which the change by lower precision is measured.")
     ] = None,
-    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    uncalibrated: Uncalibrated = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model with everything before and after its network into one file, for images of any size.
 
@@ -42,12 +40,10 @@ def export(
 
     check_target(output, overwrite=overwrite, precision=precision, data=data)
 
-    from trustseg.cli.checks import require_score
+    from trustseg.cli.deferring import score_of
     from trustseg.deferral import CertifiedPolicy
     from trustseg.deferral.any_policy import load_any_policy
-    from trustseg.errors import ConfigError
     from trustseg.export import export_model
-    from trustseg.former_names import current_aggregation
 
     frozen = None if policy is None else load_any_policy(policy)
     if isinstance(frozen, CertifiedPolicy):
@@ -59,10 +55,7 @@ def export(
             f"'{policy}' was fitted on {frozen.aggregation} of {frozen.measure}; remove --measure and --aggregation, "
             "or give a policy of another score"
         )
-    measure, aggregation = measure or "entropy", current_aggregation(aggregation or "soft_dice_confidence")
-    if frozen is not None:
-        measure, aggregation = frozen.measure, frozen.aggregation
-    require_score(measure, aggregation)
+    measure, aggregation = score_of(measure, aggregation, frozen)
     written = export_model(
         model,
         output,

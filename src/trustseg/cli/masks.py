@@ -2,18 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trustseg.cli.display import say
-from trustseg.cli.settings import KEYS, MODEL, SETTINGS_HELP, home_of, settings_of
+from trustseg.cli.deferring import ONLY_CLEAN, Sides, sides_of
+from trustseg.cli.display import print_table, say
+from trustseg.cli.options import Keys, Model, Settings, Uncalibrated, home_of, output_option
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from trustseg.data import Pack
     from trustseg.data.splits import Indices
     from trustseg.deferral import FalseNegativeControl
     from trustseg.models import BeliefModel
@@ -21,70 +18,53 @@ if TYPE_CHECKING:
 __all__ = ["masks"]
 
 
-class _Maps(TypedDict):
-    """Probabilities, masks and patients of some images, as the functions of ``deferral`` take them."""
-
-    probabilities: "list[NDArray[np.float32]]"
-    masks: "list[NDArray[np.float32]]"
-    patients: list[str]
-
-
 def masks(
-    model: Annotated[Path, MODEL],
-    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write. Default: control.json next to MODEL.")
-    ] = None,
+    model: Model,
+    settings: Settings = None,
+    output: Annotated[Path | None, output_option("File to write. Default: control.json next to MODEL.")] = None,
     at_most: Annotated[float, typer.Option(help="Bound on the expected share of missed foreground.")] = 0.1,
-    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
-    keys: Annotated[bool, KEYS] = False,
+    uncalibrated: Uncalibrated = False,
+    keys: Keys = False,
 ) -> None:
     """Fit a mask threshold that bounds the false-negative rate, on validation images; evaluate it on test images.
 
     Apply it with 'trustseg predict --control'. The bound is an average over patients, and void under attack or shift.
     """
-    from trustseg.cli.defer import ONLY_CLEAN
-    from trustseg.cli.images import images_of
-    from trustseg.data.seen import require_seen, require_unseen, validation_rows
     from trustseg.deferral import fit_false_negative_control, save_control
-    from trustseg.evaluation import load_model, rows_of_split
+    from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
 
     loaded = load_model(model, uncalibrated=uncalibrated)
-    config = settings_of(model, loaded.spec, settings)
-    seen = require_seen(model)
-    pack = images_of(config.data, model=model)
-    validation, test = validation_rows(seen, pack), rows_of_split(pack, "test", config.data)
-    require_unseen(seen, pack, test)
-    size = config.evaluation.batch_size
-    fitted_on = _maps_of(loaded, pack, validation, batch_size=size)
+    sides = sides_of(model, loaded.spec, settings)
+    fitted_on = _maps_of(loaded, sides, sides.validation)
     control = fit_false_negative_control(**fitted_on, at_most=at_most, model=hash_of_model(loaded))
     file = output or home_of(model) / "control.json"
     save_control(control, file)
-    _print_control(control, _maps_of(loaded, pack, test, batch_size=size))
+    _print_control(control, _maps_of(loaded, sides, sides.test))
     say(control.statement)
     say(ONLY_CLEAN)
     say(f"control: {file}")
 
 
-def _maps_of(model: "BeliefModel", pack: "Pack", rows: "Indices", *, batch_size: int) -> _Maps:
+def _maps_of(model: "BeliefModel", sides: Sides, rows: "Indices") -> dict[str, Any]:
+    """Return probabilities, masks and patients of some images, as the functions of ``deferral`` take them."""
     from trustseg.cli.progress import progress_of
     from trustseg.evaluation.beliefs import beliefs_of
 
-    maps: _Maps = {"probabilities": [], "masks": [], "patients": pack.index["patient"].gather(rows.tolist()).to_list()}
+    maps: dict[str, Any] = {"probabilities": [], "masks": []}
+    batch_size = sides.config.evaluation.batch_size
     with progress_of("predicting") as report:
-        for belief, references in beliefs_of(model, pack, rows, batch_size=batch_size, report=report):
+        for belief, references in beliefs_of(model, sides.pack, rows, batch_size=batch_size, report=report):
             maps["probabilities"] += list(belief.probability.numpy())
             maps["masks"] += list(references.numpy())
-    return maps
+    return {**maps, "patients": sides.pack.index["patient"].gather(rows.tolist()).to_list()}
 
 
-def _print_control(control: "FalseNegativeControl", tested: _Maps) -> None:
+def _print_control(control: "FalseNegativeControl", tested: dict[str, Any]) -> None:
     """Print what the usual and the fitted mask miss and cost on the test images."""
     import numpy as np
     import polars as pl
 
-    from trustseg.cli.display import print_table
     from trustseg.deferral import apply_false_negative_control
     from trustseg.statistics import bootstrap_mean, bootstrap_ratio
 

@@ -7,30 +7,36 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from trustseg.cli.checks import require_empty
+from trustseg.cli.deferring import ONLY_CLEAN, limits_of, score_of
 from trustseg.cli.display import say
-from trustseg.cli.settings import MODEL_OR_FILE, home_of
+from trustseg.cli.options import (
+    ExportedOrModel,
+    Overwrite,
+    ScoreAggregation,
+    ScoreMeasure,
+    Uncalibrated,
+    output_option,
+    own_data,
+)
+from trustseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from trustseg.data.intensity import IntensityScale
     from trustseg.dicom_output import SegmentMeaning
 
-__all__ = ["predict"]
+__all__ = ["Choices", "predict", "with_model"]
 
 
 def predict(
-    model: Annotated[Path, MODEL_OR_FILE],
+    model: ExportedOrModel,
     images: Annotated[
         Path | None, typer.Argument(help="An image, a folder of images, or a dataset folder.", show_default=False)
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write. Default: predictions.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the predictions in the folder.")] = False,
-    measure: Annotated[str | None, typer.Option(help="Uncertainty measure, e.g. vacuity. Default: entropy.")] = None,
-    aggregation: Annotated[
-        str | None,
-        typer.Option(help="How the map becomes an image score, e.g. foreground_mean. Default: soft_dice_confidence."),
-    ] = None,
+    output: Annotated[Path | None, output_option("Folder to write. Default: predictions.")] = None,
+    overwrite: Overwrite = False,
+    measure: ScoreMeasure = None,
+    aggregation: ScoreAggregation = None,
     policy: Annotated[
         Path | None,
         typer.Option(help="Policy from 'trustseg defer fit' or 'certify'; its measure and aggregation are used."),
@@ -40,7 +46,7 @@ def predict(
         Path | None,
         typer.Option(help="Repeat the noise recorded in this predictions.csv, with a certified policy."),
     ] = None,
-    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")] = False,
+    uncalibrated: Uncalibrated = False,
     dicom: Annotated[
         bool, typer.Option("--dicom/--no-dicom", help="Write DICOM objects of DICOM images as well; needs highdicom.")
     ] = True,
@@ -67,19 +73,23 @@ def predict(
 
     Of DICOM images, a segmentation, an uncertainty map, a secondary capture and a report are written as DICOM, too.
     """
-    from trustseg.cli.checks import require_empty
-    from trustseg.errors import ConfigError
-
-    replaces = overwrite or noise_seeds is not None
-    _check_places(images, output, watch=watch is not None, replaces=replaces, waits=once or interval is not None)
+    if watch is not None and (images is not None or output is not None or overwrite or noise_seeds is not None):
+        raise ConfigError(
+            "--watch takes its images from INBOX and writes into OUTBOX: leave IMAGES, --output, --overwrite and "
+            "--noise-seeds out"
+        )
+    if watch is None and images is None:
+        raise ConfigError("no images given; give an image or a folder, or --watch INBOX OUTBOX")
+    if watch is None and (once or interval is not None):
+        raise ConfigError("--once and --interval need --watch INBOX OUTBOX")
     if segment is not None and not dicom:
         raise ConfigError("--segment names what DICOM objects show; remove it, or --no-dicom")
-    folder = Path("predictions") if output is None else output
+    folder = output or Path("predictions")
     if watch is None:
-        require_empty(folder, "the predictions", overwrite=overwrite)
-    choices = _Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
+        require_empty(folder, overwrite=overwrite)
+    choices = Choices(measure, aggregation, policy, control, noise_seeds, uncalibrated)
     is_file = model.suffix.lower() in (".onnx", ".pt2") and not model.is_dir()
-    ready = _with_file(model, choices) if is_file else _with_model(model, choices)
+    ready = _with_file(model, choices) if is_file else with_model(model, choices)
     meaning = partial(_meaning, ready, segment, segment_category, segment_type) if dicom else None
     if watch is not None:
         from trustseg.cli.watch import watch_inbox
@@ -92,15 +102,15 @@ def predict(
         say(line)
 
 
-class _Choices(NamedTuple):
+class Choices(NamedTuple):
     """What the user chose about score and decision."""
 
-    measure: str | None
-    aggregation: str | None
-    policy: Path | None
-    control: Path | None
-    noise_seeds: Path | None
-    uncalibrated: bool
+    measure: str | None = None
+    aggregation: str | None = None
+    policy: Path | None = None
+    control: Path | None = None
+    noise_seeds: Path | None = None
+    uncalibrated: bool = False
 
 
 class _Ready(NamedTuple):
@@ -112,28 +122,19 @@ class _Ready(NamedTuple):
     promises: list[str]
 
 
-def _with_model(model: Path, choices: _Choices) -> _Ready:
+def with_model(model: Path, choices: Choices) -> _Ready:
     """Return the model of a folder, with the policies that were chosen."""
-    from trustseg.cli.certify import CERTIFIED_LIMITS
-    from trustseg.cli.checks import require_score
-    from trustseg.cli.defer import ONLY_CLEAN, limits_of
     from trustseg.cli.images import reading_of
     from trustseg.deferral import CertifiedPolicy, load_control
     from trustseg.deferral.any_policy import load_any_policy
-    from trustseg.errors import ConfigError
     from trustseg.evaluation import load_model
     from trustseg.evaluation.noisy import recorded_draws
     from trustseg.evaluation.predict import predict as run_prediction
-    from trustseg.former_names import current_aggregation
     from trustseg.models import device_of
 
     policy = None if choices.policy is None else load_any_policy(choices.policy)
     control = None if choices.control is None else load_control(choices.control)
-    measure = choices.measure or "entropy"
-    aggregation = current_aggregation(choices.aggregation or "soft_dice_confidence")
-    if policy is not None:
-        measure, aggregation = policy.measure, policy.aggregation
-    require_score(measure, aggregation)
+    measure, aggregation = score_of(choices.measure, choices.aggregation, policy)
     draws = None
     if choices.noise_seeds is not None:
         if not isinstance(policy, CertifiedPolicy):
@@ -151,59 +152,30 @@ def _with_model(model: Path, choices: _Choices) -> _Ready:
         fit="squash" if reading is None else reading.fit,
         device=device_of("auto"),
     )
-    promises: list[str] = []
-    if policy is not None:
-        limits = CERTIFIED_LIMITS if isinstance(policy, CertifiedPolicy) else limits_of(policy)
-        promises += [policy.statement, limits]
+    promises = [] if policy is None else [policy.statement, limits_of(policy)]
     if control is not None:
         promises += [control.statement, *([] if ONLY_CLEAN in promises else [ONLY_CLEAN])]
-    return _Ready(run, None if reading is None else reading.scale, partial(_target_of, model), promises)
+
+    def target() -> str | None:
+        return None if (data := own_data(model)) is None else data.target
+
+    return _Ready(run, None if reading is None else reading.scale, target, promises)
 
 
-def _target_of(model: Path) -> str | None:
-    """Return what the run of a model calls its target."""
-    from trustseg.config import load_run
-
-    own = home_of(model) / "config.yaml"
-    return load_run(own, []).data.target if own.is_file() else None
-
-
-def _with_file(file: Path, choices: _Choices) -> _Ready:
-    """Return the model of an exported file, which has its own score and policy.
-
-    Raises:
-        ConfigError: if something is chosen that is part of the file.
-    """
-    from trustseg.errors import ConfigError
-
+def _with_file(file: Path, choices: Choices) -> _Ready:
+    """Return the model of an exported file, which has its own score and policy; refuse other choices."""
     if given := [f"--{name.replace('_', '-')}" for name, value in choices._asdict().items() if value]:
         raise ConfigError(
             f"'{file}' has its own calibration, score and policy; remove {', '.join(given)}, or export the model again "
             "with them"
         )
 
-    from trustseg.cli.defer import limits_of
     from trustseg.export import open_exported, predict_exported
 
     exported = open_exported(file)
     promises = [] if exported.policy is None else [exported.policy.statement, limits_of(exported.policy)]
     about = exported.description
     return _Ready(partial(predict_exported, exported), about.scale, lambda: about.target, promises)
-
-
-def _check_places(images: Path | None, output: Path | None, *, watch: bool, replaces: bool, waits: bool) -> None:
-    """Raise a ConfigError unless there is one place that images come from, and options go with it."""
-    from trustseg.errors import ConfigError
-
-    if watch and (images is not None or output is not None or replaces):
-        raise ConfigError(
-            "--watch takes its images from INBOX and writes into OUTBOX: leave IMAGES, --output, --overwrite and "
-            "--noise-seeds out"
-        )
-    if not watch and images is None:
-        raise ConfigError("no images given; give an image or a folder, or --watch INBOX OUTBOX")
-    if not watch and waits:
-        raise ConfigError("--once and --interval need --watch INBOX OUTBOX")
 
 
 def _predict_folder(
@@ -214,6 +186,7 @@ def _predict_folder(
     from trustseg.evaluation.predict import image_files_of
     from trustseg.evaluation.predicted_dicom import FOLDER
     from trustseg.prediction_folder import path_from
+    from trustseg.tables import read_csv
 
     def note(sentence: str) -> None:
         say(f"note: {sentence}", err=True)
@@ -224,21 +197,18 @@ def _predict_folder(
         table = ready.run(
             files, folder, scale=ready.scale, dicom=dicom, report=lambda done: report(done, len(files)), note=note
         )
-    objects = [] if dicom is None else [f"DICOM objects: {table.parent / FOLDER}"]
-    found = (folder / path_from(folder, files[0])).is_file()
-    place = "" if found else f" --images {images if images.is_dir() else images.parent}"
-    following = [f"next: trustseg review {table.parent}{place}"] if ready.promises else []
-    return [f"masks and uncertainty maps: {table.parent}", *objects, f"scores: {table}", *_flagged(table), *following]
-
-
-def _flagged(table: Path) -> list[str]:
-    """Return how many images of a table go to a human, in a line; nothing without a policy."""
-    from trustseg.tables import read_csv
-
+    lines = [f"masks and uncertainty maps: {table.parent}"]
+    if dicom is not None:
+        lines.append(f"DICOM objects: {table.parent / FOLDER}")
+    lines.append(f"scores: {table}")
     rows = read_csv(table, as_text=True)
-    if "review" not in rows.columns:
-        return []
-    return [f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images"]
+    if "review" in rows.columns:
+        lines.append(f"for review: {(rows['review'] == 'yes').sum()} of {len(rows)} images")
+    if ready.promises:
+        found = (folder / path_from(folder, files[0])).is_file()
+        place = "" if found else f" --images {images if images.is_dir() else images.parent}"
+        lines.append(f"next: trustseg review {table.parent}{place}")
+    return lines
 
 
 def _is_dicom(file: Path) -> bool:

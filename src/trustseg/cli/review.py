@@ -1,17 +1,28 @@
 """``trustseg review``: a page on which people look at flagged cases, and what follows from their decisions."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from trustseg.cli.display import say
+from trustseg.cli.options import output_option
+from trustseg.errors import ConfigError, TrustsegError
+
+if TYPE_CHECKING:
+    from trustseg.review.cases import CaseFolder
+    from trustseg.review.storage import Store
 
 __all__ = ["app"]
 
-FOLDER = typer.Argument(help="Folder that 'trustseg predict' has written.")
-STATE = typer.Option("--state", help="Folder of the review, on a local disk. Default: review in FOLDER.")
+_Folder = Annotated[Path, typer.Argument(help="Folder that 'trustseg predict' has written.")]
+_State = Annotated[
+    Path | None, typer.Option("--state", help="Folder of the review, on a local disk. Default: review in FOLDER.")
+]
+_Images = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the images, if not where 'predict' found them.")
+]
 
 
 class _WithDefault(TyperGroup):
@@ -35,10 +46,8 @@ app = typer.Typer(
 
 @app.command()
 def serve(
-    folder: Annotated[Path, FOLDER],
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of the images, if not where 'predict' found them.")
-    ] = None,
+    folder: _Folder,
+    images: _Images = None,
     records: Annotated[
         Path | None, typer.Option(help="Run with validation records of the same model: what a threshold means.")
     ] = None,
@@ -49,7 +58,7 @@ def serve(
     readers: Annotated[int, typer.Option(min=1, max=2, help="People who decide on each case; 2 need --users.")] = 1,
     blind: Annotated[bool, typer.Option("--blind/--no-blind", help="Rate the image before the mask appears.")] = True,
     agree_dice: Annotated[float, typer.Option(min=0, max=1, help="Two redrawn masks agree from this Dice on.")] = 0.8,
-    state: Annotated[Path | None, STATE] = None,
+    state: _State = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     public_url: Annotated[
@@ -95,15 +104,14 @@ def user(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, FOLDER],
-    state: Annotated[Path | None, STATE] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
+    folder: _Folder,
+    state: _State = None,
+    images: _Images = None,
     head: Annotated[
         str | None, typer.Option(help="NUMBER:HASH of the log as it was noted elsewhere, from the page or a report.")
     ] = None,
 ) -> None:
     """Check that nothing in a review was changed, left out or put in another order; exit code 1 if something was."""
-    from trustseg.errors import TrustsegError
     from trustseg.review.cases import open_cases
     from trustseg.review.chain import parse_head
     from trustseg.review.verify import changed_files, open_store
@@ -130,26 +138,21 @@ def verify(
 
 @app.command()
 def report(
-    folder: Annotated[Path, FOLDER],
+    folder: _Folder,
     records: Annotated[
         Path | None, typer.Option(help="Run with validation records: failures found against those expected.")
     ] = None,
-    state: Annotated[Path | None, STATE] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON file to write. Default: report.json beside the log.")
-    ] = None,
+    state: _State = None,
+    images: _Images = None,
+    output: Annotated[Path | None, output_option("JSON file to write. Default: report.json beside the log.")] = None,
 ) -> None:
     """Print what a review has shown: time, overrides, agreement, failures found; writes it as JSON."""
     from trustseg.cli.review_report import print_summary
     from trustseg.files import write_json
-    from trustseg.review.cases import open_cases
     from trustseg.review.risk import read_risk
     from trustseg.review.summary import summarise
-    from trustseg.review.verify import open_store, require_whole
 
-    cases = open_cases(folder, images=images)
-    store = require_whole(open_store(folder, state=state, create=False), cases)
+    cases, store = _whole(folder, state, images)
     found = summarise(cases, store, risk=None if records is None else read_risk(records, cases))
     file = output or store.folder / "report.json"
     write_json(file, found)
@@ -159,19 +162,16 @@ def report(
 
 @app.command()
 def export(
-    folder: Annotated[Path, FOLDER],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("review-export"),
-    state: Annotated[Path | None, STATE] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, if they were moved.")] = None,
+    folder: _Folder,
+    output: Annotated[Path, output_option("Folder to write.")] = Path("review-export"),
+    state: _State = None,
+    images: _Images = None,
 ) -> None:
     """Write the decisions as CSV and JSON, and the masks that stand; redrawn ones of DICOM images also as DICOM."""
-    from trustseg.review.cases import open_cases
     from trustseg.review.export import export_review
-    from trustseg.review.verify import open_store, require_whole
 
     _require_new(output)
-    cases = open_cases(folder, images=images)
-    store = require_whole(open_store(folder, state=state, create=False), cases)
+    cases, store = _whole(folder, state, images)
     export_review(cases, store, output, note=lambda sentence: say(f"note: {sentence}", err=True))
     names = ("log.csv", "log.json", "cases.csv", "masks", "dicom", "drawn")
     say(f"{', '.join(name for name in names if (output / name).exists())}: {output}")
@@ -179,9 +179,9 @@ def export(
 
 @app.command()
 def backup(
-    folder: Annotated[Path, FOLDER],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
-    state: Annotated[Path | None, STATE] = None,
+    folder: _Folder,
+    output: Annotated[Path, output_option("Folder to write.")],
+    state: _State = None,
 ) -> None:
     """Copy a review, also while people work on it; the copy can be used with --state."""
     from trustseg.review.export import back_up
@@ -193,9 +193,16 @@ def backup(
     say(f"backup: {file}; head: {Store(output, create=False).head()}")
 
 
+def _whole(folder: Path, state: Path | None, images: Path | None) -> "tuple[CaseFolder, Store]":
+    """Return the cases and the log of a review, checked."""
+    from trustseg.review.cases import open_cases
+    from trustseg.review.verify import open_store, require_whole
+
+    cases = open_cases(folder, images=images)
+    return cases, require_whole(open_store(folder, state=state, create=False), cases)
+
+
 def _require_new(folder: Path) -> None:
     """Raise unless a folder to be written is new or empty."""
-    from trustseg.errors import ConfigError
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' is not empty; give another --output")

@@ -2,17 +2,18 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trustseg.cli.display import say
-from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
+from trustseg.cli.display import print_table, say
+from trustseg.cli.options import SETTINGS_HELP, Keys, output_option, split_settings
+from trustseg.cli.progress import duration
+from trustseg.errors import ConfigError
 from trustseg.system import available_cores
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig
-    from trustseg.study.profiles import SlurmProfile
 
 __all__ = ["default_jobs", "study"]
 
@@ -28,39 +29,31 @@ def default_jobs() -> int:
 
 def study(
     settings: Annotated[list[str], typer.Argument(help=f"{SETTINGS_HELP} With --cluster also slurm.FIELD=value.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/NAME.")] = None,
+    output: Annotated[Path | None, output_option("Study folder. Default: runs/NAME.")] = None,
     jobs: Annotated[
-        str | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            help="Cells to run at once. Default: one per core, at most 8; 1 with a GPU.",
-        ),
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Cells to run at once. Default: one per core, up to 8; 1 with a GPU."),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show cells, passes and estimated time, and exit.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Show the state of every cell, and exit.")] = False,
     hypotheses: Annotated[
         Path | None, typer.Option(help="YAML file of hypotheses that the report tests; kept in the study's folder.")
     ] = None,
-    cluster: Annotated[str | None, typer.Option(help="Submit the cells to a cluster: slurm.")] = None,
+    cluster: Annotated[Literal["slurm"] | None, typer.Option(help="Submit the cells to a cluster.")] = None,
     profile: Annotated[
         str, typer.Option(help="What a cell is given on the cluster: generic, lucia, or a YAML file.")
     ] = "generic",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --cluster: show what would be submitted, and exit.")
     ] = False,
-    keys: Annotated[bool, KEYS] = False,
+    keys: Keys = False,
 ) -> None:
     """Train and evaluate every cell of a grid; resumes if run again."""
     from trustseg.config import load_study
-    from trustseg.errors import ConfigError, unknown_name
 
     file, overrides = split_settings(settings)
     if file is None:
         raise ConfigError("no study file; give a YAML file, such as those in experiments/")
-    count = _count(jobs)
-    if cluster not in (None, "slurm"):
-        raise unknown_name("cluster", str(cluster), ["slurm"])
     asked = [text for text in overrides if text.startswith("slurm.")]
     if (asked or dry_run) and cluster is None:
         raise ConfigError(f"got {asked[0] if asked else '--dry-run'} without a cluster; add --cluster slurm")
@@ -71,7 +64,7 @@ def study(
         return
     _check_hypotheses(hypotheses, config, folder)
     if plan:
-        _show_plan(config, folder, count)
+        _show_plan(config, folder, jobs or default_jobs())
         return
     if cluster is not None:
         _submit(config, folder, profile, asked, hypotheses=hypotheses, dry_run=dry_run)
@@ -83,20 +76,9 @@ def study(
     _require(config, folder)
     _keep_hypotheses(hypotheses, folder)
     with watched_study() as observer:
-        run_study(config, folder, jobs=count, observer=observer)
+        run_study(config, folder, jobs=jobs or default_jobs(), observer=observer)
     say(f"study: {folder}")
     say(f"next: trustseg report {folder}")
-
-
-def _count(jobs: str | None) -> int:
-    """Return how many cells run side by side."""
-    from trustseg.errors import ConfigError
-
-    if jobs is None:
-        return default_jobs()
-    if not jobs.isdecimal() or int(jobs) < 1:
-        raise ConfigError(f"--jobs must be at least 1, got '{jobs}'")
-    return int(jobs)
 
 
 def _show_status(folder: Path) -> None:
@@ -109,7 +91,6 @@ def _show_status(folder: Path) -> None:
 
 def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     """Print the cells of each variant, their passes, and the time left."""
-    from trustseg.cli.display import print_table
     from trustseg.reporting.labels import describe_variant
     from trustseg.study.plan import plan_study
 
@@ -123,7 +104,7 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
             str(row.cells),
             str(row.done),
             *(f"{passes / unit:.{0 if unit == 1 else 1}f}" for passes in (row.training, row.evaluation)),
-            _duration(row.seconds),
+            duration(row.seconds),
         )
         for row in plan.variants
     ]
@@ -131,12 +112,8 @@ def _show_plan(config: "StudyConfig", folder: Path, jobs: int) -> None:
     cells = sum(row.cells for row in plan.variants)
     say(
         f"{cells} cells; estimated forward and backward passes, in {words}; time from {plan.basis}: "
-        f"about {_duration(plan.seconds)} with one job, {_duration(plan.seconds / jobs)} with --jobs {jobs}"
+        f"about {duration(plan.seconds)} with one job, {duration(plan.seconds / jobs)} with --jobs {jobs}"
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
 def _check_hypotheses(file: Path | None, config: "StudyConfig", folder: Path) -> None:
@@ -172,13 +149,21 @@ def _submit(
     config: "StudyConfig", folder: Path, name: str, settings: list[str], *, hypotheses: Path | None, dry_run: bool
 ) -> None:
     """Put a study into SLURM's queue, or show what would be put there."""
-    from trustseg.study.launch import submit_study
+    from trustseg.study.grid import cells_of
+    from trustseg.study.launch import batch_script, submit_study
     from trustseg.study.profiles import load_profile
 
     profile = load_profile(name, settings)
     _require(config, folder)
     if dry_run:
-        _show_script(config, folder, profile)
+        cells = cells_of(config, data_digest="")
+        mixtures = sum(cell.mixture is not None for cell in cells)
+        typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
+        second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
+        say(
+            f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most "
+            f"{profile.most(len(cells))} a round of the queue"
+        )
         return
     _keep_hypotheses(hypotheses, folder)
     submission = submit_study(config, folder, profile=profile)
@@ -186,21 +171,6 @@ def _submit(
         say(f"{job}  {cell}")
     say(f"{len(submission.jobs)} jobs submitted; logs: {submission.logs}")
     say("next: the same command with --status; without it, lost cells are submitted again")
-
-
-def _show_script(config: "StudyConfig", folder: Path, profile: "SlurmProfile") -> None:
-    """Print the batch script of a study and what it costs at most."""
-    from trustseg.study.grid import cells_of
-    from trustseg.study.launch import batch_script
-
-    cells = cells_of(config, data_digest="")
-    mixtures = sum(cell.mixture is not None for cell in cells)
-    typer.echo(batch_script(config, folder, profile=profile, cells=len(cells) - mixtures))
-    second = f" and {mixtures} mixtures in a second one" * (mixtures > 0)
-    say(
-        f"{len(cells) - mixtures} cells, a job array of as many tasks{second}; at most {profile.most(len(cells))} "
-        "a round of the queue"
-    )
 
 
 def _require(config: "StudyConfig", folder: Path) -> None:

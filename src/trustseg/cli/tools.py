@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trustseg.cli.display import say
+from trustseg.cli.options import output_option
 
 if TYPE_CHECKING:
     from trustseg.config import StudyConfig
@@ -18,9 +19,7 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Tiny version to test the installation.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Study folder. Default: runs/demo or runs/tiny.")
-    ] = None,
+    output: Annotated[Path | None, output_option("Study folder. Default: runs/demo or runs/tiny.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Cells to run at once.")] = None,
 ) -> None:
     """Generate chest X-rays, train and attack six models (2 heads x 3 selections), write report.html."""
@@ -53,24 +52,16 @@ def _predictions(config: "StudyConfig", folder: Path) -> tuple[Path, Path]:
 
     Returns the folder of the predictions, which is ready to be reviewed, and the cell.
     """
-    from trustseg.data.reading import reading_beside
-    from trustseg.deferral import load_policy
-    from trustseg.evaluation import load_model
-    from trustseg.evaluation.predict import image_files_of, predict
+    from trustseg.cli.predict import Choices, with_model
+    from trustseg.evaluation.predict import image_files_of
     from trustseg.prediction_folder import TABLE
     from trustseg.study.folder import phantom_folder, planned_cells
 
     cell, predictions = folder / "cells" / planned_cells(folder)[-1], folder / "predictions"
-    reading = reading_beside(cell / "model")
     if not (predictions / TABLE).is_file():
-        predict(
-            load_model(cell / "model"),
-            image_files_of(phantom_folder(config, folder) / "Test Set" / "Images"),
-            predictions,
-            policy=load_policy(cell / "policy.json"),
-            scale=None if reading is None else reading.scale,
-            fit="squash" if reading is None else reading.fit,
-        )
+        ready = with_model(cell / "model", Choices(policy=cell / "policy.json"))
+        films = image_files_of(phantom_folder(config, folder) / "Test Set" / "Images")
+        ready.run(films, predictions, scale=ready.scale)
     return predictions, cell
 
 

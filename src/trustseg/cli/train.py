@@ -6,25 +6,23 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from trustseg.cli.display import say
+from trustseg.cli.options import Keys, Settings, output_option, split_settings
 from trustseg.cli.progress import Lines
-from trustseg.cli.settings import KEYS, SETTINGS_HELP, split_settings
+from trustseg.errors import ConfigError
 
 __all__ = ["train"]
 
 
 def train(
-    settings: Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder. Default: runs/NAME.")] = None,
-    keys: Annotated[bool, KEYS] = False,
+    settings: Settings = None,
+    output: Annotated[Path | None, output_option("Run folder. Default: runs/NAME.")] = None,
+    keys: Keys = False,
 ) -> None:
     """Train one model; resumes if run again. Writes OUTPUT/model."""
     from trustseg.cli.checks import require_attacks, require_models, require_splits
     from trustseg.cli.images import images_of
     from trustseg.config import load_run
-    from trustseg.errors import ConfigError
 
     file, overrides = split_settings(settings)
     config = load_run(file, overrides)

@@ -146,20 +146,16 @@ class AdversarialConfig(Section):
         if self.attack == "free" and self.selection != "none":
             for key, value in WITH_FREE.items():
                 if getattr(self, key) != value:
-                    wanted = f"{key}={'null' if value is None else f'{value:g}' if isinstance(value, float) else value}"
+                    wanted = f"{key}={'null' if value is None else value}"
                     raise ValueError(
-                        f"attack=free perturbs every image by the gradient of the training loss and needs {wanted}, "
-                        f"got {getattr(self, key)}; set {wanted} or another attack"
+                        f"attack=free perturbs every image by the gradient of the training loss; set {wanted} (it is "
+                        f"{getattr(self, key)}) or another attack"
                     )
         return self
 
 
 def check_head(adversarial: AdversarialConfig, head: str) -> None:
-    """Check that a model with this head has the evidence that adversarial training asks for.
-
-    Raises:
-        ValueError: if it does not.
-    """
+    """Check that a model with this head has the evidence that adversarial training asks for."""
     if head == "beta":
         return
     if adversarial.loss in ("ev_at", "strength"):
@@ -175,16 +171,7 @@ def check_head(adversarial: AdversarialConfig, head: str) -> None:
 
 
 def check_steps(adversarial: AdversarialConfig, *, accumulate: int, compiled: bool) -> None:
-    """Check that a step of the training can do what adversarial training asks for.
-
-    Args:
-        adversarial: the section.
-        accumulate: batches whose gradients make one step.
-        compiled: whether the network is compiled.
-
-    Raises:
-        ValueError: if it cannot.
-    """
+    """Check that training can do what the section asks for, with this accumulation and a compiled network or not."""
     if adversarial.selection == "none":
         return
     if adversarial.attack == "free" and accumulate > 1:

@@ -31,7 +31,7 @@ class AttackConfig(Section):
         None, description="preset of the ensemble; null: quick"
     )
     parameters: dict[str, bool | int | float | str] = Field(
-        default_factory=dict, description="further parameters of an attack of the Adversarial Robustness Toolbox"
+        {}, description="further parameters of an attack of the Adversarial Robustness Toolbox"
     )
 
     @property
@@ -141,12 +141,11 @@ class EvaluationConfig(Section):
         (1, 3, 5), min_length=1, description="severities of the shifts, 1 to 5"
     )
     populations: dict[str, FolderOrFile] = Field(
-        default_factory=dict, description="other populations, for out-of-distribution detection: name -> folder or pack"
+        {}, description="other populations, for out-of-distribution detection: name -> folder or pack"
     )
     masking_checks: int = Field(0, ge=0, description="number of test images for gradient-masking checks; 0: none")
     surrogate: FolderOrFile | None = Field(
-        None,
-        description="model folder for the transfer check; null: in a study, another cell",
+        None, description="model folder for the transfer check; null: in a study, another cell"
     )
     minimal: MinimalConfig = MinimalConfig()
     deferral: DeferralConfig = DeferralConfig()
@@ -180,16 +179,8 @@ class EvaluationConfig(Section):
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
         conditions = [f"{attack.label} at eps={eps:.6f}" for attack in self.attacks for eps in attack.eps if eps > 0]
-        lists = {
-            "attacks": conditions,
-            "shifts": self.shifts,
-            "severities": self.severities,
-            "metrics": self.metrics,
-            "measures": self.measures,
-            "aggregations": self.aggregations,
-        }
-        for key, names in lists.items():
-            twice = next((name for name, count in Counter(names).items() if count > 1), None)
-            if twice is not None:
-                raise ValueError(f"{key} holds '{twice}' twice; remove one")
+        for key in ("attacks", "shifts", "severities", "metrics", "measures", "aggregations"):
+            names = Counter(conditions if key == "attacks" else getattr(self, key))
+            if twice := [name for name, count in names.items() if count > 1]:
+                raise ValueError(f"{key} holds '{twice[0]}' twice; remove one")
         return self

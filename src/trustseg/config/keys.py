@@ -2,22 +2,20 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import getdoc, getmodule
-from types import NoneType
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, TypeAdapter
 
-from trustseg.config.evaluation import AttackConfig
 from trustseg.config.names import allowed_names, entries_with_options
-from trustseg.config.schema import RunConfig, StudyConfig
+from trustseg.config.run import RunConfig
+from trustseg.config.study import StudyConfig
 
 __all__ = ["annotation_of", "describe_keys", "describe_options", "flattened", "known_keys"]
 
-_KINDS: Final = {bool: "true | false", int: "integer", float: "number", str: "text"}
+_KINDS: Final = {"boolean": "true | false", "string": "text", "object": "section of keys"}
+_BOUNDS: Final = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
 def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -25,8 +23,7 @@ def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in kind.model_fields.items():
         keys.append(prefix + name)
-        section = _section(field.annotation)
-        if section is not None:
+        if (section := _section(field.annotation)) is not None:
             keys += known_keys(section, f"{prefix}{name}.")
     return keys
 
@@ -67,17 +64,36 @@ def annotation_of(kind: type[BaseModel], key: str) -> Any:  # noqa: ANN401 - any
     return get_args(options[0])[1] if options else None
 
 
+def _section(annotation: object) -> type[BaseModel] | None:
+    """Return the section that a field is, or holds a list of."""
+    inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
 def describe_keys() -> Iterator[tuple[str, str, str, str]]:
     """Yield (key, default, allowed values, meaning) of every key of a run and of a study, in order."""
-    yield from _described(StudyConfig, "")
+    schema = StudyConfig.model_json_schema()
+    yield from _described(schema, "", schema["$defs"])
+
+
+def _described(
+    section: Mapping[str, Any], prefix: str, sections: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in section["properties"].items():
+        key = prefix + name
+        if "$ref" not in field:
+            default = _shown(field["default"], field) if "default" in field else "required"
+            yield key, default, _allowed(field, allowed_names().get(key, ())), field["description"]
+        if inner := field.get("$ref") or field.get("items", {}).get("$ref"):
+            yield from _described(sections[inner.rpartition("/")[2]], f"{key}.", sections)
 
 
 def describe_options() -> Iterator[tuple[str, str, str, str]]:
     """Yield (entry and option, default, allowed values, meaning) of the options of attacks, aggregations and losses."""
     for name, entry in entries_with_options():
         for option, (annotation, default) in entry.options.items():
-            field = FieldInfo.from_annotation(annotation)
-            yield f"{name}: {option}", _shown(default, field), _allowed(option, field), _meaning(entry.function, option)
+            schema = TypeAdapter(annotation).json_schema()
+            yield f"{name}: {option}", _shown(default, schema), _allowed(schema), _meaning(entry.function, option)
 
 
 def _meaning(function: object, option: str) -> str:
@@ -90,96 +106,29 @@ def _meaning(function: object, option: str) -> str:
     return ""
 
 
-def _described(kind: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for name, field in kind.model_fields.items():
-        key = prefix + name
-        section = _section(field.annotation)
-        if section is None or get_origin(field.annotation) is tuple:
-            default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True), field)
-            yield key, default, _allowed(key, field), field.description or ""
-        if section is not None:
-            yield from _described(section, f"{key}.")
+def _allowed(schema: Mapping[str, Any], names: Sequence[str] = ()) -> str:
+    """Return the values that a JSON schema allows, in words; ``names`` are those of the texts in it."""
+    if "anyOf" in schema and not names:
+        return " or ".join(_allowed(option) for option in schema["anyOf"])
+    kind = schema.get("type", "section of keys")
+    if kind == "array":
+        return f"list, each: {_allowed(schema['items'], names)}"
+    if choices := names or schema.get("enum"):
+        return " | ".join(map(str, choices))
+    words = "number or fraction" if schema.get("format") == "fraction" else _KINDS.get(kind, kind)
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in _BOUNDS.items() if bound in schema]
+    return " ".join(filter(None, (words, ", ".join(bounds))))
 
 
-def _section(annotation: object) -> type[BaseModel] | None:
-    """Return the section that a field is, or holds a list of."""
-    inner = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
-    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
-
-
-def _allowed(key: str, field: FieldInfo) -> str:
-    """Return the values a key may hold, in words."""
-    annotation: Any = field.annotation
-    if get_origin(annotation) is tuple:
-        if key in allowed_names():
-            return "list of " + " | ".join(allowed_names()[key])
-        return "list of attacks" if _section(annotation) else _listed(get_args(annotation)[0])
-    if key in allowed_names():
-        return " | ".join(allowed_names()[key])
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    if get_origin(annotation) is dict:
-        return "section of keys"
-    options = get_args(annotation) or (annotation,)
-    kind = next((word for option, word in _KINDS.items() if option in options), "text")
-    if any(get_origin(option) is dict for option in options):
-        kind = "mapping"
-    if _is_budget(field):
-        kind = "number or fraction"
-    return f"{kind}{_bounds(field)}{' or null' if NoneType in options else ''}"
-
-
-def _listed(item: object) -> str:
-    """Return in words the values of a list whose items are grids, or numbers within bounds."""
-    if get_origin(item) is dict:
-        return "list of grids" if get_origin(get_args(item)[1]) else "list of settings"
-    kind, *details = get_args(item)
-    bounds = "".join(_bounds(detail) for detail in details if isinstance(detail, FieldInfo))
-    return f"list of integers{bounds}" if kind is int else f"list of numbers{bounds}, or fractions"
-
-
-def _bounds(field: FieldInfo) -> str:
-    """Return the range of a number, such as " > 0, <= 1"."""
-    found: dict[str, Any] = {}
-    for part in field.metadata:
-        match part:
-            case Ge(ge=bound):
-                found[">="] = bound
-            case Gt(gt=bound):
-                found[">"] = bound
-            case Le(le=bound):
-                found["<="] = bound
-            case Lt(lt=bound):
-                found["<"] = bound
-    bounds = [f"{sign} {found[sign]:g}" for sign in (">=", ">", "<=", "<") if sign in found]
-    return f" {', '.join(bounds)}" if bounds else ""
-
-
-def _is_budget(field: FieldInfo) -> bool:
-    return any(isinstance(part, BeforeValidator) for part in field.metadata)
-
-
-def _shown(value: object, field: FieldInfo) -> str:
+def _shown(value: Any, schema: Mapping[str, Any]) -> str:  # noqa: ANN401 - any default
     """Return a default as one would write it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and _is_budget(field):
-        return _fraction(value)
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
-    if value in ((), {}):
-        return "[]" if value == () else "{}"
-    if isinstance(value, tuple):
-        return "; ".join(map(_attack, value)) if _section(field.annotation) else ", ".join(map(str, value))
+        level = value * 255 if schema.get("format") == "fraction" else 0.0
+        return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-9 else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_shown(item, schema.get("items", {})) for item in value) or "[]"
+    if isinstance(value, dict) and "eps" in value:  # an attack
+        return f"{value['name']} at {_shown(value['eps'], {'items': {'format': 'fraction'}})}"
     return str(value)
-
-
-def _attack(attack: AttackConfig) -> str:
-    return f"{attack.label} at {', '.join(map(_fraction, attack.eps))}"
-
-
-def _fraction(eps: float) -> str:
-    level = eps * 255
-    return f"{round(level)}/255" if level and abs(level - round(level)) < 1e-9 else f"{eps:g}"

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence
-from trustseg.config.schema import RunConfig, StudyConfig
+from trustseg.config.run import RunConfig
+from trustseg.config.study import StudyConfig
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
 from trustseg.text import first_of

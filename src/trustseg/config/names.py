@@ -1,4 +1,7 @@
-"""The names that a configuration may hold, read from the dictionaries. Calling anything here loads torch."""
+"""The names that a configuration may hold, read from the dictionaries. Calling anything here loads torch.
+
+A check raises ``UnknownNameError`` for a name or option that does not exist, ``ConfigError`` for one that does not fit.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +16,6 @@ __all__ = [
     "ART",
     "allowed_names",
     "check_attack",
-    "check_attack_name",
     "check_attack_options",
     "check_counted",
     "check_names",
@@ -76,7 +78,7 @@ def _entries() -> Mapping[str, Entries]:
     }
 
 
-WITH_OPTIONS: Final = (
+_WITH_OPTIONS: Final = (
     "loss.bernoulli",
     "loss.beta",
     "loss.region",
@@ -112,49 +114,20 @@ def entries_with_options() -> Iterator[tuple[str, Entry[Any, Any]]]:
 
 
 def check_names(key: str, *got: str) -> None:
-    """Check the names that a key holds, and their options.
-
-    Raises:
-        ConfigError: if one of them says nothing of how sure a model is, where images are put in order by it, or the
-            value of an option does not fit.
-        UnknownNameError: if the key may not hold one of them, or it has no such option.
-    """
+    """Check the names that a key holds, and their options."""
     entries, words = _entries()[key], _WORDS.get(key, ())
     for text in got:
         if key.endswith("aggregation"):
             check_ranks(key, text)
         if text in words:
             continue
-        if name_in(text) not in entries or (text not in entries and key not in WITH_OPTIONS):
+        if name_in(text) not in entries or (text not in entries and key not in _WITH_OPTIONS):
             raise unknown_name(f"value of {key}", text, [*words, *entries])
-        if text not in entries:
-            read(entries, text, kind=f"value of {key}")
-
-
-def check_attack_name(name: str) -> None:
-    """Check that the evaluation has an attack of that name.
-
-    Raises:
-        UnknownNameError: if it has none.
-        MissingPackageError: if it is one of the Adversarial Robustness Toolbox, which is not installed.
-    """
-    if not name.startswith(ART):
-        check_names("evaluation.attacks.name", name)
-        return
-    from trustseg.art import ART_ATTACKS
-
-    if (inner := name.removeprefix(ART)) not in ART_ATTACKS:
-        raise unknown_name("attack of the Adversarial Robustness Toolbox", inner, ART_ATTACKS)
+        read(entries, text, kind=f"value of {key}")
 
 
 def check_attack(attack: "AttackConfig") -> None:
-    """Check the name and the options of an attack of the evaluation.
-
-    Raises:
-        ConfigError: if it does not take one of its options, or a value does not fit.
-        MissingPackageError: as in ``check_attack_name``.
-        UnknownNameError: if there is no such attack or option.
-    """
+    """Check the name and the options of an attack of the evaluation."""
     check_attack_options(attack.name, attack.options)
     if attack.objective:
         check_names("evaluation.attacks.objective", attack.objective)
@@ -169,13 +142,16 @@ def check_attack_options(name: str, options: Iterable[str]) -> None:
     """Check that there is such an attack of the evaluation, and that it has these options.
 
     Raises:
-        MissingPackageError: as in ``check_attack_name``.
-        UnknownNameError: if there is no such attack or option.
+        MissingPackageError: if it is one of the Adversarial Robustness Toolbox, which is not installed.
     """
-    check_attack_name(name)
     if name.startswith(ART):
+        from trustseg.art import ART_ATTACKS
+
+        if (inner := name.removeprefix(ART)) not in ART_ATTACKS:
+            raise unknown_name("attack of the Adversarial Robustness Toolbox", inner, ART_ATTACKS)
         taken: tuple[str, ...] = ("steps", "norm", "objective")
     else:
+        check_names("evaluation.attacks.name", name)
         entry = _entries()["evaluation.attacks.name"][name]
         taken = (*entry.options, *(["objective"] if entry.takes("objective") else []))
     for option in options:
@@ -206,11 +182,7 @@ def pools_to_a_pixel(architecture: str) -> bool:
 
 
 def check_ranks(key: str, aggregation: str) -> None:
-    """Check that an aggregation puts images in the order of how sure a model is.
-
-    Raises:
-        ConfigError: if it says nothing of that.
-    """
+    """Check that an aggregation puts images in the order of how sure a model is."""
     from trustseg.uncertainty import AGGREGATIONS
 
     entry = AGGREGATIONS.get(name_in(aggregation))
@@ -222,11 +194,7 @@ def check_ranks(key: str, aggregation: str) -> None:
 
 
 def check_counted(key: str, aggregations: Iterable[str], measures: Iterable[str]) -> None:
-    """Check that an aggregation that counts pixels above a threshold can count one of each measure.
-
-    Raises:
-        ConfigError: if one of the measures never exceeds the threshold, so that all images would score 0.
-    """
+    """Check that an aggregation that counts pixels above a threshold can count one of each measure."""
     from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
     for aggregation in aggregations:
@@ -245,11 +213,7 @@ def check_counted(key: str, aggregations: Iterable[str], measures: Iterable[str]
 
 
 def check_objective_of_bernoulli(key: str, objective: str) -> None:
-    """Check that a model with a bernoulli head can be attacked through this objective.
-
-    Raises:
-        ConfigError: if it needs the evidence of a beta head.
-    """
+    """Check that a model without evidence, such as one with a bernoulli head, can be attacked through an objective."""
     from trustseg.attacks import OBJECTIVES
 
     if OBJECTIVES[objective].facts.needs_beta:

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import yaml
 
 from trustseg.config.keys import annotation_of, flattened
-from trustseg.config.schema import StudyConfig
 from trustseg.config.section import PATH
+from trustseg.config.study import StudyConfig
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
 

@@ -20,14 +20,13 @@ __all__ = [
     "sections_of",
 ]
 
-OPTIONS: Final = "options"  # says of a text in the schema that it may be given as a map of name and options
-PATH: Final = "path"  # says of a text in the schema that it is one: reports show its last name alone
+OPTIONS: Final = "options"  # marks a text that may be given as a map of name and options
+PATH: Final = "path"  # marks a text that is a path: reports show its last name alone
 
 FolderOrFile = Annotated[str, Field(min_length=1), PATH]
 
 
 def _current(value: object) -> object:
-    """Return an aggregation by its present name, as one text."""
     text = written(value)
     return current_aggregation(name_in(text)) + text[len(name_in(text)) :] if isinstance(text, str) else text
 
@@ -38,7 +37,8 @@ NameWithOptions = Annotated[str, BeforeValidator(written), OPTIONS]
 AggregationName = Annotated[str, BeforeValidator(_current), OPTIONS]
 """A name in ``trustseg.uncertainty.AGGREGATIONS``, or what an earlier version called it, with or without options."""
 
-Budget = Annotated[float, BeforeValidator(number), Field(ge=0)]
+Budget = Annotated[float, Field(ge=0, json_schema_extra={"format": "fraction"}), BeforeValidator(number)]
+"""An attack budget in pixel units of [0, 1]; may be written as a fraction, such as 4/255."""
 
 
 class Section(BaseModel):

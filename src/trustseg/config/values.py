@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from trustseg.config.keys import annotation_of
-from trustseg.config.messages import sentence
+from trustseg.config.messages import sentence, unknown_key
 from trustseg.config.names import allowed_names, check_names
-from trustseg.config.schema import RunConfig
+from trustseg.config.run import RunConfig
 from trustseg.config.section import OPTIONS
 from trustseg.errors import ConfigError
 from trustseg.yaml_files import parse_yaml
@@ -33,16 +32,14 @@ def require_value(key: str, value: object, *, where: str) -> None:
         >>> require_value("model.head", "beta", where="here")
         >>> require_value("adversarial.eps", "4/255", where="here")
     """
-    place = tuple(key.split("."))
     annotation = annotation_of(RunConfig, key)
     if annotation is None:
-        unknown: ErrorDetails = {"type": "extra_forbidden", "loc": place, "msg": "", "input": value}
-        raise ConfigError(f"{where}: {sentence(RunConfig, unknown)}")
+        raise ConfigError(f"{where}: {unknown_key(RunConfig, key, key)}")
     try:
         TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
         detail = error.errors()[0]
-        detail["loc"] = (*place, *detail["loc"])
+        detail["loc"] = (*key.split("."), *detail["loc"])
         raise ConfigError(f"{where}: {sentence(RunConfig, detail)}") from error
     if key in allowed_names() and isinstance(value, str):
         check_names(key, value)

@@ -1,10 +1,11 @@
-"""Scripts write tables between the marks of a page, all of them or none."""
+"""Scripts: tables between the marks of a page are written all or not at all, and say what was measured."""
 
+import json
 import re
 import shutil
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import polars as pl
 import pytest
@@ -21,21 +22,16 @@ def _beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
 
 
-@pytest.fixture
-def marks() -> ModuleType:
-    return import_module("marks")
-
-
 def named(match: re.Match[str]) -> str:
     return f"| {match['name']} \\1 |"
 
 
-def test_every_table_is_written_anew_and_nothing_else(tmp_path: Path, marks: ModuleType) -> None:
+def test_every_table_is_written_anew_and_nothing_else(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("é\n<!-- table: a -->\nold\n\n<!-- end -->\nmiddle\n<!-- table: b -->\n<!-- end -->", "utf-8")
     wanted = "é\n<!-- table: a -->\n\n| a \\1 |\n\n<!-- end -->\nmiddle\n<!-- table: b -->\n\n| b \\1 |\n\n<!-- end -->"
     for _ in range(2):  # what was written is replaced in its turn
-        marks.fill(page, START, END, named)
+        import_module("marks").fill(page, START, END, named)
         assert page.read_text("utf-8") == wanted
 
 
@@ -49,13 +45,11 @@ def test_every_table_is_written_anew_and_nothing_else(tmp_path: Path, marks: Mod
         ("<!-- table: a -->\nold\n<!-- table: b -->\nold\n<!-- end -->\n", "holds 2 marks, 1 with an end"),
     ],
 )
-def test_a_missing_mark_is_refused_and_the_page_left_alone(
-    tmp_path: Path, marks: ModuleType, text: str, sentence: str
-) -> None:
+def test_a_missing_mark_is_refused_and_the_page_left_alone(tmp_path: Path, text: str, sentence: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
     with pytest.raises(SystemExit, match=sentence):
-        marks.fill(page, START, END, named)
+        import_module("marks").fill(page, START, END, named)
     assert page.read_text() == text
 
 
@@ -117,3 +111,67 @@ def test_the_pages_of_the_repository_hold_the_marks(script: str, pages: str) -> 
     found = [(text.count(f"{marks.START}\n"), text.count(marks.END)) for text in texts]
     assert (1, 1) in found
     assert set(found) <= {(0, 0), (1, 1)}
+
+
+@pytest.mark.parametrize(("page", "table"), [("README.md", "attacked"), ("docs/results/qata_cpu/README.md", "clean")])
+def test_the_page_of_qata_holds_the_published_table(page: str, table: str) -> None:
+    script = import_module("qata_tables")
+    rows = getattr(script, table)()
+    assert len(rows.splitlines()) > 4
+    assert f"\n\n{rows}\n\n{script.END}" in (ROOT / page).read_text(encoding="utf-8")
+
+
+MACHINE: dict[str, object] = {
+    **{"cpu": "Some CPU", "cores": 2, "threads": 1, "gpu": None},
+    **{"torch": "2.11", "python": "3.11.7", "commit": "ab12"},
+}
+
+
+def figure(**changes: object) -> dict[str, object]:
+    usual = {"name": "a / b", "value": 1.04321, "unit": "x", "target": 1.05, "better": "less", "holds": True}
+    return {**usual, "details": {}, **changes}
+
+
+def suite(**machine: object) -> dict[str, object]:
+    return {"about": "What it is.", "machine": {**MACHINE, **machine}, "figures": [figure()]}
+
+
+def page_of(folder: Path, content: dict[str, Any]) -> str:
+    (folder / "bench.json").write_text(json.dumps(content))
+    import_module("performance_page").main(folder / "bench.json", folder / "docs" / "page.md")
+    return (folder / "docs" / "page.md").read_text()
+
+
+def test_a_row_holds_figure_target_and_verdict(tmp_path: Path) -> None:
+    figures = [
+        figure(),
+        figure(name="rate", value=1234.5, unit="1/s", target=2000, better="more", holds=False),
+        figure(name="gap", value=1.5e-6, unit="", target=None, holds=None, details={"a_seconds": 0.12345, "way": "x"}),
+    ]
+    lines = page_of(tmp_path, {"cpu": {"epoch": {**suite(), "figures": figures}}}).splitlines()
+    assert "### Epoch" in lines
+    assert "What it is." in lines
+    assert "| a / b | 1.04 x | ≤ 1.05 | holds |  |" in lines
+    assert "| rate | 1.23e+03 1/s | ≥ 2000 | **missed** |  |" in lines
+    assert "| gap | 1.5e-06 |  |  | a seconds 0.123, way: x |" in lines
+    assert "Measured on Some CPU (2 cores, 1 threads), torch 2.11, Python 3.11.7, commit ab12." in lines
+
+
+def test_what_was_not_at_hand_is_said(tmp_path: Path) -> None:
+    without_gpu = page_of(tmp_path, {"cpu": {"epoch": suite()}})
+    assert "## GPU\n\nNo GPU was at hand: nothing on this page was measured on one.\n" in without_gpu
+    without_cpu = page_of(tmp_path, {"gpu": {"epoch": suite(gpu="Some GPU")}})
+    assert without_cpu.index("No CPU was at hand") < without_cpu.index("Measured on Some GPU beside Some CPU")
+
+
+def test_a_machine_is_named_where_it_changes(tmp_path: Path) -> None:
+    suites = {name: suite(cpu=cpu) for name, cpu in (("one", "A"), ("two", "A"), ("three", "B"))}
+    page = page_of(tmp_path, {"cpu": suites})
+    assert page.count("Measured on A") == page.count("Measured on B") == 1
+    assert page.index("### Two") < page.index("Measured on B") < page.index("### Three")
+
+
+def test_the_page_is_that_of_the_figures_that_are_kept(tmp_path: Path) -> None:
+    kept = ROOT / "docs" / "results" / "performance" / "bench.json"
+    import_module("performance_page").main(kept, tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "performance.md").read_text()

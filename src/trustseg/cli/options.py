@@ -1,22 +1,39 @@
-"""The settings of a command: a YAML file, ``key=value``, or those of the run that a model comes from."""
+"""Arguments and options that several commands share, and the settings of a trained model.
+
+Settings are a YAML file, ``key=value``, or those of the run that a model comes from.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from trustseg.errors import ConfigError, ModelError
+from trustseg.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from trustseg.config import DataConfig, RunConfig
     from trustseg.models.segmenter import SegmenterSpec
 
 __all__ = [
-    "KEYS",
-    "MEMBERS",
-    "MODEL",
-    "MODEL_OR_FILE",
     "SETTINGS_HELP",
+    "Aggregation",
+    "AllowSeen",
+    "Draws",
+    "ExportedOrModel",
+    "Keys",
+    "Measure",
+    "Members",
+    "Model",
+    "Overwrite",
+    "ScoreAggregation",
+    "ScoreMeasure",
+    "Settings",
+    "Tau",
+    "Uncalibrated",
     "home_of",
+    "output_option",
     "own_data",
     "sets_fold",
     "settings_of",
@@ -38,38 +55,63 @@ def _show_keys(wanted: bool) -> None:
     raise typer.Exit
 
 
-KEYS = typer.Option("--keys", callback=_show_keys, is_eager=True, help="List all keys with defaults, and exit.")
-
-
 def _model_in(folder: Path) -> Path:
     """Return the folder of the model that a run's folder holds; any other folder is taken as it is.
 
     Raises:
         ConfigError: if it is the folder of a mixture, which holds no model of its own.
     """
-    inner, about = folder / "model", folder / "cell.json"
-    if about.is_file():
-        _refuse_mixture(about)
+    if (about := folder / "cell.json").is_file():
+        from trustseg.run_files import Description, read_checked
+
+        if (mixture := read_checked(about, Description).mixture) is not None:
+            members = ", ".join(str(folder.parent / member) for member in mixture.members)
+            raise ConfigError(f"'{folder}' mixes models and holds none itself; give one of {members}")
+    inner = folder / "model"
     return inner if (inner / "model.json").is_file() and not (folder / "model.json").is_file() else folder
-
-
-def _refuse_mixture(about: Path) -> None:
-    from trustseg.errors import ConfigError
-    from trustseg.run_files import Description, read_checked
-
-    mixture = read_checked(about, Description).mixture
-    if mixture is not None:
-        members = ", ".join(str(about.parent.parent / member) for member in mixture.members)
-        raise ConfigError(f"'{about.parent}' mixes models and holds none itself; give one of {members}")
 
 
 def _models_in(folders: list[Path] | None) -> list[Path] | None:
     return None if folders is None else [*map(_model_in, folders)]
 
 
-MODEL = typer.Argument(callback=_model_in, help="Run folder or model folder, written by train or study.")
-MODEL_OR_FILE = typer.Argument(callback=_model_in, help="Run folder, model folder, or a file written by export.")
-MEMBERS = typer.Option("--ensemble", callback=_models_in, help="Further member of a deep ensemble; may be repeated.")
+def output_option(text: str) -> Any:  # noqa: ANN401 - what Typer takes
+    """Return the option ``--output`` of a command, with its help."""
+    return typer.Option("--output", "-o", help=text)
+
+
+Settings = Annotated[list[str] | None, typer.Argument(help=SETTINGS_HELP)]
+Keys = Annotated[
+    bool, typer.Option("--keys", callback=_show_keys, is_eager=True, help="List all keys with defaults, and exit.")
+]
+Model = Annotated[
+    Path, typer.Argument(callback=_model_in, help="Run folder or model folder, written by train or study.")
+]
+ExportedOrModel = Annotated[
+    Path, typer.Argument(callback=_model_in, help="Run folder, model folder, or a file written by export.")
+]
+Members = Annotated[
+    list[Path] | None,
+    typer.Option("--ensemble", callback=_models_in, help="Further member of a deep ensemble; may be repeated."),
+]
+AllowSeen = Annotated[
+    bool, typer.Option("--allow-training-patients", help="Allow patients that a model of trustseg has seen.")
+]
+Uncalibrated = Annotated[bool, typer.Option("--uncalibrated", help="Ignore the saved calibration.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what was written before.")]
+Measure = Annotated[str, typer.Option(help="Pixel measure of uncertainty.")]
+Aggregation = Annotated[str, typer.Option(help="How the map becomes an image score.")]
+ScoreMeasure = Annotated[
+    str | None, typer.Option("--measure", help="Uncertainty measure, e.g. vacuity. Default: entropy.")
+]
+ScoreAggregation = Annotated[
+    str | None,
+    typer.Option(
+        "--aggregation", help="How the map becomes an image score, e.g. foreground_mean. Default: soft_dice_confidence."
+    ),
+]
+Tau = Annotated[float, typer.Option(help="Segmentations with a Dice below this count as failed.")]
+Draws = Annotated[int, typer.Option(min=1, help="Bootstrap draws over patients.")]
 
 
 def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
@@ -78,20 +120,16 @@ def split_settings(settings: list[str] | None) -> tuple[Path | None, list[str]]:
     Raises:
         ConfigError: if there are two files, or a key is set twice.
     """
-    from trustseg.errors import ConfigError
-
-    files = [Path(text) for text in settings or [] if not _is_setting(text)]
+    pairs = [text for text in settings or [] if "=" in text and "/" not in text.partition("=")[0]]
+    files = [Path(text) for text in settings or [] if text not in pairs]
     if len(files) > 1:
         raise ConfigError(f"got {len(files)} files ({', '.join(map(str, files))}); give at most one")
-    pairs = [text for text in settings or [] if _is_setting(text)]
     _refuse_repeated(pairs)
     return (files[0] if files else None), pairs
 
 
 def _refuse_repeated(pairs: list[str]) -> None:
-    """Raise a ConfigError if two settings are of one key, or one of a key inside another; a section may be shared."""
-    from trustseg.errors import ConfigError
-
+    """Raise if two settings are of one key, or one of a key inside another; a section may be shared."""
     given: dict[str, str] = {}
     for text in pairs:
         keys = _keys_in(text)
@@ -104,20 +142,12 @@ def _refuse_repeated(pairs: list[str]) -> None:
 
 def _keys_in(text: str) -> list[str]:
     """Return the dotted keys that a setting sets, several where its value is a map."""
-    from trustseg.errors import ConfigError
-    from trustseg.yaml_files import parse_yaml
-
     key, _, value = text.partition("=")
     try:
         inner = parse_yaml(value, where=key, as_text=True) if value.startswith("{") else None
     except ConfigError:  # which is said when it is read
         inner = None
     return [f"{key.strip()}.{name}" for name in inner] if isinstance(inner, dict) and inner else [key.strip()]
-
-
-def _is_setting(text: str) -> bool:
-    key, equals, _ = text.partition("=")
-    return bool(equals) and "/" not in key
 
 
 def settings_of(
@@ -133,7 +163,6 @@ def settings_of(
     """
     from trustseg.config import load_run
     from trustseg.data.reading import reading_beside
-    from trustseg.errors import ConfigError, ModelError
 
     file, overrides = split_settings(settings)
     own = home_of(model) / "config.yaml"
