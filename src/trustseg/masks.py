@@ -34,11 +34,7 @@ def filled(masks: Tensor) -> Tensor:
 
 
 def ignoring(masks: Tensor, value: int) -> Tensor:
-    """Return masks in float32 whose pixels of this value are ignored, NaN.
-
-    Args:
-        masks: of any shape and type, in {0, 1, value}.
-        value: what marks a pixel without reference.
+    """Return masks, of any shape and type, in float32, the pixels of this value ignored (NaN).
 
     Example:
         >>> ignoring(torch.tensor([0, 1, 255], dtype=torch.uint8), 255)
@@ -62,15 +58,9 @@ def compact(masks: Tensor) -> Tensor:
 
 
 def counted_mean(values: Tensor, counts: Tensor, *, empty: float = torch.nan) -> Tensor:
-    """Return the mean of each image over some of its pixels; no gradient reaches the others.
+    """Return the mean (B,) of ``values`` (B, ...) over the pixels that count; no gradient reaches the others.
 
-    Args:
-        values: (B, ...), any real number.
-        counts: which pixels count, bool of the same shape; see ``counted``.
-        empty: what an image without such a pixel gives.
-
-    Returns:
-        (B,) in the unit and type of ``values``.
+    ``empty`` is what an image without such a pixel gives.
 
     Example:
         >>> counted_mean(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[True, True, False]]))
@@ -82,11 +72,7 @@ def counted_mean(values: Tensor, counts: Tensor, *, empty: float = torch.nan) ->
 
 
 def is_binary(values: Tensor, *, ignored: bool = False) -> Tensor:
-    """Return whether every value is 0 or 1, a bool scalar on the device of ``values``.
-
-    Args:
-        values: of any shape and type.
-        ignored: whether NaN is allowed, too.
+    """Return whether every value is 0 or 1 (or NaN, with ``ignored``), a bool scalar on the device of ``values``.
 
     Example:
         >>> is_binary(torch.tensor([0.0, 1.0, 0.7])).item()

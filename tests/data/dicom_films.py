@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-CR, DX, US = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.6.1"
+STORAGE = "1.2.840.10008.5.1.4.1.1"
+CR, DX, US = f"{STORAGE}.1", f"{STORAGE}.1.1", f"{STORAGE}.6.1"
 SECRET = "SECRET"  # in every element that tells of a person
 FILM: Array = np.random.default_rng(0).integers(0, 65536, (64, 80), dtype=np.uint16)
 
 
 def film(bits: int = 8, *, kind: str = CR, signed: bool = False, **elements: Any) -> "Dataset":  # noqa: ANN401
-    """Return a radiograph of noise with ``bits`` stored, and further elements by keyword."""
+    """Return a radiograph of noise with ``bits`` stored, and further elements by keyword; None leaves one out."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -38,10 +39,14 @@ def film(bits: int = 8, *, kind: str = CR, signed: bool = False, **elements: Any
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.PixelData = stored.tobytes()
     for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
     return dataset
 
 
 def save(dataset: "Dataset", path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path

@@ -18,6 +18,11 @@ def pairs(listing: Listing) -> dict[str, list[str]]:
     return {case.image.name: [mask.name for mask in case.masks] for case in listing.cases if case.masks}
 
 
+def paths(listing: Listing) -> dict[str, tuple[str, ...]]:
+    """Image -> masks, by path."""
+    return {image: listing.below(case.masks) for case in listing.cases for image in listing.below([case.image])}
+
+
 def kinds(listing: Listing) -> set[str]:
     return {problem.kind for problem in listing.problems}
 

@@ -1,5 +1,8 @@
+"""A check names what is there and what is wrong with it, in the words of packing."""
+
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from trustseg.data.near_copies import left_out
 from trustseg.data.phantom import phantom
 from trustseg.data.resizing import Fit
 from trustseg.errors import MissingFileError
+
+BLACK = np.zeros((16, 20), dtype=np.uint8)
 
 
 def found(report: CheckReport, kind: str) -> Finding:
@@ -40,31 +45,69 @@ def test_a_sound_dataset(tmp_path: Path) -> None:
     assert "9 of 9 images resized to 224x224" in report.plan[0]
     assert "7 images not square (width / height 1.25 to 1.25): squashed" in report.plan[1]
     assert report.mask_values == {"0": 7 * 320 - 6 * 80, "255": 6 * 80}
-    assert report.lesion_share == pytest.approx(
-        {"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7}
-    )
-    assert kinds(report) == {
-        ("warning", "lateral"),
-        ("warning", "unknown_patient"),
-        ("note", "layout"),
-        ("note", "passed_over"),
-        ("note", "empty_mask"),
-    }
+    shares = {"p10": 0.15, "median": 0.25, "p90": 0.25, "max": 0.25, "mean": 1.5 / 7}
+    assert report.lesion_share == pytest.approx(shares)
+    warned = {("warning", kind) for kind in ("lateral", "unknown_patient")}
+    assert kinds(report) == {*warned, ("note", "layout"), ("note", "passed_over"), ("note", "empty_mask")}
     assert found(report, "lateral").names == (fake.TEST[0],)
     assert found(report, "unknown_patient").names == ("covid_7",)
     assert found(report, "empty_mask").names == (fake.EMPTY,)
     assert json.loads(json.dumps(asdict(report)))["layout"] == "qata"
 
 
-def test_unpaired_files(tmp_path: Path) -> None:
+def leak_patients(root: Path) -> None:
+    names = ["sub-S01_ses-E9_run-1_cr"]
+    fake.pairs(root / "QaTa-COV19-v2" / "Test Set", names, images="Images", masks="Ground-truths", affix=("mask_", ""))
+    fake.save(fake.image("x"), root / "Control_Group" / "Control_Group_I" / "sub-S02_ses-E9_run-1_cr.png")
+
+
+def copy_to_test(root: Path) -> None:
+    base = root / "QaTa-COV19-v2"
+    with Image.open(base / "Train Set" / "Images" / "covid_7.png") as image:
+        image.save(base / "Test Set" / "Images" / f"{fake.TEST[1]}.png", compress_level=0)  # other bytes, same picture
+
+
+def near_copies_in_test(root: Path) -> None:
+    film = Image.fromarray(phantom(0, 0, 0, size=96).image)
+    film.save(root / "QaTa-COV19-v2" / "Train Set" / "Images" / "covid_7.png")
+    for name in fake.TEST:
+        film.resize((60, 50)).save(root / "QaTa-COV19-v2" / "Test Set" / "Images" / f"{name}.png")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "severity", "names", "words"),
+    [
+        (leak_patients, "patient_leak", "error", "S01", ": 1 (S01);"),
+        (leak_patients, "patient_in_controls", "warning", "S02", "controls"),
+        (copy_to_test, "content_leak", "error", f"covid_7 = {fake.TEST[1]}", "by their content"),
+        (near_copies_in_test, "near_copy_leak", "warning", f"covid_7 = {fake.TEST[0]} = {fake.TEST[1]}", left_out(1)),
+        (near_copies_in_test, "duplicate", "warning", f"{fake.TEST[0]} = {fake.TEST[1]}", "several times"),
+    ],
+)
+def test_what_stands_on_two_sides(
+    tmp_path: Path, spoil: Callable[[Path], None], kind: str, severity: str, names: str, words: str
+) -> None:
     root = fake.qata(tmp_path)
-    train = fake.train_set(tmp_path)
-    (train / "Ground-truths" / "mask_covid_7.png").rename(train / "Ground-truths" / "mask_covid_8.png")
+    spoil(root)
+    report = check_dataset(root)
+    assert report.ok == all(grade != "error" for grade, _ in kinds(report))
+    finding = found(report, kind)
+    assert (finding.severity, finding.names) == (severity, (names,))
+    assert words in finding.message
+
+
+def test_unpaired_files(tmp_path: Path) -> None:
+    root = fake.two_folders(tmp_path, ["1", "2", "3", "4"])
+    (root / "masks" / "1.png").rename(root / "masks" / "1_1.png")
     report = check_dataset(root)
     assert not report.ok
     assert "data.controls" in found(report, "unpaired_image").message
-    assert found(report, "unpaired_image").names[0].endswith("Images/covid_7.png")
-    assert found(report, "unpaired_mask").names[0].endswith("Ground-truths/mask_covid_8.png")
+    assert found(report, "unpaired_image").names[0].endswith("images/1.png")
+    assert "a number at the end" in found(report, "unpaired_mask").message
+    (root / "masks" / "1_1.png").rename(root / "masks" / "x.png")
+    finding = found(check_dataset(root), "unpaired_mask")
+    assert finding.names[0].endswith("masks/x.png")
+    assert "a number" not in finding.message
 
 
 @pytest.mark.parametrize("end", ["webp", "pgm", "npy"])
@@ -72,7 +115,7 @@ def test_equal_errors_are_one_line(tmp_path: Path, end: str) -> None:
     names = ["a1", "b2", "c3", "d4", "e5"]
     root = fake.two_folders(tmp_path, names)
     for name in names[:4]:
-        (root / "images" / f"{name}.png").rename(root / "images" / f"{name}.{end}")
+        (root / "images" / f"{name}.png").unlink()
         (root / "images" / f"{name}.{end}").write_bytes(b"no PNG")
     error = found(check_dataset(root), "unreadable")
     assert error.names == tuple(names[:4])
@@ -87,67 +130,20 @@ def test_every_bad_file_is_named_and_the_others_are_still_counted(tmp_path: Path
     fake.save(fake.mask("c", size=(5, 5)), root / "masks" / "c.png")
     fake.save(fake.mask("d") // 3, root / "masks" / "d.png")
     report = check_dataset(root)
-    errors = [finding for finding in report.findings if finding.severity == "error"]
-    assert [(error.kind, error.names) for error in errors] == [
-        ("unreadable", ("a",)),
-        ("unreadable", ("b",)),
-        ("size_mismatch", ("c",)),
-        ("mask_values", ()),
+    expected = [
+        ("unreadable", ("a",), "images/a.png cannot be decoded (unknown format)"),
+        ("unreadable", ("b",), "masks/b.png cannot be decoded (0 bytes)"),
+        ("size_mismatch", ("c",), "c.png has 5x5 pixels but its image"),
+        ("mask_values", (), "masks/d.png: values 0 (240 px), 85 (80 px)"),
     ]
-    assert "images/a.png cannot be decoded (unknown format)" in errors[0].message
-    assert "masks/b.png cannot be decoded (0 bytes)" in errors[1].message
-    assert "c.png has 5x5 pixels but its image" in errors[2].message
-    assert "masks/d.png" in errors[3].message
-    assert "85 (80 px)" in errors[3].message
+    for error, (kind, names, words) in zip(report.findings[:4], expected, strict=True):
+        assert (error.severity, error.kind, error.names) == ("error", kind, names)
+        assert words in error.message
+    order = [finding.severity for finding in report.findings]
+    assert order == ["error"] * 4 + sorted(order[4:], reverse=True)  # warnings, then notes
+    assert "5 (a, b, c, and 2 more)" in found(report, "unknown_patient").message
     assert report.images == {"train": 5}
     assert set(report.mask_values) == {"0", "85", "255"}
-
-
-def test_patients_on_both_sides(tmp_path: Path) -> None:
-    root = fake.qata(tmp_path)
-    test = root / "QaTa-COV19-v2" / "Test Set"
-    fake.pairs(test, ["sub-S01_ses-E9_run-1_cr"], images="Images", masks="Ground-truths", affix=("mask_", ""))
-    fake.save(fake.image("x"), root / "Control_Group" / "Control_Group_I" / "sub-S02_ses-E9_run-1_cr.png")
-    report = check_dataset(root)
-    assert not report.ok
-    leak = found(report, "patient_leak")
-    assert leak.names == ("S01",)
-    assert ": 1 (S01);" in leak.message
-    assert found(report, "patient_in_controls").names == ("S02",)
-    assert found(report, "patient_in_controls").severity == "warning"
-
-
-def test_the_same_content_in_train_and_test(tmp_path: Path) -> None:
-    root = fake.qata(tmp_path)
-    base = root / "QaTa-COV19-v2"
-    copy = base / "Test Set" / "Images" / f"{fake.TEST[1]}.png"
-    with Image.open(base / "Train Set" / "Images" / "covid_7.png") as image:
-        image.save(copy, compress_level=0)  # other bytes, same picture
-    leak = found(check_dataset(root), "content_leak")
-    assert leak.severity == "error"
-    assert leak.names == (f"covid_7 = {fake.TEST[1]}",)
-
-
-def test_the_same_content_within_a_split(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path, ["a", "b", "c"])
-    for name in "bc":
-        fake.save(fake.image("a"), root / "images" / f"{name}.png")
-    report = check_dataset(root)
-    assert report.ok
-    assert found(report, "duplicate").names == ("a = b = c",)
-
-
-def test_near_copies_are_told_as_training_treats_them(tmp_path: Path) -> None:
-    root = fake.qata(tmp_path) / "QaTa-COV19-v2"
-    film = Image.fromarray(phantom(0, 0, 0, size=96).image)
-    film.save(root / "Train Set" / "Images" / "covid_7.png")
-    for name in (fake.TEST[0], fake.TEST[1]):
-        film.resize((60, 50)).save(root / "Test Set" / "Images" / f"{name}.png")
-    report = check_dataset(root)
-    assert found(report, "near_copy_leak").severity == "warning"
-    assert left_out(1) in found(report, "near_copy_leak").message
-    assert found(report, "near_copy_leak").names == (f"covid_7 = {fake.TEST[0]} = {fake.TEST[1]}",)
-    assert found(report, "duplicate").names == (f"{fake.TEST[0]} = {fake.TEST[1]}",)
 
 
 def test_mask_values_are_read_as_one_coding(tmp_path: Path) -> None:
@@ -162,55 +158,30 @@ def test_mask_values_are_read_as_one_coding(tmp_path: Path) -> None:
     assert told.lesion_share["mean"] == 0.25
 
 
-def test_names_and_depths(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path, ["holiday", "sub-S1_run-1", "sub-S2_run-1"])
-    fake.save(fake.image("x").astype(np.uint16) * 16, root / "images" / "sub-S1_run-1.png")
-    report = check_dataset(root)
-    assert report.ok
-    assert found(report, "unknown_patient").names == ("holiday",)
-    assert report.plan[0].startswith("1 image of more than 8 bits: 0 to 4095 became 0 to 255")
-
-
-def test_findings_come_in_order_and_long_lists_are_cut(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path, ["a", "b", "c", "d", "e"])
-    (root / "images" / "a.png").write_bytes(b"")
-    fake.save(np.zeros((16, 20), dtype=np.uint8), root / "masks" / "b.png")
-    report = check_dataset(root)
-    assert [finding.severity for finding in report.findings] == ["error", "warning", "note"]
-    assert "5 (a, b, c, and 2 more)" in found(report, "unknown_patient").message
-    assert found(report, "unknown_patient").names == ("a", "b", "c", "d", "e")
-
-
 def test_one_pixel_and_no_mask(tmp_path: Path) -> None:
     fake.save(np.array([[9]], dtype=np.uint8), tmp_path / "00000001_000.png")
     report = check_dataset(tmp_path)
     assert report.ok
     assert report.images == {"unlabelled": 1}
     assert ("warning", "unlabelled") in kinds(report)
-    assert report.sizes == {"1x1": 1}
-    assert report.lesion_share == {}
-    assert report.mask_values == {}
+    assert (report.sizes, report.lesion_share, report.mask_values) == ({"1x1": 1}, {}, {})
+    with pytest.raises(MissingFileError):
+        check_dataset(tmp_path / "nowhere")
 
 
 def test_images_without_masks_in_a_folder_of_any_name_are_a_warning(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c"])
-    for name in ("Smith_1", "Smith_2"):
-        fake.save(fake.image(name), root / "healthy" / f"{name}.png")
-    fake.save(fake.image("p"), root / "previews" / "p.png")
+    for name in ("healthy/Smith_1", "healthy/Smith_2", "previews/p"):
+        fake.save(fake.image(name), root / f"{name}.png")
     report = check_dataset(root)
     assert report.ok
-    assert found(report, "unplaced").names == ("healthy/Smith_1.png", "healthy/Smith_2.png")
-    assert found(report, "unplaced").severity == "warning"
-    assert "data.controls=healthy" in found(report, "unplaced").message
+    unplaced = found(report, "unplaced")
+    assert (unplaced.severity, unplaced.names) == ("warning", ("healthy/Smith_1.png", "healthy/Smith_2.png"))
+    assert "data.controls=healthy" in unplaced.message
     assert found(report, "passed_over").names == ("previews/p.png",)
     declared = check_dataset(root, Declared(controls="healthy"))
     assert declared.images["control"] == 2
-    assert "unplaced" not in {finding.kind for finding in declared.findings}
-
-
-def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError):
-        check_dataset(tmp_path / "nowhere")
+    assert ("warning", "unplaced") not in kinds(declared)
 
 
 @pytest.mark.real
@@ -246,36 +217,26 @@ def test_too_few_patients_for_a_split(tmp_path: Path, names: list[str], words: s
         assert words in found(report, "too_few_patients").message
 
 
-def test_images_alone_are_for_prediction_and_need_no_split(tmp_path: Path) -> None:
-    fake.save(fake.image("only"), tmp_path / "images" / "only.png")
-    assert check_dataset(tmp_path).ok
-
-
 def test_what_becomes_of_the_images(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c"])
     fake.save(np.stack([fake.image(name) for name in "xyz"], axis=-1), root / "images" / "a.png")
+    fake.save(fake.image("x").astype(np.uint16) * 16, root / "images" / "b.png")
     squashed, padded = check_dataset(root, size=16), check_dataset(root, size=16, channels=3, fit="pad")
     assert squashed.channels == {"colour": 1, "grey": 2}
-    assert any("1 image with colours" in sentence for sentence in squashed.plan)
-    assert any("padded" in sentence for sentence in padded.plan)
-    assert any("2 grey images with three equal channels" in sentence for sentence in padded.plan)
-
-
-def test_blank_images_are_named_by_the_check_and_counted_by_the_pack(tmp_path: Path) -> None:
-    root = fake.qata(tmp_path)
-    blank = next(root.rglob(f"{fake.TEST[0]}.png"))
-    fake.save(np.full((16, 20), 90, dtype=np.uint8), blank)
-    finding = found(check_dataset(root), "blank_image")
-    assert (finding.severity, finding.names) == ("warning", (fake.TEST[0],))
-    assert any("single grey level or colour: 1 of 9" in note for note in write_pack(root, tmp_path / "p", size=8).notes)
+    for report, words in (
+        (squashed, "1 image of more than 8 bits: 0 to 4095 became 0 to 255"),
+        (squashed, "1 image with colours"),
+        (padded, "padded"),
+        (padded, "2 grey images with three equal channels"),
+    ):
+        assert any(words in sentence for sentence in report.plan)
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, fit: Fit) -> None:
-    root = fake.two_folders(tmp_path / "data", ["a", "b", "c"])
+    root, dot = fake.two_folders(tmp_path / "data", ["a", "b", "c"]), BLACK.copy()
+    dot[3, 3] = 255
     for name in "ab":
-        dot = np.zeros((16, 20), dtype=np.uint8)
-        dot[3, 3] = 255
         fake.save(dot, root / "masks" / f"{name}.png")
     report = check_dataset(root, size=8, fit=fit)
     notes = write_pack(root, tmp_path / "pack", size=8, fit=fit).notes
@@ -284,27 +245,26 @@ def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, f
     assert "2 of 3 images" in lost.message
     assert any(lost.message.startswith(note) for note in notes)
     assert set(report.plan) <= set(notes)
-    assert "lost_lesion" not in {finding.kind for finding in check_dataset(root, size=20, fit="pad").findings}
+    assert ("warning", "lost_lesion") not in kinds(check_dataset(root, size=20, fit="pad"))
     fake.save(dot, root / "masks" / "c.png")
     assert found(check_dataset(root, size=8, fit=fit), "lost_lesion").severity == "error"
 
 
-def test_masks_called_as_an_image_and_a_number_are_explained(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path, ["1", "2", "3"])
-    (root / "masks" / "1.png").rename(root / "masks" / "1_1.png")
-    assert "a number at the end" in found(check_dataset(root), "unpaired_mask").message
-    (root / "masks" / "1_1.png").rename(root / "masks" / "x.png")
-    assert "a number" not in found(check_dataset(root), "unpaired_mask").message
-
-
-def test_sides_whose_masks_are_all_empty(tmp_path: Path) -> None:
-    for side, names in (("train", "abc"), ("test", "de")):
-        fake.pairs(tmp_path / side, list(names), images="images", masks="masks")
-    for name in "abc":
-        fake.save(np.zeros((16, 20), dtype=np.uint8), tmp_path / "train" / "masks" / f"{name}.png")
-    report = check_dataset(tmp_path)
-    assert report.ok
-    assert "all masks of train are empty" in found(report, "all_masks_empty").message
+def test_a_pack_notes_without_names_what_a_check_warns_of(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for side, name, value in (("train", "p1_a", 255), ("train", "p2_a", 255), ("test", "p1_b", 0), ("test", "p3_a", 0)):
+        picture = fake.image("p1_a") if name == "p3_a" else BLACK + 90 if name == "p1_b" else fake.image(name)
+        fake.save(picture, root / side / "images" / f"{name}.png")
+        fake.save(np.full(picture.shape[:2], value, dtype=np.uint8), root / side / "masks" / f"{name}.png")
+    report = check_dataset(root)
+    warned = {finding.kind: len(finding.names) for finding in report.findings}
+    kept = ("large_lesion", "content_leak", "all_masks_empty", "unknown_patient")
+    assert [warned[kind] for kind in kept] == [2, 1, 0, 4]
+    assert (found(report, "blank_image").severity, found(report, "blank_image").names) == ("warning", ("p1_b",))
+    notes = "\n".join(write_pack(root, tmp_path / "pack", size=8).notes)
+    assert all(found(report, kind).summary in notes for kind in kept)
+    assert "single grey level or colour: 1 of 4" in notes
+    assert "p1_" not in notes
 
 
 def test_open_questions_are_errors(tmp_path: Path) -> None:
@@ -314,36 +274,25 @@ def test_open_questions_are_errors(tmp_path: Path) -> None:
     assert check_dataset(tmp_path, Declared(masks="masks")).ok
 
 
-def test_a_control_with_a_lesion_is_an_error(tmp_path: Path) -> None:
+def test_a_manifest_with_subgroups_and_a_control_with_a_lesion(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c", "d"])
-    rows = "".join(
-        f"images/{name}.png,masks/{name}.png,{name},{split}\n"
-        for name, split in zip("abcd", ("train", "train", "train", "control"), strict=True)
-    )
-    (root / "manifest.csv").write_text(f"image,mask,patient,split\n{rows}")
-    assert found(check_dataset(root), "control_lesion").names == ("d",)
-    fake.save(np.zeros((16, 20), np.uint8), root / "masks" / "d.png")
-    assert check_dataset(root).ok
-
-
-def test_subgroups_of_a_manifest_are_counted(tmp_path: Path) -> None:
-    root = fake.two_folders(tmp_path)
     write_manifest(find_cases(root), table := tmp_path / "table.csv")
     header, *rows = table.read_text().splitlines()
-    ends = ["f,a", "m,", *["f,b"] * (len(rows) - 2)]
+    ends = ["f,a", "m,", "f,b", "f,b"]
+    rows[3] = rows[3].replace("train", "control")
     table.write_text("\n".join([f"{header},sex,site", *map(",".join, zip(rows, ends, strict=True))]))
-    subgroups = check_dataset(table).subgroups
-    assert subgroups == {"sex": {"f": len(rows) - 1, "m": 1}, "site": {"b": len(rows) - 2, "a": 1, "": 1}}
-    assert check_dataset(root).subgroups == {}
+    report = check_dataset(table)
+    assert report.subgroups == {"sex": {"f": 3, "m": 1}, "site": {"b": 2, "a": 1, "": 1}}
+    assert found(report, "control_lesion").names == ("d",)
+    fake.save(BLACK, root / "masks" / "d.png")
+    assert check_dataset(table).ok
 
 
 def test_a_table_that_is_not_used_is_told(tmp_path: Path) -> None:
     root = fake.two_folders(tmp_path, ["a", "b", "c"])
     (root / "manifest.csv").write_text("name,finding\na,none\n")
     (root / "images" / "Manifest.tsv").write_text("image\tmask\tpatient\tsplit\n")
-    told = [finding for finding in check_dataset(root).findings if finding.kind == "unused_manifest"]
-    assert [(finding.severity, finding.names) for finding in told] == [
-        ("warning", ("manifest.csv",)),
-        ("warning", ("images/Manifest.tsv",)),
-    ]
-    assert "columns: name, finding" in told[0].message
+    told = {f.names: f for f in check_dataset(root).findings if f.kind == "unused_manifest"}
+    assert told.keys() == {("manifest.csv",), ("images/Manifest.tsv",)}
+    assert {finding.severity for finding in told.values()} == {"warning"}
+    assert "columns: name, finding" in told["manifest.csv",].message

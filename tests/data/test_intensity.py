@@ -33,18 +33,15 @@ def scale_of(*pictures: Picture) -> IntensityScale:
         *((16383, 16383), (17000, 32767), (32767, 32767), (34000, 65535), (65535, 65535)),
     ],
 )
-def test_the_smallest_depth_that_holds_the_images_is_taken(highest: int, white: int) -> None:
-    picture = deep(highest)
-    scale = scale_of(picture)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_the_smallest_depth_that_holds_the_images_is_taken(highest: int, white: int, inverted: bool) -> None:
+    picture = deep(highest, inverted=inverted)
+    dark = deep(highest // 4)  # scaled as the other is
+    scale = scale_of(*[dark] * 50, picture)
     assert scale.white == white
-    np.testing.assert_array_equal(render(picture, scale, channels=1), np.rint(picture.pixels * (255 / white)))
-
-
-def test_a_dark_image_is_scaled_as_the_others_are() -> None:
-    bright, dark = deep(4000), deep(900)
-    scale = scale_of(dark, bright)
-    assert scale.white == 4095
-    np.testing.assert_array_equal(render(dark, scale, channels=1), np.rint(dark.pixels * (255 / 4095)))
+    values = white - picture.pixels if inverted else picture.pixels
+    np.testing.assert_array_equal(render(picture, scale, channels=1), np.rint(values * (255 / white)))
+    np.testing.assert_array_equal(render(dark, scale, channels=1), np.rint(dark.pixels * (255 / white)))
 
 
 @pytest.mark.parametrize(("side", "hot"), [(64, 1), (64, 16), (32, 9), (512, 26)])
@@ -93,10 +90,6 @@ def test_blank_images_are_those_that_come_out_as_one_level() -> None:
     assert blank(scans, scale) == scans[: len(shown)]
 
 
-def test_one_image_of_more_bits_counts_whatever_the_others_hold() -> None:
-    assert scale_of(*[deep(4095)] * 50, deep(65535)).white == 65535
-
-
 @pytest.mark.parametrize("white", [255, 1023, 32767])
 def test_files_that_tell_their_white_have_no_say_and_are_not_touched(white: int) -> None:
     told = deep(white, white=white)
@@ -105,13 +98,6 @@ def test_files_that_tell_their_white_have_no_say_and_are_not_touched(white: int)
     scale = scale_of(told, deep(4000))
     assert scale.white == 4095
     np.testing.assert_array_equal(render(told, scale, channels=1), np.rint(told.pixels * (255 / white)))
-
-
-def test_min_is_white_is_turned_by_the_white_of_the_data_set() -> None:
-    turned, plain = deep(4095, inverted=True), deep(4095)
-    scale = scale_of(turned)
-    assert scale.white == 4095
-    np.testing.assert_array_equal(render(turned, scale, channels=1), np.rint((4095 - plain.pixels) * (255 / 4095)))
 
 
 def test_colour_becomes_luminance_as_pillow_computes_it() -> None:
@@ -125,12 +111,9 @@ def test_colour_becomes_luminance_as_pillow_computes_it() -> None:
     np.testing.assert_array_equal(render(grey, IntensityScale(), channels=3), np.stack([colours[..., 0]] * 3, axis=-1))
 
 
-def test_a_deep_image_where_the_scale_knows_none_is_named() -> None:
+def test_films_of_more_bits_than_the_scale_are_named_and_bright_ones_are_not() -> None:
     with pytest.raises(DataError, match=r"new\.png"):
         render(deep(4000), IntensityScale(), channels=1, path=Path("new.png"))
-
-
-def test_films_of_more_bits_than_the_scale_are_named_and_bright_ones_are_not() -> None:
     films = deep(60000)
     films.pixels[:40] = 4095  # of 64 rows: most within the scale
     render(films, IntensityScale(4095), channels=1)

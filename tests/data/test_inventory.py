@@ -5,16 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests import fake
+from tests.data.listings import touch
 
 from trustseg.data.inventory import hidden_images, image_files, is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.errors import DataError
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 def names(root: Path) -> list[str]:
@@ -41,11 +36,11 @@ def test_what_programs_leave_behind_is_counted_apart(tmp_path: Path) -> None:
     touch(tmp_path, *hidden, ".git/annex/x.png", "Thumbs.db", ".DS_Store", "images/x.png")
     assert names(tmp_path) == ["images/x.png"]
     assert [file.relative_to(tmp_path).as_posix() for file in hidden_images(tmp_path)] == hidden
-    listing = find_cases(tmp_path)
-    assert sorted(listing.below(listing.passed_over)) == hidden
-    (tmp_path / "manifest.csv").write_text("image,mask,patient,split\nimages/x.png,,,unlabelled\n")
-    listing = find_cases(tmp_path)
-    assert sorted(listing.below(listing.passed_over)) == hidden
+    for table in (None, "image,mask,patient,split\nimages/x.png,,,unlabelled\n"):
+        if table:
+            (tmp_path / "manifest.csv").write_text(table)
+        listing = find_cases(tmp_path)
+        assert sorted(listing.below(listing.passed_over)) == hidden
 
 
 def test_links_count_even_where_their_content_is_missing(tmp_path: Path) -> None:
@@ -53,17 +48,13 @@ def test_links_count_even_where_their_content_is_missing(tmp_path: Path) -> None
     (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "pointer.png").write_text("../.git/annex/objects/ab/cd/MD5E-s123.png")
     (tmp_path / "lfs.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
-    assert names(tmp_path) == ["lfs.png", "lost.png", "pointer.png", "x.png"]
-    assert [file.name for file in image_files(tmp_path) if is_placeholder(file)] == [
-        "lfs.png",
-        "lost.png",
-        "pointer.png",
-    ]
+    lost = ["lfs.png", "lost.png", "pointer.png"]
+    assert names(tmp_path) == [*lost, "x.png"]
+    assert [file.name for file in image_files(tmp_path) if is_placeholder(file)] == lost
 
 
 def test_linked_folders_are_read_and_loops_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "data/images/x.png")
-    touch(tmp_path, "elsewhere/y.png")
+    touch(tmp_path, "data/images/x.png", "elsewhere/y.png")
     (tmp_path / "data" / "more").symlink_to(tmp_path / "elsewhere")
     assert names(tmp_path / "data") == ["images/x.png", "more/y.png"]
     (tmp_path / "data" / "images" / "again").symlink_to(tmp_path / "data")

@@ -1,25 +1,32 @@
-"""The search through the layouts: the first that finds anything reads the dataset."""
+"""The search through the layouts (the first that finds anything reads the dataset), and that of QaTa-COV19."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests import fake
+from tests.data.listings import sides, touch
 
-from trustseg.data import LAYOUTS, find_cases
-from trustseg.errors import DataError, MissingFileError
+from trustseg.data import LAYOUTS, fetch_qata, find_cases, write_phantoms
+from trustseg.errors import DataError, MissingFileError, MissingPackageError
 
 
-def test_paths_without_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match="nowhere does not exist"):
-        find_cases(tmp_path / "nowhere")
-    (tmp_path / "file").touch()
-    with pytest.raises(MissingFileError, match="is a file"):
-        find_cases(tmp_path / "file")
-    with pytest.raises(DataError, match="holds no images"):
-        find_cases(tmp_path)
-    (tmp_path / "Train Set" / "Images").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no images"):
-        find_cases(tmp_path)
+@pytest.mark.parametrize(
+    ("files", "path", "error", "words"),
+    [
+        ("", "nowhere", MissingFileError, "nowhere does not exist"),
+        ("file", "file", MissingFileError, "is a file"),
+        ("", "", DataError, "holds no images"),
+        ("Train Set/Images/notes.txt", "", DataError, "holds no images"),
+        ("pack.json", "", DataError, "is a pack"),
+        ("a.png,a.jpg", "", DataError, r"a\.jpg"),
+    ],
+)
+def test_paths_without_a_dataset(tmp_path: Path, files: str, path: str, error: type[Exception], words: str) -> None:
+    touch(tmp_path, *filter(None, files.split(",")))
+    with pytest.raises(error, match=words):
+        find_cases(tmp_path / path)
 
 
 def test_every_layout_finds_nothing_in_an_empty_folder(tmp_path: Path) -> None:
@@ -28,34 +35,25 @@ def test_every_layout_finds_nothing_in_an_empty_folder(tmp_path: Path) -> None:
         assert not find(tmp_path, None)
 
 
-def test_a_name_that_comes_twice_gets_its_split_in_front(tmp_path: Path) -> None:
-    for side in ("train", "test"):
-        fake.pairs(tmp_path / side, ["1", f"own_{side}"], images="images", masks="masks")
-    assert [case.name for case in find_cases(tmp_path).cases] == ["train-1", "own_train", "test-1", "own_test"]
-
-
-def test_a_pack_is_no_folder_of_images(tmp_path: Path) -> None:
-    (tmp_path / "pack.json").touch()
-    with pytest.raises(DataError, match="is a pack"):
-        find_cases(tmp_path)
-
-
-def test_names_that_no_split_tells_apart_get_their_folders(tmp_path: Path) -> None:
-    for side in ("train", "val"):  # both on the training side
-        fake.pairs(tmp_path / side, ["1"], images="images", masks="masks")
-    assert [case.name for case in find_cases(tmp_path).cases] == ["train-images-1", "val-images-1"]
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (("train", "test"), ["train-1", "own_train", "test-1", "own_test"]),
+        (("train", "val"), ["train-images-1", "own_train", "val-images-1", "own_val"]),  # both on the training side
+    ],
+)
+def test_a_name_that_comes_twice_gets_its_split_or_its_folders_in_front(
+    tmp_path: Path, folders: tuple[str, str], names: list[str]
+) -> None:
+    for side in folders:
+        touch(tmp_path / side, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in ("1", f"own_{side}")))
+    assert [case.name for case in find_cases(tmp_path).cases] == names
 
 
 def test_patients_that_differ_only_in_case_are_one(tmp_path: Path) -> None:
-    fake.two_folders(tmp_path, ["sub-S1_run-1", "sub-s1_run-2", "sub-S2_run-1"])
+    names = ("sub-S1_run-1", "sub-s1_run-2", "sub-S2_run-1")
+    touch(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in names))
     assert [case.patient for case in find_cases(tmp_path).cases] == ["S1", "S2", "S1"]
-
-
-def test_two_images_of_one_name_in_one_folder_are_refused(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg"):
-        fake.save(fake.image("a"), tmp_path / name)
-    with pytest.raises(DataError, match=r"a\.jpg"):
-        find_cases(tmp_path)
 
 
 def test_a_manifest_is_read_before_anything_else(tmp_path: Path) -> None:
@@ -64,5 +62,58 @@ def test_a_manifest_is_read_before_anything_else(tmp_path: Path) -> None:
     (base / "manifest.csv").write_text(f"image,mask,patient,split\n{image},,,train\n")
     listing = find_cases(base)
     assert listing.layout == next(iter(LAYOUTS)) == "manifest"
-    assert len(listing.cases) == 1
-    assert len(listing.passed_over) == 13
+    assert (len(listing.cases), len(listing.passed_over)) == (1, 13)
+
+
+@pytest.mark.parametrize("tail", ["", "QaTa-COV19", "QaTa-COV19/QaTa-COV19-v2", "."])
+def test_qata_is_found_from_each_folder_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str) -> None:
+    fake.save(fake.image("a"), fake.qata(tmp_path) / "QaTa-COV19-v2" / "Train Set" / "Ambiguity" / "a.png")
+    if tail == ".":
+        monkeypatch.chdir(tmp_path / "QaTa-COV19" / "QaTa-COV19-v2")
+    listing = find_cases(tmp_path / tail if tail != "." else ".")
+    assert listing.layout == "qata"
+    assert sides(listing) == {"train": set(fake.TRAIN), "test": set(fake.TEST), "control": set(fake.CONTROL)}
+    assert not listing.lone_images
+    assert not listing.lone_masks
+    for case in listing.cases:
+        assert [mask.name for mask in case.masks] == [f"mask_{case.name}.png"] * (case.split != "control")
+    assert any("Control_Group_II is left out" in note for note in listing.notes)
+    assert "Ambiguity" in {path.parent.name for path in listing.passed_over}
+
+
+def test_qata_needs_no_control_group(tmp_path: Path) -> None:
+    listing = find_cases(fake.qata(tmp_path, control=False))
+    assert (len(listing.cases), listing.notes) == (7, ())
+    group = tmp_path / "bare" / "Control_Group" / "Control_Group_I"
+    touch(tmp_path / "bare", "Train Set/Images/a.png", "Train Set/Ground-truths/mask_a.png")
+    control = find_cases(touch(group, "00000009_001.png").parents[1]).cases[-1]
+    assert (control.split, control.patient, control.masks) == ("control", "00000009", ())
+
+
+def test_the_maps_of_phantoms_are_known(tmp_path: Path) -> None:
+    root = write_phantoms(tmp_path / "phantoms", train=2, test=1, control=1, size=32)
+    assert find_cases(root).passed_over == ()
+    (root / "phantoms.json").unlink()  # elsewhere such a folder is told
+    assert len(find_cases(root).passed_over) == 3
+
+
+@pytest.mark.parametrize("target", [None, Path("there")])
+def test_qata_is_downloaded_to_the_target(monkeypatch: pytest.MonkeyPatch, target: Path | None) -> None:
+    def download(handle: str, *, output_dir: str | None) -> str:
+        assert handle == "aysendegerli/qatacov19-dataset"
+        return output_dir or "/cache"
+
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=download))
+    assert fetch_qata(target) == (target or Path("/cache"))
+
+
+def test_a_download_that_fails_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: str, *, output_dir: str | None) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=fail))
+    with pytest.raises(DataError, match=r"ConnectionError: no route to host.* elsewhere"):
+        fetch_qata()
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'trustseg\[qata\]'"):
+        fetch_qata()

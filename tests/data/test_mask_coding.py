@@ -17,11 +17,15 @@ from trustseg.errors import ConfigError, DataError
 
 Array = npt.NDArray[Any]
 RED, GREEN = (255, 0, 0), (0, 255, 0)
+TOLD = {"lesion": [1, 2], "ignore": 255}
 
 
 def disc(radius: int = 8, *, side: int = 64) -> npt.NDArray[np.bool_]:
     rows, columns = np.mgrid[:side, :side] - side // 2
     return np.asarray(rows**2 + columns**2 <= radius**2)
+
+
+RIMMED = np.where(disc(8), 1, np.where(disc(10), 255, 0))  # lesion within an ignored rim
 
 
 def drawn(**values: int) -> Picture:
@@ -31,11 +35,54 @@ def drawn(**values: int) -> Picture:
     return Picture(pixels.astype(np.uint8), "", "PNG")
 
 
+def coloured(first: tuple[int, int, int], second: tuple[int, int, int] = (0, 0, 0)) -> Picture:
+    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
+    pixels[disc(10)] = second
+    pixels[disc(8)] = first
+    return Picture(pixels, "", "PNG")
+
+
+def smooth(radius: int = 8) -> Picture:
+    """A disc drawn at four times the size and reduced, as viewers do."""
+    large = Image.fromarray(255 * disc(4 * radius, side=256).astype(np.uint8))
+    return Picture(np.asarray(large.resize((64, 64), Image.Resampling.BOX)), "", "PNG")
+
+
+def spots(values: Sequence[int], *, radius: int = 3) -> Picture:
+    """A disc of each value on black, as one label for each object."""
+    rows = -(-len(values) // 16)
+    pixels = np.zeros((16 * rows, 256), dtype=np.uint8)
+    for number, value in enumerate(values):
+        top, left = 16 * (number // 16), 16 * (number % 16)
+        pixels[top : top + 16, left : left + 16][disc(radius, side=16)] = value
+    return Picture(pixels, "", "PNG")
+
+
+def see_through(opacity: Array, colour: int = 255) -> Picture:
+    """A constant colour, with the opacity of each pixel in [0, 1]."""
+    alpha = None if opacity.all() else np.rint(255 * opacity).astype(np.uint8)
+    return Picture(np.full(opacity.shape, colour, dtype=np.uint8), "", "PNG", alpha=alpha, has_alpha=True)
+
+
+def jpeg(path: Path, pixels: Array, quality: int = 75) -> Picture:
+    Image.fromarray(pixels.astype(np.uint8)).save(path, quality=quality)
+    return read_mask(path)
+
+
 def decided(masks: Mapping[str, Picture], **options: Any) -> MaskCoding:  # noqa: ANN401
     return decide_coding([scan_mask(mask, Path(name)) for name, mask in masks.items()], **options)
 
 
+def assert_read(masks: Mapping[str, Picture], coding: MaskCoding, expected: Mapping[str, Array]) -> None:
+    for name, mask in masks.items():
+        found = apply_coding(mask, coding, Path(name))
+        np.testing.assert_array_equal(found, expected[name])
+        assert counts_of(scan_mask(mask, Path(name)), coding) == ((found == 1).sum(), (found == 255).sum())
+
+
 EMPTY, PLAIN, FULL = drawn(), drawn(lesion=255), drawn(lesion=255, ground=255)
+NONE = np.zeros((64, 64), dtype=bool)
+OPAQUE = {"a.png": see_through(disc()), "b.png": see_through(disc(6))}
 
 
 @pytest.mark.parametrize("white", [1, 255])
@@ -43,13 +90,8 @@ def test_two_values_are_background_and_lesion(white: int) -> None:
     masks = {"a": drawn(lesion=white), "b": EMPTY, "c": drawn(lesion=white, ground=white)}
     coding = decided(masks)
     assert coding.by == "values"
-    for mask in masks.values():
-        np.testing.assert_array_equal(apply_coding(mask, coding, Path("m")), mask.pixels // white)
-        assert counts_of(scan_mask(mask, Path("m")), coding) == ((mask.pixels == white).sum(), 0)
-
-
-def test_a_data_set_of_empty_masks_is_empty() -> None:
-    assert not apply_coding(EMPTY, decided({"a": EMPTY, "b": EMPTY}), Path("a")).any()
+    assert_read(masks, coding, {name: mask.pixels // white for name, mask in masks.items()})
+    assert_read({"a": EMPTY}, decided({"a": EMPTY, "b": EMPTY}), {"a": NONE})
 
 
 @pytest.mark.parametrize(
@@ -57,9 +99,7 @@ def test_a_data_set_of_empty_masks_is_empty() -> None:
     [
         drawn(lesion=1),  # dust, or another coding
         drawn(lesion=1, rim=255),  # a void border, as in Pascal VOC
-        drawn(lesion=128),
-        drawn(lesion=127),
-        drawn(lesion=254),
+        *(drawn(lesion=value) for value in (127, 128, 254)),
         drawn(lesion=1, rim=2),
         drawn(lesion=128, rim=255),
         drawn(lesion=128, ground=128),
@@ -74,68 +114,66 @@ def test_a_file_that_contradicts_the_others_is_named_with_its_values(odd: Pictur
         decided({"odd.png": odd, "b.png": drawn(lesion=255)})
 
 
-def test_the_minority_is_named() -> None:
-    masks = {f"{number}.png": drawn(lesion=1) for number in range(5)}
-    with pytest.raises(DataError, match=r"odd\.png"):
-        decided({**masks, "odd.png": PLAIN})
+RAMP = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+BLURRED = np.asarray(Image.fromarray(PLAIN.pixels).filter(ImageFilter.GaussianBlur(6)))
+MANY = (range(25, 256, 23), range(1, 201), range(10, 241, 10), [*range(40, 200, 10), *[255] * 60])
+SMOOTH = {f"{number}.png": smooth() for number in range(60)}
+CODES = [
+    *(drawn(lesion=1, rim=2), drawn(lesion=1, rim=255), drawn(lesion=7), drawn(lesion=38)),
+    *(spots(values, radius=radius) for values in MANY for radius in (0, 1, 3)),  # labels of objects
+]
+HALF = Picture(PLAIN.pixels | 255, "", "PNG", alpha=np.where(disc(), 100, 0).astype(np.uint8), has_alpha=True)
 
 
-@pytest.mark.parametrize("values", [{"lesion": 1, "rim": 255}, {"lesion": 1, "rim": 2}, {"lesion": 7}, {"lesion": 38}])
-def test_codes_in_every_file_are_refused_too(values: dict[str, int]) -> None:
-    with pytest.raises(DataError, match=r"a\.png"):
-        decided({"a.png": drawn(**values), "b.png": drawn(**values)})
-
-
-def colours(first: tuple[int, int, int], second: tuple[int, int, int] = (0, 0, 0)) -> Picture:
-    pixels = np.zeros((64, 64, 3), dtype=np.uint8)
-    pixels[disc(10)] = second
-    pixels[disc(8)] = first
-    return Picture(pixels, "", "PNG")
-
-
-def test_colours_need_a_meaning() -> None:
-    masks = {"a.png": EMPTY, "b.png": colours(RED), "c.png": colours(RED, GREEN)}
-    with pytest.raises(DataError, match=r"b\.png .*#ff0000 \(197 px\)"):
-        decided(masks)
-    with pytest.raises(DataError, match=r"c\.png.*#00ff00"):
-        decided(masks, mask_values={"lesion": "#ff0000"})
-    coding = decided(masks, mask_values={"lesion": ["#FF0000"], "ignore": "#00ff00"})
-    found = apply_coding(masks["c.png"], coding, Path("c.png"))
-    np.testing.assert_array_equal(found, np.where(disc(8), 1, np.where(disc(10), 255, 0)))
-    assert counts_of(scan_mask(masks["c.png"], Path("c")), coding) == (197, disc(10).sum() - 197)
-
-
-def test_the_advice_on_colours_names_one_of_the_files(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"mask_values=\{lesion: '#00ff00'\}"):
-        decided({"a.png": colours(GREEN)})
-    green = np.zeros((64, 64, 3), dtype=np.uint8)
-    green[disc()] = GREEN
-    with pytest.raises(DataError, match="export them as PNG"):
-        decided({"a.jpg": jpeg(tmp_path / "a.jpg", green)})
+@pytest.mark.parametrize(
+    ("masks", "told", "named"),
+    [
+        # The minority is named.
+        ({**{f"{number}.png": drawn(lesion=1) for number in range(5)}, "odd.png": PLAIN}, None, r"odd\.png"),
+        *(({"a.png": codes, "b.png": codes}, None, r"a\.png") for codes in CODES),
+        *(({"a.png": spots(values), **SMOOTH}, None, r"a\.png") for values in MANY),
+        *(({"a.png": PLAIN, "odd.png": Picture(grey, "", "PNG")}, None, r"odd\.png") for grey in (RAMP, BLURRED)),
+        # Thresholding would empty the masks of 0 and 1.
+        ({"a.png": smooth(), "b.png": drawn(lesion=1), "c.png": drawn(lesion=1)}, None, r"\.png"),
+        # Colours.
+        ({"a.png": EMPTY, "b.png": coloured(RED), "c.png": coloured(RED, GREEN)}, None, r"b\.png .*#ff0000 \(197 px\)"),
+        ({"a.png": coloured(GREEN)}, None, r"mask_values=\{lesion: '#00ff00'\}"),
+        ({"a.png": coloured(RED), "c.png": coloured(RED, GREEN)}, {"lesion": "#ff0000"}, r"c\.png.*#00ff00"),
+        # What was told does not fit.
+        ({"a.png": drawn(lesion=1, rim=255), "odd.png": drawn(lesion=9)}, TOLD, r"odd\.png"),
+        ({"a.png": PLAIN}, {"lesion": 65535}, "65535 only are read as 0 and 255"),
+        ({"a.png": PLAIN}, {"lesion": 1, "ignore": 255}, "none of the values"),
+        # Transparency: half, in some files only, opaque (all lesion, or empty?), of another colour, or without a mask.
+        ({"a.png": see_through(disc()), "half.png": HALF}, None, r"half\.png"),
+        ({"a.png": see_through(disc()), "b.png": PLAIN}, None, r"b\.png"),
+        *(({**OPAQUE, "odd.png": see_through(~NONE, colour)}, None, r"odd\.png.*transparency") for colour in (0, 255)),
+        (
+            {**OPAQUE, "odd.png": see_through(disc(), 90)},
+            None,
+            r"odd\.png.*another colour .* \(255\)",
+        ),
+        ({"a.png": see_through(NONE)}, None, r"a\.png"),
+        ({"a.png": see_through(disc())}, {"lesion": 255}, r"a\.png"),
+    ],
+)
+def test_masks_without_one_meaning_are_refused(masks: dict[str, Picture], told: Any, named: str) -> None:  # noqa: ANN401
+    with pytest.raises(DataError, match=named):
+        decided(masks, mask_values=told)
 
 
 def test_told_values_are_obeyed_and_strays_refused() -> None:
-    void = drawn(lesion=1, rim=255)
-    coding = decided({"a.png": void, "b.png": EMPTY}, mask_values={"lesion": [1, 2], "ignore": 255})
-    np.testing.assert_array_equal(
-        apply_coding(void, coding, Path("a")), np.where(disc(8), 1, np.where(disc(10), 255, 0))
-    )
+    masks = {"a.png": drawn(lesion=1, rim=255), "b.png": EMPTY}
+    coding = decided(masks, mask_values=TOLD)
+    assert_read(masks, coding, {"a.png": RIMMED, "b.png": NONE})
     with pytest.raises(DataError, match=r"new\.png: .*7 \("):
         apply_coding(drawn(lesion=7), coding, Path("new.png"))
-    with pytest.raises(DataError, match=r"odd\.png"):
-        decided({"a.png": void, "odd.png": drawn(lesion=9)}, mask_values={"lesion": [1, 2], "ignore": 255})
-    with pytest.raises(DataError, match=r"65535 only are read as 0 and 255"):
-        decided({"a.png": PLAIN}, mask_values={"lesion": 65535})
-    with pytest.raises(DataError, match=r"none of the values"):
-        decided({"a.png": PLAIN}, mask_values={"lesion": 1, "ignore": 255})
-
-
-def test_ranges_threshold_and_zero_may_be_lesion() -> None:
+    masks = {"b.png": coloured(RED), "c.png": coloured(RED, GREEN)}
+    coding = decided(masks, mask_values={"lesion": ["#FF0000"], "ignore": "#00ff00"})
+    assert_read(masks, coding, {"b.png": disc(), "c.png": RIMMED})
     grey = Picture(np.arange(256, dtype=np.uint8).reshape(16, 16), "", "PNG")
     coding = decided({"a": grey}, mask_values={"lesion": "100-255", "background": "0-99"})
-    np.testing.assert_array_equal(apply_coding(grey, coding, Path("a")), grey.pixels >= 100)
-    black = decided({"a": PLAIN}, mask_values={"lesion": 0, "background": 255})
-    np.testing.assert_array_equal(apply_coding(PLAIN, black, Path("a")), ~disc(10))
+    assert_read({"a": grey}, coding, {"a": grey.pixels >= 100})
+    assert_read({"a": PLAIN}, decided({"a": PLAIN}, mask_values={"lesion": 0, "background": 255}), {"a": ~disc(10)})
 
 
 @pytest.mark.parametrize(
@@ -151,152 +189,70 @@ def test_settings_without_a_meaning(values: dict[Any, Any]) -> None:
         decided({"a": PLAIN}, mask_values=values)
 
 
-def smooth(radius: int = 8) -> Picture:
-    """A disc drawn at four times the size and reduced, as viewers do."""
-    large = Image.fromarray(255 * disc(4 * radius, side=256).astype(np.uint8))
-    return Picture(np.asarray(large.resize((64, 64), Image.Resampling.BOX)), "", "PNG")
+LARGE = Image.fromarray(255 * disc(70, side=256).astype(np.uint8))
+RESIZED = [
+    Picture(np.asarray(LARGE.resize((side, side), kind)), "", "PNG")
+    for side in (100, 150, 400, 512)
+    for kind in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+]
 
 
-def test_anti_aliased_borders_are_cut_at_the_middle_and_noted() -> None:
-    masks = {"a.png": smooth(), "b.png": EMPTY, "c.png": PLAIN, "d.png": smooth(5)}
+@pytest.mark.parametrize(
+    ("masks", "noted"),
+    [
+        ({"a.png": smooth(), "b.png": EMPTY, "c.png": PLAIN, "d.png": smooth(5)}, "2 masks"),
+        *(({"a.png": mask, "b.png": EMPTY}, "1 mask") for mask in RESIZED),
+    ],
+)
+def test_anti_aliased_borders_are_cut_at_the_middle_and_noted(masks: dict[str, Picture], noted: str) -> None:
     coding = decided(masks)
     assert coding.by == "threshold"
     assert len(coding.notes) == 1
-    assert "2 masks" in coding.notes[0]
-    for mask in masks.values():
-        np.testing.assert_array_equal(apply_coding(mask, coding, Path("m")), mask.pixels > 127)
-
-
-def test_grey_that_is_no_border_is_refused() -> None:
-    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
-    for number, odd in enumerate([ramp, np.asarray(Image.fromarray(PLAIN.pixels).filter(ImageFilter.GaussianBlur(6)))]):
-        with pytest.raises(DataError, match=r"odd\.png"):
-            decided({"a.png": PLAIN, "odd.png": Picture(odd, "", "PNG")}), number
-    with pytest.raises(DataError, match=r"\.png"):  # thresholding would empty the masks of 0 and 1
-        decided({"a.png": smooth(), "b.png": drawn(lesion=1), "c.png": drawn(lesion=1)})
-
-
-def spots(values: Sequence[int], *, radius: int = 3) -> Picture:
-    """A disc of each value on black, as one label for each object."""
-    rows = -(-len(values) // 16)
-    pixels = np.zeros((16 * rows, 256), dtype=np.uint8)
-    for number, value in enumerate(values):
-        top, left = 16 * (number // 16), 16 * (number % 16)
-        pixels[top : top + 16, left : left + 16][disc(radius, side=16)] = value
-    return Picture(pixels, "", "PNG")
-
-
-@pytest.mark.parametrize("radius", [0, 1, 3])
-@pytest.mark.parametrize(
-    "values",
-    [range(25, 256, 23), range(1, 201), range(10, 241, 10), [*range(40, 200, 10), *[255] * 60]],
-)
-def test_labels_of_objects_are_no_smooth_border(values: Sequence[int], radius: int) -> None:
-    objects = spots(values, radius=radius)
-    with pytest.raises(DataError, match=r"a\.png"):
-        decided({"a.png": objects, "b.png": objects})
-    if radius == 3:
-        with pytest.raises(DataError, match=r"a\.png"):
-            decided({"b.png": smooth(), "a.png": objects, **{f"{number}.png": smooth() for number in range(60)}})
-
-
-@pytest.mark.parametrize("kind", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
-@pytest.mark.parametrize("side", [100, 150, 400, 512])
-def test_resized_masks_are_cut_at_the_middle(side: int, kind: Image.Resampling) -> None:
-    large = Image.fromarray(255 * disc(70, side=256).astype(np.uint8))
-    mask = Picture(np.asarray(large.resize((side, side), kind)), "", "PNG")
-    coding = decided({"a.png": mask, "b.png": EMPTY})
-    np.testing.assert_array_equal(apply_coding(mask, coding, Path("a.png")), mask.pixels > 127)
-
-
-def jpeg(path: Path, pixels: Array, quality: int = 75) -> Picture:
-    Image.fromarray(pixels).save(path, quality=quality)
-    return read_mask(path)
+    assert noted in coding.notes[0]
+    assert_read(masks, coding, {name: mask.pixels > 127 for name, mask in masks.items()})
 
 
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_masks_are_cut_at_the_middle_and_noted(tmp_path: Path, quality: int) -> None:
     smeared = jpeg(tmp_path / "a.jpg", PLAIN.pixels, quality)
+    empty = jpeg(tmp_path / "b.jpg", EMPTY.pixels, quality)
     assert len(np.unique(smeared.pixels)) > 2
-    coding = decided({"a.jpg": smeared, "b.jpg": jpeg(tmp_path / "b.jpg", EMPTY.pixels, quality), "c.png": PLAIN})
+    masks = {"a.jpg": smeared, "b.jpg": empty, "c.png": PLAIN}
+    coding = decided(masks)
     assert "2 masks" in coding.notes[0]
-    np.testing.assert_array_equal(apply_coding(smeared, coding, Path("a.jpg")), PLAIN.pixels > 127)
+    assert_read(masks, coding, {"a.jpg": disc(10), "b.jpg": NONE, "c.png": disc(10)})
+    assert decided({"b.jpg": empty}).by == "threshold"
+    with pytest.raises(DataError, match=r"d\.png"):
+        decided({"a.jpg": smeared, "d.png": drawn(lesion=1)})
 
 
-@pytest.mark.parametrize("lesion", [38, 76, 127])
-def test_jpeg_masks_that_would_turn_empty_are_refused(tmp_path: Path, lesion: int) -> None:
-    with pytest.raises(DataError, match=r"odd\.jpg"):
-        decided(
-            {
-                "a.jpg": jpeg(tmp_path / "a.jpg", PLAIN.pixels),
-                "odd.jpg": jpeg(tmp_path / "b.jpg", drawn(lesion=lesion).pixels),
-            }
-        )
-    photo = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    with pytest.raises(DataError, match=r"a\.jpg"):
-        decided({"a.jpg": jpeg(tmp_path / "a.jpg", photo)})
+BLOCK = np.pad(np.ones((14, 14), dtype=int), ((48, 2), (2, 48)))
+LABELS = [np.where(BLOCK, label, PLAIN.pixels) for label in (30, 50, 100, 200, 225)]
 
 
-@pytest.mark.parametrize("label", [30, 50, 100, 200, 225])
-@pytest.mark.parametrize("quality", [30, 95])
-def test_labels_in_jpeg_masks_are_refused(tmp_path: Path, label: int, quality: int) -> None:
-    pixels = PLAIN.pixels.copy()
-    pixels[48:62, 2:16] = label
-    with pytest.raises(DataError, match=r"a\.jpg"):
-        decided({"a.jpg": jpeg(tmp_path / "a.jpg", pixels, quality)})
-
-
-@pytest.mark.parametrize("lesion", [1, 20])
-def test_jpeg_masks_none_of_which_is_bright_are_refused(tmp_path: Path, lesion: int) -> None:
+@pytest.mark.parametrize(
+    ("pixels", "quality", "among"),
+    [
+        *((disc() * value, 75, True) for value in (38, 76, 127)),  # would turn empty
+        *((disc() * value, 95, False) for value in (1, 20)),  # none is bright
+        (np.random.default_rng(0).integers(0, 256, (64, 64)), 75, False),
+        *((pixels, quality, False) for pixels in LABELS for quality in (30, 95)),
+        (coloured(GREEN).pixels, 75, False),
+    ],
+)
+def test_jpeg_masks_that_are_not_dark_or_bright_are_refused(
+    tmp_path: Path, pixels: Array, quality: int, among: bool
+) -> None:
+    masks = {"b.jpg": jpeg(tmp_path / "b.jpg", PLAIN.pixels)} if among else {}
     with pytest.raises(DataError, match=r"a\.jpg.*export them as PNG"):
-        decided({"a.jpg": jpeg(tmp_path / "a.jpg", drawn(lesion=lesion).pixels, 95)})
-    assert decided({"a.jpg": jpeg(tmp_path / "a.jpg", EMPTY.pixels)}).by == "threshold"
-
-
-def test_jpeg_masks_beside_masks_of_0_and_1_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"b\.png"):
-        decided({"a.jpg": jpeg(tmp_path / "a.jpg", PLAIN.pixels), "b.png": drawn(lesion=1)})
-
-
-def see_through(opacity: Array, colour: int = 255) -> Picture:
-    alpha = None if opacity.all() else (255 * opacity).astype(np.uint8)
-    return Picture(np.full(opacity.shape, colour, dtype=np.uint8), "", "PNG", alpha=alpha, has_alpha=True)
+        decided({**masks, "a.jpg": jpeg(tmp_path / "a.jpg", pixels, quality)})
 
 
 @pytest.mark.parametrize("colour", [0, 90, 255])
 def test_transparency_is_the_mask_where_the_colour_is_constant(colour: int) -> None:
-    areas = {"a": disc(), "b": np.zeros((64, 64), dtype=bool), "c": ~disc()}
+    areas = {"a": disc(), "b": NONE, "c": ~disc(), "d": smooth().pixels / 255}
     masks = {name: see_through(area, colour) for name, area in areas.items()}
+    masks["e"], areas["e"] = see_through(NONE, 7), NONE  # a colour that nobody sees
     coding = decided(masks)
     assert len(coding.notes) == 1
-    for name, area in areas.items():
-        np.testing.assert_array_equal(apply_coding(masks[name], coding, Path(name)), area)
-        assert counts_of(scan_mask(masks[name], Path(name)), coding) == (area.sum(), 0)
-
-
-def test_half_transparent_lesions_are_refused_and_smooth_borders_are_not() -> None:
-    half = Picture(PLAIN.pixels | 255, "", "PNG", alpha=np.where(disc(), 100, 0).astype(np.uint8), has_alpha=True)
-    with pytest.raises(DataError, match=r"half\.png"):
-        decided({"a.png": see_through(disc()), "half.png": half})
-    border = Picture(PLAIN.pixels | 255, "", "PNG", alpha=smooth().pixels, has_alpha=True)
-    coding = decided({"a.png": see_through(disc()), "b.png": border})
-    np.testing.assert_array_equal(apply_coding(border, coding, Path("b.png")), smooth().pixels > 127)
-
-
-@pytest.mark.parametrize("colour", [0, 255])
-def test_an_opaque_mask_or_another_colour_among_masks_by_transparency_is_refused(colour: int) -> None:
-    usual = {"a.png": see_through(disc()), "b.png": see_through(disc(6))}
-    with pytest.raises(DataError, match=r"odd\.png.*transparency"):  # all lesion, or empty?
-        decided({**usual, "odd.png": see_through(np.ones((64, 64), dtype=bool), colour)})
-    with pytest.raises(DataError, match=r"odd\.png.*another colour than the other masks \(255\)"):
-        decided({**usual, "odd.png": see_through(disc(), 90)})
-    decided({**usual, "empty.png": see_through(np.zeros((64, 64), dtype=bool), 0)})  # a colour that nobody sees
-
-
-def test_transparency_in_some_files_only_is_refused() -> None:
-    with pytest.raises(DataError, match=r"b\.png"):
-        decided({"a.png": see_through(disc()), "b.png": PLAIN})
-    with pytest.raises(DataError, match=r"a\.png"):
-        decided({"a.png": see_through(np.zeros((4, 4), dtype=bool))})  # nothing tells which is the mask
-    with pytest.raises(DataError, match=r"a\.png"):
-        decided({"a.png": see_through(disc())}, mask_values={"lesion": 255})
+    assert_read(masks, coding, {name: area > 0.5 for name, area in areas.items()})

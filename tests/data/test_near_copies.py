@@ -53,19 +53,6 @@ def test_a_copy_is_found_and_other_films_are_not(copy: str) -> None:
     assert near_copies(thumbnails) == [(2, 6)]
 
 
-def test_two_films_of_one_patient_are_no_copies() -> None:
-    films = [film(patient, session) for patient, session in itertools.product(range(8), range(2))]
-    assert near_copies(np.stack(list(map(thumbnail, films)))) == []
-
-
-def test_flat_images_and_noise_are_no_copies() -> None:
-    rng = np.random.default_rng(0)
-    flat = [np.full((40, 30), grey, dtype=np.uint8) for grey in (0, 9, 255)]
-    noise = [rng.integers(0, 256, (40, 30), dtype=np.uint8) for _ in range(20)]
-    assert near_copies(np.stack(list(map(thumbnail, [*flat, *noise])))) == []
-    assert near_copies(np.zeros((0, 2, 32, 32), np.float32)) == []
-
-
 def drawing(rng: np.random.Generator, *, outline: bool) -> Pixels:
     """A section of nearly the same body with two lungs and a nodule, or a smooth bump on a slope."""
     y, x = np.mgrid[:96, :96] / 96
@@ -85,11 +72,20 @@ def drawing(rng: np.random.Generator, *, outline: bool) -> Pixels:
     return pixels
 
 
-@pytest.mark.parametrize("outline", [True, False])
-def test_drawings_of_one_outline_and_smooth_images_are_no_copies(outline: bool) -> None:
-    rng = np.random.default_rng(0)
-    drawn = [drawing(rng, outline=outline) for _ in range(40)]
-    assert near_copies(np.stack(list(map(thumbnail, drawn)))) == []
+RNG = np.random.default_rng(0)
+DIFFERENT: dict[str, list[Pixels]] = {
+    "films of one patient": [film(patient, session) for patient, session in itertools.product(range(8), range(2))],
+    "flat": [np.full((40, 30), grey, dtype=np.uint8) for grey in (0, 9, 255)],
+    "noise": [RNG.integers(0, 256, (40, 30), dtype=np.uint8) for _ in range(20)],
+    "one outline": [drawing(RNG, outline=True) for _ in range(40)],
+    "smooth": [drawing(RNG, outline=False) for _ in range(40)],
+}
+
+
+@pytest.mark.parametrize("kind", DIFFERENT)
+def test_other_images_are_no_copies(kind: str) -> None:
+    assert near_copies(np.stack(list(map(thumbnail, DIFFERENT[kind])))) == []
+    assert near_copies(np.zeros((0, 2, 32, 32), np.float32)) == []
 
 
 def test_groups_hold_equal_pixels_and_near_copies_in_chains() -> None:

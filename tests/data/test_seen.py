@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.evaluation.packs import pack_of
+from tests.fake import one_pair
 
-from trustseg.data import Pack, split_cases
-from trustseg.data.groups import patient_groups
-from trustseg.data.reading import reading_beside
-from trustseg.data.seen import Seen, SeenSide, require_seen, require_unseen, seen_by, validation_rows, write_splits
+from trustseg.data import Pack, split_cases, write_pack
+from trustseg.data.patients import patient_groups
+from trustseg.data.reading import ModelReading, reading_beside, write_reading
+from trustseg.data.seen import require_seen, require_unseen, seen_by, validation_rows, write_splits
 from trustseg.errors import DataError
 
 SIDES = ("train", "validation", "test")
@@ -57,25 +58,22 @@ def test_nobody_is_named_and_equal_names_look_different_in_other_data(tmp_path: 
     assert not hashes[0] & hashes[1]
 
 
-def test_a_patient_is_known_in_other_data_whatever_the_case(tmp_path: Path) -> None:
+def test_patients_and_pictures_are_known_in_other_data(tmp_path: Path) -> None:
     pack = pack_of()
     splits = split_cases(pack.index)
     write_splits(tmp_path, pack, splits)
-    pixels = "other " + pl.col("sha256_pixels")
-    require_unseen(require_seen(tmp_path), renamed(pack, sha256_pixels=pixels), splits.test)
+    seen = require_seen(tmp_path)
+    pixels = {"sha256_pixels": "other " + pl.col("sha256_pixels")}
+    require_unseen(seen, renamed(pack, **pixels), splits.test)
     for patient in (pl.col("patient"), pl.col("patient").str.to_uppercase()):
         with pytest.raises(DataError, match="patients"):
-            require_unseen(require_seen(tmp_path), renamed(pack, sha256_pixels=pixels, patient=patient), splits.train)
-
-
-def test_a_picture_is_known_under_another_name(tmp_path: Path) -> None:
-    pack = pack_of()
-    splits = split_cases(pack.index)
-    write_splits(tmp_path, pack, splits)
+            require_unseen(seen, renamed(pack, **pixels, patient=patient), splits.train)
     other = renamed(pack, patient="X" + pl.col("patient"), name="new " + pl.col("name"))
-    require_unseen(require_seen(tmp_path), other, splits.test)
+    require_unseen(seen, other, splits.test)
     with pytest.raises(DataError, match=r"on 1 of these 1 pictures \(new image0\)"):
-        require_unseen(require_seen(tmp_path), other, rows(0))
+        require_unseen(seen, other, rows(0))
+    with pytest.raises(DataError, match=r"data\.path"):
+        validation_rows(seen, other)
 
 
 def test_files_of_the_older_version_are_read(tmp_path: Path) -> None:
@@ -96,56 +94,6 @@ def test_images_of_validation_patients_that_were_left_out_are_no_validation_imag
     kept = replace(splits, validation=np.setdiff1d(splits.validation, two[:1]))
     write_splits(tmp_path, pack, kept)
     assert validation_rows(require_seen(tmp_path), pack).tolist() == kept.validation.tolist()
-
-
-def test_validation_rows_of_other_images_are_refused() -> None:
-    nothing = SeenSide(frozenset(), frozenset())
-    with pytest.raises(DataError, match=r"data\.path"):
-        validation_rows(Seen("of another pack", nothing, nothing), pack_of())
-
-
-def test_a_model_that_does_not_say(tmp_path: Path) -> None:
-    assert seen_by(tmp_path) is None
-    with pytest.raises(DataError, match=r"splits\.json"):
-        require_seen(tmp_path)
-
-
-@pytest.mark.parametrize("emptied", [("patients", "pictures"), ("patients",), ("pictures",)])
-@pytest.mark.parametrize("sealed", [True, False])
-def test_lists_that_do_not_agree_with_their_counts_are_refused(
-    tmp_path: Path, emptied: tuple[str, ...], sealed: bool
-) -> None:
-    pack = pack_of()
-    write_splits(tmp_path, pack, split_cases(pack.index))
-    file = tmp_path / "splits.json"
-    content = json.loads(file.read_text())
-    if not sealed:  # of an older version
-        del content["sha256"]
-        file.write_text(json.dumps(content))
-        assert seen_by(tmp_path) is not None
-    content |= {name: {side: [] for side in content[name]} for name in emptied}
-    file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="restore it from the run"):
-        seen_by(tmp_path)
-
-
-def test_one_hash_more_or_less_is_noticed(tmp_path: Path) -> None:
-    pack = pack_of()
-    write_splits(tmp_path, pack, split_cases(pack.index))
-    file = tmp_path / "splits.json"
-    content = json.loads(file.read_text())
-    content["patients"]["train"].pop()
-    file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="restore it from the run"):
-        seen_by(tmp_path)
-
-
-@pytest.mark.parametrize("lost", ["splits.json", "data.json"])
-def test_what_a_training_wrote_is_to_be_restored(tmp_path: Path, lost: str) -> None:
-    (tmp_path / "epoch.json").write_text("{}")
-    read = seen_by if lost == "splits.json" else reading_beside
-    with pytest.raises(DataError, match=f"no {lost} .*restore it from the run"):
-        read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +127,43 @@ def test_a_patient_is_one_however_the_name_is_written(tmp_path: Path, known: str
     assert patient_groups(pack.index.head(2).with_columns(patient=pl.Series([known, found]))).n_unique() == 1
 
 
+@pytest.mark.parametrize("lost", ["splits.json", "data.json"])
+def test_what_a_training_wrote_is_to_be_restored(tmp_path: Path, lost: str) -> None:
+    read = seen_by if lost == "splits.json" else reading_beside
+    assert read(tmp_path) is None  # an older model
+    with pytest.raises(DataError, match=r"splits\.json"):
+        require_seen(tmp_path)
+    (tmp_path / "epoch.json").write_text("{}")
+    with pytest.raises(DataError, match=f"no {lost} .*restore it from the run"):
+        read(tmp_path)
+
+
+EMPTIED = [("patients", "pictures"), ("patients",), ("pictures",)]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("damage", [*EMPTIED, "one less"])
+def test_lists_that_were_changed_are_refused(tmp_path: Path, damage: str | tuple[str, ...], sealed: bool) -> None:
+    pack, file = pack_of(), tmp_path / "splits.json"
+    write_splits(tmp_path, pack, split_cases(pack.index))
+    content = json.loads(file.read_text())
+    if not sealed:  # of an older version
+        del content["sha256"]
+        file.write_text(json.dumps(content))
+        assert seen_by(tmp_path) is not None
+    if damage == "one less":
+        content["patients"]["train"] = content["patients"]["train"][:-1] if sealed else []
+    else:
+        content |= {name: {side: [] for side in content[name]} for name in damage}
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="restore it from the run"):
+        seen_by(tmp_path)
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        "{}",
-        '{"digest": "x", "patients": {"train": []}}',
-        "[]",
-        "{",
+        *("{}", "[]", "{", '{"digest": "x", "patients": {"train": []}}'),
         '{"format": 2, "digest": "x", "patients": {"train": [], "validation": []}}',
     ],
 )
@@ -194,3 +172,20 @@ def test_a_damaged_file_is_to_be_restored_not_deleted(tmp_path: Path, content: s
     with pytest.raises(DataError, match=r"splits\.json.*restore it from the run") as refusal:
         seen_by(tmp_path)
     assert "delete" not in str(refusal.value)
+
+
+def test_how_images_were_read_is_found_beside_the_model(tmp_path: Path) -> None:
+    image = np.array([[0, 4000], [200, 500]], dtype=np.uint16)
+    root = one_pair(tmp_path / "data", np.zeros((2, 2), dtype=np.uint8), image=image, end="tif")
+    pack = write_pack(root, tmp_path / "pack", size=4, channels=3, fit="pad")
+    write_reading(tmp_path / "model", pack)
+    assert reading_beside(tmp_path / "model") == ModelReading(4, 3, "pad", 4095)
+    file = tmp_path / "model" / "data.json"
+    about = json.loads(file.read_text())
+    assert about["notes"] == list(pack.notes)
+    wrong: list[dict[str, object]] = [{"fit": "crop"}, {"size": 0}]
+    wrong += [{"white": white} for white in ("4095", -5, 0, 1, 1e9, True)]
+    for damaged in ({"fit": "pad"}, *({**about, **change} for change in wrong)):
+        file.write_text(json.dumps(damaged))
+        with pytest.raises(DataError, match=r"data\.json"):
+            reading_beside(tmp_path / "model")

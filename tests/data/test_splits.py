@@ -76,17 +76,6 @@ def test_folds_are_balanced_in_images_and_in_empty_masks() -> None:
         assert len(set(splits.validation.tolist()) & set(empty)) in (1, 2)
 
 
-def test_a_patient_with_most_images_stays_whole() -> None:
-    index = index_of(["big"] * 50 + list("abcdefgh"))
-    tests = [split_cases(index, fold=fold, folds=3).test for fold in range(3)]
-    assert sorted(map(len, tests)) == [4, 4, 50]
-
-
-def test_seeds_matter_and_all_rows_are_used() -> None:
-    index = index_of([f"P{row}" for row in range(50)])
-    assert split_cases(index, fold=0, seed=0).test.tolist() != split_cases(index, fold=0, seed=1).test.tolist()
-
-
 def test_the_official_split_keeps_its_test_side() -> None:
     sides = ["train"] * 20 + ["test"] * 6 + ["control"] * 4
     index = index_of([f"P{row // 2}" for row in range(30)], split=sides)
@@ -98,35 +87,31 @@ def test_the_official_split_keeps_its_test_side() -> None:
     assert splits.unknown_patients == 0
 
 
-def test_unknown_patients_are_counted() -> None:
-    assert split_cases(index_of(list("abcdef"), known=False), fold=0, folds=3).unknown_patients == 6
+@pytest.mark.parametrize(
+    ("patients", "split", "options", "words"),
+    [
+        ("abc", "train", {}, r"no test set.* data\.fold=0"),
+        ("abc", "test", {}, r"no training set.* data\.fold=0"),
+        ("abc", "control", {}, r"(?s)none of the 3 images.*data\.controls"),
+        ("abcbd", ["train"] * 3 + ["test"] * 2, {}, r"1 patients .*\(b\).* data.fold=0"),
+        ("a", "train", {"fold": 0}, r"has 1 patient .* 5 patient-grouped folds need at"),
+        ("abc", "train", {"fold": 0, "folds": 2}, "need at least 4"),
+        ("aab", ["train", "train", "test"], {}, r"1 patient .* training and validation need at least 2"),
+    ],
+)
+def test_data_that_cannot_be_split(patients: str, split: list[str] | str, options: dict[str, int], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        split_cases(index_of(list(patients), split=split), **options)  # type: ignore[arg-type]  # whole numbers only
 
 
-def test_the_official_split_is_not_believed_when_it_shares_patients() -> None:
-    index = index_of(["a", "b", "c", "b", "d"], split=["train"] * 3 + ["test"] * 2)
-    with pytest.raises(DataError, match=r"1 patients .*\(b\).* data.fold=0"):
-        split_cases(index)
-    assert_disjoint(index, split_cases(index, fold=0, folds=3))
-
-
-def test_no_test_side_suggests_folds() -> None:
-    with pytest.raises(DataError, match=r"no test set.* data\.fold=0"):
-        split_cases(index_of(list("abc")))
-    with pytest.raises(DataError, match=r"no training set.* data\.fold=0"):
-        split_cases(index_of(list("abc"), split="test"))
-    with pytest.raises(DataError, match=r"(?s)none of the 3 images.*data\.controls"):
-        split_cases(index_of(list("abc"), split="control"))
-
-
-def test_too_few_patients() -> None:
-    one = index_of(["a"])
-    with pytest.raises(DataError, match=r"has 1 patient .* 5 patient-grouped folds need at"):
-        split_cases(one, fold=0)
-    with pytest.raises(DataError, match="need at least 4"):
-        split_cases(index_of(list("abc")), fold=0, folds=2)
-    with pytest.raises(DataError, match=r"1 patient .* training and validation need at least 2"):
-        split_cases(index_of(["a", "a", "b"], split=["train", "train", "test"]))
+def test_the_smallest_and_the_most_uneven_data_can_be_split() -> None:
     assert_disjoint(index_of(list("abcd")), split_cases(index_of(list("abcd")), fold=1, folds=2))
+    index = index_of(["big"] * 50 + list("abcdefgh"), known=False)  # a patient with most images stays whole
+    splits = [split_cases(index, fold=fold, folds=3) for fold in range(3)]
+    assert sorted(len(one.test) for one in splits) == [4, 4, 50]
+    assert splits[0].unknown_patients == 58
+    many = index_of([f"P{row}" for row in range(50)])
+    assert split_cases(many, fold=0, seed=0).test.tolist() != split_cases(many, fold=0, seed=1).test.tolist()
 
 
 @pytest.mark.parametrize(

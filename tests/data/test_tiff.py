@@ -23,21 +23,14 @@ def tiff(path: Path, values: Array, **options: Any) -> Path:  # noqa: ANN401 - t
     return path
 
 
-def test_min_is_white_is_obeyed_at_1_and_8_bits(tmp_path: Path) -> None:
-    file = tiff(tmp_path / "a.tif", GREY, photometric="miniswhite")
-    np.testing.assert_array_equal(read_image(file).pixels, 255 - GREY)
-    np.testing.assert_array_equal(read_mask(file).pixels, 255 - GREY)
-    bits = GREY > 127
-    file = tiff(tmp_path / "b.tif", bits, photometric="miniswhite")
-    np.testing.assert_array_equal(read_mask(file).pixels, 255 * ~bits)
-
-
-def test_min_is_white_at_16_bits_is_turned_by_the_white_of_the_data_set(tmp_path: Path) -> None:
-    file = tiff(tmp_path / "a.tif", RGB[..., 0], photometric="miniswhite")
-    picture = read_image(file)
+def test_min_is_white_is_obeyed(tmp_path: Path) -> None:
+    for values, expected in ((GREY, 255 - GREY), (GREY > 127, 255 * (GREY <= 127))):
+        file = tiff(tmp_path / "a.tif", values, photometric="miniswhite")
+        for read in (read_image, read_mask):
+            np.testing.assert_array_equal(read(file).pixels, expected)
+    picture = read_image(tiff(file, RGB[..., 0], photometric="miniswhite"))
     np.testing.assert_array_equal(picture.pixels, RGB[..., 0])
-    assert picture.inverted
-    assert picture.white is None
+    assert (picture.inverted, picture.white) == (True, None)  # turned by the white of the data set
     with pytest.raises(DataError, match=r"a\.tif"):
         read_mask(file)
     white = tiff(tmp_path / "b.tif", np.array([[0, 65535]], dtype=np.uint16), photometric="miniswhite")
@@ -53,15 +46,8 @@ def test_colour_keeps_its_depth_in_every_layout(
 ) -> None:
     values = RGB if depth == 16 else (RGB >> 8).astype(np.uint8)
     stored = np.moveaxis(values, -1, 0) if planar == "separate" else values
-    file = tiff(
-        tmp_path / "a.tif",
-        stored,
-        photometric="rgb",
-        planarconfig=planar,
-        byteorder=byteorder,
-        compression=compression,
-    )
-    picture = read_image(file)
+    options = {"planarconfig": planar, "byteorder": byteorder, "compression": compression}
+    picture = read_image(tiff(tmp_path / "a.tif", stored, photometric="rgb", **options))
     np.testing.assert_array_equal(picture.pixels, values)
     assert picture.white == (None if depth == 16 else 255)
 
@@ -79,19 +65,13 @@ def test_odd_depths_tell_their_own_white(tmp_path: Path, bits: int, tile: tuple[
     np.testing.assert_array_equal(picture.pixels, np.rint(values * (white / (2**bits - 1))))
 
 
-@pytest.mark.parametrize("kind", [np.uint32, np.int32, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.uint32, np.int32, np.int16, np.float32, np.float64, np.int8])
 def test_whole_numbers_of_other_types_are_read(tmp_path: Path, kind: type) -> None:
-    values: Array = (RGB[..., 0] >> 1).astype(kind)
+    values: Array = ((RGB[..., 0] >> 1) if kind != np.int8 else GREY >> 1).astype(kind)
     picture = read_image(tiff(tmp_path / "a.tif", values))
     np.testing.assert_array_equal(picture.pixels, values)
     assert picture.pixels.dtype == np.uint16
-    assert picture.white is None
-
-
-def test_values_of_7_bits_with_a_sign_tell_their_white(tmp_path: Path) -> None:
-    picture = read_image(tiff(tmp_path / "a.tif", (GREY >> 1).astype(np.int8)))
-    np.testing.assert_array_equal(picture.pixels, GREY >> 1)
-    assert picture.white == 127
+    assert picture.white == (127 if kind == np.int8 else None)  # which 7 bits and a sign tell
 
 
 def test_transparency_beside_the_colours(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.browsers import chromium
 from tests.review.given import make_dicom, write_gallery, write_predictions, write_run
 from tests.review.review_page import SIZE, ReviewPage, decisions, served
 
-from trustseg.data.depth import read_depth
+from trustseg.data.decode import read_depth
 from trustseg.data.resizing import resize_image
 from trustseg.review.access import add_user
 from trustseg.review.cases import open_cases

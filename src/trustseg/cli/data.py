@@ -187,7 +187,7 @@ def fetch_qata(
     ] = None,
 ) -> None:
     """Download QaTa-COV19-v2 from Kaggle; needs the extra qata."""
-    from trustseg.data.fetch import fetch_qata as fetch
+    from trustseg.data import fetch_qata as fetch
 
     say(f"{fetch(target)}")
 

@@ -3,15 +3,15 @@
 The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.module``) do, and are imported by name.
 """
 
-from trustseg.data.cases import Case, Declared, Listing
-from trustseg.data.check import CheckReport, Finding, check_dataset
-from trustseg.data.fetch import fetch_qata
+from trustseg.data.cases import Case, Declared, Finding, Listing
+from trustseg.data.check import CheckReport, check_dataset
 from trustseg.data.layouts import LAYOUTS, find_cases, usable_cases
 from trustseg.data.manifest import write_manifest
 from trustseg.data.pack import Pack
 from trustseg.data.packing import open_dataset, write_pack
 from trustseg.data.patients import patient_of
 from trustseg.data.phantom import write_phantoms
+from trustseg.data.qata import fetch_qata
 from trustseg.data.splits import Splits, split_cases
 
 __all__ = [

@@ -37,20 +37,14 @@ def pipeline() -> AugmentationSequential:
 
 
 def augmented(images: Tensor, masks: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return a random view of each image, and its mask seen the same way.
+    """Return a random view of each image (B, C, H, W) in [0, 1], and its mask (B, 1, H, W) seen the same way.
 
     Flips, rotations of up to 10 degrees, shifts of up to 5 % of the side, scales 0.9 to 1.1, contrast times 0.8 to 1.2
     and brightness -0.1 to +0.1. What comes in from outside the image is black before these tone changes, and background
     in the mask: that there is no lesion is known of it. Ignored pixels move with the image and stay ignored. A lesion
     of a single pixel vanishes in some views, larger ones do not.
 
-    Args:
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}, NaN where ignored.
-        seed: same seed, same views; the global random state is left as found.
-
-    Returns:
-        Images in [0, 1] and masks in {0, 1} or NaN, of the same shapes.
+    The same ``seed`` gives the same views; the global random state is left as found.
     """
     # Under autocast the grid would be in bfloat16, pixels off.
     with torch.autocast(images.device.type, enabled=False), torch.autocast("cpu", enabled=False):

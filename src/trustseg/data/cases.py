@@ -1,4 +1,4 @@
-"""The cases of a dataset (image, masks, patient, split), and the files that belong to none."""
+"""The cases of a dataset (image, masks, patient, split), the files that belong to none, and what is wrong with them."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,14 +6,53 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from trustseg.data.findings import Finding
+from trustseg.text import first_of
 
-__all__ = ["EVERYTHING", "SPLITS", "Case", "Declared", "Listing", "Split", "joined"]
+__all__ = [
+    "EVERYTHING",
+    "SPLITS",
+    "Case",
+    "Declared",
+    "Finding",
+    "Listing",
+    "Severity",
+    "Split",
+    "finding_of",
+    "joined",
+]
 
+Severity = Literal["error", "warning", "note"]
 Split = Literal["train", "test", "control", "unlabelled"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "test", "control", "unlabelled")
 EVERYTHING: Final = (".", "./")
 """What ``data.controls`` holds where all images are controls."""
-SPLITS: Final[tuple[Split, ...]] = ("train", "test", "control", "unlabelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a dataset's owner should know.
+
+    Attributes:
+        severity: ``error`` (training refuses or its numbers would lie), ``warning`` (look at it) or ``note``.
+        kind: a fixed word for programs, e.g. ``patient_leak``.
+        message: a sentence with what was found and what to do.
+        names: the files, cases or patients concerned.
+    """
+
+    severity: Severity
+    kind: str
+    message: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The message without names, for a pack."""
+        return self.message.replace(f" ({first_of(self.names)})", "")
+
+
+def finding_of(severity: Severity, kind: str, names: tuple[str, ...], what: str, advice: str) -> Finding:
+    """Return a finding that says what there is, how many and the first names, and what to do or to know."""
+    return Finding(severity, kind, f"{what}: {len(names):,} ({first_of(names)}); {advice}", names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +75,11 @@ class Case:
     patient: str | None
     split: Split
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be trained or tested on."""
+        return bool(self.masks) and self.split != "control"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,24 +9,21 @@ from typing import Final
 
 import numpy as np
 
-from trustseg.data.cases import Case, Declared
+from trustseg.data.cases import Case, Declared, Finding, Severity
 from trustseg.data.check_content import CheckedCase, check_case, content_findings, with_references
 from trustseg.data.check_structure import structure_findings
-from trustseg.data.decode import Channels, Progress, in_threads
-from trustseg.data.findings import Finding, Severity
-from trustseg.data.groups import with_marked_patients
+from trustseg.data.decode import Channels, Progress, in_threads, two_passes
 from trustseg.data.intensity import decide_scale
 from trustseg.data.inventory import is_placeholder
 from trustseg.data.layouts import find_cases
 from trustseg.data.mask_codes import MaskValues, value_name
 from trustseg.data.mask_coding import total_counts
-from trustseg.data.pack_cases import CaseScan
 from trustseg.data.pack_notes import image_notes, mask_notes
-from trustseg.data.patients import is_lateral
+from trustseg.data.patients import is_lateral, with_marked_patients
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 
-__all__ = ["CheckReport", "Finding", "check_dataset"]
+__all__ = ["CheckReport", "check_dataset"]
 
 _FOLDS: Final = 5  # of data.folds
 
@@ -37,12 +34,10 @@ class CheckReport:
 
     Attributes:
         layout: name of the layout in ``LAYOUTS``.
-        images: number of cases in each split.
-        patients: number of known patients in each split.
+        images, patients: number of cases and of known patients in each split.
         singletons: known patients with one image only.
-        unknown_patients: images of unknown patients in each split.
-        laterals: lateral views, by their names, in each split.
-        empty_masks: number of masks without lesion in each split.
+        unknown_patients, laterals, empty_masks: images of unknown patients, lateral views by their names and
+            masks without lesion in each split.
         subgroups: of each further column of the manifest, the images with each value; those without one as ``""``.
         mask_values: pixels for each grey value or colour that occurs in a mask.
         sizes: images for each ``WIDTHxHEIGHT`` in pixels.
@@ -98,9 +93,6 @@ def check_dataset(
         mask_values, size, channels, fit: what images and masks are to become, see ``PackOptions``.
         progress: called with (images done, images in all).
 
-    Returns:
-        The report; ``report.ok`` is false if the dataset has an error.
-
     Raises:
         MissingFileError: if there is no such folder.
         DataError: if it holds no image in a known layout, or two files for one case.
@@ -109,19 +101,15 @@ def check_dataset(
     whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
     options = PackOptions(size, channels, fit, mask_values)
 
-    def step(done: int) -> None:  # of both passes; the second is short where masks keep their size
-        if progress is not None:
-            progress(done // 2, len(whole))
-
-    checked = in_threads(check_case, whole, progress=lambda done, _: step(done))
-    seen, coding_findings = with_references(
-        checked, options, undecided=listing.undecided, progress=lambda done, _: step(len(whole) + done)
-    )
+    first, second = two_passes(progress)  # the second is short where masks keep their size
+    checked = in_threads(check_case, whole, progress=first)
+    seen, coding_findings = with_references(checked, options, undecided=listing.undecided, progress=second)
     marks = {one.case.name: one.scan.patient for one in seen if one.scan}
     cases = with_marked_patients(listing.cases, [marks.get(case.name, "") for case in listing.cases])
     listing = replace(listing, cases=cases)
     findings = [*structure_findings(listing), *content_findings(seen, options), *coding_findings]
     scans = [one.scan for one in seen if one.scan]
+    ratios = sorted(width / height for width, height in (scan.image.size for scan in scans))
     total = total_counts(mask for scan in scans for mask in scan.masks)
     order: Sequence[Severity] = ("error", "warning", "note")
     known = [case for case in cases if case.patient]
@@ -139,8 +127,8 @@ def check_dataset(
             for name in dict.fromkeys(name for case in cases for name in case.columns)
         },
         mask_values={value_name(value): count for value, count in sorted(total.items())},
-        sizes=dict(Counter(f"{scan.width}x{scan.height}" for scan in scans).most_common()),
-        aspect=_aspect(scans),
+        sizes=dict(Counter("{}x{}".format(*scan.image.size) for scan in scans).most_common()),
+        aspect={"min": ratios[0], "median": median(ratios), "max": ratios[-1]} if ratios else {},
         channels=dict(Counter("colour" if scan.image.coloured else "grey" for scan in scans)),
         lesion_share=_quantiles(
             [share for one in seen if one.reference and (share := one.reference.share) is not None]
@@ -154,7 +142,7 @@ def check_dataset(
 
 def _next(cases: Sequence[Case]) -> str:
     """Return how a model is trained on the cases: on their own sides, or on folds."""
-    usable = [case for case in cases if case.masks and case.split != "control"]
+    usable = [case for case in cases if case.usable]
     if not usable:
         return ""
     if {case.split for case in usable} == {"train", "test"}:
@@ -167,14 +155,9 @@ def _plan(seen: Sequence[CheckedCase], options: PackOptions) -> Iterator[str]:
     """Yield what becomes of images and masks when they are packed; findings tell the rest of what a pack notes."""
     scans = [one.scan for one in seen if one.scan]
     images = [scan.image for scan in scans]
-    yield from image_notes(images, [(scan.width, scan.height) for scan in scans], decide_scale(images), options)
+    yield from image_notes(images, decide_scale(images), options)
     with_masks = [one for one in seen if one.scan and one.reference]
     yield from mask_notes([one.scan for one in with_masks if one.scan], [one.reference for one in with_masks])
-
-
-def _aspect(scans: Sequence[CaseScan]) -> dict[str, float]:
-    ratios = sorted(scan.width / scan.height for scan in scans)
-    return {"min": ratios[0], "median": median(ratios), "max": ratios[-1]} if ratios else {}
 
 
 def _quantiles(fractions: Sequence[float]) -> dict[str, float]:

@@ -10,15 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from trustseg.data.cases import Case
-from trustseg.data.check_structure import leaks, unknown_patients
+from trustseg.data.cases import Case, Finding, Severity, finding_of
+from trustseg.data.check_structure import patient_findings
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.findings import Finding, Severity, finding_of
 from trustseg.data.intensity import blank, decide_scale
-from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
-from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_pictures
+from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_case
 from trustseg.data.pack_notes import BLANK, decoding_notes, lost_note
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
@@ -67,16 +65,9 @@ def content_findings(seen: Sequence[CheckedCase], options: PackOptions) -> Itera
 def summaries_for_pack(
     cases: Sequence[Case], scans: Sequence[CaseScan], references: Sequence[Reference | None], pictures: Sequence[str]
 ) -> Iterator[str]:
-    """Yield what a check warns of that a pack notes, without names.
-
-    Args:
-        cases: of the pack.
-        scans: what their files hold.
-        references: what their masks hold, None without one.
-        pictures: ``content_groups`` of the images.
-    """
+    """Yield what a check warns of that a pack notes, without names; ``pictures`` are the ``content_groups``."""
     seen = [CheckedCase(*one[:2], reference=one[2]) for one in zip(cases, scans, references, strict=True)]
-    found = (*leaks(cases), *unknown_patients(cases), *_repeated(cases, scans, pictures), *_lesions(seen))
+    found = (*patient_findings(cases), *_repeated(cases, scans, pictures), *_lesions(seen))
     yield from (finding.summary for finding in found)
 
 
@@ -102,26 +93,18 @@ def check_case(case: Case) -> CheckedCase:
     except TrustsegError as error:
         return CheckedCase(case, error=Finding("error", "unreadable", str(error), (case.name,)))
     try:
-        return CheckedCase(case, scan_pictures(case, image, masks))
+        return CheckedCase(case, scan_case(case, image, masks))
     except TrustsegError as error:
         finding = Finding("error", "size_mismatch", str(error), (case.name,))
-        return CheckedCase(case, scan_pictures(replace(case, masks=()), image, ()), finding)
+        return CheckedCase(case, scan_case(replace(case, masks=()), image, ()), finding)
 
 
 def with_references(
-    seen: Sequence[CheckedCase],
-    options: PackOptions,
-    *,
-    undecided: Container[Path] = (),
-    progress: Progress | None = None,
+    seen: Sequence[CheckedCase], options: PackOptions, *, undecided: Container[Path], progress: Progress | None
 ) -> tuple[list[CheckedCase], list[Finding]]:
     """Return the cases with what their masks hold, read as one coding, and what is to say of that coding.
 
-    Args:
-        seen: the cases.
-        options: size and fit of the pack that is to be made, and ``mask_values``.
-        undecided: images whose masks are still to be chosen.
-        progress: called with (cases done, cases in all).
+    Images in ``undecided`` are left out, whose masks are still to be chosen.
     """
     try:
         masks = [mask for one in seen if one.scan for mask in one.scan.masks]
@@ -132,19 +115,16 @@ def with_references(
         return list(seen), [Finding("error", "mask_values", str(error))]
 
     def read_one(one: CheckedCase) -> CheckedCase:
-        return one if one.case.image in undecided else _with_reference(one, options, coding)
+        if one.case.image in undecided or one.scan is None or not one.scan.masks:
+            return one
+        try:
+            return replace(one, reference=reference_of(one.case, one.scan, options, coding))
+        except TrustsegError as error:
+            return replace(one, error=Finding("error", "unreadable", str(error), (one.case.name,)))
 
-    read = in_threads(read_one, seen, progress=progress)
-    return read, [Finding("note", "mask_coding", note) for note in coding.notes]
-
-
-def _with_reference(one: CheckedCase, options: PackOptions, coding: MaskCoding) -> CheckedCase:
-    if one.scan is None or not one.scan.masks:
-        return one
-    try:
-        return replace(one, reference=reference_of(one.case, one.scan, options, coding))
-    except TrustsegError as error:
-        return replace(one, error=Finding("error", "unreadable", str(error), (one.case.name,)))
+    return in_threads(read_one, seen, progress=progress), [
+        Finding("note", "mask_coding", note) for note in coding.notes
+    ]
 
 
 def _repeated(cases: Sequence[Case], scans: Sequence[CaseScan], pictures: Sequence[str]) -> Iterable[Finding]:
@@ -208,18 +188,16 @@ def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
 
 
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
-    for sentence in lost_note([one.reference for one in seen if one.reference], options):
-        names = tuple(one.case.name for one in seen if one.reference and one.reference.lost)
-        known = [one.reference for one in seen if one.reference and one.reference.foreground_native]
+    references = {one.case.name: one.reference for one in seen if one.reference}
+    for sentence in lost_note(list(references.values()), options):
+        names = tuple(name for name, reference in references.items() if reference.lost)
+        known = [reference for reference in references.values() if reference.foreground_native]
         severity: Severity = "error" if all(reference.lost for reference in known) else "warning"
         yield Finding(severity, "lost_lesion", f"{sentence} ({first_of(names)})", names)
     scans = [one.scan for one in seen if one.scan]
     images = {one.scan.image: one.case.name for one in seen if one.scan}
     if found := blank(images, decide_scale(images)):
         yield finding_of("warning", "blank_image", tuple(images[image] for image in found), *BLANK)
-    notes = {
-        **decoding_notes(list(images), "image"),
-        **decoding_notes([mask for scan in scans for mask in scan.masks], "mask"),
-    }
-    for note, names in notes.items():
+    masks = [mask for scan in scans for mask in scan.masks]
+    for note, names in (*decoding_notes(list(images), "image").items(), *decoding_notes(masks, "mask").items()):
         yield Finding("note", "decoding", f"{note} ({first_of(names)})", names)

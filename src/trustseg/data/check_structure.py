@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from trustseg.data.cases import Case, Listing
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.cases import Case, Finding, Listing, finding_of
 from trustseg.data.manifest import unused_tables
 from trustseg.data.pairing import stem_of
 from trustseg.data.patients import is_lateral
 from trustseg.text import first_of, plural
 
-__all__ = ["leaks", "passed_over_findings", "structure_findings", "unknown_patients"]
+__all__ = ["passed_over_findings", "patient_findings", "structure_findings"]
 
 _FEWEST_PATIENTS: Final = 3  # one on each side of a split; cross-validation needs more
 _MASKLESS: Final = (
@@ -25,13 +24,18 @@ _MASKLESS: Final = (
 def structure_findings(listing: Listing) -> Iterable[Finding]:
     """Yield what is wrong or remarkable with the cases of a listing and with what found no partner."""
     yield from listing.problems
-    yield from _tables(listing)
+    for table, columns in unused_tables(listing.root) if listing.layout not in ("", "manifest") else ():
+        message = (
+            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}): folder and file names decide "
+            "instead; to use the table, give its path as data.path"
+        )
+        yield Finding("warning", "unused_manifest", message, listing.below([table]))
     yield from _unpaired(listing)
     yield from passed_over_findings(listing)
     yield from _too_few(listing.cases)
-    yield from leaks(listing.cases)
-    yield from _laterals(listing.cases)
-    yield from unknown_patients(listing.cases)
+    yield from patient_findings(listing.cases)
+    if laterals := tuple(case.name for case in listing.cases if is_lateral(case.image.stem)):
+        yield finding_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
     for note in listing.notes:
         yield Finding("note", "layout", note)
 
@@ -70,16 +74,6 @@ def _folders(names: Sequence[str]) -> str:
     return f" ({first_of(told, 5)})"
 
 
-def _tables(listing: Listing) -> Iterable[Finding]:
-    """Yield the tables named as manifests that the folder was read without."""
-    for table, columns in unused_tables(listing.root) if listing.layout not in ("", "manifest") else ():
-        message = (
-            f"{table} is not used (columns: {', '.join(columns) or 'not readable'}): folder and file names decide "
-            "instead; to use the table, give its path as data.path"
-        )
-        yield Finding("warning", "unused_manifest", message, listing.below([table]))
-
-
 def _unpaired(listing: Listing) -> Iterable[Finding]:
     for kind, paths, what, advice in (
         ("unpaired_image", listing.lone_images, "images without a mask", _MASKLESS),
@@ -106,32 +100,19 @@ def _numbered(listing: Listing) -> str:
     return ""
 
 
-def leaks(cases: Sequence[Case]) -> Iterable[Finding]:
-    """Yield patients that stand both in train and in test, or both among the controls and elsewhere."""
+def patient_findings(cases: Sequence[Case]) -> Iterable[Finding]:
+    """Yield patients on both sides of the split, patients among the controls and elsewhere, and unknown ones."""
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for case in cases:
         if case.patient:
             splits[case.patient].add(case.split)
-    leaked = tuple(sorted(patient for patient, where in splits.items() if {"train", "test"} <= where))
-    if leaked:
+    if leaked := tuple(sorted(patient for patient, where in splits.items() if {"train", "test"} <= where)):
         advice = "test results would be too good; use cross-validation, which keeps patients together (data.fold=0)"
         yield finding_of("error", "patient_leak", leaked, "patients in both train and test", advice)
-    both = tuple(sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1))
-    if both:
+    if both := tuple(sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1)):
         what = "patients both among the controls and elsewhere"
         yield finding_of("warning", "patient_in_controls", both, what, "remove them from the controls")
-
-
-def _laterals(cases: Sequence[Case]) -> Iterable[Finding]:
-    laterals = tuple(case.name for case in cases if is_lateral(case.image.stem))
-    if laterals:
-        yield finding_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
-
-
-def unknown_patients(cases: Sequence[Case]) -> Iterable[Finding]:
-    """Yield the images whose patient nobody names."""
-    unknown = tuple(case.name for case in cases if case.patient is None)
-    if unknown:
+    if unknown := tuple(case.name for case in cases if case.patient is None):
         advice = (
             "each counts as a separate patient, so intervals may be too narrow and images of one patient may be on "
             "both sides of a split; give patients in a manifest (trustseg data manifest), or name images "
@@ -142,7 +123,7 @@ def unknown_patients(cases: Sequence[Case]) -> Iterable[Finding]:
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:
     """Find a dataset with masks that no split can be made of; images alone may be for prediction."""
-    usable = [case for case in cases if case.masks and case.split != "control"]
+    usable = [case for case in cases if case.usable]
     patients = {case.patient or case.name for case in usable}
     if usable and len(patients) < _FEWEST_PATIENTS:
         message = (

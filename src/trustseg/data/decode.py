@@ -2,16 +2,8 @@
 
 ``read_image`` and ``read_mask`` accept PNG, JPEG, BMP, GIF, TIFF and (with the extra ``dicom``) DICOM files, told apart
 by their content, and return a :class:`~trustseg.data.picture.Picture`: values as stored, uint8 or uint16, upright,
-palettes looked up, polarity obeyed. What deep values and mask codes mean is decided for the data set as a whole, in
-two passes::
-
-    scans = [scan_image(read_image(file), file) for file in files]      # trustseg.data.intensity
-    scale = decide_scale(scans)
-    grey = render(read_image(file), scale, channels=1)                  # (H, W) uint8
-
-    values = [scan_mask(read_mask(file), file) for file in masks]       # trustseg.data.mask_coding
-    coding = decide_coding(values, mask_values=None)
-    mask = apply_coding(read_mask(file), coding, file)                  # (H, W) uint8: 0, 1, 255 = ignored
+palettes looked up, polarity obeyed. What deep values and mask codes mean is decided for the data set as a whole, by
+``trustseg.data.intensity`` and ``trustseg.data.mask_coding``.
 """
 
 import hashlib
@@ -23,34 +15,24 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from trustseg.data.dicom import decode_dicom, is_dicom
+from trustseg.data.dicom import decode_dicom, deep_dicom, is_dicom
 from trustseg.data.inventory import UNREAD
-from trustseg.data.jpeg import ends_early
 from trustseg.data.picture import (
     LARGEST,
-    OPAQUE,
-    SEE_THROUGH,
+    DeepImage,
     Picture,
     Values,
     check_pixels,
+    ends_early,
     split_alpha,
     upright,
     warnings_of,
 )
 from trustseg.errors import DataError, MissingFileError
 
-__all__ = [
-    "Channels",
-    "Picture",
-    "Progress",
-    "check_sizes",
-    "in_threads",
-    "read_image",
-    "read_mask",
-]
+__all__ = ["Channels", "DeepImage", "Progress", "in_threads", "read_depth", "read_image", "read_mask", "two_passes"]
 
 Channels = Literal[1, 3]
 Progress = Callable[[int, int], None]
@@ -60,6 +42,8 @@ _FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF")  # TIFF and DICOM have modules o
 _KNOWN: Final = "PNG, JPEG, BMP, TIFF, GIF and DICOM images"
 _TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHROMA: Final = 48  # how far JPEG compression may pull red, green and blue of a grey pixel apart
+_OPAQUE: Final = "transparency ignored (every pixel is opaque)"
+_SEE_THROUGH: Final = "transparency ignored (some pixels are not opaque; their stored values are used)"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -104,10 +88,7 @@ def read_mask(path: Path) -> Picture:
             raise DataError(f"mask {path}: colours of 16 bits per channel; export it with 8 bits")
         pixels = (pixels // 257).astype(np.uint8)
     if picture.inverted:
-        raise DataError(
-            f"mask {path}: a 16-bit file where 0 is white (MinIsWhite), with values other than 0 and 65535; "
-            "export it as an 8-bit file with 0 for black"
-        )
+        raise DataError(f"mask {path}: 16 bits with 0 as white (MinIsWhite); export it with 8 bits and 0 as black")
     picture = replace(picture, pixels=pixels)
     if picture.alpha is None:
         return _without_alpha(picture)
@@ -115,20 +96,32 @@ def read_mask(path: Path) -> Picture:
         return replace(picture, alpha=None)  # white where opaque: both say the same
     varies = bool((pixels != pixels[:1, :1]).any())
     if varies and bool((picture.alpha != picture.alpha[0, 0]).any()):
-        raise DataError(
-            f"mask {path}: colour and transparency both vary, and either could be the mask; "
-            "export it without transparency"
-        )
+        raise DataError(f"mask {path}: colour and transparency vary: which is the mask? Export it without transparency")
     return picture
 
 
-def check_sizes(image: Picture, mask: Picture, *, image_path: Path, mask_path: Path) -> None:
-    """Raise a DataError that names both files if an image and its mask differ in size."""
-    if image.size != mask.size:
-        raise DataError(
-            f"{mask_path} has {mask.size[0]}x{mask.size[1]} pixels but its image {image_path} has "
-            f"{image.size[0]}x{image.size[1]}; export the mask at the size of its image"
-        )
+def read_depth(path: Path, *, white: int | None) -> DeepImage | None:
+    """Return the values of an image before they became 8-bit grey levels; None if the file has no more than 8 bits.
+
+    Args:
+        path: of an image that ``read_image`` reads, with the same errors.
+        white: value that is white in files that do not tell it, as ``IntensityScale`` has it.
+    """
+    picture = read_image(path)
+    if picture.kind == "DICOM":
+        return deep_dicom(path.read_bytes(), path, picture.sha256, white=white)
+    pixels = picture.pixels
+    if pixels.dtype != np.uint16:
+        return None
+    bright = float(picture.white or white or pixels.max())
+    return DeepImage(pixels, 1.0, 0.0, 0.0, bright, picture.inverted, picture.sha256)
+
+
+def two_passes(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+    """Return what counts the first and the second of two passes over the same images as one."""
+    if progress is None:
+        return None, None
+    return lambda done, total: progress(done // 2, total), lambda done, total: progress((total + done) // 2, total)
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], *, progress: Progress | None) -> list[Result]:
@@ -165,9 +158,7 @@ def _read(path: Path) -> Picture:
         raise
     except UnidentifiedImageError as error:
         if path.suffix.lower() in UNREAD:
-            raise DataError(
-                f"{path}: {path.suffix[1:].upper()} files are not supported, only {_KNOWN}; convert it"
-            ) from error
+            raise DataError(f"{path}: {path.suffix[1:].upper()} files are not read; convert it to PNG") from error
         raise _undecodable(path, "unknown format") from error
     except Image.DecompressionBombWarning as error:
         raise _undecodable(path, f"more than {LARGEST:,} pixels: a decompression bomb?") from error
@@ -195,8 +186,12 @@ def _decode_with_pillow(data: bytes, path: Path, sha256: str) -> Picture:
         raise DataError(f"{path} is incomplete: its JPEG data ends early; replace it")
     with warnings_of("PIL", "error"):
         orientation = image.getexif().get(0x0112, 1)
-    deep = kind == "PNG" and data[24] == 16 and data[25] in (2, 4, 6)  # Pillow would cut these to 8 bits
-    values = _deep_png(data) if deep else _values_of(image, path)
+    if kind == "PNG" and data[24] == 16 and data[25] in (2, 4, 6):  # Pillow would cut these to 8 bits
+        from imagecodecs import png_decode
+
+        values: Values = png_decode(data)
+    else:
+        values = _values_of(image, path)
     white = None if values.dtype == np.uint16 else 255
     lossy = kind == "JPEG"
     picture = split_alpha(Picture(values, sha256, kind, white=white, lossy=lossy))
@@ -232,17 +227,9 @@ def _values_of(image: Image.Image, path: Path) -> Values:
     return np.asarray(image)
 
 
-def _deep_png(data: bytes) -> Values:
-    """Return the values of a PNG with 16 bits per channel and several channels."""
-    from imagecodecs import png_decode
-
-    values: npt.NDArray[np.uint16] = png_decode(data)
-    return values
-
-
 def _without_alpha(picture: Picture) -> Picture:
     """Return an image without its opacity, with a note where it had one."""
     if not picture.has_alpha:
         return picture
-    note = OPAQUE if picture.alpha is None else SEE_THROUGH
+    note = _OPAQUE if picture.alpha is None else _SEE_THROUGH
     return replace(picture, alpha=None, notes=(*picture.notes, note))

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from trustseg.data.dicom_pixels import check_complete, overlays, stored_range, stored_values
+from trustseg.data.dicom_pixels import check_object, overlays, set_transfer_syntax, stored_range, stored_values
 from trustseg.data.intensity import WHITES
-from trustseg.data.picture import DeepImage, Picture, check_pixels, warnings_of
+from trustseg.data.picture import DeepImage, Picture, warnings_of
 from trustseg.errors import DataError, MissingPackageError
 from trustseg.text import patient_key, word_set
 
@@ -39,9 +39,6 @@ _NOBODY: Final = word_set("anonymous anonymized anonymised anon unknown none na 
 _SIXTEEN_BITS: Final = 65535
 _DEEP: Final = 512  # largest entry, at least, of a VOI LUT that uses 10 bits or more
 _CLIPPED: Final = 0.9  # of the pixels that a window makes black or white: more is noted
-_NEEDED: Final = ("Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
-_NO_IMAGES: Final = ("Segmentation", "RT Dose", "Parametric Map", "Real World Value")
-_COLOURS: Final = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 
 
 def is_dicom(start: bytes) -> bool:
@@ -71,15 +68,8 @@ def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
 def deep_dicom(data: bytes, path: Path, sha256: str, *, white: int | None) -> DeepImage | None:
     """Return the values of a DICOM image after its modality LUT and before its window; None if it has 8 bits and none.
 
-    Args:
-        data: the file.
-        path: its path, for messages.
-        sha256: hash of the file.
-        white: stored value that is white in films of 16 bits without a window; None: the largest one.
-
-    Raises:
-        MissingPackageError: as ``decode_dicom``.
-        DataError: as ``decode_dicom``.
+    ``white`` is the stored value that is white in films of 16 bits without a window; None takes the largest one. Errors
+    are those of ``decode_dicom``.
     """
     return _decoded(data, path, lambda dataset, stored: _deep(dataset, stored, path, sha256, white))
 
@@ -89,23 +79,20 @@ def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]
     try:
         import pydicom
     except ImportError as error:
-        raise MissingPackageError(
-            f"{path} is a DICOM file, which needs pydicom; run: pip install 'trustseg[dicom]'"
-        ) from error
+        raise MissingPackageError(f"{path} is a DICOM file; run: pip install 'trustseg[dicom]'") from error
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values
     problem = "check it with a DICOM viewer, replace or remove it"
     try:
         with warnings_of("pydicom", "ignore"):
             dataset = pydicom.dcmread(BytesIO(data), force=True)
-            _check_object(dataset, path)
-            _set_transfer_syntax(dataset, path)
+            check_object(dataset, path)
+            set_transfer_syntax(dataset, path)
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated:
             problem = (
                 f"its transfer syntax is {syntax.name}; convert it to JPEG lossless or uncompressed, or replace it if "
                 "it is damaged"
             )
-        check_complete(dataset, path)
         return work(dataset, stored_values(dataset, path))
     except (DataError, MemoryError):
         raise
@@ -114,55 +101,15 @@ def _decoded(data: bytes, path: Path, work: "Callable[[Dataset, npt.NDArray[Any]
     raise DataError(f"{path} cannot be decoded as DICOM; {problem}")
 
 
-def _check_object(dataset: "Dataset", path: Path) -> None:
-    """Raise a DataError that names the kind of object unless it is a single-frame greyscale image."""
-    uid = dataset.get("SOPClassUID")
-    if uid is None and "PixelData" not in dataset:
-        raise DataError(f"{path} has no SOP class and no pixels: it is no DICOM image, or was cut short; copy it again")
-    kind = "object of unknown class" if uid is None else uid.name if uid.name != uid else "object of a private class"
-    if "PixelData" not in dataset or "Rows" not in dataset or any(word in kind for word in _NO_IMAGES):
-        raise DataError(f"{path} is a DICOM {kind}, not an image; remove it")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise DataError(f"{path} has {frames} frames (DICOM {kind}); export the one to be used as a single image")
-    if "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset:
-        raise DataError(f"{path} is a DICOM {kind}, whose frames cannot be read; export it as a single-frame image")
-    if missing := [keyword for keyword in _NEEDED if dataset.get(keyword) is None]:
-        raise DataError(f"{path} does not tell its {' and '.join(missing)} (DICOM {kind}); export it again")
-    photometric = dataset.get("PhotometricInterpretation")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2") or dataset.SamplesPerPixel != 1:
-        words = photometric if photometric in _COLOURS else "an unknown PhotometricInterpretation"
-        raise DataError(
-            f"{path} is not a greyscale image ({words}, DICOM {kind}); export it as MONOCHROME1 or MONOCHROME2"
-        )
-    if dataset.BitsAllocated not in (8, 16):
-        raise DataError(f"{path} has {dataset.BitsAllocated} bits per pixel (DICOM {kind}), expected 8 or 16")
-    check_pixels(path, int(dataset.Columns), int(dataset.Rows))
-
-
-def _set_transfer_syntax(dataset: "Dataset", path: Path) -> None:
-    """Give a dataset without a meta header the transfer syntax that it was parsed with."""
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    if "TransferSyntaxUID" in getattr(dataset, "file_meta", ()):
-        return
-    if dataset["PixelData"].is_undefined_length:
-        raise DataError(f"{path} has compressed pixels but no meta header that says how; export it again")
-    implicit, little = dataset.original_encoding
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = (
-        ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    )
-
-
 def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256: str) -> Picture:
     """Return the stored values as displayed: modality LUT, VOI LUT or window, polarity."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     bits = int(dataset.BitsStored)
     lowest, highest = stored_range(dataset, stored)
-    _check_rescale(dataset, path)
+    slope, intercept = _numbers(dataset, "RescaleSlope"), _numbers(dataset, "RescaleIntercept")
+    if len(slope) != len(intercept) or any(one == 0 or not isfinite(one) for one in slope):
+        raise DataError(f"{path} has a RescaleSlope or RescaleIntercept that cannot be applied; export it again")
     _check_luts(dataset, path)
     ends = apply_modality_lut(np.array([lowest, highest]), dataset)
     values = apply_modality_lut(stored, dataset)
@@ -189,17 +136,12 @@ def _displayed(dataset: "Dataset", stored: npt.NDArray[Any], path: Path, sha256:
             turned = inverted != bool(ends[0] > ends[1])
             return replace(told, pixels=stored.astype(np.uint16), white=None, inverted=turned)
         elif bits == 16:
-            raise DataError(
-                f"{path} has negative values of 16 bits and no window that tells which are black and white; give it a "
-                "window in a DICOM viewer"
-            )
+            raise DataError(f"{path} has negative values of 16 bits and no window; give it one in a DICOM viewer")
         fraction = (values.astype(np.float64) - ends.min()) / (ends.max() - ends.min())
     white = 2 ** max(8, bits) - 1
     pixels = np.rint(fraction.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
     if pixels.min() == pixels.max() and stored.min() < stored.max():
-        raise DataError(
-            f"{path} has a DICOM window or LUT that leaves a single grey level; correct it in a DICOM viewer"
-        )
+        raise DataError(f"{path} has a DICOM window or LUT that leaves a single grey level; correct it in a viewer")
     return replace(told, pixels=white - pixels if inverted else pixels, white=white)
 
 
@@ -244,22 +186,13 @@ def _window_ends(dataset: "Dataset") -> tuple[float, float]:
     return center - width / 2, center + width / 2
 
 
-def _check_rescale(dataset: "Dataset", path: Path) -> None:
-    """Raise a DataError unless slope and intercept stand together, and the slope keeps values apart."""
-    slope, intercept = _numbers(dataset, "RescaleSlope"), _numbers(dataset, "RescaleIntercept")
-    if len(slope) != len(intercept) or any(one == 0 or not isfinite(one) for one in slope):
-        raise DataError(f"{path} has a RescaleSlope or RescaleIntercept that cannot be applied; export it again")
-
-
 def _check_luts(dataset: "Dataset", path: Path) -> None:
     """Raise a DataError unless the entries of a LUT have a depth that exists (PS3.3 C.11.1.1 and C.11.2.1.1)."""
     for kind, depths in (("Modality", (8, 16)), ("VOI", (8, *range(10, 17)))):
         luts = dataset.get(f"{kind}LUTSequence")
         if luts and (bits := int(luts[0].LUTDescriptor[2])) not in depths:
             expected = f"{', '.join(map(str, depths[:-1]))} or {depths[-1]}"
-            raise DataError(
-                f"{path} has a {kind} LUT of {bits} bits, expected {expected}; correct it in a DICOM viewer"
-            )
+            raise DataError(f"{path} has a {kind} LUT of {bits} bits, expected {expected}; correct it in a viewer")
 
 
 def _lut_top(
@@ -277,7 +210,7 @@ def _lut_top(
     if bits == 16 and (kind == "Modality" or largest >= _DEEP):
         return top, next(white for white in WHITES if largest <= white)
     raise DataError(
-        f"{path} has a {kind} LUT of {bits} bits whose entries reach {largest} only; correct it in a DICOM viewer"
+        f"{path} has a {kind} LUT of {bits} bits whose entries reach {largest}; correct it in a DICOM viewer"
     )
 
 

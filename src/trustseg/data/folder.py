@@ -1,14 +1,13 @@
 """Folders of images and masks, read by what their names say: which hold images, masks, controls, and which split."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Listing, joined
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Finding, Listing, finding_of, joined
 from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
@@ -54,15 +53,13 @@ def folder(path: Path, declared: Declared | None = None) -> Listing:
     rest = [file for part in read for file in part.rest]
     if declared.controls in EVERYTHING:
         rest += [file for file, where in used.items() if where.role is None]
-    questions = (
-        _unknown_controls(folders, declared.controls),
-        _unknown_sides(read, path),
-        _all_test(read, path),
-        _nameless_pairs(rest, places, declared),
-    )
-    for question in questions:
-        if question:
-            listing = replace(listing, problems=(*listing.problems, question))
+    questions = [
+        *_unknown_controls(folders, declared.controls),
+        *_unknown_sides(read, path),
+        *_all_test(read, path),
+        *_nameless_pairs(rest, places, declared),
+    ]
+    listing = replace(listing, problems=(*listing.problems, *questions))
     if declared.masks and listing and not any(part.chosen for part in read):
         offered = ", ".join(sorted({name for part in read for name in part.offered}))
         message = f"data.masks={declared.masks} matches no masks in {path}; found: {offered or 'none'}"
@@ -82,15 +79,15 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
     unplaced: list[Path] = []
     for part in read:
         loose = list(part.rest)
-        if part.side or in_one_folder(loose, declared)[1]:
+        if part.frame.side or in_one_folder(loose, declared)[1]:
             lone += loose  # in test/ next to test/images/, or pairs next to images/ and masks/
         else:
             unplaced += loose
     notes = []
-    if any(part.side == "validation" and part.listing for part in read):
+    if any(part.frame.side == "validation" and part.listing for part in read):
         notes.append("validation images are added to the training set; validation cases are drawn from it by patient")
     cases = listing.cases
-    tests = [part for part in read if part.side == "test"]
+    tests = [part for part in read if part.frame.side == "test"]
     waiting = {image for part in tests for image in part.listing.lone_images}
     if waiting and not any(part.listing.cases or part.listing.lone_masks for part in tests):
         lone = [image for image in lone if image not in waiting]
@@ -106,56 +103,52 @@ def _summed(read: Sequence[FrameReading], aside: Iterable[Path], declared: Decla
     )
 
 
-def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Finding | None:
-    """Return an error where no folder above an image has the declared name."""
+def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Iterator[Finding]:
+    """Yield an error where no folder above an image has the declared name."""
     known = {Path(*folder.parts[: end + 1]) for folder in folders for end in range(len(folder.parts))}
-    if controls is None or controls in EVERYTHING:
-        return None
-    if any(named(controls, folder.name, folder.as_posix()) for folder in known):
-        return None
-    offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
-    message = f"data.controls={controls} is not a folder of images here; found: {offered or 'none'}"
-    return Finding("error", "which_controls", message)
+    told = controls is None or controls in EVERYTHING
+    if not told and not any(named(controls, folder.name, folder.as_posix()) for folder in known):
+        offered = ", ".join(sorted(folder.as_posix() for folder in known)[:10])
+        message = f"data.controls={controls} is not a folder of images here; found: {offered or 'none'}"
+        yield Finding("error", "which_controls", message)
 
 
-def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Finding | None:
-    """Return a question where images with masks would be trained on though others have a side, or theirs is unclear.
+def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
+    """Yield a question where images with masks would be trained on though others have a side, or theirs is unclear.
 
     Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
     """
     pairs = [(part, images) for part in read if (images := [case.image for case in part.listing.cases if case.masks])]
-    told = [part for part in read if part.side and part.listing]
-    trains = any(part.side == "train" for part, _ in pairs)
+    told = [part.frame for part in read if part.frame.side and part.listing]
+    trains = any(part.frame.side == "train" for part, _ in pairs)
 
     def is_unclear(part: FrameReading, images: Sequence[Path]) -> bool:
-        if part.side or part.listing.cases[0].split != "train":
+        if part.frame.side or part.listing.cases[0].split != "train":
             return False
-        around = any(one.folders[: len(part.folders)] == part.folders for one in told)
-        apart = told and (trains or not (around or all(map(is_neutral, part.folders))))
+        folders = part.frame.folders
+        around = any(one.folders[: len(folders)] == folders for one in told)
+        apart = told and (trains or not (around or all(map(is_neutral, folders))))
         return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
 
-    found = [image for part, images in pairs if is_unclear(part, images) for image in images]
-    if not found:
-        return None
-    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
-    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
-    advice = "rename these folders to train, val or test, " + TABLE
-    return finding_of("error", "which_side", tuple(map(str, found)), what, advice)
+    if found := [image for part, images in pairs if is_unclear(part, images) for image in images]:
+        folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
+        what = f"images with masks in {folders}, whose names do not say which side of the split they are"
+        advice = "rename these folders to train, val or test, " + TABLE
+        yield finding_of("error", "which_side", tuple(map(str, found)), what, advice)
 
 
-def _all_test(read: Iterable[FrameReading], path: Path) -> Finding | None:
-    """Return a warning where every image with masks is a test image, by names that say more, as of a test's result."""
-    found = [(part.side, case.image.relative_to(path)) for part in read for case in part.listing.cases if case.masks]
+def _all_test(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
+    """Yield a warning where every image with masks is a test image, by names that say more, as of a test's result."""
+    found = [(part, case.image.relative_to(path)) for part in read for case in part.listing.cases if case.masks]
     folders = {name for _, image in found for name in image.parts[:-1] if says_more_than_test(name)}
-    if not folders or any(side != "test" for side, _ in found):
-        return None
-    what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
-    advice = "none is left to train on: if these names mean something else, rename the folders"
-    return finding_of("warning", "all_test", tuple(str(path / image) for _, image in found), what, advice)
+    if folders and all(part.frame.side == "test" for part, _ in found):
+        what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
+        advice = "none is left to train on: if these names mean something else, rename the folders"
+        yield finding_of("warning", "all_test", tuple(str(path / image) for _, image in found), what, advice)
 
 
-def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Finding | None:
-    """Return a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name tells them apart.
+def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Iterator[Finding]:
+    """Yield a question where files of two folders pair by name, as in ``X`` and ``Y``, and no name tells them apart.
 
     Many folders alike are rather patients or classes.
     """
@@ -174,8 +167,8 @@ def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], de
                 )
                 if declared.controls in EVERYTHING:
                     message += f"; if only one holds controls, name it: data.controls='{images}'"
-                return Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
-    return None
+                yield Finding("error", "which_masks", message, tuple(map(str, folders[masks])))
+                return
 
 
 def _together(problems: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from trustseg.data.cases import Case, Declared, Listing, Split
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.cases import Case, Declared, Finding, Listing, Split, finding_of
 from trustseg.data.pairing import Pairing, match, stem_of
 from trustseg.data.patients import patient_of
 from trustseg.data.roles import FolderRole, is_mask_word, named
@@ -19,16 +18,16 @@ TABLE: Final = "or write them into a manifest (trustseg data manifest FOLDER -o 
 
 @dataclass(slots=True)
 class Frame:
-    """Files that belong together, those of masks and of nameless folders by folder ("" for none of its own).
+    """Files that belong together.
 
     Attributes:
         side: the side of a split, empty if no folder names one.
         control: whether these are declared controls.
         folders: the folders that they share.
         images: files of a folder of images.
-        masks: files of folders of masks.
+        masks: files of folders of masks, by folder ("" for none of its own).
         certain: whether one of these folders is one of masks even where there are no images.
-        nameless: files of other folders.
+        nameless: files of other folders, by folder.
     """
 
     side: str
@@ -40,25 +39,22 @@ class Frame:
     nameless: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
 
-@dataclass(frozen=True, slots=True)
-class FrameReading:
+class FrameReading(NamedTuple):
     """What was read of one frame.
 
     Attributes:
+        frame: its files.
         listing: its cases and what is wrong with them.
-        side: the side of a split, empty if no folder names one.
-        folders: the folders that its files share, without those that name a side.
         rest: files without a partner in folders whose names say nothing.
         offered: what ``data.masks`` may name here.
         chosen: whether it does.
     """
 
+    frame: Frame
     listing: Listing
-    side: str
-    folders: tuple[str, ...] = ()
-    rest: tuple[Path, ...] = ()
-    offered: frozenset[str] = frozenset()
-    chosen: bool = False
+    rest: tuple[Path, ...]
+    offered: frozenset[str]
+    chosen: bool
 
 
 def framed(places: Mapping[Path, FolderRole]) -> list[Frame]:
@@ -126,7 +122,7 @@ def read_frame(frame: Frame, declared: Declared) -> FrameReading:
         problems=tuple(problems),
     )
     offered = frozenset(rivals) | {ending.strip("_-. ") for ending in endings}
-    return FrameReading(listing, frame.side, frame.folders, tuple(rest), offered - {""}, bool(wanted))
+    return FrameReading(frame, listing, tuple(rest), offered - {""}, bool(wanted))
 
 
 def in_one_folder(files: Sequence[Path], declared: Declared) -> tuple[list[Path], list[Path]]:

@@ -33,20 +33,16 @@ _DARK: Final = 4  # times brighter than everything else is a marker, or a file o
 
 @dataclass(frozen=True, slots=True)
 class ImageScan:
-    """What ``decide_scale`` needs to know of one image.
+    """What ``decide_scale`` needs to know of one image; see ``Picture`` for what is not explained here.
 
     Attributes:
-        path: the file.
         level: value that all pixels but a few outliers and a marker reach at most; None if the file tells its white.
         ends: values that all pixels but a few outliers lie between (of the channel where they differ most).
         highest: largest value, outliers included.
-        white: white as the file tells it, None if it does not.
-        inverted: whether 0 is white.
-        coloured: whether any pixel has a real colour.
-        notes: what was done while decoding.
     """
 
     path: Path
+    size: tuple[int, int]
     level: int | None
     ends: tuple[int, int]
     highest: int
@@ -76,7 +72,8 @@ def scan_image(picture: Picture, path: Path) -> ImageScan:
     level = _level(sum(counts[1:], counts[0])) if picture.white is None else None
     ends = max((_ends(channel) for channel in counts), key=lambda pair: pair[1] - pair[0])
     highest = max(int(np.flatnonzero(channel)[-1]) for channel in counts)
-    return ImageScan(path, level, ends, highest, picture.white, picture.inverted, picture.coloured, picture.notes)
+    told = (picture.white, picture.inverted, picture.coloured, picture.notes)
+    return ImageScan(path, picture.size, level, ends, highest, *told)
 
 
 def blank(scans: Iterable[ImageScan], scale: IntensityScale) -> list[ImageScan]:
@@ -148,13 +145,12 @@ def render(
         white = picture.white or scale.white
         if white is None:
             raise DataError(
-                f"{path or 'an image'} has 16 bits per channel, and the images that the scale was decided for have 8; "
-                "export it with 8 bits"
+                f"{path or 'an image'} has 16 bits per channel, unlike the training images; export it with 8"
             )
         if picture.white is None and (share := (pixels > white).mean()) > _OTHER_DEPTH:
             raise DataError(
                 f"{path or 'an image'} has another bit depth than in training: {share:.0%} of its pixels lie above the "
-                f"white {white} of the training images; export it as these were"
+                f"white of the training images, {white}; export it as these were"
             )
         deep = np.minimum(pixels, white)
         pixels = np.rint((white - deep if picture.inverted else deep) * (255 / white)).astype(np.uint8)

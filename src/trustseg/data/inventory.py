@@ -9,8 +9,7 @@ from trustseg.data.dicom import is_dicom
 from trustseg.errors import DataError
 from trustseg.text import word_set
 
-__all__ = ["SUFFIXES", "UNREAD", "broken_links", "hidden_images", "image_files", "is_junk", "is_placeholder"]
-
+__all__ = ["SUFFIXES", "UNREAD", "broken_links", "files_below", "hidden_images", "image_files", "is_placeholder"]
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom"})
 UNREAD: Final = word_set(
@@ -24,17 +23,8 @@ _NO_IMAGES: Final = word_set(
     ".txt .csv .tsv .json .md .rst .html .xml .yaml .yml .toml .pdf .xls .xlsx .doc .docx .zip .gz .tar .7z "
     ".rar .py .ipynb .m .sh .log .parquet .safetensors .pt .pth .onnx .h5 .lock .bib .tex"
 )
-_MAGIC: Final = (
-    b"\x89PNG\r\n",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"II*\0",
-    b"MM\0*",
-    b"\0\0\0\x0cjP",
-    b"\xffO\xffQ",
-    b"\x93NUMPY",
-    b"NRRD",
-)
+_JPEG_2000: Final = (b"\0\0\0\x0cjP", b"\xffO\xffQ")
+_MAGIC: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", *_JPEG_2000, b"\x93NUMPY", b"NRRD")
 _PLACEHOLDER: Final = 300  # bytes; such texts are about a hundred
 _JUNK: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"})
 
@@ -48,7 +38,7 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         DataError: if a folder cannot be read, or a link leads back to a folder above it.
     """
-    return sorted(file for file, hidden in _walk(folder) if not hidden)
+    return sorted(file for file, hidden in files_below(folder) if not hidden and _is_image(file))
 
 
 def hidden_images(folder: Path) -> list[Path]:
@@ -56,29 +46,12 @@ def hidden_images(folder: Path) -> list[Path]:
 
     These are ``__MACOSX/x.png``, ``._x.png``, ``.ipynb_checkpoints/x.png`` and the like.
     """
-    return sorted(file for file, hidden in _walk(folder) if hidden)
+    return sorted(file for file, hidden in files_below(folder) if hidden and _is_image(file))
 
 
 def broken_links(folder: Path) -> list[Path]:
-    """Return the links below a folder that lead nowhere, sorted; without those that are hidden.
-
-    Each may have been a folder of images, whatever its name.
-    """
-    found = []
-    for place, inner, files in os.walk(folder, followlinks=True):  # image_files has refused links in a circle
-        inner[:] = [name for name in inner if not is_junk(name)]
-        found += [Path(place, name) for name in files if not is_junk(name) and not os.path.exists(Path(place, name))]
-    return sorted(found)
-
-
-def is_junk(name: str) -> bool:
-    """Return whether a file or folder is hidden or left behind by an operating system.
-
-    Example:
-        >>> is_junk("._x.png"), is_junk("Thumbs.db"), is_junk("x.png")
-        (True, True, False)
-    """
-    return name.startswith(".") or name.lower() in _JUNK
+    """Return the links below a folder that lead nowhere, sorted: each may have been a folder of images."""
+    return sorted(file for file, hidden in files_below(folder) if not hidden and not os.path.exists(file))
 
 
 def is_placeholder(file: Path) -> bool:
@@ -94,10 +67,16 @@ def is_placeholder(file: Path) -> bool:
     return b"annex/objects/" in text or text.startswith(b"version https://git-lfs")
 
 
-def _walk(
+def files_below(
     folder: Path, above: tuple[tuple[int, int], ...] = (), *, hidden: bool = False
 ) -> Iterator[tuple[Path, bool]]:
-    """Yield the image files below a folder, and whether they or a folder on the way are hidden."""
+    """Yield the files below a folder, and whether they or a folder on the way are hidden or left behind by programs.
+
+    ``above`` are device and inode of the folders above it.
+
+    Raises:
+        DataError: as ``image_files``.
+    """
     try:
         state = folder.stat()
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -109,12 +88,11 @@ def _walk(
     if here in above:
         raise DataError(f"{folder} is a link back to a folder above it; remove that link")
     for entry in entries:
-        junk = hidden or is_junk(entry.name)
-        if entry.is_dir():
-            if entry.name != ".git":
-                yield from _walk(folder / entry.name, (*above, here), hidden=junk)
-        elif _is_image(folder / entry.name):
+        junk = hidden or entry.name.startswith(".") or entry.name.lower() in _JUNK
+        if not entry.is_dir():
             yield folder / entry.name, junk
+        elif entry.name != ".git":
+            yield from files_below(folder / entry.name, (*above, here), hidden=junk)
 
 
 def _is_image(file: Path) -> bool:

@@ -2,17 +2,16 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import Case, Declared, Listing
-from trustseg.data.findings import Finding, finding_of
+from trustseg.data.cases import Case, Declared, Finding, Listing, finding_of
 from trustseg.data.folder import folder
-from trustseg.data.groups import one_spelling
 from trustseg.data.inventory import broken_links, hidden_images, is_placeholder
 from trustseg.data.manifest import manifest
+from trustseg.data.patients import one_spelling
 from trustseg.data.qata import qata
 from trustseg.entries import Entry
 from trustseg.errors import DataError, MissingFileError
@@ -27,19 +26,15 @@ LAYOUTS: Final[Mapping[str, Entry[Listing, None]]] = {
 
 
 def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
-    """Return the cases under a path, read by the first layout of ``LAYOUTS`` that finds any.
+    """Return the cases under a path, read by the first layout of ``LAYOUTS`` that finds any, and what is wrong.
 
-    Names are made unique: a name that comes twice (``train/images/1.png``, ``test/images/1.png``) gets its split in
-    front (``train-1``, ``test-1``), or where that is not enough the folders above it. Patients whose names differ only
-    in case are one.
+    They come in the order train, test, control, unlabelled, sorted by folder and name. A name that comes twice
+    (``train/images/1.png``, ``test/images/1.png``) gets its split in front (``train-1``, ``test-1``), or where that is
+    not enough the folders above it. Patients whose names differ only in case are one.
 
     Args:
         path: a manifest, or a dataset folder; nothing is written there.
         declared: what the user says where the folders leave it open.
-
-    Returns:
-        The cases in the order train, test, control, unlabelled, sorted by folder and name, with what found no partner
-        and what is wrong.
 
     Raises:
         MissingFileError: if there is no such file or folder.
@@ -60,7 +55,7 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
                 listing,
                 cases=one_spelling(_unique(listing.cases, root)),
                 passed_over=(*listing.passed_over, *hidden),
-                problems=(*listing.problems, *_broken_links(listing, links)),
+                problems=(*listing.problems, *_without_content(listing, links)),
                 root=root,
                 layout=name,
             )
@@ -80,8 +75,7 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     listing = find_cases(path, declared)
     if listing.problems:
         raise DataError(f"{listing.problems[0].message}; list all problems with: trustseg data check {path}")
-    lone = [*listing.lone_images, *listing.lone_masks]
-    if lone:
+    if lone := [*listing.lone_images, *listing.lone_masks]:
         raise DataError(
             f"{path} has {len(listing.lone_images)} images without a mask and {len(listing.lone_masks)} masks without "
             f"an image, such as {lone[0]}; list them all with: trustseg data check {path}"
@@ -89,13 +83,13 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     return listing
 
 
-def _broken_links(listing: Listing, links: Iterable[Path]) -> Iterable[Finding]:
+def _without_content(listing: Listing, links: list[Path]) -> list[Finding]:
     files = [file for case in listing.cases for file in (case.image, *case.masks)]
     empty = [file for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file)]
     broken = tuple(map(str, dict.fromkeys((*empty, *links))))
-    if broken:
-        advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
-        yield finding_of("error", "broken_link", broken, "files whose content is missing (broken links)", advice)
+    advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
+    what = "files whose content is missing (broken links)"
+    return [finding_of("error", "broken_link", broken, what, advice)] if broken else []
 
 
 def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trustseg.data.cases import Case, Declared, Listing, Split
-from trustseg.data.inventory import image_files, is_junk
+from trustseg.data.inventory import files_below, image_files
 from trustseg.data.pairing import stem_of
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import replacing
@@ -52,7 +52,7 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
         tables = sorted(file for file in path.iterdir() if file.name.casefold() in _NAMES and file.is_file())
         if len(tables) > 1:
             raise DataError(
-                f"{path} holds {' and '.join(file.name for file in tables)}; keep one, or give its path (data.path)"
+                f"{path} holds {' and '.join(file.name for file in tables)}; keep one, or set data.path to it"
             )
         if not tables:
             return Listing()
@@ -88,9 +88,8 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
 
 def unused_tables(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield the tables below a folder that are named as a manifest, with their columns if they can be read."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_junk(name))
-        for table in (Path(here, name) for name in sorted(files) if name.casefold() in _NAMES):
+    for table, hidden in files_below(folder):
+        if table.name.casefold() in _NAMES and not hidden and table.is_file():
             try:
                 yield table, _table(table)[0]
             except DataError:
@@ -171,8 +170,8 @@ def _check_header(table: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise DataError(
-            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; found: {', '.join(names)}. A "
-            f"manifest has the columns {', '.join(COLUMNS)} and any further ones"
+            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; found: {', '.join(names)}. "
+            f"Required are {', '.join(COLUMNS)}"
         )
     twice = [name or "(empty)" for name, count in Counter(names).items() if count > 1]
     if "" in names and "(empty)" not in twice:
@@ -184,9 +183,7 @@ def _check_header(table: Path, names: Sequence[str]) -> None:
 def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
     split = _SPLITS.get(row["split"].casefold())
     if split is None:
-        raise DataError(
-            f"{table} line {number}: split is '{row['split']}', expected train, validation, test, control or unlabelled"
-        )
+        raise DataError(f"{table} line {number}: split is '{row['split']}', expected one of {', '.join(_SPLITS)}")
     if not row["image"]:
         raise DataError(f"{table} line {number}: the image cell is empty; enter a file")
     image, masks = _file(table, row["image"]), _masks(table, row["mask"])
@@ -199,7 +196,7 @@ def _case(table: Path, number: int, row: Mapping[str, str]) -> Case:
 
 
 def _patient(cell: str) -> str | None:
-    return None if not cell or cell.casefold() in _NO_PATIENT else cell
+    return cell if cell and cell.casefold() not in _NO_PATIENT else None
 
 
 def _masks(table: Path, cell: str) -> tuple[Path, ...]:
@@ -215,7 +212,12 @@ def _file(table: Path, name: str) -> Path:
 
 
 def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> None:
-    absent = list(_absent(numbers, cases))
+    absent = [
+        f"line {number}: {'mask' if place else 'image'} {file}"
+        for number, case in zip(numbers, cases, strict=True)
+        for place, file in enumerate((case.image, *case.masks))
+        if not file.is_file()
+    ]
     if absent:
         open_choice = any(_UNDECIDED in line for line in absent)
         hint = "; of masks between |, keep one, or put ; between those to be united" if open_choice else ""
@@ -236,16 +238,9 @@ def _check_files(table: Path, numbers: Sequence[int], cases: Sequence[Case]) -> 
             known = case.patient and owner.patient and patient_key(case.patient) == patient_key(owner.patient)
             if owner is not case and not known:
                 raise DataError(
-                    f"{table} lines {first} and {number} name the same mask {mask} for images of different or unknown "
-                    "patients; give each image its own"
+                    f"{table} lines {first} and {number} name the same mask {mask}, not the same patient; give each "
+                    "image its own"
                 )
-
-
-def _absent(numbers: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
-    for number, case in zip(numbers, cases, strict=True):
-        for kind, file in (("image", case.image), *(("mask", mask) for mask in case.masks)):
-            if not file.is_file():
-                yield f"line {number}: {kind} {file}"
 
 
 def _relative(file: Path, target: Path) -> str:

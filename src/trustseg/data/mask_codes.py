@@ -12,17 +12,7 @@ import numpy.typing as npt
 from trustseg.data.picture import Picture
 from trustseg.errors import ConfigError
 
-__all__ = [
-    "MaskCoding",
-    "MaskValues",
-    "codes_of",
-    "counted",
-    "inside",
-    "parse_values",
-    "shown",
-    "value_name",
-    "within",
-]
+__all__ = ["MaskCoding", "MaskValues", "codes_of", "counted", "inside", "parse_values", "shown", "value_name", "within"]
 
 MaskValues = Mapping[Any, int | str | Sequence[int | str]]
 """``lesion``, ``ignore`` and ``background`` -> grey values, colours such as ``#ff0000``, ranges such as ``128-255``."""
@@ -37,9 +27,7 @@ class MaskCoding:
 
     Attributes:
         by: ``values`` (listed values), ``threshold`` (above 127) or ``alpha`` (opacity above 127).
-        lesion: inclusive ranges of codes that are lesion, with ``by="values"``.
-        ignore: those that are ignored.
-        background: those that are background.
+        lesion, ignore, background: inclusive ranges of codes with this meaning, with ``by="values"``.
         notes: sentences on what was decided, without file names.
     """
 
@@ -69,10 +57,7 @@ def _range_of(part: object) -> tuple[int, int]:
                 return low, high
             wrong = "begins above its end" if low > high else "is above 65535, the largest grey value"
             raise ConfigError(f"data.mask_values: {text} {wrong}; correct it")
-    raise ConfigError(
-        f"data.mask_values: {part!r} is not understood; write a grey value (1), a range (128-255) or a colour in "
-        "quotes ('#ff0000')"
-    )
+    raise ConfigError(f"data.mask_values: {part!r} is no grey value (1), range (128-255) or colour ('#ff0000')")
 
 
 def parse_values(mask_values: MaskValues) -> MaskCoding:
@@ -82,16 +67,13 @@ def parse_values(mask_values: MaskValues) -> MaskCoding:
         ConfigError: if a key or a value cannot be understood, a value has two meanings, or nothing is lesion.
 
     Example:
-        >>> coding = parse_values({"lesion": [1, "3-5"], "ignore": 255})
-        >>> coding.lesion, coding.ignore, coding.background
-        (((1, 1), (3, 5)), ((255, 255),), ((0, 0),))
+        >>> parse_values({"lesion": [1, "3-5"], "ignore": 255}).lesion
+        ((1, 1), (3, 5))
     """
     unknown = [key for key in mask_values if key not in _KINDS]
     if unknown or mask_values.get("lesion", ()) in ((), [], None):
         wrong = f"unknown key {unknown[0]!r}" if unknown else "no value is listed as lesion"
-        raise ConfigError(
-            f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (keys: {', '.join(_KINDS)})"
-        )
+        raise ConfigError(f"data.mask_values: {wrong}; write e.g. {{lesion: [1, 2], ignore: 255}} (or background: 0)")
     ranges: dict[str, tuple[tuple[int, int], ...]] = {}
     for kind in _KINDS:
         listed = mask_values.get(kind, ())

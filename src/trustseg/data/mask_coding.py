@@ -41,15 +41,7 @@ from trustseg.data.resizing import IGNORED
 from trustseg.errors import DataError
 from trustseg.text import plural
 
-__all__ = [
-    "MaskScan",
-    "apply_coding",
-    "counts_of",
-    "decide_coding",
-    "scan_mask",
-    "total_counts",
-    "united",
-]
+__all__ = ["MaskScan", "apply_coding", "counts_of", "decide_coding", "scan_mask", "total_counts", "united"]
 
 _SEEN: Final = 127  # above it lies the lesion where values are smeared
 _DARK: Final = 32  # largest value that JPEG compression may make of an empty mask
@@ -68,7 +60,7 @@ class MaskScan:
 
     Attributes:
         path: the file.
-        counts: value -> number of pixels; a grey value is an int, a colour 0x1000000 + 0xRRGGBB.
+        counts: pixels of each code, as ``codes_of`` has it.
         lossy: whether the file is a JPEG.
         alpha: number of pixels of each opacity, None if the file is opaque or has no alpha channel.
         has_alpha: whether the file has an alpha channel.
@@ -97,11 +89,7 @@ def scan_mask(picture: Picture, path: Path) -> MaskScan:
 
 
 def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None = None) -> MaskCoding:
-    """Return what the mask values of a data set mean.
-
-    Args:
-        scans: one for each mask file of the data set.
-        mask_values: the setting ``data.mask_values``; None decides from the files.
+    """Return what the mask values of a data set mean, by ``data.mask_values`` or else by all files.
 
     Raises:
         ConfigError: if ``mask_values`` cannot be understood.
@@ -113,18 +101,15 @@ def decide_coding(scans: Iterable[MaskScan], *, mask_values: MaskValues | None =
         return _as_told(files, mask_values)
     if any(one.alpha is not None for one in files):
         return _alpha_coding(files)
-    coloured = [one for one in files if max(one.counts) > 0xFFFF]
-    if coloured:
+    if coloured := [one for one in files if max(one.counts) > 0xFFFF]:
         raise _colours(coloured)
     exact = [one for one in files if not one.lossy]
     values = {value for one in exact for value in one.counts}
-    lossy = [one for one in files if one.lossy]
-    if lossy:
+    if lossy := [one for one in files if one.lossy]:
         _check_lossy(lossy)
     if values <= {0, 1} and 1 in values and not lossy:
         return MaskCoding(lesion=((1, 1),), notes=("masks hold 0 and 1: 1 is lesion",))
-    odd = [one for one in exact if not set(one.counts) <= {0, 255}]
-    if odd:
+    if odd := [one for one in exact if not set(one.counts) <= {0, 255}]:
         _check_between(odd, exact)
     notes = []
     if lossy:
@@ -152,10 +137,7 @@ def apply_coding(picture: Picture, coding: MaskCoding, path: Path) -> npt.NDArra
     stray = ~(lesion | ignore | background)
     if stray.any():
         code = value_name(int(codes[stray][0]))
-        raise DataError(
-            f"mask {path}: {shown(counted(codes))}; the meaning of {code} is unknown in this data set; list it in "
-            "data.mask_values"
-        )
+        raise DataError(f"mask {path}: {shown(counted(codes))}; list {code} in data.mask_values")
     return np.where(ignore, IGNORED, lesion).astype(np.uint8)
 
 
@@ -185,11 +167,7 @@ def _as_told(files: Sequence[MaskScan], mask_values: MaskValues) -> MaskCoding:
     """Return the coding of the setting after checking that it gives every value of every file a meaning."""
     coding = parse_values(mask_values)
     known = (*coding.lesion, *coding.ignore, *coding.background)
-
-    def stray(one: MaskScan) -> bool:
-        return any(not within(code, known) for code in one.counts)
-
-    if odd := [one for one in files if stray(one)]:
+    if odd := [one for one in files if not all(within(code, known) for code in one.counts)]:
         scaled = " (masks of 16 bits that hold 0 and 65535 only are read as 0 and 255)" if within(65535, known) else ""
         raise _refusal(odd, "hold values that data.mask_values does not list", f"list them{scaled}")
     if see_through := [one for one in files if one.alpha is not None]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,17 +18,11 @@ from trustseg.randomness import derived_generator
 __all__ = ["Batch", "EpochShuffle", "PackRows", "as_images", "pack_loader", "padding_of"]
 
 Batch = dict[str, Tensor]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
 class PackRows(Dataset[Batch]):
-    """Some rows of a pack, gathered a batch at a time.
-
-    Attributes:
-        pack: where images and masks are: a pack, or a copy of it that a device holds.
-        rows: indices into the pack.
-    """
+    """Some rows of a pack, or of its copy on a device, gathered a batch at a time."""
 
     pack: Pack | CachedPack
     rows: NDArray[np.int64]
@@ -42,12 +35,9 @@ class PackRows(Dataset[Batch]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Return a batch.
+        """Return ``images`` (B, C, H, W) and ``masks`` (B, 1, H, W) of 0, 1 and 255 (ignored), uint8, where they lie.
 
-        Returns:
-            ``images`` (B, C, H, W) uint8, ``masks`` (B, 1, H, W) uint8 of 0, 1 and
-            255 (ignored; all of them where there is no reference), on the device that holds them;
-            ``rows`` (B,) indices into the pack, on the CPU.
+        ``rows`` (B,), indices into the pack, are on the CPU. Masks are all ignored where there is no reference.
         """
         rows = self.rows[np.asarray(positions)]
         images, masks = gathered(self.pack, rows)
@@ -55,12 +45,7 @@ class PackRows(Dataset[Batch]):
 
 
 class EpochShuffle(Sampler[int]):
-    """A new order every epoch, given by the seed and the epoch alone.
-
-    Args:
-        length: number of rows.
-        seed: seed of the run.
-    """
+    """A new order of ``length`` rows every epoch, given by the seed of the run and the epoch alone."""
 
     def __init__(self, length: int, seed: int) -> None:
         self.length = length
@@ -79,17 +64,13 @@ class EpochShuffle(Sampler[int]):
         return iter(torch.randperm(self.length, generator=generator).tolist())
 
 
-def _unchanged(batch: Item) -> Item:
-    return batch
-
-
 def pack_loader(
     pack: Pack | CachedPack, rows: NDArray[np.int64], *, batch_size: int, shuffle_seed: int | None = None
 ) -> DataLoader[Batch]:
-    """Return an iterator over batches of the given rows.
+    """Return an iterator over batches of the given rows of a pack, or of what ``residing`` made of it.
 
     Args:
-        pack: where images and masks are: a pack, or what ``residing`` made of it.
+        pack: where images and masks are.
         rows: indices into the pack.
         batch_size: images a batch; a shuffled loader leaves out a last batch of another size if there is a full one.
         shuffle_seed: seed of the order; ``None`` keeps the order of ``rows``.
@@ -101,7 +82,7 @@ def pack_loader(
         batch_size=batch_size,
         sampler=sampler,
         drop_last=sampler is not None and len(dataset) >= batch_size,
-        collate_fn=_unchanged,
+        collate_fn=lambda batch: batch,
         generator=torch.Generator(),  # else every start of an epoch draws from the global state
     )
 

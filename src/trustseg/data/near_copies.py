@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trustseg.data.groups import linked
+from trustseg.data.patients import linked
 from trustseg.text import plural
 
 __all__ = ["content_groups", "content_hash", "left_out", "near_copies", "thumbnail"]
@@ -65,11 +65,7 @@ def content_hash(pixels: npt.NDArray[np.generic], *, inverted: bool = False) -> 
 
 
 def thumbnail(pixels: npt.NDArray[np.generic]) -> Floats:
-    """Return an image squashed to 32 x 32 grey values by area average, and the same without its border, (2, 32, 32).
-
-    Args:
-        pixels: (H, W) or (H, W, C) of any integer or float type.
-    """
+    """Return an image (H, W) or (H, W, C) squashed to 32 x 32 greys, whole and without its border, (2, 32, 32)."""
     if pixels.ndim == 3:
         pixels = pixels.mean(axis=-1, dtype=np.float32)
     whole = _squashed(pixels)
@@ -95,10 +91,9 @@ def _without_border(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def near_copies(thumbnails: Floats) -> list[tuple[int, int]]:
-    """Return the pairs of images (i, j), i < j, that show the same picture.
+    """Return the pairs of images (i, j), i < j, that show the same picture, by their thumbnails (N, 2, 32, 32).
 
-    Args:
-        thumbnails: of N images (N, 2, 32, 32); time grows with N^2, 10,000 take about two seconds.
+    Time grows with N^2; 10,000 images take about two seconds.
     """
     if len(thumbnails) < 2:
         return []
@@ -131,14 +126,9 @@ def _copies(thumbnails: Floats, count: int) -> list[tuple[int, int]]:
 
 
 def content_groups(hashes: Sequence[str], thumbnails: Floats) -> list[str]:
-    """Return a name for the picture of each image; images that show the same one share it.
+    """Return a name for the picture of each image, by hashes and thumbnails; images that show the same one share it.
 
-    Args:
-        hashes: ``content_hash`` of N images.
-        thumbnails: their thumbnails (N, 2, 32, 32).
-
-    Returns:
-        The smallest hash of each group, shortened to 16 digits.
+    It is the smallest hash of each group, shortened to 16 digits.
     """
     group_of = linked((hashes[i], hashes[j]) for i, j in near_copies(thumbnails))
     return [group_of.get(name, name)[:16] for name in hashes]

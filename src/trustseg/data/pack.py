@@ -62,8 +62,7 @@ class Pack:
             ``patient_known``; ``split`` (train, test, control); ``has_mask``; ``foreground`` and
             ``foreground_native``, the pixels of foreground in the pack and in the file, null without a reference;
             ``width`` and ``height`` of the file; ``sha256_pixels`` of the decoded image; ``content_group``, shared by
-            images that show the same picture;
-            ``group_NAME`` for each further column NAME of a manifest.
+            images that show the same picture; ``group_NAME`` for each further column NAME of a manifest.
         size: S, side of the square in pixels.
         channels: C, 1 (grey) or 3 (RGB).
         layout: name of the layout in ``LAYOUTS`` that the cases were found by.
@@ -121,26 +120,12 @@ class Pack:
         if damaged is not None:
             raise DataError(f"{path / damaged} is damaged: it is not what was packed; {_AGAIN}")
         size, channels, count = settings["size"], settings["channels"], len(index)
-        whole = (
-            images.shape == (count, channels, size, size)
-            and masks.shape == (count, 1, size, size)
-            and images.dtype == masks.dtype == np.uint8
-            and about["digest"] == digest
-        )
+        shapes = (images.shape, masks.shape) == ((count, channels, size, size), (count, 1, size, size))
+        whole = shapes and images.dtype == masks.dtype == np.uint8 and about["digest"] == digest
         if not whole:
             raise DataError(f"the files of the pack {path} do not belong together; {_AGAIN}")
-        return cls(
-            images,
-            masks,
-            index,
-            layout=layout,
-            digest=digest,
-            notes=notes,
-            passed_over=passed_over,
-            coding=coding,
-            folder=path,
-            **settings,
-        )
+        told: dict[str, Any] = {"layout": layout, "digest": digest, "notes": notes, "passed_over": passed_over}
+        return cls(images, masks, index, coding=coding, folder=path, **told, **settings)
 
     @property
     def lost(self) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,10 @@ import polars as pl
 from PIL import Image
 
 from trustseg.data.cases import Case
-from trustseg.data.decode import Progress, check_sizes, in_threads, read_image, read_mask
-from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, render, scan_image
+from trustseg.data.decode import Progress, in_threads, read_image, read_mask
+from trustseg.data.intensity import ImageScan, IntensityScale, render, scan_image
 from trustseg.data.mask_codes import MaskCoding
-from trustseg.data.mask_coding import MaskScan, apply_coding, counts_of, decide_coding, scan_mask, united
+from trustseg.data.mask_coding import MaskScan, apply_coding, counts_of, scan_mask, united
 from trustseg.data.near_copies import content_groups, content_hash, thumbnail
 from trustseg.data.pack import GROUP, SCHEMA
 from trustseg.data.picture import Picture
@@ -27,31 +27,27 @@ from trustseg.errors import DataError
 
 __all__ = [
     "CaseScan",
-    "Decisions",
     "PackedCase",
     "Reference",
-    "decide",
     "decode_case",
     "index_of",
     "reference_of",
-    "scan_cases",
-    "scan_pictures",
+    "scan_case",
     "write_cases",
     "write_table",
 ]
 
+Pixels = npt.NDArray[np.uint8]
 
 _RELEASED: Final = 256  # cases that are written before their memory is given back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseScan:
-    """What the first pass learns of a case.
+    """What the first pass learns of a case; nothing of its pixels is kept.
 
     Attributes:
         image: facts of the image that the intensity scale depends on.
-        width: of the image in pixels.
-        height: of the image in pixels.
         masks: facts of the mask files that their coding depends on.
         hashes: SHA-256 of the bytes of image and mask files, by which a change between the passes is noticed.
         pixels: hash of the decoded image.
@@ -60,21 +56,11 @@ class CaseScan:
     """
 
     image: ImageScan
-    width: int
-    height: int
     masks: tuple[MaskScan, ...]
     hashes: tuple[str, ...]
     pixels: str
     thumbnail: npt.NDArray[np.float32]
     patient: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """What holds for all files of a dataset: the white of deep images and the meaning of mask values."""
-
-    scale: IntensityScale
-    coding: MaskCoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +91,12 @@ class Reference:
         return self.foreground_native / counted if counted else None
 
 
-@dataclass(frozen=True, slots=True)
-class PackedCase:
-    """What the second pass learns of a case; masks are PNG."""
+class PackedCase(NamedTuple):
+    """What the second pass learns of a case; masks at the size of the file are PNG."""
 
-    reference: Reference | None
-    mask_png: bytes | None
-    ignored_png: bytes | None
+    reference: Reference | None = None
+    mask_png: bytes | None = None
+    ignored_png: bytes | None = None
 
 
 def decode_case(case: Case) -> tuple[Picture, list[Picture]]:
@@ -119,17 +104,20 @@ def decode_case(case: Case) -> tuple[Picture, list[Picture]]:
     return read_image(case.image), [read_mask(path) for path in case.masks]
 
 
-def scan_pictures(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
+def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
     """Return what the decoded files of a case hold.
 
     Raises:
         DataError: if image and masks differ in size.
     """
     for mask, path in zip(masks, case.masks, strict=True):
-        check_sizes(image, mask, image_path=case.image, mask_path=path)
+        if mask.size != image.size:
+            raise DataError(
+                f"{path} has {mask.size[0]}x{mask.size[1]} pixels but its image {case.image} has "
+                f"{image.size[0]}x{image.size[1]}; export the mask at the size of its image"
+            )
     return CaseScan(
         scan_image(image, case.image),
-        *image.size,
         tuple(scan_mask(mask, path) for mask, path in zip(masks, case.masks, strict=True)),
         (image.sha256, *(mask.sha256 for mask in masks)),
         content_hash(image.pixels, inverted=image.inverted),
@@ -138,41 +126,16 @@ def scan_pictures(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseS
     )
 
 
-def scan_cases(cases: Sequence[Case], *, progress: Progress | None) -> list[CaseScan]:
-    """Return what the files of each case hold; nothing of their pixels is kept."""
-    return in_threads(lambda case: scan_pictures(case, *decode_case(case)), cases, progress=progress)
-
-
-def decide(scans: Sequence[CaseScan], options: PackOptions, *, scale: IntensityScale | None = None) -> Decisions:
-    """Return what holds for the whole dataset.
-
-    Args:
-        scans: its cases.
-        options: whose ``mask_values`` decide, if given.
-        scale: scale of other data, to be used again.
-
-    Raises:
-        DataError: if mask files do not agree, or hold values without one meaning.
-    """
-    coding = decide_coding([mask for scan in scans for mask in scan.masks], mask_values=options.mask_values)
-    return Decisions(scale or decide_scale(scan.image for scan in scans), coding)
-
-
 def reference_of(case: Case, scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
     """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be.
-
-    Args:
-        case: the case, with masks.
-        scan: what its files hold.
-        options: size and fit of the pack.
-        coding: what the values of the masks mean.
 
     Raises:
         DataError: if a mask cannot be read, or holds a value without a meaning.
     """
-    if len(scan.masks) == 1 and (scan.width, scan.height) == (options.size, options.size):
+    width, height = scan.image.size
+    if len(scan.masks) == 1 and width == height == options.size:
         lesion, ignored = counts_of(scan.masks[0], coding)
-        return Reference(lesion, lesion, ignored, scan.width * scan.height)
+        return Reference(lesion, lesion, ignored, width * height)
     mask = _reference_mask(case, [read_mask(path) for path in case.masks], coding)
     return _reference(mask, resize_mask(mask, options.size, options.fit))
 
@@ -182,8 +145,9 @@ def write_cases(
     scans: Sequence[CaseScan],
     folder: Path,
     options: PackOptions,
-    decisions: Decisions,
     *,
+    scale: IntensityScale,
+    coding: MaskCoding,
     progress: Progress | None,
 ) -> list[PackedCase]:
     """Write ``images.npy``, ``masks.npy`` and ``native.parquet``, each case straight to its place in the arrays.
@@ -196,7 +160,21 @@ def write_cases(
     masks = _new_array(folder / "masks.npy", (len(cases), 1, size, size))
 
     def write_one(row: int) -> PackedCase:
-        return _write_case(cases[row], scans[row], images[row], masks[row, 0], options, decisions)
+        case = cases[row]
+        image, found = decode_case(case)
+        for path, picture, before in zip((case.image, *case.masks), (image, *found), scans[row].hashes, strict=True):
+            if picture.sha256 != before:
+                raise DataError(f"{path} changed while it was packed; run the command again")
+        pixels = render(image, scale, channels=options.channels, path=case.image)
+        images[row] = np.moveaxis(np.atleast_3d(resize_image(pixels, size, options.fit)), -1, 0)
+        if not found and case.split != "control":
+            masks[row] = IGNORED
+            return PackedCase()
+        # A control without a mask is declared to be without a lesion.
+        mask = _reference_mask(case, found, coding) if found else np.zeros(pixels.shape[:2], dtype=np.uint8)
+        masks[row, 0] = resize_mask(mask, size, options.fit)
+        ignored = mask == IGNORED
+        return PackedCase(_reference(mask, masks[row, 0]), _png(mask == 1), _png(ignored) if ignored.any() else None)
 
     def written(done: int, total: int) -> None:
         if done % _RELEASED == 0:
@@ -206,10 +184,11 @@ def write_cases(
 
     packed = in_threads(write_one, range(len(cases)), progress=written)
     _release(images, masks)
+    sizes = [scan.image.size for scan in scans]
     native = {
         "name": [case.name for case in cases],
-        "width": [scan.width for scan in scans],
-        "height": [scan.height for scan in scans],
+        "width": [width for width, _ in sizes],
+        "height": [height for _, height in sizes],
         "mask": [one.mask_png for one in packed],
         "ignored": [one.ignored_png for one in packed],
     }
@@ -233,8 +212,8 @@ def index_of(cases: Sequence[Case], scans: Sequence[CaseScan], packed: Sequence[
             "has_mask": bool(case.masks),
             "foreground": one.reference and one.reference.foreground,
             "foreground_native": one.reference and one.reference.foreground_native,
-            "width": scan.width,
-            "height": scan.height,
+            "width": scan.image.size[0],
+            "height": scan.image.size[1],
             "sha256_pixels": scan.pixels,
             "content_group": picture,
             **{f"{GROUP}{name}": value for name, value in case.columns.items()},
@@ -252,39 +231,12 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _write_case(
-    case: Case,
-    scan: CaseScan,
-    image_out: npt.NDArray[np.uint8],
-    mask_out: npt.NDArray[np.uint8],
-    options: PackOptions,
-    decisions: Decisions,
-) -> PackedCase:
-    """Decode one case into its places, (C, S, S) and (S, S)."""
-    image, masks = decode_case(case)
-    for path, picture, before in zip((case.image, *case.masks), (image, *masks), scan.hashes, strict=True):
-        if picture.sha256 != before:
-            raise DataError(f"{path} changed while it was packed; run the command again")
-    pixels = render(image, decisions.scale, channels=options.channels, path=case.image)
-    image_out[:] = np.moveaxis(np.atleast_3d(resize_image(pixels, options.size, options.fit)), -1, 0)
-    if masks:
-        mask = _reference_mask(case, masks, decisions.coding)
-    elif case.split == "control":  # declared to be without a lesion
-        mask = np.zeros(image.pixels.shape[:2], dtype=np.uint8)
-    else:
-        mask_out[:] = IGNORED
-        return PackedCase(None, None, None)
-    mask_out[:] = resize_mask(mask, options.size, options.fit)
-    ignored = mask == IGNORED
-    return PackedCase(_reference(mask, mask_out), _png(mask == 1), _png(ignored) if ignored.any() else None)
-
-
-def _reference_mask(case: Case, masks: Sequence[Picture], coding: MaskCoding) -> npt.NDArray[np.uint8]:
+def _reference_mask(case: Case, masks: Sequence[Picture], coding: MaskCoding) -> Pixels:
     """Return the masks of a case as one, of 0, 1 and 255 (ignored), at the size of their files."""
     return united([apply_coding(found, coding, path) for found, path in zip(masks, case.masks, strict=True)])
 
 
-def _reference(mask: npt.NDArray[np.uint8], resized: npt.NDArray[np.uint8]) -> Reference:
+def _reference(mask: Pixels, resized: Pixels) -> Reference:
     counts = [int(np.count_nonzero(found)) for found in (resized == 1, mask == 1, mask == IGNORED)]
     return Reference(counts[0], counts[1], counts[2], mask.size)
 

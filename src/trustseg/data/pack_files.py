@@ -33,14 +33,10 @@ def hashes_of(folder: Path, names: Iterable[str] = ARRAYS) -> dict[str, str]:
 
 
 def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
-    """Return the name of the first file whose content is not what was written, None if all are as they were.
+    """Return the name of the first of ``ARRAYS`` without the expected SHA-256, None if all are as they were.
 
     Hashing a large pack takes seconds, so what was checked is remembered: in ``checked.json`` with size, inode and
     times of each file. The system sets the time of the last change, which no program can choose.
-
-    Args:
-        folder: the pack.
-        expected: SHA-256 of each of ``ARRAYS``.
 
     Raises:
         FileNotFoundError: if one of them is not there.

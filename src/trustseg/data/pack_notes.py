@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trustseg.data.intensity import ImageScan, IntensityScale, blank
+from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import MaskScan
-from trustseg.data.pack_cases import CaseScan, Decisions, Reference
+from trustseg.data.pack_cases import CaseScan, Reference
 from trustseg.data.reading import PackOptions
 from trustseg.text import plural
 
@@ -16,28 +17,23 @@ BLANK: Final = ("images of a single grey level or colour", "nothing can be seen 
 
 
 def pack_notes(
-    scans: Sequence[CaseScan], references: Sequence[Reference | None], decisions: Decisions, options: PackOptions
+    scans: Sequence[CaseScan],
+    references: Sequence[Reference | None],
+    options: PackOptions,
+    *,
+    scale: IntensityScale,
+    coding: MaskCoding,
 ) -> list[str]:
-    """Return what was done to the files of a pack, in sentences.
-
-    Args:
-        scans: its cases.
-        references: their masks, None without one.
-        decisions: what holds for all files.
-        options: size, channels and fit.
-    """
+    """Return what was done to the files of a pack, in sentences."""
     images = [scan.image for scan in scans]
-    masks = [mask for scan in scans for mask in scan.masks]
-    sizes = [(scan.width, scan.height) for scan in scans]
-    known = [reference for reference in references if reference is not None]
     return [
         *decoding_notes(images, "image"),
-        *image_notes(images, sizes, decisions.scale, options),
-        *blank_note(images, decisions.scale),
-        *decisions.coding.notes,
-        *decoding_notes(masks, "mask"),
+        *image_notes(images, scale, options),
+        *blank_note(images, scale),
+        *coding.notes,
+        *decoding_notes([mask for scan in scans for mask in scan.masks], "mask"),
         *mask_notes(scans, references),
-        *lost_note(known, options),
+        *lost_note(references, options),
     ]
 
 
@@ -50,24 +46,20 @@ def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str
     return {f"{plural(len(names), noun)}: {note}": tuple(names) for note, names in sorted(noted.items())}
 
 
-def image_notes(
-    images: Sequence[ImageScan], sizes: Sequence[tuple[int, int]], scale: IntensityScale, options: PackOptions
-) -> Iterator[str]:
-    """Yield what is done to images: intensity, colour and size.
-
-    Args:
-        images: the images.
-        sizes: (width, height) of each, in its own pixels.
-        scale: the intensity scale that is used; without notes if it was decided for other images.
-        options: size, channels and fit.
-    """
-    yield from _intensity_notes(images, scale)
+def image_notes(images: Sequence[ImageScan], scale: IntensityScale, options: PackOptions) -> Iterator[str]:
+    """Yield what is done to images (intensity, colour and size); ``scale`` has no notes if others decided it."""
+    deep = [image for image in images if image.level is not None]
+    yield from scale.notes
+    if deep and not scale.notes:
+        yield f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {scale.white} became 0 to 255, as in training"
+        if bright := sum(image.highest > (scale.white or 0) for image in deep):
+            yield f"{plural(bright, 'image')} with values above {scale.white}, which were clipped"
     coloured = sum(image.coloured for image in images)
     if coloured and options.channels == 1:
         yield f"{plural(coloured, 'image')} with colours became grey levels (luminance); data.channels=3 keeps them"
     elif options.channels == 3 and coloured < len(images):
         yield f"{plural(len(images) - coloured, 'grey image')} with three equal channels; data.channels=1 saves them"
-    square = f"{options.size}x{options.size} pixels"
+    square, sizes = f"{options.size}x{options.size} pixels", [image.size for image in images]
     resized = sum(pair != (options.size, options.size) for pair in sizes)
     if resized:
         yield f"{resized:,} of {plural(len(sizes), 'image')} resized to {square}"
@@ -105,21 +97,11 @@ def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]
         )
 
 
-def lost_note(references: Sequence[Reference], options: PackOptions) -> Iterator[str]:
+def lost_note(references: Sequence[Reference | None], options: PackOptions) -> Iterator[str]:
     """Yield how many lesions vanish by shrinking, if any does."""
-    lesions = [one for one in references if one.foreground_native]
+    lesions = [one for one in references if one is not None and one.foreground_native]
     if lost := sum(one.lost for one in lesions):
         yield (
             f"the lesions of {lost:,} of {plural(len(lesions), 'image')} vanish at {options.size}x{options.size} "
             "pixels: their masks become empty; choose a larger data.size"
         )
-
-
-def _intensity_notes(images: Sequence[ImageScan], scale: IntensityScale) -> Iterator[str]:
-    deep = [image for image in images if image.level is not None]
-    if scale.notes or not deep:
-        yield from scale.notes
-        return
-    yield f"{plural(len(deep), 'image')} of more than 8 bits: 0 to {scale.white} became 0 to 255, as in training"
-    if bright := sum(image.highest > (scale.white or 0) for image in deep):
-        yield f"{plural(bright, 'image')} with values above {scale.white}, which were clipped"

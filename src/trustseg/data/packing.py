@@ -5,25 +5,26 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from trustseg.data.cases import Declared, Listing
 from trustseg.data.check_content import summaries_for_pack
-from trustseg.data.decode import Channels, Progress
-from trustseg.data.groups import with_marked_patients
-from trustseg.data.intensity import IntensityScale
+from trustseg.data.decode import Channels, Progress, in_threads, two_passes
+from trustseg.data.intensity import IntensityScale, decide_scale
 from trustseg.data.layouts import usable_cases
 from trustseg.data.mask_codes import MaskValues, parse_values
+from trustseg.data.mask_coding import decide_coding
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
-from trustseg.data.pack_cases import decide, index_of, scan_cases, write_cases, write_table
+from trustseg.data.pack_cases import decode_case, index_of, scan_case, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
 from trustseg.data.pack_notes import pack_notes
+from trustseg.data.patients import with_marked_patients
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.errors import DataError, MissingFileError
+from trustseg.text import plural
 
 __all__ = ["open_dataset", "write_pack"]
 
@@ -45,6 +46,9 @@ def open_dataset(
 ) -> Pack:
     """Return a dataset as a pack: a pack as it is, anything else packed once into a cache.
 
+    A folder is packed again only after one of its files was added, removed or changed, or if its pack in the cache is
+    damaged.
+
     Args:
         path: a pack, a manifest, or a folder in one of ``LAYOUTS``; nothing is written there.
         size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
@@ -53,10 +57,6 @@ def open_dataset(
         scale: intensity scale of the data that a model was trained on; None decides from the files.
         cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
         progress: called with (images done, images in all) while packing.
-
-    Returns:
-        The pack. A folder is packed again only after one of its files was added, removed or changed, or if its pack in
-        the cache is damaged.
 
     Raises:
         MissingFileError: if there is nothing at ``path``.
@@ -109,9 +109,7 @@ def write_pack(
     Args:
         source: a manifest, or a folder in one of ``LAYOUTS``.
         target: the folder to make.
-        size, channels, fit, mask_values: see ``PackOptions``.
-        declared: what the user says where the folders leave it open.
-        progress: called with (images done, images in all).
+        size, channels, fit, mask_values, declared, progress: as of ``open_dataset``.
 
     Raises:
         MissingFileError: if there is no such source.
@@ -135,39 +133,41 @@ def _build(
     progress: Progress | None,
 ) -> Pack:
     """Write the pack next to its target, rename it into place and return it."""
-    cases, count = listing.cases, len(listing.cases)
-    needed = count * (options.channels + 1) * options.size**2
-
-    def step(done: int) -> None:  # of both passes, which take about equally long
-        if progress is not None:
-            progress(done // 2, count)
-
+    cases, (first, second) = listing.cases, two_passes(progress)
+    needed = len(cases) * (options.channels + 1) * options.size**2
+    passed_over = listing.below(listing.passed_over)
     try:
         with temporary_folder(target) as part:
-            scans = scan_cases(cases, progress=lambda done, _: step(done))
+            scans = in_threads(lambda case: scan_case(case, *decode_case(case)), cases, progress=first)
             cases = with_marked_patients(cases, [scan.patient for scan in scans])
-            decisions = decide(scans, options, scale=scale)
-            packed = write_cases(cases, scans, part, options, decisions, progress=lambda done, _: step(count + done))
+            masks = [mask for scan in scans for mask in scan.masks]
+            coding = decide_coding(masks, mask_values=options.mask_values)
+            scale = scale or decide_scale(scan.image for scan in scans)
+            packed = write_cases(cases, scans, part, options, scale=scale, coding=coding, progress=second)
             references = [one.reference for one in packed]
             index = index_of(cases, scans, packed)
             write_table(index, part / "index.parquet")
-            is_deep = any(scan.image.level is not None for scan in scans)
-            white = decisions.scale.white if is_deep else None
+            white = scale.white if any(scan.image.level is not None for scan in scans) else None
             settings: Any = {"size": options.size, "channels": options.channels, "fit": options.fit, "white": white}
             files = hashes_of(part)
             about = {
                 "format": FORMAT,
                 **settings,
-                "coding": coding_values(decisions.coding),
+                "coding": coding_values(coding),
                 "layout": listing.layout,
                 "files": files,
-                "digest": digest_of(index, **settings, coding=decisions.coding, files=files),
+                "digest": digest_of(index, **settings, coding=coding, files=files),
                 "count": len(index),
                 "source": source.absolute().name,
-                "passed_over": listing.below(listing.passed_over),
+                "passed_over": passed_over,
                 "notes": [
-                    *_notes(listing),
-                    *pack_notes(scans, references, decisions, options),
+                    *listing.notes,
+                    *(
+                        [f"{plural(len(passed_over), 'image file')} passed over: part of no case"]
+                        if passed_over
+                        else ()
+                    ),
+                    *pack_notes(scans, references, options, scale=scale, coding=coding),
                     *summaries_for_pack(cases, scans, references, index["content_group"].to_list()),
                 ],
             }
@@ -185,53 +185,31 @@ def _build(
     return Pack.open(target)
 
 
-def _notes(listing: Listing) -> Iterator[str]:
-    """Yield how the files were found, without their names."""
-    yield from listing.notes
-    if count := len(listing.passed_over):
-        what = (
-            "1 image file belongs to no case and is"
-            if count == 1
-            else f"{count:,} image files belong to no case and are"
-        )
-        yield f"{what} passed over"
-
-
 def _raise_as_sentence(error: MemoryError | OSError, target: Path, needed: int) -> NoReturn:
     if isinstance(error, (DataError, MissingFileError)):
         raise error
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         raise DataError(
-            f"out of memory while packing into {target}; free some memory, or shrink the largest images (one is "
-            "decoded on each core)"
+            f"out of memory while packing into {target}; free some, or shrink the largest images"
         ) from error
+    elsewhere = "choose another folder (trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise DataError(
-            f"the disk is full: the pack {target} needs {needed / 1e6:.0f} MB; free some space, or choose another "
-            "folder (trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
-        ) from error
-    raise DataError(
-        f"the pack cannot be written to {target} ({error.strerror or error}); choose a writable folder "
-        "(trustseg data pack SOURCE TARGET, or TRUSTSEG_CACHE)"
-    ) from error
+        wrong = f"the disk is full: the pack {target} needs {needed / 1e6:.0f} MB; free some space, or"
+    else:
+        wrong = f"the pack cannot be written to {target} ({error.strerror or error});"
+    raise DataError(f"{wrong} {elsewhere}") from error
 
 
 def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale | None) -> Pack:
     """Return a pack that a user made, after checking that it is what the settings ask for."""
+    again = "pack the images again with: trustseg data pack SOURCE TARGET"
     if (pack.size, pack.channels, pack.fit) != (wanted.size, wanted.channels, wanted.fit):
         keys = [key for key in ("size", "channels", "fit") if getattr(pack, key) != getattr(wanted, key)]
         held, asked = (", ".join(f"{key} {getattr(one, key)}" for key in keys) for one in (pack, wanted))
         options = " ".join(f"--{key} {getattr(wanted, key)}" for key in ("size", "channels", "fit"))
-        raise DataError(
-            f"the pack {path} has {held}, but {asked} is needed; pack the images again with: trustseg data pack SOURCE "
-            f"TARGET {options}"
-        )
-    values = wanted.mask_values
-    if values is not None and coding_values(parse_values(values)) != coding_values(pack.coding):
-        raise DataError(
-            f"the masks of the pack {path} were read with another data.mask_values; pack the images again with: "
-            "trustseg data pack SOURCE TARGET --mask-values VALUES"
-        )
+        raise DataError(f"the pack {path} has {held}, but {asked} is needed; {again} {options}")
+    if wanted.mask_values is not None and parse_values(wanted.mask_values) != pack.coding:
+        raise DataError(f"the pack {path} was made with another data.mask_values; {again} --mask-values VALUES")
     if scale is not None and pack.white is not None and pack.white != scale.white:
         trained = "8-bit images" if scale.white is None else f"0 to {scale.white} as 0 to 255"
         note = f"this pack reads deep images with 0 to {pack.white} as 0 to 255, the model was trained on {trained}"
@@ -242,10 +220,11 @@ def _suitable(pack: Pack, path: Path, wanted: PackOptions, scale: IntensityScale
 def _fingerprint(path: Path, listing: Listing, options: PackOptions) -> str:
     """Return a name for the pack of these files as they are now: names, sizes, times and inodes, no content.
 
-    The time of the last change of a file's content or attributes (ctime) is set by the system alone: a file that was
-    corrected keeps neither by having its size and modification time restored.
+    The system alone sets the time of the last change (ctime): a corrected file with its old size and time is seen.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, _READING, str(path.resolve()), *options.signs()]).encode())
+    coding = None if options.mask_values is None else coding_values(parse_values(options.mask_values))
+    settings = [options.size, options.channels, options.fit, coding]
+    digest = hashlib.sha256(json.dumps([FORMAT, _READING, str(path.resolve()), *settings]).encode())
     for case in listing.cases:
         about: list[object] = [case.name, case.patient, case.split, dict(case.columns)]
         for file in (case.image, *case.masks):

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -77,18 +77,6 @@ def match(images: Sequence[Path], masks: Sequence[Path], declared: Declared) -> 
     return found
 
 
-def _votes(images: Collection[str], masks: Iterable[str]) -> Counter[Affix]:
-    votes: Counter[Affix] = Counter({("", ""): 0})
-    for stem in masks:
-        votes.update(affix for _, affix in _readings(stem, images))
-    return votes
-
-
-def _most(votes: Counter[Affix]) -> Affix:
-    """Return the prefix and the suffix (one of them empty) with which most masks name an image."""
-    return max(votes, key=lambda affix: (votes[affix], -len(affix[0] + affix[1]), affix))
-
-
 def _readings(stem: str, images: Collection[str], *, numbers: bool = False) -> Iterator[tuple[str, Affix]]:
     """Yield every image that a mask's name contains, with what the name has beyond it."""
     if stem in images:
@@ -105,8 +93,10 @@ def _by_affix(
     pictures: Mapping[str, Path], names: Mapping[Path, str], declared: Declared, found: Pairing
 ) -> dict[Path, tuple[str, str]]:
     """Return the image of each mask whose name contains the image's, and note masks that two images may claim."""
-    votes = _votes(pictures, names.values())
-    prefix, suffix = main = _most(votes)
+    votes: Counter[Affix] = Counter({("", ""): 0})
+    votes.update(affix for name in names.values() for _, affix in _readings(name, pictures))
+    # With which most masks name an image.
+    prefix, suffix = main = max(votes, key=lambda affix: (votes[affix], -len("".join(affix)), affix))
     owners: dict[Path, tuple[str, str]] = {}
     rest: dict[Path, list[tuple[str, Affix]]] = {}
     for mask, name in names.items():

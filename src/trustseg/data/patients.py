@@ -1,9 +1,17 @@
-"""Patient and view from the names of image files, in published naming schemes."""
+"""Whose images these are: patients by the names of files, and groups of images that must stay together."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-__all__ = ["is_lateral", "patient_of"]
+import polars as pl
+
+from trustseg.data.cases import Case
+from trustseg.text import patient_key
+
+__all__ = ["is_lateral", "linked", "one_spelling", "patient_groups", "patient_of", "with_marked_patients"]
 
 _SUBJECT: Final = re.compile(r"^sub-([A-Za-z0-9]+)(?:_|$)", re.IGNORECASE)  # BIDS, BIMCV, QaTa-COV19-v2
 # ChestX-ray14 numbers its patients 1 to 30805 with eight digits. Eight digits that begin with 000 are no date in any
@@ -21,10 +29,8 @@ def patient_of(name: str) -> str | None:
             ChestX-ray14 (``00001281_000``). ``covid_<n>`` names a pooled source, a date names a day: no patient.
 
     Example:
-        >>> patient_of("sub-S09611_ses-E17966_acq-1_run-1_bp-chest_vp-ll_dx"), patient_of("00001281_000")
-        ('S09611', '00001281')
-        >>> patient_of("covid_12") is None, patient_of("20240115_001") is None
-        (True, True)
+        >>> patient_of("sub-S09611_ses-E17966_vp-ll_dx"), patient_of("00001281_000"), patient_of("covid_12")
+        ('S09611', '00001281', None)
     """
     if match := _SUBJECT.match(name):
         return match[1]
@@ -37,3 +43,73 @@ def is_lateral(name: str) -> bool:
     """Return whether a BIDS name says that the view is lateral (``vp-ll``)."""
     match = _VIEW.search(name)
     return bool(match and match[1].lower() == "ll" and patient_of(name))
+
+
+def linked(links: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Return the smallest name of the group of each linked name; groups are what chains of links connect.
+
+    Example:
+        >>> linked([("b", "c"), ("d", "e"), ("c", "a")])
+        {'b': 'a', 'c': 'a', 'd': 'd', 'e': 'd', 'a': 'a'}
+    """
+    above: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while above.setdefault(name, name) != name:
+            above[name] = name = above[above[name]]
+        return name
+
+    for first, second in links:
+        low, high = sorted((root(first), root(second)))
+        above[high] = low
+    return {name: root(name) for name in list(above)}
+
+
+def one_spelling(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return the cases with one spelling of each patient, that which comes first: ``sub-s1`` is ``sub-S1``."""
+    spelt = {patient_key(case.patient): case.patient for case in reversed(cases) if case.patient is not None}
+    return tuple(
+        case if case.patient is None else replace(case, patient=spelt[patient_key(case.patient)]) for case in cases
+    )
+
+
+def with_marked_patients(cases: Sequence[Case], marks: Sequence[str]) -> tuple[Case, ...]:
+    """Return the cases, those of unknown patients with the one that their files tell apart without naming.
+
+    The patient is called as where a name or manifest tells it, else after the first image. Where all files share one
+    mark, as after some ways of anonymisation, it tells nothing.
+
+    Args:
+        cases: the cases.
+        marks: ``Picture.patient`` of their images, empty if the file tells no patient.
+    """
+    groups: defaultdict[str, list[Case]] = defaultdict(list)
+    for case, mark in zip(cases, marks, strict=True):
+        if mark:
+            groups[mark].append(case)
+    if len(groups) < 2:
+        return tuple(cases)
+    names: dict[str, str | None] = {}
+    for mark, group in groups.items():
+        known = {case.patient for case in group if case.patient} or {group[0].name}
+        names[mark] = known.pop() if len(known) == 1 else None  # the names know better
+    return tuple(
+        replace(case, patient=names[mark]) if mark and case.patient is None else case
+        for case, mark in zip(cases, marks, strict=True)
+    )
+
+
+def patient_groups(index: pl.DataFrame) -> pl.Series:
+    """Return, for each row of a pack's index, the group that must not be divided, named after one of its patients.
+
+    Images of one patient form a group, however the name is written (``patient_key``), and patients who share a picture
+    (``content_group``) do. Alone they keep their name.
+    """
+    patients = index["patient"].to_list()
+    folded = [f"patient {patient_key(patient)}" for patient in patients]
+    pictures = [f"picture {group}" for group in index["content_group"].to_list()]
+    group_of = linked(zip(folded, pictures, strict=True))
+    names: dict[str, str] = {}
+    for patient, name in sorted(zip(patients, folded, strict=True)):
+        names.setdefault(group_of[name], patient)
+    return pl.Series("group", [names[group_of[name]] for name in folded], dtype=pl.String)

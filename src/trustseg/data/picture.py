@@ -5,9 +5,10 @@ decided once for the data set: ``trustseg.data.intensity`` for images of more th
 for masks.
 """
 
+import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,11 @@ from trustseg.errors import DataError
 
 __all__ = [
     "LARGEST",
-    "OPAQUE",
-    "SEE_THROUGH",
     "DeepImage",
     "Picture",
     "Values",
     "check_pixels",
+    "ends_early",
     "split_alpha",
     "upright",
     "warnings_of",
@@ -34,6 +34,9 @@ __all__ = [
 Values = npt.NDArray[Any]  # uint8 or uint16
 
 LARGEST: Final = 89_478_485  # pixels; Pillow's limit, above which a small file may be a decompression bomb
+# In coded JPEG data 0 and restart markers follow 0xff; 0xff may fill.
+_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_FILLER: Final = b"\x55\xa5" * 32
 
 
 class _Warnings:
@@ -45,9 +48,6 @@ class _Warnings:
 
 
 _WARNINGS: Final = _Warnings()
-
-OPAQUE: Final = "transparency ignored (every pixel is opaque)"
-SEE_THROUGH: Final = "transparency ignored (some pixels are not opaque; their stored values are used)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +66,8 @@ class Picture:
         alpha: (H, W) opacity, uint8, if the file has an alpha channel that is not opaque everywhere.
         has_alpha: whether the file has an alpha channel at all.
         spacing: (row, column) distance between pixel centres in mm, if the file tells.
-        patient: a mark that files of one DICOM PatientID share within this process, empty if there is none; it is never
-            written down.
-        notes: sentence parts on what was done while decoding, such as ``"EXIF orientation applied"``; they name no
-            file and no value, so that equal notes of many files can be counted.
+        patient: what files of one DICOM PatientID share within this process, or empty; it is never written down.
+        notes: what was done while decoding, without file names and values: equal notes of many files are counted.
     """
 
     pixels: Values
@@ -100,10 +98,9 @@ class DeepImage(NamedTuple):
 
     Attributes:
         stored: (H, W), or (H, W, 3) in colour, uint16.
-        slope: value = slope * stored + intercept, in the unit of the file: of a DICOM file after its modality LUT.
-        intercept: see ``slope``.
-        black: value that the file, or the scale of the data set, shows as black (as white where ``inverted``).
-        white: likewise; between the two linear, where the file has no VOI LUT and no sigmoid.
+        slope, intercept: value = slope * stored + intercept, in the unit of the file (DICOM: after its modality LUT).
+        black, white: values that the file, or the scale of the data set, shows as black and white (where ``inverted``,
+            as white and black); between them linear, where the file has no VOI LUT and no sigmoid.
         inverted: whether low values are bright.
         sha256: hash of the bytes of the file.
     """
@@ -120,10 +117,31 @@ class DeepImage(NamedTuple):
 def check_pixels(path: Path, width: int, height: int) -> None:
     """Raise a DataError if a file claims no pixels, or so many that it may be a decompression bomb."""
     if width < 1 or height < 1 or width * height > LARGEST:
-        raise DataError(
-            f"{path} has {width}x{height} pixels; allowed are 1 to {LARGEST:,} in all, as larger files may be "
-            "decompression bombs; export it smaller or remove it"
-        )
+        raise DataError(f"{path} has {width}x{height} pixels, allowed are up to {LARGEST:,}; export it smaller")
+
+
+def ends_early(data: bytes, decode: Callable[[bytes], Values]) -> bool:
+    """Return whether a JPEG lacks its end marker, or coded data before it, which decoders fill with grey in silence.
+
+    Bytes put in before the marker change no pixel of a complete image; they become pixels of an incomplete one.
+    What bit errors and missing scans (of a progressive JPEG) change is not noticed.
+
+    Args:
+        data: the file.
+        decode: returns the pixels of such data; raises an exception if it cannot.
+    """
+    place = 2
+    while (found := _MARKER.search(data, place)) and found[1] != b"\xd9":
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")  # skips the segment
+    if not found:
+        return True
+    whole, end = decode(data), found.start()
+    try:
+        return not np.array_equal(whole, decode(data[:end] + _FILLER + data[end:]))
+    except MemoryError:
+        raise
+    except Exception:  # the decoder stumbles over the bytes
+        return True
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""The QaTa-COV19-v2 layout.
-
-QaTa-COV19-v2 holds 9,258 chest X-rays with infection masks (7,145 train, 2,113 test) and a control group.
+"""QaTa-COV19-v2: 9,258 chest X-rays with infection masks (7,145 train, 2,113 test) and a control group.
 
 Reference:
-    Degerli et al., "OSegNet", ICIP 2022, arXiv:2202.10185; data: https://www.kaggle.com/aysendegerli/qatacov19-dataset
+    Degerli et al., "OSegNet: Operational Segmentation Network for COVID-19 Detection Using Chest X-Ray Images", ICIP
+    2022, arXiv:2202.10185; data: https://www.kaggle.com/datasets/aysendegerli/qatacov19-dataset
 """
 
 from dataclasses import replace
@@ -12,10 +11,13 @@ from typing import Final
 
 from trustseg.data.cases import Declared, Listing, joined
 from trustseg.data.folder import folder
+from trustseg.errors import DataError, MissingPackageError
 
-__all__ = ["qata"]
+__all__ = ["fetch_qata", "qata"]
 
 _SIDES: Final = ("Train Set", "Test Set")
+_HANDLE: Final = "aysendegerli/qatacov19-dataset"
+_PAGE: Final = f"https://www.kaggle.com/datasets/{_HANDLE}"
 
 
 def qata(path: Path, declared: Declared | None = None) -> Listing:
@@ -47,3 +49,29 @@ def qata(path: Path, declared: Declared | None = None) -> Listing:
         note = "Control_Group_II is left out: its pneumonia images show opacities without masks"
         return replace(listing, notes=(*listing.notes, note))
     return listing
+
+
+def fetch_qata(target: Path | None = None) -> Path:
+    """Download QaTa-COV19 through kagglehub and return its folder, as ``find_cases`` and ``open_dataset`` take it.
+
+    Read the licence on Kaggle's page first; it is said to allow non-commercial use only.
+
+    Args:
+        target: folder to download into; None takes kagglehub's own cache.
+
+    Raises:
+        MissingPackageError: if kagglehub is not installed.
+        DataError: if the download fails.
+    """
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise MissingPackageError(f"run: pip install 'trustseg[qata]', or download {_PAGE} by hand") from error
+    try:
+        found = kagglehub.dataset_download(_HANDLE, output_dir=None if target is None else str(target))
+    except Exception as error:  # kagglehub lets errors of several network libraries through
+        raise DataError(
+            f"the download of {_HANDLE} failed ({type(error).__name__}: {error}); download {_PAGE} elsewhere, unpack "
+            "it and name its folder"
+        ) from error
+    return Path(found)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from trustseg.data.decode import Channels
 from trustseg.data.intensity import WHITES, IntensityScale
@@ -39,28 +39,16 @@ class PackOptions:
     def __post_init__(self) -> None:
         if self.size < 1 or self.channels not in get_args(Channels) or self.fit not in get_args(Fit):
             raise ConfigError(
-                f"size {self.size}, channels {self.channels}, fit '{self.fit}': size must be at least 1, channels 1 or "
-                f"3, and fit {' or '.join(get_args(Fit))}"
+                f"size {self.size}, channels {self.channels}, fit '{self.fit}': expected a size of at least 1, 1 or 3 "
+                f"channels, and {' or '.join(get_args(Fit))}"
             )
         if self.mask_values is not None:
             parse_values(self.mask_values)
 
-    def signs(self) -> list[Any]:
-        """Return plain values that are equal for equal options."""
-        coding = None if self.mask_values is None else coding_values(parse_values(self.mask_values))
-        return [self.size, self.channels, self.fit, coding]
-
 
 @dataclass(frozen=True, slots=True)
 class ModelReading:
-    """How the images that a model was trained on were read, so that other images are read alike.
-
-    Attributes:
-        size: side of the square in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        fit: how images were fitted into the square.
-        white: value of deep images that became 255, None if no image needed one.
-    """
+    """How the images that a model was trained on were read, so that other images are read alike: fields of ``Pack``."""
 
     size: int
     channels: Channels

@@ -26,19 +26,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedPack:
-    """All images and masks of a pack in the memory of one device.
-
-    Attributes:
-        images: (N, C, S, S) uint8.
-        masks: (N, 1, S, S) uint8 of 0 and 1.
-    """
+    """All images (N, C, S, S) and masks (N, 1, S, S) of a pack, uint8, in the memory of one device."""
 
     images: Tensor
     masks: Tensor
 
 
 def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack | CachedPack:
-    """Return the images and masks of a pack, moved to where ``residence`` wants them.
+    """Return a pack moved to where ``residence`` wants it: batches are the same, bit for bit, wherever pixels lie.
 
     Args:
         pack: what to move.
@@ -46,9 +41,6 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
             slow disk; ``gpu``: a copy on ``device``; ``auto``: ``gpu`` where ``device`` is one of CUDA, and ``mmap``
             where it is not, or, with a line in the log, where the copy would take more than half of its free memory.
         device: where the training computes.
-
-    Returns:
-        What ``gathered`` takes batches from; they are the same, bit for bit, wherever the pixels lie.
 
     Raises:
         ConfigError: if ``gpu`` is asked for and there is none, or if the memory asked for is too small.
@@ -59,10 +51,7 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
         return _copied(pack, torch.device("cpu"))
     if residence == "gpu":
         if device.type == "cpu":
-            raise ConfigError(
-                "data.residence=gpu keeps the images on the GPU, but this training runs on the CPU; "
-                "set data.residence=auto, or training.accelerator=gpu on a machine with a GPU"
-            )
+            raise ConfigError("data.residence=gpu, but this training runs on the CPU; set data.residence=auto")
         return _copied(pack, device)
     torch.cuda.empty_cache()  # else what this process keeps for later would count as taken
     needed, free = _bytes(pack), torch.cuda.mem_get_info(device)[0]
@@ -93,8 +82,7 @@ def _copied(pack: Pack, device: torch.device) -> CachedPack:
             raise
         place = "gpu" if device.type != "cpu" else "ram"
         raise ConfigError(
-            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB for the images, more than is free; "
-            "set data.residence=mmap"
+            f"data.residence={place} needs {_bytes(pack) // MEGABYTE} MB, more than is free; set data.residence=mmap"
         ) from error
 
 

@@ -34,13 +34,7 @@ class Area(NamedTuple):
 
 
 def image_area(width: int, height: int, *, size: int, fit: Fit) -> Area:
-    """Return where an image lies in its square: all of it when squashed, centred when padded.
-
-    Args:
-        width: of the image, in its own pixels.
-        height: of the image, in its own pixels.
-        size: side of the square in pixels.
-        fit: how the image was fitted into the square.
+    """Return where an image of some size lies in its square: all of it when squashed, centred when padded.
 
     Example:
         >>> image_area(200, 100, size=50, fit="pad")
@@ -54,19 +48,11 @@ def image_area(width: int, height: int, *, size: int, fit: Fit) -> Area:
 
 
 def resize_image(pixels: npt.NDArray[Values], size: int, fit: Fit = "squash") -> npt.NDArray[Values]:
-    """Return an image as a square of size x size pixels.
+    """Return an image (H, W) or (H, W, C), uint8 or uint16, as a square of size x size pixels; itself if it is one.
 
     Along a side that shrinks, each new pixel is the integral of the image over the pixel's area, fractions of old
-    pixels included; along a side that grows it is interpolated linearly between pixel centres. Sums are exact and
-    rounded once, so that every machine gives the same pixels.
-
-    Args:
-        pixels: (H, W) or (H, W, C), uint8 or uint16.
-        size: side of the square in pixels.
-        fit: ``squash`` or ``pad``; padding is 0.
-
-    Returns:
-        (size, size) or (size, size, C) of the same type; the array itself if it has that size already.
+    pixels included; along a side that grows it is interpolated linearly between pixel centres. Padding is 0. Sums are
+    exact and rounded once, so that every machine gives the same pixels.
     """
     height, width = pixels.shape[:2]
     if (height, width) == (size, size):
@@ -83,23 +69,15 @@ def resize_image(pixels: npt.NDArray[Values], size: int, fit: Fit = "squash") ->
 
 
 def resize_mask(mask: npt.NDArray[np.uint8], size: int, fit: Fit = "squash") -> npt.NDArray[np.uint8]:
-    """Return a mask as a square of size x size pixels.
+    """Return a mask (H, W) of 0, 1 and 255 (ignored) as a square of size x size pixels; itself if it is one.
 
     A new pixel is foreground where foreground covers more than half of its counted area, so that no other mask of this
     size agrees with the original on a larger area. Where exactly half is covered, the old pixel at the centre decides:
     always giving such pixels to the background would shrink every region at whole-number ratios. A pixel is ignored
-    where at least half of its area is.
+    where at least half of its area is, and so is padding.
 
     Nearest neighbour keeps the area of regions on average too, but misplaces more pixels along every border. Either
     method loses regions smaller than a pixel; packs count them.
-
-    Args:
-        mask: (H, W) of 0, 1 and 255 (ignored).
-        size: side of the square in pixels.
-        fit: ``squash`` or ``pad``; padding is ignored.
-
-    Returns:
-        (size, size) of 0, 1 and 255; the mask itself if it has that size already.
     """
     height, width = mask.shape
     if (height, width) == (size, size):

@@ -10,17 +10,7 @@ from typing import Final, Literal
 from trustseg.data.cases import EVERYTHING, Declared
 from trustseg.text import word_set
 
-__all__ = [
-    "FolderRole",
-    "beside",
-    "is_mask_word",
-    "is_neutral",
-    "named",
-    "names_test",
-    "place",
-    "says_more_than_test",
-    "words",
-]
+__all__ = ["FolderRole", "beside", "is_mask_word", "is_neutral", "named", "names_test", "place", "says_more_than_test"]
 
 Role = Literal["images", "masks"]
 Side = Literal["train", "validation", "test"]
@@ -98,8 +88,7 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
     Args:
         file: the file, relative to the data set.
         declared: what the user says of the folders.
-        mixed: folders above those of images, which have no role of their own, such as ``Kvasir-SEG`` of
-            ``Kvasir-SEG/images`` and ``Kvasir-SEG/masks``.
+        mixed: folders above those of images without a role of their own: ``Kvasir-SEG`` of ``Kvasir-SEG/images``.
         tested: whether the data set has a test side by name, beside which ``eval`` and ``external`` name no side.
     """
     above = [
@@ -122,7 +111,7 @@ def place(file: PurePath, declared: Declared, *, mixed: Container[PurePath] = ()
     block = folders[first : last + 1]
     return FolderRole(
         role=role,
-        certain=any(_certain(name) or named(declared.masks, name) for name in block),
+        certain=any(_said(name) & _MASKS or named(declared.masks, name) for name in block),
         source="/".join(block) if role == "masks" else "",
         side=sides[-1] if sides else None,
         control=_controls(file, declared),
@@ -159,10 +148,8 @@ def words(name: str) -> list[str]:
     """Return the words of a name in lower case, without numbers at their ends.
 
     Example:
-        >>> words("ISIC2018_Task1_Training_GroundTruth"), words("1st_manual")
-        (['isic', 'task', 'training', 'ground', 'truth'], ['st', 'manual'])
-        >>> words("trainannot")
-        ['train', 'annot']
+        >>> words("ISIC2018_Task1_Training_GroundTruth"), words("trainannot")
+        (['isic', 'task', 'training', 'ground', 'truth'], ['train', 'annot'])
     """
     parts = [part.lower().strip("0123456789") for part in re.split(r"[^0-9A-Za-z]+", _spaced(name))]
     return [word for part in parts for word in _GLUED.sub(r"\1 ", part).split()]
@@ -211,7 +198,7 @@ def _role(name: str, path: str, declared: Declared) -> Role | None:
     parts = set(words(name))
     if len(parts) == 2 and not parts.isdisjoint(_SIDES) and (axis := parts & _AXES.keys()):  # X_train with y_train
         return _AXES[axis.pop()]
-    found = parts | {_squeezed(name)}
+    found = _said(name)
     if found & {"and", "with", "dataset"}:
         return None  # a folder of both
     if found & _MASKS and not (found & {"data", "challenge"} and not found & {"mask", "masks", "truth", "gt"}):
@@ -221,10 +208,6 @@ def _role(name: str, path: str, declared: Declared) -> Role | None:
     if found & _IMAGES or ("data" in found and not _SIDES.keys().isdisjoint(found) and len(found) > 3):
         return "images"  # the last is ISIC-2017_Training_Data
     return None
-
-
-def _certain(name: str) -> bool:
-    return bool((set(words(name)) | {_squeezed(name)}) & _MASKS)
 
 
 def _side(name: str, *, tested: bool) -> Side | None:
@@ -255,6 +238,10 @@ def _controls(file: PurePath, declared: Declared) -> bool:
 def _aside(name: str, declared: Declared) -> bool:
     predicted = not _PREDICTED.isdisjoint(words(name)) and not named(declared.masks, name)
     return predicted or _squeezed(name) in _ASIDE
+
+
+def _said(name: str) -> set[str]:
+    return {*words(name), _squeezed(name)}
 
 
 def _squeezed(name: str) -> str:

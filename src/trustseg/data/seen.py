@@ -44,12 +44,7 @@ _FORMAT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class SeenSide:
-    """Salted hashes of what stood on one side of a split.
-
-    Attributes:
-        patients: hashes of names, which are compared as ``patient_key`` says.
-        pictures: hashes of decoded images; None if the file is of an older version, which did not keep them.
-    """
+    """Salted hashes of what stood on one side of a split; the pictures are None in files of older versions."""
 
     patients: frozenset[str]
     pictures: frozenset[str] | None
@@ -76,13 +71,7 @@ def splits_file(model: Path) -> Path:
 
 
 def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
-    """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each side.
-
-    Args:
-        model: the model's folder; made if absent.
-        pack: the images of its training.
-        splits: their rows by use.
-    """
+    """Write ``splits.json`` into a model's folder: digest of the pack; hashed patients and pictures of each side."""
     sides = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     content = {
         "format": _FORMAT,
@@ -109,11 +98,7 @@ def seen_by(model: Path) -> Seen | None:
 
 
 def seen_in(content: Mapping[str, object], *, where: str) -> Seen:
-    """Return what a model has seen, from the content of its ``splits.json``.
-
-    Args:
-        content: of the file.
-        where: its name, for the error.
+    """Return what a model has seen, from the content of its ``splits.json``; ``where`` names the file in the error.
 
     Raises:
         DataError: if the content is damaged.
@@ -165,20 +150,16 @@ def require_seen(model: Path) -> Seen:
     seen = seen_by(model)
     if seen is None:
         raise DataError(
-            f"no {_FILE} in '{model}', which would say which images the model was validated on; "
-            "restore it from the run, or train with this version of trustseg"
+            f"no {_FILE} in '{model}' says which images the model was validated on; restore it from the run, or train "
+            "with this version of trustseg"
         )
     return seen
 
 
 def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = False) -> None:
-    """Check that a model has seen no patient and no picture of these images, in whatever dataset they stand.
+    """Check that a model has seen no patient and no picture of some rows of a pack, in whatever dataset they stand.
 
-    Args:
-        seen: what the model has seen.
-        pack: the images.
-        rows: which of them are to be measured.
-        validated: allow what the model was validated on.
+    With ``validated`` it may have been validated on them.
 
     Raises:
         DataError: if it has seen one.
@@ -192,15 +173,14 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
             names = sorted({pack.index[row, "patient" if what == "patients" else "name"] for row in shared})
             count = pack.index[column].gather(rows.tolist()).n_unique()
             raise DataError(
-                f"the model was trained or validated on {len(names)} of these {count} {what} "
-                f"({first_of(names)}); remove them from other data; of its own, use the test split (--split test, "
-                "with the data.fold of its training); or give --allow-training-patients if this is meant or they only "
-                "share a name"
+                f"the model was trained or validated on {len(names)} of these {count} {what} ({first_of(names)}); "
+                "remove them from other data; of its own, use --split test, with its data.fold; or give "
+                "--allow-training-patients if this is meant or they only share a name"
             )
 
 
 def require_no_copies(seen: Seen, trained: Pack, pack: Pack, rows: Indices) -> None:
-    """Check that images are no near-copies (re-encoded, resized) of what a model has seen; hashes find equal ones only.
+    """Check that some rows of a pack are no near-copies of what a model has seen; hashes find equal images only.
 
     Args:
         seen: what the model has seen.
@@ -222,9 +202,8 @@ def require_no_copies(seen: Seen, trained: Pack, pack: Pack, rows: Indices) -> N
             f"{pack.index[int(rows[b]), 'name']} of {trained.index[int(learnt[a]), 'name']}" for b, a in copies.items()
         ]
         raise DataError(
-            f"{len(copies)} of these {len(rows)} images are near-copies (re-encoded, resized or re-windowed) of images "
-            f"that the model was trained or validated on ({first_of(names)}); remove them, or "
-            "--allow-training-patients if this is intended"
+            f"{len(copies)} of these {len(rows)} images are near-copies of images that the model was trained or "
+            f"validated on ({first_of(names)}); remove them, or --allow-training-patients if this is intended"
         )
 
 
@@ -233,19 +212,15 @@ def _thumbnail(pack: Pack, row: int) -> npt.NDArray[np.float32]:
 
 
 def validation_rows(seen: Seen, pack: Pack) -> Indices:
-    """Return the rows of a pack that a model was validated on, those its epoch was chosen by but no weight learnt from.
-
-    Args:
-        seen: what the model has seen.
-        pack: the images of its training.
+    """Return the rows of a model's own data that it was validated on: its epoch was chosen by them, no weight learnt.
 
     Raises:
         DataError: if these are other images.
     """
     if pack.digest != seen.digest:
         raise DataError(
-            "these are not the images that the model was trained and validated on, or they are decoded differently; "
-            "set data.path, data.size and data.channels as in training"
+            "these are not the images that the model was trained and validated on; set data.path, data.size and "
+            "data.channels as in training"
         )
     index, side = pack.index, seen.validation
     keys = (patient_key, str.casefold)  # the second of older files

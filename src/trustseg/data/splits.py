@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trustseg.data.groups import patient_groups
 from trustseg.data.near_copies import left_out
+from trustseg.data.patients import patient_groups
 from trustseg.errors import ConfigError, DataError
 from trustseg.text import first_of, patient_key, plural
 
@@ -49,9 +49,10 @@ def split_cases(
 ) -> Splits:
     """Return train, validation and test rows of which no two share a patient or a picture.
 
+    Parts are balanced in images and in empty masks as far as whole patients allow.
+
     Args:
-        index: index of a pack, with the columns ``patient``, ``patient_known``, ``split``, ``has_mask``,
-            ``foreground``, ``sha256_pixels`` and ``content_group``.
+        index: index of a pack.
         fold: None takes the dataset's own train and test sides; k in [0, ``folds``) tests on the k-th part of all
             cases with a mask, whatever their side. The parts of one ``seed`` hold every such case once.
         folds: number of parts, >= 2.
@@ -59,9 +60,6 @@ def split_cases(
         seed: >= 0; equal seeds give equal splits.
         near_copies: of the dataset's own sides: ``drop`` leaves out training images that are near-copies of test
             images, and says so in ``notes``; ``refuse`` raises. In folds near-copies always stay together.
-
-    Returns:
-        The rows. Parts are balanced in images and in empty masks as far as whole patients allow.
 
     Raises:
         ConfigError: if ``fold``, ``folds``, ``validation_fraction`` or ``seed`` cannot be.
@@ -72,9 +70,8 @@ def split_cases(
     cases = index.with_row_index("row").filter(pl.col("has_mask") & (pl.col("split") != "control"))
     if cases.is_empty():
         raise DataError(
-            f"none of the {len(index)} images has a reference mask to train or test on; they can be predicted "
-            "(trustseg predict), or evaluated with --split control if they are declared to lack the target "
-            "(data.controls=FOLDER, '.' for all)"
+            f"none of the {len(index)} images has a reference mask; predict them (trustseg predict), or declare those "
+            "that lack the target (data.controls=FOLDER, '.' for all) and evaluate --split control"
         )
     cases, notes = _without_copies(cases, near_copies) if fold is None else (cases, ())
     cases = cases.with_columns(patient_groups(cases))
@@ -103,24 +100,23 @@ def split_cases(
 
 
 def _check_options(*, fold: int | None, folds: int, validation_fraction: float, seed: int) -> None:
-    if folds < 2:
-        raise ConfigError(
-            f"data.folds is {folds}, but must be at least 2; set data.folds=5, or data.fold=null for none"
-        )
-    if fold is not None and not 0 <= fold < folds:
-        raise ConfigError(f"data.fold is {fold}, but must be from 0 to {folds - 1}; change it, or raise data.folds")
-    if not 0 < validation_fraction < 1:
-        raise ConfigError(f"data.validation_fraction is {validation_fraction}, but must be between 0 and 1; use 0.2")
-    if seed < 0:
-        raise ConfigError(f"the seed of the split is {seed}, but must not be negative")
+    for fits, name, value, must in (
+        (folds >= 2, "data.folds", folds, "at least 2; set data.folds=5, or data.fold=null for none"),
+        (
+            fold is None or 0 <= fold < folds,
+            "data.fold",
+            fold,
+            f"from 0 to {folds - 1}; or raise data.folds",
+        ),
+        (0 < validation_fraction < 1, "data.validation_fraction", validation_fraction, "between 0 and 1; use 0.2"),
+        (seed >= 0, "the seed of the split", seed, "at least 0"),
+    ):
+        if not fits:
+            raise ConfigError(f"{name} is {value}, but must be {must}")
 
 
 def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the cases without training images that are near-copies of test images, and a note that names them.
-
-    Raises:
-        DataError: if content is equal on both sides, or if near-copies are to be refused.
-    """
+    """Return the cases without training images that are near-copies of test images, and a note that names them."""
     test, advice = cases["split"] == "test", "use cross-validation with data.fold=0 (to data.folds - 1)"
     for column, what in (("sha256_pixels", "equal content"), ("content_group", "near-copies")):
         shared = cases.filter(~test & cases[column].is_in(cases.filter(test)[column].unique().to_list()))
@@ -131,8 +127,7 @@ def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.Da
         shown = first_of(pairs)
         if column == "sha256_pixels" or near_copies == "refuse":
             raise DataError(
-                f"{len(pairs)} training images are also in the test set ({what}: {shown}); remove one of each pair, "
-                f"or {advice}"
+                f"{len(pairs)} training images are also in the test set ({what}: {shown}); remove them, or {advice}"
             )
         kept = cases.filter(~cases["row"].is_in(shared["row"].to_list()))
         return kept, (f"{left_out(len(pairs))}: {shown}",)
@@ -142,20 +137,14 @@ def _without_copies(cases: pl.DataFrame, near_copies: NearCopies) -> tuple[pl.Da
 def _official_test(cases: pl.DataFrame) -> pl.Series:
     """Return which cases the dataset itself tests on, after checking that it can be believed."""
     test = cases["split"] == "test"
+    folds = "use cross-validation with data.fold=0 (to data.folds - 1)"
     if not test.any():
-        raise DataError(
-            "the dataset has no test set of its own; use cross-validation with data.fold=0 (to data.folds - 1)"
-        )
+        raise DataError(f"the dataset has no test set of its own; {folds}")
     if test.all():
-        raise DataError(
-            "the dataset has a test set but no training set; use cross-validation with data.fold=0 (to data.folds - 1)"
-        )
+        raise DataError(f"the dataset has a test set but no training set; {folds}")
     shared = sorted(set(cases.filter(test)["group"]) & set(cases.filter(~test)["group"]))
     if shared:
-        raise DataError(
-            f"{len(shared)} patients are in both train and test ({first_of(shared)}); "
-            "use cross-validation, which keeps patients together, with data.fold=0 (to data.folds - 1)"
-        )
+        raise DataError(f"{len(shared)} patients are in both train and test ({first_of(shared)}); {folds}")
     return test
 
 

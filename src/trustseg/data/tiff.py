@@ -3,6 +3,7 @@
 Pillow cuts 16-bit colour to 8 bits and ignores MinIsWhite at 16 bits, so that it is not used for TIFF.
 """
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
-from trustseg.data.jpeg import ends_early
-from trustseg.data.picture import Picture, Values, check_pixels, split_alpha, upright
+from trustseg.data.picture import Picture, Values, check_pixels, ends_early, split_alpha, upright
 from trustseg.errors import DataError
 
 __all__ = ["decode_tiff"]
@@ -33,20 +33,16 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
         page = file.pages.first
         # ImageJ and tifffile may write a stack behind a single page.
         stacked = file.series[0].size // page.size if file.is_imagej or file.is_shaped else 1
-        count = max(len(file.pages), stacked)
-        if count != 1:
+        if (count := max(len(file.pages), stacked)) != 1:
             raise DataError(f"{path} has {count} pages (TIFF); export the one to be used as a single image")
         check_pixels(path, page.imagewidth, page.imagelength * max(page.imagedepth, 1))
-        if any(
-            start + size > len(data) or not size
-            for start, size in zip(page.dataoffsets, page.databytecounts, strict=True)
-        ):
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if any(start + size > len(data) or not size for start, size in parts):
             raise DataError(f"{path} is incomplete: parts of the image are missing from the file; replace it")
         _check_colour_space(page, path)
         values = page.asarray()
         if page.compression == COMPRESSION.JPEG:
-            _check_jpeg(page, data, path)
-        orientation = page.tags.valueof(274, 1)
+            _check_jpeg(page, [data[start : start + size] for start, size in parts], path)
         lossy = page.compression in _LOSSY
         values = values if page.axes in ("YX", "YXS") else np.moveaxis(values, 0, -1)
         if page.photometric == PHOTOMETRIC.PALETTE:
@@ -58,27 +54,27 @@ def decode_tiff(data: bytes, path: Path, sha256: str) -> Picture:
                 colours = whole if whole.ndim == 2 else whole[..., :1]
                 np.subtract(white, colours, out=colours)
             picture = Picture(whole, sha256, "TIFF", white=white, inverted=inverted and white is None, lossy=lossy)
-        extra = tuple(int(kind) for kind in page.extrasamples)
-    return upright(_with_extra_samples(picture, extra, path), orientation)
+        unknown = tuple(int(kind) for kind in page.extrasamples) not in ((1,), (2,))
+        if unknown and picture.pixels.ndim == 3 and picture.pixels.shape[-1] in (2, 4):
+            raise DataError(f"{path} has an extra channel of unknown meaning; export it as grey or RGB")
+        return upright(split_alpha(picture), page.tags.valueof(274, 1))
 
 
-def _check_jpeg(page: TiffPage, data: bytes, path: Path) -> None:
+def _check_jpeg(page: TiffPage, parts: Sequence[bytes], path: Path) -> None:
     """Raise a DataError if the JPEG data of a strip or tile ends early."""
-    for index, (start, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+    for index, part in enumerate(parts):
 
-        def decode(part: bytes, index: int = index) -> Values:
-            return np.asarray(page.decode(part, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)[0])
+        def decode(data: bytes, index: int = index) -> Values:
+            return np.asarray(page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)[0])
 
-        if ends_early(data[start : start + size], decode):
+        if ends_early(part, decode):
             raise DataError(f"{path} is incomplete: the JPEG data of a part ends early; replace it")
 
 
 def _check_colour_space(page: TiffPage, path: Path) -> None:
     """Raise a DataError unless a page is grey, RGB or a palette, with at most an opacity channel."""
     if 262 not in page.tags:
-        raise DataError(
-            f"{path} does not say whether 0 is black or white (no PhotometricInterpretation); export it again"
-        )
+        raise DataError(f"{path} lacks its PhotometricInterpretation: is 0 black or white? Export it again")
     kind = page.photometric
     as_jpeg = kind == PHOTOMETRIC.YCBCR and page.compression in _LOSSY  # decoded to RGB
     if kind not in (*_GREY, PHOTOMETRIC.RGB, PHOTOMETRIC.PALETTE) and not as_jpeg:
@@ -87,10 +83,7 @@ def _check_colour_space(page: TiffPage, path: Path) -> None:
         raise DataError(f"{path} has the axes {page.axes}; export the slice to be used as a single image")
     colours = 3 if kind in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
     if page.samplesperpixel not in (colours, colours + 1):
-        raise DataError(
-            f"{path} has {page.samplesperpixel} channels ({PHOTOMETRIC(kind).name}), expected {colours}, or "
-            f"{colours + 1} with transparency; export it as grey or RGB"
-        )
+        raise DataError(f"{path} has {page.samplesperpixel} channels, expected {colours}; export it as grey or RGB")
 
 
 def _whole(values: npt.NDArray[np.generic], bits: int, path: Path) -> tuple[Values, int | None]:
@@ -119,10 +112,3 @@ def _look_up(page: TiffPage, values: npt.NDArray[np.generic], path: Path) -> Val
     # Colours have 16 bits, but some programs write 8.
     eight = palette if palette.max() < 256 else palette >> 8
     return np.ascontiguousarray(eight.astype(np.uint8).T[values.astype(np.intp)])
-
-
-def _with_extra_samples(picture: Picture, extra: tuple[int, ...], path: Path) -> Picture:
-    """Return the picture with its opacity split off; a channel of unknown meaning is refused."""
-    if picture.pixels.ndim == 3 and picture.pixels.shape[-1] in (2, 4) and extra not in ((1,), (2,)):
-        raise DataError(f"{path} has an extra channel of unknown meaning; export it as grey or RGB")
-    return split_alpha(picture)

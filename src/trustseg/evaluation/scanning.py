@@ -39,7 +39,7 @@ def scale_of(
     if not files:
         raise DataError("no image to predict; choose another folder")
     scans = in_threads(partial(_scan, dicom=dicom), files, progress=None)
-    images, sizes = [scan.image for scan in scans], [scan.size for scan in scans]
+    images = [scan.image for scan in scans]
     scale = decide_scale(images) if scale is None else scale
     if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
         raise DataError(
@@ -49,7 +49,7 @@ def scale_of(
     if note is not None:
         notes = (
             *decoding_notes(images, "image"),
-            *image_notes(images, sizes, scale, options),
+            *image_notes(images, scale, options),
             *blank_note(images, scale),
         )
         for sentence in notes:
@@ -63,12 +63,11 @@ class _Scan(NamedTuple):
     """What is known of a file before any is predicted."""
 
     image: ImageScan
-    size: tuple[int, int]
     source: SourceFacts | None
 
 
 def _scan(file: Path, *, dicom: bool) -> _Scan:
-    """Return what is known of a file, (width, height) included; raises if it cannot be read as an image."""
+    """Return what is known of a file; raises if it cannot be read as an image."""
     picture = read_image(file)
     facts = source_facts(file) if dicom and picture.kind == "DICOM" else None
-    return _Scan(scan_image(picture, file), picture.size, facts)
+    return _Scan(scan_image(picture, file), facts)

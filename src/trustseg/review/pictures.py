@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from trustseg.data.decode import read_image
-from trustseg.data.depth import DeepImage, read_depth
+from trustseg.data.decode import DeepImage, read_depth, read_image
 from trustseg.data.intensity import IntensityScale, render
 from trustseg.errors import DataError
 from trustseg.metrics import dice_from_counts

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,13 +50,7 @@ def test_folders_and_names_are_those_of_qata(written: Path) -> None:
     assert sum(map(len, patients)) == len(set.union(*patients))
     assert {file.name for file in written.iterdir()} == {"Train Set", "Test Set", "Control_Group", "phantoms.json"}
     facts = json.loads((written / "phantoms.json").read_text())
-    assert {key: facts[key] for key in ("seed", "size", "train", "test", "control")} == {
-        "seed": 3,
-        "size": 48,
-        "train": 9,
-        "test": 5,
-        "control": 3,
-    }
+    assert facts.items() >= {"seed": 3, "size": 48, "train": 9, "test": 5, "control": 3}.items()
 
 
 def test_files_hold_what_the_pure_function_returns(written: Path) -> None:
@@ -72,7 +65,11 @@ def test_files_hold_what_the_pure_function_returns(written: Path) -> None:
 
 
 def test_two_processes_write_the_same_bytes_as_one(written: Path, tmp_path: Path) -> None:
-    again = write_phantoms(tmp_path / "again", train=9, test=5, control=3, size=48, seed=3, jobs=2)
+    seen: list[int] = []
+    counts = {"train": 9, "test": 5, "control": 3}
+    again = write_phantoms(tmp_path / "again", **counts, size=48, seed=3, jobs=2, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 17
     assert fingerprints(again) == fingerprints(written)
 
 
@@ -83,13 +80,6 @@ def test_a_smaller_set_is_the_beginning_of_a_larger_one(written: Path, tmp_path:
     assert not (tmp_path / "small" / "Control_Group").exists()
 
 
-def test_progress_counts_to_the_total(tmp_path: Path) -> None:
-    seen: list[int] = []
-    write_phantoms(tmp_path / "set", train=20, test=10, control=5, size=32, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == 35
-
-
 def test_an_empty_folder_may_be_filled_but_nothing_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "set"
     target.mkdir(parents=True)
@@ -98,6 +88,10 @@ def test_an_empty_folder_may_be_filled_but_nothing_is_overwritten(tmp_path: Path
     with pytest.raises(DataError, match=r"is not empty, expected a new or empty folder; remove it"):
         write_phantoms(target, train=2, size=32)
     assert fingerprints(target) == before
+    (tmp_path / "file").touch()
+    for path, words in (("file", "is a file"), ("file/below", "cannot be written")):
+        with pytest.raises(DataError, match=words):
+            write_phantoms(tmp_path / path, train=1)
     assert [entry.name for entry in target.parent.iterdir()] == ["set"]
 
 
@@ -113,7 +107,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 31}, "size is 31 px, expected 32 to 1024; change size"),
+        ({"size": 31}, "size is 31 px, expected 32 to 1024"),
         ({"size": 4096}, "size is 4096 px"),
         ({"train": -1}, "train is -1 images, expected 0 or more"),
         ({"control": -2}, "control is -2 images"),
@@ -122,21 +116,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         ({"jobs": 0}, "jobs is 0, expected at least 1 process"),
     ],
 )
-def test_bad_arguments_are_explained(tmp_path: Path, options: dict[str, int], message: str) -> None:
+def test_bad_arguments_are_explained(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        write_phantoms(tmp_path / "set", **options)  # type: ignore[arg-type]  # only whole numbers are in the table
+        write_phantoms(tmp_path / "set", **options)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_bad_places_are_explained(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("here")
-    with pytest.raises(DataError, match="is a file, expected a new or empty folder; choose another path"):
-        write_phantoms(file, train=1)
-    with pytest.raises(DataError, match=r"cannot be written .*; free some space or choose another path"):
-        write_phantoms(file / "below", train=1)
-
-
-def test_workers_need_not_load_torch() -> None:
-    code = "import sys, trustseg.data.phantom; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -83,15 +83,10 @@ def draw_body(generator: np.random.Generator) -> Body:
 
 
 def lung_borders(body: Body, y: Array, left: Array | float) -> tuple[Array, Array]:
-    """Return the distances from the midline of the medial and of the lateral border of a lung at height ``y``.
+    """Return the distances from the midline of the medial and of the lateral border of a lung at heights ``y``.
 
-    Args:
-        body: the patient.
-        y: heights in body units, any shape.
-        left: 1 for the patient's left lung (right of the image), 0 for the right one; broadcast against ``y``.
-
-    Returns:
-        Two maps of the shape of ``y``; above the apex the lateral border comes before the medial one.
+    ``left`` is 1 for the patient's left lung (right of the image), 0 for the right one. Above the apex the lateral
+    border comes before the medial one.
     """
     right_width, left_width = body.lungs_width
     t = np.clip((body.widest - y) / (body.widest - body.apex), 0, 1)
@@ -204,7 +199,7 @@ def _bent(body: Body, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def build_anatomy(body: Body, x: Array, y: Array, *, breath: float, enlarged: float, overlap: float) -> Anatomy:
-    """Return what stands behind each pixel of a body.
+    """Return what stands behind each pixel of a body, with the warped coordinates that it was evaluated at.
 
     Args:
         body: the patient.
@@ -213,9 +208,6 @@ def build_anatomy(body: Body, x: Array, y: Array, *, breath: float, enlarged: fl
         breath: body units by which the diaphragm stands lower (inspiration) or higher (< 0).
         enlarged: magnification of the heart's width, > 0; about 1.15 in AP views.
         overlap: body units by which the scapulae reach into the lungs.
-
-    Returns:
-        The maps of tissue, bones and lung depth, with the warped coordinates they were evaluated at.
     """
     x, y = _bent(body, x, y)
     across, left = np.abs(x), (x > 0).astype(np.float32)

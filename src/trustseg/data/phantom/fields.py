@@ -17,18 +17,11 @@ Array = NDArray[np.floating]
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """Return the random generator of one purpose, a function of ``seed`` and ``key`` alone.
+    """Return the random generator of one purpose, independent of those of all other keys.
 
     Args:
         seed: the seed of the whole set, >= 0.
         key: integers >= 0 that name the purpose, such as patient, session and stream.
-
-    Returns:
-        A generator that is statistically independent of those of all other keys.
-
-    Example:
-        >>> stream(0, 1).random() == stream(0, 1).random()
-        True
     """
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
 
@@ -61,18 +54,10 @@ def _weight_norms(nodes: int, size: int) -> Array:
 
 
 def gaussian_field(generator: np.random.Generator, nodes: int, size: int) -> Array:
-    """Return a smooth Gaussian field whose value at every single pixel is exactly standard normal.
+    """Return a smooth Gaussian field (size, size) whose value at every single pixel is exactly standard normal.
 
-    Interpolated white noise has the sum of squared weights as variance, which differs from pixel to pixel; dividing by
-    its root makes each marginal N(0, 1).
-
-    Args:
-        generator: source of the ``nodes`` x ``nodes`` lattice.
-        nodes: lattice points along an axis; the field is correlated over about 2 / nodes of the frame.
-        size: pixels along an axis.
-
-    Returns:
-        (size, size).
+    It is correlated over about 2 / ``nodes`` of the frame. Interpolated white noise has the sum of squared weights as
+    variance, which differs from pixel to pixel; dividing by its root makes each marginal N(0, 1).
     """
     norms = _weight_norms(nodes, size)
     return upsample(normals(generator, nodes, nodes), size) / (norms[:, None] * norms[None, :])

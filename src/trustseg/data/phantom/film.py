@@ -136,15 +136,9 @@ def _soften(grey: Array, sigma_px: float) -> Array:
 
 
 def finish(exposure: Exposure, grey: Array, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the 8-bit film: shading, lines, blur, quantum noise, collimation and letters put on a clean one.
+    """Return the 8-bit film: shading, lines, blur, quantum noise, collimation and letters put on a developed one.
 
-    Args:
-        exposure: how the image was taken.
-        grey: the developed film, (size, size) in [0, 1].
-        generator: source of everything that lies on the film; the noise comes last, as its amount depends on ``size``.
-
-    Returns:
-        (size, size) uint8.
+    The noise comes last, as its amount depends on ``size``.
     """
     size = grey.shape[0]
     u, v = frame(size)

@@ -89,9 +89,6 @@ def phantom(seed: int, patient: int, session: int, *, size: int = 128, infected:
         size: pixels along an axis, 32 to 1024.
         infected: False for a control, whose mask and ambiguity are 0; in about one patient of twenty they are 0 anyway.
 
-    Returns:
-        Image, mask, ambiguity and view.
-
     Raises:
         DataError: if ``size``, ``seed``, ``patient`` or ``session`` is out of range.
 
@@ -103,7 +100,7 @@ def phantom(seed: int, patient: int, session: int, *, size: int = 128, infected:
     check_size(size)
     for name, value in (("seed", seed), ("patient", patient), ("session", session)):
         if value < 0:
-            raise DataError(f"{name} is {value}, expected a whole number of at least 0; change {name}")
+            raise DataError(f"{name} is {value}, expected a whole number of at least 0")
     body, disease, markings, usual = _patient(seed, patient, infected)
     generator = stream(seed, patient, _FILM, session)
     exposure = retake(usual, generator)
@@ -132,7 +129,7 @@ def check_size(size: int) -> None:
     """Raise DataError unless an image of ``size`` pixels along an axis can be made."""
     low, high = SIZES
     if not low <= size <= high:
-        raise DataError(f"size is {size} px, expected {low} to {high}; change size")
+        raise DataError(f"size is {size} px, expected {low} to {high}")
 
 
 def _visible_contrast(exposure: Exposure, anatomy: Anatomy, filled: Array) -> Array:

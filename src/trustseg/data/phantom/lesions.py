@@ -48,15 +48,9 @@ class Disease:
 
 
 def draw_disease(generator: np.random.Generator, body: Body, *, empty_share: float) -> Disease:
-    """Return a random infection: 1 to 6 lesions, mostly peripheral, low and bilateral, or none at all.
+    """Return a random infection: 1 to 6 lesions, mostly peripheral, low and bilateral, or none, with ``empty_share``.
 
-    Args:
-        generator: source of randomness.
-        body: whose lungs to infect.
-        empty_share: probability of a patient without any lesion, in [0, 1].
-
-    Returns:
-        The infection; ``shape`` and ``texture`` are lattices for frayed borders and a mottled inside.
+    ``shape`` and ``texture`` are lattices for frayed borders and a mottled inside.
     """
     healthy = generator.random() < empty_share
     count = 0 if healthy else int(generator.choice([1, 2, 3, 4, 5, 6], p=[0.12, 0.3, 0.22, 0.18, 0.1, 0.08]))
@@ -95,7 +89,7 @@ def _draw_lesion(generator: np.random.Generator, body: Body, side: float, area: 
 
 
 def lesion_density(disease: Disease, x: Array, y: Array, *, growth: float, denser: float) -> tuple[Array, Array]:
-    """Return the share of air that the lesions replace, without and with their mottled texture.
+    """Return the share of air that lesions replace: the smooth envelope that readers delineate, and what films show.
 
     Args:
         disease: the infection.
@@ -103,9 +97,6 @@ def lesion_density(disease: Disease, x: Array, y: Array, *, growth: float, dense
         y: the same, downwards.
         growth: magnification of each lesion's radii at the time of this image.
         denser: factor on each lesion's density at that time.
-
-    Returns:
-        Two maps (size, size) in [0, 1]: the smooth envelope that readers delineate, and what the film shows.
     """
     size = x.shape[0]
     air, frayed = np.ones_like(x), upsample(disease.shape, size)
@@ -121,16 +112,11 @@ def lesion_density(disease: Disease, x: Array, y: Array, *, growth: float, dense
 
 
 def ambiguity(visible: Array) -> NDArray[np.uint8]:
-    """Return 255 times the probability eta that a reading marks each pixel, rounded.
+    """Return 255 times the probability eta that a reading marks each pixel, rounded, (size, size) uint8.
 
-    eta = v^s / (v^s + t^s) with v the visible contrast, t = SEEN_GREY and s = 4, how suddenly readings change from
-    leaving out to including: nothing seen is never marked, a contrast of t is marked in half of the readings.
-
-    Args:
-        visible: grey levels by which the lesions brighten the film, (size, size), >= 0.
-
-    Returns:
-        (size, size) uint8; the value k stands for eta = k / 255 exactly, as ``read`` uses it.
+    eta = v^s / (v^s + t^s) with v the visible contrast in grey levels, >= 0, t = SEEN_GREY and s = 4, how suddenly
+    readings change from leaving out to including: nothing seen is never marked, a contrast of t is marked in half of
+    the readings. The value k stands for eta = k / 255 exactly, as ``read`` uses it.
 
     Example:
         >>> ambiguity(np.array([[0.0, SEEN_GREY, 1000.0]], dtype=np.float32)).tolist()
@@ -150,13 +136,7 @@ def read(ambiguity_map: NDArray[np.uint8], generator: np.random.Generator) -> ND
 
     U = Phi(G) with G a Gaussian field of standard normal marginals (a Gaussian copula), partly common to the whole
     image: P(mask = 1) is eta at every pixel, while neighbours agree, so that contours hang together as a reader's do.
-
-    Args:
-        ambiguity_map: 255 eta, (size, size) uint8.
-        generator: the reader.
-
-    Returns:
-        (size, size) bool; eta = 0 is never and eta = 1 always in the mask.
+    eta = 0 is never and eta = 1 always in the mask.
 
     Example:
         >>> read(np.array([[0, 255], [255, 0]], dtype=np.uint8), np.random.default_rng(0)).tolist()

@@ -31,12 +31,9 @@ def _pen(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def vessel_tree(generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return the vessels of both lungs as segments in body coordinates.
+    """Return the vessels of both lungs as segments (n, 5) in body coordinates: both ends (x, y) and the calibre.
 
-    Each vessel leaves a hilum, wanders and forks every second step, thinner each time.
-
-    Returns:
-        (segments, 5): x and y of the start, x and y of the end, calibre in [0, 1]; thick ones last.
+    Each vessel leaves a hilum, wanders and forks every second step, thinner each time; thick ones come last.
     """
     sides = np.repeat([-1.0, 1.0], 10)
     angle = np.tile(np.linspace(-1.5, 1.55, 10), 2) + generator.normal(0, 0.2, 20)
@@ -59,11 +56,8 @@ def vessel_tree(generator: np.random.Generator) -> NDArray[np.float64]:
 def draw_vessels(segments: NDArray[np.float64], generator: np.random.Generator) -> Array:
     """Return vessel segments as a (TEXTURE, TEXTURE) map, about 1 in a thick vessel, with a faint grain between them.
 
-    Beads along the segments are spread on lattices whose spacing suits the calibre.
-
-    Args:
-        segments: (n, 5) as from ``vessel_tree``, in coordinates that the map covers from -1 to 1.
-        generator: source of the grain.
+    Their coordinates are those that the map covers from -1 to 1. Beads along the segments are spread on lattices whose
+    spacing suits the calibre.
     """
     total = np.zeros((TEXTURE, TEXTURE), np.float32)
     for nodes, beads, low, high in ((64, 4, 0.55, 2.0), (96, 5, 0.3, 0.55), (TEXTURE, 7, 0.0, 0.3)):
