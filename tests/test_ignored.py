@@ -56,6 +56,15 @@ MEASURES = sorted(
 OPTIONS = {"coverage": 0.5, "risk": 0.2}  # of metrics that ask for one
 
 
+def streaming(name: str) -> Any:  # noqa: ANN401 - any metric
+    """Return a metric that takes batches, with what it asks for; None for a function."""
+    each = PUBLIC[name]
+    if not (inspect.isclass(each) and issubclass(each, Metric)):
+        return None
+    asked = inspect.signature(each).parameters
+    return each(**{key: value for key, value in OPTIONS.items() if key in asked})
+
+
 def drawn(shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
     """Return evidence (2, *shape) and masks, the second one empty."""
     generator = torch.Generator().manual_seed(4)
@@ -149,10 +158,7 @@ def measured(name: str, evidence: Tensor, masks: Tensor) -> list[Tensor]:
         **{"prediction": belief.probability > 0.5, "probability": belief.probability, "log_odds": belief.log_odds},
         **{"uncertainty": belief.uncertainty("entropy"), "masks": masks},
     }
-    streams = inspect.isclass(each) and issubclass(each, Metric)
-    if streams:
-        asked = inspect.signature(each).parameters
-        metric = each(**{key: value for key, value in OPTIONS.items() if key in asked})
+    if (metric := streaming(name)) is not None:
         for row in range(len(masks)):
             wanted = (key for key in inspect.signature(metric.update).parameters if key != "region")
             metric.update(**{key: values[key][row : row + 1] for key in wanted})
@@ -238,13 +244,8 @@ def test_what_is_no_mask_or_no_belief_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_metrics_take_no_belief(name: str) -> None:
-    each = PUBLIC[name]
-    asked = inspect.signature(each).parameters if inspect.isclass(each) else {}
-    call = (
-        each(**{key: value for key, value in OPTIONS.items() if key in asked}).update
-        if asked or inspect.isclass(each)
-        else each
-    )
+    metric = streaming(name)
+    call = PUBLIC[name] if metric is None else metric.update
     parameters = [key.name for key in inspect.signature(call).parameters.values() if key.default is key.empty]
     belief = Bernoulli(torch.zeros(1, 1, 2, 2))
     with pytest.raises(ShapeError, match="is a Bernoulli"):

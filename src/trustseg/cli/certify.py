@@ -1,13 +1,12 @@
 """``trustseg defer certify``: a policy whose undetected failures stay rare under every attack within a radius."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from trustseg.cli.deferring import limits_of, score_of, sides_of
-from trustseg.cli.display import print_table, say
+from trustseg.cli.display import note, print_table, say
 from trustseg.cli.options import Aggregation, Keys, Measure, Model, Settings, Tau, Uncalibrated, home_of, output_option
 
 if TYPE_CHECKING:
@@ -63,41 +62,55 @@ def certify(
     patients = sides.pack.index["patient"].gather(sides.validation.tolist()).n_unique()
     # Before anything takes time:
     require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws)
-    _say_notes(trained=sides.config.training.noise, noise=noise, model=loaded)
-    predict = partial(
-        noisy_records, loaded, sides.pack, noise=noise, seed=seed, measure=measure, aggregation=aggregation,
-        draws=draws, device=device_of("auto"),
-    )  # fmt: skip
+    _note_limits(trained=sides.config.training.noise, noise=noise, model=loaded)
     found = {}
     for side, rows in (("validation", sides.validation), ("test", sides.test)):
         with progress_of(f"predicting ({side})") as report:
-            found[side] = predict(rows, report=report)
+            found[side] = noisy_records(
+                loaded,
+                sides.pack,
+                rows,
+                noise=noise,
+                seed=seed,
+                measure=measure,
+                aggregation=aggregation,
+                draws=draws,
+                device=device_of("auto"),
+                report=report,
+            )
     policy = fit_certified_policy(
-        found["validation"], measure=measure, aggregation=aggregation, radius=radius, noise=noise, at_most=at_most,
-        tau=tau, delta=delta, seed=seed, size=loaded.spec.size, channels=loaded.spec.channels,
+        found["validation"],
+        measure=measure,
+        aggregation=aggregation,
+        radius=radius,
+        noise=noise,
+        at_most=at_most,
+        tau=tau,
+        delta=delta,
+        seed=seed,
+        size=loaded.spec.size,
+        channels=loaded.spec.channels,
         model=hash_of_model(loaded),
-    )  # fmt: skip
+    )
     file = output or home_of(model) / "certified.json"
     save_certified_policy(policy, file)
     _print_policy(policy, found)
     say(f"policy: {file}; next: trustseg predict {model} IMAGES --policy {file}")
 
 
-def _say_notes(*, trained: float, noise: float, model: "BeliefModel") -> None:
+def _note_limits(*, trained: float, noise: float, model: "BeliefModel") -> None:
     """Say what makes the policy worse than it could be, or its promise optimistic."""
     from trustseg.calibration import Calibrated
 
     if trained != noise:
-        say(
-            f"note: the model was trained with training.noise={trained:g}, not {noise:g}; expect a lower Dice and "
-            "fewer kept images than from one that was",
-            err=True,
+        note(
+            f"the model was trained with training.noise={trained:g}, not {noise:g}; expect a lower Dice and "
+            "fewer kept images than from one that was"
         )
     if isinstance(model, Calibrated) and model.calibration.split == "validation":
-        say(
-            "note: the model was calibrated on the validation images, on which the policy is fitted as well, so its "
-            "promise is optimistic. Certify with --uncalibrated, or calibrate on other patients",
-            err=True,
+        note(
+            "the model was calibrated on the validation images, on which the policy is fitted as well, so its "
+            "promise is optimistic. Certify with --uncalibrated, or calibrate on other patients"
         )
 
 

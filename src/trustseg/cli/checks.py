@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trustseg.cli.display import say
+from trustseg.cli.display import note
 from trustseg.errors import ConfigError, DataError
 from trustseg.text import plural
 
@@ -112,13 +112,12 @@ def require_splits(runs: "Iterable[RunConfig]", pack: "Pack") -> None:
             raise DataError(f"'{data.path}': {error}") from error
         notes |= dict.fromkeys(splits.notes)
         if not shows_foreground(pack.index, splits.train):
-            say("note: no training image has foreground, so there is nothing to learn", err=True)
+            note("no training image has foreground, so there is nothing to learn")
         if not shows_foreground(pack.index, splits.validation):
             fold = "" if data.fold is None else f" of fold {data.fold}"
-            say(
-                f"note: all {len(splits.validation)} validation masks{fold} are empty, so Dice cannot select an epoch: "
-                "the last one is kept, without early stopping",
-                err=True,
+            note(
+                f"all {len(splits.validation)} validation masks{fold} are empty, so Dice cannot select an epoch: "
+                "the last one is kept, without early stopping"
             )
-    for note in notes:
-        say(f"note: {note}", err=True)
+    for sentence in notes:
+        note(sentence)

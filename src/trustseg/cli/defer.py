@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trustseg.cli.deferring import calibration_records, home_of_records, limits_of, score_of, tested_records
-from trustseg.cli.display import print_table, say
+from trustseg.cli.display import note, print_table, say
 from trustseg.cli.options import Aggregation, Draws, Measure, Tau, output_option
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _places(output: Path, table: "pl.DataFrame", by: str | None) -> dict[Path, s
         in_group(table, f"{by}=")
     values = table[f"group_{by}"].cast(pl.String)
     if lacking := int((values.is_null() | (values == "")).sum()):
-        say(f"note: {lacking} images have no {by}: no policy is for them, so send them to a human", err=True)
+        note(f"{lacking} images have no {by}: no policy is for them, so send them to a human")
     known = values.drop_nulls().unique().sort().to_list()
     return {output.with_stem(f"{output.stem}-{quote(value, safe='')}"): f"{by}={value}" for value in known if value}
 

@@ -123,7 +123,7 @@ def calibration_records(folder: Path, columns: Collection[str]) -> "tuple[Path, 
         *([] if suffix else [folder / "validation.parquet"]),
         *([] if (folder / "model").is_dir() else [folder / "records.parquet"]),
     ]
-    file = _first_of(places, folder, f"records of validation images{' for its calibrated model' * bool(suffix)}")
+    file = _first_of(places, folder, f"records of validation images{' of the calibrated model' * bool(suffix)}")
     table = read_records(file, required=columns)
     splits = set(table.get_column("split", default=pl.Series([])).to_list())
     if file.name == "records.parquet" and (wrong := sorted(splits & {"test", "train"})):

@@ -62,9 +62,9 @@ def diagnose() -> Iterator[Diagnosis]:
     yield _judged("headless browser", browser, advice)
 
 
-def _judged(check: str, found: str, advice: str, *, lacking: str = "none", else_: State = "optional") -> Diagnosis:
-    """Return that something was found, or what to do about its lack."""
-    return Diagnosis(check, "ok", found) if found else Diagnosis(check, else_, lacking, advice)
+def _judged(check: str, found: str, advice: str, *, absent: str = "none", state: State = "optional") -> Diagnosis:
+    """Return that something was found, or with the state and the advice that its absence deserves."""
+    return Diagnosis(check, "ok", found) if found else Diagnosis(check, state, absent, advice)
 
 
 def _version(name: str) -> str:
@@ -87,9 +87,9 @@ def _packages() -> Iterator[Diagnosis]:
             yield Diagnosis(name, "missing", f"{version}: a compromised release", "uninstall it and run make setup")
         else:
             advice = "run make setup, or pip install trustseg again"
-            yield _judged(name, version, advice, lacking="not installed", else_="missing")
+            yield _judged(name, version, advice, absent="not installed", state="missing")
     for name, (extra, purpose) in OPTIONAL.items():
-        yield _judged(name, _version(name), f"pip install 'trustseg[{extra}]' {purpose}", lacking="not installed")
+        yield _judged(name, _version(name), f"pip install 'trustseg[{extra}]' {purpose}", absent="not installed")
 
 
 def _memory() -> Diagnosis:
@@ -99,7 +99,7 @@ def _memory() -> Diagnosis:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     found = f"{total:.0f} GiB, {cores}"
     advice = "at least 4 GiB are recommended; use --jobs 1 and a smaller data.size"
-    return _judged("memory and cores", found if total >= 4 else "", advice, lacking=found)
+    return _judged("memory and cores", found if total >= 4 else "", advice, absent=found)
 
 
 def _disk() -> Diagnosis:
@@ -110,7 +110,7 @@ def _disk() -> Diagnosis:
     except OSError:
         return Diagnosis("this folder", "missing", "cannot be written", "change to a writable folder")
     found = f"writable, {free:.0f} GiB free"
-    return _judged("this folder", found if free >= 2 else "", "free 2 GiB", lacking=found, else_="missing")
+    return _judged("this folder", found if free >= 2 else "", "free 2 GiB", absent=found, state="missing")
 
 
 def _torch() -> Iterator[Diagnosis]:
@@ -123,7 +123,7 @@ def _torch() -> Iterator[Diagnosis]:
         return
     found = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
     yield _judged(
-        "GPU", found, "optional; faster", lacking=f"none; {plural(torch.get_num_threads(), 'thread')} on the processor"
+        "GPU", found, "optional; faster", absent=f"none; {plural(torch.get_num_threads(), 'thread')} on the processor"
     )
     try:
         yield _self_test()

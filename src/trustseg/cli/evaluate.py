@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trustseg.cli.display import print_table, say
+from trustseg.cli.display import note, print_table, say
 from trustseg.cli.options import (
     AllowSeen,
     Keys,
@@ -117,10 +117,9 @@ def _say_used(pack: "Pack", rows: "Indices", split: str) -> None:
     """Say which of the images of another data set than that of the training are used."""
     sides = set(pack.index.filter(pack.index["has_mask"])["split"])
     more = "; --split all uses train, too" if split == "test" and sides >= {"train", "test"} else ""
-    say(
-        f"note: not the data of the training, whose fold does not apply: {len(rows):,} of {len(pack):,} images are "
-        f"used ({split}{more})",
-        err=True,
+    note(
+        f"not the data of the training, whose fold does not apply: {len(rows):,} of {len(pack):,} images are "
+        f"used ({split}{more})"
     )
 
 
@@ -194,7 +193,7 @@ def _validated(
     for member in members:
         seen = seen_by(member)
         if seen is None:
-            say(f"note: no splits.json in '{member}': cannot check which patients the model has seen", err=True)
+            note(f"no splits.json in '{member}': cannot check which patients the model has seen")
         elif not allow_training_patients:
             require_unseen(seen, pack, rows, validated=split == "validation")
             if seen.digest != pack.digest:
@@ -223,10 +222,9 @@ def _require_no_copies(model: Path, seen: "Seen", pack: "Pack", rows: "Indices")
     except TrustsegError:
         trained = None
     if trained is None or trained.digest != seen.digest:
-        say(
-            "note: equal images and patients of the training are refused, but its near-copies cannot be found: its "
-            f"images are not at hand, and '{model}' holds their hashes alone",
-            err=True,
+        note(
+            "equal images and patients of the training are refused, but its near-copies cannot be found: its "
+            f"images are not at hand, and '{model}' holds their hashes alone"
         )
     else:
         require_no_copies(seen, trained, pack, rows)

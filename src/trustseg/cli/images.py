@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trustseg.cli.display import say
+from trustseg.cli.display import note
 from trustseg.cli.progress import progress_of
 from trustseg.text import first_of
 
@@ -41,7 +41,7 @@ def reading_of(model: Path) -> "ModelReading | None":
 
     reading = reading_beside(model)
     if reading is None:
-        say(f"note: no data.json in '{model}': these images decide on their own how deep images are scaled", err=True)
+        note(f"no data.json in '{model}': these images decide on their own how deep images are scaled")
     return reading
 
 
@@ -51,17 +51,16 @@ def _say_padding(size: int) -> None:
 
     below = size // STRIDE * STRIDE
     if size != below:
-        say(
-            f"note: data.size={size} is not a multiple of {STRIDE}: the network pads each image to {below + STRIDE} "
-            f"pixels; data.size={below} or {below + STRIDE} avoids it",
-            err=True,
+        note(
+            f"data.size={size} is not a multiple of {STRIDE}: the network pads each image to {below + STRIDE} "
+            f"pixels; data.size={below} or {below + STRIDE} avoids it"
         )
 
 
 def say_notes(pack: "Pack") -> None:
     """Print on stderr, one line each, what was noted while the images of a pack were read, and which files it names."""
-    for note in pack.notes:
-        say(f"note: {note}", err=True)
+    for sentence in pack.notes:
+        note(sentence)
     for what, names in (("ignored files:", pack.passed_over), ("foreground lost by resizing in", pack.lost)):
         if names:
-            say(f"note: {what} {first_of(names, _SHOWN)}", err=True)
+            note(f"{what} {first_of(names, _SHOWN)}")

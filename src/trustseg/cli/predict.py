@@ -9,7 +9,7 @@ import typer
 
 from trustseg.cli.checks import require_empty
 from trustseg.cli.deferring import ONLY_CLEAN, limits_of, score_of
-from trustseg.cli.display import say
+from trustseg.cli.display import note, say
 from trustseg.cli.options import (
     ExportedOrModel,
     Overwrite,
@@ -187,9 +187,6 @@ def _predict_folder(
     from trustseg.evaluation.predicted_dicom import FOLDER
     from trustseg.prediction_folder import path_from
     from trustseg.tables import read_csv
-
-    def note(sentence: str) -> None:
-        say(f"note: {sentence}", err=True)
 
     files = image_files_of(images, note=note)
     dicom = meaning() if meaning is not None and any(map(_is_dicom, files)) else None

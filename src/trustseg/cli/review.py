@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from trustseg.cli.display import say
+from trustseg.cli.display import note, say
 from trustseg.cli.options import output_option
 from trustseg.errors import ConfigError, TrustsegError
 
@@ -79,8 +79,8 @@ def serve(
         listening=Listening(host, port, public_url),
     ) as server:
         say("Research use only. No medical device.")
-        for note in server.notes:
-            say(f"note: {note}")
+        for sentence in server.notes:
+            say(f"note: {sentence}")
         say(f"{server.cases} cases; open {server.address}")
         server.run()
 
@@ -172,7 +172,7 @@ def export(
 
     _require_new(output)
     cases, store = _whole(folder, state, images)
-    export_review(cases, store, output, note=lambda sentence: say(f"note: {sentence}", err=True))
+    export_review(cases, store, output, note=note)
     names = ("log.csv", "log.json", "cases.csv", "masks", "dicom", "drawn")
     say(f"{', '.join(name for name in names if (output / name).exists())}: {output}")
 

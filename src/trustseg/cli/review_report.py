@@ -16,15 +16,8 @@ def print_summary(found: Mapping[str, Any]) -> None:
     say(f"{about['cases']} cases{flagged}; " + ", ".join(f"{count} {status}" for status, count in progress.items()))
     if found["readers"]:
         header = (
-            "reader",
-            "decided",
-            "accept",
-            "edit",
-            "reject",
-            "overrides",
-            "settled",
-            "minutes a case",
-            "rated as the mask",
+            *("reader", "decided", "accept", "edit", "reject", "overrides", "settled"),
+            *("minutes a case", "rated as the mask"),
         )
         print_table(header, [_reader(reader) for reader in found["readers"]], width=140)
     for pair in found["agreement"]:

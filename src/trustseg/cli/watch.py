@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trustseg.cli.display import say
+from trustseg.cli.display import note, say
 
 if TYPE_CHECKING:
     from trustseg.data.intensity import IntensityScale
@@ -43,10 +43,10 @@ def watch_inbox(
 
     told: set[str] = set()
 
-    def note(sentence: str) -> None:
+    def note_once(sentence: str) -> None:
         if sentence not in told:
             told.add(sentence)
-            say(f"note: {sentence}", err=True)
+            note(sentence)
 
     arrived = _scores_in(outbox)
     last: list[tuple[Path, float]] = []
@@ -55,7 +55,7 @@ def watch_inbox(
         started = time.monotonic()
         if last and last[0][0].is_dir():  # a file that changed meanwhile has no result, and is handled again
             arrived.append(last[0][1])
-        table = run([file], folder, scale=scale or IntensityScale(), dicom=dicom, arrived=arrived, note=note)
+        table = run([file], folder, scale=scale or IntensityScale(), dicom=dicom, arrived=arrived, note=note_once)
         row = read_csv(table, as_text=True).row(0, named=True)
         last[:] = [(final_folder(folder), float(row["uncertainty"]))]
         return f"{_words(row)}, {time.monotonic() - started:.1f} s"
