@@ -13,8 +13,8 @@ from trustseg.metrics import (
     brier,
     dice,
     expected_calibration_error,
+    pixel_error,
 )
-from trustseg.metrics.pixel_errors import pixel_error
 
 P = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

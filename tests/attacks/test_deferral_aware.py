@@ -13,7 +13,7 @@ from trustseg.attacks.search import harm
 from trustseg.attacks.uncertainty import deferral_aware
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError
-from trustseg.metrics.deferral import undetected_harm
+from trustseg.metrics import undetected_harm
 from trustseg.uncertainty import AGGREGATIONS
 
 

@@ -16,7 +16,7 @@ ASKED = [Requirement(metric="dice", at_least=0.1)]
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustseg.audit.page.write_figure", a_dot)
+    monkeypatch.setattr("trustseg.audit.writing.write_figure", a_dot)
 
 
 def test_differences_are_paired_and_in_closed_form(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Convolved(nn.Module):
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustseg.audit.page.write_figure", a_dot)
+    monkeypatch.setattr("trustseg.audit.writing.write_figure", a_dot)
 
 
 @pytest.fixture(scope="module")

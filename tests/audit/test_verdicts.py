@@ -8,7 +8,6 @@ from tests.audit.given import maps_of, pack_of_shifts
 from trustseg.audit import ModelOptions, Requirement, read_requirements
 from trustseg.audit.evidence import Evidence
 from trustseg.audit.measuring import measure_clean, rows_to_audit
-from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS
 from trustseg.audit.quantities import QUANTITIES, Selected
 from trustseg.audit.requirements import default_requirements
 from trustseg.audit.subject import open_subject
@@ -49,15 +48,15 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 def test_a_value_without_spread_is_judged_at_above_and_below_its_bound(
     alike: Evidence, bound: dict[str, float], outcome: str
 ) -> None:
-    found = judge(Requirement(metric="dice", **bound), alike, attacks=(), draws=200)
+    found = judge(Requirement(metric="dice", **bound), alike, draws=200)
     assert (found.outcome, found.interval.value, found.interval.patients) == (outcome, 0.75, 24)
 
 
 def test_the_interval_decides_and_a_lower_confidence_shows_more(mixed: Evidence) -> None:
-    wide = judge(Requirement(metric="dice", at_least=0.55), mixed, attacks=(), draws=500)
+    wide = judge(Requirement(metric="dice", at_least=0.55), mixed, draws=500)
     assert wide.interval.value == pytest.approx(0.625)
     assert (wide.outcome, wide.interval.low < 0.55 < wide.interval.high) == ("not shown", True)
-    narrow = judge(Requirement(metric="dice", at_least=0.55, confidence=0.5), mixed, attacks=(), draws=500)
+    narrow = judge(Requirement(metric="dice", at_least=0.55, confidence=0.5), mixed, draws=500)
     assert (narrow.outcome, narrow.interval.low > wide.interval.low) == ("met", True)
 
 
@@ -79,16 +78,16 @@ def test_a_distance_is_no_share(tmp_path: Path) -> None:
 
 
 def test_a_subgroup_is_judged_by_itself(mixed: Evidence) -> None:
-    north = judge(Requirement(metric="dice", at_most=0.25, subgroup="site=north"), mixed, attacks=(), draws=50)
-    south = judge(Requirement(metric="dice", at_least=0.5, subgroup="site=south"), mixed, attacks=(), draws=50)
+    north = judge(Requirement(metric="dice", at_most=0.25, subgroup="site=north"), mixed, draws=50)
+    south = judge(Requirement(metric="dice", at_least=0.5, subgroup="site=south"), mixed, draws=50)
     assert (north.outcome, south.outcome, north.interval.count) == ("met", "met", 12)
     for odd in ("site=west", "age=9"):
         with pytest.raises(ConfigError, match=odd.partition("=")[0]):
-            judge(Requirement(metric="dice", at_least=1.0, subgroup=odd), mixed, attacks=())
+            judge(Requirement(metric="dice", at_least=1.0, subgroup=odd), mixed)
 
 
 def test_what_was_not_measured_is_not_shown(alike: Evidence) -> None:
-    found = judge(Requirement(metric="dice", at_least=0.1, condition="jpeg@3"), alike, attacks=())
+    found = judge(Requirement(metric="dice", at_least=0.1, condition="jpeg@3"), alike)
     assert (found.outcome, found.interval.count) == ("not shown", 0)
 
 
@@ -108,15 +107,15 @@ def test_requirements_that_cannot_be_are_refused(
     entry: dict[str, object], kind: type[TrustsegError], word: str
 ) -> None:
     with pytest.raises(kind, match=word):
-        require_known(Requirement.model_validate(entry), shifts=AUDIT_SHIFTS, attacks=tuple(AUDIT_ATTACKS))
+        require_known(Requirement.model_validate(entry))
 
 
 def test_what_a_tier_lacks_is_named() -> None:
     predictions = frozenset({"masks", "controls", "policy"})
     under_attack = Requirement(metric="dice", at_least=0.5, condition="pgd@1/255")
-    assert "gradients" in why_not(under_attack, given=predictions | {"model"}, attacks=tuple(AUDIT_ATTACKS))
-    assert not why_not(under_attack, given=predictions | {"model", "gradients"}, attacks=tuple(AUDIT_ATTACKS))
-    assert "probabilities" in why_not(Requirement(metric="ece", at_most=1), given=predictions, attacks=())
+    assert "gradients" in why_not(under_attack, given=predictions | {"model"})
+    assert not why_not(under_attack, given=predictions | {"model", "gradients"})
+    assert "probabilities" in why_not(Requirement(metric="ece", at_most=1), given=predictions)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_the_shipped_requirements_exist() -> None:
     assert {each.metric for each in shipped} <= {*QUANTITIES}
     assert len({describe(each) for each in shipped}) == len(shipped) > 5
     for each in shipped:
-        require_known(each, shifts=AUDIT_SHIFTS, attacks=tuple(AUDIT_ATTACKS))
+        require_known(each)
 
 
 def test_predictions_that_lack_a_case_or_are_none_are_refused_by_name() -> None:

@@ -11,7 +11,7 @@ from tests.cli.conftest import Command, refusal
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustseg.audit.page.write_figure", a_dot)
+    monkeypatch.setattr("trustseg.audit.writing.write_figure", a_dot)
 
 
 def write(folder: str, *, shift: int = 0, count: int = 4) -> None:

@@ -12,7 +12,7 @@ from tests.cli.conftest import Command, Run, done, one_sentence, refusal
 
 from trustseg.calibration import Calibration
 from trustseg.data import open_dataset, split_cases
-from trustseg.deferral import certified_bound, load_certified_policy, save_certified_policy
+from trustseg.deferral import certified_bound, load_certified_policy, save_policy
 from trustseg.evaluation.noisy import noisy_records
 from trustseg.files import write_text
 from trustseg.models import Segmenter
@@ -62,7 +62,7 @@ def test_a_policy_is_fitted_and_predicts_by_the_same_mechanism(certify: Run, com
     # The draws recorded here, of the same test images, are repeated by predict: scores and masks are those of the pass.
     tested = noisy_records(model, pack, splits.test, noise=0.25, seed=7, **settings)  # type: ignore[arg-type]
     half = replace(policy, threshold=float(np.median(tested[policy.column])), reference_scores=())
-    save_certified_policy(half, Path("half.json"))
+    save_policy(half, Path("half.json"))
     done(command("predict", "run", FILMS, "-o", "first", "--policy", "half.json"))
     table = predictions("first")
     own = dict(zip(tested["image"], tested["noise_seed"], strict=True))
@@ -99,7 +99,7 @@ def test_each_prediction_draws_anew_and_says_how(certify: Run, command: Command)
         assert row["uncertainty"] != second[name]["uncertainty"]
     assert {row["guarantee"] for row in first.values()} == {"not tested"}  # of six images
     far = {"reference_scores": tuple(np.linspace(5, 6, 200)), "images": 200, "patients": 200, "kept": 0.0}
-    save_certified_policy(replace(policy, **far), Path("far.json"))  # type: ignore[arg-type]
+    save_policy(replace(policy, **far), Path("far.json"))  # type: ignore[arg-type]
     found = command("predict", "run", "films/Train Set/Images", "-o", "far", "--policy", "far.json")
     assert found.code == 0, found.err
     assert "differ from those of 200 calibration patients" in found.err
@@ -124,8 +124,8 @@ def test_what_is_refused(certify: Run, command: Command) -> None:
     write_text(Path("edited.json"), json.dumps(content | {"threshold": 99.0}))
     write_text(Path("loud.csv"), "image,noise,noise_seed,pixels\na.png,0.25,1,0\nb.png,0.5,2,0\n")
     policy = load_certified_policy(Path("run/certified.json"))
-    save_certified_policy(replace(policy, model="4567"), Path("other.json"))
-    save_certified_policy(replace(policy, size=64), Path("large.json"))
+    save_policy(replace(policy, model="4567"), Path("other.json"))
+    save_policy(replace(policy, size=64), Path("large.json"))
     for command_line, words in (
         (("defer", "apply", "run/certified.json", "run"), "decides on noisy images"),
         ((*predict, "loud.json"), "level is"),

@@ -7,7 +7,7 @@ import pytest
 from trustseg.cli.options import settings_of, split_settings
 from trustseg.errors import ConfigError, ModelError
 from trustseg.files import write_text
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 
 SPEC = SegmenterSpec("unet", "resnet18", "beta", channels=3, size=64)
 

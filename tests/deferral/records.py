@@ -1,8 +1,11 @@
-"""Record tables as an evaluation writes them, for policies to be fitted on and applied to."""
+"""Record tables as an evaluation writes them, and policies fitted on them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
+
+from trustseg.deferral import CertifiedPolicy, Policy, fit_certified_policy, fit_policy
 
 
 def records_of(
@@ -18,8 +21,6 @@ def records_of(
     """Return one row an image, with the score in ``u_entropy_mean``; each image has a patient of its own by default."""
     count = len(scores)
     names = [f"image{number}" for number in range(count)]
-    whole = {"mask_px": mask_px, "predicted_px": predicted_px}
-    areas = {name: [value] * count if isinstance(value, int) else list(value) for name, value in whole.items()}
     return pl.DataFrame(
         {
             "image": names,
@@ -27,7 +28,19 @@ def records_of(
             "condition": [condition] * count,
             "eps": [eps] * count,
             "dice": list(dice if dice is not None else [0.9] * count),
-            **areas,
+            "mask_px": [mask_px] * count if isinstance(mask_px, int) else list(mask_px),
+            "predicted_px": [predicted_px] * count if isinstance(predicted_px, int) else list(predicted_px),
             "u_entropy_mean": list(scores),
         }
     )
+
+
+def fit(records: pl.DataFrame, **options: Any) -> Policy:  # noqa: ANN401 - those of ``fit_policy``
+    """Return a policy of the mean entropy."""
+    return fit_policy(records, **({"measure": "entropy", "aggregation": "mean"} | options))
+
+
+def certify(records: pl.DataFrame, **options: Any) -> CertifiedPolicy:  # noqa: ANN401 - those of the function
+    """Return a certified policy of the mean entropy, for changes of half the noise."""
+    usual: dict[str, Any] = {"measure": "entropy", "aggregation": "mean", "radius": 0.25, "noise": 0.5, "size": 64}
+    return fit_certified_policy(records, **(usual | options))

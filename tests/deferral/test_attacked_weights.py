@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from trustseg.deferral import attacked_weights as module
@@ -25,12 +25,19 @@ def assert_valid(weights: Any, ratio: float) -> None:  # noqa: ANN401 - an array
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.2, 2.0, 4.0])
-@pytest.mark.parametrize("draws", [2, 16, 64, 128])
+@pytest.mark.parametrize("draws", [1, 2, 16, 64, 128])
 def test_weights_hold_for_every_chance(draws: int, ratio: float) -> None:
     weights = attacked_weights(draws, radius=ratio / 4, noise=0.25)
     assert_valid(weights, ratio)
     if draws == 128 and ratio <= 2:  # and are of use, where draws are many
         assert weights[0] < 0.05
+
+
+@pytest.mark.parametrize(("draws", "ratio", "loss"), [(5, 0.5, 0.03), (16, 0.0, 1e-12), (32, 1.0, 0.012)])
+def test_the_bound_is_not_missed_by_much(draws: int, ratio: float, loss: float) -> None:
+    chances = np.linspace(0.0003, 0.9997, 1999)
+    mean = binom.pmf(np.arange(draws + 1), draws, chances[:, None]) @ attacked_weights(draws, radius=ratio, noise=1.0)
+    assert np.mean(np.abs(mean - ndtr(ndtri(chances) + ratio))) < loss
 
 
 def test_the_weight_of_no_failure_against_its_closed_form() -> None:

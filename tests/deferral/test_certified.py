@@ -1,10 +1,7 @@
 """Certified deferral against closed forms, brute force in fractions, and a model whose worst case is known."""
 
-import json
 import math
-from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -13,23 +10,18 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from scipy.stats import binom, binomtest
-from tests.deferral.records import records_of
+from scipy.stats import binomtest
+from tests.deferral.records import certify, fit, records_of
 
 from trustseg.deferral import (
     CertifiedPolicy,
     certified_bound,
     certified_level,
     certified_radius,
-    fit_certified_policy,
-    fit_policy,
-    load_certified_policy,
-    load_policy,
     patients_needed,
-    save_certified_policy,
 )
 from trustseg.deferral.attacked_weights import attacked_weights
-from trustseg.deferral.certified_policy import check_certified, grey_levels
+from trustseg.deferral.certified import check_certified, grey_levels
 from trustseg.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
@@ -38,15 +30,7 @@ SPLITS = 200
 
 
 def fitted(scores: Any, dice: Any, patients: Any = None, **settings: Any) -> CertifiedPolicy:  # noqa: ANN401 - any array
-    table = records_of(list(scores), list(dice), patients=patients, condition="noise")
-    chosen: dict[str, Any] = {
-        "measure": "entropy",
-        "aggregation": "mean",
-        "radius": 0.25,
-        "noise": 0.5,
-        "size": 64,
-    } | settings
-    return fit_certified_policy(table, **chosen)
+    return certify(records_of(list(scores), list(dice), patients=patients, condition="noise"), **settings)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0, 3.0])
@@ -139,13 +123,7 @@ def test_the_bound_holds_under_the_worst_attack_where_that_of_a_plain_policy_doe
         for name, delta in (("mean", None), ("confident", 0.05)):
             policy = fitted(noisy, dice[own], radius=radius, noise=noise, at_most=0.1, delta=delta)
             risks[name].append(worst_case(means[new], failed[new], policy, radius=radius))
-        plain = fit_policy(
-            records_of(list(means[own]), list(dice[own])),
-            measure="entropy",
-            aggregation="mean",
-            target="missed_lesions",
-            at_most=0.1,
-        )
+        plain = fit(records_of(list(means[own]), list(dice[own])), target="missed_lesions", at_most=0.1)
         risks["plain"].append(float(np.mean(failed[new] & ~plain.review(means[new] - radius))))
     held = {name: np.mean(np.array(values) <= 0.1) for name, values in risks.items()}
     assert held["confident"] >= 0.95
@@ -170,18 +148,6 @@ def test_the_bound_is_tight_where_all_images_are_alike() -> None:
     assert 0.01 <= broken <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / SPLITS)
 
 
-@pytest.mark.parametrize(("draws", "ratio"), [(1, 0.5), (5, 0.5), (16, 0.0), (32, 1.0), (64, 0.25)])
-def test_weights_of_draws_bound_the_worst_case_of_every_chance(draws: int, ratio: float) -> None:
-    weights = attacked_weights(draws, radius=ratio / 4, noise=0.25)
-    assert (np.diff(weights) >= 0).all()
-    assert (weights[0] >= 0) & (weights[-1] == 1)
-    chances = np.r_[1e-9, np.linspace(0.0003, 0.9997, 1999), 1 - 1e-9]
-    mean = binom.pmf(np.arange(draws + 1), draws, chances[:, None]) @ weights
-    worst = np.array([NORMAL.cdf(NORMAL.inv_cdf(chance) + ratio) for chance in chances])
-    assert (mean >= worst - 1e-9).all()
-    assert np.mean(mean - worst) < {1: 1, 5: 0.03}.get(draws, 0.012)  # and not by much
-
-
 def test_the_threshold_of_several_draws_by_a_loop() -> None:
     rng, draws = np.random.default_rng(6), 4
     for _ in range(10):
@@ -193,9 +159,7 @@ def test_the_threshold_of_several_draws_by_a_loop() -> None:
             draw=pl.Series(np.arange(80) % draws),
         )
         table = table.sample(fraction=1, shuffle=True, seed=0)
-        policy = fit_certified_policy(
-            table, measure="entropy", aggregation="mean", radius=0.1, noise=0.5, at_most=0.4, size=64
-        )
+        policy = certify(table, radius=0.1, at_most=0.4)
         weights, best = attacked_weights(draws, radius=0.1, noise=0.5), -math.inf
         for candidate in [*np.arange(9) / 8, math.inf]:
             bad = table.with_columns(bad=(pl.col("dice") < 0.5) & (pl.col("u_entropy_mean") < candidate))
@@ -225,9 +189,7 @@ def test_with_several_draws_the_worst_case_over_unlike_images_is_met() -> None:
             draw=pl.Series(np.tile(np.arange(draws), patients)),
         )
         for name, rows in (("one", table.filter(draw=0)), ("several", table)):
-            policy = fit_certified_policy(
-                rows, measure="entropy", aggregation="mean", radius=radius, noise=noise, at_most=0.1, size=64
-            )
+            policy = certify(rows, radius=radius)
             risks[name].append(worst_case(means, failed, policy, radius=radius))
     assert 0.1 - 1 / 301 - 0.025 <= np.mean(risks["several"]) <= 0.1
     assert np.mean(risks["one"]) < 0.75 * np.mean(risks["several"])
@@ -247,86 +209,37 @@ def test_too_few_patients_say_how_many_are_needed() -> None:
     assert fitted(range(needed), [0.9] * needed, delta=0.05).patients == needed
 
 
-def test_what_no_policy_is_fitted_on() -> None:
-    good = records_of([0.1] * 30, condition="noise")
-    settings: dict[str, Any] = {"measure": "entropy", "aggregation": "mean", "radius": 0.1, "noise": 0.5, "size": 64}
-    for table, words in (
-        (records_of([0.1] * 30), "noisy draws of images"),
-        (pl.concat([good, good]), "repeated without a draw"),
-        (pl.concat([good, good[:1]]).with_columns(draw=pl.int_range(pl.len())), "unequal numbers"),
-        (good.with_columns(u_entropy_mean=pl.lit(math.nan)), "30 calibration images have no entropy_mean"),
-        (good.with_columns(dice=pl.lit(None, pl.Float64)), "30 calibration images have no reference"),
-    ):
-        with pytest.raises(DataError, match=words):
-            fit_certified_policy(table, **settings)
-    for wrong in ({"radius": -1}, {"noise": 0}, {"radius": math.inf}, {"at_most": 1}, {"tau": 0}, {"delta": 1}):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            fit_certified_policy(good, **(settings | wrong))
-    twice = pl.concat([good.with_columns(draw=pl.lit(0)), good.with_columns(draw=pl.lit(1))])
-    assert fit_certified_policy(twice, **settings).draws == 2
-    with pytest.raises(ConfigError, match="2 draws of each image"):
-        fit_certified_policy(twice, **settings, delta=0.05)
-    with pytest.raises(ConfigError, match="no risk is small enough"):
-        fit_certified_policy(good, **(settings | {"radius": 50}))
-
-
-@pytest.fixture
-def policy() -> CertifiedPolicy:
-    return fitted(range(40), [0.1] + [0.9] * 39, model="0123")
-
-
-@pytest.mark.parametrize("threshold", [0.5, math.inf, -math.inf])
-def test_saved_and_loaded(policy: CertifiedPolicy, threshold: float, tmp_path: Path) -> None:
-    file, kept = tmp_path / "certified.json", replace(policy, threshold=threshold)
-    kept = replace(kept, kept=1 - float(kept.review(kept.reference_scores).mean()))
-    save_certified_policy(kept, file)
-    assert load_certified_policy(file) == kept
-    reviewed = kept.review([-math.inf, 0.5, 0.6, math.nan]).tolist()
-    assert reviewed == {0.5: [False, False, True, True], math.inf: [False, False, False, True]}.get(
-        threshold, [True] * 4
-    )
-    assert kept.statement == json.loads(file.read_text())["statement"]
-    for words in ("at most 0.1", "up to 0.25 in L2 norm", "64 x 64", " 1 of 255 grey", "40 patients", "deviation 0.5"):
-        assert words in kept.statement
-    with pytest.raises(DataError, match="certified policy"):  # it decides on noisy images only
-        load_policy(file)
+GOOD = records_of([0.1] * 30, condition="noise")
+TWICE = pl.concat([GOOD.with_columns(draw=pl.lit(draw)) for draw in (0, 1)])
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("table", "settings", "words"),
     [
-        ({"radius": 0.3}, "level is 0.037"),
-        ({"at_most": 0.01}, "at least 424 are needed"),
-        ({"patients": 25}, "at least 26 are needed"),
-        ({"draws": 0}, "out of range: draws 0"),
-        ({"draws": 16}, "level is 0.037"),
-        ({"noise": -1.0}, "out of range: noise -1"),
-        ({"threshold": "0.5"}, "threshold '0.5'"),
-        ({"size": True}, "size True"),
-        ({"tau": 0.25}, "its statement says something else"),
-        ({"kind": "certified deferral, version 2"}, "kind is 'certified deferral, version 2'"),
-        ({"colour": "red"}, "missing or unknown: colour"),
-        ({"threshold": 99.0}, "threshold 99 and 0 of images kept"),
-        ({"threshold": -1.5}, "its digest is not that of its content"),
-        ({"digest": None}, "its digest is not that of its content"),
+        (records_of([0.1] * 30), {}, "noisy draws of images"),
+        (pl.concat([GOOD, GOOD]), {}, "repeated without a draw"),
+        (pl.concat([GOOD, GOOD[:1]]).with_columns(draw=pl.int_range(pl.len())), {}, "unequal numbers"),
+        (GOOD.with_columns(u_entropy_mean=pl.lit(math.nan)), {}, "30 calibration images have no entropy_mean"),
+        (GOOD.with_columns(dice=pl.lit(None, pl.Float64)), {}, "30 calibration images have no reference"),
+        *(
+            (GOOD, {name: value}, name)
+            for name, value in (("radius", -1), ("noise", 0), ("radius", math.inf), ("at_most", 1), ("tau", 0))
+        ),
+        (GOOD, {"delta": 1}, "delta"),
+        (TWICE, {"delta": 0.05}, "2 draws of each image"),
+        (GOOD, {"radius": 50}, "no risk is small enough"),
     ],
 )
-def test_a_policy_that_promises_too_much_is_refused(
-    policy: CertifiedPolicy, change: dict[str, object], words: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "certified.json"
-    save_certified_policy(policy, file)
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(DataError, match=words) as caught:
-        load_certified_policy(file)
-    assert "certified.json" in str(caught.value)
+def test_what_no_policy_is_fitted_on(table: pl.DataFrame, settings: dict[str, float], words: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=words):
+        certify(table, **({"radius": 0.1} | settings))
 
 
-def test_a_policy_belongs_to_one_model_one_size_and_one_noise(policy: CertifiedPolicy) -> None:
+def test_a_policy_belongs_to_one_model_one_size_and_one_noise() -> None:
+    policy = fitted(range(40), [0.1] + [0.9] * 39, model="0123")
     fits: dict[str, Any] = {"model": "0123", "size": 64, "channels": 1}
     check_certified(policy, **fits)
-    check_certified(policy, **fits, noise=0.5)
-    for change in ({"model": "4567"}, {"model": ""}, {"size": 96}, {"channels": 3}, {"noise": 0.25}):
+    for change in ({"model": "4567"}, {"model": ""}, {"size": 96}, {"channels": 3}):
         with pytest.raises(DataError, match=f"for {next(iter(change))} "):
             check_certified(policy, **(fits | change))
     assert grey_levels(1.5, 96) == pytest.approx(255 / 64)

@@ -5,9 +5,8 @@ from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
-from tests.deferral.records import records_of
+from tests.deferral.records import fit, records_of
 
-from trustseg.deferral import fit_policy
 from trustseg.deferral.exchangeability import (
     compared_scores,
     conformal_p_values,
@@ -102,7 +101,7 @@ def test_one_image_of_each_patient_and_no_more() -> None:
     assert len(scores) == 2
     assert scores[0] in (0.1, 0.3)
     assert sorted(one_per_patient(table.reverse(), "u_entropy_mean")) == sorted(scores)  # whatever the order of rows
-    policy = fit_policy(table.head(3), measure="entropy", aggregation="mean", at_most=0.4)
+    policy = fit(table.head(3), at_most=0.4)
     assert policy.reference_scores == tuple(sorted(scores))
     assert compared_scores(policy.reference_scores, [math.nan]) is None
     assert compared_scores(policy.reference_scores, [0.1] * 9) is None

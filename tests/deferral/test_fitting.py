@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,17 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
-from tests.deferral.records import records_of
+from tests.deferral.records import fit, records_of
 from tests.vectors import load_vectors
 
-from trustseg.deferral import Policy, fit_policy
-from trustseg.deferral.fitting import clopper_pearson
+from trustseg.deferral.bounds import clopper_pearson
 from trustseg.errors import ConfigError, DataError, UnknownNameError
-
-
-def fit(records: pl.DataFrame, **options: Any) -> Policy:  # noqa: ANN401
-    return fit_policy(records, measure="entropy", aggregation="mean", **options)
-
 
 # --- review rate -----------------------------------------------------------------------------------------------------
 
@@ -56,34 +51,12 @@ def test_review_rate_over_every_split_of_a_tiny_cohort(rate: float) -> None:
     assert np.mean(shares) > 0
 
 
-def test_review_rate_by_simulation() -> None:
-    rng = np.random.default_rng(0)
-    rates = []
-    for _ in range(300):
-        scores, new = rng.gamma(2.0, size=39), rng.gamma(2.0, size=200)
-        rates.append(fit(records_of(scores.tolist()), at_most=0.2).review(new).mean())
-    # 40 * 0.2 is whole, so that the mean is exactly 0.2; its standard error is about 0.0037
-    assert np.mean(rates) == pytest.approx(0.2, abs=0.012)
-
-
-def test_policies_by_subgroup_keep_the_bound_in_each_where_one_for_all_does_not() -> None:
+def test_a_policy_of_a_subgroup_is_that_of_its_images() -> None:
     rng = np.random.default_rng(5)
-    rates: dict[str, list[float]] = {"easy": [], "hard": [], "hard, by one policy for all": []}
-    for _ in range(200):
-        site = rng.permutation(["easy"] * 60 + ["hard"] * 20)
-        scores = rng.random(80) + (site == "hard")  # the hard site is less certain throughout
-        records = records_of(scores.tolist()).with_columns(group_site=pl.Series(site))
-        whole = fit_policy(records, measure="entropy", aggregation="mean", at_most=0.2)
-        for name, shift in (("easy", 0), ("hard", 1)):
-            own = fit_policy(records, measure="entropy", aggregation="mean", at_most=0.2, group=f"site={name}")
-            rates[name].append(1 - float(np.clip(own.threshold - shift, 0, 1)))  # exact, as scores are uniform
-        rates["hard, by one policy for all"].append(1 - float(np.clip(whole.threshold - 1, 0, 1)))
-    means = {name: np.mean(values) for name, values in rates.items()}
-    assert 0.17 < means["easy"] < 0.21
-    assert 0.14 < means["hard"] < 0.21
-    assert means["hard, by one policy for all"] > 0.6
-    assert own.statement.startswith("Only for images with site=hard: ")
-    assert own.patients == 20
+    records = records_of(rng.random(80).tolist()).with_columns(group_site=pl.Series(["easy"] * 60 + ["hard"] * 20))
+    own, alone = fit(records, group="site=hard"), fit(records[60:])
+    assert own.statement == f"Only for images with site=hard: {alone.statement}"
+    assert replace(own, statement=alone.statement, group="") == alone != fit(records)
 
 
 def test_images_of_a_patient_share_its_weight() -> None:
@@ -112,13 +85,6 @@ def test_clopper_pearson_against_scipy() -> None:
             assert float(clopper_pearson(failures, trials, delta=delta)) == pytest.approx(exact, rel=1e-12)
     assert float(clopper_pearson(0, 14, delta=0.05)) == pytest.approx(1 - 0.05 ** (1 / 14), rel=1e-12)
     assert float(clopper_pearson(0, 0, delta=0.05)) == 1.0
-
-
-def test_the_bound_covers_exactly() -> None:
-    # The chance of a bound below the truth, summed over every outcome of 30 trials, is at most delta.
-    bounds = clopper_pearson(np.arange(31), 30, delta=0.1)
-    for truth in (0.02, 0.1, 0.37, 0.9):
-        assert stats.binom.pmf(np.arange(31), 30, truth)[bounds < truth].sum() <= 0.1
 
 
 def test_risk_keeps_up_to_the_first_bound_above_it() -> None:
@@ -167,11 +133,7 @@ def test_missed_lesions_count_patients_with_foreground_only() -> None:
     assert "(30 patients with foreground for calibration)" in policy.statement
     blind = records_of(scores, [math.nan] * healthy + [0.0] * positive, mask_px=masks, predicted_px=0)
     assert fit(blind, target="missed_lesions", at_most=0.1).review(scores[30:]).all()
-    with pytest.raises(DataError, match="no calibration image has foreground"):
-        fit(records_of(scores, dice, mask_px=0), target="missed_lesions")
-
-
-def test_nothing_there_and_nothing_predicted_has_not_failed() -> None:
+    # Nothing there and nothing predicted has not failed.
     records = records_of([0.5] * 30, [math.nan] * 30, mask_px=0, predicted_px=0)
     assert fit(records, target="risk", at_most=0.1).threshold == 0.5
 
@@ -182,27 +144,16 @@ def cohort(rng: np.random.Generator, count: int) -> tuple[NDArray[np.float64], N
     return scores, np.where(rng.random(count) < scores**2 / 2, 0.0, 1.0)
 
 
-def test_the_risk_is_kept_but_for_delta() -> None:
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize(("target", "at_most", "power"), [("risk", 0.1, 2), ("missed_lesions", 0.08, 3)])
+def test_the_bound_is_kept_but_for_delta(target: str, at_most: float, power: int) -> None:
+    rng = np.random.default_rng(power)
     broken = used = 0
     for _ in range(400):
         scores, dice = cohort(rng, 150)
-        threshold = fit(records_of(scores.tolist(), dice.tolist()), target="risk", at_most=0.1, delta=0.1).threshold
+        threshold = fit(records_of(scores.tolist(), dice.tolist()), target=target, at_most=at_most, delta=0.1).threshold
         used += threshold > 0
-        broken += threshold > 0 and min(threshold, 1.0) ** 2 / 6 > 0.1
+        broken += threshold > 0 and min(threshold, 1.0) ** power / 6 > at_most
     assert used > 300
-    assert broken / 400 < 0.1 + 3 * math.sqrt(0.1 * 0.9 / 400)
-
-
-def test_missed_lesions_are_kept_but_for_delta() -> None:
-    rng = np.random.default_rng(2)
-    broken = used = 0
-    for _ in range(400):
-        scores, dice = cohort(rng, 150)
-        policy = fit(records_of(scores.tolist(), dice.tolist()), target="missed_lesions", at_most=0.08, delta=0.1)
-        used += policy.threshold > 0
-        broken += policy.threshold > 0 and min(policy.threshold, 1.0) ** 3 / 6 > 0.08
-    assert used == 400
     assert broken / 400 < 0.1 + 3 * math.sqrt(0.1 * 0.9 / 400)
 
 
@@ -234,25 +185,27 @@ def test_negative_zero_and_infinite_scores(target: Any) -> None:  # noqa: ANN401
     assert 0.0 <= threshold < 0.5
 
 
-def test_bad_input_gets_its_sentence() -> None:
-    good = records_of([0.1, 0.2])
-    for name, value in (("at_most", 0.0), ("at_most", 1.0), ("tau", 0.0), ("tau", math.nan), ("delta", 1.5)):
-        with pytest.raises(ConfigError, match=f"{name} is {value}, expected a share"):
-            fit(good, **{name: value})
-    with pytest.raises(UnknownNameError, match="did you mean 'risk'"):
-        fit(good, target="riks")
-    with pytest.raises(DataError, match=r"no score vacuity_mean; choose one of entropy_mean"):
-        fit_policy(good, measure="vacuity", aggregation="mean")
-    with pytest.raises(DataError, match="no clean image"):
-        fit(records_of([0.1], condition="fgsm", eps=0.1))
-    with pytest.raises(DataError, match="1 calibration images have no entropy_mean"):
-        fit(records_of([0.1, math.nan]))
-    with pytest.raises(DataError, match="records are empty"):
-        fit(good.head(0))
-    with pytest.raises(DataError, match="lack patient, mask_px"):
-        fit(good.drop("patient", "mask_px"))
-    with pytest.raises(DataError, match="of several models"):
-        fit(good.with_columns(cell=pl.Series(["one", "two"])))
-    nothing = good.with_columns(u_vacuity_mean=pl.lit(None, dtype=pl.Float64))
-    with pytest.raises(DataError, match="no score vacuity_mean"):
-        fit_policy(nothing, measure="vacuity", aggregation="mean")
+GOOD = records_of([0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("records", "options", "words"),
+    [
+        *(
+            (GOOD, {name: value}, f"{name} is {value}, expected a share")
+            for name, value in (("at_most", 0.0), ("at_most", 1.0), ("tau", 0.0), ("tau", math.nan), ("delta", 1.5))
+        ),
+        (GOOD, {"target": "riks"}, "did you mean 'risk'"),
+        (GOOD, {"measure": "vacuity"}, "no score vacuity_mean; choose one of entropy_mean"),
+        (GOOD.with_columns(u_vacuity_mean=pl.lit(None, pl.Float64)), {"measure": "vacuity"}, "no score vacuity_mean"),
+        (records_of([0.1], condition="fgsm", eps=0.1), {}, "no clean image"),
+        (records_of([0.1, math.nan]), {}, "1 calibration images have no entropy_mean"),
+        (GOOD.head(0), {}, "records are empty"),
+        (GOOD.drop("patient", "mask_px"), {}, "lack patient, mask_px"),
+        (GOOD.with_columns(cell=pl.Series(["one", "two"])), {}, "of several models"),
+        (records_of([0.1, 0.2], mask_px=0), {"target": "missed_lesions"}, "no calibration image has foreground"),
+    ],
+)
+def test_bad_input_gets_its_sentence(records: pl.DataFrame, options: dict[str, Any], words: str) -> None:
+    with pytest.raises((ConfigError, DataError, UnknownNameError), match=words):
+        fit(records, **options)

@@ -8,7 +8,7 @@ from torch import nn
 from trustseg.data import Pack
 from trustseg.data.decode import Channels
 from trustseg.models import Segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 
 PATIENTS = ("a", "a", "b", "c", "d", "e", "e", "f")
 SPLITS = ("train", "train", "train", "train", "test", "test", "test", "control")

@@ -25,7 +25,7 @@ from trustseg.evidence import read_frameworks
 from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import instructions
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 from trustseg.review.actions import Review, Verdict
 from trustseg.review.cases import open_cases
 from trustseg.review.state import Reader, Settings

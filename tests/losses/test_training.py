@@ -22,7 +22,7 @@ from trustseg.losses import (
     vacuity_correction,
 )
 from trustseg.models import Segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 
 GENERATOR = torch.Generator().manual_seed(3)
 EVIDENCE = 9 * torch.rand(2, 3, 1, 4, 5, generator=GENERATOR)

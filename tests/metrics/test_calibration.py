@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.oracles import calibration_by_loop
+from tests.oracles import band_by_loop, calibration_by_loop
 from tests.vectors import load_vectors
 
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics import (
     CalibrationError,
+    boundary_band,
     brier,
     calibration_counts,
     calibration_error_from_counts,
@@ -111,3 +112,21 @@ def test_bad_input_gets_its_sentence() -> None:
         CalibrationError(bins=0)
     with pytest.raises(ShapeError, match=r"torch\.bool"):
         calibration_counts(p, p, region=p)
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 5])
+def test_boundary_band_against_a_loop(width: int) -> None:
+    masks = (torch.rand(3, 1, 7, 10, generator=torch.Generator().manual_seed(2)) > 0.9).float()
+    masks[1] = 0.0
+    masks[2] = 1.0
+    masks[2, 0, 0, 0] = 0.0
+    wanted = [[band_by_loop(mask[0].int().tolist(), width)] for mask in masks]
+    assert boundary_band(masks, width=width).tolist() == wanted
+    assert not bool(boundary_band(torch.ones(1, 1, 3, 3), width=width).any())
+
+
+def test_a_band_of_negative_width_or_of_no_masks_is_refused() -> None:
+    with pytest.raises(ConfigError, match="width is -1"):
+        boundary_band(torch.zeros(1, 1, 2, 2), width=-1)
+    with pytest.raises(ShapeError, match="missing dimension"):
+        boundary_band(torch.zeros(2, 2))

@@ -102,3 +102,14 @@ def test_what_does_not_fit_is_refused() -> None:
         nause_from_counts(np.array([1.0]), np.array([1.5]))
     with pytest.raises(ConfigError, match="tpr"):
         fpr_at_tpr_from_counts(np.ones(2), np.ones(2), tpr=0.0)
+
+
+def test_auroc_and_augrc_agree() -> None:
+    """AUGRC = r(1 - r)(1 - AUROC) + r^2 / 2 + r / (2N) for 0/1 errors: a cross-check of two functions."""
+    generator = np.random.default_rng(1)
+    score, wrong = generator.integers(0, 5, 40), generator.random(40) < 0.3
+    count = np.bincount(score, minlength=5)
+    area = auroc_from_counts(count, np.bincount(score, wrong, 5))
+    rate = wrong.mean()
+    expected = rate * (1 - rate) * (1 - area) + rate**2 / 2 + rate / 80
+    assert augrc_from_counts(count, np.bincount(score, wrong, 5)) == pytest.approx(expected, rel=1e-12)

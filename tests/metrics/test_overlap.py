@@ -2,10 +2,22 @@
 
 import pytest
 import torch
+from sklearn.metrics import precision_score, recall_score
 from torchmetrics.functional.segmentation import dice_score
 
 from trustseg.errors import ShapeError
-from trustseg.metrics import Dice, dice, harm, iou, overlap_counts, pooled_dice, pooled_iou
+from trustseg.metrics import (
+    Dice,
+    area_error,
+    dice,
+    harm,
+    iou,
+    overlap_counts,
+    pooled_dice,
+    pooled_iou,
+    precision,
+    sensitivity,
+)
 
 
 def _masks(*rows: list[int]) -> torch.Tensor:
@@ -28,10 +40,10 @@ def test_by_hand(dtype: torch.dtype) -> None:
     _same(dice(prediction, masks), [0.5, NAN, 0.0, 0.0, 1.0])
     _same(iou(prediction, masks), [1 / 3, NAN, 0.0, 0.0, 1.0])
     _same(harm(prediction, masks), [0.5, 0.0, 1.0, 0.25, 0.0])
-    counts = overlap_counts(prediction, masks)
-    assert counts.intersection.tolist() == [1, 0, 0, 0, 4]
-    assert counts.predicted.tolist() == [2, 0, 0, 1, 4]
-    assert counts.reference.tolist() == [2, 0, 1, 0, 4]
+    _same(sensitivity(prediction, masks), [0.5, NAN, 0.0, NAN, 1.0])
+    _same(precision(prediction, masks), [0.5, NAN, NAN, 0.0, 1.0])
+    _same(area_error(prediction, masks), [0.0, NAN, -1.0, NAN, 0.0])
+    assert overlap_counts(prediction, masks).pixels.tolist() == [4] * 5
 
 
 def test_pooled_by_hand() -> None:
@@ -41,7 +53,7 @@ def test_pooled_by_hand() -> None:
     assert bool(pooled_iou(PREDICTION[1:2], MASKS[1:2]).isnan())
 
 
-def test_against_torchmetrics_on_odd_sizes() -> None:
+def test_against_torchmetrics_and_scikit_learn_on_odd_sizes() -> None:
     generator = torch.Generator().manual_seed(0)
     prediction, masks = (torch.rand(4, 1, 7, 13, generator=generator) > 0.6 for _ in range(2))
     options = {"num_classes": 2, "input_format": "index", "include_background": False, "average": "none"}
@@ -49,6 +61,11 @@ def test_against_torchmetrics_on_odd_sizes() -> None:
     torch.testing.assert_close(dice(prediction, masks), wanted.flatten())
     together = pooled_dice(prediction, masks)
     torch.testing.assert_close(together, dice(prediction.reshape(1, 1, 28, 13), masks.reshape(1, 1, 28, 13))[0])
+    for row in range(4):
+        given = masks[row].flatten().numpy(), prediction[row].flatten().numpy()
+        assert sensitivity(prediction, masks)[row].item() == pytest.approx(recall_score(*given))
+        assert precision(prediction, masks)[row].item() == pytest.approx(precision_score(*given))
+    assert area_error(torch.ones(1, 1, 1, 4), MASKS[:1]).tolist() == [1.0]
 
 
 def test_one_pixel_and_no_images() -> None:
@@ -67,13 +84,9 @@ def test_metric_is_independent_of_batches(size: int) -> None:
     assert float(per_image.compute()) == pytest.approx(1.5 / 4)
     assert int(per_image.undefined) == 1
     assert float(pooled.compute()) == pytest.approx(10 / 14)
-
-
-def test_metric_without_a_defined_image_is_nan() -> None:
-    metric = Dice()
-    metric.update(torch.zeros(2, 1, 3, 3), torch.zeros(2, 1, 3, 3))
-    assert bool(metric.compute().isnan())
-    assert int(metric.undefined) == 2
+    per_image.reset()
+    per_image.update(torch.zeros(2, 1, 3, 3), torch.zeros(2, 1, 3, 3))
+    assert bool(per_image.compute().isnan())
 
 
 def test_bad_input_gets_its_sentence() -> None:

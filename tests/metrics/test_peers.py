@@ -12,12 +12,9 @@ from torchmetrics.functional import classification as tm
 
 from trustseg.metrics import (
     aurc,
-    auroc,
     ause,
-    average_precision,
     brier,
     expected_calibration_error,
-    fpr_at_tpr,
     risk_coverage_curve,
 )
 
@@ -57,14 +54,6 @@ def test_torchmetrics_calibration_error(scene: tuple[torch.Tensor, torch.Tensor]
     assert float(expected_calibration_error(*scene, bins=bins)) == pytest.approx(float(theirs), rel=1e-6)
 
 
-@pytest.mark.parametrize("steps", [10, 10_000])
-def test_torchmetrics_detection_with_and_without_ties(scene: tuple[torch.Tensor, torch.Tensor], steps: int) -> None:
-    scores, positive = (scene[0] * steps).round() / steps, scene[1].long()
-    assert float(auroc(scores, positive)) == pytest.approx(float(tm.binary_auroc(scores, positive)), rel=1e-6)
-    theirs = tm.binary_average_precision(scores.flatten(), positive.flatten())
-    assert float(average_precision(scores, positive)) == pytest.approx(float(theirs), rel=1e-6)
-
-
 # --- torch-uncertainty -----------------------------------------------------------------------------------------------
 
 
@@ -89,21 +78,4 @@ def test_torch_uncertainty_aurc_but_for_its_trapezoid(scene: tuple[torch.Tensor,
     assert float(theirs.compute()) == pytest.approx(float(expected), rel=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:Metric `FPR95` will save all targets:UserWarning")
-def test_torch_uncertainty_false_positive_rate(scene: tuple[torch.Tensor, torch.Tensor]) -> None:
-    theirs = peer("torch_uncertainty.metrics.classification", "0.13").FPRx(recall_level=0.95, pos_label=1)
-    scores, positive = scene[0].flatten(), scene[1].flatten().long()
-    theirs.update(scores, positive)
-    assert float(theirs.compute()) == pytest.approx(float(fpr_at_tpr(scores, positive)), rel=1e-6)
-
-
 # --- MAPIE -----------------------------------------------------------------------------------------------------------
-
-
-def test_mapie_calibration_error(scene: tuple[torch.Tensor, torch.Tensor]) -> None:
-    p, y = arrays(scene)
-    # Its num_bins counts the edges.
-    theirs = peer("mapie.metrics.calibration", "1").expected_calibration_error(
-        y, p, num_bins=16, split_strategy="uniform"
-    )
-    assert float(expected_calibration_error(*scene, bins=15)) == pytest.approx(theirs, rel=1e-9)

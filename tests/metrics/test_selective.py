@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,10 +14,13 @@ from trustseg.errors import ConfigError, ShapeError
 from trustseg.metrics import (
     augrc,
     aurc,
-    e_aurc,
+    ause,
+    nause,
     rank_scores,
     risk_coverage_curve,
     scores_from_counts,
+    sparsification_curve,
+    sparsification_from_counts,
 )
 
 SCORES = ("mean_error", "aurc", "aurc_optimal", "e_aurc", "augrc", "augrc_optimal", "ause", "ause_random", "nause")
@@ -51,18 +55,6 @@ def test_enumeration_of_every_tie_order(items: list[tuple[int, float]]) -> None:
         assert float(getattr(scores, name)) == pytest.approx(wanted, rel=1e-11, abs=1e-13, nan_ok=True), name
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 10_000), st.integers(1, 200))
-def test_order_of_items_and_scale_of_uncertainty_do_not_matter(seed: int, count: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    uncertainty = torch.randint(0, 20, (count,), generator=generator).double()
-    error = torch.rand(count, generator=generator, dtype=torch.float64)
-    shuffle = torch.randperm(count, generator=generator)
-    before, after = rank_scores(uncertainty, error), rank_scores(uncertainty[shuffle].exp(), error[shuffle])
-    for name in SCORES:
-        torch.testing.assert_close(getattr(before, name), getattr(after, name), equal_nan=True)
-
-
 @pytest.mark.parametrize(("count", "wrong"), [(7, 0), (7, 7), (7, 1), (1000, 154), (20, 1)])
 def test_closed_forms_for_errors_of_0_and_1(count: int, wrong: int) -> None:
     def harmonic(n: int) -> float:
@@ -78,17 +70,6 @@ def test_closed_forms_for_errors_of_0_and_1(count: int, wrong: int) -> None:
         assert float(scores.ause) == pytest.approx(random)
         assert float(scores.ause_random) == pytest.approx(random)
         assert float(scores.nause) == pytest.approx(1.0)
-
-
-@pytest.mark.oracle
-def test_augrc_identity_with_auroc() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    generator = torch.Generator().manual_seed(3)
-    uncertainty = torch.randint(0, 50, (5000,), generator=generator)
-    error = torch.rand(5000, generator=generator) < uncertainty / 100
-    auroc, rate = metrics.roc_auc_score(error.numpy(), uncertainty.numpy()), float(error.double().mean())
-    expected = rate * (1 - rate) * (1 - auroc) + rate**2 / 2 + rate / (2 * 5000)
-    assert float(augrc(uncertainty, error)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_curve_averages_to_the_areas() -> None:
@@ -125,7 +106,7 @@ def test_undefined_is_nan_and_perfect_is_zero() -> None:
     equal = rank_scores(torch.rand(9), torch.full((9,), 0.3))
     assert (float(equal.e_aurc), float(equal.ause), math.isnan(float(equal.nause))) == (0.0, 0.0, True)
     error = torch.rand(50)
-    assert float(e_aurc(error, error)) == 0.0
+    assert float(rank_scores(error, error).e_aurc) == 0.0
 
 
 def test_half_types_infinities_and_signed_zero() -> None:
@@ -153,12 +134,6 @@ def test_bad_input_gets_its_sentence(uncertainty: list[float], error: list[float
         rank_scores(torch.tensor(uncertainty), torch.tensor(error))
 
 
-def test_bad_options_get_their_sentence() -> None:
-    ones = torch.ones(3)
-    with pytest.raises(ConfigError, match="points is 0"):
-        risk_coverage_curve(ones, ones, points=0)
-
-
 def test_many_items_stay_exact() -> None:
     # A million distinct scores: the block formula against a plain cumulative mean in float64.
     generator = torch.Generator().manual_seed(6)
@@ -168,3 +143,51 @@ def test_many_items_stay_exact() -> None:
     torch.testing.assert_close(aurc(uncertainty, error), (error.cumsum(0) / kept).mean(), rtol=1e-11, atol=0)
     scores = scores_from_counts(torch.ones(1_000_000), error)
     torch.testing.assert_close(scores.aurc, aurc(uncertainty, error), rtol=1e-12, atol=0)
+
+
+# --- sparsification ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ranking() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    error = torch.rand(500, generator=generator).square()
+    return torch.randint(0, 40, (500,), generator=generator) + 20 * error, error
+
+
+def test_ause_is_the_mean_gap_between_the_curves(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
+    curve = sparsification_curve(*ranking)
+    torch.testing.assert_close((curve.model - curve.oracle).mean(), ause(*ranking))
+    torch.testing.assert_close((1 - curve.oracle).mean(), rank_scores(*ranking).ause_random)
+    torch.testing.assert_close(ause(*ranking) / (1 - curve.oracle).mean(), nause(*ranking))
+    assert curve.removed[0] == 0
+    assert bool((curve.removed.diff() > 0).all())
+    torch.testing.assert_close(torch.stack([curve.model[0], curve.oracle[0]]), torch.ones(2, dtype=torch.float64))
+    assert bool((curve.oracle <= curve.model + 1e-12).all())
+
+
+def test_no_errors_at_all_is_undefined() -> None:
+    curve = sparsification_curve(torch.rand(4), torch.zeros(4))
+    assert bool(torch.stack([curve.model, curve.oracle]).isnan().all())
+    assert math.isnan(float(ause(torch.rand(4), torch.zeros(4))))
+
+
+def test_fewer_points(ranking: tuple[torch.Tensor, torch.Tensor]) -> None:
+    full, some = sparsification_curve(*ranking), sparsification_curve(*ranking, points=10)
+    index = (some.removed * 500).round().long()
+    assert len(index) == 10
+    torch.testing.assert_close(some.model, full.model[index])
+    torch.testing.assert_close(some.oracle, full.oracle[index])
+    for curve in (sparsification_curve, risk_coverage_curve):
+        with pytest.raises(ConfigError, match="points is 0"):
+            curve(*ranking, points=0)
+
+
+def test_a_small_histogram_by_hand() -> None:
+    """Four sure pixels without an error, then four of which three are wrong: 3 of 8 at the start."""
+    curve = sparsification_from_counts(np.array([4, 4]), np.array([0, 3]), np.array([0, 0.25, 0.5]))
+    # a quarter removed: 6 kept, of the second bin 2 with 1.5 errors; the oracle removes 2 of 3
+    assert curve.model.tolist() == pytest.approx([1, (1.5 / 6) / (3 / 8), 0])
+    assert curve.oracle.tolist() == pytest.approx([1, (1 / 6) / (3 / 8), 0])
+    nothing = sparsification_from_counts(np.array([4, 4]), np.array([0, 0]), np.array([0, 0.5]))
+    assert np.isnan([nothing.model, nothing.oracle]).all()

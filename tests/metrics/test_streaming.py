@@ -19,7 +19,7 @@ from trustseg.metrics import (
     nause,
     pixel_error,
 )
-from trustseg.metrics.pixel_errors import PixelError
+from trustseg.metrics.tie_blocks import PixelError
 
 
 def _pixels(images: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

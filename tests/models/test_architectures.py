@@ -9,7 +9,7 @@ from torch import nn
 
 from trustseg.errors import ModelError, UnknownNameError
 from trustseg.models import ARCHITECTURES, Segmenter, build_segmenter
-from trustseg.models.architectures import NONCOMMERCIAL, check_licence
+from trustseg.models.architectures import check_licence
 
 
 def smallest_encoder(architecture: str) -> str:
@@ -46,14 +46,6 @@ def test_every_architecture_takes_every_size_and_is_undecided(architecture: str,
             assert bool(torch.isfinite(belief.log_odds).all())
 
 
-@pytest.mark.parametrize("architecture", ["unet", "unet_plus_plus", "fpn", "fcn"])
-def test_the_last_bias_is_zero(architecture: str) -> None:
-    network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=2)
-    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
-    assert last.bias is not None
-    assert float(last.bias.detach().abs().max()) == 0
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_has_an_encoder_and_registers_it_once(architecture: str) -> None:
     network = ARCHITECTURES[architecture](smallest_encoder(architecture), channels=1, outputs=1)
@@ -86,12 +78,8 @@ def test_encoders_under_other_terms_need_a_word(encoder: str) -> None:
     with pytest.raises(ModelError, match=r"set model\.accept_noncommercial=true"):
         build_segmenter(encoder=encoder)
     check_licence(encoder, accept_noncommercial=True)
-
-
-def test_free_encoders_need_none() -> None:
-    for encoder in ("resnet18", "efficientnet-b0", "tu-resnet18"):
-        check_licence(encoder, accept_noncommercial=False)
-        assert not encoder.startswith(tuple(NONCOMMERCIAL))
+    for free in ("resnet18", "efficientnet-b0", "tu-resnet18"):
+        check_licence(free, accept_noncommercial=False)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +119,3 @@ def test_a_model_from_elsewhere_names_no_hub_and_no_folder(tmp_path: Path, encod
     (folder / "model.json").write_text(json.dumps(about | {"encoder": encoder}), encoding="utf-8")
     with pytest.raises(UnknownNameError, match=encoder):
         Segmenter.load(folder)
-
-
-@pytest.mark.usefixtures("no_network")
-def test_an_encoder_of_timm_starts_at_random() -> None:
-    segmenter = build_segmenter(encoder="tu-resnet10t").eval()
-    with torch.no_grad():
-        assert segmenter.belief(torch.rand(1, 1, 32, 32)).probability.shape == (1, 1, 32, 32)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trustseg.beliefs import Belief
 from trustseg.calibration import Calibrated, Calibration
-from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, build_segmenter
+from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, build_segmenter, device_of
 from trustseg.models.architectures import ARCHITECTURES
 from trustseg.models.inference import fast_forward
 from trustseg.models.segmenter import Segmenter
@@ -115,3 +115,12 @@ def test_what_holds_segmenters_is_folded_too(name: str) -> None:
         torch.testing.assert_close(
             epistemic(fast.belief(images)), epistemic(model.belief(images)), atol=1e-5, rtol=1e-3
         )
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("accelerator", ["auto", "gpu", "cuda", "cpu"])
+def test_a_gpu_is_taken_where_there_is_one_and_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, has_gpu: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert device_of(accelerator) == ("cuda" if has_gpu and accelerator != "cpu" else "cpu")

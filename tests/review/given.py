@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from trustseg.deferral import fit_policy
-from trustseg.deferral.policy import policy_content
+from trustseg.deferral.policy_files import content_of
 from trustseg.prediction_folder import (
     PredictedImage,
     PredictionAbout,
@@ -86,7 +86,7 @@ def write_predictions(
         measure="entropy",
         aggregation="soft_dice_confidence",
         white=16383 if deep else None,
-        policy=policy_content(fitted) if policy else None,
+        policy=content_of(fitted) if policy else None,
         control=None,
         images=images,
     )

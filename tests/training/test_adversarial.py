@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trustseg.errors import ConfigError
 from trustseg.losses import binary_cross_entropy
 from trustseg.models import Segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 from trustseg.selection import SELECTIONS
 from trustseg.training import MixedBatch, choose, image_scores, mixed_batch
 from trustseg.training.attacking import attacked_images

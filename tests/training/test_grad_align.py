@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trustseg.attacks.projections import LINF
 from trustseg.errors import ConfigError
 from trustseg.models import Segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 from trustseg.training import train
 from trustseg.training.grad_align import grad_align, gradient_alignment
 

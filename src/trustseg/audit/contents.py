@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trustseg.audit.breaking import Break
 from trustseg.audit.evidence import Evidence
-from trustseg.audit.trust import OperatingPoint
-from trustseg.audit.verdicts import Verdict, describe
+from trustseg.audit.findings import Findings, OperatingPoint
+from trustseg.audit.verdicts import Verdict
 from trustseg.deferral import Policy
 from trustseg.reporting.contents import build_contents
 from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import collect
-from trustseg.reporting.results import Results
 from trustseg.reporting.series import Chart
 from trustseg.reporting.tables import Column, Row, Table
 from trustseg.statistics import Interval
 
-__all__ = ["AuditContents", "contents_of"]
+__all__ = ["contents_of"]
 
 _CLEAN_TABLES = ("calibration_regions", "aggregations", "subgroups")
 _CLEAN_CHARTS = ("reliability", "risk_coverage")
@@ -26,79 +25,47 @@ _CHANGED_CHARTS = ("shifts", "robustness_dice", "worst_case", "survival")
 _ENDS = ("all go", "none goes")  # to a human, at a threshold of minus infinity or infinity
 
 
-@dataclass(frozen=True, slots=True)
-class AuditContents:
-    """What an audit shows beside its verdicts: tables and figures that have something to show, by key."""
-
-    tables: Mapping[str, Table]
-    charts: Mapping[str, Chart]
-
-
 def contents_of(
-    evidence: Evidence,
-    *,
-    metrics: Mapping[str, tuple[str, Interval]],
-    verdicts: Sequence[Verdict],
-    breaks: Sequence[Break],
-    points: Sequence[OperatingPoint],
-    has_probability: bool,
-    draws: int = 2000,
-) -> AuditContents:
-    """Return the tables and figures.
+    evidence: Evidence, findings: Findings, *, has_probability: bool, draws: int = 2000
+) -> tuple[dict[str, Table], dict[str, Chart]]:
+    """Return the tables and figures that have something to show, by key.
 
-    Args:
-        evidence: what was measured.
-        metrics: metric -> its label and value on unchanged images.
-        verdicts: on the requirements.
-        breaks: of each shift and attack the level to show.
-        points: what thresholds of the image score achieve.
-        has_probability: whether calibration and uncertainty mean anything.
-        draws: bootstrap draws of every interval.
+    Without ``has_probability`` calibration and uncertainty mean nothing; ``draws`` of the bootstrap are for every
+    interval.
     """
-    trust = _points(points, evidence.policy)
-    own = [_verdicts(verdicts), _metrics(metrics), _breaks(breaks), trust, _repeats(evidence)]
+    own = [
+        *(_verdicts(findings.verdicts), _metrics(findings.metrics), _breaks(findings.breaks)),
+        *(_points(findings.points, evidence.policy), _repeats(evidence)),
+    ]
     tables = {table.key: table for table in own if table.rows}
     charts: dict[str, Chart] = {}
-    has_masks = bool(evidence.clean.records["mask_px"].is_not_null().any())
-    if has_masks:
-        wanted = (_CLEAN_TABLES, _CLEAN_CHARTS) if has_probability else (("subgroups",), ())
-        _add(evidence.clean, wanted[0], wanted[1], tables, charts, draws)
-    if evidence.changed is not None:
-        _add(evidence.changed, _CHANGED_TABLES, _CHANGED_CHARTS, tables, charts, draws)
-    return AuditContents(tables, charts)
+    wanted = [(evidence.changed, _CHANGED_TABLES, _CHANGED_CHARTS)]
+    if evidence.clean.records["mask_px"].is_not_null().any():
+        clean = (_CLEAN_TABLES, _CLEAN_CHARTS) if has_probability else (("subgroups",), ())
+        wanted.insert(0, (evidence.clean, *clean))
+    for results, wanted_tables, wanted_charts in wanted:
+        if results is not None:
+            found = build_contents(collect(results, draws=draws), draws=draws)
+            tables |= {key: _of_one_model(found.tables[key]) for key in wanted_tables if key in found.tables}
+            charts |= {key: found.charts[key] for key in wanted_charts if key in found.charts}
+    return tables, charts
 
 
-def _add(
-    results: Results,
-    wanted_tables: Sequence[str],
-    wanted_charts: Sequence[str],
-    tables: dict[str, Table],
-    charts: dict[str, Chart],
-    draws: int,
-) -> None:
-    """Add what a report on these results has under the wanted keys; without the columns that tell variants apart."""
-    found = build_contents(collect(results, draws=draws), draws=draws)
-    for key in wanted_tables:
-        if key in found.tables:
-            table = found.tables[key]
-            kept = tuple(column for column in table.columns if column.key not in ("variant", "trust"))
-            tables[key] = replace(table, columns=kept)
-    charts |= {key: found.charts[key] for key in wanted_charts if key in found.charts}
+def _of_one_model(table: Table) -> Table:
+    """Return a table of a report without the columns that tell variants apart."""
+    kept = tuple(column for column in table.columns if column.key not in ("variant", "trust"))
+    return replace(table, columns=kept)
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     columns = (
-        Column("requirement", "Requirement"),
-        Column("outcome", "Verdict"),
-        Column("found", "Found"),
-        Column("condition", "Decided by"),
-        Column("images", "Images"),
-        Column("patients", "Patients"),
+        *(Column("requirement", "Requirement"), Column("outcome", "Verdict"), Column("found", "Found")),
+        *(Column("condition", "Decided by"), Column("images", "Images"), Column("patients", "Patients")),
         Column("reason", "Remark"),
     )
     rows: list[Row] = [
         {
-            "requirement": describe(each.requirement),
+            "requirement": each.text,
             "outcome": each.outcome,
             "found": each.interval,
             "condition": each.condition,

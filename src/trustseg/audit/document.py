@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trustseg.audit.breaking import Break
-from trustseg.audit.trust import OperatingPoint
+from trustseg.audit.findings import OperatingPoint
 from trustseg.audit.verdicts import Verdict
 from trustseg.errors import DataError, first_problem
 from trustseg.files import read_json

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,6 @@ from trustseg.files import replacing
 from trustseg.models import BeliefModel
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.labels import CLEAN
-from trustseg.uncertainty import MEASURES
 
 __all__ = ["Report", "Rows", "batch_of", "measure_changed", "measure_clean", "pass_times", "rows_to_audit"]
 
@@ -85,11 +85,7 @@ def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool
 
 def measure_clean(subject: Subject, rows: Rows, folder: Path, *, report: Report) -> Evidence:
     """Return what is found on unchanged images, with a deferral policy fitted on half of the patients."""
-    config = _config(subject)
-
-    def tell(done: int, total: int) -> None:
-        report("clean images", done, total)
-
+    config, tell = _config(subject), partial(report, "clean images")
     if subject.model is None:
         digest = evaluate_predictions(subject.predictions or {}, subject.pack, rows, config, folder, report=tell)[:16]
     else:
@@ -130,15 +126,9 @@ def fitting_half(patients: Sequence[str]) -> frozenset[str]:
 
 
 def pass_times(subject: Subject, rows: Rows, metrics: Sequence[str]) -> PassTimes:
-    """Return what passes take on this machine now, measured on a small batch.
+    """Return what passes of the subject's model take on this machine now, measured on a small batch of the rows.
 
-    Args:
-        subject: with a model.
-        rows: of the images.
-        metrics: that are taken of changed images, beside Dice and IoU.
-
-    Raises:
-        ValueError: if there is no model.
+    ``metrics`` are those that are taken of changed images, beside Dice and IoU.
     """
     model, rows = subject.model, rows[:_TIMED]
     if model is None:
@@ -178,14 +168,7 @@ def measure_changed(
 ) -> Evidence:
     """Return the evidence with what is found on changed images, and when the model is run in other ways.
 
-    Args:
-        subject: what is audited.
-        evidence: of unchanged images.
-        rows: all that are audited.
-        plan: what is measured.
-        folder: where the tables go.
-        metrics: that are taken of changed images, beside Dice and IoU.
-        report: told how far it is.
+    ``metrics`` are those that are taken of changed images, beside Dice and IoU.
     """
     model, pack = subject.model, subject.pack
     if model is None:
@@ -197,17 +180,10 @@ def measure_changed(
     fitted = _rows_of(pack, rows, evidence.fitted_on)[:_CALIBRATION]
     aims = any(attack.name not in ("pgd", "fgsm", "ensemble", "square") for attack in config.attacks)
     if plan.shifts or plan.attacks:
-        stage = "shifts and attacks"
-        report(stage, 0, 1)
-        evaluate(
-            model,
-            reference,
-            chosen,
-            config,
-            folder,
-            calibration_rows=fitted if aims and len(fitted) else None,
-            report=lambda done, total: report(stage, done, total),
-        )
+        tell = partial(report, "shifts and attacks")
+        tell(0, 1)
+        known = fitted if aims and len(fitted) else None
+        evaluate(model, reference, chosen, config, folder, calibration_rows=known, report=tell)
         if evidence.policy is not None:
             # Attacks knew one that was fitted on fewer images; what is reported is how the deployed one fares.
             clean = evidence.rows(CLEAN)
@@ -229,21 +205,22 @@ def batch_of(pack: Pack, rows: Rows) -> tuple[Tensor, Tensor]:
     return as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
 
 
-def _config(subject: Subject, plan: Plan | None = None, metrics: Sequence[str] | None = None) -> EvaluationConfig:
+def _config(subject: Subject, plan: Plan | None = None, metrics: Sequence[str] = ()) -> EvaluationConfig:
     """Return the settings of an evaluation: of clean images without a plan, with all that is known of them."""
-    brief = subject.model is None or plan is not None
-    measures = ("entropy",) if brief else ("entropy", "epistemic_variance", "vacuity")
-    chosen = {} if metrics is None else {"metrics": tuple(metrics)}
-    minimal = MinimalConfig(tau=_DEFERRAL.tau) if plan is not None and plan.minimal else MinimalConfig()
+    if plan is None:
+        measures = ("entropy",) if subject.model is None else ("entropy", "epistemic_variance", "vacuity")
+        return EvaluationConfig(
+            attacks=(), shifts=(), severities=(1,), deferral=_DEFERRAL, measures=measures, aggregations=_AGGREGATIONS
+        )
     return EvaluationConfig(
-        attacks=() if plan is None else plan.attack_configs,
-        shifts=() if plan is None else plan.shifts,
-        severities=(plan.severities if plan is not None else ()) or (1,),
-        minimal=minimal,
+        attacks=plan.attack_configs,
+        shifts=plan.shifts,
+        severities=plan.severities or (1,),
+        minimal=MinimalConfig(tau=_DEFERRAL.tau) if plan.minimal else MinimalConfig(),
         deferral=_DEFERRAL,
-        measures=tuple(name for name in measures if name in MEASURES),
-        aggregations=_AGGREGATIONS if plan is None else _AGGREGATIONS[:1],
-        **chosen,
+        measures=("entropy",),
+        aggregations=_AGGREGATIONS[:1],
+        metrics=tuple(metrics),
     )
 
 

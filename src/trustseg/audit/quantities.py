@@ -1,6 +1,6 @@
 """The quantities that requirements can name, each with its interval, from the records of an audit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -77,11 +77,11 @@ class Selected:
         """Return the records."""
         return self.evidence.rows(self.condition, self.images)
 
-    def mean(self, rows: pl.DataFrame, values: Floats) -> Interval:
-        """Return the mean of a value of each row; undefined without rows."""
+    def over(self, rows: pl.DataFrame, bootstrap: Callable[..., Interval], *values: object) -> Interval:
+        """Return what a bootstrap over the patients of some rows gives; undefined without rows."""
         if not len(rows):
             return UNDEFINED
-        return bootstrap_mean(values, patients_of(rows), draws=self.draws, confidence=self.confidence)
+        return bootstrap(*values, patients_of(rows), draws=self.draws, confidence=self.confidence)
 
 
 Quantity = Entry[Interval, QuantityFacts]
@@ -96,10 +96,9 @@ def _mean_of(selected: Selected, *, column: str, unit: str = "share") -> Interva
     rows = _with_foreground(selected.rows)
     if column not in rows.columns:
         return UNDEFINED
-    if unit == "share" or not len(rows):
-        return selected.mean(rows, numbers(rows, column))
-    values = numbers(rows, column), np.zeros(len(rows))
-    return bootstrap_difference(*values, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
+    if unit == "share":
+        return selected.over(rows, bootstrap_mean, numbers(rows, column))
+    return selected.over(rows, bootstrap_difference, numbers(rows, column), np.zeros(len(rows)))
 
 
 def _pooled(selected: Selected, *, union: bool) -> Interval:
@@ -113,20 +112,20 @@ def _pooled(selected: Selected, *, union: bool) -> Interval:
 def failure_rate(selected: Selected) -> Interval:
     """Return the share of images with foreground whose Dice is below 0.5."""
     rows = _with_foreground(selected.rows)
-    return selected.mean(rows, (numbers(rows, "dice") < TAU).astype(np.float64))
+    return selected.over(rows, bootstrap_mean, (numbers(rows, "dice") < TAU).astype(np.float64))
 
 
 def false_positive_area(selected: Selected) -> Interval:
     """Return the mean share of pixels predicted as foreground in images without foreground."""
     rows = selected.rows.filter(pl.col("mask_px") == 0)
-    return selected.mean(rows, numbers(rows, "predicted_px") / numbers(rows, "pixels"))
+    return selected.over(rows, bootstrap_mean, numbers(rows, "predicted_px") / numbers(rows, "pixels"))
 
 
 def false_alarm_rate(selected: Selected) -> Interval:
     """Return the share of images without foreground of which at least 1 % is predicted as foreground."""
     rows = selected.rows.filter(pl.col("mask_px") == 0)
     areas = numbers(rows, "predicted_px") / numbers(rows, "pixels")
-    return selected.mean(rows, (areas >= FALSE_ALARM).astype(np.float64))
+    return selected.over(rows, bootstrap_mean, (areas >= FALSE_ALARM).astype(np.float64))
 
 
 def dice_drop(selected: Selected) -> Interval:
@@ -136,11 +135,7 @@ def dice_drop(selected: Selected) -> Interval:
         return UNDEFINED
     clean = changed.records.filter(pl.col("condition") == "clean").select("image", before="dice")
     rows = _with_foreground(selected.rows).join(clean, on="image", how="inner", maintain_order="left")
-    if not len(rows):
-        return UNDEFINED
-    before, after = numbers(rows, "before"), numbers(rows, "dice")
-    patients = patients_of(rows)
-    return bootstrap_difference(before, after, patients, draws=selected.draws, confidence=selected.confidence)
+    return selected.over(rows, bootstrap_difference, numbers(rows, "before"), numbers(rows, "dice"))
 
 
 def _calibration_in(selected: Selected, *, region: str) -> Interval:
@@ -157,15 +152,8 @@ def _ranking(selected: Selected, *, score: DrawnScore) -> Interval:
     """Return how the image score ranks images by 1 - Dice."""
     column = score_column(*SCORE)
     rows = _with_foreground(selected.rows).drop_nulls(["dice", column])
-    if not len(rows):
-        return UNDEFINED
     risk, uncertainty = 1 - numbers(rows, "dice"), numbers(rows, column)
-    return bootstrap_counts(
-        lambda times: score(times, risk, uncertainty),
-        patients_of(rows),
-        draws=selected.draws,
-        confidence=selected.confidence,
-    )
+    return selected.over(rows, bootstrap_counts, lambda times: score(times, risk, uncertainty))
 
 
 def _decision(selected: Selected, *, name: str) -> Interval:
@@ -176,7 +164,7 @@ def _decision(selected: Selected, *, name: str) -> Interval:
         return UNDEFINED
     rows = apply_policy(evidence.policy, rows)
     above, below = SCORES[name](decided_images(rows, tau=evidence.policy.tau))
-    return bootstrap_ratio(above, below, patients_of(rows), draws=selected.draws, confidence=selected.confidence)
+    return selected.over(rows, bootstrap_ratio, above, below)
 
 
 def decision_change(selected: Selected) -> Interval:

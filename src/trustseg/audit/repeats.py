@@ -21,14 +21,9 @@ _THREADS: Final = 2
 def repeats_of(model: BeliefModel, images: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
     """Return way of running -> name of an image -> share of its pixels whose decision changes.
 
-    Compared with a prediction of all images in one batch are: the same again, one image at a time, the images in
-    reversed order, and another number of threads; then half precision, where the model has weights, and images
-    that were resampled.
-
-    Args:
-        model: in eval mode, on the CPU.
-        images: (B, C, H, W); the first 16 are used.
-        names: of the images.
+    Compared with a prediction of all images (B, C, H, W) in one batch, at most 16, are: the same again, one image at a
+    time, the images in reversed order, and another number of threads; then half precision, where the model has
+    weights, and images that were resampled.
     """
     images, names = images[:_MOST], names[:_MOST]
 

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from trustseg.config.section import Section, sections_of
 from trustseg.entries import number
 from trustseg.errors import ConfigError
-from trustseg.reporting.labels import CLEAN, ConditionKey
+from trustseg.reporting.labels import CLEAN
 from trustseg.yaml_files import parse_yaml, read_yaml
 
-__all__ = ["ANY_ATTACK", "ANY_SHIFT", "Requirement", "default_requirements", "key_of", "level_of", "read_requirements"]
+__all__ = ["ANY_ATTACK", "ANY_SHIFT", "Requirement", "default_requirements", "level_of", "read_requirements"]
 
 ANY_SHIFT: Final = "any_shift"
 ANY_ATTACK: Final = "any_attack"
@@ -64,12 +64,6 @@ def level_of(condition: str) -> tuple[str, float]:
     if not (name and at and value > 0):
         raise ValueError(f"condition '{condition}' is not clean or NAME@LEVEL, such as jpeg@3 or pgd@4/255")
     return name, value
-
-
-def key_of(condition: str, *, is_shift: bool) -> ConditionKey:
-    """Return the name and budget under which records hold a condition."""
-    name, level = level_of(condition)
-    return (f"{name}_{level:g}", 0.0) if is_shift else (name, level)
 
 
 def read_requirements(path: Path) -> list[Requirement]:

@@ -14,11 +14,12 @@ from trustseg import __version__
 from trustseg.audit import measuring
 from trustseg.audit.document import Document
 from trustseg.audit.evidence import Evidence
-from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS, Plan, make_plan, seconds_of
+from trustseg.audit.findings import findings_of
+from trustseg.audit.plan import Plan, make_plan, seconds_of
 from trustseg.audit.requirements import Requirement, default_requirements, read_requirements
 from trustseg.audit.subject import ModelOptions, Subject, open_subject
 from trustseg.audit.verdicts import NEEDS, Verdict, describe, require_known, why_not
-from trustseg.audit.writing import document_of, findings_of, write_audit
+from trustseg.audit.writing import document_of, write_audit
 from trustseg.data import Pack
 from trustseg.errors import ConfigError, DataError
 from trustseg.files import read_json, write_json
@@ -28,7 +29,6 @@ from trustseg.reporting.labels import CLEAN
 __all__ = ["Audit", "audit"]
 
 PLAN: Final = "plan.json"
-_ATTACKS: Final = tuple(AUDIT_ATTACKS)
 _PAGE: Final = 0.1  # of the budget, for verdicts and the page
 
 
@@ -141,7 +141,7 @@ def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requ
     if not found:
         raise ConfigError("there are no requirements; give at least one, or None for those that are shipped")
     for each in found:
-        require_known(each, shifts=AUDIT_SHIFTS, attacks=_ATTACKS)
+        require_known(each)
     return found
 
 
@@ -172,7 +172,7 @@ def _testable(
         ConfigError: if one that was asked for cannot be tested.
         DataError: if none of the default can.
     """
-    lacks = [why_not(each, given=given, attacks=_ATTACKS) for each in requirements]
+    lacks = [why_not(each, given=given) for each in requirements]
     for each, lack in zip(requirements, lacks, strict=True):
         if lack and not is_default:
             raise ConfigError(f"requirement '{describe(each)}' cannot be tested: it needs {lack}; remove it")

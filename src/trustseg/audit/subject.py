@@ -1,7 +1,8 @@
 """The subject of an audit: a model of ours, a foreign model, or a folder of predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from trustseg.models import BeliefModel
 __all__ = ["ModelOptions", "Subject", "open_subject"]
 
 Maps = Mapping[str, NDArray[np.float32]]
+_Opened = Callable[..., Pack]  # the data, for settings of open_dataset that a model asks for
 
 DEFAULT_SIZE: Final = 224
 _SEARCHED: Final = 16  # images on which the conventions of a model are found
@@ -90,36 +92,29 @@ def open_subject(
 ) -> Subject:
     """Return what is audited, with the images that it is audited on.
 
-    Args:
-        source: a path, ``package.module:function``, a mapping from names of cases to probability maps, or a model.
-        data: whatever ``open_dataset`` opens.
-        options: how to open them.
-        progress: called while images are packed.
-
-    Raises:
-        MissingFileError: if there is nothing at a path.
-        DataError: if the data or predictions cannot be used.
-        ModelError: if the model cannot be used.
-        QuestionError: if it is not clear what its output means.
+    ``source`` is a path, ``package.module:function``, a mapping from names of cases to probability maps, or a model;
+    ``data`` whatever ``open_dataset`` opens. ``progress`` is called while images are packed.
     """
+    opened = partial(_opened, data, options, progress)
     if isinstance(source, Mapping):
-        return _of_predictions("predictions", source, data, options, progress, facts=())
+        return _of_predictions("predictions", source, opened)
     if isinstance(source, str | Path) and (path := Path(source)).exists():
         own = path / "model" if (path / "model" / "model.json").is_file() else path
         if (own / "model.json").is_file():
-            return _of_ours(own, data, options, progress)
+            return _of_ours(own, data, opened)
         if path.is_dir() and not (path / "config.json").is_file():
             from trustseg.models.foreign import open_predictions
 
-            found = open_predictions(path, class_index=_class_index(options))
-            return _of_predictions(path.absolute().name, found, data, options, progress, facts=tuple(found.describe()))
+            index = options.conventions.get("class_index")
+            found = open_predictions(path, class_index=index if isinstance(index, int) else None)
+            return _of_predictions(path.absolute().name, found, opened, facts=tuple(found.describe()))
         if is_exported(path):
-            return _of_exported(path, data, options, progress)
+            return _of_exported(path, options, opened)
     elif isinstance(source, str | Path) and ":" not in str(source):
         raise MissingFileError(f"no model or folder of predictions '{source}'; check the path")
     elif not isinstance(source, str | Path) and hasattr(source, "size") and hasattr(source, "channels"):
-        return _of_callable(source, data, options, progress)
-    return _of_foreign(source, data, options, progress)
+        return _of_callable(source, opened)
+    return _of_foreign(source, options, opened)
 
 
 def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress | None, **settings: Any) -> Pack:  # noqa: ANN401 - those of open_dataset
@@ -133,7 +128,7 @@ def _opened(data: Path | str | Pack, options: ModelOptions, progress: Progress |
     return open_dataset(data, progress=progress, **settings)
 
 
-def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+def _of_ours(folder: Path, data: Path | str | Pack, opened: _Opened) -> Subject:
     model, reading = load_model(folder), reading_beside(folder)
     spec, own = model.spec, folder.absolute().parent / "config.yaml"
     settings: dict[str, Any] = {"size": spec.size, "channels": spec.channels}
@@ -142,7 +137,7 @@ def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progr
     facts: tuple[str, ...] = (
         f"A model of trustseg: {spec.architecture} on {spec.encoder}, {spec.head} head, {spec.size} px.",
     )
-    pack, seen = _opened(data, options, progress, **settings), seen_by(folder)
+    pack, seen = opened(**settings), seen_by(folder)
     trained = load_run(own, []).data if own.is_file() else DataConfig()
     if is_other_data(seen, pack, pack.folder if isinstance(data, Pack) else data, trained.path):
         trained = DataConfig()  # whose fold, if any, does not divide these images
@@ -163,7 +158,7 @@ def _of_ours(folder: Path, data: Path | str | Pack, options: ModelOptions, progr
     )
 
 
-def _of_exported(path: Path, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+def _of_exported(path: Path, options: ModelOptions, opened: _Opened) -> Subject:
     """Return a file that ``trustseg export`` wrote: what it takes and returns is known."""
     if options.weights is not None or options.output is not None or options.conventions:
         raise ConfigError(f"'{path}' says what it takes and returns; remove --weights, --take and --convention")
@@ -179,7 +174,7 @@ def _of_exported(path: Path, data: Path | str | Pack, options: ModelOptions, pro
     )
     return Subject(
         name=exported.name,
-        pack=_opened(data, options, progress, **settings),
+        pack=opened(**settings),
         facts=facts,
         digest=exported.digest,
         model=as_belief_model(ExportedBelief(exported)),
@@ -187,24 +182,24 @@ def _of_exported(path: Path, data: Path | str | Pack, options: ModelOptions, pro
     )
 
 
-def _of_callable(source: object, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+def _of_callable(source: object, opened: _Opened) -> Subject:
     """Return a callable that says its size and channels, and returns beliefs."""
     given: SizedModel = source  # type: ignore[assignment]  # has size and channels
     name = str(getattr(source, "name", type(source).__name__))
     model = as_belief_model(given)
-    pack = _opened(data, options, progress, size=given.size, channels=given.channels)
+    pack = opened(size=given.size, channels=given.channels)
     gradients = bool(getattr(source, "gradients", isinstance(source, nn.Module)))
     facts = (f"A callable from Python that returns beliefs, {given.size} px, {given.channels} channel(s).",)
     return Subject(name, pack, facts, hash_of_model(model), model, gradients=gradients)
 
 
-def _of_foreign(source: object, data: Path | str | Pack, options: ModelOptions, progress: Progress | None) -> Subject:
+def _of_foreign(source: object, options: ModelOptions, opened: _Opened) -> Subject:
     """Return a model from elsewhere, with the conventions that fit the data."""
     from trustseg.models.foreign import ForeignModel, find_conventions, open_model
 
     network = open_model(source, weights=options.weights, trust_code=options.trust_code, output=options.output)
     size = options.size or network.facts.size or DEFAULT_SIZE
-    pack = _opened(data, options, progress, size=size, channels=network.facts.channels or 3)
+    pack = opened(size=size, channels=network.facts.channels or 3)
     known = (pack.index["has_mask"] & (pack.index["split"] != "control")).arg_true().to_numpy().astype(np.int64)
     rows = gallery_rows(pack, known, _SEARCHED) if len(known) else np.arange(min(_SEARCHED, len(pack)))
     images, masks = as_images(PackRows(pack, rows).__getitems__(range(len(rows))))
@@ -215,26 +210,13 @@ def _of_foreign(source: object, data: Path | str | Pack, options: ModelOptions, 
     return Subject(model.name, pack, facts, model.digest or hash_of_model(model), model, gradients=model.gradients)
 
 
-def _of_predictions(
-    name: str,
-    predictions: Any,  # noqa: ANN401 - a mapping, or the Predictions of a folder
-    data: Path | str | Pack,
-    options: ModelOptions,
-    progress: Progress | None,
-    *,
-    facts: tuple[str, ...],
-) -> Subject:
+def _of_predictions(name: str, predictions: Any, opened: _Opened, *, facts: tuple[str, ...] = ()) -> Subject:  # noqa: ANN401 - a mapping, or Predictions
     if not len(predictions):
         raise DataError("there are no predictions; give at least one probability map")
     height, width = np.shape(predictions[next(iter(predictions))])[-2:]
     settings: dict[str, Any] = {"size": max(height, width), "fit": "squash" if height == width else "pad"}
-    pack = _opened(data, options, progress, **settings)
+    pack = opened(**settings)
     names = pack.index["name"].to_list()
     paired: Maps = predictions.paired(names) if hasattr(predictions, "paired") else predictions
     kind = getattr(predictions, "kind", "probability")
     return Subject(name, pack, facts, predictions=paired, has_probability=kind == "probability")
-
-
-def _class_index(options: ModelOptions) -> int | None:
-    index = options.conventions.get("class_index")
-    return index if isinstance(index, int) else None

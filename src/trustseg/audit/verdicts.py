@@ -1,13 +1,14 @@
 """Verdicts: each requirement is met, not met or not shown, and the interval decides."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from trustseg.audit.evidence import Evidence
+from trustseg.audit.plan import AUDIT_ATTACKS, AUDIT_SHIFTS
 from trustseg.audit.quantities import QUANTITIES, Selected
-from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, key_of, level_of
+from trustseg.audit.requirements import ANY_ATTACK, ANY_SHIFT, Requirement, level_of
 from trustseg.errors import ConfigError, unknown_name
 from trustseg.reporting.cell_tables import at
 from trustseg.reporting.image_scores import UNDEFINED
@@ -76,23 +77,18 @@ def describe(requirement: Requirement) -> str:
     return f"{QUANTITIES[requirement.metric].label} {sense} {requirement.bound:g}{where}{who}"
 
 
-def require_known(requirement: Requirement, *, shifts: Sequence[str], attacks: Sequence[str]) -> None:
-    """Raise unless metric and condition of a requirement exist and fit each other.
-
-    Raises:
-        UnknownNameError: if there is no such metric or condition.
-        ConfigError: if they do not fit each other, or a severity is none.
-    """
+def require_known(requirement: Requirement) -> None:
+    """Raise unless metric and condition of a requirement exist and fit each other."""
     if requirement.metric not in QUANTITIES:
         raise unknown_name("metric", requirement.metric, QUANTITIES)
     name, level = level_of(requirement.condition)
     asked = f"requirement '{requirement.metric}, {requirement.condition}'"
-    facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*shifts, ANY_SHIFT)
-    if requirement.condition != "clean" and not is_shift and name not in (*attacks, ANY_ATTACK):
-        raise unknown_name("condition", name, [*shifts, *attacks, ANY_SHIFT, ANY_ATTACK, "clean"])
+    facts, is_shift = QUANTITIES[requirement.metric].facts, name in (*AUDIT_SHIFTS, ANY_SHIFT)
+    if requirement.condition != "clean" and not is_shift and name not in (*AUDIT_ATTACKS, ANY_ATTACK):
+        raise unknown_name("condition", name, [*AUDIT_SHIFTS, *AUDIT_ATTACKS, ANY_SHIFT, ANY_ATTACK, "clean"])
     if is_shift and level not in (1, 2, 3, 4, 5):
         raise ConfigError(f"{asked}: a shift has severity 1 to 5, not {level:g}")
-    if name in (*attacks, ANY_ATTACK) and level > 1:
+    if name in (*AUDIT_ATTACKS, ANY_ATTACK) and level > 1:
         raise ConfigError(f"{asked}: a budget lies in [0, 1]; write 4/255 for 4 grey levels")
     is_clean = requirement.condition == "clean"
     if facts.conditions != "any" and is_clean != (facts.conditions == "clean"):
@@ -102,23 +98,17 @@ def require_known(requirement: Requirement, *, shifts: Sequence[str], attacks: S
         raise ConfigError(f"{asked}: {requirement.metric} is not measured by subgroup")
 
 
-def why_not(requirement: Requirement, *, given: frozenset[str], attacks: Sequence[str]) -> str:
-    """Return what an audit lacks to test a requirement, in words; nothing if it can.
-
-    Args:
-        requirement: one that is known.
-        given: the keys of ``NEEDS`` that the audit has.
-        attacks: names of attacks.
-    """
+def why_not(requirement: Requirement, *, given: frozenset[str]) -> str:
+    """Return what an audit that has ``given`` of ``NEEDS`` lacks to test a requirement, in words; else nothing."""
     name, _ = level_of(requirement.condition)
     needs = set(QUANTITIES[requirement.metric].facts.needs)
     needs |= set() if requirement.condition == "clean" else {"model"}
-    if name in (*attacks, ANY_ATTACK):
+    if name in (*AUDIT_ATTACKS, ANY_ATTACK):
         needs |= {"masks", *(() if name == "square" else ("gradients",))}
     return " and ".join(NEEDS[need] for need in NEEDS if need in needs - given)
 
 
-def judge(requirement: Requirement, evidence: Evidence, *, attacks: Sequence[str], draws: int = 2000) -> Verdict:
+def judge(requirement: Requirement, evidence: Evidence, *, draws: int = 2000) -> Verdict:
     """Return the verdict on a requirement that the audit can test; of several conditions the worst one decides."""
     name, level = level_of(requirement.condition)
     measured = evidence.conditions()
@@ -128,23 +118,21 @@ def judge(requirement: Requirement, evidence: Evidence, *, attacks: Sequence[str
     elif name == ANY_SHIFT:
         keys = [key for key in measured if kinds[key] == "shift" and key[0].endswith(f"_{level:g}")]
     else:
-        key = CLEAN if requirement.condition == "clean" else key_of(requirement.condition, is_shift=name not in attacks)
-        keys = [each for each in (CLEAN, *measured) if _same(each, key, name, attacks)]
+        key = (f"{name}_{level:g}", 0.0) if name in AUDIT_SHIFTS else (name, level)
+        keys = [each for each in (CLEAN, *measured) if _same(each, key, name)]
     if not keys:
         reason = "the condition was not measured within the budget"
         return Verdict(requirement, "not shown", UNDEFINED, requirement.condition, reason)
-    images = None
-    if requirement.subgroup is not None:
-        images = _subgroup(requirement, evidence)
+    images = None if requirement.subgroup is None else _subgroup(requirement, evidence)
     found = [_under(requirement, evidence, key, images, draws) for key in keys]
     return min(found, key=lambda each: (_ORDER.index(each.outcome), _margin(each)))
 
 
-def _same(each: ConditionKey, key: ConditionKey, name: str, attacks: Sequence[str]) -> bool:
+def _same(each: ConditionKey, key: ConditionKey, name: str) -> bool:
     """Return whether a measured condition is the one asked for; the label of an attack may tell its options too."""
     if abs(each[1] - key[1]) >= 1e-6:
         return False
-    return each[0] == key[0] or (name in attacks and each[0].startswith(name) and each[0][len(name) :].isdigit())
+    return each[0] == key[0] or (name in AUDIT_ATTACKS and each[0].startswith(name) and each[0][len(name) :].isdigit())
 
 
 def _kind(evidence: Evidence, key: ConditionKey) -> str:
@@ -152,11 +140,7 @@ def _kind(evidence: Evidence, key: ConditionKey) -> str:
 
 
 def _subgroup(requirement: Requirement, evidence: Evidence) -> frozenset[str]:
-    """Return the images of a subgroup.
-
-    Raises:
-        ConfigError: if there is no such column or value.
-    """
+    """Return the images of a subgroup; a ConfigError if there is no such column or value."""
     column, _, value = str(requirement.subgroup).partition("=")
     asked = f"requirement '{describe(requirement)}'"
     groups = subgroups_of(evidence.clean.records)
@@ -178,11 +162,8 @@ def _under(
     if math.isnan(interval.value):
         return Verdict(requirement, "not shown", interval, where, "it is undefined on these images")
     if math.isnan(interval.low):
-        several = interval.patients > 1
-        reason = "there is no interval: " + (
-            "too many draws leave it undefined" if several else "all are of one patient"
-        )
-        return Verdict(requirement, "not shown", interval, where, reason)
+        why = "too many draws leave it undefined" if interval.patients > 1 else "all are of one patient"
+        return Verdict(requirement, "not shown", interval, where, f"there is no interval: {why}")
     bound = requirement.bound
     if requirement.at_least is not None:
         outcome: Outcome = "met" if interval.low >= bound else "not met" if interval.high < bound else "not shown"

@@ -1,15 +1,16 @@
 """The end of an audit: verdicts and other findings from what was measured, audit.json, the page, tables and figures."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg import __version__
-from trustseg.audit.breaking import Break, first_breaks, ways_to_break, worst_cases
+from trustseg.audit.breaking import Break, ways_to_break, worst_cases
 from trustseg.audit.contents import contents_of
 from trustseg.audit.document import (
     DataEntry,
@@ -22,58 +23,34 @@ from trustseg.audit.document import (
     verdict_entry,
 )
 from trustseg.audit.evidence import SCORE, Evidence
+from trustseg.audit.findings import Findings
 from trustseg.audit.measuring import Rows
-from trustseg.audit.page import Picture, write_page
 from trustseg.audit.pictures import picture_of_break, picture_of_case
-from trustseg.audit.plan import AUDIT_ATTACKS, Plan
-from trustseg.audit.quantities import QUANTITIES, Selected
-from trustseg.audit.requirements import Requirement
+from trustseg.audit.plan import Plan
 from trustseg.audit.subject import Subject
-from trustseg.audit.trust import OperatingPoint, operating_points, policy_point
-from trustseg.audit.verdicts import Verdict, judge
+from trustseg.errors import RunError
 from trustseg.evaluation.conditions import Deployed
-from trustseg.files import write_json
-from trustseg.reporting.labels import CLEAN
-from trustseg.statistics import Interval
+from trustseg.files import replacing, write_json, write_text
+from trustseg.reporting.embedding import reduced, template_environment
+from trustseg.reporting.labels import CLEAN, words
+from trustseg.reporting.paper_figures import write_figure
+from trustseg.reporting.series import Chart
+from trustseg.reporting.tables import Table
 
-__all__ = ["Findings", "document_of", "findings_of", "write_audit"]
+__all__ = ["document_of", "write_audit"]
+
+
+_TIERS: Final = ("predictions alone", "a model without gradients", "a model with gradients")
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What an audit says of a model.
+class _Picture:
+    """A picture on the page: what it shows, a sentence on it, the PNG, and whether the model is broken there."""
 
-    Attributes:
-        verdicts: on the requirements, in their order.
-        metrics: quantity of unchanged images -> its label and value.
-        breaks: the mildest level of each change, and whether it breaks the model.
-        point: what the deferral policy achieves; None without one.
-        points: what other thresholds achieve.
-    """
-
-    verdicts: tuple[Verdict, ...]
-    metrics: Mapping[str, tuple[str, Interval]]
-    breaks: Sequence[Break]
-    point: OperatingPoint | None
-    points: Sequence[OperatingPoint]
-
-    @property
-    def all_points(self) -> list[OperatingPoint]:
-        """Return the point of the policy, if there is one, and the others."""
-        return [*([] if self.point is None else [self.point]), *self.points]
-
-
-def findings_of(
-    evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int
-) -> Findings:
-    """Return what follows from what was measured; ``given`` is what the audit has, in the keys of ``NEEDS``."""
-    return Findings(
-        verdicts=tuple(judge(each, evidence, attacks=tuple(AUDIT_ATTACKS), draws=draws) for each in requirements),
-        metrics=_metrics(evidence, given, draws),
-        breaks=[] if evidence.own_reference else first_breaks(evidence, draws=draws),
-        point=policy_point(evidence, draws=draws),
-        points=operating_points(evidence, draws=draws),
-    )
+    title: str
+    text: str
+    png: bytes
+    breaks: bool = True
 
 
 def document_of(
@@ -102,7 +79,7 @@ def document_of(
         breaks=[break_entry(each) for each in findings.breaks],
         repeats={way: max(shares.values()) for way, shares in (evidence.repeats or {}).items()},
         policy=None if evidence.policy is None else evidence.policy.statement,
-        trust=[point_entry(each) for each in findings.all_points],
+        trust=[point_entry(each) for each in findings.points],
     )
 
 
@@ -118,29 +95,46 @@ def write_audit(
     draws: int,
 ) -> None:
     """Write ``audit.json``, ``audit.html``, tables and figures into a folder; without ``pictures``, no cases."""
-    contents = contents_of(
-        evidence,
-        metrics=findings.metrics,
-        verdicts=findings.verdicts,
-        breaks=findings.breaks,
-        points=findings.all_points,
-        has_probability=subject.has_probability,
-        draws=draws,
-    )
+    tables, charts = contents_of(evidence, findings, has_probability=subject.has_probability, draws=draws)
     shown = _pictures(subject, evidence, findings.breaks, plan) if pictures else []
     write_json(folder / "audit.json", document.model_dump(mode="json"))
-    write_page(folder, document, findings.verdicts, contents, shown, point=findings.point, score=SCORE)
+    _write_page(folder, document, findings, shown, tables=tables, charts=charts)
 
 
-def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
-    """Return every quantity of unchanged images that can be given, with its label."""
-    found = {}
-    for name, quantity in QUANTITIES.items():
-        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= given:
-            interval = quantity(Selected(evidence, draws=draws))
-            if not math.isnan(interval.value):
-                found[name] = (quantity.label, interval)
-    return found
+def _write_page(
+    folder: Path,
+    document: Document,
+    findings: Findings,
+    pictures: Sequence[_Picture],
+    *,
+    tables: Mapping[str, Table],
+    charts: Mapping[str, Chart],
+) -> None:
+    """Write ``audit.html``, ``tables/`` and ``figures/`` into a folder; a RunError if something cannot be written."""
+    verdicts = findings.verdicts
+    environment = template_environment("trustseg.audit", "trustseg.reporting")
+    environment.globals |= {"tables": tables}
+    try:
+        figures = {key: (chart, reduced(write_figure(chart, folder / "figures"))) for key, chart in charts.items()}
+        for table in tables.values():
+            write_text(folder / "tables" / f"{table.key}.csv", table.csv())
+        for number, picture in enumerate(pictures, start=1):
+            with replacing(folder / "figures" / f"case_{number}.png") as temporary:
+                temporary.write_bytes(picture.png)
+        page = environment.get_template("audit.html.jinja").render(
+            document=document,
+            verdicts=verdicts,
+            counts={name: sum(each.outcome == name for each in verdicts) for name in ("met", "not met", "not shown")},
+            figures=figures,
+            pictures=pictures,
+            point=findings.points[0] if findings.points else None,
+            score=f"one minus the {words(SCORE[1]).replace('dice', 'Dice')}",
+            tier=_TIERS[document.model.tier],
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        write_text(folder / "audit.html", page)
+    except OSError as error:
+        raise RunError(f"cannot write the audit to '{folder}': {error.strerror or error}; choose another -o") from error
 
 
 def _data_entry(subject: Subject, rows: Rows, split: str) -> DataEntry:
@@ -184,12 +178,12 @@ def _plan_entry(plan: Plan, budget: float | None) -> PlanEntry:
     return PlanEntry.model_validate({**content, "attacks": dict(plan.attacks), "budget_seconds": budget})
 
 
-def _pictures(subject: Subject, evidence: Evidence, breaks: Sequence[Break], plan: Plan) -> list[Picture]:
+def _pictures(subject: Subject, evidence: Evidence, breaks: Sequence[Break], plan: Plan) -> list[_Picture]:
     """Return pictures of three ways to break the model, or of its worst cases where nothing was changed."""
     if breaks:
         deployed = _deployed(evidence)
         return [
-            Picture(
+            _Picture(
                 each.words,
                 f"Dice falls by {each.drop.text(2)} on average, to {each.dice:.2f}. Shown is the image it harms most.",
                 picture_of_break(subject, each, plan, deployed),
@@ -199,7 +193,7 @@ def _pictures(subject: Subject, evidence: Evidence, breaks: Sequence[Break], pla
         ]
     worst = worst_cases(evidence)
     return [
-        Picture(
+        _Picture(
             name,
             f"Dice {dice:.2f} with {100 * share:.1f} % of the image marked in the reference.",
             picture_of_case(subject, name),

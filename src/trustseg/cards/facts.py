@@ -14,7 +14,7 @@ from trustseg.config import load_run
 from trustseg.data.seen import splits_file
 from trustseg.evaluation import hash_of_model, load_model
 from trustseg.files import read_json
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 from trustseg.records import model_of
 from trustseg.reporting import load_results
 from trustseg.reporting.choices import choose

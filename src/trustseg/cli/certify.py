@@ -49,7 +49,7 @@ def certify(
     It decides on one noisy draw of each image. Apply it with 'trustseg predict --policy'.
     """
     from trustseg.cli.progress import progress_of
-    from trustseg.deferral import fit_certified_policy, save_certified_policy
+    from trustseg.deferral import fit_certified_policy, save_policy
     from trustseg.deferral.certified import require_patients
     from trustseg.evaluation import load_model
     from trustseg.evaluation.loading import hash_of_model
@@ -93,7 +93,7 @@ def certify(
         model=hash_of_model(loaded),
     )
     file = output or home_of(model) / "certified.json"
-    save_certified_policy(policy, file)
+    save_policy(policy, file)
     _print_policy(policy, found)
     say(f"policy: {file}; next: trustseg predict {model} IMAGES --policy {file}")
 
@@ -119,7 +119,7 @@ def _print_policy(policy: "CertifiedPolicy", found: "dict[str, pl.DataFrame]") -
     import numpy as np
     import polars as pl
 
-    from trustseg.deferral.certified_policy import grey_levels
+    from trustseg.deferral.certified import grey_levels
     from trustseg.statistics import bootstrap_mean
 
     lines = []

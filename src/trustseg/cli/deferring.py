@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trustseg.data import Pack
     from trustseg.data.splits import Indices
     from trustseg.deferral import CertifiedPolicy, Policy
-    from trustseg.models.segmenter import SegmenterSpec
+    from trustseg.models.spec import SegmenterSpec
 
 __all__ = [
     "ONLY_CLEAN",

@@ -42,7 +42,7 @@ def export(
 
     from trustseg.cli.deferring import score_of
     from trustseg.deferral import CertifiedPolicy
-    from trustseg.deferral.any_policy import load_any_policy
+    from trustseg.deferral.policy_files import load_any_policy
     from trustseg.export import export_model
 
     frozen = None if policy is None else load_any_policy(policy)

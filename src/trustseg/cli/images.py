@@ -47,7 +47,7 @@ def reading_of(model: Path) -> "ModelReading | None":
 
 def _say_padding(size: int) -> None:
     """Say on stderr if the network has to pad images of this size."""
-    from trustseg.models.segmenter import STRIDE
+    from trustseg.models.spec import STRIDE
 
     below = size // STRIDE * STRIDE
     if size != below:

@@ -14,7 +14,7 @@ from trustseg.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from trustseg.config import DataConfig, RunConfig
-    from trustseg.models.segmenter import SegmenterSpec
+    from trustseg.models.spec import SegmenterSpec
 
 __all__ = [
     "SETTINGS_HELP",

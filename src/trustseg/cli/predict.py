@@ -126,7 +126,7 @@ def with_model(model: Path, choices: Choices) -> _Ready:
     """Return the model of a folder, with the policies that were chosen."""
     from trustseg.cli.images import reading_of
     from trustseg.deferral import CertifiedPolicy, load_control
-    from trustseg.deferral.any_policy import load_any_policy
+    from trustseg.deferral.policy_files import load_any_policy
     from trustseg.evaluation import load_model
     from trustseg.evaluation.noisy import recorded_draws
     from trustseg.evaluation.predict import predict as run_prediction

@@ -7,19 +7,24 @@ calibration that gave scores or probabilities, ``"model"`` of ``evaluation.json`
 refused for others; empty if unknown.
 """
 
-from trustseg.deferral.certified import certified_bound, certified_level, certified_radius, patients_needed
+from trustseg.deferral.certified import (
+    CertifiedPolicy,
+    certified_bound,
+    certified_level,
+    certified_radius,
+    patients_needed,
+)
 from trustseg.deferral.certified_fitting import fit_certified_policy
-from trustseg.deferral.certified_policy import CertifiedPolicy, load_certified_policy, save_certified_policy
 from trustseg.deferral.conformal import (
     FalseNegativeControl,
     apply_false_negative_control,
-    conformal_risk,
     fit_false_negative_control,
     load_control,
     save_control,
 )
 from trustseg.deferral.fitting import TARGETS, fit_policy
-from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model, load_policy, save_policy
+from trustseg.deferral.policy import HOLDS, VOID, Policy, apply_policy, check_model
+from trustseg.deferral.policy_files import load_any_policy, load_certified_policy, load_policy, save_policy
 from trustseg.deferral.ranking import compare_scores
 
 __all__ = [
@@ -36,15 +41,14 @@ __all__ = [
     "certified_radius",
     "check_model",
     "compare_scores",
-    "conformal_risk",
     "fit_certified_policy",
     "fit_false_negative_control",
     "fit_policy",
+    "load_any_policy",
     "load_certified_policy",
     "load_control",
     "load_policy",
     "patients_needed",
-    "save_certified_policy",
     "save_control",
     "save_policy",
 ]

@@ -36,13 +36,8 @@ def attacked_weights(draws: int, *, radius: float, noise: float) -> Floats:
     k is binomial with m trials of chance g. Linear programming proposes weights; what it proposes is then made to hold
     (``_made_to_hold``), whatever tolerance the solver has. Where the radius is far above the noise all weights are 1.
 
-    Args:
-        draws: m, from 1 to ``MOST_DRAWS``.
-        radius: L2 norm of the largest change of an image.
-        noise: deviation of the noise.
-
-    Raises:
-        ConfigError: if there are fewer than 1 or more than ``MOST_DRAWS`` draws.
+    ``draws`` is m, from 1 to ``MOST_DRAWS``, ``radius`` the L2 norm of the largest change of an image, and ``noise``
+    the deviation of the noise.
 
     Example:
         >>> weights = attacked_weights(16, radius=0.125, noise=0.25)

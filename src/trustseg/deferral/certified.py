@@ -13,36 +13,36 @@ Reference:
 """
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from trustseg.deferral.attacked_weights import attacked_weights
-from trustseg.deferral.conformal import SLACK, smallest_calibration
-from trustseg.deferral.fitting import smallest_passing
+from trustseg.deferral.bounds import SLACK, require_share, smallest_calibration, smallest_passing
+from trustseg.deferral.policy import reviewed
 from trustseg.errors import ConfigError, DataError
+from trustseg.records import score_column
 
 __all__ = [
+    "CertifiedPolicy",
     "certified_bound",
     "certified_level",
     "certified_radius",
+    "check_certified",
+    "grey_levels",
     "patients_needed",
     "require_patients",
-    "require_share",
 ]
 
 
 def certified_bound(level: float, *, radius: float, noise: float) -> float:
     """Return what a risk of ``level`` grows to at most under attack, Phi(Phi^-1(level) + radius / noise), in (0, 1).
 
-    The risk is the mean of a loss in [0, 1] over Gaussian noise, images, patients, or calibration sets.
-
-    Args:
-        level: the risk without attack, in (0, 1).
-        radius: L2 norm of the largest change of an image, pixel units of [0, 1], >= 0.
-        noise: deviation of the noise, same units, > 0.
-
-    Raises:
-        ConfigError: if a number is outside its range.
+    The risk is the mean of a loss in [0, 1] over Gaussian noise, images, patients, or calibration sets; ``level`` in
+    (0, 1) is that without attack. ``radius`` >= 0 is the L2 norm of the largest change of an image and ``noise`` > 0
+    the deviation of the noise, both in pixel units of [0, 1]; a ConfigError if a number is outside its range.
 
     Example:
         >>> round(certified_bound(0.0628, radius=0.125, noise=0.5), 3)
@@ -87,9 +87,7 @@ def certified_radius(level: float, at_most: float, *, noise: float) -> float:
 def patients_needed(level: float, *, delta: float | None = None) -> int:
     """Return how many calibration patients it takes to keep any image at a risk of at most ``level``.
 
-    Args:
-        level: see ``certified_level``.
-        delta: chance, over calibration sets, that the risk is larger; None: the risk is a mean over them.
+    ``delta`` is the chance, over calibration sets, that the risk is larger; None: the risk is a mean over them.
 
     Example:
         >>> [patients_needed(certified_level(0.1, radius=r, noise=1.0)) for r in (0.25, 0.5, 1.0)]
@@ -114,8 +112,7 @@ def require_patients(
         require_share("delta", delta)
         if draws > 1:
             raise ConfigError(
-                f"delta is {delta:g} and there are {draws} draws of each image; several draws bound the mean over "
-                "calibration sets: leave one of the two out"
+                f"delta is {delta:g} and there are {draws} draws of each image, which bound a mean; leave one out"
             )
     level = certified_level(at_most, radius=radius, noise=noise)
     needed, takes = patients_needed(level, delta=delta), f"which takes a risk of {level:.3g} without attack"
@@ -137,15 +134,102 @@ def require_patients(
     return level
 
 
-def require_share(name: str, value: float, *, closed: bool = False) -> None:
-    """Raise a ConfigError unless a value lies in (0, 1), or is 1 where the interval is ``closed``."""
-    if not (0 < value < 1 or (closed and value == 1)):
-        raise ConfigError(f"{name} is {value}, expected a share between 0 and 1; pass e.g. 0.1 for 10 %")
-
-
 def _require_noise(*, radius: float, noise: float) -> None:
     if not (0 <= radius < math.inf and 0 < noise < math.inf):
-        raise ConfigError(
-            f"radius is {radius} and noise {noise}, expected a radius of at least 0 and a noise above 0, both finite, "
-            "in pixel units of [0, 1]"
+        raise ConfigError(f"radius is {radius} and noise {noise}, expected finite numbers, radius >= 0 and noise > 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedPolicy:
+    """A frozen rule: an image goes to a human if the score of one noisy draw of it lies above the threshold.
+
+    Attributes not listed here are those of ``Policy``.
+
+    Attributes:
+        at_most: bound on the undetected failures under attack, a share in (0, 1).
+        radius: L2 norm of the largest change of each image, pixel units of [0, 1].
+        noise: deviation of the Gaussian noise, same units.
+        level: bound on the undetected failures without attack; see ``require_patients``.
+        delta: chance, over calibration sets, that the bound is broken; None: the bound is on the mean over them.
+        seed: of the noise of the calibration images; that of other images is drawn anew.
+        size: side of the images that noise is added to, in pixels.
+        channels: of these images.
+        draws: noisy draws of each calibration image; other images have one.
+        kept: share of the calibration images that are kept.
+    """
+
+    measure: str
+    aggregation: str
+    threshold: float
+    at_most: float
+    radius: float
+    noise: float
+    level: float
+    tau: float
+    delta: float | None
+    seed: int
+    size: int
+    channels: int
+    images: int
+    draws: int
+    patients: int
+    kept: float
+    patient_hashes: tuple[str, ...]
+    model: str = ""
+    reference_scores: tuple[float, ...] = ()
+
+    @property
+    def column(self) -> str:
+        """The column of a record table that holds the score."""
+        return score_column(self.measure, self.aggregation)
+
+    @property
+    def statement(self) -> str:
+        """The guarantee, in words."""
+        sure = "" if self.delta is None else f", with confidence {1 - self.delta:.3g},"
+        over = "new patients and calibration sets" if self.delta is None else "new patients"
+        return (
+            f"Of a new patient's images at most {self.at_most:.3g} are{sure} expected to be kept with a Dice below "
+            f"{self.tau:.3g} (mean over "
+            f"{over}; {self.patients} patients for calibration), even if somebody who knows the model, this policy and "
+            f"the reference masks, but not the noise, changes each image by up to {self.radius:.4g} in L2 norm before "
+            f"the noise is drawn. Norms are of pixel values in [0, 1] of the {self.size} x {self.size} image that the "
+            f"model sees; spread evenly, this is {grey_levels(self.radius, self.size, self.channels):.2g} of 255 grey "
+            f"levels in every pixel. Each image is decided once, on one draw of Gaussian noise of deviation "
+            f"{self.noise:.4g}. Without such changes the bound is {self.level:.3g}. Proof and limits: "
+            "docs/certified_deferral.md"
         )
+
+    def bound(self, radius: float) -> float:
+        """Return the bound on the undetected failures under changes of another radius."""
+        if self.draws == 1:
+            return certified_bound(self.level, radius=radius, noise=self.noise)
+        return certified_bound(self.at_most, radius=max(0.0, radius - self.radius), noise=self.noise)
+
+    def review(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """Return which images go to a human (N,), from the scores (N,) of noisy draws; a NaN score always does."""
+        return reviewed(scores, self.threshold)
+
+
+def grey_levels(radius: float, size: int, channels: int = 1) -> float:
+    """Return how many of 255 grey levels each value of an image changes if a change of L2 norm ``radius`` is spread.
+
+    Example:
+        >>> round(grey_levels(1.5, 96), 2)
+        3.98
+    """
+    return radius / (size * math.sqrt(channels)) * 255
+
+
+def check_certified(policy: CertifiedPolicy, *, model: str, size: int, channels: int) -> None:
+    """Raise a DataError if a certified policy does not fit what it is applied to.
+
+    ``model`` is the hash of the model that predicts, which must be known; it sees images of ``size`` and ``channels``.
+    """
+    given = {"model": model, "size": size, "channels": channels}
+    for name, here in given.items():
+        if (fitted := getattr(policy, name)) != here:
+            raise DataError(
+                f"the certified policy was fitted for {name} {fitted or 'unknown'}, not for {here or 'unknown'} (a "
+                "calibration makes another model); fit it again with 'trustseg defer certify'"
+            )

@@ -1,19 +1,17 @@
 """The threshold of a certified policy, fitted on one noisy draw of each image of a calibration set."""
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.deferral.attacked_weights import attacked_weights
-from trustseg.deferral.certified import require_patients, require_share
-from trustseg.deferral.certified_policy import CertifiedPolicy
-from trustseg.deferral.conformal import SLACK
-from trustseg.deferral.exchangeability import one_per_patient
-from trustseg.deferral.fitting import clopper_pearson
-from trustseg.deferral.policy import check_records, hash_of, scores_of
+from trustseg.deferral.bounds import SLACK, clopper_pearson, require_share
+from trustseg.deferral.certified import CertifiedPolicy, require_patients
+from trustseg.deferral.fitting import CalibrationImages, calibration_images
+from trustseg.deferral.policy import check_records
 from trustseg.errors import DataError
 from trustseg.records import score_column
 
@@ -48,26 +46,16 @@ def fit_certified_policy(
     draws of each image, it is the largest at which the mean of ``attacked_weights`` is at most ``at_most``.
 
     Args:
-        records: a row per image of patients that the model was not trained on, each predicted from one noisy draw of
-            its own: the columns of a record table, see ``deferral.policy.NEEDED``; all of ``NOISE_CONDITION``. Several
-            draws of each image, told by a column ``draw``, let attacks be accounted for image by image.
-        measure: pixel measure of uncertainty.
-        aggregation: map to image score; both chosen before looking at these records.
+        records: as for ``fit_policy``, but each image is predicted from one noisy draw of its own, of
+            ``NOISE_CONDITION``. Several draws of each image, told by a column ``draw``, let attacks be accounted for
+            image by image.
         radius: L2 norm of the largest change of each image, pixel units of [0, 1] at the model's size, >= 0.
         noise: deviation of the Gaussian noise that the images were predicted with, same units, > 0.
         at_most: bound on the undetected failures under attack, a share in (0, 1).
-        tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
-            it has not.
         delta: chance, over calibration sets, that the bound is broken, in (0, 1); None bounds the mean over them.
         seed: seed that the noise of these records was derived from.
         size: side of the images at which noise was added and Dice measured, in pixels.
         channels: of these images.
-        model: hash of the model.
-
-    Raises:
-        ConfigError: if a number is outside its range, or no risk is small enough for the radius.
-        DataError: if the records are not of noisy images, lack a column, a score is NaN, or there are fewer patients
-            than ``patients_needed``.
 
     Reference:
         Mean over calibration sets: Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814,
@@ -81,7 +69,7 @@ def fit_certified_policy(
     draws = _draws(records)
     if unknown := records["dice"].null_count():
         raise DataError(f"{unknown} calibration images have no reference mask; leave them out")
-    images = _images(records, column, tau=tau)
+    images = calibration_images(records, column, tau=tau)
     patients = len(images.counts)
     level = require_patients(patients, at_most=at_most, radius=radius, noise=noise, delta=delta, draws=draws)
     weights = attacked_weights(draws, radius=radius, noise=noise) if draws > 1 else np.array([0.0, 1.0])
@@ -103,19 +91,16 @@ def fit_certified_policy(
         draws=draws,
         patients=patients,
         kept=float(np.mean(images.scores <= threshold)),
-        patient_hashes=tuple(sorted(map(hash_of, records["patient"].cast(pl.String).unique().to_list()))),
+        patient_hashes=images.hashes,
         model=model,
-        reference_scores=tuple(sorted(one_per_patient(records.unique("image", keep="first"), column).tolist())),
+        reference_scores=images.reference,
     )
 
 
 def _draws(records: pl.DataFrame) -> int:
     """Return how many noisy draws there are of each image, equally many."""
     if set(records["condition"].to_list()) != {NOISE_CONDITION}:
-        raise DataError(
-            "a certified policy is fitted on noisy draws of images, and these records are of other conditions; use "
-            "'trustseg defer certify'"
-        )
+        raise DataError("a certified policy is fitted on noisy draws of images; use 'trustseg defer certify'")
     number = records["draw"] if "draw" in records.columns else pl.Series("draw", [0] * len(records))
     counts = records.select("image").with_columns(number).group_by("image").agg(pl.len(), pl.n_unique("draw"))
     if counts["len"].n_unique() > 1 or not (counts["len"] == counts["draw"]).all():
@@ -123,30 +108,7 @@ def _draws(records: pl.DataFrame) -> int:
     return int(counts["len"][0])
 
 
-class _Images(NamedTuple):
-    """Score, failure, image and patient (from 0) of each draw, (N,), and the images of each patient, (P,)."""
-
-    scores: Floats
-    failed: NDArray[np.bool_]
-    images: NDArray[np.intp]
-    patients: NDArray[np.intp]
-    counts: NDArray[np.intp]
-
-
-def _images(records: pl.DataFrame, column: str, *, tau: float) -> _Images:
-    scores = scores_of(records, column)
-    if undefined := int(np.isnan(scores).sum()):
-        raise DataError(
-            f"{undefined} calibration images have no {column.removeprefix('u_')}; choose another measure, or check the "
-            "model for NaN"
-        )
-    dice = records["dice"].cast(pl.Float64).to_numpy()  # NaN, where nothing is there or predicted, is not below tau
-    _, patients = np.unique(records["patient"].cast(pl.String).to_numpy(), return_inverse=True)
-    _, first, images = np.unique(records["image"].cast(pl.String).to_numpy(), return_index=True, return_inverse=True)
-    return _Images(scores, dice < tau, images, patients, np.bincount(patients[first]))
-
-
-def _threshold(images: _Images, weights: Floats, *, level: float) -> float:
+def _threshold(images: CalibrationImages, weights: Floats, *, level: float) -> float:
     """Return the largest score that may be kept so that the mean loss of patients is at most ``level``.
 
     The loss of keeping scores *below* t is continuous from the left in t, as the theorems ask for, so that t is the
@@ -163,7 +125,7 @@ def _threshold(images: _Images, weights: Floats, *, level: float) -> float:
     return _before(values, losses + 1 > level * (patients + 1) + SLACK)
 
 
-def _confident(images: _Images, level: float, *, delta: float) -> float:
+def _confident(images: CalibrationImages, level: float, *, delta: float) -> float:
     """Return that at which the upper confidence bound on patients with any undetected failure is at most ``level``."""
     first = np.full(len(images.counts), math.inf)
     np.minimum.at(first, images.patients[images.failed], images.scores[images.failed])

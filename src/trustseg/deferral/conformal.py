@@ -1,4 +1,4 @@
-"""Conformal risk control: the finite-sample correction, and masks that miss little of the foreground.
+"""Conformal risk control of masks: a threshold at which they miss little of the foreground.
 
 Reference:
     Angelopoulos et al., "Conformal Risk Control", ICLR 2024, arXiv:2208.02814: equation 4 and section 4.1.
@@ -8,30 +8,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from trustseg.errors import ConfigError, DataError, ShapeError
+from trustseg.deferral.bounds import SLACK, require_share, smallest_calibration
+from trustseg.errors import DataError, ShapeError
 from trustseg.files import read_json, write_json
 
 __all__ = [
-    "SLACK",
     "FalseNegativeControl",
     "apply_false_negative_control",
-    "conformal_risk",
     "fit_false_negative_control",
     "load_control",
     "save_control",
-    "smallest_calibration",
 ]
-
-Floats = NDArray[np.float64]
-
-SLACK: Final = 1e-9  # so that a bound that is met exactly is not lost to rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,30 +70,9 @@ def load_control(path: Path) -> FalseNegativeControl:
         raise DataError(f"'{path}' is not a false-negative control; write it with 'trustseg defer masks'") from error
     if not (0 <= control.threshold <= 1 and 0 < control.at_most < 1):
         raise DataError(
-            f"'{path}' has threshold {control.threshold:g} and at_most {control.at_most:g}, expected numbers in "
-            "[0, 1]; write it again with 'trustseg defer masks'"
+            f"'{path}' has threshold {control.threshold:g} and at_most {control.at_most:g}, expected numbers in [0, 1]"
         )
     return control
-
-
-def conformal_risk(losses: ArrayLike) -> Floats:
-    """Return the mean loss with the finite-sample correction, (sum + 1) / (n + 1); 1 without units.
-
-    If the loss lies in [0, 1] and is monotone in a parameter, the least cautious parameter whose corrected risk is at
-    most a has an expected loss of at most a on a new exchangeable unit. ``losses`` are (n, ...), further axes
-    parameters.
-
-    Example:
-        >>> conformal_risk([[0.5, 0.0], [0.25, 0.0], [0.25, 0.0]]).tolist()
-        [0.5, 0.25]
-    """
-    values = np.asarray(losses, np.float64)
-    return np.asarray((values.sum(0) + 1) / (len(values) + 1))
-
-
-def smallest_calibration(at_most: float) -> int:
-    """Return how many calibration units a bound needs at least: n >= 1 / at_most - 1."""
-    return math.ceil(1 / at_most - 1 - SLACK)
 
 
 def fit_false_negative_control(
@@ -121,30 +93,22 @@ def fit_false_negative_control(
         probabilities: foreground probability of each image, any shape, in [0, 1].
         masks: reference mask of each image, same shape, in {0, 1}, NaN where ignored; empty ones are left out.
         patients: patient of each image.
-        at_most: the bound a, in (0, 1).
-        model: hash of the model.
-
-    Raises:
-        ConfigError: if ``at_most`` is not in (0, 1).
-        ShapeError: if there is not one mask and one patient for each image, shapes differ, a p is not
-            in [0, 1] or a mask is not binary.
-        DataError: if fewer than 1 / a - 1 patients have foreground.
+        at_most: the bound a, in (0, 1); a DataError if fewer than 1 / a - 1 patients have foreground.
 
     Example:
         >>> control = fit_false_negative_control([[0.2, 0.6, 0.9]] * 4, [[0, 1, 1]] * 4, "abcd", at_most=0.2)
         >>> control.threshold, control.price
         (0.6, 1.0)
     """
-    if not 0 < at_most < 1:
-        raise ConfigError(f"at_most is {at_most}, expected a share between 0 and 1; pass e.g. 0.1 for 10 %")
+    require_share("at_most", at_most)
     maps, inside, _ = _checked(probabilities, masks, patients)
     rows = [row for row, region in enumerate(inside) if region.any()]
     names, owner = np.unique([str(patients[row]) for row in rows], return_inverse=True)
     needed = smallest_calibration(at_most)
     if len(names) < needed:
         raise DataError(
-            f"{len(names)} calibration patients have foreground, at least {needed} are needed to bound the "
-            f"false-negative rate by {at_most:.3g}; add patients or allow more than {1 / (len(names) + 1):.3g}"
+            f"{len(names)} calibration patients have foreground, at least {needed} are needed for a bound of "
+            f"{at_most:.3g}; add patients or allow more than {1 / (len(names) + 1):.3g}"
         )
     found = [maps[row][inside[row]] for row in rows]
     images_of = np.bincount(owner)[owner]
@@ -198,16 +162,15 @@ def _checked(
     """Return p (NaN where ignored), foreground and number of pixels of each image; raise unless they fit."""
     if not len(probabilities) == len(masks) == len(patients):
         raise ShapeError(
-            f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients, expected "
-            "as many of each; give one of each for every image"
+            f"got {len(probabilities)} probability maps, {len(masks)} masks and {len(patients)} patients; give one of "
+            "each for every image"
         )
     maps = [np.asarray(probability) for probability in probabilities]
     references = [np.asarray(mask) for mask in masks]
     for row, (probability, region) in enumerate(zip(maps, references, strict=True)):
         if probability.shape != region.shape:
             raise ShapeError(
-                f"image {row} has probabilities {probability.shape} and a mask {region.shape}, expected equal shapes; "
-                "resize the prediction to the mask"
+                f"image {row} has probabilities {probability.shape} and a mask {region.shape}; resize the prediction"
             )
         if not bool(((probability >= 0) & (probability <= 1)).all()):
             raise ShapeError(

@@ -88,15 +88,8 @@ def exchangeability_of(
 
     Alarm is raised if the martingale reaches 2 / alarm or the two-sample test has a p-value of at most alarm / 2.
 
-    Args:
-        reference: one score of each calibration patient; no NaN.
-        scores: one score of each new patient, in an order that does not depend on the scores; no NaN.
-        alarm: largest chance of a false alarm, in (0, 1).
-        seed: of the random numbers that break ties.
-
-    Raises:
-        ConfigError: if ``alarm`` is not in (0, 1).
-        ShapeError: if a score is NaN, or there is none on either side.
+    Scores are one of each patient, without NaN, and the order of new ones may not depend on them. ``alarm`` is the
+    largest chance of a false alarm, in (0, 1), and ``seed`` that of the random numbers that break ties.
 
     Reference:
         Vovk et al., "Retrain or Not Retrain: Conformal Test Martingales for Change-Point Detection", COPA 2021,
@@ -187,17 +180,17 @@ def compared_scores(reference: Sequence[float], scores: ArrayLike) -> Exchangeab
     return exchangeability_of(reference, new) if reference and len(new) >= FEWEST else None
 
 
-def differs_by_now(reference: Sequence[float], scores: ArrayLike, *, alarm: float = 0.05) -> bool | None:
+def differs_by_now(reference: Sequence[float], scores: ArrayLike) -> bool | None:
     """Return whether scores (M,) in order of arrival, NaN left out, have raised the alarm at any time until now.
 
-    It may be asked after every score: that the martingale ever reaches 1 / alarm has at most that chance (Ville's
+    It may be asked after every score: that the martingale ever reaches 20 has a chance of at most 0.05 (Ville's
     inequality). None as for ``compared_scores``.
     """
     values = np.asarray(scores, np.float64)
     new = values[~np.isnan(values)]
     if not reference or len(new) < FEWEST:
         return None
-    return _highest_capital(np.asarray(reference, np.float64), new, seed=0) >= math.log(1 / alarm)
+    return _highest_capital(np.asarray(reference, np.float64), new, seed=0) >= math.log(20)
 
 
 def compared_decisions(policy: Policy, decided: pl.DataFrame) -> tuple[pl.DataFrame, Exchangeability | None]:

@@ -9,17 +9,16 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import NDArray
 
-from trustseg.deferral.conformal import SLACK, smallest_calibration
+from trustseg.deferral.bounds import SLACK, clopper_pearson, require_share, smallest_calibration, smallest_passing
 from trustseg.deferral.exchangeability import one_per_patient
 from trustseg.deferral.policy import Policy, Target, check_records, hash_of, in_group, scores_of
-from trustseg.errors import ConfigError, DataError, unknown_name
+from trustseg.errors import DataError, unknown_name
 from trustseg.records import score_column
 from trustseg.text import plural
 
-__all__ = ["TARGETS", "clopper_pearson", "fit_policy", "smallest_passing"]
+__all__ = ["TARGETS", "CalibrationImages", "calibration_images", "fit_policy"]
 
 Floats = NDArray[np.float64]
 
@@ -34,17 +33,32 @@ class Fit(NamedTuple):
     statement: str
 
 
-class _Images(NamedTuple):
-    """The columns of the calibration images: score, patient (0 to P - 1), failure, foreground; all (N,)."""
+class CalibrationImages(NamedTuple):
+    """What a threshold is fitted on, and what a policy keeps of it.
+
+    Attributes:
+        scores: of each image, or of each noisy draw of one, (N,); the next four are (N,), too.
+        failed: whether its Dice is below ``tau``.
+        positive: whether it has foreground.
+        patients: its patient, from 0 to P - 1.
+        images: its image, from 0.
+        counts: images of each patient (P,).
+        hashes: ``hash_of`` each patient, sorted.
+        reference: score of one image of each patient, sorted.
+    """
 
     scores: Floats
-    patients: NDArray[np.intp]
     failed: NDArray[np.bool_]
     positive: NDArray[np.bool_]
+    patients: NDArray[np.intp]
+    images: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    hashes: tuple[str, ...]
+    reference: tuple[float, ...]
 
 
 class _FitTarget(Protocol):
-    def __call__(self, images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit: ...
+    def __call__(self, images: CalibrationImages, /, *, at_most: float, tau: float, delta: float) -> Fit: ...
 
 
 def fit_policy(
@@ -62,7 +76,9 @@ def fit_policy(
     """Return the policy that keeps most images within a bound, fitted on the clean images of a calibration split.
 
     Where no threshold is known to keep the bound on ``risk`` or ``missed_lesions`` the policy reviews everything; where
-    there are too few patients for the bound on ``review_rate`` it reviews nothing. Its ``statement`` says so.
+    there are too few patients for the bound on ``review_rate`` it reviews nothing. Its ``statement`` says so. A
+    DataError if the records lack a column, clean images or the subgroup, a score is NaN, or no patient has foreground
+    where ``missed_lesions`` is the target.
 
     Args:
         records: records of patients that the model was not trained on; rows of other conditions are not read.
@@ -76,15 +92,8 @@ def fit_policy(
         tau: a segmentation with a Dice below it has failed, in (0, 1]; where reference and prediction are both empty
             it has not.
         delta: chance, over calibration splits, that the bound on ``risk`` or ``missed_lesions`` is broken, in (0, 1).
-        model: hash of the model.
         group: ``COLUMN=VALUE`` of the manifest, to fit on the images of one subgroup and for them alone, so that the
             bound holds in each subgroup instead of on average over all (Mondrian calibration).
-
-    Raises:
-        ConfigError: if a number is outside its range.
-        UnknownNameError: if there is no such target.
-        DataError: if the records lack a column, clean images or the subgroup, or a score is NaN, or no patient has
-            foreground where ``missed_lesions`` is the target.
 
     Example:
         >>> records = pl.DataFrame({"image": list("abcd"), "patient": list("abcd"), "condition": "clean", "eps": 0.0,
@@ -100,9 +109,9 @@ def fit_policy(
         test on; this keeps ``delta`` if the risk does not fall as less sure images are kept.
         Subgroups: Vovk, "Conditional Validity of Inductive Conformal Predictors", ACML 2012, section 3.
     """
-    for name, value, closed in (("at_most", at_most, False), ("tau", tau, True), ("delta", delta, False)):
-        if not (0 < value < 1 or (closed and value == 1)):
-            raise ConfigError(f"{name} is {value}, expected a share between 0 and 1; pass e.g. 0.2 for 20 %")
+    require_share("at_most", at_most)
+    require_share("tau", tau, closed=True)
+    require_share("delta", delta)
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
     column = score_column(measure, aggregation)
@@ -110,9 +119,7 @@ def fit_policy(
     clean = records.filter(pl.col("condition") == "clean")
     if not len(clean):
         raise DataError("the records hold no clean image; evaluate again")
-    clean = clean.filter(in_group(clean, group))
-    images = _images(clean, column, tau=tau)
-    names = clean["patient"].cast(pl.String).unique().to_list()
+    images = calibration_images(clean.filter(in_group(clean, group)), column, tau=tau)
     threshold, statement = TARGETS[target](images, at_most=at_most, tau=tau, delta=delta)
     if len(np.unique(images.scores)) == 1:
         statement += " All scores are equal: this score cannot tell images apart."
@@ -124,50 +131,42 @@ def fit_policy(
         at_most=at_most,
         tau=tau,
         delta=delta,
-        images=len(clean),
-        patients=len(names),
-        patient_hashes=tuple(sorted(map(hash_of, names))),
+        images=len(images.scores),
+        patients=len(images.counts),
+        patient_hashes=images.hashes,
         model=model,
         statement=f"Only for images with {group}: {statement}" if group else statement,
-        reference_scores=tuple(sorted(one_per_patient(clean, column).tolist())),
+        reference_scores=images.reference,
         group=group,
     )
 
 
-def clopper_pearson(failures: ArrayLike, trials: ArrayLike, *, delta: float) -> Floats:
-    """Return the exact upper confidence bound, at level 1 - delta, of a failure probability, (...) in [0, 1].
-
-    ``failures`` of ``trials`` independent trials, whole numbers (...); 1 where every trial failed, or there was none.
-
-    Example:
-        >>> clopper_pearson(0, 14, delta=0.05).round(3).item()
-        0.193
-
-    Reference:
-        Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial",
-        Biometrika 1934.
-    """
-    k, n = np.broadcast_arrays(np.asarray(failures, np.float64), np.asarray(trials, np.float64))
-    bound = stats.beta.ppf(1 - delta, k + 1, np.where(k < n, n - k, 1.0))
-    return np.where(k < n, bound, 1.0)
-
-
-def _images(clean: pl.DataFrame, column: str, *, tau: float) -> _Images:
-    scores = scores_of(clean, column)
-    if np.isnan(scores).any():
+def calibration_images(records: pl.DataFrame, column: str, *, tau: float) -> CalibrationImages:
+    """Return what a threshold of the score in a column is fitted on; a DataError if an image has no score."""
+    scores = scores_of(records, column)
+    if undefined := int(np.isnan(scores).sum()):
         raise DataError(
-            f"{int(np.isnan(scores).sum())} calibration images have no {column.removeprefix('u_')}; choose "
-            "another measure, or check the model for NaN"
+            f"{undefined} calibration images have no {column.removeprefix('u_')}; choose another measure, or check the "
+            "model for NaN"
         )
-    # Dice is 0 where nothing of a lesion is predicted. NaN is not below tau: nothing there, predicted, or wrong.
-    dice = clean["dice"].cast(pl.Float64).to_numpy()
-    _, patients = np.unique(clean["patient"].cast(pl.String).to_numpy(), return_inverse=True)
-    positive = clean["mask_px"].to_numpy() > 0
-    return _Images(scores, patients, dice < tau, positive)
+    names, patients = np.unique(records["patient"].cast(pl.String).to_numpy(), return_inverse=True)
+    single = records.unique(["patient", "image"], keep="first", maintain_order=True)
+    _, first, images = np.unique(records["image"].cast(pl.String).to_numpy(), return_index=True, return_inverse=True)
+    return CalibrationImages(
+        scores,
+        # Dice is 0 where nothing of a lesion is predicted. NaN is not below tau: nothing there, predicted, or wrong.
+        failed=records["dice"].cast(pl.Float64).to_numpy() < tau,
+        positive=records["mask_px"].to_numpy() > 0,
+        patients=patients,
+        images=images,
+        counts=np.bincount(patients[first]),
+        hashes=tuple(sorted(map(hash_of, names.tolist()))),
+        reference=tuple(sorted(one_per_patient(single, column).tolist())),
+    )
 
 
-def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
-    patients = int(images.patients.max()) + 1
+def _fit_review_rate(images: CalibrationImages, /, *, at_most: float, tau: float, delta: float) -> Fit:
+    patients = len(images.counts)
     needed = smallest_calibration(at_most)
     if patients < needed:
         return Fit(
@@ -186,7 +185,7 @@ def _fit_review_rate(images: _Images, /, *, at_most: float, tau: float, delta: f
     )
 
 
-def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
+def _fit_risk(images: CalibrationImages, /, *, at_most: float, tau: float, delta: float) -> Fit:
     grid = np.unique(_marks(images.scores))
     kept = _patients_kept(images, np.ones_like(images.failed), grid)
     failures = _patients_kept(images, images.failed, grid)
@@ -204,7 +203,7 @@ def _fit_risk(images: _Images, /, *, at_most: float, tau: float, delta: float) -
     )
 
 
-def _fit_missed_lesions(images: _Images, /, *, at_most: float, tau: float, delta: float) -> Fit:
+def _fit_missed_lesions(images: CalibrationImages, /, *, at_most: float, tau: float, delta: float) -> Fit:
     positive = len(np.unique(images.patients[images.positive]))
     if not positive:
         raise DataError("no calibration image has foreground; use another target")
@@ -251,9 +250,9 @@ def _fixed_sequence(
     )
 
 
-def _patients_kept(images: _Images, flag: NDArray[np.bool_], grid: Floats) -> NDArray[np.intp]:
+def _patients_kept(images: CalibrationImages, flag: NDArray[np.bool_], grid: Floats) -> NDArray[np.intp]:
     """Return how many patients have a flagged image kept at each threshold of the grid (G,), rising."""
-    first = np.full(int(images.patients.max()) + 1, math.inf)
+    first = np.full(len(images.counts), math.inf)
     np.minimum.at(first, images.patients[flag], _marks(images.scores[flag]))
     ever = np.sort(first[np.unique(images.patients[flag])])
     return np.searchsorted(ever, grid, side="right")
@@ -264,11 +263,6 @@ def _marks(scores: Floats) -> Floats:
     mantissa, exponent = np.frexp(scores)  # mantissa in [1/2, 1), an octave
     marks: Floats = np.ldexp(np.ceil(mantissa * 2 * _STEPS_PER_OCTAVE) / (2 * _STEPS_PER_OCTAVE), exponent)
     return marks
-
-
-def smallest_passing(at_most: float, delta: float) -> int:
-    """Return how many trials without a failure bring the bound 1 - delta^(1/n) down to ``at_most``."""
-    return math.ceil(math.log(delta) / math.log1p(-at_most) - SLACK)
 
 
 TARGETS: Final[Mapping[str, _FitTarget]] = {

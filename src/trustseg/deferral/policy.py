@@ -2,10 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -13,10 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.deferral.conformal import FalseNegativeControl
-from trustseg.deferral.policy_files import DIGEST, digest_of, parse_fields, sealed, values_of
 from trustseg.errors import DataError
-from trustseg.files import read_json, write_json
-from trustseg.former_names import current_aggregation
 from trustseg.records import score_column
 from trustseg.text import patient_key
 
@@ -31,11 +26,7 @@ __all__ = [
     "check_records",
     "hash_of",
     "in_group",
-    "load_policy",
-    "parse_policy",
-    "policy_content",
     "reviewed",
-    "save_policy",
     "scores_of",
 ]
 
@@ -108,9 +99,8 @@ def apply_policy(policy: Policy, records: pl.DataFrame) -> pl.DataFrame:
 
     The guarantee is ``HOLDS`` for clean images and ``VOID`` under every other condition, for each patient that the
     policy was fitted on, and in rows whose column ``split`` says train. Images outside the policy's ``group`` are
-    reviewed, without a guarantee. It stays valid for other patients of the same
-    table: each new patient is exchangeable with the calibration patients on its own. A rate over a table keeps it only
-    if every row does.
+    reviewed, without a guarantee. Each new patient is exchangeable with the calibration patients on its own, so that
+    others in the table do not matter; a rate over a table keeps the guarantee only if every row does.
 
     Raises:
         DataError: if the records lack the score or another column, or hold no row or nothing of the subgroup.
@@ -156,59 +146,6 @@ def in_group(records: pl.DataFrame, group: str) -> NDArray[np.bool_]:
     if not found.any():
         raise DataError(f"no image has {group}")
     return np.asarray(found, bool)
-
-
-def save_policy(policy: Policy, path: Path) -> None:
-    """Write a policy as JSON with its digest, whole or not at all."""
-    write_json(path, policy_content(policy))
-
-
-def policy_content(policy: Policy) -> dict[str, object]:
-    """Return what ``save_policy`` writes; an infinite threshold becomes text, as JSON has no infinity."""
-    return sealed(values_of(policy))
-
-
-def load_policy(path: Path) -> Policy:
-    """Return the policy in a JSON file; a DataError if it holds none."""
-    return parse_policy(read_json(path), path)
-
-
-def parse_policy(content: Mapping[str, object], path: Path) -> Policy:
-    """Return the policy that a file, or a part of it, holds; a DataError that names the ``path`` if it holds none."""
-    expected = digest_of(content)
-    content = {"model": "", "reference_scores": [], "group": "", **content}
-    digest = content.pop(DIGEST, expected)  # policies of older versions have none
-    if str(content.get("kind", "")).startswith("certified"):
-        raise DataError(
-            f"'{path}' is a certified policy, which decides on noisy images; apply it with 'trustseg predict --policy'"
-        )
-    if "patients_hash" in content:  # of an older version
-        content["patient_hashes"] = [content.pop("patients_hash")]
-    if isinstance(name := content.get("aggregation"), str):
-        content["aggregation"] = current_aggregation(name)
-    policy = parse_fields(Policy, content, partial(_no_policy, path))
-    wrong = _out_of_range(policy)
-    if wrong:
-        raise _no_policy(path, f"out of range: {', '.join(f'{name} {getattr(policy, name):g}' for name in wrong)}")
-    if digest != expected:
-        raise _no_policy(path, "its digest is not that of its content: it was edited")
-    return policy
-
-
-def _out_of_range(policy: Policy) -> list[str]:
-    fits = {
-        "threshold": not math.isnan(policy.threshold),
-        "at_most": 0 < policy.at_most < 1,
-        "tau": 0 < policy.tau <= 1,
-        "delta": 0 < policy.delta < 1,
-        "images": policy.images >= 1,
-        "patients": 1 <= policy.patients <= policy.images,
-    }
-    return [name for name, fit in fits.items() if not fit]
-
-
-def _no_policy(path: Path, reason: str) -> DataError:
-    return DataError(f"'{path}' is no policy ({reason}); write it with 'trustseg defer fit'")
 
 
 def check_model(fitted: Policy | FalseNegativeControl, model: str) -> None:

@@ -53,18 +53,12 @@ def auroc_of_failures(tau: float) -> DrawnScore:
 def compare_scores(records: pl.DataFrame, *, tau: float = 0.5, draws: int = 2000) -> pl.DataFrame:
     """Return how well each image score of some records ranks the clean images by their risk, the best first.
 
-    Args:
-        records: records of one model; the clean images with foreground are used.
-        tau: a segmentation with a Dice below it has failed.
-        draws: bootstrap draws over patients, >= 1.
+    The clean images with foreground of one model are used; ``draws`` of the bootstrap are over patients.
 
     Returns:
         One row per image score: ``score`` (the column without ``u_``), ``naurc`` (normalised AURC of 1 - Dice: 0 for
         an oracle, 1 for a random order) and ``auroc`` (of failures, NaN without any), each with the ends of its 95 %
-        interval in ``_low`` and ``_high``; ``images``, ``failures``, ``patients``.
-
-    Raises:
-        DataError: if no clean image has foreground, or the records hold no image score.
+        interval in ``_low`` and ``_high``; ``images``, ``failures`` (Dice below ``tau``), ``patients``.
     """
     clean = records.filter(pl.col("condition") == "clean", pl.col("mask_px") > 0)
     scores = [name for name in clean.columns if name.startswith("u_")]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trustseg.beliefs import Belief, check_belief
 from trustseg.models import BeliefModel
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 
 __all__ = ["AnyModel", "SizedModel", "as_belief_model"]
 

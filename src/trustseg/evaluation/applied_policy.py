@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from trustseg.deferral import VOID, CertifiedPolicy, FalseNegativeControl, Policy, check_model
-from trustseg.deferral.certified_policy import check_certified
+from trustseg.deferral.certified import check_certified
 from trustseg.deferral.exchangeability import compared_scores, differs_by_now
 from trustseg.errors import ConfigError
 from trustseg.evaluation.noisy import Draw

@@ -14,7 +14,7 @@ from trustseg.data.intensity import IntensityScale
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
-from trustseg.deferral.any_policy import content_of
+from trustseg.deferral.policy_files import content_of
 from trustseg.dicom_output import SegmentMeaning
 from trustseg.errors import DataError, MissingFileError
 from trustseg.evaluation.applied_policy import check_policy, guarantee_of

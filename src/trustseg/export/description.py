@@ -11,7 +11,7 @@ from trustseg import __version__
 from trustseg.data.intensity import IntensityScale
 from trustseg.data.resizing import Fit
 from trustseg.deferral import Policy
-from trustseg.deferral.policy import policy_content
+from trustseg.deferral.policy_files import content_of
 from trustseg.errors import ModelError
 from trustseg.export.pipeline import Input
 
@@ -85,7 +85,7 @@ class Description(BaseModel):
 
 def describe(policy: Policy | None, **about: Any) -> Description:  # noqa: ANN401 - fields of Description
     """Return the description of a file that keeps a policy, if there is one."""
-    return Description(policy=None if policy is None else policy_content(replace(policy, patient_hashes=())), **about)
+    return Description(policy=None if policy is None else content_of(replace(policy, patient_hashes=())), **about)
 
 
 def read_description(text: str, *, where: str) -> Description:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from trustseg.deferral import Policy
-from trustseg.deferral.policy import parse_policy
+from trustseg.deferral.policy_files import parse_policy
 from trustseg.errors import DataError, MissingFileError, MissingPackageError, ModelError, TrustsegError
 from trustseg.export.description import KEY, Description, read_description
 from trustseg.models.foreign.exported import check_content

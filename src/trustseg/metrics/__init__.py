@@ -1,9 +1,8 @@
 """Metrics, each written once: overlap, ranking of errors by uncertainty, calibration, detection, deferral.
 
-``overlap``, ``area``, ``surface`` and ``lesions`` compare hard masks, ``selective`` and ``sparsification`` score a
-ranking exactly, ``histograms`` and ``streaming`` do so without keeping pixels, ``calibration`` scores
-probabilities (``regions`` selects pixels), ``detection`` how well a score finds positives.
-``counts``, ``ranking`` and ``survival`` hold formulas on NumPy arrays or tensors; they, ``deferral`` and ``bins`` load
+``overlap``, ``surface`` and ``lesions`` compare hard masks, ``selective`` scores a ranking exactly, ``histograms`` and
+``streaming`` do so without keeping pixels, ``calibration`` scores probabilities, ``detection`` how well a score finds
+positives. ``counts``, ``ranking`` and ``robustness`` hold formulas on NumPy arrays or tensors; they and ``bins`` load
 no torch. Undefined is NaN, never 0. The docstrings give only their own arguments.
 
 Args:
@@ -43,7 +42,6 @@ from trustseg.metrics.counts import (
     fpr_at_tpr_from_counts,
     iou_terms,
 )
-from trustseg.metrics.deferral import undetected_harm
 from trustseg.metrics.ranking import (
     RankScores,
     SparsificationCurve,
@@ -55,54 +53,39 @@ from trustseg.metrics.ranking import (
     scores_from_counts,
     sparsification_from_counts,
 )
-from trustseg.metrics.survival import survivors
+from trustseg.metrics.robustness import survivors, undetected_harm
 
 if TYPE_CHECKING:
-    from trustseg.metrics.area import area_error, precision, sensitivity
-    from trustseg.metrics.calibration import (
-        brier,
-        calibration_counts,
-        expected_calibration_error,
-    )
+    from trustseg.metrics.calibration import boundary_band, brier, calibration_counts, expected_calibration_error
     from trustseg.metrics.detection import auroc, average_precision, fpr_at_tpr
-    from trustseg.metrics.histograms import (
-        error_histogram,
-        uncertainty_keys,
-    )
-    from trustseg.metrics.lesions import LesionCounts, lesion_counts, lesion_f1
+    from trustseg.metrics.histograms import error_histogram, uncertainty_keys
+    from trustseg.metrics.lesions import lesion_f1
     from trustseg.metrics.mask_metrics import METRICS, MetricFacts
     from trustseg.metrics.overlap import (
         OverlapCounts,
+        area_error,
         dice,
         harm,
         iou,
         overlap_counts,
         pooled_dice,
         pooled_iou,
+        precision,
+        sensitivity,
     )
-    from trustseg.metrics.pixel_errors import pixel_error
-    from trustseg.metrics.regions import boundary_band
     from trustseg.metrics.selective import (
         RiskCoverageCurve,
         augrc,
         aurc,
-        e_aurc,
-        rank_scores,
-        risk_coverage_curve,
-    )
-    from trustseg.metrics.sparsification import (
         ause,
         nause,
+        rank_scores,
+        risk_coverage_curve,
         sparsification_curve,
     )
-    from trustseg.metrics.streaming import (
-        AURC,
-        AUSE,
-        CalibrationError,
-        Detection,
-        Dice,
-    )
+    from trustseg.metrics.streaming import AURC, AUSE, CalibrationError, Detection, Dice
     from trustseg.metrics.surface import hausdorff_95, surface_dice
+    from trustseg.metrics.tie_blocks import pixel_error
 
 __all__ = [
     "AURC",
@@ -112,7 +95,6 @@ __all__ = [
     "CalibrationError",
     "Detection",
     "Dice",
-    "LesionCounts",
     "MetricFacts",
     "OverlapCounts",
     "RankScores",
@@ -137,7 +119,6 @@ __all__ = [
     "dice",
     "dice_from_counts",
     "dice_terms",
-    "e_aurc",
     "error_histogram",
     "error_of_kept",
     "expected_calibration_error",
@@ -147,7 +128,6 @@ __all__ = [
     "hausdorff_95",
     "iou",
     "iou_terms",
-    "lesion_counts",
     "lesion_f1",
     "nause",
     "nause_from_counts",
@@ -169,26 +149,15 @@ __all__ = [
 ]
 
 _WITH_TORCH: Final = (
-    "area",
-    "calibration",
-    "detection",
-    "histograms",
-    "lesions",
-    "mask_metrics",
-    "overlap",
-    "pixel_errors",
-    "regions",
-    "selective",
-    "sparsification",
-    "surface",
-    "streaming",  # last: it loads torchmetrics
+    *("calibration", "detection", "histograms", "lesions", "mask_metrics", "overlap", "selective", "surface"),
+    *("tie_blocks", "streaming"),  # the last loads torchmetrics
 )
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Import names that need torch only when they are used: reports need none of them."""
-        for module in map(import_module, (f"{__name__}.{file}" for file in _WITH_TORCH if name in __all__)):
+        for module in (import_module(f"{__name__}.{file}") for file in _WITH_TORCH if name in __all__):
             if name in module.__all__:
                 return getattr(module, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

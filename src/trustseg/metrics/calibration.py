@@ -1,4 +1,4 @@
-"""Calibration error and Brier score of the foreground probability.
+"""Calibration error and Brier score of the foreground probability, and the region near the border.
 
 The state of a binned calibration error is n, sum p and sum y of each bin: exact, mergeable by adding, and small enough
 to keep for every image and to bootstrap by patient.
@@ -12,13 +12,14 @@ from torch import Tensor
 from trustseg.errors import ConfigError, ShapeError
 from trustseg.masks import counted, counted_mean, filled, require_binary, require_tensors
 from trustseg.metrics.counts import calibration_error_from_counts
+from trustseg.metrics.tie_blocks import check_shapes
 
 __all__ = [
+    "boundary_band",
     "brier",
     "calibration_counts",
     "calibration_counts_by_region",
     "check_bins",
-    "checked_probability",
     "expected_calibration_error",
 ]
 
@@ -46,11 +47,6 @@ def calibration_counts(probability: Tensor, masks: Tensor, *, bins: int = 15, re
     """Return pixels, sum of p and sum of y in each bin, for every image, (B, bins, 3) float64.
 
     Sums over images are the counts of the images together.
-
-    Example:
-        >>> calibration_counts(torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]]), bins=2)
-        tensor([[[1.0000, 0.0000, 0.0000],
-                 [2.0000, 1.5000, 2.0000]]], dtype=torch.float64)
     """
     return calibration_counts_by_region(probability, masks, [region], bins=bins)[0]
 
@@ -61,7 +57,8 @@ def calibration_counts_by_region(
     """Return ``calibration_counts`` in each of several regions, None for the whole image; pixels are binned once."""
     for region in regions:
         _check_region(region, masks)
-    probability, masks, known = checked_probability(probability, masks, bins, None)
+    check_bins(bins)
+    probability, masks, known = _checked(probability, masks)
     image = torch.arange(len(probability), device=probability.device).view(-1, *[1] * (probability.ndim - 1))
     cell = _bin_of(probability, bins) + bins * image
     parts = [region for region in regions if region is not None]
@@ -101,32 +98,18 @@ def brier(probability: Tensor, masks: Tensor) -> Tensor:
         >>> brier(torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 0.0]]))
         tensor([0.1250], dtype=torch.float64)
     """
-    probability, masks, inside = checked_probability(probability, masks, 1, None)
+    probability, masks, inside = _checked(probability, masks)
     return counted_mean((probability.double() - masks.double()).square(), inside)
 
 
-def checked_probability(
-    probability: Tensor, masks: Tensor, bins: int, region: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _checked(probability: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return probability (at least float32), masks and which pixels count, detached; raise if anything does not fit."""
-    _check_shapes("probability", probability, masks)
-    check_bins(bins)
-    _check_region(region, masks)
+    check_shapes(2, probability=probability, masks=masks)
     probability = probability.detach().to(torch.promote_types(probability.dtype, torch.float32))
     if not bool(((probability >= 0) & (probability <= 1)).all()):
         raise ShapeError("probability holds NaN or values outside [0, 1]; pass belief.probability, not logits")
     require_binary(masks)
-    inside = counted(masks)
-    return probability, masks.detach(), inside if region is None else region & inside
-
-
-def _check_shapes(name: str, values: Tensor, masks: Tensor) -> None:
-    require_tensors(**{name: values, "masks": masks})
-    if values.shape != masks.shape or masks.ndim < 2:
-        raise ShapeError(
-            f"{name} is {tuple(values.shape)} and masks {tuple(masks.shape)}, expected the same (B, ...); "
-            "resize the prediction to the mask, or add the missing dimension"
-        )
+    return probability, masks.detach(), counted(masks)
 
 
 def _check_region(region: Tensor | None, masks: Tensor) -> None:
@@ -141,3 +124,40 @@ def check_bins(bins: int) -> None:
     """Raise unless there is at least one bin."""
     if bins < 1:
         raise ConfigError(f"bins is {bins}, expected at least 1; the usual number is 15")
+
+
+def boundary_band(masks: Tensor, *, width: int = 5) -> Tensor:
+    """Return the pixels (B, 1, H, W), bool, that have both classes within Chebyshev distance ``width`` >= 0 in pixels.
+
+    Neither the edge of the image nor that of a padded one is a boundary: ignored pixels are of neither class and never
+    in the band. It is empty for an empty or a full mask, and for ``width`` 0.
+
+    Example:
+        >>> boundary_band(torch.tensor([[[[0.0, 0.0, 0.0, 1.0, 1.0]]]]), width=1)
+        tensor([[[[False, False,  True,  True, False]]]])
+    """
+    require_tensors(masks=masks)
+    if masks.ndim != 4:
+        raise ShapeError(f"masks are {tuple(masks.shape)}, expected (B, 1, H, W); add the missing dimension")
+    if width < 0:
+        raise ConfigError(f"width is {width}, expected pixels >= 0; the usual band is 5")
+    require_binary(masks)
+    inside, foreground = counted(masks), masks > 0.5
+    return _dilated(foreground, width) & _dilated(inside & ~foreground, width) & inside
+
+
+def _dilated(mask: Tensor, width: int) -> Tensor:
+    """Return where a bool mask is set within Chebyshev distance ``width``: down the columns, then along the rows.
+
+    A mask that reaches r pixels is laid over itself up to 2 r + 1 pixels away: few passes for any width.
+    """
+    for dim in (2, 3):
+        reached = 0
+        while reached < width:
+            step = min(width - reached, 2 * reached + 1)
+            length = max(0, mask.shape[dim] - step)
+            wider = mask.clone()
+            wider.narrow(dim, mask.shape[dim] - length, length).logical_or_(mask.narrow(dim, 0, length))
+            wider.narrow(dim, 0, length).logical_or_(mask.narrow(dim, mask.shape[dim] - length, length))
+            mask, reached = wider, reached + step
+    return mask

@@ -46,12 +46,7 @@ Array = TypeVar("Array", "NDArray[Any]", "Tensor")
 
 
 def auroc_from_counts(counts: Array, positives: Array) -> Array:
-    """Return ``auroc``, from counts.
-
-    Example:
-        >>> float(auroc_from_counts(np.array([1, 2, 1]), np.array([0, 1, 1])))
-        0.875
-    """
+    """Return ``auroc``, from counts."""
     xp, items, hits = in_float64(counts, positives)
     misses = items - hits
     area: Array = ratio(xp, (hits * (misses.cumsum(-1) - misses / 2)).sum(-1), hits.sum(-1) * misses.sum(-1))
@@ -59,12 +54,7 @@ def auroc_from_counts(counts: Array, positives: Array) -> Array:
 
 
 def average_precision_from_counts(counts: Array, positives: Array) -> Array:
-    """Return ``average_precision``, from counts.
-
-    Example:
-        >>> round(float(average_precision_from_counts(np.array([1, 1, 1]), np.array([1, 0, 1]))), 4)
-        0.8333
-    """
+    """Return ``average_precision``, from counts."""
     xp, items, hits = in_float64(counts, positives)
     precision = ratio(xp, _from_above(hits), _from_above(items), empty=0.0)
     area: Array = ratio(xp, (hits * precision).sum(-1), hits.sum(-1))
@@ -83,32 +73,17 @@ def dice_from_counts(intersection: Array, predicted: Array, reference: Array) ->
 
 
 def dice_terms(intersection: Array, predicted: Array, reference: Array) -> tuple[Array, Array]:
-    """Return numerator and denominator of Dice from pixel counts (...); their sums over images are those pooled.
-
-    Example:
-        >>> dice_terms(np.array([1]), np.array([2]), np.array([2]))
-        (array([2]), array([4]))
-    """
+    """Return numerator and denominator of Dice from pixel counts (...); their sums over images are those pooled."""
     return 2 * intersection, predicted + reference
 
 
 def iou_terms(intersection: Array, predicted: Array, reference: Array) -> tuple[Array, Array]:
-    """Return numerator and denominator of the intersection over union, as ``dice_terms``.
-
-    Example:
-        >>> iou_terms(np.array([1]), np.array([2]), np.array([2]))
-        (array([1]), array([3]))
-    """
+    """Return numerator and denominator of the intersection over union, as ``dice_terms``."""
     return intersection, predicted + reference - intersection
 
 
 def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95) -> Array:
-    """Return ``fpr_at_tpr``, from counts; a ConfigError if ``tpr`` is not in (0, 1].
-
-    Example:
-        >>> float(fpr_at_tpr_from_counts(np.array([1, 1, 1, 1]), np.array([0, 1, 0, 1])))
-        0.5
-    """
+    """Return ``fpr_at_tpr``, from counts; a ConfigError if ``tpr`` is not in (0, 1]."""
     if not 0.0 < tpr <= 1.0:
         raise ConfigError(f"tpr is {tpr}, expected a share above 0 and up to 1; pass e.g. 0.95 for 95 %")
     xp, items, hits = in_float64(counts, positives)
@@ -123,12 +98,7 @@ def fpr_at_tpr_from_counts(counts: Array, positives: Array, *, tpr: float = 0.95
 
 
 def calibration_error_from_counts(counts: Array) -> Array:
-    """Return ``expected_calibration_error``, from counts.
-
-    Example:
-        >>> round(float(calibration_error_from_counts(np.array([[1, 0, 0], [2, 1.5, 2]]))), 4)
-        0.1667
-    """
+    """Return ``expected_calibration_error``, from counts."""
     xp, sums = in_float64(counts)
     error: Array = ratio(xp, abs(sums[..., 1] - sums[..., 2]).sum(-1), sums[..., 0].sum(-1))
     return error

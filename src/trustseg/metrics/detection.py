@@ -57,10 +57,6 @@ def fpr_at_tpr(scores: Tensor, positive: Tensor, *, tpr: float = 0.95) -> Tensor
 
     ``tpr`` is in (0, 1]; NaN unless there is a positive and a negative.
 
-    Example:
-        >>> fpr_at_tpr(torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([False, True, False, True]))
-        tensor(0.5000, dtype=torch.float64)
-
     Reference:
         Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017,
         arXiv:1610.02136; the rate at 95 % as in Liang et al., ICLR 2018, arXiv:1706.02690, section 4.3.
@@ -75,7 +71,7 @@ def _counts(scores: Tensor, positive: Tensor) -> Blocks:
 
 def labelled(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scores that have a label, and these labels as bool; raise if one is neither 0 nor 1."""
-    check_shapes(scores, positive)
+    check_shapes(scores=scores, positive=positive)
     if positive.dtype == torch.bool:
         return scores, positive
     if not bool(is_binary(positive, ignored=True)):

@@ -82,7 +82,7 @@ def add_histograms(metric: "Metric", *names: str) -> None:
 
 def accumulate(uncertainty: Tensor, error: Tensor, *, resolution: Resolution = "fine") -> tuple[Tensor, Tensor]:
     """Return counts and error sums in units of 2^-30 by bin, both int64, so that adding them up is exact anywhere."""
-    check_shapes(uncertainty, error)
+    check_shapes(uncertainty=uncertainty, error=error)
     bins = BINS[resolution]
     counts, units = (torch.zeros(bins, dtype=torch.int64, device=error.device) for _ in range(2))
     uncertainty, error = uncertainty.flatten(), error.flatten()

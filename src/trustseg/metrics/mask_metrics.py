@@ -7,9 +7,8 @@ from typing import Final
 from torch import Tensor
 
 from trustseg.entries import Entry
-from trustseg.metrics.area import area_error, precision, sensitivity
 from trustseg.metrics.lesions import lesion_f1
-from trustseg.metrics.overlap import dice, iou
+from trustseg.metrics.overlap import area_error, dice, iou, precision, sensitivity
 from trustseg.metrics.surface import hausdorff_95, surface_dice
 
 __all__ = ["METRICS", "MetricFacts"]

@@ -1,15 +1,27 @@
-"""Overlap of hard masks: Dice and IoU per image and pooled, and the harm of a prediction."""
+"""Overlap of hard masks: Dice and IoU per image and pooled, shares found and right, the error of the area, harm."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from trustseg.errors import ShapeError
-from trustseg.masks import counted, require_binary, require_tensors
+from trustseg.masks import counted, require_binary
 from trustseg.metrics.counts import dice_from_counts, iou_terms
+from trustseg.metrics.tie_blocks import check_shapes
 
-__all__ = ["OverlapCounts", "dice", "hard_masks", "harm", "iou", "overlap_counts", "pooled_dice", "pooled_iou"]
+__all__ = [
+    "OverlapCounts",
+    "area_error",
+    "dice",
+    "hard_masks",
+    "harm",
+    "iou",
+    "overlap_counts",
+    "pooled_dice",
+    "pooled_iou",
+    "precision",
+    "sensitivity",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +42,7 @@ class OverlapCounts:
 
 
 def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
-    """Return the pixel counts from which Dice and IoU follow.
-
-    Example:
-        >>> overlap_counts(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]])).intersection
-        tensor([1])
-    """
+    """Return the pixel counts from which Dice and IoU follow."""
     predicted, reference = hard_masks(prediction, masks)
     found = (predicted & reference, predicted, reference, counted(masks))
     return OverlapCounts(*(torch.count_nonzero(pixels.flatten(1), dim=1) for pixels in found))
@@ -43,12 +50,7 @@ def overlap_counts(prediction: Tensor, masks: Tensor) -> OverlapCounts:
 
 def hard_masks(prediction: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return both as bool, False where pixels are ignored; raise unless they fit each other and are hard masks."""
-    require_tensors(prediction=prediction, masks=masks)
-    if prediction.shape != masks.shape or masks.ndim < 2:
-        raise ShapeError(
-            f"prediction is {tuple(prediction.shape)} and masks {tuple(masks.shape)}, expected the same (B, 1, H, W); "
-            "resize the prediction to the mask, or add the missing dimension"
-        )
+    check_shapes(2, prediction=prediction, masks=masks)
     require_binary(prediction, "predictions", ignored=False, remedy="belief.probability > 0.5")
     require_binary(masks)
     predicted = prediction if prediction.dtype == torch.bool else prediction > 0.5
@@ -68,12 +70,7 @@ def dice(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def iou(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the intersection over union of each image, |P and M| / |P or M|; edge cases as ``dice``.
-
-    Example:
-        >>> iou(torch.tensor([[[[1, 1, 0]]]]), torch.tensor([[[[0, 1, 1]]]]))
-        tensor([0.3333])
-    """
+    """Return the intersection over union of each image, |P and M| / |P or M|; edge cases as ``dice``."""
     return _iou(overlap_counts(prediction, masks))
 
 
@@ -88,13 +85,34 @@ def pooled_dice(prediction: Tensor, masks: Tensor) -> Tensor:
 
 
 def pooled_iou(prediction: Tensor, masks: Tensor) -> Tensor:
-    """Return the intersection over union of all images taken as one (scalar).
+    """Return the intersection over union of all images taken as one (scalar)."""
+    return _iou(_pooled(overlap_counts(prediction, masks)))
+
+
+def sensitivity(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the share of the reference's foreground that is predicted (recall), of each image; NaN where it is empty.
 
     Example:
-        >>> pooled_iou(torch.tensor([[[[1, 1, 1]]], [[[0, 0, 0]]]]), torch.tensor([[[[1, 1, 1]]], [[[0, 0, 1]]]]))
-        tensor(0.7500)
+        >>> sensitivity(torch.tensor([[[[1, 1, 0, 0]]]]), torch.tensor([[[[0, 1, 1, 1]]]]))
+        tensor([0.3333])
     """
-    return _iou(_pooled(overlap_counts(prediction, masks)))
+    counts = overlap_counts(prediction, masks)
+    return counts.intersection / counts.reference
+
+
+def precision(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the share of the predicted foreground that is right, of each image; NaN where nothing is predicted."""
+    counts = overlap_counts(prediction, masks)
+    return counts.intersection / counts.predicted
+
+
+def area_error(prediction: Tensor, masks: Tensor) -> Tensor:
+    """Return the relative error of the predicted area, (predicted - reference) / reference, of each image, >= -1.
+
+    It is negative where too little is predicted, NaN (undefined) where the reference is empty.
+    """
+    counts = overlap_counts(prediction, masks)
+    return torch.where(counts.reference > 0, (counts.predicted - counts.reference) / counts.reference, torch.nan)
 
 
 def harm(prediction: Tensor, masks: Tensor) -> Tensor:

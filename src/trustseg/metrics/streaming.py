@@ -25,9 +25,8 @@ from trustseg.metrics.counts import (
 from trustseg.metrics.detection import labelled
 from trustseg.metrics.histograms import UNIT, accumulate, add_histograms
 from trustseg.metrics.overlap import overlap_counts
-from trustseg.metrics.pixel_errors import PIXEL_ERRORS, PixelError, pixel_error
 from trustseg.metrics.ranking import RankScores, scores_from_counts
-from trustseg.metrics.tie_blocks import check_shapes
+from trustseg.metrics.tie_blocks import PIXEL_ERRORS, PixelError, check_shapes, pixel_error
 
 __all__ = ["AURC", "AUSE", "CalibrationError", "Detection", "DetectionScore", "Dice"]
 
@@ -97,12 +96,6 @@ class Detection(Metric):
 
     Equals ``auroc``, ``average_precision`` or ``fpr_at_tpr`` of all items up to scores that share a bin of
     ``histograms``, and to the bit whatever the batches, their order and the processes.
-
-    Example:
-        >>> metric = Detection()
-        >>> metric.update(torch.tensor([0.1, 0.2, 0.2, 0.3]), torch.tensor([False, False, True, True]))
-        >>> metric.compute()
-        tensor(0.8750, dtype=torch.float64)
     """
 
     is_differentiable = False
@@ -205,13 +198,6 @@ class AURC(Metric):
 
     Args:
         generalized: give ``augrc`` instead of ``aurc``, the mean undetected error over all coverages.
-
-    Example:
-        >>> metric = AURC()
-        >>> uncertainty, probability = torch.tensor([0.1, 0.2, 0.4]), torch.tensor([0.1, 0.8, 0.6])
-        >>> metric.update(uncertainty, probability, torch.tensor([1.0, 1.0, 1.0]))
-        >>> metric.compute()
-        tensor(0.6111, dtype=torch.float64)
     """
 
     is_differentiable = False
@@ -250,7 +236,7 @@ def _add_states(metric: Metric, error: str) -> None:
 
 def _add_pixels(metric: AUSE | AURC, uncertainty: Tensor, probability: Tensor, masks: Tensor) -> None:
     """Add the pixels that are not ignored to the histograms of a metric, and to those of the oracle if it has them."""
-    check_shapes(uncertainty, probability)
+    check_shapes(uncertainty=uncertainty, probability=probability)
     if probability.shape == masks.shape:  # otherwise pixel_error raises
         inside = counted(masks)
         uncertainty, probability, masks = uncertainty[inside], probability[inside], masks[inside]

@@ -96,8 +96,12 @@ def _distances_between(
         for packed in (first, second)
     ]
     edges = [_boundary(mask) for mask in _cut(pair)]
-    nearest = _by_points if 16 * sum(np.count_nonzero(edge) for edge in edges) < edges[0].size else _by_transform
-    found = nearest(edges[0], edges[1], spacing), nearest(edges[1], edges[0], spacing)
+    sizes = [np.count_nonzero(edge) for edge in edges]
+    nearest = _by_points if 16 * sum(sizes) < edges[0].size else _by_transform
+    if 0 in sizes:
+        found = np.full(sizes[0], np.inf), np.full(sizes[1], np.inf)
+    else:
+        found = nearest(edges[0], edges[1], spacing), nearest(edges[1], edges[0], spacing)
     for distances in found:
         distances.setflags(write=False)
     return found
@@ -105,12 +109,8 @@ def _distances_between(
 
 def _cut(pair: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
     """Return both masks cut to the smallest rectangle that holds them, within which all distances are taken."""
-    union = np.logical_or(*pair)
-    held = tuple(
-        slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
-        for places in (np.flatnonzero(union.any(axis=axis)) for axis in (1, 0))
-    )
-    return [mask[held] for mask in pair]
+    found = ndimage.find_objects(np.logical_or(*pair).astype(np.int8))
+    return [mask[found[0]] if found else mask[:0, :0] for mask in pair]
 
 
 def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -122,14 +122,10 @@ def _boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _by_transform(edge: NDArray[np.bool_], other: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
     """Return the distance of every pixel of ``edge`` to the nearest one of ``other``; its time grows with the area."""
-    if not other.any():
-        return np.full(np.count_nonzero(edge), np.inf)
     return np.asarray(ndimage.distance_transform_edt(~other, sampling=spacing)[edge])
 
 
 def _by_points(edge: NDArray[np.bool_], other: NDArray[np.bool_], spacing: tuple[float, float]) -> Distances:
     """Return the same from a search tree of the pixels; its time grows with their number."""
-    if not other.any():
-        return np.full(np.count_nonzero(edge), np.inf)
     points, others = (np.argwhere(pixels) * spacing for pixels in (edge, other))
     return np.asarray(cKDTree(others).query(points)[0])

@@ -1,21 +1,29 @@
 """Ranked items as blocks of equal uncertainty, the input of ``ranking``, from scores and errors on tensors."""
 
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trustseg.errors import ConfigError, ShapeError
-from trustseg.masks import require_tensors
+from trustseg.errors import ConfigError, ShapeError, unknown_name
+from trustseg.masks import counted, require_binary, require_tensors
 
 __all__ = [
+    "PIXEL_ERRORS",
     "Blocks",
+    "PixelError",
     "check_shapes",
     "checked_error",
     "checked_ranking",
     "kept_grid",
+    "pixel_error",
     "tie_blocks",
 ]
+
+
+PixelError = Literal["wrong", "brier"]
+
+PIXEL_ERRORS: Final = ("wrong", "brier")
 
 
 class Blocks(NamedTuple):
@@ -32,7 +40,7 @@ class Blocks(NamedTuple):
 
 def checked_ranking(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     """Return uncertainty and error flat, detached, without half types, the error in float64; raise on bad values."""
-    check_shapes(uncertainty, error)
+    check_shapes(uncertainty=uncertainty, error=error)
     uncertainty = uncertainty.detach().flatten()
     if uncertainty.dtype in (torch.float16, torch.bfloat16):
         uncertainty = uncertainty.float()
@@ -41,13 +49,14 @@ def checked_ranking(uncertainty: Tensor, error: Tensor) -> tuple[Tensor, Tensor]
     return uncertainty, checked_error(error.flatten())
 
 
-def check_shapes(uncertainty: Tensor, error: Tensor) -> None:
-    """Raise unless there is one uncertainty for each error."""
-    require_tensors(uncertainty=uncertainty, error=error)
-    if uncertainty.shape != error.shape:
+def check_shapes(least: int = 0, **tensors: Tensor) -> None:
+    """Raise unless two tensors, given by their names, have one shape of at ``least`` so many dimensions."""
+    require_tensors(**tensors)
+    (first, one), (second, other) = tensors.items()
+    if one.shape != other.shape or one.ndim < least:
         raise ShapeError(
-            f"uncertainty is {tuple(uncertainty.shape)} and error {tuple(error.shape)}, expected equal shapes; "
-            "give one uncertainty for each error"
+            f"{first} is {tuple(one.shape)} and {second} {tuple(other.shape)}, expected equal shapes (B, ...); resize "
+            "the prediction to the mask, or add the missing dimension"
         )
 
 
@@ -75,3 +84,24 @@ def kept_grid(count: int, points: int | None) -> Tensor:
     if points is None or points >= count:
         return torch.arange(1, count + 1, dtype=torch.float64)
     return -(-count * torch.arange(1, points + 1) // points).double()
+
+
+def pixel_error(probability: Tensor, masks: Tensor, *, error: PixelError = "wrong") -> Tensor:
+    """Return the error of each pixel, of the shape of ``masks``.
+
+    ``"wrong"`` is [p > 1/2] != y as bool, ``"brier"`` (p - y)^2, at least float32. Where pixels are ignored, both are
+    float and NaN there, which no ranking takes: leave these pixels out.
+
+    Example:
+        >>> pixel_error(torch.tensor([0.4, 0.5, 0.9]), torch.tensor([0.0, 1.0, 1.0]))
+        tensor([False,  True, False])
+    """
+    check_shapes(probability=probability, masks=masks)
+    require_binary(masks)
+    if error == "wrong":
+        wrong, inside = (probability > 0.5) != (masks > 0.5), counted(masks)
+        return wrong if bool(inside.all()) else torch.where(inside, wrong.float(), torch.nan)
+    if error == "brier":
+        promoted = torch.promote_types(probability.dtype, torch.float32)
+        return (probability.to(promoted) - masks.to(promoted)).square()
+    raise unknown_name("pixel error", error, PIXEL_ERRORS)

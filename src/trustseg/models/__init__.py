@@ -8,10 +8,10 @@ that does not change between runs.
 """
 
 from trustseg.models.architectures import ARCHITECTURES
-from trustseg.models.contract import BeliefModel
-from trustseg.models.devices import device_of
+from trustseg.models.inference import BeliefModel, device_of
 from trustseg.models.mixtures import DeepEnsemble, MCDropout, with_dropout
-from trustseg.models.segmenter import HEADS, Segmenter, build_segmenter
+from trustseg.models.segmenter import Segmenter, build_segmenter
+from trustseg.models.spec import HEADS
 from trustseg.models.weights import fetch_encoder_weights, load_encoder_weights, read_encoder_weights
 
 __all__ = [

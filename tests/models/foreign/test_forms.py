@@ -1,5 +1,6 @@
 """One network in every form gives the same beliefs, and gradients where the form has them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from tests.models.foreign.networks import Red
 from torch import Tensor, nn
 
 from trustseg.beliefs import Beta
+from trustseg.errors import ModelError
 from trustseg.models import build_segmenter
 from trustseg.models.foreign import Conventions, ForeignModel, ForeignNetwork, open_model
 
@@ -31,42 +33,31 @@ class Maite:
             return list(Red()(torch.from_numpy(np.stack(batch))).numpy())
 
 
-def opened(form: str, folder: Path) -> ForeignNetwork:
-    red = Red()
-    match form:
-        case "onnx":
-            return open_model(networks.write_onnx(folder / "red.onnx"))
-        case "onnx of a later opset":
-            return open_model(networks.write_onnx(folder / "red.onnx", opset=22))
-        case "onnx of one image":
-            return open_model(networks.write_onnx(folder / "red.onnx", shape=(1, 3, 32, 32)))
-        case "export":
-            return open_model(networks.write_export(folder / "red.pt2", red))
-        case "script":
-            return open_model(networks.write_script(folder / "red.pt", red), trust_code=True)
-        case "function and safetensors":
-            save_file(red.state_dict(), folder / "red.safetensors")
-            source = "tests.models.foreign.networks:make"
-            return open_model(source, weights=folder / "red.safetensors", trust_code=True)
-        case "function and state dict":
-            tensors = {f"module.{key}": value for key, value in red.state_dict().items()}
-            torch.save({"net": tensors, "epoch": 3, "optimizer": {"state": {}}}, folder / "a.pth")
-            return open_model("tests.models.foreign.networks:make", weights=folder / "a.pth", trust_code=True)
-        case "module":
-            return open_model(red)
-    return open_model(Maite())
+def with_file(file: Path) -> ForeignNetwork:
+    return open_model("tests.models.foreign.networks:make", weights=file, trust_code=True)
 
 
-FORMS = {
-    "onnx": True,
-    "onnx of a later opset": True,
-    "onnx of one image": True,
-    "export": True,
-    "script": True,
-    "function and safetensors": True,
-    "function and state dict": True,
-    "module": True,
-    "maite": False,
+def of_safetensors(folder: Path) -> ForeignNetwork:
+    save_file(Red().state_dict(), folder / "red.safetensors")
+    return with_file(folder / "red.safetensors")
+
+
+def of_checkpoint(folder: Path) -> ForeignNetwork:
+    tensors = {f"module.{key}": value for key, value in Red().state_dict().items()}
+    torch.save({"net": tensors, "epoch": 3, "optimizer": {"state": {}}}, folder / "a.pth")
+    return with_file(folder / "a.pth")
+
+
+FORMS: dict[str, Callable[[Path], ForeignNetwork]] = {
+    "onnx": lambda folder: open_model(networks.write_onnx(folder / "red.onnx")),
+    "onnx of a later opset": lambda folder: open_model(networks.write_onnx(folder / "red.onnx", opset=22)),
+    "onnx of one image": lambda folder: open_model(networks.write_onnx(folder / "red.onnx", shape=(1, 3, 32, 32))),
+    "export": lambda folder: open_model(networks.write_export(folder / "red.pt2", Red())),
+    "script": lambda folder: open_model(networks.write_script(folder / "red.pt", Red()), trust_code=True),
+    "function and safetensors": of_safetensors,
+    "function and state dict": of_checkpoint,
+    "module": lambda folder: open_model(Red()),
+    "maite": lambda folder: open_model(Maite()),
 }
 
 
@@ -76,17 +67,17 @@ def gradient(model: nn.Module, images: Tensor) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize(("form", "gradients"), FORMS.items())
-def test_every_form_is_the_same_network(form: str, gradients: bool, tmp_path: Path) -> None:
-    images = networks.images(3)
-    network = opened(form, tmp_path)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_the_same_network(form: str, tmp_path: Path) -> None:
+    images, gradients = networks.images(3), form != "maite"
+    network = FORMS[form](tmp_path)
     model = ForeignModel(network, LOGIT)
     with torch.no_grad():
         expected = Red()(images)
         torch.testing.assert_close(model(images).log_odds, expected, atol=1e-5, rtol=1e-5)
     assert model.channels == 3
     assert model.gradients is gradients
-    assert (len(model.digest) == 64) is (form != "maite")
+    assert (len(model.digest) == 64) is gradients
     assert any(network.facts.name in sentence for sentence in model.description())
     if gradients:
         whole = ForeignModel(open_model(Red()), LOGIT)
@@ -153,6 +144,8 @@ def test_a_fixed_size_is_found_and_used(shape: tuple[str | int, ...], tmp_path: 
         torch.testing.assert_close(model(images).log_odds, Red()(images), atol=1e-5, rtol=1e-5)
         assert model(networks.images(5, size=31)).log_odds.shape == (5, 1, 31, 31)
     assert gradient(model, images).abs().sum() > 0
+    with pytest.raises(ModelError, match=r"red\.onnx' needs images of 48 pixels"):
+        ForeignModel(network, Conventions(size=64))
 
 
 def test_channels_may_come_last(tmp_path: Path) -> None:

@@ -162,11 +162,3 @@ def test_names_pair_or_are_refused(tmp_path: Path) -> None:
         found.paired(["case_9"])
     with pytest.raises(DataError, match="case_3_pred"):
         found.paired(NAMES[:2])
-
-
-def test_another_size_is_refused(tmp_path: Path) -> None:
-    png8(probabilities()["case_1"], tmp_path / "a")
-    found = open_predictions(tmp_path)
-    assert found.of_size("a", (32, 32)).shape == (32, 32)
-    with pytest.raises(DataError, match=r"a\.png"):
-        found.of_size("a", (32, 33))

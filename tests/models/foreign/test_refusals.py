@@ -15,23 +15,11 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 from tests.models.foreign import networks
-from tests.models.foreign.networks import Red
+from tests.models.foreign.networks import Red, Wrapped
 from torch import Tensor, nn
 
 from trustseg.errors import MissingFileError, ModelError, QuestionError, ShapeError
 from trustseg.models.foreign import Conventions, ForeignModel, find_conventions, open_model
-
-
-class Several(nn.Module):
-    """Returns what a function makes of the logits."""
-
-    def __init__(self, after: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self.red = Red()
-        self.after = after
-
-    def forward(self, images: Tensor) -> object:
-        return self.after(self.red(images))
 
 
 class Pair(NamedTuple):
@@ -48,13 +36,13 @@ def test_several_outputs_are_asked_for_and_chosen_by_name_or_number() -> None:
         (lambda found: Pair(found, -found), "mask"),
     ):
         with pytest.raises(QuestionError, match=name):
-            open_model(Several(after))
+            open_model(Wrapped(None, after))
         with pytest.raises(ModelError, match=f"'other'.*{name}"):
-            open_model(Several(after), output="other")
+            open_model(Wrapped(None, after), output="other")
         images = networks.images(2)
         with torch.no_grad():
-            assert torch.equal(open_model(Several(after), output=name)(images), Red()(images))
-    assert open_model(Several(lambda found: (found, found.mean())))(networks.images(1)).shape == (1, 1, 32, 32)
+            assert torch.equal(open_model(Wrapped(None, after), output=name)(images), Red()(images))
+    assert open_model(Wrapped(None, lambda found: (found, found.mean())))(networks.images(1)).shape == (1, 1, 32, 32)
 
 
 def two_outputs(path: Path) -> Path:

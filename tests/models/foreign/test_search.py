@@ -95,21 +95,14 @@ def test_z_scores_of_each_image_are_recovered() -> None:
 
 
 def test_what_is_close_and_differs_is_asked_by_its_option() -> None:
-    class Two(nn.Module):  # channel 1 is the same with softmax and with a sigmoid, at half the log-odds
-        def __init__(self) -> None:
-            super().__init__()
-            self.red = Red()
-
-        def forward(self, images: Tensor) -> Tensor:
-            logits = self.red(images)
-            return torch.cat([-logits, logits], dim=1)
-
-    findings = search(Two())
+    # Channel 1 is the same with softmax and with a sigmoid, at half the log-odds.
+    two = Wrapped(None, lambda logits: torch.cat([-logits, logits], dim=1))
+    findings = search(two)
     with pytest.raises(QuestionError, match="output=two_channel_logits or output=logit"):
         _ = findings.chosen
     assert findings.tried[0][1] == pytest.approx(1)
-    assert search(Two(), output="two_channel_logits").chosen.class_index == 1
-    assert search(Two(), output="logit").chosen.class_index == 1
+    assert search(two, output="two_channel_logits").chosen.class_index == 1
+    assert search(two, output="logit").chosen.class_index == 1
 
 
 def test_what_differs_in_nothing_is_not_asked() -> None:
@@ -175,14 +168,11 @@ def test_conventions_may_be_written_as_in_yaml() -> None:
 
 
 def test_nan_is_refused_wherever_it_appears() -> None:
-    class Nan(Red):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images) * torch.nan
-
+    broken = Wrapped(None, lambda logits: logits * torch.nan)
     with pytest.raises(ModelError, match="NaN"):
-        search(Nan())
+        search(broken)
     with torch.no_grad(), pytest.raises(ModelError, match="NaN"):
-        ForeignModel(open_model(Nan()), Conventions())(networks.images(1))
+        ForeignModel(open_model(broken), Conventions())(networks.images(1))
 
 
 @pytest.mark.parametrize("name", ["probability", "softmax"])
@@ -190,16 +180,8 @@ def test_gradients_of_probabilities_do_not_vanish(name: str) -> None:
     after, expected = OUTPUTS[name]
     images = torch.ones(1, 3, 8, 8) * torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
 
-    class Sure(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.red = Red()
-
-        def forward(self, images: Tensor) -> Tensor:
-            assert after is not None
-            return after(100 * self.red(images))
-
-    network = open_model(Sure())
+    assert after is not None
+    network = open_model(Wrapped(None, lambda logits: after(100 * logits)))
     with torch.no_grad():
         assert float(network(images)[:, -1:].min()) == 1  # saturated: a gradient through it is exactly 0
     for sign in (1.0, -1.0):
@@ -211,16 +193,7 @@ def test_gradients_of_probabilities_do_not_vanish(name: str) -> None:
 
 
 def test_a_probability_that_is_no_activation_keeps_a_gradient() -> None:
-    class Clipped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.red = Red()
-
-        def forward(self, images: Tensor) -> Tensor:
-            found: Tensor = self.red(images)
-            return found.sigmoid() * 1.0
-
-    network = open_model(Clipped())
+    network = open_model(Wrapped(None, lambda logits: logits.sigmoid() * 1.0))
     assert network.activation is None
     images = networks.images(1).requires_grad_()
     odds = ForeignModel(network, Conventions(output="probability"))(images).log_odds

@@ -157,10 +157,8 @@ def _fitted(images: Tensor, conventions: Conventions) -> Tensor:
 def restored(log_odds: Tensor, shape: tuple[int, int], conventions: Conventions) -> Tensor:
     """Return log-odds (B, 1, H, W) of the images' own pixels, for those (B, 1, h, w) of the network's output.
 
-    An output that is a whole number of times smaller than the input, as SegFormer's, is enlarged bilinearly.
-
-    Raises:
-        ModelError: if the output has another size.
+    An output that is a whole number of times smaller than the input, as SegFormer's, is enlarged bilinearly; any other
+    size is a ModelError.
     """
     height, width = shape
     size = conventions.size
@@ -171,9 +169,8 @@ def restored(log_odds: Tensor, shape: tuple[int, int], conventions: Conventions)
     if (rows, columns) != seen:
         if seen[0] % rows or seen[1] % columns or seen[0] // rows != seen[1] // columns:
             raise ModelError(
-                f"the model returns maps of {columns}x{rows} pixels for images of {seen[1]}x{seen[0]}: they may show "
-                "its centre, as after convolutions without padding, or all of it, reduced; wrap the model so that it "
-                "pads its input or resizes its output itself"
+                f"the model returns maps of {columns}x{rows} pixels for images of {seen[1]}x{seen[0]}, which may show "
+                "its centre or all of it; wrap the model so that it pads its input or resizes its output"
             )
         log_odds = interpolate(log_odds, size=seen, mode="bilinear")
     if seen == shape:
@@ -189,14 +186,8 @@ def restored(log_odds: Tensor, shape: tuple[int, int], conventions: Conventions)
 def log_odds_of(output: Tensor, conventions: Conventions, *, logits: bool = False) -> Tensor:
     """Return the log-odds (B, 1, h, w) of the foreground that a raw output (B, K, h, w) stands for.
 
-    Args:
-        output: what the network returned.
-        conventions: what it means.
-        logits: whether ``output`` is what the network's last activation got, so that a ``probability`` is a logit here
-            and ``softmax`` stands for the logits of classes.
-
-    Raises:
-        ModelError: if the output has no such channel, or is no probability where it should be.
+    With ``logits`` the output is what the network's last activation got, so that a ``probability`` is a logit here and
+    ``softmax`` stands for the logits of classes. A ModelError if there is no such channel, or no probability.
     """
     form, index = conventions.output, conventions.class_index
     count = output.shape[1]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trustseg.errors import ModelError
-from trustseg.models.foreign.network import Activation, Facts, ForeignNetwork, SelectedOutput, first_line, noise, probe
+from trustseg.models.foreign.network import Facts, ForeignNetwork, SelectedOutput, activated, first_line, noise, probe
 from trustseg.models.foreign.stripping import strip_graph
 
 __all__ = ["check_content", "open_export"]
@@ -47,16 +47,7 @@ _ARITHMETIC: Final = (
 
 
 def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> ForeignNetwork:
-    """Return the network of a file that ``torch.export.save`` wrote.
-
-    Args:
-        path: the file.
-        output: name or number of the output, where there are several.
-        trust_code: whether operators and expressions beyond the usual are allowed; pickles never are.
-
-    Raises:
-        ModelError: if the file is damaged, or holds more than a graph of tensor operations.
-    """
+    """Return the network of a file that ``torch.export.save`` wrote; ``trust_code`` allows unusual operators."""
     content = path.read_bytes()
     facts = Facts(path.name, "torch.export", hashlib.sha256(content).hexdigest())
     try:
@@ -69,38 +60,20 @@ def open_export(path: Path, *, output: str | int | None, trust_code: bool) -> Fo
         raise ModelError(
             f"'{path}' cannot be read as a torch.export file ({first_line(error)}); write it with torch.export.save"
         ) from error
-    _shape_of(program, facts)
-    return network_of(module, facts, output)
-
-
-def network_of(module: Any, facts: Facts, output: str | int | None) -> ForeignNetwork:  # noqa: ANN401 - a graph module
-    """Return the network of an exported graph, without its last activation if it has one."""
+    names = program.graph_signature.user_inputs
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    if len(nodes) != 1 or not isinstance(nodes[0].meta.get("val"), Tensor) or nodes[0].meta["val"].ndim != 4:
+        raise ModelError(f"'{facts.name}' has {len(nodes)} inputs, expected one batch of images (B, C, H, W)")
+    facts.fix(*(side if isinstance(side, int) else None for side in nodes[0].meta["val"].shape))
     whole = SelectedOutput(module, output, facts.name)
     with torch.no_grad():
         probe(whole, facts)
         inputs = noise(facts.channels or 3, facts.size or 64, batch=facts.batch or 2)
         expected = whole(inputs)
-        activation: Activation | None = None
-        if isinstance(module(inputs), Tensor) and (activation := strip_graph(module)) is not None:
-            found = whole(inputs)
-            applied = torch.sigmoid(found) if activation == "sigmoid" else found.softmax(dim=1)
-            if not torch.allclose(applied, expected, atol=1e-6, rtol=0):
-                raise ModelError(f"'{facts.name}' has a last activation that cannot be taken off; export it without")
+        activation = strip_graph(module) if isinstance(module(inputs), Tensor) else None
+        if activation and not torch.allclose(activated(whole(inputs), activation), expected, atol=1e-6, rtol=0):
+            raise ModelError(f"'{facts.name}' has a last activation that cannot be taken off; export it without")
     return ForeignNetwork(facts, whole.requires_grad_(False), activation=activation)
-
-
-def _shape_of(program: torch.export.ExportedProgram, facts: Facts) -> None:
-    """Note channels, size and batch, as far as the one input of the graph fixes them."""
-    names = program.graph_signature.user_inputs
-    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    if len(nodes) != 1 or not isinstance(nodes[0].meta.get("val"), Tensor) or nodes[0].meta["val"].ndim != 4:
-        raise ModelError(f"'{facts.name}' has {len(nodes)} inputs, expected one batch of images (B, C, H, W)")
-    batch, channels, height, width = (each if isinstance(each, int) else None for each in nodes[0].meta["val"].shape)
-    if channels not in (1, 3, None):
-        raise ModelError(f"'{facts.name}' takes {channels} channels, and images have 1 or 3; wrap it")
-    if height != width:
-        raise ModelError(f"'{facts.name}' needs images of {width}x{height} pixels; only squares can be given to it")
-    facts.batch, facts.channels, facts.size = batch, channels or 3, height
 
 
 def check_content(content: bytes, path: Path, *, trust_code: bool = False) -> None:

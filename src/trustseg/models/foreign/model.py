@@ -9,7 +9,7 @@ from trustseg.beliefs import Belief, Bernoulli
 from trustseg.errors import ModelError, ShapeError
 from trustseg.models.foreign.conventions import Conventions, log_odds_of, prepared, restored
 from trustseg.models.foreign.network import ForeignNetwork
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 
 __all__ = ["ForeignModel"]
 
@@ -43,35 +43,19 @@ class ForeignModel(nn.Module):
         super().__init__()
         if conventions is None and not network.own:
             raise ModelError(f"'{network.facts.name}' needs conventions; find them with find_conventions")
+        facts = network.facts
+        if conventions is not None and conventions.size and facts.size not in (None, conventions.size):
+            raise ModelError(f"'{facts.name}' needs images of {facts.size} pixels, but size is {conventions.size}")
         self.network = network
         self.conventions = conventions
+        self.name, self.size, self.channels, self.digest = facts.name, facts.size, facts.channels or 3, facts.digest
         self.eval()
-
-    @property
-    def name(self) -> str:
-        """Return the name of its file or function."""
-        return self.network.facts.name
-
-    @property
-    def size(self) -> int | None:
-        """Return the side of the squares that it needs, None if any."""
-        return self.network.facts.size
-
-    @property
-    def channels(self) -> int:
-        """Return the channels that it takes."""
-        return self.network.facts.channels or 3
 
     @property
     def gradients(self) -> bool:
         """Return whether beliefs can be differentiated by images."""
         hard = self.conventions is not None and self.conventions.output == "labels"
         return self.network.gradients and not hard
-
-    @property
-    def digest(self) -> str:
-        """Return the SHA-256 of the weights' file, empty if there is none."""
-        return self.network.facts.digest
 
     @property
     def spec(self) -> SegmenterSpec:

@@ -37,11 +37,7 @@ def of_module(module: nn.Module, facts: Facts, *, output: str | int | None) -> F
 
 
 def open_script(path: Path, *, output: str | int | None) -> ForeignNetwork:
-    """Return the network of a TorchScript file, whose code is run.
-
-    Raises:
-        ModelError: if it is damaged.
-    """
+    """Return the network of a TorchScript file, whose code is run."""
     content = path.read_bytes()
     facts = Facts(path.name, "TorchScript", hashlib.sha256(content).hexdigest())
     try:
@@ -54,11 +50,7 @@ def open_script(path: Path, *, output: str | int | None) -> ForeignNetwork:
 
 
 def open_function(source: str, *, weights: Path | None, output: str | int | None) -> ForeignNetwork:
-    """Return the network that ``package.module:function`` returns, with weights from a file if one is given.
-
-    Raises:
-        ModelError: if there is no such function, it returns no module, or the weights do not fit.
-    """
+    """Return the network that ``package.module:function`` returns, with weights from a file if one is given."""
     place, _, name = source.partition(":")
     here = str(Path.cwd())
     sys.path.insert(0, here)  # as `python -m` does
@@ -81,7 +73,9 @@ def open_function(source: str, *, weights: Path | None, output: str | int | None
 def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, output: str | int | None) -> ForeignNetwork:
     """Return the network of a module after loading its weights; without a file it keeps those it has."""
     if weights is not None:
-        content = _content_of(weights)
+        if not weights.is_file():
+            raise MissingFileError(f"no weights file '{weights}'; check the path")
+        content = weights.read_bytes()
         load_weights(module, tensors_of(content, weights, facts.notes), weights)
         facts.digest = hashlib.sha256(content).hexdigest()
     else:
@@ -91,33 +85,23 @@ def with_weights(module: nn.Module, facts: Facts, weights: Path | None, *, outpu
 
 
 def open_folder(folder: Path, *, output: str | int | None) -> ForeignNetwork:
-    """Return the network of a folder with ``config.json`` and ``model.safetensors``: smp, or a SegFormer.
-
-    Raises:
-        MissingFileError: if a file is absent.
-        ModelError: if the configuration names no known model, or the weights do not fit.
-    """
+    """Return the network of a folder with ``config.json`` and ``model.safetensors``: smp, or a SegFormer."""
     file = folder / "model.safetensors"
     if not file.is_file():
-        raise MissingFileError(
-            f"no model.safetensors in '{folder}'; save the model with save_pretrained, which writes it (pickled "
-            "weights such as pytorch_model.bin are not read)"
-        )
+        raise MissingFileError(f"no model.safetensors in '{folder}'; write it with save_pretrained; no pickle is read")
     config = read_json(folder / "config.json")
     facts = Facts(folder.name, "", "")
     if "_model_class" in config:
         facts.form = "segmentation_models.pytorch"
         module = _smp_module(config, folder)
         load_weights(module, tensors_of(file.read_bytes(), file, facts.notes), file)
-    elif "SegformerForSemanticSegmentation" in _listed(config.get("architectures")):
+    elif config.get("architectures") == ["SegformerForSemanticSegmentation"]:
         facts.form = "Hugging Face SegFormer"
         module = _segformer(folder)
-        facts.given |= _preprocessing(folder)
-        facts.notes += _sized(folder)
+        _note_preprocessing(folder / "preprocessor_config.json", facts)
     else:
         raise ModelError(
-            f"'{folder / 'config.json'}' describes neither a model of segmentation_models.pytorch nor a "
-            "SegformerForSemanticSegmentation; give package.module:function, which builds the network"
+            f"'{folder / 'config.json'}' describes no model of smp and no SegFormer; give package.module:function"
         )
     facts.digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return of_module(module, facts, output=output)
@@ -162,48 +146,24 @@ def _segformer(folder: Path) -> nn.Module:
     return network
 
 
-def _preprocessing(folder: Path) -> dict[str, object]:
-    """Return the conventions of the input that ``preprocessor_config.json`` states."""
-    file = folder / "preprocessor_config.json"
+def _note_preprocessing(file: Path, facts: Facts) -> None:
+    """Note the conventions of the input that a ``preprocessor_config.json`` states, and whether it resizes images."""
     if not file.is_file():
-        return {}
+        return
     about = read_json(file)
-    given: dict[str, object] = {"order": "rgb"}
-    mean, deviation = about.get("image_mean"), about.get("image_std")
+    facts.given |= {"order": "rgb", "scale": 1 if about.get("do_rescale", True) else 255}
+    mean, deviation, size = (about.get(name) for name in ("image_mean", "image_std", "size"))
     if about.get("do_normalize", True) and isinstance(mean, list) and isinstance(deviation, list):
-        given |= {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
-    given["scale"] = 1 if about.get("do_rescale", True) else 255
-    return given
-
-
-def _sized(folder: Path) -> list[str]:
-    """Return a note if ``preprocessor_config.json`` resizes images."""
-    file = folder / "preprocessor_config.json"
-    about = read_json(file) if file.is_file() else {}
-    if not about.get("do_resize", True) or not isinstance(size := about.get("size"), dict):
-        return []
-    sides = " x ".join(str(side) for side in size.values())
-    return [f"Its own preprocessing resizes images to {sides} pixels; with size the same is done here."]
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _content_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingFileError(f"no weights file '{path}'; check the path") from error
+        facts.given |= {"mean": tuple(map(float, mean)), "deviation": tuple(map(float, deviation))}
+    if about.get("do_resize", True) and isinstance(size, dict):
+        sides = " x ".join(map(str, size.values()))
+        facts.notes.append(f"Its own preprocessing resizes images to {sides} pixels; with size the same is done here.")
 
 
 def tensors_of(content: bytes, path: Path, notes: list[str]) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a state dict that is read with ``weights_only``.
 
     A training checkpoint may hold the state dict under any name; a note says under which.
-
-    Raises:
-        ModelError: if it is neither, or a checkpoint with several state dicts.
     """
     try:
         if path.suffix == ".safetensors":
@@ -242,10 +202,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     wrong = [name for name in tensors if name not in expected or tensors[name].shape != expected[name].shape]
     missing = [name for name in expected if name not in tensors]
     what = f"'{wrong[0]}' has no place of its shape" if wrong else f"'{missing[0]}' is missing"
-    raise ModelError(
-        f"'{path}' does not fit the network: {what} ({len(wrong)} such tensors, {len(missing)} missing); give the "
-        "weights of this network"
-    )
+    raise ModelError(f"'{path}' does not fit the network: {what} ({len(wrong)} misfits, {len(missing)} missing)")
 
 
 def _hash_of(module: nn.Module) -> str:

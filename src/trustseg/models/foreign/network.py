@@ -54,6 +54,14 @@ class Facts:
     given: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def fix(self, batch: int | None, channels: int | None, height: int | None, width: int | None) -> None:
+        """Note the shape of the input as far as a file fixes it; a ModelError if no image has it."""
+        if channels not in (1, 3, None):
+            raise ModelError(f"'{self.name}' takes {channels} channels, and images have 1 or 3; wrap it")
+        if height != width:
+            raise ModelError(f"'{self.name}' needs images of {width}x{height} pixels; only squares can be given to it")
+        self.batch, self.channels, self.size = batch, channels or 3, height
+
 
 class ForeignNetwork(nn.Module):
     """A network called with a batch of inputs (B, C, H, W), returning its raw output (B, K, h, w).
@@ -165,14 +173,7 @@ class SelectedOutput(nn.Module):
 def select(raw: object, output: Output, name: str) -> Tensor:
     """Return one map (B, K, h, w) of what a network returned: a tensor, a tuple or a dictionary.
 
-    Args:
-        raw: what it returned.
-        output: name or number of the output; None where there is one only.
-        name: of the network, for errors.
-
-    Raises:
-        ModelError: if there is no such output, or it is no map.
-        QuestionError: if there are several and ``output`` is None.
+    ``output`` is the name or number of the one to take; without it several are a QuestionError.
     """
     found = _outputs(raw)
     if output is not None:
@@ -214,11 +215,7 @@ def _shapes(found: Mapping[str, Tensor]) -> str:
 
 
 def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
-    """Return what a network returns for some noise, and note in ``facts`` the channels and size that it takes.
-
-    Raises:
-        ModelError: if it takes none of the usual inputs.
-    """
+    """Return what a network returns for some noise, and note in ``facts`` the channels and size that it takes."""
     failure: Exception | None = None
     choices = product(
         [facts.channels] if facts.channels else [3, 1],
@@ -241,8 +238,7 @@ def probe(run: Callable[[Tensor], object], facts: Facts) -> object:
         return raw
     reason = first_line(failure) if failure is not None else ""
     raise ModelError(
-        f"'{facts.name}' cannot be run on images of {facts.channels or '1 or 3'} channels ({reason}); wrap it so that "
-        "it takes a batch (B, C, H, W)"
+        f"'{facts.name}' cannot be run on images of {facts.channels or '1 or 3'} channels ({reason}); wrap it"
     ) from failure
 
 

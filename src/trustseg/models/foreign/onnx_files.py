@@ -32,13 +32,7 @@ class _Input:
 
 
 def open_onnx(path: Path, *, output: str | int | None) -> ForeignNetwork:
-    """Return the network of an ONNX file.
-
-    Raises:
-        ModelError: if the file is damaged, its weights lie outside its folder, or it has no such output.
-        QuestionError: if it has several outputs and ``output`` is None.
-        MissingPackageError: without the extra ``onnx``.
-    """
+    """Return the network of an ONNX file."""
     facts = Facts(path.name, "ONNX", "")
     model = _read(path, facts)
     given = _input_of(model, facts)
@@ -116,11 +110,7 @@ def _input_of(model: Any, facts: Facts) -> _Input:  # noqa: ANN401 - a protocol 
         raise ModelError(f"'{facts.name}' takes neither floats nor bytes; export it with a float32 input")
     last = dims[1] not in (1, 3) and dims[3] in (1, 3)
     batch, channels, height, width = (dims[0], dims[3], dims[1], dims[2]) if last else dims
-    if channels not in (0, 1, 3):
-        raise ModelError(f"'{facts.name}' takes {channels} channels, and images have 1 or 3; wrap it")
-    if height != width:
-        raise ModelError(f"'{facts.name}' needs images of {width}x{height} pixels; only squares can be given to it")
-    facts.batch, facts.channels, facts.size = batch or None, channels or 3, height or None
+    facts.fix(batch or None, channels or None, height or None, width or None)
     if _TYPES[kind.elem_type] == torch.uint8:
         facts.given["scale"] = 255
     if last:
@@ -161,7 +151,7 @@ def _strip(model: Any, *, channels_last: bool) -> Activation | None:  # noqa: AN
 
 def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:  # noqa: ANN401 - a protocol buffer
     """Return a function that runs the graph in onnxruntime."""
-    session = _session(model, name, _options())
+    session = _session(model, name)
 
     def run(inputs: Tensor) -> Tensor:
         values = _laid_out(inputs.detach().cpu(), given)
@@ -171,15 +161,15 @@ def _runner(model: Any, given: _Input, name: str) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _options() -> Any:  # noqa: ANN401 - of onnxruntime
-    options = _package("onnxruntime").SessionOptions()
+def _session(model: Any, name: str, *, folded: Path | None = None) -> Any:  # noqa: ANN401 - of onnxruntime
+    """Return a session of onnxruntime; it writes the graph with its constants folded to a file if one is named."""
+    runtime = _package("onnxruntime")
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return options
-
-
-def _session(model: Any, name: str, options: Any) -> Any:  # noqa: ANN401 - of onnxruntime
-    runtime = _package("onnxruntime")
+    if folded is not None:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(folded)
     try:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no tree of errors
@@ -191,12 +181,10 @@ def _folded(model: Any, name: str) -> Any:  # noqa: ANN401 - a protocol buffer
 
     onnx2torch takes an empty optional input for a value that is not constant.
     """
-    options = _options()
-    options.graph_optimization_level = _package("onnxruntime").GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder, "folded.onnx"))
-        _session(model, name, options)
-        folded = _package("onnx").load(options.optimized_model_filepath)
+        file = Path(folder, "folded.onnx")
+        _session(model, name, folded=file)
+        folded = _package("onnx").load(file)
     for node in folded.graph.node:
         while node.input and not node.input[-1]:
             node.input.pop()

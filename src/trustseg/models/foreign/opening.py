@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from trustseg.errors import MissingFileError, ModelError
-from trustseg.models.foreign.conventions import Conventions
 from trustseg.models.foreign.exported import open_export
 from trustseg.models.foreign.modules import open_folder, open_function, open_script, with_weights
 from trustseg.models.foreign.network import Facts, ForeignNetwork, probe, select
@@ -28,7 +27,6 @@ def open_model(
     weights: Path | None = None,
     trust_code: bool = False,
     output: str | int | None = None,
-    conventions: Conventions | None = None,
 ) -> ForeignNetwork:
     """Return the network of a model of any supported form.
 
@@ -39,24 +37,12 @@ def open_model(
         weights: state dict for a function or module.
         trust_code: whether code that comes with the model may run: TorchScript, a function.
         output: name or number of the output, where the network returns several.
-        conventions: those known already; their size is used where the network does not tell.
 
     Raises:
         MissingFileError: if there is no such file.
         ModelError: if the model cannot be used, or would run code that is not trusted.
         QuestionError: if it returns several maps and ``output`` is None.
     """
-    network = _open(source, weights, trust_code=trust_code, output=output)
-    if conventions is not None and conventions.size is not None and network.facts.size not in (None, conventions.size):
-        raise ModelError(
-            f"'{network.facts.name}' needs images of {network.facts.size} pixels, but size is {conventions.size}"
-        )
-    return network
-
-
-def _open(
-    source: str | Path | object, weights: Path | None, *, trust_code: bool, output: str | int | None
-) -> ForeignNetwork:
     if isinstance(source, nn.Module):
         source = copy.deepcopy(source)  # the caller's keeps its mode and its gradients
         return with_weights(source, Facts(type(source).__name__, "a torch module", ""), weights, output=output)
@@ -97,8 +83,8 @@ def _check_script(path: Path) -> None:
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if not any(name.partition("/")[2].startswith("code/") for name in names):
         raise ModelError(
-            f"'{path}' is no TorchScript but a pickle, which is not read; export the model to ONNX or torch.export, or "
-            "give package.module:function and this file as --weights if it is a state dict"
+            f"'{path}' is no TorchScript but a pickle, which is not read; export the model to ONNX, or give "
+            "package.module:function, and this file as --weights if it is a state dict"
         )
 
 
@@ -115,8 +101,7 @@ def _maite(model: Any, output: str | int | None) -> ForeignNetwork:  # noqa: ANN
     metadata = getattr(model, "metadata", None)
     if not callable(model) or not isinstance(metadata, dict) or "id" not in metadata:
         raise ModelError(
-            f"a {type(model).__name__} is no model: give an nn.Module, or an object of MAITE's protocol (callable, "
-            "with metadata['id'])"
+            f"a {type(model).__name__} is no model: give an nn.Module or an object of MAITE's protocol with an id"
         )
     name = str(metadata["id"])
 

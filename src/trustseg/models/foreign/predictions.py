@@ -84,20 +84,6 @@ class Predictions(Mapping[str, Map]):
         files = {cases[image]: masks[0] for image, masks in sorted(found.masks.items())}
         return Predictions(self.folder, files, self.kind, self._label, self._about)
 
-    def of_size(self, name: str, shape: tuple[int, int]) -> Map:
-        """Return the probability map of a case after checking its size (H, W).
-
-        Raises:
-            DataError: if it has another.
-        """
-        found = self[name]
-        if found.shape != shape:
-            raise DataError(
-                f"'{self._files[name]}' has {found.shape[1]}x{found.shape[0]} pixels, its image {shape[1]}x{shape[0]}; "
-                "write predictions at the size of their images"
-            )
-        return found
-
 
 def open_predictions(folder: Path, *, class_index: int | None = None) -> Predictions:
     """Return the predictions in a folder: PNG or TIFF (8 or 16 bits), ``.npy``, or ``.npz`` as nnU-Net writes them.

@@ -66,12 +66,7 @@ def _last_activation(network: nn.Module, inputs: Tensor) -> tuple[Activation, Te
 
 
 def strip_module(network: nn.Module, inputs: Tensor) -> tuple[nn.Module, Activation | None]:
-    """Return a module without its last activation, and which it was; the module itself if there is none.
-
-    Args:
-        network: a module that returns a tensor.
-        inputs: a batch on which both forms are compared.
-    """
+    """Return a module without its last activation, and which that was; the module itself if there is none."""
     with torch.no_grad():
         found = _last_activation(network, inputs)
         if found is None:

@@ -1,0 +1,95 @@
+"""What an audit finds: verdicts, metrics, what breaks the model, and when to trust it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trustseg.audit.breaking import Break, first_breaks
+from trustseg.audit.evidence import Evidence
+from trustseg.audit.quantities import QUANTITIES, Selected
+from trustseg.audit.requirements import Requirement
+from trustseg.audit.verdicts import Verdict, judge
+from trustseg.deferral import apply_policy
+from trustseg.reporting.image_scores import numbers
+from trustseg.reporting.labels import CLEAN
+from trustseg.statistics import Interval
+from trustseg.study.deferral import intervals_of
+
+__all__ = ["Findings", "OperatingPoint", "findings_of"]
+
+_SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.5)  # of the images of the fitting half that go to a human
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a threshold achieves on the patients that it was not chosen on.
+
+    Attributes:
+        aimed: share of the images of the fitting half above the threshold; NaN for that of the policy.
+        threshold: images with a larger score go to a human.
+        scores: name in ``SCORES`` -> interval.
+    """
+
+    aimed: float
+    threshold: float
+    scores: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an audit says of a model.
+
+    Attributes:
+        verdicts: on the requirements, in their order.
+        metrics: quantity of unchanged images -> its label and value.
+        breaks: the mildest level of each change, and whether it breaks the model.
+        points: what the deferral policy achieves, then what other thresholds do; empty without a policy.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    metrics: Mapping[str, tuple[str, Interval]]
+    breaks: Sequence[Break]
+    points: Sequence[OperatingPoint]
+
+
+def findings_of(
+    evidence: Evidence, requirements: Sequence[Requirement], *, given: frozenset[str], draws: int
+) -> Findings:
+    """Return what follows from what was measured; ``given`` is what the audit has, in the keys of ``NEEDS``."""
+    return Findings(
+        verdicts=tuple(judge(each, evidence, draws=draws) for each in requirements),
+        metrics=_metrics(evidence, given, draws),
+        breaks=[] if evidence.own_reference else first_breaks(evidence, draws=draws),
+        points=_points(evidence, draws),
+    )
+
+
+def _metrics(evidence: Evidence, given: frozenset[str], draws: int) -> dict[str, tuple[str, Interval]]:
+    """Return every quantity of unchanged images that can be given, with its label."""
+    found = {}
+    for name, quantity in QUANTITIES.items():
+        if quantity.facts.conditions != "changed" and set(quantity.facts.needs) <= given:
+            interval = quantity(Selected(evidence, draws=draws))
+            if not math.isnan(interval.value):
+                found[name] = (quantity.label, interval)
+    return found
+
+
+def _points(evidence: Evidence, draws: int) -> list[OperatingPoint]:
+    policy, clean = evidence.policy, evidence.rows(CLEAN)
+    own = pl.col("patient").is_in(list(evidence.fitted_on))
+    rows = clean.filter(~own, pl.col("mask_px").is_not_null())
+    if policy is None or not len(rows):
+        return []
+    fitted = numbers(clean.filter(own), policy.column)
+    thresholds = {math.nan: policy.threshold, 0.0: math.inf}
+    thresholds |= {share: float(np.quantile(fitted, 1 - share, method="higher")) for share in _SHARES}
+    found = []
+    for aimed, threshold in thresholds.items():
+        decided = apply_policy(replace(policy, threshold=threshold), rows)
+        found.append(OperatingPoint(aimed, threshold, intervals_of(decided, tau=policy.tau, draws=draws)))
+    return found
