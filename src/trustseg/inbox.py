@@ -13,6 +13,7 @@ import shutil
 import signal
 import stat
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -47,31 +48,6 @@ class Counts(NamedTuple):
     left: int
 
 
-class _Facts(NamedTuple):
-    """Which files are known to be done without reading them: name -> their signs."""
-
-    done: dict[str, set[Sign]]
-    seen: dict[str, Sign]  # at the last look
-    told: set[str]  # names of what is passed over
-
-
-class _Attempts:
-    """Counts in the outbox how often the process ended while it handled a file, which a file may cause for ever."""
-
-    def __init__(self, outbox: Path, key: str) -> None:
-        self._file = outbox / _ATTEMPTS / key
-
-    def begin(self) -> bool:
-        """Count one more, and return whether there were few enough."""
-        make_folder(self._file.parent)
-        with self._file.open("ab") as stream:
-            stream.write(b".")
-            return stream.tell() <= _MOST_ATTEMPTS
-
-    def forget(self) -> None:
-        self._file.unlink(missing_ok=True)
-
-
 def watch(
     inbox: Path,
     outbox: Path,
@@ -101,24 +77,28 @@ def watch(
         ConfigError: if the folders are one, or another process works on the outbox.
         MissingFileError: if there is no inbox.
     """
-    _check(inbox, outbox)
-    done = quarantined = 0
+    if not inbox.is_dir():
+        raise MissingFileError(f"no inbox '{inbox}'; make the folder, or check the path")
+    make_folder(outbox)
+    if inbox.resolve() == outbox.resolve():
+        raise ConfigError(f"'{inbox}' cannot be inbox and outbox; give two folders")
+    outcomes = Counter[str]()
     with _locked(outbox):
         _remove_work(outbox)
-        facts = _Facts(_known(outbox), {}, set())
+        watched = _Watched(inbox, outbox, handle, report)
         while not stop.is_set():
-            ready, waiting = _look(inbox, facts, report)
+            ready, waiting = watched.look()
             for name in ready:
                 if stop.is_set():
                     break
-                outcome = _take(inbox / name, outbox, handle, facts, report)
-                done, quarantined = done + (outcome == "done"), quarantined + (outcome == "bad")
+                outcome = watched.take(inbox / name)
+                outcomes[outcome] += 1
                 waiting += outcome == "changed"
             if once and not waiting and not ready:
                 break
             stop.wait(interval)
-        ready, waiting = _look(inbox, facts, report)
-        return Counts(done, quarantined, len(ready) + waiting)
+        ready, waiting = watched.look()
+        return Counts(outcomes["done"], outcomes["bad"], len(ready) + waiting)
 
 
 @contextlib.contextmanager
@@ -146,14 +126,6 @@ def final_folder(work: Path) -> Path:
     return work.with_name(work.name.removeprefix(_WORK))
 
 
-def _check(inbox: Path, outbox: Path) -> None:
-    if not inbox.is_dir():
-        raise MissingFileError(f"no inbox '{inbox}'; make the folder, or check the path")
-    make_folder(outbox)
-    if inbox.resolve() == outbox.resolve():
-        raise ConfigError(f"'{inbox}' cannot be inbox and outbox; give two folders")
-
-
 @contextlib.contextmanager
 def _locked(outbox: Path) -> Iterator[None]:
     """Hold the outbox for this process; the lock ends with it, however it ends."""
@@ -177,89 +149,100 @@ def _remove_work(outbox: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _known(outbox: Path) -> dict[str, set[Sign]]:
-    """Return which files the outbox holds results of, so that a restart does not read them all again."""
-    found: dict[str, set[Sign]] = {}
-    for file in (*outbox.glob(f"*/{_SOURCE}"), *outbox.glob(f"{QUARANTINE}/*/{_SOURCE}")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then the file is read again
-            content = json.loads(file.read_text(encoding="utf-8"))
-            found.setdefault(content["name"], set()).add((int(content["size"]), int(content["changed_ns"])))
-    return found
+class _Watched:
+    """An inbox: which files are known to be done without reading them, and what the last look found."""
 
+    def __init__(self, inbox: Path, outbox: Path, handle: Handle, report: Callable[[str], None]) -> None:
+        self.inbox, self.outbox, self.handle, self.report = inbox, outbox, handle, report
+        self.seen: dict[str, Sign] = {}
+        self.told: set[str] = set()  # names of what is passed over
+        self.done: defaultdict[str, set[Sign]] = defaultdict(set)
+        for file in (*outbox.glob(f"*/{_SOURCE}"), *outbox.glob(f"{QUARANTINE}/*/{_SOURCE}")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then the file is read again
+                content = json.loads(file.read_text(encoding="utf-8"))
+                self.done[content["name"]].add((int(content["size"]), int(content["changed_ns"])))
 
-def _look(inbox: Path, facts: _Facts, report: Callable[[str], None]) -> tuple[list[str], int]:
-    """Return the names of the files to take, the oldest first, and how many may still be written."""
-    ready: list[tuple[int, str]] = []
-    waiting, seen = 0, {}
-    with os.scandir(inbox) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name.lower().endswith(_UNFINISHED):
-                continue
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISREG(found.st_mode):
-                if entry.name not in facts.told:
-                    facts.told.add(entry.name)
-                    report(f"{entry.name}: passed over, as it is no plain file")
-                continue
-            sign = (found.st_size, found.st_mtime_ns)
-            if sign in facts.done.get(entry.name, ()):
-                continue
-            seen[entry.name] = sign
-            if facts.seen.get(entry.name) == sign:
-                ready.append((found.st_mtime_ns, entry.name))
-            else:
-                waiting += 1
-    facts.seen.clear()
-    facts.seen.update(seen)
-    return [name for _, name in sorted(ready)], waiting
+    def look(self) -> tuple[list[str], int]:
+        """Return the names of the files to take, the oldest first, and how many may still be written."""
+        ready: list[tuple[int, str]] = []
+        waiting, seen = 0, dict[str, Sign]()
+        with os.scandir(self.inbox) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(".") or name.lower().endswith(_UNFINISHED):
+                    continue
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                sign = (found.st_size, found.st_mtime_ns)
+                if not stat.S_ISREG(found.st_mode):
+                    if name not in self.told:
+                        self.told.add(name)
+                        self.report(f"{name}: passed over, as it is no plain file")
+                elif sign not in self.done[name]:
+                    seen[name] = sign
+                    if self.seen.get(name) == sign:
+                        ready.append((found.st_mtime_ns, name))
+                    else:
+                        waiting += 1
+        self.seen = seen
+        return [name for _, name in sorted(ready)], waiting
 
-
-def _take(file: Path, outbox: Path, handle: Handle, facts: _Facts, report: Callable[[str], None]) -> str:
-    """Handle a file unless it is done, and return ``done``, ``bad``, ``known``, ``changed`` or ``unreadable``."""
-    sign = facts.seen[file.name]
-    try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            return "known"
-        facts.done.setdefault(file.name, set()).add(sign)
-        report(f"{file.name}: cannot be read ({error.strerror}), left in the inbox until the next start")
-        return "unreadable"
-    key = f"{file.name}.{digest[:12]}" if len(os.fsencode(file.name)) <= _LONGEST else digest
-    target, bad = outbox / key, outbox / QUARANTINE / key
-    if target.is_dir() or bad.is_dir():
-        facts.done.setdefault(file.name, set()).add(sign)
-        return "known"
-    work = outbox / f"{_WORK}{key}"
-    shutil.rmtree(work, ignore_errors=True)
-    make_folder(work)
-    words, reason = "", _DEADLY
-    if (attempts := _Attempts(outbox, key)).begin():
+    def take(self, file: Path) -> str:
+        """Handle a file unless it is done, and return ``done``, ``bad``, ``known``, ``changed`` or ``unreadable``."""
+        name, sign = file.name, self.seen[file.name]
         try:
-            words, reason = _handled(file, work, handle)
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except FileNotFoundError:
+            return "known"
+        except OSError as error:
+            self.done[name].add(sign)
+            self.report(f"{name}: cannot be read ({error.strerror}), left in the inbox until the next start")
+            return "unreadable"
+        key = f"{name}.{digest[:12]}" if len(os.fsencode(name)) <= _LONGEST else digest
+        good, bad, work = self.outbox / key, self.outbox / QUARANTINE / key, self.outbox / f"{_WORK}{key}"
+        if good.is_dir() or bad.is_dir():
+            self.done[name].add(sign)
+            return "known"
+        _make_empty(work)
+        attempts = self.outbox / _ATTEMPTS / key
+        words, reason = self._attempted(file, work, attempts)
+        if _sign_of(file) != sign:
+            shutil.rmtree(work)
+            self.seen.pop(name, None)
+            return "changed"
+        if reason:
+            _make_empty(work)
+            make_folder(bad.parent)
+            shutil.copyfile(file, work / name)
+            note = f"{name}.reason.txt" if len(os.fsencode(name)) <= _LONGEST else "reason.txt"
+            (work / note).write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")
+        about = {"name": name, "size": sign[0], "changed_ns": sign[1], "sha256": digest}
+        (work / _SOURCE).write_text(json.dumps(about) + "\n", encoding="utf-8")
+        os.rename(work, bad if reason else good)
+        attempts.unlink(missing_ok=True)
+        self.done[name].add(sign)
+        self.report(f"{name}: quarantined ({reason})" if reason else f"{name}: {words}")
+        return "bad" if reason else "done"
+
+    def _attempted(self, file: Path, work: Path, attempts: Path) -> tuple[str, str]:
+        """Return as ``_handled``, unless the process ended too often while it handled the file, as a file counts."""
+        make_folder(attempts.parent)
+        with attempts.open("ab") as stream:
+            stream.write(b".")
+            if stream.tell() > _MOST_ATTEMPTS:
+                return "", _DEADLY
+        try:
+            return _handled(file, work, self.handle)
         finally:
-            attempts.forget()  # the process outlived it
-    if _sign_of(file) != sign:
-        shutil.rmtree(work)
-        facts.seen.pop(file.name, None)
-        return "changed"
-    if reason:
-        shutil.rmtree(work)
-        make_folder(work)
-        make_folder(bad.parent)
-        _set_aside(file, work, reason)
-        target = bad
-    about = {"name": file.name, "size": sign[0], "changed_ns": sign[1], "sha256": digest}
-    (work / _SOURCE).write_text(json.dumps(about) + "\n", encoding="utf-8")
-    os.rename(work, target)
-    attempts.forget()
-    facts.done.setdefault(file.name, set()).add(sign)
-    report(f"{file.name}: quarantined ({reason})" if reason else f"{file.name}: {words}")
-    return "bad" if reason else "done"
+            attempts.unlink()  # the process outlived it
+
+
+def _make_empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
 
 
 def _handled(file: Path, work: Path, handle: Handle) -> tuple[str, str]:
@@ -275,15 +258,8 @@ def _handled(file: Path, work: Path, handle: Handle) -> tuple[str, str]:
             return "", "it is gone"
         if misfortune(error) is not None:
             raise
-        fault = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return "", f"{fault}; this is a bug in trustseg; please report it"
-
-
-def _set_aside(file: Path, work: Path, reason: str) -> None:
-    """Copy a bad file into a folder, with a file that says why."""
-    shutil.copyfile(file, work / file.name)
-    name = f"{file.name}.reason.txt" if len(os.fsencode(file.name)) <= _LONGEST else "reason.txt"
-    (work / name).write_text(reason + "\n", encoding="utf-8", errors="backslashreplace")
+        fault = " ".join(str(error).split())
+        return "", f"unexpected error: {fault}; this is a bug in trustseg, please report it"
 
 
 def _sign_of(file: Path) -> Sign | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trustseg.dicom_output import ImageResult
+from trustseg.dicom_output import ImageResult, SegmentMeaning, Source, read_source, write_objects
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -69,6 +69,18 @@ def save(dataset: "Dataset", path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=False)
     return path
+
+
+def source_of(tmp_path: Path, *args: Any, **elements: Any) -> Source:  # noqa: ANN401 - of film
+    return read_source(save(film(*args, **elements), tmp_path / "film.dcm"))
+
+
+def written(tmp_path: Path, source: Source, meaning: SegmentMeaning | None = None, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - of result
+    """Write the objects of a film into the folder ``dicom`` and read them with pydicom: kind -> dataset."""
+    import pydicom
+
+    files = write_objects(source, result(**changes), meaning or SegmentMeaning(), tmp_path / "dicom", "film")
+    return {file.name.split(".")[1]: pydicom.dcmread(file) for file in files}
 
 
 def result(size: tuple[int, int] = SIZE, *, mask: NDArray[np.bool_] | None = None, **changes: Any) -> ImageResult:  # noqa: ANN401

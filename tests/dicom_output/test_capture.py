@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.dicom_output.films import film, result, save
+from tests.dicom_output.films import result, source_of, written
 
-from trustseg.dicom_output import SegmentMeaning, read_source, write_objects
+pytest.importorskip("highdicom")
+
 from trustseg.dicom_output.capture import CONTOUR, burnt_in
 
 pydicom = pytest.importorskip("pydicom")
@@ -56,10 +57,8 @@ def test_the_words_stand_below_the_image_and_fit(size: tuple[int, int]) -> None:
 
 
 def test_the_object_holds_what_is_burnt_in(tmp_path: Path) -> None:
-    pytest.importorskip("highdicom")
-    source = read_source(save(film(BurnedInAnnotation="YES", PixelSpacing=[0.2, 0.1]), tmp_path / "film.dcm"))
-    files = write_objects(source, result(), SegmentMeaning(), tmp_path, "film")
-    made = pydicom.dcmread(next(file for file in files if ".capture." in file.name))
+    source = source_of(tmp_path, BurnedInAnnotation="YES", PixelSpacing=[0.2, 0.1])
+    made = written(tmp_path, source)["capture"]
     assert made.SOPClassUID == pydicom.uid.SecondaryCaptureImageStorage
     np.testing.assert_array_equal(made.pixel_array, burnt_in(result()))
     assert (made.PhotometricInterpretation, made.BurnedInAnnotation) == ("RGB", "YES")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.dicom_output.films import CR, CT, DX, errors_of, film, result, save
+from tests.dicom_output.films import CR, CT, DX, errors_of, film, result, save, source_of
 
 from trustseg.data.decode import read_image
 from trustseg.dicom_output import SegmentMeaning, read_source, write_objects
@@ -34,7 +34,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("review", [True, None])
 def test_made_up_sources(tmp_path: Path, name: str, review: bool | None) -> None:
-    source = read_source(save(film(**SOURCES[name]), tmp_path / "film.dcm"))
+    source = source_of(tmp_path, **SOURCES[name])
     found = result(review=review, policy=() if review is None else ("a policy",))
     for file in write_objects(source, found, SegmentMeaning(), tmp_path, "film"):
         assert errors_of(file) == [], file.name
@@ -70,8 +70,7 @@ def test_dcmqi_reads_the_objects_of_a_slice(tmp_path: Path) -> None:
         pytest.skip("dcmqi is not installed")
     region = pydicom.Dataset()
     region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "51185008", "SCT", "Chest"
-    dataset = film(CT, AnatomicRegionSequence=[region], Laterality="U")
-    source = read_source(save(dataset, tmp_path / "film.dcm"))
+    source = source_of(tmp_path, CT, AnatomicRegionSequence=[region], Laterality="U")
     seg, plane, _, report = write_objects(source, result(), SegmentMeaning(), tmp_path, "film")
     assert errors_of(plane) == []
     for name, file in (("segimage2itkimage", seg), ("paramap2itkimage", plane)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.dicom_output.films import CR, CT, IDENTITY, SECRET, SIZE, film, result, save
+from tests.dicom_output.films import CR, CT, IDENTITY, SECRET, SIZE, film, result, save, source_of, written
 
 from trustseg.dicom_output import SegmentMeaning, check_source, read_source, write_objects
 from trustseg.errors import DataError, MissingPackageError
@@ -53,8 +53,7 @@ def test_values_that_break_their_format_are_left_out_and_named(tmp_path: Path) -
         dataset.add(element)
     source = read_source(save(dataset, tmp_path / "film.dcm"))
     assert source.left_out == ("FrameOfReferenceUID", "PatientAge", "PatientSex", "PixelSpacing", "StudyDate")
-    for file in write_objects(source, result(), SegmentMeaning(), tmp_path, "film"):
-        made = pydicom.dcmread(file)
+    for made in written(tmp_path, source).values():
         assert (made.StudyDate, made.PatientSex) == ("", "")
         assert "PatientAge" not in made
 
@@ -70,9 +69,7 @@ def test_a_source_without_a_patient_is_enough(tmp_path: Path) -> None:
 def test_nothing_is_told_of_a_patient_that_the_source_does_not_tell(tmp_path: Path) -> None:
     dataset = film(SeriesDescription=SECRET, ImageComments=SECRET, OperatorsName=SECRET, PatientIdentityRemoved="YES")
     dataset.add_new(0x00091010, "LO", SECRET)
-    source = read_source(save(dataset, tmp_path / "film.dcm"))
-    for file in write_objects(source, result(), SegmentMeaning(), tmp_path, "film"):
-        made = pydicom.dcmread(file)
+    for made in written(tmp_path, read_source(save(dataset, tmp_path / "film.dcm"))).values():
         telling = {element.keyword for element in made.iterall() if SECRET in str(element.value) and element.VR != "SQ"}
         assert telling <= set(IDENTITY)
         assert made.PatientIdentityRemoved == "YES"
@@ -89,11 +86,10 @@ def test_nothing_is_told_of_a_patient_that_the_source_does_not_tell(tmp_path: Pa
     ],
 )
 def test_names_keep_their_letters(tmp_path: Path, charset: str | list[str] | None, name: str) -> None:
-    file = save(film(SpecificCharacterSet=charset, PatientName=name), tmp_path / "film.dcm")
-    source = read_source(file)
+    source = source_of(tmp_path, SpecificCharacterSet=charset, PatientName=name)
     check_source(source)
-    for made in write_objects(source, result(), SegmentMeaning(), tmp_path, "film"):
-        assert str(pydicom.dcmread(made).PatientName) == name
+    for made in written(tmp_path, source).values():
+        assert str(made.PatientName) == name
 
 
 def test_an_unknown_character_set_gets_a_sentence(tmp_path: Path) -> None:
@@ -129,7 +125,7 @@ def test_damaged_headers_are_refused_before_or_written_and_name_no_patient(tmp_p
     rng = np.random.default_rng(0)
     whole = [save(film(kind, PatientOrientation=["L", "F"]), tmp_path / "w.dcm").read_bytes() for kind in (CR, CT)]
     told: list[str] = []
-    written = 0
+    made = 0
     for number in range(30):
         data = bytearray(whole[number % 2])
         for place in rng.integers(300, len(data) - 1500, 3):
@@ -142,6 +138,6 @@ def test_damaged_headers_are_refused_before_or_written_and_name_no_patient(tmp_p
             told.append("".join(traceback.format_exception(error)))
             continue
         if (source.header.get("Rows"), source.header.get("Columns")) == SIZE:
-            written += len(write_objects(source, result(), SegmentMeaning(), tmp_path, "film"))
+            made += len(written(tmp_path, source))
     assert not any(SECRET in text for text in told)
-    assert min(len(told), written) > 3
+    assert min(len(told), made) > 3

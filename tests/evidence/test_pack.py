@@ -1,6 +1,5 @@
 """A pack names files that are there with their hashes, claims nothing, and opens without a network."""
 
-import hashlib
 import json
 import math
 import re
@@ -16,9 +15,10 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Command, Outcome, command, films, one_sentence, train
 from tests.policies import policy_with
+from tests.review.given import decide, review_of
 
+from trustseg.cards.documents import COVER
 from trustseg.cards.facts import CardFacts, Measured
-from trustseg.cards.hugging_face import COVER
 from trustseg.deferral import save_policy
 from trustseg.errors import DataError, MissingPackageError
 from trustseg.evidence import read_frameworks
@@ -26,9 +26,8 @@ from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import instructions
 from trustseg.models.spec import SegmenterSpec
-from trustseg.review.actions import Review, Verdict
-from trustseg.review.cases import open_cases
-from trustseg.review.state import Reader, Settings
+from trustseg.review.cases import sha256_of
+from trustseg.review.state import Reader
 from trustseg.review.verify import open_store
 from trustseg.statistics import Interval
 
@@ -56,14 +55,13 @@ def test_a_pack(command: Command, train: Callable[..., Outcome]) -> None:
     assert (before["ai_act Art. 15(1), (3)"]["state"], after["ai_act Art. 15(1), (3)"]["state"]) == ("partly", "filled")
     assert before["ai_act Art. 15(1), (3)"]["missing"] == ["evaluation"]
     assert after["ai_act Art. 14(4)(b)"]["state"] == "user"  # no review
-    for item in after.values():
-        for file in item["files"]:
-            roots = [root / file["path"] for root in (folder, Path("run")) if (root / file["path"]).is_file()]
-            assert roots or file["path"] == WRITTEN["signature"]
-            assert not file["sha256"] or file["sha256"] in [hashlib.sha256(f.read_bytes()).hexdigest() for f in roots]
+    for file in (file for item in after.values() for file in item["files"]):
+        named = [root / file["path"] for root in (folder, Path("run")) if (root / file["path"]).is_file()]
+        assert named or file["path"] == WRITTEN["signature"]
+        assert not file["sha256"] or file["sha256"] in map(sha256_of, named)
     for line in (folder / "digests.txt").read_text().splitlines():
         digest, name = line.split("  ")
-        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+        assert sha256_of(folder / name) == digest
     bill = json.loads((folder / WRITTEN["sbom"]).read_text())
     assert {"torch", "numpy", "polars"} <= {each["name"] for each in bill["components"]}
     texts = {file: file.read_text() for file in folder.rglob("*") if file.is_file() and file.suffix != ".json"}
@@ -86,7 +84,7 @@ def test_instructions_name_the_worst_conditions_and_the_policy(tmp_path: Path) -
     changed = {f"shift {place}": around(0.3 + place / 100) for place in range(12)}
     measured = Measured(tmp_path, 30, 30, {"Dice per image": around(0.6)}, {}, changed)
     spec = SegmenterSpec(architecture="unet", encoder="resnet18", head="beta", size=32, channels=1)
-    facts = CardFacts("one", "ab", spec, 1, None, None, {}, {}, {}, (measured,))
+    facts = CardFacts("one", "ab", spec, 1, None, {}, {}, {}, (measured,))
     file = tmp_path / "policy.json"
     save_policy(policy_with(threshold=0.359, at_most=0.2), file)
     text = instructions(facts, [file])
@@ -129,12 +127,10 @@ def test_a_signature_that_openssh_verifies(command: Command, train: Callable[...
 
 def review_some(folder: Path, count: int) -> None:
     """Accept the masks of the first cases that nobody has decided on."""
-    review = Review(open_cases(folder), open_store(folder), Settings(blind=False))
+    review = review_of(folder, blind=False)
     numbers = [case.number for case in review.folder.cases if review.state().status(case.number) == "open"]
     for number in numbers[:count]:
-        review.decide(
-            number, Reader("Ann Onymous", "reader"), Verdict("accept", comment="of P. Atient"), key=f"k{number}"
-        )
+        decide(review, number, Reader("Ann Onymous", "reader"), "accept", comment="of P. Atient")
 
 
 def test_a_review_counts_as_its_log_says(command: Command, train: Callable[..., Outcome]) -> None:
@@ -171,7 +167,7 @@ def test_a_review_counts_as_its_log_says(command: Command, train: Callable[..., 
     Path("moved").rename(images)
     review_some(Path("out"), 1)
     found = item("--review", "out")
-    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    digest = sha256_of(written)
     assert (found["state"], found["files"]) == ("filled", [{"path": "review.json", "sha256": digest}])
     assert digest in Path("evidence/digests.txt").read_text()
     content = json.loads(written.read_text())

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tests import fake
 from tests.cli.conftest import Command, command, one_sentence
 from tests.evaluation.packs import pack_of
 from tests.export.conftest import Made
@@ -52,11 +55,9 @@ def test_a_file_predicts_as_its_model(made: Made, images: Path, command: Command
     file, model = rows(Path("file/predictions.csv")), rows(Path("model/predictions.csv"))
     assert {row["review"] for row in model.values()} == {"yes", "no"}
     for name, row in model.items():
-        for key, value in row.items():
-            close = key in ("uncertainty", "largest_probability")
-            assert (
-                float(file[name][key]) == pytest.approx(float(value), abs=2e-5) if close else file[name][key] == value
-            )
+        for key in ("uncertainty", "largest_probability"):
+            assert float(file[name].pop(key)) == pytest.approx(float(row.pop(key)), abs=2e-5)
+        assert file[name] == row
         stem = Path(name).stem
         np.testing.assert_array_equal(pixels(Path(f"file/masks/{stem}.png")), pixels(Path(f"model/masks/{stem}.png")))
         drawn = [pixels(Path(f"{which}/uncertainty/{stem}.png")).astype(int) for which in ("file", "model")]
@@ -88,13 +89,9 @@ def test_the_graph_names_its_dimensions_and_refuses_what_it_does_not_take(made: 
     shapes = {output.name: output.shape for output in session.get_outputs()}
     maps = {name: ["batch", 1, "height", "width"] for name in ("mask", "probability", "uncertainty")}
     assert shapes == {**maps, "score": ["batch"], "review": ["batch"]}
-    for wrong in (
-        np.zeros((1, 2, 8, 8), np.uint8),
-        np.zeros((1, 4, 8, 8), np.uint8),
-        np.zeros((1, 1, 8, 8), np.float32),
-    ):
+    for channels, kind in ((2, np.uint8), (4, np.uint8), (1, np.float32)):
         with pytest.raises(Exception, match="INVALID_ARGUMENT"):
-            session.run(None, {"image": wrong})
+            session.run(None, {"image": np.zeros((1, channels, 8, 8), kind)})
 
 
 def test_an_audit_gets_the_beliefs_of_the_model(made: Made) -> None:
@@ -135,12 +132,9 @@ def test_predict_refuses_files_of_others(
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:
-    for suffix in (".onnx", ".pt2"):
-        (tmp_path / f"a{suffix}").write_bytes(b"nothing")
-        with pytest.raises(ModelError, match=f"a{suffix}"):
-            open_exported(tmp_path / f"a{suffix}")
-        (tmp_path / f"a{suffix}").write_bytes(b"")
-        with pytest.raises(ModelError, match=f"a{suffix}' is empty"):
+    for suffix, (content, words) in product((".onnx", ".pt2"), ((b"nothing", ""), (b"", " is empty"))):
+        (tmp_path / f"a{suffix}").write_bytes(content)
+        with pytest.raises(ModelError, match=f"a{suffix}'{words}"):
             open_exported(tmp_path / f"a{suffix}")
 
 
@@ -153,6 +147,9 @@ def test_exports_that_cannot_be(made: Made, command: Command, monkeypatch: pytes
     Path("mixed").mkdir()
     Path("mixed/cell.json").write_text(json.dumps(cell | {"mixture": {"members": ["one", "two"]}}))
     cases: list[tuple[list[str | Path], str]] = [
+        ([made.run, "a.onnx", "--data", "data"], "--precision"),
+        ([made.run, "a.onnx", "--precision", "int8"], "--data"),
+        ([made.run, "a.pt2", "--precision", "int8", "--data", "data"], "ONNX"),
         ([made.run, "model.pth"], ".onnx"),
         ([made.run, "there.onnx"], "--overwrite"),
         (["begun", "a.onnx"], "has not finished"),
@@ -173,3 +170,21 @@ def test_exports_that_cannot_be(made: Made, command: Command, monkeypatch: pytes
     assert found.code == 2
     assert "trustseg[onnx]" in one_sentence(found)
     assert not list(Path().glob("a.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_variant_says_what_it_changes(made: Made, command: Command, tmp_path: Path, precision: str) -> None:
+    data = fake.two_folders(tmp_path / "data", list("abcdef"))
+    found = command("export", made.run, "low.onnx", "--precision", precision, "--data", data)
+    assert found.code == 0, found.err
+    (line,) = [line for line in found.out.splitlines() if line.startswith("change on")]
+    assert line.startswith(f"change on {6 if precision == 'fp16' else 3} images")
+    before, after, change = map(float, re.findall(r"Dice ([\d.]+) to ([\d.]+) \(([-+.\d]+)\)", line)[0])
+    assert after - before == pytest.approx(change, abs=2e-4)
+    exported = open_exported(Path("low.onnx"))
+    assert exported.description.precision == precision
+    assert exported.model != open_exported(made.file).model
+    onnx = pytest.importorskip("onnx")
+    kinds = {each.data_type for each in onnx.load("low.onnx").graph.initializer}
+    assert (onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.INT8) in kinds

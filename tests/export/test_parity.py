@@ -1,6 +1,8 @@
 """Files return what the model returns: every architecture, head, measure and aggregation; fits, channels, types."""
 
-from typing import Any
+from collections.abc import Callable
+from itertools import product
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from torch import Tensor, nn
 
 from trustseg.beliefs import Bernoulli, Beta
 from trustseg.calibration import Calibrated, Calibration
+from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import Policy
 from trustseg.errors import ModelError
-from trustseg.export.graphs import as_onnx
-from trustseg.export.pipeline import review
-from trustseg.export.writing import LESIONS, PADDED
+from trustseg.export.graphs import as_onnx, digamma, lgamma
+from trustseg.export.pipeline import centred, resampling, review
+from trustseg.export.writing import COMPONENTS, PADDED
 from trustseg.models import ARCHITECTURES, BeliefModel, build_segmenter
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
@@ -76,7 +79,7 @@ class Scores(nn.Module):
         for belief in (Bernoulli(alpha - beta), both):
             for name in belief.measures:
                 found[f"{name} of a {type(belief).__name__}"] = MEASURES[name](belief)
-        for name in sorted(AGGREGATIONS.keys() - LESIONS - PADDED):
+        for name in sorted(AGGREGATIONS.keys() - COMPONENTS - PADDED):
             found[name] = AGGREGATIONS[name](MEASURES["dissonance"](both), both.probability)
         return found
 
@@ -137,3 +140,28 @@ def test_review_is_that_of_the_policy(threshold: float) -> None:
     scores = torch.tensor([-torch.inf, -1.0, 0.0, 0.25, 0.2500001, torch.inf, torch.nan])
     expected = policy_with(threshold=threshold).review(scores.numpy())
     np.testing.assert_array_equal(review(scores, threshold).numpy(), expected)
+
+
+@pytest.mark.parametrize("fit", get_args(Fit))
+def test_the_matrices_resize_as_the_data_are_resized(fit: Fit) -> None:
+    """Every pixel is equal: smaller, larger, equal, thin and odd images."""
+    rng = np.random.default_rng(0)
+    for height, width in product((1, 2, 5, 12, 23, 24, 25, 36, 48, 71, 300), repeat=2):
+        pixels = rng.integers(0, 256, (height, width), dtype=np.uint8)
+        area = image_area(width, height, size=24, fit=fit)
+        if fit == "pad":
+            assert centred(height, width, size=24) == tuple(area)
+        rows, row_sum = resampling(height, area.height, start=area.top, size=24)
+        columns, column_sum = resampling(width, area.width, start=area.left, size=24)
+        total = rows @ torch.from_numpy(pixels).double() @ columns.T
+        found = torch.round(total / (row_sum * column_sum)).byte().numpy()
+        np.testing.assert_array_equal(found, resize_image(pixels, 24, fit))
+
+
+@pytest.mark.parametrize(("ours", "of_torch"), [(digamma, torch.digamma), (lgamma, torch.lgamma)])
+def test_digamma_and_lgamma_are_those_of_torch(
+    ours: Callable[[Tensor], Tensor], of_torch: Callable[[Tensor], Tensor]
+) -> None:
+    x = torch.logspace(-3, 8, 5000, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), of_torch(x), rtol=1e-10, atol=1e-10)
+    assert ours(x.float()).dtype == torch.float32

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.review.given import write_predictions
+from tests.review.given import ANN, BEN, CLEO, write_predictions
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -42,6 +42,6 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from trustseg.review.access import add_user
 
     path = tmp_path_factory.mktemp("users") / "users.json"
-    for name, role in (("ann", "reader"), ("ben", "reader"), ("cleo", "adjudicator")):
-        add_user(path, name, role, PASSWORD)  # type: ignore[arg-type]  # roles
+    for each in (ANN, BEN, CLEO):
+        add_user(path, each.name, each.role, PASSWORD)
     return path

@@ -1,10 +1,12 @@
-"""A folder of predictions without a model: generated images, masks and scores."""
+"""A folder of predictions without a model: generated images, masks and scores; and people who review it."""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from io import BytesIO
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -21,12 +23,18 @@ from trustseg.prediction_folder import (
     uncertainty_file,
     write_about,
 )
+from trustseg.review.actions import Review, Verdict
+from trustseg.review.cases import open_cases
+from trustseg.review.state import Reader, Settings
+from trustseg.review.verify import open_store
 from trustseg.tables import write_csv
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 MODEL = "0123456789abcdef"
+ANN, BEN, CLEO = Reader("ann", "reader"), Reader("ben", "reader"), Reader("cleo", "adjudicator")
+KEYS = (f"key-{number}" for number in count())
 
 
 def write_predictions(
@@ -61,11 +69,8 @@ def write_predictions(
         for path, pixels in ((file, image), (mask_file(folder, file), mask), (uncertainty_file(folder, file), grey)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-        images.append(
-            PredictedImage(
-                image=file.name, file=path_from(folder, file), sha256=hashlib.sha256(file.read_bytes()).hexdigest()
-            )
-        )
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        images.append(PredictedImage(image=file.name, file=path_from(folder, file), sha256=digest))
         score = 1 - (number + 1) / (count + 1)
         rows.append(
             {
@@ -164,8 +169,27 @@ def write_gallery(run: Path, images: Mapping[str, NDArray[np.uint8]]) -> Path:
     return file
 
 
-def png(pixels: ArrayLike, tmp_path: Path) -> bytes:
+def png(pixels: ArrayLike) -> bytes:
     """Return an array as PNG."""
-    path = tmp_path / "drawn.png"
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
-    return path.read_bytes()
+    stream = BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def rectangle(columns: int) -> bytes:
+    """Return a drawn mask of four rows, which may be narrow, of an image of the usual size."""
+    pixels = np.zeros((16, 20), np.uint8)
+    pixels[4:8, :columns] = 255
+    return png(pixels)
+
+
+def review_of(folder: Path, **settings: Any) -> Review:  # noqa: ANN401 - of Settings
+    """Return a review of a folder of predictions, begun or gone on with."""
+    return Review(open_cases(folder), open_store(folder), Settings(**settings))
+
+
+def decide(review: Review, case: int, reader: Reader, decision: str, mask: bytes | None = None, **more: Any) -> None:  # noqa: ANN401 - of Verdict
+    """Rate a case as 4, where it has to be, and decide on it."""
+    if (case, reader.name) not in review.state().ratings and review.state().settings.blind:
+        review.rate(case, reader, key=next(KEYS), rating=4, seconds=more.get("seconds", 1.0))
+    review.decide(case, reader, Verdict(decision, mask=mask, **more), key=next(KEYS))  # type: ignore[arg-type]  # as given

@@ -24,8 +24,10 @@ SIZE = (120, 90)
 
 
 @contextmanager
-def served(folder: Path, *, readers: int = 1, blind: bool = True, **given: Path) -> Iterator[str]:
-    """Yield the address of a review that a thread of this process serves."""
+def served(
+    browser: "Chrome", folder: Path, *, readers: int = 1, blind: bool = True, **given: Path
+) -> Iterator["ReviewPage"]:
+    """Yield the page of a review that a thread of this process serves."""
     import uvicorn
 
     with listen(folder, settings=Settings(readers, blind), listening=Listening(port=0), **given) as server:
@@ -33,7 +35,7 @@ def served(folder: Path, *, readers: int = 1, blind: bool = True, **given: Path)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [server.held]})
         thread.start()
         try:
-            yield server.address
+            yield ReviewPage(browser, server.address)
         finally:
             running.should_exit = True
             thread.join()
@@ -43,11 +45,14 @@ class ReviewPage:
     """What a person at the page does and sees."""
 
     def __init__(self, browser: "Chrome", address: str) -> None:
-        self.browser = browser
+        self.browser, self.address = browser, address
         browser.set_window_size(1280, 900)
-        browser.get("about:blank")
-        self.asked(), self.complaints()  # forgotten: those of the test before
-        browser.get(address)
+        self.visit()
+
+    def visit(self) -> None:
+        self.browser.get("about:blank")
+        self.asked(), self.complaints()  # forgotten: those of before
+        self.browser.get(self.address)
 
     def see(self, name: str) -> "WebElement":
         return self.browser.find_element("css selector", f"[data-testid='{name}']")
@@ -67,23 +72,25 @@ class ReviewPage:
         for key in keys:
             ActionChains(self.browser).send_keys(key).perform()
 
-    def open(self, case: int) -> None:
-        self.wait(lambda: self.see("cases").is_displayed())
-        self.wait(lambda: self.clicked(f"open-{case}"))
-        self.wait_for("case-title", f"Case {case}:")
-
     def clicked(self, name: str) -> bool:
         self.see(name).click()
         return True
 
-    def leave(self) -> None:
-        self.see("log-out").click()
-        self.wait(lambda: self.see("name").is_displayed())
+    def wait_until_shown(self, name: str) -> None:
+        self.wait(lambda: self.see(name).is_displayed())
+
+    def at(self, case: int) -> None:
+        self.wait_for("case-title", f"Case {case}:")
+
+    def open(self, case: int) -> None:
+        self.wait_until_shown("cases")
+        self.wait(lambda: self.clicked(f"open-{case}"))
+        self.at(case)
 
     def rate(self, rating: int = 4) -> None:
-        self.wait(lambda: self.see("rate").is_displayed())
+        self.wait_until_shown("rate")
         self.press(str(rating))
-        self.wait(lambda: self.see("accept").is_displayed())
+        self.wait_until_shown("accept")
 
     def asked(self) -> list[str]:
         """Return what the browser has asked for since the last look."""
@@ -95,14 +102,13 @@ class ReviewPage:
         found = self.browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium left it untyped
         return [entry["message"] for entry in found if entry["level"] in ("SEVERE", "WARNING")]
 
-    def pixel(self, x: float, y: float) -> list[int]:
-        """Return the colour of the canvas at shares of its width and height."""
+    def drawn(self) -> bool:
+        """Return whether there is something in the middle of the canvas."""
         script = (
             "const c = document.getElementById('canvas');"
-            "return [...c.getContext('2d').getImageData(arguments[0] * c.width, arguments[1] * c.height, 1, 1).data]"
+            "return c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data[3] === 255"
         )
-        found: list[int] = self.browser.execute_script(script, x, y)
-        return found
+        return bool(self.browser.execute_script(script))
 
     def greys(self) -> NDArray[np.int_]:
         """Return the grey levels of the picture below all layers."""
@@ -114,9 +120,10 @@ class ReviewPage:
         found = self.browser.execute_script(script)
         return np.array(found).reshape(SIZE[1], SIZE[0])
 
-    def slide(self, name: str, value: float) -> None:
-        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
-        self.browser.execute_script(script, self.see(name), value)
+    def enter(self, name: str, value: object, event: str = "input") -> None:
+        """Give a field a value as if it had been moved or typed there."""
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event(arguments[2]))"
+        self.browser.execute_script(script, self.see(name), value, event)
 
     def picture(self) -> str:
         self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")

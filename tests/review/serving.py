@@ -1,51 +1,26 @@
 """A server in this process, and clients that behave as the page does."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from fastapi.testclient import TestClient
+from tests.review.given import review_of
 
 from trustseg.review.access import Authenticator, Users
-from trustseg.review.actions import Review
-from trustseg.review.attacked import AttackedCase
-from trustseg.review.cases import open_cases
-from trustseg.review.risk import RiskTable
 from trustseg.review.routes import AppContext
 from trustseg.review.server import create_app
-from trustseg.review.state import Reader, Settings
-from trustseg.review.verify import open_store
+from trustseg.review.state import Reader
 
 TOKEN = "token-of-this-test"
 HERE = "http://127.0.0.1:8765"
 PASSWORD = "correct horse battery"
+COOKIE = "trustseg_review_8765"
 
-PATHS = [
-    "",
-    "static/main.js",
-    "api/login",
-    "api/session",
-    "api/cases",
-    "api/risk",
-    "api/cases/1",
-    "api/cases/1/image",
-    "nowhere",
-]
-READS = [
-    "session",
-    "cases",
-    "risk",
-    "cases/1",
-    "cases/1/image",
-    "cases/1/values",
-    "cases/1/thumbnail",
-    "cases/1/mask",
-    "cases/1/uncertainty",
-    "cases/1/drawn/3",
-    "cases/1/attacked/after",
-]
+PICTURES = ("image", "values", "thumbnail", "mask", "uncertainty", "drawn/3", "attacked/after")
+READS = ["session", "cases", "risk", "cases/1", *(f"cases/1/{name}" for name in PICTURES)]
+PATHS = ["", "static/main.js", "nowhere", "api/login", *(f"api/{path}" for path in READS[:5])]
 WRITES: list[tuple[str, dict[str, object]]] = [
     ("cases/1/rating", {"rating": 3, "seconds": 1}),
     ("cases/1/decision", {"decision": "accept", "seconds": 1}),
@@ -59,16 +34,14 @@ def serve(
     folder: Path,
     *,
     users: Path | None = None,
-    risk: RiskTable | None = None,
-    attacked: Mapping[int, AttackedCase] | None = None,
+    attacked: Any = None,  # noqa: ANN401 - of AppContext
     **settings: Any,  # noqa: ANN401 - of Settings
 ) -> TestClient:
     """Return a client of a new server, not logged in."""
-    review = Review(open_cases(folder), open_store(folder), Settings(**settings))
     auth = Authenticator(
         token=None if users else TOKEN, users=Users(users) if users else None, single=Reader("reviewer", "admin")
     )
-    app = create_app(AppContext(review, auth, risk, attacked or {}, "trustseg_review_8765", False))
+    app = create_app(AppContext(review_of(folder, **settings), auth, None, attacked or {}, COOKIE, False))
     return TestClient(app, base_url=HERE, raise_server_exceptions=False)
 
 
@@ -87,13 +60,21 @@ class Page:
     def get(self, path: str) -> Any:  # noqa: ANN401 - of the client's own kind
         return self.client.get(f"/api/{path}")
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"origin": HERE, "x-csrf-token": self.csrf}
+
     def post(self, path: str, *, key: str | None = None, **content: object) -> Any:  # noqa: ANN401 - of the client's own kind
-        headers = {"origin": HERE, "x-csrf-token": self.csrf}
-        return self.client.post(f"/api/{path}", json={"key": key or str(uuid4()), **content}, headers=headers)
+        return self.client.post(f"/api/{path}", json={"key": key or str(uuid4()), **content}, headers=self.headers)
+
+
+def log_in(client: TestClient, **credentials: str) -> Any:  # noqa: ANN401 - of the client's own kind
+    """Return the answer to a log-in with the token, or as given."""
+    return client.post("/api/session", json=credentials or {"token": TOKEN}, headers={"origin": HERE})
 
 
 def enter(client: TestClient, **credentials: str) -> Page:
     """Log in with the token, or as somebody."""
-    answer = client.post("/api/session", json=credentials or {"token": TOKEN}, headers={"origin": HERE})
+    answer = log_in(client, **credentials)
     assert answer.status_code == 200, answer.text
     return Page(client, answer.json()["csrf"])

@@ -15,17 +15,18 @@ from tests.review.review_page import SIZE, ReviewPage, decisions, served
 
 from trustseg.data.decode import read_depth
 from trustseg.data.resizing import resize_image
-from trustseg.review.access import add_user
 from trustseg.review.cases import open_cases
 from trustseg.review.pictures import image_png, read_mask_png
 from trustseg.review.storage import Store
+
+pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
+
+from tests.review.serving import PASSWORD
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
-MANY = 2000
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +42,16 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_list_without_flags_does_not_say_that_all_is_well(browser: "Chrome", tmp_path: Path) -> None:
     folder = write_predictions(tmp_path / "out", at_most=0.01, size=SIZE)
-    with served(folder) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder) as page:
         page.wait_for("progress", "no sign that all is well")
         assert "there are 30" in page.see("progress").text
         assert "promises nothing" in page.see("policy").text
         page.see("open-1").click()
-        page.wait_for("case-title", "Case 1:")
-        assert "lesion or finding" in page.see("rate").text
+        page.at(1)
+        assert "foreground" in page.see("rate").text
         page.rate(2)
         page.press("r")
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         page.press("\ue00c")  # Escape
         page.wait_for("progress", "Done without being flagged: 1.")
 
@@ -59,12 +59,11 @@ def test_a_list_without_flags_does_not_say_that_all_is_well(browser: "Chrome", t
 def test_everything_is_done_by_keys(browser: "Chrome", folder: Path) -> None:
     from selenium.webdriver import Keys
 
-    with served(folder) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder) as page:
         page.wait_for("progress", "0 of 4 flagged cases done")
         assert "token" not in browser.current_url
         page.see("open-1").send_keys(Keys.ENTER)
-        page.wait_for("case-title", "Case 1:")
+        page.at(1)
         page.press("a", "r", "e")  # do nothing before the rating
         assert not page.see("drawing").is_displayed()
         page.rate(2)
@@ -81,23 +80,23 @@ def test_everything_is_done_by_keys(browser: "Chrome", folder: Path) -> None:
         assert page.see("help-dialog").is_displayed()
         page.press(Keys.ESCAPE)
         page.press("a")
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         page.press("j")
-        page.wait_for("case-title", "Case 3:")
+        page.at(3)
         page.press("k")
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         page.rate(1)
         page.press("r")
-        page.wait_for("case-title", "Case 3:")
+        page.at(3)
         page.press("k")
         page.wait_for("case-state", "You: rejected")
         page.press("z")
         page.wait_for("case-state", "You rated 1")
         page.press("e")
-        page.wait(lambda: page.see("drawing").is_displayed())
+        page.wait_until_shown("drawing")
         page.press(Keys.ARROW_RIGHT, " ", "x", Keys.ARROW_LEFT, " ", "b", " ")
         page.press(Keys.ENTER)
-        page.wait_for("case-title", "Case 3:")
+        page.at(3)
         page.press(Keys.ESCAPE)
         page.wait_for("progress", "2 of 4 flagged cases done")
         first, second, third = decisions(folder)
@@ -110,12 +109,11 @@ def test_everything_is_done_by_keys(browser: "Chrome", folder: Path) -> None:
 
 
 def test_the_mask_is_not_even_asked_for_before_the_rating(browser: "Chrome", folder: Path) -> None:
-    with served(folder) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder) as page:
         page.open(1)
-        page.wait(lambda: page.pixel(0.5, 0.5)[3] == 255)
+        page.wait(page.drawn)
         asked = page.asked()
-        home = address.partition("#")[0]
+        home = page.address.partition("#")[0]
         assert any(url.endswith("/cases/1/image") for url in asked)
         assert not any(url.endswith(("/mask", "/uncertainty")) for url in asked)
         assert all(url.startswith((home, "about:", "data:", "blob:")) for url in asked)  # no other host
@@ -128,10 +126,9 @@ def test_the_mask_is_not_even_asked_for_before_the_rating(browser: "Chrome", fol
 def test_a_mask_is_redrawn_with_the_mouse(browser: "Chrome", folder: Path) -> None:
     from selenium.webdriver import ActionChains
 
-    with served(folder, blind=False) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, blind=False) as page:
         page.open(1)
-        page.wait(lambda: page.see("edit").is_displayed())
+        page.wait_until_shown("edit")
         page.see("edit").click()
         canvas = page.see("canvas")
         before = page.picture()
@@ -165,8 +162,7 @@ def test_a_window_acts_on_the_values_of_deep_images(browser: "Chrome", tmp_path:
     folder = write_predictions(tmp_path / "deep", size=SIZE, deep=True)
     elements = {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": 3000.5, "WindowWidth": 4001}
     make_dicom(folder, 1, **elements, PhotometricInterpretation="MONOCHROME1")
-    with served(folder, blind=False) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, blind=False) as page:
         for number, slope, intercept, window in ((1, 1, 0, (8192, 16383)), (2, 2, -1000, (3000, 4000))):
             page.open(number)
             page.wait(lambda window=window: page.see("window-value").text == str(window[1]))  # type: ignore[misc]  # the loop's own
@@ -178,8 +174,8 @@ def test_a_window_acts_on_the_values_of_deep_images(browser: "Chrome", tmp_path:
             shown = page.greys()
             given = np.asarray(Image.open(BytesIO(image_png(case, white=16383))))
             assert np.array_equal(shown, given)  # until somebody moves a slider
-            page.slide("level", 5000)
-            page.slide("window", 300)
+            page.enter("level", 5000)
+            page.enter("window", 300)
             assert (page.see("level-value").text, page.see("window-value").text) == ("5000", "300")
             share = (values - 5000) / 300 + 0.5
             expected = (255 * (1 - share if stored.inverted else share)).clip(0, 255)
@@ -196,8 +192,7 @@ def test_a_recorded_attack_is_shown_in_place_of_the_image(browser: "Chrome", fol
     run = write_run(tmp_path / "run")
     with Image.open(folder / "images" / "image0.png") as image:
         write_gallery(run, {"image0": resize_image(np.asarray(image), 32)})
-    with served(folder, records=run) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, records=run) as page:
         page.open(1)
         page.rate()
         page.wait_for("attack-about", "pgd20, budget 8/255. The model sees 32 x 32 pixels")
@@ -210,41 +205,38 @@ def test_a_recorded_attack_is_shown_in_place_of_the_image(browser: "Chrome", fol
         assert len(set(pictures.values())) == 3
         page.see("canvas").click()
         page.press("a")
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         assert decisions(folder)[0].content["layers"] == ["attacked"]
         page.rate()
         assert not page.see("attack").is_displayed()
         assert page.complaints() == []
 
 
-def test_two_people_disagree_and_a_third_settles(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
-    users = tmp_path / "users.json"
-    for name, role in (("ann", "reader"), ("ben", "reader"), ("cleo", "adjudicator")):
-        add_user(users, name, role, "long enough")  # type: ignore[arg-type]  # roles
-    with served(folder, users=users, readers=2) as address:
+def test_two_people_disagree_and_a_third_settles(browser: "Chrome", folder: Path, users: Path) -> None:
+    with served(browser, folder, users=users, readers=2) as page:
 
-        def enter(name: str) -> ReviewPage:
-            page = ReviewPage(browser, address)
-            page.wait(lambda: page.see("name").is_displayed())
+        def enter(name: str) -> None:
+            page.visit()
+            page.wait_until_shown("name")
             page.see("name").send_keys(name)
-            page.see("password").send_keys("long enough")
+            page.see("password").send_keys(PASSWORD)
             page.see("enter").click()
             page.wait_for("who", name)
             page.open(1)
-            return page
 
         for name, key in (("ann", "a"), ("ben", "r")):
-            page = enter(name)
+            enter(name)
             page.rate()
             assert page.see("others").text == ""
             page.press(key)
-            page.wait_for("case-title", "Case 2:")
-            page.leave()
-        page = enter("cleo")
+            page.at(2)
+            page.see("log-out").click()
+            page.wait_until_shown("name")
+        enter("cleo")
         page.wait_for("others", "ben rejected")
         assert "ann accepted" in page.see("others").text
         page.press("r")
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         page.see("to-list").click()
         page.wait_for("row-1", "done")
 
@@ -254,33 +246,30 @@ def test_a_decision_without_a_connection_arrives_once(browser: "Chrome", folder:
         offline = {"offline": not yes, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
 
-    with served(folder, blind=False) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, blind=False) as page:
         page.open(1)
-        page.wait(lambda: page.see("accept").is_displayed())
+        page.wait_until_shown("accept")
         browser.execute_cdp_cmd("Network.enable", {})
         connected(False)
         page.press("a")
         page.wait_for("banner", "No connection")
         assert decisions(folder) == []
         connected(True)
-        page.wait_for("case-title", "Case 2:")
+        page.at(2)
         assert len(decisions(folder)) == 1
         assert not page.see("banner").is_displayed()
         page.complaints()
 
 
 def test_the_stop_switch_and_the_slider(browser: "Chrome", folder: Path, tmp_path: Path) -> None:
-    with served(folder, records=write_run(tmp_path / "run")) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, records=write_run(tmp_path / "run")) as page:
         page.wait_for("progress", "0 of 4")
         browser.find_element("css selector", "#threshold summary").click()
         page.wait_for("meaning", "Expected risk")
         page.asked()
-        script = "const s = arguments[0]; s.value = arguments[1]; s.dispatchEvent(new Event('input'))"
         told = []
         for place in (0, 20, 59):
-            browser.execute_script(script, page.see("slider"), place)
+            page.enter("slider", place)
             told.append(page.see("meaning").text)
         assert len(set(told)) == 3
         assert "100.0 %" in told[-1]
@@ -294,21 +283,19 @@ def test_the_stop_switch_and_the_slider(browser: "Chrome", folder: Path, tmp_pat
 
 
 def test_two_thousand_rows_are_sorted_and_found_at_once(browser: "Chrome", tmp_path: Path) -> None:
-    folder = write_predictions(tmp_path / "many", count=MANY, size=(8, 8))
-    with served(folder) as address:
-        page = ReviewPage(browser, address)
-        page.wait_for("shown", f"of {MANY} cases")
-        timed = "const start = performance.now(); WORK; document.body.offsetHeight; return performance.now() - start"
-        only = "const s = document.getElementById('only'); s.value = 'all'; s.dispatchEvent(new Event('change'))"
-        times = {"all": browser.execute_script(timed.replace("WORK", only))}
-        for key in ("name", "score", "reason", "status"):
-            click = f"document.querySelector('[data-testid=sort-{key}]').click()"
-            times[key] = browser.execute_script(timed.replace("WORK", click))
-        find = "const f = document.getElementById('find'); f.value = '199'; f.dispatchEvent(new Event('input'))"
-        times["find"] = browser.execute_script(timed.replace("WORK", find))
-        assert page.see("shown").text == f"12 of {MANY} cases"
-        print({name: round(time) for name, time in times.items()})
-        assert max(times.values()) < 1000  # milliseconds; about 100 on a quiet machine
+    folder = write_predictions(tmp_path / "many", count=2000, size=(8, 8))
+    with served(browser, folder) as page:
+        page.wait_for("shown", "of 2000 cases")
+        field = "const s = document.getElementById('{}'); s.value = '{}'; s.dispatchEvent(new Event('{}'))"
+        sorting = "document.querySelector('[data-testid=sort-{}]').click()"
+        for work in (
+            field.format("only", "all", "change"),
+            *(sorting.format(key) for key in ("name", "score", "reason", "status")),
+            field.format("find", "199", "input"),
+        ):
+            timed = f"const t = performance.now(); {work}; document.body.offsetHeight; return performance.now() - t"
+            assert browser.execute_script(timed) < 1000, work  # milliseconds; about 100 on a quiet machine
+        assert page.see("shown").text == "12 of 2000 cases"
         opening = (
             "const done = arguments[0], start = performance.now(); location.hash = 'case=5';"
             "const look = () => document.getElementById('case-title').textContent.startsWith('Case 5:') ?"
@@ -319,8 +306,7 @@ def test_two_thousand_rows_are_sorted_and_found_at_once(browser: "Chrome", tmp_p
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_path: Path, width: int) -> None:
-    with served(folder, records=write_run(tmp_path / "run")) as address:
-        page = ReviewPage(browser, address)
+    with served(browser, folder, records=write_run(tmp_path / "run")) as page:
         screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         try:
@@ -335,7 +321,7 @@ def test_the_page_fits_and_is_accessible(browser: "Chrome", folder: Path, tmp_pa
             page.rate()
             assert _in_view(page, "accept")
             page.press("e")
-            page.wait(lambda: page.see("drawing").is_displayed())
+            page.wait_until_shown("drawing")
             assert _in_view(page, "save")
             _check(page, width)
             page.press("?")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.review.given import records, write_predictions, write_run
+from tests.review.given import MODEL, records, write_run
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.review.cases import open_cases
@@ -61,22 +61,16 @@ def test_the_chance_of_failure_never_falls_and_adds_up() -> None:
     assert chances[0] < 0.2 < 0.8 < chances[-1]
 
 
-def test_two_failures_at_the_top_are_no_certainty() -> None:
+def test_two_failures_at_the_top_are_no_certainty_and_few_images_tell_nothing() -> None:
     """Of 30 images the two with the highest scores failed: 2 of the 10 highest did, not 100 %."""
     found = risk_table(scored([number / 30 for number in range(30)], [0] * 28 + [1] * 2), COLUMN, tau=0.5, draws=2)
     assert found.groups == (Similar(0, 20), Similar(2, 10))
-    assert found.similar(2.0) == Similar(2, 10)
-    assert found.similar(-1.0) == Similar(0, 20)
-    assert found.similar(math.nan) is None
+    assert [found.similar(score) for score in (2.0, -1.0, math.nan)] == [Similar(2, 10), Similar(0, 20), None]
     assert Similar(2, 10).ends == pytest.approx((0.0252, 0.5561), abs=1e-4)  # tables of Clopper and Pearson
     assert Similar(0, 20).ends == pytest.approx((0.0, 0.1684), abs=1e-4)
-
-
-def test_of_fewer_than_ten_images_nothing_is_told() -> None:
-    found = risk_table(scored([number / 9 for number in range(9)], [0] * 8 + [1]), COLUMN, tau=0.5, draws=2)
-    assert found.groups == ()
-    assert found.similar(1.0) is None
-    assert np.isnan(found.chance([1.0])).all()
+    few = risk_table(scored([number / 9 for number in range(9)], [0] * 8 + [1]), COLUMN, tau=0.5, draws=2)
+    assert (few.groups, few.similar(1.0)) == ((), None)
+    assert np.isnan(few.chance([1.0])).all()
 
 
 def test_records_are_found_below_a_run_by_their_model(predictions: Path, tmp_path: Path) -> None:
@@ -88,20 +82,13 @@ def test_records_are_found_below_a_run_by_their_model(predictions: Path, tmp_pat
         read_risk(tmp_path, folder)
     with pytest.raises(DataError, match="of model ffff, the predictions of model 0123"):
         read_risk(write_run(tmp_path / "other", model="ffff"), folder)
-
-
-@pytest.mark.parametrize("broken", ["test split", "no score"])
-def test_unfit_records_are_refused(predictions: Path, tmp_path: Path, broken: str) -> None:
-    table = records()
-    table = table.drop(COLUMN) if broken == "no score" else table.with_columns(split=pl.lit("test"))
-    table.write_parquet(tmp_path / "records.parquet")
-    (tmp_path / "evaluation.json").write_text(json.dumps({"model": "0123456789abcdef"}))
-    with pytest.raises(DataError, match="score" if broken == "no score" else "test split"):
-        read_risk(tmp_path, open_cases(predictions))
-
-
-def test_a_table_of_another_score_is_refused(tmp_path: Path) -> None:
-    folder = open_cases(write_predictions(tmp_path / "out"))
-    run = write_run(tmp_path / "run")
     with pytest.raises(DataError, match="no score vacuity"):
         read_risk(run, folder._replace(measure="vacuity"))
+    for table, words in (
+        (records().drop(COLUMN), "score"),
+        (records().with_columns(split=pl.lit("test")), "test split"),
+    ):
+        table.write_parquet(tmp_path / "records.parquet")
+        (tmp_path / "evaluation.json").write_text(json.dumps({"model": MODEL}))
+        with pytest.raises(DataError, match=words):
+            read_risk(tmp_path, folder)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from PIL import Image
-from tests.review.given import make_dicom, png, write_predictions, write_run
+from tests.review.given import make_dicom, rectangle, write_predictions, write_run
 
 pytest.importorskip("fastapi", reason="the extra 'review' is not installed")
 
@@ -21,10 +21,9 @@ from trustseg.review.attacked import AttackedCase
 from trustseg.review.serving import Listening, listen
 from trustseg.review.state import Settings
 from trustseg.review.storage import Store
-from trustseg.review.verify import open_store
 
 
-def test_a_case_goes_from_the_list_to_a_decision(page: Page, predictions: Path, tmp_path: Path) -> None:
+def test_a_case_goes_from_the_list_to_a_decision(page: Page, predictions: Path) -> None:
     rows = page.get("cases").json()["rows"]
     assert [row["id"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["flagged"] for row in rows] == [True] * 3 + [False] * 3
@@ -32,20 +31,17 @@ def test_a_case_goes_from_the_list_to_a_decision(page: Page, predictions: Path, 
     assert rows[-1]["reasons"] == ["not flagged"]
     assert page.get("cases/1/image").content.startswith(b"\x89PNG")
     assert page.get("cases/1/thumbnail").headers["content-type"] == "image/png"
-    assert (page.get("cases/1/mask").status_code, page.get("cases/1/uncertainty").status_code) == (409, 409)
+    assert [page.get(f"cases/1/{name}").status_code for name in ("mask", "uncertainty")] == [409, 409]
     rated = page.post("cases/1/rating", rating=2, seconds=3.25).json()
     assert (rated["sees_mask"], rated["rating"], rated["decision"]) == (True, 2, None)
     assert page.get("cases/1/mask").content == (predictions / "masks" / "image0.png").read_bytes()
-    drawn = np.zeros((16, 20), np.uint8)
-    drawn[3:5] = 255
-    mask = base64.b64encode(png(drawn, tmp_path)).decode()
+    mask = base64.b64encode(rectangle(20)).decode()
     decided = page.post("cases/1/decision", decision="edit", seconds=4, confidence=4, comment="ä <b>", mask=mask).json()
     assert (decided["status"], decided["decision"]["comment"]) == ("done", "ä <b>")
-    own = page.get(f"cases/1/drawn/{decided['decision']['number']}").content
-    assert own.startswith(b"\x89PNG")
+    assert page.get(f"cases/1/drawn/{decided['decision']['number']}").content.startswith(b"\x89PNG")
     assert page.get("cases").json()["rows"][0]["own"] == "edit"
     assert page.post("cases/1/withdrawal").json()["status"] == "open"
-    kinds = [entry.kind for entry in open_store(predictions).entries()]
+    kinds = [entry.kind for entry in Store(predictions / "review").entries()]
     assert kinds == ["opened", "started", "rating", "decision", "withdrawal"]
 
 
@@ -66,25 +62,23 @@ def test_somebody_who_never_overrides_is_told(tmp_path: Path) -> None:
     assert page.get("cases").json()["note"].startswith("you overrode 0 of 20 masks")
 
 
-def test_a_void_guarantee_is_told(tmp_path: Path) -> None:
-    for guarantee in ("void", "no difference found"):
-        page = enter(serve(write_predictions(tmp_path / guarantee, guarantee=guarantee)))
-        assert page.get("session").json()["policy"]["guarantee"] == guarantee
-
-
-@pytest.mark.parametrize("at_most", [0.5, 0.01])
-def test_a_policy_of_too_few_patients_promises_nothing(tmp_path: Path, at_most: float) -> None:
-    page = enter(serve(write_predictions(tmp_path, at_most=at_most)))
+@pytest.mark.parametrize(
+    ("at_most", "guarantee", "flags", "reason"),
+    [
+        (0.5, "no difference found", {True, False}, "not flagged"),
+        (0.01, "void", {False}, "not flagged: the policy promises nothing"),
+    ],
+)
+def test_the_page_says_what_the_policy_promises(
+    tmp_path: Path, at_most: float, guarantee: str, flags: set[bool], reason: str
+) -> None:
+    page = enter(serve(write_predictions(tmp_path, at_most=at_most, guarantee=guarantee)))
     listed, policy = page.get("cases").json(), page.get("session").json()["policy"]
-    flags = {row["flagged"] for row in listed["rows"]}
-    reasons = {reason for row in listed["rows"] if not row["flagged"] for reason in row["reasons"]}
-    if at_most == 0.5:
-        assert (flags, listed["no_promise"], policy["promises_nothing"]) == ({True, False}, None, False)
-        assert reasons == {"not flagged"}
-    else:
-        assert (flags, policy["promises_nothing"]) == ({False}, True)
-        assert "there are 30" in listed["no_promise"]
-        assert reasons == {"not flagged: the policy promises nothing"}
+    assert {row["flagged"] for row in listed["rows"]} == flags
+    assert {why for row in listed["rows"] if not row["flagged"] for why in row["reasons"]} == {reason}
+    too_few = at_most == 0.01
+    assert (policy["guarantee"], policy["promises_nothing"]) == (guarantee, too_few)
+    assert ("there are 30" in (listed["no_promise"] or "")) == too_few
 
 
 @pytest.mark.parametrize(
@@ -119,17 +113,15 @@ def test_two_people_read_and_a_third_settles(predictions: Path, users: Path) -> 
     assert (seen["settles"], [each["reviewer"] for each in seen["decisions"]]) == (True, ["ann", "ben"])
     assert cleo.post("cases/2/adjudication", decision="reject", seconds=1).json()["status"] == "done"
     assert ann.post("cases/2/withdrawal").status_code == 409
+    assert [ann.post("switch", stop=stop).status_code for stop in (True, False)] == [200, 403]
 
 
-def test_the_stop_switch_flags_every_case(page: Page, users: Path, predictions: Path) -> None:
+def test_the_stop_switch_flags_every_case(page: Page) -> None:
     assert page.post("switch", stop=True, reason="another scanner").status_code == 200
     found = page.get("cases").json()
     assert all(row["flagged"] and row["reasons"][0].startswith("stop switch") for row in found["rows"])
     assert found["stopped"]["reason"] == "another scanner"
     assert page.post("switch", stop=False).status_code == 200
-    client = serve(predictions, users=users)
-    ann = enter(client, name="ann", password=PASSWORD)
-    assert [ann.post("switch", stop=stop).status_code for stop in (True, False)] == [200, 403]
 
 
 def test_a_write_sent_twice_at_once_counts_once(page: Page, predictions: Path) -> None:
@@ -154,16 +146,15 @@ def test_values_of_deep_images_are_sent_whole(tmp_path: Path) -> None:
     pydicom = pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
     make_dicom(folder, 1, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=500.5, WindowWidth=801)
     page = enter(serve(folder))
-    for number, name, meaning in (
-        (1, "image0.png", {"slope": 1, "intercept": 0, "black": 0, "white": 16383}),
-        (2, "image1.dcm", {"slope": 2, "intercept": -1000, "black": 100, "white": 900}),
+    with Image.open(folder / "images" / "image0.png") as image:
+        stored = np.asarray(image), pydicom.dcmread(folder / "images" / "image1.dcm").pixel_array
+    for number, meaning in (
+        (1, {"slope": 1, "intercept": 0, "black": 0, "white": 16383}),
+        (2, {"slope": 2, "intercept": -1000, "black": 100, "white": 900}),
     ):
         answer = page.get(f"cases/{number}/values")
-        found = json.loads(answer.headers["trustseg-values"])
-        assert found == meaning | {"inverted": False, "channels": 1}
-        file = folder / "images" / name
-        stored = pydicom.dcmread(file).pixel_array if file.suffix == ".dcm" else np.asarray(Image.open(file))
-        assert np.array_equal(np.frombuffer(answer.content, "<u2").reshape(16, 20), stored)
+        assert json.loads(answer.headers["trustseg-values"]) == meaning | {"inverted": False, "channels": 1}
+        assert np.array_equal(np.frombuffer(answer.content, "<u2").reshape(16, 20), stored[number - 1])
     changed = folder / "images" / "image0.png"
     changed.write_bytes(changed.read_bytes() + b" ")
     assert page.get("cases/1/values").status_code == 422  # another file than that of the prediction

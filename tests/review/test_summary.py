@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,41 +10,34 @@ import polars as pl
 import pytest
 from PIL import Image
 from tests.dicom_output.films import errors_of, result
-from tests.review.given import make_dicom, png, records, write_predictions
+from tests.review.given import ANN, BEN, CLEO, KEYS, decide, make_dicom, png, records, review_of, write_predictions
 
 from trustseg.dicom_output import Code, SegmentMeaning, read_source, write_objects
 from trustseg.errors import DataError
 from trustseg.review.actions import Review, Verdict
-from trustseg.review.agreement import cohen_kappa
-from trustseg.review.cases import open_cases
 from trustseg.review.chain import Entry, chain_faults
 from trustseg.review.export import back_up, export_review
+from trustseg.review.outcome import cohen_kappa
 from trustseg.review.risk import risk_table
-from trustseg.review.state import Reader, Settings
-from trustseg.review.storage import Store
 from trustseg.review.summary import likely_range, summarise
 from trustseg.review.verify import open_store, verify
 from trustseg.tables import read_csv
 
-ANN, BEN, CLEO = Reader("ann", "reader"), Reader("ben", "reader"), Reader("cleo", "adjudicator")
-KEYS = (f"key-{number}" for number in count())
+FIRST = ["accept", "edit", "reject", "accept", "accept", "accept"]
+SECOND = ["accept", "edit", "reject", "reject", "accept", "accept"]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Review:
+def read(predictions: Path) -> Review:
     """Two people have read six cases, ten and five seconds each; a third has settled one."""
-    review = Review(open_cases(write_predictions(tmp_path / "out")), open_store(tmp_path / "out"), Settings(readers=2))
+    review = review_of(predictions, readers=2)
     pixels = np.zeros((16, 20), np.uint8)
     pixels[4:8, 5:8] = 255  # the mask of image0, which the second case's differs from
-    drawn = png(pixels, tmp_path)
-    first = ("accept", "edit", "reject", "accept", "accept", "accept")
-    second = ("accept", "edit", "reject", "reject", "accept", "accept")
-    for number, decisions in enumerate(zip(first, second, strict=True), start=1):
-        for reader, decision in zip((ANN, BEN), decisions, strict=True):
-            seconds = 10.0 if reader is ANN else 5.1234
-            review.rate(number, reader, key=next(KEYS), rating=4, seconds=seconds / 2)
-            verdict = Verdict(decision, 5, "=1+1", seconds / 2, (), drawn if decision == "edit" else None)  # type: ignore[arg-type]  # one of three
-            review.decide(number, reader, verdict, key=next(KEYS))
+    drawn = png(pixels)
+    for reader, decisions, seconds in ((ANN, FIRST, 10.0), (BEN, SECOND, 5.1234)):
+        for number, decision in enumerate(decisions, start=1):
+            mask = drawn if decision == "edit" else None
+            decide(review, number, reader, decision, mask, comment="=1+1", seconds=seconds / 2)
     review.adjudicate(4, CLEO, Verdict("reject"), key=next(KEYS))
     review.switch(ANN, key=next(KEYS), stop=True, reason="another scanner")
     return review
@@ -83,11 +76,7 @@ def test_the_report_counts_what_was_decided(read: Review) -> None:
     assert (ann["rated_sure"], ann["rated_as_the_mask"]) == (6, 5)  # the last mask is empty
     (pair,) = found["agreement"]
     assert (pair["cases"], pair["same"], pair["dice"], pair["masks"]) == (6, pytest.approx(5 / 6), 1.0, 3)
-    expected = cohen_kappa(
-        ["accept", "edit", "reject", "accept", "accept", "accept"],
-        ["accept", "edit", "reject", "reject", "accept", "accept"],
-    )
-    assert pair["kappa"]["value"] == pytest.approx(expected)
+    assert pair["kappa"]["value"] == pytest.approx(cohen_kappa(FIRST, SECOND))
     assert found["progress"] == {"open": 0, "in progress": 0, "disagreement": 0, "done": 6}
     assert found["failures"]["flagged"] == {"done": 3, "failed": 1}  # one rejected, one hardly changed
     assert found["failures"]["kept"] == {"done": 3, "failed": 1}
@@ -102,12 +91,10 @@ def test_the_report_counts_what_was_decided(read: Review) -> None:
 
 
 def test_readers_who_hardly_override_are_named(tmp_path: Path) -> None:
-    review = Review(
-        open_cases(write_predictions(tmp_path / "out", count=21)), open_store(tmp_path / "out"), Settings(blind=False)
-    )
+    review = review_of(write_predictions(tmp_path, count=21), blind=False)
     for number in range(1, 21):
         assert summarise(review.folder, review.store)["notes"] == []
-        review.decide(number, ANN, Verdict("accept"), key=next(KEYS))
+        decide(review, number, ANN, "accept")
     found = summarise(review.folder, review.store)
     (note,) = found["notes"]
     assert note.startswith("ann overrode 0 of 20 masks")
@@ -118,7 +105,7 @@ def test_readers_who_hardly_override_are_named(tmp_path: Path) -> None:
 
 
 def test_nothing_decided_is_undefined_and_not_zero(predictions: Path) -> None:
-    review = Review(open_cases(predictions), open_store(predictions), Settings())
+    review = review_of(predictions)
     found = summarise(review.folder, review.store)
     assert (found["readers"], found["agreement"], found["failures"]["expected"]) == ([], [], None)
     assert "filled" not in {item["state"] for item in found["article_14"]}
@@ -160,12 +147,12 @@ def test_redrawn_masks_of_films_are_segmentations_as_well(tmp_path: Path) -> Non
     meaning = SegmentMeaning("infection", type=Code("SCT", "233604007", "Pneumonia"))
     found = result((16, 20), mask=np.ones((16, 20), bool))
     write_objects(read_source(folder / "images" / "image0.dcm"), found, meaning, folder / "dicom", "image0")
-    review = Review(open_cases(folder), open_store(folder), Settings(blind=False))
+    review = review_of(folder, blind=False)
     drawn = [np.random.default_rng(number).random((16, 20)) < number / 4 for number in range(5)]
     for number, mask in enumerate(drawn, start=1):
-        review.decide(number, ANN, Verdict("edit", mask=png(255 * mask, tmp_path)), key=next(KEYS))
-    review.decide(4, ANN, Verdict("accept"), key=next(KEYS))  # after all
-    review.decide(6, ANN, Verdict("edit", mask=png(255 * drawn[2], tmp_path)), key=next(KEYS))  # a PNG
+        decide(review, number, ANN, "edit", png(255 * mask))
+    decide(review, 4, ANN, "accept")  # after all
+    decide(review, 6, ANN, "edit", png(255 * drawn[2]))  # a PNG
     notes: list[str] = []
     output = export_review(review.folder, review.store, tmp_path / "export", note=notes.append)
     assert sorted(file.name for file in (output / "dicom").iterdir()) == [f"image{n}.seg.dcm" for n in range(3)]
@@ -192,7 +179,9 @@ def test_redrawn_masks_of_films_are_segmentations_as_well(tmp_path: Path) -> Non
 
 def test_a_backup_verifies_and_can_be_used(read: Review, tmp_path: Path) -> None:
     back_up(read.store, tmp_path / "backup")
-    copy = Store(tmp_path / "backup", create=False)
-    assert verify(copy, folder=read.folder, head=read.store.head()) == []
-    again = Review(read.folder, open_store(tmp_path / "out", state=tmp_path / "backup"), Settings(readers=2))
-    assert again.state().status(4) == "done"
+    entries, head = read.store.entries(), read.store.head()
+    decide(read, 1, ANN, "accept")  # later
+    copy = open_store(tmp_path / "out", state=tmp_path / "backup", create=False)
+    assert copy.entries() == entries
+    assert verify(copy, folder=read.folder, head=head) == []
+    assert Review(read.folder, copy, read.state().settings).state().status(4) == "done"

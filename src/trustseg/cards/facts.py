@@ -1,13 +1,12 @@
 """Facts about a model, from the files next to it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from torch import nn
 
 from trustseg.calibration import Calibrated, Calibration
 from trustseg.config import load_run
@@ -87,7 +86,6 @@ class CardFacts:
         spec: what it is built from.
         parameters: number of weights.
         calibration: None if it is not calibrated.
-        target: what the masks mark; None if the run's settings are not there.
         settings: of the run, without where its data lie; empty if they are not there.
         provenance: content of ``provenance.json``, empty if it is not there.
         sides: images and patients of training, validation and test; empty if that is not known.
@@ -99,28 +97,43 @@ class CardFacts:
     spec: SegmenterSpec
     parameters: int
     calibration: Calibration | None
-    target: str | None
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
     sides: Mapping[str, tuple[int, int]]
     measured: tuple[Measured, ...]
 
+    @property
+    def target(self) -> str | None:
+        """What the masks mark; None if the run's settings are not there."""
+        return self.setting("data", "target")
+
+    @property
+    def channels(self) -> str:
+        """The kind of images in a word."""
+        return "grey" if self.spec.channels == 1 else "RGB"
+
     def input_words(self) -> str:
         """Return in words which images the model takes."""
-        kind = "grey" if self.spec.channels == 1 else "RGB"
-        return f"{kind} images of any size, resized to {self.spec.size} x {self.spec.size} pixels"
+        return f"{self.channels} images of any size, resized to {self.spec.size} x {self.spec.size} pixels"
 
     def split_words(self) -> str:
         """Return images and patients of each side of the split in words; empty if that is not known."""
         sides = self.sides.items()
         return ", ".join(f"{side} {images} images of {patients} patients" for side, (images, patients) in sides)
 
+    def setting(self, *keys: str) -> str | None:
+        """Return a setting of the run as text; None if it is not there."""
+        return _text_at(self.settings, keys)
+
     def provided(self, *keys: str) -> str | None:
         """Return a value of ``provenance.json`` as text; None if it is not there."""
-        value: Any = self.provenance
-        for key in keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        return None if value is None else str(value)
+        return _text_at(self.provenance, keys)
+
+
+def _text_at(value: Any, keys: Sequence[str]) -> str | None:  # noqa: ANN401 - JSON
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return None if value is None else str(value)
 
 
 def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
@@ -148,18 +161,13 @@ def read_facts(folder: Path, *, draws: int = 2000) -> CardFacts:
         name=run.name if folder.absolute().name == "model" else folder.absolute().name,
         digest=digest,
         spec=model.spec,
-        parameters=sum(value.numel() for module in model.modules() for value in _own(module)),
+        parameters=sum(value.numel() for module in model.modules() for value in module.parameters(recurse=False)),
         calibration=model.calibration if isinstance(model, Calibrated) else None,
-        target=settings.get("data", {}).get("target"),
         settings=settings,
         provenance=read_json(provenance) if provenance.is_file() else {},
         sides=_sides(folder),
         measured=tuple(_measured(each, draws) for each in places if _is_of(each, digest)),
     )
-
-
-def _own(module: nn.Module) -> list[nn.Parameter]:
-    return list(module.parameters(recurse=False))
 
 
 def _is_of(place: Path, digest: str) -> bool:

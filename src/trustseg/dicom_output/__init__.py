@@ -9,6 +9,8 @@ Of each image four objects are written, all of the same patient and study, and a
 
 What identifies the patient is copied from the source as it is, and nothing is added: a de-identified source gives
 de-identified objects. Values of the source that break their own format are left out, and named.
+
+``capture``, ``maps`` and ``report`` import highdicom; all else works without it.
 """
 
 from trustseg.dicom_output.result import Code, ImageResult, RedrawnMask, SegmentMeaning

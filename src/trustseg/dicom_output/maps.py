@@ -1,42 +1,50 @@
 """The mask as a BINARY Segmentation, the pixel uncertainty as a Parametric Map."""
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
 
 import numpy as np
+from highdicom import AlgorithmIdentificationSequence, VOILUTFunctionValues, VOILUTTransformation
+from highdicom.pm import DerivedPixelContrastValues, ParametricMap, RealWorldValueMapping
+from highdicom.seg import SegmentAlgorithmTypeValues as Algorithm
+from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentDescription
+from highdicom.sr import CodedConcept
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
 
-from trustseg.dicom_output.equipment import algorithm, concept, identity
-from trustseg.dicom_output.result import ImageResult, RedrawnMask, SegmentMeaning
-from trustseg.dicom_output.source import Source
+from trustseg.dicom_output.result import Code, ImageResult, RedrawnMask, SegmentMeaning
+from trustseg.dicom_output.source import NAME, Source, identity
 
-if TYPE_CHECKING:
-    from highdicom.pm import ParametricMap
-    from highdicom.seg import Segmentation
-    from pydicom import Dataset
-
-__all__ = ["parametric_map", "segmentation"]
+__all__ = ["concept", "parametric_map", "segmentation"]
 
 
-def segmentation(source: Source, result: ImageResult | RedrawnMask, meaning: SegmentMeaning) -> "Segmentation":
+def concept(code: Code) -> CodedConcept:
+    """Return a code as highdicom takes it."""
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def segmentation(source: Source, result: ImageResult | RedrawnMask, meaning: SegmentMeaning) -> Segmentation:
     """Return the mask as a Segmentation with one segment and one frame, also where the mask is empty.
 
     The segment of a redrawn mask is marked as made semi-automatically.
     """
-    from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, SegmentDescription
-    from highdicom.seg import Segmentation as Made
-
     redrawn = isinstance(result, RedrawnMask)
+    algorithm = AlgorithmIdentificationSequence(
+        name=NAME,
+        family=codes.DCM.ArtificialIntelligence,
+        version=result.version,
+        parameters={"model": result.model or "unknown", "mask": result.mask_rule},
+    )
     segment = SegmentDescription(
         segment_number=1,
         segment_label=meaning.label,
         segmented_property_category=concept(meaning.category),
         segmented_property_type=concept(meaning.type),
-        algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC if redrawn else SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm(result),
+        algorithm_type=Algorithm.SEMIAUTOMATIC if redrawn else Algorithm.AUTOMATIC,
+        algorithm_identification=algorithm,
         tracking_uid=source.uid("segment", result.digest),
         tracking_id=f"trustseg {meaning.label}"[:64],
     )
-    made = Made(
+    made = Segmentation(
         source_images=[source.header],
         pixel_array=result.mask.astype(np.uint8),
         segmentation_type=SegmentationTypeValues.BINARY,
@@ -52,18 +60,13 @@ def segmentation(source: Source, result: ImageResult | RedrawnMask, meaning: Seg
     return made
 
 
-def parametric_map(source: Source, result: ImageResult) -> "ParametricMap":
+def parametric_map(source: Source, result: ImageResult) -> ParametricMap:
     """Return the pixel uncertainty as a Parametric Map of 32-bit floats, in the units of the measure.
 
     A Parametric Map has to have a plane in a frame of reference, which a radiograph lacks. There it gets a frame of
     reference of its own, that of its image plane, which no other object shares: it claims no place in the patient.
     Rows and columns are those of the source, and each frame names the source as its origin.
     """
-    from highdicom import VOILUTFunctionValues, VOILUTTransformation
-    from highdicom.pm import DerivedPixelContrastValues, RealWorldValueMapping
-    from highdicom.pm import ParametricMap as Made
-    from pydicom.sr.codedict import codes
-
     low, high = result.bounds
     mapping = RealWorldValueMapping(
         lut_label="uncertainty",
@@ -78,7 +81,7 @@ def parametric_map(source: Source, result: ImageResult) -> "ParametricMap":
         window_width=high - low,
         voi_lut_function=VOILUTFunctionValues.LINEAR_EXACT,
     )
-    made = Made(
+    made = ParametricMap(
         source_images=[_placed(source)],
         pixel_array=result.uncertainty,
         contains_recognizable_visual_features=False,
@@ -90,12 +93,15 @@ def parametric_map(source: Source, result: ImageResult) -> "ParametricMap":
         **identity("map", source, result),
     )
     _name_dimensions(made, source.uid("map dimensions", result.digest))
-    _keep_known_measures(made, source)
+    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
+        if keyword in measures and not source.header.get(keyword):
+            delattr(measures, keyword)  # a distance that the source does not tell
     _add_anatomy(made, source)
     return made
 
 
-def _placed(source: Source) -> "Dataset":
+def _placed(source: Source) -> Dataset:
     """Return the header with a plane in a frame of reference, its own plane where the image has no place in space."""
     header = deepcopy(source.header)
     if not source.has_position:
@@ -109,18 +115,8 @@ def _placed(source: Source) -> "Dataset":
     return header
 
 
-def _keep_known_measures(made: "Dataset", source: Source) -> None:
-    """Take out distances that the source does not tell."""
-    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
-        if keyword in measures and not source.header.get(keyword):
-            delattr(measures, keyword)
-
-
-def _add_anatomy(made: "Dataset", source: Source) -> None:
+def _add_anatomy(made: Dataset, source: Source) -> None:
     """Add part and side of the body that the frame shows, where the source has codes; some readers rely on it."""
-    from pydicom import Dataset
-
     regions = source.header.get("AnatomicRegionSequence") or []
     side = source.header.get("ImageLaterality") or source.header.get("Laterality")
     if len(regions) == 1 and regions[0].get("CodeValue") and side in ("R", "L", "U", "B"):
@@ -131,7 +127,7 @@ def _add_anatomy(made: "Dataset", source: Source) -> None:
         made.Laterality = source.header.get("Laterality") or ""
 
 
-def _name_dimensions(made: "Dataset", uid: str) -> None:
+def _name_dimensions(made: Dataset, uid: str) -> None:
     """Give the dimensions a name that does not differ from run to run."""
     for sequence in (made.DimensionOrganizationSequence, made.DimensionIndexSequence):
         for item in sequence:

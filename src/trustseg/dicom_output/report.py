@@ -1,45 +1,64 @@
 """Score, policy and decision as a Comprehensive SR after template TID 1500, Measurement Report (PS3.16)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from trustseg.dicom_output.equipment import concept, identity
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    QualitativeEvaluation,
+    SourceImageForMeasurementGroup,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from trustseg.dicom_output.maps import concept
 from trustseg.dicom_output.result import Code, ImageResult, SegmentMeaning
-from trustseg.dicom_output.source import Source
+from trustseg.dicom_output.source import NAME, Source, identity
 
-if TYPE_CHECKING:
-    from highdicom.sr import ComprehensiveSR, Measurement, MeasurementsAndQualitativeEvaluations, ObservationContext
-    from pydicom import Dataset
+__all__ = ["FRACTION", "REVIEW", "SCORE", "report"]
 
-__all__ = ["FRACTION", "REVIEW", "SCHEME", "SCORE", "report"]
+_SCHEME: Final = "99TRUSTSEG"  # of codes that no public scheme has; DICOM has private ones begin with 99 (PS3.16, 8.2)
 
-SCHEME: Final = "99TRUSTSEG"
-"""Scheme of the codes that no public one has; DICOM has private schemes begin with 99 (PS3.16, section 8.2)."""
-
-SCORE: Final = Code(SCHEME, "uncertainty", "Uncertainty score of the image")
-FRACTION: Final = Code(SCHEME, "mask-fraction", "Share of the image's pixels in the mask")
-REVIEW: Final = Code(SCHEME, "review", "Review by a human")
+SCORE: Final = Code(_SCHEME, "uncertainty", "Uncertainty score of the image")
+FRACTION: Final = Code(_SCHEME, "mask-fraction", "Share of the image's pixels in the mask")
+REVIEW: Final = Code(_SCHEME, "review", "Review by a human")
 
 _IMAGING: Final = Code("SCT", "363679005", "Imaging")
-_ALGORITHM: Final = "trustseg"
 
 
-def report(
-    source: Source, result: ImageResult, meaning: SegmentMeaning, others: "Sequence[Dataset]"
-) -> "ComprehensiveSR":
+def report(source: Source, result: ImageResult, meaning: SegmentMeaning, others: Sequence[Dataset]) -> ComprehensiveSR:
     """Return the report, which names the source image and the other objects of the result as its evidence.
 
     It is complete, unverified and preliminary: no human has looked at it.
     """
-    from highdicom.coding_schemes import CodingSchemeIdentificationItem
-    from highdicom.sr import ComprehensiveSR, MeasurementReport
-    from pydicom.sr.codedict import codes
-
+    device = DeviceObserverIdentifyingAttributes(
+        uid=source.uid("device", result.model, result.version, of="SOPClassUID"),
+        name=NAME,
+        manufacturer_name=NAME,
+        model_name=NAME,
+        serial_number=result.model or "unknown",
+    )
+    observer = ObserverContext(
+        observer_type=CodedConcept.from_code(codes.DCM.Device), observer_identifying_attributes=device
+    )
     content = MeasurementReport(
-        observation_context=_observer(source, result),
+        observation_context=ObservationContext(observer_device_context=observer),
         procedure_reported=concept(_IMAGING),
         imaging_measurements=[_measurements(source, result, meaning)],
         title=codes.DCM.ImagingMeasurementReport,
+    )
+    scheme = CodingSchemeIdentificationItem(
+        designator=_SCHEME, name="Concepts of trustseg", responsible_organization=NAME
     )
     return ComprehensiveSR(
         evidence=[source.header, *others],
@@ -47,47 +66,15 @@ def report(
         is_complete=True,
         is_final=False,
         is_verified=False,
-        coding_schemes=[
-            CodingSchemeIdentificationItem(
-                designator=SCHEME, name="Concepts of trustseg", responsible_organization="trustseg"
-            )
-        ],
+        coding_schemes=[scheme],
         **identity("report", source, result),
-    )
-
-
-def _observer(source: Source, result: ImageResult) -> "ObservationContext":
-    """Return who observed: trustseg with the hash of its model, a device."""
-    from highdicom.sr import CodedConcept, DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
-    from pydicom.sr.codedict import codes
-
-    device = DeviceObserverIdentifyingAttributes(
-        uid=source.uid("device", result.model, result.version, of="SOPClassUID"),
-        name=_ALGORITHM,
-        manufacturer_name=_ALGORITHM,
-        model_name=_ALGORITHM,
-        serial_number=result.model or "unknown",
-    )
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=CodedConcept.from_code(codes.DCM.Device), observer_identifying_attributes=device
-        )
     )
 
 
 def _measurements(
     source: Source, result: ImageResult, meaning: SegmentMeaning
-) -> "MeasurementsAndQualitativeEvaluations":
+) -> MeasurementsAndQualitativeEvaluations:
     """Return the group of what was found on the image as a whole (TID 1501), with the rule that led to it."""
-    from highdicom.sr import (
-        AlgorithmIdentification,
-        MeasurementsAndQualitativeEvaluations,
-        QualitativeEvaluation,
-        SourceImageForMeasurementGroup,
-        TrackingIdentifier,
-    )
-    from pydicom.sr.codedict import codes
-
     parameters = [
         f"model: {result.model or 'unknown'}",
         f"measure: {result.measure}",
@@ -95,21 +82,17 @@ def _measurements(
         f"mask: {result.mask_rule}",
         *(f"policy: {line}" for line in result.policy),
     ]
+    numbers = [
+        Measurement(concept(name), float(f"{value:.6g}"), codes.UCUM.NoUnits)  # with six digits as in the CSV
+        for name, value in ((SCORE, result.score), (FRACTION, float(result.mask.mean())))
+    ]
     decision = None if result.review is None else codes.SCT.Yes if result.review else codes.SCT.No
     header = source.header
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(source.uid("measurements", result.digest), "uncertainty of the image"),
         finding_type=concept(meaning.type),
-        algorithm_id=AlgorithmIdentification(_ALGORITHM, result.version, parameters),
-        measurements=[_number(SCORE, result.score), _number(FRACTION, float(result.mask.mean()))],
+        algorithm_id=AlgorithmIdentification(NAME, result.version, parameters),
+        measurements=numbers,
         qualitative_evaluations=None if decision is None else [QualitativeEvaluation(concept(REVIEW), decision)],
         source_images=[SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID)],
     )
-
-
-def _number(name: Code, value: float) -> "Measurement":
-    """Return a number without a unit, with six digits as in the CSV."""
-    from highdicom.sr import Measurement
-    from pydicom.sr.codedict import codes
-
-    return Measurement(concept(name), float(f"{value:.6g}"), codes.UCUM.NoUnits)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,7 @@ _LESION: Final = Code("SCT", "52988006", "Lesion")
 
 @dataclass(frozen=True, slots=True)
 class SegmentMeaning:
-    """What the mask marks.
-
-    Attributes:
-        label: in a word.
-        category: its Segmented Property Category.
-        type: its Segmented Property Type.
-    """
+    """What the mask marks: a word, and the codes of its Segmented Property Category and Type."""
 
     label: str = "foreground"
     category: Code = _ABNORMAL
@@ -127,10 +121,7 @@ class RedrawnMask:
     model: str
     version: str
 
-    @property
-    def mask_rule(self) -> str:
-        """Which pixels are in the mask."""
-        return "redrawn by a reader"
+    mask_rule: ClassVar = "redrawn by a reader"
 
     @property
     def settings(self) -> str:

@@ -2,23 +2,33 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trustseg.data.picture import warnings_of
+from trustseg.dicom_output.result import ImageResult, RedrawnMask
 from trustseg.errors import DataError, MissingPackageError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.dataelem import DataElement
 
-__all__ = ["LIBRARIES", "Source", "read_source"]
+__all__ = ["LIBRARIES", "NAME", "Source", "identity", "read_source"]
+
+NAME: Final = "trustseg"
+"""Manufacturer and device of all objects."""
 
 LIBRARIES: Final = "(pydicom|highdicom)"
 """Packages whose warnings and log quote values of patients, for ``warnings_of``."""
 
+_DESCRIPTIONS: Final = {  # of the series, numbered in this order
+    "seg": "segmentation",
+    "map": "uncertainty map",
+    "capture": "secondary capture",
+    "report": "report",
+    "redrawn": "redrawn segmentation",
+}
 _UIDS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _EMPTY_IF_ABSENT: Final = (  # DICOM demands the attributes, not a value (type 2)
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -50,32 +60,39 @@ class Source:
         """Whether the image plane has a place in a frame of reference, as slices have and radiographs have not."""
         return all(self.header.get(keyword) for keyword in _PLACE)
 
-    @property
-    def instance_number(self) -> int:
-        """Its number in its series, 1 if it tells none."""
-        return max(1, int(self.header.get("InstanceNumber") or 1))
-
-    def series_number(self, kind: int) -> int:
-        """Return a number for the series of a kind of object, next to others that follow the source series."""
-        own = int(self.header.get("SeriesNumber") or 0)
-        return 100 * (own if 0 < own <= _LARGEST_NUMBER else 90) + kind
-
     def uid(self, *parts: str, of: str = "SOPInstanceUID") -> str:
-        """Return a unique identifier that depends on the source and ``parts`` alone (a name-based UUID, RFC 9562).
-
-        Args:
-            parts: what tells it from others of the same source.
-            of: the identifier of the source that it derives from.
-        """
+        """Return a name-based UUID (RFC 9562) of ``parts`` and of one identifier of the source, and nothing else."""
         text = "\n".join(("trustseg", *parts, str(self.header[of].value)))
         return f"2.25.{uuid.uuid5(_NAMESPACE, text).int}"
 
 
-def read_source(path: Path) -> Source:
-    """Return the header of a DICOM image for objects that refer to it.
+def identity(kind: str, source: Source, result: ImageResult | RedrawnMask) -> dict[str, Any]:
+    """Return what the constructors of highdicom take on series, instance and device, by name.
 
-    Args:
-        path: a file that ``trustseg.data`` can read as an image.
+    The instance is named after everything it says, so that equal results have equal names and different ones never
+    share one. All instances of a kind that a run derives from a source series are in one series, but for maps of images
+    without a place in space: a series has one frame of reference, and each of these has its own.
+    """
+    alone = kind == "map" and not source.has_position
+    own = int(source.header.get("SeriesNumber") or 0)
+    number = 1 + list(_DESCRIPTIONS).index(kind)
+    return {
+        "series_instance_uid": source.uid(
+            f"{kind} series", result.settings, of="SOPInstanceUID" if alone else "SeriesInstanceUID"
+        ),
+        "series_number": 100 * (own if 0 < own <= _LARGEST_NUMBER else 90) + number,
+        "series_description": f"{NAME} {_DESCRIPTIONS[kind]}",
+        "sop_instance_uid": source.uid(kind, result.digest),
+        "instance_number": max(1, int(source.header.get("InstanceNumber") or 1)),
+        "manufacturer": NAME,
+        "manufacturer_model_name": NAME,
+        "software_versions": result.version,
+        "device_serial_number": result.model or "0",
+    }
+
+
+def read_source(path: Path) -> Source:
+    """Return the header of a DICOM image, which ``trustseg.data`` can read, for objects that refer to it.
 
     Raises:
         MissingPackageError: without highdicom.
@@ -102,8 +119,8 @@ def read_source(path: Path) -> Source:
                 return Source(header, tuple(sorted(left_out)), str(path))
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # damaged: pydicom raises almost anything, and quotes values
-        problem = f"its header cannot be read, {type(error).__name__}"
+    except Exception:  # damaged: pydicom raises almost anything, and quotes values
+        problem = "its header is damaged"
     raise DataError(f"{path} cannot be the source of DICOM objects ({problem}); correct it, or give --no-dicom for PNG")
 
 
@@ -137,9 +154,11 @@ def _is_valid(element: "DataElement") -> bool:
     values = element.value if isinstance(element.value, MultiValue | list) else [element.value]
     if element.keyword == "PatientSex" and str(element.value or "") not in _SEXES:
         return False
-    if element.keyword.endswith("PixelSpacing") and not _is_spacing(values):
-        return False
     try:
+        if element.keyword.endswith("PixelSpacing") and not (
+            len(values) == 2 and all(value and float(value) > 0 for value in values)
+        ):
+            return False
         for value in values:
             if value not in (None, ""):
                 plain = str(value) if element.VR in ("DA", "TM", "DT", "DS", "IS", "PN", "UI", "AS") else value
@@ -147,11 +166,6 @@ def _is_valid(element: "DataElement") -> bool:
     except (ValueError, TypeError):
         return False
     return True
-
-
-def _is_spacing(values: Sequence[Any]) -> bool:
-    """Return whether values are two distances in mm."""
-    return len(values) == 2 and all(value and float(value) > 0 for value in values)
 
 
 def _lacking(header: "Dataset", left_out: set[str]) -> str:

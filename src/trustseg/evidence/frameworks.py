@@ -18,14 +18,7 @@ FOLDER: Final = Path(__file__).parent / "frameworks"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a framework asks for.
-
-    Attributes:
-        name: number of the article or item.
-        asks: for what, in words.
-        artefacts: names of the artefacts that serve it.
-        best: state that it reaches where all of them are there.
-    """
+    """What a framework asks for: an article or item, names of artefacts that serve it, and the state it can reach."""
 
     name: str
     asks: str
@@ -44,37 +37,28 @@ class Framework:
 
 
 def read_frameworks(known: Sequence[str], folder: Path = FOLDER) -> list[Framework]:
-    """Return the frameworks in a folder, by name of their files.
-
-    Args:
-        known: names of all artefacts.
-        folder: of the YAML files, which have the form of those that are shipped.
+    """Return the frameworks in a folder of YAML files, by their names; ``known`` are the names of all artefacts.
 
     Raises:
         DataError: if a file names an artefact or state that does not exist.
     """
-    return [_framework(file, known) for file in sorted(folder.glob("*.yaml"))]
-
-
-def _framework(file: Path, known: Sequence[str]) -> Framework:
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    items = []
-    for row in content["items"]:
-        name, asks, artefacts, best = row
-        wrong = [each for each in artefacts if each not in known]
-        if wrong or best not in get_args(State):
-            raise DataError(f"'{file}', item {name}: unknown artefact or state ({', '.join([*wrong, str(best)])})")
-        items.append(Item(str(name), str(asks), tuple(artefacts), best))
-    return Framework(file.stem, str(content["title"]), str(content["source"]), tuple(items))
+    frameworks = []
+    for file in sorted(folder.glob("*.yaml")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        items = []
+        for name, asks, artefacts, best in content["items"]:
+            wrong = [each for each in artefacts if each not in known]
+            if wrong or best not in get_args(State):
+                raise DataError(f"'{file}', item {name}: unknown artefact or state ({', '.join([*wrong, str(best)])})")
+            items.append(Item(str(name), str(asks), tuple(artefacts), best))
+        frameworks.append(Framework(file.stem, str(content["title"]), str(content["source"]), tuple(items)))
+    return frameworks
 
 
 def state_of(item: Item, found: Mapping[str, Sequence[Path]], short: Collection[str] = ()) -> State:
-    """Return how far an item is served: its best state where every artefact is there, partly where some are, else user.
+    """Return how far an item is served by the files of each artefact; those in ``short`` are there and hold too little.
 
-    Args:
-        item: what is asked for.
-        found: files of each artefact.
-        short: artefacts that are there and hold too little.
+    It is its best state where every artefact is there, partly where some are, else user.
 
     Example:
         >>> item = Item("1", "accuracy", ("evaluation", "splits"), "filled")

@@ -1,35 +1,34 @@
 """Writing an evidence pack."""
 
-import hashlib
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from typing import Any, Final, get_args
 
 from trustseg import __version__
 from trustseg.cards import CardFacts, chai_card, hugging_face_card, read_facts
-from trustseg.cards.hugging_face import COVER
-from trustseg.errors import ConfigError, MissingFileError
+from trustseg.cards.documents import render
+from trustseg.errors import ConfigError, DataError, MissingFileError
 from trustseg.evidence.artefacts import ARTEFACTS, WRITTEN, found_in
 from trustseg.evidence.bill import bill_of_materials
 from trustseg.evidence.documents import datasheet, instructions
-from trustseg.evidence.frameworks import Framework, Item, read_frameworks, state_of
-from trustseg.evidence.reviewed import review_content
+from trustseg.evidence.frameworks import Framework, Item, State, read_frameworks, state_of
 from trustseg.files import write_json, write_text
-from trustseg.review.summary import ENOUGH
+from trustseg.prediction_folder import read_prediction_folder
+from trustseg.review.cases import open_cases, sha256_of
+from trustseg.review.summary import ENOUGH, summarise
+from trustseg.review.verify import open_store, verify
 
 __all__ = ["write_pack"]
 
-Places = Mapping[
-    str, tuple[Sequence[Path], Path]
-]  # of each artefact its files, and the folder that they are named from
-
 _CHAI: Final = "card/chai-applied-model-card.xml"
+_ITEMS: Final = "items.json"
 _UNHASHED: Final = frozenset({"digests", "index", "signature"})  # they hold the hashes of all others
+_NAMELESS: Final = ("about", "progress", "entries", "failures", "article_14")  # parts of a review's figures
+
+_Places = Mapping[str, tuple[Sequence[Path], Path]]  # files of each artefact, and the folder that they are named from
 
 
 def write_pack(
@@ -59,58 +58,84 @@ def write_pack(
     if key is not None and not key.is_file():
         raise MissingFileError(f"no key '{key}'; give a private SSH key")
     facts, run = read_facts(model), model.absolute().parent
-    reviewed = None if review is None else review_content(review, facts, state=state, images=images)
-    left_out = {name for name, given in (("signature", key), ("review", reviewed)) if given is None}
-    for name in left_out:  # of a former pack
+    reviewed = None if review is None else _review_content(review, facts, state=state, images=images)
+    written = {
+        name: [folder / file]
+        for name, file in WRITTEN.items()
+        if not (name == "signature" and key is None) and not (name == "review" and reviewed is None)
+    }
+    for name in WRITTEN.keys() - written.keys():  # of a former pack
         (folder / WRITTEN[name]).unlink(missing_ok=True)
     short = dict[str, str]()
     if reviewed is not None:
         write_json(folder / WRITTEN["review"], reviewed)
         if reviewed["decisions"] < ENOUGH:
             short["review"] = f"{reviewed['decisions']} of at least {ENOUGH} decisions"
-    _write_documents(run, facts, folder)
+    write_json(folder / WRITTEN["sbom"], bill_of_materials())
+    write_text(folder / WRITTEN["card"], hugging_face_card(facts))
+    write_text(folder / _CHAI, chai_card(facts))
+    write_text(folder / WRITTEN["datasheet"], datasheet(run, facts))
     found = found_in(run, facts)
-    written = {name: [folder / file] for name, file in WRITTEN.items() if name not in left_out}
-    frameworks = read_frameworks([*ARTEFACTS, *WRITTEN])
+    write_text(folder / WRITTEN["instructions"], instructions(facts, found["policy"]))
     places = {name: (files, run) for name, files in found.items()} | {
         name: (files, folder) for name, files in written.items()
     }
-    entries = [_framework_entry(each, places, short) for each in frameworks]
-    write_json(folder / "items.json", {"model": facts.digest, "version": __version__, "frameworks": entries})
-    write_text(folder / WRITTEN["index"], _index(facts, entries, sorted(written), signed=key is not None))
-    _write_digests(folder)
+    entries = [_framework_entry(each, places, short) for each in read_frameworks([*ARTEFACTS, *WRITTEN])]
+    write_json(folder / _ITEMS, {"model": facts.digest, "version": __version__, "frameworks": entries})
+    kept = sorted({*(WRITTEN[name] for name in written if name not in ("index", "signature")), _CHAI, _ITEMS})
+    index = render(
+        "index.html.jinja",
+        package="trustseg.evidence",
+        facts=facts,
+        day=datetime.now(UTC).date().isoformat(),
+        signed=key is not None,
+        documents=kept,
+        frameworks=entries,
+    )
+    write_text(folder / WRITTEN["index"], index)
+    hashed = sorted({*kept, WRITTEN["index"]} - {WRITTEN["digests"]})
+    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in hashed]  # as ``sha256sum --check`` reads it
+    write_text(folder / WRITTEN["digests"], "".join(lines))
     if key is not None:
         _sign(folder / WRITTEN["digests"], key)
     return folder / WRITTEN["index"]
 
 
-def _write_documents(run: Path, facts: CardFacts, folder: Path) -> None:
-    write_json(folder / WRITTEN["sbom"], bill_of_materials())
-    write_text(folder / WRITTEN["card"], hugging_face_card(facts))
-    write_text(folder / _CHAI, chai_card(facts))
-    write_text(folder / WRITTEN["datasheet"], datasheet(run, facts))
-    write_text(folder / WRITTEN["instructions"], instructions(facts, ARTEFACTS["policy"](run, facts)))
+def _review_content(predictions: Path, facts: CardFacts, *, state: Path | None, images: Path | None) -> dict[str, Any]:
+    """Return figures of a review by its verified log, without names of people or free text."""
+    if read_prediction_folder(predictions).about.model != facts.digest:
+        raise ConfigError(
+            f"'{predictions}' holds predictions of another model, or by another calibration; give those of {facts.name}"
+        )
+    store = open_store(predictions, state=state, create=False)
+    cases = open_cases(predictions, images=images)
+    if faults := verify(store, folder=cases):
+        raise DataError(f"the review in '{store.folder}' is not whole: {faults[0]}; restore a backup")
+    found = summarise(cases, store)
+    decided = sum(reader["decided"] for reader in found["readers"])
+    if not decided:
+        raise ConfigError(f"the review in '{store.folder}' holds no decision; review some cases first")
+    return {"decisions": decided, "people": len(found["readers"]), **{name: found[name] for name in _NAMELESS}}
 
 
-def _framework_entry(framework: Framework, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
+def _framework_entry(framework: Framework, places: _Places, short: Mapping[str, str]) -> dict[str, Any]:
     items = [_item_entry(item, places, short) for item in framework.items]
     counts = Counter(str(item["state"]) for item in items)
-    words = ", ".join(f"{state}: {counts[state]}" for state in ("filled", "partly", "user", "n.a.") if counts[state])
     return {
         "key": framework.key,
         "title": framework.title,
         "source": framework.source,
-        "counts": words,
+        "counts": ", ".join(f"{state}: {counts[state]}" for state in get_args(State) if counts[state]),
         "entries": items,
     }
 
 
-def _item_entry(item: Item, places: Places, short: Mapping[str, str]) -> dict[str, Any]:
+def _item_entry(item: Item, places: _Places, short: Mapping[str, str]) -> dict[str, Any]:
     files: list[dict[str, str]] = []
     for name in item.artefacts:
         paths, root = places.get(name, ((), Path()))
         for path in paths:
-            digest = "" if name in _UNHASHED else hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = "" if name in _UNHASHED else sha256_of(path)
             files.append({"path": path.relative_to(root).as_posix(), "sha256": digest})
     found = {name: paths for name, (paths, _) in places.items()}
     return {
@@ -121,30 +146,6 @@ def _item_entry(item: Item, places: Places, short: Mapping[str, str]) -> dict[st
         "missing": [name for name in item.artefacts if not found.get(name)],
         "short": {name: short[name] for name in item.artefacts if name in short},
     }
-
-
-def _index(facts: CardFacts, entries: Sequence[Mapping[str, Any]], written: Sequence[str], *, signed: bool) -> str:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    documents = [WRITTEN[name] for name in written if name not in ("index", "signature")]
-    return environment.get_template("index.html.jinja").render(
-        name=facts.name,
-        digest=facts.digest,
-        cover=COVER,
-        version=__version__,
-        day=datetime.now(UTC).date().isoformat(),
-        signed="The digests are signed." if signed else "The digests are not signed; signing them is left to you.",
-        documents=sorted([*documents, _CHAI, "items.json"]),
-        frameworks=entries,
-    )
-
-
-def _write_digests(folder: Path) -> None:
-    """Write the SHA-256 of every file of the pack, as ``sha256sum --check`` reads it."""
-    kept = sorted({*WRITTEN.values(), _CHAI, "items.json"})
-    files = [name for name in kept if not name.startswith("digests") and (folder / name).is_file()]
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in files]
-    write_text(folder / WRITTEN["digests"], "\n".join(lines) + "\n")
 
 
 def _sign(digests: Path, key: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from trustseg import __version__
 from trustseg.data.intensity import IntensityScale
@@ -20,48 +20,30 @@ __all__ = ["KEY", "Description", "Precision", "describe", "read_description"]
 KEY: Final = "trustseg"
 """Name of the metadata of an ONNX file that holds the description; in a .pt2 file it is ``trustseg.json``."""
 
-FORMAT: Final = 1  # raised when the description, the input or the outputs change
+_FORMAT: Final = 1  # raised when the description, the input or the outputs change
 
 Precision = Literal["fp32", "fp16", "int8"]
 
 
 class Description(BaseModel):
-    """What an exported file says of itself.
-
-    Attributes:
-        format: version of this description, of the input and of the outputs.
-        version: of trustseg that wrote it.
-        model: ``hash_of_model`` of the model.
-        spec: what the model is built from, by field of ``SegmenterSpec``.
-        calibration: method and parameters, None where the model is not calibrated.
-        measure: pixel measure of the output ``uncertainty``.
-        aggregation: map to image score.
-        policy: content of the policy behind the output ``review``, without the hashes of its patients; None where
-            there is none.
-        fit: how images are fitted into the model's square.
-        white: value of images of more than 8 bits that is 255, None where none was needed in training.
-        input: type of the images.
-        precision: of the network's weights.
-        target: what the masks mark (``data.target`` of the run), None if the run is not there.
-        seen: content of ``splits.json`` (salted hashes), None if it was missing.
-    """
+    """What an exported file says of itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = _FORMAT  # of this description, of the input and of the outputs
     version: str = __version__
-    model: str
-    spec: dict[str, Any]
-    calibration: dict[str, Any] | None = None
+    model: str  # ``hash_of_model``
+    spec: dict[str, Any]  # by field of ``SegmenterSpec``
+    calibration: dict[str, Any] | None = None  # method and parameters
     measure: str
     aggregation: str
-    policy: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None  # without the hashes of its patients
     fit: Fit
-    white: int | None = None
+    white: int | None = None  # value of deep images that is 255
     input: Input = "uint8"
-    precision: Precision = "fp32"
-    target: str | None = None
-    seen: dict[str, Any] | None = None
+    precision: Precision = "fp32"  # of the network's weights
+    target: str | None = None  # what the masks mark
+    seen: dict[str, Any] | None = None  # content of ``splits.json`` (salted hashes)
 
     @property
     def size(self) -> int:
@@ -89,11 +71,7 @@ def describe(policy: Policy | None, **about: Any) -> Description:  # noqa: ANN40
 
 
 def read_description(text: str, *, where: str) -> Description:
-    """Return the description in a file.
-
-    Args:
-        text: JSON.
-        where: name of the file, for the error.
+    """Return the description in the JSON of a file; ``where`` is its name.
 
     Raises:
         ModelError: if it is damaged, or of another version.
@@ -101,10 +79,10 @@ def read_description(text: str, *, where: str) -> Description:
     try:
         content = json.loads(text)
         version = content.get("format") if isinstance(content, Mapping) else None
-        if version != FORMAT:
-            raise ModelError(f"'{where}' was exported in format {version}, expected {FORMAT}; export the model again")
+        if version != _FORMAT:
+            raise ModelError(f"'{where}' was exported in format {version}, expected {_FORMAT}; export the model again")
         return Description.model_validate(content)
-    except (ValueError, ValidationError) as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except ValueError as error:  # of pydantic too
         raise ModelError(f"'{where}' holds a damaged description of trustseg; export the model again") from error

@@ -17,6 +17,7 @@ from trustseg.deferral import Policy
 from trustseg.deferral.policy_files import parse_policy
 from trustseg.errors import DataError, MissingFileError, MissingPackageError, ModelError, TrustsegError
 from trustseg.export.description import KEY, Description, read_description
+from trustseg.export.pipeline import as_input
 from trustseg.models.foreign.exported import check_content
 
 __all__ = ["SUFFIXES", "ExportedModel", "is_exported", "open_content", "open_exported", "package"]
@@ -62,20 +63,14 @@ class ExportedModel:
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
             raise DataError(f"images are {images.dtype} {images.shape}, expected uint8 (B, 1 or 3, H, W)")
-        given = images if self.description.input == "uint8" else images.astype(np.float32) / 255
-        found = self.runner(np.ascontiguousarray(given))
+        found = self.runner(np.ascontiguousarray(as_input(images, self.description.input)))
         if np.isnan(found["probability"]).any() or np.isnan(found["uncertainty"]).any():
             raise ModelError(f"'{self.name}' returns NaN; find where the model breaks down, then export it again")
         return found
 
 
 def is_exported(path: Path) -> bool:
-    """Return whether ``trustseg export`` wrote a file; False for any other file or folder.
-
-    Raises:
-        MissingPackageError: for an ONNX file without the extra ``onnx``.
-        ModelError: if the file is damaged.
-    """
+    """Return whether ``trustseg export`` wrote a file; False for any other. Errors as ``open_exported``."""
     return path.is_file() and path.suffix.lower() in SUFFIXES and _description_in(path.read_bytes(), path) is not None
 
 
@@ -100,10 +95,7 @@ def open_content(content: bytes, path: Path) -> ExportedModel:
         raise ModelError(f"'{path}' is empty; copy it again, or export the model again")
     text = _description_in(content, path)
     if text is None:
-        raise ModelError(
-            f"'{path}' was not written by 'trustseg export', so that its outputs are not known; 'trustseg audit' finds "
-            "out what they mean"
-        )
+        raise ModelError(f"'{path}' was not written by 'trustseg export'; 'trustseg audit' takes the models of others")
     about = read_description(text, where=str(path))
     opener = _open_onnx if path.suffix.lower() == ".onnx" else _open_program
     policy = None if about.policy is None else parse_policy(about.policy, path)
@@ -111,11 +103,7 @@ def open_content(content: bytes, path: Path) -> ExportedModel:
 
 
 def package(name: str) -> Any:  # noqa: ANN401 - a module
-    """Return a package of the extra ``onnx``.
-
-    Raises:
-        MissingPackageError: if it is not installed.
-    """
+    """Return a package of the extra ``onnx``; a MissingPackageError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

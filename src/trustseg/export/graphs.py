@@ -3,24 +3,25 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from trustseg.errors import MissingPackageError, ModelError
 from trustseg.export.description import KEY, Description
 from trustseg.export.exported import package
 from trustseg.export.pipeline import OUTPUTS, Pipeline
-from trustseg.export.special import DECOMPOSITIONS
 
-__all__ = ["OPSET", "as_onnx", "program_of", "serialised"]
+__all__ = ["OPSET", "as_onnx", "digamma", "lgamma", "program_of", "serialised"]
 
 OPSET: Final = 18
 _DIMENSIONS: Final = ("batch", "channels", "height", "width")
 _LARGEST: Final = (2**16, 3, 2**16, 2**16)
+_SHIFT: Final = 8  # from where the series of digamma and lgamma are exact to 1e-10
 _TRACED: Final = (2, 3, 70, 90)  # any sizes, all different and none of them 1, which would be taken for constant
 
 
@@ -31,8 +32,7 @@ def program_of(pipeline: Pipeline) -> torch.export.ExportedProgram:
         ModelError: if the model does not trace to a graph.
     """
     images = torch.zeros(_TRACED, dtype=torch.uint8 if pipeline.kind == "uint8" else torch.float32)
-    dimension = torch.export.Dim
-    free = {at: dimension(_DIMENSIONS[at], min=1, max=_LARGEST[at]) for at in range(len(_TRACED))}
+    free = {at: torch.export.Dim(_DIMENSIONS[at], min=1, max=_LARGEST[at]) for at in range(len(_TRACED))}
     try:
         with torch.no_grad(), _quiet():
             program = torch.export.export(pipeline, (images,), dynamic_shapes=(free,))
@@ -40,8 +40,7 @@ def program_of(pipeline: Pipeline) -> torch.export.ExportedProgram:
     except Exception as error:  # torch.export raises many kinds
         spec = pipeline.model.spec
         raise ModelError(
-            f"{spec.architecture} on {spec.encoder} cannot be traced to a graph ({type(error).__name__}); use the "
-            "model folder itself"
+            f"{spec.architecture} on {spec.encoder} cannot be traced to a graph; use the model folder itself"
         ) from error
     for module in plain.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
@@ -62,8 +61,7 @@ def serialised(program: torch.export.ExportedProgram, about: Description, path: 
         raise MissingPackageError(f"ONNX files need {error.name}; install trustseg[onnx]") from error
     except Exception as error:  # torch.onnx has a tree of errors, but raises others too
         raise ModelError(
-            f"{about.spec['architecture']} on {about.spec['encoder']} cannot be written as ONNX "
-            f"({type(error).__name__}); export it as .pt2"
+            f"{about.spec['architecture']} on {about.spec['encoder']} cannot be written as ONNX; export it as .pt2"
         ) from error
     _name_dimensions(proto)
     for each in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.initializer, proto.graph):
@@ -76,8 +74,8 @@ def serialised(program: torch.export.ExportedProgram, about: Description, path: 
 def as_onnx(program: torch.export.ExportedProgram, inputs: list[str], outputs: list[str]) -> Any:  # noqa: ANN401
     """Return the ONNX model, a protocol buffer, of a graph whose inputs and outputs get these names."""
     with _quiet():
-        if any(node.target in DECOMPOSITIONS for node in program.graph.nodes):
-            program = program.run_decompositions(DECOMPOSITIONS)
+        if any(node.target in _DECOMPOSITIONS for node in program.graph.nodes):
+            program = program.run_decompositions(_DECOMPOSITIONS)
         found: Any = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False
         )
@@ -108,3 +106,50 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def digamma(x: Tensor) -> Tensor:
+    """Return the digamma function of x > 0 from plain arithmetic, as ONNX has no such operator.
+
+    psi(x) = psi(x + 8) - sum over k < 8 of 1 / (x + k), and the asymptotic series of psi from 8 on, in float64.
+
+    Example:
+        >>> digamma(torch.tensor([1.0]))  # minus Euler's constant
+        tensor([-0.5772])
+
+    Reference:
+        Abramowitz and Stegun, "Handbook of Mathematical Functions", 6.3.5 and 6.3.18.
+    """
+    low = x.double()
+    high = low + _SHIFT
+    i = 1 / (high * high)
+    tail = i * (1 / 12 - i * (1 / 120 - i * (1 / 252 - i * (1 / 240 - i / 132))))
+    steps = sum((1 / (low + k) for k in range(_SHIFT)), start=torch.zeros_like(low))
+    return (high.log() - 0.5 / high - tail - steps).to(x.dtype)
+
+
+def lgamma(x: Tensor) -> Tensor:
+    """Return the logarithm of the gamma function of x > 0, likewise.
+
+    lnGamma(x) = lnGamma(x + 8) - ln of the product of x + k over k < 8, and Stirling's series from 8 on, in float64.
+
+    Example:
+        >>> lgamma(torch.tensor([5.0]))  # ln 4!
+        tensor([3.1781])
+
+    Reference:
+        Abramowitz and Stegun, "Handbook of Mathematical Functions", 6.1.15 and 6.1.41.
+    """
+    low = x.double()
+    high = low + _SHIFT
+    i = 1 / high
+    tail = i * (1 / 12 - i * i * (1 / 360 - i * i * (1 / 1260 - i * i / 1680)))
+    steps = sum(((low + k).log() for k in range(_SHIFT)), start=torch.zeros_like(low))
+    constant = 0.9189385332046727  # ln(2 pi) / 2
+    return ((high - 0.5) * high.log() - high + constant + tail - steps).to(x.dtype)
+
+
+_DECOMPOSITIONS: Final[dict[Any, Callable[..., Any]]] = {
+    torch.ops.aten.digamma.default: digamma,
+    torch.ops.aten.lgamma.default: lgamma,
+}

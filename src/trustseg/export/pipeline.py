@@ -1,19 +1,20 @@
 """One module from raw images to everything that ``trustseg predict`` says of them; what is exported is its graph."""
 
 import math
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trustseg.data.resizing import Fit
 from trustseg.entries import call
 from trustseg.evaluation.frames import at_size
-from trustseg.export.resampling import centred, resampling
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, MEASURES
 
-__all__ = ["OUTPUTS", "Input", "Pipeline", "review"]
+__all__ = ["OUTPUTS", "Input", "Pipeline", "as_input", "centred", "resampling", "review"]
 
 Input = Literal["uint8", "float32"]
 """Type of the images: grey levels 0 to 255, or values in [0, 1] that are rounded to these."""
@@ -24,19 +25,17 @@ OUTPUTS: Final = ("mask", "probability", "uncertainty", "score", "review")
 _LUMA: Final = (19595.0, 38470.0, 7471.0)  # of trustseg.data.intensity: Pillow's weights, in units of 1 / 65536
 
 
+def as_input(images: NDArray[np.uint8], kind: Input) -> NDArray[Any]:
+    """Return images in the type that a file takes."""
+    return images if kind == "uint8" else images.astype(np.float32) / 255
+
+
 class Pipeline(nn.Module):
     """Raw images of any size in; mask, probability, uncertainty, score and review out.
 
     It computes what ``trustseg.evaluation.predict`` does, from the same functions; only the resize is written anew,
-    because a graph has to build its weights from the size of the image.
-
-    Args:
-        model: a segmenter, or a calibrated one; it is used as it is, in eval mode.
-        measure: name in ``MEASURES``.
-        aggregation: text that names an entry of ``AGGREGATIONS``.
-        threshold: the score above which an image goes to a human; None returns no ``review``.
-        fit: how images are fitted into the model's square.
-        kind: type of the images.
+    because a graph has to build its weights from the size of the image. Names are those of ``export_model``; a
+    ``threshold`` of None returns no ``review``.
     """
 
     channels: Tensor
@@ -109,3 +108,52 @@ def review(score: Tensor, threshold: float) -> Tensor:
     if threshold == -math.inf:
         return torch.ones_like(score, dtype=torch.bool)
     return ~(score.double() <= threshold)
+
+
+def centred(height: int, width: int, *, size: int) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of an image that is padded to a square, as ``image_area`` does.
+
+    Here and in ``resampling`` every length is in pixels, and may be symbolic.
+
+    Example:
+        >>> centred(100, 200, size=50)
+        (12, 0, 25, 50)
+    """
+    longer = torch.sym_max(height, width)
+    rows, columns = (torch.sym_max(1, (2 * side * size + longer) // (2 * longer)) for side in (height, width))
+    return (size - rows) // 2, (size - columns) // 2, rows, columns  # type: ignore[return-value]  # symbols for ints
+
+
+def resampling(length: int, inside: int, *, start: int, size: int) -> tuple[Tensor, Tensor]:
+    """Return the resize of ``trustseg.data.resizing`` along one axis as a matrix, and the sum of each row.
+
+    A graph learns the size of an image when it runs, so the weights are computed inside it: in float64, where every
+    weight and every sum is a whole number below 2^53 and exact.
+
+    Args:
+        length: old pixels along the axis.
+        inside: new pixels that the image covers.
+        start: the first of them.
+        size: new pixels, padding included.
+
+    Returns:
+        Weights of old pixels (size, length), float64, and their sum in each row that the image covers; others are 0.
+
+    Example:
+        >>> weights, total = resampling(4, 2, start=0, size=2)
+        >>> (weights / total).tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    new = torch.arange(size, dtype=torch.float64).unsqueeze(1) - start
+    old = torch.arange(length, dtype=torch.float64).unsqueeze(0)
+    one = torch.ones((), dtype=torch.float64)
+    shrinks = one * inside <= length
+    # On a line of length * inside units a new pixel is `length` long and an old one `inside`.
+    overlaps = torch.minimum((new + 1) * length, (old + 1) * inside) - torch.maximum(new * length, old * inside)
+    # In units of 1 / (2 inside) of an old pixel: between two centres linear, constant beyond the outer ones.
+    unit = 2 * inside
+    centres = torch.minimum(((2 * new + 1) * length - inside).clamp_min(0), one * (length - 1) * unit)
+    between = unit - (centres - old * unit).abs()
+    weights = torch.where(shrinks, overlaps, between).clamp_min(0)
+    covered = (new >= 0) & (new < inside)
+    return torch.where(covered, weights, 0.0), torch.where(shrinks, one * length, one * unit)

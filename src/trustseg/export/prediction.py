@@ -32,25 +32,13 @@ def predict_exported(
     report: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write masks, uncertainty maps and tables into ``folder``, as ``trustseg.evaluation.predict`` does.
+    """Write masks, uncertainty maps and tables of images into a folder, and return the table.
 
-    Of differential entropy the exponential of the enlarged map is drawn, where ``predict`` enlarges the exponential.
-
-    Args:
-        exported: the file; measure, aggregation and policy are its own.
-        files: image files.
-        folder: where to write.
-        scale: intensity scale of deep images; None: that of the model's training.
-        dicom: what the masks mean, to write DICOM objects of DICOM images; None writes none.
-        arrived: scores of the images before these, in order of arrival, where images are predicted as they arrive.
-        report: called after each image with the number done.
-        note: called with each sentence on how the images are read.
-
-    Returns:
-        The CSV file.
+    Arguments and errors are those of ``trustseg.evaluation.predict``; measure, aggregation, policy and the usual
+    intensity scale are the file's own. Of differential entropy the exponential of the enlarged map is drawn, where
+    ``predict`` enlarges the exponential.
 
     Raises:
-        DataError: if an image cannot be read, or there is none.
         ModelError: if the file returns NaN.
     """
     about = exported.description

@@ -4,7 +4,8 @@ import copy
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from types import SimpleNamespace
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ConfigError, ModelError
 from trustseg.export.description import KEY, Description
 from trustseg.export.exported import ExportedModel, package
-from trustseg.export.pipeline import Input
+from trustseg.export.pipeline import as_input
 from trustseg.metrics import dice, expected_calibration_error
 from trustseg.models import BeliefModel, Segmenter
 
@@ -55,7 +56,7 @@ class _Half(nn.Module):
 
 
 class Images(NamedTuple):
-    """Images as the model sees them, the rows from which ranges are taken, and those that are measured."""
+    """Images as the model sees them: the rows from which ranges are taken, and those that are measured."""
 
     pack: Pack
     ranges: NDArray[np.int64]
@@ -72,12 +73,7 @@ def halved(model: BeliefModel) -> BeliefModel:
 
 
 def images_for(data: Path, about: Description, *, quantised: bool) -> Images:
-    """Return the images with masks in a data set, none of them for both purposes.
-
-    Args:
-        data: whatever ``open_dataset`` opens.
-        about: says how the model's images are read.
-        quantised: whether ranges are needed.
+    """Return the images with masks in a data set, read as ``about`` says, none of them for both purposes.
 
     Raises:
         ConfigError: if there are too few images with masks.
@@ -110,37 +106,18 @@ def change_of(full: ExportedModel, variant: ExportedModel, images: Images) -> Ch
     return Change(len(rows), (dice_before, dice_after), (error_before, error_after))
 
 
-class _Reader:
-    """What onnxruntime asks for the images from which ranges are taken."""
-
-    def __init__(self, images: Images, kind: Input) -> None:
-        self.pack = images.pack
-        self.kind = kind
-        self.rows = iter(images.ranges.tolist())
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """Return the next batch of one, None at the end."""
-        row = next(self.rows, None)
-        if row is None:
-            return None
-        image = np.array(self.pack.images[row : row + 1])
-        return {"image": image if self.kind == "uint8" else image.astype(np.float32) / 255}
-
-
 def quantised(content: bytes, images: Images, about: Description) -> bytes:
     """Return an ONNX file whose convolutions compute with 8-bit integers; all else stays as it is.
 
     Weights are rounded per channel; the ranges of activations are those seen on some images (post-training static
-    quantisation of onnxruntime).
-
-    Args:
-        content: of the file in full precision.
-        images: from some of which the ranges are taken.
-        about: what the file will say of itself.
+    quantisation of onnxruntime). ``about`` is what the new file will say of itself.
 
     Raises:
         ModelError: if onnxruntime cannot quantise it.
     """
+    pixels, kind = images.pack.images, about.input
+    batches = ({"image": as_input(np.array(pixels[row : row + 1]), kind)} for row in images.ranges.tolist())
+    reader = SimpleNamespace(get_next=lambda: next(batches, None))  # what onnxruntime asks for images
     quantization, onnx = package("onnxruntime.quantization"), package("onnx")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -152,14 +129,14 @@ def quantised(content: bytes, images: Images, about: Description) -> bytes:
             quantization.quantize_static(
                 str(folded),
                 str(result),
-                _Reader(images, about.input),
+                reader,
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
                 per_channel=True,
             )
             model = onnx.load(str(result))
         except Exception as error:  # onnxruntime has no tree of errors
-            raise ModelError(f"onnxruntime cannot quantise the model ({type(error).__name__}); use fp16") from error
+            raise ModelError("onnxruntime cannot quantise the model; use --precision fp16") from error
         finally:
             logging.disable(before)
     onnx.helper.set_model_props(model, {KEY: about.text()})

@@ -21,25 +21,23 @@ from trustseg.evaluation import hash_of_model, load_model
 from trustseg.export.description import Description, Precision, describe
 from trustseg.export.exported import SUFFIXES, ExportedModel, open_content, package
 from trustseg.export.graphs import OPSET, program_of, serialised
-from trustseg.export.pipeline import Input, Pipeline
-from trustseg.export.variants import Change, Images, change_of, halved, images_for, quantised
+from trustseg.export.pipeline import Input, Pipeline, as_input
+from trustseg.export.variants import Change, change_of, halved, images_for, quantised
 from trustseg.files import read_json, replacing
 from trustseg.models import BeliefModel
 from trustseg.uncertainty import AGGREGATIONS, require_given
 
 __all__ = [
-    "LESIONS",
+    "COMPONENTS",
     "PADDED",
     "Written",
     "check_target",
     "export_model",
-    "milliseconds_of",
     "pipeline_of",
 ]
 
 _TOLERANCE: Final = 1e-4  # between the file and the model, of everything that it returns
-LESIONS: Final = frozenset({"lesion_mean", "lesion_max"})  # label connected components, which no operator of ONNX does
-
+COMPONENTS: Final = frozenset({"lesion_mean", "lesion_max"})  # label them, which no operator of ONNX does
 PADDED: Final = frozenset({"patch_max", "quantile_mean"})  # branch on the number of pixels, which padding makes unknown
 
 
@@ -140,7 +138,7 @@ def export_model(
     if policy is not None:
         check_model(policy, hash_of_model(model))
         measure, aggregation = policy.measure, policy.aggregation
-    about = description_of(folder, model, measure=measure, aggregation=aggregation, policy=policy, kind=kind)
+    about = _description_of(folder, model, measure=measure, aggregation=aggregation, policy=policy, kind=kind)
     images = None if data is None else images_for(data, about, quantised=precision == "int8")
     pipeline = pipeline_of(model, about)
     content = serialised(program_of(pipeline), about, path)
@@ -149,41 +147,37 @@ def export_model(
     if not difference <= _TOLERANCE:
         raise RunError(f"the exported file differs from the model by up to {difference:.2g}; please report this")
     if precision != "fp32":
-        full = opened
-        content = _lowered(content, model, about.model_copy(update={"precision": precision}), images, path)
+        full, about = opened, about.model_copy(update={"precision": precision})
+        if precision == "int8" and images is not None:
+            content = quantised(content, images, about)
+        else:
+            content = serialised(program_of(pipeline_of(halved(model), about)), about, path)
         opened = open_content(content, path)
         difference = _difference(opened, pipeline)
         change = None if images is None else change_of(full, opened, images)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     opset = OPSET if path.suffix.lower() == ".onnx" else None
-    milliseconds = milliseconds_of(opened)
+    milliseconds = _milliseconds_of(opened)
     return Written(path, len(content), opset, difference, milliseconds, torch.get_num_threads(), opened, change)
 
 
-def _lowered(content: bytes, model: BeliefModel, about: Description, images: Images | None, path: Path) -> bytes:
-    """Return the content of a file in lower precision, given that in full precision."""
-    if about.precision == "fp16" or images is None:
-        return serialised(program_of(pipeline_of(halved(model), about)), about, path)
-    return quantised(content, images, about)
-
-
-def description_of(
+def _description_of(
     folder: Path, model: BeliefModel, *, measure: str, aggregation: str, policy: Policy | None, kind: Input
 ) -> Description:
     """Return what a file will say of itself, after checking that the model has the score and a graph can hold it."""
     head = model.spec.head
     require_given(measure, Bernoulli if head == "bernoulli" else Beta, head=head)
-    if name_in(aggregation) in LESIONS:
+    if name_in(aggregation) in COMPONENTS:
         raise ModelError(
-            f"{aggregation} labels connected lesions, which no graph can hold; export with another --aggregation, or "
-            "fit the policy on another score"
+            f"{aggregation} labels connected components, which no graph can do; choose another --aggregation, or a "
+            "policy fitted on another score"
         )
     reading = reading_beside(folder)
     if reading is not None and reading.fit == "pad" and name_in(aggregation) in PADDED:
         raise ModelError(
-            f"{aggregation} depends on how many pixels an image has without its padding, which a graph does not know "
-            "before it runs; export with another --aggregation, or fit the policy on another score"
+            f"{aggregation} needs the number of pixels without padding, which a graph does not know; choose another "
+            "--aggregation, or a policy fitted on another score"
         )
     calibration = model.calibration if isinstance(model, Calibrated) else None
     seen_by(folder)  # refuses a damaged or lost file
@@ -229,7 +223,7 @@ def _difference(opened: ExportedModel, pipeline: Pipeline) -> float:
     counts = AGGREGATIONS[name_in(opened.description.aggregation)].facts.counts
     for height, width, batch, channels in ((size, size, 1, 1), (size + 40, size + 9, 2, 3), (31, 90, 1, 1)):
         images = _noise(height, width, batch=batch, channels=channels)
-        given = torch.from_numpy(images if pipeline.kind == "uint8" else images.astype(np.float32) / 255)
+        given = torch.from_numpy(as_input(images, pipeline.kind))
         with torch.no_grad():
             expected = pipeline(given)
         found = opened(images)
@@ -241,7 +235,7 @@ def _difference(opened: ExportedModel, pipeline: Pipeline) -> float:
     return largest
 
 
-def milliseconds_of(opened: ExportedModel) -> float:
+def _milliseconds_of(opened: ExportedModel) -> float:
     """Return the median time for one image of the model's own size, after one that does not count."""
     size = opened.description.size
     images = _noise(size, size, batch=1, channels=opened.description.channels)

@@ -2,16 +2,16 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trustseg.errors import DataError, MissingFileError, MissingPackageError, first_problem
 from trustseg.files import read_json, write_json
@@ -33,7 +33,7 @@ _ALL_FAILURES: Final = 50  # and of everybody
 _SESSIONS: Final = 200  # at once; the oldest goes first
 _SHORTEST: Final = 10  # characters of a password
 
-Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
+_NAME: Final = r"^[\w.-]{1,64}$"
 
 
 class DeniedError(DataError):
@@ -46,24 +46,17 @@ class LimitedError(DataError):
 
 class _User(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    role: Literal["reader", "adjudicator", "admin"]
+    role: Role
     password: Annotated[str, Field(pattern=r"^\$argon2id\$")]
 
 
 class _UsersFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    users: dict[Name, _User]
+    users: dict[Annotated[str, Field(pattern=_NAME)], _User]
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Somebody who has logged in.
-
-    Attributes:
-        reader: who.
-        csrf: what every write has to repeat in a header.
-        began: seconds of the authenticator's clock.
-    """
+class Session(NamedTuple):
+    """Somebody who has logged in, what every write has to repeat in a header, and when the session began."""
 
     reader: Reader
     csrf: str
@@ -114,7 +107,7 @@ class Authenticator:
     """Lets people in and knows them again; safe for several threads.
 
     Args:
-        token: lets in ``single`` without a password; None where ``users`` are given.
+        token: lets in everybody, as ``single``; None where ``users`` are given.
         users: who may log in.
         single: who everybody with the token is.
         clock: seconds, for sessions and limits.
@@ -151,7 +144,11 @@ class Authenticator:
                 raise LimitedError("too many failed log-ins; wait five minutes")
             for each in (who, "all"):  # before the slow check, so that many at once do not pass
                 self._failed[each].append(self._clock())
-        reader = self._who(token, name, password)
+        if self._users is not None:
+            reader = self._users.check(name, password)
+        else:
+            same = self._token is not None and hmac.compare_digest(_digest(token), _digest(self._token))
+            reader = self._single if same else None
         if reader is None:
             raise DeniedError("wrong token, name or password")
         secret, now = secrets.token_urlsafe(32), self._clock()
@@ -180,17 +177,12 @@ class Authenticator:
         with self._lock:
             self._sessions.pop(_digest(secret), None)
 
-    def _who(self, token: str, name: str, password: str) -> Reader | None:
-        if self._users is not None:
-            return self._users.check(name, password)
-        same = self._token is not None and hmac.compare_digest(_digest(token), _digest(self._token))
-        return self._single if same else None
-
     def _known(self, reader: Reader) -> bool:
         """Return whether a user is still there, in the same role."""
         return self._users is None or self._users.reader(reader.name) == reader
 
     def _recent(self, who: str) -> int:
+        """Return how often somebody has failed of late."""
         times = self._failed[who]
         while times and self._clock() - times[0] > _WINDOW:
             times.popleft()
@@ -218,27 +210,26 @@ def require_name(path: Path, name: str) -> dict[str, _User]:
     Raises:
         DataError: if the name does not fit, or the file is damaged.
     """
-    try:
-        TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
+    if not re.fullmatch(_NAME, name):
         raise DataError(
             f"the user name '{name}' does not fit; it has 1 to 64 letters, digits, dots, dashes and underscores"
-        ) from error
+        )
     return _read_users(path) if path.exists() else {}
 
 
 def _read_users(path: Path) -> dict[str, _User]:
-    remedy = "restore it from a backup, or name another file and add the users with 'trustseg review user'"
     try:
         return _UsersFile.model_validate(read_json(path)).users
     except MissingFileError:
         raise
-    except ValidationError as error:
-        key, problem = first_problem(error)
-        raise DataError(f"'{path}' is no file of users ({key}: {problem}); {remedy}") from error
-    except DataError as error:
-        what = str(error).rpartition("; ")[0].removeprefix(f"'{path}' ")
-        raise DataError(f"'{path}' is no file of users (it {what}); {remedy}") from error
+    except (DataError, ValidationError) as error:
+        if isinstance(error, ValidationError):
+            problem = ": ".join(first_problem(error))
+        else:
+            problem = str(error).rpartition("; ")[0].replace(f"'{path}'", "it")
+        raise DataError(
+            f"'{path}' is no file of users ({problem}); restore it from a backup, or name another"
+        ) from error
 
 
 def _hasher() -> "PasswordHasher":

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from trustseg import __version__
 from trustseg.errors import DataError
 from trustseg.review.cases import CaseFolder
 from trustseg.review.chain import Entry
-from trustseg.review.changes import fingerprints
-from trustseg.review.pictures import drawn_png, overlap, read_mask_png
-from trustseg.review.state import Decision, Reader, Role, Settings, State
+from trustseg.review.pictures import overlap, png, read_mask_png
+from trustseg.review.state import Decision, Reader, Settings, State
 from trustseg.review.storage import Draft, Store
-from trustseg.review.verify import require_whole
+from trustseg.review.verify import fingerprints, require_whole
 
 __all__ = ["ForbiddenError", "OutOfTurnError", "Review", "Verdict"]
 
@@ -49,12 +50,10 @@ class Verdict(NamedTuple):
 
 
 class Review:
-    """The review of a folder of predictions.
+    """The review of a folder of predictions: its cases, its log, and how it is done, which is written into the log.
 
-    Args:
-        folder: its cases.
-        store: its log.
-        settings: how it is done; written into the log.
+    A method raises an OutOfTurnError where something cannot be done now, a ForbiddenError where somebody may not do it,
+    and writes nothing then.
 
     Raises:
         DataError: if the log is not whole, or is about other predictions.
@@ -71,9 +70,9 @@ class Review:
             "files": fingerprints(folder.cases),
         }
         if self.state().opened is None:
-            self.store.append(Draft(_key(), "server", "opened", None, about), check=self._require_unopened)
+            self.store.append(Draft(str(uuid.uuid4()), "server", "opened", None, about), check=self._require_unopened)
         started = {**asdict(settings), "version": __version__}
-        self.store.append(Draft(_key(), "server", "started", None, started))
+        self.store.append(Draft(str(uuid.uuid4()), "server", "started", None, started))
 
     def state(self) -> State:
         """Return what follows from the log as it is now."""
@@ -82,11 +81,7 @@ class Review:
             return self._state
 
     def rate(self, number: int, reader: Reader, *, key: str, rating: int, seconds: float) -> Entry:
-        """Keep how sure a reader of the image alone is that there is foreground, 1 (surely none) to 5 (surely some).
-
-        Raises:
-            OutOfTurnError: if the reader has seen the mask already, or nobody has to rate.
-        """
+        """Keep how sure a reader of the image alone is that there is foreground, 1 (surely none) to 5 (surely some)."""
         case = self.folder.case(number)
         content = {"rating": rating, "seconds": seconds, "image_sha256": case.image_sha256}
 
@@ -103,7 +98,6 @@ class Review:
         """Keep a reader's decision on a case; a later one of the same reader replaces it, in what follows from the log.
 
         Raises:
-            OutOfTurnError: if the reader has not rated the image yet, or others have decided on this case.
             DataError: if the drawn mask is no PNG of the image's size, or is given without ``edit``.
         """
         content, mask = self._content(number, verdict)
@@ -118,16 +112,11 @@ class Review:
         return self.store.append(Draft(key, reader.name, "decision", number, content, mask), check=check)
 
     def adjudicate(self, number: int, reader: Reader, verdict: Verdict, *, key: str) -> Entry:
-        """Keep the decision of an adjudicator on a case on which two readers disagree.
-
-        Raises:
-            ForbiddenError: if the role does not allow it, or the adjudicator is one of the two.
-            OutOfTurnError: if there is no disagreement.
-        """
+        """Keep the decision of an adjudicator, who is none of the two, on a case on which two readers disagree."""
         content, mask = self._content(number, verdict)
 
         def check() -> dict[str, Any]:
-            self.require_role(reader, "adjudicator")
+            _require_adjudicator(reader)
             if self.state().own(number, reader.name) is not None:
                 raise ForbiddenError("you are one of the two readers; somebody else has to settle this case")
             if self.state().status(number) != "disagreement" and not self.state().adjudications.get(number):
@@ -137,11 +126,7 @@ class Review:
         return self.store.append(Draft(key, reader.name, "adjudication", number, content, mask), check=check)
 
     def withdraw(self, number: int, reader: Reader, *, key: str) -> Entry:
-        """Take back a reader's last decision on a case; the one before stands again.
-
-        Raises:
-            OutOfTurnError: if there is none, or the case was adjudicated.
-        """
+        """Take back a reader's last decision on a case that was not adjudicated; the one before stands again."""
         self.folder.case(number)
 
         def check() -> None:
@@ -153,27 +138,16 @@ class Review:
         return self.store.append(Draft(key, reader.name, "withdrawal", number, {}), check=check)
 
     def switch(self, reader: Reader, *, key: str, stop: bool, reason: str) -> Entry:
-        """Send every case to a human from now on, or let the policy apply again; anybody may stop.
-
-        Raises:
-            ForbiddenError: if a reader wants to end a stop.
-            OutOfTurnError: if it is so already.
-        """
+        """Send every case to a human from now on, or let the policy apply again; anybody may stop."""
 
         def check() -> None:
             if not stop:
-                self.require_role(reader, "adjudicator")
+                _require_adjudicator(reader)
             if (self.state().stopped is not None) == stop:
                 raise OutOfTurnError("every case goes to a human already" if stop else "the policy applies already")
 
-        return self.store.append(
-            Draft(key, reader.name, "stop" if stop else "resume", None, {"reason": reason}), check=check
-        )
-
-    def require_role(self, reader: Reader, role: Role) -> None:
-        """Raise a ForbiddenError unless a reader has a role, or is an admin."""
-        if reader.role not in (role, "admin"):
-            raise ForbiddenError(f"only an {role} may do this")
+        kind = "stop" if stop else "resume"
+        return self.store.append(Draft(key, reader.name, kind, None, {"reason": reason}), check=check)
 
     def _require_turn(self, number: int, reader: Reader) -> None:
         state = self.state()
@@ -184,13 +158,13 @@ class Review:
             raise OutOfTurnError("others have decided on this case")
 
     def _content(self, number: int, verdict: Verdict) -> tuple[dict[str, Any], bytes | None]:
-        """Return what the log keeps of a verdict, and the drawn mask in our own encoding."""
+        """Return what the log keeps of a verdict, and the drawn mask as 8-bit PNG of 0 and 255."""
         case, policy = self.folder.case(number), self.folder.policy
         if verdict.mask is not None and verdict.decision != "edit":
             raise DataError("a drawn mask belongs to the decision 'edit'")
-        mask = None if verdict.mask is None else drawn_png(verdict.mask, case)
+        drawn = None if verdict.mask is None else read_mask_png(verdict.mask, case)
         given = read_mask_png(case.mask.read_bytes(), case)
-        changed = None if mask is None else overlap(read_mask_png(mask, case), given)
+        mask = None if drawn is None else png(drawn.astype(np.uint8) * 255)  # nothing else that came with it is kept
         return {
             "decision": verdict.decision,
             "confidence": verdict.confidence,
@@ -204,22 +178,23 @@ class Review:
             "image_sha256": case.image_sha256,
             "mask_sha256": case.mask_sha256,
             "mask": None if mask is None else hashlib.sha256(mask).hexdigest(),
-            "dice_with_model": changed,
+            "dice_with_model": None if drawn is None else overlap(drawn, given),
         }, mask
 
     def _overlaps(self, mask: bytes | None, others: Sequence[Entry], number: int) -> dict[str, float | None]:
         """Return the Dice of a drawn mask with each that another reader has drawn, by the number of the entry."""
-        case, found = self.folder.case(number), {}
-        for entry in others:
-            other = None if entry.content.get("mask") is None else self.store.mask(entry.content["mask"])
-            if mask is not None and other is not None:
-                found[str(entry.number)] = overlap(read_mask_png(mask, case), read_mask_png(other, case))
-        return found
+        if mask is None:
+            return {}
+        case = self.folder.case(number)
+        masks = {str(entry.number): self.store.mask(entry.content.get("mask") or "") for entry in others}
+        own = read_mask_png(mask, case)
+        return {name: overlap(own, read_mask_png(other, case)) for name, other in masks.items() if other is not None}
 
     def _require_unopened(self) -> None:
         if self.state().opened is not None:
             raise DataError(f"another process has just begun the review in '{self.store.folder}'; start again")
 
 
-def _key() -> str:
-    return str(uuid.uuid4())
+def _require_adjudicator(reader: Reader) -> None:
+    if reader.role == "reader":
+        raise ForbiddenError("only an adjudicator may do this")

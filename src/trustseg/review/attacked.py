@@ -28,18 +28,10 @@ _ROUNDED: Final = 1  # grey levels by which a recorded picture may differ from t
 
 
 class AttackedCase(NamedTuple):
-    """A case as the model saw it before and under an attack, PNG at the size of the image.
+    """A case as the model saw it before and under an attack, and the mask then; PNG at the size of the image."""
 
-    Attributes:
-        attack: name and budget of the attack.
-        side: of the square that the model sees, in pixels.
-        before: the image as the model saw it.
-        after: the image under attack.
-        mask: the mask that was predicted under attack, 0 or 255.
-    """
-
-    attack: str
-    side: int
+    attack: str  # name and budget
+    side: int  # of the square that the model sees, in pixels
     before: bytes
     after: bytes
     mask: bytes
@@ -66,7 +58,8 @@ def read_attacked(path: Path, folder: CaseFolder) -> dict[int, AttackedCase]:
             for row, name in enumerate(recorded["name"]):
                 case = cases.get(Path(str(name)).stem)
                 if case is not None and case.number not in found:
-                    found.update(_matching(case, recorded, row, folder.white))
+                    shown = _matching(case, recorded, row, folder.white)
+                    found |= {} if shown is None else {case.number: shown}
         except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
             raise DataError(f"'{file}' is damaged ({error}); evaluate again, or leave --records out") from error
     return found
@@ -80,28 +73,23 @@ def _galleries(path: Path, model: str) -> Iterator[Path]:
             yield file
 
 
-def _matching(
-    case: Case, recorded: dict[str, NDArray[np.generic]], row: int, white: int | None
-) -> dict[int, AttackedCase]:
-    """Return what a row of a gallery says of a case, nothing if it is about another image."""
+def _matching(case: Case, recorded: dict[str, NDArray[np.generic]], row: int, white: int | None) -> AttackedCase | None:
+    """Return what a row of a gallery says of a case, None if it is about another image."""
     before = recorded["image"][row].astype(np.uint8)
-    side = before.shape[0]
     area = _area_of(case, read_image(case.file), before, white)
     if area is None:
-        return {}
+        return None
     after = (recorded["adversarial"][row].astype(np.float32) * 255).round().clip(0, 255).astype(np.uint8)
     mask = _enlarged(recorded["adversarial_probability"][row].astype(np.float32), area, case) > np.float32(0.5)
     name = str(np.broadcast_to(recorded["condition"], len(recorded["name"]))[row])
     eps = float(np.broadcast_to(recorded["eps"], len(recorded["name"]))[row])
-    return {
-        case.number: AttackedCase(
-            attack=f"{name}, budget {eps:g} (L2)" if "l2" in name.split("_") else f"{name}, budget {255 * eps:.3g}/255",
-            side=side,
-            before=png(_enlarged(before, area, case)),
-            after=png(_enlarged(after, area, case)),
-            mask=png(mask.astype(np.uint8) * 255),
-        )
-    }
+    return AttackedCase(
+        attack=f"{name}, budget {eps:g} (L2)" if "l2" in name.split("_") else f"{name}, budget {255 * eps:.3g}/255",
+        side=before.shape[0],
+        before=png(_enlarged(before, area, case)),
+        after=png(_enlarged(after, area, case)),
+        mask=png(mask.astype(np.uint8) * 255),
+    )
 
 
 def _area_of(case: Case, picture: Picture, before: NDArray[np.uint8], white: int | None) -> Area | None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from trustseg.errors import DataError
 from trustseg.review.actions import Verdict
+from trustseg.review.state import Decision
 
 __all__ = ["Credentials", "DecisionBody", "RatingBody", "SwitchBody", "WithdrawalBody"]
 
@@ -29,19 +30,23 @@ class Credentials(_Body):
     password: _Secret = ""
 
 
-class RatingBody(_Body):
-    """A rating of the image alone: 1 (surely no foreground) to 5 (surely some)."""
+class WithdrawalBody(_Body):
+    """Nothing but the key, which every write has."""
 
     key: _Key
+
+
+class RatingBody(WithdrawalBody):
+    """A rating of the image alone: 1 (surely no foreground) to 5 (surely some)."""
+
     rating: Annotated[int, Field(ge=1, le=5)]
     seconds: _Seconds
 
 
-class DecisionBody(_Body):
+class DecisionBody(WithdrawalBody):
     """A decision on a mask; ``mask`` is a PNG in base64."""
 
-    key: _Key
-    decision: Literal["accept", "edit", "reject"]
+    decision: Decision
     confidence: Annotated[int, Field(ge=1, le=5)] | None = None
     comment: _Text = ""
     seconds: _Seconds
@@ -57,15 +62,8 @@ class DecisionBody(_Body):
         return Verdict(self.decision, self.confidence, self.comment, self.seconds, self.layers, mask)
 
 
-class WithdrawalBody(_Body):
-    """Nothing but the key."""
-
-    key: _Key
-
-
-class SwitchBody(_Body):
+class SwitchBody(WithdrawalBody):
     """The stop switch: on or off, and why."""
 
-    key: _Key
     stop: bool
     reason: _Text = ""

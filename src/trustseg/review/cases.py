@@ -18,11 +18,7 @@ from trustseg.prediction_folder import ABOUT, mask_file, read_prediction_folder,
 from trustseg.review.chain import canonical
 from trustseg.text import first_of
 
-__all__ = [
-    "Case",
-    "CaseFolder",
-    "open_cases",
-]
+__all__ = ["Case", "CaseFolder", "open_cases", "sha256_of"]
 
 _RESTORE: Final = "restore them from a backup; predict again only if no review of them has begun"
 
@@ -120,7 +116,7 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
     _require(masks, "masks", _RESTORE)
     _require(maps, "uncertainty maps", _RESTORE)
     _require(files, "images", "name their folder with --images" if images is None else "--images is another folder?")
-    mask_digests = in_threads(_sha256, masks, progress=None)
+    places = zip(files, masks, maps, digests, in_threads(sha256_of, masks, progress=None), strict=True)
     cases = [
         Case(
             number=number,
@@ -130,32 +126,42 @@ def open_cases(folder: Path, *, images: Path | None = None) -> CaseFolder:
             uncertainty=shown,
             score=row["uncertainty"],
             flagged=row["review"] == "yes" if "review" in table.columns else None,
-            predicted_fraction=row["predicted_fraction"],
-            largest_probability=row["largest_probability"],
-            width=row["width"],
-            height=row["height"],
+            **{name: row[name] for name in ("predicted_fraction", "largest_probability", "width", "height")},
             image_sha256=image_digest,
             mask_sha256=mask_digest,
         )
-        for number, (row, file, mask, shown, image_digest, mask_digest) in enumerate(
-            zip(table.iter_rows(named=True), files, masks, maps, digests, mask_digests, strict=True), start=1
+        for number, (row, (file, mask, shown, image_digest, mask_digest)) in enumerate(
+            zip(table.iter_rows(named=True), places, strict=True), start=1
         )
     ]
     policy = None if about.policy is None else parse_any_policy(about.policy, folder / ABOUT)
     if (policy is None) != (cases[0].flagged is None):
         raise DataError(f"'{folder}': the table and {ABOUT} differ on whether there is a policy; predict again")
+    rows = [
+        (
+            *(case.number, case.image, None if math.isnan(case.score) else case.score),
+            *(case.flagged, case.image_sha256, case.mask_sha256),
+        )
+        for case in cases
+    ]
     return CaseFolder(
         folder=folder,
         cases=cases,
         model=about.model,
-        config=_sha256(folder / ABOUT),
+        config=sha256_of(folder / ABOUT),
         measure=about.measure,
         aggregation=about.aggregation,
         policy=policy,
         guarantee=table["guarantee"][0] if "guarantee" in table.columns else None,
         white=about.white,
-        digest=_digest(cases),
+        digest=hashlib.sha256(canonical(rows).encode()).hexdigest(),
     )
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _found_in(images: Path, sources: Sequence[Path], digests: Sequence[str]) -> list[Path]:
@@ -168,33 +174,13 @@ def _found_in(images: Path, sources: Sequence[Path], digests: Sequence[str]) -> 
         for name in names:
             places[name].append(Path(folder, name))
     return [
-        next((place for place in found if len(found) == 1 or _sha256(place) == digest), file)
+        next((place for place in found if len(found) == 1 or sha256_of(place) == digest), file)
         for file, digest, found in zip(files, digests, (places[file.name] for file in files), strict=True)
     ]
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _require(files: Sequence[Path], what: str, remedy: str) -> None:
-    """Raise unless all files are there."""
     missing = [file for file in files if not file.is_file()]
     if missing:
         names = first_of([f"'{file}'" for file in missing])
         raise MissingFileError(f"{len(missing):,} of {len(files):,} {what} are not there ({names}); {remedy}")
-
-
-def _digest(cases: Sequence[Case]) -> str:
-    rows = [
-        [
-            case.number,
-            case.image,
-            None if math.isnan(case.score) else case.score,
-            case.flagged,
-            case.image_sha256,
-            case.mask_sha256,
-        ]
-        for case in cases
-    ]
-    return hashlib.sha256(canonical(rows).encode()).hexdigest()

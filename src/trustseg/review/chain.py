@@ -5,14 +5,29 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from trustseg.errors import DataError
 
-__all__ = ["GENESIS", "Entry", "Head", "canonical", "chain_faults", "head_faults", "parse_head", "sealed"]
+__all__ = [
+    "GENESIS",
+    "HEADS",
+    "Entry",
+    "Head",
+    "canonical",
+    "chain_faults",
+    "head_faults",
+    "parse_head",
+    "read_heads",
+    "sealed",
+]
 
 GENESIS: Final = "0" * 64
 """What the first entry has in the place of a previous hash."""
+
+HEADS: Final = "heads.txt"
+"""File of the heads of all entries, kept apart from the log that it lets check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +57,8 @@ class Entry:
     hash: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Number and hash of an entry, kept apart from the log: ``NUMBER:HASH`` as text."""
+class Head(NamedTuple):
+    """Number and hash of an entry; ``NUMBER:HASH`` as text."""
 
     number: int
     hash: str
@@ -64,6 +78,22 @@ def parse_head(text: str) -> Head:
     if not re.fullmatch("[0-9]{1,18}", number) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise DataError(f"'{text}' is no head, expected NUMBER:HASH")
     return Head(int(number), digest)
+
+
+def read_heads(folder: Path) -> list[Head]:
+    """Return the heads that were kept beside a log, the last line dropped if a crash cut it.
+
+    Raises:
+        DataError: if another line is no head.
+    """
+    path = folder / HEADS
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        return [parse_head(line) for line in lines]
+    except DataError as error:
+        raise DataError(f"'{path}': {error}; restore the file from a backup") from error
 
 
 def canonical(content: object) -> str:

@@ -18,7 +18,7 @@ from trustseg.review.cases import CaseFolder
 from trustseg.review.outcome import tau_of
 from trustseg.statistics import Interval, bootstrap_ratio
 
-__all__ = ["RiskPoint", "RiskTable", "Similar", "read_risk", "risk_table"]
+__all__ = ["RiskTable", "Similar", "read_risk", "risk_table"]
 
 Floats = NDArray[np.float64]
 
@@ -36,29 +36,17 @@ _PLACES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RiskPoint:
-    """What keeping the images up to a threshold means.
-
-    Attributes:
-        threshold: the largest score that is kept.
-        coverage: share of the validation images that are kept.
-        risk: mean 1 - Dice of the kept images that define it, with its 95 % interval over patients.
-        failures: share of the kept images with a Dice below tau, likewise.
-    """
+    """What keeping the validation images with scores up to a threshold means, with 95 % intervals over patients."""
 
     threshold: float
-    coverage: float
-    risk: Interval
-    failures: Interval
+    coverage: float  # share of the images that are kept
+    risk: Interval  # mean 1 - Dice of the kept images that define it
+    failures: Interval  # share of the kept images with a Dice below tau
 
 
 @dataclass(frozen=True, slots=True)
 class Similar:
-    """How many of the validation images with a similar score failed.
-
-    Attributes:
-        failed: of them.
-        images: in all, at least ten.
-    """
+    """How many of the validation images with a similar score failed, of at least ten."""
 
     failed: int
     images: int
@@ -71,31 +59,20 @@ class Similar:
     @property
     def ends(self) -> tuple[float, float]:
         """The exact 95 % interval (Clopper-Pearson) of the chance of failure, as if images were independent."""
-        low, high = (
-            float(clopper_pearson(k, self.images, delta=0.025)) for k in (self.images - self.failed, self.failed)
-        )
-        return 1 - low, high
+        low = clopper_pearson(self.images - self.failed, self.images, delta=0.025)
+        return float(1 - low), float(clopper_pearson(self.failed, self.images, delta=0.025))
 
 
 @dataclass(frozen=True, slots=True)
 class RiskTable:
-    """The threshold's consequences, and how likely an image of each score is a failure.
-
-    Attributes:
-        tau: a segmentation with a Dice below it has failed.
-        images: validation images.
-        patients: their patients.
-        points: rising in threshold.
-        groups: the images cut by their scores, the share that failed rising; none with too few images.
-        tops: the largest score of each group.
-    """
+    """The threshold's consequences, and how likely an image of each score is a failure: its Dice is below ``tau``."""
 
     tau: float
-    images: int
+    images: int  # of validation
     patients: int
-    points: tuple[RiskPoint, ...]
-    groups: tuple[Similar, ...]
-    tops: tuple[float, ...]
+    points: tuple[RiskPoint, ...]  # rising in threshold
+    groups: tuple[Similar, ...]  # images cut by their scores, the share that failed rising; none of too few images
+    tops: tuple[float, ...]  # the largest score of each group
 
     def similar(self, score: float) -> Similar | None:
         """Return the images whose scores are nearest to a score; None without a score or with too few images."""
@@ -123,16 +100,13 @@ def read_risk(path: Path, folder: CaseFolder, *, draws: int = 1000) -> RiskTable
         DataError: if they are of another model, of images that a threshold must not be chosen on, or lack the score.
     """
     if isinstance(folder.policy, CertifiedPolicy):
-        raise ConfigError(
-            "the scores are of noisy draws, as the policy is certified, and validation records are of images without "
-            "noise; leave --records out"
-        )
+        raise ConfigError("the policy is certified, so its scores are not those of records; leave --records out")
     file = _records_of(path, folder.model)
     column = score_column(folder.measure, folder.aggregation)
     table = read_records(file)
     check_records(table, column)
-    splits = set(table.get_column("split", default=pl.Series([], dtype=pl.String)).drop_nulls().to_list())
-    if wrong := sorted(splits & {"test", "train"}):
+    splits = table["split"].drop_nulls().to_list() if "split" in table.columns else []
+    if wrong := sorted({"test", "train"}.intersection(splits)):
         raise DataError(f"'{file}' holds images of the {wrong[0]} split; a threshold is chosen on validation images")
     return risk_table(table, column, tau=tau_of(folder), draws=draws)
 
@@ -151,19 +125,15 @@ def risk_table(records: pl.DataFrame, column: str, *, tau: float, draws: int = 1
     dice = clean["dice"].cast(pl.Float64).fill_null(math.nan).to_numpy()
     patients = clean["patient"].cast(pl.String).to_numpy()
     failed = (dice < tau).astype(np.float64)
+    points = []
+    for threshold in np.unique(np.quantile(scores, np.linspace(0, 1, _POINTS), method="inverted_cdf")):
+        kept = (scores <= threshold).astype(np.float64)
+        defined = kept * ~np.isnan(dice)
+        risk = bootstrap_ratio(defined * np.nan_to_num(1 - dice), defined, patients, draws=draws)
+        failures = bootstrap_ratio(kept * failed, kept, patients, draws=draws)
+        points.append(RiskPoint(float(threshold), float(kept.mean()), risk, failures))
     groups, tops = _groups(scores, failed)
-    points = [
-        _point(float(threshold), scores, dice, failed, patients, draws)
-        for threshold in np.unique(np.quantile(scores, np.linspace(0, 1, _POINTS), method="inverted_cdf"))
-    ]
-    return RiskTable(
-        tau=tau,
-        images=len(clean),
-        patients=len(set(patients)),
-        points=tuple(points),
-        groups=groups,
-        tops=tops,
-    )
+    return RiskTable(tau, len(clean), len(set(patients)), tuple(points), groups, tops)
 
 
 def _groups(scores: Floats, failed: Floats) -> tuple[tuple[Similar, ...], tuple[float, ...]]:
@@ -173,34 +143,20 @@ def _groups(scores: Floats, failed: Floats) -> tuple[tuple[Similar, ...], tuple[
     for top, failures, images in zip(knots, np.bincount(place, failed), counts, strict=True):
         parts.append((float(top), int(failures), int(images)))
         if len(parts) > 1 and parts[-2][2] < _SIMILAR:
-            _unite(parts)
+            _unite_last_two(parts)
     if len(parts) > 1 and parts[-1][2] < _SIMILAR:
-        _unite(parts)
+        _unite_last_two(parts)
     pooled: list[tuple[float, int, int]] = []
     for part in parts if parts[0][2] >= _SIMILAR else []:
         pooled.append(part)
         while len(pooled) > 1 and pooled[-2][1] * pooled[-1][2] >= pooled[-1][1] * pooled[-2][2]:
-            _unite(pooled)
+            _unite_last_two(pooled)
     return tuple(Similar(failures, images) for _, failures, images in pooled), tuple(top for top, _, _ in pooled)
 
 
-def _unite(parts: list[tuple[float, int, int]]) -> None:
-    """Make one of the last two groups."""
+def _unite_last_two(parts: list[tuple[float, int, int]]) -> None:
     (_, failures, images), (top, more, others) = parts.pop(-2), parts.pop()
     parts.append((top, failures + more, images + others))
-
-
-def _point(
-    threshold: float, scores: Floats, dice: Floats, failed: Floats, patients: NDArray[np.object_], draws: int
-) -> RiskPoint:
-    kept = (scores <= threshold).astype(np.float64)
-    defined = kept * ~np.isnan(dice)
-    return RiskPoint(
-        threshold,
-        float(kept.mean()),
-        bootstrap_ratio(defined * np.nan_to_num(1 - dice), defined, patients, draws=draws),
-        bootstrap_ratio(kept * failed, kept, patients, draws=draws),
-    )
 
 
 def _records_of(path: Path, model: str) -> Path:

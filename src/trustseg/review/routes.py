@@ -15,10 +15,11 @@ from trustseg.review.actions import ForbiddenError, OutOfTurnError, Review
 from trustseg.review.attacked import AttackedCase
 from trustseg.review.bodies import Credentials, DecisionBody, RatingBody, SwitchBody, WithdrawalBody
 from trustseg.review.cases import Case
-from trustseg.review.pictures import deep_values, image_png, thumbnail_png
+from trustseg.review.pictures import deep_values, image_png
 from trustseg.review.risk import RiskTable
 from trustseg.review.state import Reader
-from trustseg.review.views import Values, case_view, entry_view, list_view, risk_view, session_view
+from trustseg.review.summary import Values
+from trustseg.review.views import case_view, entry_view, list_view, risk_view, session_view
 
 __all__ = ["NO_RECORDS", "AppContext", "router"]
 
@@ -26,27 +27,19 @@ NO_RECORDS: Final = "no validation records were given (trustseg review --records
 
 router = APIRouter(prefix="/api")
 
+_image, _thumbnail = lru_cache(16)(image_png), lru_cache(4096)(image_png)
+
 
 class AppContext(NamedTuple):
-    """What a server serves.
-
-    Attributes:
-        review: what is reviewed, and what may be done.
-        auth: who may come in.
-        risk: what a threshold would mean; None if no records were given.
-        attacked: recorded pictures of cases under attack, by number.
-        cookie: name of the session's cookie.
-        secure: whether the cookie is for HTTPS only.
-        target: what the masks mark, in a word; None if it is not known.
-    """
+    """What a server serves, and to whom."""
 
     review: Review
     auth: Authenticator
-    risk: RiskTable | None
-    attacked: Mapping[int, AttackedCase]
-    cookie: str
-    secure: bool
-    target: str | None = None
+    risk: RiskTable | None  # None if no records were given
+    attacked: Mapping[int, AttackedCase]  # by number of the case
+    cookie: str  # name of the session's cookie
+    secure: bool  # whether it is for HTTPS only
+    target: str | None = None  # what the masks mark, in a word
 
 
 def _context(request: Request) -> AppContext:
@@ -60,7 +53,7 @@ def _session(request: Request) -> Session:
     session = context.auth.session(request.cookies.get(context.cookie, ""))
     if request.method != "GET":
         _require_own_page(request)
-        if not _same(request.headers.get("x-csrf-token", ""), session.csrf):
+        if not compare_digest(request.headers.get("x-csrf-token", "").encode(errors="replace"), session.csrf.encode()):
             raise ForbiddenError("the header X-CSRF-Token is not that of this session; load the page again")
     return session
 
@@ -69,10 +62,6 @@ def _require_own_page(request: Request) -> None:
     origin = urlsplit(request.headers.get("origin", ""))
     if origin.scheme not in ("http", "https") or origin.netloc != request.headers.get("host"):
         raise ForbiddenError("this was not sent by the page of this server (header Origin)")
-
-
-def _same(first: str, second: str) -> bool:
-    return compare_digest(first.encode(errors="replace"), second.encode())
 
 
 Context = Annotated[AppContext, Depends(_context)]
@@ -135,7 +124,7 @@ def case(number: Number, session: Known, context: Context) -> Values:
 @router.get("/cases/{number}/image", response_class=Response)
 def image(number: Number, _: Known, context: Context) -> Response:
     """Return the image (PNG)."""
-    return _png(_image(context.review.folder.case(number), context.review.folder.white))
+    return _png(_image(context.review.folder.case(number), white=context.review.folder.white))
 
 
 @router.get("/cases/{number}/values", response_class=Response)
@@ -158,8 +147,8 @@ def values(number: Number, _: Known, context: Context) -> Response:
 
 @router.get("/cases/{number}/thumbnail", response_class=Response)
 def thumbnail(number: Number, _: Known, context: Context) -> Response:
-    """Return the image, small (PNG); the only answer that a browser may keep for a while."""
-    return _png(_thumbnail(context.review.folder.case(number), context.review.folder.white))
+    """Return the image, small (PNG)."""
+    return _png(_thumbnail(context.review.folder.case(number), white=context.review.folder.white, small=True))
 
 
 @router.get("/cases/{number}/mask", response_class=Response)
@@ -180,8 +169,7 @@ def attacked(number: Number, layer: Layer, session: Known, context: Context) -> 
     recorded = context.attacked.get(_seen(context, number, session.reader).number)
     if recorded is None:
         raise MissingFileError(f"no evaluation has recorded case {number} under attack")
-    pictures: dict[Layer, bytes] = {"before": recorded.before, "after": recorded.after, "mask": recorded.mask}
-    return _png(pictures[layer])
+    return _png(recorded._asdict()[layer])
 
 
 @router.get("/cases/{number}/drawn/{entry}", response_class=Response)
@@ -238,16 +226,6 @@ def _seen(context: AppContext, number: int, reader: Reader) -> Case:
         if not context.review.state().sees_mask(number, reader):
             raise OutOfTurnError("rate the image first; the mask appears then")
     return found
-
-
-@lru_cache(maxsize=16)
-def _image(found: Case, white: int | None) -> bytes:
-    return image_png(found, white=white)
-
-
-@lru_cache(maxsize=4096)
-def _thumbnail(found: Case, white: int | None) -> bytes:
-    return thumbnail_png(found, white=white)
 
 
 def _png(data: bytes) -> Response:

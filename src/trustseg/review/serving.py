@@ -34,35 +34,21 @@ LOCK: Final = "serving.lock"
 
 
 class Listening(NamedTuple):
-    """Where a server listens.
-
-    Attributes:
-        host: address; one that other machines reach needs ``public_url``.
-        port: 0 takes a free one.
-        public_url: address of a reverse proxy that speaks HTTPS; None without one.
-    """
+    """Where a server listens; an address that other machines reach needs the HTTPS address of a reverse proxy."""
 
     host: str = "127.0.0.1"
-    port: int = 8765
+    port: int = 8765  # 0 takes a free one
     public_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that holds its port and is ready to run.
-
-    Attributes:
-        app: the application.
-        address: what people open; with the token, where there is one.
-        cases: how many there are.
-        notes: sentences for whoever starts it.
-        held: the open socket.
-    """
+    """A server that holds its port and is ready to run."""
 
     app: "FastAPI"
-    address: str
-    cases: int
-    notes: tuple[str, ...]
+    address: str  # what people open; with the token, where there is one
+    cases: int  # how many there are
+    notes: tuple[str, ...]  # for whoever starts it
     held: socket.socket
 
     def run(self) -> None:
@@ -149,20 +135,15 @@ def _only_server(place: Path) -> Iterator[None]:
     path = place / LOCK
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        if not _locked(descriptor, path):
-            raise ConfigError(
-                f"another 'trustseg review' serves this review (it holds the lock '{path}'); end that one first"
-            )
+        try:
+            locked = try_lock(descriptor)
+        except OSError as error:
+            raise DataError(f"'{path}' cannot be locked ({error.strerror}); keep the review on a local disk") from error
+        if not locked:
+            raise ConfigError(f"another 'trustseg review' serves this review (lock '{path}'); end that one first")
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int, path: Path) -> bool:
-    try:
-        return try_lock(descriptor)
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be locked ({error.strerror}); keep the review on a local disk") from error
 
 
 def _checked(settings: Settings, listening: Listening, users: Path | None) -> str | None:
@@ -172,8 +153,8 @@ def _checked(settings: Settings, listening: Listening, users: Path | None) -> st
     if listening.public_url is None:
         if listening.host not in LOCAL:
             raise ConfigError(
-                f"--host {listening.host} can be reached from other machines, without encryption; put a reverse proxy "
-                "with TLS in front and name its address with --public-url https://..."
+                f"--host {listening.host} can be reached from other machines without encryption; put a reverse proxy "
+                "with TLS in front, and name it with --public-url https://..."
             )
         return None
     found = urlsplit(listening.public_url)

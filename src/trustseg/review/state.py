@@ -1,31 +1,30 @@
-"""The state of a review, derived from its log: decisions, finished cases, and the stop switch."""
+"""The state of a review, derived from its log: decisions, finished cases, and the stop switch.
+
+Kinds of entries:
+
+* ``opened``: the review began: which predictions, images and masks it is about;
+* ``started``: the server was started: with which settings;
+* ``rating``: a reader saw the image alone and said how sure it is that there is foreground, 1 to 5;
+* ``decision``: a reader saw the mask and accepted it, asked for an edit or drew one, or rejected it;
+* ``withdrawal``: a reader took back the own last decision on a case;
+* ``adjudication``: an adjudicator settled a case on which two readers disagree;
+* ``stop``, ``resume``: every case goes to a human from now on, whatever the policy says; the policy applies again.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from trustseg.review.chain import Entry
 
-__all__ = ["DECISIONS", "KINDS", "Decision", "Reader", "Role", "Settings", "State", "Status"]
+__all__ = ["DECISIONS", "Decision", "Reader", "Role", "Settings", "State", "Status"]
 
 Decision = Literal["accept", "edit", "reject"]
 Role = Literal["reader", "adjudicator", "admin"]
 Status = Literal["open", "in progress", "disagreement", "done"]
 
 DECISIONS: Final[tuple[Decision, ...]] = ("accept", "edit", "reject")
-
-KINDS: Final[Mapping[str, str]] = {
-    "opened": "the review began: which predictions, images and masks it is about",
-    "started": "the server was started: with which settings",
-    "rating": "a reader saw the image alone and said how sure it is that there is foreground, 1 to 5",
-    "decision": "a reader saw the mask and accepted it, asked for an edit or drew one, or rejected it",
-    "withdrawal": "a reader took back the own last decision on a case",
-    "adjudication": "an adjudicator settled a case on which two readers disagree",
-    "stop": "every case goes to a human from now on, whatever the policy says",
-    "resume": "the policy applies again",
-}
-"""Every kind of entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,24 @@ class State:
         """Take in entries that follow those read before."""
         for entry in entries:
             self.last = entry.number
-            self._read_one(entry)
+            case, content = entry.case or 0, entry.content
+            match entry.kind:
+                case "opened":
+                    self.opened = entry
+                case "started":
+                    self.settings = Settings(**{name: content[name] for name in ("readers", "blind", "agree_dice")})
+                case "rating":
+                    self.ratings.setdefault((case, entry.reviewer), entry)
+                case "decision":
+                    self.decisions[case].setdefault(entry.reviewer, []).append(entry)
+                case "withdrawal":
+                    self.decisions[case][entry.reviewer].pop()
+                case "adjudication":
+                    self.adjudications[case].append(entry)
+                case "stop":
+                    self.stopped = entry
+                case "resume":
+                    self.stopped = None
 
     def standing(self, case: int) -> list[Entry]:
         """Return the decision of each reader of a case that stands, the earliest first."""
@@ -119,33 +135,9 @@ class State:
 
     def disagree(self, standing: Sequence[Entry]) -> bool:
         """Return whether decisions on one case need an adjudicator: they differ, or their drawn masks do."""
-        if len({entry.content["decision"] for entry in standing}) > 1:
-            return True
         numbers = {str(entry.number) for entry in standing}
-        overlaps = [
-            value
+        return len({entry.content["decision"] for entry in standing}) > 1 or any(
+            number in numbers and value is not None and value < self.settings.agree_dice  # None: both drew nothing
             for entry in standing
             for number, value in entry.content.get("dice_with", {}).items()
-            if number in numbers and value is not None  # both drew nothing
-        ]
-        return any(value < self.settings.agree_dice for value in overlaps)
-
-    def _read_one(self, entry: Entry) -> None:
-        case, content = entry.case or 0, entry.content
-        match entry.kind:
-            case "opened":
-                self.opened = entry
-            case "started":
-                self.settings = Settings(**{name: content[name] for name in ("readers", "blind", "agree_dice")})
-            case "rating":
-                self.ratings.setdefault((case, entry.reviewer), entry)
-            case "decision":
-                self.decisions[case].setdefault(entry.reviewer, []).append(entry)
-            case "withdrawal":
-                self.decisions[case][entry.reviewer].pop()
-            case "adjudication":
-                self.adjudications[case].append(entry)
-            case "stop":
-                self.stopped = entry
-            case "resume":
-                self.stopped = None
+        )

@@ -7,42 +7,45 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trustseg.errors import DataError, MissingFileError
 from trustseg.files import make_folder, private_log, replacing
-from trustseg.review.chain import GENESIS, Entry, Head, canonical, sealed
-from trustseg.review.heads import HEADS, lost_heads, read_heads
+from trustseg.review.chain import GENESIS, HEADS, Entry, Head, canonical, read_heads, sealed
 
 __all__ = ["DATABASE", "Draft", "RepeatedKeyError", "Store"]
 
 DATABASE: Final = "review.sqlite"
 
 _WAIT: Final = 30.0  # seconds for another process to finish writing
-_APPEND_ONLY: Final = "a review only grows"
 
-_MIGRATIONS: Final = (  # user_version 0 -> 1 -> ...; never change one that was released
-    f"""
-    CREATE TABLE log (
-        number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, time TEXT NOT NULL, reviewer TEXT NOT NULL,
-        kind TEXT NOT NULL, "case" INTEGER, content TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE
-    ) STRICT;
-    CREATE TABLE masks (hash TEXT PRIMARY KEY, png BLOB NOT NULL) STRICT;
-    CREATE TRIGGER log_keeps BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
-    CREATE TRIGGER log_stays BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
-    CREATE TRIGGER masks_keep BEFORE UPDATE ON masks BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
-    CREATE TRIGGER masks_stay BEFORE DELETE ON masks BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END;
-    """,
+_MIGRATIONS: Final = (  # statements for user_version 0 -> 1 -> ...; never change one that was released
+    (
+        """
+        CREATE TABLE log (
+            number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, time TEXT NOT NULL, reviewer TEXT NOT NULL,
+            kind TEXT NOT NULL, "case" INTEGER, content TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE
+        ) STRICT
+        """,
+        "CREATE TABLE masks (hash TEXT PRIMARY KEY, png BLOB NOT NULL) STRICT",
+        *(
+            f"CREATE TRIGGER {name} BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, 'a review only grows'); END"
+            for name, change, table in (
+                *(("log_keeps", "UPDATE", "log"), ("log_stays", "DELETE", "log")),
+                *(("masks_keep", "UPDATE", "masks"), ("masks_stay", "DELETE", "masks")),
+            )
+        ),
+    ),
 )
 
 _COLUMNS: Final = 'number, key, time, reviewer, kind, "case", content, previous, hash'
 
 
 class Draft(NamedTuple):
-    """An entry that is to be written; attributes as in ``Entry``, and a mask (PNG) that its content names by hash."""
+    """An entry to be written; attributes as in ``Entry``, and a mask (PNG) that its content names by hash."""
 
     key: str
     reviewer: str
@@ -89,8 +92,7 @@ class Store:
             self._connection.execute("PRAGMA synchronous=FULL")
             self._migrate()
         if create:
-            if faults := self.heads_faults():
-                raise DataError(f"{faults[0]}; restore a backup")
+            self._require_heads()
             self._keep_heads()
 
     def append(self, draft: Draft, *, check: Callable[[], Mapping[str, Any] | None] | None = None) -> Entry:
@@ -113,8 +115,8 @@ class Store:
                 raise RepeatedKeyError("this key was used for another entry; send a new one")
             more = check() if check is not None else None
             last = self.head()
-            if last.number and not (self.folder / HEADS).is_file():
-                raise DataError(f"{lost_heads(self.folder / HEADS)}; restore a backup")
+            if not (self.folder / HEADS).is_file():
+                self._require_heads()
             entry = Entry(
                 number=last.number + 1,
                 key=draft.key,
@@ -129,7 +131,8 @@ class Store:
             if draft.mask is not None:
                 name = hashlib.sha256(draft.mask).hexdigest()
                 connection.execute("INSERT OR IGNORE INTO masks VALUES (?, ?)", (name, draft.mask))
-            connection.execute(f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(entry))
+            row = astuple(replace(entry, content=canonical(entry.content)))  # type: ignore[arg-type]  # as text
+            connection.execute(f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self._keep_heads()
         return entry
 
@@ -141,9 +144,8 @@ class Store:
 
     def entries(self, *, after: int = 0) -> list[Entry]:
         """Return the entries behind a number, in order."""
-        with self._lock, _clear_errors(self.path):
-            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM log WHERE number > ? ORDER BY number", (after,))
-            return [_entry(row) for row in rows.fetchall()]
+        rows = self._rows(f"SELECT {_COLUMNS} FROM log WHERE number > ? ORDER BY number", after)
+        return [_entry(row) for row in rows]
 
     def head(self) -> Head:
         """Return number and hash of the last entry."""
@@ -152,20 +154,17 @@ class Store:
 
     def mask(self, name: str) -> bytes | None:
         """Return a drawn mask (PNG) by its SHA-256, None if there is none."""
-        with self._lock, _clear_errors(self.path):
-            row = self._connection.execute("SELECT png FROM masks WHERE hash = ?", (name,)).fetchone()
-            return None if row is None else bytes(row[0])
+        rows = self._rows("SELECT png FROM masks WHERE hash = ?", name)
+        return bytes(rows[0][0]) if rows else None
 
     def mask_names(self) -> list[str]:
         """Return the SHA-256 of each drawn mask."""
-        with self._lock, _clear_errors(self.path):
-            return [row[0] for row in self._connection.execute("SELECT hash FROM masks ORDER BY hash").fetchall()]
+        return [name for (name,) in self._rows("SELECT hash FROM masks ORDER BY hash")]
 
     def faults(self) -> list[str]:
         """Return what SQLite's own check finds."""
-        with self._lock, _clear_errors(self.path):
-            found = [row[0] for row in self._connection.execute("PRAGMA integrity_check").fetchall()]
-            return [] if found == ["ok"] else [f"SQLite: {fault}" for fault in found]
+        found = [fault for (fault,) in self._rows("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else [f"SQLite: {fault}" for fault in found]
 
     def heads_faults(self) -> list[str]:
         """Return in a sentence that the file of heads was deleted or emptied; nothing if it is there.
@@ -174,7 +173,9 @@ class Store:
         """
         path = self.folder / HEADS
         allowed = 1 if path.is_file() else 0
-        return [lost_heads(path)] if self.head().number > allowed and not read_heads(self.folder) else []
+        if self.head().number <= allowed or read_heads(self.folder):
+            return []
+        return [f"'{path}' is missing or empty; without it nobody can tell whether the log was rewritten"]
 
     def back_up(self, path: Path) -> Head:
         """Write a consistent copy of the database, also while others write, and return the head that it holds."""
@@ -188,6 +189,14 @@ class Store:
         """Close the database."""
         with self._lock:
             self._connection.close()
+
+    def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, _clear_errors(self.path):
+            return self._connection.execute(statement, values).fetchall()
+
+    def _require_heads(self) -> None:
+        if faults := self.heads_faults():
+            raise DataError(f"{faults[0]}; restore a backup")
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -209,7 +218,7 @@ class Store:
                     raise DataError(f"'{self.path}' was made by a newer trustseg; update trustseg")
                 if version == len(_MIGRATIONS):
                     return
-                for statement in _statements(_MIGRATIONS[version]):
+                for statement in _MIGRATIONS[version]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {version + 1}")
 
@@ -221,9 +230,8 @@ class Store:
             if text and not text.endswith(b"\n"):  # a crash cut the last line
                 os.truncate(path, text.rfind(b"\n") + 1)
             kept = read_heads(self.folder)
-            rows = connection.execute(
-                "SELECT number, hash FROM log WHERE number > ? ORDER BY number", (kept[-1].number if kept else 0,)
-            )
+            last = kept[-1].number if kept else 0
+            rows = connection.execute("SELECT number, hash FROM log WHERE number > ? ORDER BY number", (last,))
             if lines := "".join(f"{Head(*row)}\n" for row in rows.fetchall()):
                 with private_log(path) as stream:
                     stream.write(lines.encode())
@@ -251,31 +259,6 @@ def _head_of(database: sqlite3.Connection) -> Head:
     return Head(0, GENESIS) if row is None else Head(*row)
 
 
-def _statements(script: str) -> list[str]:
-    """Return the statements of a script, those of triggers whole; ``executescript`` would commit what it runs."""
-    found, rest = [], ""
-    for part in script.split(";"):
-        rest += part + ";"
-        if sqlite3.complete_statement(rest):
-            found.append(rest)
-            rest = ""
-    return found
-
-
-def _row(entry: Entry) -> tuple[object, ...]:
-    return (
-        entry.number,
-        entry.key,
-        entry.time,
-        entry.reviewer,
-        entry.kind,
-        entry.case,
-        canonical(entry.content),
-        entry.previous,
-        entry.hash,
-    )
-
-
 def _entry(row: tuple[Any, ...]) -> Entry:
     number, key, time, reviewer, kind, case, content, previous, digest = row
     try:
@@ -290,6 +273,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 def _same(entry: Entry, draft: Draft) -> bool:
     """Return whether an entry is what a draft became."""
     asked = {name: entry.content.get(name) for name in draft.content}
-    return (entry.reviewer, entry.kind, entry.case) == (draft.reviewer, draft.kind, draft.case) and (
-        canonical(asked) == canonical(draft.content)
-    )
+    about = (entry.reviewer, entry.kind, entry.case) == (draft.reviewer, draft.kind, draft.case)
+    return about and canonical(asked) == canonical(draft.content)

@@ -8,14 +8,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from trustseg.review.agreement import Pair, agreement
 from trustseg.review.cases import CaseFolder
-from trustseg.review.outcome import has_failed, tau_of
+from trustseg.review.outcome import Pair, agreement, has_failed, tau_of
 from trustseg.review.risk import RiskTable
 from trustseg.review.state import DECISIONS, State
 from trustseg.review.storage import Store
+from trustseg.statistics import Interval
 
-__all__ = ["ENOUGH", "likely_range", "override_note", "seconds_per_case", "summarise"]
+__all__ = [
+    "ENOUGH",
+    "Values",
+    "finite",
+    "interval_values",
+    "likely_range",
+    "override_note",
+    "seconds_per_case",
+    "summarise",
+]
 
 _FEW_OVERRIDES: Final = 0.05  # share below which a reader may have stopped looking
 
@@ -40,8 +49,6 @@ def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None
     state.read(entries)
     names = sorted({entry.reviewer for entry in entries if entry.kind in ("rating", "decision", "adjudication")})
     readers = [_reader(folder, state, name) for name in names]
-    pairs = agreement(folder, store, state)
-    found = _failures(folder, state, risk)
     stops = [
         {"time": entry.time, "reviewer": entry.reviewer, "kind": entry.kind, "reason": entry.content["reason"]}
         for entry in entries
@@ -54,10 +61,14 @@ def summarise(folder: CaseFolder, store: Store, *, risk: RiskTable | None = None
         "progress": {status: statuses[status] for status in ("open", "in progress", "disagreement", "done")},
         "entries": dict(sorted(kinds.items())),
         "readers": readers,
-        "agreement": [_pair(pair) for pair in pairs],
-        "failures": found,
+        "agreement": [_pair(pair) for pair in agreement(folder, store, state)],
+        "failures": _failures(folder, state, risk),
         "stops": stops,
-        "notes": [note for reader in readers if (note := _note_of(reader)) is not None],
+        "notes": [
+            note
+            for reader in readers
+            if (note := override_note(reader["name"], reader["edit"] + reader["reject"], reader["decided"])) is not None
+        ],
         "article_14": _oversight(state, kinds, readers, stops),
     }
 
@@ -114,7 +125,7 @@ def _reader(folder: CaseFolder, state: State, name: str) -> Values:
         "name": name,
         "decided": len(own),
         **{decision: decisions[decision] for decision in DECISIONS},
-        "overrides": _share(len(own) - decisions["accept"], len(own)),
+        "overrides": (len(own) - decisions["accept"]) / len(own) if own else None,
         "settled": sum(entry.reviewer == name for entries in state.adjudications.values() for entry in entries[-1:]),
         "minutes": sum(seconds) / 60,
         "minutes_per_case": _spread(seconds),
@@ -142,8 +153,7 @@ def _failures(folder: CaseFolder, state: State, risk: RiskTable | None) -> Value
         "expected": None,
     }
     if risk is not None and risk.groups and known:
-        chances = [float(chance) for chance in risk.chance([case.score for case, _ in known])]
-        chances = [1.0 if math.isnan(chance) else chance for chance in chances]
+        chances = [1.0 if math.isnan(each) else float(each) for each in risk.chance([case.score for case, _ in known])]
         low, high = likely_range(chances) if risk.patients >= _FEWEST_PATIENTS else (None, None)
         found["expected"] = {
             "cases": len(known),
@@ -164,27 +174,20 @@ def _oversight(
     overrides = sum(reader["edit"] + reader["reject"] for reader in readers)
     blind = sum(reader["rated_blind"] for reader in readers)
     enough = decided >= ENOUGH
-    return [
-        _item("14(1)-(3)", "oversight built in", enough,
-              f"standing decisions: {decided} (at least {ENOUGH} are asked for), people: {len(readers)}"),
-        _item("14(4)(b)", "automation bias", enough and blind >= ENOUGH,
-              f"images rated before the mask was shown: {blind}; masks overridden: {overrides} of {decided}"),
-        _item("14(4)(d)", "override", enough,
-              f"in the log: decisions {kinds.get('decision', 0)}, withdrawals {kinds.get('withdrawal', 0)}, "
-              f"adjudications {kinds.get('adjudication', 0)}"),
-        _item("14(4)(e)", "stop", enough and bool(stops),
-              f"uses of the stop switch: {sum(each['kind'] == 'stop' for each in stops)}; now "
-              f"{'on' if state.stopped is not None else 'off'}"),
+    logged = [f"{name}s {kinds.get(name, 0)}" for name in ("decision", "withdrawal", "adjudication")]
+    used, now = sum(each["kind"] == "stop" for each in stops), "off" if state.stopped is None else "on"
+    items = [
+        ("14(1)-(3)", "oversight built in", enough,
+         f"standing decisions: {decided} (at least {ENOUGH} are asked for), people: {len(readers)}"),
+        ("14(4)(b)", "automation bias", enough and blind >= ENOUGH,
+         f"images rated before the mask was shown: {blind}; masks overridden: {overrides} of {decided}"),
+        ("14(4)(d)", "override", enough, f"in the log: {', '.join(logged)}"),
+        ("14(4)(e)", "stop", enough and bool(stops), f"uses of the stop switch: {used}; now {now}"),
     ]  # fmt: skip
-
-
-def _item(article: str, title: str, filled: bool, evidence: str) -> Values:
-    state = "filled" if filled else "partly"
-    return {"item": f"AI Act Art. {article}", "title": title, "state": state, "evidence": evidence}
-
-
-def _note_of(reader: Mapping[str, Any]) -> str | None:
-    return override_note(reader["name"], reader["edit"] + reader["reject"], reader["decided"])
+    return [
+        {"item": f"AI Act Art. {article}", "title": title, "state": "filled" if filled else "partly", "evidence": text}
+        for article, title, filled, text in items
+    ]
 
 
 def override_note(name: str, overridden: int, decided: int) -> str | None:
@@ -197,8 +200,7 @@ def override_note(name: str, overridden: int, decided: int) -> str | None:
 
 
 def _pair(pair: Pair) -> Values:
-    kappa = {name: _finite(getattr(pair.kappa, name)) for name in ("value", "low", "high")}
-    return {**pair._asdict(), "readers": list(pair.readers), "kappa": kappa}
+    return {**pair._asdict(), "readers": list(pair.readers), "kappa": interval_values(pair.kappa)}
 
 
 def _spread(seconds: Sequence[float]) -> Values | None:
@@ -209,9 +211,11 @@ def _spread(seconds: Sequence[float]) -> Values | None:
     return {"median": median(seconds) / 60, "quarter": low / 60, "three_quarters": high / 60}
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def interval_values(interval: Interval) -> dict[str, float | None]:
+    """Return value and ends of an interval; None where they are undefined."""
+    return {name: finite(getattr(interval, name)) for name in ("value", "low", "high")}
 
 
-def _finite(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def finite(value: float | None) -> float | None:
+    """Return a number, None if it is infinite or undefined."""
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,25 +1,21 @@
 """Views of a review for its page: plain values, and nothing that a reader may not see yet."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from trustseg.deferral import CertifiedPolicy
 from trustseg.deferral.policy import Policy
 from trustseg.review.actions import Review
 from trustseg.review.cases import Case
 from trustseg.review.chain import Entry
-from trustseg.review.header import header_of
+from trustseg.review.pictures import header_of
 from trustseg.review.risk import RiskTable, Similar
 from trustseg.review.state import Reader, State
-from trustseg.review.summary import override_note, seconds_per_case
-from trustseg.statistics import Interval
+from trustseg.review.summary import Values, finite, interval_values, override_note, seconds_per_case
 
-__all__ = ["Values", "case_view", "entry_view", "list_view", "risk_view", "session_view"]
-
-Values = dict[str, Any]
+__all__ = ["case_view", "entry_view", "list_view", "risk_view", "session_view"]
 
 _FEW: Final = 5  # cases that a reader has to finish before a pace is told
 
@@ -41,7 +37,7 @@ def session_view(review: Review, reader: Reader, csrf: str, *, target: str | Non
         if policy is None
         else {
             "statement": policy.statement,
-            "threshold": _finite(policy.threshold),
+            "threshold": finite(policy.threshold),
             "tau": policy.tau,
             "guarantee": review.folder.guarantee,
             "promises_nothing": _promises_nothing(policy),
@@ -112,8 +108,8 @@ def risk_view(table: RiskTable) -> Values:
             {
                 "threshold": point.threshold,
                 "coverage": point.coverage,
-                "risk": _interval(point.risk),
-                "failures": _interval(point.failures),
+                "risk": interval_values(point.risk),
+                "failures": interval_values(point.failures),
             }
             for point in table.points
         ],
@@ -125,7 +121,7 @@ def _row(review: Review, state: State, case: Case, reader: Reader, similar: Simi
     return {
         "id": case.number,
         "name": case.image,
-        "score": _finite(case.score),
+        "score": finite(case.score),
         "flagged": state.stopped is not None or case.flagged is not False,
         "reasons": _reasons(review, state, case, sees_mask=sees),
         "status": state.status(case.number),
@@ -134,9 +130,7 @@ def _row(review: Review, state: State, case: Case, reader: Reader, similar: Simi
         "settles": state.settles(case.number, reader),
         "area": case.predicted_fraction if sees else None,
         "chance": None if similar is None else similar.chance,
-        "similar": None
-        if similar is None
-        else {"failed": similar.failed, "images": similar.images, "low": similar.ends[0], "high": similar.ends[1]},
+        "similar": None if similar is None else {**asdict(similar), "low": similar.ends[0], "high": similar.ends[1]},
     }
 
 
@@ -163,11 +157,3 @@ def _reasons(review: Review, state: State, case: Case, *, sees_mask: bool) -> li
 def _promises_nothing(policy: Policy | CertifiedPolicy) -> bool:
     """Return whether a policy flags nothing because it was fitted on too few patients to promise anything."""
     return isinstance(policy, Policy) and policy.threshold == math.inf
-
-
-def _interval(interval: Interval) -> Mapping[str, float | None]:
-    return {name: _finite(getattr(interval, name)) for name in ("value", "low", "high")}
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -14,9 +14,6 @@ export class Refused extends Error {
   }
 }
 
-// crypto.randomUUID is there on secure pages only, and 127.0.0.1 counts as one; behind a proxy there is TLS.
-export const newKey = () => crypto.randomUUID();
-
 export function remember(session) {
   csrf = session.csrf;
   return session;
@@ -45,7 +42,7 @@ export const send = async (method, path, body) => (await ask(method, path, body)
 
 // Sends a write until the server has answered; what it refuses is thrown.
 export async function write(path, content) {
-  const body = { key: newKey(), ...content };
+  const body = { key: crypto.randomUUID(), ...content }; // on secure pages only: 127.0.0.1 is one, a proxy has TLS
   let warned = false;
   waiting += 1;
   try {

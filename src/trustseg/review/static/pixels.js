@@ -24,9 +24,6 @@ export function toMask(data) {
   return mask;
 }
 
-// The picture as it was sent.
-export const unchanged = (data) => onSurface(data);
-
 // The picture with level and window applied: level - window / 2 becomes black, level + window / 2 white; in a deep
 // picture, of the values that its file holds.
 export function windowed(data, deep, level, window) {
@@ -58,7 +55,8 @@ export function coloured(data) {
   return onSurface(made);
 }
 
-function onSurface(data) {
+// The picture on a canvas.
+export function onSurface(data) {
   const canvas = surface(data.width, data.height);
   canvas.getContext("2d").putImageData(data, 0, 0);
   return canvas;

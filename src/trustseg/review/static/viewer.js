@@ -1,6 +1,6 @@
 // The canvas: an image with layers that can be moved, zoomed and drawn on.
 
-import { coloured, contour, stroke, unchanged, windowed } from "./pixels.js";
+import { coloured, contour, onSurface, stroke, windowed } from "./pixels.js";
 
 const DEEP = 30; // strokes that can be undone
 const STEP = 40; // pixels of the screen that an arrow key moves the image
@@ -14,7 +14,6 @@ export class Viewer {
     this.options = { contour: true, uncertainty: false, opacity: 0.5 };
     this.brush = { on: true, size: 8 };
     this.drawing = false;
-    this.onDraw = () => {};
     this.pointers = new Map();
     this.clear();
     new ResizeObserver(() => this.resize()).observe(canvas);
@@ -55,7 +54,7 @@ export class Viewer {
   // Shows the image as the model was given it.
   resetWindow() {
     [this.level, this.window] = [this.scale.level, this.scale.window];
-    this.shown = unchanged(this.image);
+    this.shown = onSurface(this.image);
     this.redraw();
   }
 
@@ -75,7 +74,7 @@ export class Viewer {
   // Gives what an evaluation recorded: the image as the model saw it before and under attack, and the mask of the latter.
   setAttacked({ before, after, mask }) {
     const path = contour(mask, this.image.width, this.image.height);
-    this.attacked = { before: { shown: unchanged(before), path: this.path }, after: { shown: unchanged(after), path } };
+    this.attacked = { before: { shown: onSurface(before), path: this.path }, after: { shown: onSurface(after), path } };
   }
 
   setDrawn(mask) {
@@ -124,7 +123,6 @@ export class Viewer {
   undo() {
     const before = this.undone.pop();
     if (before) this.setDrawn(before);
-    return Boolean(before);
   }
 
   wipe() {
@@ -140,7 +138,6 @@ export class Viewer {
   paint(from, to) {
     stroke(this.drawn, this.image.width, this.image.height, from, to, this.brush.size / 2, this.brush.on);
     this.setDrawn(this.drawn);
-    this.onDraw();
   }
 
   // --- where things are -----------------------------------------------------------------------------------------------

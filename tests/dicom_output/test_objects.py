@@ -1,29 +1,19 @@
-"""Segmentations and parametric maps, read back by highdicom and pydicom."""
+"""Segmentations, parametric maps and reports, read back by highdicom and pydicom."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.dicom_output.films import CR, CT, DX, SIZE, SLICE, film, result, save
+from tests.dicom_output.films import CR, CT, DX, SIZE, SLICE, result, source_of, written
 
-from trustseg.dicom_output import Code, SegmentMeaning, read_source, write_objects
-from trustseg.dicom_output.source import Source
+from trustseg.dicom_output import Code, SegmentMeaning, Source
+from trustseg.errors import ConfigError
 
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
 MEANING = SegmentMeaning("infection", type=Code("SCT", "233604007", "Pneumonia"))
-
-
-def source_of(tmp_path: Path, *args: Any, **elements: Any) -> Source:  # noqa: ANN401
-    return read_source(save(film(*args, **elements), tmp_path / "film.dcm"))
-
-
-def written(tmp_path: Path, source: Source, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Write the objects of a film and read them with pydicom: kind -> dataset."""
-    files = write_objects(source, result(**changes), MEANING, tmp_path / "dicom", "film")
-    return {file.name.split(".")[1]: pydicom.dcmread(file) for file in files}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 90), (50, 33)])
@@ -33,8 +23,8 @@ def test_the_mask_comes_back_pixel_by_pixel(tmp_path: Path, size: tuple[int, int
         kind, np.zeros(size, bool)
     )
     mask[-1, -1] |= kind == "one"
-    write_objects(source_of(tmp_path, size=size), result(size, mask=mask), MEANING, tmp_path, "film")
-    seg = highdicom.seg.segread(tmp_path / "film.seg.dcm")
+    written(tmp_path, source_of(tmp_path, size=size), MEANING, size=size, mask=mask)
+    seg = highdicom.seg.segread(tmp_path / "dicom" / "film.seg.dcm")
     assert (seg.Rows, seg.Columns, seg.SegmentationType, seg.NumberOfFrames) == (*size, "BINARY", 1)
     np.testing.assert_array_equal(seg.pixel_array.reshape(size), mask)
     (described,) = seg.SegmentSequence
@@ -123,14 +113,11 @@ def test_equal_results_have_equal_names_and_others_never(tmp_path: Path) -> None
 def test_the_files_of_a_second_run_differ_in_dates_alone(tmp_path: Path) -> None:
     source = source_of(tmp_path)
     first, second = written(tmp_path, source), written(tmp_path, source)
-    for name, made in first.items():
+    for made in (*first.values(), *second.values()):
         for element in made.iterall():
             if element.VR in ("DA", "TM", "DT"):
                 element.value = None
-        for element in second[name].iterall():
-            if element.VR in ("DA", "TM", "DT"):
-                element.value = None
-        assert made == second[name]
+    assert first == second
 
 
 @pytest.mark.parametrize("kind", [CR, CT])
@@ -145,3 +132,41 @@ def test_objects_of_a_series_are_in_one_series_unless_their_frames_of_reference_
         assert same_place == (name != "map" or kind == CT)
         assert (made.InstanceNumber, second[name].InstanceNumber) == (1, 5)
         assert made.SeriesNumber // 100 == 3
+
+
+def read_report(tmp_path: Path, **changes: Any) -> Any:  # noqa: ANN401
+    written(tmp_path, source_of(tmp_path), **changes)
+    return highdicom.sr.srread(tmp_path / "dicom" / "film.report.dcm")
+
+
+@pytest.mark.parametrize("review", [True, False, None])
+def test_score_share_and_decision_are_read_back(tmp_path: Path, review: bool | None) -> None:
+    from trustseg.dicom_output.report import FRACTION, REVIEW, SCORE
+
+    document = read_report(tmp_path, review=review, policy=("a", "b") if review is not None else ())
+    (group,) = document.content.get_image_measurement_groups()
+    found = {item.name.value: float(item.value) for item in group.get_measurements()}
+    assert found == {SCORE.value: 0.25, FRACTION.value: pytest.approx(result().mask.mean(), rel=1e-5)}
+    decisions = [(item.name.value, item.value.meaning) for item in group.get_qualitative_evaluations()]
+    assert decisions == ([] if review is None else [(REVIEW.value, "Yes" if review else "No")])
+    text = [element.value for element in document.iterall() if element.keyword == "TextValue"]
+    for words in ("measure: entropy", "aggregation: mean", "model: 0123456789abcdef"):
+        assert words in text
+    assert ("policy: a" in text) == (review is not None)
+
+
+def test_it_is_complete_unverified_and_names_its_evidence(tmp_path: Path) -> None:
+    document = read_report(tmp_path)
+    flags = (document.CompletionFlag, document.VerificationFlag, document.PreliminaryFlag)
+    assert flags == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
+    named = {instance for _, _, instance, _ in document.get_evidence()}
+    assert len(named) == 4
+    assert "1.2.3.100" in named
+
+
+@pytest.mark.parametrize("text", ["Lesion", "SCT:1", "SCT::Lesion", "S" * 17 + ":1:Lesion", "SCT:1:Läsion", "A:1:a\\b"])
+def test_what_is_no_code_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="SCT:52988006:Lesion"):
+        Code.parse(text)
+    with pytest.raises(ConfigError, match="label"):
+        SegmentMeaning("")
