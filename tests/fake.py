@@ -1,7 +1,7 @@
 """Tiny generated copies of every dataset layout; seeded, nothing real."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +56,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
 
 
-def pairs(
-    folder: Path, names: Sequence[str], *, images: str, masks: str, affix: tuple[str, str] = ("", ""), end: str = ".png"
-) -> None:
-    """Write an image folder and a mask folder; masks are PNG and carry the affix (prefix, suffix)."""
+def pairs(folder: Path, names: Sequence[str], *, images: str, masks: str, affix: tuple[str, str] = ("", "")) -> None:
+    """Write an image folder and a mask folder; masks carry the affix (prefix, suffix)."""
     for name in names:
-        save(image(name), folder / images / f"{name}{end}")
+        save(image(name), folder / images / f"{name}.png")
         save(mask(name), folder / masks / f"{affix[0]}{name}{affix[1]}.png")
 
 
@@ -84,16 +82,7 @@ def train_set(root: Path) -> Path:
     return root / "QaTa-COV19" / "QaTa-COV19-v2" / "Train Set"
 
 
-def rearranged(root: Path, folders: Mapping[str, Sequence[str]], *, images: str, masks: str) -> Path:
-    """A re-arranged copy: folder name -> case names."""
-    for side, names in folders.items():
-        pairs(root / side, names, images=images, masks=masks, affix=("mask_", ""))
-    return root
-
-
-def two_folders(
-    root: Path, names: Sequence[str] = TRAIN, *, affix: tuple[str, str] = ("", ""), end: str = ".png"
-) -> Path:
+def two_folders(root: Path, names: Sequence[str] = TRAIN, *, affix: tuple[str, str] = ("", "")) -> Path:
     """``images/`` and ``masks/``."""
-    pairs(root, names, images="images", masks="masks", affix=affix, end=end)
+    pairs(root, names, images="images", masks="masks", affix=affix)
     return root

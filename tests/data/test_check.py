@@ -239,12 +239,14 @@ def test_lesions_that_vanish_are_named_in_the_words_of_packing(tmp_path: Path, f
     for name in "ab":
         fake.save(dot, root / "masks" / f"{name}.png")
     report = check_dataset(root, size=8, fit=fit)
-    notes = write_pack(root, tmp_path / "pack", size=8, fit=fit).notes
+    pack = write_pack(root, tmp_path / "pack", size=8, fit=fit)
     lost = found(report, "lost_lesion")
+    assert pack.lost == ["a", "b"]
+    assert pack.index.select("foreground", "foreground_native").rows()[0] == (0, 1)
     assert (lost.severity, lost.names) == ("warning", ("a", "b"))
     assert "2 of 3 images" in lost.message
-    assert any(lost.message.startswith(note) for note in notes)
-    assert set(report.plan) <= set(notes)
+    assert any(lost.message.startswith(note) for note in pack.notes)
+    assert set(report.plan) <= set(pack.notes)
     assert ("warning", "lost_lesion") not in kinds(check_dataset(root, size=20, fit="pad"))
     fake.save(dot, root / "masks" / "c.png")
     assert found(check_dataset(root, size=8, fit=fit), "lost_lesion").severity == "error"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     pydicom = pytest.importorskip("pydicom")
 
-INVERSE = {"PhotometricInterpretation": "MONOCHROME1"}
+INVERSE: dict[str, Any] = {"PhotometricInterpretation": "MONOCHROME1"}
 FALLING = {"RescaleSlope": -1, "RescaleIntercept": 4095}
 HIGH = ((FILM >> 4).astype(np.int32) - 2048).astype(np.int16)
 

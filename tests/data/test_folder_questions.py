@@ -41,17 +41,6 @@ def test_which_folder_holds_the_masks_is_a_question(tmp_path: Path, folders: tup
     assert chosen in problem.message
 
 
-def test_drive(tmp_path: Path) -> None:
-    for side, number in (("training", "21"), ("test", "01")):
-        stem = f"{number}_{side}"
-        touch(tmp_path / side, f"images/{stem}.tif", f"1st_manual/{number}_manual1.gif", f"mask/{stem}_mask.gif")
-    touch(tmp_path, "test/2nd_manual/01_manual2.gif")
-    assert kinds(find_cases(tmp_path)) == {"which_masks"}
-    listing = usable_cases(tmp_path, Declared(masks="1st_manual"))
-    assert pairs(listing) == {"21_training.tif": ["21_manual1.gif"], "01_test.tif": ["01_manual1.gif"]}
-    assert sides(listing) == {"train": {"21_training"}, "test": {"01_test"}}
-
-
 @pytest.mark.parametrize(
     ("side", "other"),
     [

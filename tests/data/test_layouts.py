@@ -50,12 +50,6 @@ def test_a_name_that_comes_twice_gets_its_split_or_its_folders_in_front(
     assert [case.name for case in find_cases(tmp_path).cases] == names
 
 
-def test_patients_that_differ_only_in_case_are_one(tmp_path: Path) -> None:
-    names = ("sub-S1_run-1", "sub-s1_run-2", "sub-S2_run-1")
-    touch(tmp_path, *(f"{kind}/{name}.png" for kind in ("images", "masks") for name in names))
-    assert [case.patient for case in find_cases(tmp_path).cases] == ["S1", "S2", "S1"]
-
-
 def test_a_manifest_is_read_before_anything_else(tmp_path: Path) -> None:
     base = fake.qata(tmp_path, control=False)
     image = f"QaTa-COV19-v2/Train Set/Images/{fake.TRAIN[0]}.png"

@@ -1,7 +1,7 @@
 """The cases of a dataset (image, masks, patient, split), the files that belong to none, and what is wrong with them."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +17,7 @@ __all__ = [
     "Listing",
     "Severity",
     "Split",
-    "finding_of",
+    "findings_of",
     "joined",
 ]
 
@@ -50,9 +50,10 @@ class Finding:
         return self.message.replace(f" ({first_of(self.names)})", "")
 
 
-def finding_of(severity: Severity, kind: str, names: tuple[str, ...], what: str, advice: str) -> Finding:
-    """Return a finding that says what there is, how many and the first names, and what to do or to know."""
-    return Finding(severity, kind, f"{what}: {len(names):,} ({first_of(names)}); {advice}", names)
+def findings_of(severity: Severity, kind: str, names: Iterable[object], what: str, advice: str) -> Iterator[Finding]:
+    """Yield a finding that says what there is, how many and the first names, and what to do; none without names."""
+    if found := tuple(map(str, names)):
+        yield Finding(severity, kind, f"{what}: {len(found):,} ({first_of(found)}); {advice}", found)
 
 
 @dataclass(frozen=True, slots=True)

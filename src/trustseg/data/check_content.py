@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from trustseg.data.cases import Case, Finding, Severity, finding_of
+from trustseg.data.cases import Case, Finding, Severity, findings_of
 from trustseg.data.check_structure import patient_findings
 from trustseg.data.decode import Progress, in_threads
 from trustseg.data.intensity import blank, decide_scale
@@ -135,40 +135,40 @@ def _repeated(cases: Sequence[Case], scans: Sequence[CaseScan], pictures: Sequen
         alike[picture][scan.pixels] = equal[scan.pixels]
     near = [list(chain.from_iterable(group.values())) for group in alike.values() if len(group) > 1]
     by_content, by_picture = "by their content", "as near-copies (re-encoded, resized or re-windowed)"
-    both = "images in both train and test"
-    if names := _named(equal.values(), across=True):
-        advice = "training refuses them; remove one of each pair"
-        yield finding_of("error", "content_leak", names, f"{both}, {by_content}", advice)
-    if names := _named(near, across=True):
-        left = {case.name for group in near if _across(group) for case in group if case.split == "train" and case.masks}
-        yield finding_of("warning", "near_copy_leak", names, f"{both}, {by_picture}", left_out(len(left)))
-    again = "keep one of each; all copies of an image stay on one side of a split"
-    for kind, groups, how in (("duplicate", equal.values(), by_content), ("near_copy", near, by_picture)):
-        if names := _named(groups, across=False):
-            yield finding_of("warning", kind, names, f"images present several times, {how}", again)
+    both, advice = "images in both train and test", "training refuses them; remove one of each pair"
+    yield from findings_of(
+        "error", "content_leak", _named(equal.values(), across=True), f"{both}, {by_content}", advice
+    )
+    left = {case.name for group in near if _across(group) for case in group if case.split == "train" and case.masks}
+    advice = left_out(len(left))
+    yield from findings_of("warning", "near_copy_leak", _named(near, across=True), f"{both}, {by_picture}", advice)
+    what, advice = (
+        "images present several times",
+        "keep one of each; all copies of an image stay on one side of a split",
+    )
+    yield from findings_of(
+        "warning", "duplicate", _named(equal.values(), across=False), f"{what}, {by_content}", advice
+    )
+    yield from findings_of("warning", "near_copy", _named(near, across=False), f"{what}, {by_picture}", advice)
 
 
 def _across(group: Iterable[Case]) -> bool:
     return {"train", "test"} <= {case.split for case in group}
 
 
-def _named(groups: Iterable[Sequence[Case]], *, across: bool) -> tuple[str, ...]:
+def _named(groups: Iterable[Sequence[Case]], *, across: bool) -> list[str]:
     """Return the names of images that stand twice, in the same split or across train and test."""
     twice = (group for group in groups if len(group) > 1 and _across(group) == across)
-    return tuple(" = ".join(case.name for case in group) for group in twice)
+    return [" = ".join(case.name for case in group) for group in twice]
 
 
 def _empty(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
-    empty = tuple(one.case.name for one in seen if one.empty)
-    if empty:
-        advice = "Dice is undefined for them, so scores leave them out; the area predicted in them is reported instead"
-        yield finding_of("note", "empty_mask", empty, "empty masks", advice)
-    ill = tuple(
-        one.case.name for one in seen if one.case.split == "control" and one.reference is not None and not one.empty
-    )
-    if ill:
-        advice = "a control lacks the target; take these out of the controls, or correct their masks"
-        yield finding_of("error", "control_lesion", ill, "controls whose mask holds a lesion", advice)
+    empty = (one.case.name for one in seen if one.empty)
+    advice = "Dice is undefined for them, so scores leave them out; the area predicted in them is reported instead"
+    yield from findings_of("note", "empty_mask", empty, "empty masks", advice)
+    ill = (one.case.name for one in seen if one.case.split == "control" and one.reference and not one.empty)
+    advice = "a control lacks the target; take these out of the controls, or correct their masks"
+    yield from findings_of("error", "control_lesion", ill, "controls whose mask holds a lesion", advice)
 
 
 def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
@@ -180,11 +180,9 @@ def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     for split in sorted(split for split, empties in told.items() if empties == {True} and split != "control"):
         message = f"all masks of {split} are empty: there is nothing to learn or to find there, and Dice is undefined"
         yield Finding("warning", "all_masks_empty", message)
-    large = [one for one in seen if one.reference and (one.reference.share or 0) > _MOST]
-    if large:
-        names = tuple(one.case.name for one in large)
-        what = f"masks whose lesion covers more than {_MOST:.0%} of the image"
-        yield finding_of("warning", "large_lesion", names, what, "check whether lesion and background are swapped")
+    large = (one.case.name for one in seen if one.reference and (one.reference.share or 0) > _MOST)
+    what = f"masks whose lesion covers more than {_MOST:.0%} of the image"
+    yield from findings_of("warning", "large_lesion", large, what, "check whether lesion and background are swapped")
 
 
 def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
@@ -196,8 +194,8 @@ def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Find
         yield Finding(severity, "lost_lesion", f"{sentence} ({first_of(names)})", names)
     scans = [one.scan for one in seen if one.scan]
     images = {one.scan.image: one.case.name for one in seen if one.scan}
-    if found := blank(images, decide_scale(images)):
-        yield finding_of("warning", "blank_image", tuple(images[image] for image in found), *BLANK)
+    names_of_blank = (images[image] for image in blank(images, decide_scale(images)))
+    yield from findings_of("warning", "blank_image", names_of_blank, *BLANK)
     masks = [mask for scan in scans for mask in scan.masks]
     for note, names in (*decoding_notes(list(images), "image").items(), *decoding_notes(masks, "mask").items()):
         yield Finding("note", "decoding", f"{note} ({first_of(names)})", names)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from trustseg.data.cases import Case, Finding, Listing, finding_of
+from trustseg.data.cases import Case, Finding, Listing, findings_of
 from trustseg.data.manifest import unused_tables
 from trustseg.data.pairing import stem_of
 from trustseg.data.patients import is_lateral
@@ -34,33 +34,22 @@ def structure_findings(listing: Listing) -> Iterable[Finding]:
     yield from passed_over_findings(listing)
     yield from _too_few(listing.cases)
     yield from patient_findings(listing.cases)
-    if laterals := tuple(case.name for case in listing.cases if is_lateral(case.image.stem)):
-        yield finding_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
-    for note in listing.notes:
-        yield Finding("note", "layout", note)
+    laterals = (case.name for case in listing.cases if is_lateral(case.image.stem))
+    yield from findings_of("warning", "lateral", laterals, "lateral views by name (vp-ll)", "check these images")
+    yield from (Finding("note", "layout", note) for note in listing.notes)
 
 
 def passed_over_findings(listing: Listing) -> Iterable[Finding]:
     """Yield which image files belong to no case: a warning where they may be controls, else a note."""
-    unplaced = set(listing.unplaced)
-    rest = listing.below(file for file in listing.passed_over if file not in unplaced)
-    if rest:
-        advice = "they are neither images nor masks of a case"
-        yield finding_of("note", "passed_over", rest, f"image files that are not used{_folders(rest)}", advice)
+    rest = listing.below(file for file in listing.passed_over if file not in set(listing.unplaced))
+    what = f"image files that are not used{_folders(rest)}"
+    yield from findings_of("note", "passed_over", rest, what, "they are neither images nor masks of a case")
     names = listing.below(listing.unplaced)
-    if not names:
-        return
-    folder = next((name for name in map(_folder, names) if name != "."), None)
-    controls = (
-        f"if they show no lesions, declare controls with data.controls={folder} (--controls), or " if folder else ""
-    )
-    yield finding_of(
-        "warning",
-        "unplaced",
-        names,
-        f"images without masks that are not used, because no folder name says what they are{_folders(names)}",
-        controls + "list the images to use in a manifest (trustseg data manifest FOLDER)",
-    )
+    what = f"images without masks that are not used, because no folder name says what they are{_folders(names)}"
+    advice = "list the images to use in a manifest (trustseg data manifest FOLDER)"
+    if folder := next((name for name in map(_folder, names) if name != "."), None):
+        advice = f"if they show no lesions, declare controls with data.controls={folder} (--controls), or {advice}"
+    yield from findings_of("warning", "unplaced", names, what, advice)
 
 
 def _folder(name: str) -> str:
@@ -75,17 +64,12 @@ def _folders(names: Sequence[str]) -> str:
 
 
 def _unpaired(listing: Listing) -> Iterable[Finding]:
-    for kind, paths, what, advice in (
-        ("unpaired_image", listing.lone_images, "images without a mask", _MASKLESS),
-        ("unpaired_mask", listing.lone_masks, "masks without an image", "add the images, or remove these masks"),
-    ):
-        if paths:
-            hint = _numbered(listing) if kind == "unpaired_mask" else ""
-            yield finding_of("error", kind, tuple(map(str, paths)), what, advice + hint)
-    unlabelled = tuple(case.name for case in listing.cases if case.split == "unlabelled")
-    if unlabelled:
-        advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
-        yield finding_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
+    yield from findings_of("error", "unpaired_image", listing.lone_images, "images without a mask", _MASKLESS)
+    advice = f"add the images, or remove these masks{_numbered(listing)}"
+    yield from findings_of("error", "unpaired_mask", listing.lone_masks, "masks without an image", advice)
+    unlabelled = (case.name for case in listing.cases if case.split == "unlabelled")
+    advice = "they can only be predicted; to train or evaluate, add masks, or declare healthy ones (data.controls)"
+    yield from findings_of("warning", "unlabelled", unlabelled, "images without a reference mask", advice)
 
 
 def _numbered(listing: Listing) -> str:
@@ -106,19 +90,18 @@ def patient_findings(cases: Sequence[Case]) -> Iterable[Finding]:
     for case in cases:
         if case.patient:
             splits[case.patient].add(case.split)
-    if leaked := tuple(sorted(patient for patient, where in splits.items() if {"train", "test"} <= where)):
-        advice = "test results would be too good; use cross-validation, which keeps patients together (data.fold=0)"
-        yield finding_of("error", "patient_leak", leaked, "patients in both train and test", advice)
-    if both := tuple(sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1)):
-        what = "patients both among the controls and elsewhere"
-        yield finding_of("warning", "patient_in_controls", both, what, "remove them from the controls")
-    if unknown := tuple(case.name for case in cases if case.patient is None):
-        advice = (
-            "each counts as a separate patient, so intervals may be too narrow and images of one patient may be on "
-            "both sides of a split; give patients in a manifest (trustseg data manifest), or name images "
-            "sub-<patient>_..."
-        )
-        yield finding_of("warning", "unknown_patient", unknown, "images of unknown patients", advice)
+    leaked = sorted(patient for patient, where in splits.items() if {"train", "test"} <= where)
+    advice = "test results would be too good; use cross-validation, which keeps patients together (data.fold=0)"
+    yield from findings_of("error", "patient_leak", leaked, "patients in both train and test", advice)
+    both = sorted(patient for patient, where in splits.items() if "control" in where and len(where) > 1)
+    what = "patients both among the controls and elsewhere"
+    yield from findings_of("warning", "patient_in_controls", both, what, "remove them from the controls")
+    unknown = (case.name for case in cases if case.patient is None)
+    advice = (
+        "each counts as a separate patient, so intervals may be too narrow and images of one patient may be on both "
+        "sides of a split; give patients in a manifest (trustseg data manifest), or name images sub-<patient>_..."
+    )
+    yield from findings_of("warning", "unknown_patient", unknown, "images of unknown patients", advice)
 
 
 def _too_few(cases: Sequence[Case]) -> Iterable[Finding]:

@@ -7,7 +7,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Finding, Listing, finding_of, joined
+from trustseg.data.cases import EVERYTHING, SPLITS, Case, Declared, Finding, Listing, findings_of, joined
 from trustseg.data.frames import TABLE, FrameReading, framed, in_one_folder, read_frame
 from trustseg.data.inventory import image_files
 from trustseg.data.pairing import match, stem_of
@@ -114,7 +114,7 @@ def _unknown_controls(folders: Iterable[Path], controls: str | None) -> Iterator
 
 
 def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
-    """Yield a question where images with masks would be trained on though others have a side, or theirs is unclear.
+    """Return a question where images with masks would be trained on though others have a side, or theirs is unclear.
 
     Pairs around a folder such as ``test/`` are those to train on, unless there is a ``train/`` as well.
     """
@@ -130,11 +130,10 @@ def _unknown_sides(read: Iterable[FrameReading], path: Path) -> Iterator[Finding
         apart = told and (trains or not (around or all(map(is_neutral, folders))))
         return bool(apart) or any(names_test(name) for image in images for name in image.relative_to(path).parts[:-1])
 
-    if found := [image for part, images in pairs if is_unclear(part, images) for image in images]:
-        folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
-        what = f"images with masks in {folders}, whose names do not say which side of the split they are"
-        advice = "rename these folders to train, val or test, " + TABLE
-        yield finding_of("error", "which_side", tuple(map(str, found)), what, advice)
+    found = [image for part, images in pairs if is_unclear(part, images) for image in images]
+    folders = first_of(sorted({image.relative_to(path).parent.as_posix() for image in found}))
+    what = f"images with masks in {folders}, whose names do not say which side of the split they are"
+    return findings_of("error", "which_side", found, what, f"rename these folders to train, val or test, {TABLE}")
 
 
 def _all_test(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
@@ -144,7 +143,7 @@ def _all_test(read: Iterable[FrameReading], path: Path) -> Iterator[Finding]:
     if folders and all(part.frame.side == "test" for part, _ in found):
         what = f"images with masks, all of the test side by the names {first_of(sorted(folders))}"
         advice = "none is left to train on: if these names mean something else, rename the folders"
-        yield finding_of("warning", "all_test", tuple(str(path / image) for _, image in found), what, advice)
+        yield from findings_of("warning", "all_test", (path / image for _, image in found), what, advice)
 
 
 def _nameless_pairs(files: Iterable[Path], places: Mapping[Path, FolderRole], declared: Declared) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from trustseg.data.cases import Case, Declared, Finding, Listing, Split, finding_of
+from trustseg.data.cases import Case, Declared, Finding, Listing, Split, findings_of
 from trustseg.data.pairing import Pairing, match, stem_of
 from trustseg.data.patients import patient_of
 from trustseg.data.roles import FolderRole, is_mask_word, named
@@ -202,8 +202,6 @@ def _pairing_problems(pairing: Pairing) -> Iterable[Finding]:
     for files in pairing.doubled:
         message = f"{', '.join(map(str, files))} have the same name but for ending or case; rename or delete one"
         yield Finding("error", "same_name", message, tuple(map(str, files)))
-    if pairing.claimed:
-        names = tuple(map(str, pairing.claimed))
-        images = next(iter(pairing.claimed.values()))
-        what = f"masks that may belong to several images ({', '.join(image.name for image in images)})"
-        yield finding_of("error", "ambiguous_mask", names, what, f"rename them, {TABLE}")
+    images = next(iter(pairing.claimed.values()), ())
+    what = f"masks that may belong to several images ({', '.join(image.name for image in images)})"
+    yield from findings_of("error", "ambiguous_mask", pairing.claimed, what, f"rename them, {TABLE}")

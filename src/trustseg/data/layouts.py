@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trustseg.data.cases import Case, Declared, Finding, Listing, finding_of
+from trustseg.data.cases import Case, Declared, Finding, Listing, findings_of
 from trustseg.data.folder import folder
 from trustseg.data.inventory import broken_links, hidden_images, is_placeholder
 from trustseg.data.manifest import manifest
@@ -83,13 +83,12 @@ def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     return listing
 
 
-def _without_content(listing: Listing, links: list[Path]) -> list[Finding]:
+def _without_content(listing: Listing, links: list[Path]) -> Iterator[Finding]:
     files = [file for case in listing.cases for file in (case.image, *case.masks)]
     empty = [file for file in (*files, *listing.lone_images, *listing.lone_masks) if is_placeholder(file)]
-    broken = tuple(map(str, dict.fromkeys((*empty, *links))))
     advice = "get their content (git annex get, datalad get, git lfs pull) or remove them"
     what = "files whose content is missing (broken links)"
-    return [finding_of("error", "broken_link", broken, what, advice)] if broken else []
+    return findings_of("error", "broken_link", dict.fromkeys((*empty, *links)), what, advice)
 
 
 def _unique(cases: tuple[Case, ...], root: Path) -> tuple[Case, ...]:

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -20,13 +20,13 @@ ARRAYS: Final = ("images.npy", "masks.npy", "native.parquet")
 
 _CHECKED: Final = "checked.json"
 
-_checked_here: set[tuple[object, ...]] = set()  # by this process, for packs in folders that it may not write
+_checked_here: set[tuple[str, str]] = set()  # by this process, for packs in folders that it may not write
 
 
-def hashes_of(folder: Path, names: Iterable[str] = ARRAYS) -> dict[str, str]:
-    """Return the SHA-256 of files by name."""
+def hashes_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each of ``ARRAYS``."""
     found = {}
-    for name in names:
+    for name in ARRAYS:
         with (folder / name).open("rb") as file:
             found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
@@ -44,9 +44,10 @@ def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
     """
     if set(expected) != set(ARRAYS):
         raise ValueError(f"hashes of {', '.join(sorted(expected))}")
-    key = (str(folder.resolve()), json.dumps(_signs(folder, expected), sort_keys=True))
-    if key in _checked_here or _remembered(folder) == _signs(folder, expected):
-        return None
+    key = (str(folder.resolve()), _signs(folder, expected))
+    with suppress(OSError, ValueError):
+        if key in _checked_here or (folder / _CHECKED).read_text() == key[1]:
+            return None
     found = hashes_of(folder)
     damaged = next((name for name in ARRAYS if found[name] != expected[name]), None)
     if damaged is None:
@@ -57,9 +58,9 @@ def damaged_file(folder: Path, expected: Mapping[str, str]) -> str | None:
 
 def mark_as_checked(folder: Path, hashes: Mapping[str, str]) -> None:
     """Remember that the files of a pack have these hashes; not in a folder that this user may not write."""
-    text = json.dumps(_signs(folder, hashes))
+    signs = _signs(folder, hashes)
     with suppress(OSError):
-        write_text(folder / _CHECKED, text)
+        write_text(folder / _CHECKED, signs)
 
 
 def make_private(folder: Path) -> None:
@@ -113,17 +114,10 @@ def _remove_leftovers(folder: Path) -> None:
                 os.close(lock)
 
 
-def _signs(folder: Path, hashes: Mapping[str, str]) -> dict[str, list[object]]:
-    """Return the hash of each file with what changes whenever the file does."""
-    signs: dict[str, list[object]] = {}
+def _signs(folder: Path, hashes: Mapping[str, str]) -> str:
+    """Return the hash of each file with what changes whenever the file does, as JSON."""
+    signs = {}
     for name in ARRAYS:
         state = (folder / name).stat()
         signs[name] = [hashes[name], state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
-    return signs
-
-
-def _remembered(folder: Path) -> object:
-    try:
-        return json.loads((folder / _CHECKED).read_text())
-    except (OSError, ValueError):
-        return None
+    return json.dumps(signs)

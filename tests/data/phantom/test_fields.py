@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trustseg.data.phantom.fields import chord, frame, gaussian_field, ramp, stream, upsample
+from trustseg.data.phantom.fields import chord, frame, gaussian_field, ramp, stream
 
 
 def test_a_smooth_field_is_standard_normal_at_every_pixel() -> None:
@@ -40,10 +40,3 @@ def test_a_chord_is_as_thick_as_the_ellipsoid() -> None:
     grid = np.linspace(-1, 1, 1001)
     sphere = 2 * chord(grid[:, None] ** 2 + grid[None, :] ** 2).sum() * (grid[1] - grid[0]) ** 2
     assert sphere == pytest.approx(4 / 3 * math.pi, rel=1e-3)
-
-
-def test_upsampling_keeps_constants_and_slopes() -> None:
-    np.testing.assert_allclose(upsample(np.full((4, 4), 3.0, np.float32), 11), 3, atol=1e-6)
-    lattice = np.broadcast_to(np.arange(8, dtype=np.float32), (8, 8)).copy()
-    inside = upsample(lattice, 32)[:, 12:20]  # away from the border, where nothing is left to interpolate with
-    np.testing.assert_allclose(inside, np.broadcast_to((np.arange(12, 20) + 0.5) / 4 - 0.5, (32, 8)), atol=0.1)

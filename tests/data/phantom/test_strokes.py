@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 
 from trustseg.data.phantom.fields import stream
-from trustseg.data.phantom.strokes import TEXTURE, _splat, draw_lines, draw_markers, draw_vessels, vessel_tree
-
-
-def test_points_are_spread_without_loss_and_in_place() -> None:
-    nodes = 8
-    x, y, weight = np.array([-0.3, 0.51, 0.0]), np.array([0.2, -0.77, 0.0]), np.array([1.0, 2.0, 4.0])
-    lattice = _splat(x, y, weight, nodes)
-    assert lattice.sum() == pytest.approx(7)
-    centres = (2 * np.arange(nodes) + 1) / nodes - 1
-    assert (lattice.sum(0) * centres).sum() == pytest.approx((weight * x).sum(), abs=1e-6)  # bilinear keeps the mean
-    assert (lattice.sum(1) * centres).sum() == pytest.approx((weight * y).sum(), abs=1e-6)
-    assert _splat(np.array([-2.0, 0.0]), np.array([0.0, 1.01]), np.ones(2), nodes).sum() == 0  # outside
+from trustseg.data.phantom.strokes import TEXTURE, draw_lines, draw_markers, draw_vessels, vessel_tree
 
 
 def test_vessels_grow_thinner_from_two_hila() -> None:
