@@ -98,7 +98,7 @@ def test_padding_and_void_labels_are_ignored(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "pack", fit="pad", mask_values=values).digest == pack.digest
     for options in ({"fit": "squash"}, {"fit": "pad", "mask_values": {"lesion": [1, 9]}}):
         with pytest.raises(DataError, match="pack"):
-            open_dataset(tmp_path / "pack", **options)  # type: ignore[arg-type]  # of two types
+            open_dataset(tmp_path / "pack", **options)
 
 
 def test_a_model_reads_deep_images_as_in_its_training(tmp_path: Path) -> None:

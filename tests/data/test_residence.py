@@ -110,25 +110,7 @@ def test_images_that_do_not_fit(gpu_of: Callable[[int], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "told"),
-    [
-        ("[enforce fail] DefaultCPUAllocator: can't allocate memory", ConfigError, r"residence=ram .*residence=mmap"),
-        ("the driver is lost", RuntimeError, "the driver is lost"),  # no lack of memory
-    ],
-)
-def test_errors_of_a_copy_in_ram(
-    monkeypatch: pytest.MonkeyPatch, words: str, error: type[Exception], told: str
-) -> None:
-    def full(*shape: object, **options: object) -> torch.Tensor:
-        raise RuntimeError(words)
-
-    monkeypatch.setattr(torch, "empty", full)
-    with pytest.raises(error, match=told):
-        residing(pack_of(), "ram", device=CPU)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "of_memory"),
     [
         (MemoryError(), True),
         (torch.OutOfMemoryError("CUDA out of memory"), True),
@@ -140,5 +122,14 @@ def test_errors_of_a_copy_in_ram(
         (ValueError("can't allocate memory"), False),
     ],
 )
-def test_which_errors_tell_of_memory(error: Exception, expected: bool) -> None:
-    assert is_out_of_memory(error) is expected
+def test_a_lack_of_memory_is_told_and_other_errors_stay(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, of_memory: bool
+) -> None:
+    def full(*shape: object, **options: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(ConfigError if of_memory else type(error)) as caught:
+        residing(pack_of(), "ram", device=CPU)
+    assert ("data.residence=ram needs 0 MB" in str(caught.value)) == of_memory
+    assert is_out_of_memory(error) is of_memory

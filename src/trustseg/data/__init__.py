@@ -1,6 +1,12 @@
 """Datasets: layouts, checks, packs and patient-grouped splits. Nothing here loads torch.
 
 The parts that feed a training run (``trustseg.data.augment``, ``trustseg.data.module``) do, and are imported by name.
+
+What many functions share: ``path`` is a manifest, or a folder in one of ``LAYOUTS``, and nothing is written there;
+``declared`` is what the user says where the folders leave it open; ``size``, ``channels``, ``fit`` and ``mask_values``
+are those of ``PackOptions``; ``progress`` is called with (images done, images in all). What does not exist raises a
+``MissingFileError``; a file or dataset that cannot be used a ``DataError`` that names it and says why; a setting that
+cannot be a ``ConfigError``; a format or download whose package is not installed a ``MissingPackageError``.
 """
 
 from trustseg.data.cases import Case, Declared, Finding, Listing

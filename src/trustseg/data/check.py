@@ -85,18 +85,7 @@ def check_dataset(
     fit: Fit = "squash",
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Decode every image and mask of a dataset once and report what is there and what is wrong.
-
-    Args:
-        path: a manifest, or a folder in one of ``LAYOUTS``.
-        declared: what the user says where the folders leave it open.
-        mask_values, size, channels, fit: what images and masks are to become, see ``PackOptions``.
-        progress: called with (images done, images in all).
-
-    Raises:
-        MissingFileError: if there is no such folder.
-        DataError: if it holds no image in a known layout, or two files for one case.
-    """
+    """Decode every image and mask of a dataset once and report what is there and what is wrong."""
     listing = find_cases(path, declared)
     whole = [case for case in listing.cases if not any(map(is_placeholder, (case.image, *case.masks)))]
     options = PackOptions(size, channels, fit, mask_values)

@@ -56,12 +56,7 @@ def is_dicom(start: bytes) -> bool:
 
 
 def decode_dicom(data: bytes, path: Path, sha256: str) -> Picture:
-    """Return the grey levels of a DICOM image as a viewer shows them, with the pixel spacing.
-
-    Raises:
-        MissingPackageError: without the extra ``dicom``.
-        DataError: if the object is no single-frame greyscale image, or cannot be decoded.
-    """
+    """Return the grey levels of a DICOM image as a viewer shows them, with the pixel spacing."""
     return _decoded(data, path, lambda dataset, stored: _displayed(dataset, stored, path, sha256))
 
 

@@ -73,9 +73,6 @@ def files_below(
     """Yield the files below a folder, and whether they or a folder on the way are hidden or left behind by programs.
 
     ``above`` are device and inode of the folders above it.
-
-    Raises:
-        DataError: as ``image_files``.
     """
     try:
         state = folder.stat()

@@ -31,14 +31,6 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
     They come in the order train, test, control, unlabelled, sorted by folder and name. A name that comes twice
     (``train/images/1.png``, ``test/images/1.png``) gets its split in front (``train-1``, ``test-1``), or where that is
     not enough the folders above it. Patients whose names differ only in case are one.
-
-    Args:
-        path: a manifest, or a dataset folder; nothing is written there.
-        declared: what the user says where the folders leave it open.
-
-    Raises:
-        MissingFileError: if there is no such file or folder.
-        DataError: if there is no image in a known layout, a folder cannot be read, or the manifest has an error.
     """
     path = Path(path)
     if not path.is_dir() and path.suffix.lower() not in (".csv", ".tsv"):
@@ -66,12 +58,7 @@ def find_cases(path: Path | str, declared: Declared | None = None) -> Listing:
 
 
 def usable_cases(path: Path | str, declared: Declared | None = None) -> Listing:
-    """Return the cases under a path as ``find_cases`` does, refusing files without a partner and open questions.
-
-    Raises:
-        MissingFileError: as ``find_cases``.
-        DataError: as ``find_cases``, and if a pair is lost, a link leads nowhere, or a mask is to be chosen.
-    """
+    """Return the cases under a path as ``find_cases`` does, refusing files without a partner and open questions."""
     listing = find_cases(path, declared)
     if listing.problems:
         raise DataError(f"{listing.problems[0].message}; list all problems with: trustseg data check {path}")

@@ -43,10 +43,6 @@ def manifest(path: Path, declared: Declared | None = None) -> Listing:
     ``train``, as validation cases are drawn by patient.
 
     The text is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs or bars.
-
-    Raises:
-        MissingFileError: if the table or a file that it names does not exist.
-        DataError: if a column is missing, or a line cannot be understood or contradicts another.
     """
     if path.is_dir():
         tables = sorted(file for file in path.iterdir() if file.name.casefold() in _NAMES and file.is_file())
@@ -101,9 +97,6 @@ def write_manifest(listing: Listing, target: Path) -> None:
 
     Where masks are still to be chosen, the candidates stand in one cell with ``|`` between them, which no reader takes:
     leave one, or separate those to be united by ``;``. Images that lack a mask are written as ``unlabelled``.
-
-    Raises:
-        DataError: if the target exists or cannot be written.
     """
     if target.exists():
         raise DataError(f"{target} already exists; delete it, or choose another file with -o")

@@ -63,9 +63,6 @@ def _range_of(part: object) -> tuple[int, int]:
 def parse_values(mask_values: MaskValues) -> MaskCoding:
     """Return the coding that ``data.mask_values`` describes.
 
-    Raises:
-        ConfigError: if a key or a value cannot be understood, a value has two meanings, or nothing is lesion.
-
     Example:
         >>> parse_values({"lesion": [1, "3-5"], "ignore": 255}).lesion
         ((1, 1), (3, 5))

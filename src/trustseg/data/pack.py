@@ -95,12 +95,7 @@ class Pack:
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Return the pack in a folder; arrays are mapped, and hashed only if they changed since they were last.
-
-        Raises:
-            MissingFileError: if the folder or one of its files is not there.
-            DataError: if the files do not fit each other, are not what was written, or have another format.
-        """
+        """Return the pack in a folder; arrays are mapped, and hashed only if they changed since they were last."""
         path = Path(path)
         about = _read_about(path)
         try:
@@ -142,11 +137,7 @@ class Pack:
     def native_masks(self, rows: Sequence[int]) -> list[npt.NDArray[np.uint8] | None]:
         """Return masks at the size of their files, (H, W) of 0, 1 and 255 (ignored); None without a reference.
 
-        Args:
-            rows: indices into the pack; decoded all at once, so ask for a batch at a time.
-
-        Raises:
-            DataError: if the pack was made in memory and holds no such masks.
+        All rows are decoded at once, so ask for a batch at a time. A pack that was made in memory holds none.
         """
         if self.folder is None:
             raise DataError("a pack that was made in memory holds no masks at native size")

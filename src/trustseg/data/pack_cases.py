@@ -105,11 +105,7 @@ def decode_case(case: Case) -> tuple[Picture, list[Picture]]:
 
 
 def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
-    """Return what the decoded files of a case hold.
-
-    Raises:
-        DataError: if image and masks differ in size.
-    """
+    """Return what the decoded files of a case hold."""
     for mask, path in zip(masks, case.masks, strict=True):
         if mask.size != image.size:
             raise DataError(
@@ -127,11 +123,7 @@ def scan_case(case: Case, image: Picture, masks: Sequence[Picture]) -> CaseScan:
 
 
 def reference_of(case: Case, scan: CaseScan, options: PackOptions, coding: MaskCoding) -> Reference:
-    """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be.
-
-    Raises:
-        DataError: if a mask cannot be read, or holds a value without a meaning.
-    """
+    """Return what the masks of a case hold, and what is left of it in a pack; they are decoded only if need be."""
     width, height = scan.image.size
     if len(scan.masks) == 1 and width == height == options.size:
         lesion, ignored = counts_of(scan.masks[0], coding)

@@ -50,17 +50,11 @@ def open_dataset(
     damaged.
 
     Args:
-        path: a pack, a manifest, or a folder in one of ``LAYOUTS``; nothing is written there.
+        path: also a pack, which is refused if it was made with other settings.
         size: side of the square in pixels; None takes a pack's own size, and 224 for a folder.
-        channels, fit, mask_values: see ``PackOptions``.
-        declared: what the user says where the folders leave it open.
+        channels, fit, mask_values, declared, progress: as everywhere in ``trustseg.data``.
         scale: intensity scale of the data that a model was trained on; None decides from the files.
         cache: folder for packs; by default ``packs`` in ``$TRUSTSEG_CACHE``, or in ``~/.cache/trustseg``.
-        progress: called with (images done, images in all) while packing.
-
-    Raises:
-        MissingFileError: if there is nothing at ``path``.
-        DataError: if an image or mask cannot be used, or if a pack was made with other settings.
     """
     path = Path(path)
     if is_pack(path):
@@ -100,21 +94,11 @@ def write_pack(
     declared: Declared | None = None,
     progress: Progress | None = None,
 ) -> Pack:
-    """Decode a dataset, write it as a pack and return that; only its owner can read it.
+    """Decode a dataset, write it as a pack to a new folder and return that; only its owner can read it.
 
     All files are looked at first, so that the white of deep images (``trustseg.data.intensity``) and the meaning of
     mask values (``trustseg.data.mask_coding``) are decided for the data set as a whole; both stand in ``pack.json``.
     Images and masks are then resized by area (``trustseg.data.resizing``). The pack appears whole or not at all.
-
-    Args:
-        source: a manifest, or a folder in one of ``LAYOUTS``.
-        target: the folder to make.
-        size, channels, fit, mask_values, declared, progress: as of ``open_dataset``.
-
-    Raises:
-        MissingFileError: if there is no such source.
-        ConfigError: if an option cannot be.
-        DataError: if the target exists or cannot be written, or if an image or mask cannot be used.
     """
     source, target = Path(source), Path(target)
     options = PackOptions(size, channels, fit, mask_values)

@@ -52,16 +52,9 @@ def qata(path: Path, declared: Declared | None = None) -> Listing:
 
 
 def fetch_qata(target: Path | None = None) -> Path:
-    """Download QaTa-COV19 through kagglehub and return its folder, as ``find_cases`` and ``open_dataset`` take it.
+    """Download QaTa-COV19 through kagglehub, to ``target`` or its own cache, and return the folder.
 
     Read the licence on Kaggle's page first; it is said to allow non-commercial use only.
-
-    Args:
-        target: folder to download into; None takes kagglehub's own cache.
-
-    Raises:
-        MissingPackageError: if kagglehub is not installed.
-        DataError: if the download fails.
     """
     try:
         import kagglehub

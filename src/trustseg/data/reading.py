@@ -68,11 +68,7 @@ def write_reading(model: Path, pack: Pack) -> None:
 
 
 def reading_beside(model: Path) -> ModelReading | None:
-    """Return how the images of a model's training were read; None if nothing was written down (older models).
-
-    Raises:
-        DataError: if ``data.json`` is damaged, or lost.
-    """
+    """Return how the images of a model's training were read; None if nothing was written down (older models)."""
     file = model / _FILE
     if not file.exists():
         require_all(model, _FILE)

@@ -41,9 +41,6 @@ def residing(pack: Pack, residence: Residence, *, device: torch.device) -> Pack 
             slow disk; ``gpu``: a copy on ``device``; ``auto``: ``gpu`` where ``device`` is one of CUDA, and ``mmap``
             where it is not, or, with a line in the log, where the copy would take more than half of its free memory.
         device: where the training computes.
-
-    Raises:
-        ConfigError: if ``gpu`` is asked for and there is none, or if the memory asked for is too small.
     """
     if residence == "mmap" or (residence == "auto" and device.type != "cuda"):
         return pack

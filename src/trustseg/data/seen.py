@@ -85,11 +85,7 @@ def write_splits(model: Path, pack: Pack, splits: Splits) -> None:
 
 
 def seen_by(model: Path) -> Seen | None:
-    """Return what the model in a folder has seen; None if nothing was written down.
-
-    Raises:
-        DataError: if ``splits.json`` is damaged, or lost.
-    """
+    """Return what the model in a folder has seen; None if an older version of trustseg did not write it down."""
     file = splits_file(model)
     if not file.exists():
         require_all(model, _FILE)
@@ -98,11 +94,7 @@ def seen_by(model: Path) -> Seen | None:
 
 
 def seen_in(content: Mapping[str, object], *, where: str) -> Seen:
-    """Return what a model has seen, from the content of its ``splits.json``; ``where`` names the file in the error.
-
-    Raises:
-        DataError: if the content is damaged.
-    """
+    """Return what a model has seen, from the content of its ``splits.json``; ``where`` names the file in the error."""
     match content:
         case {
             "format": 2,
@@ -142,11 +134,7 @@ def _is_whole(content: Mapping[str, object]) -> bool:
 
 
 def require_seen(model: Path) -> Seen:
-    """Return what the model in a folder has seen.
-
-    Raises:
-        DataError: if nothing was written down, or ``splits.json`` is damaged.
-    """
+    """Return what the model in a folder has seen; a model that does not say is refused."""
     seen = seen_by(model)
     if seen is None:
         raise DataError(
@@ -157,12 +145,9 @@ def require_seen(model: Path) -> Seen:
 
 
 def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = False) -> None:
-    """Check that a model has seen no patient and no picture of some rows of a pack, in whatever dataset they stand.
+    """Raise a DataError if a model has seen a patient or picture of some rows of a pack, in whatever dataset it was.
 
     With ``validated`` it may have been validated on them.
-
-    Raises:
-        DataError: if it has seen one.
     """
     known = [seen.train] if validated else [seen.train, seen.validation]
     for what, column in (("patients", "patient"), ("pictures", "sha256_pixels")):
@@ -180,16 +165,13 @@ def require_unseen(seen: Seen, pack: Pack, rows: Indices, *, validated: bool = F
 
 
 def require_no_copies(seen: Seen, trained: Pack, pack: Pack, rows: Indices) -> None:
-    """Check that some rows of a pack are no near-copies of what a model has seen; hashes find equal images only.
+    """Raise a DataError if some rows of a pack are near-copies of what a model has seen; hashes find equal images only.
 
     Args:
         seen: what the model has seen.
         trained: the images of its training.
         pack: other images.
         rows: which of them are to be measured.
-
-    Raises:
-        DataError: if one is.
     """
     sides = (seen.train, seen.validation)
     known = {one for side in sides for one in (side.patients if side.pictures is None else side.pictures)}
@@ -212,11 +194,7 @@ def _thumbnail(pack: Pack, row: int) -> npt.NDArray[np.float32]:
 
 
 def validation_rows(seen: Seen, pack: Pack) -> Indices:
-    """Return the rows of a model's own data that it was validated on: its epoch was chosen by them, no weight learnt.
-
-    Raises:
-        DataError: if these are other images.
-    """
+    """Return the rows of a model's own data that it was validated on: its epoch was chosen by them."""
     if pack.digest != seen.digest:
         raise DataError(
             "these are not the images that the model was trained and validated on; set data.path, data.size and "

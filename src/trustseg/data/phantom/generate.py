@@ -89,9 +89,6 @@ def phantom(seed: int, patient: int, session: int, *, size: int = 128, infected:
         size: pixels along an axis, 32 to 1024.
         infected: False for a control, whose mask and ambiguity are 0; in about one patient of twenty they are 0 anyway.
 
-    Raises:
-        DataError: if ``size``, ``seed``, ``patient`` or ``session`` is out of range.
-
     Example:
         >>> control = phantom(0, 1, 1, size=32, infected=False)
         >>> control.image.shape, control.image.dtype, int(control.mask.sum())

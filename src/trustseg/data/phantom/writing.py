@@ -65,11 +65,6 @@ def write_phantoms(
         seed: seed of the whole set, >= 0.
         jobs: processes, >= 1; by default one for each usable core, and one for fewer than 64 images.
         progress: called with the number of images written so far, now and then, and with the total at the end.
-
-    Raises:
-        DataError: if a count, ``size``, ``seed`` or ``jobs`` is out of range, or if ``path`` is taken or cannot be
-            written.
-        RunError: if a worker process dies.
     """
     target, counts = Path(path), (train, test, control)
     _check(target, counts, size=size, seed=seed, jobs=jobs)
