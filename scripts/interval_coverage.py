@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trustseg.statistics import Interval, bootstrap_difference, bootstrap_mean, compare_images
-from trustseg.statistics.bootstrap import draw_patients
+from trustseg.statistics.drawing import draw_patients
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, int], Floats]

@@ -49,11 +49,22 @@ class StudyPlan(_Content):
 
 
 class MixtureDescription(_Content):
-    """What a cell that trains nothing combines."""
+    """What a cell that trains nothing measures: the models of other cells, combined.
+
+    Attributes:
+        members: names of the cells whose models it takes.
+        samples: thinned networks of MC dropout through the one member; 0: a deep ensemble of all members.
+        dropout: rate of the layer placed for MC dropout where the member has none.
+    """
 
     members: list[str]
     samples: _Count = 0
     dropout: _Share = 0.0
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a network that one belief takes."""
+        return self.samples or len(self.members)
 
 
 class Description(_Content):

@@ -7,9 +7,9 @@ from typing import Final
 
 import polars as pl
 
-from trustseg.files import write_text
+from trustseg.files import replacing, write_text
 
-__all__ = ["csv_text", "inert", "original", "read_csv", "read_parquet", "scan_parquet", "write_csv"]
+__all__ = ["csv_text", "inert", "original", "read_csv", "read_parquet", "scan_parquet", "write_csv", "write_parquet"]
 
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"), its full-width forms too.
 _FORMULA: Final = "[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]"
@@ -24,6 +24,12 @@ def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pl.Data
     """
     with path.open("rb") as stream:
         return pl.read_parquet(stream, columns=None if columns is None else list(columns))
+
+
+def write_parquet(table: pl.DataFrame, path: Path) -> None:
+    """Write a table to a parquet file, whole or not at all."""
+    with replacing(path) as temporary:
+        table.write_parquet(temporary)
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:

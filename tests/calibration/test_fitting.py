@@ -3,7 +3,6 @@
 import hashlib
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
@@ -186,14 +185,3 @@ def test_betas_of_different_prior_weights_are_not_mixed() -> None:
 def test_an_unknown_method_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'temperature_scaling'"):
         fit_calibration([], method="temperature_scalin", patients=[])
-
-
-def test_no_image_at_all_gets_a_sentence() -> None:
-    with pytest.raises(DataError, match="0 images hold 0 foreground"):
-        fit_calibration([], method="temperature_scaling", patients=[])
-
-
-def test_the_result_is_plain_numbers() -> None:
-    belief, masks = draw("beta_calibration", images=2)
-    found = fit_calibration([(belief, masks)], method="beta_calibration", patients=list(np.array(["a", "b"])))
-    assert all(type(value) is float for value in [*found.parameters.values(), found.nll_before, found.nll_after])

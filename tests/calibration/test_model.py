@@ -2,16 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from trustseg.attacks import fgsm, isolated
-from trustseg.beliefs import Bernoulli
-from trustseg.calibration import Calibrated, Calibration, fit_calibration
-from trustseg.errors import BeliefError, DataError, MissingFileError, ModelError
+from trustseg.calibration import Calibrated, Calibration
+from trustseg.errors import MissingFileError, ModelError
 from trustseg.models import build_segmenter
 
 FITTED = Calibration(
@@ -66,40 +64,29 @@ def test_it_belongs_to_one_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("changed", "words"),
     [
-        (lambda about: about.update(format=2), "not a calibration of format 1"),
-        (lambda about: about.pop("images"), "missing 1 required"),
-        (lambda about: about.update(surprise=1), "surprise"),
-        (lambda about: about.update(images="7"), "images is '7'"),
-        (lambda about: about.update(images=True), "images is True"),
-        (lambda about: about.update(nll_after=None), "nll_after is None"),
-        (lambda about: about.update(parameters=[0.25]), r"parameters is \[0.25\]"),
-        (lambda about: about.update(method="isotonic"), "unknown method 'isotonic'"),
-        (lambda about: about.update(parameters={"temperature": 2.0}), "its parameters are temperature"),
-        (lambda about: about.update(parameters={"scale": -1.0}), "scale is -1.0"),
-        (lambda about: about.update(parameters={"scale": "2"}), "scale is '2'"),
-        (lambda about: about.update(parameters={"scale": float("nan")}), "scale is nan"),
+        ({"format": 2}, "not a calibration of format 1"),
+        ({"images": ...}, "images: "),
+        ({"surprise": 1}, "surprise: "),
+        ({"images": "7"}, "images: "),
+        ({"images": True}, "images: "),
+        ({"nll_after": None}, "nll_after: "),
+        ({"parameters": [0.25]}, "parameters: "),
+        ({"method": "isotonic"}, "unknown method 'isotonic'"),
+        ({"parameters": {"temperature": 2.0}}, "its parameters are temperature"),
+        ({"parameters": {"scale": -1.0}}, "scale is -1.0"),
+        ({"parameters": {"scale": "2"}}, "scale: "),
+        ({"parameters": {"scale": float("nan")}}, "scale: "),
     ],
+    ids=str,
 )
-def test_a_spoilt_file_gets_one_sentence(
-    tmp_path: Path, change: Callable[[dict[str, object]], object], words: str
-) -> None:
+def test_a_spoilt_file_gets_one_sentence(tmp_path: Path, changed: dict[str, object], words: str) -> None:
     build_segmenter().save(tmp_path)
     file = FITTED.save(tmp_path) / "calibration.json"
-    about = json.loads(file.read_text())
-    change(about)
-    file.write_text(json.dumps(about))
-    with pytest.raises(ModelError, match=words) as caught:
-        Calibration.load(tmp_path)
-    assert "fit it again" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_no_json_gets_a_sentence(tmp_path: Path) -> None:
-    build_segmenter().save(tmp_path)
-    (tmp_path / "calibration.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be read as JSON"):
+    about = json.loads(file.read_text()) | changed
+    file.write_text(json.dumps({key: value for key, value in about.items() if value is not ...}))
+    with pytest.raises(ModelError, match=f"{words}.*fit it again"):
         Calibration.load(tmp_path)
 
 
@@ -119,23 +106,3 @@ def test_a_calibrated_model_believes_the_calibrated_belief() -> None:
     attacked = fgsm(model, IMAGES, (IMAGES > 0.5).float(), eps=4 / 255)
     assert attacked.shape == IMAGES.shape
     assert not torch.equal(attacked, IMAGES)
-
-
-def test_a_calibration_of_another_head_is_refused() -> None:
-    model = Calibrated(build_segmenter(head="bernoulli", size=32).eval(), FITTED)
-    with pytest.raises(BeliefError, match="evidence_scaling takes a Beta belief, got a Bernoulli"):
-        model.belief(IMAGES)
-
-
-def test_fit_save_load_apply_end_to_end(tmp_path: Path) -> None:
-    segmenter = build_segmenter(head="bernoulli", size=32).eval()
-    masks = (torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.2).float()
-    with torch.no_grad():
-        batches = [(segmenter.belief(IMAGES), masks)]
-        fitted = fit_calibration(batches, method="beta_calibration", patients=["a", "b"])
-        segmenter.save(tmp_path)
-        loaded = Calibration.load(fitted.save(tmp_path))
-        belief = Calibrated(segmenter, loaded).belief(IMAGES)
-    assert isinstance(belief, Bernoulli)
-    assert loaded == dataclasses.replace(fitted, parameters=dict(fitted.parameters))
-    assert belief.probability.mean().item() == pytest.approx(masks.mean().item(), abs=0.01)  # the fit has an offset

@@ -25,10 +25,6 @@ def test_the_rows_come_in_their_order_in_batches_without_gradients(head: str, ba
     torch.testing.assert_close(odds, expected.log_odds)
 
 
-def test_no_rows_give_no_batch() -> None:
-    assert list(beliefs_of(small_segmenter().eval(), pack_of(), np.array([], np.int64), batch_size=2)) == []
-
-
 @pytest.mark.parametrize("head", ["bernoulli", "beta"])
 def test_a_broken_model_is_told(head: str) -> None:
     model = small_segmenter(head).eval()

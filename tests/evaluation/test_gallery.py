@@ -6,7 +6,6 @@ from tests.evaluation.packs import pack_of, small_segmenter
 
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data import Pack
-from trustseg.errors import BeliefError
 from trustseg.evaluation import write_gallery
 from trustseg.evaluation.gallery import DECOMPOSITION, gallery_rows
 
@@ -21,13 +20,7 @@ def test_rows_are_spread_over_lesion_size() -> None:
     areas = pack.masks.sum(axis=(1, 2, 3))
     chosen = gallery_rows(pack, ROWS, 3)
     assert areas[chosen].tolist() == [areas[ROWS].min(), np.sort(areas[ROWS])[3], areas[ROWS].max()]
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 6, 7, 8, 100])
-def test_rows_are_different_and_at_most_all(count: int) -> None:
-    chosen = gallery_rows(pack_of(), ROWS, count).tolist()
-    assert len(chosen) == len(set(chosen)) == min(count, 7)
-    assert set(chosen) <= set(ROWS.tolist())
+    assert [len(set(gallery_rows(pack, ROWS, count).tolist())) for count in (0, 1, 6, 7, 100)] == [0, 1, 6, 7, 7]
 
 
 def test_rows_do_not_depend_on_the_order_of_candidates_even_with_ties() -> None:
@@ -93,18 +86,4 @@ def test_the_same_call_gives_the_same_pictures(tmp_path: Path) -> None:
 def test_nothing_to_show_writes_nothing(tmp_path: Path, change: dict[str, object]) -> None:
     config = CONFIG.model_copy(update=change)
     write_gallery(small_segmenter(), pack_of(), ROWS, config, tmp_path / "gallery.npz", eps=0.02, measure="entropy")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_one_image_is_enough(tmp_path: Path) -> None:
-    write_gallery(small_segmenter(), pack_of(), ROWS[5:6], CONFIG, tmp_path / "g.npz", eps=0.02, measure="entropy")
-    with np.load(tmp_path / "g.npz") as kept:
-        assert kept["image"].shape == (1, 32, 32)
-
-
-def test_a_measure_the_head_cannot_give_gets_a_sentence_and_no_file(tmp_path: Path) -> None:
-    with pytest.raises(BeliefError, match="no 'vacuity'"):
-        write_gallery(
-            small_segmenter("bernoulli"), pack_of(), ROWS, CONFIG, tmp_path / "g.npz", eps=0.02, measure="vacuity"
-        )
     assert list(tmp_path.iterdir()) == []

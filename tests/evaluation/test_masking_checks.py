@@ -8,11 +8,11 @@ from tests.evaluation.masked_models import Honest, Quantised, Randomised, scene
 from tests.evaluation.packs import small_segmenter
 from torch import Tensor
 
-from trustseg.attacks import Model
-from trustseg.beliefs import Belief
+from trustseg.attacks import ATTACKS, Model
+from trustseg.beliefs import Belief, Bernoulli
 from trustseg.errors import DataError
 from trustseg.evaluation.masking_checks import CHECKS, PASSES, masking_checks
-from trustseg.evaluation.victim import MaskingCheck
+from trustseg.evaluation.victim import MaskingCheck, Victim, judged
 from trustseg.training.cost import PassCounter
 
 
@@ -32,18 +32,16 @@ def test_an_honest_model_is_not_suspected(evidential: bool) -> None:
     assert results["repeated_forward"].figure == 0
 
 
-def test_saturated_logits_are_caught() -> None:
-    results = found(Honest(lambda z: 400 * z), "saturation", "zero_gradients", "saturated_loss")
-    assert {result.status for result in results.values()} == {"suspicious"}
-
-
-def test_quantised_input_is_caught() -> None:
-    results = found(Quantised(), "zero_gradients", "finite_differences")
-    assert {result.status for result in results.values()} == {"suspicious"}
-
-
-def test_a_randomised_forward_is_caught() -> None:
-    assert found(Randomised(), "repeated_forward")["repeated_forward"].status == "suspicious"
+@pytest.mark.parametrize(
+    ("model", "caught_by"),
+    [
+        (Honest(lambda z: 400 * z), ("saturation", "zero_gradients", "saturated_loss")),
+        (Quantised(), ("zero_gradients", "finite_differences")),
+        (Randomised(), ("repeated_forward",)),
+    ],
+)
+def test_a_model_that_hides_its_gradients_is_caught(model: Honest, caught_by: tuple[str, ...]) -> None:
+    assert {result.status for result in found(model, *caught_by).values()} == {"suspicious"}
 
 
 class Reversed(Honest):
@@ -90,3 +88,33 @@ def test_results_repeat() -> None:
     drawn = ("restarts", "noise", "square", "finite_differences")
     figures = [[result.figure for result in found(Honest(), *drawn, square_steps=20).values()] for _ in range(2)]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize(
+    ("figure", "status"), [(0.0, "ok"), (0.5, "ok"), (0.6, "suspicious"), (math.nan, "suspicious")]
+)
+def test_verdicts(figure: float, status: str) -> None:
+    assert judged("name", figure, 0.5, "meaning").status == status
+
+
+def test_an_attack_is_made_once_for_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(model: object, images: Tensor, masks: Tensor, **options: object) -> Tensor:
+        calls.append(options["eps"])
+        return images
+
+    monkeypatch.setitem(ATTACKS, "fgsm", counted)
+    victim = Victim(Honest(), *scene(2), 0.1)
+    victim.attacked("fgsm")
+    victim.attacked("fgsm", eps=0.1)
+    victim.attacked("fgsm", eps=0.2)
+    assert calls == [0.1, 0.2]
+
+
+def test_the_mean_dice_leaves_out_what_has_nothing_to_find() -> None:
+    masks = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]).view(3, 1, 1, 2)
+    victim = Victim(lambda images: Bernoulli(images), torch.ones(3, 1, 1, 2), masks, 0.1)
+    assert victim.positive.tolist() == [True, True, False]
+    assert victim.dice(victim.images).tolist() == pytest.approx([1, 2 / 3, 0])
+    assert victim.mean_dice(victim.images) == pytest.approx((1 + 2 / 3) / 2)

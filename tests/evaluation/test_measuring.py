@@ -1,6 +1,7 @@
 """Conditions that are measured together are measured as they are alone."""
 
 import csv
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.data import write_pack
 from trustseg.data.intensity import IntensityScale
 from trustseg.evaluation.conditions import Deployed, conditions_of
-from trustseg.evaluation.measuring import Cohort, cohort_of, ladders, measure
+from trustseg.evaluation.measuring import Cohort, cohort_of, cost_of, ladders, measure
 from trustseg.evaluation.predict import predict
 from trustseg.evaluation.records import TABLES
+from trustseg.models import DeepEnsemble
 
 LADDER = (1 / 255, 4 / 255, 16 / 255)
 DEPLOYED = Deployed("entropy", "mean", threshold=0.4, median_dice=0.5)
@@ -73,15 +75,6 @@ def test_attacks_that_draw_keep_each_budget_in_one_batch(name: str) -> None:
         assert sizes.max() > 0
 
 
-def test_a_cohort_gives_its_rows_in_order() -> None:
-    pack, rows = pack_of(), np.array([6, 0, 3, 4])
-    batches = list(cohort_of(pack, rows, device="cpu").batches(3))
-    assert [len(cases) for _, _, cases in batches] == [3, 1]
-    assert torch.equal(torch.cat([images for images, _, _ in batches]), torch.from_numpy(pack.images[rows]) / 255)
-    assert torch.equal(torch.cat([masks for _, masks, _ in batches]), torch.from_numpy(pack.masks[rows]).float())
-    assert [name for _, _, cases in batches for name in cases["name"]] == ["image6", "image0", "image3", "image4"]
-
-
 def test_padded_images_are_measured_without_their_padding(tmp_path: Path) -> None:
     base = fake.qata(tmp_path / "data") / "QaTa-COV19-v2" / "Test Set"
     pack = write_pack(tmp_path / "data", tmp_path / "pack", size=32, fit="pad")  # films of 20 x 16, controls of 30 x 30
@@ -107,3 +100,16 @@ def test_padded_images_are_measured_without_their_padding(tmp_path: Path) -> Non
     harmed = measure(model, cohort, [attacked], config, seed=0)[attacked.slug]["records"]
     assert harmed["dice_native"].null_count() == len(pack)
     assert (harmed["predicted_px"] <= harmed["pixels"]).all()
+
+
+def test_the_first_batch_is_not_counted_and_the_median_of_three_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 99.0, 100.0, 104.0, 200.0, 202.0, 300.0, 350.0])  # batches of 99, 4, 2 and 50 seconds
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    cost = cost_of(DeepEnsemble([small_segmenter().eval() for _ in range(3)]), torch.rand(8, 1, 32, 32))
+    assert cost == {
+        "passes": 3,
+        "seconds_per_image": 4.0 / 8,
+        "timed_batch_size": 8,
+        "timed_on": "cpu",
+        "timed_threads": torch.get_num_threads(),
+    }

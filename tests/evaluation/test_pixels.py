@@ -18,11 +18,6 @@ from trustseg.uncertainty import MEASURES
 CPU = torch.device("cpu")
 
 
-def test_few_patients_are_their_own_groups() -> None:
-    patients = [f"patient {number % GROUPS}" for number in range(3 * GROUPS)]
-    assert patient_groups(patients) == patients
-
-
 def test_many_patients_share_groups_by_name_alone() -> None:
     patients = [f"patient {number}" for number in range(5000)]
     groups = patient_groups(patients)
@@ -43,6 +38,7 @@ def test_sums_are_those_of_a_loop_over_pixels() -> None:
     sums = PixelSums(["ann", "bob"], CPU)
     sums.add(belief, {"vacuity": vacuity}, masks, members)
     expected: dict[tuple[str, int], list[float]] = {}
+    reliability: dict[tuple[bool, int], list[float]] = {}
     keys, probability = uncertainty_keys(vacuity, resolution="coarse"), belief.probability.double()
     for place in np.ndindex(*masks.shape):
         p, y = float(probability[place]), float(masks[place])
@@ -50,6 +46,13 @@ def test_sums_are_those_of_a_loop_over_pixels() -> None:
         row[0] += 1
         row[1] += (p > 0.5) != (y > 0.5)
         row[2] += (p - y) ** 2
+        of_bin = reliability.setdefault((place[0] != 1, min(int(p * 15), 14)), [0, 0, 0])
+        of_bin[:] = [old + new for old, new in zip(of_bin, (1, p, y), strict=True)]
+    calibration = sums.calibration(CLEAN).filter(pl.col("region") == "whole", pl.col("count") > 0)
+    rows = calibration.select("patient", "bin", "count", "sum_probability", "sum_reference").rows()
+    assert {(row[0] == "bob", row[1]): list(row[2:]) for row in rows} == {
+        key: pytest.approx(row, rel=1e-5) for key, row in reliability.items()
+    }
     found = sums.histograms(Condition("fgsm", 0.1))
     assert found.select("condition", "eps", "measure").unique().rows() == [("fgsm", 0.1, "vacuity")]
     assert {row[:2]: list(row[2:]) for row in found.select("patient", "bin", "count", "wrong", "brier").rows()} == {
@@ -69,12 +72,6 @@ def test_sums_do_not_depend_on_order_or_batches() -> None:
             sums.add(belief, {"entropy": MEASURES["entropy"](belief)}, masks[rows], torch.tensor(rows) % 2)
         tables.append((sums.histograms(CLEAN), sums.calibration(CLEAN)))
     assert all(one.equals(other) for one, other in zip(*tables, strict=True))
-
-
-def test_nothing_added_gives_empty_histograms_of_the_same_columns() -> None:
-    empty = PixelSums(["ann"], CPU).histograms(CLEAN)
-    assert empty.is_empty()
-    assert empty.schema["brier"] == pl.Float32
 
 
 @pytest.mark.parametrize("count", [201, 400, 3000])

@@ -63,19 +63,6 @@ def test_a_row_by_hand() -> None:
     assert (right["brier"], right["nll"], right["harm"]) == (0, 0, 0)
 
 
-def test_subgroups_come_along() -> None:
-    recorder = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
-    images, cases = torch.full((2, 1, 1, 4), 0.5), CASES.with_columns(group_sex=pl.Series(["f", None]))
-    recorder.add(Bernoulli(torch.zeros(2, 1, 1, 4)), images, MASKS, cases, changed=images)
-    assert recorder.tables()["records"]["group_sex"].to_list() == ["f", None]
-
-
-def test_p_of_one_half_is_background() -> None:
-    tables = tables_for([[0.0] * 4, [0.0] * 4])
-    assert tables["records"]["predicted_px"].to_list() == [0, 0]
-    assert tables["histograms"]["wrong"].sum() == 2
-
-
 def test_tied_pixels_share_a_bin() -> None:
     histograms = tables_for([[INF, -INF, 0.0, INF], [-INF] * 4])["histograms"]
     zero, full = (int(uncertainty_keys(torch.tensor([u]), resolution="coarse")) for u in (0.0, math.log(2)))
@@ -113,25 +100,12 @@ def test_regions_hold_the_pixels_of_the_band_and_of_the_mask() -> None:
 def test_tables_have_the_documented_columns() -> None:
     tables = tables_for([[0.0] * 4, [0.0] * 4])
     assert tuple(tables) == TABLES
+    of_metrics = ("sensitivity", "precision", "hausdorff_95", "surface_dice", "lesion_f1", "area_error")
     assert tables["records"].columns == [
-        *(
-            "image",
-            "patient",
-            "condition",
-            "eps",
-            "kind",
-            "severity",
-            "reference",
-            "size",
-            "pixels",
-            "mask_px",
-            "predicted_px",
-            "intersection_px",
-        ),
-        *("dice", "iou", "metric_sensitivity", "metric_precision", "metric_hausdorff_95", "metric_surface_dice"),
-        *("metric_lesion_f1", "metric_area_error", "harm", "brier", "nll", "linf", "l2"),
-        "dice_native",
-        *("strength_median", "strength_p99"),
+        *("image", "patient", "condition", "eps", "kind", "severity", "reference", "size"),
+        *("pixels", "mask_px", "predicted_px", "intersection_px", "dice", "iou"),
+        *(f"metric_{name}" for name in of_metrics),
+        *("harm", "brier", "nll", "linf", "l2", "dice_native", "strength_median", "strength_p99"),
         *("u_entropy_mean", "u_vacuity_mean"),
         *("u_entropy_soft_dice_confidence", "u_epistemic_variance_soft_dice_confidence"),
     ]
@@ -172,22 +146,17 @@ def test_a_model_that_breaks_down_is_not_recorded() -> None:
         tables_for([[math.nan] * 4, [0.0] * 4])
 
 
-def test_no_measure_at_all_gets_a_sentence() -> None:
-    config = CONFIG.model_copy(update={"measures": ()})
-    pixel = torch.zeros(1, 1, 1, 1)
-    with pytest.raises(BeliefError, match="add one of"):
-        recorded(Bernoulli(pixel), pixel, pixel, pixel, config=config)
-
-
 def test_ignored_pixels_and_images_without_a_reference() -> None:
     nan = math.nan
     masks = torch.tensor([[[[1.0, 0.0, nan]]], [[[0.0, 0.0, 0.0]]], [[[nan, nan, nan]]], [[[nan, nan, nan]]]])
     belief = Bernoulli(torch.tensor([[[[3.0, 3.0, 3.0]]]]).expand(4, 1, 1, 3))
     references = ["mask", "control", "none", "mask"]  # of the last one every pixel is void
-    cases = pl.DataFrame({"name": list("abcd"), "patient": "p", "group": "p", "reference": references})
+    subgroups = {"group_sex": ["f", None, "m", "f"]}
+    cases = pl.DataFrame({"name": list("abcd"), "patient": "p", "group": "p", "reference": references, **subgroups})
     recorder = Recorder(CLEAN, CONFIG, groups=["p"], device=torch.device("cpu"))
     recorder.add(belief, torch.zeros(4, 1, 1, 3), masks, cases, changed=torch.zeros(4, 1, 1, 3))
     tables = recorder.tables()
+    assert tables["records"]["group_sex"].to_list() == subgroups["group_sex"]
     part, control, unknown, void = tables["records"].rows(named=True)
     assert (part["pixels"], part["mask_px"], part["predicted_px"], part["intersection_px"]) == (2, 1, 2, 1)
     assert part["dice"] == pytest.approx(2 / 3)
@@ -235,3 +204,10 @@ def test_batches_add_up_to_the_whole() -> None:
         parts.add(Bernoulli(logits[one]), masks[one], masks[one], CASES[one], changed=masks[one])
     whole = recorded(Bernoulli(logits), masks, masks, masks)
     assert all(parts.tables()[table].equals(whole[table]) for table in TABLES)
+
+
+@pytest.mark.parametrize(("measures", "words"), [((), "no measures"), (("vacuity",), "none of vacuity")])
+def test_a_belief_without_the_measures_names_those_it_has(measures: tuple[str, ...], words: str) -> None:
+    pixel = torch.zeros(1, 1, 1, 1)
+    with pytest.raises(BeliefError, match=rf"{words}; add one of entropy, variance to evaluation\.measures"):
+        recorded(Bernoulli(pixel), pixel, pixel, pixel, config=CONFIG.model_copy(update={"measures": measures}))

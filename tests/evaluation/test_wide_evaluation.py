@@ -12,7 +12,7 @@ from tests.evaluation.packs import pack_of, small_segmenter
 
 from trustseg.config import AttackConfig, EvaluationConfig
 from trustseg.deferral import load_policy
-from trustseg.errors import ConfigError, MissingFileError
+from trustseg.errors import MissingFileError
 from trustseg.evaluation import evaluate, measuring
 from trustseg.evaluation.conditions import Changed, Deployed, perturbed
 from trustseg.files import read_json
@@ -69,13 +69,6 @@ def test_every_condition_says_of_what_kind_it_is(records: pl.DataFrame) -> None:
     }
 
 
-def test_the_ensemble_never_gives_back_with_a_larger_budget(records: pl.DataFrame) -> None:
-    curves = records.filter(condition="ensemble").sort("image", "eps").group_by("image", maintain_order=True)
-    for _, curve in curves:
-        assert (curve["harm"].diff().drop_nulls() >= 0).all()
-        assert (curve["linf"] <= curve["eps"] + 1e-6).all()
-
-
 def test_other_images_have_scores_and_no_dice(folder: Path, records: pl.DataFrame) -> None:
     other = records.filter(kind="population")
     assert other["image"].to_list() == [f"scan{number}" for number in range(5)]
@@ -94,15 +87,6 @@ def test_the_policy_is_fitted_on_the_validation_images_alone(folder: Path, recor
     assert policy.column in records.columns  # though neither is among the measures and aggregations
 
 
-def test_the_deferral_aware_attack_stays_below_the_threshold(folder: Path, records: pl.DataFrame) -> None:
-    policy = load_policy(folder / "policy.json")
-    attacked = records.filter(condition="deferral_aware3")
-    clean = records.filter(condition="clean")
-    moved = attacked["linf"] > 0
-    assert (attacked.filter(moved)[policy.column] < policy.threshold).all()
-    assert (attacked["harm"] >= clean["harm"]).all()
-
-
 def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,12 +102,6 @@ def test_a_good_prediction_is_one_above_the_median_of_the_validation_images(
     evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path, calibration_rows=VALIDATION)
     quality = 1 - pl.read_parquet(tmp_path / "validation.parquet")["harm"]
     assert told[-2 * len(TEST) :] == pytest.approx([quality.median()] * 2 * len(TEST))  # clean and attacked, one by one
-
-
-def test_a_policy_is_needed_to_aim_at_one(tmp_path: Path) -> None:
-    config = EvaluationConfig(attacks=(AttackConfig(name="rank_swap", eps=(EPS,)),))
-    with pytest.raises(ConfigError, match="needs a deferral policy"):
-        evaluate(small_segmenter(), pack_of(), TEST, config, tmp_path)
 
 
 def test_a_population_that_is_not_there(tmp_path: Path) -> None:

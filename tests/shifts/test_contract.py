@@ -117,15 +117,6 @@ def test_autocast_changes_nothing(name: str) -> None:
 
 
 @names
-def test_every_image_of_a_batch_is_shifted_on_its_own(name: str) -> None:
-    images, masks = films()
-    others = torch.cat([images[:1], 1 - images[1:]])
-    first, _ = shift(name, images, masks, 3, seeded())
-    second, _ = shift(name, others, masks, 3, seeded())
-    assert torch.equal(first[0], second[0])
-
-
-@names
 def test_refuses_other_severities(name: str) -> None:
     images, masks = films()
     wrong: list[Any] = [0, 6, -1, 2.0, True, "3"]

@@ -62,8 +62,14 @@ def gone(pid: int) -> bool:
     return False
 
 
-def wait_for(reached: Callable[[], bool], *, seconds: float = 300) -> None:
+def wait_for(reached: Callable[[], bool], *, seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end, "this should have happened by now"
         time.sleep(0.05)
+
+
+def described(cell: Path, **changed: object) -> None:
+    """Write the ``cell.json`` of a cell, with what is ``changed`` in it."""
+    about = {"id": cell.name, "variant": cell.name, "head": "beta", "selection": "none", "fold": 0, "seed": 0}
+    write_json(cell / "cell.json", about | changed)

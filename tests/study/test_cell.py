@@ -1,6 +1,5 @@
 """A cell goes on where it was stopped, at any stage, and ends with the same tables."""
 
-import errno
 import json
 import subprocess
 import sys
@@ -15,7 +14,8 @@ from tests.training.tiny import TINY, pack, repeatable_metrics
 from trustseg.config import load_study
 from trustseg.files import write_json
 from trustseg.study import cell as module
-from trustseg.study.cell import claimed, is_claimed, is_done, prepare_cell, run_cell, warnings_of
+from trustseg.study.cell import claimed, is_claimed, prepare_cell, run_cell, warnings_of
+from trustseg.study.folder import is_done
 from trustseg.study.grid import Cell, cells_of
 from trustseg.training import keeping
 from trustseg.training.module import SegmentationModule
@@ -57,16 +57,10 @@ def test_what_is_in_a_finished_cell(tmp_path: Path) -> None:
     done = json.loads((folder / "done.json").read_text())
     assert done["seconds_training"] > 0
     assert done["seconds_evaluation"] > 0
-
-
-def test_a_finished_cell_is_left_alone(tmp_path: Path) -> None:
-    cell = a_cell(tmp_path)
-    prepare_cell(cell, tmp_path / "a")
-    run_cell(tmp_path / "a", cell.config, pack())
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")}
-    prepare_cell(cell, tmp_path / "a")
-    run_cell(tmp_path / "a", cell.config, pack())
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").rglob("*")} == before
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    prepare_cell(cell, folder)
+    run_cell(folder, cell.config, pack())
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_a_cell_whose_tables_have_an_older_form_is_measured_again_and_not_trained_again(tmp_path: Path) -> None:
@@ -134,25 +128,6 @@ def test_interrupted_equals_undisturbed(tmp_path: Path, monkeypatch: pytest.Monk
     assert repeatable_metrics(tmp_path / "whole").equals(repeatable_metrics(tmp_path / "killed"))
     spent = json.loads((tmp_path / "killed" / "progress.json").read_text())["seconds"]
     assert spent.keys() == {"training", "evaluation"}
-
-
-def test_a_gallery_that_fails_costs_no_evaluation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = a_cell(tmp_path)
-    prepare_cell(cell, tmp_path / "a")
-
-    def full_disk(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "write_gallery", full_disk)
-        with pytest.raises(OSError, match="No space left"):
-            run_cell(tmp_path / "a", cell.config, pack())
-    assert not is_done(tmp_path / "a")
-    before = {table: (tmp_path / "a" / table).stat().st_mtime_ns for table in TABLES}
-    run_cell(tmp_path / "a", cell.config, pack())
-    assert is_done(tmp_path / "a")
-    assert {table: (tmp_path / "a" / table).stat().st_mtime_ns for table in TABLES} == before
-    assert (tmp_path / "a" / "gallery.npz").exists()
 
 
 def test_a_claim_is_for_one(tmp_path: Path) -> None:

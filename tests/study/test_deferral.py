@@ -10,7 +10,6 @@ from tests.deferral.records import records_of
 from tests.policies import POLICY
 
 from trustseg.deferral import HOLDS, VOID, Policy, apply_policy
-from trustseg.errors import ShapeError
 from trustseg.statistics import bootstrap_mean
 from trustseg.study.deferral import SCORES, score_decisions
 
@@ -78,8 +77,3 @@ def test_no_lesion_leaves_missed_lesions_undefined() -> None:
     values = values_of(score_policy(POLICY, records_of([0.1], [0.0], mask_px=0), draws=20))
     assert math.isnan(values["missed_lesions"])
     assert values["undetected_failures"] == 1.0
-
-
-def test_draws_must_be_positive() -> None:
-    with pytest.raises(ShapeError, match="draws is 0"):
-        score_policy(POLICY, records_of([0.1]), draws=0)

@@ -4,9 +4,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests import fake
+from tests.study.small import written
 
-from trustseg.config import StudyConfig, load_study
+from trustseg.config import StudyConfig
 from trustseg.errors import ConfigError, MissingPackageError, RunError
 from trustseg.files import write_json
 from trustseg.study import launch
@@ -14,21 +14,10 @@ from trustseg.study.launch import CellTask, batch_script, queue_states, status_i
 from trustseg.study.profiles import SlurmProfile, load_profile
 from trustseg.study.runner import prepare_study
 
-STUDY = """
-name: small
-data: {path: PATH, size: 32}
-training: {epochs: 1, batch_size: 2, accelerator: cpu}
-grid:
-  adversarial.selection: [none, random, uncertain]
-"""
-
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyConfig:
-    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
-    fake.qata(tmp_path / "data", control=False)
-    (tmp_path / "small.yaml").write_text(STUDY.replace("PATH", str(tmp_path / "data")))
-    return load_study(tmp_path / "small.yaml")
+def config(tmp_path: Path) -> StudyConfig:
+    return written(tmp_path, "grid.adversarial.selection=[none, random, uncertain]")
 
 
 def profile(*settings: str) -> SlurmProfile:
@@ -101,7 +90,7 @@ def test_cells_are_submitted_once(tmp_path: Path, config: StudyConfig, cluster: 
 
 def test_mixtures_begin_when_their_members_have_ended(tmp_path: Path, config: StudyConfig, cluster: Path) -> None:
     settings = ["grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]", "mixtures={ensemble: true}"]
-    config, folder = load_study(tmp_path / "small.yaml", settings), tmp_path / "run"
+    config, folder = written(tmp_path, *settings), tmp_path / "run"
     program(cluster, "sbatch", f'echo x >> {cluster}/calls; echo "Submitted batch job $(wc -l < {cluster}/calls)"')
     first, second, ensemble = prepare_study(config, folder)
     assert submit_study(config, folder, profile=profile()).jobs == {"1_0": first, "1_1": second, "2": ensemble}

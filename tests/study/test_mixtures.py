@@ -5,24 +5,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
 from tests.training.tiny import TINY, pack, use_tiny_networks
 
 from trustseg.config import StudyConfig, load_study
-from trustseg.data.module import PackRows, as_images
 from trustseg.errors import DataError, RunError
 from trustseg.evaluation import evaluate, rows_of_split
 from trustseg.files import write_json
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
-from trustseg.reporting import load_results
-from trustseg.reporting.costs import costs
-from trustseg.reporting.report_data import collect
+from trustseg.run_files import MixtureDescription
 from trustseg.study import mixtures as module
-from trustseg.study.cell import prepare_cell, run_cell
-from trustseg.study.grid import Cell, Mixture, cells_of
+from trustseg.study.cell import prepare_cell
+from trustseg.study.grid import Cell, cells_of
 from trustseg.study.mixtures import is_blocked, load_mixture, mixture_of
 from trustseg.study.worker import work
 
@@ -116,35 +112,12 @@ def test_nothing_is_computed_twice(finished: Path) -> None:
     assert times() == before
 
 
-def test_a_report_holds_the_mixtures_against_single_models(finished: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)  # which holds study.yaml
-    evidence = collect(load_results(folder), draws=5)
-    frame = costs(evidence).frame()
-    assert frame["variant"].to_list() == [
-        *(f"no adversarial training{kind}" for kind in ("", ", ensemble of 2", ", MC dropout 3"))
-    ]
-    assert frame["passes"].to_list() == [1, 2, 3]
-    assert frame["models"].to_list() == [1, 2, 1]
-    first, second = (
-        json.loads((cell / "done.json").read_text())["seconds_training"] for cell in folders_of(folder)[:2]
-    )
-    assert frame["seconds_training"].to_list() == pytest.approx([(first + second) / 2, first + second, first])
-    assert frame.select(pl.col("dice", "ece").is_finite().all()).row(0) == (True, True)
-    assert "mutual_information" in evidence.choices.all_columns["no adversarial training, ensemble of 2"]
-    assert "vacuity" not in evidence.choices.all_columns["no adversarial training, ensemble of 2"]
-
-
 def test_the_tables_are_those_of_the_mixture(finished: Path, tmp_path: Path) -> None:
     folders = folders_of(finished)
     config = cells_of(study(tmp_path), data_digest="d")[0].config
     members = [Segmenter.load(folder / "model").eval() for folder in folders[:2]]
     rows = rows_of_split(pack(), "test", config.data)
-    images, masks = as_images(PackRows(pack(), rows).__getitems__(range(len(rows))))
-    probability = torch.stack([member.belief(images).probability for member in members]).mean(dim=0)
     clean = pl.read_parquet(folders[2] / "records.parquet").filter(pl.col("condition") == "clean")
-    brier = ((probability - masks) ** 2).flatten(1).mean(dim=1)
-    np.testing.assert_allclose(clean["brier"].to_numpy(), brier.detach().numpy(), rtol=1e-4)
     assert (clean["variant"].unique().to_list(), clean["seed"].unique().to_list()) == (["none, ensemble of 2"], [0])
     assert clean["strength_median"].null_count() == len(clean)  # a mixture of Betas is no Beta
     mixed: list[BeliefModel] = [DeepEnsemble(members), MCDropout(members[0], samples=3)]
@@ -153,27 +126,6 @@ def test_the_tables_are_those_of_the_mixture(finished: Path, tmp_path: Path) -> 
         want, got = (pl.read_parquet(place / "records.parquet") for place in (by_hand, folder))
         shared = ["condition", "image", "dice", "brier", "u_mutual_information_mean", "linf"]
         assert got.select(shared).equals(want.select(shared))
-
-
-def test_an_interrupted_mixture_goes_on(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, cells = without_ensemble(finished, tmp_path)
-    ensemble = folder / "cells" / cells[2].name
-    with monkeypatch.context() as patch:
-
-        def killing(path: Path, content: object) -> None:
-            write_json(path, content)
-            if isinstance(content, dict) and content.get("done") == 1:
-                raise KeyboardInterrupt
-
-        patch.setattr("trustseg.study.cell.write_json", killing)
-        with pytest.raises(KeyboardInterrupt):
-            run_cell(ensemble, cells[2].config, pack())
-    assert len(list((ensemble / "parts").rglob("clean*"))) == 3
-    assert not list((ensemble / "parts").rglob("fgsm*"))
-    work(folder)
-    assert (ensemble / "done.json").exists()
-    for table in ("records.parquet", "histograms.parquet", "calibration.parquet"):
-        assert pl.read_parquet(ensemble / table).equals(pl.read_parquet(finished / "cells" / ensemble.name / table))
 
 
 def test_cells_of_every_variant_and_fold(tmp_path: Path) -> None:
@@ -222,7 +174,7 @@ def test_members_that_are_not_done_are_waited_for(tmp_path: Path) -> None:
     write_json(folders[1] / "failed.json", {"error": "it broke"})
     assert not is_blocked(folders[2])  # to be skipped with a sentence
     with pytest.raises(RunError, match=rf"skipped, as its member '{other.name}' failed"):
-        load_mixture(folders[2], Mixture((one.name, other.name)))
+        load_mixture(folders[2], MixtureDescription(members=[one.name, other.name]))
 
 
 def test_a_failed_member_skips_its_mixture_and_no_other(finished: Path, tmp_path: Path) -> None:
@@ -246,7 +198,7 @@ def test_a_layer_is_placed_only_where_there_is_none(
     asked: list[object] = []
     monkeypatch.setattr(Segmenter, "load", lambda folder: layers)
     monkeypatch.setattr(module, "load_model", lambda folder, **options: asked.append((folder, options)))
-    load_mixture(tmp_path / "mixture", Mixture(("a",), samples=7, dropout=0.2))
+    load_mixture(tmp_path / "mixture", MixtureDescription(members=["a"], samples=7, dropout=0.2))
     assert asked == [(tmp_path / "a" / "model", {"samples": 7, "dropout": rate, "uncalibrated": True})]
 
 

@@ -6,7 +6,6 @@ import pytest
 from tests import fake
 
 from trustseg.config import RunConfig, load_run, load_study
-from trustseg.errors import ConfigError
 from trustseg.files import write_json
 from trustseg.models import Segmenter
 from trustseg.study.plan import Plan, passes_of_attack, plan_study
@@ -71,8 +70,7 @@ def test_checks_and_the_smallest_budgets_are_counted(tmp_path: Path) -> None:
     assert searched.evaluation - plain.evaluation == pytest.approx(2 * 4 * (rungs + 1) * 3 * (5 + 2))
 
 
-def test_time_comes_from_finished_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
+def test_time_comes_from_finished_cells(tmp_path: Path) -> None:
     fake.qata(tmp_path / "data", control=False)
     data = f"data.path={tmp_path / 'data'}"
     before = planned(tmp_path, data)
@@ -119,8 +117,3 @@ def test_attacks_that_take_no_steps_or_their_own() -> None:
     assert passes_of_attack("ensemble", preset="thorough") == pytest.approx(1211 + 5000 / 3)  # Square goes forward only
     assert passes_of_attack("square", steps=900) == pytest.approx(901 / 3)
     assert [passes_of_attack(name) for name in ("overconfidence", "deferral_aware")] == [60, 80]
-
-
-def test_a_cell_twice(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="twice"):
-        planned(tmp_path, "grid.training.seed=[0, 0]")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.study.small import gone, states, wait_for, written
+from tests.study.small import described, gone, states, wait_for, written
 
 from trustseg.data import write_phantoms
 from trustseg.errors import ConfigError, DataError, MissingFileError, RunError
@@ -175,10 +175,7 @@ def test_status_warns_of_catastrophic_overfitting(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     write_json(folder / "plan.json", {"cells": ["a", "b", "c"]})
     for name in "abc":
-        write_json(
-            folder / "cells" / name / "cell.json",
-            {"id": name, "variant": name, "head": "beta", "selection": "none", "fold": 0, "seed": 0},
-        )
+        described(folder / "cells" / name)
     for name in "ab":
         write_json(folder / "cells" / name / "warnings.json", {"catastrophic_overfitting": [3, 4]})
     write_json(folder / "cells" / "a" / "done.json", {})
@@ -243,9 +240,7 @@ def test_phantoms_that_another_start_made_meanwhile(tmp_path: Path, monkeypatch:
 def test_a_tampered_file_is_named(tmp_path: Path, file: str, content: object) -> None:
     cell = tmp_path / "cells" / "a"
     write_json(tmp_path / "plan.json", {"cells": ["a"]})
-    write_json(
-        cell / "cell.json", {"id": "a", "variant": "a", "head": "beta", "selection": "none", "fold": 0, "seed": 0}
-    )
+    described(cell)
     write_json(cell / file, content)
     with pytest.raises(DataError, match=file):
         study_status(tmp_path)

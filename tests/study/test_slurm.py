@@ -4,17 +4,15 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
-from tests import fake
+from tests.study.small import wait_for, written
 
-from trustseg.config import load_study
 from trustseg.study.launch import queue_states, status_in_queue, submit_study, submitted_cells
 from trustseg.study.profiles import load_profile
 from trustseg.study.runner import run_study, study_status
@@ -30,17 +28,6 @@ pytestmark = [
     ),
 ]
 
-STUDY = """
-name: four
-data: {path: PATH, size: 32}
-training: {epochs: 12, batch_size: 2, validation_every: 12, validation_steps: 1, accelerator: cpu}
-adversarial: {warmup_epochs: 0, ramp_epochs: 0}
-evaluation: {attacks: [{name: fgsm, eps: [4/255]}], gallery: 1}
-grid:
-  model.head: [bernoulli, beta]
-  adversarial.selection: [none, uncertain]
-"""
-
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -53,13 +40,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     finally:
         subprocess.run(["scancel", f"--user={os.environ.get('USER', 'root')}"], check=False)
         subprocess.run([SCRIPT, "stop", tmp_path / "slurm"], check=True)
-
-
-def wait_for(reached: Callable[[], bool], *, seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "this should have happened by now"
-        time.sleep(0.2)
 
 
 def scontrol(*arguments: str) -> str:
@@ -79,14 +59,9 @@ def results(folder: Path) -> list[tuple[pl.DataFrame, dict[str, np.ndarray]]]:
     ]
 
 
-def test_a_study_with_a_preempted_and_a_killed_job(
-    tmp_path: Path, slurm: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRUSTSEG_CACHE", str(tmp_path / "cache"))
-    fake.qata(tmp_path / "data", control=False)
-    file, folder = tmp_path / "four.yaml", tmp_path / "cluster"
-    file.write_text(STUDY.replace("PATH", str(tmp_path / "data")))
-    config = load_study(file)
+def test_a_study_with_a_preempted_and_a_killed_job(tmp_path: Path, slurm: None) -> None:
+    folder = tmp_path / "cluster"
+    config = written(tmp_path, "grid.model.head=[bernoulli, beta]", "training.validation_every=12", epochs=12)
     profile = load_profile("generic", ["slurm.timeout_min=30", "slurm.gpus_per_node=0", "slurm.cpus_per_task=1"])
 
     first = submit_study(config, folder, profile=profile)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.study.small import described
 from tests.training.tiny import use_tiny_networks
 
 from trustseg.errors import MissingFileError
@@ -16,16 +17,6 @@ from trustseg.study.surrogates import awaiting_surrogate, given_surrogate, surro
 from trustseg.study.worker import work
 
 PLAN = ["hard", "uncertain", "none", "bernoulli", "seed1", "fold2", "large", "mixture"]
-
-ABOUT: dict[str, Any] = {
-    "id": "a",
-    "variant": "a",
-    "head": "beta",
-    "selection": "none",
-    "fold": 0,
-    "seed": 0,
-    "values": {},
-}
 
 
 @pytest.fixture
@@ -42,7 +33,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     write_json(tmp_path / "plan.json", {"cells": PLAN})
     for name in PLAN:
-        write_json(tmp_path / "cells" / name / "cell.json", ABOUT | special.get(name, {}))
+        described(tmp_path / "cells" / name, **special.get(name, {}))
     monkeypatch.setattr("trustseg.study.surrogates.Segmenter.load", lambda folder: folder)
     return tmp_path
 
@@ -102,7 +93,7 @@ def test_nothing_is_awaited_that_never_comes(study: Path) -> None:
 
 
 def test_a_cell_outside_a_study_has_no_peer(tmp_path: Path) -> None:
-    write_json(tmp_path / "alone" / "cell.json", ABOUT)
+    described(tmp_path / "alone")
     assert surrogate_for(tmp_path / "alone") is None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.study.small import described
 
 from trustseg.errors import DataError
 from trustseg.files import write_json, write_text
@@ -24,10 +25,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     write_json(tmp_path / "plan.json", {"cells": NAMES})
     for name in NAMES:
         write_text(tmp_path / "cells" / name / "config.yaml", "data: {path: nowhere}\n")
-        write_json(
-            tmp_path / "cells" / name / "cell.json",
-            {"id": name, "variant": name, "head": "beta", "selection": "none", "fold": 0, "seed": 0},
-        )
+        described(tmp_path / "cells" / name)
     names: list[str] = []
     monkeypatch.setattr("trustseg.data.open_dataset", lambda *args, **options: None)
     monkeypatch.setattr(module, "run_cell", lambda folder, config, pack: names.append(folder.name))

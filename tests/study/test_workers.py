@@ -41,27 +41,6 @@ def same_results(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.usefixtures("warm")
-def test_mixtures_come_after_their_members(tmp_path: Path) -> None:
-    settings = ("grid.adversarial.selection=[none]", "grid.training.seed=[0, 1]")
-    config = written(tmp_path, *settings, "mixtures={ensemble: true, mc_dropout: 2}")
-    seen: list[set[str]] = []
-    run_study(
-        config, tmp_path / "run", jobs=2, observer=lambda cells: seen.append({c.name for c in cells if c.blocked})
-    )
-    assert states(tmp_path / "run") == ["done"] * 4
-    first, second, ensemble, sampled = study_status(tmp_path / "run")
-    assert (seen[0], seen[-1]) == ({ensemble.name, sampled.name}, set())
-    ended = [
-        (tmp_path / "run" / "cells" / cell.name / "done.json").stat().st_mtime_ns
-        for cell in (first, second, ensemble, sampled)
-    ]
-    assert max(ended[:2]) < ended[2]
-    assert ended[0] < ended[3]
-    tables = records(tmp_path / "run")
-    assert all(table.columns == tables[0].columns for table in tables)
-
-
-@pytest.mark.usefixtures("warm")
 def test_a_worker_killed_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = written(tmp_path, epochs=3)
     run_study(config, tmp_path / "whole", jobs=2)
@@ -111,17 +90,16 @@ def test_two_parents_share_the_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("warm")
-def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path) -> None:
-    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.model.weights=[nowhere.safetensors, null]")
-    with pytest.raises(RunError, match=r"1 of 2 cells failed.*no weights file 'nowhere\.safetensors'"):
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("model.weights=[nowhere.safetensors, null]", r"no weights file 'nowhere\.safetensors'"),
+        ("training.learning_rate=[1.0e+30, 1.0e-3]", r"of epoch \d+ is not finite"),
+    ],
+)
+def test_a_failing_cell_does_not_stop_the_others(tmp_path: Path, values: str, words: str) -> None:
+    config = written(tmp_path, "grid.adversarial.selection=[none]", f"grid.{values}")
+    with pytest.raises(RunError, match=f"1 of 2 cells failed.*{words}"):
         run_study(config, tmp_path / "run", jobs=2)
     assert states(tmp_path / "run") == ["failed", "done"]
     assert "Traceback" in (tmp_path / "run" / "workers.log").read_text()
-
-
-@pytest.mark.usefixtures("warm")
-def test_a_cell_that_diverges_is_marked_with_its_epoch(tmp_path: Path) -> None:
-    config = written(tmp_path, "grid.adversarial.selection=[none]", "grid.training.learning_rate=[1.0e+30, 1.0e-3]")
-    with pytest.raises(RunError, match=r"1 of 2 cells failed.*of epoch \d+ is not finite"):
-        run_study(config, tmp_path / "run", jobs=2)
-    assert states(tmp_path / "run") == ["failed", "done"]

@@ -62,10 +62,7 @@ def fit_calibration(
         split, the negative log-likelihood.
     """
     if split not in SPLITS:
-        raise ConfigError(
-            f"a calibration is fitted on the {' or '.join(SPLITS)} split, got '{split}'; "
-            "fit on images that are not tested on"
-        )
+        raise ConfigError(f"a calibration is fitted on the {' or '.join(SPLITS)} split, got '{split}'")
     if method not in MAPS:
         raise unknown_name("calibration method", method, MAPS)
     cells = _Cells()
@@ -103,15 +100,14 @@ class _Cells:
         if masks.shape != maps[0].shape or masks.ndim != 4:
             raise ShapeError(
                 f"masks and belief must have one shape (B, 1, H, W), got {tuple(masks.shape)} and "
-                f"{tuple(maps[0].shape)}; add the missing axes or resize one of them"
+                f"{tuple(maps[0].shape)}"
             )
         if not bool(is_binary(masks, ignored=True)):
             raise DataError("masks must hold only 0 and 1, got other values; threshold them first, as in masks > 0.5")
         prior = belief.prior if isinstance(belief, Beta) else None
         if self.images and prior != self.prior:
             raise BeliefError(
-                f"the beliefs have prior weights {self.prior:g} and {prior:g}, expected the same for all; "
-                "fit the beliefs of one model at a time"
+                f"the beliefs have prior weights {self.prior:g} and {prior:g}; fit those of one model at a time"
             )
         self.prior = prior
         points = torch.stack([values.detach().double().cpu().flatten() for values in maps], dim=1)
@@ -122,9 +118,7 @@ class _Cells:
         self.images += len(masks)
         flat = masks.detach().cpu().flatten()
         known = counted(flat)
-        self._count(points[known].clamp(-math.sinh(SPAN), math.sinh(SPAN)), flat[known] > 0.5)
-
-    def _count(self, points: Tensor, positive: Tensor) -> None:
+        points, positive = points[known].clamp(-math.sinh(SPAN), math.sinh(SPAN)), flat[known] > 0.5
         axes = points.shape[1]
         bins, low = BINS[axes], (-SPAN if self.prior is None else 0.0)
         places = ((points.asinh() - low) / (SPAN - low) * bins).long().clamp(0, bins - 1)

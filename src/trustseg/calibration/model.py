@@ -3,16 +3,18 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Final, Generic, Protocol, Self, TypeVar
 
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from trustseg.beliefs import Belief, Bernoulli, Beta
 from trustseg.calibration.maps import MAPS, parameters_of
-from trustseg.errors import ModelError
+from trustseg.errors import ModelError, first_problem
 from trustseg.files import read_json, write_json
 
 __all__ = ["CALIBRATION_FILE", "LARGEST_FACTOR", "LARGEST_OFFSET", "Calibratable", "Calibrated", "Calibration"]
@@ -23,7 +25,7 @@ LARGEST_FACTOR: Final = 1e3  # a fit keeps each factor between 1 / LARGEST_FACTO
 LARGEST_OFFSET: Final = 1e2  # and an offset between -LARGEST_OFFSET and this
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid"))
 class Calibration:
     """A calibration map with its fitted parameters, and what they were fitted on.
 
@@ -39,7 +41,7 @@ class Calibration:
     """
 
     method: str
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]]
     split: str
     images: int
     patients: int
@@ -76,37 +78,28 @@ class Calibration:
             ModelError: if the file is damaged, of another version, or was fitted for other weights.
         """
         path = Path(folder) / CALIBRATION_FILE
-        content = read_json(path)
+        content: dict[str, Any] = read_json(path)
         if content.pop("format", None) != FORMAT:
             raise ModelError(f"'{path}' is not a calibration of format {FORMAT}; fit it again with this version")
         if content.pop("model_sha256", None) != read_json(Path(folder) / "model.json").get("sha256"):
-            raise ModelError(
-                f"'{path}' was fitted for other weights than those next to it; fit it again for this model"
-            )
+            raise ModelError(f"'{path}' was fitted for other weights than those next to it; fit it again")
         content.pop("at_limit", None)  # for readers of the file; it follows from the parameters
         try:
-            return _checked(content)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"'{path}' is not a calibration ({error}); fit it again") from error
+            return Calibration(**content)
+        except ValidationError as error:
+            problem = ": ".join(filter(None, first_problem(error)))
+            raise ModelError(f"'{path}' is not a calibration ({problem}); fit it again") from error
 
-
-def _checked(content: dict[str, Any]) -> Calibration:
-    """Return the calibration that a file describes, or raise a TypeError or ValueError that says what is wrong."""
-    calibration = Calibration(**content)
-    for field in fields(Calibration):
-        value = getattr(calibration, field.name)
-        kinds: Any = {"parameters": dict, "nll_before": (int, float), "nll_after": (int, float)}
-        if not isinstance(value, kinds.get(field.name, field.type)) or isinstance(value, bool):
-            raise TypeError(f"{field.name} is {value!r}")
-    if calibration.method not in MAPS:
-        raise ValueError(f"unknown method {calibration.method!r}")
-    if tuple(calibration.parameters) != parameters_of(calibration.method):
-        raise ValueError(f"its parameters are {', '.join(calibration.parameters) or 'none'}")
-    for name, value in calibration.parameters.items():
-        number = isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or (name != "offset" and value <= 0):
-            raise ValueError(f"{name} is {value!r}")
-    return calibration
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.method not in MAPS:
+            raise ValueError(f"unknown method {self.method!r}")
+        if tuple(self.parameters) != parameters_of(self.method):
+            raise ValueError(f"its parameters are {', '.join(self.parameters) or 'none'}")
+        for name, value in self.parameters.items():
+            if name != "offset" and value <= 0:
+                raise ValueError(f"{name} is {value}, expected a number above 0")
+        return self
 
 
 SpecT_co = TypeVar("SpecT_co", covariant=True)

@@ -1,4 +1,4 @@
-"""A policy where images are predicted: whether it fits the model, what it promises, whether that may hold."""
+"""A policy where images are predicted: whether it fits the model, and whether its promise may hold."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from trustseg.errors import ConfigError
 from trustseg.evaluation.noisy import Draw
 from trustseg.models import BeliefModel
 
-__all__ = ["check_policy", "guarantee_of", "promise_of"]
+__all__ = ["check_policy", "guarantee_of"]
 
 _CHANCE = "conformal test martingale; chance of a false alarm at most 0.05"
 
@@ -64,14 +64,3 @@ def guarantee_of(
     elif note is not None and arrived is None:
         note(f"{finding}. That proves no exchangeability.")
     return "no difference found" if not differs else "in doubt" if certified else VOID
-
-
-def promise_of(policy: CertifiedPolicy, draw: Draw) -> dict[str, str]:
-    """Return the columns that say by which draw an image was decided, and what that certifies."""
-    return {
-        "noise": f"{policy.noise:g}",
-        "noise_seed": str(draw.seed),
-        "pixels": draw.pixels,
-        "certified_at_most": f"{policy.at_most:g}",
-        "certified_radius": f"{policy.radius:g}",
-    }

@@ -24,21 +24,11 @@ def beliefs_of(
     device: str = "cpu",
     report: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Belief, Tensor]]:
-    """Yield the belief about each batch of the given rows, and their reference masks.
+    """Yield the belief about each batch of the given rows, and their reference masks, without gradients, on the CPU.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture, in eval mode.
-        pack: the images.
-        rows: which of them, in this order.
-        batch_size: images a batch.
-        device: where the model computes; it is moved there.
-        report: called with the images that are done and those in all after each batch.
-
-    Yields:
-        A belief without gradients, about masks (B, 1, H, W) float32 in {0, 1}, both on the CPU.
-
-    Raises:
-        BeliefError: if the numbers of a belief cannot be such, for example NaN.
+        model: in eval mode.
+        rows: which images, in this order.
     """
     model, done = model.to(device), 0
     for batch in pack_loader(pack, rows, batch_size=batch_size):

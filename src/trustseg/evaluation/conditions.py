@@ -89,10 +89,7 @@ CLEAN: Final = Condition("clean")
 class Changed(NamedTuple):
     """A batch under a condition.
 
-    Attributes:
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W), moved along by a geometric shift.
-        covered: of a shift, the share (B,) of each lesion that it hides.
+    The masks are moved along by a geometric shift; ``covered`` is the share (B,) of each lesion that a shift hides.
     """
 
     images: Tensor
@@ -105,8 +102,6 @@ class Deployed:
     """What an attack on the uncertainty knows of the deployed model: its score, its policy, its clean Dice.
 
     Attributes:
-        measure: pixel measure of the score.
-        aggregation: map to image score.
         threshold: images above it go to a human.
         median_dice: median clean Dice, from which a prediction is a good one; of an empty mask one minus the share of
             pixels predicted.
@@ -118,7 +113,7 @@ class Deployed:
     median_dice: float
 
     def score(self, belief: Belief, *, areas: Sequence[Area] | None = None) -> Tensor:
-        """Return the score (B,) by which cases are deferred; ``areas`` as in ``image_scores``."""
+        """Return the score (B,) by which cases are deferred."""
         return image_scores(self.aggregation, MEASURES[self.measure](belief), belief.probability, areas)
 
 
@@ -152,39 +147,35 @@ def perturbed(
 ) -> Changed:
     """Return the images under ``condition`` and their masks; what an attack returns is measured, never trusted.
 
+    Padding is changed by nothing but a geometric shift.
+
     Args:
-        model: maps images to a belief.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}, NaN where ignored; moved along by a geometric shift.
-        condition: what happens to the images.
         generator: source of random starts and fields.
         deployed: score and threshold that attacks on the uncertainty aim at.
         candidates: images found at smaller budgets, for conditions that carry them on.
-        areas: where each image lies in its square; padding is changed by nothing but a geometric shift. None if all
-            fill it.
-
-    Returns:
-        Images, masks, and of a shift the share of each lesion that it hides.
 
     Raises:
         AttackError: if the attack left its ball, [0, 1], the real numbers, or the shape of the images.
         ConfigError: if an attack on the uncertainty has no deployed policy to aim at.
     """
-    region = region_of(areas, images)
-    if condition.shift is not None:
-        changed = Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
-        moves = condition.shift in GEOMETRIC_SHIFTS  # into the padding, and out of it
-        return changed if region is None or moves else changed._replace(images=changed.images.where(region, images))
-    if condition.attack is None:
+    if condition.attack is not None:
+        (changed,) = attacked_together(
+            model,
+            images,
+            masks,
+            [condition],
+            generator=generator,
+            deployed=deployed,
+            candidates=candidates,
+            areas=areas,
+        )
+        return changed
+    if condition.shift is None:
         return Changed(images, masks)
-    # The toolbox takes one budget for all pixels; what it does to padding is taken back.
-    by_pixel = region is not None and condition.attack.toolbox is None
-    eps = condition.eps * region.to(images) if region is not None and by_pixel else condition.eps
-    attack = _attack(condition.attack, deployed, candidates, areas)
-    attacked = attack(model, images, masks, eps=eps, generator=generator)
-    if region is not None and not by_pixel:
-        attacked = torch.where(region, attacked, images)
-    return Changed(_checked(attacked, images, condition), masks)
+    changed = Changed(*shift_and_share(condition.shift, images, masks, condition.severity, generator))
+    region = region_of(areas, images)
+    moves = condition.shift in GEOMETRIC_SHIFTS  # into the padding, and out of it
+    return changed if region is None or moves else changed._replace(images=changed.images.where(region, images))
 
 
 def attacked_together(
@@ -195,42 +186,33 @@ def attacked_together(
     *,
     generator: torch.Generator,
     deployed: Deployed | None = None,
+    candidates: Sequence[Tensor] = (),
     areas: Sequence[Area] | None = None,
 ) -> list[Changed]:
     """Return the images under several budgets of one attack, found in one batch: a few images do not fill a GPU.
 
+    All else is as in ``perturbed``.
+
     Args:
-        model: maps images to a belief.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) float32 in {0, 1}.
-        conditions: K budgets of an attack that ``stacks``.
-        generator: source of random starts.
-        deployed: score and threshold that attacks on the uncertainty aim at.
-        areas: as ``perturbed``.
-
-    Returns:
-        K times images and masks.
-
-    Raises:
-        AttackError: as ``perturbed``.
-        ConfigError: as ``perturbed``.
+        conditions: one budget of any attack, or several of one that ``stacks``.
     """
-    config, count = conditions[0].attack, len(conditions)
+    config, count, region = conditions[0].attack, len(conditions), region_of(areas, images)
     if config is None:
         raise AttackError(f"the condition '{conditions[0].name}' is not an attack")
-    budgets = torch.tensor([condition.eps for condition in conditions], device=images.device)
-    eps, region = budgets.repeat_interleave(len(images)), region_of(areas, images)
-    if region is not None:
-        eps = eps.view(-1, 1, 1, 1) * region.repeat(count, 1, 1, 1)
-    attacked = _attack(config, deployed, (), None if areas is None else [*areas] * count)(
-        model,
-        images.repeat(count, 1, 1, 1),
-        masks.repeat(count, 1, 1, 1),
-        eps=eps,
-        generator=generator,
-    )
-    parts = zip(attacked.chunk(count), conditions, strict=True)
-    return [Changed(_checked(part, images, each), masks) for part, each in parts]
+    eps: float | Tensor = conditions[0].eps
+    if count > 1:
+        eps = torch.tensor([each.eps for each in conditions], device=images.device).repeat_interleave(len(images))
+    # The toolbox takes one budget for all pixels; what it does to padding is taken back.
+    if region is not None and config.toolbox is None:
+        eps = torch.as_tensor(eps, device=images.device).view(-1, 1, 1, 1) * region.repeat(count, 1, 1, 1)
+    attack = _attack(config, deployed, candidates, None if areas is None else [*areas] * count)
+    repeated = (part.repeat(count, 1, 1, 1) for part in (images, masks))
+    found = attack(model, *repeated, eps=eps, generator=generator)
+    changed = []
+    for part, each in zip(found.chunk(count), conditions, strict=True):
+        kept = part if region is None or config.toolbox is None else torch.where(region, part, images)
+        changed.append(Changed(_checked(kept, images, each), masks))
+    return changed
 
 
 def _checked(attacked: Tensor, images: Tensor, condition: Condition) -> Tensor:
@@ -262,8 +244,7 @@ def _attack(
     attack = evaluation_attacks()[config.name]
     if attack.takes("score") and deployed is None:
         raise ConfigError(
-            f"the attack {config.name} needs a deferral policy, which is fitted on validation images; "
-            "evaluate a model that has some, or remove the attack"
+            f"the attack {config.name} needs a deferral policy, fitted on validation images; give some, or remove it"
         )
     known: dict[str, Any] = {"candidates": candidates}
     if deployed is not None:
@@ -278,6 +259,6 @@ def _attack(
 
 
 def perturbation_size(change: Tensor, *, norm: str) -> Tensor:
-    """Return the L-inf or L2 norm of each image's change (B, C, H, W), as (B,) float64."""
+    """Return the L-inf or L2 norm of each image's change (B, C, H, W), (B,) float64."""
     flat = change.flatten(1).double()
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)

@@ -61,17 +61,7 @@ def region_of(areas: Sequence[Area] | None, images: Tensor) -> Tensor | None:
 def image_scores(
     aggregation: str, uncertainty: Tensor, probability: Tensor, areas: Sequence[Area] | None = None
 ) -> Tensor:
-    """Return the score of each image, the same however much it was padded.
-
-    Args:
-        aggregation: a name in ``AGGREGATIONS``, with options if need be: ``quantile_mean(quantile=0.9)``.
-        uncertainty: maps (B, 1, H, W).
-        probability: foreground probability (B, 1, H, W).
-        areas: where each image lies in its square; None if all fill it.
-
-    Returns:
-        (B,), with the graph of the maps.
-    """
+    """Return the score (B,) of each image from its maps (B, 1, H, W), with their graph, however much it was padded."""
     return by_area(call(AGGREGATIONS, aggregation, kind="aggregation"), uncertainty, probability, areas=areas)
 
 
@@ -100,15 +90,12 @@ def to_native(maps: Tensor, size: tuple[int, int], area: Area | None = None) -> 
 
 
 def native_dice(probability: Tensor, mask: Tensor, area: Area | None = None) -> float:
-    """Return the Dice of a prediction at the size of the image itself, as ``predict`` draws it.
+    """Return the Dice of a prediction at the size of the image itself, as ``predict`` draws it; NaN where undefined.
 
     Args:
         probability: foreground probability of one image (1, 1, S, S).
-        mask: its reference mask (H, W) in {0, 1}, NaN where ignored.
+        mask: its reference mask (H, W).
         area: where the image lies in its square; None if it fills it.
-
-    Returns:
-        In [0, 1]; NaN where it is undefined.
     """
     height, width = mask.shape
     predicted = to_native(probability, (height, width), area) > 0.5

@@ -28,13 +28,7 @@ DECOMPOSITION: Final = ("variance", "aleatoric_variance", "epistemic_variance")
 
 
 def gallery_rows(pack: Pack, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return ``count`` of the rows, evenly spread over lesion size: the same cases for every model of a split.
-
-    Args:
-        pack: the images.
-        rows: candidates.
-        count: how many, >= 0; at most all.
-    """
+    """Return ``count`` of the rows, or all, evenly spread over lesion size: the same for every model of a split."""
     areas = pack.index["foreground"].to_numpy()[rows]
     order = rows[np.lexsort((rows, areas))]
     places = np.linspace(0, len(order) - 1, num=min(count, len(order))).round().astype(np.int64)
@@ -58,15 +52,10 @@ def write_gallery(
     Of a model whose belief has them, total, aleatoric and epistemic variance come along.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture.
-        pack: the images.
         rows: candidates; ``config.gallery`` of those with a reference are taken.
         config: the last of its attacks that is in ``ATTACKS`` is shown.
         path: the npz file.
         eps: the budget shown is the one of the attack that is nearest to this, in pixel units of [0, 1].
-        measure: pixel measure to show.
-        seed: seed of random starts.
-        device: where to compute.
     """
     condition = _shown(config, eps)
     known = pack.index.select(pl.col("has_mask") | (pl.col("split") == "control")).to_series().to_numpy()

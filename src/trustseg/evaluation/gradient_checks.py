@@ -19,9 +19,8 @@ def zero_gradients(victim: Victim) -> MaskingCheck:
     inside = counted(victim.masks)
     with isolated(victim.model):
         images = victim.images.clone().requires_grad_()
-        loss = (
-            cross_entropy(victim.model(images), victim.masks) * inside[0].numel()
-        )  # a sum, or small slopes round to 0
+        # A sum, or small slopes would round to 0.
+        loss = cross_entropy(victim.model(images), victim.masks) * inside[0].numel()
         (gradient,) = torch.autograd.grad(loss.sum(), images)
     share = counted_mean((gradient == 0).double(), inside.expand_as(gradient), empty=0.0)
     meaning = "share of images on which more than 1 % of the pixels have an exactly zero gradient"
@@ -77,9 +76,5 @@ def saturation(victim: Victim) -> MaskingCheck:
     sure = belief.log_odds.abs() > 16
     if isinstance(belief, Beta):
         sure = sure | (belief.strength > 1e4)
-    return judged(
-        "saturation",
-        float(sure[counted(victim.masks)].double().mean()),
-        0.05,
-        "share of pixels with |log-odds| > 16 or evidence > 1e4",
-    )
+    share = float(sure[counted(victim.masks)].double().mean())
+    return judged("saturation", share, 0.05, "share of pixels with |log-odds| > 16 or evidence > 1e4")

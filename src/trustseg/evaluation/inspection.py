@@ -1,7 +1,7 @@
 """The checks of gradient masking on a model's test images, stored with its records."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from trustseg.data import Pack
 from trustseg.data.module import PackRows, as_images
 from trustseg.errors import ModelError
-from trustseg.evaluation.any_model import SizedModel, as_belief_model
 from trustseg.evaluation.gallery import gallery_rows
-from trustseg.evaluation.loading import hash_of_model
+from trustseg.evaluation.loading import SizedModel, as_belief_model, hash_of_model
 from trustseg.evaluation.masking_checks import CHECKS, masking_checks
-from trustseg.evaluation.victim import SQUARE_QUERIES, MaskingCheck
-from trustseg.files import read_json, write_json
+from trustseg.evaluation.victim import SQUARE_QUERIES
+from trustseg.files import write_json
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
-from trustseg.run_files import MASKING_CHECKS, checks_file
+from trustseg.run_files import MASKING_CHECKS, MaskingChecks, checks_file, read_checked
 
 __all__ = ["Surrogate", "write_masking_checks"]
 
@@ -29,12 +28,7 @@ EPS: Final = 2 / 255  # small enough that an honest model is only half broken, s
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Another model, to borrow adversarial images from.
-
-    Attributes:
-        name: what it is called where the checks are written down.
-        model: a segmenter, a calibrated one, or a mixture, for images of the same size and channels.
-    """
+    """Another model for the same images, to borrow adversarial ones from, by the name that the checks note."""
 
     name: str
     model: BeliefModel
@@ -59,16 +53,10 @@ def write_masking_checks(
     that asks for it is.
 
     Args:
-        model: a model, as ``evaluate`` takes it.
-        pack: the images.
-        rows: candidates; ``count`` of those with foreground are taken, evenly spread over lesion size.
-        folder: where the file goes.
-        count: images, >= 0; 0 writes nothing.
-        seed: seed of random starts.
-        device: where to compute.
+        rows: candidates; of those with foreground ``count`` are taken, evenly spread over lesion size.
+        count: 0 writes nothing.
         square_steps: queries of the Square attack, by design 2000.
         surrogate: another model for the transfer check, which is not run without one.
-        report: called after each check with the number done.
 
     Raises:
         DataError: if none of the images has foreground.
@@ -90,8 +78,8 @@ def write_masking_checks(
     }
     lender = None if surrogate is None else {"name": surrogate.name, "model": hash_of_model(surrogate.model)}
     path = checks_file(folder)
-    before = read_json(path) if path.is_file() else {}
-    made = _made_before(before) if about.items() <= before.items() else {}
+    before = read_checked(path, MaskingChecks).model_dump() if path.is_file() else {}
+    made = {check["name"]: check for check in before["checks"]} if about.items() <= before.items() else {}
     wanted = [name for name in CHECKS if name not in made or (name == "transfer" and before.get("surrogate") != lender)]
     if not wanted:
         return
@@ -109,7 +97,7 @@ def write_masking_checks(
             only=wanted,
             report=report,
         )
-    made |= {check.name: _entry(check) for check in found}
+    made |= {check.name: asdict(check) | ({"figure": None} if math.isnan(check.figure) else {}) for check in found}
     write_json(folder / MASKING_CHECKS, {**about, "surrogate": lender, "checks": [made[name] for name in CHECKS]})
 
 
@@ -121,13 +109,3 @@ def _require_same_images(model: BeliefModel, surrogate: Surrogate) -> None:
             f"the surrogate {surrogate.name} takes images of {other[0]} px and {other[1]} channel(s), the model "
             f"{own[0]} px and {own[1]}; set evaluation.surrogate to another model"
         )
-
-
-def _made_before(content: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Return the checks that a file holds, by name."""
-    checks = content.get("checks")
-    return {str(check["name"]): check for check in checks} if isinstance(checks, list) else {}
-
-
-def _entry(check: MaskingCheck) -> dict[str, object]:
-    return asdict(check) | {"figure": None if math.isnan(check.figure) else check.figure}

@@ -1,17 +1,21 @@
-"""The model that a folder holds: with its calibration, sampled through dropout, or as the first of an ensemble."""
+"""The model that is measured: any callable, or what a folder holds, calibrated, sampled or in an ensemble."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from trustseg.beliefs import Mixture
+from torch import Tensor, nn
+
+from trustseg.beliefs import Belief, Mixture, check_belief
 from trustseg.calibration import CALIBRATION_FILE, Calibrated, Calibration
 from trustseg.config import MeasureConfig
 from trustseg.errors import ConfigError
 from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, Segmenter
+from trustseg.models.spec import SegmenterSpec
 from trustseg.uncertainty import MEASURES
 
-__all__ = ["hash_of_model", "load_model", "measure_of", "suffix_of"]
+__all__ = ["SizedModel", "as_belief_model", "hash_of_model", "load_model", "measure_of", "suffix_of"]
 
 
 def load_model(
@@ -64,10 +68,6 @@ def measure_of(model: BeliefModel, measure: MeasureConfig) -> str:
     """Return the measure that scores the images of a model: that of its head, if a model of its kind has it.
 
     A mixture of Betas has no vacuity, say; the measure for a bernoulli head, which every belief has, takes its place.
-
-    Args:
-        model: a segmenter, a calibrated one, or a mixture.
-        measure: the measures asked for, by head.
     """
     lacks = isinstance(model, MCDropout | DeepEnsemble) and Mixture not in MEASURES[measure.beta].facts.given_by
     return measure.bernoulli if model.spec.head == "bernoulli" or lacks else measure.beta
@@ -85,3 +85,58 @@ def suffix_of(model: BeliefModel) -> str:
         return f"-mc{model.samples}" + (f"-dropout{model.spec.dropout:g}" if model.spec.dropout else "")
     calibrated = "-calibrated" if any(isinstance(module, Calibrated) for module in model.modules()) else ""
     return (f"-ensemble{model.passes}" if isinstance(model, DeepEnsemble) else "") + calibrated
+
+
+class SizedModel(Protocol):
+    """A callable from images to a belief that says which it takes: their side in pixels, 1 or 3 channels."""
+
+    size: int
+    channels: int
+    name: str
+
+    def __call__(self, images: Tensor) -> Belief:
+        """Return the belief about each pixel."""
+
+
+class _AnyModel(nn.Module):
+    """A callable with the interface of a ``BeliefModel``.
+
+    Its ``digest``, if it has one, tells it from others; else its weights do, if it is a module, and its name.
+    """
+
+    passes = 1
+
+    def __init__(self, model: SizedModel) -> None:
+        super().__init__()
+        self.inner = model  # registered as a part if it is a module
+        self.spec = SegmenterSpec(model.name, "", "bernoulli", channels=model.channels, size=model.size)
+        self.digest = str(getattr(model, "digest", "")) or _digest_of(model)
+
+    def forward(self, images: Tensor) -> Belief:
+        """Return what the callable believes."""
+        return self.inner(images)
+
+    def belief(self, images: Tensor) -> Belief:
+        """Return what the callable believes; a BeliefError if that is no belief, or holds NaN."""
+        belief = self.inner(images)
+        check_belief(belief)
+        return belief
+
+    def weights(self) -> bytes:
+        """Return the digest."""
+        return self.digest.encode()
+
+
+def as_belief_model(model: BeliefModel | SizedModel) -> BeliefModel:
+    """Return a model as it is, or any other callable wrapped as one."""
+    if hasattr(model, "belief"):
+        return model  # type: ignore[return-value]  # as the protocol says
+    return _AnyModel(model)
+
+
+def _digest_of(model: SizedModel) -> str:
+    digest = hashlib.sha256(model.name.encode())
+    if isinstance(model, nn.Module):
+        for name, values in model.state_dict().items():
+            digest.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -16,47 +16,28 @@ from torch import Tensor
 
 from trustseg.attacks import Model
 from trustseg.errors import DataError
-from trustseg.evaluation.attack_checks import (
-    more_steps,
-    noise,
-    rescaled_logits,
-    restarts,
-    rising_dice,
-    rounding,
-    saturated_loss,
-    square,
-    still_falling,
-    transfer,
-    unbounded_budget,
-)
-from trustseg.evaluation.gradient_checks import (
-    attack_forward,
-    finite_differences,
-    repeated_forward,
-    saturation,
-    zero_gradients,
-)
+from trustseg.evaluation import attack_checks, gradient_checks
 from trustseg.evaluation.victim import SQUARE_QUERIES, MaskingCheck, Victim
 
 __all__ = ["CHECKS", "PASSES", "masking_checks"]
 
 CHECKS: Final[Mapping[str, Callable[[Victim], MaskingCheck]]] = {
-    "zero_gradients": zero_gradients,
-    "rising_dice": rising_dice,
-    "unbounded_budget": unbounded_budget,
-    "more_steps": more_steps,
-    "still_falling": still_falling,
-    "restarts": restarts,
-    "noise": noise,
-    "transfer": transfer,
-    "square": square,
-    "finite_differences": finite_differences,
-    "rescaled_logits": rescaled_logits,
-    "saturated_loss": saturated_loss,
-    "repeated_forward": repeated_forward,
-    "attack_forward": attack_forward,
-    "saturation": saturation,
-    "rounding": rounding,
+    "zero_gradients": gradient_checks.zero_gradients,
+    "rising_dice": attack_checks.rising_dice,
+    "unbounded_budget": attack_checks.unbounded_budget,
+    "more_steps": attack_checks.more_steps,
+    "still_falling": attack_checks.still_falling,
+    "restarts": attack_checks.restarts,
+    "noise": attack_checks.noise,
+    "transfer": attack_checks.transfer,
+    "square": attack_checks.square,
+    "finite_differences": gradient_checks.finite_differences,
+    "rescaled_logits": attack_checks.rescaled_logits,
+    "saturated_loss": attack_checks.saturated_loss,
+    "repeated_forward": gradient_checks.repeated_forward,
+    "attack_forward": gradient_checks.attack_forward,
+    "saturation": gradient_checks.saturation,
+    "rounding": attack_checks.rounding,
 }
 
 
@@ -83,15 +64,13 @@ def masking_checks(
 
     Args:
         model: any callable from images to a belief; it is left as found.
-        images: (B, C, H, W) float32 in [0, 1]; 16 to 32 images are enough.
-        masks: (B, 1, H, W) in {0, 1}; only images with foreground count where Dice is compared.
+        images: 16 to 32 are enough.
+        masks: only images with foreground count where Dice is compared.
         eps: L-inf budget in pixel units of [0, 1], in (0, 1].
-        seed: seed of every random start.
         surrogate: another model to borrow adversarial images from; without one that check is not run.
         square_steps: queries of the Square attack; 0 leaves it out.
         deployed: the model as it predicts, where ``model`` is a faster form of it; ``model`` by default.
         only: names of the checks to make; all by default.
-        report: called after each check with the number done.
 
     Raises:
         DataError: if no mask has foreground.

@@ -1,9 +1,11 @@
 """Measuring a model on a set of images, a batch after another, under conditions that are best measured together."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from statistics import median
 
 import numpy as np
 import polars as pl
@@ -27,7 +29,7 @@ from trustseg.masks import ignoring
 from trustseg.models import BeliefModel
 from trustseg.randomness import derived_generator
 
-__all__ = ["Cohort", "cohort_of", "ladders", "measure"]
+__all__ = ["Cohort", "cohort_of", "cost_of", "ladders", "measure"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +41,6 @@ class Cohort:
         rows: which of its images.
         cases: name, patient, group of patients and kind of reference (see ``REFERENCE``) of each row, and where it lies
             in its square if it is padded (see ``frame_columns``).
-        device: where the model computes.
         pack: where masks lie at the size of the images themselves.
     """
 
@@ -65,14 +66,7 @@ class Cohort:
 
 
 def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack | CachedPack | None = None) -> Cohort:
-    """Return some rows of a pack, ready to be measured; a GPU holds the pack if it fits.
-
-    Args:
-        pack: the images.
-        rows: which of them.
-        device: where the model computes.
-        pixels: a copy of the pack that is on the device already.
-    """
+    """Return some rows of a pack, ready to be measured; a GPU holds the pack, or ``pixels`` is a copy that it has."""
     where = torch.device(device)
     cases = pack.index[rows].select("name", "patient", pl.col(f"^{GROUP}.+$"), reference=REFERENCE)
     groups = pl.Series("group", patient_groups(cases["patient"].to_list()), dtype=pl.String)
@@ -84,13 +78,8 @@ def cohort_of(pack: Pack, rows: NDArray[np.int64], *, device: str, pixels: Pack 
 def ladders(conditions: Sequence[Condition], *, room: int = 1) -> list[list[Condition]]:
     """Return the conditions in groups that are measured together, their order kept.
 
-    Args:
-        conditions: in the order of the tables.
-        room: how many times the whole set fits into a batch.
-
-    Returns:
-        The budgets of an attack that carries its finds on in one group, those of other attacks in groups of ``room``,
-        everything else alone.
+    The budgets of an attack that carries its finds on are one group, those of other attacks come in groups of ``room``
+    (how many times the whole set fits into a batch), everything else alone.
     """
     found: list[list[Condition]] = []
     for _, group in groupby(conditions, key=lambda each: each.attack if each.carries or each.stacks else each):
@@ -113,15 +102,9 @@ def measure(
 
     Args:
         model: in eval mode, on the device of the cohort.
-        cohort: the images.
         ladder: one of ``ladders``.
-        config: measures, aggregations and batch size.
-        seed: of random starts and fields; each batch and condition has a generator of its own.
+        seed: each batch and condition has a generator of its own.
         deployed: score and threshold that attacks on the uncertainty aim at.
-
-    Raises:
-        BeliefError: if the model can give none of the measures, or what it gives is no belief.
-        AttackError: if an attack does not keep its promises.
     """
     groups = sorted(cohort.cases["group"].unique())
     recorders = {each.slug: Recorder(each, config, groups=groups, device=cohort.device) for each in ladder}
@@ -163,14 +146,30 @@ def _changed(
         # One stream for all severities of a shift: the same change, milder or stronger.
         generator = derived_generator(seed, "evaluation", each.shift or each.name, f"{each.eps:.6f}", number)
         changed = perturbed(
-            model,
-            images,
-            masks,
-            each,
-            generator=generator,
-            deployed=deployed,
-            candidates=smaller[-1:],
-            areas=areas,
+            model, images, masks, each, generator=generator, deployed=deployed, candidates=smaller[-1:], areas=areas
         )
         smaller.append(changed.images)
         yield changed
+
+
+def cost_of(model: BeliefModel, images: Tensor) -> dict[str, int | float | str]:
+    """Return what one clean prediction by a model in eval mode costs on this machine, now.
+
+    ``passes`` (forward passes of a network an image), ``seconds_per_image`` (median of 3 batches, after one that is not
+    counted), ``timed_batch_size`` (B), ``timed_on`` (the device of the images) and ``timed_threads`` (of torch).
+    """
+    return {
+        "passes": model.passes,
+        "seconds_per_image": median([_seconds(model, images) for _ in range(4)][1:]) / len(images),
+        "timed_batch_size": len(images),
+        "timed_on": torch.cuda.get_device_name(images.device) if images.is_cuda else "cpu",
+        "timed_threads": torch.get_num_threads(),
+    }
+
+
+def _seconds(model: BeliefModel, images: Tensor) -> float:
+    """Return the time of one batch; copying the result back waits for the device."""
+    start = time.perf_counter()
+    with torch.no_grad():
+        model.belief(images).probability.cpu()
+    return time.perf_counter() - start

@@ -1,7 +1,5 @@
 """The smallest budget that breaks each image, as brackets in a table."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,26 +12,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trustseg import __version__
 from trustseg.attacks import minimal_eps
 from trustseg.attacks.minimal import Bracket, is_broken
 from trustseg.beliefs import Bernoulli
-from trustseg.config import EvaluationConfig, MinimalConfig
+from trustseg.config import EvaluationConfig
 from trustseg.data import Pack
 from trustseg.data.module import as_images, pack_loader
 from trustseg.errors import AttackError
-from trustseg.evaluation.any_model import SizedModel, as_belief_model
 from trustseg.evaluation.conditions import TOLERANCE, perturbation_size
 from trustseg.evaluation.frames import areas_in, frame_columns, region_of
-from trustseg.files import read_json, replacing, write_json
+from trustseg.evaluation.loading import SizedModel, as_belief_model
+from trustseg.evaluation.resuming import fingerprint_of, is_finished
+from trustseg.files import write_json
 from trustseg.masks import counted, filled
 from trustseg.models import BeliefModel
 from trustseg.models.inference import fast_forward
-from trustseg.tables import read_parquet
+from trustseg.tables import read_parquet, write_parquet
 
-__all__ = ["MINIMAL", "MINIMAL_OBJECTIVES", "write_minimal"]
+__all__ = ["MINIMAL_OBJECTIVES", "write_minimal"]
 
-MINIMAL: Final = "minimal.parquet"
 MARGIN: Final = 0.05
 """Log-odds by which the deployed model may differ from the faster one that is attacked: 1 % of probability near 1/2."""
 
@@ -53,93 +50,71 @@ def write_minimal(
     """Write ``minimal.parquet`` into a folder: between which budgets the Dice of each image falls to tau.
 
     A finished table of the same model, images and settings is kept. Batches lie in ``folder/minimal_parts`` until
-    all are done, so a killed run goes on where it stopped. ``minimal.json`` says what the table was made of.
+    all are done, so a killed run goes on where it stopped. ``minimal.json`` says what the table was made of. A Beta
+    model is attacked through its evidence, too.
 
     Args:
-        model: a model, as ``evaluate`` takes it.
-        pack: the images.
-        rows: which of them, at least one.
         config: its ``minimal``; with a tau of None nothing is written, and a table of earlier settings is removed, so
-            that no report reads it. A Beta model is attacked through its evidence, too.
-        folder: where the table goes.
-        device: where to compute.
-        report: called after each batch with the number done and the number in all.
+            that no report reads it.
 
     Raises:
         AttackError: if what an attack returns is outside its budget or [0, 1], or does not break the deployed model.
     """
-    tau, file, note = config.minimal.tau, folder / MINIMAL, folder / "minimal.json"
+    options = config.minimal
+    tau, file, note = options.tau, folder / "minimal.parquet", folder / "minimal.json"
     if tau is None:
         file.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
         shutil.rmtree(folder / "minimal_parts", ignore_errors=True)
         return
     model = as_belief_model(model)
-    about = [__version__, asdict(model.spec), pack.digest, rows.tolist(), config.minimal.model_dump(mode="json")]
-    settings = json.dumps([*about, config.batch_size]).encode()
-    fingerprint = hashlib.sha256(settings + model.weights()).hexdigest()[:16]
-    if file.exists() and note.exists() and read_json(note).get("fingerprint") == fingerprint:
+    settings = options.model_dump(mode="json")
+    fingerprint = fingerprint_of(model, asdict(model.spec), pack.digest, rows.tolist(), settings, config.batch_size)
+    if is_finished(note, fingerprint, [file]):
         return
-    parts = folder / "minimal_parts" / fingerprint
+    objectives = (*MINIMAL_OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else MINIMAL_OBJECTIVES
     batches = list(pack_loader(pack, rows, batch_size=config.batch_size))
+    parts = [folder / "minimal_parts" / fingerprint / f"{number:05d}.parquet" for number in range(len(batches))]
     with fast_forward(model.eval().to(device)) as fast:
-        for number, batch in enumerate(batches):
-            part = parts / f"{number:05d}.parquet"
+        for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
             if not part.exists():
                 images, masks = (tensor.to(device) for tensor in as_images(batch))
-                cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
-                region = region_of(areas_in(frame_columns(pack, batch["rows"].numpy())), images)
-                found = _search(fast, images, masks, config.minimal, tau=tau, region=region)
+                found = minimal_eps(
+                    fast,
+                    images,
+                    masks,
+                    tau=tau,
+                    ladder=options.eps,
+                    halvings=options.halvings,
+                    steps=options.steps,
+                    objectives=objectives,
+                    region=region_of(areas_in(frame_columns(pack, batch["rows"].numpy())), images),
+                )
                 _check(model, images, masks, found, tau=tau)
-                with replacing(part) as temporary:
-                    _rows(masks, cases, found, tau=tau).write_parquet(temporary)
+                cases = pack.index[batch["rows"].tolist()].select(pl.col("name").alias("image"), "patient")
+                write_parquet(_rows(masks, cases, found, tau=tau), part)
             if report is not None:
                 report(number + 1, len(batches))
     note.unlink(missing_ok=True)
-    with replacing(file) as temporary:
-        pl.concat([read_parquet(part) for part in sorted(parts.glob("*.parquet"))]).write_parquet(temporary)
-    write_json(note, {"fingerprint": fingerprint, **config.minimal.model_dump(mode="json")})
+    write_parquet(pl.concat([read_parquet(part) for part in parts]), file)
+    write_json(note, {"fingerprint": fingerprint, **settings})
     shutil.rmtree(folder / "minimal_parts")
-
-
-def _search(
-    model: BeliefModel, images: Tensor, masks: Tensor, options: MinimalConfig, *, tau: float, region: Tensor | None
-) -> Bracket:
-    """Return the brackets of one batch."""
-    objectives = (*MINIMAL_OBJECTIVES, "evidence_margin") if model.spec.head == "beta" else MINIMAL_OBJECTIVES
-    return minimal_eps(
-        model,
-        images,
-        masks,
-        tau=tau,
-        ladder=options.eps,
-        halvings=options.halvings,
-        steps=options.steps,
-        objectives=objectives,
-        region=region,
-    )
 
 
 def _check(model: BeliefModel, images: Tensor, masks: Tensor, found: Bracket, *, tau: float) -> None:
     """Raise unless the images of a bracket lie within their budget and [0, 1], and break the model that is deployed."""
     budget = found.eps_breaks.double().where(~found.censored, 0.0)
     excess = float((perturbation_size(found.images - images, norm="linf") - budget).max())
-    if not excess <= TOLERANCE:
-        raise AttackError(
-            f"the search for the smallest budget exceeded it by {excess:.2e} (tolerance {TOLERANCE:.0e}); its "
-            "results are void"
-        )
     low, high = (float(value) for value in found.images.aminmax())
-    if not 0 <= low <= high <= 1:
+    if not excess <= TOLERANCE or not 0 <= low <= high <= 1:
         raise AttackError(
-            f"the search for the smallest budget returned pixels from {low:.4g} to {high:.4g}, outside [0, 1]; its "
-            "results are void"
+            f"the search for the smallest budget returned changes {excess:.2e} beyond it (tolerance {TOLERANCE:.0e}), "
+            f"pixels from {low:.4g} to {high:.4g}; its results are void"
         )
     with torch.no_grad():
         log_odds = model.belief(found.images).log_odds
-    doubtful = Bernoulli(
-        log_odds - MARGIN * (2 * filled(masks) - 1)
-    )  # a pixel so near to the decision may fall either way
+    # A pixel so near to the decision may fall either way.
+    doubtful = Bernoulli(log_odds - MARGIN * (2 * filled(masks) - 1))
     whole = int((~is_broken(doubtful, masks, tau=tau) & ~found.censored).sum())
     if whole:
         raise AttackError(

@@ -66,24 +66,14 @@ def noisy_records(
 ) -> pl.DataFrame:
     """Return a record of each image and noisy draw of it.
 
+    It has ``image``, ``draw`` (from 0), ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN
+    where it is undefined), ``mask_px``, ``predicted_px``, the score, and the ``noise_seed`` of each draw.
+
     Args:
-        model: a segmenter, a calibrated one, or a mixture.
-        pack: the images.
-        rows: which of them; each with a reference mask.
+        rows: which images; each with a reference mask.
         noise: deviation of the noise, pixel units of [0, 1].
         seed: the seed of an image follows from it, the image's name and the number of the draw if there are several.
-        measure: pixel measure of uncertainty.
-        aggregation: map to image score.
         draws: of each image, >= 1.
-        device: where the model computes.
-        report: called with the images that are done and those in all after each.
-
-    Returns:
-        ``image``, ``draw`` (from 0), ``patient``, ``condition`` (``NOISE_CONDITION``), ``eps`` (0), ``dice`` (NaN where
-        it is undefined), ``mask_px``, ``predicted_px``, the score, and the ``noise_seed`` of each draw.
-
-    Raises:
-        BeliefError: if the model cannot give the measure.
     """
     model = model.eval().to(device)
     cases = pack.index[rows].select("name", "patient").with_columns(*frame_columns(pack, rows).get_columns())

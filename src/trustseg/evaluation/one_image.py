@@ -15,7 +15,6 @@ from trustseg.data.intensity import IntensityScale, render
 from trustseg.data.picture import Picture
 from trustseg.data.resizing import Fit, image_area, resize_image
 from trustseg.deferral import CertifiedPolicy, FalseNegativeControl, Policy
-from trustseg.evaluation.applied_policy import promise_of
 from trustseg.evaluation.beliefs import uncertainty_of
 from trustseg.evaluation.frames import image_scores, to_native
 from trustseg.evaluation.noisy import Draw, draw_of, noisy
@@ -46,7 +45,6 @@ class ImagePrediction(NamedTuple):
         mask: (H, W) bool.
         uncertainty: (H, W), in the units of the measure.
         shown: (H, W) in [0, 1], the uncertainty as it is drawn.
-        score: of the image.
         row: of the table.
         picture: what the file holds.
     """
@@ -60,12 +58,7 @@ class ImagePrediction(NamedTuple):
 
 
 def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> ImagePrediction:
-    """Return what a model in evaluation mode, on ``settings.device``, says of an image file.
-
-    Raises:
-        BeliefError: if the model cannot give the measure.
-        DataError: if the image cannot be read.
-    """
+    """Return what a model in evaluation mode, on ``settings.device``, says of an image file."""
     measure, aggregation, policy, control, draws, scale, fit, device = settings
     spec = model.spec
     picture = read_image(file)
@@ -76,7 +69,13 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
     if isinstance(policy, CertifiedPolicy):
         draw = draw_of(unicode_text(file.name), images, draws)
         images = noisy(images, noise=policy.noise, seed=draw.seed)
-        promise = promise_of(policy, draw)
+        promise = {
+            "noise": f"{policy.noise:g}",
+            "noise_seed": str(draw.seed),
+            "pixels": draw.pixels,
+            "certified_at_most": f"{policy.at_most:g}",
+            "certified_radius": f"{policy.radius:g}",
+        }
     with torch.no_grad():
         belief = model.belief(images)
     check_belief(belief)
@@ -87,11 +86,12 @@ def predict_image(model: BeliefModel, file: Path, settings: ImageSettings) -> Im
     probability = to_native(belief.probability, native, area)
     drawn = uncertainty.exp() if measure == "differential_entropy" else uncertainty
     maps = to_native(uncertainty, native, area), to_native(drawn, native, area)
-    small = belief.probability[(..., *area.slices)]
     if isinstance(policy, CertifiedPolicy):
-        mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, height, width)
+        mask = _nearest(belief.log_odds[(..., *area.slices)] > 0, native)
+    elif control is not None:
+        mask = _nearest(belief.probability[(..., *area.slices)] >= control.threshold, native)
     else:
-        mask = probability > 0.5 if control is None else _nearest(small >= control.threshold, height, width)
+        mask = probability > 0.5
     return prediction_of(file, picture, mask, probability, maps, score, settings, promise)
 
 
@@ -108,13 +108,10 @@ def prediction_of(
     """Return the result for an image whose maps (H, W) and score are known.
 
     Args:
-        file: the image.
-        picture: what it holds.
+        picture: what the file holds.
         mask: bool.
         probability: of foreground.
         uncertainty: in the units of the measure, and as it is drawn.
-        score: of the image.
-        settings: how it was predicted.
         promise: further columns of the table.
     """
     measure, policy = settings.measure, settings.policy
@@ -134,6 +131,6 @@ def prediction_of(
     return ImagePrediction(mask, uncertainty[0], shown, score, row, picture)
 
 
-def _nearest(masks: Tensor, height: int, width: int) -> Tensor:
-    """Return the mask at another size; each pixel is what lies under its centre."""
-    return interpolate(masks.float(), size=(height, width), mode="nearest-exact")[0, 0].cpu() > 0.5
+def _nearest(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the mask at another size (H, W); each pixel is what lies under its centre."""
+    return interpolate(masks.float(), size=size, mode="nearest-exact")[0, 0].cpu() > 0.5

@@ -23,19 +23,10 @@ GROUPS: Final = 200
 CALIBRATION_BINS: Final = 15
 
 _WHERE: Final = {"condition": pl.String, "eps": pl.Float64}
-_HISTOGRAMS: Final = pl.Schema(
-    {
-        **_WHERE,
-        **{"measure": pl.String, "patient": pl.String, "bin": pl.Int32},
-        **{"count": pl.Int64, "wrong": pl.Int64, "brier": pl.Float32},
-    }
-)
+_CELL: Final = {"patient": pl.String, "bin": pl.Int32, "count": pl.Int64}
+_HISTOGRAMS: Final = pl.Schema({**_WHERE, "measure": pl.String, **_CELL, "wrong": pl.Int64, "brier": pl.Float32})
 _CALIBRATION: Final = pl.Schema(
-    {
-        **_WHERE,
-        **{"region": pl.String, "patient": pl.String, "bin": pl.Int32},
-        **{"count": pl.Int64, "sum_probability": pl.Float64, "sum_reference": pl.Float64},
-    }
+    {**_WHERE, "region": pl.String, **_CELL, "sum_probability": pl.Float64, "sum_reference": pl.Float64}
 )
 
 
@@ -46,9 +37,6 @@ def patient_groups(patients: Sequence[str]) -> list[str]:
     independent sums of patients: its intervals mean the same, with up to 200 units (126 groups of 201 patients, all 200
     from some 1000 on) in the place of thousands. Who shares a group follows from the name alone, so it is the same for
     every model and seed.
-
-    Args:
-        patients: the patient of each image.
 
     Example:
         >>> patient_groups(["ann", "bob", "ann"])
@@ -63,11 +51,7 @@ class PixelSums:
     """Sums over the pixels of one condition, by group of patients, batch after batch.
 
     All are sums of whole numbers, squared errors and probabilities in units of 2^-30: the same bits on any device, in
-    any order.
-
-    Args:
-        groups: names of the groups, each once.
-        device: where the beliefs are.
+    any order. ``groups`` names each group once, ``device`` is where the beliefs are.
     """
 
     def __init__(self, groups: Sequence[str], device: torch.device) -> None:
@@ -80,9 +64,9 @@ class PixelSums:
         """Add a batch.
 
         Args:
-            belief: what the model believes of the images.
+            belief: about the images.
             maps: measure -> its map (B, 1, H, W).
-            masks: reference masks (B, 1, H, W) in {0, 1}, NaN where ignored.
+            masks: reference masks.
             members: the group of each image (B,), int64 on the device of the masks.
         """
         inside = counted(masks).flatten()  # others are added as 0: to leave them out, a GPU would have to be waited for

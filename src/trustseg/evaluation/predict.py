@@ -44,13 +44,12 @@ __all__ = ["image_files_of", "predict", "write_predictions"]
 def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> list[Path]:
     """Return the image file ``path``, those directly inside the folder ``path``, or those of the dataset in it.
 
+    They are sorted by folder and name; of a dataset in the order of its splits, those without a mask last.
+
     Args:
         path: an image, a folder of images, a manifest, or a dataset in one of the layouts of
             ``trustseg.data.LAYOUTS``, whose masks are passed over.
         note: called with a sentence that counts and names the image files below ``path`` that are passed over, if any.
-
-    Returns:
-        The files sorted by folder and name; of a dataset in the order of its splits, those without a mask last.
 
     Raises:
         MissingFileError: if there is no such file or folder.
@@ -72,8 +71,8 @@ def image_files_of(path: Path, *, note: Callable[[str], None] | None = None) -> 
         first, second = [file for file in files if file.stem == stem][:2]
         without = "" if first.name == second.name else " but for the ending"
         raise DataError(
-            f"'{first}' and '{second}' have the same name{without}, and predictions are named after their image; "
-            f"give '{first.parent}' and then the others, each with an --output of its own"
+            f"'{first}' and '{second}' have the same name{without}, after which predictions are named; give "
+            f"'{first.parent}' and then the others, each with an --output of its own"
         )
     masks = [mask for case in listing.cases for mask in case.masks]
     others = {*found, *masks, *listing.lone_masks, *listing.passed_over}.difference(files)
@@ -101,19 +100,16 @@ def predict(
     report: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``.
+    """Write masks, uncertainty maps and ``predictions.csv`` into ``folder``; return the CSV file.
 
     Each image is resized to the side the model was trained on; its maps are resized back to the image's own size.
     Nothing is written, and nothing replaced, unless every file can be read and the first one predicted.
 
     Args:
-        model: a segmenter, a calibrated one, or a mixture.
         files: image files.
         folder: ``masks/NAME.png`` (0 or 255), ``uncertainty/NAME.png`` (8 bit, 255 = the measure's upper bound; of
             differential entropy its exponential is drawn), ``predictions.csv``, the least sure image first, and
             ``prediction.json``, what made them and where the images lie from there; former predictions are replaced.
-        measure: pixel measure of uncertainty.
-        aggregation: map to image score.
         policy: a frozen policy; its measure and aggregation are taken, ``review`` (yes or no) says which images a human
             should look at, and ``guarantee`` whether they differ from those it was fitted on, which voids its promise.
             One that is certified decides on one noisy draw of each image, and mask and map are of that draw, the mask
@@ -124,19 +120,13 @@ def predict(
             None draws it anew from the system's entropy.
         scale: intensity scale of the data that the model was trained on; None decides from these files.
         fit: how images are fitted into the model's square, as in its training; padding is cut off again.
-        device: where to compute.
         dicom: what the masks mean, to write them, the maps and a report of each DICOM image as DICOM objects into
             ``dicom/NAME.KIND.dcm`` as well (``trustseg.dicom_output``); None writes no DICOM.
         arrived: scores of the images before these, in order of arrival, where images are predicted as they arrive.
-        report: called after each image with the number done.
         note: called before the first with each sentence on how the images are read, and after the last with how their
             scores compare with those that the policy was fitted on.
 
-    Returns:
-        The CSV file.
-
     Raises:
-        BeliefError: if the model cannot give the measure.
         DataError: if an image cannot be read, or there is none, or policy or control were fitted on another
             model's scores, or draws are not of these images, or a DICOM image lacks an identifier that DICOM objects
             have to refer to.
@@ -176,18 +166,11 @@ def write_predictions(
     report: Callable[[int], None] | None,
     note: Callable[[str], None] | None,
 ) -> Path:
-    """Write what is predicted of each file into a folder and return the table; see ``predict``.
+    """Write what ``predict_one`` gives of each file into a folder and return the table; see ``predict``.
 
     Args:
-        predict_one: gives the prediction of a file.
-        files: image files.
-        folder: to write.
-        settings: how they are predicted.
+        settings: how the files are predicted.
         model: hash of the model.
-        dicom: what the masks mean, to write DICOM objects; None writes none.
-        arrived: as for ``predict``.
-        report: called after each image with the number done.
-        note: called after the last with how their scores compare with those that the policy was fitted on.
     """
     table = folder / TABLE
     rows: list[dict[str, str]] = []

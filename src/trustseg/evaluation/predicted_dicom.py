@@ -1,67 +1,28 @@
-"""The predictions of DICOM images as DICOM objects: what is checked before, and what is written after."""
+"""The predictions of DICOM images as DICOM objects."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from trustseg import __version__
 from trustseg.data.intensity import render
-from trustseg.dicom_output import OBJECTS, ImageResult, SegmentMeaning, check_source, read_source, write_objects
+from trustseg.dicom_output import OBJECTS, ImageResult, SegmentMeaning, read_source, write_objects
 from trustseg.errors import DataError
 from trustseg.evaluation.one_image import ImagePrediction, ImageSettings
 from trustseg.text import unicode_text
 from trustseg.uncertainty import MEASURES
 
-__all__ = ["FOLDER", "SourceFacts", "remove_objects", "source_facts", "source_notes", "write_prediction"]
+__all__ = ["FOLDER", "remove_objects", "write_prediction"]
 
 FOLDER: Final = "dicom"
 """Name of the folder that the objects are written into."""
 
 
-class SourceFacts(NamedTuple):
-    """What is told of the sources before anything is written: keywords of unusable values, whether it has a scale."""
-
-    left_out: tuple[str, ...]
-    has_spacing: bool
-
-
-def source_facts(file: Path) -> SourceFacts:
-    """Return what there is to tell of a DICOM image as the source of objects.
-
-    Raises:
-        DataError: if it cannot be their source.
-        MissingPackageError: without highdicom.
-    """
-    source = read_source(file)
-    check_source(source)
-    return SourceFacts(source.left_out, "PixelSpacing" in source.header)
-
-
-def source_notes(facts: Sequence[SourceFacts]) -> Iterator[str]:
-    """Yield sentences on what the objects of all sources lack."""
-    left_out = Counter(keyword for each in facts for keyword in each.left_out)
-    if left_out:
-        names = ", ".join(f"{keyword} ({count:,})" for keyword, count in sorted(left_out.items()))
-        yield f"DICOM values that break their own format, left out of the DICOM output: {names}"
-    if without := sum(not each.has_spacing for each in facts):
-        yield f"DICOM images without PixelSpacing, whose DICOM output has no distances: {without:,}"
-
-
 def write_prediction(
     found: ImagePrediction, file: Path, folder: Path, settings: ImageSettings, *, model: str, meaning: SegmentMeaning
 ) -> None:
-    """Write the objects of one prediction into ``folder/dicom``.
-
-    Args:
-        found: the prediction.
-        file: the DICOM image that it is of.
-        folder: of the predictions.
-        settings: how it was predicted.
-        model: hash of the model.
-        meaning: of the mask.
+    """Write the objects of the prediction of a DICOM image into ``folder/dicom``.
 
     Raises:
         DataError: if the objects cannot be made of the image's header, or the score is not finite.

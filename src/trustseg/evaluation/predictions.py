@@ -19,9 +19,10 @@ from trustseg.errors import DataError
 from trustseg.evaluation.conditions import CLEAN
 from trustseg.evaluation.measuring import cohort_of
 from trustseg.evaluation.records import TABLES, Recorder
-from trustseg.files import replacing, write_json
+from trustseg.files import write_json
 from trustseg.masks import compact, ignoring
 from trustseg.metrics import dice
+from trustseg.tables import write_parquet
 
 __all__ = ["evaluate_predictions", "fitted_map"]
 
@@ -45,11 +46,6 @@ def evaluate_predictions(
     Args:
         predictions: name of a case -> foreground probability (H, W), of the size of the image itself or of the pack.
             A map of the image's size is resized as the image was; its native Dice is that of the map as it is.
-        pack: the images and masks.
-        rows: which of them.
-        config: measures, aggregations and metrics.
-        folder: where ``records.parquet``, ``histograms.parquet`` and ``calibration.parquet`` go.
-        report: called after each batch with the images that are done and those in all.
 
     Raises:
         DataError: if a case has no prediction, or one of another size, or with other values than probabilities.
@@ -75,8 +71,7 @@ def evaluate_predictions(
     has_mask = pl.col("reference") == "mask"
     tables["records"] = tables["records"].with_columns(pl.when(has_mask).then(known).alias("dice_native"))
     for table in TABLES:
-        with replacing(folder / f"{table}.parquet") as temporary:
-            tables[table].write_parquet(temporary)
+        write_parquet(tables[table], folder / f"{table}.parquet")
     write_json(folder / "evaluation.json", {"model": digest.hexdigest()[:16]})
     return digest.hexdigest()
 

@@ -84,15 +84,11 @@ class Recorder:
 
         Args:
             belief: what the model believes of ``changed``.
-            images: the clean images (B, C, H, W).
-            masks: reference masks (B, 1, H, W) in {0, 1}, NaN where ignored.
+            images: the clean images.
             cases: name, patient, group and reference of each image, B rows; with the columns of ``frame_columns``.
             changed: what the model saw (B, C, H, W).
             covered: of a shift, the share (B,) of each lesion that it hides.
             native: reference masks (H, W) at the size of the images themselves, NaN where ignored.
-
-        Raises:
-            BeliefError: if the belief can give none of the measures.
         """
         measures = self._config.measures
         maps = {name: MEASURES[name](belief) for name in measures if isinstance(belief, MEASURES[name].facts.given_by)}

@@ -20,8 +20,7 @@ def is_other_data(seen: Seen | None, pack: Pack, path: object, own: object) -> b
 
     Args:
         seen: what the model has seen, if it says so.
-        pack: the images.
-        path: where they are.
+        path: where the images are.
         own: where those of the training were, None if unknown.
     """
     if seen is not None and seen.digest == pack.digest:
@@ -35,9 +34,7 @@ def rows_of_split(
     """Return the rows of a pack that a split's name means.
 
     Args:
-        pack: the images.
         split: test, validation, train, control, or all (every image with a mask that is no control).
-        config: fold and seed of the split.
         other: whether these are not the images of the training: test are then those of the data set's own test side,
             and all with a mask where it has none.
         count: how many of them, None for all. One image of each patient comes first, then a second one of each, and so

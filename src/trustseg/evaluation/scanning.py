@@ -1,6 +1,7 @@
 """The pass over all image files before the first is predicted."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from trustseg.data.decode import in_threads, read_image
 from trustseg.data.intensity import ImageScan, IntensityScale, decide_scale, scan_image
 from trustseg.data.pack_notes import blank_note, decoding_notes, image_notes
 from trustseg.data.reading import PackOptions
+from trustseg.dicom_output import check_source, read_source
 from trustseg.errors import DataError
-from trustseg.evaluation.predicted_dicom import SourceFacts, source_facts, source_notes
 
 __all__ = ["scale_of"]
 
@@ -26,10 +27,8 @@ def scale_of(
     """Return the scale of intensity for all files, after reading each of them once, and note how they are read.
 
     Args:
-        files: image files.
         options: how the model sees them.
         scale: that of the data the model was trained on; None decides from these files.
-        note: called with each sentence on how they are read.
         dicom: whether DICOM objects are to be written.
 
     Raises:
@@ -42,32 +41,43 @@ def scale_of(
     images = [scan.image for scan in scans]
     scale = decide_scale(images) if scale is None else scale
     if scale.white is None and (deep := [image.path for image in images if image.level is not None]):
-        raise DataError(
-            f"{deep[0]} has 16 bits per channel, and no intensity scale for such images is kept with the model; export "
-            "it with 8 bits, as the model was trained on"
-        )
+        raise DataError(f"{deep[0]} has 16 bits per channel, and the model was trained on 8; export it with 8 bits")
     if note is not None:
         notes = (
             *decoding_notes(images, "image"),
             *image_notes(images, scale, options),
             *blank_note(images, scale),
+            *_source_notes([scan for scan in scans if scan.left_out is not None]),
         )
         for sentence in notes:
-            note(sentence)
-        for sentence in source_notes([scan.source for scan in scans if scan.source is not None]):
             note(sentence)
     return scale
 
 
 class _Scan(NamedTuple):
-    """What is known of a file before any is predicted."""
+    """What is known of a file before any is predicted; of a source of DICOM objects also the keywords of bad values."""
 
     image: ImageScan
-    source: SourceFacts | None
+    left_out: tuple[str, ...] | None = None
+    has_spacing: bool = False
 
 
 def _scan(file: Path, *, dicom: bool) -> _Scan:
-    """Return what is known of a file; raises if it cannot be read as an image."""
+    """Return what is known of a file; raise if it cannot be read as an image, or cannot be the source of objects."""
     picture = read_image(file)
-    facts = source_facts(file) if dicom and picture.kind == "DICOM" else None
-    return _Scan(scan_image(picture, file), facts)
+    scan = _Scan(scan_image(picture, file))
+    if not dicom or picture.kind != "DICOM":
+        return scan
+    source = read_source(file)
+    check_source(source)
+    return scan._replace(left_out=source.left_out, has_spacing="PixelSpacing" in source.header)
+
+
+def _source_notes(sources: Sequence[_Scan]) -> Iterator[str]:
+    """Yield sentences on what the objects of all sources lack."""
+    left_out = Counter(keyword for each in sources for keyword in each.left_out or ())
+    if left_out:
+        names = ", ".join(f"{keyword} ({count:,})" for keyword, count in sorted(left_out.items()))
+        yield f"DICOM values that break their own format, left out of the DICOM output: {names}"
+    if without := sum(not each.has_spacing for each in sources):
+        yield f"DICOM images without PixelSpacing, whose DICOM output has no distances: {without:,}"

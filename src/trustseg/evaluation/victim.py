@@ -25,8 +25,8 @@ class MaskingCheck:
     """What one check found.
 
     Attributes:
-        name: of the check, a key of ``CHECKS``.
-        status: ok, suspicious, or not_run where the check does not apply.
+        name: a key of ``CHECKS``.
+        status: not_run where the check does not apply.
         figure: what was measured; NaN if it was not.
         threshold: the figure above which the model is suspicious.
         meaning: one sentence: what was compared, and what an excess would say.
@@ -55,10 +55,7 @@ class Victim:
 
     Attributes:
         model: any callable from images to a belief.
-        images: (B, C, H, W) float32 in [0, 1].
-        masks: (B, 1, H, W) in {0, 1}.
         eps: L-inf budget in pixel units of [0, 1], > 0.
-        seed: seed of every random start.
         surrogate: another model whose adversarial images are tried, e.g. another seed or the undefended model.
         square_steps: queries of the Square attack; 0 leaves it out.
         deployed: the model as it predicts, where ``model`` is another form of it, e.g. a faster one; ``model`` if None.

@@ -14,8 +14,7 @@ from trustseg.reporting.labels import words
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
 from trustseg.reporting.tables import Row, Table, make_table
-from trustseg.statistics import Interval, bootstrap_mean
-from trustseg.statistics.contrast import bootstrap_contrast
+from trustseg.statistics import Interval, bootstrap_contrast, bootstrap_mean
 
 __all__ = ["Populations", "population_tables", "read_populations"]
 

@@ -119,7 +119,8 @@ def shift(name: str, images: Tensor, masks: Tensor, severity: int, generator: to
         >>> brighter[0, 0, 0], same is masks
         (tensor([0.6300, 0.6300]), True)
     """
-    _check_name(name)
+    if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
+        raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
     with torch.autocast(images.device.type, enabled=False):  # half precision has fewer levels than an image
         if name in GEOMETRIC_SHIFTS:
             return GEOMETRIC_SHIFTS[name](images, masks, severity, generator)
@@ -139,8 +140,7 @@ def shift_and_share(
         >>> shift_and_share("jpeg", images, masks, 3, torch.Generator())[2]
         tensor([0.])
     """
-    _check_name(name)
-    cover_of = _cover(name)
+    cover_of = SHIFTS[name].facts.cover if name in SHIFTS else None
     if cover_of is None:
         shifted, moved = shift(name, images, masks, severity, generator)
         return shifted, moved, _share(torch.zeros_like(masks), masks)
@@ -148,16 +148,6 @@ def shift_and_share(
     with torch.autocast(images.device.type, enabled=False):
         cover = draw(images, severity, generator)
         return lay(images, cover), masks, _share(cover, masks)
-
-
-def _cover(name: str) -> tuple[Shift, Callable[[Tensor, Tensor], Tensor]] | None:
-    return SHIFTS[name].facts.cover if name in SHIFTS else None
-
-
-def _check_name(name: str) -> None:
-    """Raise unless there is a shift of that name."""
-    if name not in SHIFTS and name not in GEOMETRIC_SHIFTS:
-        raise unknown_name("shift", name, [*SHIFTS, *GEOMETRIC_SHIFTS])
 
 
 def _share(cover: Tensor, masks: Tensor) -> Tensor:

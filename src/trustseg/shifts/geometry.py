@@ -58,10 +58,7 @@ def _check(images: Tensor, masks: Tensor) -> None:
     """Raise unless each image has one mask of its size."""
     expected = (len(images), 1, *images.shape[-2:])
     if masks.shape != expected:
-        raise ShapeError(
-            f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}; "
-            "give each image one mask of its own size"
-        )
+        raise ShapeError(f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}")
 
 
 def _kept(masks: Tensor, motions: Tensor) -> Tensor:

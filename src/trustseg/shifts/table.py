@@ -1,6 +1,6 @@
 """The frozen table of severities, and what every shift reads from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -54,8 +54,7 @@ def check(name: str, images: Tensor, severity: int) -> None:
         raise ConfigError(f"the severity of {name} must be 1, 2, 3, 4 or 5, got {severity!r}; 3 is the middle one")
     if images.ndim != 4 or images.dtype != torch.float32 or not images.numel():
         raise ShapeError(
-            f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}; "
-            "convert them with .float() and add the missing dimensions"
+            f"images must be float32 (B, C, H, W), none of them 0, got {images.dtype} {tuple(images.shape)}"
         )
 
 
@@ -70,21 +69,17 @@ def uniform(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
     A batch thus gets the numbers that its images would get one after the other, on every device those of a CPU
     generator.
     """
-    numbers = _room(images, generator, *shape)
-    for row in numbers:
-        row.uniform_(generator=generator)
-    return numbers.to(images.device, non_blocking=images.is_cuda)
+    return _drawn(torch.Tensor.uniform_, images, generator, shape)
 
 
 def normal(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
     """Return standard normal numbers (B, *shape), drawn as by ``uniform``."""
-    numbers = _room(images, generator, *shape)
-    for row in numbers:
-        row.normal_(generator=generator)
-    return numbers.to(images.device, non_blocking=images.is_cuda)
+    return _drawn(torch.Tensor.normal_, images, generator, shape)
 
 
-def _room(images: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
-    """Return an empty tensor (B, *shape) where the generator lives, pinned if a GPU reads it."""
+def _drawn(fill: Callable[..., Tensor], images: Tensor, generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     pinned = images.is_cuda and generator.device.type == "cpu"
-    return torch.empty(len(images), *shape, device=generator.device, pin_memory=pinned)
+    numbers = torch.empty(len(images), *shape, device=generator.device, pin_memory=pinned)
+    for row in numbers:
+        fill(row, generator=generator)
+    return numbers.to(images.device, non_blocking=images.is_cuda)

@@ -14,16 +14,17 @@ Raises:
 """
 
 from trustseg.statistics.bootstrap import (
+    bootstrap_contrast,
     bootstrap_counts,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
     bootstrap_rows,
     bootstrap_statistic,
-    draw_patients,
 )
 from trustseg.statistics.comparisons import ALPHA, Comparison, compare_drawn, compare_images, holm
 from trustseg.statistics.correlation import spearman, spearman_of_blocks
+from trustseg.statistics.drawing import draw_patients
 from trustseg.statistics.interval import FEW_PATIENTS, Interval
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "FEW_PATIENTS",
     "Comparison",
     "Interval",
+    "bootstrap_contrast",
     "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",

@@ -6,15 +6,15 @@ images of a drawn patient come along. Intervals are percentile intervals, of 95 
 left out and counted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
+from trustseg.statistics.drawing import as_columns, chunks, draw_patients
 from trustseg.statistics.interval import (
     USUAL,
     Interval,
@@ -26,15 +26,13 @@ from trustseg.statistics.interval import (
 )
 
 __all__ = [
-    "as_columns",
+    "bootstrap_contrast",
     "bootstrap_counts",
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
     "bootstrap_rows",
     "bootstrap_statistic",
-    "chunks",
-    "draw_patients",
 ]
 
 Floats = NDArray[np.float64]
@@ -42,7 +40,7 @@ Ints = NDArray[np.int64]
 
 _SKEWED: Final = 0.25  # skewness of the draws above which a mean gets the bootstrap-t interval
 _CACHE_BYTES: Final = 1 << 20
-_CHUNK_BYTES: Final = 1 << 24  # histograms of this many draws are held at a time
+_CHUNK_BYTES: Final = 1 << 24  # this many draws are held at a time
 
 
 def bootstrap_mean(
@@ -69,13 +67,15 @@ def bootstrap_difference(
 ) -> Interval:
     """Return the mean of first - second, (N,) each, over the same images under two models or conditions.
 
+    It has the plain interval, as comparisons that also draw trainings do.
+
     Example:
         >>> bootstrap_difference([0.5, 0.75], [0.25, 0.5], ["a", "b"]).text(2)
         '0.25 [0.25, 0.25]'
     """
     first, second = as_columns(patients, first, second)
-    ones = np.ones_like(first)
-    return _ratio(first - second, ones, patients, draws=draws, seed=seed, confidence=confidence, is_difference=True)
+    sums = _sums(first - second, np.ones_like(first), patients, draws, seed)
+    return percentile_interval(sums.value, sums.drawn, owner=sums.rows, undefined=sums.undefined, confidence=confidence)
 
 
 def bootstrap_ratio(
@@ -89,14 +89,29 @@ def bootstrap_ratio(
 ) -> Interval:
     """Return sum(numerator) / sum(denominator), e.g. the pooled Dice from 2 |P and M| and |P| + |M| of each image.
 
-    Both are (N,), the denominator >= 0.
+    Both are (N,), the denominator >= 0. The interval of a part of a whole stays within [0, 1].
 
     Example:
         >>> bootstrap_ratio([8, 0], [10, 2], ["a", "a"]).text(3)  # one patient
         '0.667 [no interval]'
     """
     numerator, denominator = as_columns(patients, numerator, denominator)
-    return _ratio(numerator, denominator, patients, draws=draws, seed=seed, confidence=confidence)
+    sums = _sums(numerator, denominator, patients, draws, seed)
+    value, drawn, rows, undefined = sums.value, sums.drawn, sums.rows, sums.undefined
+    known = ~(np.isnan(numerator) | np.isnan(denominator))
+    parts, wholes = numerator[known], denominator[known]
+    if np.isin(parts, (0, 1)).all() and np.isin(wholes, (0, 1)).all() and (parts <= wholes).all():
+        one = rows[wholes == 1]
+        found = wilson_interval(value, drawn, owner=one, undefined=undefined, confidence=confidence)
+        return replace(found, count=len(rows), patients=len(np.unique(rows)))
+    if abs(skewness_of(drawn)) <= _SKEWED:
+        found = percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
+    else:
+        found = interval_of(value, _studentised(sums), drawn, owner=rows, undefined=undefined, confidence=confidence)
+    if ((parts < 0) | (parts > wholes)).any():
+        return found
+    low, high = np.clip((found.low, found.high), 0, 1)
+    return replace(found, low=float(low), high=float(high))
 
 
 def bootstrap_statistic(
@@ -197,46 +212,65 @@ def bootstrap_counts(
     return percentile_interval(value, np.concatenate(drawn), owner=owner, confidence=confidence)
 
 
-def _ratio(
-    numerator: Floats,
-    denominator: Floats,
-    patients: ArrayLike,
+def bootstrap_contrast(
+    statistic: Callable[[Floats, Floats], Floats],
+    first: ArrayLike,
+    second: ArrayLike,
     *,
-    draws: int,
-    seed: int,
-    confidence: float,
-    is_difference: bool = False,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Interval:
-    """Return sum(numerator) / sum(denominator) with its interval; that of a part of a whole stays within [0, 1].
+    """Return a statistic of two samples whose patients are drawn apart, e.g. how well a score tells them apart.
 
-    Differences get the plain interval, as comparisons that also draw trainings do.
+    Args:
+        statistic: takes how often each row of the first sample (D, N) and of the second (D, M) occurs in each of D
+            draws, and returns (D,), NaN where undefined. Called several times, with a part of the draws.
+        first: patient of each row of the first sample (N,).
+        second: patient of each row of the second sample (M,); equal names in both are different patients.
+
+    Example:
+        >>> bootstrap_contrast(lambda a, b: a.sum(-1) / b.sum(-1), ["p", "q"], ["r"]).text(1)
+        '2.0 [2.0, 2.0]'
     """
+    names, owner, times = draw_patients(first, draws, seed)
+    _, other, other_times = draw_patients(second, draws, seed + 1)
+    values = [
+        statistic(times[part, owner].astype(np.float64), other_times[part, other].astype(np.float64))
+        for part in chunks(draws, len(owner) + len(other), _CHUNK_BYTES)
+    ]
+    whole = statistic(np.ones((1, len(owner))), np.ones((1, len(other))))
+    owners = np.concatenate([owner, len(names) + other])
+    return percentile_interval(float(whole[0]), np.concatenate(values), owner=owners)
+
+
+class _Sums(NamedTuple):
+    """A ratio of sums on all rows and in each draw (D,), and what it was made of.
+
+    ``above`` and ``below`` are sums by patient (P,), ``times`` how often each is drawn (D, P), ``rows`` the patient of
+    each row that is defined.
+    """
+
+    value: float
+    drawn: Floats
+    above: Floats
+    below: Floats
+    times: Floats
+    rows: Ints
+    undefined: int
+
+
+def _sums(numerator: Floats, denominator: Floats, patients: ArrayLike, draws: int, seed: int) -> _Sums:
     names, owner, multiplicities = draw_patients(patients, draws, seed)
     known = ~(np.isnan(numerator) | np.isnan(denominator))
-    rows, undefined = owner[known], int((~known).sum())
+    rows = owner[known]
     sums = [np.bincount(rows, part[known], minlength=len(names)) for part in (numerator, denominator)]
     above, below = (part.astype(np.float64, copy=False) for part in sums)
     times = multiplicities.astype(np.float64)  # products of whole numbers are slow
     value, drawn = float(_divide(above.sum(), below.sum())), _divide(times @ above, times @ below)
-    if is_difference:
-        return percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
-    parts, wholes = numerator[known], denominator[known]
-    if np.isin(parts, (0, 1)).all() and np.isin(wholes, (0, 1)).all() and (parts <= wholes).all():
-        one = rows[wholes == 1]
-        found = wilson_interval(value, drawn, owner=one, undefined=undefined, confidence=confidence)
-        return replace(found, count=len(rows), patients=len(np.unique(rows)))
-    if abs(skewness_of(drawn)) <= _SKEWED:
-        found = percentile_interval(value, drawn, owner=rows, undefined=undefined, confidence=confidence)
-    else:
-        spread = _studentised(value, drawn, above, below, times)
-        found = interval_of(value, spread, drawn, owner=rows, undefined=undefined, confidence=confidence)
-    if ((parts < 0) | (parts > wholes)).any():
-        return found
-    low, high = np.clip((found.low, found.high), 0, 1)
-    return replace(found, low=float(low), high=float(high))
+    return _Sums(value, drawn, above, below, times, rows, int((~known).sum()))
 
 
-def _studentised(value: float, drawn: Floats, above: Floats, below: Floats, times: Floats) -> Floats:
+def _studentised(sums: _Sums) -> Floats:
     """Return draws whose percentiles are the bootstrap-t interval of a ratio of sums over patients.
 
     A draw in which few large values are missing is too low and, at once, seems too exact: percentiles do not see that.
@@ -245,6 +279,7 @@ def _studentised(value: float, drawn: Floats, above: Floats, below: Floats, time
         Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section 12.5. Deviation: no draw counts for more
         standard errors than the t quantile with one degree of freedom.
     """
+    value, drawn, above, below, times, *_ = sums
     own = np.sqrt(np.sum((above - value * below) ** 2)) / below.sum()
     squares = times @ above**2 - 2 * drawn * (times @ (above * below)) + drawn**2 * (times @ below**2)
     errors = np.sqrt(np.maximum(squares, 0)) / (times @ below)
@@ -252,51 +287,6 @@ def _studentised(value: float, drawn: Floats, above: Floats, below: Floats, time
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.clip((drawn - value) / errors, -limit, limit)
     return np.asarray(value - own * np.where(np.isnan(away) & ~np.isnan(drawn), 0.0, away))
-
-
-def draw_patients(patients: ArrayLike, draws: int = 2000, seed: int = 0) -> tuple[NDArray[np.generic], Ints, Ints]:
-    """Return the P distinct patients, sorted, which of them each row is of (N,), and how often each is drawn (D, P).
-
-    Example:
-        >>> names, owner, multiplicities = draw_patients(["b", "a", "b"], draws=3)
-        >>> [str(name) for name in names], owner.tolist(), multiplicities.sum(axis=1).tolist()
-        (['a', 'b'], [1, 0, 1], [2, 2, 2])
-    """
-    column = np.asarray(patients)
-    if column.ndim != 1 or len(column) == 0:
-        raise ShapeError(f"patients have shape {column.shape}, expected (N,) with at least one row; check the records")
-    if draws < 1:
-        raise ShapeError(f"draws is {draws}, expected at least 1; the usual number is 2000")
-    if column.dtype.kind in "OU":
-        column = np.char.lower(column.astype(np.str_))
-    names, owner = np.unique(column, return_inverse=True)
-    return names, owner, _multiplicities(len(names), draws, seed)
-
-
-def chunks(draws: int, width: int, most: int) -> Iterator[slice]:
-    """Yield parts of the draws for which ``width`` float64 numbers each take up to ``most`` bytes."""
-    step = max(1, most // max(1, 8 * width))
-    return (slice(start, start + step) for start in range(0, draws, step))
-
-
-@lru_cache(maxsize=4)
-def _multiplicities(count: int, draws: int, seed: int) -> Ints:
-    """Return how often each patient is drawn (D, P), read-only; cached because reports repeat the same draws."""
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-    drawn.setflags(write=False)
-    return drawn
-
-
-def as_columns(patients: ArrayLike, *columns: ArrayLike) -> list[Floats]:
-    """Return the columns as float64; raise unless each has one value for each patient entry."""
-    shape = np.shape(patients)
-    arrays = [np.asarray(column, dtype=np.float64) for column in columns]
-    for array in arrays:
-        if array.shape != shape or array.ndim != 1:
-            raise ShapeError(
-                f"a column has shape {array.shape}, another {shape}; expected (N,) for all; align the rows"
-            )
-    return arrays
 
 
 def _divide(above: ArrayLike, below: ArrayLike) -> Floats:

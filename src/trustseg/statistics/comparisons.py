@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trustseg.errors import ShapeError
-from trustseg.statistics.bootstrap import draw_patients
+from trustseg.statistics.drawing import draw_patients
 from trustseg.statistics.interval import NORMAL, Interval, corrected, effective, interval_of, t_quantile
 
 __all__ = ["ALPHA", "Claim", "Comparison", "Conclusion", "compare_drawn", "compare_images", "holm"]
@@ -61,8 +61,10 @@ class Comparison:
 
     @property
     def p(self) -> float:
-        """Two-sided p-value of "no difference", from the draws at or beyond 0; NaN without an interval."""
-        return 1.0 if np.isnan(self.interval.low) else min(1.0, 2 * min(self.tail_below(0.0), self.tail_above(0.0)))
+        """Two-sided p-value of "no difference", from the draws at or beyond 0; 1 without an interval."""
+        if np.isnan(self.interval.low):
+            return 1.0
+        return min(1.0, 2 * min(self._tail(0.0, above=False), self._tail(0.0, above=True)))
 
     def p_of(self, claim: Claim, margin: float = 0.0) -> float:
         """Return the p-value against the opposite of a claim, small if the data support or contradict it.
@@ -77,22 +79,17 @@ class Comparison:
         """
         if np.isnan(self.interval.low):
             return 1.0
-        below, above = self.tail_below(-margin), self.tail_above(margin)
+        below, above = self._tail(-margin, above=False), self._tail(margin, above=True)
         return {"not_lower": below, "not_higher": above, "equal": max(below, above)}.get(claim, self.p)
 
-    def tail_below(self, bound: float) -> float:
-        """Return the share of draws at or below a bound, the observed difference counted as one more draw.
+    def _tail(self, bound: float, *, above: bool) -> float:
+        """Return the share of draws at or beyond a bound, the observed difference counted as one more draw.
 
         If there are none, the tail of a normal distribution with the spread of the draws, where smaller: otherwise the
         number of draws would decide which claims survive a correction for many tests.
         """
-        return self._tail(int((self.drawn <= bound).sum()), self.interval.value - bound)
-
-    def tail_above(self, bound: float) -> float:
-        """Return the share of draws at or above a bound, likewise."""
-        return self._tail(int((self.drawn >= bound).sum()), bound - self.interval.value)
-
-    def _tail(self, beyond: int, distance: float) -> float:
+        beyond = int((self.drawn >= bound if above else self.drawn <= bound).sum())
+        distance = bound - self.interval.value if above else self.interval.value - bound
         share = (1 + beyond) / (1 + len(self.drawn))
         if beyond or distance <= 0 or np.isnan(self.standard_error):
             return share
@@ -150,10 +147,7 @@ def compare_images(
     values = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     owners = np.asarray(patients)
     if values.ndim != 2 or values.shape[1:] != owners.shape or not len(values):
-        raise ShapeError(
-            f"differences have shape {values.shape} for {owners.shape} patients, expected (S, N) for (N,); "
-            "give one row per seed and one column per image"
-        )
+        raise ShapeError(f"differences have shape {values.shape} for {owners.shape} patients, expected (S, N) for (N,)")
     names, owner, times = draw_patients(owners, draws, seed)
     defined = ~np.isnan(values)
     sums, counts = np.zeros((len(values), len(names))), np.zeros((len(values), len(names)))
@@ -185,9 +179,7 @@ def compare_drawn(
     """
     single, table = np.asarray(whole, np.float64), np.asarray(drawn, np.float64)
     if single.ndim != 1 or not len(single) or table.ndim != 2 or table.shape[1] != len(single):
-        raise ShapeError(
-            f"draws have shape {table.shape} for {single.shape} seeds, expected (D, S) for (S,); align them"
-        )
+        raise ShapeError(f"draws have shape {table.shape} for {single.shape} seeds, expected (D, S) for (S,)")
     trainings = len(single)
     if trainings > 1:
         chosen = np.random.default_rng((seed, 1)).integers(trainings, size=(len(table), trainings - 1))

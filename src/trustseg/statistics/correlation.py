@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from trustseg.statistics.bootstrap import as_columns
+from trustseg.statistics.drawing import as_columns
 
 __all__ = ["spearman", "spearman_of_blocks"]
 

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +17,7 @@ from trustseg.evaluation.records import TABLES_VERSION
 from trustseg.files import make_folder, read_json, write_json, write_text
 from trustseg.models import BeliefModel, Segmenter, device_of
 from trustseg.run_files import Description, Progress, read_checked
+from trustseg.study.folder import is_done
 from trustseg.study.grid import Cell
 from trustseg.study.mixtures import load_mixture, mixture_of
 from trustseg.study.surrogates import surrogate_for
@@ -27,12 +27,7 @@ from trustseg.training import train
 from trustseg.training.hardware import threads
 from trustseg.training.provenance import provenance
 
-__all__ = ["check_again", "claimed", "is_claimed", "is_done", "prepare_cell", "run_cell", "warnings_of"]
-
-
-def is_done(folder: Path) -> bool:
-    """Return whether a cell's results are complete."""
-    return (folder / "done.json").exists()
+__all__ = ["check_again", "claimed", "is_claimed", "prepare_cell", "run_cell", "warnings_of"]
 
 
 def prepare_cell(cell: Cell, folder: Path) -> None:
@@ -60,7 +55,7 @@ def prepare_cell(cell: Cell, folder: Path) -> None:
             "selection": config.adversarial.selection,
             "fold": -1 if config.data.fold is None else config.data.fold,
             "seed": config.training.seed,
-            **({} if cell.mixture is None else {"mixture": asdict(cell.mixture)}),
+            **({} if cell.mixture is None else {"mixture": cell.mixture.model_dump()}),
         },
     )
 
@@ -76,13 +71,12 @@ def claimed(folder: Path) -> Iterator[bool]:
     """Yield whether this process now owns the cell; the claim ends with the process, however that ends."""
     make_folder(folder)
     with (folder / "claim.lock").open("a") as lock:
-        if not _locked(lock):
-            yield False
-            return
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield True
+        mine = _locked(lock)
+        if mine:
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        yield mine
 
 
 def _locked(lock: TextIO) -> bool:
@@ -108,8 +102,6 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
 
     Args:
         folder: the cell's folder, with ``cell.json``.
-        config: the run.
-        pack: its images.
         progress: whether training draws a progress bar.
 
     Raises:
@@ -117,36 +109,31 @@ def run_cell(folder: Path, config: RunConfig, pack: Pack, *, progress: bool = Fa
     """
     if is_done(folder):
         return
-    with threads(config.training.threads):
-        _run(folder, config, pack, progress=progress)
-
-
-def _run(folder: Path, config: RunConfig, pack: Pack, *, progress: bool) -> None:
     (folder / "failed.json").unlink(missing_ok=True)
     if not (folder / "provenance.json").exists():
         write_json(folder / "provenance.json", provenance(pack))
-    stages = _Stages(folder)
-    mixture = mixture_of(folder)
-    if mixture is None:
-        model: BeliefModel = train(config, pack, folder, progress=progress, report=stages.reporter("training"))
-        stages.finish("training")
-    else:
-        model = load_mixture(folder, mixture)
-    _evaluate(folder, config, pack, model, stages)
-    stages.finish("evaluation")
-    write_json(
-        folder / "done.json",
-        {
-            "seconds_training": 0.0,
-            **stages.seconds(),
-            "epochs": read_csv(folder / "metrics.csv").height if mixture is None else 0,  # patience may end it early
-            **warnings_of(folder),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-    )
+    stages, mixture = _Stages(folder), mixture_of(folder)
+    with threads(config.training.threads):
+        if mixture is None:
+            model: BeliefModel = train(config, pack, folder, progress=progress, report=stages.reporter("training"))
+            stages.add("training")
+        else:
+            model = load_mixture(folder, mixture)
+        _evaluate(folder, config, pack, model, stages.reporter("evaluation"))
+        stages.add("evaluation")
+    done = {
+        "seconds_training": 0.0,
+        **{f"seconds_{stage}": round(seconds, 1) for stage, seconds in stages.spent.items()},
+        "epochs": read_csv(folder / "metrics.csv").height if mixture is None else 0,  # patience may end it early
+        **warnings_of(folder),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / "done.json", done)
 
 
-def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, stages: "_Stages") -> None:
+def _evaluate(
+    folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, report: Callable[[int, int], None]
+) -> None:
     rows = rows_of_split(pack, "test", config.data, count=config.evaluation.images)
     about = read_checked(folder / "cell.json", Description)
     device = device_of(config.training.accelerator)
@@ -158,19 +145,12 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, s
         config.evaluation,
         folder,
         calibration_rows=rows_of_split(pack, "validation", config.data),
-        labels={
-            "cell": about.id,
-            "variant": about.variant,
-            "head": about.head,
-            "selection": about.selection,
-            "fold": about.fold,
-            "seed": about.seed,
-        },
+        labels={"cell": about.id, **about.model_dump(include={"variant", "head", "selection", "fold", "seed"})},
         seed=seed,
         device=device,
-        report=stages.reporter("evaluation"),
+        report=report,
     )
-    write_minimal(model, pack, rows, config.evaluation, folder, device=device, report=stages.reporter("evaluation"))
+    write_minimal(model, pack, rows, config.evaluation, folder, device=device, report=report)
     _check(folder, config, pack, model)
     write_gallery(
         model,
@@ -186,13 +166,7 @@ def _evaluate(folder: Path, config: RunConfig, pack: Pack, model: BeliefModel, s
 
 
 def check_again(folder: Path, config: RunConfig, pack: Pack) -> None:
-    """Make the checks of a finished cell that need the model of another one, which is trained by now.
-
-    Args:
-        folder: the cell's folder.
-        config: the run.
-        pack: its images.
-    """
+    """Make the checks of a finished cell that need the model of another one, which is trained by now."""
     mixture = mixture_of(folder)
     with threads(config.training.threads):
         model = Segmenter.load(folder / "model") if mixture is None else load_mixture(folder, mixture)
@@ -219,29 +193,20 @@ class _Stages:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "progress.json"
-        self.spent: dict[str, float] = {}
-        if self.path.exists():
-            self.spent = dict(read_checked(self.path, Progress).seconds)
+        self.spent = dict(read_checked(self.path, Progress).seconds) if self.path.exists() else {}
         self.since = time.perf_counter()
 
     def reporter(self, stage: str) -> Callable[[int, int], None]:
         """Return what a stage calls when a step of it is done."""
 
         def report(done: int, total: int) -> None:
-            self._add(stage)
+            self.add(stage)
             write_json(self.path, {"stage": stage, "done": done, "total": total, "seconds": self.spent})
 
         return report
 
-    def finish(self, stage: str) -> None:
-        """Count the time since the last report to ``stage``."""
-        self._add(stage)
-
-    def seconds(self) -> dict[str, float]:
-        """Return the seconds of each stage, over all interruptions."""
-        return {f"seconds_{stage}": round(value, 1) for stage, value in self.spent.items()}
-
-    def _add(self, stage: str) -> None:
+    def add(self, stage: str) -> None:
+        """Count the time since the last call to a stage."""
         now = time.perf_counter()
         self.spent[stage] = self.spent.get(stage, 0.0) + now - self.since
         self.since = now

@@ -40,7 +40,6 @@ def score_decisions(
         decided: what ``apply_policy`` returned.
         policy: by which it was decided.
         draws: bootstrap draws over patients, >= 1; all conditions with the same patients share them.
-        seed: seed of the draws.
         report: called with the conditions that are done and those in all after each.
 
     Returns:
@@ -96,15 +95,11 @@ def decided_images(group: pl.DataFrame, *, tau: float) -> _Decided:
     return _Decided(dice, *(part.astype(np.float64) for part in parts))
 
 
-def _residual_risk(images: _Decided) -> tuple[Floats, Floats]:
-    risk = np.where(images.kept > 0, 1 - images.dice, 0.0)  # a reviewed image needs no Dice
-    return risk, images.kept
-
-
 SCORES: Final[Mapping[str, Callable[[_Decided], tuple[Floats, Floats]]]] = {
     "coverage": lambda images: (images.kept, np.ones_like(images.kept)),
     "review_rate": lambda images: (1 - images.kept, np.ones_like(images.kept)),
-    "residual_risk": _residual_risk,
+    # A reviewed image needs no Dice.
+    "residual_risk": lambda images: (np.where(images.kept > 0, 1 - images.dice, 0.0), images.kept),
     "undetected_failures": lambda images: (images.kept * images.failed, np.ones_like(images.kept)),
     "missed_lesions": lambda images: (images.kept * images.failed * images.positive, images.positive),
     "false_alarms": lambda images: ((1 - images.kept) * (1 - images.failed), np.ones_like(images.kept)),

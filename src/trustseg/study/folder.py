@@ -8,11 +8,10 @@ from trustseg.config import StudyConfig, open_images
 from trustseg.config.keys import flattened
 from trustseg.errors import ConfigError, DataError
 from trustseg.run_files import StudyPlan, read_checked
-from trustseg.study.cell import is_done
 from trustseg.study.grid import cells_of
 from trustseg.text import first_of
 
-__all__ = ["phantom_folder", "planned_cells", "require_kept"]
+__all__ = ["data_folder", "is_done", "phantom_folder", "planned_cells", "require_kept"]
 
 
 def phantom_folder(config: StudyConfig, folder: Path) -> Path:
@@ -21,12 +20,18 @@ def phantom_folder(config: StudyConfig, folder: Path) -> Path:
     return folder / f"phantoms_{config.data.size}px_{wanted.train}_{wanted.test}_{wanted.control}_seed{wanted.seed}"
 
 
+def data_folder(config: StudyConfig, folder: Path) -> Path:
+    """Return where the images of a study lie, or will lie."""
+    return phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
+
+
+def is_done(cell: Path) -> bool:
+    """Return whether a cell's results are complete."""
+    return (cell / "done.json").exists()
+
+
 def require_kept(config: StudyConfig, folder: Path) -> None:
     """Check that a study may go on in a folder: that no cell which was begun there leaves it.
-
-    Args:
-        config: the study.
-        folder: where it lives or will live.
 
     Raises:
         ConfigError: if cells that hold results would no longer belong to the study.
@@ -35,7 +40,7 @@ def require_kept(config: StudyConfig, folder: Path) -> None:
     if not (folder / "plan.json").is_file():
         return
     begun = [name for name in planned_cells(folder) if _is_begun(folder / "cells" / name)]
-    path = phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
+    path = data_folder(config, folder)
     digest = ""  # phantoms that are not drawn yet are none that a cell was trained on
     if config.data.path is not None or path.exists():
         digest = open_images(config.data, path=path).digest
@@ -60,9 +65,7 @@ def _changed(config: StudyConfig, folder: Path) -> str:
     now, then = flattened(config.model_dump(mode="json")), flattened(former if isinstance(former, dict) else {})
     keys = [key for key in {**then, **now} if then.get(key) != now.get(key)]
     words = [f"{key} was {then.get(key)} and is {now.get(key)}" for key in keys]
-    if not words:
-        return "the images or the version of trustseg are others"
-    return first_of(words, joint="; ")
+    return first_of(words, joint="; ") if words else "the images or the version of trustseg are others"
 
 
 def planned_cells(folder: Path) -> list[str]:

@@ -11,8 +11,9 @@ from trustseg import __version__
 from trustseg.config import MixtureConfig, RunConfig, StudyConfig, with_values
 from trustseg.config.privacy import settings_without_folders
 from trustseg.errors import ConfigError
+from trustseg.run_files import MixtureDescription
 
-__all__ = ["INDIFFERENT", "REPETITIONS", "Cell", "Mixture", "cells_of"]
+__all__ = ["INDIFFERENT", "REPETITIONS", "Cell", "cells_of"]
 
 # Keys that repeat a measurement rather than change what is measured.
 REPETITIONS = ("data.fold", "training.seed")
@@ -25,26 +26,6 @@ INDIFFERENT = (
 # default is changed, say, which the fingerprint leaves out, or a key gets another meaning.
 TRAINING_SCHEMA: Final = 4
 _LONGEST = 120  # characters of a folder's name before its fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """What a cell measures instead of training: the models of other cells, combined.
-
-    Attributes:
-        members: names of the cells whose models it takes.
-        samples: thinned networks of MC dropout through the one member; 0: a deep ensemble of all members.
-        dropout: rate of the layer placed for MC dropout where the member has none.
-    """
-
-    members: tuple[str, ...]
-    samples: int = 0
-    dropout: float = 0.2
-
-    @property
-    def passes(self) -> int:
-        """Return the forward passes of a network that one belief takes."""
-        return self.samples or len(self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +44,7 @@ class Cell:
     variant: str
     values: Mapping[str, object]
     config: RunConfig
-    mixture: Mixture | None = None
+    mixture: MixtureDescription | None = None
 
 
 def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
@@ -96,16 +77,11 @@ def cells_of(study: StudyConfig, *, data_digest: str) -> list[Cell]:
 
 
 def _require_training_keys(study: StudyConfig) -> None:
-    """Refuse a grid over how models are measured, for which nothing would be trained.
-
-    Raises:
-        ConfigError: if there is such a key.
-    """
-    for key in dict.fromkeys(key for grid in study.grid for key in grid):
+    """Refuse a grid over how models are measured, for which nothing would be trained."""
+    for key in (key for grid in study.grid for key in grid):
         if key.startswith("evaluation."):
             raise ConfigError(
-                f"the grid holds {key}, but evaluation keys cannot vary, as all models are evaluated alike; set {key} "
-                "outside the grid"
+                f"evaluation keys cannot vary, all models are evaluated alike; set {key} outside the grid"
             )
 
 
@@ -134,19 +110,19 @@ def _mixtures(wanted: MixtureConfig, cells: Sequence[Cell]) -> Iterator[Cell]:
     for cell in cells:
         groups.setdefault((cell.variant, cell.config.data.fold), []).append(cell)
     for group in groups.values():
-        names = tuple(cell.name for cell in group)
+        names = [cell.name for cell in group]
         if wanted.ensemble:
-            yield _mixture(group[0], f"ensemble of {len(names)}", Mixture(names))
+            # The default rate is written down, as it was in the first cells.
+            yield _mixture(group[0], f"ensemble of {len(names)}", MixtureDescription(members=names, dropout=0.2))
         if wanted.mc_dropout:
-            sampled = Mixture(names[:1], samples=wanted.mc_dropout, dropout=wanted.dropout)
+            sampled = MixtureDescription(members=names[:1], samples=wanted.mc_dropout, dropout=wanted.dropout)
             yield _mixture(group[0], f"MC dropout {wanted.mc_dropout}", sampled)
 
 
-def _mixture(first: Cell, kind: str, mixture: Mixture) -> Cell:
+def _mixture(first: Cell, kind: str, mixture: MixtureDescription) -> Cell:
     variant = f"{first.variant}, {kind}"
     text = json.dumps([mixture.members, mixture.samples, mixture.dropout if mixture.samples else None])
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:8]
-    name = f"{_slug(variant, first.config.data.fold)}-{fingerprint}"
+    name = f"{_slug(variant, first.config.data.fold)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Cell(name, variant, first.values, first.config, mixture)
 
 

@@ -93,11 +93,7 @@ def load_hypotheses(path: Path) -> list[Hypothesis]:
 
 
 def require_hypotheses(hypotheses: Iterable[Hypothesis], *, where: Path) -> None:
-    """Check that hypotheses speak of keys and values that a run can have, before anything is trained for them.
-
-    Args:
-        hypotheses: what was read.
-        where: the file they are from.
+    """Check that hypotheses of a file speak of keys and values that a run can have, before anything is trained.
 
     Raises:
         ConfigError: if a key or a value does not exist.
@@ -119,10 +115,6 @@ def untestable(hypotheses: Iterable[Hypothesis], runs: Sequence[RunConfig]) -> d
     """Return the names of the hypotheses that a study of these runs cannot test, and why: name -> reason.
 
     A side that no run has, two sides that never agree in all other settings, or a condition that is not measured.
-
-    Args:
-        hypotheses: the claims.
-        runs: of all cells.
     """
     from trustseg.evaluation import conditions_of  # reports read this file and load no model
 

@@ -10,7 +10,7 @@ import getpass
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CellTask:
-    """What a job runs; holds a path, never a model or data.
-
-    Attributes:
-        folder: the study's folder.
-    """
+    """What a job runs: a cell of the study in a folder."""
 
     folder: str
 
@@ -86,8 +82,7 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
     """Put the cells of a study into SLURM's queue, those apart that are done or already there.
 
     Args:
-        config: the study.
-        folder: where it lives, on a file system that the nodes share.
+        folder: where the study lives, on a file system that the nodes share.
         profile: what a cell is given, see ``load_profile``.
 
     Raises:
@@ -97,10 +92,7 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
     """
     _require_submitit()
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise ConfigError(
-            "no SLURM on this machine (sbatch and srun not found); run the command on a login node of the cluster, or "
-            "without --cluster"
-        )
+        raise ConfigError("no SLURM on this machine (no sbatch or srun); run this on a login node of the cluster")
     import submitit
 
     queue = queue_states(folder)  # before failed cells are opened again
@@ -122,7 +114,8 @@ def submit_study(config: StudyConfig, folder: Path, *, profile: SlurmProfile) ->
             submitted |= {job.job_id: name for job, name in zip(jobs, array, strict=True)}
             write_json(logs / "jobs.json", {**_jobs(folder), **submitted})
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-        raise ConfigError(f"SLURM refused the jobs ({_last_line(error)}); change that as slurm.FIELD=value") from error
+        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise ConfigError(f"SLURM refused the jobs ({last[0].strip()}); change that as slurm.FIELD=value") from error
     number = next(iter(submitted)).partition("_")[0]
     return Submission(submitted, (logs / f"{number}_submission.sh").read_text(encoding="utf-8"), logs)
 
@@ -170,28 +163,25 @@ def status_in_queue(folder: Path) -> list[CellStatus]:
     A cell that was submitted, is not finished and has left the queue is waiting with a sentence: its job was ended from
     outside, for want of memory, say.
 
-    Args:
-        folder: a study's folder.
-
     Raises:
-        MissingFileError: if there is no study in it.
+        MissingFileError: if there is no study in the folder.
     """
     jobs, queue = submitted_cells(folder), queue_states(folder)
-    if not jobs or shutil.which("squeue") is None:
+    if shutil.which("squeue") is None:
         return study_status(folder)
-    return [_with_queue(cell, jobs.get(cell.name), queue.get(cell.name, ""), folder) for cell in study_status(folder)]
-
-
-def _with_queue(cell: CellStatus, job: str | None, queue: str, folder: Path) -> CellStatus:
-    if job is None or cell.state in ("done", "failed"):
-        return cell
-    if queue:
-        running = queue.startswith("RUNNING")  # a lock that another node holds is not seen on every file system
-        return replace(cell, queue=f"{job} {queue}", state="running" if running else "waiting")
-    if cell.state == "running":
-        return cell
-    log = _logs(folder) / f"{job}_0_log.out"
-    return replace(cell, error=f"its job {job} ended before it was done; see {log}, submit the study again")
+    found = []
+    for cell in study_status(folder):
+        job, state = jobs.get(cell.name), queue.get(cell.name, "")
+        if job is not None and cell.state in ("running", "waiting"):
+            if state:
+                running = state.startswith("RUNNING")  # a lock of another node is not seen on every file system
+                cell = replace(cell, queue=f"{job} {state}", state="running" if running else "waiting")
+            elif cell.state == "waiting":
+                log = _logs(folder) / f"{job}_0_log.out"
+                error = f"its job {job} ended before it was done; see {log}, submit the study again"
+                cell = replace(cell, error=error)
+        found.append(cell)
+    return found
 
 
 def _parameters(config: StudyConfig, profile: SlurmProfile, *, after: Iterable[str] = ()) -> dict[str, Any]:
@@ -231,11 +221,4 @@ def _require_submitit() -> None:
     try:
         import submitit  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "--cluster slurm needs submitit, which is not installed; run pip install 'trustseg[slurm]'"
-        ) from error
-
-
-def _last_line(error: BaseException) -> str:
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+        raise MissingPackageError("--cluster slurm needs submitit; run pip install 'trustseg[slurm]'") from error

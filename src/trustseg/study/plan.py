@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from trustseg.evaluation.masking_checks import PASSES as CHECK_PASSES
 from trustseg.evaluation.minimal import MINIMAL_OBJECTIVES
 from trustseg.evaluation.victim import SQUARE_QUERIES
 from trustseg.run_files import Done, read_checked
-from trustseg.study.cell import is_done
 from trustseg.study.environment import with_threads
-from trustseg.study.folder import phantom_folder
+from trustseg.study.folder import data_folder, is_done
 from trustseg.study.grid import Cell, cells_of
 from trustseg.training.passes import epoch_passes
 from trustseg.training.validation import measures_robustness
@@ -169,10 +168,8 @@ def _searched(config: RunConfig) -> int:
 
 def _pack(config: StudyConfig, folder: Path) -> Pack | None:
     """Return the images of a study; None if they are generated and not there yet, so that no cell can be done."""
-    path = phantom_folder(config, folder) if config.data.path is None else Path(config.data.path)
-    if config.data.path is None and not path.is_dir():
-        return None
-    return open_images(config.data, path=path)
+    path = data_folder(config, folder)
+    return None if config.data.path is None and not path.is_dir() else open_images(config.data, path=path)
 
 
 def _images(config: StudyConfig, cells: list[Cell], pack: Pack | None) -> dict[str, tuple[int, int]]:
@@ -220,19 +217,6 @@ def _network(config: RunConfig) -> str:
 
 def _seconds_a_pass(config: RunConfig) -> float:
     """Return the time of a forward and backward pass of one image, from the second step of an untrained network."""
-    step = _trial_step(config)
-    step()
-    since = time.perf_counter()
-    images = step()
-    return (time.perf_counter() - since) / images
-
-
-def _trial_step(config: RunConfig) -> Callable[[], int]:
-    """Return a function that takes a step forward and back and returns its number of images.
-
-    Args:
-        config: the run; its device, batch and precision are taken.
-    """
     import torch
 
     from trustseg.losses import LOSSES
@@ -244,14 +228,14 @@ def _trial_step(config: RunConfig) -> Callable[[], int]:
     batch = max(2, config.training.batch_size)
     images = torch.full((batch, config.data.channels, size, size), 0.5, device=device)
     masks = torch.zeros((batch, 1, size, size), device=device)
-
-    def step() -> int:
+    taken = 0.0
+    for _ in range(2):
+        since = time.perf_counter()
         with torch.random.fork_rng():  # dropout draws
             with torch.autocast(device, torch.bfloat16, enabled=config.training.precision == "bf16-mixed"):
                 loss = LOSSES["binary_cross_entropy"](segmenter.belief(images), masks).mean()
             torch.autograd.backward(loss)
         if device == "cuda":
             torch.cuda.synchronize()
-        return batch
-
-    return step
+        taken = time.perf_counter() - since
+    return taken / batch

@@ -19,19 +19,13 @@ from trustseg.files import private_log, write_json, write_text
 from trustseg.run_files import Description, Failed, Progress, read_checked
 from trustseg.study.cell import is_claimed, prepare_cell, warnings_of
 from trustseg.study.environment import with_threads, worker_environment
-from trustseg.study.folder import phantom_folder, planned_cells, require_kept
+from trustseg.study.folder import data_folder, is_done, planned_cells, require_kept
 from trustseg.study.grid import cells_of
 from trustseg.study.mixtures import is_blocked
 from trustseg.study.surrogates import awaiting_surrogate
 from trustseg.training.provenance import COMMAND, command_line
 
-__all__ = [
-    "CellStatus",
-    "prepare_study",
-    "require_study",
-    "run_study",
-    "study_status",
-]
+__all__ = ["CellStatus", "prepare_study", "require_study", "run_study", "study_status"]
 
 Observer = Callable[[Sequence["CellStatus"]], None]
 
@@ -43,7 +37,7 @@ class CellStatus:
     Attributes:
         name: its folder's name.
         variant: what it compares, in words.
-        state: done, failed, running or waiting. A cell that was begun and that no process works on is waiting.
+        state: a cell that was begun and that no process works on is waiting.
         stage: what it is at, "training" or "evaluation".
         share: how much of that stage is done, in [0, 1].
         error: the sentence of a failed cell.
@@ -84,10 +78,6 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
 
     Cells that exist are left as they are; those that failed before will be tried again.
 
-    Args:
-        config: the study.
-        folder: where it lives.
-
     Raises:
         ConfigError: if a cell's configuration does not fit, or a cell with results would leave the study.
         DataError: if the data cannot be read.
@@ -95,7 +85,9 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     require_study(config)
     config = with_threads(config)
     require_kept(config, folder)
-    path = _phantoms(config, folder) if config.data.path is None else Path(config.data.path)
+    path = data_folder(config, folder)
+    if config.data.path is None and not path.exists():
+        _write_phantoms(config, path)
     pack = open_images(config.data, path=path)
     located = config.model_copy(update={"data": config.data.model_copy(update={"path": str(path.resolve())})})
     cells = cells_of(located, data_digest=pack.digest)
@@ -108,31 +100,17 @@ def prepare_study(config: StudyConfig, folder: Path) -> list[str]:
     return names
 
 
-def _phantoms(config: StudyConfig, folder: Path) -> Path:
-    """Return the generated dataset of a study that names no data, making it on the first call."""
-    wanted, path = config.phantoms, phantom_folder(config, folder)
-    if path.exists():
-        return path
+def _write_phantoms(config: StudyConfig, path: Path) -> None:
+    """Generate the dataset of a study that names no data."""
     try:
-        return write_phantoms(
-            path,
-            train=wanted.train,
-            test=wanted.test,
-            control=wanted.control,
-            size=config.data.size,
-            seed=wanted.seed,
-        )
+        write_phantoms(path, size=config.data.size, **config.phantoms.model_dump())
     except DataError:
         if not path.exists():  # else another start of the same study was faster
             raise
-        return path
 
 
 def study_status(folder: Path) -> list[CellStatus]:
-    """Return where each cell of a study's plan stands, read from the folder alone.
-
-    Args:
-        folder: a study's folder.
+    """Return where each cell of a study's plan stands, read from its folder alone.
 
     Raises:
         MissingFileError: if there is no study in it.
@@ -146,7 +124,7 @@ def study_status(folder: Path) -> list[CellStatus]:
 
 def _status(cell: Path) -> CellStatus:
     variant = read_checked(cell / "cell.json", Description).variant
-    if (cell / "done.json").exists():
+    if is_done(cell):
         return CellStatus(cell.name, variant, "done", share=1.0, warning=_warning(cell))
     if (cell / "failed.json").exists():
         return CellStatus(cell.name, variant, "failed", error=read_checked(cell / "failed.json", Failed).error)
@@ -154,11 +132,10 @@ def _status(cell: Path) -> CellStatus:
     if (cell / "progress.json").exists():
         progress = read_checked(cell / "progress.json", Progress)
         stage, share = progress.stage, progress.done / max(1, progress.total)
-    state: Literal["running", "waiting"] = "running" if is_claimed(cell) else "waiting"
     return CellStatus(
         cell.name,
         variant,
-        state,
+        "running" if is_claimed(cell) else "waiting",
         stage=stage,
         share=share,
         owner=_owner(cell),

@@ -5,7 +5,8 @@ from pathlib import Path
 from trustseg.evaluation import Surrogate
 from trustseg.files import read_json
 from trustseg.models import Segmenter
-from trustseg.run_files import Description, StudyPlan, checks_file, read_checked
+from trustseg.run_files import Description, checks_file, read_checked
+from trustseg.study.folder import is_done, planned_cells
 from trustseg.study.mixtures import mixture_of
 
 __all__ = ["awaiting_surrogate", "given_surrogate", "surrogate_for"]
@@ -40,15 +41,11 @@ def given_surrogate(path: str) -> Surrogate:
 
 
 def awaiting_surrogate(folder: Path) -> list[Path]:
-    """Return the cells of a study whose checks were made before the model that they borrow from was trained.
-
-    Args:
-        folder: a study's folder, with ``plan.json``.
-    """
+    """Return the cells of a study whose checks were made before the model that they borrow from was trained."""
     waiting = []
     for cell in _cells(folder):
         file = checks_file(cell)
-        if (cell / "done.json").exists() and file.is_file() and read_json(file).get("surrogate") is None:
+        if is_done(cell) and file.is_file() and read_json(file).get("surrogate") is None:
             peer = _peer(cell)
             if peer is not None and _is_trained(peer):
                 waiting.append(cell)
@@ -58,10 +55,8 @@ def awaiting_surrogate(folder: Path) -> list[Path]:
 def _peer(cell: Path) -> Path | None:
     """Return the cell of the same fold whose model is borrowed; None if there is none.
 
-    It is never a mixture, and never a member of the mixture that borrows: their images would be its own.
-
-    One of the same seed goes before others, then one of the same head, then one trained without attacks, then the first
-    of the plan.
+    It is never a mixture, and never a member of the mixture that borrows: their images would be its own. One of the
+    same seed goes before others, then one of the same head, then one trained without attacks, then the first planned.
     """
     own = read_checked(cell / "cell.json", Description)
     mixture = mixture_of(cell)
@@ -83,9 +78,7 @@ def _images(about: Description) -> list[object]:
 
 def _cells(folder: Path) -> list[Path]:
     """Return the cells of a study's plan; none where there is no plan."""
-    plan = folder / "plan.json"
-    names = read_checked(plan, StudyPlan).cells or () if plan.is_file() else ()
-    return [folder / "cells" / name for name in names]
+    return [folder / "cells" / name for name in planned_cells(folder)] if (folder / "plan.json").is_file() else []
 
 
 def _is_trained(cell: Path) -> bool:

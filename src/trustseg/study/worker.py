@@ -36,8 +36,8 @@ def work(folder: Path, *, only: Collection[str] | None = None) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from trustseg.config import load_run, open_images
     from trustseg.files import write_json
-    from trustseg.study.cell import check_again, claimed, is_done, run_cell
-    from trustseg.study.folder import planned_cells
+    from trustseg.study.cell import check_again, claimed, run_cell
+    from trustseg.study.folder import is_done, planned_cells
     from trustseg.study.mixtures import is_blocked
     from trustseg.study.surrogates import awaiting_surrogate
 
@@ -77,11 +77,7 @@ def _told(error: Exception) -> str:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, so that a killed study leaves no workers behind.
-
-    Args:
-        parent: process id of the parent; it may be gone before this process asks for it.
-    """
+    """End this process when its parent is gone, now or later, so that a killed study leaves no workers behind."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
