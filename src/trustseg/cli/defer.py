@@ -29,7 +29,8 @@ def fit(
     records: Records,
     output: Annotated[Path, output_option("Policy file to write.")] = Path("policy.json"),
     target: Annotated[
-        Literal["review_rate", "risk", "missed_lesions"], typer.Option(help="Rate to bound.")
+        Literal["review_rate", "risk", "missed_lesions"],
+        typer.Option(help="Rate to bound: review_rate, risk or missed_lesions."),
     ] = "review_rate",
     at_most: Annotated[float, typer.Option(help="Upper bound of the rate, e.g. 0.2.")] = 0.2,
     measure: Measure = "entropy",

@@ -39,7 +39,7 @@ def study(
     hypotheses: Annotated[
         Path | None, typer.Option(help="YAML file of hypotheses that the report tests; kept in the study's folder.")
     ] = None,
-    cluster: Annotated[Literal["slurm"] | None, typer.Option(help="Submit the cells to a cluster.")] = None,
+    cluster: Annotated[Literal["slurm"] | None, typer.Option(help="Submit the cells to a cluster: slurm.")] = None,
     profile: Annotated[
         str, typer.Option(help="What a cell is given on the cluster: generic, lucia, or a YAML file.")
     ] = "generic",

@@ -6,6 +6,7 @@ A check raises ``UnknownNameError`` for a name or option that does not exist, ``
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from trustseg.config.section import OPTIONS, is_marked
 from trustseg.entries import Entry, name_in, read
 from trustseg.errors import ConfigError, unknown_name
 
@@ -78,19 +79,6 @@ def _entries() -> Mapping[str, Entries]:
     }
 
 
-_WITH_OPTIONS: Final = (
-    "loss.bernoulli",
-    "loss.beta",
-    "loss.region",
-    "adversarial.attack",
-    "adversarial.aggregation",
-    "evaluation.metrics",
-    "evaluation.aggregations",
-    "evaluation.deferral.aggregation",
-)
-"""Keys whose names may be followed by options: ``{name: quantile_mean, quantile: 0.9}``."""
-
-
 def allowed_names() -> Mapping[str, tuple[str, ...]]:
     """Return configuration key -> the names it may hold, for every key that names an entry of a dictionary."""
     return {key: (*_WORDS.get(key, ()), *entries) for key, entries in _entries().items()}
@@ -114,14 +102,18 @@ def entries_with_options() -> Iterator[tuple[str, Entry[Any, Any]]]:
 
 
 def check_names(key: str, *got: str) -> None:
-    """Check the names that a key holds, and their options."""
+    """Check the names that a key holds, and their options if the schema has names with options there."""
+    from trustseg.config.keys import annotation_of
+    from trustseg.config.run import RunConfig
+
     entries, words = _entries()[key], _WORDS.get(key, ())
+    takes_options = is_marked(annotation_of(RunConfig, key), OPTIONS)
     for text in got:
         if key.endswith("aggregation"):
             check_ranks(key, text)
         if text in words:
             continue
-        if name_in(text) not in entries or (text not in entries and key not in _WITH_OPTIONS):
+        if name_in(text) not in entries or (text not in entries and not takes_options):
             raise unknown_name(f"value of {key}", text, [*words, *entries])
         read(entries, text, kind=f"value of {key}")
 

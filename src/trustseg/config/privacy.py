@@ -5,12 +5,12 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
 from trustseg.config.keys import annotation_of, flattened
-from trustseg.config.section import PATH
+from trustseg.config.section import PATH, is_marked
 from trustseg.config.study import StudyConfig
 from trustseg.config.values import value_of
 from trustseg.errors import ConfigError
@@ -18,20 +18,16 @@ from trustseg.errors import ConfigError
 __all__ = ["command_without_folders", "last_name", "settings_digest", "settings_without_folders", "without_paths_of"]
 
 
-def settings_without_folders(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def settings_without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run or a study with every path cut to its last name.
 
     Which keys hold paths, the schema says. A text under a key that it does not have is taken for a path.
-
-    Args:
-        settings: what a YAML file holds.
-        prefix: the key of the section that they are, with a dot at its end.
 
     Example:
         >>> settings_without_folders({"data": {"path": "/home/anna/films/", "size": 64}})
         {'data': {'path': 'films', 'size': 64}}
     """
-    return {name: _shown(value, f"{prefix}{name}") for name, value in settings.items()}
+    return {name: _shown(value, str(name)) for name, value in settings.items()}
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -84,21 +80,17 @@ def _paths(value: object, key: str) -> list[str]:
         return [path for name, inner in value.items() for path in _paths(inner, f"{key}.{name}" if key else str(name))]
     if isinstance(value, list | tuple):
         return [path for item in value for path in _paths(item, key)]
-    return [value] if isinstance(value, str) and _is_path(annotation_of(StudyConfig, key)) else []
-
-
-def _is_path(annotation: object) -> bool:
-    """Return whether a value of this type is a path, or holds one."""
-    return annotation is PATH or any(map(_is_path, get_args(annotation)))
+    return [value] if isinstance(value, str) and is_marked(annotation_of(StudyConfig, key), PATH) else []
 
 
 def _shown(value: Any, key: str) -> Any:  # noqa: ANN401 - whatever the YAML holds
     if isinstance(value, Mapping):
-        return settings_without_folders(value, f"{key}.")
+        return {name: _shown(inner, f"{key}.{name}") for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(item, key) for item in value]
     annotation = annotation_of(StudyConfig, key)
-    return last_name(value) if isinstance(value, str) and (annotation is None or _is_path(annotation)) else value
+    is_path = annotation is None or is_marked(annotation, PATH)
+    return last_name(value) if isinstance(value, str) and is_path else value
 
 
 def _word(word: str) -> str:

@@ -1,8 +1,9 @@
 """The base of every section of a configuration: frozen, and refusing unknown keys."""
 
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from trustseg.entries import name_in, number, written
 from trustseg.errors import ConfigError, first_problem
@@ -16,6 +17,7 @@ __all__ = [
     "FolderOrFile",
     "NameWithOptions",
     "Section",
+    "is_marked",
     "number",
     "sections_of",
 ]
@@ -24,6 +26,13 @@ OPTIONS: Final = "options"  # marks a text that may be given as a map of name an
 PATH: Final = "path"  # marks a text that is a path: reports show its last name alone
 
 FolderOrFile = Annotated[str, Field(min_length=1), PATH]
+
+
+def is_marked(annotation: object, mark: str) -> bool:
+    """Return whether a type, or a part of it, is marked by ``OPTIONS`` or ``PATH``."""
+    if isinstance(annotation, FieldInfo):
+        return mark in annotation.metadata
+    return annotation == mark or any(is_marked(inner, mark) for inner in get_args(annotation))
 
 
 def _current(value: object) -> object:

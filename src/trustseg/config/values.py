@@ -4,13 +4,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from trustseg.config.keys import annotation_of
 from trustseg.config.messages import sentence, unknown_key
 from trustseg.config.names import allowed_names, check_names
 from trustseg.config.run import RunConfig
-from trustseg.config.section import OPTIONS
+from trustseg.config.section import OPTIONS, is_marked
 from trustseg.errors import ConfigError
 from trustseg.yaml_files import parse_yaml
 
@@ -62,8 +61,7 @@ def value_of(annotation: object, text: str, *, where: str) -> object:
         >>> value_of(tuple[str, ...], "[on, 1e3]", where=""), value_of(tuple[float, ...], "[1, 4/255]", where="")
         (['on', '1e3'], [1, '4/255'])
     """
-    details = get_args(annotation)[1:]
-    if text.startswith("{") and any(isinstance(each, FieldInfo) and OPTIONS in each.metadata for each in details):
+    if text.startswith("{") and is_marked(annotation, OPTIONS):
         return parse_yaml(text, where=where, as_text=True)
     if _is_text(annotation) or annotation is None:
         return _none_if_null(annotation, text)
