@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -13,14 +13,14 @@ import numpy as np
 from trustseg.data.cases import Case, Finding, Severity, findings_of
 from trustseg.data.check_structure import patient_findings
 from trustseg.data.decode import Progress, in_threads
-from trustseg.data.intensity import blank, decide_scale
+from trustseg.data.intensity import IntensityScale, blank, decide_scale
 from trustseg.data.mask_coding import decide_coding
 from trustseg.data.near_copies import content_groups, left_out
 from trustseg.data.pack_cases import CaseScan, Reference, decode_case, reference_of, scan_case
-from trustseg.data.pack_notes import BLANK, decoding_notes, lost_note
+from trustseg.data.pack_notes import BLANK, decoding_notes
 from trustseg.data.reading import PackOptions
 from trustseg.errors import TrustsegError
-from trustseg.text import first_of
+from trustseg.text import first_of, plural
 
 __all__ = ["CheckedCase", "check_case", "content_findings", "summaries_for_pack", "with_references"]
 
@@ -58,17 +58,27 @@ def content_findings(seen: Sequence[CheckedCase], options: PackOptions) -> Itera
         thumbnails = np.stack([scan.thumbnail for scan in scans])
         yield from _repeated(cases, scans, content_groups([scan.pixels for scan in scans], thumbnails))
     yield from _empty(seen)
-    yield from _lesions(seen)
-    yield from _remarks(seen, options)
+    yield from _lesions(seen, options)
+    yield from _readings(seen, decide_scale(one.scan.image for one in seen if one.scan))
 
 
 def summaries_for_pack(
-    cases: Sequence[Case], scans: Sequence[CaseScan], references: Sequence[Reference | None], pictures: Sequence[str]
-) -> Iterator[str]:
-    """Yield what a check warns of that a pack notes, without names; ``pictures`` are the ``content_groups``."""
+    cases: Sequence[Case],
+    scans: Sequence[CaseScan],
+    references: Sequence[Reference | None],
+    pictures: Sequence[str],
+    options: PackOptions,
+    scale: IntensityScale,
+) -> list[str]:
+    """Return what a check says that a pack notes, without names; ``pictures`` are the ``content_groups``."""
     seen = [CheckedCase(*one[:2], reference=one[2]) for one in zip(cases, scans, references, strict=True)]
-    found = (*patient_findings(cases), *_repeated(cases, scans, pictures), *_lesions(seen))
-    yield from (finding.summary for finding in found)
+    found = (
+        _readings(seen, scale),
+        _lesions(seen, options),
+        patient_findings(cases),
+        _repeated(cases, scans, pictures),
+    )
+    return [finding.summary for finding in chain(*found)]
 
 
 def _errors(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
@@ -171,8 +181,8 @@ def _empty(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     yield from findings_of("error", "control_lesion", ill, "controls whose mask holds a lesion", advice)
 
 
-def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
-    """Yield sides without any lesion, and lesions so large that they may be the background."""
+def _lesions(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
+    """Yield sides without any lesion, lesions so large that they may be the background, and those that vanish."""
     told: defaultdict[str, set[bool]] = defaultdict(set)
     for one in seen:
         if one.reference is not None:
@@ -183,19 +193,19 @@ def _lesions(seen: Sequence[CheckedCase]) -> Iterable[Finding]:
     large = (one.case.name for one in seen if one.reference and (one.reference.share or 0) > _MOST)
     what = f"masks whose lesion covers more than {_MOST:.0%} of the image"
     yield from findings_of("warning", "large_lesion", large, what, "check whether lesion and background are swapped")
+    lesions = [one for one in seen if one.reference and one.reference.foreground_native]
+    lost = [one.case.name for one in lesions if one.reference and one.reference.lost]
+    severity: Severity = "error" if len(lost) == len(lesions) else "warning"
+    square = f"{options.size}x{options.size} pixels"
+    what = f"lesions that vanish at {square}, so that masks become empty (of {plural(len(lesions), 'image')})"
+    yield from findings_of(severity, "lost_lesion", lost, what, "choose a larger data.size")
 
 
-def _remarks(seen: Sequence[CheckedCase], options: PackOptions) -> Iterable[Finding]:
-    references = {one.case.name: one.reference for one in seen if one.reference}
-    for sentence in lost_note(list(references.values()), options):
-        names = tuple(name for name, reference in references.items() if reference.lost)
-        known = [reference for reference in references.values() if reference.foreground_native]
-        severity: Severity = "error" if all(reference.lost for reference in known) else "warning"
-        yield Finding(severity, "lost_lesion", f"{sentence} ({first_of(names)})", names)
+def _readings(seen: Sequence[CheckedCase], scale: IntensityScale) -> Iterable[Finding]:
+    """Yield blank images, and what was done while decoding."""
     scans = [one.scan for one in seen if one.scan]
     images = {one.scan.image: one.case.name for one in seen if one.scan}
-    names_of_blank = (images[image] for image in blank(images, decide_scale(images)))
-    yield from findings_of("warning", "blank_image", names_of_blank, *BLANK)
+    yield from findings_of("warning", "blank_image", (images[image] for image in blank(images, scale)), *BLANK)
     masks = [mask for scan in scans for mask in scan.masks]
     for note, names in (*decoding_notes(list(images), "image").items(), *decoding_notes(masks, "mask").items()):
         yield Finding("note", "decoding", f"{note} ({first_of(names)})", names)

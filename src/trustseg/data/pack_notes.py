@@ -5,36 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trustseg.data.intensity import ImageScan, IntensityScale, blank
-from trustseg.data.mask_codes import MaskCoding
 from trustseg.data.mask_coding import MaskScan
 from trustseg.data.pack_cases import CaseScan, Reference
 from trustseg.data.reading import PackOptions
 from trustseg.text import plural
 
-__all__ = ["BLANK", "blank_note", "decoding_notes", "image_notes", "lost_note", "mask_notes", "pack_notes"]
+__all__ = ["BLANK", "blank_note", "decoding_notes", "image_notes", "mask_notes"]
 
 BLANK: Final = ("images of a single grey level or colour", "nothing can be seen in them; export them again")
-
-
-def pack_notes(
-    scans: Sequence[CaseScan],
-    references: Sequence[Reference | None],
-    options: PackOptions,
-    *,
-    scale: IntensityScale,
-    coding: MaskCoding,
-) -> list[str]:
-    """Return what was done to the files of a pack, in sentences."""
-    images = [scan.image for scan in scans]
-    return [
-        *decoding_notes(images, "image"),
-        *image_notes(images, scale, options),
-        *blank_note(images, scale),
-        *coding.notes,
-        *decoding_notes([mask for scan in scans for mask in scan.masks], "mask"),
-        *mask_notes(scans, references),
-        *lost_note(references, options),
-    ]
 
 
 def decoding_notes(scans: Sequence[ImageScan | MaskScan], noun: str) -> dict[str, tuple[str, ...]]:
@@ -94,14 +72,4 @@ def mask_notes(scans: Sequence[CaseScan], references: Sequence[Reference | None]
         yield (
             f"{plural(len(ignored), 'mask')} with ignored pixels ({share:.1%} of each on average), left out of "
             "losses and metrics"
-        )
-
-
-def lost_note(references: Sequence[Reference | None], options: PackOptions) -> Iterator[str]:
-    """Yield how many lesions vanish by shrinking, if any does."""
-    lesions = [one for one in references if one is not None and one.foreground_native]
-    if lost := sum(one.lost for one in lesions):
-        yield (
-            f"the lesions of {lost:,} of {plural(len(lesions), 'image')} vanish at {options.size}x{options.size} "
-            "pixels: their masks become empty; choose a larger data.size"
         )

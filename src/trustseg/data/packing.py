@@ -19,7 +19,7 @@ from trustseg.data.mask_coding import decide_coding
 from trustseg.data.pack import FORMAT, Pack, coding_values, digest_of, is_pack
 from trustseg.data.pack_cases import decode_case, index_of, scan_case, write_cases, write_table
 from trustseg.data.pack_files import hashes_of, make_private, mark_as_checked, temporary_folder
-from trustseg.data.pack_notes import pack_notes
+from trustseg.data.pack_notes import image_notes, mask_notes
 from trustseg.data.patients import with_marked_patients
 from trustseg.data.reading import PackOptions
 from trustseg.data.resizing import Fit
@@ -151,8 +151,10 @@ def _build(
                         if passed_over
                         else ()
                     ),
-                    *pack_notes(scans, references, options, scale=scale, coding=coding),
-                    *summaries_for_pack(cases, scans, references, index["content_group"].to_list()),
+                    *image_notes([scan.image for scan in scans], scale, options),
+                    *coding.notes,
+                    *mask_notes(scans, references),
+                    *summaries_for_pack(cases, scans, references, index["content_group"].to_list(), options, scale),
                 ],
             }
             (part / "pack.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
