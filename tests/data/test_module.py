@@ -35,15 +35,6 @@ def test_a_batch_holds_the_pixels_of_its_rows(channels: int) -> None:
     assert PackRows(pack, ROWS)[2]["images"].shape == (1, channels, 32, 32)
 
 
-def test_writing_to_a_batch_does_not_touch_the_pack() -> None:
-    pack = pack_of()
-    batch = PackRows(pack, ROWS).__getitems__([0])
-    batch["images"].fill_(0)
-    batch["rows"].fill_(-1)
-    assert pack.images[6].max() > 0
-    assert ROWS[0] == 6
-
-
 def test_images_and_masks_are_floats_in_range() -> None:
     batch = PackRows(pack_of(), ROWS).__getitems__(range(5))
     batch["images"][0, 0, 0, :3] = torch.tensor([0, 51, 255], dtype=torch.uint8)
