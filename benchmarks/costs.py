@@ -16,7 +16,7 @@ from trustseg.config import RunConfig
 from trustseg.data import Pack
 from trustseg.data.module import Batch
 from trustseg.selection import SELECTIONS, attacked_count
-from trustseg.training.free import FREE
+from trustseg.training.attacking import FREE
 from trustseg.training.passes import Passes, epoch_passes
 
 SIZE, IMAGES, EPOCHS = (224, 1024, 5) if ON_GPU else (96, 32, 5)

@@ -57,7 +57,7 @@ class TimedRun(pl.Callback):
         rows = np.arange(len(pack))
         self.loader = pack_loader(pack, rows, batch_size=config.training.batch_size, shuffle_seed=0)
         self.epochs = epochs
-        self.cost = Cost()
+        self.cost = Cost(segmenter.network)
         self.seconds: list[float] = []
         self.passes: dict[str, float] = {}
 

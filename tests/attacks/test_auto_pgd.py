@@ -1,113 +1,136 @@
+"""Auto-PGD step by step: checkpoints, halvings, returns and passes are those of the paper and of its code."""
+
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.attacks.victims import discs, distances, finder, hyperplane, linear_case, pixelwise, seeded, steep
+from tests.attacks.victims import discs, finder, seeded
 from torch import Tensor
 
 from trustseg.attacks import OBJECTIVES, Objective, apgd, pgd, staged
+from trustseg.attacks.auto_pgd import checkpoints
 from trustseg.attacks.search import harm
-from trustseg.errors import AttackError, ShapeError, UnknownNameError
-
-both = pytest.mark.parametrize("attack", [apgd, staged])
+from trustseg.beliefs import Belief, Bernoulli
 
 
-def test_image_does_not_change_that_of_another() -> None:
-    images, masks = discs(4, seed=7)
-    victim = finder("bernoulli")
-    eps = torch.tensor([0.0, 0.02, 0.06, 0.1])
-    for attack in (apgd, staged):
-        together = attack(victim, images, masks, eps=eps, steps=30, objective="soft_dice")
-        for row, radius in enumerate(eps.tolist()):
-            alone = attack(victim, images[[row]], masks[[row]], eps=radius, steps=30, objective="soft_dice")
-            assert ((together[[row]] - alone).abs() > 1e-6).float().mean() < 5e-3
-        assert torch.equal(together[0], images[0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 16, 17, 30, 33, 34, 50, 100, 1000])
+def test_checkpoints_follow_the_rule_of_the_code(steps: int) -> None:
+    expected, period, passed = [], max(int(0.22 * steps + 1e-9), 1), 0
+    for step in range(1, steps):
+        passed += 1
+        if passed == period:
+            expected.append(step)
+            period, passed = max(period - int(0.03 * steps + 1e-9), int(0.06 * steps + 1e-9), 1), 0
+    assert checkpoints(steps) == expected
 
 
-@both
-@pytest.mark.parametrize("generator", [None, 0])
-def test_finds_the_optimum_of_a_linear_victim(attack: Callable[..., Tensor], generator: int | None) -> None:
-    weights, images, masks = linear_case()
-    gradient = -(2 * masks - 1) * weights
-    flat = images - 0.125 * (2 * masks - 1) * weights.sign()
-    round_ = images + 0.5 * gradient / gradient.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-    for norm, eps, optimum in (("linf", 0.125, flat), ("l2", 0.5, round_)):
-        got = attack(
-            pixelwise(weights),
-            images,
-            masks,
-            eps=eps,
-            norm=norm,
-            objective="margin",
-            generator=None if generator is None else seeded(generator),
-            keep_best=False,
-        )
-        torch.testing.assert_close(got, optimum, rtol=0, atol=1e-6 if norm == "linf" else 1e-4)
+def reference_apgd(
+    loss: Callable[[Tensor], Tensor], image: Tensor, start: Tensor, eps: float, steps: int
+) -> tuple[Tensor, dict[str, int]]:
+    """Return the last point of Auto-PGD on one image, L-infinity, written on its own, and how often it did what."""
+
+    def project(point: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(point, image - eps), image + eps).clamp(0, 1)
+
+    def seen(point: Tensor) -> tuple[float, Tensor, Tensor]:
+        leaf = point.detach().requires_grad_()
+        value = loss(leaf)
+        return value.item(), torch.autograd.grad(value, leaf)[0], point
+
+    history, left, path = [], [], [start]  # everything evaluated; values of the points left; points left and reached
+    a, look, halved, best_at_look = 2 * eps, 0, False, -math.inf
+    did = {"oscillation": 0, "no improvement": 0, "no halving": 0}
+    for k in range(steps):
+        value, gradient, point = seen(path[k])
+        history.append((value, gradient, point))
+        left.append(value)
+        best = max(history, key=lambda entry: entry[0])  # the first of equals
+        if k == 0:
+            best_at_look = value
+        if k in checkpoints(steps):
+            rises = sum(left[i + 1] > left[i] for i in range(look, k))
+            oscillates = rises <= 0.75 * (k - look)
+            stalls = not halved and best[0] <= best_at_look
+            did["oscillation"] += oscillates
+            did["no improvement"] += stalls and not oscillates
+            did["no halving"] += not (oscillates or stalls)
+            halved, look, best_at_look = oscillates or stalls, k, best[0]
+            if halved:
+                a /= 2
+                left[k], gradient, path[k] = best
+        stepped = project(path[k] + a * gradient.sign())
+        if k > 0:
+            stepped = project(path[k] + 0.75 * (stepped - path[k]) + 0.25 * (path[k] - path[k - 1]))
+        path.append(stepped)
+    return path[-1], did
 
 
-@both
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_flips_a_hyperplane_just_beyond_its_distance(attack: Callable[..., Tensor], norm: str) -> None:
-    weights = torch.randn(1, 1, 6, 5, generator=seeded(1))
-    images = torch.full((1, 1, 6, 5), 0.5)
-    model = hyperplane(weights, 0.8 - 0.5 * weights.sum().item())  # log-odds 0.8 at the image
-    dual = weights.abs().sum() if norm == "linf" else weights.square().sum().sqrt()
-    for factor, broken in ((0.99, False), (1.01, True)):
-        got = attack(model, images, torch.ones_like(images), eps=factor * 0.8 / dual.item(), norm=norm)
-        assert (model(got).log_odds <= 0).all().item() == broken
+def test_apgd_equals_a_reference_written_by_hand() -> None:
+    images, masks = discs(5, seed=7)
+    victim, total = finder("bernoulli"), {"oscillation": 0, "no improvement": 0, "no halving": 0}
+    for row, (name, steps, random) in enumerate(
+        [("soft_dice", 50, False), ("margin", 37, False), ("cross_entropy", 50, True), ("soft_dice", 9, True)]
+    ):
+        image, mask = images[[row]], masks[[row]]
+        start = (image + 0.03 * (torch.rand(image.shape, generator=seeded(row)) - 0.5)).clamp(0, 1) if random else image
+
+        def loss(point: Tensor, name: str = name, mask: Tensor = mask) -> Tensor:
+            return OBJECTIVES[name](victim(point), mask, 0.0).sum()
+
+        expected, did = reference_apgd(loss, image, start, eps := 1 / 32, steps)
+        got = apgd(victim, image, mask, eps=eps, objective=name, steps=steps, start=start, keep_best=False)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-7)
+        total = {key: total[key] + did[key] for key in total}
+    assert total["oscillation"] > 3
+    assert total["no halving"] > 0
 
 
-@both
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@given(
-    seed=st.integers(0, 10**6),
-    eps=st.floats(0, 1, width=32),
-    steps=st.integers(1, 8),
-    objective=st.sampled_from(["margin", "soft_dice", "masked_cross_entropy"]),
-    keep_best=st.booleans(),
-)
-@settings(max_examples=20, deadline=None)
-def test_never_exceeds_its_budget(
-    attack: Callable[..., Tensor], norm: str, seed: int, eps: float, steps: int, objective: str, keep_best: bool
-) -> None:
-    generator = seeded(seed)
-    images = torch.rand(2, 1, 6, 9, generator=generator).round(decimals=1)
-    masks = (torch.rand(2, 1, 6, 9, generator=generator) > 0.5).float()
-    radius = torch.tensor([eps, eps / 2])
-    got = attack(
-        finder("bernoulli"), images, masks, eps=radius, norm=norm, objective=objective, steps=steps,
-        generator=generator, keep_best=keep_best,
-    )  # fmt: skip
-    flat = (got.double() - images.double()).flatten(1)
-    length = flat.abs().amax(dim=1) if norm == "linf" else flat.square().sum(dim=1).sqrt()
-    assert (length <= radius + 1e-6).all()
-    assert got.min() >= 0
-    assert got.max() <= 1
+@pytest.mark.parametrize(("later", "next_point"), [(range(-10, 0), 0.6875), (range(100, 110), 0.25)])
+def test_goes_back_when_the_best_value_stays_behind_though_most_steps_rose(later: range, next_point: float) -> None:
+    """Values and slopes are a script: 12 rises to the point 0.75, a step away from it, 9 rises more, below or above.
+
+    Only the second condition can see that they are below: at step 21 the image goes back to 0.75 with half a step of
+    0.25 down, z = 0.5, and moves by 0.75 (0.5 - 0.75) + 0.25 (0.75 - 0.25).
+    """
+    values, slopes = [*range(12), *later], [1.0] * 11 + [-1.0] * 11
+    points: list[float] = []
+
+    def objective(belief: Belief, masks: Tensor, progress: float) -> Tensor:
+        step = min(len(points), 21)
+        points.append(belief.log_odds.item())
+        level = belief.log_odds.flatten(1).mean(dim=1)
+        value: Tensor = slopes[step] * (level - level.detach()) + values[step]
+        return value
+
+    pixel = torch.full((1, 1, 1, 1), 0.5)
+    apgd(Bernoulli, pixel, torch.ones_like(pixel), eps=0.25, objective=objective, steps=50, keep_best=False)
+    assert checkpoints(50)[:2] == [11, 21]
+    assert points[1:12] == [0.75] * 11
+    assert points[20:22] == [0.25] * 2
+    assert points[22] == next_point
 
 
-@both
-def test_sharpened_logits_do_not_change_what_the_margin_finds(attack: Callable[..., Tensor]) -> None:
-    images, masks = discs(6, seed=7)
-    plain, sharp = (
-        attack(finder("bernoulli", scale=scale), images, masks, eps=0.06, objective="margin", steps=40)
-        for scale in (1.0, 128.0)  # a power of two, so that not even rounding differs
-    )
-    assert torch.equal(plain, sharp)
+def distances_of(attack: Callable[..., Tensor], **options: object) -> list[float]:
+    """Return how far from the image each forward pass was."""
+    image = torch.full((1, 1, 2, 2), 0.5)
+    distances = []
+
+    def model(images: Tensor) -> Belief:
+        distances.append((images.detach() - image).abs().max().item())
+        return Bernoulli(images - 0.5)
+
+    attack(model, image, torch.ones_like(image), eps=0.1, **options)
+    return distances
 
 
-@both
-def test_sharpened_logits_blind_cross_entropy_but_not_the_margin(attack: Callable[..., Tensor]) -> None:
-    """From logit 104 the gradient of a right pixel's cross-entropy is exactly 0 in float32."""
-    images, masks, near = distances()
-    found = {
-        name: attack(steep(2.0**17), images, masks, eps=0.0625, objective=name, steps=10)
-        for name in ("margin", "masked_cross_entropy")
-    }
-    assert torch.equal(found["masked_cross_entropy"], images)
-    assert torch.equal((found["margin"] > 0.5) != (masks > 0), near)
+@pytest.mark.parametrize("steps", [10, 100])
+def test_staged_shrinks_its_ball(steps: int) -> None:
+    distances = distances_of(staged, steps=steps, keep_best=False)
+    first, second = 3 * steps // 10, 3 * steps // 5
+    assert distances[: first + 1] == pytest.approx([0, *[0.2] * first])  # its steps, and the point they end at
+    assert distances[first + 1 : second + 2] == pytest.approx([0.15] * (second - first + 1))
+    assert distances[second + 2 :] == pytest.approx([0.1] * (steps - second))
 
 
 def test_does_more_harm_than_pgd_of_the_same_steps() -> None:
@@ -146,35 +169,3 @@ def test_start_is_brought_into_the_ball_and_competes() -> None:
     assert (harm(victim(got), masks) >= harm(victim(good), masks) - 1e-6).all()
     far = apgd(victim, images, masks, eps=0.05, steps=1, start=images + 3.0)
     assert ((far - images).abs() <= 0.05 + 1e-6).all()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"norm": "l1"}, UnknownNameError, "unknown norm 'l1'"),
-        ({"steps": 0}, AttackError, "steps must be at least 1, got 0"),
-        ({"track": "margni"}, UnknownNameError, "unknown objective 'margni'"),
-        ({"objective": "margni"}, UnknownNameError, "unknown objective 'margni'"),
-        ({"eps": -0.1}, AttackError, "from 0 to [0-9a-z]+ and finite, got -0.1"),
-    ],
-)
-@both
-def test_refuses(attack: Callable[..., Tensor], options: dict[str, object], error: type[Exception], words: str) -> None:
-    images = torch.full((1, 1, 2, 2), 0.5)
-    with pytest.raises(error, match=words):
-        attack(pixelwise(images), images, torch.ones_like(images), **{"eps": 0.1, **options})
-
-
-def test_refuses_a_start_of_another_shape() -> None:
-    images = torch.full((1, 1, 2, 2), 0.5)
-    with pytest.raises(ShapeError, match=r"start must be shaped like the images, \(1, 1, 2, 2\), got \(1, 2, 2\)"):
-        apgd(pixelwise(images), images, torch.ones_like(images), eps=0.1, start=images[0])
-
-
-def test_judge_that_is_not_finite_is_reported() -> None:
-    images, masks = discs(1, seed=7)
-    with pytest.raises(AttackError, match="NaN or infinity"):
-        apgd(
-            finder("beta"), images, masks, eps=0.1, steps=2,
-            track=lambda belief, masks, progress: torch.full((1,), math.nan),
-        )  # fmt: skip

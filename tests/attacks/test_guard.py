@@ -69,11 +69,6 @@ def test_does_not_fire_an_overridden_train_method() -> None:
     assert stubborn.training
 
 
-def test_a_plain_function_is_stateless() -> None:
-    with isolated(lambda images: images):
-        assert torch.is_grad_enabled()
-
-
 def test_gradients_flow_inside_no_grad_and_inference_mode() -> None:
     for mode in (torch.no_grad(), torch.inference_mode()):
         with mode:
@@ -99,16 +94,6 @@ def test_the_global_random_state_is_left_as_found() -> None:
     with isolated(len):
         torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_can_be_nested() -> None:
-    victim = mixed()
-    before = modes(victim)
-    with isolated(victim):
-        with isolated(victim.belief):
-            pass
-        assert not any(modes(victim))
-    assert modes(victim) == before
 
 
 def test_refuses_a_module_wrapped_for_distributed_training(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from trustseg.attacks.minimal import Bracket, is_broken, minimal_eps
 from trustseg.attacks.search import Model
 from trustseg.beliefs import Belief, Bernoulli
-from trustseg.errors import AttackError, ShapeError, TrustsegError, UnknownNameError
+from trustseg.errors import AttackError, TrustsegError, UnknownNameError
 
 LADDER = (0.01, 0.02, 0.04, 0.08)
 
@@ -92,25 +92,6 @@ def every_pixel(count: int) -> tuple[Tensor, Tensor]:
     """Return images of foreground alone: a Dice of 0 asks for all pixels, so that none has to be chosen."""
     images, masks = films(count)
     return 0.5 + (images - 0.5).abs(), torch.ones_like(masks)
-
-
-def test_l2_budgets_are_close_to_the_optimum_where_every_pixel_has_to_flip() -> None:
-    images, masks = every_pixel(6)
-    bracket = minimal_eps(threshold, images, masks, tau=0.0, ladder=(0.1, 0.2, 0.4, 0.8), norm="l2")
-    check_record(bracket, threshold, images, masks, tau=0.0, norm="l2")
-    for index in range(6):
-        optimum = smallest_budgets(images[index], masks[index], 0.0)["l2"]
-        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= 1.25 * optimum
-
-
-def test_l2_budgets_are_never_below_the_optimum_and_not_far_above() -> None:
-    """The optimum flips the cheapest pixels only; a gradient moves all of them, for which 2.6 times as much is paid."""
-    images, masks = films(6)
-    bracket = minimal_eps(threshold, images, masks, ladder=(0.05, 0.1, 0.2, 0.4), norm="l2")
-    check_record(bracket, threshold, images, masks, tau=0.5, norm="l2")
-    for index in range(6):
-        optimum = smallest_budgets(images[index], masks[index], 0.5)["l2"]
-        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= 2.75 * optimum
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -213,17 +194,6 @@ def test_victims_break_where_the_record_says(head: str, norm: str) -> None:
     assert (easier.eps_breaks <= bracket.eps_breaks).all()
 
 
-def test_repeats_bit_for_bit_wherever_it_is_called() -> None:
-    images, masks = discs(3, seed=3)
-    victim = finder("beta").train()
-    first = minimal_eps(victim, images, masks, ladder=LADDER, steps=5)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        second = minimal_eps(victim, images.clone(), masks.clone(), ladder=LADDER, steps=5)
-    for name in ("eps_holds", "eps_breaks", "images"):
-        assert torch.equal(getattr(first, name), getattr(second, name))
-    assert not second.images.is_inference()
-
-
 @settings(deadline=None, max_examples=25)
 @given(
     shape=st.tuples(st.integers(0, 3), st.integers(1, 2), st.integers(1, 5), st.integers(1, 5)),
@@ -260,7 +230,6 @@ def test_any_image_stays_in_its_ball_and_box(
         ({"steps": 0}, AttackError, "steps at least 1"),
         ({"objectives": ()}, AttackError, "at least one"),
         ({"objectives": "margin"}, AttackError, r"use \('margin',\)"),
-        ({"objectives": ("margins",)}, UnknownNameError, "unknown objective"),
         ({"norm": "l1"}, UnknownNameError, "unknown norm"),
     ],
 )
@@ -269,15 +238,12 @@ def test_refuses_options(options: dict[str, object], error: type[TrustsegError],
         minimal_eps(threshold, *films(2), **options)  # type: ignore[arg-type]  # on purpose
 
 
-def test_refuses_models_and_images() -> None:
-    images, masks = films(2)
-    with pytest.raises(AttackError, match="expected a belief"):
-        minimal_eps(lambda images: images, images, masks)  # type: ignore[arg-type, return-value]  # on purpose
-    with pytest.raises(AttackError, match="NaN or infinity"):  # whose empty prediction would count as broken
-        minimal_eps(lambda images: Bernoulli(images * math.nan), images, masks)
-    with pytest.raises(AttackError, match="without a gradient"):
-        minimal_eps(lambda images: threshold(images.detach()), images, masks)
-    with pytest.raises(AttackError, match="images must be finite"):
-        minimal_eps(threshold, images + 1, masks)
-    with pytest.raises(ShapeError, match="only 0 and 1"):
-        minimal_eps(threshold, images, 255 * masks)
+@pytest.mark.parametrize(("every", "tau", "most"), [(True, 0.0, 1.25), (False, 0.5, 2.75)])
+def test_l2_budgets_are_never_below_the_optimum_and_not_far_above(every: bool, tau: float, most: float) -> None:
+    """Where not every pixel has to flip, the optimum flips the cheapest only; a gradient moves all of them."""
+    images, masks = every_pixel(6) if every else films(6)
+    bracket = minimal_eps(threshold, images, masks, tau=tau, ladder=(0.05, 0.1, 0.2, 0.4, 0.8), norm="l2")
+    check_record(bracket, threshold, images, masks, tau=tau, norm="l2")
+    for index in range(6):
+        optimum = smallest_budgets(images[index], masks[index], tau)["l2"]
+        assert optimum - 1e-6 <= bracket.eps_breaks[index] <= most * optimum

@@ -3,7 +3,6 @@
 import pytest
 
 from trustseg.attacks import OBJECTIVES, PRESETS, backward_passes, members_of
-from trustseg.attacks.presets import Member
 from trustseg.errors import UnknownNameError
 
 
@@ -26,23 +25,6 @@ def test_members_and_budgets_are_those_published() -> None:
     assert [backward_passes(preset, evidential=True) for preset in PRESETS] == [101, 711, 2111]
     assert backward_passes("thorough", evidential=False, surrogates=2) == 1411
     assert {member.objective for members in PRESETS.values() for member in members} <= set(OBJECTIVES)
-
-
-@pytest.mark.parametrize("preset", list(PRESETS))
-@pytest.mark.parametrize("evidential", [False, True])
-@pytest.mark.parametrize("surrogates", [0, 1, 3])
-def test_the_budget_is_the_sum_over_the_members(preset: str, evidential: bool, surrogates: int) -> None:
-    members = members_of(preset, evidential=evidential, surrogates=surrogates)
-    assert sum(member.attack == "transfer" for member in members) == surrogates * (preset == "thorough")
-    assert evidential or not any(member.evidential for member in members)
-    spent = sum(member.steps for member in members if member.attack != "square")
-    assert backward_passes(preset, evidential=evidential, surrogates=surrogates) == spent
-
-
-def test_square_asks_for_no_gradient() -> None:
-    assert Member("square", "margin", 5000).backward_passes == 0
-    assert Member("transfer", "margin", 7).backward_passes == 7
-    assert Member("square", "margin", 5000).name == "square_margin"
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:

@@ -54,13 +54,6 @@ def test_remembers_per_image_by_harm_then_objective_then_first() -> None:
     assert asked.result(first)[:, 0, 0, 0].tolist() == pytest.approx([0.4, 0.55])
 
 
-def test_harm_counts_more_than_the_objective() -> None:
-    asked = search(objective=lambda belief, masks, progress: belief.log_odds.flatten(1).mean(dim=1))
-    for value in (0.4, 0.9):  # the second has the larger objective and is right again
-        asked.offer(torch.full((2, 1, 2, 3), value), progress=0.0)
-    assert asked.result(asked.images)[0, 0, 0, 0].item() == pytest.approx(0.4)
-
-
 def test_without_keep_best_returns_the_last_and_asks_nothing_more() -> None:
     calls = []
 
@@ -106,12 +99,6 @@ def test_value_has_no_gradient_and_is_remembered_if_asked(keep_best: bool) -> No
     torch.testing.assert_close(value, torch.full((2,), 0.1))
     assert not value.requires_grad
     assert torch.equal(asked.result(asked.images), worse if keep_best else asked.images)
-
-
-def test_belief_is_checked() -> None:
-    assert search().belief(torch.full((2, 1, 2, 3), 0.7)).log_odds.mean().item() == pytest.approx(0.2)
-    with pytest.raises(AttackError, match="expected a belief"):
-        search(lambda images: images).belief(torch.zeros(2, 1, 2, 3))  # type: ignore[arg-type, return-value]
 
 
 def test_inputs_are_copied() -> None:
@@ -185,9 +172,3 @@ def test_numbers_that_are_not_finite_are_reported(model: Callable[[Tensor], Beli
     asked.gradient(asked.images, progress=0.0)
     with pytest.raises(AttackError, match="NaN or infinity"):
         asked.result(asked.images)
-
-
-def test_refuses_an_objective_averaged_over_images() -> None:
-    asked = search(objective=lambda belief, masks, progress: belief.log_odds.mean())
-    with pytest.raises(ShapeError, match="one value per image"):
-        asked.gradient(asked.images, progress=0.0)

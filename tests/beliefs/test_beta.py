@@ -129,31 +129,6 @@ class TestBeta:
             torch.testing.assert_close(belief.vacuity() + belief.dissonance(), 2 * smaller, rtol=1e-12, atol=0)
             assert (belief.vacuity() <= 2 * smaller * (1 + 1e-12)).all()
 
-    def test_entropy_variance_and_distance_from_half_rank_alike(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        # Evidence in steps of 1/4, so that beliefs with the same p and another S are among them.
-        pairs = 1 + torch.randint(0, 40, (500, 2), generator=generator).double() / 4
-        belief = Beta(pairs[:, 0], pairs[:, 1])
-        nearer = torch.minimum(belief.alpha, belief.beta) / belief.strength
-        order = nearer.argsort()
-        for name in ("entropy", "variance"):
-            ranked = belief.uncertainty(name)[order]
-            assert (ranked.diff() >= -1e-15).all(), name
-        assert (belief.uncertainty("mutual_information")[order].diff() < -1e-6).any()
-
-    def test_variance_is_the_sum_of_its_parts(self) -> None:
-        grid = evidence_grid(torch.float32)
-        belief = Beta(grid[:, 0], grid[:, 1])
-        parts = belief.epistemic_variance() + belief.aleatoric_variance()
-        torch.testing.assert_close(parts, belief.variance(), rtol=1e-6, atol=0)
-
-    def test_swapping_the_classes_changes_no_measure(self) -> None:
-        grid = evidence_grid(torch.float32)
-        there, back = Beta(grid[:, 0], grid[:, 1]), Beta(grid[:, 1], grid[:, 0])
-        for name in Beta.measures:
-            torch.testing.assert_close(there.uncertainty(name), back.uncertainty(name), rtol=1e-5, atol=2e-6)
-        torch.testing.assert_close(there.log_odds, -back.log_odds)
-
     def test_log_odds_are_those_of_the_mean(self) -> None:
         torch.testing.assert_close(beta(8.0, 2.0).log_odds, torch.tensor([math.log(4.0)], dtype=torch.float64))
         assert beta(9.0, 2.0, dtype=torch.float32).probability.item() == pytest.approx(0.818182, abs=1e-6)

@@ -1,6 +1,7 @@
 """The alignment of two beliefs against golden vectors, worked numbers, torch's own divergences and EV-AT's formula."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -52,9 +53,6 @@ def aligned(clean: Belief, adversarial: Belief, squared: float, cross_entropy: f
     )
 
 
-# --- worked numbers --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("dtype", "rtol", "atol"), [(torch.float64, 1e-8, 1e-9), (torch.float32, 1e-4, 1e-6)])
 def test_vectors(dtype: torch.dtype, rtol: float, atol: float) -> None:
     for case in load_vectors("evidential")["alignment"]["cases"]:
@@ -86,35 +84,14 @@ def test_beta_keeps_its_digits_where_beliefs_are_close(scale: float) -> None:
         assert got == pytest.approx(float(expected), rel=rtol), dtype
 
 
-def test_bernoulli_by_hand() -> None:
-    assert kl_divergence(Bernoulli(one(2)), Bernoulli(one(-1))).item() == pytest.approx(0.828725, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("clean", "adversarial", "expected"),
-    [
-        ((2, 1), (1, 1), 0.193147),
-        ((1, 2), (5, 1), 4.583709),
-        ((5, 2), (2, 5), 3.25),
-        ((50, 2), (5, 2), 2.660298),
-    ],
-)
-def test_beta_by_hand(clean: tuple[float, float], adversarial: tuple[float, float], expected: float) -> None:
-    assert kl_divergence(beta(*clean), beta(*adversarial)).item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_terms_by_hand() -> None:
-    """Log-odds alike and ten times the evidence; then log-odds that differ."""
+def test_the_strength_by_hand() -> None:
+    """Log-odds alike and ten times the evidence."""
     scaled = beta(100, 30), beta(10, 3)
     assert aligned(*scaled, 1, 0, 0).item() == pytest.approx(0, abs=1e-12)
     assert aligned(*scaled, 0, 0, 1).item() == pytest.approx(math.log(10) ** 2 / 2)
-    assert symmetric_kl_divergence(*scaled).item() == pytest.approx(4.3119, abs=5e-5)
-    turned = beta(5, 1.5), beta(3, 2)
-    assert aligned(*turned, 1, 0, 0).item() == pytest.approx(0.0797, abs=5e-5)
-    assert symmetric_kl_divergence(*turned).item() == pytest.approx(0.9296, abs=5e-5)
-
-
-# --- independent implementations -------------------------------------------------------------------------------------
+    one_sided = partial(evidence_alignment, squared_weight=0, cross_entropy_weight=0, strength_weight=1, one_sided=True)
+    assert one_sided(*scaled).item() == 0
+    assert one_sided(scaled[1], scaled[0]).item() == pytest.approx(math.log(10) ** 2 / 2)
 
 
 def test_equals_torch_distributions() -> None:
@@ -142,33 +119,10 @@ def test_without_strength_it_is_the_alignment_of_ev_at() -> None:
     torch.testing.assert_close(got, expected.flatten(1).mean(1))
 
 
-@pytest.mark.parametrize("scale", [0.1, 10.0, 100.0])
-def test_only_ours_sees_a_scaling_of_the_evidence(scale: float) -> None:
-    clean, adversarial = pair()
-    scaled = Beta(scale * adversarial.alpha, scale * adversarial.beta)
-    torch.testing.assert_close(aligned(clean, scaled, 20, 4, 0), aligned(clean, adversarial, 20, 4, 0))
-    assert not torch.isclose(aligned(clean, scaled, 20, 4, 1), aligned(clean, adversarial, 20, 4, 1)).any()
-
-
-# --- properties ------------------------------------------------------------------------------------------------------
-
-
 def test_equal_beliefs_do_not_diverge() -> None:
-    for belief in (drawn(), beta(1e6, 1e6), beta(1, 1)):
+    for belief in (drawn(), beta(1e6, 1e6), Bernoulli(drawn().log_odds)):
         assert kl_divergence(belief, belief).abs().max() < 1e-6
-        assert symmetric_kl_divergence(belief, belief).abs().max() < 1e-6
-    alike = Bernoulli(drawn().log_odds)
-    assert kl_divergence(alike, alike).abs().max() < 1e-6
-
-
-def test_one_sided_counts_only_attacked_images_that_are_surer() -> None:
-    only_surer = partial(
-        evidence_alignment, squared_weight=0, cross_entropy_weight=0, strength_weight=1, one_sided=True
-    )
-    weak, strong = beta(2, 1), beta(20, 10)
-    assert only_surer(strong, weak).item() == 0
-    surer = only_surer(weak, strong)
-    assert surer.item() == pytest.approx(math.log(10) ** 2 / 2)
+    assert symmetric_kl_divergence(drawn(), drawn()).abs().max() < 1e-6
 
 
 def test_gradients_reach_both_but_the_cross_entropy_only_the_attacked() -> None:
@@ -201,9 +155,6 @@ def test_edges() -> None:
     assert math.isnan(kl_divergence(beta(math.nan, 1), beta(1, 1)).item())
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
-
-
 def test_other_beliefs_are_refused() -> None:
     bernoulli = Bernoulli(one(0))
     for given in ((bernoulli, beta(1, 1)), (beta(1, 1), bernoulli), (Mixture([bernoulli]), Mixture([bernoulli]))):
@@ -213,11 +164,10 @@ def test_other_beliefs_are_refused() -> None:
         aligned(bernoulli, bernoulli, 1, 1, 1)
 
 
-def test_shapes_that_differ_are_refused() -> None:
+@pytest.mark.parametrize("kind", [Bernoulli, lambda maps: Beta(1 + maps, 1 + maps)])
+def test_shapes_that_differ_are_refused(kind: Callable[[Tensor], Belief]) -> None:
     with pytest.raises(ShapeError, match="one shape"):
-        kl_divergence(drawn((2, 1, 3, 3)), drawn((1, 1, 3, 3)))
-    with pytest.raises(ShapeError, match="one shape"):
-        kl_divergence(Bernoulli(torch.zeros(2, 1, 3, 3)), Bernoulli(torch.zeros(2, 1, 3, 1)))
+        kl_divergence(kind(torch.zeros(2, 1, 3, 3)), kind(torch.zeros(2, 1, 3, 1)))
 
 
 def test_bad_options_are_refused() -> None:

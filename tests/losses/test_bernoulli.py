@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -55,13 +54,3 @@ def test_certainty() -> None:
     assert torch.autograd.grad(loss.sum(), sure)[0].tolist() == [[[[0, 0]]]]
     assert binary_cross_entropy(Bernoulli(-sure), masks).item() == math.inf
     assert binary_cross_entropy(Bernoulli(sure * math.nan), masks).isnan().all()
-
-
-def test_balance_by_hand() -> None:
-    # Odds 1, 3, 3, 7 for the true class cost ln 2, ln 4/3, ln 4/3, ln 8/7; the first pixel is the foreground.
-    belief = Bernoulli(torch.tensor([1.0, 1 / 3, 1 / 3, 1 / 7]).log().view(1, 1, 2, 2))
-    masks = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    background = [math.log(4 / 3), math.log(4 / 3), math.log(8 / 7)]
-    assert binary_cross_entropy(belief, masks).item() == pytest.approx((math.log(2) + sum(background)) / 4)
-    balanced = binary_cross_entropy(belief, masks, balance="image")
-    assert balanced.item() == pytest.approx((math.log(2) + sum(background) / 3) / 2)

@@ -1,6 +1,7 @@
 """Region losses, held against their definitions and another implementation."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from segmentation_models_pytorch.losses import LovaszLoss, TverskyLoss
 from torch import Tensor
 
-from trustseg.beliefs import Bernoulli
+from trustseg.beliefs import Bernoulli, Beta
 from trustseg.errors import ConfigError
 from trustseg.losses import (
     binary_cross_entropy,
@@ -103,10 +104,24 @@ def test_an_empty_mask_pulls_the_probability_down(name: str) -> None:
     assert gradient.max() > 0
 
 
-def test_options_out_of_range_are_refused() -> None:
-    belief, masks = drawn(0, 1, 1, 2, 2)
-    with pytest.raises(ConfigError, match="alpha"):
-        tversky(belief, masks, alpha=-1.0)
-    for loss, gamma in ((focal_tversky, 0.5), (focal_cross_entropy, -1.0)):
-        with pytest.raises(ConfigError, match="gamma"):
-            loss(belief, masks, gamma=gamma)
+@pytest.mark.parametrize(
+    ("loss", "options", "words"),
+    [
+        (soft_dice, {"smooth": 0.0}, "above 0"),
+        (soft_dice, {"smooth": math.nan}, "above 0"),
+        (tversky, {"alpha": -1.0}, "alpha"),
+        (focal_tversky, {"gamma": 0.5}, "gamma"),
+        (focal_cross_entropy, {"gamma": -1.0}, "gamma"),
+    ],
+)
+def test_options_out_of_range_are_refused(loss: Callable[..., Tensor], options: dict[str, float], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        loss(*drawn(0, 1, 1, 2, 2), **options)
+
+
+def test_soft_dice_by_hand() -> None:
+    # p = 1/2 everywhere: 1 - (2 * 0.5 + 1) / (2 + 1 + 1) and 1 - (2 * 1.5 + 1) / (2 + 3 + 1).
+    assert soft_dice(Bernoulli(torch.zeros_like(MASKS)), MASKS).tolist() == pytest.approx([1 / 2, 1 / 3])
+    # p = 3/4: 1 - (2 * 0.75 + 0.5) / (3 + 1 + 0.5) and 1 - (2 * 2.25 + 0.5) / (3 + 3 + 0.5).
+    belief = Beta(torch.full_like(MASKS, 6.0), torch.full_like(MASKS, 2.0))
+    assert soft_dice(belief, MASKS, smooth=0.5).tolist() == pytest.approx([5 / 9, 3 / 13])

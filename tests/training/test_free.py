@@ -3,7 +3,6 @@
 import copy
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
 from tests.training.tiny import config, pack, same_weights
@@ -13,7 +12,7 @@ from trustseg.errors import ConfigError
 from trustseg.losses import segmentation_loss
 from trustseg.models import ARCHITECTURES
 from trustseg.training import module, train
-from trustseg.training.free import FreePerturbation
+from trustseg.training.attacking import FreePerturbation
 
 EPS = 8 / 255
 FREE = ("adversarial.attack=free", "adversarial.selection=random", "adversarial.fraction=1")
@@ -39,14 +38,6 @@ def test_the_perturbation_by_hand() -> None:
     torch.testing.assert_close(free.applied(images[:1], eps=EPS / 2).detach(), (images + moved / 2)[:1])
     free.reset()
     torch.testing.assert_close(free.applied(images, eps=EPS).detach(), images)
-
-
-def test_images_stay_images() -> None:
-    free, images = FreePerturbation(), torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
-    slope = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
-    for _ in range(3):
-        applied = grow(free, images, slope)
-        torch.testing.assert_close(applied, images)
 
 
 def test_without_a_backward_pass_nothing_moves() -> None:
@@ -113,14 +104,6 @@ def test_once_and_without_a_budget_it_is_plain_training(tmp_path: Path, head: st
     assert same_weights(free, plain)
 
 
-def test_epochs_without_attacks_repeat_no_batch(tmp_path: Path) -> None:
-    train(config(*FREE, "adversarial.replays=2"), pack(), tmp_path)
-    table = pl.read_csv(tmp_path / "metrics.csv")
-    assert table["forward_passes"].to_list() == [8, 16, 16]
-    assert table["adversarial_images"].to_list() == [0, 16, 16]
-    assert "validation_fgsm_dice" in table.columns  # it is watched like training on one step
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -140,8 +123,3 @@ def test_what_does_not_go_together(settings: list[str], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config(*FREE, *settings)
     assert words in str(caught.value)
-
-
-def test_it_may_stand_beside_no_attacks_at_all() -> None:
-    """So that a study can name it once."""
-    assert config("adversarial.attack=free", "adversarial.selection=none").adversarial.replays == 4

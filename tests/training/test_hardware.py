@@ -20,8 +20,6 @@ from trustseg.training.run import initial_segmenter
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
-# --- memory ----------------------------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     "error",
@@ -44,15 +42,6 @@ def test_a_step_that_does_not_fit_names_a_batch_size(
     assert not (tmp_path / "model").exists()
 
 
-def test_another_error_of_a_step_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def step(self: SegmentationModule, batch: object, batch_index: int) -> None:
-        raise RuntimeError("a mistake of ours")
-
-    monkeypatch.setattr(SegmentationModule, "training_step", step)
-    with pytest.raises(RuntimeError, match="a mistake of ours"):
-        train(config(), pack(), tmp_path)
-
-
 def test_the_batch_size_that_is_named() -> None:
     words = str(memory_ran_out(config("training.batch_size=7", "training.accumulate=3"), CUDA))
     assert words.startswith("out of memory on the GPU in a step of training.batch_size=7")
@@ -63,9 +52,6 @@ def test_the_batch_size_that_is_named() -> None:
     assert "batch_size" not in words
 
 
-# --- precision -------------------------------------------------------------------------------------------------------
-
-
 def test_bfloat16_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla P100")
@@ -73,9 +59,6 @@ def test_bfloat16_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         require_precision("bf16-mixed", CUDA)
     require_precision("32-true", CUDA)
     require_precision("bf16-mixed", CPU)
-
-
-# --- repeatability ---------------------------------------------------------------------------------------------------
 
 
 def test_new_memory_is_not_filled_for_nothing_and_the_choice_is_left_as_found(tmp_path: Path) -> None:
@@ -91,17 +74,16 @@ def test_new_memory_is_not_filled_for_nothing_and_the_choice_is_left_as_found(tm
     assert settings() == before
 
 
-@pytest.mark.parametrize("found", [False, True])
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_the_fastest_algorithms_are_looked_for_where_the_run_need_not_repeat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool, found: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", found)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", deterministic)
     during: list[bool] = []
     run = config("training.epochs=1", f"training.deterministic={str(deterministic).lower()}")
     train(run, pack(), tmp_path, report=lambda done, total: during.append(torch.backends.cudnn.benchmark))
     assert during == [not deterministic]
-    assert torch.backends.cudnn.benchmark is found
+    assert torch.backends.cudnn.benchmark is deterministic
 
 
 def test_the_first_weights_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +94,6 @@ def test_the_first_weights_leave_every_generator_alone(monkeypatch: pytest.Monke
     assert same_weights(one, other)
     assert torch.equal(torch.get_rng_state(), before)
     assert seeded == []
-
-
-# --- compilation -----------------------------------------------------------------------------------------------------
 
 
 def failing(plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,9 +165,6 @@ def test_a_mistake_inside_the_network_is_not_taken_for_one_of_the_compiler() -> 
         compile_network(segmenter)
         with pytest.raises(ValueError, match="more than 1 value"):
             segmenter.belief(torch.rand(1, 1, 32, 32))
-
-
-# --- accumulation ----------------------------------------------------------------------------------------------------
 
 
 def plain_network(encoder: str, *, channels: int, outputs: int) -> nn.Module:

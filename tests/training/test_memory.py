@@ -55,12 +55,6 @@ def test_nothing_is_chosen_for_ever() -> None:
     assert rested == {0, 1, 2, 3}
 
 
-def test_an_image_without_a_score_comes_first_only_until_it_is_to_be_renewed() -> None:
-    memory = remembering(0.5, refresh_epochs=2)  # image 1 was attacked whenever it was seen
-    first = [bool(memory.recall(torch.tensor([0, 1]), epoch=e, selection="uncertain")[1] > 1) for e in (0, 1, 2)]
-    assert first == [True, True, False]
-
-
 def test_a_score_that_is_no_number_is_not_kept() -> None:
     memory = remembering(0.5, 0.5)
     memory.remember(torch.tensor([0, 1]), torch.tensor([math.nan, 0.6]), epoch=1)
@@ -68,13 +62,6 @@ def test_a_score_that_is_no_number_is_not_kept() -> None:
     assert memory.epochs[:2].tolist() == [0, 1]
     memory.remember(torch.zeros(0, dtype=torch.long), torch.zeros(0), epoch=2)  # all of the batch was attacked
     assert memory.epochs[:2].tolist() == [0, 1]
-
-
-def test_its_state_is_taken_over() -> None:
-    memory, other = remembering(0.1, 0.2, epoch=3), ScoreMemory(5)
-    other.load_state_dict(memory.state_dict())
-    torch.testing.assert_close(other.scores, memory.scores, equal_nan=True)
-    assert torch.equal(other.epochs, memory.epochs)
 
 
 def test_the_mean_age_of_what_was_recalled() -> None:
@@ -115,23 +102,6 @@ def test_processes_share_the_latest_scores(monkeypatch: pytest.MonkeyPatch) -> N
     assert mine.epochs.tolist() == [2, 2, 3, 3, -1]
 
 
-# --- in a training ---------------------------------------------------------------------------------------------------
-
-
-def test_it_costs_no_forward_pass(tmp_path: Path) -> None:
-    """The passes of memory are those of random selection, epoch by epoch."""
-    passes = {}
-    for name, settings in {
-        "random": ["adversarial.selection=random"],
-        "memory": ["adversarial.scores=memory"],
-        "fresh": ["adversarial.scores=fresh"],
-    }.items():
-        train(config("training.epochs=2", *settings), pack(), tmp_path / name)
-        passes[name] = pl.read_csv(tmp_path / name / "metrics.csv").select("forward_passes", "backward_passes").rows()
-    assert passes["memory"] == passes["random"] == [(8, 8), (12, 12)]
-    assert passes["fresh"] == [(8, 8), (20, 12)]
-
-
 def test_scores_are_those_of_the_clean_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[int], int]] = []
     remember = ScoreMemory.remember
@@ -147,14 +117,6 @@ def test_scores_are_those_of_the_clean_forward(tmp_path: Path, monkeypatch: pyte
     assert [len(rows) for rows, _ in seen] == [4, 4, 2, 2]  # whole batches in the warm-up, then what was not attacked
     ages = pl.read_csv(tmp_path / "metrics.csv")["score_age"]
     assert ages.to_list() == [None, 1.0]
-
-
-@pytest.mark.parametrize("head", ["bernoulli", "beta"])
-@pytest.mark.parametrize("selection", ["uncertain", "certain", "hard", "proportional"])
-def test_every_rule_runs_from_memory(tmp_path: Path, selection: str, head: str) -> None:
-    settings = [f"adversarial.selection={selection}", f"model.head={head}", "training.epochs=2"]
-    train(config(*settings, "adversarial.scores=memory"), pack(), tmp_path)
-    assert pl.read_csv(tmp_path / "metrics.csv")["adversarial_images"].to_list() == [0, 4]
 
 
 def test_a_threshold_on_remembered_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,14 +40,13 @@ def test_the_command_holds_no_folders(monkeypatch: pytest.MonkeyPatch, arguments
     assert command == (shown or f"trustseg study '{arguments[1]}'")
 
 
-def test_existing_relative_paths_are_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_relative_paths_are_cut_and_a_worker_tells_the_command_that_it_works_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "anna" / "films").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["trustseg", "train", "data.path=anna/films"])
     assert provenance(pack())["command"] == "trustseg train data.path=films"
-
-
-def test_a_worker_tells_the_command_that_it_works_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMMAND, "trustseg study tiny.yaml")
     assert provenance(pack())["command"] == "trustseg study tiny.yaml"
 

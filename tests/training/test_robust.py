@@ -1,4 +1,4 @@
-"""The loss of a step, put together by hand from the losses of its images."""
+"""The loss of a step, put together by hand from the losses of its images; pixel weights by hand."""
 
 import math
 from functools import partial
@@ -10,14 +10,33 @@ from torch import Tensor
 from trustseg.beliefs import Belief, Bernoulli, Beta, Mixture
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.errors import BeliefError
-from trustseg.losses import evidence_alignment, kl_divergence, segmentation_loss
+from trustseg.losses import (
+    Balance,
+    binary_cross_entropy,
+    evidence_alignment,
+    kl_divergence,
+    kl_to_uniform,
+    losses_of,
+    segmentation_loss,
+    vacuity_correction,
+)
 from trustseg.training import MixedBatch
-from trustseg.training.robust import ALIGNMENTS, LabelLoss, StepLoss, require_finite, rows_of, step_loss
-from trustseg.training.weighting import pixel_weights
+from trustseg.training.robust import (
+    ALIGNMENTS,
+    LabelLoss,
+    StepLoss,
+    pixel_weights,
+    require_finite,
+    rows_of,
+    step_loss,
+    weighted_mean,
+)
 
 GENERATOR = torch.Generator().manual_seed(9)
 ALPHA, BETA = 1 + 4 * torch.rand(2, 5, 1, 4, 3, generator=GENERATOR)
 MASKS = (torch.rand(3, 1, 4, 3, generator=GENERATOR) < 0.4).float()
+UNSURE = Beta(ALPHA[:3], BETA[:3])
+KINDS = ["entropy", "margin", "vacuity", "mutual_information", "dissonance"]
 EVIDENTIAL = LabelLoss(
     "bayes_risk_cross_entropy", kl_weight=0.3, vacuity_weight=0.1, region_weight=0.7, balance="image"
 )
@@ -148,6 +167,45 @@ def test_a_step_of_several_batches_is_checked_as_a_whole(
         require_finite(batches, torch.tensor(gradient).isfinite(), epoch=4)
 
 
-def test_a_mixture_cannot_be_trained() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_mean_is_one_and_nothing_is_negative(kind: str, share: float) -> None:
+    weights = pixel_weights(UNSURE, MASKS, kind=kind, share=share)
+    assert weights.shape == MASKS.shape
+    assert (weights >= 0).all()
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3)), torch.ones(3))
+    if share == 0:
+        assert torch.equal(weights, torch.ones_like(weights))
+
+
+def test_the_margin_by_hand() -> None:
+    """One pixel right, one undecided, one wrong."""
+    belief = Bernoulli(torch.tensor([2.0, 0.0, -2.0]).view(1, 1, 1, 3))
+    weights = pixel_weights(belief, torch.ones(1, 1, 1, 3), kind="margin", share=1.0).flatten()
+    p = 1 / (1 + math.exp(-2))
+    doubts = [1 / (1 + math.exp(10 * (margin + 0.5))) for margin in (2 * p - 1, 0, 1 - 2 * p)]
+    assert weights.tolist() == pytest.approx([doubt / (sum(doubts) / 3) for doubt in doubts], rel=1e-4)
+
+
+def test_edges() -> None:
+    """No doubt anywhere, certain pixels beside an undecided one, and one pixel."""
+    none = Beta(torch.full((1, 1, 2, 2), 5.0), torch.ones(1, 1, 2, 2))  # evidence on one side: no dissonance
+    assert torch.equal(pixel_weights(none, MASKS[:1, :, :2, :2], kind="dissonance", share=1.0), torch.ones(1, 1, 2, 2))
+    certain = Bernoulli(torch.tensor([math.inf, -math.inf, 0.0]).view(1, 1, 1, 3))
+    for kind in ("entropy", "margin"):
+        assert pixel_weights(certain, torch.ones(1, 1, 1, 3), kind=kind, share=1.0).isfinite().all()
+    one = Beta(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    assert pixel_weights(one, torch.ones(1, 1, 1, 1), kind="vacuity", share=1.0).item() == 1
+    assert pixel_weights(Beta(ALPHA[:0], BETA[:0]), MASKS[:0], kind="vacuity", share=1.0).shape == (0, 1, 4, 3)
+
+
+@pytest.mark.parametrize("balance", ["none", "image"])
+@pytest.mark.parametrize("loss", [*losses_of("data").values(), kl_to_uniform, vacuity_correction])
+def test_weights_of_one_change_nothing(loss: partial[torch.Tensor], balance: Balance) -> None:
+    got = weighted_mean(loss, UNSURE, MASKS, torch.ones_like(MASKS), balance=balance)
+    torch.testing.assert_close(got, loss(UNSURE, MASKS, balance=balance))
+
+
+def test_a_mixture_cannot_be_weighted() -> None:
     with pytest.raises(BeliefError, match="change one member at a time"):
-        rows_of(Mixture([belief_of("beta")]), slice(2))  # type: ignore[list-item]
+        weighted_mean(binary_cross_entropy, Mixture([UNSURE]), MASKS, MASKS)

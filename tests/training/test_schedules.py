@@ -2,6 +2,7 @@
 
 import pytest
 
+from trustseg.config.adversarial import AdversarialConfig
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
 
 
@@ -27,7 +28,8 @@ def test_the_learning_rate_rises_and_falls(epochs: int) -> None:
     ],
 )
 def test_the_ramp_of_every_epoch(warmup: int, ramp: int, expected: list[float]) -> None:
-    got = [ramp_at(epoch, warmup_epochs=warmup, ramp_epochs=ramp) for epoch in range(7)]
+    options = AdversarialConfig(warmup_epochs=warmup, ramp_epochs=ramp)
+    got = [ramp_at(epoch, options) for epoch in range(7)]
     assert got == pytest.approx(expected)
 
 
@@ -42,5 +44,6 @@ def test_the_ramp_of_every_epoch(warmup: int, ramp: int, expected: list[float]) 
     ],
 )
 def test_the_fraction_of_every_epoch(start: float | None, warmup: int, ramp: int, expected: list[float]) -> None:
-    got = [fraction_at(e, fraction=0.8, start=start, warmup_epochs=warmup, ramp_epochs=ramp) for e in range(7)]
+    options = AdversarialConfig(fraction=0.8, fraction_start=start, warmup_epochs=warmup, ramp_epochs=ramp)
+    got = [fraction_at(epoch, options) for epoch in range(7)]
     assert got == pytest.approx(expected)

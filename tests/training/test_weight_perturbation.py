@@ -42,12 +42,6 @@ def test_weights_move_uphill_by_their_share(head: str, size: float) -> None:
     assert same_weights(segmenter, untouched)
 
 
-def test_a_loss_that_is_flat_moves_nothing() -> None:
-    segmenter = small_segmenter()
-    perturb(segmenter, IMAGES, MASKS, loss=lambda belief, masks: 0 * belief.probability.mean(dim=(1, 2, 3)), size=0.1)
-    assert same_weights(segmenter, small_segmenter())
-
-
 def test_the_gradient_is_that_of_the_moved_weights_and_the_step_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

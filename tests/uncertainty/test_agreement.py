@@ -1,6 +1,5 @@
 """Foretold Dice against loops, a calibrated coin and hand-made members."""
 
-import math
 from itertools import combinations
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from trustseg.beliefs import Bernoulli, Beta, Mixture
 from trustseg.errors import BeliefError
 from trustseg.uncertainty import pairwise_disagreement
-from trustseg.uncertainty.agreement import soft_dice_confidence
+from trustseg.uncertainty.aggregation import soft_dice_confidence
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -40,11 +39,6 @@ def test_an_empty_prediction_scores_most(value: float) -> None:
     assert soft_dice_confidence(probability, probability).tolist() == [1, 1]
 
 
-def test_a_sure_and_full_prediction_scores_nothing() -> None:
-    ones = torch.ones(2, 1, 3, 5)
-    assert soft_dice_confidence(ones, ones).tolist() == [0, 0]
-
-
 def test_pairwise_disagreement_equals_loops() -> None:
     members = [Bernoulli(draw(3, 1, 5, 7, seed=seed) - 1) for seed in range(4)]
     members[1] = Beta(1 + draw(3, 1, 5, 7, seed=8).exp(), 2 + draw(3, 1, 5, 7, seed=9).exp())  # type: ignore[call-overload]  # a mixed list
@@ -62,11 +56,6 @@ def test_empty_predictions_agree_with_each_other_only() -> None:
     assert pairwise_disagreement(Mixture([empty, full])).tolist() == [1]
     assert pairwise_disagreement(Mixture([full, full, full])).tolist() == [0]
     assert pairwise_disagreement(Mixture([empty, empty, full])).item() == pytest.approx(2 / 3)
-
-
-def test_infinite_log_odds_are_predictions_too() -> None:
-    sure = Bernoulli(torch.tensor([math.inf, -math.inf]).view(1, 1, 1, 2))
-    assert pairwise_disagreement(Mixture([sure, sure])).tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from trustseg.uncertainty import AGGREGATIONS
-from trustseg.uncertainty.lesions import lesion_max, lesion_mean
+from trustseg.uncertainty.aggregation import lesion_max, lesion_mean
 
 
 def lesions_by_flood(positive: Tensor) -> list[list[tuple[int, int]]]:
@@ -39,17 +39,6 @@ def test_equals_flood_fill(shape: tuple[int, ...], threshold: float) -> None:
         mean = sum(means) / len(means) if means else whole
         assert lesion_mean(uncertainty, probability)[k].item() == pytest.approx(mean)
         assert lesion_max(uncertainty, probability)[k].item() == pytest.approx(max(means, default=whole))
-
-
-def test_a_small_lesion_has_a_vote_of_its_own() -> None:
-    uncertainty = torch.zeros(1, 1, 4, 8)
-    uncertainty[..., 0, 7] = 0.6
-    probability = torch.zeros(1, 1, 4, 8)
-    probability[..., :4] = 1  # a large sure lesion and one doubtful pixel
-    probability[..., 0, 7] = 1
-    assert lesion_mean(uncertainty, probability).item() == pytest.approx(0.3)
-    assert lesion_max(uncertainty, probability).item() == pytest.approx(0.6)
-    assert AGGREGATIONS["foreground_mean"](uncertainty, probability).item() == pytest.approx(0.6 / 17)
 
 
 def test_lesions_of_neighbouring_images_do_not_touch() -> None:

@@ -19,6 +19,6 @@ except ImportError as error:
     ) from error
 
 from trustseg.art.attacks import ART_ATTACKS, random_start, run_art
-from trustseg.art.estimator import Segmentation, bernoulli_model
+from trustseg.art.estimator import Segmentation
 
-__all__ = ["ART_ATTACKS", "Segmentation", "bernoulli_model", "random_start", "run_art"]
+__all__ = ["ART_ATTACKS", "Segmentation", "random_start", "run_art"]

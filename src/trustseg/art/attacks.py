@@ -15,10 +15,13 @@ from trustseg.art.estimator import Segmentation
 from trustseg.attacks import Model, isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import NormName, find_norm, gaussian
-from trustseg.attacks.search import Search
+from trustseg.attacks.search import Search, require_generator
 from trustseg.errors import AttackError, TrustsegError, unknown_name
 
 __all__ = ["ART_ATTACKS", "random_start", "run_art"]
+
+Value = bool | int | float | str
+Options = Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,12 @@ ART_ATTACKS: Final[Mapping[str, _Recipe]] = {
 
 
 def random_start(images: Tensor, *, eps: float, generator: torch.Generator, norm: NormName = "linf") -> Tensor:
-    """Return images moved by a random step, from which an attack of ART with the rest of the budget may start.
+    """Return images moved by a random step of length eps, from which an attack of ART may spend the rest of a budget.
 
     ART refuses random starts for anything but classifiers, and projects around the images it is given. A start within
     eps/2 followed by an attack within eps/2 stays within eps of the clean images; with ``FastGradientMethod`` that is
-    R+FGSM, ``trustseg.attacks.r_fgsm``.
-
-    Args:
-        eps: length of the step.
-        norm: ``"linf"``, eps times the sign of normal noise, or ``"l2"``, a point of the sphere.
+    ``trustseg.attacks.r_fgsm``. In ``"linf"`` it is eps times the sign of normal noise, in ``"l2"`` a point of the
+    sphere.
     """
     geometry = find_norm(norm)
     if norm == "l2":
@@ -78,7 +78,7 @@ def run_art(
     norm: NormName = "linf",
     steps: int | None = None,
     generator: torch.Generator | None = None,
-    parameters: Mapping[str, bool | int | float | str],
+    parameters: Options,
 ) -> Tensor:
     """Return images attacked by an attack of ART, under the contract of ``trustseg.attacks``.
 
@@ -86,21 +86,16 @@ def run_art(
 
     Args:
         name: a key of ``ART_ATTACKS``, the class in ``art.attacks.evasion``.
-        norm: ``"linf"`` or ``"l2"``.
         steps: ART's ``max_iter``, >= 1; by default 10, of ``SquareAttack`` 1000.
         generator: source of random numbers; mandatory for ``SquareAttack`` and for ``random_start``.
         parameters: of ART's class, such as ``eps_step`` (pixel units); by default steps add up to 1.25 eps
-            (``BasicIterativeMethod``), 2.5 eps (``ProjectedGradientDescent``) or eps (``MomentumIterativeMethod``).
-            And ``random_start``, ours: the share of eps in [0, 1) that is spent on a random step before.
-
-    Raises:
-        AttackError: also if ART refuses the parameters.
-        UnknownNameError: also if no attack or parameter has that name.
+            (``BasicIterativeMethod``), 2.5 eps (``ProjectedGradientDescent``) or eps (``MomentumIterativeMethod``). And
+            ``random_start``, ours: the share of eps in [0, 1) that is spent on a random step before.
     """
     if name not in ART_ATTACKS:
         raise unknown_name("attack of the Adversarial Robustness Toolbox", name, ART_ATTACKS)
     geometry = find_norm(norm)
-    options: dict[str, bool | int | float | str] = dict(parameters)
+    options = dict(parameters)
     if steps is not None:
         options["max_iter"] = steps
     share = _checked_share(name, norm, options, generator)
@@ -119,9 +114,7 @@ def run_art(
         return search.result(search.images)
 
 
-def _checked_share(
-    name: str, norm: NormName, options: dict[str, bool | int | float | str], generator: torch.Generator | None
-) -> float:
+def _checked_share(name: str, norm: NormName, options: dict[str, Value], generator: torch.Generator | None) -> float:
     """Take ``random_start`` out of the options and return it, having checked that the attack can run like this."""
     recipe = ART_ATTACKS[name]
     share = options.pop("random_start", 0.0)
@@ -136,23 +129,13 @@ def _checked_share(
     if norm not in recipe.norms:
         raise AttackError(f"{name} keeps a budget in linf only, got norm={norm!r}; use ProjectedGradientDescent")
     if generator is None and (recipe.draws or share > 0):
-        raise AttackError(
-            f"{name} starts at random here, but generator is None, expected a torch.Generator; "
-            "pass generator=torch.Generator().manual_seed(0)"
-        )
+        require_generator(generator, f"{name} starts at random here")
     return share
 
 
 def _generate(
-    name: str,
-    estimator: Segmentation,
-    start: Tensor,
-    masks: Tensor,
-    eps: float,
-    norm: NormName,
-    options: Mapping[str, bool | int | float | str],
+    name: str, estimator: Segmentation, start: Tensor, masks: Tensor, eps: float, norm: NormName, options: Options
 ) -> Tensor:
-    """Return ``start`` attacked by ART."""
     recipe = ART_ATTACKS[name]
     # All images at once: MomentumIterativeMethod breaks on several batches.
     arguments: dict[str, Any] = {"eps": eps, "batch_size": len(start)}

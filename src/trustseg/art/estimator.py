@@ -15,22 +15,9 @@ from trustseg.attacks.search import Search
 from trustseg.beliefs import Belief, Bernoulli
 from trustseg.errors import AttackError, ShapeError
 
-__all__ = ["Array", "Segmentation", "bernoulli_model"]
+__all__ = ["Array", "Segmentation"]
 
 Array = NDArray[Any]
-
-
-def bernoulli_model(module: nn.Module) -> Model:
-    """Return a model that reads the one logit (B, 1, H, W) per pixel of ``module`` as a Bernoulli belief.
-
-    When called, it raises a ShapeError if ``module`` returns anything but one map per image.
-
-    Example:
-        >>> model = bernoulli_model(nn.Conv2d(1, 1, 3, padding=1))
-        >>> model(torch.zeros(2, 1, 5, 5)).probability.shape
-        torch.Size([2, 1, 5, 5])
-    """
-    return partial(_bernoulli, module)  # attacks find the module in a partial and put it into eval mode
 
 
 def _bernoulli(module: nn.Module, images: Tensor) -> Belief:
@@ -53,14 +40,6 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
     Args:
         input_shape: (C, H, W).
         device: where the model is.
-
-    Example:
-        >>> from art.attacks import evasion
-        >>> segmentation = Segmentation.of_logits(nn.Conv2d(1, 1, 3, padding=1), input_shape=(1, 8, 8))
-        >>> images, masks = np.full((2, 1, 8, 8), 0.5, np.float32), np.ones((2, 1, 8, 8), np.float32)
-        >>> attacked = evasion.FastGradientMethod(segmentation, eps=4 / 255).generate(images, masks)
-        >>> float(abs(attacked - images).max()) < 4.001 / 255
-        True
     """
 
     estimator_params = BaseEstimator.estimator_params + NeuralNetworkMixin.estimator_params
@@ -86,8 +65,9 @@ class Segmentation(LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):  # ty
         objective: str | Objective = "cross_entropy",
         device: torch.device | str = "cpu",
     ) -> "Segmentation":
-        """Return an estimator of any module with one logit per pixel; see ``bernoulli_model``."""
-        return Segmentation(bernoulli_model(module), input_shape=input_shape, objective=objective, device=device)
+        """Return an estimator of a module with one logit per pixel, (B, 1, H, W); another raises a ShapeError."""
+        model = partial(_bernoulli, module)  # attacks find the module in a partial and put it into eval mode
+        return Segmentation(model, input_shape=input_shape, objective=objective, device=device)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

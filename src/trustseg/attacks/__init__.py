@@ -41,7 +41,7 @@ from trustseg.attacks.auto_pgd import apgd, staged
 from trustseg.attacks.black_box import square, transfer
 from trustseg.attacks.contract import Attack, AttackFacts, once, stepwise
 from trustseg.attacks.guard import isolated
-from trustseg.attacks.iterated import bim, mi_fgsm, pgd
+from trustseg.attacks.iterated import bim, cospgd, mi_fgsm, pgd, segpgd
 from trustseg.attacks.minimal import Bracket, minimal_eps
 from trustseg.attacks.minimal_norm import Nearest, carlini_wagner_like, deepfool_like
 from trustseg.attacks.objectives import OBJECTIVES, Objective
@@ -55,7 +55,6 @@ from trustseg.attacks.uncertainty import (
     rank_swap,
     underconfidence,
 )
-from trustseg.attacks.weighted import cospgd, segpgd
 from trustseg.attacks.worst_case import Strongest, ensemble, strongest
 from trustseg.entries import CONTRACT, Entry
 

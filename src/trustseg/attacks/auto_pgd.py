@@ -6,12 +6,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import require_steps
 from trustseg.attacks.contract import Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import OBJECTIVES, Objective, cross_entropy, find_objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search, budget_of
+from trustseg.attacks.search import Model, Search, budget_of, require_steps
 from trustseg.errors import ShapeError
 
 __all__ = ["apgd", "checkpoints", "find_judge", "staged"]
@@ -50,18 +49,14 @@ def apgd(
 
     Reference:
         Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-Free
-        Attacks", ICML 2020, arXiv:2003.01690, algorithm 1 with alpha = rho = 0.75.
-        Deviations: progress may be judged by another objective than the one climbed, the most harmful iterate is kept,
-        and ``steps`` counts gradients, the one at the start included.
+        Attacks", ICML 2020, arXiv:2003.01690, algorithm 1 with alpha = rho = 0.75. Deviations: progress may be judged
+        by another objective than the one climbed, and ``steps`` counts gradients, the one at the start included.
     """
     geometry = find_norm(norm)
     judge = find_judge(objective) if track is None else find_objective(track)
     require_steps(steps)
     if start is not None and start.shape != images.shape:
-        raise ShapeError(
-            f"start must be shaped like the images, {tuple(images.shape)}, got {tuple(start.shape)}; "
-            "give each image one point"
-        )
+        raise ShapeError(f"start must be shaped like the images, {tuple(images.shape)}, got {tuple(start.shape)}")
     with isolated(model):
         search = Search(
             model, images, masks, eps=eps, objective=objective, keep_best=keep_best, largest=geometry.largest
@@ -91,19 +86,18 @@ def staged(
 ) -> Tensor:
     """Return images moved by Auto-PGD within 2 eps, then from the most harmful point found within 1.5 eps, then eps.
 
-    The three runs take 30, 30 and 40 % of the steps. Each starts at the most harmful point of the one before, projected
-    onto its own ball, with a step size of twice its own radius; the first starts at the images. Costs ``steps``
-    backward passes. The candidates of ``keep_best`` are the clean image and the iterates of the last run.
+    The three runs take 30, 30 and 40 % of the ``steps``. Each starts at the most harmful point of the one before,
+    projected onto its own ball, with a step size of twice its own radius; the first starts at the images. The
+    candidates of ``keep_best`` are the clean image and the iterates of the last run.
 
     Args:
         steps: steps of all three runs together, >= 1.
         track: objective that judges progress; the default is that of ``apgd``.
 
     Reference:
-        Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
-        ECCV 2024, arXiv:2306.12941, the red-epsilon schedule of its attack SEA.
-        Deviations: there, 300 steps, and the worst point is the one with the fewest right pixels; here, the one of
-        lowest Dice.
+        Croce et al., "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models", ECCV 2024,
+        arXiv:2306.12941, the red-epsilon schedule of its attack SEA. Deviations: there, 300 steps, and the worst point
+        is the one with the fewest right pixels; here, the one of lowest Dice.
     """
     geometry = find_norm(norm)
     judge = find_judge(objective) if track is None else find_objective(track)
@@ -131,14 +125,12 @@ def staged(
 def checkpoints(steps: int) -> list[int]:
     """Return after how many of ``steps`` >= 1 steps Auto-PGD checks its progress, in rising order.
 
-    First after 22 % of the steps, then after periods that shrink by 3 % of the steps down to 6 %.
+    First after 22 % of the steps, then after periods that shrink by 3 % of the steps down to 6 %; lengths are rounded
+    down as in the authors' code.
 
     Example:
         >>> checkpoints(100)
         [22, 41, 57, 70, 80, 87, 93, 99]
-
-    Reference:
-        Croce and Hein, arXiv:2003.01690, section 3, with lengths rounded down as in the authors' code.
     """
     period, found = max(22 * steps // 100, 1), [0]
     while found[-1] + period < steps:
@@ -155,14 +147,7 @@ def find_judge(objective: str | Objective) -> Objective:
 
 
 def _climb(
-    search: Search,
-    start: Tensor,
-    norm: Norm,
-    judge: Objective,
-    *,
-    steps: int,
-    done: int = 0,
-    total: int | None = None,
+    search: Search, start: Tensor, norm: Norm, judge: Objective, *, steps: int, done: int = 0, total: int | None = None
 ) -> Tensor:
     """Return the last point of Auto-PGD from ``start``, every iterate offered; ``done`` of ``total`` steps are past."""
     total = steps if total is None else total
@@ -198,5 +183,4 @@ def _climb(
 
 
 def _where(chosen: Tensor, ours: Tensor, others: Tensor) -> Tensor:
-    """Return ``ours`` for the chosen images (B,), ``others`` for the rest."""
     return torch.where(chosen.view(-1, 1, 1, 1), ours, others)

@@ -6,13 +6,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import require_generator, require_steps
 from trustseg.attacks.contract import Attack, Count
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.iterated import pgd
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, require_generator, require_steps
 
 __all__ = ["square", "transfer"]
 
@@ -36,16 +35,16 @@ def square(
     The start adds eps or -eps to each column. Then, ``steps`` times, one random square of each image moves by 2 eps or
     -2 eps per channel and is projected onto ball and box; its area shrinks from 80 % of the image to 0.16 %. Costs
     ``steps`` + 1 forward passes, with ``keep_best`` one more. The generator draws squares and signs, the same for all
-    images of a batch, so that no result depends on the batch. Choose an objective whose values compare between steps,
-    so not ``"segpgd"``; ``keep_best=False`` returns the point of the largest objective.
+    images of a batch. Choose an objective whose values compare between steps, so not ``"segpgd"``; ``keep_best=False``
+    returns the point of the largest objective.
 
     Args:
         steps: squares tried, >= 1; a few hundred say nothing.
 
     Reference:
-        Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random search",
-        ECCV 2020, arXiv:1912.00049, algorithms 1 and 2, sizes as in the authors' code.
-        Deviations: the objective is that of a mask, and squares and signs are shared by the images of a batch.
+        Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random search", ECCV
+        2020, arXiv:1912.00049, algorithms 1 and 2, sizes as in the authors' code. Deviations: the objective is that of
+        a mask, and squares and signs are shared by the images of a batch.
     """
     generator = require_generator(generator, "square draws squares")
     require_steps(steps)
@@ -87,8 +86,7 @@ def transfer(
 
     Args:
         surrogate: the other model, for example one trained from another seed; only its gradients are used.
-        attack: how it is attacked, an entry of ``ATTACKS`` or one with options, such as ``partial(pgd, steps=100)``;
-            eps is measured in its norm.
+        attack: how it is attacked, such as ``partial(pgd, steps=100)``; eps is measured in its norm.
 
     Reference:
         Papernot et al., "Transferability in Machine Learning: from Phenomena to Black-Box Attacks using Adversarial
@@ -116,6 +114,5 @@ def _window(step: int, steps: int, height: int, width: int, generator: torch.Gen
 
 
 def _signs(images: Tensor, height: int, width: int, *, generator: torch.Generator) -> Tensor:
-    """Return random signs (1, C, height, width), drawn where the generator lives."""
     shape = (1, images.shape[1], height, width)
     return (2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1).to(images)

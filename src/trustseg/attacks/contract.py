@@ -49,8 +49,7 @@ class AttackFacts:
     """Facts about an attack for training, plans and tests.
 
     Attributes:
-        passes: passes per image (forward, backward) as a function of its options; ``evidential`` says whether the
-            model's beliefs are Betas.
+        passes: options to passes per image (forward, backward); ``evidential`` says whether the beliefs are Betas.
         single_step: whether it needs one gradient only: training on it can overfit catastrophically.
         starts_at_image: whether its first gradient is that at the clean image.
         random: whether it draws from the generator by itself, not only for an optional random start.

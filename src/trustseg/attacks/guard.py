@@ -28,14 +28,6 @@ def isolated(model: object) -> Iterator[None]:
 
     Raises:
         AttackError: if a module is wrapped for distributed training, where one more forward on one rank deadlocks.
-
-    Example:
-        >>> network = nn.Dropout()
-        >>> with isolated(network):
-        ...     network.training
-        False
-        >>> network.training
-        True
     """
     modules = [module for root in _roots(model) for module in root.modules()]
     if any(isinstance(module, DistributedDataParallel) for module in modules):

@@ -1,19 +1,19 @@
-"""Attacks in many steps of one size along the gradient: BIM, MI-FGSM and PGD."""
+"""Attacks in many steps of one size along the gradient: BIM, MI-FGSM, PGD, and PGD on a weighted cross-entropy."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend, require_generator, require_steps
 from trustseg.attacks.contract import Count, Length
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF, NormName, find_norm
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, ascend, require_generator, require_steps
 from trustseg.errors import AttackError
 
-__all__ = ["bim", "mi_fgsm", "pgd"]
+__all__ = ["bim", "cospgd", "mi_fgsm", "pgd", "segpgd"]
 
 
 def bim(
@@ -29,12 +29,9 @@ def bim(
 ) -> Tensor:
     """Return images moved in ``steps`` steps of 1.25 eps / steps along the sign of the gradient.
 
-    The steps add up to 1.25 eps, so they reach the edge of the ball.
-
     Reference:
         Kurakin et al., "Adversarial Examples in the Physical World", ICLR 2017 workshop, arXiv:1607.02533, section 2.2.
-        Deviation: there, min(eps + 4, 1.25 eps) steps of one grey level; here, any number of steps that add up to
-        1.25 eps, which is the same up to eps = 16/255.
+        Deviation: there, min(eps + 4, 1.25 eps) steps of one grey level, which is the same up to eps = 16/255.
     """
     require_steps(steps)
     with isolated(model):
@@ -102,8 +99,8 @@ def pgd(
 
     Reference:
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, arXiv:1706.06083,
-        section 2.1; the default step is that of section 5. Deviations: the most harmful iterate is kept, and restarts
-        are judged by it per image, not by the mean loss.
+        section 2.1; the default step is that of section 5. Deviation: restarts are judged per image by harm, not by the
+        mean loss.
     """
     geometry = find_norm(norm)
     if random_start is None:
@@ -125,7 +122,6 @@ def pgd(
 
 
 def _check_options(steps: int, step_size: float | None, restarts: int, random_start: bool, keep_best: bool) -> None:
-    """Raise unless the options of PGD are in range and fit each other."""
     if steps < 1 or restarts < 1:
         raise AttackError(f"steps and restarts must be at least 1, got {steps} and {restarts}; use 20 and 1")
     if step_size is not None and not 0 < step_size < math.inf:
@@ -134,4 +130,60 @@ def _check_options(steps: int, step_size: float | None, restarts: int, random_st
         raise AttackError(
             f"restarts={restarts} needs random_start and keep_best, got {random_start} and {keep_best}; "
             "without them all runs but one are lost: pass a generator and keep_best=True, or restarts=1"
+        )
+
+
+def segpgd(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    objective: str | Objective = "cross_entropy",
+    norm: NormName = "linf",
+    steps: Count = 20,
+    generator: torch.Generator | None = None,
+    keep_best: bool = True,
+) -> Tensor:
+    """Return images moved by PGD on a cross-entropy whose weight moves from right pixels to all pixels.
+
+    It is ``pgd(..., objective="segpgd")``; the only objective is ``"cross_entropy"``, the loss that is weighted.
+
+    Reference:
+        Gu et al., "SegPGD", ECCV 2022, arXiv:2207.12391, algorithm 1. Deviation: the most harmful iterate is kept.
+    """
+    _require_cross_entropy("segpgd", objective)
+    attack = partial(pgd, objective="segpgd", norm=norm, steps=steps, generator=generator, keep_best=keep_best)
+    return attack(model, images, masks, eps=eps)
+
+
+def cospgd(
+    model: Model,
+    images: Tensor,
+    masks: Tensor,
+    *,
+    eps: float | Tensor,
+    objective: str | Objective = "cross_entropy",
+    norm: NormName = "linf",
+    steps: Count = 20,
+    generator: torch.Generator | None = None,
+    keep_best: bool = True,
+) -> Tensor:
+    """Return images moved by PGD on a cross-entropy that weighs pixels by how right they are.
+
+    It is ``pgd(..., objective="cospgd")``; the only objective is ``"cross_entropy"``, the loss that is weighted.
+
+    Reference:
+        Agnihotri et al., "CosPGD", ICML 2024, arXiv:2302.02213, algorithm 1. Deviation: as ``segpgd``.
+    """
+    _require_cross_entropy("cospgd", objective)
+    attack = partial(pgd, objective="cospgd", norm=norm, steps=steps, generator=generator, keep_best=keep_best)
+    return attack(model, images, masks, eps=eps)
+
+
+def _require_cross_entropy(name: str, objective: str | Objective) -> None:
+    if objective not in ("cross_entropy", name):
+        raise AttackError(
+            f"{name} supports only objective='cross_entropy', got {objective!r}; "
+            "leave it out, or use pgd with that objective"
         )

@@ -14,11 +14,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import Norm, NormName, find_norm
-from trustseg.attacks.search import Model, Search, areas
+from trustseg.attacks.search import Model, Search, areas, ascend
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError
 
@@ -54,14 +53,7 @@ class Bracket:
 
 
 def is_broken(belief: Belief, masks: Tensor, progress: float = 0.0, *, tau: float) -> Tensor:
-    """Return which images are broken, Dice <= ``tau``, (B,) bool; ``progress`` is not used.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> half_found = Bernoulli(torch.tensor([[[[1.0, -1.0, -1.0, -1.0]]]]))
-        >>> is_broken(half_found, torch.tensor([[[[1.0, 1.0, 1.0, 0.0]]]]), tau=0.5)
-        tensor([True])
-    """
+    """Return which images are broken, Dice <= ``tau``, (B,) bool; ``progress`` is not used."""
     overlap, found, reference, pixels = areas(belief, masks)
     false_alarm = found / pixels.clamp_min(1) >= FALSE_ALARM
     return torch.where(reference > 0, 2 * overlap / (found + reference) <= tau, false_alarm)
@@ -90,8 +82,8 @@ def minimal_eps(
 
     On each rung PGD follows one objective after the other from the most harmful image of the rung below; an image that
     breaks leaves the ladder. Bisection then starts from the breaking image, projected onto the smaller ball. The width
-    of a bracket is the gap of the ladder it broke in, over 2^halvings. Costs at most
-    (len(ladder) + halvings) * len(objectives) * (steps + 2) passes per image, and mostly half of them.
+    of a bracket is the gap of the ladder it broke in, over 2^halvings. Costs at most (len(ladder) + halvings) *
+    len(objectives) * (steps + 2) passes per image, and mostly half of them.
 
     Args:
         tau: Dice in [0, 1) at or below which an image is broken.
@@ -99,21 +91,9 @@ def minimal_eps(
             ``LADDERS``.
         halvings: bisections of the gap between the last rung that held and the first that broke, >= 0.
         steps: steps of PGD per objective, >= 1.
-        objectives: at least one; for a Beta model add ``"evidence_margin"``, whose gradient does not fade with
-            evidence.
+        objectives: at least one; for a Beta model add ``"evidence_margin"``.
         norm: geometry of the budgets.
         region: where an image may change, (B, 1, H, W) bool; everywhere if left out.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.5)  # foreground where brighter than 0.5
-        >>> images = torch.full((1, 1, 1, 1), 0.5 + 0.625 / 255)
-        >>> bracket = minimal_eps(model, images, torch.ones(1, 1, 1, 1), halvings=1)
-        >>> 255 * bracket.eps_holds, 255 * bracket.eps_breaks  # breaks between 0.5 and 0.75 grey levels
-        (tensor([0.5000]), tensor([0.7500]))
-
-    Reference:
-        Our own, with PGD as in ``pgd``.
     """
     geometry, broken_at_tau = find_norm(norm), partial(is_broken, tau=tau)
     ladder = LADDERS[norm] if ladder is None else ladder
@@ -180,11 +160,9 @@ def _press(
 
 
 def _check_options(ladder: Sequence[float], halvings: int, steps: int, objectives: Sequence[str | Objective]) -> None:
-    """Raise unless the options are in range."""
     if not ladder or not all(low < high < math.inf for low, high in pairwise([0.0, *ladder])):
         raise AttackError(
-            f"ladder must hold rising finite budgets above 0, got {tuple(ladder)}; "
-            "sort it and give it in pixel units of [0, 1], such as (1/255, 2/255, 4/255)"
+            f"ladder must hold rising finite budgets above 0, got {tuple(ladder)}; sort it, such as (1/255, 2/255)"
         )
     if halvings < 0 or steps < 1:
         raise AttackError(f"halvings must be at least 0 and steps at least 1, got {halvings} and {steps}; use 4 and 20")

@@ -64,8 +64,8 @@ def deepfool_like(
 
     Args:
         steps: number of steps, >= 1.
-        largest_step: length in pixel units, > 0; 0.5/255 (linf) or 0.25 (l2) if left out. Without a cap the step
-            overshoots by far, because the mean margin is far from linear.
+        largest_step: length in pixel units, > 0; 0.5/255 (linf) or 0.25 (l2) if left out. The mean margin is far from
+            linear, so that without a cap the step overshoots.
         halvings: bisections of the segment, >= 0.
 
     Reference:
@@ -140,11 +140,15 @@ def carlini_wagner_like(
             for _ in range(steps):
                 candidates = (torch.tanh(latent) + 1) / 2
                 gradient, broken = search.gradient_and_value(candidates, progress=0.0, track=broken_at_tau)
-                length = _length(candidates - clean, _ORDER[norm])
+                difference = candidates - clean
+                length = _length(difference, _ORDER[norm])
                 nearer = broken & (length < distance)
                 nearest = torch.where(nearer.view(-1, 1, 1, 1), candidates, nearest)
                 distance, success = torch.where(nearer, length, distance), success | broken
-                pull = _pull(candidates - clean, 0.9 * distance.view(-1, 1, 1, 1), norm)
+                if norm == "l2":
+                    pull = 2 * difference
+                else:
+                    pull = difference.sign() * (difference.abs() > 0.9 * distance.view(-1, 1, 1, 1))
                 slope = 2 * candidates * (1 - candidates)  # of tanh
                 latent.grad = slope * (pull - trade.view(-1, 1, 1, 1) * gradient)
                 optimiser.step()
@@ -177,11 +181,6 @@ def _length(vectors: Tensor, order: float) -> Tensor:
     return length.to(vectors.dtype)
 
 
-def _pull(difference: Tensor, bound: Tensor, norm: NormName) -> Tensor:
-    """Return the gradient of the distance term of Carlini and Wagner, (B, C, H, W)."""
-    return 2 * difference if norm == "l2" else difference.sign() * (difference.abs() > bound)
-
-
 def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Tensor:
     """Return the nearest broken images that bisection finds on the segments to the clean ones."""
     holds = images.new_zeros(len(images), 1, 1, 1)
@@ -196,20 +195,15 @@ def _drawn_back(search: Search, images: Tensor, tau: float, halvings: int) -> Te
 
 
 def _nearest(search: Search, images: Tensor, broken: Tensor, already_broken: Tensor, norm: NormName) -> Nearest:
-    """Return the result."""
     images = torch.where((broken & ~already_broken).view(-1, 1, 1, 1), images, search.images)
     distance = torch.where(broken, _length(images - search.images, _ORDER[norm]), torch.inf)
     return Nearest(distance=distance, already_broken=already_broken, censored=~broken, images=images)
 
 
 def _check_options(tau: float, *, steps: int, halvings: int, positive: Mapping[str, float]) -> None:
-    """Raise unless the options are in range."""
     check_tau(tau)
     if steps < 1 or halvings < 0:
-        raise AttackError(
-            f"steps and searches must be at least 1 and halvings at least 0, got {steps} and {halvings}; "
-            "leave them out for the defaults"
-        )
+        raise AttackError(f"steps and searches must be at least 1 and halvings at least 0, got {steps} and {halvings}")
     for name, value in positive.items():
         if not 0 < value < torch.inf:
             raise AttackError(f"{name} must be finite and above 0, got {value}; leave it out for the default")

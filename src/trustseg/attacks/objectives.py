@@ -1,15 +1,17 @@
 """Objectives, what an attack increases: (belief, masks, progress) -> (B,), one value per image, larger = more harm.
 
-With z the log-odds and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is
-right, and -ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
+With z the log-odds and y the mask, m = (2 y - 1) z is the margin of a pixel, positive if and only if it is right, and
+-ln p_y = softplus(-m) for every belief. Its gradient reaches 0 in float32 at m = 104, that of
 ``binary_cross_entropy_with_logits`` already at 17: a confident model would look robust without being so.
 
 Args:
     belief: belief about ``masks``, maps (B, 1, H, W).
-    masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored. Ignored pixels leave every objective:
-        an attack gains nothing from the prediction there. It may still change the image there, which reaches the
-        predictions around it. An image of ignored pixels alone gives 0.
+    masks: reference masks (B, 1, H, W), each value 0 or 1, NaN where ignored. Ignored pixels leave every objective; an
+        attack may still change the image there. An image of ignored pixels alone gives 0.
     progress: share of steps done, in [0, 1); read by ``segpgd`` alone.
+
+Raises:
+    BeliefError: if ``digamma`` or ``evidence_margin``, which are of the evidence, get no Beta.
 """
 
 import math
@@ -21,23 +23,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.attacks.evidence_objectives import digamma, evidence_margin, pixel_mean
 from trustseg.beliefs import Belief, reference_of
 from trustseg.entries import Entry
 from trustseg.errors import unknown_name
+from trustseg.losses import bayes_risk_cross_entropy, binary_cross_entropy
+from trustseg.losses.balance import image_mean
+from trustseg.losses.evidential import as_beta, right_and_wrong
+from trustseg.masks import counted_mean
 
-__all__ = [
-    "OBJECTIVES",
-    "Objective",
-    "balanced_masked_cross_entropy",
-    "cospgd",
-    "cross_entropy",
-    "find_objective",
-    "masked_cross_entropy",
-    "masked_margin",
-    "segpgd",
-    "soft_dice",
-]
+__all__ = ["OBJECTIVES", "Objective", "cross_entropy", "find_objective", "soft_dice"]
 
 
 class Objective(Protocol):
@@ -53,21 +47,20 @@ def _margin(belief: Belief, masks: Tensor, objective: str) -> tuple[Tensor, Tens
     return (2 * y - 1) * belief.log_odds, counted
 
 
+def _mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Return the mean over the counted pixels of each image, (B,); 0 without a gradient where there is none."""
+    return counted_mean(values, counted, empty=0.0)
+
+
 def cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """Return the mean of softplus(-m) = -ln p_y, in nats per pixel, >= 0; of a Beta, the type-II likelihood loss.
 
     It is unbounded on pixels already lost, where it wastes budget.
 
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> cross_entropy(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
-        tensor([0.6931])
-
     Reference:
         Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv:1412.6572, section 4.
     """
-    margin, counted = _margin(belief, masks, "cross_entropy")
-    return pixel_mean(softplus(-margin), counted)
+    return binary_cross_entropy(belief, masks)
 
 
 def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -80,7 +73,7 @@ def masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -
         ECCV 2024, arXiv:2306.12941, the loss L_MCE.
     """
     margin, counted = _margin(belief, masks, "masked_cross_entropy")
-    return pixel_mean(torch.where(margin > 0, softplus(-margin), 0.0), counted)
+    return _mean(torch.where(margin > 0, softplus(-margin), 0.0), counted)
 
 
 def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -89,11 +82,11 @@ def balanced_masked_cross_entropy(belief: Belief, masks: Tensor, progress: float
     A class without pixels contributes 0.
 
     Reference:
-        Croce et al., arXiv:2306.12941, the loss L_MCE-Bal, with two classes and the pixel counts of each image.
+        Croce et al., arXiv:2306.12941, the loss L_MCE-Bal, with the pixel counts of each image.
     """
     margin, counted = _margin(belief, masks, "balanced_masked_cross_entropy")
     values = torch.where(margin > 0, softplus(-margin), 0.0)
-    foreground, background = (pixel_mean(values, own) for own in (masks > 0, counted & ~(masks > 0)))
+    foreground, background = (_mean(values, own) for own in (masks > 0, counted & ~(masks > 0)))
     return (foreground + background) / 2
 
 
@@ -108,7 +101,7 @@ def segpgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """
     margin, counted = _margin(belief, masks, "segpgd")
     lost = progress / 2
-    return pixel_mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin), counted)
+    return _mean(torch.where(margin > 0, 1 - lost, lost) * softplus(-margin), counted)
 
 
 def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -122,7 +115,7 @@ def cospgd(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     """
     margin, counted = _margin(belief, masks, "cospgd")
     right, wrong = torch.sigmoid(margin.detach()), torch.sigmoid(-margin.detach())
-    return pixel_mean(right / torch.hypot(right, wrong) * softplus(-margin), counted)
+    return _mean(right / torch.hypot(right, wrong) * softplus(-margin), counted)
 
 
 def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -138,7 +131,7 @@ def jensen_shannon(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tens
     log_right = -softplus(-margin)
     right = log_right.exp()
     shared = torch.log1p(right)
-    return pixel_mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2, counted)
+    return _mean((right * (log_right - shared) + 2 * math.log(2) - shared) / 2, counted)
 
 
 def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -149,7 +142,7 @@ def margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
         section V-A, for one logit; stands in for the DLR loss of arXiv:2003.01690, which needs three classes.
     """
     values, counted = _margin(belief, masks, "margin")
-    return pixel_mean(-values, counted)
+    return _mean(-values, counted)
 
 
 def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -162,7 +155,7 @@ def masked_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tenso
         Deviation: cut off instead of clamped, and averaged over pixels.
     """
     margin, counted = _margin(belief, masks, "masked_margin")
-    return pixel_mean(torch.where(margin > -1, -margin, 0.0), counted)
+    return _mean(torch.where(margin > -1, -margin, 0.0), counted)
 
 
 def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
@@ -185,9 +178,33 @@ def soft_dice(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
     return torch.where(pixels > 0, overlap, cross_entropy(belief, masks))
 
 
+def digamma(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of psi(S) - psi(alpha_y), in nats per pixel, >= 0: the cross-entropy expected under a Beta.
+
+    alpha_y is alpha on foreground, beta on background.
+
+    Reference:
+        Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,
+        arXiv:1806.01768, equation 4.
+    """
+    return bayes_risk_cross_entropy(belief, masks)
+
+
+def evidence_margin(belief: Belief, masks: Tensor, progress: float = 0.0) -> Tensor:
+    """Return the mean of -(2 y - 1) (alpha - beta), in evidence, whose gradient does not fade as evidence grows.
+
+    It has the sign of the margin on every pixel, and any sign in the mean.
+
+    Reference:
+        Our own: the margin of Carlini and Wagner, arXiv:1608.04644, on evidence instead of log-odds.
+    """
+    right, wrong = right_and_wrong(as_beta(belief, "evidence_margin"), masks)
+    return image_mean(wrong - right, masks)
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectiveFacts:
-    """Facts about an objective for configurations and attacks.
+    """Facts about an objective.
 
     Attributes:
         needs_beta: it needs the evidence of a Beta.

@@ -69,10 +69,6 @@ def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[M
         preset: a name in ``PRESETS``.
         evidential: whether the model's beliefs are Betas, which get further members.
         surrogates: number of surrogates; ``"transfer"`` runs once for each.
-
-    Example:
-        >>> [member.name for member in members_of("quick", evidential=False)][:4]
-        ['fgsm_cross_entropy', 'pgd_cross_entropy', 'staged_balanced_masked_cross_entropy', 'staged_margin']
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -85,12 +81,5 @@ def members_of(preset: str, *, evidential: bool, surrogates: int = 0) -> tuple[M
 
 
 def backward_passes(preset: str, *, evidential: bool, surrogates: int = 0) -> int:
-    """Return the largest number of backward passes per image, the published budget; arguments as ``members_of``.
-
-    Example:
-        >>> [backward_passes(preset, evidential=False) for preset in PRESETS]
-        [101, 411, 1211]
-        >>> [backward_passes(preset, evidential=True) for preset in PRESETS]
-        [101, 711, 2111]
-    """
+    """Return the largest number of backward passes per image, the published budget; arguments as ``members_of``."""
     return sum(m.backward_passes for m in members_of(preset, evidential=evidential, surrogates=surrogates))

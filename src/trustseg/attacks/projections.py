@@ -5,9 +5,9 @@ image or pixel, in pixel units; in L2 pixels of radius 0 stay as they are, and t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -17,27 +17,9 @@ from trustseg.errors import unknown_name
 __all__ = ["L2", "LINF", "NORMS", "Norm", "NormName", "find_norm", "gaussian"]
 
 NormName = Literal["linf", "l2"]
-
-
-class Direction(Protocol):
-    """Gradient to the step of length 1 that gains most."""
-
-    def __call__(self, gradient: Tensor, /) -> Tensor:
-        """Return the direction (B, C, H, W); 0 where the gradient is 0."""
-
-
-class Projection(Protocol):
-    """Candidates to feasible candidates."""
-
-    def __call__(self, candidates: Tensor, images: Tensor, radius: Tensor, /) -> Tensor:
-        """Return candidates (B, C, H, W) within ``radius`` of ``images`` and within [0, 1]."""
-
-
-class Start(Protocol):
-    """A random point of the ball around each image."""
-
-    def __call__(self, images: Tensor, radius: Tensor, generator: torch.Generator, /) -> Tensor:
-        """Return starting points (B, C, H, W), feasible."""
+Direction = Callable[[Tensor], Tensor]
+Projection = Callable[[Tensor, Tensor, Tensor], Tensor]
+Start = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +27,10 @@ class Norm:
     """Facts about a norm for an attack.
 
     Attributes:
-        direction: the step of length 1 along which a linear objective rises most.
-        project: the way back into ball and box.
-        start: a random feasible point.
+        direction: gradient to the step (B, C, H, W) of length 1 along which a linear objective rises most; 0 where it
+            is 0.
+        project: (candidates, images, radius) to candidates within ``radius`` of ``images`` and within [0, 1].
+        start: (images, radius, generator) to a random feasible point.
         largest: budget that reaches every image from every other; a larger one is a mistake of units.
     """
 
@@ -58,10 +41,7 @@ class Norm:
 
 
 def gaussian(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return standard normal noise shaped like ``images``.
-
-    It is drawn on the generator's device, so that a run seeded on the CPU repeats on a GPU.
-    """
+    """Return standard normal noise shaped like ``images``, drawn where the generator lives."""
     noise = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
     return noise.to(images.device)
 

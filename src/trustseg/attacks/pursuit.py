@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import require_steps
 from trustseg.attacks.projections import LINF
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, require_steps
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 
@@ -19,8 +18,6 @@ Aim = Callable[[Belief, Tensor, Tensor], Tensor]  # belief, masks and scores (B,
 
 class Pursuit:
     """One attack on the score of one batch, within an L-infinity ball, to be used inside ``isolated(model)``.
-
-    Arguments and errors are those of every attack; ``score`` must have a gradient.
 
     Attributes:
         masks: the masks on the device and in the type of the images.
@@ -35,9 +32,8 @@ class Pursuit:
         self, model: Model, images: Tensor, masks: Tensor, *, eps: float | Tensor, score: Score, steps: int
     ) -> None:
         require_steps(steps)
-        self._score = score
-        self._steps = steps
-        self._aim: Aim = _the_score_itself
+        self._score, self._steps = score, steps
+        self._aim: Aim = lambda belief, masks, scores: scores
         self._search = Search(model, images, masks, eps=eps, objective=self._objective, keep_best=False)
         self._search.gradient(self._search.images, progress=0.0)
         self.masks = self._search.masks
@@ -49,8 +45,7 @@ class Pursuit:
 
         Args:
             aim: what the gradient follows.
-            preference: what the kept iterate maximises; -inf where an image is not admissible. The same in
-                every run of one pursuit.
+            preference: -inf where an image is not admissible; the same in every run of one pursuit.
             stride: length of a step in units of eps.
         """
         self._aim = aim
@@ -73,12 +68,11 @@ class Pursuit:
         if scores.shape != (len(masks),):
             raise ShapeError(
                 f"the score returned shape {tuple(scores.shape)}, expected {(len(masks),)}, one value per image; "
-                "aggregate the map, for example with AGGREGATIONS['mean']"
+                "use for example AGGREGATIONS['mean']"
             )
         if belief.log_odds.requires_grad and not scores.requires_grad:
             raise AttackError(
-                "got a score without a gradient, expected one that can be differentiated; "
-                "attack a mean in place of a count, for example AGGREGATIONS['mean']"
+                "got a score without a gradient; attack a mean in place of a count, for example AGGREGATIONS['mean']"
             )
         self.belief, self.scores = belief, scores
         return self._aim(belief, masks, scores)
@@ -90,7 +84,3 @@ class Pursuit:
         better = values > self._preference
         self._best = torch.where(better.view(-1, 1, 1, 1), candidates, self._best)
         self._preference = torch.where(better, values, self._preference)
-
-
-def _the_score_itself(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
-    return scores

@@ -1,4 +1,4 @@
-"""The part that all attacks share: ask the model, keep the most harmful image, check the numbers."""
+"""The part that all attacks share: ask the model, keep the worst image, climb the gradient, check the numbers."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from trustseg.attacks.objectives import Objective, find_objective
+from trustseg.attacks.projections import Norm
 from trustseg.beliefs import Belief
 from trustseg.errors import AttackError, ShapeError
 from trustseg.masks import counted, filled, is_binary
 
-__all__ = ["Model", "Search", "areas", "budget_of", "harm"]
+__all__ = ["Model", "Search", "areas", "ascend", "budget_of", "harm", "require_generator", "require_steps"]
 
 Model = Callable[[Tensor], Belief]  # images (B, C, H, W) in [0, 1] to a belief
 
@@ -34,16 +35,14 @@ def harm(belief: Belief, masks: Tensor) -> Tensor:
 class Search:
     """One attack on one batch, to be used inside ``isolated(model)``.
 
-    Arguments and errors are those of every attack; ``largest`` is the upper limit of ``eps``, see ``Norm``. Images and
-    masks are copied. Nothing waits for a GPU between construction and ``result``. Every method that asks the model
-    raises an AttackError if it returns no belief, and a ShapeError if the belief is not about ``masks`` or an objective
-    is not (B,).
+    ``largest`` is the upper limit of ``eps``, see ``Norm``. Images and masks are copied. Nothing waits for a GPU
+    between construction and ``result``. Every method that asks the model raises an AttackError if it returns no belief,
+    and a ShapeError if the belief is not about ``masks`` or an objective is not (B,).
 
     Attributes:
         images: the clean images, float32.
         masks: the masks on the device and in the type of ``images``.
         radius: (B, 1, 1, 1) or (B, 1, H, W), the budget.
-        keep_best: as given.
     """
 
     def __init__(
@@ -68,9 +67,7 @@ class Search:
         self.radius[:] = eps
         self._reached = self.radius > 0 if by_pixel else None
         _check_values(self.images, self.masks, self.radius, largest)
-        self.keep_best = keep_best
-        self._model = model
-        self._objective = find_objective(objective)
+        self.keep_best, self._model, self._objective = keep_best, model, find_objective(objective)
         self._worst = self.images
         self._harm = self.images.new_full((len(images),), -1.0)
         self._value = self._harm
@@ -90,8 +87,8 @@ class Search:
             (gradient,) = torch.autograd.grad(values.sum(), candidates, allow_unused=True)
         if gradient is None:
             raise AttackError(
-                "got an objective without a gradient with respect to the images, expected a model that can be "
-                "differentiated; remove no_grad, detach or rounding from the model, or attack it without gradients"
+                "got an objective without a gradient with respect to the images; remove no_grad, detach or rounding "
+                "from the model, or attack it without gradients"
             )
         self._finite &= gradient.isfinite().all()
         if self._reached is not None:  # pixels that cannot change have no part in a direction
@@ -125,8 +122,8 @@ class Search:
             )
         if belief.log_odds.shape != self.masks.shape:
             raise ShapeError(
-                f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}, expected "
-                "one shape; resize the masks or use a model with one map per image"
+                f"the belief has shape {tuple(belief.log_odds.shape)}, the masks {tuple(self.masks.shape)}; resize the "
+                "masks or use a model with one map per image"
             )
         return belief
 
@@ -138,23 +135,21 @@ class Search:
         """
         if not self._finite.item():
             raise AttackError(
-                "the attack met NaN or infinity in the objective or its gradient, expected finite numbers; "
-                "check the model's weights and logits, or choose the objective 'margin'"
+                "the attack met NaN or infinity in the objective or its gradient; check the model's weights and "
+                "logits, or choose the objective 'margin'"
             )
         return self._worst if self.keep_best else last
 
     def _ask(self, candidates: Tensor, progress: float) -> tuple[Belief, Tensor]:
-        """Return the model's belief and the objective (B,)."""
         belief = self.belief(candidates)
         return belief, self._valued(self._objective, belief, progress)
 
     def _valued(self, objective: Objective, belief: Belief, progress: float) -> Tensor:
-        """Return an objective (B,), checked."""
         values = objective(belief, self.masks, progress)
         if values.shape != self._harm.shape:
             raise ShapeError(
                 f"the objective returned shape {tuple(values.shape)}, expected {tuple(self._harm.shape)}, "
-                "one value per image; average over pixels but not over images"
+                "one value per image"
             )
         self._finite &= values.isfinite().all()
         return values
@@ -176,25 +171,16 @@ def budget_of(search: Search) -> Tensor:
 def _check_shapes(images: Tensor, masks: Tensor, eps: float | Tensor) -> None:
     """Raise unless the tensors fit each other; costs nothing."""
     if images.ndim != 4 or images.dtype != torch.float32:
-        raise ShapeError(
-            f"images must be float32 (B, C, H, W), got {images.dtype} {tuple(images.shape)}; "
-            "convert them with .float() and add the missing dimensions"
-        )
+        raise ShapeError(f"images must be float32 (B, C, H, W), got {images.dtype} {tuple(images.shape)}")
     if not isinstance(masks, Tensor):
-        raise ShapeError(
-            f"masks must be a tensor of reference masks, got {type(masks).__name__}; "
-            "an attack never takes the model's own prediction instead"
-        )
+        raise ShapeError(f"masks must be a tensor of reference masks, got {type(masks).__name__}")
     expected = (images.shape[0], 1, *images.shape[2:])
     if masks.shape != expected:
-        raise ShapeError(
-            f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}; "
-            "give each image one mask of its own size"
-        )
+        raise ShapeError(f"masks must be {expected} for images {tuple(images.shape)}, got {tuple(masks.shape)}")
     if isinstance(eps, Tensor) and eps.shape not in ((), (len(images),), expected):
         raise ShapeError(
             f"eps must be one number, {expected}, one per pixel, or ({len(images)},), one per image, "
-            f"got {tuple(eps.shape)}; flatten it"
+            f"got {tuple(eps.shape)}"
         )
 
 
@@ -221,3 +207,36 @@ def _check_values(images: Tensor, masks: Tensor, radius: Tensor, largest: float)
             f"eps must be from 0 to {largest:g} and finite, got {radius.min():g} to {radius.max():g}; "
             "give it in pixel units of [0, 1], such as 4/255"
         )
+
+
+def ascend(
+    search: Search, start: Tensor, norm: Norm, *, step_size: Tensor, steps: int, momentum: float | None = None
+) -> Tensor:
+    """Return the last of ``steps`` projected steps from the feasible points ``start``; every iterate is offered.
+
+    Args:
+        step_size: (B, 1, 1, 1), length of a step in the unit of the budget.
+        momentum: step along v = momentum v + g / ||g||_1 instead of the gradient g.
+    """
+    candidates, velocity = start, torch.zeros_like(start)
+    for step in range(steps):
+        uphill = search.gradient(candidates, progress=step / steps)
+        if momentum is not None:
+            mass = uphill.abs().sum(dim=(1, 2, 3), keepdim=True).clamp_min(torch.finfo(uphill.dtype).tiny)
+            uphill = velocity = momentum * velocity + uphill / mass
+        candidates = norm.project(candidates + step_size * norm.direction(uphill), search.images, search.radius)
+    search.offer(candidates, progress=(steps - 1) / steps)  # weighed like the iterate before it
+    return candidates
+
+
+def require_steps(steps: int) -> None:
+    """Raise unless there is a step to take."""
+    if steps < 1:
+        raise AttackError(f"steps must be at least 1, got {steps}; leave it out for the default")
+
+
+def require_generator(generator: torch.Generator | None, reason: str) -> torch.Generator:
+    """Return the generator, or raise an AttackError that begins with ``reason``, what needs it."""
+    if generator is None:
+        raise AttackError(f"{reason}, but generator is None; pass generator=torch.Generator().manual_seed(0)")
+    return generator

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from trustseg.attacks.ascent import ascend, require_generator
 from trustseg.attacks.guard import isolated
 from trustseg.attacks.objectives import Objective
 from trustseg.attacks.projections import LINF, gaussian
-from trustseg.attacks.search import Model, Search
+from trustseg.attacks.search import Model, Search, ascend, require_generator
 
 __all__ = ["fgsm", "n_fgsm", "r_fgsm", "rs_fgsm"]
 
@@ -23,12 +22,6 @@ def fgsm(
     keep_best: bool = True,
 ) -> Tensor:
     """Return images moved once, by eps along the sign of the gradient: x' = clip(x + eps sign g(x)).
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.45)  # foreground where brighter than 0.45
-        >>> fgsm(model, torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1), eps=0.1).item()
-        0.4000000059604645
 
     Reference:
         Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, arXiv:1412.6572, section 4.

@@ -1,7 +1,8 @@
 """Attacks on a model's uncertainty: lower it, raise it, corrupt its ranking, or be wrong without being deferred.
 
 All are L-infinity, start at the clean images and draw nothing. They keep the best admissible iterate of each image by
-an aim of their own, not by harm, so they have neither ``objective`` nor ``keep_best``.
+an aim of their own, not by harm, so they have neither ``objective`` nor ``keep_best``. Only ``rank_swap`` and
+``deferral_aware`` use the masks; the others check them.
 
 Args:
     score: the deployed measure and aggregation, belief to (B,), called exactly as in deployment, for example
@@ -49,21 +50,12 @@ def overconfidence(
 ) -> Tensor:
     """Return images on which the model looks surer than it is, the admissible iterates of lowest score.
 
-    ``masks`` are checked, otherwise not used.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> def model(images): return Bernoulli(images - 0.45)  # foreground above 0.45, surer the brighter
-        >>> def score(belief): return belief.entropy().mean(dim=(1, 2, 3))
-        >>> overconfidence(model, torch.full((1, 1, 1, 1), 0.5), torch.ones(1, 1, 1, 1), eps=0.1, score=score)
-        tensor([[[[0.6000]]]])
-
     Reference:
         After Ledda et al., "Adversarial Attacks Against Uncertainty Quantification", arXiv:2309.10586. Deviations: the
-        score in use is attacked, not a surrogate; the constraint on the mask is ours (see ``rank_swap``); variances
-        too maximise -(u - u0) / |u0|, u0 the clean score, and not -ln u, whose gradient has the same signs.
+        score in use is attacked, not a surrogate; the constraint on the mask is ours (see ``rank_swap``); variances too
+        maximise -(u - u0) / |u0|, u0 the clean score, and not -ln u, whose gradient has the same signs.
     """
-    return _shift(model, images, masks, _fall, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
+    return _shift(model, images, masks, -1.0, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
 
 
 def underconfidence(
@@ -79,12 +71,10 @@ def underconfidence(
 ) -> Tensor:
     """Return images on which the model looks less sure than it is, so that good cases flood the reviewers.
 
-    The admissible iterates of highest score; ``masks`` are checked, otherwise not used.
-
     Reference:
         As ``overconfidence``, the other way.
     """
-    return _shift(model, images, masks, _rise, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
+    return _shift(model, images, masks, 1.0, eps=eps, score=score, steps=steps, keep_mask=keep_mask)
 
 
 def rank_swap(
@@ -101,8 +91,8 @@ def rank_swap(
 ) -> Tensor:
     """Return images on which good predictions look unsure and bad ones sure, while the masks stay as they are.
 
-    Accuracy and mean uncertainty hardly move, but uncertainty no longer finds the errors. The attacker knows the
-    reference masks. Per image, the admissible iterate that moves the score furthest in its direction is kept.
+    Accuracy and mean uncertainty hardly move, but uncertainty no longer finds the errors. Per image, the admissible
+    iterate that moves the score furthest in its direction is kept.
 
     Args:
         median_dice: clean Dice from which a prediction is a good one; the median of these images if left out, so give
@@ -111,9 +101,8 @@ def rank_swap(
 
     Reference:
         Galil and El-Yaniv, "Disrupting Deep Uncertainty Estimation Without Harming Accuracy", NeurIPS 2021,
-        arXiv:2110.13741, algorithm 1, extended from classified images to segmented ones. Deviations: "correct" becomes
-        a Dice of at least the median, and the mask is kept by a penalty, since halving eps until nothing flips leaves
-        nothing to move.
+        arXiv:2110.13741, algorithm 1. Deviations: "correct" becomes a Dice of at least the median, and the mask is kept
+        by a penalty, since halving eps until nothing flips leaves nothing to move.
     """
 
     def side(clean: Belief, masks: Tensor) -> Tensor:
@@ -141,12 +130,11 @@ def deferral_aware(
 
     It maximises soft Dice loss - w relu((u - threshold) / |threshold| + slack) for each weight w in turn, with
     cross-entropy for an empty mask, and keeps the most harmful iterate with u < threshold: the clean image may be one,
-    and stays where all are deferred or no other is wrong at all. A clean image that is deferred thus gives way to
-    iterates that do less harm.
+    and stays where all are deferred or no other is wrong at all. A clean image that is deferred gives way to iterates
+    that do less harm.
 
     Args:
-        threshold: a case with a score above this is deferred; fixed beforehand on clean images. Iterates at the
-            threshold itself are not used, so that rounding defers none.
+        threshold: a case with a score above this is deferred; fixed beforehand on clean images.
         weights: cost of an excess of uncertainty, in threshold units, > 0, at least one.
         slack: how far below the threshold the search aims, >= 0, as a share of it.
         steps: steps of 2.5 eps / steps per weight, >= 1; each costs a backward pass.
@@ -181,11 +169,8 @@ def _searches(*, steps: int, weights: Sequence[float], **_: object) -> tuple[flo
     return stepwise(steps=steps, restarts=len(weights))
 
 
-_OF_THE_POLICY: Final = CONTRACT | {
-    "score",
-    "median_dice",
-    "threshold",
-}  # filled in by evaluation from the deployed policy
+# Evaluation fills these in from the deployed policy.
+_OF_THE_POLICY: Final = CONTRACT | {"score", "median_dice", "threshold"}
 
 UNCERTAINTY_ATTACKS: Final[Mapping[str, Entry[Tensor, AttackFacts]]] = {
     "overconfidence": Entry(overconfidence, "over-confidence", AttackFacts(stepwise), _OF_THE_POLICY),
@@ -200,7 +185,7 @@ def _shift(
     model: Model,
     images: Tensor,
     masks: Tensor,
-    side: Callable[[Belief, Tensor], Tensor],
+    side: float | Callable[[Belief, Tensor], Tensor],
     *,
     eps: float | Tensor,
     score: Score,
@@ -212,15 +197,17 @@ def _shift(
         pursuit = Pursuit(model, images, masks, eps=eps, score=score, steps=steps)
         clean, start = pursuit.belief.log_odds.detach(), pursuit.scores.detach()
         size = torch.where(start.abs() >= _SMALLEST_UNIT, start.abs(), 1.0)
-        unit = side(pursuit.belief, pursuit.masks).to(start) / size
-        price = torch.ones_like(start)
+        unit = (side(pursuit.belief, pursuit.masks) if callable(side) else side) / size
+        price, decided = torch.ones_like(start), clean > 0
 
         def aim(belief: Belief, masks: Tensor, scores: Tensor) -> Tensor:
             nonlocal price
             gain = unit * (scores - start)
             if not keep_mask:
                 return gain
-            penalty = price * _slip(belief.log_odds, clean)
+            # How far decisions are from safely those of the clean image, per clean foreground pixel.
+            short = torch.relu(0.2 - torch.where(decided, belief.log_odds, -belief.log_odds))
+            penalty = price * (short.flatten(1).sum(dim=1) / decided.flatten(1).sum(dim=1).clamp_min(1))
             kept = _iou(belief.log_odds, clean) >= KEPT_IOU
             price = torch.where(kept, price / 1.2, price * 1.5).clamp(0.01, 1e4)
             return gain - penalty
@@ -231,21 +218,6 @@ def _shift(
 
         pursuit.run(aim, preference, stride=0.1)
         return pursuit.result()
-
-
-def _rise(clean: Belief, masks: Tensor) -> Tensor:
-    return torch.ones(len(masks))
-
-
-def _fall(clean: Belief, masks: Tensor) -> Tensor:
-    return -torch.ones(len(masks))
-
-
-def _slip(log_odds: Tensor, clean: Tensor) -> Tensor:
-    """Return how far decisions are from safely those of the clean image (B,), per clean foreground pixel."""
-    decided = clean > 0
-    short = torch.relu(0.2 - torch.where(decided, log_odds, -log_odds))
-    return short.flatten(1).sum(dim=1) / decided.flatten(1).sum(dim=1).clamp_min(1)
 
 
 def _iou(log_odds: Tensor, clean: Tensor) -> Tensor:

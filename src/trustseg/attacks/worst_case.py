@@ -68,17 +68,8 @@ def ensemble(
         preset: ``"quick"`` (101 backward passes per image), ``"standard"`` (411; 711 for a Beta) or ``"thorough"``
             (1211; 2111 for a Beta; 5000 forward passes; 100 more for each surrogate).
     """
-    return strongest(
-        model,
-        images,
-        masks,
-        eps=eps,
-        preset=preset,
-        surrogates=surrogates,
-        candidates=candidates,
-        generator=generator,
-        report=report,
-    ).images
+    find = partial(strongest, preset=preset, surrogates=surrogates, candidates=candidates)
+    return find(model, images, masks, eps=eps, generator=generator, report=report).images
 
 
 def strongest(
@@ -100,8 +91,7 @@ def strongest(
 
     Multiplying all log-odds by a constant changes no mask, yet makes the gradients of losses vanish. Where the mean
     |log-odds| of a clean image exceeds 32, its members see log-odds divided down to that mean. Exceptions are FGSM and
-    PGD, which are there to be as one knows them, and those for Betas alone: two need evidence, and the gradient of
-    ``masked_margin`` does not vanish.
+    PGD, which are there to be as one knows them, and those for Betas alone.
 
     Args:
         preset: which members, a name in ``PRESETS``.
@@ -112,8 +102,7 @@ def strongest(
         report: called after every member with the number of members done and their total.
 
     Reference:
-        Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-Free
-        Attacks", ICML 2020, arXiv:2003.01690, section 5; Croce et al., arXiv:2306.12941, the attack SEA.
+        Croce and Hein, arXiv:2003.01690, section 5; Croce et al., arXiv:2306.12941, the attack SEA.
         Deviations: losses for one logit and for evidence, log-odds divided down where they are too large, and the worst
         case is that of each image by its Dice.
     """
@@ -121,14 +110,19 @@ def strongest(
     with isolated(model):
         found = _Worst(model, images, masks, eps)
         members = members_of(preset, evidential=found.evidential, surrogates=len(surrogates))
-        _check(members, surrogates, candidates, found.clean)
+        if surrogates and not any(member.attack == "transfer" for member in members):
+            raise AttackError(
+                f"{preset} uses no surrogates, got {len(surrogates)}; choose 'thorough', or leave them out"
+            )
         every = torch.arange(len(images), device=images.device)
         for candidate in candidates:
+            if candidate.shape != images.shape:
+                raise ShapeError(
+                    f"candidates must be shaped like the images, {tuple(images.shape)}, got {tuple(candidate.shape)}"
+                )
             within = LINF.project(candidate.detach().to(found.clean), found.clean, found.radius)
             found.offer("candidate", every, within)
-        start = LINF.start(
-            found.clean, found.radius, generator
-        )  # for all images, so that none depends on which others remain
+        start = LINF.start(found.clean, found.radius, generator)  # of all images, whichever remain
         unasked = iter(surrogates)
         for done, member in enumerate(members, start=1):
             rows = found.unbroken()
@@ -211,17 +205,3 @@ def _cooled(objective: Objective, temperature: Tensor) -> Objective:
         return objective(Bernoulli(belief.log_odds / temperature), masks, progress)
 
     return cooled
-
-
-def _check(members: Sequence[Member], surrogates: Sequence[Model], candidates: Sequence[Tensor], clean: Tensor) -> None:
-    """Raise unless surrogates and candidates fit."""
-    if surrogates and not any(member.attack == "transfer" for member in members):
-        raise AttackError(
-            f"this preset uses no surrogates, got {len(surrogates)}; leave them out, or choose preset='thorough'"
-        )
-    for candidate in candidates:
-        if candidate.shape != clean.shape:
-            raise ShapeError(
-                f"candidates must be shaped like the images, {tuple(clean.shape)}, got {tuple(candidate.shape)}; "
-                "pass further versions of the same images"
-            )

@@ -14,8 +14,7 @@ Raises:
 
 from trustseg.beliefs.bernoulli import Bernoulli
 from trustseg.beliefs.beta import Beta
-from trustseg.beliefs.checks import Reference, check_belief, reference_of, require_belief
-from trustseg.beliefs.mapped import mapped
+from trustseg.beliefs.maps import Reference, check_belief, mapped, reference_of, require_belief
 from trustseg.beliefs.mixture import Mixture
 
 __all__ = [

@@ -1,15 +1,36 @@
-"""A point belief: one probability per pixel."""
+"""A point belief, one probability per pixel; and what all beliefs share, the float type and measures by name."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.beliefs.look_up import look_up, promoted
+from trustseg.errors import BeliefError
 
-__all__ = ["Bernoulli", "bernoulli_entropy"]
+__all__ = ["Bernoulli", "bernoulli_entropy", "look_up", "promoted"]
+
+
+class _Measured(Protocol):
+    @property
+    def measures(self) -> tuple[str, ...]: ...
+
+
+def promoted(values: Tensor) -> Tensor:
+    """Return ``values`` in float32, or unchanged if float64."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def look_up(belief: _Measured, measure: str) -> Tensor:
+    """Return the map of ``measure``, or raise an error that lists the measures of this belief."""
+    if measure not in belief.measures:
+        raise BeliefError(
+            f"a {type(belief).__name__} belief has no '{measure}'; it gives {', '.join(belief.measures)}; "
+            "choose one of these or a model with another head"
+        )
+    found: Tensor = getattr(belief, measure)()
+    return found
 
 
 def bernoulli_entropy(log_odds: Tensor) -> Tensor:
@@ -25,10 +46,6 @@ class Bernoulli:
 
     Attributes:
         logits: (B, 1, H, W) log-odds of foreground, any float, infinities allowed.
-
-    Example:
-        >>> Bernoulli(torch.zeros(1)).entropy()
-        tensor([0.6931])
     """
 
     logits: Tensor

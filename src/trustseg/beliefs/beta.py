@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trustseg.beliefs.look_up import look_up, promoted
+from trustseg.beliefs.bernoulli import look_up, promoted
 from trustseg.errors import ShapeError
 
 __all__ = ["Beta"]
@@ -54,10 +54,6 @@ class Beta:
 
     Raises:
         ShapeError: if alpha and beta differ in shape, or prior is not positive.
-
-    Example:
-        >>> Beta(torch.tensor([9.0]), torch.tensor([2.0])).probability
-        tensor([0.8182])
 
     Reference:
         Sensoy et al., "Evidential Deep Learning to Quantify Classification Uncertainty", NeurIPS 2018,

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from trustseg.beliefs.bernoulli import Bernoulli, bernoulli_entropy
+from trustseg.beliefs.bernoulli import Bernoulli, bernoulli_entropy, look_up
 from trustseg.beliefs.beta import Beta
-from trustseg.beliefs.look_up import look_up
 from trustseg.errors import BeliefError, ShapeError
 
-__all__ = ["Mixture"]
+__all__ = ["Mixture", "map_of"]
+
+
+def _mean(maps: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(maps)).mean(dim=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +49,12 @@ class Mixture:
     def __post_init__(self) -> None:
         if not self.members:
             raise BeliefError("a mixture needs at least one member, got none; pass the beliefs of the ensemble")
-        shapes = {tuple(_map_of(member).shape): None for member in self.members}
+        shapes = {tuple(map_of(member).shape): None for member in self.members}
         if len(shapes) > 1:
             raise ShapeError(
                 f"members of a mixture must have maps of one shape, got {' and '.join(map(str, shapes))}; pass beliefs "
                 "about the same pixels"
             )
-
-    def _mean(self, maps: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(maps)).mean(dim=0)
 
     @property
     def log_odds(self) -> Tensor:
@@ -65,24 +65,18 @@ class Mixture:
     @property
     def probability(self) -> Tensor:
         """Return the mean foreground probability, in [0, 1]."""
-        return self._mean([member.probability for member in self.members])
+        return _mean([member.probability for member in self.members])
 
     def variance(self) -> Tensor:
         """Return p q of the mean, in [0, 1/4]."""
-        complement = self._mean([torch.sigmoid(-member.log_odds) for member in self.members])
-        return self.probability * complement
+        return self.probability * _mean([torch.sigmoid(-member.log_odds) for member in self.members])
 
     def epistemic_variance(self) -> Tensor:
         """Return the variance of theta between members plus the mean variance within them, in [0, 1/4]."""
         mean = self.probability
-        between = self._mean([(member.probability - mean) ** 2 for member in self.members])
-        within = self._mean(
-            [
-                member.epistemic_variance() if isinstance(member, Beta) else torch.zeros_like(mean)
-                for member in self.members
-            ]
-        )
-        return between + within
+        nothing = torch.zeros_like(mean)
+        within = [each.epistemic_variance() if isinstance(each, Beta) else nothing for each in self.members]
+        return _mean([(member.probability - mean) ** 2 for member in self.members]) + _mean(within)
 
     def aleatoric_variance(self) -> Tensor:
         """Return variance - epistemic variance, in [0, 1/4]."""
@@ -94,9 +88,7 @@ class Mixture:
 
     def expected_entropy(self) -> Tensor:
         """Return the mean expected entropy of the members in nats, in [0, ln 2]."""
-        return self._mean(
-            [member.expected_entropy() if isinstance(member, Beta) else member.entropy() for member in self.members]
-        )
+        return _mean([each.expected_entropy() if isinstance(each, Beta) else each.entropy() for each in self.members])
 
     def mutual_information(self) -> Tensor:
         """Return entropy - expected entropy in nats, in [0, ln 2]; clamped at 0 against rounding."""
@@ -105,5 +97,8 @@ class Mixture:
     uncertainty = look_up
 
 
-def _map_of(member: Bernoulli | Beta) -> Tensor:
-    return member.alpha if isinstance(member, Beta) else member.log_odds
+def map_of(belief: Bernoulli | Beta | Mixture) -> Tensor:
+    """Return one of the maps of a belief, for its shape and type."""
+    if isinstance(belief, Mixture):
+        return map_of(belief.members[0])
+    return belief.logits if isinstance(belief, Bernoulli) else belief.alpha

@@ -81,7 +81,7 @@ def evaluate(
     from trustseg.data.seen import seen_by
     from trustseg.evaluation import is_other_data, population_of, rows_of_split, suffix_of
     from trustseg.study.surrogates import given_surrogate
-    from trustseg.training.run import prepare_run
+    from trustseg.training.provenance import prepare_run
 
     pack = images_of(config.data, model=model)
     for path in config.evaluation.populations.values():

@@ -37,7 +37,7 @@ def train(
     from trustseg.study.cell import claimed
     from trustseg.training import train as run_training
     from trustseg.training.keeping import kept_epoch
-    from trustseg.training.run import prepare_run
+    from trustseg.training.provenance import prepare_run
 
     # Lightning starts the other processes of a multi-device run with this same command; the first one owns the folder.
     first = int(os.environ.get("LOCAL_RANK", "0")) == 0

@@ -32,14 +32,14 @@ from trustseg.losses.contract import LOSSES, LossFacts, losses_of
 from trustseg.losses.evidential import (
     bayes_risk_cross_entropy,
     bayes_risk_squared_error,
+    fisher_squared_error,
     kl_to_uniform,
     type_ii_likelihood,
+    vacuity_correction,
 )
-from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
 from trustseg.losses.regions import boundary, lovasz
 from trustseg.losses.training import SCHEDULES, Schedule, annealed, segmentation_loss
-from trustseg.losses.vacuity import vacuity_correction
 
 __all__ = [
     "LOSSES",

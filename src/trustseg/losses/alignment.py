@@ -24,6 +24,7 @@ from torch.nn.functional import softplus
 
 from trustseg.beliefs import Belief, Bernoulli, Beta, reference_of, require_belief
 from trustseg.errors import BeliefError, ConfigError, ShapeError
+from trustseg.losses.balance import require_weights
 from trustseg.masks import counted_mean
 
 __all__ = ["Divergence", "evidence_alignment", "kl_divergence"]
@@ -58,33 +59,24 @@ def evidence_alignment(
     Raises:
         ConfigError: if a weight is negative, or ``divergence`` unknown or without one side.
 
-    Example:
-        >>> ones = torch.ones(1, 1, 1, 1)
-        >>> weights = {"squared_weight": 1.0, "cross_entropy_weight": 0.0, "strength_weight": 1.0}
-        >>> evidence_alignment(Beta(100 * ones, 30 * ones), Beta(10 * ones, 3 * ones), **weights)
-        tensor([2.6509])
-
     Reference:
         EV-AT, arXiv:2607.03075, the robust evidence alignment, for two classes of equal weight; its squared term is
         that of Cui et al., "Decoupled Kullback-Leibler Divergence Loss", NeurIPS 2024, arXiv:2305.13948. D is our own.
     """
-    weights = {
-        "squared_weight": squared_weight,
-        "cross_entropy_weight": cross_entropy_weight,
-        "strength_weight": strength_weight,
-    }
-    for name, weight in weights.items():
-        if not weight >= 0:
-            raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")
+    require_weights(
+        squared_weight=squared_weight, cross_entropy_weight=cross_entropy_weight, strength_weight=strength_weight
+    )
     if divergence not in ("log_strength", "symmetric_kl") or (one_sided and divergence != "log_strength"):
         raise ConfigError(
-            f"the strength can be aligned by log_strength, on one side or both, or by symmetric_kl on both, "
-            f"got {divergence} with one_sided={one_sided}; choose one of these"
+            f"got {divergence} with one_sided={one_sided}; choose log_strength, on one side or both, or symmetric_kl "
+            "on both"
         )
     before, after = _two_betas(clean, adversarial)
     losses = squared_weight / 8 * (after.log_odds - before.log_odds) ** 2
     if cross_entropy_weight > 0:
-        losses = losses + cross_entropy_weight * _cross_entropy(before, after)
+        alpha, beta, odds = before.alpha.detach(), before.beta.detach(), after.log_odds
+        cross_entropy = (alpha * softplus(-odds) + beta * softplus(odds)) / (alpha + beta)
+        losses = losses + cross_entropy_weight * cross_entropy
     if strength_weight > 0 and divergence == "symmetric_kl":
         losses = losses + strength_weight * _symmetric_kl_of_betas(before, after).to(losses.dtype)
     elif strength_weight > 0:
@@ -99,16 +91,15 @@ def kl_divergence(clean: Belief, adversarial: Belief, masks: Tensor | None = Non
     Of Bernoullis: loss = p (z - z') + softplus(z') - softplus(z). Of Betas: loss =
     KL(Beta(alpha, beta) || Beta(alpha', beta')), which also depends on the strength of the evidence.
 
-    Example:
-        >>> kl_divergence(Bernoulli(torch.full((1, 1, 1, 1), 2.0)), Bernoulli(torch.full((1, 1, 1, 1), -1.0)))
-        tensor([0.8287])
-
     Reference:
         Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy" (TRADES), ICML 2019,
         arXiv:1901.08573, equation 5, for Bernoulli beliefs; for Betas it is our own.
     """
     if isinstance(clean, Bernoulli) and isinstance(adversarial, Bernoulli):
-        losses = _kl_of_bernoullis(clean, adversarial)
+        _check_shapes(clean.logits, adversarial.logits)
+        # Beyond 1e4, p is 0 or 1 and inf - inf would be NaN.
+        before, after = (each.logits.double().clamp(-1e4, 1e4) for each in (clean, adversarial))
+        losses = torch.sigmoid(before) * (before - after) + softplus(after) - softplus(before)
     else:
         pair = _two_betas(clean, adversarial)
         losses = torch_kl(*(TorchBeta(each.alpha.double(), each.beta.double(), validate_args=False) for each in pair))
@@ -123,22 +114,15 @@ def _image_mean(losses: Tensor, belief: Belief, masks: Tensor | None, name: str)
 
 
 def _two_betas(clean: Belief, adversarial: Belief) -> tuple[Beta, Beta]:
-    """Return both beliefs, Betas of one shape."""
     for belief in (clean, adversarial):
         require_belief(belief, "the alignment")
     if not (isinstance(clean, Beta) and isinstance(adversarial, Beta)):
         raise BeliefError(
-            f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, expected two Betas; use a "
-            "model with head='beta' for both images, or kl_divergence, which also takes two Bernoullis"
+            f"got a {type(clean).__name__} and a {type(adversarial).__name__} to align, expected two Betas; use "
+            "head='beta', or kl_divergence, which also takes two Bernoullis"
         )
     _check_shapes(clean.alpha, adversarial.alpha)
     return clean, adversarial
-
-
-def _two_log_odds(clean: Bernoulli, adversarial: Bernoulli) -> tuple[Tensor, Tensor]:
-    """Return the log-odds in float64, finite: beyond 1e4, p is 0 or 1 and inf - inf would be NaN."""
-    _check_shapes(clean.logits, adversarial.logits)
-    return clean.logits.double().clamp(-1e4, 1e4), adversarial.logits.double().clamp(-1e4, 1e4)
 
 
 def _check_shapes(clean: Tensor, adversarial: Tensor) -> None:
@@ -147,18 +131,6 @@ def _check_shapes(clean: Tensor, adversarial: Tensor) -> None:
             f"clean and adversarial belief must have one shape, got {tuple(clean.shape)} and "
             f"{tuple(adversarial.shape)}; pass each attacked image with its own clean original"
         )
-
-
-def _cross_entropy(clean: Beta, adversarial: Beta) -> Tensor:
-    """Return the cross-entropy of the means of each pixel, the clean one held constant."""
-    alpha, beta = clean.alpha.detach(), clean.beta.detach()
-    odds = adversarial.log_odds
-    return (alpha * softplus(-odds) + beta * softplus(odds)) / (alpha + beta)
-
-
-def _kl_of_bernoullis(clean: Bernoulli, adversarial: Bernoulli) -> Tensor:
-    before, after = _two_log_odds(clean, adversarial)
-    return torch.sigmoid(before) * (before - after) + softplus(after) - softplus(before)
 
 
 def _symmetric_kl_of_betas(clean: Beta, adversarial: Beta) -> Tensor:

@@ -1,4 +1,4 @@
-"""From the losses of pixels to the loss of an image."""
+"""From the losses of pixels to the loss of an image, and the check of weights."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from trustseg.errors import ConfigError
 from trustseg.masks import counted, counted_mean
 
-__all__ = ["Balance", "image_mean"]
+__all__ = ["Balance", "image_mean", "require_weights"]
 
 Balance = Literal["none", "image"]
 
@@ -35,3 +35,10 @@ def image_mean(losses: Tensor, masks: Tensor, *, balance: Balance = "none") -> T
     same_class = torch.where(positive, foreground, background)  # not 0 where a pixel counts: it counts itself
     shares = losses.flatten(1) / (classes * same_class).clamp_min(1)
     return torch.where(counts, shares, 0).sum(dim=1)
+
+
+def require_weights(**weights: float) -> None:
+    """Raise a ConfigError that names a weight below 0 or NaN."""
+    for name, weight in weights.items():
+        if not weight >= 0:
+            raise ConfigError(f"{name} must be at least 0, got {weight}; use 0 to leave the term out")

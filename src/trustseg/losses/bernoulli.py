@@ -46,12 +46,6 @@ def focal_cross_entropy(
 
     Args:
         gamma: how fast the weight of a pixel falls as it becomes right, >= 0; 0 is ``binary_cross_entropy``.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> focal_cross_entropy(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.ones(1, 1, 2, 2))
-        tensor([0.1733])
-
     Reference:
         Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, arXiv:1708.02002, equation 4.
         Deviation: ``balance`` in place of the paper's alpha.

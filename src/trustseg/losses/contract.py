@@ -11,10 +11,10 @@ from trustseg.losses.bernoulli import binary_cross_entropy, focal_cross_entropy
 from trustseg.losses.evidential import (
     bayes_risk_cross_entropy,
     bayes_risk_squared_error,
+    fisher_squared_error,
     kl_to_uniform,
     type_ii_likelihood,
 )
-from trustseg.losses.fisher import fisher_squared_error
 from trustseg.losses.overlap import focal_tversky, soft_dice, tversky
 from trustseg.losses.regions import boundary, lovasz
 
@@ -25,7 +25,7 @@ Role = Literal["data", "region", "penalty"]
 
 @dataclass(frozen=True, slots=True)
 class LossFacts:
-    """Facts about a loss for configurations and training.
+    """Facts about a loss.
 
     Attributes:
         role: ``"data"``: scores each pixel, averaged over each image with a ``balance``; ``"region"``: scores the shape
@@ -60,10 +60,5 @@ LOSSES: Final[Mapping[str, Entry[Tensor, LossFacts]]] = {
 
 
 def losses_of(role: Role) -> Mapping[str, Entry[Tensor, LossFacts]]:
-    """Return the losses of a role by name.
-
-    Example:
-        >>> "soft_dice" in losses_of("region"), "soft_dice" in losses_of("data")
-        (True, False)
-    """
+    """Return the losses of a role by name."""
     return {name: loss for name, loss in LOSSES.items() if loss.facts.role == role}

@@ -16,12 +16,6 @@ def lovasz(belief: Belief, masks: Tensor) -> Tensor:
     With the errors e = |p - y| in falling order and J_k one minus the IoU of a prediction that is wrong on the first k
     of these pixels: loss = sum over k of e_k (J_k - J_(k-1)), J_0 = 0. It is one minus the IoU where every p is 0 or 1,
     and the largest p where the mask is empty.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> lovasz(Bernoulli(torch.zeros(1, 1, 2, 2)), torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]]))
-        tensor([0.5000])
-
     Reference:
         Berman et al., "The Lovasz-Softmax Loss: A Tractable Surrogate for the Optimization of the
         Intersection-over-Union Measure in Neural Networks", CVPR 2018, arXiv:1705.08790, equation 9; the foreground.
@@ -44,12 +38,6 @@ def boundary(belief: Belief, masks: Tensor) -> Tensor:
     pixel of the other class, at least 1; it is 1 everywhere where the mask is empty or full. A speck far from the
     lesion costs more than a border that is a pixel off. Unlike an overlap it grows with the size of the image, so give
     it a small weight. Distances are computed on the CPU.
-
-    Example:
-        >>> from trustseg.beliefs import Bernoulli
-        >>> boundary(Bernoulli(torch.zeros(1, 1, 1, 4)), torch.tensor([[[[1.0, 0.0, 0.0, 0.0]]]]))
-        tensor([0.8750])
-
     Reference:
         Kervadec et al., "Boundary loss for highly unbalanced segmentation", MIDL 2019, arXiv:1812.07032, equation 5.
         Deviation: |phi| |p - y|, which is phi p plus a constant of the mask, is never negative, and |phi| >= 1.

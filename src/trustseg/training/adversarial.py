@@ -26,15 +26,15 @@ def scores_by(selection: str) -> Literal["uncertainty", "loss", "none"]:
 class MixedBatch:
     """Clean and adversarial images that go through the network together.
 
-    Batch normalisation thus sees both kinds at once (Kurakin et al., "Adversarial Machine Learning at Scale",
-    ICLR 2017, arXiv:1611.01236, section 3).
+    Batch normalisation thus sees both kinds at once (Kurakin et al., "Adversarial Machine Learning at Scale", ICLR
+    2017, arXiv:1611.01236, section 3).
 
     Attributes:
         images: (N, C, H, W), the clean images first, then the adversarial ones.
         masks: (N, 1, H, W).
         weights: (N,), 1 for clean images and the adversarial weight for the others.
         clean: (N - k,) indices into the original batch of the images that stay clean.
-        attacked: (k,) indices into the original batch of the images that were attacked.
+        attacked: (k,) those of the images that were attacked.
     """
 
     images: Tensor
@@ -49,18 +49,7 @@ class MixedBatch:
 
 
 def scores_of(belief: Belief, masks: Tensor, *, selection: str, measure: str, aggregation: str) -> Tensor:
-    """Return the score of each image by which ``selection`` chooses, given what is believed of it.
-
-    Args:
-        belief: belief about ``masks``, maps (B, 1, H, W).
-        masks: (B, 1, H, W) in {0, 1}; only ``hard`` looks at them.
-        selection: how images are chosen, anything but ``random``.
-        measure: pixel measure of the image's uncertainty.
-        aggregation: map to image score.
-
-    Returns:
-        (B,), detached: the cross-entropy for ``hard``, else the uncertainty.
-    """
+    """Return the score (B,) by which ``selection`` chooses, detached: cross-entropy for ``hard``, else uncertainty."""
     with torch.no_grad():
         if scores_by(selection) == "loss":
             return LOSSES["binary_cross_entropy"](belief, masks)
@@ -70,18 +59,10 @@ def scores_of(belief: Belief, masks: Tensor, *, selection: str, measure: str, ag
 def image_scores(
     segmenter: Segmenter, images: Tensor, masks: Tensor, *, selection: str, measure: str, aggregation: str
 ) -> Tensor:
-    """Return the score of each clean image by which ``selection`` chooses, from one forward pass in eval mode.
-
-    Args:
-        segmenter: its mode, and that of each part of it, is left as found.
-        images: (B, C, H, W) in [0, 1].
-        masks: (B, 1, H, W) in {0, 1}; only ``hard`` looks at them.
-        selection: a name in ``SELECTIONS``, or ``threshold``.
-        measure: pixel measure of the image's uncertainty.
-        aggregation: map to image score.
+    """Return the score of each clean image by which ``selection`` chooses, from one forward pass.
 
     Returns:
-        (B,): the clean cross-entropy for ``hard``, zeros for ``random`` (no pass needed), else the uncertainty.
+        (B,): the cross-entropy for ``hard``, zeros for ``random`` (no pass needed), else the uncertainty.
     """
     if scores_by(selection) == "none":
         return torch.zeros(len(images), device=images.device)
@@ -99,17 +80,12 @@ def image_scores(
 def choose(
     scores: Tensor, *, selection: str, fraction: float, threshold: float | None, generator: torch.Generator
 ) -> Tensor:
-    """Return who of a batch gets attacked.
+    """Return who of a batch gets attacked, (k,) indices, int64, ascending.
 
     Args:
-        scores: (B,), one an image, from ``image_scores`` or a ``ScoreMemory``.
-        selection: a name in ``SELECTIONS``, or ``threshold``.
+        scores: (B,), from ``image_scores`` or a ``ScoreMemory``.
         fraction: share of the batch, in [0, 1]; ceil(fraction B) images; not used by ``threshold``.
         threshold: score above which ``threshold`` attacks; not used by the others.
-        generator: source of random choices.
-
-    Returns:
-        (k,) indices, int64, ascending, on the device of ``scores``.
 
     Raises:
         ConfigError: if ``threshold`` is to choose and there is none.
@@ -133,15 +109,10 @@ def mixed_batch(
     """Return the batch with the adversarial versions of some of its images.
 
     Args:
-        images: (B, C, H, W) in [0, 1].
-        masks: (B, 1, H, W) in {0, 1}.
         adversarial: (k, C, H, W) in [0, 1], the attacked versions of ``images[attacked]``.
         attacked: (k,) indices into the batch.
         mode: ``"replace"``: the clean originals leave the batch; ``"append"``: they stay, and the step costs more.
         weight: weight of an adversarial image's loss.
-
-    Returns:
-        The batch to train on.
     """
     clean = torch.arange(len(images), device=images.device)
     if mode == "replace":

@@ -1,4 +1,4 @@
-"""The attack inside a training step."""
+"""The attack inside a training step, and free adversarial training, where the step attacks by itself."""
 
 from inspect import signature
 from typing import Literal
@@ -12,12 +12,20 @@ from trustseg.entries import read
 from trustseg.losses import evidence_alignment, kl_divergence
 from trustseg.models import Segmenter
 
-__all__ = ["attacked_images", "budget_within", "divergence_from"]
+__all__ = ["FREE", "FreePerturbation", "attacked_images", "budget_of", "budget_within", "divergence_from"]
+
+FREE = "free"
+"""Name of this way among the training attacks; it is no attack on its own."""
 
 
 def budget_within(eps: float, padding: Tensor | None) -> float | Tensor:
     """Return a budget that is 0 in the padding (B, 1, H, W), bool or 0 and 1: no attack may gain by changing it."""
     return eps if padding is None else eps * (1 - padding.float())
+
+
+def budget_of(eps: float | Tensor, rows: Tensor | slice) -> float | Tensor:
+    """Return the budget of some of the images."""
+    return eps if isinstance(eps, float) else eps[rows]
 
 
 def attacked_images(
@@ -34,17 +42,13 @@ def attacked_images(
     """Return the images to train on in place of clean ones: the last iterate of the attack, harmful or not.
 
     Args:
-        segmenter: the raw model, never a wrapper of it; its mode and gradients are left as found.
-        images: (k, C, H, W) in [0, 1]; may be empty.
-        masks: (k, 1, H, W) in {0, 1}.
+        images: clean ones; there may be none.
         attack: a name in ``training_attacks()``, with options if need be: ``pgd(step_size=2/255)``.
-        eps: L-inf budget in pixel units of [0, 1], one number or one per pixel (k, 1, H, W).
         steps: steps of an attack that takes more than one, unless its options say otherwise.
         objective: what the attack maximises.
-        generator: source of random starts.
 
     Returns:
-        (k, C, H, W) in [0, 1], detached, within eps of ``images`` (``n_fgsm``: within 3 eps).
+        Detached, in [0, 1], within eps of ``images`` (``n_fgsm``: within 3 eps).
     """
     if not len(images):
         return images
@@ -55,23 +59,17 @@ def attacked_images(
 
 
 def divergence_from(segmenter: Segmenter, images: Tensor, *, kind: Literal["belief", "mean"]) -> Objective:
-    """Return the objective that needs no labels: how far the belief has moved from that about the clean images.
+    """Return the objective that needs no labels: how far the belief has moved from that about the clean ``images``.
 
     Its gradient is 0 at the clean images, so an attack has to start elsewhere. It costs one forward pass, once.
 
     Args:
-        segmenter: its mode is left as found.
-        images: (k, C, H, W) in [0, 1], the clean images.
         kind: ``"belief"``: KL divergence of the beliefs, as in TRADES; ``"mean"``: cross-entropy of the mean
             probabilities of two Betas, as in EV-AT.
 
-    Returns:
-        A function (belief, masks, progress) -> (k,); of the masks it only reads which pixels are ignored.
-
     Reference:
-        Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy" (TRADES), ICML 2019,
-        arXiv:1901.08573, algorithm 1; EV-AT, arXiv:2607.03075. Both start at the image plus Gaussian noise of 0.001;
-        here the start is that of the attack.
+        Zhang et al. (TRADES), arXiv:1901.08573, algorithm 1; EV-AT, arXiv:2607.03075. Both start at the image plus
+        Gaussian noise of 0.001; here the start is that of the attack.
     """
     with isolated(segmenter), torch.no_grad():
         clean = segmenter.belief(images)
@@ -82,3 +80,41 @@ def divergence_from(segmenter: Segmenter, images: Tensor, *, kind: Literal["beli
         return evidence_alignment(clean, belief, masks, squared_weight=0, cross_entropy_weight=1, strength_weight=0)
 
     return divergence
+
+
+class FreePerturbation:
+    """The perturbation that is carried from step to step and from batch to batch of an epoch.
+
+    Each batch is trained on several times. ``applied`` gives the images to train on; once the loss has gone backwards,
+    ``advance`` moves d to clip(d + eps sign g, -eps, eps), with g its gradient in that very pass.
+
+    Reference:
+        Shafahi et al., "Adversarial Training for Free!", NeurIPS 2019, arXiv:1904.12843, algorithm 1.
+        Deviation: it starts at 0 in every epoch instead of once, so that a resumed training needs no memory of it.
+    """
+
+    def __init__(self) -> None:
+        self._carried: Tensor | None = None
+        self._applied: Tensor | None = None
+        self._eps = torch.zeros(())
+
+    def reset(self) -> None:
+        """Start again from no perturbation."""
+        self._carried = self._applied = None
+
+    def applied(self, images: Tensor, *, eps: float | Tensor) -> Tensor:
+        """Return the perturbed images in [0, 1], through which a gradient reaches the perturbation."""
+        if self._carried is None or len(self._carried) < len(images):
+            self._carried = torch.zeros_like(images)
+        self._eps = torch.as_tensor(eps, dtype=images.dtype, device=images.device)
+        carried = self._carried[: len(images)].clamp(-self._eps, self._eps)
+        self._applied = carried.detach().requires_grad_()
+        return (images + self._applied).clamp(0, 1)
+
+    def advance(self) -> None:
+        """Move the perturbation along the sign of its gradient; without one since the last call, leave it."""
+        if self._applied is None or self._applied.grad is None or self._carried is None:
+            return
+        moved = self._applied.detach() + self._eps * self._applied.grad.sign()
+        self._carried[: len(moved)] = moved.clamp(-self._eps, self._eps)
+        self._applied = None

@@ -9,8 +9,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from trustseg.training.module import SegmentationModule
-
 try:
     import resource
 except ModuleNotFoundError:  # Windows
@@ -22,18 +20,10 @@ MEGABYTE: Final = 2**20
 
 
 class PassCounter:
-    """Counts the images that go through a network, forwards and backwards, while it is ``on``.
+    """Counts the images that go through a network, ``forward`` and ``backward``, while it is ``on``.
 
     A backward pass is counted where gradients reach the network's output, whether they are for weights or for images;
-    one through the gradients of another counts as well.
-
-    Args:
-        network: maps (B, C, H, W) to a tensor; it gets a hook until ``remove``.
-
-    Attributes:
-        on: whether passes are counted.
-        forward: images that went forwards.
-        backward: images whose gradients went backwards.
+    one through the gradients of another counts as well. The network has a hook until ``remove``.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -72,25 +62,18 @@ class Cost(Callback):
     tell.
     """
 
-    def __init__(self) -> None:
-        self._passes: PassCounter | None = None
+    def __init__(self, network: nn.Module) -> None:
+        self._passes = PassCounter(network)
+        self._passes.on = False
         self._started = self._ended = 0.0
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Watch the network."""
-        if isinstance(pl_module, SegmentationModule):
-            self._passes = PassCounter(pl_module.segmenter.network)
-            self._passes.on = False
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the network as it was."""
-        if self._passes is not None:
-            self._passes.remove()
+        self._passes.remove()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start to count."""
-        if self._passes is not None:
-            self._passes.reset()
+        self._passes.reset()
         self._started = self._ended = time.perf_counter()
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
@@ -103,8 +86,7 @@ class Cost(Callback):
         batch_idx: int,
     ) -> None:
         """Count what follows."""
-        if self._passes is not None:
-            self._passes.on = True
+        self._passes.on = True
 
     def on_train_batch_end(
         self,
@@ -116,13 +98,10 @@ class Cost(Callback):
     ) -> None:
         """Count no validation that may follow."""
         self._ended = time.perf_counter()
-        if self._passes is not None:
-            self._passes.on = False
+        self._passes.on = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the sums."""
-        if self._passes is None:
-            return
         passes = {"forward_passes": self._passes.forward, "backward_passes": self._passes.backward}
         counted = {name: torch.tensor(float(count), device=pl_module.device) for name, count in passes.items()}
         pl_module.log_dict(counted, sync_dist=True, reduce_fx="sum")
@@ -133,9 +112,8 @@ class Cost(Callback):
 def peak_memory_mb(device: torch.device) -> float:
     """Return the most memory that was used, in MB of 2^20 bytes; NaN where the system does not tell.
 
-    Args:
-        device: a GPU, for what was allocated on it since its statistics were reset, or the CPU, for the largest
-            resident size of this process.
+    On a GPU it is what was allocated since its statistics were reset, on the CPU the largest resident size of the
+    process.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MEGABYTE

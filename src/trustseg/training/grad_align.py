@@ -14,24 +14,10 @@ __all__ = ["grad_align", "gradient_alignment"]
 def gradient_alignment(
     segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return how alike the loss rises at each image and at a random point of the ball around it.
+    """Return how alike the loss rises at each image and at a random point of the ball around it, (B,) in [-1, 1].
 
-    cos(g(x), g(x + d)) with d ~ U(-eps, eps) and g the gradient of the cross-entropy. Near 1, a single step finds what
-    many would; below 0.3 it does not.
-
-    Args:
-        segmenter: it is run in eval mode and left as found.
-        images: (B, C, H, W) in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf radius in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
-        generator: source of the random points.
-
-    Returns:
-        (B,) in [-1, 1]; 0 where a gradient vanishes.
-
-    Reference:
-        Andriushchenko and Flammarion, "Understanding and Improving Fast Adversarial Training", NeurIPS 2020,
-        arXiv:2007.02617, equation 5; the bound of 0.3 is our own.
+    cos(g(x), g(x + d)) with d ~ U(-eps, eps) and g the gradient of the cross-entropy; 0 where one vanishes. Near 1, a
+    single step finds what many would; below 0.3, our own bound, it does not. Source: see ``grad_align``.
     """
     with isolated(segmenter):
         here, there = _gradients(segmenter, images, masks, eps=eps, generator=generator, differentiable=False)
@@ -41,20 +27,10 @@ def gradient_alignment(
 def grad_align(
     segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return the loss of GradAlign, 1 - cos(g(x), g(x + d)), through which gradients reach the weights.
+    """Return the loss of GradAlign, 1 - cos(g(x), g(x + d)), (B,) in [0, 2], through which gradients reach the weights.
 
-    It costs two forward and two backward passes, and once more a backward pass through all four when the loss is
-    minimised.
-
-    Args:
-        segmenter: it is run in eval mode and left as found.
-        images: (B, C, H, W) in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf radius in pixel units of [0, 1], that of the training attack.
-        generator: source of the random points d ~ U(-eps, eps).
-
-    Returns:
-        (B,) in [0, 2]; 0 without a gradient for the weights where one of the two gradients vanishes.
+    It costs two forward and two backward passes, and once more a backward pass through all four when it is minimised.
+    It is 0 without a gradient where g(x) or g(x + d) vanishes; eps is that of the training attack.
 
     Reference:
         Andriushchenko and Flammarion, "Understanding and Improving Fast Adversarial Training", NeurIPS 2020,

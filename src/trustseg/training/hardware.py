@@ -28,15 +28,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def require_precision(precision: str, device: torch.device) -> None:
-    """Check that a device computes in a precision by itself, not by emulation, which is slower than float32.
-
-    Args:
-        precision: ``"32-true"`` or ``"bf16-mixed"``.
-        device: where the training computes; a CPU takes both.
-
-    Raises:
-        ConfigError: if it does not.
-    """
+    """Raise a ConfigError if a GPU computes in a precision by emulation only, which is slower than float32."""
     if precision != "bf16-mixed" or device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False):
         return
     raise ConfigError(
@@ -50,9 +42,6 @@ def compile_network(segmenter: Segmenter) -> None:
 
     The module stays what it is: weights keep their names, and hooks see every pass. The backward pass is compiled when
     the first gradient is asked for, too late to go back: where that fails, the error passes, see ``is_of_compiler``.
-
-    Args:
-        segmenter: whose network is compiled, in place.
     """
     network = segmenter.network
     plain = network.forward
@@ -85,12 +74,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def memory_ran_out(config: RunConfig, device: torch.device) -> RunError:
-    """Return the error for a step that did not fit into memory, with a batch size that takes half of it.
-
-    Args:
-        config: the run.
-        device: where it computed.
-    """
+    """Return the error for a step that did not fit into memory, with a batch size that takes half of it."""
     options = config.training
     got = f"out of memory on the {'CPU' if device.type == 'cpu' else 'GPU'} in a step of"
     if options.batch_size == 1:

@@ -25,8 +25,7 @@ from trustseg.files import read_json, replacing, write_json
 from trustseg.models import Segmenter
 from trustseg.tables import write_csv
 from trustseg.training.module import SegmentationModule
-from trustseg.training.validation import Monitor
-from trustseg.training.watch import overfitted
+from trustseg.training.validation import Monitor, overfitted
 
 __all__ = ["SCORE", "Checkpointing", "KeptEpoch", "Patience", "Report", "WholeFiles", "kept_epoch"]
 
@@ -67,11 +66,7 @@ class KeptEpoch:
 
 
 def kept_epoch(model: Path) -> KeptEpoch | None:
-    """Return which epoch the model in a folder is of; None if nothing was written down.
-
-    Raises:
-        DataError: if what was written down is damaged.
-    """
+    """Return which epoch the model in a folder is of, None if it is not written down; damaged, it is a DataError."""
     file = model / EPOCH
     if not file.is_file():
         return None
@@ -104,8 +99,7 @@ class Checkpointing(Checkpoint):
 
     Attributes:
         later: writes one file after another, at once or in the background, see ``background_writer``.
-        best_epoch: the epoch of the highest validation score, counted from 0; None before the first validation, and
-            where none is chosen.
+        best_epoch: the epoch of the highest validation score, from 0; None before the first, and where none is chosen.
         best_score: its score.
         rows: the metrics of each epoch.
     """
@@ -129,11 +123,7 @@ class Checkpointing(Checkpoint):
         return self.folder / "checkpoints" / "last.ckpt"
 
     def resumable(self) -> Path | None:
-        """Return ``last`` if it is there.
-
-        Raises:
-            RunError: if it is damaged.
-        """
+        """Return ``last`` if it is there; a damaged one is a RunError."""
         if not self.last.exists():
             return None
         try:
@@ -199,11 +189,7 @@ class Checkpointing(Checkpoint):
             write_json(self.folder / "warnings.json", {"catastrophic_overfitting": epochs})
 
     def finish(self, segmenter: Segmenter) -> None:
-        """Write the chosen model and which epoch it is of into ``model``; remove the checkpoints, four times its size.
-
-        Args:
-            segmenter: the model of the last epoch, kept if none was chosen.
-        """
+        """Write the chosen model, or else that of the last epoch, and its epoch into ``model``; remove checkpoints."""
         epoch, score = len(self.rows) - 1, self.rows[-1].get(SCORE, math.nan)
         if self.best_epoch is not None:
             segmenter = Segmenter.load(self._best_folder(self.best_epoch))
@@ -244,10 +230,7 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None) -> None:
         """Write ``checkpoint`` to ``path``, whole or not at all.
 
-        Args:
-            checkpoint: the state of the training.
-            path: the file.
-            storage_options: a function takes the writing, to be done later, of the state as it is now.
+        A function as ``storage_options`` takes the writing, to be done later, of the state as it is now.
         """
         if callable(storage_options):
             state = apply_to_collection(checkpoint, Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
@@ -259,28 +242,15 @@ class WholeFiles(TorchCheckpointIO):
             temporary.write_bytes(content.getbuffer())
 
     def load_checkpoint(
-        self,
-        path: str | Path,
-        map_location: object = "cpu",
-        weights_only: bool | None = True,
+        self, path: str | Path, map_location: object = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Return the checkpoint in a file, whose path Lightning would read as an address where it holds ``::``.
-
-        Args:
-            path: the file.
-            map_location: as of ``torch.load``.
-            weights_only: ignored; nothing but tensors and plain values is ever read.
-        """
+        """Return the tensors and plain values in a file; Lightning would read ``::`` in a path as an address."""
         loaded: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)  # type: ignore[arg-type]
         return loaded
 
 
 class Patience(EarlyStopping):
-    """Stop after some validations without a better score; a stopped training that is resumed stays stopped.
-
-    Args:
-        patience: validations without improvement, >= 1. One whose score is undefined counts as one.
-    """
+    """Stop after ``patience`` validations without a better score; a training that stopped stays so when resumed."""
 
     def __init__(self, patience: int) -> None:
         super().__init__(SCORE, mode="max", patience=patience, check_finite=False, check_on_train_epoch_end=False)

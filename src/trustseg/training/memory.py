@@ -20,15 +20,11 @@ class ScoreMemory:
     """The last clean score of every image and the epoch it is from.
 
     An image that is attacked in the place of its original yields no clean score: its old one stays and ages. Left
-    alone, one that ranks first once would rank first for ever; so a score older than ``refresh_epochs`` goes to the end
-    of the ranking, and its image is left clean to get a new one. An image without any score comes first; it is as old
-    as the training, so that after ``refresh_epochs`` epochs it, too, goes to the end and is left clean.
+    alone, one that ranks first once would rank first for ever; so a score older than ``refresh_epochs`` >= 1 goes to
+    the end of the ranking, and its image is left clean to get a new one. An image without any score comes first; it is
+    as old as the training, so that after ``refresh_epochs`` epochs it, too, is left clean.
 
     In a distributed training each process remembers the images it saw; ``share`` makes them one at the end of an epoch.
-
-    Args:
-        images: how many there are.
-        refresh_epochs: age in epochs beyond which a score has to be renewed, >= 1.
 
     Attributes:
         scores: (images,) float32, NaN where there is none yet; on the CPU until ``to`` moves them.
@@ -46,13 +42,7 @@ class ScoreMemory:
         self.scores, self.epochs = self.scores.to(device), self.epochs.to(device)
 
     def remember(self, rows: Tensor, scores: Tensor, *, epoch: int) -> None:
-        """Keep new scores.
-
-        Args:
-            rows: (B,) which images.
-            scores: (B,) their scores under a clean forward pass; one that is not a number is not kept.
-            epoch: the epoch, counted from 0.
-        """
+        """Keep the scores (B,) that the images of these rows (B,) got clean; NaN is not kept."""
         scores = scores.detach().float()
         known = ~scores.isnan()
         self.scores[rows] = torch.where(known, scores, self.scores[rows])
@@ -63,16 +53,9 @@ class ScoreMemory:
         return epoch - self.epochs[rows]
 
     def recall(self, rows: Tensor, *, epoch: int, selection: str) -> Tensor:
-        """Return the scores to choose by.
+        """Return the scores of these rows to choose by, (B,) float32 without NaN, in the order of ``selection``.
 
-        Args:
-            rows: (B,) which images.
-            epoch: the epoch, counted from 0.
-            selection: how images are chosen: what ranks first differs.
-
-        Returns:
-            (B,) float32 without NaN: those without a score first, those to be renewed last; from epoch
-            ``refresh_epochs`` on those without a score are to be renewed.
+        Images without a score come first, those to be renewed last.
         """
         first, last = ENDS.get(selection, (math.inf, -math.inf))
         scores, ages = self.scores[rows], self.ages(rows, epoch=epoch)

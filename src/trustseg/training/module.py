@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -20,39 +20,38 @@ from trustseg.losses import vacuity_correction
 from trustseg.models import Segmenter
 from trustseg.randomness import derive_seed, derived_generator
 from trustseg.training.adversarial import MixedBatch, choose, image_scores, mixed_batch, scores_by, scores_of
-from trustseg.training.attacking import attacked_images, budget_within, divergence_from
-from trustseg.training.free import FREE, FreePerturbation
+from trustseg.training.attacking import (
+    FREE,
+    FreePerturbation,
+    attacked_images,
+    budget_of,
+    budget_within,
+    divergence_from,
+)
 from trustseg.training.grad_align import grad_align
 from trustseg.training.memory import ScoreMemory
 from trustseg.training.robust import StepLoss, label_loss, require_finite, rows_of, step_loss
 from trustseg.training.schedules import fraction_at, learning_rate_factor, ramp_at
-from trustseg.training.validation import measures_robustness, monitor_of, validated, validation_means
-from trustseg.training.watch import WATCHED_IMAGES, watch
+from trustseg.training.validation import (
+    WATCHED_IMAGES,
+    measures_robustness,
+    monitor_of,
+    validated,
+    validation_means,
+    watch,
+)
 from trustseg.training.weight_perturbation import perturb, restore
 
 __all__ = ["SegmentationModule"]
 
 
-class Score(TypedDict):
-    """How an image is scored; see ``image_scores``."""
-
-    selection: str
-    measure: str
-    aggregation: str
-
-
 class SegmentationModule(pl.LightningModule):
-    """Trains a segmenter, with or without adversarial examples.
+    """Trains a segmenter, with or without adversarial examples, on a pack of so many ``images``.
 
     Validation logs ``validation_dice`` (clean), where training attacks or is chosen by it ``validation_robust_dice``
     (PGD at the full budget, never that of the warm-up), and ``validation_score``, which chooses the best epoch; all are
     means of per-image Dice. Where single-step training is watched, it adds what ``watch`` finds on the first validation
     images.
-
-    Args:
-        segmenter: the model to train.
-        config: the run.
-        images: number of images in the pack, which batches point into.
     """
 
     def __init__(self, segmenter: Segmenter, config: RunConfig, *, images: int) -> None:
@@ -60,7 +59,8 @@ class SegmentationModule(pl.LightningModule):
         self.segmenter = segmenter
         self.config = config
         options = config.adversarial
-        self.measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
+        measure = options.measure.beta if config.model.head == "beta" else options.measure.bernoulli
+        self._score = {"selection": options.selection, "measure": measure, "aggregation": options.aggregation}
         self.memory: ScoreMemory | None = None
         if options.scores == "memory" and options.selection != "none" and scores_by(options.selection) != "none":
             self.memory = ScoreMemory(images, refresh_epochs=options.refresh_epochs)
@@ -100,10 +100,7 @@ class SegmentationModule(pl.LightningModule):
         torch.manual_seed(derive_seed(self.config.training.seed, "dropout", *where))
 
     def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradient to its largest norm; one that is not finite would spoil the weights in silence."""
         norm = clip_grad_norm_(self.segmenter.parameters(), self.config.training.clip_norm)
@@ -160,8 +157,11 @@ class SegmentationModule(pl.LightningModule):
             share=self._ramp(),
         )
         if options.grad_align > 0 and len(mixed.attacked):
-            here = eps if isinstance(eps, float) else eps[mixed.attacked]
-            penalty = self._grad_align(images[mixed.attacked], masks[mixed.attacked], batch_index, eps=here)
+            chosen, generator = mixed.attacked, self._generator("grad_align", self.current_epoch, batch_index)
+            penalty = grad_align(
+                self.segmenter, images[chosen], masks[chosen], eps=budget_of(eps, chosen), generator=generator
+            ).mean()
+            self._log_means({"train_grad_align": penalty.detach()}, len(chosen))
             loss = replace(loss, total=loss.total + options.grad_align * penalty)
         self._log_step(loss, mixed)
         if labels.vacuity_weight > 0:  # by itself, for it falls without bound
@@ -169,7 +169,7 @@ class SegmentationModule(pl.LightningModule):
             self._log_means({"train_vacuity_correction": correction}, len(mixed.images))
         if self.memory is not None:
             clean = rows_of(belief, slice(len(mixed.clean)))
-            scores = scores_of(clean, mixed.masks[: len(mixed.clean)], **self._score())
+            scores = scores_of(clean, mixed.masks[: len(mixed.clean)], **self._score)
             self.memory.remember(batch["rows"][mixed.clean], scores, epoch=self.current_epoch)
         return loss.total
 
@@ -204,19 +204,12 @@ class SegmentationModule(pl.LightningModule):
             return mixed_batch(images, masks, images[:0], attacked=none)
         if self.free is not None:
             everybody = torch.arange(len(images), device=images.device)
-            perturbed = self.free.applied(images, eps=eps)
-            return mixed_batch(images, masks, perturbed, attacked=everybody)
+            return mixed_batch(images, masks, self.free.applied(images, eps=eps), attacked=everybody)
         generator = self._generator("attack", self.current_epoch, batch_index)
         chosen = choose(
             self._scores(images, masks, rows),
             selection=options.selection,
-            fraction=fraction_at(
-                self.current_epoch,
-                fraction=options.fraction,
-                start=options.fraction_start,
-                warmup_epochs=options.warmup_epochs,
-                ramp_epochs=options.ramp_epochs,
-            ),
+            fraction=fraction_at(self.current_epoch, options),
             threshold=options.threshold,
             generator=generator,
         ).to(images.device)
@@ -225,7 +218,7 @@ class SegmentationModule(pl.LightningModule):
             images[chosen],
             masks[chosen],
             attack=options.attack,
-            eps=eps if isinstance(eps, float) else eps[chosen],
+            eps=budget_of(eps, chosen),
             steps=options.steps,
             objective=self._objective(images[chosen]),
             generator=generator,
@@ -240,34 +233,23 @@ class SegmentationModule(pl.LightningModule):
     def _scores(self, images: Tensor, masks: Tensor, rows: Tensor) -> Tensor:
         """Return the scores by which images are chosen: fresh ones, or those remembered."""
         if self.memory is None:
-            return image_scores(self.segmenter, images, masks, **self._score())
+            return image_scores(self.segmenter, images, masks, **self._score)
         return self.memory.recall(rows, epoch=self.current_epoch, selection=self.config.adversarial.selection)
-
-    def _score(self) -> Score:
-        options = self.config.adversarial
-        return {"selection": options.selection, "measure": self.measure, "aggregation": options.aggregation}
 
     def _objective(self, images: Tensor) -> str | Objective:
         options = self.config.adversarial
         if options.objective != "divergence" or not len(images):
             return options.objective
-        kind: Literal["belief", "mean"] = "mean" if options.loss in ("ev_at", "strength") else "belief"
-        return divergence_from(self.segmenter, images, kind=kind)
-
-    def _grad_align(self, images: Tensor, masks: Tensor, batch_index: int, *, eps: float | Tensor) -> Tensor:
-        generator = self._generator("grad_align", self.current_epoch, batch_index)
-        penalty = grad_align(self.segmenter, images, masks, eps=eps, generator=generator).mean()
-        self._log_means({"train_grad_align": penalty.detach()}, len(images))
-        return penalty
+        return divergence_from(
+            self.segmenter, images, kind="mean" if options.loss in ("ev_at", "strength") else "belief"
+        )
 
     def _generator(self, stream: str, *where: int) -> torch.Generator:
         return derived_generator(self.config.training.seed, stream, *where, self.global_rank)
 
     def _ramp(self) -> float:
         options = self.config.adversarial
-        if options.selection == "none":
-            return 0.0
-        return ramp_at(self.current_epoch, warmup_epochs=options.warmup_epochs, ramp_epochs=options.ramp_epochs)
+        return 0.0 if options.selection == "none" else ramp_at(self.current_epoch, options)
 
     def _eps(self) -> float:
         return self.config.adversarial.eps * self._ramp()
@@ -305,7 +287,7 @@ class SegmentationModule(pl.LightningModule):
                 self.segmenter,
                 images[:left],
                 masks[:left],
-                eps=eps if isinstance(eps, float) else eps[:left],
+                eps=budget_of(eps, slice(left)),
                 generator=self._generator("watch", batch_index),
             )
         self._validated.append({"rows": batch["rows"], **found})

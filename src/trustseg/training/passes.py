@@ -9,7 +9,7 @@ from trustseg.config.adversarial import AdversarialConfig
 from trustseg.entries import read
 from trustseg.selection import attacked_count
 from trustseg.training.adversarial import scores_by
-from trustseg.training.free import FREE
+from trustseg.training.attacking import FREE
 from trustseg.training.schedules import fraction_at, ramp_at
 
 __all__ = ["Passes", "epoch_passes"]
@@ -17,12 +17,7 @@ __all__ = ["Passes", "epoch_passes"]
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Images that go through the network, as ``PassCounter`` counts them.
-
-    Attributes:
-        forward: images that go forwards.
-        backward: images whose gradients go backwards.
-    """
+    """Images that go ``forward`` through the network, and whose gradients go ``backward``."""
 
     forward: float = 0
     backward: float = 0
@@ -33,22 +28,17 @@ class Passes:
         return (self.forward + 2 * self.backward) / 3
 
     def __add__(self, other: Self) -> "Passes":
-        """Return both together."""
         return Passes(self.forward + other.forward, self.backward + other.backward)
 
     def __mul__(self, times: float) -> "Passes":
-        """Return so many of them."""
         return Passes(times * self.forward, times * self.backward)
 
 
 def epoch_passes(config: RunConfig, images: int, *, epoch: int) -> Passes:
     """Return what ``Cost`` will count in an epoch: scores, attacks and steps; validation is not counted.
 
-    Args:
-        config: the run. Where ``selection`` is ``threshold``, its choice is not known beforehand: ``fraction`` of the
-            images is taken for it.
-        images: images trained on; a last batch that is not full is left out.
-        epoch: counted from 0.
+    Where ``selection`` is ``threshold``, ``fraction`` of the images is taken for its choice. A last batch that is not
+    full is left out.
 
     Example:
         >>> config = RunConfig.model_validate({"adversarial": {"selection": "random", "warmup_epochs": 0}})
@@ -61,19 +51,11 @@ def epoch_passes(config: RunConfig, images: int, *, epoch: int) -> Passes:
 
 def _batch_passes(options: AdversarialConfig, size: int, *, epoch: int) -> Passes:
     once = Passes(size, size)
-    ramp = ramp_at(epoch, warmup_epochs=options.warmup_epochs, ramp_epochs=options.ramp_epochs)
-    if options.selection == "none" or options.eps * ramp == 0:
+    if options.selection == "none" or options.eps * ramp_at(epoch, options) == 0:
         return once
     if options.attack == FREE:
         return once * options.replays
-    share = fraction_at(
-        epoch,
-        fraction=options.fraction,
-        start=options.fraction_start,
-        warmup_epochs=options.warmup_epochs,
-        ramp_epochs=options.ramp_epochs,
-    )
-    attacked = attacked_count(size, share)
+    attacked = attacked_count(size, fraction_at(epoch, options))
     scored = size if options.scores == "fresh" and scores_by(options.selection) != "none" else 0
     kept = attacked if options.mode == "append" else 0
     return Passes(scored, 0) + once + Passes(kept, kept) + _extra(options) * attacked

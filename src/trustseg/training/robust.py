@@ -1,37 +1,92 @@
 """Objectives of a training step on clean and adversarial images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from trustseg.beliefs import Belief, mapped
+from trustseg.beliefs import Belief, mapped, reference_of
 from trustseg.config import RunConfig
 from trustseg.config.adversarial import AlignmentConfig
 from trustseg.entries import call
 from trustseg.losses import Balance, annealed, evidence_alignment, kl_divergence, losses_of, segmentation_loss
 from trustseg.losses.balance import image_mean
+from trustseg.masks import counted_mean
 from trustseg.training.adversarial import MixedBatch
-from trustseg.training.weighting import pixel_weights, single_pixels, weighted_mean
 
-__all__ = ["ALIGNMENTS", "LabelLoss", "StepLoss", "label_loss", "require_finite", "rows_of", "step_loss"]
+__all__ = [
+    "ALIGNMENTS",
+    "LabelLoss",
+    "StepLoss",
+    "label_loss",
+    "pixel_weights",
+    "require_finite",
+    "rows_of",
+    "step_loss",
+    "weighted_mean",
+]
+
+PixelLoss = Callable[[Belief, Tensor], Tensor]  # of belief and masks, one value per image
+
+MARGIN_SLOPE: Final = 10.0
+MARGIN_SHIFT: Final = -0.5
+
+
+def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> Tensor:
+    """Return how much each pixel counts, (B, 1, H, W) >= 0: (1 - share) + share u / mean(u), 0 where it is ignored.
+
+    u is the uncertainty of that name, or for ``margin`` sigmoid(-10 (p_y - p_other + 0.5)), which is large where the
+    pixel is wrong by far. The mean over the counted pixels of each image is 1, so that the learning rate keeps its
+    meaning; where u is 0 everywhere, all weights are 1. No gradient reaches the belief.
+
+    Args:
+        kind: ``"margin"``, or a measure of ``belief`` that is at least 0.
+        share: how far the weights are mixed in, in [0, 1]; 0 gives ones.
+
+    Reference:
+        Kim et al., "Entropy Weighted Adversarial Training", ICML workshop 2021, for entropy, there one weight an
+        example. Liu et al., "Probabilistic Margins for Instance Reweighting in Adversarial Training", NeurIPS 2021,
+        arXiv:2106.07904, for the margin; slope and shift are our choice.
+    """
+    with torch.no_grad():
+        reference = reference_of(belief, masks, "pixel_weights")
+        if kind == "margin":
+            certainty = torch.tanh((2 * reference.masks - 1) * belief.log_odds / 2)  # p_y - p_other
+            doubt = torch.sigmoid(-MARGIN_SLOPE * (certainty - MARGIN_SHIFT))
+        else:
+            doubt = belief.uncertainty(kind)
+        mean = counted_mean(doubt, reference.counted, empty=0.0).view(-1, 1, 1, 1)
+        relative = torch.where(mean > 0, doubt / mean.clamp_min(torch.finfo(mean.dtype).tiny), 1.0)
+        return torch.where(reference.counted, (1 - share) + share * relative, 0.0)
+
+
+def weighted_mean(
+    loss: PixelLoss,
+    belief: Belief,
+    masks: Tensor,
+    weights: Tensor,
+    *,
+    balance: Balance = "none",
+) -> Tensor:
+    """Return the weighted mean (B,) over the pixels of each image of a loss that is itself a mean over pixels.
+
+    Every pixel is handed to the loss as an image of its own, so that any such loss can be weighted. ``weights`` (B, 1,
+    H, W) have mean 1 over the counted pixels of each image; with weights of 1 it is what ``loss`` itself gives.
+    """
+    values = loss(_single_pixels(belief), masks.reshape(-1, 1, 1, 1)).view_as(masks)
+    return image_mean(weights * values, masks, balance=balance)
+
+
+def _single_pixels(belief: Belief) -> Belief:
+    """Return the belief as one about B H W images of one pixel; that of a mixture is a BeliefError."""
+    return mapped(belief, lambda values: values.reshape(-1, 1, 1, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class LabelLoss:
-    """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its region.
-
-    Attributes:
-        data_term: a loss of the role ``data``.
-        kl_weight: weight of the KL to uniform.
-        vacuity_weight: weight of the vacuity correction.
-        region: loss of the image and not of its pixels.
-        region_weight: its weight.
-        balance: how pixels are averaged.
-    """
+    """``segmentation_loss`` with its options of one epoch; its pixels can be weighted, but for its region."""
 
     data_term: str
     kl_weight: float = 0.0
@@ -43,41 +98,24 @@ class LabelLoss:
     def __call__(self, belief: Belief, masks: Tensor, *, weights: Tensor | None = None) -> Tensor:
         """Return the loss (B,) of belief and masks (B, 1, H, W), its pixels weighted by ``weights`` of that shape."""
         if weights is None:
-            return self._of_images(belief, masks, region_weight=self.region_weight, balance=self.balance)
-        pixels = partial(self._of_images, region_weight=0.0, balance="none")
+            return segmentation_loss(belief, masks, **asdict(self))
+        pixels = replace(self, region_weight=0.0, balance="none")
         losses = weighted_mean(pixels, belief, masks, weights, balance=self.balance)
         if not self.region_weight:
             return losses
         return losses + self.region_weight * call(losses_of("region"), self.region, kind="region loss")(belief, masks)
 
-    def _of_images(self, belief: Belief, masks: Tensor, *, region_weight: float, balance: Balance) -> Tensor:
-        return segmentation_loss(
-            belief,
-            masks,
-            data_term=self.data_term,
-            kl_weight=self.kl_weight,
-            vacuity_weight=self.vacuity_weight,
-            region=self.region,
-            region_weight=region_weight,
-            balance=balance,
-        )
-
 
 def label_loss(config: RunConfig, *, epoch: int) -> LabelLoss:
     """Return the label loss of a run in an epoch, counted from 0; a Bernoulli head takes no evidential term."""
     options = config.loss
-    if config.model.head != "beta":
-        return LabelLoss(
-            options.bernoulli, region=options.region, region_weight=options.region_weight, balance=options.balance
-        )
-    return LabelLoss(
-        options.beta,
-        kl_weight=annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule),
-        vacuity_weight=options.vacuity_correction,
-        region=options.region,
-        region_weight=options.region_weight,
-        balance=options.balance,
+    labels = LabelLoss(
+        options.beta, region=options.region, region_weight=options.region_weight, balance=options.balance
     )
+    if config.model.head != "beta":
+        return replace(labels, data_term=options.bernoulli)
+    kl_weight = annealed(options.kl_weight, epoch=epoch, epochs=options.kl_epochs, schedule=options.kl_schedule)
+    return replace(labels, kl_weight=kl_weight, vacuity_weight=options.vacuity_correction)
 
 
 Alignment = Callable[[Belief, Belief, Tensor, AlignmentConfig], Tensor]  # masks say which pixels are ignored
@@ -87,8 +125,7 @@ def trades(clean: Belief, adversarial: Belief, masks: Tensor, options: Alignment
     """Return ``kl_weight`` times the divergence of the attacked belief from the clean one, (B,).
 
     Reference:
-        Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019,
-        arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
+        Zhang et al. (TRADES), arXiv:1901.08573, equation 5; gradients reach both beliefs, as in the authors' code.
     """
     return options.kl_weight * kl_divergence(clean, adversarial, masks)
 
@@ -99,32 +136,12 @@ def ev_at(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentC
     Reference:
         EV-AT, arXiv:2607.03075, for two classes; weights 20 and 4 are those of the authors' code.
     """
-    return evidence_alignment(
-        clean,
-        adversarial,
-        masks,
-        squared_weight=options.squared_weight,
-        cross_entropy_weight=options.cross_entropy_weight,
-        strength_weight=0.0,
-    )
+    return strength(clean, adversarial, masks, options.model_copy(update={"strength_weight": 0.0}))
 
 
 def strength(clean: Belief, adversarial: Belief, masks: Tensor, options: AlignmentConfig) -> Tensor:
-    """Return the evidence alignment of EV-AT plus one of the strength of the evidence, (B,).
-
-    Reference:
-        Our own; see ``evidence_alignment``.
-    """
-    return evidence_alignment(
-        clean,
-        adversarial,
-        masks,
-        squared_weight=options.squared_weight,
-        cross_entropy_weight=options.cross_entropy_weight,
-        strength_weight=options.strength_weight,
-        divergence=options.divergence,
-        one_sided=options.one_sided,
-    )
+    """Return the evidence alignment of EV-AT plus one of the strength of the evidence, our own, (B,)."""
+    return evidence_alignment(clean, adversarial, masks, **options.model_dump(exclude={"kl_weight"}))
 
 
 ALIGNMENTS: Final[Mapping[str, Alignment]] = {"trades": trades, "ev_at": ev_at, "strength": strength}
@@ -153,13 +170,8 @@ class StepLoss:
 def require_finite(losses: Sequence[Tensor], gradient: Tensor, *, epoch: int) -> None:
     """Check an optimiser step by one look at the device, for which a GPU has to be waited for.
 
-    Args:
-        losses: whether the losses that it is made of are finite, each () bool.
-        gradient: whether its gradient is, () bool.
-        epoch: counted from 0; the error counts from 1, as the progress does.
-
-    Raises:
-        FloatingPointError: if one of them is not.
+    ``losses`` and ``gradient`` say whether the losses that it is made of and its gradient are finite, each () bool. If
+    one is not, a FloatingPointError names the epoch, counted from 1 as the progress does.
     """
     *fine, fine_gradient = torch.stack([*losses, gradient]).tolist()
     if not (fine_gradient and all(fine)):
@@ -179,23 +191,18 @@ def step_loss(
     pixel_weight: str = "none",
     share: float = 1.0,
 ) -> StepLoss:
-    """Return the loss of a step on a mixed batch.
+    """Return the loss of a step on a mixed batch, given the belief about ``mixed.masks``.
 
     ``mixed`` is the weighted mean of the label losses of all images. The others keep labels to the clean images, and
     each attacked one adds its alignment with its clean original: (sum clean + w sum alignment) / clean images.
 
     Args:
-        belief: belief about ``mixed.masks``, clean images first.
-        mixed: the batch.
         labels: loss of belief and masks.
         kind: ``"mixed"``, or a name in ``ALIGNMENTS``, for which the batch holds the clean original of each attacked
             image.
         alignment: weights of the alignment; ``None``: the defaults.
         pixel_weight: what weighs the pixels of adversarial images, see ``pixel_weights``; ``"none"``: nothing.
         share: how far the pixel weights are mixed in, in [0, 1].
-
-    Returns:
-        Total and parts.
 
     Raises:
         BeliefError: if the alignment or the weights need a Beta and ``belief`` is none.
@@ -216,16 +223,12 @@ def step_loss(
         adversarial = align(originals, attacked, masks, options)
     else:
         single = masks.reshape(-1, 1, 1, 1)
-        pixels = align(single_pixels(originals), single_pixels(attacked), single, options).view_as(weights)
+        pixels = align(_single_pixels(originals), _single_pixels(attacked), single, options).view_as(weights)
         adversarial = image_mean(weights * pixels, masks)
     total = (losses.sum() + (mixed.weights[count:] * adversarial).sum()) / count
     return StepLoss(total, losses, adversarial)
 
 
 def rows_of(belief: Belief, rows: Tensor | slice) -> Belief:
-    """Return the belief about some of the images.
-
-    Raises:
-        BeliefError: if it is a mixture.
-    """
+    """Return the belief about some of the images; a mixture is a BeliefError."""
     return mapped(belief, lambda values: values[rows])

@@ -1,25 +1,18 @@
 """One training from its configuration to a saved model, resumable at any moment."""
 
-import logging
-import signal
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from trustseg.background_writer import background_writer
 from trustseg.config import RunConfig
-from trustseg.config.privacy import settings_digest
 from trustseg.data import Pack, split_cases
 from trustseg.data.module import pack_loader
 from trustseg.data.reading import write_reading
@@ -33,7 +26,6 @@ from trustseg.errors import (
     RunError,
     is_out_of_memory,
 )
-from trustseg.files import read_json, write_json, write_text
 from trustseg.models import Segmenter, build_segmenter, load_encoder_weights, read_encoder_weights
 from trustseg.randomness import derive_seed
 from trustseg.training.bar import Bar
@@ -48,11 +40,10 @@ from trustseg.training.hardware import (
 )
 from trustseg.training.keeping import Checkpointing, Patience, Report, WholeFiles
 from trustseg.training.module import SegmentationModule
-from trustseg.training.provenance import provenance
+from trustseg.training.process_state import own_determinism, own_interrupts, quiet_lightning
 from trustseg.training.validation import monitor_of, require_lesions, shows_foreground
-from trustseg.yaml_files import parse_yaml
 
-__all__ = ["initial_segmenter", "prepare_run", "train"]
+__all__ = ["initial_segmenter", "train"]
 
 
 def train(
@@ -61,10 +52,10 @@ def train(
     """Train the model of a run, or go on with it, and return the one of the epoch that ``training.monitor`` chooses.
 
     Everything is kept in ``folder``: ``metrics.csv``, ``checkpoints/`` until the training is finished, then ``model/``,
-    which also says whom the model has seen and which epoch it is of. The last epoch is validated whatever its number.
-    Where no validation image shows foreground, nothing can choose an epoch and the last one is kept.
-    A finished training is not repeated; a killed one goes on from its last epoch that was written and ends with the
-    same weights as an uninterrupted one.
+    which also says whom the model has seen and which epoch it is of. The last epoch is validated whatever its number,
+    and kept where no validation image shows foreground, as nothing can choose an epoch there. A finished training is
+    not repeated; a killed one goes on from its last epoch that was written and ends with the same weights as an
+    uninterrupted one.
 
     Args:
         config: the run.
@@ -102,10 +93,9 @@ def _fit(config: RunConfig, pack: Pack, folder: Path, *, progress: bool, report:
     chooses = shows_foreground(pack.index, splits.validation)
     monitor = monitor_of(config) if chooses else "last"
     checkpointing = Checkpointing(folder, report, monitor=monitor, has_lesions=chooses)
-    with _quiet_lightning(), _own_interrupts(), _own_determinism(), threads(options.threads):
-        trainer = _trainer(
-            config, folder, checkpointing, patience=options.patience if chooses else None, progress=progress
-        )
+    with quiet_lightning(), own_interrupts(), own_determinism(), threads(options.threads):
+        patience, cost = options.patience if chooses else None, Cost(module.segmenter.network)
+        trainer = _trainer(config, folder, checkpointing, cost, patience=patience, progress=progress)
         device = trainer.strategy.root_device
         require_precision(options.precision, device)
         if options.compile:
@@ -159,40 +149,10 @@ def _in_sentences(config: RunConfig, device: torch.device, trainer: pl.Trainer) 
         ) from error
 
 
-def prepare_run(config: RunConfig, pack: Pack, folder: Path) -> None:
-    """Write configuration and provenance into a new run's folder; refuse to go on with an old run that differs.
-
-    Raises:
-        ConfigError: if the folder holds a run with another configuration or other images.
-    """
-    file = folder / "config.yaml"
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    if not file.exists():
-        write_text(file, text)
-    elif file.read_text(encoding="utf-8") != text:
-        raise ConfigError(
-            f"'{folder}' holds a run with other settings (see its config.yaml); give another --output, or delete "
-            "that folder"
-        )
-    file = folder / "provenance.json"
-    if not file.exists():
-        settings = parse_yaml(text, where="the settings")
-        write_json(file, provenance(pack) | {"settings_sha256": settings_digest(settings)})
-    data = read_json(file).get("data")
-    if not isinstance(data, dict) or data.get("digest") != pack.digest:
-        raise ConfigError(
-            f"the images in '{config.data.path}' have changed since the run in '{folder}' was started; give another "
-            "--output, or delete that folder"
-        )
-
-
 def initial_segmenter(config: RunConfig) -> Segmenter:
     """Return the segmenter that a training begins with: its weights are drawn from the run's seed, or from a file.
 
     The global random state is left as found.
-
-    Args:
-        config: the run.
 
     Raises:
         MissingFileError: if the weights of the encoder are not there.
@@ -225,10 +185,10 @@ def initial_segmenter(config: RunConfig) -> Segmenter:
 
 
 def _trainer(
-    config: RunConfig, folder: Path, checkpointing: Checkpointing, *, patience: int | None, progress: bool
+    config: RunConfig, folder: Path, checkpointing: Checkpointing, cost: Cost, *, patience: int | None, progress: bool
 ) -> pl.Trainer:
     options = config.training
-    callbacks: list[Callback] = [checkpointing, Cost()]
+    callbacks: list[Callback] = [checkpointing, cost]
     if patience is not None:
         callbacks.append(Patience(patience))
     if progress:
@@ -278,52 +238,3 @@ def _trackers(config: RunConfig, folder: Path) -> list[Logger]:
             f"run pip install 'trustseg[{wanted}]' or set training.logger=csv"
         ) from error
     return []
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's advice (more workers, tips, hardware it found) out of the user's terminal."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\.(pytorch|fabric)")
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
-
-
-@contextmanager
-def _own_determinism() -> Iterator[None]:
-    """Leave the process's choice of algorithms as found, deterministic or the fastest; Lightning sets it for good.
-
-    With them torch would also fill all new memory, lest anyone read it before it is written; no layer here does.
-    """
-    memory: Any = torch.utils.deterministic  # a module with a property, which mypy does not see
-    filled, memory.fill_uninitialized_memory = memory.fill_uninitialized_memory, False
-    deterministic, fastest = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.benchmark = fastest
-        memory.fill_uninitialized_memory = filled
-
-
-@contextmanager
-def _own_interrupts() -> Iterator[None]:
-    """Let Ctrl-C be a KeyboardInterrupt again, where Lightning exits with 1 and ignores further ones."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SIGTERMException as end:
-        raise SystemExit(128 + signal.SIGTERM) from end
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from end
-        raise
-    finally:
-        if signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)

@@ -1,40 +1,43 @@
-"""Measurements of a validation, and the one that chooses the epoch to keep."""
+"""Measurements of a validation, the one that chooses the epoch to keep, and the watch for catastrophic overfitting."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from trustseg.attacks import pgd
+from trustseg.attacks import fgsm, pgd
 from trustseg.config import RunConfig
 from trustseg.data import Pack, Splits
 from trustseg.data.splits import Indices
 from trustseg.errors import DataError
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
+from trustseg.training.grad_align import gradient_alignment
 
 __all__ = [
+    "OVERFITTING_GAP",
+    "WATCHED_IMAGES",
     "Monitor",
     "measures_robustness",
     "monitor_of",
+    "overfitted",
     "require_lesions",
     "shows_foreground",
     "validated",
     "validation_means",
+    "watch",
 ]
+
+WATCHED_IMAGES: Final = 64
+OVERFITTING_GAP: Final = 0.15
 
 Monitor = Literal["clean", "robust", "both", "last"]
 
 
 def monitor_of(config: RunConfig) -> Monitor:
-    """Return what chooses the epoch of a run: ``training.monitor``, of which ``both`` is ``clean`` without attacks.
-
-    Example:
-        >>> monitor_of(RunConfig()), monitor_of(RunConfig.model_validate({"adversarial": {"selection": "random"}}))
-        ('clean', 'both')
-    """
+    """Return what chooses the epoch of a run: ``training.monitor``, of which ``both`` is ``clean`` without attacks."""
     monitor = config.training.monitor
     return "clean" if monitor == "both" and config.adversarial.selection == "none" else monitor
 
@@ -45,12 +48,7 @@ def measures_robustness(config: RunConfig) -> bool:
 
 
 def shows_foreground(index: pl.DataFrame, rows: Indices) -> bool:
-    """Return whether any of these images shows some; without, no Dice is defined that could choose an epoch.
-
-    Args:
-        index: index of a pack.
-        rows: the images.
-    """
+    """Return whether any of these images of an index shows some; without, no Dice could choose an epoch."""
     return bool((index["foreground"].gather(rows.tolist()) > 0).any())
 
 
@@ -64,26 +62,23 @@ def validated(
     generator: torch.Generator,
     noise: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return per-image Dice, clean and under PGD.
+    """Return per-image Dice, clean and under PGD: ``dice`` and ``robust_dice`` where attacked, NaN where undefined.
 
     Args:
-        segmenter: it is left as found.
-        images: (B, C, H, W) in [0, 1].
-        masks: reference masks (B, 1, H, W), each value 0 or 1.
-        eps: L-inf budget in pixel units of [0, 1], one number or one per pixel (B, 1, H, W).
         steps: of the attack; None: no attack.
-        generator: source of its random start.
         noise: what is added to the images (B, C, H, W) after the attack, which does not know of it.
-
-    Returns:
-        ``dice`` and, where attacked, ``robust_dice``, each (B,) in [0, 1], NaN where it is undefined.
     """
     conditions = {"dice": images}
     if steps is not None:
         conditions["robust_dice"] = pgd(segmenter, images, masks, eps=eps, steps=steps, generator=generator)
+    seen = {name: shown if noise is None else shown + noise for name, shown in conditions.items()}
+    return _dice(segmenter, masks, **seen)
+
+
+def _dice(segmenter: Segmenter, masks: Tensor, **conditions: Tensor) -> dict[str, Tensor]:
+    """Return the Dice (B,) of the images under each condition, by name."""
     with torch.no_grad():
-        seen = {name: shown if noise is None else shown + noise for name, shown in conditions.items()}
-        return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in seen.items()}
+        return {name: dice(segmenter.belief(shown).log_odds > 0, masks) for name, shown in conditions.items()}
 
 
 def validation_means(
@@ -101,12 +96,6 @@ def validation_means(
         found: of each batch, ``rows``, which images it holds (B,), and values of them (B,), or of the first of them.
         monitor: what the score is: Dice clean, under PGD, or the mean of those measured (``both`` and ``last``).
         gather: gives the tensors of all processes, (n,) -> (processes, n); None where there is but one.
-
-    Example:
-        >>> dice = torch.tensor([0.5, torch.nan])
-        >>> found = [{"rows": torch.tensor([4, 5]), "dice": dice, "robust_dice": dice / 2}]
-        >>> {name: float(mean) for name, mean in validation_means(found, monitor="both").items()}
-        {'validation_dice': 0.5, 'validation_robust_dice': 0.25, 'validation_score': 0.375}
     """
     mine = {name: torch.cat([batch[name] for batch in found if name in batch]) for name in found[0]}
     images = {
@@ -135,3 +124,28 @@ def require_lesions(pack: Pack, splits: Splits) -> None:
         raise DataError(
             f"the lesions of all training images vanish at {pack.size}x{pack.size} pixels; set a larger data.size"
         )
+
+
+def watch(
+    segmenter: Segmenter, images: Tensor, masks: Tensor, *, eps: float | Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return how some images fare under one step of an attack and under two, at the full budget of the training.
+
+    Returns:
+        ``fgsm_dice`` and ``pgd2_dice``, the Dice under FGSM and under PGD of two steps, NaN where it is undefined, and
+        ``gradient_alignment``; each (B,).
+    """
+    single = fgsm(segmenter, images, masks, eps=eps)
+    double = pgd(segmenter, images, masks, eps=eps, steps=2, generator=generator)
+    alignment = gradient_alignment(segmenter, images, masks, eps=eps, generator=generator)
+    return _dice(segmenter, masks, fgsm_dice=single, pgd2_dice=double) | {"gradient_alignment": alignment}
+
+
+def overfitted(single: float, double: float) -> bool:
+    """Return whether mean Dice falls by more than 0.15 from one step of the attack to two; NaN is no sign of it.
+
+    Reference:
+        Wong et al., "Fast is better than free: Revisiting adversarial training", ICLR 2020, arXiv:2001.03994,
+        on catastrophic overfitting; the bound is our own.
+    """
+    return single - double > OVERFITTING_GAP

@@ -18,25 +18,15 @@ SMALLEST: Final = 1e-12  # the length that a shorter gradient counts as, so that
 def perturb(
     segmenter: Segmenter, images: Tensor, masks: Tensor, *, loss: Callable[[Belief, Tensor], Tensor], size: float
 ) -> dict[str, Tensor]:
-    """Move the weights of each layer uphill by a share of their own length, and return the weights as they were.
+    """Move the weights of each layer uphill by a share of their own length, and return them as they were, by name.
 
-    w + size ||w|| g / ||g|| for every weight of more than one dimension, with g the gradient of the adversarial loss.
-    It costs one forward and one backward pass of the adversarial images.
-
-    Args:
-        segmenter: its weights are changed; mode, statistics and gradients are left as found.
-        images: (k, C, H, W) in [0, 1], k >= 1, adversarial ones.
-        masks: (k, 1, H, W) in {0, 1}.
-        loss: (belief, masks) -> (k,).
-        size: length of the step against that of the weights, > 0.
-
-    Returns:
-        Name -> copy of each weight that was moved, to be given to ``restore``.
+    w + size ||w|| g / ||g|| for every weight of more than one dimension, with g the gradient of the ``loss`` of
+    adversarial images. It costs one forward and one backward pass. ``restore`` takes it back.
 
     Reference:
         Wu et al., "Adversarial Weight Perturbation Helps Robust Generalization", NeurIPS 2020, arXiv:2004.05884,
-        equations 8 to 10, one step.
-        Deviation: the gradient is taken in eval mode, so that running statistics do not see these images twice.
+        equations 8 to 10, one step. Deviation: the gradient is taken in eval mode, so that running statistics do not
+        see these images twice.
     """
     weights = {
         name: weight for name, weight in segmenter.named_parameters() if weight.requires_grad and weight.ndim > 1
@@ -55,12 +45,7 @@ def perturb(
 
 
 def restore(segmenter: Segmenter, before: dict[str, Tensor]) -> None:
-    """Give the weights back their values, bit for bit; their gradients stay.
-
-    Args:
-        segmenter: whose weights ``perturb`` moved.
-        before: what it returned.
-    """
+    """Give the weights that ``perturb`` moved their values back, bit for bit; their gradients stay."""
     with torch.no_grad():
         for name, weight in segmenter.named_parameters():
             if name in before:

@@ -28,8 +28,7 @@ Reference:
     al., "Comparative Benchmarking of Failure Detection Methods in Medical Image Segmentation", arXiv:2406.03323.
 """
 
-from trustseg.uncertainty.aggregation import AGGREGATIONS, AggregationFacts
-from trustseg.uncertainty.agreement import pairwise_disagreement
+from trustseg.uncertainty.aggregation import AGGREGATIONS, AggregationFacts, pairwise_disagreement
 from trustseg.uncertainty.pixel import MEASURES, MeasureFacts, require_given
 
 __all__ = [

@@ -27,7 +27,7 @@ __all__ = ["MEASURES", "MeasureFacts", "require_given"]
 
 @dataclass(frozen=True, slots=True)
 class MeasureFacts:
-    """Facts about a measure for configurations, displays and evaluation.
+    """Facts about a measure.
 
     Attributes:
         upper_bound: its largest value for a Beta with prior weight 1, to scale displays with; of a mixture, or of a
@@ -70,7 +70,7 @@ def epistemic_variance(belief: Belief) -> Tensor:
     For a Beta it is p q / (S + 1), at most 1/12 with prior weight 1.
 
     Reference:
-        Depeweg, section 3, variance decomposition.
+        Depeweg, section 3.
     """
     return _map(belief, "epistemic_variance")
 
@@ -81,7 +81,7 @@ def aleatoric_variance(belief: Belief) -> Tensor:
     For a Beta it is p q S / (S + 1).
 
     Reference:
-        Depeweg, section 3, variance decomposition.
+        Depeweg, section 3.
     """
     return _map(belief, "aleatoric_variance")
 

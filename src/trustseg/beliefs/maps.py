@@ -1,5 +1,6 @@
-"""Checks of beliefs: type, shape and range."""
+"""The maps of a belief: checked, compared with masks, and changed."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -7,11 +8,11 @@ from torch import Tensor
 
 from trustseg.beliefs.bernoulli import Bernoulli
 from trustseg.beliefs.beta import Beta
-from trustseg.beliefs.mixture import Mixture
+from trustseg.beliefs.mixture import Mixture, map_of
 from trustseg.errors import BeliefError, ShapeError
 from trustseg.masks import counted, require_binary
 
-__all__ = ["Reference", "check_belief", "reference_of", "require_belief"]
+__all__ = ["Reference", "check_belief", "mapped", "reference_of", "require_belief"]
 
 
 class Reference(NamedTuple):
@@ -48,10 +49,10 @@ def reference_of(belief: Bernoulli | Beta | Mixture, masks: Tensor, function: st
 
     Raises:
         BeliefError: if ``belief`` is none.
-        ShapeError: if ``masks`` is no tensor (B, 1, H, W) of the shape of the belief, or holds other values.
+        ShapeError: if ``masks`` is no tensor of the shape of the belief, or holds other values.
     """
     require_belief(belief, function)
-    maps = _map_of(belief)
+    maps = map_of(belief)
     if not isinstance(masks, Tensor):
         raise ShapeError(f"{function} got masks of type {type(masks).__name__}, expected a tensor (B, 1, H, W)")
     if masks.shape != maps.shape or masks.ndim != 4:
@@ -66,39 +67,42 @@ def reference_of(belief: Bernoulli | Beta | Mixture, masks: Tensor, function: st
     return Reference(torch.where(counts, masks, 0), counts)
 
 
-def _map_of(belief: Bernoulli | Beta | Mixture) -> Tensor:
-    """Return one of the maps of a belief, for its shape and type."""
-    if isinstance(belief, Mixture):
-        return _map_of(belief.members[0])
-    return belief.logits if isinstance(belief, Bernoulli) else belief.alpha
-
-
 def check_belief(belief: Bernoulli | Beta | Mixture) -> None:
     """Raise a BeliefError if a logit is NaN, or alpha or beta is NaN, infinite or not above 0.
 
     A belief is not checked when it is made, since on a GPU every check of its values waits for them. Evaluation,
     prediction and calibration check each batch.
-
-    Example:
-        >>> check_belief(Beta(torch.tensor([2.0]), torch.tensor([1.0])))
     """
     require_belief(belief, "check_belief")
     if isinstance(belief, Mixture):
         for member in belief.members:
             check_belief(member)
-    elif isinstance(belief, Bernoulli):
-        _require("logits", belief.logits, ~belief.logits.isnan(), "numbers")
-    else:
-        for name in ("alpha", "beta"):
-            values: Tensor = getattr(belief, name)
-            _require(name, values, (values > 0) & values.isfinite(), "finite numbers above 0")
-
-
-def _require(name: str, values: Tensor, fits: Tensor, expected: str) -> None:
-    if bool(fits.all()):
         return
-    wrong = values[~fits]
+    expected = "numbers" if isinstance(belief, Bernoulli) else "finite numbers above 0"
+    for name in ("logits",) if isinstance(belief, Bernoulli) else ("alpha", "beta"):
+        values: Tensor = getattr(belief, name)
+        wrong = values[values.isnan() if isinstance(belief, Bernoulli) else ~((values > 0) & values.isfinite())]
+        if len(wrong):
+            raise BeliefError(
+                f"{name} of a belief holds {float(wrong[0]):g} (and {len(wrong) - 1} more like it), expected "
+                f"{expected}; find where the model breaks down, for example weights or images with NaN"
+            )
+
+
+def mapped(belief: Bernoulli | Beta | Mixture, change: Callable[[Tensor], Tensor]) -> Bernoulli | Beta:
+    """Return a Bernoulli or Beta with ``change`` applied to its logits, or to alpha and beta; the prior stays.
+
+    For changes that pick or rearrange pixels. A mixture raises a BeliefError.
+
+    Example:
+        >>> mapped(Beta(torch.tensor([9.0, 1.0]), torch.tensor([2.0, 1.0])), lambda values: values[:1])
+        Beta(alpha=tensor([9.]), beta=tensor([2.]), prior=1.0)
+    """
+    if isinstance(belief, Bernoulli):
+        return Bernoulli(change(belief.logits))
+    if isinstance(belief, Beta):
+        return Beta(change(belief.alpha), change(belief.beta), belief.prior)
     raise BeliefError(
-        f"{name} of a belief holds {float(wrong[0]):g} (and {len(wrong) - 1} more like it), expected {expected}; "
-        "find where the model breaks down, for example weights or images with NaN"
+        f"got a {type(belief).__name__} to change, expected a Bernoulli or a Beta; "
+        "of a mixture, change one member at a time, and make a belief of logits with Bernoulli(logits)"
     )
