@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trustseg.attacks import fgsm
 from trustseg.metrics import dice
 from trustseg.models import Segmenter
-from trustseg.models.segmenter import SegmenterSpec
+from trustseg.models.spec import SegmenterSpec
 from trustseg.training import keeping, module, train
 from trustseg.training.grad_align import gradient_alignment
 from trustseg.training.validation import OVERFITTING_GAP, overfitted, validated, validation_means, watch

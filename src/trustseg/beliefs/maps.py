@@ -78,11 +78,11 @@ def check_belief(belief: Bernoulli | Beta | Mixture) -> None:
         for member in belief.members:
             check_belief(member)
         return
-    expected = "numbers" if isinstance(belief, Bernoulli) else "finite numbers above 0"
-    for name in ("logits",) if isinstance(belief, Bernoulli) else ("alpha", "beta"):
-        values: Tensor = getattr(belief, name)
-        wrong = values[values.isnan() if isinstance(belief, Bernoulli) else ~((values > 0) & values.isfinite())]
-        if len(wrong):
+    maps = {"logits": belief.logits} if isinstance(belief, Bernoulli) else {"alpha": belief.alpha, "beta": belief.beta}
+    for name, values in maps.items():
+        fits = ~values.isnan() if name == "logits" else (values > 0) & values.isfinite()
+        if not bool(fits.all()):
+            wrong, expected = values[~fits], "numbers" if name == "logits" else "finite numbers above 0"
             raise BeliefError(
                 f"{name} of a belief holds {float(wrong[0]):g} (and {len(wrong) - 1} more like it), expected "
                 f"{expected}; find where the model breaks down, for example weights or images with NaN"

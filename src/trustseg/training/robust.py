@@ -63,12 +63,7 @@ def pixel_weights(belief: Belief, masks: Tensor, *, kind: str, share: float) -> 
 
 
 def weighted_mean(
-    loss: PixelLoss,
-    belief: Belief,
-    masks: Tensor,
-    weights: Tensor,
-    *,
-    balance: Balance = "none",
+    loss: PixelLoss, belief: Belief, masks: Tensor, weights: Tensor, *, balance: Balance = "none"
 ) -> Tensor:
     """Return the weighted mean (B,) over the pixels of each image of a loss that is itself a mean over pixels.
 
