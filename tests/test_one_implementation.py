@@ -11,11 +11,13 @@ import torch
 import trustseg
 from tests.reporting.fake_results import write_study
 from trustseg import metrics
-from trustseg.reporting.failures import read_finders
-from trustseg.reporting.populations import read_populations
+from trustseg.reporting.deferral import read_deferrals, unnoticed_table
+from trustseg.reporting.detection import finder_table, population_tables
+from trustseg.reporting.image_scores import pooled
 from trustseg.reporting.report_data import collect
 from trustseg.reporting.results import load_results
-from trustseg.reporting.unnoticed import deploy, unnoticed_table
+from trustseg.reporting.score_tables import shift
+from trustseg.reporting.tables import Table
 from trustseg.statistics import Interval
 
 SOURCE = Path(trustseg.__file__).parent
@@ -27,7 +29,7 @@ ELSEWHERE = {  # sums that are no metric
     "deferral/certified_fitting.py",  # losses of patients below each threshold
     "deferral/conformal.py",  # losses of patients above each threshold
     "deferral/fitting.py",  # share of images above each threshold
-    "reporting/populations.py",  # drawn rows up to each block
+    "reporting/detection.py",  # drawn rows up to each block
     "review/summary.py",  # the distribution of a number of failures
     "statistics/correlation.py",  # ranks
 }
@@ -77,17 +79,24 @@ def test_published_numbers_are_those_of_the_metrics(tmp_path: Path) -> None:
     variant, clean = results.variants[0], ("clean", 0.0)
     scores = {str(name): interval.value for name, interval in evidence.scores[variant, clean].items()}
     expected = {"aurc": 0.11, "augrc": 0.12, "ause": 0.13, "ause_brier": 0.13, "nause": 0.14, "ece": 0.18}
-    expected |= {"pooled_dice": 0.19, "pooled_iou": 0.2}
+    expected |= {"pooled_dice": 0.19}
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
-    assert evidence.shifts[variant].detection.value == pytest.approx(0.15)
-    for finder in read_finders(evidence, draws=3):
-        assert [finder.aurc.value, finder.naurc.value, finder.auroc.value] == pytest.approx([0.11, 0.14, 0.15])
-    for detection in read_populations(evidence, draws=3).detection.values():
-        found = {name: interval.value for name, interval in detection.items()}
-        assert found == pytest.approx({"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17})
-    assert deploy(results).records["unnoticed"].drop_nulls().all()
-    detections = [row["detection"] for row in unnoticed_table(evidence, draws=3).rows]
-    assert {found.value for found in detections if isinstance(found, Interval)} == {0.15}
+    assert pooled(results, variant, clean, union=True, draws=3).value == pytest.approx(0.2)
+    assert _values(shift(evidence), "detection") == {0.15}
+    expected = {"aurc": 0.11, "naurc": 0.14, "auroc": 0.15}
+    assert {key: _values(finder_table(evidence), key) for key in expected} == {key: {expected[key]} for key in expected}
+    expected = {"auroc": 0.15, "aupr": 0.16, "fpr95": 0.17}
+    for table in population_tables(evidence)[1:]:
+        assert {key: _values(table, key) for key in expected} == {key: {expected[key]} for key in expected}
+    deferrals = read_deferrals(evidence)
+    assert deferrals.decided[variant]["unnoticed"].drop_nulls().all()
+    assert _values(unnoticed_table(evidence, deferrals), "detection") == {0.15}
+
+
+def _values(table: Table, key: str) -> set[float]:
+    """Return the values in a column of intervals."""
+    found = (row[key] for row in table.rows)
+    return {round(each.value, 9) for each in found if isinstance(each, Interval)}
 
 
 @pytest.mark.usefixtures("_stand_ins")

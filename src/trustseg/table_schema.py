@@ -39,11 +39,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """The columns of a table and those that tell its rows apart.
+    """The columns of the table in a file, and those that tell its rows apart.
 
     Attributes:
-        name: of the file.
-        columns: what each holds.
         key: columns whose values no two rows share.
         prefixes: the beginning of a name -> what every such column holds.
     """
@@ -85,10 +83,10 @@ def check_table(
         if column is None:
             continue
         if (dtype := table.schema[name]) != pl.Null and not _fits(dtype, column.kind):
-            raise refused(path, f"has {dtype} in the column {name}, {_WORDS[column.kind]} expected")
+            raise refused(path, f"has {dtype} in the column {name}, expected {_WORDS[column.kind]}")
         odd = table.filter(_odd(name, column, table.schema))
         if len(odd):
-            raise refused(path, f"has {odd[name][0]!r} in the column {name}{first_row(odd)}, {_range(column)} expected")
+            raise refused(path, f"has {odd[name][0]!r} in the column {name}{first_row(odd)}, expected {_range(column)}")
     key = [name for name in (*within, *schema.key) if name in table.columns]
     twice = table.filter(pl.struct(key).is_duplicated())
     if len(twice):
@@ -100,12 +98,7 @@ def refused(path: Path, what: str) -> DataError:
     return DataError(f"{path} {what}; restore it, or evaluate again")
 
 
-_WORDS: Final = {
-    "text": "text was",
-    "whole": "whole numbers were",
-    "number": "numbers were",
-    "flag": "true or false was",
-}
+_WORDS: Final = {"text": "text", "whole": "whole numbers", "number": "numbers", "flag": "true or false"}
 
 
 def _fits(dtype: pl.DataType, kind: str) -> bool:
@@ -139,10 +132,10 @@ def _odd(name: str, column: Column, schema: Mapping[str, pl.DataType]) -> pl.Exp
 
 def _range(column: Column) -> str:
     if column.values:
-        return f"one of {', '.join(column.values)} was"
+        return f"one of {', '.join(column.values)}"
     if column.low is None:
         return _WORDS[column.kind]
-    return f"a value from {column.low:g}{'' if column.high is None else f' to {column.high}'} was"
+    return f"a value from {column.low:g}{'' if column.high is None else f' to {column.high}'}"
 
 
 def first_row(rows: pl.DataFrame) -> str:

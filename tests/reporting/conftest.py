@@ -4,16 +4,13 @@ from pathlib import Path
 
 import pytest
 from tests.reporting.fake_results import write_study
+from tests.reporting.given import collected
 
-from trustseg.reporting import build_report, load_results
-from trustseg.reporting.charts import score_charts
+from trustseg.reporting import build_report
 from trustseg.reporting.contents import Contents, build_contents
-from trustseg.reporting.deferral import Deferrals, read_deferrals
-from trustseg.reporting.report_data import ReportData, collect
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.series import Chart
 
-DRAWS = 20
-DEFERRAL_DRAWS = 40
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
@@ -33,7 +30,17 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(study: Path) -> ReportData:
-    return collect(load_results(study), draws=60)
+    return collected(study, 60)
+
+
+@pytest.fixture(scope="session")
+def contents(data: ReportData) -> Contents:
+    return build_contents(data)
+
+
+@pytest.fixture(scope="session")
+def charts(contents: Contents) -> dict[str, Chart]:
+    return contents.charts
 
 
 @pytest.fixture(scope="session")
@@ -58,27 +65,9 @@ def stressed_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stressed(stressed_study: Path) -> ReportData:
-    return collect(load_results(stressed_study), draws=DRAWS)
+    return collected(stressed_study, 20)
 
 
 @pytest.fixture(scope="session")
 def stress(stressed: ReportData) -> Contents:
-    return build_contents(stressed, draws=DRAWS)
-
-
-@pytest.fixture(scope="session")
-def charts(data: ReportData) -> dict[str, Chart]:
-    return {chart.key: chart for chart in score_charts(data)}
-
-
-@pytest.fixture(scope="session")
-def deferring(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
-    """Two variants under stress, one seed each, with a frozen policy."""
-    folder = tmp_path_factory.mktemp("deferral") / "study"
-    write_study(folder, selections=("none",), seeds=1, images=24, patients=16, gallery=False, stress=True)
-    return collect(load_results(folder), draws=DEFERRAL_DRAWS)
-
-
-@pytest.fixture(scope="session")
-def deferrals(deferring: ReportData) -> Deferrals:
-    return read_deferrals(deferring, draws=DEFERRAL_DRAWS)
+    return build_contents(stressed)

@@ -20,14 +20,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
         yield chrome
 
 
-@pytest.fixture(scope="module")
-def opened(browser: "Chrome", page: Path) -> "Chrome":
+def _wait(browser: "Chrome", script: str) -> None:
+    """Wait until a script returns true."""
     from selenium.webdriver.support.ui import WebDriverWait
 
+    assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(f"return {script}"))
+
+
+def _open(browser: "Chrome", page: Path) -> "Chrome":
     browser.get(page.as_uri())
-    drawn = "return document.documentElement.classList.contains('drawn')"
-    assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn))
+    _wait(browser, "document.documentElement.classList.contains('drawn')")
     return browser
+
+
+@pytest.fixture(scope="module")
+def opened(browser: "Chrome", page: Path) -> "Chrome":
+    return _open(browser, page)
 
 
 def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
@@ -38,16 +46,12 @@ def test_every_figure_is_drawn_and_nothing_is_logged(opened: "Chrome") -> None:
     assert opened.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium left it untyped
 
 
-def test_figures_show_their_series(opened: "Chrome") -> None:
+def test_figures_show_their_series_and_pictures_are_shown(opened: "Chrome") -> None:
+    pictures = opened.execute_script("return [...document.images].map(image => image.complete && image.naturalWidth)")
+    assert len(pictures) == opened.execute_script("return document.querySelectorAll('[data-figure]').length") + 3
+    assert all(pictures)
     script = "return document.querySelectorAll('#figure-robustness_dice .scatterlayer .trace').length"
     assert opened.execute_script(script) == 24  # 2 attacks x 2 heads x 3 selections x (band + line)
-
-
-def test_every_picture_is_shown(opened: "Chrome") -> None:
-    script = "return [...document.images].map(image => [image.complete, image.naturalWidth])"
-    pictures = opened.execute_script(script)
-    assert len(pictures) == opened.execute_script("return document.querySelectorAll('[data-figure]').length") + 3
-    assert all(complete and width > 0 for complete, width in pictures)
 
 
 def test_nothing_leaves_the_page(opened: "Chrome", page: Path) -> None:
@@ -61,13 +65,10 @@ def test_nothing_leaves_the_page(opened: "Chrome", page: Path) -> None:
 
 @pytest.mark.parametrize(("width", "abreast"), [(1280, 2), (390, 1)])
 def test_nothing_is_wider_than_the_window_and_panels_stack(opened: "Chrome", width: int, abreast: int) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
     window = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 720}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
     root = "document.documentElement"
-    fits = f"return innerWidth <= {width} && {root}.scrollWidth <= {root}.clientWidth"
-    assert WebDriverWait(opened, 10).until(lambda driver: driver.execute_script(fits))
+    _wait(opened, f"innerWidth <= {width} && {root}.scrollWidth <= {root}.clientWidth")
     places = "[...document.querySelectorAll('#figure-robustness_dice > div')].map(e => e.offsetLeft)"
     assert opened.execute_script(f"return new Set({places}).size") == abreast
     case = "document.querySelector('.case')"
@@ -84,19 +85,13 @@ def test_tables_fit_a_common_window(opened: "Chrome") -> None:
 
 
 def test_a_page_of_attacks_and_shifts_is_drawn_whole(browser: "Chrome", stressed_page: Path) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
     browser.set_window_size(1200, 900)
-    browser.get(stressed_page.as_uri())
-    drawn = "return document.documentElement.classList.contains('drawn')"
-    assert WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(drawn))
+    _open(browser, stressed_page)
     figures = "[...document.querySelectorAll('.panels')]"
     keys = browser.execute_script(f"return {figures}.filter(e => e.querySelector('.main-svg')).map(e => e.id)")
-    stress, trust = (
-        ("worst_case", "trade_off", "corruption", "shifts"),
-        ("deferral", "deferral_attacks", "deferral_shifts"),
-    )
-    assert {f"figure-{key}" for key in ("robustness_dice", *stress, *trust)} <= set(keys)
+    wanted = ["robustness_dice", "worst_case", "trade_off", "corruption", "shifts"]
+    wanted += ["deferral", "deferral_attacks", "deferral_shifts"]
+    assert {f"figure-{key}" for key in wanted} <= set(keys)
     assert len(keys) == browser.execute_script(f"return {figures}.length")
     assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]  # selenium left it untyped
     root = "document.documentElement"

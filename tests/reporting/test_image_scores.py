@@ -1,48 +1,39 @@
-"""Scores of images against values worked by hand and against plain resampling."""
+"""Scores of images, and means over conditions, against values worked by hand, plain resampling and integrals."""
 
-from dataclasses import replace
-from pathlib import Path
+import math
 
 import numpy as np
 import polars as pl
 import pytest
+from tests.reporting.given import CLEAN, bare_results, with_records
 
-from trustseg.deferral.ranking import AURC
 from trustseg.metrics import aurc_from_counts
 from trustseg.reporting import image_scores
+from trustseg.reporting.condition_means import DICE, ValueTable, area_weights, values_under, weighted_means
+from trustseg.reporting.image_scores import ImageScores
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import Results
 from trustseg.reporting.score_tables import mask_metrics
-from trustseg.statistics import Interval, spearman
+from trustseg.statistics import bootstrap_difference, spearman
 
-
-def _results(rows: list[dict[str, object]]) -> Results:
-    """Results with nothing but records: one variant unless a row says otherwise."""
-    usual = {"variant": "a", "condition": "clean", "eps": 0.0, "fold": 0, "seed": 0, "patient": "p"}
-    usual |= {
-        "pixels": 100,
-        "mask_px": 10,
-        "predicted_px": 10,
-        "intersection_px": 5,
-        "dice": 0.5,
-        "iou": 1 / 3,
-        "u": 0.1,
-    }
-    return Results(Path(), {}, (), (), pl.DataFrame([usual | row for row in rows]))
+NAN = math.nan
 
 
 def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
-    rows = [
-        {"image": "x", "seed": 0, "dice": 0.2},
-        {"image": "x", "seed": 1, "dice": 0.6},
-        {"image": "y", "seed": 0, "dice": float("nan")},
-        {"image": "y", "seed": 1, "dice": 0.0},
-        {"image": "z", "seed": 0, "dice": float("nan")},
-    ]
-    frame = image_scores.per_image(_results(rows), "a", ("clean", 0.0))
+    results = bare_results(
+        [
+            {"image": "x", "seed": 0, "dice": 0.2},
+            {"image": "x", "seed": 1, "dice": 0.6},
+            {"image": "y", "seed": 0, "dice": NAN},
+            {"image": "y", "seed": 1, "dice": 0.0},
+            {"image": "z", "seed": 0, "dice": NAN},
+        ]
+    )
+    frame = image_scores.per_image(results, "a", CLEAN)
     assert frame["image"].to_list() == ["x", "y", "z"]
     assert frame["dice"].to_list() == [pytest.approx(0.4), 0.0, None]
-    mean = image_scores.mean_of(_results(rows), "a", ("clean", 0.0), "dice", draws=10)
+    table = values_under(results, "a", [CLEAN, ("pgd", 0.9)], DICE)
+    np.testing.assert_allclose(table.values, [[0.4, NAN], [0.0, NAN], [NAN, NAN]])
+    mean = image_scores.mean_of(results, "a", CLEAN, "dice", draws=10)
     assert mean.value == pytest.approx(0.2)
     assert mean.undefined == 1
 
@@ -50,27 +41,22 @@ def test_seeds_are_averaged_per_image_and_undefined_is_left_out() -> None:
 def test_empty_references_are_told_by_area_and_never_by_dice() -> None:
     """Clean nothing is predicted on y and its Dice is undefined; attacked it would be 0. Both leave x alone."""
     rows: list[dict[str, object]] = [
-        {"image": "x", "condition": "clean"},
-        {
-            "image": "y",
-            "condition": "clean",
-            "mask_px": 0,
-            "predicted_px": 0,
-            "dice": float("nan"),
-            "iou": float("nan"),
-        },
+        {"image": "x"},
+        {"image": "y", "mask_px": 0, "predicted_px": 0, "dice": NAN, "iou": NAN},
         {"image": "x", "condition": "pgd", "eps": 0.01},
         {"image": "y", "condition": "pgd", "eps": 0.01, "mask_px": 0, "predicted_px": 25, "dice": 0.0, "iou": 0.0},
     ]
-    results = _results(rows)
-    for place, area in ((("clean", 0.0), 0.0), (("pgd", 0.01), 0.25)):
+    results = bare_results(rows)
+    for place, area in ((CLEAN, 0.0), (("pgd", 0.01), 0.25)):
         mean = image_scores.mean_of(results, "a", place, "dice", draws=5)
         assert (mean.value, mean.count, mean.undefined) == (0.5, 1, 1)
+        assert values_under(results, "a", [place], DICE).values[0] == 0.5
+        assert np.isnan(values_under(results, "a", [place], DICE).values[1])
         assert image_scores.read_scores(results, "a", place, "u").images == ["x"]
         found = image_scores.false_positive_area(results, "a", place, draws=5)
         assert (found.value, found.count) == (area, 1)
-    positive = _results([{"image": "x"}])
-    assert np.isnan(image_scores.false_positive_area(positive, "a", ("clean", 0.0), draws=5).value)
+    positive = bare_results(rows[:1])
+    assert np.isnan(image_scores.false_positive_area(positive, "a", CLEAN, draws=5).value)
 
 
 def test_pooled_dice_and_iou_obey_their_identity() -> None:
@@ -78,40 +64,40 @@ def test_pooled_dice_and_iou_obey_their_identity() -> None:
         {"image": "x", "mask_px": 8, "predicted_px": 4, "intersection_px": 4},
         {"image": "y", "mask_px": 0, "predicted_px": 4, "intersection_px": 0},
     ]
-    dice = image_scores.pooled(_results(rows), "a", ("clean", 0.0), union=False, draws=10).value
-    iou = image_scores.pooled(_results(rows), "a", ("clean", 0.0), union=True, draws=10).value
+    dice, iou = (
+        image_scores.pooled(bare_results(rows), "a", CLEAN, union=union, draws=10).value for union in (False, True)
+    )
     assert dice == pytest.approx(8 / 16)
     assert iou == pytest.approx(dice / (2 - dice))
 
 
-def _random_scores(seed: int = 0, images: int = 12) -> image_scores.ImageScores:
-    generator = np.random.default_rng(seed)
-    uncertainty = generator.integers(0, 5, (2, images)).astype(float)
-    risk = generator.random((2, images))
-    uncertainty[0, 3] = np.nan
-    return image_scores.ImageScores([str(i) for i in range(images)], np.array(["p"] * images), uncertainty, risk)
+@pytest.fixture
+def scores() -> ImageScores:
+    """Two seeds of twelve images with ties, one of which has no score in the first."""
+    generator = np.random.default_rng(0)
+    uncertainty, risk = generator.integers(0, 5, (2, 12)).astype(float), generator.random((2, 12))
+    uncertainty[0, 3] = NAN
+    return ImageScores([str(image) for image in range(12)], np.array(["p"] * 12), uncertainty, risk)
 
 
-def _repeated_aurc(uncertainty: np.ndarray, risk: np.ndarray) -> float:
-    known = np.isfinite(uncertainty)
-    _, block = np.unique(uncertainty[known], return_inverse=True)
-    return float(aurc_from_counts(np.bincount(block), np.bincount(block, risk[known])))
+@pytest.mark.parametrize("rows", [range(12), (0, 0, 0, 3, 5, 5, 11)])
+def test_a_drawn_ranking_is_that_of_the_repeated_images(scores: ImageScores, rows: tuple[int, ...]) -> None:
+    drawn = ImageScores(
+        [""] * len(rows), np.arange(len(rows)).astype(str), scores.uncertainty[:, rows], scores.risk[:, rows]
+    )
+    expected = []
+    for uncertainty, risk in zip(drawn.uncertainty, drawn.risk, strict=True):
+        known = np.isfinite(uncertainty)
+        _, block = np.unique(uncertainty[known], return_inverse=True)
+        expected.append(float(aurc_from_counts(np.bincount(block), np.bincount(block, risk[known]))))
+    assert image_scores.ranking_of(drawn, draws=2).value == pytest.approx(np.mean(expected), rel=1e-12)
 
 
-def test_image_ranking_equals_ranking_of_the_repeated_images() -> None:
-    scores = _random_scores()
-    statistic = image_scores.image_ranking(scores, AURC)
-    for rows in (np.arange(12), np.array([0, 0, 0, 3, 5, 5, 11])):
-        expected = np.mean([_repeated_aurc(scores.uncertainty[s, rows], scores.risk[s, rows]) for s in range(2)])
-        times = np.bincount(rows, minlength=12).astype(np.float64)
-        assert statistic(times[None]) == pytest.approx([float(expected)], rel=1e-12)
-
-
-def test_rank_correlation_equals_the_one_of_plain_resampling() -> None:
-    scores = _random_scores(1)
-    expected = np.mean([spearman(scores.uncertainty[s], scores.risk[s]) for s in range(2)])
+def test_rank_correlation_is_spearmans(scores: ImageScores) -> None:
+    known = np.isfinite(scores.uncertainty)
+    expected = [spearman(scores.uncertainty[s, known[s]], scores.risk[s, known[s]]) for s in range(2)]
     found = image_scores.rank_correlation(scores, draws=20)
-    assert found.value == pytest.approx(float(expected), rel=1e-12)
+    assert found.value == pytest.approx(float(np.mean(expected)), rel=1e-12)
 
 
 def test_shift_by_hand() -> None:
@@ -120,30 +106,65 @@ def test_shift_by_hand() -> None:
         for condition, eps, us in (("clean", 0.0, (0.1, 0.2, 0.3)), ("pgd", 0.01, (0.4, 0.1, 0.3)))
         for image, u in zip("xyz", us, strict=True)
     ]
-    shift = image_scores.uncertainty_shift(_results(rows), "a", ("pgd", 0.01), "u", draws=20)
-    assert shift.change.value == pytest.approx(0.2 / 3)
-    assert shift.share_lower.value == pytest.approx(1 / 3)
+    shift = image_scores.uncertainty_shift(bare_results(rows), "a", ("pgd", 0.01), "u", draws=20)
     # Of the nine pairs (attacked, clean): 0.4 wins 3, 0.1 ties one, 0.3 wins 2 and ties one.
-    assert shift.detection.value == pytest.approx(6 / 9)
+    expected = {"change": 0.2 / 3, "share_lower": 1 / 3, "detection": 6 / 9}
+    assert {name: found.value for name, found in shift.items()} == pytest.approx(expected)
 
 
 def test_nothing_defined_is_undefined_not_an_error() -> None:
-    results = _results([{"image": "x", "dice": float("nan")}])
-    scores = image_scores.read_scores(results, "a", ("clean", 0.0), "u")
+    scores = image_scores.read_scores(bare_results([{"image": "x", "dice": NAN}]), "a", CLEAN, "u")
     assert scores.images == []
-    assert np.isnan(image_scores.risk_area(scores, draws=5).value)
+    assert np.isnan(image_scores.ranking_of(scores, draws=5).value)
     assert np.isnan(image_scores.rank_correlation(scores, draws=5).value)
 
 
 def test_further_metrics_are_means_over_images_with_foreground(data: ReportData) -> None:
     hd95 = pl.when(pl.col("mask_px") > 0).then(pl.col("dice") * 10).otherwise(1e6)
-    measured = replace(
-        data, results=replace(data.results, records=data.results.records.with_columns(metric_hausdorff_95=hd95))
-    )
-    table = mask_metrics(measured, draws=5)
+    table = mask_metrics(with_records(data, data.results.records.with_columns(metric_hausdorff_95=hd95)))
     assert table.columns[2].title == "HD95, px ↓"
-    for row in table.rows[::2]:
-        found = row["metric_hausdorff_95"]
-        assert isinstance(found, Interval)
-        assert found.value == pytest.approx(10 * data.score(str(row["variant"]), ("clean", 0.0), "dice").value)
-    assert mask_metrics(data, draws=5).rows == ()
+    for row in table.frame()[::2].iter_rows(named=True):
+        dice = data.score(row["variant"], CLEAN, "dice").value
+        assert row["metric_hausdorff_95"] == pytest.approx(10 * dice)
+    assert mask_metrics(data).rows == ()
+
+
+@pytest.fixture
+def table() -> ValueTable:
+    """Forty images of eleven patients under three conditions, a tenth of the values undefined."""
+    noise = np.random.default_rng(0)
+    values = noise.uniform(size=(40, 3))
+    values[noise.uniform(size=values.shape) < 0.1] = NAN
+    return ValueTable([f"{number:02d}" for number in range(40)], np.array([f"p{n % 11}" for n in range(40)]), values)
+
+
+def test_means_are_those_of_each_column_with_the_same_draws(table: ValueTable) -> None:
+    for column, found in enumerate(weighted_means(table, np.eye(3), draws=200)):
+        values = table.values[:, column]
+        expected = bootstrap_difference(values, np.zeros_like(values), table.patients, draws=200)
+        ends = (expected.value, expected.low, expected.high)
+        assert (found.value, found.low, found.high) == pytest.approx(ends, abs=1e-12)
+        assert found.count == len(table.images) - expected.undefined
+
+
+def test_a_difference_of_columns_is_paired(table: ValueTable) -> None:
+    table.values[np.isnan(table.values)] = 0.5
+    found = weighted_means(table, np.array([[1.0, -1.0, 0.0]]), draws=200)[0]
+    expected = bootstrap_difference(table.values[:, 0], table.values[:, 1], table.patients, draws=200)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_no_value_is_no_interval() -> None:
+    found = weighted_means(ValueTable(["a", "b"], np.array(["p", "q"]), np.full((2, 1), NAN)), np.eye(1), draws=20)[0]
+    assert math.isnan(found.value)
+    assert math.isnan(found.low)
+    assert found.count == 0
+
+
+@pytest.mark.parametrize("upto", [1.0, 2.5, 4.0])
+def test_area_is_the_integral_of_the_broken_line(upto: float) -> None:
+    eps, means = [0.0, 1.0, 2.0, 4.0], np.array([0.9, 0.7, 0.4, 0.1])
+    grid = np.linspace(0, upto, 200_001)
+    integral = np.trapezoid(np.interp(grid, eps, means), grid) / upto
+    assert float(area_weights(eps, upto) @ means) == pytest.approx(integral, abs=1e-9)
+    assert area_weights(eps, upto).sum() == pytest.approx(1)

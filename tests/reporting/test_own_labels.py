@@ -5,22 +5,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from tests.reporting.fake_results import write_study
+from tests.reporting.given import EVIDENTIAL, one_run
 
 from trustseg.errors import TrustsegError
 from trustseg.reporting import build_report, load_results
 from trustseg.reporting.labels import describe_attack, describe_condition, labelled
-from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
+from trustseg.reporting.own_labels import load_labels
 from trustseg.reporting.results import Results
-
-VARIANT = "evidential, no adversarial training"
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labels") / "study"
-    write_study(folder, heads=("beta",), selections=("none", "random"), seeds=1, images=6, patients=6, gallery=False)
-    return folder
+    return one_run(folder, selections=("none", "random"), images=6, patients=6)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +27,7 @@ def results(small: Path) -> Results:
 
 @pytest.mark.usefixtures("undrawn")
 def test_labels_reach_tables_and_page(small: Path, tmp_path: Path) -> None:
-    names = {"variants": {VARIANT: "U-Net & co"}, "conditions": {"PGD 4/255": "strong PGD", "clean": "unchanged"}}
+    names = {"variants": {EVIDENTIAL: "U-Net & co"}, "conditions": {"PGD 4/255": "strong PGD", "clean": "unchanged"}}
     names["report"] = {"intended_use": "triage of <phantoms>", "population": "Twelve films."}
     (tmp_path / "names.yaml").write_text(yaml.safe_dump(names))
     page = build_report(small, output=tmp_path / "report.html", labels=tmp_path / "names.yaml", draws=5)
@@ -43,7 +40,7 @@ def test_labels_reach_tables_and_page(small: Path, tmp_path: Path) -> None:
     assert "U-Net &amp; co" in text
     assert "triage of &lt;phantoms&gt;" in text
     assert "Twelve films. 6 test images of 6 patients" in text
-    assert VARIANT not in text
+    assert EVIDENTIAL not in text
     assert describe_condition(("clean", 0.0)) == "clean"  # the labels end with the report
 
 
@@ -53,28 +50,21 @@ def test_an_attack_has_its_label_at_every_budget_and_a_budget_may_have_its_own()
     assert shown == ["ours", "ours at 4", "ours 8/255"]
 
 
-def test_renamed_results_keep_their_cells(results: Results) -> None:
-    found = with_labels(results, OwnLabels({VARIANT: "mine"}))
-    assert found.variants == ["mine", "evidential, random selection"]
-    assert found.records.group_by("variant").len().sort("len", "variant")["len"].to_list() == [54, 54]
-    assert [cell.folder for cell in found.cells] == [cell.folder for cell in results.cells]
-
-
 @pytest.mark.parametrize(
     ("content", "named"),
     [
         ("variants: {evidentail, no adversarial training: x}", "names.yaml"),
         ("variants: {U-Net: x}", "unknown name 'U-Net'"),
         ("conditions: {PGD 3/255: x}", "unknown name 'PGD 3/255'"),
-        ("figures: {}", "holds figures"),
-        ("[a]", "holds list"),
+        ("figures: {}", "figures: no such key"),
+        ("[a]", "names.yaml"),
         ("", "names.yaml"),
-        (f"variants: {{'{VARIANT}': 1}}", "variants: expected"),
-        (f"variants: {{'{VARIANT}': 'evidential, random selection'}}", "stands for two names"),
+        (f"variants: {{'{EVIDENTIAL}': 1}}", f"variants.{EVIDENTIAL}"),
+        (f"variants: {{'{EVIDENTIAL}': 'evidential, random selection'}}", "stands for two names"),
         ("variants: [", "names.yaml"),
         ("report: {intended: x}", "did you mean 'intended_use'"),
         ("report: {margin: -1}", "report.margin"),
-        ("report: x", "report: expected"),
+        ("report: x", "report: input"),
         (None, "no YAML file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Areas, sizes and the worst case against plain means of the records."""
+"""Areas, sizes, the worst case and shifts against plain means of the records."""
 
 import math
 from collections.abc import Sequence
@@ -8,77 +8,77 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.reporting.fake_results import with_dice, write_study
-from tests.reporting.under_stress import EPS, mean_dice, plain, row_of, value_of
+from tests.reporting.fake_results import with_dice
+from tests.reporting.fake_stress import SEVERITIES, SHIFTS
+from tests.reporting.given import (
+    CLEAN,
+    EPS,
+    EVIDENTIAL,
+    collected,
+    interval,
+    mean_dice,
+    one_run,
+    plain,
+    row_of,
+    value_of,
+)
 
-from trustseg.reporting import load_results
 from trustseg.reporting.contents import Contents
 from trustseg.reporting.labels import ConditionKey
-from trustseg.reporting.report_data import Metric, ReportData, collect
+from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.robustness import ensemble_check, strongest, trade_off_chart, trade_off_table
+from trustseg.reporting.shifted import shift_table, table_version
 from trustseg.statistics import Interval
+
+FOUR = round(4 / 255, 7)  # as load_results rounds budgets
 
 
 def test_area_is_that_of_the_mean_curve(stressed: ReportData, stress: Contents) -> None:
     rungs = [0.0, *(step / 255 for step in (1, 2, 4, 8))]
-    means = [
-        mean_dice(stressed, "evidential, no adversarial training", "pgd" if eps else "clean", eps) for eps in rungs
-    ]
-    row = row_of(stress, "areas", variant="evidential, no adversarial training")
-    assert value_of(row, "area_pgd") == pytest.approx(
-        np.trapezoid(means, rungs) / rungs[-1], abs=1e-6
-    )  # eps has 7 digits
+    means = [mean_dice(stressed, EVIDENTIAL, "pgd" if eps else "clean", eps) for eps in rungs]
+    row = row_of(stress, "areas", variant=EVIDENTIAL)
+    assert value_of(row, "area_pgd") == pytest.approx(np.trapezoid(means, rungs) / rungs[-1], abs=1e-6)
     assert "area_deferral_aware" not in row  # one budget is no curve
 
 
 def test_worst_case_by_size_covers_all_images(stressed: ReportData, stress: Contents) -> None:
-    variant = "evidential, no adversarial training"
-    frame = plain(stressed, variant, "pgd", EPS).filter(pl.col("mask_px") > 0)
+    frame = plain(stressed, EVIDENTIAL, "pgd", EPS).filter(pl.col("mask_px") > 0)
     areas = (frame["mask_px"] / frame["pixels"]).to_numpy()
     low, high = np.quantile(areas[::2], (1 / 3, 2 / 3))  # two seeds of each image
-    row = row_of(stress, "worst_case", variant=variant, condition="PGD 2/255")
+    row = row_of(stress, "worst_case", variant=EVIDENTIAL, condition="PGD 2/255")
     dice = frame["dice"].to_numpy()
     for key, chosen in (("small", areas <= low), ("large", areas > high), ("dice", areas > 0)):
         assert value_of(row, key) == pytest.approx(dice[chosen].mean(), abs=1e-9)
     parts = [row[key] for key in ("small", "medium", "large")]
     assert sum(getattr(part, "count", 0) for part in parts) == frame["image"].n_unique()
-    empty = plain(stressed, variant, "pgd", EPS).filter(pl.col("mask_px") == 0)
+    empty = plain(stressed, EVIDENTIAL, "pgd", EPS).filter(pl.col("mask_px") == 0)
     assert value_of(row, "empty") == pytest.approx((empty["predicted_px"] / empty["pixels"]).mean())
 
 
 def test_the_ensemble_is_last_and_checked(stressed: ReportData, stress: Contents) -> None:
-    conditions = [
-        row["condition"]
-        for row in stress.tables["worst_case"].rows
-        if row["variant"] == "evidential, no adversarial training"
-    ]
-    assert conditions[0] == "clean"
-    assert conditions[-1] == "ensemble 2/255"
+    rows = [row for row in stress.tables["worst_case"].rows if row["variant"] == EVIDENTIAL]
+    assert rows[0]["condition"] == "clean"
+    assert rows[-1]["condition"] == "ensemble 2/255"
     assert "above that of no other attack" in ensemble_check(stressed)
-    row = row_of(stress, "worst_case", variant="evidential, no adversarial training", condition="PGD 2/255")
+    row = row_of(stress, "worst_case", variant=EVIDENTIAL, condition="PGD 2/255")
     assert str(row["stronger"]).startswith("0 of ")
 
 
-def test_an_ensemble_that_is_not_the_worst_case_is_named(stressed_study: Path, tmp_path: Path) -> None:
-    folder = write_study(
-        tmp_path / "s", heads=("beta",), selections=("none",), seeds=1, images=9, patients=9, stress=True
-    )
+def test_an_ensemble_that_is_not_the_worst_case_is_named(tmp_path: Path) -> None:
+    folder = one_run(tmp_path / "s", images=9, patients=9, stress=True)
     for path in folder.glob("cells/*/records.parquet"):
         weak = pl.when(pl.col("condition") == "ensemble").then(pl.col("dice").sqrt()).otherwise("dice")
         with_dice(pl.read_parquet(path), weak).write_parquet(path)
-    found = ensemble_check(collect(load_results(folder), draws=5))
-    assert "not the worst case for evidential, no adversarial training under" in found
+    found = ensemble_check(collected(folder))
+    assert f"not the worst case for {EVIDENTIAL} under" in found
     assert "the ensemble is too weak" in found
 
 
 def test_trade_off_is_read_at_the_strongest_attack(stressed: ReportData, data: ReportData, stress: Contents) -> None:
-    assert strongest(stressed) == ("ensemble", round(4 / 255, 7))
-    assert strongest(data) == ("pgd", round(4 / 255, 7))
-    row = row_of(stress, "trade_off", variant="evidential, no adversarial training")
-    assert (
-        row["robust_dice"]
-        == stressed.robustness["evidential, no adversarial training", ("ensemble", round(4 / 255, 7))]["dice"]
-    )
+    assert strongest(stressed) == ("ensemble", FOUR)
+    assert strongest(data) == ("pgd", FOUR)
+    row = row_of(stress, "trade_off", variant=EVIDENTIAL)
+    assert row["robust_dice"] == stressed.robustness[EVIDENTIAL, ("ensemble", FOUR)]["dice"]
     points = [line for line in stress.charts["trade_off"].panels[0].lines if line.mode == "markers"]
     assert len(points) == len(stressed.results.variants)
     assert {line.look.symbol for line in points} == {"circle", "square"}  # heads are told apart
@@ -90,7 +90,7 @@ def with_attacks(data: ReportData, found: dict[ConditionKey, Sequence[float]]) -
     for attack, eps in found:
         attacks[attack] = (*attacks.get(attack, ()), eps)
     robustness: dict[tuple[str, ConditionKey], dict[Metric, Interval]] = {
-        (variant, place): {"dice": Interval(value, value - 0.1, value + 0.1, count=9, patients=9)}
+        (variant, place): {"dice": interval(value, value - 0.1, value + 0.1)}
         for place, values in found.items()
         for variant, value in zip(data.results.variants, values, strict=False)
     }
@@ -118,21 +118,64 @@ def test_the_strongest_attack(
 def test_without_an_attack_there_is_nothing_to_trade(data: ReportData) -> None:
     unharmed = with_attacks(data, {})
     assert trade_off_table(unharmed).rows == ()
-    chart = trade_off_chart(unharmed)
-    assert [panel.lines for panel in chart.panels] == [(), ()]
-    assert [panel.x_range for panel in chart.panels] == [None, None]
+    panels = trade_off_chart(unharmed, trade_off_table(unharmed)).panels
+    assert [(panel.lines, panel.x_range) for panel in panels] == [((), None), ((), None)]
 
 
 def test_a_variant_is_a_point_with_a_cross_and_the_undefined_is_none(data: ReportData) -> None:
-    variants = data.results.variants
-    chart = trade_off_chart(with_attacks(data, {("pgd", 4 / 255): [0.5, math.nan]}))
+    variant = data.results.variants[0]
+    attacked = with_attacks(data, {("pgd", 4 / 255): [0.5, math.nan]})
+    chart = trade_off_chart(attacked, trade_off_table(attacked))
     for panel, metric in zip(chart.panels, ("dice", "nause"), strict=True):
-        across = data.scores[variants[0], ("clean", 0.0)][metric]  # type: ignore[index]  # a metric
+        across = data.scores[variant, CLEAN][metric]  # type: ignore[index]  # a metric
         point, level, upright = panel.lines
         assert ([*point.x], [*point.y]) == ([across.value], [0.5])
         assert ([*level.x], [*level.y]) == ([across.low, across.high], [0.5, 0.5])
         assert ([*upright.x], [*upright.y]) == ([across.value] * 2, [0.4, 0.6])
-        assert {line.entry for line in panel.lines} == {variants[0]}
+        assert {line.entry for line in panel.lines} == {variant}
         low, high = panel.x_range or (0, 0)
         assert high - low >= 0.1 - 1e-12  # noise does not look like a difference
         assert low < across.low < across.high < high
+
+
+def test_the_share_of_the_target_that_a_shift_hides(tmp_path: Path) -> None:
+    folder = one_run(tmp_path / "study", seeds=2, images=6, patients=6, stress=True)
+    before = shift_table(collected(folder))
+    assert "covered" not in before.frame().columns
+    for path in folder.glob("cells/*/records.parquet"):
+        of_shifts = pl.when(kind="shift").then(pl.col("severity") / 10)
+        covered = pl.when(pl.col("image") == pl.col("image").min()).then(float("nan")).otherwise(of_shifts)
+        pl.read_parquet(path).with_columns(covered=covered).write_parquet(path)
+    table = shift_table(collected(folder))
+    assert [row["covered"] for row in table.rows] == pytest.approx([0.5, 0.5, 0.5])  # at severity 5
+    assert before.frame().equals(table.frame().drop("covered"))
+
+
+def test_mean_corruption_is_the_mean_over_shifts(stressed: ReportData, stress: Contents, data: ReportData) -> None:
+    variant = "classical, no adversarial training"
+    row = row_of(stress, "corruption", variant=variant)
+    means = {
+        severity: float(np.mean([mean_dice(stressed, variant, f"{name}_{severity}") for name in SHIFTS]))
+        for severity in SEVERITIES
+    }
+    for severity, mean in means.items():
+        assert value_of(row, f"severity_{severity}") == pytest.approx(mean, abs=1e-9)
+    cost = float(np.mean(list(means.values()))) - value_of(row, "clean")
+    assert value_of(row, "cost") == pytest.approx(cost, abs=1e-9)
+    line = stress.charts["corruption"].panels[0].lines[0]
+    assert list(line.x) == [0, *SEVERITIES]
+    assert line.y[1:] == pytest.approx(list(means.values()))
+    assert [table_version(each.results) for each in (stressed, data)] == ["1", "not recorded"]
+
+
+def test_small_multiples_put_the_costliest_shift_first(stress: Contents) -> None:
+    assert [panel.title for panel in stress.charts["shifts"].panels] == ["rotation", "jpeg", "gaussian noise"]
+    row = row_of(stress, "shifts", variant=EVIDENTIAL, shift="jpeg")
+    assert value_of(row, "severity_1") > value_of(row, "severity_5")
+
+
+def test_an_older_study_has_no_checks_and_no_shifts(contents: Contents) -> None:
+    assert set(contents.tables) >= {"areas", "worst_case", "trade_off"}
+    assert set(contents.tables).isdisjoint({"checks", "unnoticed", "corruption", "shifts"})
+    assert set(contents.charts).isdisjoint({"corruption", "shifts"})
+    assert "trust" not in contents.tables["summary"].frame().columns

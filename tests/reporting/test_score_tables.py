@@ -1,17 +1,22 @@
-"""Tables and sentences hold the numbers of the data, and say what an interval allows to say."""
+"""Tables hold the numbers of the data; costs by hand from what evaluations wrote."""
 
+import json
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.reporting.fake_results import counted, write_study
+from tests.reporting.fake_results import counted
+from tests.reporting.given import CLEAN, EVIDENTIAL, collected, one_run
 
 from trustseg.reporting import score_tables
+from trustseg.reporting.choices import pairs
 from trustseg.reporting.contents import Contents
-from trustseg.reporting.overview import headlines, summary
-from trustseg.reporting.report_data import ReportData, collect
+from trustseg.reporting.hypotheses import answer_hypotheses
+from trustseg.reporting.overview import basis, summary
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_results
-from trustseg.reporting.score_tables import calibration_regions
+from trustseg.reporting.score_tables import calibration_regions, costs
 
 
 def test_every_table_has_all_keys_in_every_row(stress: Contents) -> None:
@@ -22,7 +27,7 @@ def test_every_table_has_all_keys_in_every_row(stress: Contents) -> None:
 
 def test_repetitions_count_what_is_there(data: ReportData) -> None:
     frame = score_tables.repetitions(data).frame()
-    row = frame.row(by_predicate=pl.col("variant") == "evidential, no adversarial training", named=True)
+    row = frame.row(by_predicate=pl.col("variant") == EVIDENTIAL, named=True)
     assert (row["folds"], row["seeds"], row["images"], row["patients"], row["epochs"]) == (2, 2, 32, 20, 12)
     assert row["seconds_training"] == pytest.approx(4 * 61.5)
     assert (row["models"], row["empty"]) == (4, 2)
@@ -30,7 +35,7 @@ def test_repetitions_count_what_is_there(data: ReportData) -> None:
 
 
 def test_images_behind_dice_are_the_same_under_every_condition(data: ReportData) -> None:
-    frame = score_tables.robustness(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
+    frame = score_tables.robustness(data).frame().filter(pl.col("variant") == EVIDENTIAL)
     assert frame["images"].to_list() == [30] * 9
     whole, rest = summary(data).frame(), score_tables.repetitions(data).frame()
     assert whole["images"].to_list() == (rest["images"] - rest["empty"]).to_list()
@@ -38,58 +43,108 @@ def test_images_behind_dice_are_the_same_under_every_condition(data: ReportData)
 
 def test_false_positives_are_told_by_their_area(data: ReportData) -> None:
     """The synthetic study predicts nothing on empty masks when clean, 40 times the pressure of 1/2 under PGD 4/255."""
-    frame = (
-        score_tables.false_positives(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
-    )
+    frame = score_tables.false_positives(data).frame().filter(pl.col("variant") == EVIDENTIAL)
     assert frame.select("images", "clean", "attacked").row(0) == (2, 0.0, pytest.approx(20 / 64**2))
 
 
 def test_every_measure_is_told_and_the_one_judged_by_agrees(data: ReportData) -> None:
-    frame = score_tables.measures(data).frame()
-    beta = frame.filter(pl.col("variant") == "evidential, no adversarial training")
+    beta, judged = (
+        table.frame().filter(pl.col("variant") == EVIDENTIAL)
+        for table in (score_tables.measures(data), score_tables.ranking(data))
+    )
     assert beta["measure"].to_list() == ["mutual information", "vacuity", "entropy"]
-    judged = score_tables.ranking(data).frame().filter(pl.col("variant") == "evidential, no adversarial training")
-    assert beta.row(0)[2:5] == judged.select("nause", "nause_low", "nause_high").row(0)
-    assert beta["robust_nause"][0] == judged["nause"][1]
-
-
-def test_headlines_are_about_uncertain_against_random(data: ReportData) -> None:
-    found = headlines(data)
-    assert [pair for pair, _ in found] == [
-        "classical, uncertain selection minus classical, random selection",
-        "evidential, uncertain selection minus evidential, random selection",
-    ]
-    asked = ("Dice, clean: ", "Dice, PGD 4/255: ", "pixel nAUSE, PGD 4/255: ")
-    assert all(score in text for score, text in zip(asked, found[0][1], strict=True))
-    assert found[0][1][1].startswith("Classical, uncertain selection segments better: ")
+    assert beta.row(2)[2:5] == judged.select("nause", "nause_low", "nause_high").row(0)
+    assert beta["robust_nause"][2] == judged["nause"][1]
 
 
 def test_one_patient_gives_no_interval(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=4, patients=4)
+    folder = one_run(tmp_path / "study")
     for path in folder.glob("cells/*/records.parquet"):
         records = pl.read_parquet(path)
         first = pl.col("image") == records["image"][0]
         mask = pl.when(first).then(0).otherwise(pl.max_horizontal("mask_px", 1))
         hit = pl.when(first).then(0).otherwise("intersection_px")
         counted(records.with_columns(mask_px=mask, intersection_px=hit)).write_parquet(path)
-    table = score_tables.false_positives(collect(load_results(folder), draws=20))
-    ((_, images, clean, attacked),) = table.cells()
+    ((_, images, clean, attacked),) = score_tables.false_positives(collected(folder)).cells()
     assert images == ("1", "")
     assert clean[1] == attacked[1] == "— (n = 1)"
     assert 0 <= float(clean[0]) <= 1
 
 
 def test_calibration_by_region_reads_its_own_pixels(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study", heads=("beta",), selections=("none",), seeds=1, images=6, gallery=False)
+    folder = one_run(tmp_path / "study", images=6)
     path = next(folder.glob("cells/*/calibration.parquet"))
     whole = pl.read_parquet(path)
-    assert calibration_regions(collect(load_results(folder), draws=5), draws=5).rows == ()
+    assert calibration_regions(collected(folder)).rows == ()
     certain = whole.with_columns(sum_probability=pl.lit(0.0), sum_reference=pl.col("count") * 1.0)
     none = whole.with_columns(pl.lit(0).alias(name).cast(whole.schema[name]) for name in whole.columns[2:5])
     regions = {"whole": whole, "boundary": certain, "foreground": none}
     pl.concat(frame.with_columns(region=pl.lit(name)) for name, frame in regions.items()).write_parquet(path)
-    data = collect(load_results(folder), draws=5)
-    row = calibration_regions(data, draws=5).frame().row(0, named=True)
-    assert row["whole"] == data.score("evidential, no adversarial training", ("clean", 0.0), "ece").value
+    data = collected(folder)
+    row = calibration_regions(data).frame().row(0, named=True)
+    assert row["whole"] == data.score(EVIDENTIAL, CLEAN, "ece").value
     assert row["boundary"] == 1.0
     assert row["foreground"] != row["foreground"]  # no pixel: undefined
+
+
+TIMED = {"timed_batch_size": 16, "timed_on": "cpu", "timed_threads": 1}
+ENSEMBLE = f"{EVIDENTIAL}, ensemble of 2"
+MEMBERS = ["beta-none-fold0-seed0", "beta-none-fold0-seed1"]
+
+
+def _timed(cell: Path, passes: int, seconds: float, **changed: object) -> None:
+    told = {"passes": passes, "seconds_per_image": seconds, **TIMED, **changed}
+    (cell / "evaluation.json").write_text(json.dumps(told))
+
+
+@pytest.fixture
+def combined(tmp_path: Path) -> Path:
+    """Two variants of two seeds, and an ensemble of the first."""
+    folder = one_run(tmp_path / "study", selections=("none", "random"), seeds=2, images=12, patients=8)
+    for number, cell in enumerate(sorted((folder / "cells").iterdir())):
+        _timed(cell, 1, 0.004 + 0.001 * number)
+    mixture = folder / "cells" / "mixture"
+    shutil.copytree(folder / "cells" / MEMBERS[0], mixture)
+    about = json.loads((mixture / "cell.json").read_text()) | {"id": "mixture", "variant": ENSEMBLE}
+    about |= {"mixture": {"members": MEMBERS, "samples": 0, "dropout": 0.2}}
+    (mixture / "cell.json").write_text(json.dumps(about))
+    records = pl.read_parquet(mixture / "records.parquet").with_columns(cell=pl.lit("mixture"))
+    records.write_parquet(mixture / "records.parquet")
+    _timed(mixture, 2, 0.009)
+    return folder
+
+
+def test_costs_by_hand(combined: Path) -> None:
+    data = collected(combined)
+    table = costs(data)
+    frame = table.frame()
+    assert frame["variant"].to_list() == [EVIDENTIAL, "evidential, random selection", ENSEMBLE]
+    assert frame["passes"].to_list() == frame["models"].to_list() == [1, 1, 2]
+    assert frame["seconds_training"].to_list() == [61.5, 61.5, 2 * 61.5]
+    assert frame["milliseconds"].to_list() == pytest.approx([4.5, 6.5, 9.0])  # medians of two seeds
+    assert table.title.endswith("a prediction's is that of 3 batches on cpu, 1 threads, batches of 16.")
+    shown = [metric + end for metric in ("dice", "nause", "aurc", "ece") for end in ("", "_low", "_high")]
+    assert frame.select(shown).equals(summary(data).frame().select(shown))
+
+
+def test_times_of_two_machines_are_not_compared_and_what_told_no_cost_is_left_out(combined: Path) -> None:
+    _timed(combined / "cells" / "beta-random-fold0-seed0", 1, 0.001, timed_on="an example GPU")
+    title = costs(collected(combined)).title
+    assert "on an example GPU, 1 threads, batches of 16 or cpu, 1 threads, batches of 16; times taken diff" in title
+    for cell in (combined / "cells").glob("beta-*"):
+        (cell / "evaluation.json").write_text(json.dumps({"fingerprint": "0"}))
+    assert costs(collected(combined)).frame()["variant"].to_list() == [ENSEMBLE]
+    (combined / "cells" / "mixture" / "evaluation.json").unlink()
+    assert costs(collected(combined)).rows == ()
+
+
+def test_a_mixture_is_a_variant_but_no_training(combined: Path) -> None:
+    results = load_results(combined)
+    assert [results.is_mixture(variant) for variant in (EVIDENTIAL, ENSEMBLE)] == [False, True]
+    assert results.trainings_of(ENSEMBLE) == results.trainings_of(EVIDENTIAL) == set(MEMBERS)
+    assert [*pairs(results)] == [("evidential, random selection", EVIDENTIAL)]
+    data = collected(combined)
+    assert "trained models behind each variant: 2." in basis(data)
+    compared = [outcome.compared for outcome in answer_hypotheses(data)]
+    assert compared
+    assert not any("ensemble" in text for text in compared)

@@ -1,59 +1,39 @@
 """Scores by subgroup, counted by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
-from tests.reporting.under_stress import plain
+from tests.reporting.given import EVIDENTIAL, plain, value_of, with_records
 
+from trustseg.reporting.contents import Contents
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.subgroups import subgroup_table, subgroups_of
 from trustseg.statistics import Interval
 
 
-def with_columns(data: ReportData, **columns: pl.Expr) -> ReportData:
-    results = data.results
-    return replace(data, results=replace(results, records=results.records.with_columns(**columns)))
-
-
-def test_subgroups_by_hand(stressed: ReportData) -> None:
-    names = stressed.results.records["image"].unique().sort()
-    even = pl.col("image").is_in(names.gather_every(2).to_list())
+def test_subgroups_by_hand(stressed: ReportData, stress: Contents) -> None:
+    assert "subgroups" not in stress.tables  # nothing to tell apart
+    records = stressed.results.records
+    even = pl.col("image").is_in(records["image"].unique().sort().gather_every(2).to_list())
     site = pl.when(even).then(pl.lit("north")).otherwise(pl.lit(""))
-    table = subgroup_table(with_columns(stressed, group_site=site, group_same=pl.lit("x")), draws=20)
-    rows = {row["group"]: row for row in table.rows if row["variant"] == "evidential, no adversarial training"}
-    assert [row["attribute"] for row in rows.values()] == ["site", "site"]
-    assert list(rows) == ["north", "unknown"]
-    clean = plain(stressed, "evidential, no adversarial training", "clean", 0.0).filter(pl.col("mask_px") > 0)
+    grouped = with_records(stressed, records.with_columns(group_site=site, group_same=pl.lit("x")))
+    table = subgroup_table(grouped, stress.deferrals)
+    rows = {row["group"]: row for row in table.rows if row["variant"] == EVIDENTIAL}
+    assert [(row["attribute"], group) for group, row in rows.items()] == [("site", "north"), ("site", "unknown")]
+    clean = plain(stressed, EVIDENTIAL, "clean", 0.0).filter(pl.col("mask_px") > 0)
     for name, inside in (("north", even), ("unknown", ~even)):
-        members = clean.filter(inside)
-        dice = rows[name]["dice"]
-        assert isinstance(dice, Interval)
-        assert dice.value == pytest.approx(members.group_by("image").agg(pl.col("dice").mean())["dice"].mean())
-        assert isinstance(rows[name]["robust"], Interval)
-        assert isinstance(rows[name]["undetected"], Interval)
-        assert isinstance(rows[name]["deferral"], Interval)
+        means = clean.filter(inside).group_by("image").agg(pl.col("dice").mean())
+        assert value_of(rows[name], "dice") == pytest.approx(means["dice"].mean())
+        assert all(isinstance(rows[name][key], Interval) for key in ("robust", "undetected", "deferral"))
     marked = [name for name, row in rows.items() if "lowest" in str(row["remark"])]
-    values = {name: row["dice"].value for name, row in rows.items() if isinstance(row["dice"], Interval)}
-    assert marked == [min(values, key=values.__getitem__)]
-
-
-def test_nothing_to_tell_apart_is_an_empty_table(stressed: ReportData) -> None:
-    assert subgroup_table(stressed, draws=5).rows == ()
+    assert marked == [min(rows, key=lambda name: value_of(rows[name], "dice"))]
 
 
 def test_numbers_are_cut_and_views_are_read_from_names() -> None:
+    views = [f"sub-S{row:02d}_vp-{'ll' if row % 5 == 0 else 'pa'}_dx" for row in range(31)]
     ages = [str(age) for age in range(20, 80, 2)] + ["", None]
-    records = pl.DataFrame(
-        {
-            "image": [f"sub-S{row:02d}_vp-{'ll' if row % 5 == 0 else 'pa'}_dx" for row in range(31)] + ["covid_1"],
-            "kind": ["clean"] * 32,
-            "group_age": ages,
-            "group_sex": ["f", "m"] * 16,
-        }
-    )
-    groups = subgroups_of(records)
+    columns = {"image": [*views, "covid_1"], "kind": ["clean"] * 32, "group_age": ages, "group_sex": ["f", "m"] * 16}
+    groups = subgroups_of(pl.DataFrame(columns))
     assert set(groups) == {"age", "sex", "view"}
     sizes = dict(zip(*np.unique(list(groups["age"].values()), return_counts=True), strict=True))
     assert sorted(sizes.values()) == [2, 10, 10, 10]

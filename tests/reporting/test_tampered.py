@@ -4,26 +4,24 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.reporting.fake_results import write_study
+from tests.reporting.given import collected, one_run
 
 from trustseg.errors import DataError
 from trustseg.reporting import build_report
 from trustseg.reporting.cell_tables import load_training
 from trustseg.reporting.checks import load_checks
-from trustseg.reporting.costs import costs
 from trustseg.reporting.deferral import read_deferrals
 from trustseg.reporting.findings import find_caveats
 from trustseg.reporting.gallery import load_gallery
-from trustseg.reporting.report_data import ReportData, collect
+from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import load_results
+from trustseg.reporting.score_tables import costs
 from trustseg.reporting.shifted import table_version
 
 CELL = Path("cells") / "beta-none-fold0-seed0"
 MISSING = object()
-
 WRONG: dict[str, dict[str, list[object]]] = {
     "cell.json": {
         "id": [None],
@@ -51,15 +49,15 @@ WRONG: dict[str, dict[str, list[object]]] = {
     "policy.json": {"measure": ["<script>"], "aggregation": [3], "threshold": ["much"], "at_most": [-1]},
     "../../plan.json": {"cells": [3, [None]]},
 }
+NO_OBJECTS = [b"", b"[1, 2]", b'{"a": ', b"\xff\xfe\x00", b"null", b"[" * 10**5]
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """A study of one cell, with every file that an evaluation may leave."""
-    folder = tmp_path_factory.mktemp("tampered") / "study"
-    write_study(folder, heads=("beta",), selections=("none",), seeds=1, images=4, patients=4, stress=True)
+    folder = one_run(tmp_path_factory.mktemp("tampered") / "study", gallery=True, stress=True)
     (folder / "plan.json").write_text(json.dumps({"cells": [CELL.name]}))
-    return collect(load_results(folder), draws=2)
+    return collected(folder, 2)
 
 
 @pytest.fixture
@@ -78,33 +76,21 @@ def _read_all(folder: Path, sound: ReportData) -> int:
     found = replace(sound, results=results)
     costs(found)
     find_caveats(found)
-    read_deferrals(found, draws=2)
+    read_deferrals(found)
     return len(results.cells)
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_values_are_refused(sound: ReportData, study: Path, name: str) -> None:
+def test_wrong_values_and_what_is_no_object_are_refused(sound: ReportData, study: Path, name: str) -> None:
     path = study / CELL / name
-    whole: dict[str, Any] = json.loads(path.read_text())
-    for key, values in WRONG[name].items():
-        for value in values:
-            content = whole | {key: value}
-            path.write_text(json.dumps({name: held for name, held in content.items() if held is not MISSING}))
-            with pytest.raises(DataError, match=path.name) as caught:
-                _read_all(study, sound)
-            assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"a": ', b"\xff\xfe\x00", b"null", b"[" * 10**5])
-def test_what_is_no_object_is_refused(sound: ReportData, study: Path, content: bytes) -> None:
-    names = ("cell.json", "done.json", "provenance.json", "evaluation.json", "masking_checks.json", "policy.json")
-    for name in names:
-        path = study / CELL / name
-        before = path.read_bytes()
+    whole = json.loads(path.read_text())
+    changed = [whole | {key: value} for key, values in WRONG[name].items() for value in values]
+    kept = [{key: held for key, held in content.items() if held is not MISSING} for content in changed]
+    for content in (*(json.dumps(each).encode() for each in kept), *NO_OBJECTS):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=name):
+        with pytest.raises(DataError, match=path.name) as caught:
             _read_all(study, sound)
-        path.write_bytes(before)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_report_refuses_before_it_writes(study: Path) -> None:
@@ -116,17 +102,11 @@ def test_a_report_refuses_before_it_writes(study: Path) -> None:
 
 
 def test_further_keys_and_absent_files_are_fine(sound: ReportData, study: Path) -> None:
-    for name in ("cell.json", "done.json", "provenance.json", "evaluation.json", "masking_checks.json"):
+    names = ("provenance.json", "evaluation.json", "masking_checks.json")
+    for name in ("cell.json", "done.json", *names):
         path = study / CELL / name
         path.write_text(json.dumps(json.loads(path.read_text()) | {"of a later version": [1]}))
     assert _read_all(study, sound) == len(sound.results.cells)
-    for name in (
-        "provenance.json",
-        "evaluation.json",
-        "masking_checks.json",
-        "policy.json",
-        "gallery.npz",
-        "config.yaml",
-    ):
+    for name in (*names, "policy.json", "gallery.npz", "config.yaml"):
         (study / CELL / name).unlink()
     assert _read_all(study, sound) == len(sound.results.cells)

@@ -1,26 +1,34 @@
-"""The tables of one finished cell: sums over pixels, and its training log."""
+"""The tables of finished cells: records, sums over pixels and the training log, and whether they fit together."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from trustseg.config.keys import flattened
 from trustseg.errors import DataError
+from trustseg.records import CALIBRATION, HISTOGRAMS, check_pixels, read_table
 from trustseg.reporting.cells import FinishedCell, read_file
 from trustseg.reporting.labels import ConditionKey
-from trustseg.tables import read_csv, read_parquet, scan_parquet
+from trustseg.tables import read_csv, scan_parquet
 
-__all__ = ["at", "load_calibration", "load_histogram", "load_training"]
+__all__ = [
+    "at",
+    "check_patients",
+    "check_settings",
+    "check_sums",
+    "load_calibration",
+    "load_histogram",
+    "load_training",
+    "named",
+]
 
-
-_HISTOGRAM: Final = {"patient": pl.String, "bin": pl.Int32, "count": pl.Int64, "wrong": pl.Int64, "brier": pl.Float64}
-_CALIBRATION: Final = {
-    "patient": pl.String,
-    "bin": pl.Int32,
-    "count": pl.Int64,
-    "sum_probability": pl.Float64,
-    "sum_reference": pl.Float64,
-}
+_SUMS: Final = {"patient": pl.String, "bin": pl.Int32, "count": pl.Int64}
+_HISTOGRAM: Final = {**_SUMS, "wrong": pl.Int64, "brier": pl.Float64}
+_CALIBRATION: Final = {**_SUMS, "sum_probability": pl.Float64, "sum_reference": pl.Float64}
+# Settings of a study that its cells need not share: where the images lie, and how the target is called.
+_OWN: Final = frozenset({"data.path", "data.target"})
 
 
 def at(condition: ConditionKey) -> pl.Expr:
@@ -30,29 +38,34 @@ def at(condition: ConditionKey) -> pl.Expr:
 
 def load_histogram(cell: FinishedCell, condition: ConditionKey, measure: str) -> pl.DataFrame:
     """Return ``patient, bin, count, wrong, brier`` of a cell; no rows where it did not store the measure."""
-    if not cell.has_pixels:
-        return pl.DataFrame(schema=_HISTOGRAM)
-    columns = ("patient", pl.col("bin").cast(pl.Int32), "count", "wrong", pl.col("brier").cast(pl.Float64))
-
-    def chosen(path: Path) -> pl.DataFrame:
-        return scan_parquet(path).filter(at(condition), pl.col("measure") == measure).select(*columns).collect()
-
-    return read_file(cell.folder / "histograms.parquet", chosen)
+    return _load(cell, HISTOGRAMS.name, _HISTOGRAM, condition, {"measure": measure})
 
 
 def load_calibration(cell: FinishedCell, condition: ConditionKey, region: str = "whole") -> pl.DataFrame:
     """Return ``patient, bin, count, sum_probability, sum_reference`` of a cell.
 
     The region is the ``"whole"`` image, the ``"boundary"`` or the ``"foreground"``; a table without regions holds the
-    whole image. No rows where the cell has no tables of pixels.
+    whole image.
     """
+    return _load(cell, CALIBRATION.name, _CALIBRATION, condition, {"region": region})
+
+
+def _load(
+    cell: FinishedCell, name: str, kinds: Mapping[str, type[pl.DataType]], condition: ConditionKey, part: dict[str, str]
+) -> pl.DataFrame:
+    """Return one part of a table of pixel sums; no rows where the cell has no tables of pixels."""
     if not cell.has_pixels:
-        return pl.DataFrame(schema=_CALIBRATION)
-    table = read_file(cell.folder / "calibration.parquet", read_parquet)
-    if "region" not in table.columns:
-        table = table.with_columns(region=pl.lit("whole"))
-    chosen = table.filter(at(condition), pl.col("region") == region)
-    return chosen.select("patient", pl.col("bin").cast(pl.Int32), "count", "sum_probability", "sum_reference")
+        return pl.DataFrame(schema=kinds)
+
+    def chosen(path: Path) -> pl.DataFrame:
+        table = scan_parquet(path)
+        if "region" in part and "region" not in table.collect_schema():
+            table = table.with_columns(region=pl.lit("whole"))
+        return (
+            table.filter(at(condition), **part).select(pl.col(key).cast(kind) for key, kind in kinds.items()).collect()
+        )
+
+    return read_file(cell.folder / name, chosen)
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
@@ -70,3 +83,72 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
     if odd := [column.name for column in table if not (column.dtype.is_numeric() or column.dtype == pl.Null)]:
         raise DataError(f"'{path}' is no training log: its column {odd[0]} holds text; restore it from the run")
     return table.group_by("epoch").agg(pl.exclude("epoch").drop_nulls().last()).sort("epoch")
+
+
+def check_settings(cell: FinishedCell, study: Mapping[str, Any]) -> None:
+    """Check that a cell has the settings of its study, but for those of the grid, and those in its ``cell.json``.
+
+    Raises:
+        DataError: if it has others.
+    """
+    own = flattened(cell.settings)
+    shared = {key: value for key, value in flattened(study).items() if key not in _OWN and key not in cell.values}
+    described = {"model.head": cell.head, "adversarial.selection": cell.selection, "training.seed": cell.seed}
+    described["data.fold"] = None if cell.fold == -1 else cell.fold
+    for file, values in (("study.yaml", shared), ("cell.json", {**flattened(cell.values), **described})):
+        for key in own.keys() & values.keys():
+            if not _equal(own[key], values[key]):
+                raise DataError(
+                    f"'{cell.folder / 'config.yaml'}' has {key}={own[key]}, but {file} {values[key]}; "
+                    "restore the changed one from the run"
+                )
+
+
+def _equal(own: object, other: object) -> bool:
+    """Return whether two settings are equal, as far as can be told: a budget may be the text 4/255, also in a list."""
+    if isinstance(own, list) or isinstance(other, list):
+        return True
+    return own == other or (isinstance(other, str) and isinstance(own, int | float))
+
+
+def named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
+    """Return the records of a cell under the names in its cell.json.
+
+    Raises:
+        DataError: if they are those of another cell.
+    """
+    if "cell" in records.columns and (others := set(records["cell"]) - {cell.id}):
+        path = cell.folder / "records.parquet"
+        raise DataError(f"{path} holds the records of the cell {min(others)}; restore it, or evaluate again")
+    labels = {key: pl.lit(getattr(cell, key)) for key in ("variant", "head", "selection", "fold", "seed")}
+    return records.with_columns(pl.col("eps").cast(pl.Float64).round(7), cell=pl.lit(cell.id), **labels)
+
+
+def check_sums(cell: FinishedCell, records: pl.DataFrame) -> list[str]:
+    """Check the tables of pixel sums once, of which later only parts are read, and return the measures in them."""
+    found: list[str] = []
+    for schema, within in ((HISTOGRAMS, "measure"), (CALIBRATION, "region")):
+        path = cell.folder / schema.name
+        table = read_table(path, schema)
+        check_pixels(table, records, within=[within] if within in table.columns else [], path=path)
+        found += table["measure"].unique(maintain_order=True).to_list() if within == "measure" else []
+    return found
+
+
+def check_patients(cells: Sequence[FinishedCell], records: pl.DataFrame) -> None:
+    """Check that all cells say the same of whom an image is: differences between variants are paired by patient.
+
+    Raises:
+        DataError: if two differ.
+    """
+    held = records.select("kind", "image", "patient", "cell").unique(maintain_order=True)
+    theirs = held.group_by("kind", "image", maintain_order=True).agg(pl.col("patient", "cell"))
+    odd = theirs.filter(pl.col("patient").list.n_unique() > 1)
+    if len(odd):
+        image, patients, names = odd.select("image", "patient", "cell").row(0)
+        place = next(place for place, patient in enumerate(patients) if patient != patients[0])
+        folders = {cell.id: cell.folder for cell in cells}
+        raise DataError(
+            f"{folders[names[place]] / 'records.parquet'} gives the image {image} to the patient {patients[place]}, "
+            f"the records of {names[0]} to {patients[0]}; restore the changed one, or evaluate again"
+        )

@@ -10,18 +10,16 @@ import polars as pl
 
 from trustseg.config.privacy import settings_digest
 from trustseg.errors import DataError, MissingFileError
-from trustseg.records import read_records
+from trustseg.records import CALIBRATION, HISTOGRAMS, RECORDS, read_records
 from trustseg.reporting.labels import describe_variant
 from trustseg.run_files import Description, Done, Failed, Provenance, StudyPlan, read_checked
 from trustseg.tables import read_csv
 from trustseg.yaml_files import parse_yaml
 
-__all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_settings", "read_file"]
+__all__ = ["FinishedCell", "Missing", "load_cells", "load_evaluations", "load_settings", "read_file", "section"]
 
 T = TypeVar("T")
 
-_RECORDS: Final = "records.parquet"
-_PIXEL_TABLES: Final = ("histograms.parquet", "calibration.parquet")
 # What ``evaluate`` appends to the name of a run whose model it calibrated or combined, see ``suffix_of``.
 _SUFFIX: Final = re.compile(r"-(mc\d+(-dropout[\d.]+)?|ensemble\d+(-calibrated)?|calibrated)$")
 _CALIBRATED: Final = ", calibrated"
@@ -44,7 +42,7 @@ class FinishedCell(Description):
     @property
     def has_pixels(self) -> bool:
         """Whether its tables of pixels are there; published results are records alone."""
-        return (self.folder / _PIXEL_TABLES[0]).is_file()
+        return (self.folder / HISTOGRAMS.name).is_file()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -62,11 +60,7 @@ class Missing:
 
 
 def load_cells(folder: Path) -> list[FinishedCell | Missing]:
-    """Return the cells in the plan of a study, in its order; all cells where there is no plan.
-
-    Raises:
-        DataError: if a file that describes a cell, or the plan, is damaged.
-    """
+    """Return the cells in the plan of a study, in its order; all cells where there is no plan."""
     plan, cells = folder / "plan.json", folder / "cells"
     names = read_checked(plan, StudyPlan).cells if plan.is_file() else None
     if names is None:
@@ -80,7 +74,6 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
     Raises:
         MissingFileError: if there are none.
-        DataError: if a file of theirs is damaged.
     """
     places = [folder] if (folder / "evaluation.json").is_file() else sorted(folder.glob("evaluation-test*"))
     found = [place for place in places if not _absent(place)]
@@ -95,15 +88,14 @@ def load_evaluations(folder: Path) -> list[FinishedCell]:
 
 
 def _load_evaluation(folder: Path) -> FinishedCell:
-    path, described = folder / _RECORDS, _described(folder)
+    path, described = folder / RECORDS.name, _described(folder)
     for place in (folder, folder.parent):
         _require_unchanged(place)
     records, config = read_records(path), described["settings"]
     if not {"cell", "variant", "head"} <= set(records.columns) or not len(records):
         raise DataError(f"'{path}' does not say which model it is of (cell, variant, head); evaluate again")
     name, variant, head = records.select("cell", "variant", "head").row(0)
-    data, training, adversarial = (_section(config, name) for name in ("data", "training", "adversarial"))
-    fold, selection = data.get("fold"), str(adversarial.get("selection", "none"))
+    fold, selection = section(config, "data").get("fold"), str(section(config, "adversarial").get("selection", "none"))
     if variant == name and config:  # the name of the run's folder says nothing of what was trained
         suffix = _SUFFIX.search(name)
         variant = f"{head}, {selection}" + (suffix[0].replace("-", ", ") if suffix else "")
@@ -113,7 +105,7 @@ def _load_evaluation(folder: Path) -> FinishedCell:
         head=head,
         selection=selection,
         fold=-1 if fold is None else fold,
-        seed=training.get("seed", 0),
+        seed=section(config, "training").get("seed", 0),
         done=_training_of(folder.parent / "metrics.csv"),
         **described,
     )
@@ -140,13 +132,9 @@ def _training_of(log: Path) -> Done:
 
 def _absent(folder: Path) -> list[str]:
     """Return the tables that a report needs and a folder lacks; the tables of pixels come together or not at all."""
-    absent = [name for name in (_RECORDS, *_PIXEL_TABLES) if not (folder / name).is_file()]
-    return [] if absent == [*_PIXEL_TABLES] else absent
-
-
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, dict) else {}
+    of_pixels = [HISTOGRAMS.name, CALIBRATION.name]
+    absent = [name for name in (RECORDS.name, *of_pixels) if not (folder / name).is_file()]
+    return [] if absent == of_pixels else absent
 
 
 def _load_cell(folder: Path) -> FinishedCell | Missing:
@@ -158,12 +146,8 @@ def _load_cell(folder: Path) -> FinishedCell | Missing:
         return Missing(facts.id, variant, reason)
     if absent := _absent(folder):
         return Missing(facts.id, variant, f"marked as done, but without {', '.join(absent)}")
-    return FinishedCell(
-        **facts.model_dump(include=set(Description.model_fields) - {"variant"}),
-        variant=variant,
-        done=read_checked(folder / "done.json", Done),
-        **_described(folder),
-    )
+    about = facts.model_dump(include=set(Description.model_fields)) | {"variant": variant}
+    return FinishedCell(**about, done=read_checked(folder / "done.json", Done), **_described(folder))
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -174,6 +158,12 @@ def _described(folder: Path) -> dict[str, Any]:
         "provenance": read_checked(provenance, Provenance) if provenance.is_file() else Provenance(),
         "settings": load_settings(settings) if settings.is_file() else {},
     }
+
+
+def section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of settings, empty where there is none."""
+    found = settings.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def load_settings(path: Path) -> Mapping[str, Any]:
@@ -190,11 +180,7 @@ def load_settings(path: Path) -> Mapping[str, Any]:
 
 
 def read_file(path: Path, reader: Callable[[Path], T]) -> T:
-    """Return what ``reader`` makes of the file.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
+    """Return what ``reader`` makes of the file; a DataError names a file that cannot be read."""
     try:
         return reader(path)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:

@@ -47,17 +47,16 @@ def load_checks(results: Results) -> tuple[Check, ...]:
 
 def failures(checks: Sequence[Check]) -> dict[str, str]:
     """Return for each variant with a suspicious check which those are, in words."""
-    found: dict[str, dict[str, Check]] = {}
+    found: dict[str, dict[str, Check]] = {variant: {} for variant in dict.fromkeys(check.variant for check in checks)}
     for check in sorted(checks, key=lambda check: check.excess):
         if check.status == "suspicious":
-            found.setdefault(check.variant, {})[check.name] = check
-    variants = dict.fromkeys(check.variant for check in checks)
+            found[check.variant][check.name] = check
     return {
         variant: ", ".join(
-            f"{words(name)} {check.value:.3g} (at most {check.threshold:.3g})" for name, check in found[variant].items()
+            f"{words(name)} {check.value:.3g} (at most {check.threshold:.3g})" for name, check in failed.items()
         )
-        for variant in variants
-        if variant in found
+        for variant, failed in found.items()
+        if failed
     }
 
 

@@ -27,8 +27,7 @@ class Choices:
 
     Attributes:
         attacks: attacks with their budgets, ascending, without 0.
-        attack: the attack of the headline.
-        eps: budget of the headline.
+        attack: that of the headline, at the budget ``eps``.
         largest_eps: largest budget of that attack.
         measures: variant -> uncertainty measure it is judged by.
         columns: variant -> record column with that measure's image score.

@@ -1,19 +1,22 @@
-"""Deferral in a report: images sent to a human, and failures that are not, under every condition."""
+"""Deferral in a report: images sent to a human, and failures and harm that are not, under every condition."""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final
 
 import polars as pl
 
-from trustseg.deferral import HOLDS, Policy, apply_policy, load_policy
+from trustseg.deferral import HOLDS, Policy, load_policy
 from trustseg.errors import DataError
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.image_scores import UNDEFINED
+from trustseg.reporting.condition_means import means_of, values_under
+from trustseg.reporting.deployed import SCORE, deployed, is_deployed
+from trustseg.reporting.image_scores import UNDEFINED, rank_correlation, read_scores, told_apart
 from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition, words
 from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import FEW_PATIENTS, Interval, bootstrap_mean
 from trustseg.study.deferral import intervals_of
@@ -24,14 +27,15 @@ __all__ = [
     "deferral_tables",
     "describe_deferral",
     "headline_conditions",
+    "kept_failures",
     "kept_promise",
     "observe",
     "policy_limits",
     "read_deferrals",
+    "unnoticed_table",
 ]
 
 _SCORES: Final = ("review_rate", "residual_risk", "undetected_failures", "missed_lesions", "false_alarms")
-_FAILED: Final = pl.col("failed") & ~pl.col("review")
 _AIMS: Final = {
     "review_rate": (
         "of a new patient's images at most {at_most:g} % are expected to be sent to a human (mean over patients)"
@@ -47,7 +51,7 @@ class Deferrals:
 
     Attributes:
         policies: variant -> the policy of each of its runs, by the name of the run.
-        decided: variant -> the records of these runs with the column ``review``.
+        decided: variant -> the records of these runs as ``deployed``.
         scores: (variant, condition) -> score -> interval; all decisions of a variant's runs count alike.
         observed: (variant, condition) -> the share that the policy bounds, see ``observe``.
     """
@@ -76,34 +80,26 @@ class Deferrals:
         return self.scores.get((variant, condition), {}).get(name, UNDEFINED)
 
 
-def read_deferrals(data: ReportData, *, draws: int = 2000) -> Deferrals:
+def read_deferrals(data: ReportData) -> Deferrals:
     """Return the policies in the cells of a study and what they achieve; runs without one are left out."""
-    results = data.results
     policies: dict[str, dict[str, Policy]] = {}
-    decided, scores, observed = {}, {}, {}
-    for variant in results.variants:
-        files = {cell.id: cell.folder / "policy.json" for cell in results.cells_of(variant)}
-        held = {name: load_policy(file) for name, file in files.items() if file.is_file()}
-        if not held:
-            continue
-        policies[variant] = held
-        decided[variant] = pl.concat(
-            _decided(policy, results.records.filter(pl.col("cell") == name), files[name])
-            for name, policy in held.items()
-        )
-        policy = next(iter(held.values()))
-        for (condition, eps), rows in decided[variant].group_by("condition", "eps", maintain_order=True):
+    parts: dict[str, list[pl.DataFrame]] = {}
+    scores, observed = {}, {}
+    for cell in filter(is_deployed, data.results.cells):
+        file, records = cell.folder / "policy.json", data.results.records.filter(pl.col("cell") == cell.id)
+        policy = policies.setdefault(cell.variant, {})[cell.id] = load_policy(file)
+        try:
+            parts.setdefault(cell.variant, []).append(deployed(records, policy))
+        except DataError as error:
+            raise DataError(f"'{file}' does not fit the records of its run: {error}") from error
+    decided = {variant: pl.concat(frames) for variant, frames in parts.items()}
+    for variant, frame in decided.items():
+        policy = next(iter(policies[variant].values()))
+        for (condition, eps), rows in frame.group_by("condition", "eps", maintain_order=True):
             key = (str(condition), float(str(eps)))
-            scores[variant, key] = intervals_of(rows, tau=policy.tau, draws=draws)
-            observed[variant, key] = observe(policy, rows, draws=draws)
+            scores[variant, key] = intervals_of(rows, tau=policy.tau, draws=data.draws)
+            observed[variant, key] = observe(policy, rows, draws=data.draws)
     return Deferrals(policies, decided, scores, observed)
-
-
-def _decided(policy: Policy, records: pl.DataFrame, file: Path) -> pl.DataFrame:
-    try:
-        return apply_policy(policy, records)
-    except DataError as error:
-        raise DataError(f"'{file}' does not fit the records of its run: {error}") from error
 
 
 def headline_conditions(data: ReportData) -> list[ConditionKey]:
@@ -135,28 +131,22 @@ def deferral_tables(data: ReportData, deferrals: Deferrals) -> tuple[Table, ...]
         for variant, found in deferrals.policies.items()
         for policy in found.values()
     ]
-    usual = [
-        (variant, condition)
-        for variant in deferrals.policies
-        for condition in headline_conditions(data)
-        if (variant, condition) in deferrals.scores
-    ]
+    achieved: dict[tuple[str, ConditionKey], Row] = {
+        (variant, condition): {
+            "variant": variant,
+            "condition": describe_condition(condition),
+            "promise": "applies" if deferrals.applies(variant, condition) else "void",
+            "observed": deferrals.observed[variant, condition],
+            **{name: found[name] for name in _SCORES},
+        }
+        for (variant, condition), found in deferrals.scores.items()
+    }
+    usual = [place for place in product(deferrals.policies, headline_conditions(data)) if place in achieved]
     return (
         data.table("deferral_policies", policies),
-        data.table("deferral", [_achieved(deferrals, *place) for place in usual]),
-        data.table("deferral_all", [_achieved(deferrals, *place) for place in deferrals.scores]),
+        data.table("deferral", [achieved[place] for place in usual]),
+        data.table("deferral_all", list(achieved.values())),
     )
-
-
-def _achieved(deferrals: Deferrals, variant: str, condition: ConditionKey) -> Row:
-    scores = {name: deferrals.score(variant, condition, name) for name in _SCORES}
-    return {
-        "variant": variant,
-        "condition": describe_condition(condition),
-        "promise": "applies" if deferrals.applies(variant, condition) else "void",
-        "observed": deferrals.observed[variant, condition],
-        **scores,
-    }
 
 
 def observe(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
@@ -165,16 +155,21 @@ def observe(policy: Policy, decided: pl.DataFrame, *, draws: int) -> Interval:
     The unit is a patient of a run, as in ``fit_policy``: the mean share of their images that are sent to a human; or,
     of the patients with a kept image (of foreground, for ``missed_lesions``), the share with a kept one that failed.
     """
-    rows = decided.with_columns(failed=(pl.col("dice") < policy.tau).fill_null(False))  # NaN is not below
+    rows = decided
     if policy.target == "missed_lesions":
         rows = rows.filter(pl.col("mask_px") > 0)
     elif policy.target == "risk":
         rows = rows.filter(~pl.col("review"))
-    share = pl.col("review").mean() if policy.target == "review_rate" else _FAILED.any()
+    share = pl.col("review").mean() if policy.target == "review_rate" else kept_failures(policy.tau).any()
     of_patients = rows.group_by("cell", "patient", maintain_order=True).agg(share=share.cast(pl.Float64))
     if of_patients.is_empty():
         return UNDEFINED
     return bootstrap_mean(of_patients["share"].to_numpy(), of_patients["patient"].to_numpy(), draws=draws)
+
+
+def kept_failures(tau: float) -> pl.Expr:
+    """Return which decided images are kept with a Dice below tau; one that is not known is not below."""
+    return (pl.col("dice") < tau).fill_null(False) & ~pl.col("review")
 
 
 def kept_promise(at_most: float, observed: Interval) -> str:
@@ -184,6 +179,33 @@ def kept_promise(at_most: float, observed: Interval) -> str:
     if observed.value <= at_most:
         return "within the promise"
     return "above the promise" if observed.low > at_most else "above the promise, which the interval includes"
+
+
+def unnoticed_table(data: ReportData, deferrals: Deferrals) -> Table:
+    """Return undetected harm, deferral rate, rank correlation and detection under every attack at one budget."""
+    rows: list[Row] = []
+    for variant, decided in deferrals.decided.items():
+        held = [CLEAN, *data.evaluated(variant, compared_attacks(data))]
+        seen = replace(data.results, records=decided)
+        harm, reviewed, scores = (
+            values_under(seen, variant, held, pl.col(name)) for name in ("unnoticed", "review", SCORE)
+        )
+        harms, rates = (means_of(table, draws=data.draws) for table in (harm, reviewed))
+        for column, condition in enumerate(held if len(held) > 1 else ()):
+            before, after = scores.values[:, 0], scores.values[:, column]
+            ranked = read_scores(seen, variant, condition, SCORE)
+            rows.append(
+                {
+                    "variant": variant,
+                    "condition": describe_condition(condition),
+                    "undetected": harms[column] if column else None,
+                    "deferral": rates[column],
+                    "correlation": rank_correlation(ranked, draws=data.draws),
+                    "detection": told_apart(before, after, scores.patients, draws=data.draws) if column else None,
+                    "trust": data.trust(variant, condition),
+                }
+            )
+    return data.table("unnoticed", rows)
 
 
 def describe_deferral(data: ReportData, deferrals: Deferrals) -> list[str]:

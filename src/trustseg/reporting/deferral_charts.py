@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from trustseg.reporting.cell_tables import at
-from trustseg.reporting.charts import mean_risk_coverage, risk_panels
+from trustseg.reporting.charts import head_curve, mean_risk_coverage, risk_panels
 from trustseg.reporting.deferral import Deferrals, aim, headline_conditions
 from trustseg.reporting.image_scores import read_scores
 from trustseg.reporting.labels import (
@@ -20,7 +20,8 @@ from trustseg.reporting.labels import (
     is_l2,
 )
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Look, Panel, chart, curve, looks, without_head
+from trustseg.reporting.series import Chart, Line, Look, Panel, chart
+from trustseg.reporting.shifted import severities_of
 
 __all__ = ["deferral_charts"]
 
@@ -41,7 +42,7 @@ def deferral_charts(data: ReportData, deferrals: Deferrals) -> tuple[Chart, ...]
     """Return the figure of deferral under attack, and the operating points under attacks and under shifts."""
     target = data.results.target
     attacks = operating_points(data, deferrals, headline_conditions(data))
-    shifts = operating_points(data, deferrals, _worst_shifts(deferrals))
+    shifts = operating_points(data, deferrals, _worst_shifts(data, deferrals))
     return (
         under_attack(data, deferrals),
         chart("deferral_attacks", attacks, 3, target=target),
@@ -77,33 +78,30 @@ def under_attack(data: ReportData, deferrals: Deferrals) -> Chart:
 
 def operating_points(data: ReportData, deferrals: Deferrals, conditions: Sequence[ConditionKey]) -> list[Panel]:
     """Return the risk-coverage curve of the policy's score under each condition with the point the policy chose."""
-    chosen = looks(data.results)
     drawn: dict[str, list[Line]] = {}
     for condition in conditions:
         lines = drawn.setdefault(describe_condition(condition), [])
         for variant, found in deferrals.policies.items():
-            policy = next(iter(found.values()))
+            policy, look = next(iter(found.values())), data.looks[variant]
             scores = read_scores(data.results, variant, condition, policy.column)
             if not scores.images:
                 continue
             coverage, risk = mean_risk_coverage(scores)
-            lines.append(Line(variant, coverage.tolist(), risk.tolist(), chosen[variant]))
+            lines.append(Line(variant, coverage.tolist(), risk.tolist(), look))
             kept, error = _operating_point(deferrals.decided[variant], condition)
             if np.isfinite(error):
                 mode, texts = "lines+markers", [f"the policy keeps {100 * kept:.0f} %"]
-                point = Line(f"{variant}: policy", [kept], [error], chosen[variant], (), (), mode, texts, variant)
+                point = Line(f"{variant}: policy", [kept], [error], look, (), (), mode, texts, variant)
                 lines.append(point)
     return risk_panels(drawn, 1.03)
 
 
 def _ladders(data: ReportData, deferrals: Deferrals, attack: str, score: str, head: str) -> list[Line]:
-    chosen = looks(data.results)
     lines = []
-    for variant in (name for name in deferrals.policies if data.results.head_of(name) == head):
+    for variant in (name for name in data.results.heads[head] if name in deferrals.policies):
         held = [each for each in data.choices.curve(attack) if (variant, each) in deferrals.scores]
         intervals = [deferrals.score(variant, condition, score) for condition in held]
-        x, label = [budget((attack, eps)) for _, eps in held], without_head(variant, head)
-        lines.append(curve(variant, x, intervals, chosen[variant].of_one_head(), label=label))
+        lines.append(head_curve(data, variant, [budget((attack, eps)) for _, eps in held], intervals))
     return lines
 
 
@@ -115,17 +113,12 @@ def _attacks_shown(data: ReportData) -> list[str]:
     return list(dict.fromkeys([*([first] if attacks else []), *adaptive, *attacks]))[:_MOST_ATTACKS]
 
 
-def _worst_shifts(deferrals: Deferrals) -> list[ConditionKey]:
+def _worst_shifts(data: ReportData, deferrals: Deferrals) -> list[ConditionKey]:
     """Return the natural shifts, each at its largest severity, under which most failures are kept on average."""
-    frames = [frame.filter(pl.col("kind") == "shift") for frame in deferrals.decided.values()]
-    if not frames:
+    if not deferrals.policies:
         return []
-    rows = pl.concat(frame.select("condition", "severity") for frame in frames).unique(maintain_order=True)
-    largest: dict[str, tuple[int, str]] = {}
-    for condition, severity in rows.iter_rows():
-        name = condition.rpartition("_")[0]
-        largest[name] = max(largest.get(name, (0, "")), (severity, condition))
-    conditions: list[ConditionKey] = [(condition, 0.0) for _, condition in largest.values()]
+    shifts = severities_of(data.results).items()
+    conditions: list[ConditionKey] = [(f"{name}_{max(levels)}", 0.0) for name, levels in shifts]
 
     def failed(condition: ConditionKey) -> float:
         scores = [deferrals.score(variant, condition, "undetected_failures") for variant in deferrals.policies]

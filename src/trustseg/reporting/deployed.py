@@ -45,7 +45,7 @@ def policy_by(cell: FinishedCell, *, measure: str, column: str) -> Policy:
 def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Return the clean and other records of one run with what a policy decided on them.
 
-    Added are the columns ``u_of_policy`` (the score it reads), ``reviewed``, and ``unnoticed`` (harmed and not
+    Added to the columns of ``apply_policy`` are ``u_of_policy`` (the score it reads) and ``unnoticed`` (harmed and not
     reviewed, see ``undetected_harm``; null where clean).
     """
     records = apply_policy(policy, records)
@@ -60,6 +60,5 @@ def deployed(records: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     unnoticed[known] = undetected_harm(*given, threshold=policy.threshold)
     return frame.drop("clean_dice").with_columns(
         pl.Series(SCORE, scores),
-        pl.col("review").alias("reviewed"),
         pl.when(pl.col("kind") != "clean").then(pl.Series(unnoticed)).alias("unnoticed"),
     )

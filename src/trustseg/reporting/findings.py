@@ -1,27 +1,36 @@
-"""Cautions of a careful reader, stated on the first screen of a report."""
+"""What a careful reader must not miss: where models fail, what weakens the numbers, and what is intended."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 import polars as pl
 
 from trustseg.entries import name_in
-from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.cell_tables import at
+from trustseg.reporting.cells import FinishedCell, section
 from trustseg.reporting.checks import MARK, failures
+from trustseg.reporting.deferral import Deferrals, aim, headline_conditions, kept_failures, kept_promise
 from trustseg.reporting.labels import (
     CLEAN,
+    ConditionKey,
     attack_entries,
     describe_attack,
     describe_condition,
     describe_eps,
     is_l2,
 )
+from trustseg.reporting.overview import covered
+from trustseg.reporting.paired_scores import compare_values
 from trustseg.reporting.report_data import FEW_TRAININGS, ReportData
-from trustseg.statistics import FEW_PATIENTS
+from trustseg.reporting.results import is_generated
+from trustseg.statistics import FEW_PATIENTS, Comparison, Interval
 
-__all__ = ["find_caveats"]
+__all__ = ["find_caveats", "strongest_facts", "use_and_population"]
 
+_FAILS: Final = "The deferral policy fails"
+_UNSTATED: Final = "Not stated (report.intended_use). Research use: no decision on a patient may rest on these models."
 # A rise of mean Dice under a stronger attack that noise of the attack does not explain (robustness checks S2 and S4).
 _RISE: Final = 0.005
 # Dice under FGSM minus Dice under PGD beyond which one-step training has learnt to beat one step only (catastrophic
@@ -31,20 +40,16 @@ _COLLAPSE: Final = 0.15
 
 def find_caveats(data: ReportData) -> list[str]:
     """Return one sentence for each thing that weakens the numbers of a report; an empty list when nothing was found."""
-    checks = (_masking, _missing, _few, _image_sets, _data, _rises, _one_step, _overfitted, _budget)
+    checks = (_runs, _few, _sources, _rises, _one_step, _overfitted, _budget)
     return [*(sentence for check in checks for sentence in check(data)), *data.results.notes]
 
 
-def _masking(data: ReportData) -> Iterator[str]:
+def _runs(data: ReportData) -> Iterator[str]:
     for variant, reason in failures(data.checks).items():
         yield f"{variant}: every robustness number is {MARK}; checks that failed: {reason}."
-
-
-def _missing(data: ReportData) -> Iterator[str]:
-    results = data.results
-    if results.missing:
-        total = len(results.missing) + len(results.cells)
-        yield f"{len(results.missing)} of {total} runs are missing; the numbers rest on the finished ones only."
+    if missing := len(data.results.missing):
+        total = missing + len(data.results.cells)
+        yield f"{missing} of {total} runs are missing; the numbers rest on the finished ones only."
 
 
 def _few(data: ReportData) -> Iterator[str]:
@@ -65,13 +70,10 @@ def _few(data: ReportData) -> Iterator[str]:
         yield f"Fewer than {FEW_TRAININGS} seeds for {who}: how much trainings differ is hardly known, or not at all."
 
 
-def _image_sets(data: ReportData) -> Iterator[str]:
+def _sources(data: ReportData) -> Iterator[str]:
     images = data.results.records.group_by("variant").agg(pl.col("image").unique().sort())["image"]
     if len({tuple(names) for names in images}) > 1:
         yield "The variants were not tested on the same images; compare them by the paired differences only."
-
-
-def _data(data: ReportData) -> Iterator[str]:
     cells = data.results.cells
     if len({cell.provenance.data.digest for cell in cells}) > 1:
         yield "The runs saw different data (their data digests differ); they should not be compared."
@@ -119,8 +121,7 @@ def _one_step(data: ReportData) -> Iterator[str]:
 
 def _single_step_attack(cell: FinishedCell) -> str:
     """Return the single-step attack a cell was trained with, empty if there was none."""
-    section = cell.settings.get("adversarial")
-    attack = name_in(str(section.get("attack", ""))) if isinstance(section, Mapping) else ""
+    attack = name_in(str(section(cell.settings, "adversarial").get("attack", "")))
     entry = attack_entries().get(attack)
     return attack if cell.selection != "none" and entry is not None and entry.facts.single_step else ""
 
@@ -145,3 +146,123 @@ def _budget(data: ReportData) -> Iterator[str]:
         if not is_l2(str(attack)):
             name = describe_attack(str(attack))
             yield f"{name} left its L-infinity budget on {len(rows)} images; its numbers are void."
+
+
+def strongest_facts(data: ReportData, deferrals: Deferrals) -> list[str]:
+    """Return the facts that a reader must not miss, a sentence each, failures of the policy first.
+
+    With deferral policies: under which shift and which attack most failures are kept, and whether the promise on
+    unchanged images was kept. Without: which shift and which attack costs most Dice.
+    """
+    shifts = data.results.records.filter(pl.col("kind") == "shift")["condition"].unique(maintain_order=True)
+    groups = {"shift": [(str(name), 0.0) for name in shifts], "attack": headline_conditions(data)[1:]}
+    if not deferrals.policies:
+        return list(_largest_falls(data, groups))
+    kept = sorted(_worst_kept(groups, deferrals, data.draws), key=lambda text: not text.startswith(_FAILS))
+    return [*kept, *_promises(data, deferrals)]
+
+
+def _worst_kept(groups: Mapping[str, Sequence[ConditionKey]], deferrals: Deferrals, draws: int) -> Iterator[str]:
+    """Yield, for the shifts and the attacks, where most failures are kept, and whether more than on the unchanged."""
+    kept = {place: scores["undetected_failures"] for place, scores in deferrals.scores.items()}
+    for kind, conditions in groups.items():
+        found = {place: value for place, value in kept.items() if place[1] in conditions}
+        if not found:
+            yield f"No {kind} was measured: what the deferral policy lets pass under one is not known."
+            continue
+        added = {place: _added_failures(deferrals, *place, draws) for place in found}
+        clearly = [place for place in found if added[place].interval.low > 0]
+        variant, condition = worst = max(clearly or found, key=lambda place: found[place].value)
+        clean = kept[variant, CLEAN]
+        others = [value.value for (_, other), value in found.items() if other == condition]
+        share = f"{_percent(found[worst])} of the images fail and no human is asked"
+        trainings = added[worst].trainings
+        covers = f", over patients and {trainings} trainings" if trainings > 1 else ""
+        points = _percent(added[worst].interval).replace(" %", " points")
+        difference = f"on the same images {points} more{covers}"
+        if clearly:
+            yield (
+                f"{_FAILS} under {describe_condition(condition)}: {share}, against {_percent(clean)} "
+                f"of the unchanged images; {difference} ({variant}{_range(others)})."
+            )
+        else:
+            yield (
+                f"No {kind} measured clearly lets more failures through than unchanged images do. The largest share is "
+                f"under {describe_condition(condition)}: {share}, against {_percent(clean)}; {difference} ({variant})."
+            )
+
+
+def _added_failures(deferrals: Deferrals, variant: str, condition: ConditionKey, draws: int) -> Comparison:
+    """Return the share of images that fail unseen under a condition minus that of the same images unchanged."""
+    decided = deferrals.decided[variant]
+    tau = next(iter(deferrals.policies[variant].values())).tau
+    failed = kept_failures(tau).cast(pl.Float64)
+    changed, clean = (decided.filter(at(place)).with_columns(value=failed) for place in (condition, CLEAN))
+    return compare_values(changed, clean, draws=draws)
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    return f"; {low} to {high} % over the variants" if low != high else ""
+
+
+def _promises(data: ReportData, deferrals: Deferrals) -> Iterator[str]:
+    """Yield, for each aim, what came out on unchanged images where it applies: the variant furthest above it."""
+    found: dict[str, dict[str, Interval]] = {}
+    bounds: dict[str, float] = {}
+    for variant, policies in deferrals.policies.items():
+        policy = next(iter(policies.values()))
+        if (variant, CLEAN) in deferrals.observed and deferrals.applies(variant, CLEAN):
+            words = aim(policy.target, policy.at_most, name=data.results.target)
+            found.setdefault(words, {})[variant] = deferrals.observed[variant, CLEAN]
+            bounds[words] = policy.at_most
+    for words, observed in found.items():
+        variant = max(observed, key=lambda name: observed[name].value)
+        above = sum(value.low > bounds[words] for value in observed.values())
+        several = f"; clearly above it for {above} of {len(observed)} variants" if len(observed) > 1 else ""
+        yield (
+            f"Promised for unchanged images: {words}. Observed: {'up to ' if several else ''}"
+            f"{_percent(observed[variant])} ({variant}), {kept_promise(bounds[words], observed[variant])}{several}."
+        )
+
+
+def _largest_falls(data: ReportData, groups: Mapping[str, Sequence[ConditionKey]]) -> Iterator[str]:
+    records = data.results.records.filter(pl.col("mask_px") > 0)
+    means = records.group_by("variant", "condition", pl.col("eps").round(7)).agg(pl.col("dice").fill_nan(None).mean())
+    dice = {(variant, (name, eps)): value for variant, name, eps, value in means.iter_rows() if value is not None}
+    for kind, conditions in groups.items():
+        falls = {
+            (variant, condition): dice[variant, CLEAN] - value
+            for (variant, condition), value in dice.items()
+            if condition in conditions and (variant, CLEAN) in dice
+        }
+        if falls:
+            variant, condition = max(falls, key=lambda place: falls[place])
+            yield (
+                f"The {kind} that costs most is {describe_condition(condition)}: mean Dice falls from "
+                f"{dice[variant, CLEAN]:.2f} to {dice[variant, condition]:.2f} ({variant})."
+            )
+        else:
+            yield f"No {kind} was measured: how the models stand one is not known."
+
+
+def _percent(share: Interval) -> str:
+    ends = "no interval" if math.isnan(share.low) else f"{100 * share.low:.0f}, {100 * share.high:.0f}"
+    return f"{100 * share.value:.0f} % [{ends}]"
+
+
+def use_and_population(data: ReportData, limits: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Return what the models are meant for, whose images were tested, and which limits apply."""
+    results, wording = data.results, data.results.wording
+    images, patients = (results.records[name].n_unique() for name in ("image", "patient"))
+    positive = results.records.filter(pl.col("mask_px") > 0)["image"].n_unique()
+    source = wording.population or (
+        "Generated images, of no real patient." if is_generated(results) else "Source not stated (report.population)."
+    )
+    whose = "invented patients" if is_generated(results) else "patients"
+    counted = f"{images} test images of {patients} {whose}, {positive} of them with {results.target}."
+    return [
+        ("Intended use", [wording.intended_use or _UNSTATED]),
+        ("Population", [f"{source} {counted}"]),
+        ("Limits", [covered(data), *limits]),
+    ]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -37,13 +37,8 @@ __all__ = [
 ]
 
 _LAYERS: Final = (
-    "image",
-    "mask",
-    "probability",
-    "uncertainty",
-    "adversarial",
-    "adversarial_probability",
-    "adversarial_uncertainty",
+    *("image", "mask", "probability", "uncertainty"),
+    *("adversarial", "adversarial_probability", "adversarial_uncertainty"),
 )
 _PARTS: Final = ("variance", "aleatoric_variance", "epistemic_variance")
 _ABSTAINED: Final = 0.05  # share of the pixels of the kept clean cases that are left to a human
@@ -54,12 +49,9 @@ class Tile:
     """One case as one variant sees it.
 
     Attributes:
-        variant: which model.
         condition: the attack, in words.
-        measure: name of the uncertainty measure.
         layers: name -> (H, W) float32; image and adversarial in [0, 1].
         dice: Dice on the clean image, NaN where undefined.
-        adversarial_dice: Dice on the attacked image.
         abstained_above: pixels less sure than this are left to a human: the 95 % quantile of the uncertainty over the
             pixels of all clean cases that the model kept; infinite where it is not known.
         decomposition: total, aleatoric and epistemic variance, clean and then attacked (6, H, W); None for models
@@ -130,7 +122,9 @@ def _load(cell: FinishedCell, decided: pl.DataFrame | None) -> dict[str, Tile]:
         with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
         names = [str(name) for name in stored["name"]]
-        layers = {name: _unit(stored[name]) if name == "image" else stored[name].astype(np.float32) for name in _LAYERS}
+        layers = {name: stored[name].astype(np.float32) for name in _LAYERS}
+        if stored["image"].dtype == np.uint8:  # whole grey levels
+            layers["image"] /= 255
         doubt = float(np.quantile(layers["uncertainty"], 1 - _ABSTAINED, method="inverted_cdf"))
         parts = [prefix + part for prefix in ("", "adversarial_") for part in _PARTS]
         complete = set(parts) <= set(stored)
@@ -164,19 +158,15 @@ def _sent(decided: pl.DataFrame | None, cell: str, image: str, condition: Condit
     return bool(found[0]) if len(found) else None
 
 
-def _unit(images: NDArray[Any]) -> NDArray[np.float32]:
-    """Return images in [0, 1], which may be kept as whole grey levels."""
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    return (images / scale).astype(np.float32)
-
-
 _TITLES: Final = (
-    *("image", "prediction", "uncertainty"),
-    *("change times 10", "attacked: prediction", "attacked: uncertainty"),
+    "image",
+    "prediction",
+    "uncertainty",
+    "change times 10",
+    "attacked: prediction",
+    "attacked: uncertainty",
 )
-_PART_TITLES: Final = tuple(
-    f"{prefix}{part}" for prefix in ("", "attacked: ") for part in ("total", "aleatoric", "epistemic")
-)
+_PART_TITLES: Final = tuple(f"{of}{part}" for of in ("", "attacked: ") for part in ("total", "aleatoric", "epistemic"))
 REFERENCE_COLOUR: Final = "#00d5ff"
 PREDICTED_COLOUR: Final = "#ff5db1"
 _UNSURE: Final = "#ffd400"
@@ -192,7 +182,7 @@ _MAGNIFIED: Final = 10.0
 
 def draw_case(case: Case, *, dpi: int = 110, narrow: bool = False) -> bytes:
     """Return a case as JPEG, a quarter of a PNG's bytes; narrow: in three columns, for a small screen."""
-    return _jpeg((_stack if narrow else _grid)(case.tiles, _TITLES, _draw_tile), dpi)
+    return _jpeg(_figure(case.tiles, _TITLES, _draw_tile, narrow=narrow), dpi)
 
 
 def draw_decomposition(case: Case, *, dpi: int = 110, narrow: bool = False) -> bytes | None:
@@ -202,7 +192,7 @@ def draw_decomposition(case: Case, *, dpi: int = 110, narrow: bool = False) -> b
     epistemic maps, far smaller, share one of their own, given in their corner.
     """
     tiles = [tile for tile in case.tiles if tile.decomposition is not None]
-    return _jpeg((_stack if narrow else _grid)(tiles, _PART_TITLES, _draw_parts), dpi) if tiles else None
+    return _jpeg(_figure(tiles, _PART_TITLES, _draw_parts, narrow=narrow), dpi) if tiles else None
 
 
 def write_cases(cases: Sequence[Case], folder: Path) -> None:
@@ -210,7 +200,7 @@ def write_cases(cases: Sequence[Case], folder: Path) -> None:
     for path in [*folder.glob("case_*.pdf"), *folder.glob("case_*.png")]:
         path.unlink()
     for case in cases:
-        figure = _grid(case.tiles, _TITLES, _draw_tile)
+        figure = _figure(case.tiles, _TITLES, _draw_tile)
         with replacing(folder / f"case_{case.rank}.pdf") as temporary:
             FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]  # matplotlib's
         figure.dpi = _PRINT_DPI
@@ -225,50 +215,37 @@ def _jpeg(figure: Figure, dpi: int) -> bytes:
     return stream.getvalue()
 
 
-def _grid(tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None]) -> Figure:
-    """Return a grid of square-ish pictures: a row for each tile, a column for each title."""
-    rows, columns = len(tiles), len(titles)
+def _figure(
+    tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None], *, narrow: bool = False
+) -> Figure:
+    """Return a row of pictures beside the name of each tile; narrow: three columns of them below its name."""
+    columns = _STACKED if narrow else len(titles)
     height, width = tiles[0].layers["image"].shape
     tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
-    inches = (_LABEL_INCHES + columns * (_TILE_INCHES + _GAP_INCHES), _TITLE_INCHES + rows * (tall + _GAP_INCHES))
-    lefts = [(_LABEL_INCHES + column * (_TILE_INCHES + _GAP_INCHES)) / inches[0] for column in range(columns)]
-    with mpl.rc_context({"font.size": 8, "text.parse_math": False, "pdf.fonttype": 42}):
-        figure = Figure(figsize=inches)
+    line = tall + _GAP_INCHES + (_TITLE_INCHES if narrow else 0.0)
+    left, label, top = (0.0, _TITLE_INCHES, 0.0) if narrow else (_LABEL_INCHES, 0.0, _TITLE_INCHES)
+    block = label + math.ceil(len(titles) / columns) * line
+    across, down = left + columns * (_TILE_INCHES + _GAP_INCHES), top + len(tiles) * block
+    size = 9 if narrow else 8
+    with mpl.rc_context({"font.size": size, "text.parse_math": False, "pdf.fonttype": 42}):
+        figure = Figure(figsize=(across, down))
         for row, tile in enumerate(tiles):
-            bottom = (rows - 1 - row) * (tall + _GAP_INCHES) + _GAP_INCHES
-            size = (_TILE_INCHES / inches[0], tall / inches[1])
-            axes = [figure.add_axes((left, bottom / inches[1], *size)) for left in lefts]
-            draw(axes, tile)
-            for axis, title in zip(axes, titles, strict=True):
-                axis.set_axis_off()
-                if row == 0:
-                    axis.set_title(title, fontsize=8, pad=4)
-            label = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
-            figure.text(0.0, (bottom + tall / 2) / inches[1], label, va="center", linespacing=1.4)
-    return figure
-
-
-def _stack(tiles: Sequence[Tile], titles: Sequence[str], draw: Callable[[Sequence[Axes], Tile], None]) -> Figure:
-    """Return the same pictures in three columns: below its name, the clean and then the attacked ones of each tile."""
-    columns, lines = _STACKED, math.ceil(len(titles) / _STACKED)
-    height, width = tiles[0].layers["image"].shape
-    tall = _TILE_INCHES * min(2.0, max(0.5, height / width))
-    line, label = _TITLE_INCHES + tall + _GAP_INCHES, _TITLE_INCHES
-    inches = (columns * (_TILE_INCHES + _GAP_INCHES), len(tiles) * (label + lines * line))
-    with mpl.rc_context({"font.size": 9, "text.parse_math": False}):
-        figure = Figure(figsize=inches)
-        for row, tile in enumerate(tiles):
-            top = inches[1] - row * (label + lines * line)
-            figure.text(0.01, (top - label / 2) / inches[1], tile.variant, va="center", weight="bold")
+            upper = down - top - row * block
             axes = []
             for place, title in enumerate(titles):
-                left = (place % columns) * (_TILE_INCHES + _GAP_INCHES) / inches[0]
-                bottom = (top - label - (place // columns + 1) * line + _GAP_INCHES) / inches[1]
-                axis = figure.add_axes((left, bottom, _TILE_INCHES / inches[0], tall / inches[1]))
+                x = left + (place % columns) * (_TILE_INCHES + _GAP_INCHES)
+                y = upper - label - (place // columns + 1) * line + _GAP_INCHES
+                axis = figure.add_axes((x / across, y / down, _TILE_INCHES / across, tall / down))
                 axis.set_axis_off()
-                axis.set_title(title, fontsize=9, pad=4)
+                if narrow or row == 0:
+                    axis.set_title(title, fontsize=size, pad=4)
                 axes.append(axis)
             draw(axes, tile)
+            if narrow:
+                figure.text(0.01, (upper - label / 2) / down, tile.variant, va="center", weight="bold")
+            else:
+                name = "\n".join(textwrap.wrap(tile.variant, _LABEL_LETTERS))
+                figure.text(0.0, (upper - tall / 2) / down, name, va="center", linespacing=1.4)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The hypotheses tested on a study: each with its estimate, interval, verdict and one plain sentence."""
+"""The hypotheses tested on a study: estimate, interval, verdict and one plain sentence of each; dose-response."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,30 +8,25 @@ from typing import Any, Final, Literal
 from trustseg.records import metric_column
 from trustseg.reporting.choices import Choices
 from trustseg.reporting.deployed import is_deployed
+from trustseg.reporting.image_scores import mean_of
 from trustseg.reporting.labels import CLEAN, METRIC_NAMES, ConditionKey, describe_condition, describe_metric, words
 from trustseg.reporting.paired_scores import Side, paired_difference
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
+from trustseg.reporting.series import Chart, Panel, chart, curve
 from trustseg.reporting.tables import Row, Table, interval_text, make_table, number_text
-from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, holm
+from trustseg.statistics import ALPHA, FEW_PATIENTS, Comparison, Interval, holm
 from trustseg.study.hypotheses import (
     FILE,
     RANKINGS,
     Hypothesis,
     load_hypotheses,
     other_settings,
+    setting,
     settings_match,
 )
 
-__all__ = [
-    "Outcome",
-    "answer_hypotheses",
-    "condition_of",
-    "configs_of",
-    "hypotheses_of",
-    "hypothesis_table",
-    "score_name",
-]
+__all__ = ["Outcome", "answer_hypotheses", "dose_chart", "dose_table", "hypothesis_table"]
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not testable here"]
 
@@ -44,14 +39,10 @@ class Outcome:
     """What a study says of one hypothesis, in one score and one pair of variants.
 
     Attributes:
-        hypothesis: the claim.
         sentence: the verdict in words.
         compared: the two sides in words; empty where it cannot be tested.
-        score: key of the score.
-        comparison: the difference; None where it cannot be tested.
-        p: p-value after Holm's correction over all tests of the study that decide something; NaN where it cannot be
-            tested.
-        verdict: what may be said.
+        score: the score and the condition in words.
+        p: p-value after Holm's correction over all tests of the study that decide something; NaN without a test.
     """
 
     hypothesis: Hypothesis
@@ -71,12 +62,12 @@ class _Test:
     score: str
 
 
-def answer_hypotheses(data: ReportData, *, draws: int = 2000) -> list[Outcome]:
-    """Return what a study says of each hypothesis: those in its folder."""
+def answer_hypotheses(data: ReportData) -> list[Outcome]:
+    """Return what a study says of each hypothesis in its folder."""
     results = data.results
-    found = [item for hypothesis in hypotheses_of(results) for item in _tests(hypothesis, results, data.choices)]
+    found = [item for hypothesis in _hypotheses_of(results) for item in _tests(hypothesis, results, data.choices)]
     tests = [item for item in found if isinstance(item, _Test)]
-    compared = [paired_difference(results, *test.sides, test.condition, test.score, draws=draws) for test in tests]
+    compared = [paired_difference(results, *test.sides, test.condition, test.score, draws=data.draws) for test in tests]
     rows = list(zip(tests, compared, strict=True))
     raw = [c.p_of(t.hypothesis.direction, t.hypothesis.margin) for t, c in rows if _decides(c)]
     corrected = iter(holm(raw))
@@ -84,7 +75,7 @@ def answer_hypotheses(data: ReportData, *, draws: int = 2000) -> list[Outcome]:
     return [next(judged) if isinstance(item, _Test) else item for item in found]
 
 
-def hypotheses_of(results: Results) -> list[Hypothesis]:
+def _hypotheses_of(results: Results) -> list[Hypothesis]:
     """Return the hypotheses that a study states, in its folder; none where it states none."""
     own = results.folder / FILE
     return load_hypotheses(own) if own.is_file() else []
@@ -113,13 +104,13 @@ def hypothesis_table(outcomes: Sequence[Outcome]) -> Table:
 
 def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterator[_Test | Outcome]:
     """Yield the tests of a hypothesis, or the one reason why it cannot be tested."""
-    configs = configs_of(results)
+    configs = _configs_of(results)
     for side in (hypothesis.first, hypothesis.second):
         if not any(settings_match(config, side) for config in configs.values()):
             wanted = ", ".join(f"{key}={value}" for key, value in side.items())
             yield _untestable(hypothesis, f"no finished run has {wanted}")
             return
-    condition = condition_of(hypothesis, results, choices)
+    condition = _condition_of(hypothesis, results, choices)
     if isinstance(condition, str):
         yield _untestable(hypothesis, condition)
         return
@@ -150,13 +141,13 @@ def _tests(hypothesis: Hypothesis, results: Results, choices: Choices) -> Iterat
                 yield _Test(hypothesis, (first, second), condition, score)
 
 
-def configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
+def _configs_of(results: Results) -> dict[str, Mapping[str, Any]]:
     """Return the settings of each variant of single models; its mixtures have the same and would be tested for it."""
     single = [variant for variant in results.variants if not results.is_mixture(variant)]
     return {variant: results.cells_of(variant)[0].settings for variant in single}
 
 
-def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:
+def _condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> ConditionKey | str:
     """Return the condition that a hypothesis speaks of, or why there is none."""
     if hypothesis.condition == "clean":
         return CLEAN
@@ -174,7 +165,7 @@ def condition_of(hypothesis: Hypothesis, results: Results, choices: Choices) -> 
     return f"no run was measured under {describe_condition((name, hypothesis.eps))}, only under {measured}"
 
 
-def score_name(score: str) -> str:
+def _score_name(score: str) -> str:
     """Return a score that hypotheses compare in words."""
     return METRIC_NAMES.get(score) or describe_metric(metric_column(score))
 
@@ -209,7 +200,7 @@ def _judged(test: _Test, comparison: Comparison, p: float) -> Outcome:
     compared = f"{first.variant} minus {second.variant}"
     if first.variant == second.variant:  # by two measures
         compared = f"{first.variant}: {words(first.measure)} minus {words(second.measure)}"
-    score = f"{score_name(test.score)}, {describe_condition(test.condition)}"
+    score = f"{_score_name(test.score)}, {describe_condition(test.condition)}"
     sentence = (
         f"{hypothesis.claim} {score}, {compared}: {interval_text(comparison.interval, signed=True)}: {verdict} "
         f"({_why(verdict, comparison, hypothesis, p)})."
@@ -232,3 +223,72 @@ def _why(verdict: Verdict, comparison: Comparison, hypothesis: Hypothesis, p: fl
     if p < ALPHA:
         return f"p < {ALPHA} after correction"
     return f"any difference is shown to be below the margin of {hypothesis.margin:g}"
+
+
+def dose_table(data: ReportData) -> Table:
+    """Return the first score of each hypothesis with a dose at each value of it; no rows where one value was run."""
+    rows: list[Row] = []
+    for hypothesis, condition, variants in _doses_of(data):
+        for variant, dose in variants.items():
+            value = mean_of(data.results, variant, condition, metric_column(hypothesis.measures[0]), draws=data.draws)
+            rows.append({"name": hypothesis.name, "variant": variant, "dose": dose, "value": value})
+    return data.table("dose_response", rows)
+
+
+def dose_chart(data: ReportData, table: Table) -> Chart:
+    """Return the table as curves, one panel for each hypothesis whose doses are numbers; none where there is none."""
+    panels = []
+    for hypothesis, condition, variants in _doses_of(data):
+        doses = {variant: _number(dose) for variant, dose in variants.items()}
+        values = {str(row["variant"]): row["value"] for row in table.rows if row["name"] == hypothesis.name}
+        curves: dict[str, dict[str, Interval]] = {}
+        for variant in sorted(variants, key=lambda variant: doses[variant]):
+            value = values[variant]
+            if isinstance(value, Interval) and math.isfinite(doses[variant]):
+                curves.setdefault(_without(variant, str(hypothesis.dose)), {})[variant] = value
+        lines = [
+            curve(name, [doses[variant] for variant in found], [*found.values()], data.looks[next(iter(found))])
+            for name, found in curves.items()
+        ]
+        if any(len(line.x) > 1 for line in lines):
+            score = f"{_score_name(hypothesis.measures[0])}, {describe_condition(condition)}"
+            panels.append(Panel(hypothesis.name, str(hypothesis.dose), score, tuple(lines)))
+    return chart("dose_response", panels, max(1, len(panels)))
+
+
+def _doses_of(data: ReportData) -> Iterator[tuple[Hypothesis, ConditionKey, dict[str, str]]]:
+    """Yield each hypothesis whose dose was run at two values at least: where it is read, and variant -> dose."""
+    for hypothesis in _hypotheses_of(data.results):
+        condition, key = _condition_of(hypothesis, data.results, data.choices), hypothesis.dose
+        if key is None or isinstance(condition, str) or hypothesis.measures[0] in RANKINGS:
+            continue
+        sides = [
+            {name: value for name, value in side.items() if name != key}
+            for side in (hypothesis.first, hypothesis.second)
+        ]
+        doses = {
+            variant: str(setting(config, key))
+            for variant, config in _configs_of(data.results).items()
+            if any(settings_match(config, side) for side in sides)
+        }
+        if len(set(doses.values())) > 1:
+            yield hypothesis, condition, doses
+
+
+def _without(variant: str, key: str) -> str:
+    """Return the name of a variant without the dose in it.
+
+    Example:
+        >>> _without("beta, random, fraction=0.25", "adversarial.fraction")
+        'beta, random'
+    """
+    dose = f"{key.rpartition('.')[2]}="
+    return ", ".join(part for part in variant.split(", ") if not part.startswith(dose)) or variant
+
+
+def _number(dose: str) -> float:
+    """Return a dose as a number, NaN if it is a word."""
+    try:
+        return float(dose)
+    except ValueError:
+        return math.nan

@@ -37,9 +37,7 @@ __all__ = [
     "Floats",
     "ImageScores",
     "RankingScore",
-    "Shift",
     "false_positive_area",
-    "image_ranking",
     "mean_of",
     "numbers",
     "patients_of",
@@ -47,8 +45,8 @@ __all__ = [
     "pooled",
     "pooled_of",
     "rank_correlation",
+    "ranking_of",
     "read_scores",
-    "risk_area",
     "rows_of",
     "size_limits",
     "told_apart",
@@ -127,7 +125,7 @@ class ImageScores:
 
 
 def read_scores(results: Results, variant: str, condition: ConditionKey, column: str) -> ImageScores:
-    """Return the image uncertainty in record column ``column`` and 1 - Dice, seeds apart."""
+    """Return the image uncertainty in a column of the records, and 1 - Dice, seeds apart."""
     rows = rows_of(results, variant, condition).filter(pl.col("dice").is_not_null() & pl.col("dice").is_not_nan())
     names = rows.group_by("image").agg(pl.col("patient").first()).sort("image")
     images, seeds = names["image"].to_list(), sorted(rows["seed"].unique())
@@ -139,11 +137,13 @@ def read_scores(results: Results, variant: str, condition: ConditionKey, column:
     return ImageScores(images, patients_of(names), values[0], values[1])
 
 
-def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], Floats]:
-    """Return the function that gives the mean over seeds of a score of drawn images.
+def ranking_of(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> Interval:
+    """Return the mean over the seeds of AURC, or of another score of drawn images; undefined without images.
 
-    It takes how often each image comes in each draw (D, N) and returns (D,); NaN if a seed has no image with a score.
+    It is undefined, too, if a seed has no image with an uncertainty.
     """
+    if not scores.images:
+        return UNDEFINED
     layers = [
         (known, risk[known], uncertainty[known])
         for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True)
@@ -155,77 +155,55 @@ def image_ranking(scores: ImageScores, score: DrawnScore) -> Callable[[Floats], 
             return np.full(len(times), np.nan)
         return np.asarray(np.mean([score(times[:, known], *values) for known, *values in layers], axis=0), np.float64)
 
-    return statistic
-
-
-def risk_area(scores: ImageScores, score: DrawnScore = AURC, *, draws: int) -> Interval:
-    """Return AURC (or another ranking score) of the images with its interval; undefined without images."""
-    if not scores.images:
-        return UNDEFINED
-    return bootstrap_counts(image_ranking(scores, score), scores.patients, draws=draws)
+    return bootstrap_counts(statistic, scores.patients, draws=draws)
 
 
 def rank_correlation(scores: ImageScores, *, draws: int) -> Interval:
     """Return Spearman's correlation of image uncertainty with 1 - Dice, averaged over the seeds."""
-    if not scores.images:
-        return UNDEFINED
-    layers = []
-    for uncertainty, risk in zip(scores.uncertainty, scores.risk, strict=True):
-        known = np.flatnonzero(np.isfinite(uncertainty) & np.isfinite(risk))
-        layers.append((known, *(np.unique(part[known], return_inverse=True)[1] for part in (uncertainty, risk))))
 
-    def statistic(rows: NDArray[np.int64]) -> float:
-        times = np.bincount(rows, minlength=len(scores.images)).astype(np.float64)
-        return float(np.mean([spearman_of_blocks(u, r, times[known]) for known, u, r in layers]))
+    def spearman_of_drawn(times: Floats, risk: Floats, uncertainty: Floats) -> Floats:
+        first, second = (np.unique(values, return_inverse=True)[1] for values in (uncertainty, risk))
+        return np.array([spearman_of_blocks(first, second, row) for row in times])
 
-    return bootstrap_statistic(statistic, scores.patients, draws=draws)
+    return ranking_of(scores, spearman_of_drawn, draws=draws)
 
 
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """What an attack does to the uncertainty of the images of one variant."""
+def uncertainty_shift(
+    results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int
+) -> dict[str, Interval]:
+    """Return what an attack does to the uncertainty of the images of one variant.
 
-    change: Interval
-    share_lower: Interval
-    detection: Interval
-
-
-def uncertainty_shift(results: Results, variant: str, condition: ConditionKey, column: str, *, draws: int) -> Shift:
-    """Return the paired change of image uncertainty under attack, the share that falls, and AUROC of "was attacked".
-
-    AUROC above 1/2: attacked images look less sure than clean ones; below 1/2: surer.
+    ``change`` is its paired mean change, ``share_lower`` the share of images whose uncertainty falls, ``detection`` the
+    AUROC of "was attacked": above 1/2 attacked images look less sure than clean ones, below 1/2 surer.
     """
     clean, attacked = (
         per_image(results, variant, each).select("image", "patient", column) for each in (CLEAN, condition)
     )
     frame = clean.join(attacked, on="image", suffix="_attacked", maintain_order="left").drop_nulls()
     if not len(frame):
-        return Shift(UNDEFINED, UNDEFINED, UNDEFINED)
+        return dict.fromkeys(("change", "share_lower", "detection"), UNDEFINED)
     before, after, patients = numbers(frame, column), numbers(frame, f"{column}_attacked"), patients_of(frame)
     lower = np.where(np.isnan(after - before), np.nan, after < before)
-    return Shift(
-        bootstrap_difference(after, before, patients, draws=draws),
-        bootstrap_mean(lower, patients, draws=draws),
-        told_apart(before, after, patients, draws=draws),
-    )
+    return {
+        "change": bootstrap_difference(after, before, patients, draws=draws),
+        "share_lower": bootstrap_mean(lower, patients, draws=draws),
+        "detection": told_apart(before, after, patients, draws=draws),
+    }
 
 
 def told_apart(before: Floats, after: Floats, patients: ArrayLike, *, draws: int) -> Interval:
-    """Return the AUROC of telling the same images (N,) before and after something apart by their scores."""
-    values, block = np.unique(np.concatenate([before, after]), return_inverse=True)
-    parts = block[: len(before)], block[len(before) :]
+    """Return the AUROC of telling images (N,) before and after something apart by scores; NaN leaves an image out."""
+    known = ~np.isnan(before + after)
+    if not known.any():
+        return UNDEFINED
+    values, block = np.unique(np.concatenate([before[known], after[known]]), return_inverse=True)
+    parts = block[: known.sum()], block[known.sum() :]
 
     def statistic(rows: NDArray[np.int64]) -> float:
         negative, positive = (np.bincount(part[rows], minlength=len(values)) for part in parts)
         return float(auroc_from_counts(negative + positive, positive))
 
-    return bootstrap_statistic(statistic, patients, draws=draws)
-
-
-def _only(scores: ImageScores, images: list[str]) -> ImageScores:
-    place = {name: column for column, name in enumerate(scores.images)}
-    chosen = [place[name] for name in images]
-    return ImageScores(images, scores.patients[chosen], scores.uncertainty[:, chosen], scores.risk[:, chosen])
+    return bootstrap_statistic(statistic, np.asarray(patients)[known], draws=draws)
 
 
 def numbers(frame: pl.DataFrame, column: str) -> Floats:

@@ -1,11 +1,15 @@
-"""Labels of conditions, attacks, shifts, measures and budgets in tables and figures."""
+"""Labels of conditions, attacks, shifts, measures and budgets in tables and figures, and the words in data files."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from trustseg.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +32,7 @@ __all__ = [
     "describe_variant",
     "is_l2",
     "labelled",
+    "texts_of",
     "words",
 ]
 
@@ -40,7 +45,6 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "dice": "Dice",
     "iou": "IoU",
     "pooled_dice": "pooled Dice",
-    "pooled_iou": "pooled IoU",
     "ause": "pixel AUSE",
     "ause_brier": "pixel AUSE, Brier",
     "nause": "pixel nAUSE",
@@ -49,9 +53,7 @@ METRIC_NAMES: Final[Mapping[str, str]] = {
     "ece": "ECE",
     "undetected_harm": "share of undetected harm",
 }
-HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "auroc"})
-
-
+HIGHER_IS_BETTER: Final = frozenset({"dice", "dice_native", "pooled_dice", "iou", "auroc"})
 _HEADS: Final = {"bernoulli": "classical", "beta": "evidential"}
 _OWN: Final[ContextVar[Mapping[str, str]]] = ContextVar("names of a reader's own", default=MappingProxyType({}))
 
@@ -171,3 +173,11 @@ def budget(condition: ConditionKey) -> float:
 def words(name: str) -> str:
     """Return the name of a measure, an aggregation, a score column or a shift in words."""
     return name.removeprefix("u_").replace("_", " ")
+
+
+@cache
+def texts_of(name: str) -> Mapping[str, Any]:
+    """Return what a YAML file of the templates holds: ``figures``, ``tables`` or ``ai_act``."""
+    file = resources.files("trustseg.reporting") / "templates" / f"{name}.yaml"
+    found: Mapping[str, Any] = parse_yaml(file.read_text(encoding="utf-8"), where=f"'{file}'")
+    return found

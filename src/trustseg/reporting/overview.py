@@ -1,6 +1,6 @@
 """The first screen: the answer in words, its table, its small form for a README, and what the numbers rest on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trustseg.reporting.checks import trust
 from trustseg.reporting.image_scores import UNDEFINED
 from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, METRIC_NAMES, describe_condition, words
 from trustseg.reporting.report_data import Difference, Metric, ReportData
@@ -24,7 +23,6 @@ __all__ = [
     "first_screen",
     "headlines",
     "print_summary",
-    "sentence",
     "summary",
 ]
 
@@ -57,7 +55,7 @@ def summary(data: ReportData) -> Table:
         row: dict[str, Value] = {"variant": variant, "images": data.score(variant, CLEAN, "dice").count}
         row |= {metric: data.score(variant, CLEAN, metric) for metric in overlap}
         row |= {key: data.score(variant, condition, "dice") for key, condition in attacked.items()}
-        row |= {"trust": trust(data.checks, variant)}
+        row["trust"] = data.trust(variant)
         row |= {metric: data.score(variant, CLEAN, metric) for metric in ("ause", "nause")}
         row |= {f"nause_{name}": None for name in informed.values()}
         if name := informed.get(variant):
@@ -81,17 +79,13 @@ def first_screen(data: ReportData) -> tuple[Table, Table]:
 
 def compact(data: ReportData) -> Table:
     """Return the summary in few columns, for a README."""
-    attacked = zip(_ATTACKED, data.choices.conditions[1:], strict=False)
     measures = {words(measure) for measure in data.choices.measures.values()}
-    columns = (
-        Column("variant", "Variant"),
-        Column("dice", "Dice clean (per image)"),
-        Column("pooled_dice", "Dice pooled"),
-        *(Column(key, f"Dice {describe_condition(condition)}") for key, condition in attacked),
-        *([Column("trust", "Numbers under attack")] if data.checks else []),
-        Column("nause", f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓"),
-        Column("ece", "ECE ↓"),
-    )
+    titles = {"variant": "Variant", "dice": "Dice clean (per image)", "pooled_dice": "Dice pooled"}
+    attacked = zip(_ATTACKED, data.choices.conditions[1:], strict=False)
+    titles |= {key: f"Dice {describe_condition(condition)}" for key, condition in attacked}
+    titles |= {"trust": "Numbers under attack"} if data.checks else {}
+    titles |= {"nause": f"nAUSE ({' or '.join(sorted(measures))}) ↓" if measures else "nAUSE ↓", "ece": "ECE ↓"}
+    columns = tuple(Column(key, title) for key, title in titles.items())
     return replace(summary(data), title=basis(data), columns=columns)
 
 
@@ -133,12 +127,6 @@ def _evidence_measures(data: ReportData) -> dict[str, str]:
     return {variant: names[0] for variant, names in held.items() if names}
 
 
-def sentence(difference: Difference) -> str:
-    """Return a difference in words, e.g. ``"Dice, PGD 4/255: +0.050 [+0.010, +0.090]"``."""
-    score = f"{METRIC_NAMES[difference.metric]}, {describe_condition(difference.condition)}"
-    return f"{score}: {interval_text(difference.interval, signed=True)}"
-
-
 def comparisons(data: ReportData) -> list[tuple[str, str, list[Difference]]]:
     """Return each compared pair, variant and baseline, with its differences in Dice and in nAUSE under attack."""
     attacked = data.choices.compared[-1]
@@ -158,10 +146,7 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
     pairs = comparisons(data)
     first = min((items[0].rank for _, _, items in pairs), default=0)
     return [
-        (
-            f"{variant} minus {baseline}",
-            [_in_words(item) for item in items if item.condition in data.choices.compared],
-        )
+        (f"{variant} minus {baseline}", [_in_words(item) for item in items if item.condition in data.choices.compared])
         for variant, baseline, items in pairs
         if items[0].rank == first
     ]
@@ -170,7 +155,9 @@ def headlines(data: ReportData) -> list[tuple[str, list[str]]]:
 def _in_words(item: Difference) -> str:
     """Return what a difference says: which side is better if any, and the numbers it rests on."""
     does = _DOES[item.metric].format("better" if item.is_ahead else "worse")
-    found = sentence(item) + ("" if item.metric in HIGHER_IS_BETTER else " (lower is better)")
+    score = f"{METRIC_NAMES[item.metric]}, {describe_condition(item.condition)}"
+    found = f"{score}: {interval_text(item.interval, signed=True)}"
+    found += "" if item.metric in HIGHER_IS_BETTER else " (lower is better)"
     said = _VERDICTS[item.verdict].format(variant=item.variant, does=does, found=found, margin=item.margin)
     return f"{said[0].upper()}{said[1:]}{item.mark}"
 
@@ -190,8 +177,8 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
     """Print the frame of a ``summary``, small enough for a terminal of 80 columns."""
     attack = str(table["robust_dice_under"][0]) if "robust_dice_under" in table.columns else ""
     titles = {"variant": "variant", "dice": "Dice clean", "robust_dice": f"Dice {attack}", "nause": "nAUSE"}
-    held = [key for key in titles if key in table.columns]
     shown = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    held = [key for key in titles if key in table.columns]
     for key in held:
         is_name = key == "variant"
         shown.add_column(Text(titles[key]), justify="left" if is_name else "right", no_wrap=not is_name)
@@ -200,7 +187,7 @@ def print_summary(table: pl.DataFrame, *, console: Console | None = None) -> Non
     (console or Console()).print(shown)
 
 
-def _cell(row: dict[str, Any], key: str) -> Text:
+def _cell(row: Mapping[str, Any], key: str) -> Text:
     if key == "variant":
         return Text(str(row[key]))
     value, low, high = (f"{row[key + end]:.2f}" for end in ("", "_low", "_high"))

@@ -1,12 +1,11 @@
 """Names of a reader's own for variants and conditions, and words for the first screen, instead of the study's."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from trustseg.config import ReportConfig
 from trustseg.errors import ConfigError, first_problem, unknown_name
@@ -16,16 +15,17 @@ from trustseg.yaml_files import read_yaml
 
 __all__ = ["OwnLabels", "load_labels", "with_labels"]
 
-_SECTIONS: Final = ("variants", "conditions", "report")
+_Label = Annotated[str, StringConstraints(strict=True, pattern=r"\S")]
 
 
-@dataclass(frozen=True, slots=True)
-class OwnLabels:
+class OwnLabels(BaseModel):
     """The usual name of a variant, a condition or an attack -> the name that is shown; and settings of ``report``."""
 
-    variants: Mapping[str, str] = field(default_factory=dict)
-    conditions: Mapping[str, str] = field(default_factory=dict)
-    report: Mapping[str, Any] = field(default_factory=dict)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variants: dict[str, _Label] = {}
+    conditions: dict[str, _Label] = {}
+    report: dict[str, Any] = {}
 
 
 def load_labels(path: Path, results: Results) -> OwnLabels:
@@ -36,63 +36,49 @@ def load_labels(path: Path, results: Results) -> OwnLabels:
         ConfigError: if it holds anything else, a name that the report does not have, or one name for two.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict) or set(content) - set(_SECTIONS):
-        got = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ConfigError(f"'{path}' holds {got}; give the sections variants and conditions (name: label) and report")
+    if isinstance(content, dict):
+        content = {section: given for section, given in content.items() if given is not None}
+    try:
+        own = OwnLabels.model_validate(content)
+    except ValidationError as error:
+        key, problem = first_problem(error)
+        raise ConfigError(
+            f"'{path}'{key and f', {key}'}: {problem}; give maps of names to labels as variants and conditions, and "
+            "settings as report"
+        ) from error
     rows = results.records.select("condition", pl.col("eps").round(7)).unique(maintain_order=True).iter_rows()
     keys = [(str(name), float(eps)) for name, eps in rows]
     shown = [*map(describe_condition, keys), *(describe_attack(name) for name, eps in keys if eps > 0)]
     known = {"variants": results.variants, "conditions": list(dict.fromkeys(shown))}
-    variants, conditions = (_checked(path, name, content.get(name), found) for name, found in known.items())
-    return OwnLabels(variants, conditions, _words(path, content.get("report")))
-
-
-def _words(path: Path, given: Any) -> dict[str, Any]:  # noqa: ANN401 - from YAML
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise ConfigError(f"'{path}', report: expected settings of a report, such as 'title: ...'")
-    for name in given:
-        if name not in ReportConfig.model_fields:
-            raise ConfigError(f"'{path}', report: {unknown_name('key', name, ReportConfig.model_fields)}")
+    for section, names in {**known, "report": list(ReportConfig.model_fields)}.items():
+        labels = getattr(own, section)
+        for name in labels:
+            if name not in names:
+                raise ConfigError(f"'{path}', {section}: {unknown_name('name', name, names)}")
+        all_shown = [labels.get(name, name) for name in names] if section in known else []
+        if twice := sorted({label for label in all_shown if all_shown.count(label) > 1}):
+            raise ConfigError(f"'{path}', {section}: '{twice[0]}' stands for two names; give each a label of its own")
     try:
-        ReportConfig.model_validate(given)
+        ReportConfig.model_validate(own.report)
     except ValidationError as error:
         key, problem = first_problem(error)
         raise ConfigError(f"'{path}', report.{key}: {problem}") from error
-    return given
-
-
-def _checked(path: Path, section: str, labels: Any, known: Iterable[str]) -> dict[str, str]:  # noqa: ANN401 - from YAML
-    names = list(known)
-    if labels is None:
-        return {}
-    if not isinstance(labels, dict) or not all(isinstance(text, str) and text.strip() for text in labels.values()):
-        raise ConfigError(f"'{path}', {section}: expected 'name: label' with a text for each name")
-    for name in labels:
-        if name not in names:
-            raise ConfigError(f"'{path}', {section}: {unknown_name('name', name, names)}")
-    all_shown = [labels.get(name, name) for name in names]
-    if twice := sorted({label for label in all_shown if all_shown.count(label) > 1}):
-        raise ConfigError(f"'{path}', {section}: '{twice[0]}' stands for two names; give each a label of its own")
-    return labels
+    return own
 
 
 def with_labels(results: Results, own: OwnLabels) -> Results:
     """Return results whose variants have other names, with other words for the report; conditions stay as they are."""
-    labels = own.variants
-    renamed = pl.col("variant").replace(dict(labels))
-    cells = [cell.model_copy(update={"variant": labels.get(cell.variant, cell.variant)}) for cell in results.cells]
-    missing = [replace(cell, variant=labels.get(cell.variant, cell.variant)) for cell in results.missing]
-    tables = [
-        table if table.is_empty() else table.with_columns(renamed) for table in (results.records, results.populations)
-    ]
-    study = {**results.study, "report": {**results.section("report"), **own.report}}
+
+    def renamed(table: pl.DataFrame) -> pl.DataFrame:
+        return table if table.is_empty() else table.with_columns(pl.col("variant").replace(own.variants))
+
     return replace(
         results,
-        study=study if own.report else results.study,
-        cells=tuple(cells),
-        missing=tuple(missing),
-        records=tables[0],
-        populations=tables[1],
+        study={**results.study, "report": {**results.section("report"), **own.report}} if own.report else results.study,
+        cells=tuple(
+            cell.model_copy(update={"variant": own.variants.get(cell.variant, cell.variant)}) for cell in results.cells
+        ),
+        missing=tuple(replace(cell, variant=own.variants.get(cell.variant, cell.variant)) for cell in results.missing),
+        records=renamed(results.records),
+        populations=renamed(results.populations),
     )

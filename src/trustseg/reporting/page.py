@@ -21,12 +21,11 @@ from trustseg.reporting.checks import check_matrix, failures, unchecked
 from trustseg.reporting.choices import pairs
 from trustseg.reporting.contents import STEPS, Contents, build_contents, limits
 from trustseg.reporting.deferral import aim, describe_deferral
+from trustseg.reporting.detection import populations_of, same_orders
 from trustseg.reporting.embedding import reduced, template_environment
-from trustseg.reporting.failures import same_orders
-from trustseg.reporting.findings import find_caveats
+from trustseg.reporting.findings import find_caveats, strongest_facts, use_and_population
 from trustseg.reporting.gallery import Case, draw_case, draw_decomposition, load_gallery, write_cases
-from trustseg.reporting.labels import METRIC_NAMES, describe_condition, labelled, words
-from trustseg.reporting.one_minute import strongest_facts, use_and_population
+from trustseg.reporting.labels import METRIC_NAMES, describe_condition, labelled, texts_of, words
 from trustseg.reporting.overview import compact, comparisons, first_screen, headlines
 from trustseg.reporting.own_labels import OwnLabels, load_labels, with_labels
 from trustseg.reporting.paper_figures import write_figure
@@ -34,15 +33,13 @@ from trustseg.reporting.plotly_figures import draw_plotly
 from trustseg.reporting.report_data import ReportData, collect
 from trustseg.reporting.results import Results, is_generated, load_results
 from trustseg.reporting.robustness import ensemble_check
+from trustseg.reporting.series import DASHES, SYMBOLS
 from trustseg.reporting.shifted import table_version
-from trustseg.reporting.texts import texts_of
 from trustseg.text import plural
 
 __all__ = ["build_report"]
 
 _STEPS: Final = STEPS + 3
-_DASHES: Final = {"solid": "none", "dash": "6 4", "dot": "2 3", "dashdot": "6 3 2 3", "longdash": "9 4"}
-_SYMBOLS: Final = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}
 
 
 def build_report(
@@ -87,10 +84,10 @@ def _build(
     tell = report or (lambda done, total: None)
     data = collect(results, draws=draws)
     tell(1, _STEPS)
-    names = gallery or is_generated(data.results)
-    contents = build_contents(data, draws=draws, names=names, report=lambda done: tell(1 + done, _STEPS))
+    names = gallery or is_generated(results)
+    contents = build_contents(data, names=names, report=lambda done: tell(1 + done, _STEPS))
     cases = load_gallery(data.results, contents.deferrals.decided) if gallery else []
-    baselines = [baseline for (_, baseline), rank in pairs(results).items() if rank == 0]
+    baselines = list(dict.fromkeys(baseline for (_, baseline), rank in pairs(results).items() if rank == 0))
     try:
         pictures = {key: write_figure(chart, page.parent / "figures") for key, chart in contents.charts.items()}
         tell(_STEPS - 1, _STEPS)
@@ -98,9 +95,9 @@ def _build(
         for table in contents.tables.values():
             short = compact(data) if table.key == "summary" else table
             write_text(page.parent / "tables" / f"{table.key}.csv", table.csv())
-            write_text(page.parent / "tables" / f"{table.key}.tex", short.latex(list(dict.fromkeys(baselines))))
+            write_text(page.parent / "tables" / f"{table.key}.tex", short.latex(baselines))
         write_text(page.parent / "tables" / "summary.md", compact(data).markdown())
-        write_text(page, _render(data, contents, pictures, cases, draws=draws))
+        write_text(page, _render(data, contents, pictures, cases))
     except OSError as error:
         raise RunError(
             f"cannot write the report {page}: {error.strerror or error}; free some space or choose another --output"
@@ -108,28 +105,26 @@ def _build(
     tell(_STEPS, _STEPS)
 
 
-def _render(
-    data: ReportData, contents: Contents, pictures: Mapping[str, bytes], cases: list[Case], *, draws: int
-) -> str:
+def _render(data: ReportData, contents: Contents, pictures: Mapping[str, bytes], cases: list[Case]) -> str:
     environment = template_environment("trustseg.reporting")
     charts = {
         key: (chart, Markup(draw_plotly(chart)), reduced(pictures[key])) for key, chart in contents.charts.items()
     }
     environment.globals |= {"tables": contents.tables, "charts": charts, "target": data.results.target}
-    environment.globals |= {"dashes": _DASHES, "symbols": _SYMBOLS}
+    environment.globals |= {"dashes": DASHES, "symbols": SYMBOLS}
     results, wording = data.results, data.results.wording
     return environment.get_template("report.html.jinja").render(
         title=wording.title or results.study.get("name") or results.folder.name,
         question=wording.question,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        facts=_facts(data, draws),
+        facts=_facts(data),
         headlines=headlines(data),
         one_training=all(item.tentative for item in data.differences),
         comparisons=comparisons(data),
         caveats=find_caveats(data),
-        strongest=strongest_facts(data, contents.deferrals, draws=draws),
-        use=use_and_population(data, limits(data, contents)),
+        strongest=strongest_facts(data, contents.deferrals),
+        use=use_and_population(data, limits(data, contents.deferrals)),
         doubts=failures(data.checks),
         check_matrix=check_matrix(data.checks),
         unchecked=unchecked(data.checks),
@@ -139,7 +134,7 @@ def _render(
         tau=contents.tau,
         deferral_findings=describe_deferral(data, contents.deferrals),
         same_orders=same_orders(data),
-        populations=[words(name) for name in contents.populations.images],
+        populations=[words(name) for name in populations_of(results)],
         hypotheses=contents.outcomes,
         missing=_missing(data),
         first_screen=first_screen(data),
@@ -148,7 +143,7 @@ def _render(
         metric_names=METRIC_NAMES,
         describe=describe_condition,
         measures=sorted({words(measure) for measure in data.choices.measures.values()}),
-        heads={cell.head for cell in results.cells},
+        heads=results.heads,
         provenance=_provenance(data),
         reading=list(dict.fromkeys(note for cell in results.cells for note in cell.provenance.data.notes or ())),
         study_text=_settings_text(results.study),
@@ -162,7 +157,7 @@ def _pictures(case: Case, *, narrow: bool) -> tuple[bytes, bytes | None]:
     return draw_case(case, narrow=narrow), draw_decomposition(case, narrow=narrow)
 
 
-def _facts(data: ReportData, draws: int) -> list[tuple[str, str]]:
+def _facts(data: ReportData) -> list[tuple[str, str]]:
     """Return the numbers under the title: value and what it counts."""
     results = data.results
     folds = {cell.fold for cell in results.cells}
@@ -178,7 +173,7 @@ def _facts(data: ReportData, draws: int) -> list[tuple[str, str]]:
         ("1", "fixed split") if folds == {-1} else counted(len(folds), "fold"),
         counted(len({cell.seed for cell in results.cells}), "seed"),
         (f"{len(results.cells)} of {len(results.cells) + len(results.missing)}", "runs finished"),
-        (str(draws), "bootstrap draws"),
+        (str(data.draws), "bootstrap draws"),
     ]
 
 

@@ -42,13 +42,8 @@ def paired_difference(
     """
     if score in SCORES:
         return SCORES[score](results, first, second, condition, draws)
-    return _metric(metric_column(score), results, first, second, condition, draws)
-
-
-def _metric(
-    column: str, results: Results, first: Side, second: Side, condition: ConditionKey, draws: int
-) -> Comparison:
-    frames = [rows_of(results, side.variant, condition).with_columns(value=pl.col(column)) for side in (first, second)]
+    value = pl.col(metric_column(score))
+    frames = [rows_of(results, side.variant, condition).with_columns(value=value) for side in (first, second)]
     return compare_values(frames[0], frames[1], draws=draws)
 
 

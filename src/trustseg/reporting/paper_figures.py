@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from trustseg.files import replacing
-from trustseg.reporting.series import GRID, RULE, Chart, Line, Panel
+from trustseg.reporting.series import DASHES, GRID, RULE, SYMBOLS, Chart, Line, Panel
 from trustseg.tables import write_csv
 
 __all__ = ["write_figure"]
@@ -30,8 +30,6 @@ _SETTINGS: Final[Any] = {
     "pdf.fonttype": 42,  # TrueType, which journals ask for
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
 }
-_DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
-_SYMBOLS: Final = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "X"}
 _DPI: Final = 300  # what journals ask for
 
 
@@ -82,7 +80,7 @@ def _draw(chart: Chart) -> Figure:
 
 
 def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
-    colour, marker = line.look.colour, _SYMBOLS[line.look.symbol]
+    colour, marker = line.look.colour, SYMBOLS[line.look.symbol][0]
     if horizontal:
         if len(line.low):
             axis.hlines(line.y, line.low, line.high, color=colour, linewidth=2)
@@ -91,7 +89,7 @@ def _draw_line(axis: Axes, line: Line, *, horizontal: bool) -> Line2D:
         axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.09, linewidth=0)
     if line.mode == "markers" and len(line.x) > 1:
         return axis.plot(line.x, line.y, marker, color=colour, markersize=3, alpha=0.65, markeredgewidth=0)[0]
-    style, shown = _DASHES[line.look.dash], marker if "markers" in line.mode else ""
+    style, shown = DASHES[line.look.dash][0], marker if "markers" in line.mode else ""
     size = 4 if len(line.x) > 1 else 7
     return axis.plot(line.x, line.y, linestyle=style, marker=shown, color=colour, markersize=size, linewidth=1.6)[0]
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from trustseg.metrics import BINS, ause_from_counts, bin_values, calibration_error_from_counts
 from trustseg.reporting.cell_tables import load_calibration, load_histogram
+from trustseg.reporting.cells import FinishedCell
 from trustseg.reporting.image_scores import UNDEFINED, Floats, RankingScore
 from trustseg.reporting.labels import ConditionKey
 from trustseg.reporting.results import Results
@@ -114,11 +115,8 @@ def pixel_calibration(
     The region is the ``"whole"`` image, the ``"boundary"`` band or the reference ``"foreground"``; no patients where
     it was not evaluated.
     """
-    frames = [
-        load_calibration(cell, condition, region).with_columns(seed=pl.lit(cell.seed))
-        for cell in results.cells_of(variant)
-    ]
-    patients, sums = _patient_sums(pl.concat(frames), ("count", "sum_probability", "sum_reference"))
+    frame = _of_runs(results, variant, lambda cell: load_calibration(cell, condition, region))
+    patients, sums = _patient_sums(frame, ("count", "sum_probability", "sum_reference"))
     return _table(patients, sums, lambda parts: calibration_error_from_counts(np.moveaxis(parts, 2, -1)))
 
 
@@ -133,11 +131,12 @@ def _table(patients: list[str], sums: Floats, score: Callable[[Floats], Floats])
 
 
 def _histograms(results: Results, variant: str, condition: ConditionKey, measure: str) -> pl.DataFrame:
-    """Return the histograms of all runs of a variant, with their seeds."""
-    return pl.concat(
-        load_histogram(cell, condition, measure).with_columns(seed=pl.lit(cell.seed))
-        for cell in results.cells_of(variant)
-    )
+    return _of_runs(results, variant, lambda cell: load_histogram(cell, condition, measure))
+
+
+def _of_runs(results: Results, variant: str, load: Callable[[FinishedCell], pl.DataFrame]) -> pl.DataFrame:
+    """Return the tables of all runs of a variant, with their seeds."""
+    return pl.concat(load(cell).with_columns(seed=pl.lit(cell.seed)) for cell in results.cells_of(variant))
 
 
 def _patient_sums(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[list[str], Floats]:

@@ -1,8 +1,9 @@
-"""The numbers of a study, computed once: what tables, figures and words of a report are made from."""
+"""The numbers of a study that several tables, figures and sentences of a report are made from, computed once."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Final, Literal
 
@@ -10,13 +11,14 @@ import polars as pl
 
 from trustseg.deferral.ranking import by_blocks
 from trustseg.metrics import augrc_from_counts, ause_from_counts, nause_from_counts
-from trustseg.reporting import image_scores, pixel_scores
-from trustseg.reporting.checks import Check, load_checks
+from trustseg.reporting.checks import Check, load_checks, trust
 from trustseg.reporting.choices import Choices, choose, pairs
-from trustseg.reporting.image_scores import Shift
+from trustseg.reporting.image_scores import UNDEFINED, mean_of, pooled, ranking_of, read_scores, rows_of
 from trustseg.reporting.labels import CLEAN, HIGHER_IS_BETTER, ConditionKey, describe_condition
 from trustseg.reporting.paired_scores import Side, calibration_difference, paired_difference
+from trustseg.reporting.pixel_scores import estimate, pixel_calibration, pixel_ranking, squared_error_ranking
 from trustseg.reporting.results import Results
+from trustseg.reporting.series import Look, looks
 from trustseg.reporting.tables import Row, Table, make_table
 from trustseg.statistics import Interval
 
@@ -25,12 +27,11 @@ __all__ = ["FEW_TRAININGS", "Difference", "Metric", "ReportData", "collect", "ra
 Verdict = Literal[
     "better", "worse", "includes 0", "within the margin", "margin not reached", "one training", "undefined"
 ]
-Metric = Literal[
-    "dice", "dice_native", "pooled_dice", "iou", "pooled_iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"
-]
+Metric = Literal["dice", "dice_native", "pooled_dice", "iou", "ause", "ause_brier", "nause", "aurc", "augrc", "ece"]
+Scores = dict[Metric, Interval]
 
 FEW_TRAININGS: Final = 3  # fewer seeds than this say next to nothing of how much trainings differ
-_COMPARED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
+_OVERLAP: Final[tuple[Metric, ...]] = ("dice", "iou")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,6 @@ class Difference:
     """A paired difference variant - baseline in one metric under one condition.
 
     Attributes:
-        variant: first variant.
-        baseline: what is subtracted.
-        condition: under which.
-        metric: which score.
         interval: the difference, its interval over patients and, from two on, over trainings.
         trainings: seeds that both were trained with.
         rank: of the baseline among those that the study names.
@@ -87,39 +84,42 @@ class Difference:
         return (self.interval.value > 0) == (self.metric in HIGHER_IS_BETTER)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReportData:
-    """Every number of a report.
+    """Numbers of a study, and what they refer to.
 
     Attributes:
-        results: the study they come from.
-        choices: attack, budgets and measures of the headline.
+        draws: bootstrap draws of every interval.
         scores: (variant, condition) -> metric -> interval, for the conditions of the headline; only overlap at the
             largest budget.
         robustness: (variant, condition) -> "dice" and "iou", for every condition.
         measures: (variant, condition, measure) -> "nause" and "aurc", for every measure, clean and attacked.
-        false_positives: (variant, condition) -> share of pixels predicted as foreground in images without foreground,
-            clean and attacked.
-        differences: paired differences between variants.
-        shifts: variant -> what the headline attack does to its image uncertainty; none without an attack.
-        correlations: (variant, condition) -> Spearman of image uncertainty with 1 - Dice, clean and attacked.
         checks: the checks of gradient masking of every model that was checked.
     """
 
     results: Results
     choices: Choices
+    draws: int
     scores: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
     robustness: Mapping[tuple[str, ConditionKey], Mapping[Metric, Interval]]
     measures: Mapping[tuple[str, ConditionKey, str], Mapping[Metric, Interval]]
-    false_positives: Mapping[tuple[str, ConditionKey], Interval]
     differences: tuple[Difference, ...]
-    shifts: Mapping[str, Shift]
-    correlations: Mapping[tuple[str, ConditionKey], Interval]
     checks: tuple[Check, ...]
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """How each variant is drawn in every figure."""
+        return looks(self.results)
+
+    @property
+    def shifted(self) -> list[str]:
+        """The variants whose image uncertainty was measured under the headline attack."""
+        judged = [variant for variant in self.results.variants if variant in self.choices.columns]
+        return [variant for variant in judged if self.evaluated(variant, self.choices.compared[1:])]
 
     def score(self, variant: str, condition: ConditionKey, metric: Metric) -> Interval:
         """Return one of ``scores``, undefined where there is none."""
-        return self.scores.get((variant, condition), {}).get(metric, image_scores.UNDEFINED)
+        return self.scores.get((variant, condition), {}).get(metric, UNDEFINED)
 
     def table(self, key: str, rows: Sequence[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
         """Return a table in whose words the target has its name, and clean and attacked the headline's conditions."""
@@ -131,107 +131,73 @@ class ReportData:
         """Return the conditions under which a variant was evaluated."""
         return [condition for condition in conditions if (variant, condition) in self.robustness]
 
+    def trust(self, variant: str, condition: ConditionKey | None = None) -> str | None:
+        """Return what the checks of gradient masking take from a number under attack, for a table."""
+        return None if condition == CLEAN else trust(self.checks, variant)
+
 
 def collect(results: Results, *, draws: int = 2000) -> ReportData:
-    """Return every number of a report on the finished part of a study."""
+    """Return the numbers of the finished part of a study."""
     choices = choose(results)
+    rows = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
+    measured = {(str(variant), (str(name), float(eps))) for variant, name, eps in rows}
+
+    def each(conditions: Iterable[ConditionKey]) -> list[tuple[str, ConditionKey]]:
+        return [pair for pair in product(results.variants, conditions) if pair in measured]
+
     everywhere = dict.fromkeys([CLEAN, *(key for attack in choices.attacks for key in choices.curve(attack))])
-    judged = [variant for variant in results.variants if variant in choices.columns]
-    measured = set(product(results.variants, everywhere)) & _evaluated(results)
-
-    def each(variants: Iterable[str], conditions: Iterable[ConditionKey]) -> Iterator[tuple[str, ConditionKey]]:
-        return (pair for pair in product(variants, conditions) if pair in measured)
-
-    def overlap(variant: str, condition: ConditionKey) -> dict[Metric, Interval]:
-        return {
-            "dice": image_scores.mean_of(results, variant, condition, "dice", draws=draws),
-            "iou": image_scores.mean_of(results, variant, condition, "iou", draws=draws),
-        }
-
-    def correlation(variant: str, condition: ConditionKey) -> Interval:
-        scores = image_scores.read_scores(results, variant, condition, choices.columns[variant])
-        return image_scores.rank_correlation(scores, draws=draws)
-
-    robustness = {pair: overlap(*pair) for pair in each(results.variants, everywhere)}
+    robustness = {
+        pair: {metric: mean_of(results, *pair, metric, draws=draws) for metric in _OVERLAP} for pair in each(everywhere)
+    }
     measures = {
         (variant, condition, measure): ranking_scores(results, variant, condition, measure, column, draws=draws)
-        for variant, condition in each(results.variants, choices.compared)
+        for variant, condition in each(choices.compared)
         for measure, column in choices.all_columns[variant].items()
     }
-    return ReportData(
-        results=results,
-        choices=choices,
-        scores={
-            pair: {
-                **robustness[pair],
-                **measures.get((*pair, choices.measures.get(pair[0], "")), {}),
-                **_further_scores(results, choices, *pair, draws),
-            }
-            for pair in each(results.variants, choices.conditions)
-        },
-        robustness=robustness,
-        measures=measures,
-        false_positives={
-            pair: image_scores.false_positive_area(results, *pair, draws=draws)
-            for pair in each(results.variants, choices.compared)
-        },
-        differences=tuple(
-            difference
-            for (variant, baseline), rank in pairs(results).items()
-            for condition in choices.conditions
-            if {(variant, condition), (baseline, condition)} <= measured
-            for difference in _differences(results, choices, variant, baseline, condition, rank, draws)
-        ),
-        shifts={
-            variant: image_scores.uncertainty_shift(results, variant, condition, choices.columns[variant], draws=draws)
-            for variant, condition in each(judged, choices.compared[1:])
-        },
-        correlations={pair: correlation(*pair) for pair in each(judged, choices.compared)},
-        checks=load_checks(results),
-    )
-
-
-def _evaluated(results: Results) -> set[tuple[str, ConditionKey]]:
-    rows = results.records.select("variant", "condition", pl.col("eps").round(7)).unique().iter_rows()
-    return {(str(variant), (str(name), float(eps))) for variant, name, eps in rows}
-
-
-def _further_scores(
-    results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int
-) -> dict[Metric, Interval]:
-    """Return the scores of the headline but for mean overlap and ``ranking_scores``."""
-    found: dict[Metric, Interval] = {
-        "pooled_dice": image_scores.pooled(results, variant, condition, union=False, draws=draws),
-        "pooled_iou": image_scores.pooled(results, variant, condition, union=True, draws=draws),
-    }
-    rows = image_scores.rows_of(results, variant, condition)
-    if "dice_native" in rows.columns and rows["dice_native"].is_not_null().any():
-        found["dice_native"] = image_scores.mean_of(results, variant, condition, "dice_native", draws=draws)
-    if condition in choices.compared:
-        found["ece"] = pixel_scores.estimate(pixel_scores.pixel_calibration(results, variant, condition), draws=draws)
-    if condition in choices.compared and variant in choices.columns:
-        measure, column = choices.measures[variant], choices.columns[variant]
-        images = image_scores.read_scores(results, variant, condition, column)
-        pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=ause_from_counts)
-        errors = pixel_scores.squared_error_ranking(results, variant, condition, measure)
-        found |= {
-            "ause": pixel_scores.estimate(pixels, draws=draws),
-            "ause_brier": pixel_scores.estimate(errors, draws=draws),
-            "augrc": image_scores.risk_area(images, by_blocks(augrc_from_counts), draws=draws),
+    scores = {
+        pair: {
+            **robustness[pair],
+            **measures.get((*pair, choices.measures.get(pair[0], "")), {}),
+            **_further_scores(results, choices, *pair, draws),
         }
+        for pair in each(choices.conditions)
+    }
+    differences = tuple(
+        difference
+        for (variant, baseline), rank in pairs(results).items()
+        for condition in choices.conditions
+        if {(variant, condition), (baseline, condition)} <= measured
+        for difference in _differences(results, choices, variant, baseline, condition, rank, draws)
+    )
+    return ReportData(results, choices, draws, scores, robustness, measures, differences, load_checks(results))
+
+
+def _further_scores(results: Results, choices: Choices, variant: str, condition: ConditionKey, draws: int) -> Scores:
+    """Return the scores of the headline but for mean overlap and ``ranking_scores``."""
+    found: Scores = {"pooled_dice": pooled(results, variant, condition, union=False, draws=draws)}
+    rows = rows_of(results, variant, condition)
+    if "dice_native" in rows.columns and rows["dice_native"].is_not_null().any():
+        found["dice_native"] = mean_of(results, variant, condition, "dice_native", draws=draws)
+    if condition not in choices.compared:
+        return found
+    found["ece"] = estimate(pixel_calibration(results, variant, condition), draws=draws)
+    if variant in choices.columns:
+        measure = choices.measures[variant]
+        images = read_scores(results, variant, condition, choices.columns[variant])
+        pixels = pixel_ranking(results, variant, condition, measure, score=ause_from_counts)
+        errors = squared_error_ranking(results, variant, condition, measure)
+        found["ause"], found["ause_brier"] = (estimate(table, draws=draws) for table in (pixels, errors))
+        found["augrc"] = ranking_of(images, by_blocks(augrc_from_counts), draws=draws)
     return found
 
 
 def ranking_scores(
     results: Results, variant: str, condition: ConditionKey, measure: str, column: str, *, draws: int
-) -> dict[Metric, Interval]:
+) -> Scores:
     """Return nAUSE of a measure and AURC of the image score in a column."""
-    pixels = pixel_scores.pixel_ranking(results, variant, condition, measure, score=nause_from_counts)
-    images = image_scores.read_scores(results, variant, condition, column)
-    return {
-        "nause": pixel_scores.estimate(pixels, draws=draws),
-        "aurc": image_scores.risk_area(images, draws=draws),
-    }
+    pixels = pixel_ranking(results, variant, condition, measure, score=nause_from_counts)
+    images = read_scores(results, variant, condition, column)
+    return {"nause": estimate(pixels, draws=draws), "aurc": ranking_of(images, draws=draws)}
 
 
 def _differences(
@@ -239,26 +205,15 @@ def _differences(
 ) -> list[Difference]:
     column, measure = (found.get(variant) for found in (choices.columns, choices.measures))
     first, second = (Side(name, measure or "", column or "") for name in (variant, baseline))
-    found = {"dice": paired_difference(results, first, second, condition, "dice", draws=draws)}
-    if condition in choices.compared:
-        found["ece"] = calibration_difference(results, first, second, condition, draws=draws)
+    metrics: list[Metric] = ["dice"]
     # Scores of different measures are different questions: they are not subtracted.
     if condition in choices.compared and column is not None and column == choices.columns.get(baseline):
-        found |= {
-            score: paired_difference(results, first, second, condition, score, draws=draws)
-            for score in ("nause", "aurc")
-        }
+        metrics += ["nause", "aurc"]
+    found = {metric: paired_difference(results, first, second, condition, metric, draws=draws) for metric in metrics}
+    if condition in choices.compared:
+        found["ece"] = calibration_difference(results, first, second, condition, draws=draws)
+    margin = results.wording.margin
     return [
-        Difference(
-            variant,
-            baseline,
-            condition,
-            metric,
-            found[metric].interval,
-            found[metric].trainings,
-            rank,
-            results.wording.margin,
-        )
-        for metric in _COMPARED
-        if metric in found
+        Difference(variant, baseline, condition, metric, each.interval, each.trainings, rank, margin)
+        for metric, each in found.items()
     ]

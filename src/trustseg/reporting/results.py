@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from trustseg.config import ReportConfig
 from trustseg.errors import DataError, MissingFileError, first_problem
 from trustseg.records import RECORDS, read_records
-from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_evaluations, load_settings
-from trustseg.reporting.consistency import check_patients, check_settings, check_sums, named
+from trustseg.reporting.cell_tables import check_patients, check_settings, check_sums, named
+from trustseg.reporting.cells import FinishedCell, Missing, load_cells, load_evaluations, load_settings, section
 
 __all__ = ["Results", "is_generated", "load_results", "results_of_one"]
 
@@ -24,10 +24,7 @@ class Results:
     """The finished part of a study.
 
     Attributes:
-        folder: the study folder.
         study: the resolved study configuration.
-        cells: finished cells.
-        missing: cells that did not finish.
         records: one row per (cell, image, condition) of the test images; ``kind`` is clean, attack or shift.
         populations: the same of images of other populations, whose condition is the name of the population.
         measures: uncertainty measures whose histograms were kept.
@@ -49,6 +46,14 @@ class Results:
         return list(dict.fromkeys(cell.variant for cell in self.cells))
 
     @property
+    def heads(self) -> dict[str, list[str]]:
+        """The variants of each head."""
+        found: dict[str, list[str]] = {}
+        for variant in self.variants:
+            found.setdefault(self.head_of(variant), []).append(variant)
+        return found
+
+    @property
     def target(self) -> str:
         """What the masks mark, in a word."""
         return str(self.section("data").get("target", "foreground"))
@@ -65,8 +70,7 @@ class Results:
 
     def section(self, name: str) -> Mapping[str, Any]:
         """Return a section of the study's configuration, empty where there is none."""
-        section = self.study.get(name)
-        return section if isinstance(section, dict) else {}
+        return section(self.study, name)
 
     def cells_of(self, variant: str) -> list[FinishedCell]:
         """Return the folds and seeds of one variant."""
@@ -99,7 +103,7 @@ def load_results(folder: Path) -> Results:
 
     Raises:
         MissingFileError: if the folder is not there, or holds nothing that was measured.
-        DataError: if a file in it cannot be read, or two of them contradict each other.
+        DataError: if two files contradict each other.
     """
     if not folder.is_dir():
         raise MissingFileError(f"no folder {folder}; give the folder of a study, a run or an evaluation")
@@ -119,19 +123,22 @@ def load_results(folder: Path) -> Results:
     for cell in cells:
         if is_study:
             check_settings(cell, study)
-        table = read_records(cell.folder / "records.parquet")
+        table = read_records(cell.folder / RECORDS.name)
         if cell.has_pixels:
             measures |= dict.fromkeys(check_sums(cell, table))
         tables.append(named(cell, table))
     records = pl.concat(tables, how="diagonal_relaxed")
     check_patients(cells, records)
     elsewhere = pl.col("kind") == "population"
-    notes = tuple(_notes(records.columns))
-    if bare := [cell.id for cell in cells if not cell.has_pixels]:
-        rest = "are of the others" if len(bare) < len(cells) else "are not given"
-        notes += (f"{len(bare)} of {len(cells)} runs have no tables of pixels: AUSE, nAUSE and calibration {rest}.",)
     return Results(
-        folder, study, cells, missing, records.filter(~elsewhere), records.filter(elsewhere), tuple(measures), notes
+        folder,
+        study,
+        cells,
+        missing,
+        records.filter(~elsewhere),
+        records.filter(elsewhere),
+        tuple(measures),
+        tuple(_notes(records.columns, cells)),
     )
 
 
@@ -143,11 +150,8 @@ def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", aggregat
         name: of the model.
         head: of the model.
         aggregation: image score that the model is judged by.
-
-    Raises:
-        DataError: if a table cannot be read.
     """
-    records = read_records(folder / "records.parquet").drop("cell", strict=False)
+    records = read_records(folder / RECORDS.name).drop("cell", strict=False)
     cell = FinishedCell(id=name, variant=name, head=head, selection="none", fold=0, seed=0, folder=folder)
     measures = tuple(dict.fromkeys(check_sums(cell, records)))
     return Results(
@@ -163,14 +167,18 @@ def is_generated(results: Results) -> bool:
     return data["path"] is None or (Path(str(data["path"])) / "phantoms.json").is_file()
 
 
-def _notes(columns: Sequence[str]) -> list[str]:
-    """Return a sentence on the columns of the records that this version does not know, and on those it misses."""
-    prefixes = tuple(RECORDS.prefixes)
-    known = [name for name in columns if name in RECORDS.columns or name in _LABELS or name.startswith(prefixes)]
-    unknown = sorted(set(columns) - set(known))
-    notes = [f"Columns of the records that this version does not know were passed over: {', '.join(unknown)}."]
+def _notes(columns: Sequence[str], cells: Sequence[FinishedCell]) -> list[str]:
+    """Return a sentence on the columns of the records that this version does not know, and on what they miss."""
+    known = {*RECORDS.columns, *_LABELS}
+    unknown = sorted(name for name in columns if name not in known and not name.startswith(tuple(RECORDS.prefixes)))
+    notes = []
+    if unknown:
+        notes.append(f"Columns of the records that this version does not know were passed over: {', '.join(unknown)}.")
     if "linf" not in columns:
         notes.append("The records lack linf: whether the attacks kept their budgets was not checked.")
     if not any(name.startswith("u_") for name in columns):
         notes.append("The records lack image scores (u_...): nothing is said of image uncertainty and deferral.")
-    return notes if unknown else notes[1:]
+    if bare := [cell.id for cell in cells if not cell.has_pixels]:
+        rest = "are of the others" if len(bare) < len(cells) else "are not given"
+        notes.append(f"{len(bare)} of {len(cells)} runs have no tables of pixels: AUSE, nAUSE and calibration {rest}.")
+    return notes

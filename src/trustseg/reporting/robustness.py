@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from trustseg.reporting import checks
+from trustseg.reporting.charts import head_curve
+from trustseg.reporting.checks import marked
 from trustseg.reporting.condition_means import (
     DICE,
     FALSE_POSITIVES,
@@ -29,7 +30,7 @@ from trustseg.reporting.labels import (
     is_l2,
 )
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.series import Chart, Line, Panel, chart, curve, looks, without_head
+from trustseg.reporting.series import SYMBOLS, Chart, Line, Panel, chart
 from trustseg.reporting.tables import Row, Table, Value, interval_text
 from trustseg.statistics import Interval
 
@@ -37,7 +38,6 @@ __all__ = [
     "area_table",
     "compared_attacks",
     "ensemble_check",
-    "is_ensemble",
     "strongest",
     "trade_off_chart",
     "trade_off_table",
@@ -48,9 +48,10 @@ __all__ = [
 FULL_RANGE: Final = 8 / 255
 _TOLERANCE: Final = 1e-6  # a Dice this much higher is rounding
 _SIZES: Final = ("small", "medium", "large")
+_USUAL_EPS: Final = 4 / 255
 
 
-def area_table(data: ReportData, *, draws: int) -> Table:
+def area_table(data: ReportData) -> Table:
     """Return the area under the curve of Dice against the budget: one column per attack with at least two budgets."""
     attacks = {attack: rungs for attack, rungs in data.choices.attacks.items() if len(rungs) > 1}
     ends = {attack: rungs[-1] if is_l2(attack) else min(FULL_RANGE, rungs[-1]) for attack, rungs in attacks.items()}
@@ -62,16 +63,16 @@ def area_table(data: ReportData, *, draws: int) -> Table:
             values = values_under(data.results, variant, conditions, DICE)
             weights = area_weights([eps for _, eps in conditions], end)
             complete = len(data.evaluated(variant, conditions)) == len(conditions)
-            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=draws)[0] if complete else None
+            row[f"area_{attack}"] = weighted_means(values, weights[None], draws=data.draws)[0] if complete else None
         if any(isinstance(value, Interval) for value in row.values()):
-            rows.append({**row, "trust": checks.trust(data.checks, variant)})
+            rows.append({**row, "trust": data.trust(variant)})
     titles = {
         f"area_{name}": f"{describe_attack(name)}, 0 to {describe_eps((name, end))}" for name, end in ends.items()
     }
     return data.table("areas", rows, titles, end=describe_eps(("", FULL_RANGE)))
 
 
-def common_eps(data: ReportData) -> float:
+def _common_eps(data: ReportData) -> float:
     """Return the L-infinity budget that most attacks share, the nearest to the headline's among equals."""
     rungs = [eps for name, ladder in data.choices.attacks.items() if not is_l2(name) for eps in ladder]
     return max(set(rungs), key=lambda eps: (rungs.count(eps), -abs(eps - data.choices.eps), eps), default=0.0)
@@ -79,38 +80,37 @@ def common_eps(data: ReportData) -> float:
 
 def compared_attacks(data: ReportData) -> list[ConditionKey]:
     """Return the attacks at the common budget, the worst case over several attacks last."""
-    eps = common_eps(data)
-    names = [
-        attack
-        for attack, ladder in data.choices.attacks.items()
-        if not is_l2(attack) and any(abs(rung - eps) < 1e-6 for rung in ladder)
-    ]
-    return [(name, eps) for name in sorted(names, key=is_ensemble)]
+    eps = _common_eps(data)
+    ladders = data.choices.attacks.items()
+    names = [name for name, ladder in ladders if not is_l2(name) and any(abs(rung - eps) < 1e-6 for rung in ladder)]
+    return [(name, eps) for name in sorted(names, key=_is_ensemble)]
 
 
-def is_ensemble(attack: str) -> bool:
+def _is_ensemble(attack: str) -> bool:
     """Return whether an attack is the worst case of each image over several attacks."""
     return attack.split("_")[0] == "ensemble"
 
 
-def worst_case_table(data: ReportData, *, draws: int) -> Table:
+def worst_case_table(data: ReportData) -> Table:
     """Return mean Dice of every attack at one budget, by size of the target, and how often it beats the ensemble."""
     conditions = [CLEAN, *compared_attacks(data)]
     limits = size_limits(data.results.records)
-    judged = any(is_ensemble(attack) for attack, _ in conditions)
+    judged = any(_is_ensemble(attack) for attack, _ in conditions)
     rows: list[Row] = []
     for variant in data.results.variants:
         held = data.evaluated(variant, conditions)
         if len(held) < 2:
             continue
         dice = values_under(data.results, variant, held, DICE)
-        found = {name: means_of(table, draws=draws) for name, table in _strata(data, variant, dice, limits).items()}
-        found["empty"] = means_of(values_under(data.results, variant, held, FALSE_POSITIVES), draws=draws)
+        found = {
+            name: means_of(table, draws=data.draws) for name, table in _strata(data, variant, dice, limits).items()
+        }
+        found["empty"] = means_of(values_under(data.results, variant, held, FALSE_POSITIVES), draws=data.draws)
         for column, condition in enumerate(held):
             row: dict[str, Value] = {"variant": variant, "condition": describe_condition(condition)}
             row |= {name: means[column] if means[column].count else None for name, means in found.items()}
             row |= {"stronger": _share_stronger(dice.values, held, column)} if judged else {}
-            rows.append({**row, "trust": checks.trust(data.checks, variant) if column else None})
+            rows.append({**row, "trust": data.trust(variant, condition)})
     low, high = (f"{100 * limit:.1f}\u00a0%" for limit in limits)
     return data.table("worst_case", rows, small=low, medium=high)
 
@@ -118,8 +118,8 @@ def worst_case_table(data: ReportData, *, draws: int) -> Table:
 def ensemble_check(data: ReportData) -> str:
     """Return in a sentence whether the worst case is never above another attack's mean Dice; empty without one."""
     conditions = compared_attacks(data)
-    worst = next((condition for condition in conditions if is_ensemble(condition[0])), None)
-    others = [condition for condition in conditions if not is_ensemble(condition[0])]
+    worst = next((condition for condition in conditions if _is_ensemble(condition[0])), None)
+    others = [condition for condition in conditions if not _is_ensemble(condition[0])]
     if worst is None or not others:
         return ""
     broken = []
@@ -142,36 +142,24 @@ def ensemble_check(data: ReportData) -> str:
 
 def worst_case_chart(data: ReportData) -> Chart:
     """Return mean Dice of every attack at one budget, one row per attack and one panel per head."""
-    chosen, conditions = looks(data.results), compared_attacks(data)
-    heads = {variant: data.results.head_of(variant) for variant in chosen}
+    conditions = compared_attacks(data)
     heights = {condition: float(len(conditions) - row) for row, condition in enumerate(conditions)}
+    ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
     panels = []
-    for head in dict.fromkeys(heads.values()):
-        members = [variant for variant in chosen if heads[variant] == head]
+    for head, variants in data.results.heads.items():
         lines = []
-        for number, variant in enumerate(members):
-            held = data.evaluated(variant, conditions)
-            spread = 0.2 * ((len(members) - 1) / 2 - number) if len(members) < 5 else 0.0
-            across = curve(
-                variant,
-                [heights[condition] + spread for condition in held],
-                [data.robustness[variant, condition]["dice"] for condition in held],
-                chosen[variant].of_one_head(),
-                mode="markers",
-                texts=[describe_condition(condition) for condition in held],
-                label=checks.marked(data.checks, variant, without_head(variant, head)),
-            )
-            lines.append(_transposed(across))
-        ticks = {height: describe_attack(name) for (name, _), height in heights.items()}
-        rows = (0.4, len(conditions) + 0.6)
-        panels.append(Panel(describe_head(head), "Dice per image", "", tuple(lines), (0, 1), rows, y_ticks=ticks))
-    eps = describe_eps(("", common_eps(data)))
+        for number, variant in enumerate(variants):
+            if held := data.evaluated(variant, conditions):
+                spread = 0.2 * ((len(variants) - 1) / 2 - number) if len(variants) < 5 else 0.0
+                places = [heights[condition] + spread for condition in held]
+                dice = [data.robustness[variant, condition]["dice"] for condition in held]
+                texts = [describe_condition(condition) for condition in held]
+                line = head_curve(data, variant, places, dice, attacked=True, mode="markers", texts=texts)
+                lines.append(line.transposed())
+        limits = (0, 1), (0.4, len(conditions) + 0.6)
+        panels.append(Panel(describe_head(head), "Dice per image", "", tuple(lines), *limits, y_ticks=ticks))
+    eps = describe_eps(("", _common_eps(data)))
     return chart("worst_case", panels, max(1, len(panels)), horizontal=True, eps=eps)
-
-
-def _transposed(line: Line) -> Line:
-    """Return a line whose values run along x."""
-    return Line(line.name, line.y, line.x, line.look, line.low, line.high, line.mode, line.texts, line.label)
 
 
 def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) -> dict[str, ValueTable]:
@@ -187,16 +175,12 @@ def _strata(data: ReportData, variant: str, dice: ValueTable, limits: Floats) ->
 
 def _share_stronger(dice: Floats, held: Sequence[ConditionKey], column: int) -> str | None:
     """Return on how many images an attack left less Dice than the ensemble did."""
-    worst = next((row for row, (attack, _) in enumerate(held) if is_ensemble(attack)), None)
+    worst = next((row for row, (attack, _) in enumerate(held) if _is_ensemble(attack)), None)
     if worst is None or column in (0, worst):
         return None
     both = np.isfinite(dice[:, worst]) & np.isfinite(dice[:, column])
     stronger = dice[both, column] < dice[both, worst] - _TOLERANCE
     return f"{int(stronger.sum())} of {int(both.sum())} images"
-
-
-_EPS: Final = 4 / 255
-_SYMBOLS: Final = ("circle", "square", "diamond")
 
 
 def strongest(data: ReportData) -> ConditionKey | None:
@@ -208,14 +192,14 @@ def strongest(data: ReportData) -> ConditionKey | None:
     attacked = [(attack, eps) for attack, rungs in data.choices.attacks.items() if not is_l2(attack) for eps in rungs]
     if not attacked:
         return None
-    eps = min((eps for _, eps in attacked), key=lambda eps: abs(eps - _EPS))
+    eps = min((eps for _, eps in attacked), key=lambda eps: abs(eps - _USUAL_EPS))
 
     def mean(condition: ConditionKey) -> float:
         found = [scores["dice"].value for (_, where), scores in data.robustness.items() if where == condition]
         return sum(found) / len(found) if found else float("inf")
 
     nearest = (condition for condition in attacked if condition[1] == eps)
-    return min(nearest, key=lambda condition: (not is_ensemble(condition[0]), mean(condition)))
+    return min(nearest, key=lambda condition: (not _is_ensemble(condition[0]), mean(condition)))
 
 
 def trade_off_table(data: ReportData) -> Table:
@@ -227,7 +211,7 @@ def trade_off_table(data: ReportData) -> Table:
             "dice": data.score(variant, CLEAN, "dice"),
             "robust_dice": data.robustness[variant, attacked]["dice"],
             "nause": data.score(variant, CLEAN, "nause"),
-            "trust": checks.trust(data.checks, variant),
+            "trust": data.trust(variant),
         }
         for variant in data.results.variants
         if attacked and (variant, attacked) in data.robustness
@@ -235,9 +219,8 @@ def trade_off_table(data: ReportData) -> Table:
     return data.table("trade_off", rows, attacked=describe_condition(attacked) if attacked else "")
 
 
-def trade_off_chart(data: ReportData) -> Chart:
-    """Return robust Dice against clean Dice, and against nAUSE: one point per variant."""
-    table = trade_off_table(data)
+def trade_off_chart(data: ReportData, table: Table) -> Chart:
+    """Return robust Dice against clean Dice, and against nAUSE, of the table: one point per variant."""
     under = next((column.title for column in table.columns if column.key == "robust_dice"), "Dice, attacked")
     panels = []
     for key, label in (("dice", "Dice, clean"), ("nause", "pixel nAUSE, clean (less is better)")):
@@ -254,11 +237,11 @@ def _cross(data: ReportData, variant: str, across: Interval, up: Interval) -> li
     """Return a point and its two intervals; selections differ in colour, heads in symbol."""
     if math.isnan(across.value) or math.isnan(up.value):
         return []
-    heads = list(dict.fromkeys(cell.head for cell in data.results.cells))
-    look = looks(data.results)[variant].of_one_head()
+    heads = list(data.results.heads)
+    look = data.looks[variant].of_one_head()
     if len(heads) > 1:
-        look = replace(look, symbol=_SYMBOLS[heads.index(data.results.head_of(variant)) % len(_SYMBOLS)])
-    name = checks.marked(data.checks, variant, variant)
+        look = replace(look, symbol=list(SYMBOLS)[heads.index(data.results.head_of(variant)) % len(SYMBOLS)])
+    name = marked(data.checks, variant, variant)
     text = f"across {interval_text(across)}, up {interval_text(up)}"
     lines = [Line(variant, [across.value], [up.value], look, mode="markers", texts=[text], label=name)]
     for x, y in (((across.low, across.high), (up.value,) * 2), ((across.value,) * 2, (up.low, up.high))):

@@ -1,18 +1,27 @@
-"""The tables of overlap, ranking, calibration, uncertainty shift and repetitions."""
+"""The tables of overlap, ranking, calibration, uncertainty shift, repetitions and costs."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from statistics import median
 from typing import Final
 
 import polars as pl
 
 from trustseg.records import REGIONS
-from trustseg.reporting.checks import trust
-from trustseg.reporting.image_scores import UNDEFINED, mean_of, per_image, rows_of
+from trustseg.reporting.cells import FinishedCell
+from trustseg.reporting.image_scores import (
+    UNDEFINED,
+    false_positive_area,
+    mean_of,
+    per_image,
+    rank_correlation,
+    read_scores,
+    rows_of,
+    uncertainty_shift,
+)
 from trustseg.reporting.labels import (
     CLEAN,
     METRIC_NAMES,
-    ConditionKey,
     describe_attack,
     describe_condition,
     describe_eps,
@@ -22,22 +31,12 @@ from trustseg.reporting.labels import (
 from trustseg.reporting.pixel_scores import estimate, pixel_calibration
 from trustseg.reporting.report_data import Metric, ReportData
 from trustseg.reporting.tables import Row, Table
-from trustseg.statistics import Interval
+from trustseg.run_files import Evaluation, read_checked
 
-__all__ = [
-    "calibration",
-    "calibration_regions",
-    "differences",
-    "false_positives",
-    "mask_metrics",
-    "measures",
-    "ranking",
-    "repetitions",
-    "robustness",
-    "shift",
-]
+__all__ = ["TABLES"]
 
 _RANKINGS: Final[tuple[Metric, ...]] = ("ause", "ause_brier", "nause", "aurc", "augrc")
+_JUDGED: Final[tuple[Metric, ...]] = ("dice", "nause", "aurc", "ece")
 
 
 def differences(data: ReportData) -> Table:
@@ -67,19 +66,19 @@ def robustness(data: ReportData) -> Table:
             "images": found["dice"].count,
             "dice": found["dice"],
             "iou": found["iou"],
-            "trust": None if condition == CLEAN else trust(data.checks, variant),
+            "trust": data.trust(variant, condition),
         }
         for (variant, condition), found in data.robustness.items()
     ]
     return data.table("robustness", rows)
 
 
-def mask_metrics(data: ReportData, *, draws: int) -> Table:
+def mask_metrics(data: ReportData) -> Table:
     """Return the mean of every further metric that was evaluated, over the images with foreground."""
     columns = [name for name in data.results.records.columns if name.startswith("metric_")]
     rows: list[Row] = [
         {"variant": variant, "condition": describe_condition(condition)}
-        | {name: mean_of(data.results, variant, condition, name, draws=draws) for name in columns}
+        | {name: mean_of(data.results, variant, condition, name, draws=data.draws) for name in columns}
         for variant in data.results.variants
         for condition in data.evaluated(variant, data.choices.compared if columns else ())
     ]
@@ -91,7 +90,10 @@ def false_positives(data: ReportData) -> Table:
     under = dict(zip(("clean", "attacked"), data.choices.compared, strict=False))
     rows: list[Row] = []
     for variant in data.results.variants:
-        areas = {key: _over_patients(data, variant, condition) for key, condition in under.items()}
+        areas = {
+            key: false_positive_area(data.results, variant, condition, draws=data.draws)
+            for key, condition in under.items()
+        }
         if areas["clean"].count:
             rows.append({"variant": variant, "images": areas["clean"].count, **areas})
     return data.table("false_positives", rows)
@@ -135,7 +137,7 @@ def calibration(data: ReportData) -> Table:
     return data.table("calibration", rows)
 
 
-def calibration_regions(data: ReportData, *, draws: int) -> Table:
+def calibration_regions(data: ReportData) -> Table:
     """Return the positive-class calibration error of each region, clean and attacked; no row for old tables."""
     rows: list[Row] = []
     for variant in data.results.variants:
@@ -143,37 +145,37 @@ def calibration_regions(data: ReportData, *, draws: int) -> Table:
             tables = {region: pixel_calibration(data.results, variant, condition, region=region) for region in REGIONS}
             if tables["boundary"].patients:
                 row: Row = {"variant": variant, "condition": describe_condition(condition)}
-                rows.append({**row, **{region: estimate(table, draws=draws) for region, table in tables.items()}})
+                rows.append({**row, **{region: estimate(table, draws=data.draws) for region, table in tables.items()}})
     return data.table("calibration_regions", rows)
 
 
 def shift(data: ReportData) -> Table:
     """Return what the headline attack does to the image uncertainty of each variant."""
-    attacked = data.choices.compared[-1]
-    rows: list[Row] = [
-        {
-            "variant": variant,
-            "measure": words(data.choices.measures[variant]),
-            "change": found.change,
-            "share_lower": found.share_lower,
-            "correlation": data.correlations.get((variant, CLEAN), UNDEFINED),
-            "robust_correlation": data.correlations.get((variant, attacked), UNDEFINED),
-            "detection": found.detection,
-        }
-        for variant, found in data.shifts.items()
-    ]
+    rows: list[Row] = []
+    for variant in data.shifted:
+        column, attacked = data.choices.columns[variant], data.choices.compared[-1]
+        found = uncertainty_shift(data.results, variant, attacked, column, draws=data.draws)
+        clean, robust = (
+            rank_correlation(read_scores(data.results, variant, condition, column), draws=data.draws)
+            for condition in (CLEAN, attacked)
+        )
+        rows.append(
+            {
+                "variant": variant,
+                "measure": words(data.choices.measures[variant]),
+                "change": found["change"],
+                "share_lower": found["share_lower"],
+                "correlation": clean,
+                "robust_correlation": robust,
+                "detection": found["detection"],
+            }
+        )
     return data.table("shift", rows)
 
 
 def repetitions(data: ReportData) -> Table:
     """Return what each variant's numbers rest on, and how far single seeds lie apart."""
     return data.table("repetitions", [_repetition(data, variant) for variant in data.results.variants])
-
-
-def _over_patients(data: ReportData, variant: str, condition: ConditionKey) -> Interval:
-    """Return a false-positive area, without the ends that one patient alone cannot give."""
-    found = data.false_positives.get((variant, condition), UNDEFINED)
-    return found if found.patients > 1 else replace(found, low=math.nan, high=math.nan)
 
 
 def _repetition(data: ReportData, variant: str) -> Row:
@@ -195,3 +197,54 @@ def _repetition(data: ReportData, variant: str) -> Row:
         "seconds_training": sum(cell.done.seconds_training for cell in cells),
         "seconds_evaluation": sum(cell.done.seconds_evaluation for cell in cells),
     }
+
+
+def costs(data: ReportData) -> Table:
+    """Return one row per variant: what a model takes to train and a clean prediction to make, and how good it is.
+
+    Variants whose evaluation did not record its cost are left out.
+    """
+    seconds = {cell.id: cell.done.seconds_training for cell in data.results.cells}
+    rows: list[Row] = []
+    places: set[str] = set()
+    for variant in data.results.variants:
+        cells = data.results.cells_of(variant)
+        found = [cost for cell in cells if (cost := _cost(cell)) is not None]
+        if not found:
+            continue
+        places |= {f"{one.timed_on}, {one.timed_threads} threads, batches of {one.timed_batch_size}" for one in found}
+        trained = [sum(seconds.get(name, math.nan) for name in cell.members or (cell.id,)) for cell in cells]
+        row: Row = {
+            "variant": variant,
+            "models": max(len(cell.members) or 1 for cell in cells),
+            "seconds_training": median(trained),
+            "passes": max(cost.passes for cost in found),
+            "milliseconds": 1000 * median(cost.seconds_per_image for cost in found),
+        }
+        rows.append({**row, **{metric: data.score(variant, CLEAN, metric) for metric in _JUDGED}})
+    ranked = " or ".join(sorted({words(measure) for measure in data.choices.measures.values()}))
+    timing = f"Times: median over the runs; a prediction's is that of 3 batches on {' or '.join(sorted(places))}"
+    timing += "; times taken differently are not comparable." if len(places) > 1 else "."
+    return data.table("costs", rows, ranked=ranked, timing=timing)
+
+
+def _cost(cell: FinishedCell) -> Evaluation | None:
+    """Return what an evaluation says of its cost, None where it says nothing."""
+    path = cell.folder / "evaluation.json"
+    content = read_checked(path, Evaluation) if path.is_file() else Evaluation()
+    return content if {"passes", "seconds_per_image"} <= content.model_fields_set else None
+
+
+TABLES: Final[tuple[Callable[[ReportData], Table], ...]] = (
+    differences,
+    robustness,
+    mask_metrics,
+    false_positives,
+    ranking,
+    measures,
+    calibration,
+    calibration_regions,
+    shift,
+    repetitions,
+    costs,
+)

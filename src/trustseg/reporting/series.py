@@ -2,16 +2,28 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import describe_head
+from trustseg.reporting.labels import describe_head, texts_of
 from trustseg.reporting.results import Results
-from trustseg.reporting.texts import texts_of
 from trustseg.statistics import Interval
 
-__all__ = ["GRID", "RULE", "Chart", "Line", "Look", "Panel", "chart", "curve", "looks", "without_head"]
+__all__ = [
+    "DASHES",
+    "GRID",
+    "RULE",
+    "SYMBOLS",
+    "Chart",
+    "Line",
+    "Look",
+    "Panel",
+    "chart",
+    "curve",
+    "looks",
+    "without_head",
+]
 
 # Okabe & Ito's colour-blind-safe palette; a selection keeps its colour in every figure.
 _SELECTION_COLOURS: Final = {
@@ -25,7 +37,21 @@ _SPARE_COLOURS: Final = ("#D55E00", "#56B4E9", "#B8A000", "#7A4FA3", "#000000")
 _HEAD_DASHES: Final = {"beta": "solid", "bernoulli": "dash"}
 _SPARE_DASHES: Final = ("dot", "dashdot", "longdash")
 _SHADES: Final = (0.0, 0.45, -0.45, 0.7, -0.7)  # of variants that differ in neither selection nor head
-_SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross")
+# The names of dashes and symbols in Plotly -> those in Matplotlib, and how the legend of a page draws them.
+DASHES: Final[Mapping[str, tuple[Any, str]]] = {
+    "solid": ("-", "none"),
+    "dash": ("--", "6 4"),
+    "dot": (":", "2 3"),
+    "dashdot": ("-.", "6 3 2 3"),
+    "longdash": ((0, (8, 3)), "9 4"),
+}
+SYMBOLS: Final[Mapping[str, tuple[str, str]]] = {
+    "circle": ("o", "●"),
+    "square": ("s", "■"),
+    "diamond": ("D", "◆"),
+    "triangle-up": ("^", "▲"),
+    "cross": ("X", "✚"),
+}
 GRID: Final = "#e6e9ed"
 RULE: Final = "#9aa3ad"  # lines that mark a value
 _MOST_BANDS: Final = 3  # in a panel; the colours of more mix
@@ -72,6 +98,10 @@ class Line:
         """The name in the legend."""
         return self.label or self.name
 
+    def transposed(self) -> "Line":
+        """Return the line with its values, and their intervals, along x."""
+        return replace(self, x=self.y, y=self.x)
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -96,14 +126,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A figure: panels in a grid, with a paragraph that says how to read it.
+    """A figure: panels in a grid, row by row, with a paragraph that says how to read it.
 
     Attributes:
         key: file name without suffix, ``[a-z0-9_]``.
-        title: what is shown.
-        reading: how to read it, in plain language.
-        panels: panels, row by row.
-        columns: panels in a row.
         horizontal: intervals run along x (a forest plot); lines with a label get a legend.
         small: many small panels.
     """
@@ -192,12 +218,13 @@ def looks(results: Results) -> dict[str, Look]:
     first = {variant: results.cells_of(variant)[0] for variant in results.variants}
     colours = _assign([cell.selection for cell in first.values()], _SELECTION_COLOURS, _SPARE_COLOURS)
     dashes = _assign([cell.head for cell in first.values()], _HEAD_DASHES, _SPARE_DASHES)
+    symbols = list(SYMBOLS)
     found: dict[str, Look] = {}
     for variant, cell in first.items():
         kind = cell.selection, cell.head
         equals = [(other.selection, other.head) for other in list(first.values())[: len(found)]].count(kind)
         colour = _shade(colours[cell.selection], _SHADES[equals % len(_SHADES)])
-        found[variant] = Look(colour, dashes[cell.head], _SYMBOLS[equals % len(_SYMBOLS)])
+        found[variant] = Look(colour, dashes[cell.head], symbols[equals % len(symbols)])
     return found
 
 

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from trustseg.reporting.condition_means import DICE, ValueTable, values_under
-from trustseg.reporting.labels import CLEAN, ConditionKey, describe_condition
+from trustseg.reporting.deferral import Deferrals
+from trustseg.reporting.labels import CLEAN, describe_condition
 from trustseg.reporting.report_data import ReportData
-from trustseg.reporting.results import Results
 from trustseg.reporting.robustness import compared_attacks
 from trustseg.reporting.tables import Row, Table
-from trustseg.reporting.unnoticed import deploy
 from trustseg.statistics import Interval, bootstrap_mean
 
 __all__ = ["subgroup_table", "subgroups_of"]
@@ -24,23 +24,30 @@ _MOST: Final = 8  # numbers with more different values than this are cut at thei
 _VIEW: Final = r"_vp-([a-z]+)(?:_|$)"  # as BIMCV and QaTa-COV19-v2 name images; ll: lateral
 
 
-def subgroup_table(data: ReportData, *, draws: int) -> Table:
+def subgroup_table(data: ReportData, deferrals: Deferrals) -> Table:
     """Return Dice, Dice under attack, undetected harm and deferral rate of each subgroup, with patient intervals.
 
     Unknown values are a subgroup of their own. The subgroup of an attribute with the lowest Dice is marked.
     """
-    results, seen = data.results, deploy(data.results)
-    groups = subgroups_of(results.records)
+    results, groups = data.results, subgroups_of(data.results.records)
     rows: list[Row] = []
     for variant in results.variants if groups else ():
         attack = next(reversed(data.evaluated(variant, compared_attacks(data))), None)
-        tables = _tables(results, seen, variant, attack)
+        decided = deferrals.decided.get(variant)
+        seen = None if decided is None else replace(results, records=decided)
+        tables = {
+            "dice": values_under(results, variant, [CLEAN], DICE),
+            "robust": values_under(results, variant, [attack], DICE) if attack else None,
+            "undetected": values_under(seen, variant, [attack], pl.col("unnoticed")) if attack and seen else None,
+            "deferral": values_under(seen, variant, [CLEAN], pl.col("review")) if seen else None,
+        }
         for attribute, members in groups.items():
             block: list[Row] = []
             for name in sorted(set(members.values()), key=lambda name: (name == _UNKNOWN, name)):
                 images = [image for image, group in members.items() if group == name]
                 own = results.records.filter(pl.col("variant") == variant, pl.col("image").is_in(images))
-                scores = {key: _mean_of(table, images, draws) for key, table in tables.items()}
+                scores = {key: _mean_of(table, images, data.draws) for key, table in tables.items()}
+                dice = scores.pop("dice")
                 block.append(
                     {
                         "variant": variant,
@@ -48,27 +55,14 @@ def subgroup_table(data: ReportData, *, draws: int) -> Table:
                         "group": name,
                         "images": own["image"].n_unique(),
                         "patients": own["patient"].n_unique(),
-                        "dice": scores["dice"],
+                        "dice": dice,
                         "attack": describe_condition(attack) if attack else None,
-                        "robust": scores["robust"],
-                        "undetected": scores["undetected"],
-                        "deferral": scores["deferral"],
-                        "remark": scores["dice"].warning if scores["dice"] else None,
+                        **scores,
+                        "remark": dice.warning if dice else None,
                     }
                 )
             rows += _with_lowest(block)
     return data.table("subgroups", rows)
-
-
-def _tables(results: Results, seen: Results, variant: str, attack: ConditionKey | None) -> dict[str, ValueTable | None]:
-    """Return what is scored of each image of a variant; None where it was not attacked, or has no policy."""
-    decided = variant in seen.records["variant"].to_list()
-    return {
-        "dice": values_under(results, variant, [CLEAN], DICE),
-        "robust": values_under(results, variant, [attack], DICE) if attack else None,
-        "undetected": values_under(seen, variant, [attack], pl.col("unnoticed")) if attack and decided else None,
-        "deferral": values_under(seen, variant, [CLEAN], pl.col("reviewed")) if decided else None,
-    }
 
 
 def _mean_of(table: ValueTable | None, images: list[str], draws: int) -> Interval | None:

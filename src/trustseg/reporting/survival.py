@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from trustseg.metrics import survivors
 from trustseg.records import MINIMAL, read_table
-from trustseg.reporting import checks
+from trustseg.reporting.charts import head_curve
 from trustseg.reporting.condition_means import ValueTable, means_of
 from trustseg.reporting.image_scores import Floats, patients_of
 from trustseg.reporting.labels import describe_head
 from trustseg.reporting.report_data import ReportData
 from trustseg.reporting.results import Results
-from trustseg.reporting.series import Chart, Line, Panel, chart, looks, without_head
+from trustseg.reporting.series import Chart, Panel, chart
 from trustseg.reporting.tables import Row, Table
 from trustseg.statistics import Interval, bootstrap_statistic
 
-__all__ = ["read_brackets", "survival_chart", "survival_table", "survivals"]
+__all__ = ["Brackets", "read_brackets", "survival_chart", "survival_table", "survivals"]
 
 Brackets = dict[str, pl.DataFrame]
 _POINTS: Final = 81  # of a curve
@@ -30,54 +30,51 @@ def read_brackets(results: Results) -> Brackets:
     """Return the smallest budgets of every variant that was searched for them: a row per image and model."""
     found: dict[str, list[pl.DataFrame]] = {}
     for cell in results.cells:
-        path = cell.folder / "minimal.parquet"
+        path = cell.folder / MINIMAL.name
         if path.is_file():
             found.setdefault(cell.variant, []).append(read_table(path, MINIMAL).select(*MINIMAL.columns))
     return {variant: pl.concat(tables) for variant, tables in found.items()}
 
 
-def survival_table(data: ReportData, brackets: Brackets, *, draws: int) -> Table:
+def survival_table(data: ReportData, brackets: Brackets) -> Table:
     """Return for each variant how many images were broken from the start, which never were, and the median budget."""
     rows: list[Row] = []
     for variant, frame in brackets.items():
-        top = _top({variant: frame})
+        top = _top(frame)
         rows.append(
             {
                 "variant": variant,
                 "tau": " and ".join(f"{tau:g}" for tau in sorted(frame["tau"].unique())),
                 "images": frame["image"].n_unique(),
                 "empty": frame.filter(pl.col("mask_px") == 0)["image"].n_unique(),
-                "already_broken": _share(frame, "already_broken", draws),
-                "median": _median(frame, top, draws),
-                "censored": _share(frame, "censored", draws),
+                "already_broken": _share(frame, "already_broken", data.draws),
+                "median": _median(frame, top, data.draws),
+                "censored": _share(frame, "censored", data.draws),
                 "largest": _LEVELS * top,
-                "trust": checks.trust(data.checks, variant),
+                "trust": data.trust(variant),
             }
         )
     return data.table("survival", rows)
 
 
-def survival_chart(data: ReportData, brackets: Brackets, *, draws: int) -> Chart:
+def survival_chart(data: ReportData, brackets: Brackets) -> Chart:
     """Return the share of images not broken against the budget, one panel per head."""
-    chosen, top = looks(data.results), _top(brackets)
+    top = max(map(_top, brackets.values()), default=0.0)
     budgets = np.linspace(0, top, _POINTS)
-    drawn: dict[str, list[Line]] = {}
-    for variant, frame in brackets.items():
-        own = budgets[budgets <= _top({variant: frame}) + 1e-9]
-        upper, lower = (means_of(table, draws=draws) for table in survivals(frame, own))
-        head = data.results.head_of(variant)
-        line = Line(
-            variant,
-            (_LEVELS * own).tolist(),
-            [share.value for share in upper],
-            chosen[variant].of_one_head(),
-            [_end(share.low, share.value) for share in lower],
-            [_end(share.high, share.value) for share in upper],
-            label=checks.marked(data.checks, variant, without_head(variant, head)),
-        )
-        drawn.setdefault(head, []).append(line)
-    labels, limits = ("budget, grey levels", "share of images not broken"), ((0.0, _LEVELS * top), (0.0, 1.02))
-    panels = [Panel(describe_head(head), *labels, tuple(lines), *limits) for head, lines in drawn.items()]
+    panels = []
+    for head, variants in data.results.heads.items():
+        lines = []
+        for variant in (variant for variant in variants if variant in brackets):
+            own = budgets[budgets <= _top(brackets[variant]) + 1e-9]
+            upper, lower = (means_of(table, draws=data.draws) for table in survivals(brackets[variant], own))
+            shares = [
+                replace(above, low=_end(below.low, above.value), high=_end(above.high, above.value))
+                for above, below in zip(upper, lower, strict=True)
+            ]
+            lines.append(head_curve(data, variant, (_LEVELS * own).tolist(), shares, attacked=True, mode="lines"))
+        if lines:
+            labels, limits = ("budget, grey levels", "share of images not broken"), ((0.0, _LEVELS * top), (0.0, 1.02))
+            panels.append(Panel(describe_head(head), *labels, tuple(lines), *limits))
     tau = " or ".join(f"{tau:g}" for tau in sorted({tau for frame in brackets.values() for tau in frame["tau"]}))
     return chart("survival", panels, tau=tau, target=data.results.target)
 
@@ -99,11 +96,10 @@ def _image_means(frame: pl.DataFrame, values: NDArray[np.bool_]) -> ValueTable:
     return ValueTable(found["image"].to_list(), patients_of(found), found.select(columns.columns).to_numpy())
 
 
-def _top(brackets: Brackets) -> float:
+def _top(frame: pl.DataFrame) -> float:
     """Return the largest budget that was tried and decided something."""
-    ends = pl.concat([frame.select("eps_holds", "eps_breaks") for frame in brackets.values()])
-    finite = ends.filter(pl.col("eps_breaks").is_finite())["eps_breaks"].max()
-    return max(float(str(value)) for value in (ends["eps_holds"].max(), finite, 0.0) if value is not None)
+    ends = frame["eps_holds"].to_list() + frame["eps_breaks"].to_list()
+    return max((end for end in ends if np.isfinite(end)), default=0.0)
 
 
 def _share(frame: pl.DataFrame, column: str, draws: int) -> Interval:

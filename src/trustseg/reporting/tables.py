@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from trustseg.reporting.labels import HIGHER_IS_BETTER
-from trustseg.reporting.texts import texts_of
+from trustseg.reporting.labels import HIGHER_IS_BETTER, texts_of
 from trustseg.statistics import Interval
 from trustseg.tables import csv_text
 
@@ -51,7 +50,6 @@ class Table:
     Attributes:
         key: file name without suffix, ``[a-z0-9_]``.
         title: caption in words.
-        columns: columns, in order.
         rows: one mapping from column key to value per row; a key may be missing where there is nothing to say.
         constants: what is the same for all rows: columns of the data frame that are not shown.
     """
@@ -147,11 +145,8 @@ class Table:
 def make_table(key: str, rows: Sequence[Row], titles: Mapping[str, str] | None = None, **words: object) -> Table:
     """Return a table whose columns are the keys of its rows; ``trust`` is left out where no model was checked.
 
-    Args:
-        key: of the table, whose caption and headings stand in ``tables.yaml``.
-        rows: the rows.
-        titles: headings of columns that are not known beforehand.
-        words: what fills in the braces of caption and headings.
+    Caption and headings stand in ``tables.yaml`` under the key; ``titles`` are headings that are not known beforehand,
+    and the words fill in the braces of both.
     """
     texts: dict[str, Any] = {**texts_of("tables")["*"], **texts_of("tables")[key], **(titles or {})}
     keys = dict.fromkeys(name for row in rows for name in row)

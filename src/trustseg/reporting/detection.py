@@ -1,0 +1,176 @@
+"""What image scores detect: bad segmentations among clean images, and images of other populations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trustseg.deferral.ranking import AURC, auroc_of_failures, normalised_aurc
+from trustseg.metrics import auroc_from_counts, average_precision_from_counts, fpr_at_tpr_from_counts
+from trustseg.reporting.image_scores import (
+    Floats,
+    ImageScores,
+    RankingScore,
+    numbers,
+    patients_of,
+    ranking_of,
+    read_scores,
+)
+from trustseg.reporting.labels import CLEAN, words
+from trustseg.reporting.report_data import ReportData
+from trustseg.reporting.results import Results
+from trustseg.reporting.tables import Row, Table, Value
+from trustseg.statistics import Interval, bootstrap_contrast, bootstrap_mean, spearman
+
+__all__ = ["TAU", "finder_table", "population_tables", "populations_of", "same_orders"]
+
+TAU: Final = 0.5  # the Dice below which a segmentation has failed, where no policy says otherwise
+_SCORES: Final[Mapping[str, RankingScore]] = {
+    "auroc": auroc_from_counts,
+    "aupr": average_precision_from_counts,
+    "fpr95": fpr_at_tpr_from_counts,
+}
+
+
+def finder_table(data: ReportData, *, tau: float = TAU) -> Table:
+    """Return how well every image score of every variant finds bad segmentations, in rising order of AURC.
+
+    A Dice below tau is a failure. ``naurc`` is 0 for an oracle and 1 for a random order; ``size`` is Spearman's
+    correlation with the predicted area, the mean over seeds.
+    """
+    rows: list[Row] = []
+    measured = {"aurc": AURC, "naurc": normalised_aurc, "auroc": auroc_of_failures(tau)}
+    for variant in data.results.variants:
+        mine: list[tuple[float, str, dict[str, Value]]] = []
+        for column, scores in _clean_scores(data.results, variant, least=1).items():
+            found = {name: ranking_of(scores, score, draws=data.draws) for name, score in measured.items()}
+            size = _size_correlation(data.results, variant, column)
+            mine.append((float(np.nan_to_num(found["aurc"].value, nan=np.inf)), column, {**found, "size": size}))
+        for place, (_, column, row) in enumerate(sorted(mine, key=lambda each: each[:2]), start=1):
+            rows.append({"variant": variant, "place": place, "score": words(column), **row})
+    return data.table("aggregations", rows, tau=f"{tau:g}")
+
+
+def same_orders(data: ReportData) -> list[str]:
+    """Return a sentence for each group of image scores that put the clean images of some variants in one order."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for variant in data.results.variants:
+        groups: dict[bytes, list[str]] = {}
+        for column, scores in _clean_scores(data.results, variant, least=3).items():
+            ranks = [np.unique(row, return_inverse=True)[1].astype(np.int64) for row in scores.uncertainty]
+            groups.setdefault(b"".join(row.tobytes() for row in ranks), []).append(words(column))
+        for group in groups.values():
+            if len(group) > 1:
+                found.setdefault(tuple(group), []).append(variant)
+    return [
+        f"{'every variant' if len(who) == len(data.results.variants) else ', '.join(who)}: {', '.join(group[:-1])} and "
+        f"{group[-1]} put the images in the same order."
+        for group, who in found.items()
+    ]
+
+
+def _clean_scores(results: Results, variant: str, *, least: int) -> dict[str, ImageScores]:
+    """Return every image score of a variant on the clean images, if there are enough."""
+    found = {column: read_scores(results, variant, CLEAN, column) for column in results.score_columns(variant)}
+    return {column: scores for column, scores in found.items() if len(scores.images) >= least}
+
+
+def _size_correlation(results: Results, variant: str, column: str) -> float:
+    """Return the mean over seeds of Spearman's correlation with the predicted area, over all clean test images."""
+    rows = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
+    found = [
+        spearman(numbers(frame, column), frame["predicted_px"].to_numpy())
+        for _, frame in rows.group_by("seed", maintain_order=True)
+    ]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def populations_of(results: Results) -> list[str]:
+    """Return the names of the other populations that were evaluated."""
+    rows = results.populations
+    return [] if rows.is_empty() else rows["condition"].unique(maintain_order=True).to_list()
+
+
+def population_tables(data: ReportData) -> tuple[Table, ...]:
+    """Return what is predicted on other populations, and how well scores tell them from the clean test images.
+
+    The patients of the test images and of a population are drawn apart.
+    """
+    areas: list[Row] = []
+    usual: list[Row] = []
+    every: list[Row] = []
+    for name, variant in product(populations_of(data.results), data.results.variants):
+        rows = data.results.populations.filter(pl.col("condition") == name)
+        mine = rows.filter(pl.col("variant") == variant)
+        if mine.is_empty():
+            continue
+        patients, claimed = patients_of(mine), mine["predicted_px"].cast(pl.Float64).to_numpy()
+        area = bootstrap_mean(claimed / mine["pixels"].to_numpy(), patients, draws=data.draws)
+        areas.append(
+            {
+                "population": words(name),
+                "images": rows["image"].n_unique(),
+                "patients": area.patients,
+                "variant": variant,
+                "touched": bootstrap_mean((claimed > 0).astype(np.float64), patients, draws=data.draws),
+                "area": replace(area, value=100 * area.value, low=100 * area.low, high=100 * area.high),
+            }
+        )
+        for column in data.results.score_columns(variant):
+            if found := _detection(data.results, mine, variant, column, data.draws):
+                every.append({"population": words(name), "variant": variant, "score": words(column), **found})
+                if column in data.choices.all_columns[variant].values():
+                    usual.append(every[-1])
+    tables = {"population_area": areas, "populations": usual, "populations_all": every}
+    return tuple(data.table(key, rows) for key, rows in tables.items())
+
+
+def _detection(results: Results, elsewhere: pl.DataFrame, variant: str, column: str, draws: int) -> dict[str, Interval]:
+    """Return how well a score tells images from the clean test images; those of the runs of a variant are averaged."""
+    clean = results.records.filter(pl.col("variant") == variant, pl.col("condition") == "clean")
+    known, other = (frame.drop_nulls(column).filter(pl.col(column).is_finite()) for frame in (clean, elsewhere))
+    if not len(known) or not len(other):
+        return {}
+    runs = sorted(set(known["cell"]) & set(other["cell"]))
+    parts = [_blocks(known, other, column, run) for run in runs]
+
+    def statistic_of(score: RankingScore) -> Callable[[Floats, Floats], Floats]:
+        def statistic(times: Floats, other_times: Floats) -> Floats:
+            blocks = [(_grouped(times, a), _grouped(other_times, b)) for a, b in parts]
+            values = [score(negative + positive, positive) for negative, positive in blocks]
+            return np.asarray(np.mean(values, axis=0), np.float64)
+
+        return statistic
+
+    patients = patients_of(known), patients_of(other)
+    return {name: bootstrap_contrast(statistic_of(score), *patients, draws=draws) for name, score in _SCORES.items()}
+
+
+class _Sorted(NamedTuple):
+    """Rows of one sample in rising order of the score, and where each block of equal scores begins and ends (K,)."""
+
+    rows: NDArray[np.intp]
+    begin: NDArray[np.intp]
+    end: NDArray[np.intp]
+
+
+def _blocks(known: pl.DataFrame, other: pl.DataFrame, column: str, run: str) -> tuple[_Sorted, _Sorted]:
+    samples = [(np.flatnonzero(frame["cell"].to_numpy() == run), frame[column].to_numpy()) for frame in (known, other)]
+    edges = np.unique(np.concatenate([values[rows] for rows, values in samples]))
+    found = []
+    for rows, values in samples:
+        order = rows[np.argsort(values[rows], kind="stable")]
+        ends = [np.searchsorted(values[order], edges, side=side) for side in ("left", "right")]
+        found.append(_Sorted(order, ends[0], ends[1]))
+    return found[0], found[1]
+
+
+def _grouped(times: Floats, blocks: _Sorted) -> Floats:
+    """Return how many drawn rows lie in each block (D, K)."""
+    total = np.zeros((len(times), len(blocks.rows) + 1))
+    np.cumsum(times[:, blocks.rows], axis=1, out=total[:, 1:])
+    return total[:, blocks.end] - total[:, blocks.begin]
