@@ -60,12 +60,9 @@ def check_table(
     within: Sequence[str] = (),
     required: Collection[str] | None = None,
 ) -> None:
-    """Check a table against its schema.
+    """Check a table from a file against its schema.
 
     Args:
-        table: the table.
-        schema: what it has to be.
-        path: the file it comes from, for the error.
         within: further columns that tell rows apart.
         required: columns that may not be missing; by default all that are not optional.
 

@@ -16,12 +16,7 @@ _FORMULA: Final = "[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 
 
 def read_parquet(path: Path, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Return the table in a parquet file.
-
-    Args:
-        path: the file; no wildcard in it is expanded, and no tilde.
-        columns: the columns to read; all by default.
-    """
+    """Return the table in a parquet file, or some of its columns; no wildcard in the path is expanded, and no tilde."""
     with path.open("rb") as stream:
         return pl.read_parquet(stream, columns=None if columns is None else list(columns))
 
@@ -38,11 +33,9 @@ def scan_parquet(path: Path) -> pl.LazyFrame:
 
 
 def read_csv(path: Path, *, as_text: bool = False) -> pl.DataFrame:
-    """Return the table in a CSV file, cells as they were before ``write_csv`` quoted them.
+    """Return the table in a CSV file in UTF-8, cells as they were before ``write_csv`` quoted them.
 
-    Args:
-        path: the file, in UTF-8.
-        as_text: whether every cell is text; by default a column that holds numbers only is numeric.
+    A column that holds numbers only is numeric, unless every cell is to be read as text.
     """
     table = pl.read_csv(path.read_bytes(), infer_schema=not as_text, infer_schema_length=None)
     return table.select(_unquoted(column) for column in table)

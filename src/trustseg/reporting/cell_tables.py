@@ -69,11 +69,7 @@ def _load(
 
 
 def load_training(cell: FinishedCell) -> pl.DataFrame | None:
-    """Return one row per epoch of the training log, the last value of each column, or None where there is no log.
-
-    Raises:
-        DataError: if it is not a table of numbers by epoch.
-    """
+    """Return one row per epoch of the training log, the last value of each column, or None where there is no log."""
     path = cell.training_log
     if path is None:
         return None
@@ -86,11 +82,7 @@ def load_training(cell: FinishedCell) -> pl.DataFrame | None:
 
 
 def check_settings(cell: FinishedCell, study: Mapping[str, Any]) -> None:
-    """Check that a cell has the settings of its study, but for those of the grid, and those in its ``cell.json``.
-
-    Raises:
-        DataError: if it has others.
-    """
+    """Check that a cell has the settings of its study, but for those of the grid, and those in its ``cell.json``."""
     own = flattened(cell.settings)
     shared = {key: value for key, value in flattened(study).items() if key not in _OWN and key not in cell.values}
     described = {"model.head": cell.head, "adversarial.selection": cell.selection, "training.seed": cell.seed}
@@ -112,11 +104,7 @@ def _equal(own: object, other: object) -> bool:
 
 
 def named(cell: FinishedCell, records: pl.DataFrame) -> pl.DataFrame:
-    """Return the records of a cell under the names in its cell.json.
-
-    Raises:
-        DataError: if they are those of another cell.
-    """
+    """Return the records of a cell, which may not be those of another one, under the names in its ``cell.json``."""
     if "cell" in records.columns and (others := set(records["cell"]) - {cell.id}):
         path = cell.folder / "records.parquet"
         raise DataError(f"{path} holds the records of the cell {min(others)}; restore it, or evaluate again")
@@ -136,11 +124,7 @@ def check_sums(cell: FinishedCell, records: pl.DataFrame) -> list[str]:
 
 
 def check_patients(cells: Sequence[FinishedCell], records: pl.DataFrame) -> None:
-    """Check that all cells say the same of whom an image is: differences between variants are paired by patient.
-
-    Raises:
-        DataError: if two differ.
-    """
+    """Check that all cells say the same of whom an image is: differences between variants are paired by patient."""
     held = records.select("kind", "image", "patient", "cell").unique(maintain_order=True)
     theirs = held.group_by("kind", "image", maintain_order=True).agg(pl.col("patient", "cell"))
     odd = theirs.filter(pl.col("patient").list.n_unique() > 1)

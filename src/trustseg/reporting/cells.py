@@ -167,11 +167,7 @@ def section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def load_settings(path: Path) -> Mapping[str, Any]:
-    """Return the settings that a study wrote into a YAML file.
-
-    Raises:
-        DataError: if it cannot be read, or holds no settings.
-    """
+    """Return the settings that a study wrote into a YAML file."""
     content = read_file(path, lambda path: parse_yaml(path.read_text(encoding="utf-8"), where=f"'{path}'"))
     if not isinstance(content, dict) or not content:
         found = f"holds a {type(content).__name__} instead of settings" if content else "holds no settings"

@@ -103,7 +103,6 @@ def load_results(folder: Path) -> Results:
 
     Raises:
         MissingFileError: if the folder is not there, or holds nothing that was measured.
-        DataError: if two files contradict each other.
     """
     if not folder.is_dir():
         raise MissingFileError(f"no folder {folder}; give the folder of a study, a run or an evaluation")
@@ -145,11 +144,7 @@ def load_results(folder: Path) -> Results:
 def results_of_one(folder: Path, *, name: str, head: str = "bernoulli", aggregation: str = "mean") -> Results:
     """Return the tables of one evaluation, outside any study, as the results of a study with a single cell.
 
-    Args:
-        folder: where ``trustseg.evaluation.evaluate`` wrote its tables.
-        name: of the model.
-        head: of the model.
-        aggregation: image score that the model is judged by.
+    The name and the head are those of the model; it is judged by the image score of the aggregation.
     """
     records = read_records(folder / RECORDS.name).drop("cell", strict=False)
     cell = FinishedCell(id=name, variant=name, head=head, selection="none", fold=0, seed=0, folder=folder)
