@@ -5,18 +5,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.audit.given import a_dot, maps_of, pack_of_shifts
+from tests.audit.given import maps_of, pack_of_shifts
 
 from trustseg.audit import Requirement, audit, compare
 from trustseg.errors import DataError, MissingFileError
 from trustseg.statistics import Interval
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 ASKED = [Requirement(metric="dice", at_least=0.1)]
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustseg.audit.writing.write_figure", a_dot)
 
 
 def test_differences_are_paired_and_in_closed_form(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.audit.given import Relative, Threshold, a_dot, maps_of, pack_of_shifts
+from tests.audit.given import Relative, Threshold, maps_of, pack_of_shifts
 from torch import Tensor, nn
 
 import trustseg.audit
@@ -51,11 +51,6 @@ class Convolved(nn.Module):
 
     def forward(self, images: Tensor) -> Bernoulli:
         return Bernoulli(self.network(images))
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trustseg.audit.writing.write_figure", a_dot)
 
 
 @pytest.fixture(scope="module")

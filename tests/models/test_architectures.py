@@ -5,15 +5,12 @@ from typing import NoReturn
 
 import pytest
 import torch
+from tests.models.built import smallest_encoder
 from torch import nn
 
 from trustseg.errors import ModelError, UnknownNameError
 from trustseg.models import ARCHITECTURES, Segmenter, build_segmenter
 from trustseg.models.architectures import check_licence
-
-
-def smallest_encoder(architecture: str) -> str:
-    return "resnet50" if architecture == "fcn" else "resnet18"
 
 
 @pytest.fixture

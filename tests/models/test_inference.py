@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from tests.models.built import build, gradient
 from torch import Tensor, nn
 
 from trustseg.beliefs import Belief
 from trustseg.calibration import Calibrated, Calibration
-from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, build_segmenter, device_of
+from trustseg.models import BeliefModel, DeepEnsemble, MCDropout, device_of
 from trustseg.models.architectures import ARCHITECTURES
 from trustseg.models.inference import fast_forward
 from trustseg.models.segmenter import Segmenter
@@ -14,10 +15,9 @@ from trustseg.models.segmenter import Segmenter
 
 def experienced(architecture: str, *, head: str = "beta") -> Segmenter:
     """Return a model whose batch normalisations have seen something."""
-    encoder = "resnet50" if architecture == "fcn" else "resnet18"
+    segmenter = build(architecture, head=head)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        segmenter = build_segmenter(architecture=architecture, encoder=encoder, head=head)
         for module in segmenter.modules():
             if isinstance(module, nn.BatchNorm2d):
                 assert module.running_mean is not None
@@ -26,13 +26,7 @@ def experienced(architecture: str, *, head: str = "beta") -> Segmenter:
                 nn.init.uniform_(module.running_var, 0.5, 2)
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.normal_(module.bias, std=0.1)
-    return segmenter.eval()
-
-
-def gradient(segmenter: Segmenter, images: Tensor) -> Tensor:
-    images = images.clone().requires_grad_()
-    (found,) = torch.autograd.grad(segmenter.belief(images).log_odds.sum(), images)
-    return found
+    return segmenter
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

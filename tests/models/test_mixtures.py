@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.models.built import build
 from torch import Tensor, nn
 
 from trustseg.attacks import isolated, pgd
@@ -16,13 +17,6 @@ from trustseg.models.spec import SegmenterSpec
 from trustseg.randomness import derived_generator
 
 IMAGES = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-def build(architecture: str = "unet", *, head: str = "beta", dropout: float = 0.0, seed: int = 0) -> Segmenter:
-    encoder = "resnet50" if architecture == "fcn" else "resnet18"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_segmenter(architecture=architecture, encoder=encoder, head=head, size=32, dropout=dropout).eval()
 
 
 class Summed(nn.Module):

@@ -24,16 +24,8 @@ _KEYS: Final = ("image", "patient", "condition", "eps", "mask_px")
 def compare(first: Path, second: Path, *, draws: int = 2000) -> Table:
     """Return the difference between two audits, first minus second, of every metric under every condition of both.
 
-    Only images with foreground that both have measured count.
-
-    Args:
-        first: folder of an audit.
-        second: folder of another.
-        draws: bootstrap draws over patients.
-
-    Raises:
-        MissingFileError: if a folder holds no audit.
-        DataError: if they share no image, or the reference masks of the same images differ.
+    Both are folders of audits. Only images with foreground that both have measured count; a DataError if there is none,
+    or their reference masks differ.
     """
     names = [read_document(folder / "audit.json").model.name for folder in (first, second)]
     left, right = (_records(folder, name) for folder, name in zip((first, second), names, strict=True))

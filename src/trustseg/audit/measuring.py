@@ -55,11 +55,8 @@ _DEFERRAL: Final = DeferralConfig(measure=MeasureConfig(bernoulli=SCORE[0], beta
 def rows_to_audit(subject: Subject, split: str, *, allow_training_patients: bool) -> Rows:
     """Return the rows of the pack that are audited: those of a split and, for false alarms, all controls.
 
-    Without any reference mask, all images are.
-
-    Raises:
-        UnknownNameError: if there is no such split.
-        DataError: if it is empty, if none of its cases has a prediction, or if the model has seen one of its patients.
+    Without any reference mask, all images are. A DataError if there are none, one has no prediction, or the model has
+    seen one of its patients.
     """
     pack = subject.pack
     names = pack.index["name"].to_list()

@@ -125,14 +125,8 @@ def make_plan(
     What requirements ask for comes first, whatever it takes; then, in the order of what it tells, everything that fits
     for at least 16 images. The rest of the time goes into more images.
 
-    Args:
-        times: of a pass.
-        images: that there are.
-        gradients: whether the model has any.
-        masks: whether there are reference masks, without which nothing is attacked.
-        policy: whether there is a deferral policy to attack.
-        requirements: that will be judged.
-        budget: seconds; None for no limit.
+    Nothing is attacked without reference masks, and attacks on the deferral ``policy`` need one. ``budget`` is in
+    seconds; None for no limit.
     """
     attackable = [name for name in AUDIT_ATTACKS if masks and (gradients or name == "square")]
     attackable = [name for name in attackable if policy or not evaluation_attacks()[name].takes("score")]

@@ -100,7 +100,12 @@ def audit(
     rows = measuring.rows_to_audit(subject, split, allow_training_patients=allow_training_patients)
     given = _given(subject, rows)
     testable, untested = _testable(asked, given, is_default=requirements is None)
-    subject, plan, evidence = _measured(subject, rows, testable, seconds, since, where, tell)
+    evidence = measuring.measure_clean(subject, rows, where / "clean", report=tell)
+    if subject.model is None:  # predictions have been read now
+        subject = replace(subject, digest=str(read_json(where / "clean" / "evaluation.json").get("model", "")))
+    plan = _plan(subject, evidence, rows, testable, seconds, since, where)
+    changed = _metrics_under_change(testable)
+    evidence = measuring.measure_changed(subject, evidence, rows, plan, where / "changed", metrics=changed, report=tell)
     tell("report", 0, 2)
     findings = findings_of(evidence, testable, given=given, draws=draws)
     tell("report", 1, 2)
@@ -108,27 +113,6 @@ def audit(
     write_audit(where, subject, plan, evidence, findings, document, pictures=pictures, draws=draws)
     tell("report", 2, 2)
     return Audit(where, document, findings.verdicts)
-
-
-def _measured(
-    subject: Subject,
-    rows: measuring.Rows,
-    requirements: Sequence[Requirement],
-    budget: float | None,
-    since: float,
-    folder: Path,
-    report: measuring.Report,
-) -> tuple[Subject, Plan, Evidence]:
-    """Return what is found on clean and on changed images, by which plan; predictions get their hash on the way."""
-    evidence = measuring.measure_clean(subject, rows, folder / "clean", report=report)
-    if subject.model is None:
-        subject = replace(subject, digest=str(read_json(folder / "clean" / "evaluation.json").get("model", "")))
-    plan = _plan(subject, evidence, rows, requirements, budget, since, folder)
-    changed = _metrics_under_change(requirements)
-    evidence = measuring.measure_changed(
-        subject, evidence, rows, plan, folder / "changed", metrics=changed, report=report
-    )
-    return subject, plan, evidence
 
 
 def _asked(requirements: Sequence[Requirement] | Path | str | None) -> list[Requirement]:

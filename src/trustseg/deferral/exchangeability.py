@@ -65,15 +65,11 @@ class Exchangeability(NamedTuple):
             f"alarm up to {self.alarm / 2:g}"
         )
         chance = f"chance of a false alarm at most {self.alarm:g}{condition and f' {condition}'}"
-        if self.differs:
-            return (
-                f"The scores of {self.patients} new patients differ from those of {self.reference} calibration "
-                f"patients ({found}; {chance})"
-            )
-        return (
-            f"No difference found between the scores of {self.patients} new and {self.reference} calibration patients "
-            f"({found}; {chance})"
-        )
+        sizes = f"{self.patients} new", f"{self.reference} calibration patients"
+        start = f"The scores of {sizes[0]} patients differ from those of {sizes[1]}"
+        if not self.differs:
+            start = f"No difference found between the scores of {sizes[0]} and {sizes[1]}"
+        return f"{start} ({found}; {chance})"
 
     def statement(self, condition: str = "") -> str:
         """Return what was found, and what follows for an ordinary policy; ``condition`` as in ``finding``."""

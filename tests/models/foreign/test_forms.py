@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.models.built import gradient
 from tests.models.foreign import networks
 from tests.models.foreign.networks import Red
-from torch import Tensor, nn
+from torch import nn
 
 from trustseg.beliefs import Beta
 from trustseg.errors import ModelError
@@ -59,12 +60,6 @@ FORMS: dict[str, Callable[[Path], ForeignNetwork]] = {
     "module": lambda folder: open_model(Red()),
     "maite": lambda folder: open_model(Maite()),
 }
-
-
-def gradient(model: nn.Module, images: Tensor) -> Tensor:
-    images = images.clone().requires_grad_()
-    (found,) = torch.autograd.grad(model(images).log_odds.sum(), images)
-    return found
 
 
 @pytest.mark.parametrize("form", FORMS)
